@@ -1,0 +1,280 @@
+//! One error, and the one place that says what an error means for the daemon.
+//!
+//! An [`Error`] says what went wrong, at which step, and what to do about it. It never holds a row's values or
+//! a password: of a server's error only the SQLSTATE and the primary message are kept, and the message of
+//! class 22 (data exceptions) is cut before the value that it quotes.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use tokio_postgres::error::SqlState;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of thing went wrong. [`Error::response`] turns it into what to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The command line or the configuration is wrong.
+    Usage,
+    /// A database cannot be reached: name lookup, connect, a connection that broke.
+    Unreachable,
+    /// A database answered with an error that goes away by itself: restart, deadlock, full disk.
+    Transient,
+    /// A database, the state directory or the two positions are not as they must be; an operator decides.
+    Refused,
+    /// One row's values were not accepted (SQLSTATE classes 22 and 23). The row goes to quarantine.
+    Row,
+    /// Something that should not happen: a protocol violation, a broken invariant.
+    Internal,
+}
+
+/// What the daemon does about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// Try again with backoff, for as long as it takes.
+    Retry,
+    /// Stop and tell the operator what to do.
+    AskOperator,
+    /// Stop: carrying on could lose or invent data.
+    Halt,
+}
+
+/// An error with its source, its place and its remedy.
+#[derive(Debug)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    remedy: Option<String>,
+    sqlstate: Option<SqlState>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Error { kind, message: message.into(), remedy: None, sqlstate: None, source: None }
+    }
+
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self::new(Kind::Refused, message)
+    }
+
+    pub fn unreachable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unreachable, message)
+    }
+
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    /// What the operator should do about it: an imperative sentence.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// Keeps the cause for `{:?}` and [`StdError::source`]; it must hold no row values and no password.
+    pub fn source_error(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.source = Some(Box::new(source));
+        self
+    }
+
+    /// Puts what was being done in front of the message.
+    pub fn context(mut self, step: impl fmt::Display) -> Self {
+        self.message = format!("{step}: {}", self.message);
+        self
+    }
+
+    /// From a statement on a database that was reached before. `step` says what was being done, and where.
+    pub fn database(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(db) => Self::server(step, db.code().clone(), db.message()),
+            // Not an answer of the server: the connection broke, or an answer made no sense.
+            None if error.is_closed() || has_io_source(error) => {
+                Self::unreachable(format!("{step}: the connection broke ({error})"))
+            }
+            None => Self::internal(format!("{step}: {error}")),
+        }
+    }
+
+    /// From an error answer of a server, by its SQLSTATE and primary message.
+    pub fn server(step: impl fmt::Display, code: SqlState, message: &str) -> Self {
+        let message = without_values(&code, message);
+        Error {
+            kind: kind_of(&code),
+            message: format!("{step}: {message} (SQLSTATE {})", code.code()),
+            remedy: remedy_for(&code).map(str::to_owned),
+            sqlstate: Some(code),
+            source: None,
+        }
+    }
+
+    /// From the replication transport, which carries a server's error only as text.
+    pub fn replication(step: impl fmt::Display, error: &pgwire_replication::PgWireError) -> Self {
+        use pgwire_replication::PgWireError as E;
+        match error {
+            E::Io(_) | E::Task(_) => Self::unreachable(format!("{step}: {error}")),
+            E::Auth(message) => Self::refused(format!("{step}: {message}"))
+                .remedy("check user and password in LANDING_DATABASE_URL"),
+            E::Tls(message) => tls_error(format!("{step}: {message}")),
+            E::Server(text) => {
+                let code = text
+                    .split_once("SQLSTATE ")
+                    .and_then(|(_, rest)| rest.get(..5))
+                    .map_or(SqlState::INTERNAL_ERROR, SqlState::from_code);
+                let message = text.split(" (SQLSTATE").next().unwrap_or(text);
+                Self::server(step, code, message)
+            }
+            other => Self::internal(format!("{step}: {other}")),
+        }
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn sqlstate(&self) -> Option<&SqlState> {
+        self.sqlstate.as_ref()
+    }
+
+    pub fn remedy_text(&self) -> Option<&str> {
+        self.remedy.as_deref()
+    }
+
+    /// What the daemon does about it. What is not known halts.
+    pub fn response(&self) -> Response {
+        match self.kind {
+            Kind::Unreachable | Kind::Transient => Response::Retry,
+            Kind::Usage | Kind::Refused => Response::AskOperator,
+            Kind::Row | Kind::Internal => Response::Halt,
+        }
+    }
+}
+
+/// A TLS failure: the peer is not who it should be, or does not speak TLS. Retrying does not help.
+pub(crate) fn tls_error(message: String) -> Error {
+    Error::refused(message)
+        .remedy("check sslmode and sslrootcert in the database URL, and the server's certificate")
+}
+
+/// The kind of a server's error. Unknown codes are [`Kind::Internal`], which halts.
+fn kind_of(code: &SqlState) -> Kind {
+    let code = code.code();
+    match code {
+        // Authentication and privileges; missing objects; a wrong type; read-only because of a setting.
+        "28000" | "28P01" | "3D000" | "42501" | "42P01" | "42703" | "42704" | "42883" | "42804" | "3F000" => {
+            Kind::Refused
+        }
+        // A prerequisite is missing: wal_level, slot of another kind or invalidated, object exists already.
+        "55000" | "42710" | "42P07" | "0A000" => Kind::Refused,
+        // Held by someone else at the moment: a lock, a slot in use, too many connections.
+        "55006" | "55P03" | "53000" | "53100" | "53200" | "53300" | "53400" => Kind::Transient,
+        // Serialization, deadlock; a standby or a server in recovery; an operator cancelled the statement.
+        "40001" | "40P01" | "25006" | "57014" => Kind::Transient,
+        // Shutdown, crash, start-up, idle timeouts, terminated by an administrator.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Kind::Transient,
+        _ => match code.get(..2) {
+            Some("08") => Kind::Unreachable,
+            Some("58") => Kind::Transient,
+            Some("22" | "23") => Kind::Row,
+            _ => Kind::Internal,
+        },
+    }
+}
+
+fn remedy_for(code: &SqlState) -> Option<&'static str> {
+    Some(match code.code() {
+        "28P01" | "28000" => "check user and password in the database URL, and the server's pg_hba.conf",
+        "3D000" => "check the database's name in the URL",
+        "42501" => {
+            "grant what is missing: `leadbridge doctor` names it, sql/*/privileges.sql has it ready to run"
+        }
+        "42P01" | "42703" | "3F000" | "42704" => {
+            "run `leadbridge migrate`, and check the schema names in the configuration"
+        }
+        "53100" => "free disk space on that server; the daemon carries on by itself",
+        "53300" => "raise max_connections there or close idle sessions; the daemon carries on by itself",
+        _ => return None,
+    })
+}
+
+/// Class 22 messages quote the value that was refused: cut it off, for it may be somebody's name.
+fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
+    if code.code().starts_with("22") { message.split(": \"").next().unwrap_or(message) } else { message }
+}
+
+fn has_io_source(error: &tokio_postgres::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if cause.is::<std::io::Error>() {
+            return true;
+        }
+        source = cause.source();
+    }
+    false
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "\n  what to do: {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sqlstate_has_one_response_and_the_unknown_halts() {
+        let table = [
+            ("08006", Response::Retry),
+            ("40001", Response::Retry),
+            ("40P01", Response::Retry),
+            ("53100", Response::Retry),
+            ("55006", Response::Retry),
+            ("57P01", Response::Retry),
+            ("57P03", Response::Retry),
+            ("58030", Response::Retry),
+            ("28P01", Response::AskOperator),
+            ("42501", Response::AskOperator),
+            ("42P01", Response::AskOperator),
+            ("55000", Response::AskOperator),
+            ("XX001", Response::Halt),
+            ("ZZZZZ", Response::Halt),
+        ];
+        for (code, response) in table {
+            let error = Error::server("step", SqlState::from_code(code), "message");
+            assert_eq!(error.response(), response, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_data_exception_is_a_matter_of_one_row_and_shows_no_value() {
+        let text = "invalid input syntax for type uuid: \"Айгерим +7 701\"";
+        let error = Error::server("apply", SqlState::INVALID_TEXT_REPRESENTATION, text);
+        assert_eq!(error.kind(), Kind::Row);
+        assert!(!error.to_string().contains("Айгерим"));
+        assert!(error.to_string().contains("22P02"));
+    }
+
+    #[test]
+    fn the_replication_transport_keeps_the_sqlstate() {
+        let wire = pgwire_replication::PgWireError::Server(
+            "replication slot \"x\" is active for PID 7 (SQLSTATE 55006)".into(),
+        );
+        assert_eq!(Error::replication("start", &wire).response(), Response::Retry);
+    }
+}

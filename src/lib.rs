@@ -1,0 +1,5 @@
+//! leadbridge: Landing's leads arrive on Traffic, and stay there.
+
+pub mod change;
+pub mod error;
+pub mod lsn;
