@@ -87,6 +87,16 @@ pub mod journey {
 pub mod notification {
     pub const ID: usize = 0;
     pub const LEAD_ID: usize = 1;
+    pub const NOTIFICATION_TYPE: usize = 2;
+    pub const SCHEDULED_FOR: usize = 3;
+    pub const STATUS: usize = 4;
+    pub const SENT_AT: usize = 5;
+    pub const ERROR_MESSAGE: usize = 6;
+    pub const RETRY_COUNT: usize = 7;
+    pub const LAST_RETRY_AT: usize = 8;
+    pub const METADATA: usize = 9;
+    pub const CREATED_AT: usize = 10;
+    pub const UPDATED_AT: usize = 11;
 }
 
 use ColumnType::{Boolean, Integer, Jsonb, Text, Timestamptz, Uuid as UuidType};

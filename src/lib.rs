@@ -3,3 +3,5 @@
 pub mod change;
 pub mod error;
 pub mod lsn;
+pub mod mapping;
+pub mod pgoutput;

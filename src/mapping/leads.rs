@@ -1,0 +1,88 @@
+//! `landing_leads` → `traffic_leads` (domain.md, "Mapping").
+//!
+//! Not listed, because Landing never gives them a value: `status`, `amocrm_pipeline_id` and `amocrm_status_id`
+//! are Traffic's own. `id` and `landing_synced_at` are the writer's.
+
+use std::borrow::Cow;
+
+use super::json::Object;
+use super::{Rule, Target};
+use crate::change::{Datum, Row, lead};
+
+const fn column(name: &'static str, sql_type: &'static str, rule: Rule) -> Target {
+    Target { name, sql_type, rule }
+}
+
+const fn utm(snake: &'static str, camel: &'static str) -> Target {
+    column(snake, "text", Rule::Utm { snake, camel })
+}
+
+const fn facebook(name: &'static str) -> Target {
+    column(name, "text", Rule::FacebookKey)
+}
+
+pub(super) static TARGETS: [Target; 30] = [
+    column("email", "text", Rule::Verbatim(lead::EMAIL)),
+    column("name", "text", Rule::Verbatim(lead::NAME)),
+    column("phone", "text", Rule::Verbatim(lead::PHONE)),
+    column("phone_normalized", "text", Rule::NormalizedPhone(lead::PHONE)),
+    column("source", "text", Rule::SourceWord(lead::SOURCE)),
+    column("landing_source", "text", Rule::Verbatim(lead::SOURCE)),
+    utm("utm_source", "utmSource"),
+    utm("utm_campaign", "utmCampaign"),
+    utm("utm_medium", "utmMedium"),
+    utm("utm_content", "utmContent"),
+    utm("utm_term", "utmTerm"),
+    column("funnel_type", "text", Rule::Funnel { source: lead::SOURCE }),
+    column("amocrm_lead_id", "bigint", Rule::Number(lead::AMOCRM_LEAD_ID)),
+    column("amocrm_contact_id", "bigint", Rule::Number(lead::AMOCRM_CONTACT_ID)),
+    column("amocrm_synced", "boolean", Rule::Verbatim(lead::AMOCRM_SYNCED)),
+    column("email_sent", "boolean", Rule::FalseWhenNull(lead::EMAIL_SENT)),
+    column("sms_sent", "boolean", Rule::FalseWhenNull(lead::SMS_SENT)),
+    column("email_clicked", "boolean", Rule::FalseWhenNull(lead::EMAIL_CLICKED)),
+    column("sms_clicked", "boolean", Rule::FalseWhenNull(lead::SMS_CLICKED)),
+    column("email_clicked_at", "timestamptz", Rule::Verbatim(lead::EMAIL_CLICKED_AT)),
+    column("sms_clicked_at", "timestamptz", Rule::Verbatim(lead::SMS_CLICKED_AT)),
+    column("click_count", "integer", Rule::ZeroWhenNull(lead::CLICK_COUNT)),
+    facebook("fb_lead_id"),
+    facebook("fb_form_id"),
+    facebook("fb_ad_id"),
+    facebook("fb_adset_id"),
+    facebook("fb_campaign_id"),
+    column("metadata", "jsonb", Rule::Verbatim(lead::METADATA)),
+    column("created_at", "timestamptz", Rule::Verbatim(lead::CREATED_AT)),
+    column("updated_at", "timestamptz", Rule::Verbatim(lead::UPDATED_AT)),
+];
+
+/// The keys of a lead's `metadata` that rules ask for; empty when it is not an object.
+#[derive(Default)]
+pub(super) struct Metadata<'m> {
+    top: Object<'m>,
+    utm_params: Object<'m>,
+}
+
+impl<'m> Metadata<'m> {
+    pub(super) fn parse(row: &'m Row) -> Self {
+        let Some(text) = row.values.get(lead::METADATA).and_then(Datum::as_str) else {
+            return Metadata::default();
+        };
+        let wanted = |key: &str| key.starts_with("utm") || key.starts_with("fb_") || key == "funnel_type";
+        let top = Object::parse(text, wanted);
+        let utm_params = top.object("utmParams", wanted);
+        Metadata { top, utm_params }
+    }
+
+    /// `metadata->>key`
+    pub(super) fn text(&self, key: &str) -> Option<Cow<'m, str>> {
+        self.top.text(key)
+    }
+
+    /// The first that is neither null nor empty: on top before `utmParams`, snake case before camel case.
+    pub(super) fn utm(&self, snake: &str, camel: &str) -> Option<String> {
+        [(&self.top, snake), (&self.top, camel), (&self.utm_params, snake), (&self.utm_params, camel)]
+            .into_iter()
+            .filter_map(|(object, key)| object.text(key))
+            .find(|value| !value.is_empty())
+            .map(Cow::into_owned)
+    }
+}

@@ -1,0 +1,192 @@
+//! From a Landing row to the Traffic row it becomes: domain.md as tables of rules; pure.
+//!
+//! [`leads`], [`journey`] and [`notifications`] hold one table of [`Target`] columns each, which read like the
+//! tables of the contract. The writer builds its statements from the same tables, so a column cannot be mapped
+//! and then forgotten.
+
+mod journey;
+pub mod json;
+mod leads;
+mod notifications;
+mod values;
+
+use bytestring::ByteString;
+use uuid::Uuid;
+
+use crate::change::{Datum, Row, Table};
+use leads::Metadata;
+
+/// A column of a Traffic table and the rule that fills it.
+#[derive(Debug)]
+pub struct Target {
+    pub name: &'static str,
+    /// The PostgreSQL type that the text is cast to.
+    pub sql_type: &'static str,
+    rule: Rule,
+}
+
+/// How a target column gets its value. The numbers are positions in [`Row::values`].
+#[derive(Clone, Copy, Debug)]
+enum Rule {
+    /// As Landing has it; never cut: what does not fit is quarantined.
+    Verbatim(usize),
+    NormalizedPhone(usize),
+    SourceWord(usize),
+    /// `utm_source` and its camel-case twin `utmSource`.
+    Utm {
+        snake: &'static str,
+        camel: &'static str,
+    },
+    Funnel {
+        source: usize,
+    },
+    /// The number if the text is one that fits a bigint.
+    Number(usize),
+    FalseWhenNull(usize),
+    ZeroWhenNull(usize),
+    /// `metadata->>` the column's own name; the target's value is left alone when there is none.
+    FacebookKey,
+}
+
+impl Target {
+    /// The value belongs to Traffic as long as Landing gives none.
+    pub fn keeps_target_when_null(&self) -> bool {
+        matches!(self.rule, Rule::FacebookKey)
+    }
+
+    /// Computed from other values that Traffic holds too, so it may be cut to fit.
+    fn is_derived(&self) -> bool {
+        matches!(self.rule, Rule::SourceWord(_) | Rule::Utm { .. } | Rule::FacebookKey)
+    }
+}
+
+/// The columns of the Traffic table that `table` becomes, `id` and `landing_synced_at` apart.
+pub fn targets(table: Table) -> &'static [Target] {
+    match table {
+        Table::LandingLeads => &leads::TARGETS,
+        Table::LeadJourney => &journey::TARGETS,
+        Table::ScheduledNotifications => &notifications::TARGETS,
+    }
+}
+
+/// The longest text, in characters, that each of [`targets`] takes; `None` where there is no limit.
+pub type Limits = [Option<usize>];
+
+/// A row as Traffic is to hold it.
+#[derive(Debug)]
+pub struct TrafficRow {
+    pub id: Uuid,
+    /// One value for each of [`targets`], as text.
+    pub values: Vec<Option<ByteString>>,
+    /// What had to be changed on the way.
+    pub notes: Vec<Note>,
+}
+
+/// A value that the mapping had to change; the original must not be lost.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The column on Traffic.
+    pub column: &'static str,
+    pub original: ByteString,
+    pub reason: String,
+}
+
+/// The row cannot be written to Traffic as it is.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub sqlstate: &'static str,
+    /// Names the column and the limit, never the value.
+    pub message: String,
+}
+
+/// Maps a row whose unchanged values have been resolved. `limits` has one entry for each of [`targets`].
+///
+/// # Errors
+/// A verbatim value that is longer than its target column: it is never cut (domain.md).
+pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
+    let metadata = match row.table {
+        Table::LandingLeads => Metadata::parse(row),
+        Table::LeadJourney | Table::ScheduledNotifications => Metadata::default(),
+    };
+    let targets = targets(row.table);
+    let mut mapped = TrafficRow { id: row.id, values: Vec::with_capacity(targets.len()), notes: Vec::new() };
+    for (target, &limit) in targets.iter().zip(limits) {
+        let value = evaluate(target, row, &metadata, &mut mapped.notes);
+        let value = match value {
+            Some(value) => Some(fit(target, value, limit, row.table, &mut mapped.notes)?),
+            None => None,
+        };
+        mapped.values.push(value);
+    }
+    Ok(mapped)
+}
+
+fn evaluate(
+    target: &Target,
+    row: &Row,
+    metadata: &Metadata<'_>,
+    notes: &mut Vec<Note>,
+) -> Option<ByteString> {
+    let text = |column: usize| row.values.get(column).and_then(Datum::as_str);
+    let derived = |value: &str| Some(ByteString::from(value));
+    match target.rule {
+        Rule::Verbatim(column) => match row.values.get(column) {
+            Some(Datum::Text(text)) => Some(text.clone()),
+            _ => None,
+        },
+        Rule::NormalizedPhone(column) => text(column).map(|phone| values::normalized_phone(phone).into()),
+        Rule::SourceWord(column) => derived(values::source_word(text(column))),
+        Rule::Utm { snake, camel } => metadata.utm(snake, camel).map(ByteString::from),
+        Rule::Funnel { source } => {
+            let declared = metadata.text("funnel_type");
+            notes.extend(values::unknown_funnel(declared.as_deref()).map(|original| Note {
+                column: target.name,
+                original: original.into(),
+                reason: "unknown funnel_type in metadata".to_owned(),
+            }));
+            derived(values::funnel(text(source), declared.as_deref()))
+        }
+        Rule::Number(column) => match values::number(text(column)?) {
+            Ok(number) => number.map(|number| number.to_string().into()),
+            Err(reason) => {
+                notes.push(Note {
+                    column: target.name,
+                    original: text(column)?.into(),
+                    reason: reason.to_owned(),
+                });
+                None
+            }
+        },
+        Rule::FalseWhenNull(column) => derived(text(column).unwrap_or("f")),
+        Rule::ZeroWhenNull(column) => derived(text(column).unwrap_or("0")),
+        Rule::FacebookKey => metadata.text(target.name).map(|value| value.as_ref().into()),
+    }
+}
+
+/// Cuts a derived value to the column's length, with a note; refuses a verbatim one.
+fn fit(
+    target: &Target,
+    value: ByteString,
+    limit: Option<usize>,
+    table: Table,
+    notes: &mut Vec<Note>,
+) -> Result<ByteString, Rejection> {
+    let Some((limit, end)) = limit.and_then(|limit| Some((limit, values::char_end(&value, limit)?))) else {
+        return Ok(value);
+    };
+    if !target.is_derived() {
+        let message = format!(
+            "{}.{} takes {limit} characters, the value has {}",
+            table.traffic_name(),
+            target.name,
+            value.chars().count()
+        );
+        return Err(Rejection { sqlstate: "22001", message });
+    }
+    let cut = ByteString::from(&value[..end]);
+    notes.push(Note { column: target.name, original: value, reason: format!("cut at {limit} characters") });
+    Ok(cut)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,62 @@
+//! The rules for single values (domain.md). Letters are compared without case in ASCII only: the words that are
+//! looked for are ASCII, and no locale shall change what a lead's source is.
+
+const FUNNELS: [&str; 3] = ["express", "challenge3d", "intensive1d"];
+
+/// ASCII digits and `+`; everything else is dropped. The twin of SQL's `normalize_phone`.
+pub(super) fn normalized_phone(phone: &str) -> String {
+    phone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
+}
+
+/// `twland` and null are `direct`; a source that names an ad platform is that platform; else as it is.
+pub(super) fn source_word(source: Option<&str>) -> &str {
+    let Some(source) = source else { return "direct" };
+    if source == "twland" {
+        return "direct";
+    }
+    let platform = ["facebook", "tiktok", "google"].into_iter().find(|word| contains(source, word));
+    platform.unwrap_or(source)
+}
+
+/// The source decides before what metadata declares, `challenge` before `intensive`.
+pub(super) fn funnel(source: Option<&str>, declared: Option<&str>) -> &'static str {
+    let is = |word: &str, funnel: &str| {
+        source.is_some_and(|source| contains(source, word)) || declared == Some(funnel)
+    };
+    if is("challenge", "challenge3d") {
+        "challenge3d"
+    } else if is("intensive", "intensive1d") {
+        "intensive1d"
+    } else {
+        "express"
+    }
+}
+
+/// A declared funnel that does not exist; empty counts as not declared.
+pub(super) fn unknown_funnel(declared: Option<&str>) -> Option<&str> {
+    declared.filter(|funnel| !funnel.is_empty() && !FUNNELS.contains(funnel))
+}
+
+/// The number, `None` for empty text, or why it is none.
+pub(super) fn number(text: &str) -> Result<Option<i64>, &'static str> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("not only digits");
+    }
+    text.parse().map(Some).map_err(|_| "does not fit a bigint")
+}
+
+/// The byte at which `text` must be cut to have `limit` characters; `None` when it is short enough.
+pub(super) fn char_end(text: &str, limit: usize) -> Option<usize> {
+    // No text has more characters than bytes: the usual case costs nothing.
+    if text.len() <= limit {
+        return None;
+    }
+    text.char_indices().nth(limit).map(|(end, _)| end)
+}
+
+fn contains(text: &str, ascii_word: &str) -> bool {
+    text.as_bytes().windows(ascii_word.len()).any(|window| window.eq_ignore_ascii_case(ascii_word.as_bytes()))
+}
