@@ -334,11 +334,14 @@ pub struct SourcedChange {
     pub change: Change,
 }
 
-/// The end of a transaction: a position from which a restart loses and repeats nothing.
+/// A position from which a restart loses and repeats nothing: the end of a transaction, or a keepalive that
+/// came while nothing was in flight. Times are microseconds since 2000-01-01 00:00 UTC, by Landing's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CommitPoint {
-    /// The position after the commit record.
-    pub end_lsn: Lsn,
-    /// Microseconds since 2000-01-01 00:00 UTC, by Landing's clock.
-    pub commit_time: i64,
+pub struct Position {
+    /// The position after the commit record; a keepalive's WAL end.
+    pub lsn: Lsn,
+    /// When the transaction was committed; `None` for a keepalive.
+    pub commit_time: Option<i64>,
+    /// Everything committed on Landing before this time lies before `lsn`.
+    pub caught_up_at: i64,
 }

@@ -1,5 +1,6 @@
 //! leadbridge: Landing's leads arrive on Traffic, and stay there.
 
+pub mod batch;
 pub mod change;
 pub mod error;
 pub mod lsn;

@@ -1,0 +1,315 @@
+//! What is applied together: bounds, commit boundaries and the net effect of many changes; pure.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::change::{Change, Operation, Origin, Position, Row, SourcedChange, Table};
+
+/// Changes in commit order, cut by number and size.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub changes: Vec<SourcedChange>,
+    /// Where the last whole transaction ends. `None` when the batch ends inside a transaction that is larger
+    /// than a batch: its Traffic transaction stays open until the batch that has the end.
+    pub end: Option<Position>,
+    /// Landing transactions that end in this batch.
+    pub transactions: u64,
+}
+
+/// How large a batch may grow.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    pub rows: usize,
+    pub bytes: usize,
+}
+
+/// Collects changes until a batch is full, or is asked for at a commit boundary.
+#[derive(Debug)]
+pub struct BatchBuilder {
+    limits: BatchLimits,
+    batch: Batch,
+    bytes: usize,
+}
+
+impl BatchBuilder {
+    pub fn new(limits: BatchLimits) -> Self {
+        BatchBuilder { limits, batch: Batch::default(), bytes: 0 }
+    }
+
+    /// A change of the transaction in progress.
+    pub fn push(&mut self, change: SourcedChange) {
+        self.bytes += change.change.size();
+        self.batch.end = None;
+        self.batch.changes.push(change);
+    }
+
+    /// The transaction in progress ends here.
+    pub fn commit(&mut self, end: Position) {
+        self.batch.end = Some(end);
+        self.batch.transactions += 1;
+    }
+
+    /// Nothing is in flight up to this position. Ignored unless it is between transactions and moves ahead.
+    pub fn advance(&mut self, to: Position) {
+        let inside_transaction = !self.batch.changes.is_empty() && self.batch.end.is_none();
+        if !inside_transaction && self.batch.end.is_none_or(|end| end.lsn < to.lsn) {
+            let commit_time = self.batch.end.and_then(|end| end.commit_time);
+            self.batch.end = Some(Position { commit_time, ..to });
+        }
+    }
+
+    /// Too large to grow: take it, wherever it ends.
+    pub fn is_full(&self) -> bool {
+        self.batch.changes.len() >= self.limits.rows || self.bytes >= self.limits.bytes
+    }
+
+    /// Ends at a commit boundary, so it may be taken as soon as there is someone to apply it.
+    pub fn is_ready(&self) -> bool {
+        self.batch.end.is_some()
+    }
+
+    pub fn take(&mut self) -> Batch {
+        self.bytes = 0;
+        std::mem::take(&mut self.batch)
+    }
+}
+
+/// A row to be written, with its latest values.
+#[derive(Clone, Debug)]
+pub struct Write<'c> {
+    pub row: Cow<'c, Row>,
+    pub operation: Operation,
+    pub origin: Origin,
+}
+
+/// The net effect of changes that commute: no key is deleted and then written again.
+///
+/// Applied in this order, and each list in primary-key order: leads before what refers to them, deletes of
+/// leads last. That is right whatever the order of the changes was: a stage that is written belongs to a lead
+/// that survives (Landing's foreign key says so), and the stages of a deleted lead are deleted by Landing's
+/// cascade in the same transaction.
+#[derive(Debug, Default)]
+pub struct Segment<'c> {
+    pub leads: Vec<Write<'c>>,
+    /// Stages and notifications.
+    pub children: Vec<Write<'c>>,
+    pub deleted_children: Vec<(Table, Uuid)>,
+    pub deleted_leads: Vec<Uuid>,
+}
+
+impl Segment<'_> {
+    pub fn writes(&self) -> impl Iterator<Item = &Write<'_>> {
+        self.leads.iter().chain(&self.children)
+    }
+}
+
+/// One step of a plan; steps are applied in order.
+#[derive(Debug)]
+pub enum Step<'c> {
+    Apply(Segment<'c>),
+    ChangeKey { table: Table, old: Uuid, new: Uuid },
+    Truncate { tables: Vec<Table> },
+}
+
+/// The steps that have the same effect as the changes one after the other.
+pub fn plan(changes: &[SourcedChange]) -> Vec<Step<'_>> {
+    let mut planner = Planner::default();
+    for SourcedChange { origin, change } in changes {
+        match change {
+            Change::Write { operation, row, old_id } => {
+                if let Some(old) = old_id.filter(|old| *old != row.id) {
+                    planner.change_key(row.table, old, row.id);
+                }
+                planner.write(Write { row: Cow::Borrowed(row), operation: *operation, origin: *origin });
+            }
+            Change::Delete { table, id } => planner.delete(*table, *id),
+            Change::Truncate { tables } => {
+                planner.close_segment();
+                planner.steps.push(Step::Truncate { tables: tables.clone() });
+            }
+        }
+    }
+    planner.close_segment();
+    planner.steps
+}
+
+/// The last thing that happened to a key within the open segment.
+enum Last<'c> {
+    Written(Write<'c>),
+    Deleted,
+}
+
+#[derive(Default)]
+struct Planner<'c> {
+    steps: Vec<Step<'c>>,
+    open: HashMap<(Table, Uuid), Last<'c>>,
+}
+
+impl<'c> Planner<'c> {
+    fn write(&mut self, mut write: Write<'c>) {
+        let key = (write.row.table, write.row.id);
+        match self.open.get(&key) {
+            // A row that is deleted and inserted again loses what Traffic owned of it: both must happen.
+            Some(Last::Deleted) => self.close_segment(),
+            Some(Last::Written(earlier)) if write.row.has_unchanged() => {
+                write.row.to_mut().fill_unchanged_from(&earlier.row);
+            }
+            Some(Last::Written(_)) | None => {}
+        }
+        self.open.insert(key, Last::Written(write));
+    }
+
+    fn delete(&mut self, table: Table, id: Uuid) {
+        self.open.insert((table, id), Last::Deleted);
+    }
+
+    fn change_key(&mut self, table: Table, old: Uuid, new: Uuid) {
+        self.close_segment();
+        self.steps.push(Step::ChangeKey { table, old, new });
+    }
+
+    fn close_segment(&mut self) {
+        if self.open.is_empty() {
+            return;
+        }
+        let mut segment = Segment::default();
+        for ((table, id), last) in self.open.drain() {
+            match (last, table) {
+                (Last::Written(write), Table::LandingLeads) => segment.leads.push(write),
+                (Last::Written(write), _) => segment.children.push(write),
+                (Last::Deleted, Table::LandingLeads) => segment.deleted_leads.push(id),
+                (Last::Deleted, _) => segment.deleted_children.push((table, id)),
+            }
+        }
+        // One order everywhere: two writers that lock rows in the same order cannot deadlock.
+        segment.leads.sort_unstable_by_key(|write| write.row.id);
+        segment.children.sort_unstable_by_key(|write| (write.row.table, write.row.id));
+        segment.deleted_children.sort_unstable();
+        segment.deleted_leads.sort_unstable();
+        self.steps.push(Step::Apply(segment));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::Datum;
+    use crate::lsn::Lsn;
+
+    const ORIGIN: Origin = Origin { commit_lsn: Lsn(1), commit_time: 0 };
+
+    fn row(table: Table, id: u128, first: Datum) -> Row {
+        let mut values = vec![Datum::Null; table.columns().len()];
+        values[1] = first;
+        Row { table, id: Uuid::from_u128(id), values: values.into() }
+    }
+
+    fn write(table: Table, id: u128, first: Datum) -> SourcedChange {
+        let row = row(table, id, first);
+        SourcedChange {
+            origin: ORIGIN,
+            change: Change::Write { operation: Operation::Update, row, old_id: None },
+        }
+    }
+
+    fn delete(table: Table, id: u128) -> SourcedChange {
+        SourcedChange { origin: ORIGIN, change: Change::Delete { table, id: Uuid::from_u128(id) } }
+    }
+
+    fn segment<'s, 'c>(step: &'s Step<'c>) -> &'s Segment<'c> {
+        match step {
+            Step::Apply(segment) => segment,
+            other => panic!("not a segment: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn writes_of_one_row_become_one_with_the_latest_values() {
+        let changes = [
+            write(Table::LandingLeads, 1, Datum::text("a")),
+            write(Table::LandingLeads, 1, Datum::text("b")),
+            write(Table::LandingLeads, 1, Datum::Unchanged),
+        ];
+        let steps = plan(&changes);
+        assert_eq!(steps.len(), 1);
+        let leads = &segment(&steps[0]).leads;
+        assert_eq!(leads.len(), 1);
+        assert_eq!(leads[0].row.values[1], Datum::text("b"));
+    }
+
+    #[test]
+    fn a_row_deleted_and_inserted_again_is_both_in_that_order() {
+        let changes = [
+            write(Table::LandingLeads, 1, Datum::Null),
+            delete(Table::LandingLeads, 1),
+            write(Table::LandingLeads, 1, Datum::Null),
+        ];
+        let steps = plan(&changes);
+        assert_eq!(steps.len(), 2);
+        assert_eq!(segment(&steps[0]).deleted_leads, [Uuid::from_u128(1)]);
+        assert!(segment(&steps[0]).leads.is_empty());
+        assert_eq!(segment(&steps[1]).leads.len(), 1);
+    }
+
+    #[test]
+    fn a_changed_key_stands_between_what_was_before_and_after_it() {
+        let mut renamed = write(Table::LandingLeads, 2, Datum::Null);
+        if let Change::Write { old_id, .. } = &mut renamed.change {
+            *old_id = Some(Uuid::from_u128(1));
+        }
+        let changes = [write(Table::LandingLeads, 1, Datum::Null), renamed];
+        let steps = plan(&changes);
+        assert_eq!(steps.len(), 3);
+        assert!(matches!(steps[1], Step::ChangeKey { old, new, .. }
+            if old == Uuid::from_u128(1) && new == Uuid::from_u128(2)));
+        assert_eq!(segment(&steps[2]).leads[0].row.id, Uuid::from_u128(2));
+    }
+
+    #[test]
+    fn rows_are_written_in_key_order() {
+        let ids = [5, 2, 9, 1];
+        let changes: Vec<_> = ids.iter().map(|id| write(Table::LeadJourney, *id, Datum::Null)).collect();
+        let steps = plan(&changes);
+        let written: Vec<_> =
+            segment(&steps[0]).children.iter().map(|write| write.row.id.as_u128()).collect();
+        assert_eq!(written, [1, 2, 5, 9]);
+    }
+
+    fn position(lsn: u64) -> Position {
+        Position { lsn: Lsn(lsn), commit_time: Some(lsn as i64), caught_up_at: lsn as i64 }
+    }
+
+    #[test]
+    fn a_batch_is_ready_only_between_transactions() {
+        let mut builder = BatchBuilder::new(BatchLimits { rows: 2, bytes: 1 << 20 });
+        assert!(!builder.is_ready());
+        builder.push(delete(Table::LandingLeads, 1));
+        builder.advance(Position { commit_time: None, ..position(5) });
+        assert!(!builder.is_ready(), "a keepalive inside a transaction moves nothing");
+        builder.commit(position(10));
+        assert!(builder.is_ready() && !builder.is_full());
+        builder.push(delete(Table::LandingLeads, 2));
+        assert!(builder.is_full() && !builder.is_ready());
+        assert_eq!(builder.take().end, None, "a batch that ends inside a transaction has no position");
+    }
+
+    #[test]
+    fn a_keepalive_moves_the_end_ahead_and_never_back() {
+        let mut builder = BatchBuilder::new(BatchLimits { rows: 10, bytes: 1 << 20 });
+        builder.push(delete(Table::LandingLeads, 1));
+        builder.commit(position(10));
+        builder.advance(Position { commit_time: None, ..position(9) });
+        builder.advance(Position { commit_time: None, ..position(20) });
+        let end = builder.take().end.unwrap();
+        assert_eq!((end.lsn, end.commit_time), (Lsn(20), Some(10)));
+    }
+
+    #[test]
+    fn a_batch_is_full_by_size_as_well_as_by_number() {
+        let mut builder = BatchBuilder::new(BatchLimits { rows: 1000, bytes: 10_000 });
+        builder.push(write(Table::LandingLeads, 1, Datum::text("x".repeat(10_000))));
+        assert!(builder.is_full());
+    }
+}
