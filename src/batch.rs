@@ -197,8 +197,9 @@ mod tests {
     use super::*;
     use crate::change::Datum;
     use crate::lsn::Lsn;
+    use crate::timestamp::Timestamp;
 
-    const ORIGIN: Origin = Origin { commit_lsn: Lsn(1), commit_time: 0 };
+    const ORIGIN: Origin = Origin { commit_lsn: Lsn(1), commit_time: Timestamp(0) };
 
     fn row(table: Table, id: u128, first: Datum) -> Row {
         let mut values = vec![Datum::Null; table.columns().len()];
@@ -278,7 +279,7 @@ mod tests {
     }
 
     fn position(lsn: u64) -> Position {
-        Position { lsn: Lsn(lsn), commit_time: Some(lsn as i64), caught_up_at: lsn as i64 }
+        Position { lsn: Lsn(lsn), commit_time: Some(Timestamp(lsn as i64)), caught_up_at: Timestamp(lsn as i64) }
     }
 
     #[test]
@@ -303,7 +304,7 @@ mod tests {
         builder.advance(Position { commit_time: None, ..position(9) });
         builder.advance(Position { commit_time: None, ..position(20) });
         let end = builder.take().end.unwrap();
-        assert_eq!((end.lsn, end.commit_time), (Lsn(20), Some(10)));
+        assert_eq!((end.lsn, end.commit_time), (Lsn(20), Some(Timestamp(10))));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::lsn::Lsn;
+use crate::timestamp::Timestamp;
 
 /// A Landing table that is replicated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -323,8 +324,8 @@ impl Change {
 pub struct Origin {
     /// LSN of the commit record; all changes of one transaction share it.
     pub commit_lsn: Lsn,
-    /// Microseconds since 2000-01-01 00:00 UTC, by Landing's clock.
-    pub commit_time: i64,
+    /// By Landing's clock.
+    pub commit_time: Timestamp,
 }
 
 /// A change together with its transaction's commit.
@@ -335,13 +336,13 @@ pub struct SourcedChange {
 }
 
 /// A position from which a restart loses and repeats nothing: the end of a transaction, or a keepalive that
-/// came while nothing was in flight. Times are microseconds since 2000-01-01 00:00 UTC, by Landing's clock.
+/// came while nothing was in flight. Times are by Landing's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The position after the commit record; a keepalive's WAL end.
     pub lsn: Lsn,
     /// When the transaction was committed; `None` for a keepalive.
-    pub commit_time: Option<i64>,
+    pub commit_time: Option<Timestamp>,
     /// Everything committed on Landing before this time lies before `lsn`.
-    pub caught_up_at: i64,
+    pub caught_up_at: Timestamp,
 }

@@ -5,4 +5,7 @@ pub mod change;
 pub mod error;
 pub mod lsn;
 pub mod mapping;
+pub mod names;
 pub mod pgoutput;
+pub mod timestamp;
+pub mod traffic;

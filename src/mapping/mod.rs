@@ -54,6 +54,14 @@ impl Target {
         matches!(self.rule, Rule::FacebookKey)
     }
 
+    /// The position in a Landing row of the value that this column holds as it was.
+    pub fn verbatim_of(&self) -> Option<usize> {
+        match self.rule {
+            Rule::Verbatim(column) => Some(column),
+            _ => None,
+        }
+    }
+
     /// Computed from other values that Traffic holds too, so it may be cut to fit.
     fn is_derived(&self) -> bool {
         matches!(self.rule, Rule::SourceWord(_) | Rule::Utm { .. } | Rule::FacebookKey)

@@ -1,0 +1,75 @@
+//! What our objects are called on both databases, quoted for SQL.
+//!
+//! Every statement names its tables in full: nothing depends on `search_path`.
+
+use postgres_protocol::escape::escape_identifier;
+
+use crate::change::Table;
+
+/// Names on both databases. All can be changed, so that two installations can share a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The replication slot on Landing.
+    pub slot: String,
+    /// The publication on Landing.
+    pub publication: String,
+    /// Our own schema on Traffic: checkpoint, quarantine, notes, migrations.
+    pub schema: String,
+    /// Where the replicated tables are on Landing.
+    pub landing_schema: String,
+    /// Where the tables they become are on Traffic.
+    pub traffic_schema: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names {
+            slot: "leadbridge".into(),
+            publication: "leadbridge".into(),
+            schema: "leadbridge".into(),
+            landing_schema: "public".into(),
+            traffic_schema: "public".into(),
+        }
+    }
+}
+
+impl Names {
+    /// A table on Landing: `"public"."landing_leads"`.
+    pub fn landing_table(&self, table: Table) -> String {
+        qualified(&self.landing_schema, table.landing_name())
+    }
+
+    /// The table on Traffic that it becomes: `"public"."traffic_leads"`.
+    pub fn traffic_table(&self, table: Table) -> String {
+        qualified(&self.traffic_schema, table.traffic_name())
+    }
+
+    /// Any object in the schema of the traffic tables, such as `traffic_users` or a function's name.
+    pub fn traffic_object(&self, object: &str) -> String {
+        qualified(&self.traffic_schema, object)
+    }
+
+    /// A table in our own schema on Traffic: `"leadbridge"."checkpoint"`.
+    pub fn own(&self, table: &str) -> String {
+        qualified(&self.schema, table)
+    }
+}
+
+/// `"schema"."object"`, both quoted.
+pub fn qualified(schema: &str, object: &str) -> String {
+    format!("{}.{}", escape_identifier(schema), escape_identifier(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_qualified_and_quoted() {
+        let names =
+            Names { schema: "lead\"bridge".into(), traffic_schema: "Школа".into(), ..Names::default() };
+        assert_eq!(names.landing_table(Table::LeadJourney), r#""public"."lead_journey""#);
+        assert_eq!(names.traffic_table(Table::LandingLeads), r#""Школа"."traffic_leads""#);
+        assert_eq!(names.own("checkpoint"), r#""lead""bridge"."checkpoint""#);
+    }
+}

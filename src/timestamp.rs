@@ -1,0 +1,72 @@
+//! A moment by a database server's clock.
+
+use std::error::Error;
+use std::fmt;
+
+use bytes::BytesMut;
+use postgres_protocol::types::{timestamp_from_sql, timestamp_to_sql};
+use serde::{Deserialize, Serialize};
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+
+/// Microseconds since 2000-01-01 00:00 UTC: PostgreSQL's own `timestamptz`, exact on the way there and back.
+///
+/// Clocks of two servers differ: only times of one server are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+/// 2000-01-01 00:00 UTC in microseconds since 1970.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+impl Timestamp {
+    /// Seconds from `earlier` to here; 0 when `earlier` is later.
+    pub fn seconds_since(self, earlier: Timestamp) -> f64 {
+        self.0.saturating_sub(earlier.0).max(0) as f64 / 1e6
+    }
+}
+
+/// RFC 3339 in UTC; the bare number for a moment outside the calendar.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unix = self.0.checked_add(POSTGRES_EPOCH);
+        match unix.and_then(|unix| jiff::Timestamp::from_microsecond(unix).ok()) {
+            Some(moment) => moment.fmt(f),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl ToSql for Timestamp {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        timestamp_to_sql(self.0, out);
+        Ok(IsNull::No)
+    }
+
+    accepts!(TIMESTAMPTZ);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Timestamp {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        timestamp_from_sql(raw).map(Timestamp)
+    }
+
+    accepts!(TIMESTAMPTZ);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_prints_as_people_and_scripts_write_it() {
+        assert_eq!(Timestamp(0).to_string(), "2000-01-01T00:00:00Z");
+        assert_eq!(Timestamp(i64::MAX).to_string(), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn seconds_between_moments_are_never_negative() {
+        assert_eq!(Timestamp(2_500_000).seconds_since(Timestamp(0)), 2.5);
+        assert_eq!(Timestamp(0).seconds_since(Timestamp(1)), 0.0);
+    }
+}
