@@ -279,7 +279,11 @@ mod tests {
     }
 
     fn position(lsn: u64) -> Position {
-        Position { lsn: Lsn(lsn), commit_time: Some(Timestamp(lsn as i64)), caught_up_at: Timestamp(lsn as i64) }
+        Position {
+            lsn: Lsn(lsn),
+            commit_time: Some(Timestamp(lsn as i64)),
+            caught_up_at: Timestamp(lsn as i64),
+        }
     }
 
     #[test]

@@ -148,7 +148,8 @@ mod tests {
 
     #[test]
     fn every_landing_text_that_can_be_toasted_is_restorable_or_known_not_to_be() {
-        let restored: Vec<_> = restorable(Table::LandingLeads).iter().map(|(_, target)| target.name).collect();
+        let restored: Vec<_> =
+            restorable(Table::LandingLeads).iter().map(|(_, target)| target.name).collect();
         for name in ["metadata", "name", "phone", "email", "landing_source"] {
             assert!(restored.contains(&name), "{name}");
         }

@@ -1,0 +1,2 @@
+//! The target.
+mod statements;
