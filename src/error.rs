@@ -136,6 +136,11 @@ impl Error {
         self.kind
     }
 
+    /// The message without its remedy.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
     pub fn sqlstate(&self) -> Option<&SqlState> {
         self.sqlstate.as_ref()
     }

@@ -1,2 +1,20 @@
-//! The target.
+//! The target: Traffic's tables and how changes are written to them, exactly once and without its triggers.
+//!
+//! A [`Writer`] applies [`crate::batch::Batch`]es within one transaction at a time. Rows that Traffic does not
+//! take go to [`quarantine`], values that had to be changed leave a note in [`notes`].
+
+mod apply;
+mod catalog;
+mod notes;
+mod parked;
+mod quarantine;
+mod rows;
+mod segment;
 mod statements;
+mod triggers;
+mod writer;
+
+pub use catalog::TargetCatalog;
+pub use statements::Touch;
+pub use triggers::TriggerControl;
+pub use writer::{Applied, OnTruncate, Supplied, Writer};

@@ -1,0 +1,168 @@
+//! Traffic's record: `leadbridge.checkpoint`, one row for each slot.
+
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, Row, Statement};
+use uuid::Uuid;
+
+use super::Identity;
+use crate::change::Position;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// How far a slot's replication is, durably.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Set before the slot is created, until the copy is complete. After a restart the snapshot starts again.
+    Snapshot,
+    /// Set in the transaction that completes the snapshot. After a restart the stream goes on.
+    Streaming,
+}
+
+/// What Traffic has recorded for our slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    pub identity: Identity,
+    pub stage: Stage,
+    pub applied: Option<Lsn>,
+}
+
+/// Reads and writes the checkpoint row in the name of one run. Whoever started last owns the row: a daemon that
+/// was thought dead and comes back finds the row taken, and cannot commit.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    table: String,
+    identity: Identity,
+    run_id: Uuid,
+}
+
+impl Ledger {
+    pub fn new(names: &Names, identity: Identity) -> Self {
+        Ledger { table: names.own("checkpoint"), identity, run_id: Uuid::new_v4() }
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// # Errors
+    /// The table is missing (`leadbridge migrate` has not run), or the cutover has gone beyond streaming.
+    pub async fn read(&self, client: &Client) -> Result<Option<Recorded>> {
+        let sql = format!(
+            "SELECT publication, landing_system_id, landing_database, state, applied_lsn FROM {} WHERE slot = $1",
+            self.table
+        );
+        let row = client
+            .query_opt(&sql, &[&self.identity.slot])
+            .await
+            .map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        row.map(|row| recorded(&self.identity.slot, &row)).transpose()
+    }
+
+    /// Takes the row over for this run, before anything is applied.
+    pub async fn claim(&self, client: &Client) -> Result<()> {
+        let sql = format!("UPDATE {} SET run_id = $2, updated_at = now() WHERE slot = $1", self.table);
+        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id]).await
+    }
+
+    /// A snapshot begins: said before the slot is created, so that a slot is never left without a record.
+    pub async fn begin_snapshot(&self, client: &Client) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO {} (slot, publication, landing_system_id, landing_database, state, run_id) \
+             VALUES ($1, $2, $3, $4, 'snapshot', $5) ON CONFLICT (slot) DO UPDATE SET state = 'snapshot', \
+             publication = EXCLUDED.publication, landing_system_id = EXCLUDED.landing_system_id, \
+             landing_database = EXCLUDED.landing_database, run_id = EXCLUDED.run_id, applied_lsn = NULL, \
+             commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, updated_at = now()",
+            self.table
+        );
+        let Identity { slot, publication, landing_system_id, landing_database } = &self.identity;
+        self.execute_one(client, &sql, &[slot, publication, landing_system_id, landing_database, &self.run_id]).await
+    }
+
+    /// The copy is complete up to `position`, in the transaction that is open on `client`.
+    pub async fn finish_snapshot(&self, client: &Client, position: Position) -> Result<()> {
+        let sql = format!(
+            "UPDATE {} SET state = 'streaming', applied_lsn = $3, caught_up_at = $4, snapshot_time = $4, \
+             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'snapshot'",
+            self.table
+        );
+        let lsn: PgLsn = position.lsn.into();
+        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &lsn, &position.caught_up_at]).await
+    }
+
+    /// Holds the row until the transaction ends, and makes sure that this run still owns it.
+    pub async fn guard(&self, client: &Client) -> Result<()> {
+        let sql = format!("SELECT FROM {} WHERE slot = $1 AND run_id = $2 FOR KEY SHARE", self.table);
+        let found = client
+            .query_opt(&sql, &[&self.identity.slot, &self.run_id])
+            .await
+            .map_err(|error| Error::database("checking the checkpoint on Traffic", &error))?;
+        found.map(|_| ()).ok_or_else(|| self.taken())
+    }
+
+    /// Prepares [`Ledger::record`] on `client`.
+    pub async fn prepare(&self, client: &Client) -> Result<Statement> {
+        let sql = format!(
+            "UPDATE {} SET applied_lsn = $3, commit_time = COALESCE($4, commit_time), caught_up_at = $5, \
+             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state <> 'snapshot'",
+            self.table
+        );
+        client.prepare(&sql).await.map_err(|error| Error::database("preparing the checkpoint on Traffic", &error))
+    }
+
+    /// Writes the position within the transaction of its rows.
+    pub async fn record(&self, client: &Client, prepared: &Statement, position: Position) -> Result<()> {
+        let lsn: PgLsn = position.lsn.into();
+        let Position { commit_time, caught_up_at, .. } = position;
+        let rows = client
+            .execute(prepared, &[&self.identity.slot, &self.run_id, &lsn, &commit_time, &caught_up_at])
+            .await
+            .map_err(|error| Error::database("writing the checkpoint on Traffic", &error))?;
+        if rows == 1 { Ok(()) } else { Err(self.taken()) }
+    }
+
+    async fn execute_one(
+        &self,
+        client: &Client,
+        sql: &str,
+        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+    ) -> Result<()> {
+        let rows = client
+            .execute(sql, parameters)
+            .await
+            .map_err(|error| Error::database("writing the checkpoint on Traffic", &error))?;
+        if rows == 1 { Ok(()) } else { Err(self.taken()) }
+    }
+
+    fn taken(&self) -> Error {
+        Error::new(
+            crate::error::Kind::Transient,
+            format!("another daemon has taken over slot `{}`; nothing of this batch was applied", self.identity.slot),
+        )
+    }
+}
+
+fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
+    let state: &str = row.get(3);
+    let stage = match state {
+        "snapshot" => Stage::Snapshot,
+        "streaming" => Stage::Streaming,
+        other => {
+            return Err(Error::refused(format!("the checkpoint of slot `{slot}` is in state `{other}`"))
+                .remedy("this version replicates up to the cutover only; use the version that began it"));
+        }
+    };
+    let identity = Identity {
+        slot: slot.to_owned(),
+        publication: row.get(0),
+        landing_system_id: row.get(1),
+        landing_database: row.get(2),
+    };
+    Ok(Recorded { identity, stage, applied: row.get::<_, Option<PgLsn>>(4).map(Into::into) })
+}
+
+/// The time by Landing's clock at which a keepalive or a snapshot stands: everything before it is applied.
+pub fn caught_up(lsn: Lsn, at: Timestamp) -> Position {
+    Position { lsn, commit_time: None, caught_up_at: at }
+}

@@ -1,0 +1,159 @@
+//! The three positions and their agreement at start (semantics 1.3, 1.4); this file is pure.
+//!
+//! The position reached is written to Traffic in the transaction of the rows, then to the local store, and only
+//! then acknowledged to the slot. So always: slot ≤ local ≤ Traffic. [`agree`] holds a start to that: whatever
+//! breaks it (a restored backup, a recreated slot, somebody else's directory) is refused, never guessed around.
+
+mod ledger;
+mod local;
+
+pub use ledger::{Ledger, Recorded, Stage};
+pub use local::LocalStore;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+
+/// What a position belongs to. Positions of different identities cannot be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// The Landing cluster's system identifier.
+    pub landing_system_id: String,
+    pub landing_database: String,
+    pub slot: String,
+    pub publication: String,
+}
+
+/// The slot as Landing has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotPosition {
+    pub confirmed_flush: Lsn,
+    /// `pg_replication_slots.wal_status`; `lost` once the server has removed WAL that the slot needs.
+    pub wal_status: Option<String>,
+    pub plugin: String,
+    pub database: String,
+}
+
+/// Where a run begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// There is no completed snapshot. `drop_slot`: an interrupted one left its slot behind.
+    Snapshot { drop_slot: bool },
+    /// Go on from here.
+    Stream(Lsn),
+}
+
+/// Decides where to begin, from what Traffic, the local store and Landing say.
+///
+/// # Errors
+/// The positions contradict each other: which is where, and what to do.
+pub fn agree(
+    live: &Identity,
+    traffic: Option<&Recorded>,
+    local: Option<&(Identity, Lsn)>,
+    slot: Option<&SlotPosition>,
+) -> Result<Start> {
+    if let Some((identity, _)) = local {
+        same_identity(live, identity, "the local state directory")?;
+    }
+    if let Some(slot) = slot {
+        same_kind(live, slot)?;
+    }
+    let Some(recorded) = traffic else {
+        return first_start(live, local, slot);
+    };
+    same_identity(live, &recorded.identity, "Traffic's checkpoint")?;
+    match recorded.stage {
+        Stage::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
+        Stage::Streaming => resume(live, recorded, local.map(|(_, lsn)| *lsn), slot),
+    }
+}
+
+fn first_start(live: &Identity, local: Option<&(Identity, Lsn)>, slot: Option<&SlotPosition>) -> Result<Start> {
+    if let Some((_, lsn)) = local {
+        return Err(behind("Traffic has no checkpoint", &format!("the local state directory is at {lsn}")));
+    }
+    if let Some(slot) = slot {
+        return Err(Error::refused(format!(
+            "Landing has a slot `{}` (at {}), but Traffic has no record of it",
+            live.slot, slot.confirmed_flush
+        ))
+        .remedy(
+            "if Traffic was restored from a backup, run `leadbridge resync`; if the slot is another \
+             installation's, choose another name ([names] slot); if nobody needs it, drop it with \
+             pg_drop_replication_slot",
+        ));
+    }
+    Ok(Start::Snapshot { drop_slot: false })
+}
+
+fn resume(live: &Identity, recorded: &Recorded, local: Option<Lsn>, slot: Option<&SlotPosition>) -> Result<Start> {
+    let Some(traffic) = recorded.applied else {
+        return Err(Error::internal("Traffic's checkpoint says `streaming` but has no position"));
+    };
+    let Some(slot) = slot else {
+        return Err(Error::refused(format!(
+            "the slot `{}` is gone from Landing; Traffic is at {traffic}",
+            live.slot
+        ))
+        .remedy("the changes in between cannot be read any more: run `leadbridge resync`"));
+    };
+    if slot.wal_status.as_deref() == Some("lost") {
+        return Err(Error::refused(format!(
+            "the slot `{}` has lost WAL that it needs (wal_status = lost, max_slot_wal_keep_size); Traffic is at {traffic}",
+            live.slot
+        ))
+        .remedy("the changes in between cannot be read any more: run `leadbridge resync`"));
+    }
+    if slot.confirmed_flush > traffic {
+        let slot = format!("the slot `{}` is at {}", live.slot, slot.confirmed_flush);
+        return Err(behind(&format!("Traffic is at {traffic}"), &slot));
+    }
+    match local {
+        Some(local) if local > traffic => {
+            Err(behind(&format!("Traffic is at {traffic}"), &format!("the local state directory is at {local}")))
+        }
+        _ => Ok(Start::Stream(traffic)),
+    }
+}
+
+fn behind(traffic: &str, other: &str) -> Error {
+    Error::refused(format!("positions contradict each other: {traffic}, but {other}")).remedy(
+        "Traffic was restored from a backup, or the slot was recreated: changes in between would be skipped. \
+         Run `leadbridge resync`",
+    )
+}
+
+fn same_identity(live: &Identity, recorded: &Identity, place: &str) -> Result<()> {
+    let fields = [
+        ("Landing cluster (system identifier)", &live.landing_system_id, &recorded.landing_system_id),
+        ("Landing database", &live.landing_database, &recorded.landing_database),
+        ("slot", &live.slot, &recorded.slot),
+        ("publication", &live.publication, &recorded.publication),
+    ];
+    match fields.into_iter().find(|(_, live, recorded)| live != recorded) {
+        None => Ok(()),
+        Some((what, live, recorded)) => Err(Error::refused(format!(
+            "{place} belongs to another {what}: it says `{recorded}`, this run has `{live}`"
+        ))
+        .remedy(
+            "check the URLs, the names in the configuration and LEADBRIDGE_STATE_DIR; if Landing was really \
+             replaced, run `leadbridge resync`",
+        )),
+    }
+}
+
+fn same_kind(live: &Identity, slot: &SlotPosition) -> Result<()> {
+    if slot.plugin == "pgoutput" && slot.database == live.landing_database {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the slot `{}` on Landing is not ours: it decodes database `{}` with `{}`",
+        live.slot, slot.database, slot.plugin
+    ))
+    .remedy("choose another name for ours ([names] slot)"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! Every way in which the three positions can stand to each other.
+
+use super::*;
+
+fn identity() -> Identity {
+    Identity {
+        landing_system_id: "7".into(),
+        landing_database: "landing".into(),
+        slot: "leadbridge".into(),
+        publication: "leadbridge".into(),
+    }
+}
+
+fn traffic(stage: Stage, lsn: u64) -> Recorded {
+    Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)) }
+}
+
+fn slot(lsn: u64) -> SlotPosition {
+    SlotPosition {
+        confirmed_flush: Lsn(lsn),
+        wal_status: Some("reserved".into()),
+        plugin: "pgoutput".into(),
+        database: "landing".into(),
+    }
+}
+
+fn local(lsn: u64) -> (Identity, Lsn) {
+    (identity(), Lsn(lsn))
+}
+
+fn refusal(result: Result<Start>) -> String {
+    let error = result.expect_err("must be refused");
+    assert_eq!(error.response(), crate::error::Response::AskOperator);
+    error.to_string()
+}
+
+#[test]
+fn nothing_anywhere_begins_with_a_snapshot() {
+    assert_eq!(agree(&identity(), None, None, None).unwrap(), Start::Snapshot { drop_slot: false });
+}
+
+#[test]
+fn an_interrupted_snapshot_starts_again_and_drops_its_slot() {
+    let recorded = traffic(Stage::Snapshot, 0);
+    let start = |slot| agree(&identity(), Some(&recorded), None, slot).unwrap();
+    assert_eq!(start(Some(&slot(5))), Start::Snapshot { drop_slot: true });
+    assert_eq!(start(None), Start::Snapshot { drop_slot: false });
+}
+
+#[test]
+fn a_local_store_that_is_empty_or_older_yields_to_traffic() {
+    let recorded = traffic(Stage::Streaming, 10);
+    for local in [None, Some(local(5)), Some(local(10))] {
+        let start = agree(&identity(), Some(&recorded), local.as_ref(), Some(&slot(5))).unwrap();
+        assert_eq!(start, Start::Stream(Lsn(10)));
+    }
+}
+
+#[test]
+fn traffic_behind_the_slot_is_refused() {
+    let recorded = traffic(Stage::Streaming, 10);
+    let text = refusal(agree(&identity(), Some(&recorded), None, Some(&slot(11))));
+    assert!(text.contains("0/A") && text.contains("0/B") && text.contains("resync"), "{text}");
+}
+
+#[test]
+fn traffic_behind_the_local_store_is_refused() {
+    let recorded = traffic(Stage::Streaming, 10);
+    let text = refusal(agree(&identity(), Some(&recorded), Some(&local(11)), Some(&slot(5))));
+    assert!(text.contains("0/A") && text.contains("0/B") && text.contains("resync"), "{text}");
+}
+
+#[test]
+fn a_slot_that_is_gone_or_lost_is_refused() {
+    let recorded = traffic(Stage::Streaming, 10);
+    assert!(refusal(agree(&identity(), Some(&recorded), None, None)).contains("gone"));
+    let lost = SlotPosition { wal_status: Some("lost".into()), ..slot(5) };
+    assert!(refusal(agree(&identity(), Some(&recorded), None, Some(&lost))).contains("lost"));
+}
+
+#[test]
+fn another_cluster_slot_or_publication_is_refused() {
+    let recorded = traffic(Stage::Streaming, 10);
+    for change in [
+        |identity: &mut Identity| identity.landing_system_id = "8".into(),
+        |identity: &mut Identity| identity.landing_database = "other".into(),
+        |identity: &mut Identity| identity.publication = "other".into(),
+    ] {
+        let mut live = identity();
+        change(&mut live);
+        refusal(agree(&live, Some(&recorded), None, None));
+        refusal(agree(&live, None, Some(&local(1)), None));
+    }
+}
+
+#[test]
+fn a_slot_that_traffic_does_not_know_is_not_taken_over() {
+    assert!(refusal(agree(&identity(), None, None, Some(&slot(5)))).contains("no record"));
+    refusal(agree(&identity(), None, Some(&local(5)), None));
+}
+
+#[test]
+fn a_slot_of_another_kind_is_never_touched() {
+    let recorded = traffic(Stage::Snapshot, 0);
+    let foreign = SlotPosition { plugin: "wal2json".into(), ..slot(5) };
+    assert!(refusal(agree(&identity(), Some(&recorded), None, Some(&foreign))).contains("wal2json"));
+}

@@ -1,0 +1,207 @@
+//! Applying a batch: all at once when every row is good, and by halves around a bad one.
+
+use uuid::Uuid;
+
+use super::quarantine::{Cause, Parked};
+use super::writer::{Applied, OnTruncate, Supplied, Writer};
+use crate::batch::{Batch, Segment, Step, Write, plan};
+use crate::change::{Change, Operation, Origin, SourcedChange, Table};
+use crate::error::{Error, Kind, Result};
+
+/// What became of a range of changes.
+enum Attempt {
+    /// Applied; these leads were written.
+    Done(Vec<Uuid>),
+    Missing(Vec<(Table, Uuid)>),
+}
+
+impl Writer {
+    /// Applies the changes of `batch` within the open transaction, which it opens when there is none.
+    ///
+    /// A row that Traffic does not take is parked; finding it among thousands costs a few statements, since a
+    /// range that fails is split in halves. Ranges stay in commit order, so a split changes no result.
+    ///
+    /// # Errors
+    /// Anything but a bad row. The session must then be dropped.
+    pub async fn apply(&mut self, batch: &Batch, supplied: &Supplied) -> Result<Applied> {
+        self.begin().await?;
+        if batch.changes.is_empty() {
+            return Ok(Applied::Done);
+        }
+        self.execute("setting a savepoint on Traffic", "SAVEPOINT batch; SAVEPOINT range").await?;
+        let leads = match self.apply_ranges(&batch.changes, supplied).await? {
+            Attempt::Done(leads) => leads,
+            Attempt::Missing(keys) => {
+                self.execute("undoing a batch on Traffic", "ROLLBACK TO batch; RELEASE batch").await?;
+                return Ok(Applied::Missing(keys));
+            }
+        };
+        self.apply_dependents(&leads, &batch.changes).await?;
+        self.execute("releasing a savepoint on Traffic", "RELEASE batch").await?;
+        Ok(Applied::Done)
+    }
+
+    /// Rows that waited in quarantine for a lead that has now been written.
+    async fn apply_dependents(&mut self, leads: &[Uuid], changes: &[SourcedChange]) -> Result<()> {
+        let Some(now) = changes.last().map(|change| change.origin.commit_time) else { return Ok(()) };
+        if !self.may_have_quarantined || leads.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.quarantine.dependents(&self.session, leads, now).await?;
+        if !waiting.is_empty() {
+            tracing::info!(rows = waiting.len(), "rows leave quarantine: their lead has arrived");
+            self.apply_ranges(&waiting, &Supplied::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_ranges(&mut self, changes: &[SourcedChange], supplied: &Supplied) -> Result<Attempt> {
+        let mut ranges = vec![changes];
+        let mut leads = Vec::new();
+        while let Some(range) = ranges.pop() {
+            match self.apply_range(range, supplied).await {
+                Ok(Attempt::Done(written)) => {
+                    leads.extend(written);
+                    self.execute("renewing a savepoint on Traffic", "RELEASE range; SAVEPOINT range").await?;
+                }
+                Ok(Attempt::Missing(keys)) => return Ok(Attempt::Missing(keys)),
+                Err(error) if error.kind() == Kind::Row => {
+                    self.execute("undoing a range on Traffic", "ROLLBACK TO range").await?;
+                    match range {
+                        [] => {}
+                        [change] => {
+                            if let Attempt::Missing(keys) = self.park(change, &error, supplied).await? {
+                                return Ok(Attempt::Missing(keys));
+                            }
+                        }
+                        _ => {
+                            let (first, second) = range.split_at(range.len() / 2);
+                            ranges.extend([second, first]);
+                        }
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Attempt::Done(leads))
+    }
+
+    async fn apply_range(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<Attempt> {
+        let mut leads = Vec::new();
+        for step in plan(range) {
+            match step {
+                Step::Apply(mut segment) => {
+                    let missing = self.resolve(&mut segment, supplied).await?;
+                    if !missing.is_empty() {
+                        return Ok(Attempt::Missing(missing));
+                    }
+                    self.apply_segment(&segment).await?;
+                    leads.extend(segment.leads.iter().map(|write| write.row.id));
+                }
+                Step::ChangeKey { table, old, new } => self.change_key(table, old, new).await?,
+                Step::Truncate { tables } => self.truncate(&tables).await?,
+            }
+        }
+        Ok(Attempt::Done(leads))
+    }
+
+    async fn apply_segment(&mut self, segment: &Segment<'_>) -> Result<()> {
+        self.write_rows(Table::LandingLeads, &segment.leads).await?;
+        for children in segment.children.chunk_by(|a, b| a.row.table == b.row.table) {
+            if let Some(first) = children.first() {
+                self.write_rows(first.row.table, children).await?;
+            }
+        }
+        let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
+        let deleted: Vec<_> = segment.deleted_children.iter().copied().chain(leads).collect();
+        self.delete_rows(&deleted).await
+    }
+
+    /// Deletes run with triggers on, so that their cascades reach Traffic's own rows. Children come first.
+    async fn delete_rows(&mut self, deleted: &[(Table, Uuid)]) -> Result<()> {
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        self.execute("switching triggers on", self.triggers.restore()).await?;
+        for group in deleted.chunk_by(|a, b| a.0 == b.0) {
+            let Some(&(table, _)) = group.first() else { continue };
+            let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
+            self.session
+                .execute(self.delete(table)?, &[&ids])
+                .await
+                .map_err(|error| Error::database(format!("deleting from {}", table.traffic_name()), &error))?;
+            self.settle(table, &ids, &[]).await?;
+        }
+        self.execute("switching triggers off", self.triggers.suppress()).await
+    }
+
+    async fn truncate(&mut self, tables: &[Table]) -> Result<()> {
+        if self.on_truncate == OnTruncate::Stop {
+            let names: Vec<_> = tables.iter().map(|table| table.landing_name()).collect();
+            return Err(Error::refused(format!("TRUNCATE on Landing of {}", names.join(", "))).remedy(
+                "nothing was applied; to delete the rows that came from Landing on Traffic too, set \
+                 on_truncate = \"apply\" and start again",
+            ));
+        }
+        self.execute("switching triggers on", self.triggers.restore()).await?;
+        // Children first, so that a lead's cascade finds nothing left to do.
+        for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
+            let sql = format!("DELETE FROM {} WHERE landing_synced_at IS NOT NULL", self.names.traffic_table(table));
+            self.execute("applying a TRUNCATE", &sql).await?;
+            self.quarantine.release_table(&self.session, table).await?;
+        }
+        self.execute("switching triggers off", self.triggers.suppress()).await
+    }
+
+    /// Parks the one change that Traffic did not take.
+    async fn park(&mut self, change: &SourcedChange, error: &Error, supplied: &Supplied) -> Result<Attempt> {
+        let cause = Cause {
+            sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
+            message: error.message().to_owned(),
+        };
+        for step in plan(std::slice::from_ref(change)) {
+            match step {
+                Step::Apply(mut segment) => {
+                    let missing = self.resolve(&mut segment, supplied).await?;
+                    if !missing.is_empty() {
+                        return Ok(Attempt::Missing(missing));
+                    }
+                    for write in segment.writes() {
+                        self.park_write(write, &cause).await?;
+                    }
+                    let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
+                    for (table, id) in segment.deleted_children.iter().copied().chain(leads) {
+                        self.park_parked(Parked::Delete { table, id }, Operation::Delete, change.origin, &cause)
+                            .await?;
+                    }
+                }
+                // The row keeps its old key on Traffic until its new image can be applied.
+                Step::ChangeKey { table, old, new } => {
+                    self.quarantine.change_key(&self.session, table, old, new).await?;
+                }
+                Step::Truncate { .. } => return Err(not_a_row(&change.change, error)),
+            }
+        }
+        Ok(Attempt::Done(Vec::new()))
+    }
+
+    pub(super) async fn park_write(&mut self, write: &Write<'_>, cause: &Cause) -> Result<()> {
+        self.park_parked(Parked::Row(&write.row), write.operation, write.origin, cause).await
+    }
+
+    async fn park_parked(
+        &mut self,
+        what: Parked<'_>,
+        operation: Operation,
+        origin: Origin,
+        cause: &Cause,
+    ) -> Result<()> {
+        self.may_have_quarantined = true;
+        self.quarantine.park(&self.session, what, operation, origin, cause).await
+    }
+}
+
+fn not_a_row(change: &Change, error: &Error) -> Error {
+    let what = if let Change::Truncate { .. } = change { "a TRUNCATE" } else { "a change" };
+    Error::refused(format!("{what} of Landing failed on Traffic: {}", error.message()))
+}

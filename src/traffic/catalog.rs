@@ -1,0 +1,92 @@
+//! What the target tables look like: read, never assumed.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::mapping;
+use crate::names::{Names, qualified};
+
+/// The facts about the target tables that applying needs.
+#[derive(Debug)]
+pub struct TargetCatalog {
+    limits: HashMap<Table, Vec<Option<usize>>>,
+    references: HashMap<Table, Vec<Reference>>,
+}
+
+/// A foreign key of any Traffic table on a target table's `id`.
+#[derive(Debug)]
+pub struct Reference {
+    /// The referring table, qualified and quoted.
+    pub table: String,
+    /// The referring column, quoted.
+    pub column: String,
+}
+
+impl TargetCatalog {
+    /// # Errors
+    /// A target table or column that is not there: run `leadbridge migrate`.
+    pub async fn read(client: &Client, names: &Names, tables: &[Table]) -> Result<Self> {
+        let mut catalog = TargetCatalog { limits: HashMap::new(), references: HashMap::new() };
+        for &table in tables {
+            catalog.limits.insert(table, limits(client, names, table).await?);
+            catalog.references.insert(table, references(client, names, table).await?);
+        }
+        Ok(catalog)
+    }
+
+    /// The longest text of each mapped column; none for a table that is not replicated.
+    pub fn limits(&self, table: Table) -> &mapping::Limits {
+        self.limits.get(&table).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn references(&self, table: Table) -> &[Reference] {
+        self.references.get(&table).map_or(&[], Vec::as_slice)
+    }
+}
+
+async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Option<usize>>> {
+    let step = format!("reading the columns of {} on Traffic", table.traffic_name());
+    // A varchar(n) has type modifier n + 4.
+    let sql = "SELECT a.attname::text, CASE WHEN a.atttypid IN ('pg_catalog.varchar'::regtype, \
+               'pg_catalog.bpchar'::regtype) AND a.atttypmod > 4 THEN a.atttypmod - 4 END \
+               FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass($1) \
+               AND a.attnum > 0 AND NOT a.attisdropped";
+    let rows = client
+        .query(sql, &[&names.traffic_table(table)])
+        .await
+        .map_err(|error| Error::database(&step, &error))?;
+    let columns: HashMap<String, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let fixed = ["id", "landing_synced_at"];
+    let mapped = mapping::targets(table).iter().map(|target| target.name);
+    let missing: Vec<_> = fixed.into_iter().chain(mapped).filter(|name| !columns.contains_key(*name)).collect();
+    if !missing.is_empty() {
+        let what = if columns.is_empty() { "the table is missing".into() } else { missing.join(", ") };
+        return Err(Error::refused(format!("{step}: not there: {what}")).remedy("run `leadbridge migrate`"));
+    }
+    let limit = |name: &str| columns.get(name).copied().flatten().and_then(|limit| limit.try_into().ok());
+    Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
+}
+
+async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
+    let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());
+    let sql = "SELECT n.nspname::text, c.relname::text, a.attname::text \
+               FROM pg_catalog.pg_constraint k \
+               JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1] \
+               JOIN pg_catalog.pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = k.confkey[1] \
+               WHERE k.contype = 'f' AND k.conparentid = 0 AND cardinality(k.conkey) = 1 \
+               AND r.attname = 'id' AND k.confrelid = pg_catalog.to_regclass($1) ORDER BY 1, 2, 3";
+    let rows = client
+        .query(sql, &[&names.traffic_table(table)])
+        .await
+        .map_err(|error| Error::database(&step, &error))?;
+    let reference = |row: &tokio_postgres::Row| Reference {
+        table: qualified(row.get(0), row.get(1)),
+        column: postgres_protocol::escape::escape_identifier(row.get(2)),
+    };
+    Ok(rows.iter().map(reference).collect())
+}

@@ -1,0 +1,87 @@
+//! `conversion_notes`: the originals of values that the mapping had to change (semantics 5.4).
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+use uuid::Uuid;
+
+use crate::change::{Origin, Table};
+use crate::error::{Error, Result};
+use crate::mapping::{Note, TrafficRow};
+use crate::names::Names;
+
+/// The statements on the notes table. A row has at most one note per column: what holds now.
+#[derive(Debug)]
+pub struct Notes {
+    table: String,
+}
+
+impl Notes {
+    pub fn new(names: &Names) -> Self {
+        Notes { table: names.own("conversion_notes") }
+    }
+
+    pub async fn has_rows(&self, client: &Client) -> Result<bool> {
+        let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
+        let row = client.query_one(&sql, &[]).await.map_err(|error| Error::database("reading notes", &error))?;
+        Ok(row.get(0))
+    }
+
+    /// Writes the notes of these rows. Returns whether there were any.
+    pub(super) async fn write(
+        &self,
+        client: &Client,
+        table: Table,
+        rows: impl Iterator<Item = (&TrafficRow, Origin)>,
+    ) -> Result<bool> {
+        let noted: Vec<(Uuid, Origin, &Note)> =
+            rows.flat_map(|(row, origin)| row.notes.iter().map(move |note| (row.id, origin, note))).collect();
+        if noted.is_empty() {
+            return Ok(false);
+        }
+        let sql = format!(
+            "INSERT INTO {} AS n (source_table, row_id, column_name, original, reason, lsn) \
+             SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::pg_lsn[]) \
+             ON CONFLICT (source_table, row_id, column_name) DO UPDATE SET original = EXCLUDED.original, \
+             reason = EXCLUDED.reason, lsn = EXCLUDED.lsn, noted_at = now() \
+             WHERE (n.original, n.reason) IS DISTINCT FROM (EXCLUDED.original, EXCLUDED.reason)",
+            self.table
+        );
+        let ids: Vec<Uuid> = noted.iter().map(|(id, ..)| *id).collect();
+        let columns: Vec<&str> = noted.iter().map(|(_, _, note)| note.column).collect();
+        let originals: Vec<&str> = noted.iter().map(|(_, _, note)| &*note.original).collect();
+        let reasons: Vec<&str> = noted.iter().map(|(_, _, note)| note.reason.as_str()).collect();
+        let lsns: Vec<PgLsn> = noted.iter().map(|(_, origin, _)| origin.commit_lsn.into()).collect();
+        client
+            .execute(&sql, &[&table.landing_name(), &ids, &columns, &originals, &reasons, &lsns])
+            .await
+            .map_err(|error| Error::database("writing conversion notes", &error))?;
+        Ok(true)
+    }
+
+    /// Removes the notes of rows that were written or deleted, but for those that still hold.
+    pub(super) async fn forget(
+        &self,
+        client: &Client,
+        table: Table,
+        ids: &[Uuid],
+        still: impl Iterator<Item = &TrafficRow>,
+    ) -> Result<()> {
+        let (mut kept_ids, mut kept_columns) = (Vec::new(), Vec::new());
+        for row in still {
+            for note in &row.notes {
+                kept_ids.push(row.id);
+                kept_columns.push(note.column);
+            }
+        }
+        let sql = format!(
+            "DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
+             AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))",
+            self.table
+        );
+        client
+            .execute(&sql, &[&table.landing_name(), &ids, &kept_ids, &kept_columns])
+            .await
+            .map_err(|error| Error::database("removing conversion notes", &error))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,187 @@
+//! Rows that Traffic could not take, and how they come back (semantics 5).
+//!
+//! A parked row is always the latest image of its key, so nothing has to be replayed: whatever makes it good,
+//! applying that image is exact. A later change of the key replaces the image or frees it; a delete removes it.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+use tokio_postgres::types::{PgLsn, ToSql};
+use uuid::Uuid;
+
+use super::parked;
+use crate::change::{Change, Operation, Origin, Row, SourcedChange, Table};
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// Why a row was parked.
+#[derive(Debug)]
+pub(super) struct Cause {
+    pub(super) sqlstate: String,
+    pub(super) message: String,
+}
+
+/// What is parked: a row that could not be written, or a delete that could not be made.
+pub(super) enum Parked<'r> {
+    Row(&'r Row),
+    Delete { table: Table, id: Uuid },
+}
+
+/// The statements on the quarantine table.
+#[derive(Debug)]
+pub struct Quarantine {
+    table: String,
+}
+
+impl Quarantine {
+    pub fn new(names: &Names) -> Self {
+        Quarantine { table: names.own("quarantine") }
+    }
+
+    /// Whether any row is parked.
+    pub async fn has_rows(&self, client: &Client) -> Result<bool> {
+        let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
+        let row = client.query_one(&sql, &[]).await.map_err(|error| Error::database("reading quarantine", &error))?;
+        Ok(row.get(0))
+    }
+
+    pub(super) async fn park(
+        &self,
+        client: &Client,
+        what: Parked<'_>,
+        operation: Operation,
+        origin: Origin,
+        cause: &Cause,
+    ) -> Result<()> {
+        let (table, id, lead_id, data) = match what {
+            Parked::Row(row) => (row.table, row.id, row.lead_id(), Some(parked::to_json(row).to_string())),
+            Parked::Delete { table, id } => (table, id, None, None),
+        };
+        let sql = format!(
+            "INSERT INTO {} AS q (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) ON CONFLICT (source_table, row_id) DO UPDATE \
+             SET lead_id = EXCLUDED.lead_id, operation = EXCLUDED.operation, lsn = EXCLUDED.lsn, \
+             sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, row_data = EXCLUDED.row_data, \
+             last_seen = now(), attempts = q.attempts + 1",
+            self.table
+        );
+        let lsn: PgLsn = origin.commit_lsn.into();
+        client
+            .execute(&sql, &[
+                &table.landing_name(),
+                &id,
+                &lead_id,
+                &operation.as_str(),
+                &lsn,
+                &cause.sqlstate,
+                &cause.message,
+                &data,
+            ])
+            .await
+            .map_err(|error| Error::database("writing to quarantine", &error))?;
+        tracing::warn!(
+            table = table.landing_name(), id = %id, operation = operation.as_str(), lsn = %origin.commit_lsn,
+            sqlstate = cause.sqlstate, "row quarantined; see `leadbridge quarantine list`"
+        );
+        Ok(())
+    }
+
+    /// The parked images of these keys.
+    pub(super) async fn images(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+        let sql = format!(
+            "SELECT row_id, row_data::text FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
+             AND row_data IS NOT NULL",
+            self.table
+        );
+        let rows = client
+            .query(&sql, &[&table.landing_name(), &ids])
+            .await
+            .map_err(|error| Error::database("reading quarantine", &error))?;
+        rows.iter()
+            .map(|row| {
+                let id: Uuid = row.get(0);
+                Ok((id, image(table, id, row.get(1))?))
+            })
+            .collect()
+    }
+
+    /// The parked rows that belong to these leads, as changes to apply now, in the order in which they were
+    /// parked; locked until the transaction ends. `now` is the commit time they get on Traffic.
+    pub(super) async fn dependents(
+        &self,
+        client: &Client,
+        leads: &[Uuid],
+        now: Timestamp,
+    ) -> Result<Vec<SourcedChange>> {
+        self.parked(client, "lead_id = ANY ($1) AND row_data IS NOT NULL", &[&leads], now).await
+    }
+
+    async fn parked(
+        &self,
+        client: &Client,
+        filter: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+        now: Timestamp,
+    ) -> Result<Vec<SourcedChange>> {
+        let sql = format!(
+            "SELECT source_table, row_id, row_data::text, lsn FROM {} WHERE {filter} ORDER BY id FOR UPDATE",
+            self.table
+        );
+        let rows = client
+            .query(&sql, parameters)
+            .await
+            .map_err(|error| Error::database("reading quarantine", &error))?;
+        let mut changes = Vec::with_capacity(rows.len());
+        for row in &rows {
+            // A table that is no longer known keeps its parked rows.
+            let Some(table) = Table::from_landing_name(row.get(0)) else { continue };
+            let id: Uuid = row.get(1);
+            let change = match row.get::<_, Option<&str>>(2) {
+                Some(json) => {
+                    let row = image(table, id, json)?;
+                    Change::Write { operation: Operation::Update, row, old_id: None }
+                }
+                None => Change::Delete { table, id },
+            };
+            let commit_lsn = row.get::<_, Option<PgLsn>>(3).map(Into::into).unwrap_or_default();
+            changes.push(SourcedChange { origin: Origin { commit_lsn, commit_time: now }, change });
+        }
+        Ok(changes)
+    }
+
+    /// These keys are as Landing has them, or gone: they leave quarantine.
+    pub(super) async fn release(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
+        let sql = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2)", self.table);
+        client
+            .execute(&sql, &[&table.landing_name(), &ids])
+            .await
+            .map_err(|error| Error::database("releasing from quarantine", &error))
+    }
+
+    pub(super) async fn release_table(&self, client: &Client, table: Table) -> Result<u64> {
+        let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
+        client
+            .execute(&sql, &[&table.landing_name()])
+            .await
+            .map_err(|error| Error::database("releasing from quarantine", &error))
+    }
+
+    /// A parked row's primary key changed.
+    pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+        let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
+        client
+            .execute(&sql, &[&table.landing_name(), &old, &new])
+            .await
+            .map_err(|error| Error::database("changing a key in quarantine", &error))?;
+        Ok(())
+    }
+}
+
+fn image(table: Table, id: Uuid, json: &str) -> Result<Row> {
+    let parsed = serde_json::from_str(json).ok().and_then(|json| parked::from_json(table, id, &json));
+    parsed.ok_or_else(|| {
+        Error::refused(format!("the quarantined row {id} of {} is not one that leadbridge wrote", table.landing_name()))
+            .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
+    })
+}

@@ -1,0 +1,193 @@
+//! The set-based statements of one segment: resolving, writing, renaming.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::quarantine::Cause;
+use super::rows::Columns;
+use super::statements;
+use super::triggers::TriggerControl;
+use super::writer::{Supplied, Writer};
+use crate::batch::{Segment, Write};
+use crate::change::{Datum, Origin, Row, Table};
+use crate::error::{Error, Result};
+use crate::mapping::{self, TrafficRow};
+
+impl Writer {
+    /// Makes every row of the segment whole: an unchanged TOASTed value is taken from quarantine, from Traffic,
+    /// or with the whole row from Landing. Returns the keys that only Landing can supply.
+    ///
+    /// A row that is gone from Landing too is dropped: its delete is on the way (semantics 3.2).
+    pub(super) async fn resolve(
+        &mut self,
+        segment: &mut Segment<'_>,
+        supplied: &Supplied,
+    ) -> Result<Vec<(Table, Uuid)>> {
+        let mut missing = Vec::new();
+        for writes in [&mut segment.leads, &mut segment.children] {
+            let mut by_table: HashMap<Table, Vec<Uuid>> = HashMap::new();
+            for write in writes.iter().filter(|write| write.row.has_unchanged()) {
+                by_table.entry(write.row.table).or_default().push(write.row.id);
+            }
+            for (table, ids) in by_table {
+                let images = self.images(table, &ids).await?;
+                for write in writes.iter_mut().filter(|write| write.row.table == table) {
+                    fill(write, images.get(&write.row.id), supplied, &mut missing);
+                }
+            }
+            writes.retain(|write| {
+                !write.row.has_unchanged() || missing.contains(&(write.row.table, write.row.id))
+            });
+        }
+        Ok(missing)
+    }
+
+    /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself.
+    async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+        let mut images = HashMap::new();
+        let sql = statements::read_verbatim(&self.names, table);
+        let step = format!("reading unchanged values from {}", table.traffic_name());
+        let rows = self.session.query(&sql, &[&ids]).await.map_err(|error| Error::database(step, &error))?;
+        let restorable = statements::restorable(table);
+        for found in &rows {
+            let id: Uuid = found.get(0);
+            let mut values: Box<[Datum]> = vec![Datum::Unchanged; table.columns().len()].into();
+            for (answer, (column, _)) in restorable.iter().enumerate() {
+                if let Some(value) = values.get_mut(*column) {
+                    *value = found.get::<_, Option<String>>(answer + 1).map_or(Datum::Null, Datum::text);
+                }
+            }
+            images.insert(id, Row { table, id, values });
+        }
+        if self.may_have_quarantined {
+            images.extend(self.quarantine.images(&self.session, table, ids).await?);
+        }
+        Ok(images)
+    }
+
+    /// Upserts whole rows of one table, in primary-key order. Those that do not map, and those whose lead is
+    /// not on Traffic, are parked.
+    pub(super) async fn write_rows(&mut self, table: Table, writes: &[Write<'_>]) -> Result<()> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (mapped, rejected) = self.map_rows(table, writes);
+        let orphans = self.upsert_rows(table, &mapped).await?;
+        let done: Vec<&(TrafficRow, Origin)> = mapped.iter().filter(|(row, _)| !orphans.contains(&row.id)).collect();
+        let ids: Vec<Uuid> = done.iter().map(|(row, _)| row.id).collect();
+        self.settle(table, &ids, &done).await?;
+        for (write, rejection) in rejected {
+            let cause = Cause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
+            self.park_write(write, &cause).await?;
+        }
+        let cause = Cause { sqlstate: "23503".to_owned(), message: "its lead is not on Traffic".to_owned() };
+        for write in writes.iter().filter(|write| orphans.contains(&write.row.id)) {
+            self.park_write(write, &cause).await?;
+        }
+        Ok(())
+    }
+
+    fn map_rows<'w, 'c>(
+        &self,
+        table: Table,
+        writes: &'w [Write<'c>],
+    ) -> (Vec<(TrafficRow, Origin)>, Vec<(&'w Write<'c>, mapping::Rejection)>) {
+        let limits = self.catalog.limits(table);
+        let (mut mapped, mut rejected) = (Vec::with_capacity(writes.len()), Vec::new());
+        for write in writes {
+            match mapping::map(&write.row, limits) {
+                Ok(row) => mapped.push((row, write.origin)),
+                Err(rejection) => rejected.push((write, rejection)),
+            }
+        }
+        (mapped, rejected)
+    }
+
+    /// Returns the ids of the rows that were left out because their lead is missing.
+    async fn upsert_rows(&self, table: Table, rows: &[(TrafficRow, Origin)]) -> Result<HashSet<Uuid>> {
+        if rows.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let width = mapping::targets(table).len();
+        let columns = Columns::new(width, rows.iter().map(|(row, origin)| (row, origin.commit_time)));
+        let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
+        let step = || format!("writing {}", table.traffic_name());
+        let upsert = self.upsert(table)?;
+        if table.lead_column().is_none() {
+            let done = self.session.execute(upsert, &parameters).await;
+            return done.map(|_| HashSet::new()).map_err(|error| Error::database(step(), &error));
+        }
+        let orphans = self.session.query(upsert, &parameters).await;
+        let orphans = orphans.map_err(|error| Error::database(step(), &error))?;
+        Ok(orphans.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// These keys are now as Landing has them: they leave quarantine, and their notes are brought up to date.
+    pub(super) async fn settle(&mut self, table: Table, ids: &[Uuid], rows: &[&(TrafficRow, Origin)]) -> Result<()> {
+        if self.may_have_quarantined {
+            self.quarantine.release(&self.session, table, ids).await?;
+        }
+        if self.may_have_notes {
+            let still = rows.iter().map(|(row, _)| row);
+            self.notes.forget(&self.session, table, ids, still).await?;
+        }
+        let noted = rows.iter().map(|(row, origin)| (row, *origin));
+        self.may_have_notes |= self.notes.write(&self.session, table, noted).await?;
+        Ok(())
+    }
+
+    /// Gives a row its new key and moves what refers to it, so that what Traffic owns of it stays.
+    pub(super) async fn change_key(&mut self, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+        let traffic = self.names.traffic_table(table);
+        let rename = format!("UPDATE {traffic} SET id = $2 WHERE id = $1");
+        // With foreign keys checked, the children need a parent at every moment: copy, move, delete.
+        let copy = format!(
+            "INSERT INTO {traffic} SELECT (jsonb_populate_record(t, jsonb_build_object('id', $2::uuid))).* \
+             FROM {traffic} t WHERE id = $1"
+        );
+        let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND $2::uuid IS NOT NULL");
+        let moves = self.catalog.references(table).iter().map(|reference| {
+            format!("UPDATE {} SET {column} = $2 WHERE {column} = $1", reference.table, column = reference.column)
+        });
+        let statements: Vec<String> = match self.triggers {
+            TriggerControl::ReplicaRole => [rename].into_iter().chain(moves).collect(),
+            TriggerControl::GuardTriggers => [copy].into_iter().chain(moves).chain([remove]).collect(),
+        };
+        let step = format!("changing a key of {}", table.traffic_name());
+        for sql in statements {
+            self.session.execute(&sql, &[&old, &new]).await.map_err(|error| Error::database(&step, &error))?;
+        }
+        if self.may_have_quarantined {
+            self.quarantine.change_key(&self.session, table, old, new).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Completes one write from what Traffic has, or else from what Landing supplied.
+fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied, missing: &mut Vec<(Table, Uuid)>) {
+    if !write.row.has_unchanged() {
+        return;
+    }
+    let row = write.row.to_mut();
+    if let Some(image) = image {
+        row.fill_unchanged_from(image);
+        for (column, value) in row.values.iter_mut().enumerate() {
+            if *value == Datum::Unchanged && statements::is_expendable(row.table, column) {
+                *value = Datum::Null;
+            }
+        }
+    }
+    if !row.has_unchanged() {
+        return;
+    }
+    match supplied.get(&(row.table, row.id)) {
+        // The whole row as it is now, perhaps newer than this change: what follows in the stream agrees.
+        Some(Some(current)) => write.row = Cow::Owned(current.clone()),
+        Some(None) => {}
+        None => missing.push((row.table, row.id)),
+    }
+}

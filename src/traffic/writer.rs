@@ -1,0 +1,156 @@
+//! The one session that writes to Traffic: its transaction, its savepoints, its prepared statements.
+//!
+//! A Traffic transaction is begun with the first batch and committed with the batch that ends at a commit
+//! boundary, together with the checkpoint. On any error but a bad row the session is to be dropped: what was
+//! not committed never happened, and the position on Traffic says where to go on.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Statement;
+use uuid::Uuid;
+
+use super::catalog::TargetCatalog;
+use super::notes::Notes;
+use super::quarantine::Quarantine;
+use super::statements::{self, Touch};
+use super::triggers::TriggerControl;
+use crate::change::{Row, Table};
+use crate::database::Session;
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// Rows read from Landing for changes whose row was not on Traffic; `None` for a row that is gone there too.
+pub type Supplied = HashMap<(Table, Uuid), Option<Row>>;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub enum Applied {
+    /// Every change is in the open transaction: as a row, or in quarantine.
+    Done,
+    /// These rows are needed whole: read them from Landing, and apply the same batch again with them.
+    /// The transaction is as it was before the batch.
+    Missing(Vec<(Table, Uuid)>),
+}
+
+/// Applies batches to Traffic.
+pub struct Writer {
+    pub(super) session: Session,
+    pub(super) names: Names,
+    pub(super) catalog: TargetCatalog,
+    pub(super) triggers: TriggerControl,
+    pub(super) quarantine: Quarantine,
+    pub(super) notes: Notes,
+    /// May be true while the table is empty, never the other way round: nothing is looked up in vain.
+    pub(super) may_have_quarantined: bool,
+    pub(super) may_have_notes: bool,
+    pub(super) on_truncate: OnTruncate,
+    upserts: HashMap<Table, Statement>,
+    deletes: HashMap<Table, Statement>,
+    in_transaction: bool,
+}
+
+/// What a TRUNCATE on Landing does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnTruncate {
+    /// The daemon stops and says so.
+    Stop,
+    /// The rows that came from Landing are deleted, and no others.
+    Apply,
+}
+
+impl Writer {
+    /// Prepares to write `tables` over `session`.
+    ///
+    /// # Errors
+    /// A target table or column is missing; the role lacks a privilege; the connection broke.
+    pub async fn new(
+        session: Session,
+        names: &Names,
+        tables: &[Table],
+        touch: Touch,
+        on_truncate: OnTruncate,
+    ) -> Result<Self> {
+        let catalog = TargetCatalog::read(&session, names, tables).await?;
+        let triggers = TriggerControl::probe(&session).await?;
+        let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));
+        let mut writer = Writer {
+            may_have_quarantined: quarantine.has_rows(&session).await?,
+            may_have_notes: notes.has_rows(&session).await?,
+            names: names.clone(),
+            upserts: HashMap::new(),
+            deletes: HashMap::new(),
+            in_transaction: false,
+            session,
+            catalog,
+            triggers,
+            quarantine,
+            notes,
+            on_truncate,
+        };
+        for &table in tables {
+            writer.prepare(table, touch).await?;
+        }
+        Ok(writer)
+    }
+
+    async fn prepare(&mut self, table: Table, touch: Touch) -> Result<()> {
+        let upsert = match table {
+            Table::LandingLeads => statements::upsert_leads(&self.names, touch),
+            Table::LeadJourney | Table::ScheduledNotifications => {
+                statements::upsert_children(&self.names, table, touch)
+            }
+        };
+        let step = format!("preparing to write {}", table.traffic_name());
+        let prepare = |error| Error::database(&step, &error);
+        let upsert = self.session.prepare(&upsert).await.map_err(prepare)?;
+        self.upserts.insert(table, upsert);
+        let delete = self.session.prepare(&statements::delete(&self.names, table)).await.map_err(prepare)?;
+        self.deletes.insert(table, delete);
+        Ok(())
+    }
+
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    pub fn triggers(&self) -> TriggerControl {
+        self.triggers
+    }
+
+    pub(super) fn upsert(&self, table: Table) -> Result<&Statement> {
+        self.upserts.get(&table).ok_or_else(|| not_replicated(table))
+    }
+
+    pub(super) fn delete(&self, table: Table) -> Result<&Statement> {
+        self.deletes.get(&table).ok_or_else(|| not_replicated(table))
+    }
+
+    pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
+        self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
+    }
+
+    /// Opens the transaction if none is open. Ordinary triggers do not fire in it.
+    pub async fn begin(&mut self) -> Result<()> {
+        if !self.in_transaction {
+            let sql = format!("BEGIN; {}", self.triggers.suppress());
+            self.execute("opening a transaction on Traffic", &sql).await?;
+            self.in_transaction = true;
+        }
+        Ok(())
+    }
+
+    /// Makes what was applied durable. When this fails, only Traffic's checkpoint tells whether it did.
+    pub async fn commit(&mut self) -> Result<()> {
+        if self.in_transaction {
+            self.execute("committing on Traffic", "COMMIT").await?;
+            self.in_transaction = false;
+        }
+        Ok(())
+    }
+}
+
+fn not_replicated(table: Table) -> Error {
+    Error::refused(format!("Landing sent a change of {}, which is not replicated here", table.landing_name()))
+        .remedy("set scheduled_notifications = true, run `leadbridge migrate`, or take the table out of the publication")
+}
