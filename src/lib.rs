@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod change;
+pub mod database;
 pub mod error;
 pub mod lsn;
 pub mod mapping;

@@ -1,0 +1,201 @@
+//! Why a connection failed, in an operator's words, with what to do about it.
+
+use std::error::Error as StdError;
+use std::io;
+use std::time::Duration;
+
+use rustls::CertificateError;
+use tokio_postgres::error::{DbError, SqlState};
+
+use super::Side;
+use super::url::Host;
+use crate::error::{Error, tls_error};
+
+/// What was tried.
+pub struct Attempt<'a> {
+    pub side: Side,
+    pub host: &'a Host,
+    pub user: &'a str,
+    pub database: &'a str,
+}
+
+impl Attempt<'_> {
+    fn place(&self) -> String {
+        format!("{} at {}", self.side, self.host)
+    }
+
+    fn unreachable(&self, what: &str) -> Error {
+        Error::unreachable(format!("{} {what}", self.place()))
+    }
+
+    /// Hosts of Supabase's direct connection have an IPv6 address only, unless the project pays for IPv4.
+    fn is_direct_supabase(&self) -> bool {
+        self.host.name.ends_with(".supabase.co")
+    }
+}
+
+/// Turns the driver's error into ours.
+pub fn explain(attempt: &Attempt<'_>, error: &tokio_postgres::Error) -> Error {
+    if let Some(db) = error.as_db_error() {
+        return server_said(attempt, db);
+    }
+    if let Some(tls) = cause::<rustls::Error>(error) {
+        return tls_failure(attempt, tls);
+    }
+    if let Some(io) = cause::<io::Error>(error) {
+        return io_failure(attempt, io);
+    }
+    let text = chain(error);
+    if text.contains("does not support TLS") {
+        tls_error(format!("{}: the server does not support TLS", attempt.place()))
+            .remedy("switch `ssl = on` on the server, or use sslmode=prefer or disable in the URL")
+    } else if text.contains("password missing") {
+        Error::refused(format!("{}: the server asks for a password and the URL has none", attempt.place()))
+            .remedy(format!("put the password of user {} into {}", attempt.user, attempt.side.variable()))
+    } else if text.contains("authentication error") {
+        Error::refused(format!("{}: {text}", attempt.place()))
+            .remedy("use SCRAM-SHA-256 (password_encryption) for this user on the server")
+    } else if error.is_closed() {
+        attempt.unreachable("closed the connection while it was being set up").remedy(server_log())
+    } else {
+        Error::internal(format!("{}: {text}", attempt.place()))
+    }
+}
+
+/// The server took longer than `connect_timeout`.
+pub fn timed_out(attempt: &Attempt<'_>, limit: Duration) -> Error {
+    let remedy = if attempt.is_direct_supabase() {
+        "check that this machine has IPv6 (the project's direct host has no IPv4 without the add-on), and that \
+         the project is not paused"
+    } else {
+        "check host, port, firewall and security groups; connect_timeout in the URL changes the limit"
+    };
+    attempt.unreachable(&format!("did not answer within {} s", limit.as_secs())).remedy(remedy)
+}
+
+fn server_log() -> &'static str {
+    "look into the server's log; is a proxy or another service listening on that port?"
+}
+
+fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
+    let (place, user, variable) = (attempt.place(), attempt.user, attempt.side.variable());
+    let error = Error::server(&place, db.code().clone(), db.message());
+    match db.code() {
+        code if *code == SqlState::INVALID_PASSWORD => {
+            error.remedy(format!("correct the password of user {user} in {variable}"))
+        }
+        code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
+            && db.message().contains("no encryption") =>
+        {
+            error.remedy(format!("use sslmode=require or better in {variable}: the server wants TLS"))
+        }
+        code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => error.remedy(format!(
+            "check that user {user} exists, may log in, and that pg_hba.conf admits it from this machine to \
+             database {}",
+            attempt.database
+        )),
+        code if *code == SqlState::INVALID_CATALOG_NAME => {
+            error.remedy(format!("correct the database's name in {variable}"))
+        }
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            error.remedy(format!("GRANT CONNECT ON DATABASE … TO {user}, as an administrator"))
+        }
+        _ => error,
+    }
+}
+
+fn tls_failure(attempt: &Attempt<'_>, error: &rustls::Error) -> Error {
+    use CertificateError as C;
+    let place = attempt.place();
+    let variable = attempt.side.variable();
+    let rustls::Error::InvalidCertificate(certificate) = error else {
+        return tls_error(format!("{place}: the TLS handshake failed ({error})"));
+    };
+    match certificate {
+        C::UnknownIssuer | C::BadSignature => tls_error(format!(
+            "{place}: the server's certificate is signed by a CA that sslrootcert does not hold"
+        ))
+        .remedy(format!("name the right CA's file in sslrootcert in {variable}")),
+        C::NotValidForName | C::NotValidForNameContext { .. } => tls_error(format!(
+            "{place}: the server's certificate is made out to another name than {}",
+            attempt.host.name
+        ))
+        .remedy(format!(
+            "use in {variable} the host name that the certificate holds; sslmode=verify-ca checks the CA only"
+        )),
+        C::Expired | C::ExpiredContext { .. } => {
+            tls_error(format!("{place}: the server's certificate has expired"))
+                .remedy("renew the server's certificate, and check this machine's clock")
+        }
+        C::NotValidYet | C::NotValidYetContext { .. } => {
+            tls_error(format!("{place}: the server's certificate is not valid yet"))
+                .remedy("check this machine's clock")
+        }
+        other => tls_error(format!("{place}: the server's certificate is not good ({other})")),
+    }
+}
+
+fn io_failure(attempt: &Attempt<'_>, error: &io::Error) -> Error {
+    let name = &attempt.host.name;
+    let text = error.to_string();
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => attempt
+            .unreachable("refused the connection")
+            .remedy("check that the server runs, listens on that address and port (listen_addresses)"),
+        io::ErrorKind::NotFound if attempt.host.is_socket() => attempt
+            .unreachable("is not there: no such socket")
+            .remedy("check the directory in the URL's host parameter, the port, and that the server runs"),
+        io::ErrorKind::PermissionDenied if attempt.host.is_socket() => attempt
+            .unreachable("cannot be opened: permission denied on the socket")
+            .remedy("check the permissions of the socket's directory (unix_socket_permissions)"),
+        io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
+            let remedy = if attempt.is_direct_supabase() {
+                "give this machine IPv6, or buy the project's IPv4 add-on: the direct host is IPv6 only"
+            } else {
+                "check this machine's network and routes (does the host have an IPv6 address only?)"
+            };
+            attempt.unreachable("cannot be reached from this machine's network").remedy(remedy)
+        }
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            attempt.unreachable("closed the connection while it was being set up").remedy(server_log())
+        }
+        io::ErrorKind::InvalidInput if text.contains("dns name") => {
+            tls_error(format!("{}: {name} is no name that a certificate can hold", attempt.place()))
+        }
+        _ if text.contains("lookup address") => Error::unreachable(format!(
+            "{}: the name {name} cannot be resolved",
+            attempt.side
+        ))
+        .remedy(format!(
+            "check the host's spelling in {}, this machine's DNS, and that the Supabase project is not paused",
+            attempt.side.variable()
+        )),
+        _ => attempt.unreachable(&format!("cannot be reached ({text})")).remedy("check host, port and network"),
+    }
+}
+
+/// The first cause of this type. An `io::Error` keeps its own cause apart from [`StdError::source`].
+fn cause<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
+    let mut next = Some(error);
+    while let Some(current) = next {
+        if let Some(found) = current.downcast_ref::<T>() {
+            return Some(found);
+        }
+        let inner = current.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        if let Some(found) = inner.and_then(|inner| inner.downcast_ref::<T>()) {
+            return Some(found);
+        }
+        next = current.source();
+    }
+    None
+}
+
+fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(current) = next {
+        text = format!("{text}: {current}");
+        next = current.source();
+    }
+    text
+}

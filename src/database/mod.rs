@@ -1,0 +1,46 @@
+//! Connections to the two databases: one meaning of a libpq URL for ordinary and for replication connections.
+//!
+//! `url` reads what the operator wrote, `tls` gives `sslmode` libpq's meaning, `endpoint` connects, `session` is
+//! one connection with its settings pinned, `failure` says in an operator's words why a connection failed.
+
+mod endpoint;
+mod failure;
+mod session;
+mod tls;
+mod url;
+
+use std::fmt;
+
+use serde::Serialize;
+
+pub use endpoint::Endpoint;
+pub use session::Session;
+
+/// Which of the two databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// The source: it is read and, before the cutover, never written to.
+    Landing,
+    /// The target: live, with writers of its own.
+    Traffic,
+}
+
+impl Side {
+    /// The environment variable that holds its URL.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Side::Landing => "LANDING_DATABASE_URL",
+            Side::Traffic => "TRAFFIC_DATABASE_URL",
+        }
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Side::Landing => "Landing DB",
+            Side::Traffic => "Traffic DB",
+        })
+    }
+}
