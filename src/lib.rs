@@ -2,8 +2,10 @@
 
 pub mod batch;
 pub mod change;
+pub mod checkpoint;
 pub mod database;
 pub mod error;
+pub mod landing;
 pub mod lsn;
 pub mod mapping;
 pub mod names;

@@ -9,7 +9,6 @@ use crate::change::Position;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
-use crate::timestamp::Timestamp;
 
 /// How far a slot's replication is, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +76,12 @@ impl Ledger {
             self.table
         );
         let Identity { slot, publication, landing_system_id, landing_database } = &self.identity;
-        self.execute_one(client, &sql, &[slot, publication, landing_system_id, landing_database, &self.run_id]).await
+        self.execute_one(
+            client,
+            &sql,
+            &[slot, publication, landing_system_id, landing_database, &self.run_id],
+        )
+        .await
     }
 
     /// The copy is complete up to `position`, in the transaction that is open on `client`.
@@ -88,7 +92,8 @@ impl Ledger {
             self.table
         );
         let lsn: PgLsn = position.lsn.into();
-        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &lsn, &position.caught_up_at]).await
+        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &lsn, &position.caught_up_at])
+            .await
     }
 
     /// Holds the row until the transaction ends, and makes sure that this run still owns it.
@@ -108,7 +113,10 @@ impl Ledger {
              updated_at = now() WHERE slot = $1 AND run_id = $2 AND state <> 'snapshot'",
             self.table
         );
-        client.prepare(&sql).await.map_err(|error| Error::database("preparing the checkpoint on Traffic", &error))
+        client
+            .prepare(&sql)
+            .await
+            .map_err(|error| Error::database("preparing the checkpoint on Traffic", &error))
     }
 
     /// Writes the position within the transaction of its rows.
@@ -138,7 +146,10 @@ impl Ledger {
     fn taken(&self) -> Error {
         Error::new(
             crate::error::Kind::Transient,
-            format!("another daemon has taken over slot `{}`; nothing of this batch was applied", self.identity.slot),
+            format!(
+                "another daemon has taken over slot `{}`; nothing of this batch was applied",
+                self.identity.slot
+            ),
         )
     }
 }
@@ -160,9 +171,4 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
         landing_database: row.get(2),
     };
     Ok(Recorded { identity, stage, applied: row.get::<_, Option<PgLsn>>(4).map(Into::into) })
-}
-
-/// The time by Landing's clock at which a keepalive or a snapshot stands: everything before it is applied.
-pub fn caught_up(lsn: Lsn, at: Timestamp) -> Position {
-    Position { lsn, commit_time: None, caught_up_at: at }
 }

@@ -43,7 +43,8 @@ impl LocalStore {
         let Some(bytes) = self.db.get(KEY).map_err(|error| self.error("reading", &error))? else {
             return Ok(None);
         };
-        let record: Record = serde_json::from_slice(&bytes).map_err(|error| self.damaged(&error.to_string()))?;
+        let record: Record =
+            serde_json::from_slice(&bytes).map_err(|error| self.damaged(&error.to_string()))?;
         if record.format != FORMAT {
             return Err(self.damaged(&format!("format {}, this version knows {FORMAT}", record.format)));
         }
@@ -65,13 +66,16 @@ impl LocalStore {
     }
 
     fn error(&self, doing: &str, error: &sled::Error) -> Error {
-        Error::refused(format!("{doing} the state directory {}: {error}", self.path.display()))
-            .remedy("check its disk and permissions; its content may be deleted, Traffic has the position too")
+        Error::refused(format!("{doing} the state directory {}: {error}", self.path.display())).remedy(
+            "check its disk and permissions; its content may be deleted, Traffic has the position too",
+        )
     }
 
     fn damaged(&self, why: &str) -> Error {
         Error::refused(format!("the state directory {} is not one of ours: {why}", self.path.display()))
-            .remedy("point LEADBRIDGE_STATE_DIR elsewhere, or empty the directory: Traffic has the position too")
+            .remedy(
+                "point LEADBRIDGE_STATE_DIR elsewhere, or empty the directory: Traffic has the position too",
+            )
     }
 }
 
@@ -82,10 +86,13 @@ fn open_error(directory: &Path, error: &sled::Error) -> Error {
             Error::refused(format!("another leadbridge uses the state directory {place}"))
                 .remedy("stop it, or give this one its own LEADBRIDGE_STATE_DIR: it then stands by")
         }
-        sled::Error::Io(cause) => Error::refused(format!("the state directory {place} cannot be used: {cause}"))
-            .remedy("make it a directory that this user can write, or point LEADBRIDGE_STATE_DIR elsewhere"),
-        other => Error::refused(format!("the state directory {place} cannot be opened: {other}"))
-            .remedy("point LEADBRIDGE_STATE_DIR elsewhere, or empty the directory: Traffic has the position too"),
+        sled::Error::Io(cause) => Error::refused(format!(
+            "the state directory {place} cannot be used: {cause}"
+        ))
+        .remedy("make it a directory that this user can write, or point LEADBRIDGE_STATE_DIR elsewhere"),
+        other => Error::refused(format!("the state directory {place} cannot be opened: {other}")).remedy(
+            "point LEADBRIDGE_STATE_DIR elsewhere, or empty the directory: Traffic has the position too",
+        ),
     }
 }
 

@@ -70,7 +70,11 @@ pub fn agree(
     }
 }
 
-fn first_start(live: &Identity, local: Option<&(Identity, Lsn)>, slot: Option<&SlotPosition>) -> Result<Start> {
+fn first_start(
+    live: &Identity,
+    local: Option<&(Identity, Lsn)>,
+    slot: Option<&SlotPosition>,
+) -> Result<Start> {
     if let Some((_, lsn)) = local {
         return Err(behind("Traffic has no checkpoint", &format!("the local state directory is at {lsn}")));
     }
@@ -88,7 +92,12 @@ fn first_start(live: &Identity, local: Option<&(Identity, Lsn)>, slot: Option<&S
     Ok(Start::Snapshot { drop_slot: false })
 }
 
-fn resume(live: &Identity, recorded: &Recorded, local: Option<Lsn>, slot: Option<&SlotPosition>) -> Result<Start> {
+fn resume(
+    live: &Identity,
+    recorded: &Recorded,
+    local: Option<Lsn>,
+    slot: Option<&SlotPosition>,
+) -> Result<Start> {
     let Some(traffic) = recorded.applied else {
         return Err(Error::internal("Traffic's checkpoint says `streaming` but has no position"));
     };
@@ -111,9 +120,10 @@ fn resume(live: &Identity, recorded: &Recorded, local: Option<Lsn>, slot: Option
         return Err(behind(&format!("Traffic is at {traffic}"), &slot));
     }
     match local {
-        Some(local) if local > traffic => {
-            Err(behind(&format!("Traffic is at {traffic}"), &format!("the local state directory is at {local}")))
-        }
+        Some(local) if local > traffic => Err(behind(
+            &format!("Traffic is at {traffic}"),
+            &format!("the local state directory is at {local}"),
+        )),
         _ => Ok(Start::Stream(traffic)),
     }
 }

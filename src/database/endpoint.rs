@@ -36,8 +36,9 @@ impl Endpoint {
     pub fn parse(side: Side, url: &SecretString) -> Result<Self> {
         let address = url::parse(side, url)?;
         refuse_poolers(side, &address.hosts)?;
-        let tls = Tls::resolve(address.ssl_mode, address.root_certificate.as_ref(), default_root().as_deref())
-            .map_err(|error| error.context(side.variable()))?;
+        let tls =
+            Tls::resolve(address.ssl_mode, address.root_certificate.as_ref(), default_root().as_deref())
+                .map_err(|error| error.context(side.variable()))?;
         Ok(Endpoint { side, address, tls })
     }
 
@@ -74,7 +75,9 @@ impl Endpoint {
         for host in &self.address.hosts {
             match self.connect_host(host, purpose, seen).await {
                 Ok(session) => return Ok(session),
-                Err(error) if matches!(error.kind(), Kind::Unreachable | Kind::Transient) => failed = Some(error),
+                Err(error) if matches!(error.kind(), Kind::Unreachable | Kind::Transient) => {
+                    failed = Some(error)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -90,7 +93,8 @@ impl Endpoint {
         // not hold us either. Resolving a name has the same limit this way.
         let limit = self.address.connect_timeout;
         let connect = async {
-            let (client, connection) = config.connect(tls).await.map_err(|e| failure::explain(&attempt, &e))?;
+            let (client, connection) =
+                config.connect(tls).await.map_err(|e| failure::explain(&attempt, &e))?;
             // Its error also reaches every statement that waits for an answer, so none is lost here.
             let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
             client.batch_execute(&pin_statement()).await.map_err(|e| failure::explain(&attempt, &e))?;
@@ -204,7 +208,8 @@ fn refuse_poolers(side: Side, hosts: &[Host]) -> Result<()> {
         let pooler = host.name.contains("pooler.");
         match side {
             Side::Landing if pooler || host.port == 6543 => {
-                let message = format!("{side}: {host} is a connection pooler, and replication cannot pass one");
+                let message =
+                    format!("{side}: {host} is a connection pooler, and replication cannot pass one");
                 return Err(Error::refused(message).remedy(format!("in {}, {direct}", side.variable())));
             }
             Side::Traffic if host.port == 6543 => {
@@ -212,7 +217,8 @@ fn refuse_poolers(side: Side, hosts: &[Host]) -> Result<()> {
                     "{side}: {host} is a pooler in transaction mode, which breaks prepared statements and \
                      session settings"
                 );
-                let remedy = format!("in {}, use the pooler's session mode, port 5432, or {direct}", side.variable());
+                let remedy =
+                    format!("in {}, use the pooler's session mode, port 5432, or {direct}", side.variable());
                 return Err(Error::refused(message).remedy(remedy));
             }
             _ => {}

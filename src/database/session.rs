@@ -90,7 +90,9 @@ pub(super) fn pin_statement() -> String {
 pub(super) fn start_options() -> String {
     PINNED
         .iter()
-        .filter(|(name, value)| !value.is_empty() && !matches!(*name, "transaction_timeout" | "client_encoding"))
+        .filter(|(name, value)| {
+            !value.is_empty() && !matches!(*name, "transaction_timeout" | "client_encoding")
+        })
         .map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")))
         .collect::<Vec<_>>()
         .join(" ")

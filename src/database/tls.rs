@@ -33,10 +33,16 @@ impl Tls {
     ///
     /// # Errors
     /// Of the kind `Usage`, when a root certificate is needed and cannot be read.
-    pub fn resolve(mode: SslMode, root: Option<&RootCertificate>, default_root: Option<&Path>) -> Result<Tls> {
+    pub fn resolve(
+        mode: SslMode,
+        root: Option<&RootCertificate>,
+        default_root: Option<&Path>,
+    ) -> Result<Tls> {
         if root == Some(&RootCertificate::System) && matches!(mode, SslMode::Require | SslMode::VerifyCa) {
-            return Err(Error::usage("sslrootcert=system is too weak with an sslmode other than verify-full")
-                .remedy("write sslmode=verify-full, as libpq asks for"));
+            return Err(Error::usage(
+                "sslrootcert=system is too weak with an sslmode other than verify-full",
+            )
+            .remedy("write sslmode=verify-full, as libpq asks for"));
         }
         let file = match root {
             Some(RootCertificate::System) => Some(system_bundle()?),
@@ -51,8 +57,10 @@ impl Tls {
             (SslMode::VerifyFull, Some(file)) => Tls::Full(file),
             (SslMode::VerifyCa | SslMode::VerifyFull, None) => {
                 return Err(Error::usage("sslmode=verify-ca and verify-full need a root certificate")
-                    .remedy("add &sslrootcert=/path/to/ca.crt to the URL (Supabase: download it from the \
-                         dashboard, Database Settings), or &sslrootcert=system for a public CA"));
+                    .remedy(
+                        "add &sslrootcert=/path/to/ca.crt to the URL (Supabase: download it from the \
+                         dashboard, Database Settings), or &sslrootcert=system for a public CA",
+                    ));
             }
         };
         if let Tls::Chain(file) | Tls::Full(file) = &tls {
@@ -168,8 +176,7 @@ impl ServerCertVerifier for ChainOnly {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         use CertificateError::{NotValidForName, NotValidForNameContext};
-        let result =
-            self.full.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        let result = self.full.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match result {
             // The name is looked at last, after the chain was found good.
             Ok(_)

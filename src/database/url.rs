@@ -152,8 +152,14 @@ impl Draft {
             "target_session_attrs" => self.target_session = target_session(side, &value)?,
             "channel_binding" => self.channel_binding = channel_binding(side, &value)?,
             // Set by us whatever the URL says, or without a meaning here.
-            "application_name" | "fallback_application_name" | "client_encoding" | "gssencmode"
-            | "keepalives" | "keepalives_idle" | "keepalives_interval" | "keepalives_count"
+            "application_name"
+            | "fallback_application_name"
+            | "client_encoding"
+            | "gssencmode"
+            | "keepalives"
+            | "keepalives_idle"
+            | "keepalives_interval"
+            | "keepalives_count"
             | "tcp_user_timeout" => {}
             unknown => return Err(wrong(side, unknown_parameter(unknown))),
         }
@@ -198,7 +204,10 @@ fn hosts(side: Side, names: Vec<String>, ports: &[u16]) -> Result<Vec<Host>> {
 }
 
 fn ports(side: Side, value: &str) -> Result<Vec<u16>> {
-    value.split(',').map(|port| port.parse().map_err(|_| wrong(side, "has a port that is no number"))).collect()
+    value
+        .split(',')
+        .map(|port| port.parse().map_err(|_| wrong(side, "has a port that is no number")))
+        .collect()
 }
 
 fn ssl_mode(side: Side, value: &str) -> Result<SslMode> {
@@ -223,7 +232,10 @@ fn connect_timeout(side: Side, value: &str) -> Result<Duration> {
     let seconds: i64 =
         value.parse().map_err(|_| wrong(side, "has a connect_timeout that is no number of seconds"))?;
     // libpq: zero and less mean to wait for ever; a daemon must not. At least two seconds, as libpq has it.
-    Ok(u64::try_from(seconds).ok().filter(|s| *s > 0).map_or(CONNECT_TIMEOUT, |s| Duration::from_secs(s.max(2))))
+    Ok(u64::try_from(seconds)
+        .ok()
+        .filter(|s| *s > 0)
+        .map_or(CONNECT_TIMEOUT, |s| Duration::from_secs(s.max(2))))
 }
 
 fn target_session(side: Side, value: &str) -> Result<TargetSessionAttrs> {
@@ -248,11 +260,12 @@ fn channel_binding(side: Side, value: &str) -> Result<ChannelBinding> {
 
 fn unknown_parameter(key: &str) -> String {
     // What does not look like a parameter's name may be a piece of the password.
-    let shown = if !key.is_empty() && key.len() < 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
-        format!("`{key}`")
-    } else {
-        "that is no parameter of libpq".to_owned()
-    };
+    let shown =
+        if !key.is_empty() && key.len() < 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            format!("`{key}`")
+        } else {
+            "that is no parameter of libpq".to_owned()
+        };
     format!(
         "has a parameter {shown} that leadbridge does not know; it knows sslmode, sslrootcert, host, port, user, \
          password, dbname, connect_timeout, options, target_session_attrs, channel_binding and application_name"

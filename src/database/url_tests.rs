@@ -10,9 +10,10 @@ fn hosts_of(url: &str) -> Vec<String> {
 
 #[test]
 fn a_url_is_read_as_libpq_reads_it() {
-    let address =
-        read("postgresql://us%40er:p%2Fw%3A+x@db.example:6000/l%20eads?sslmode=verify-full&sslrootcert=/ca.pem")
-            .unwrap();
+    let address = read(
+        "postgresql://us%40er:p%2Fw%3A+x@db.example:6000/l%20eads?sslmode=verify-full&sslrootcert=/ca.pem",
+    )
+    .unwrap();
     assert_eq!(address.hosts, [Host { name: "db.example".into(), port: 6000 }]);
     assert_eq!(address.user, "us@er");
     assert_eq!(address.password.as_ref().unwrap().expose_secret(), "p/w:+x");

@@ -126,10 +126,9 @@ impl Writer {
         for group in deleted.chunk_by(|a, b| a.0 == b.0) {
             let Some(&(table, _)) = group.first() else { continue };
             let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
-            self.session
-                .execute(self.delete(table)?, &[&ids])
-                .await
-                .map_err(|error| Error::database(format!("deleting from {}", table.traffic_name()), &error))?;
+            self.session.execute(self.delete(table)?, &[&ids]).await.map_err(|error| {
+                Error::database(format!("deleting from {}", table.traffic_name()), &error)
+            })?;
             self.settle(table, &ids, &[]).await?;
         }
         self.execute("switching triggers off", self.triggers.suppress()).await
@@ -146,7 +145,10 @@ impl Writer {
         self.execute("switching triggers on", self.triggers.restore()).await?;
         // Children first, so that a lead's cascade finds nothing left to do.
         for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
-            let sql = format!("DELETE FROM {} WHERE landing_synced_at IS NOT NULL", self.names.traffic_table(table));
+            let sql = format!(
+                "DELETE FROM {} WHERE landing_synced_at IS NOT NULL",
+                self.names.traffic_table(table)
+            );
             self.execute("applying a TRUNCATE", &sql).await?;
             self.quarantine.release_table(&self.session, table).await?;
         }
@@ -171,8 +173,13 @@ impl Writer {
                     }
                     let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
                     for (table, id) in segment.deleted_children.iter().copied().chain(leads) {
-                        self.park_parked(Parked::Delete { table, id }, Operation::Delete, change.origin, &cause)
-                            .await?;
+                        self.park_parked(
+                            Parked::Delete { table, id },
+                            Operation::Delete,
+                            change.origin,
+                            &cause,
+                        )
+                        .await?;
                     }
                 }
                 // The row keeps its old key on Traffic until its new image can be applied.

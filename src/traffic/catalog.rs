@@ -61,7 +61,8 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     let columns: HashMap<String, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let fixed = ["id", "landing_synced_at"];
     let mapped = mapping::targets(table).iter().map(|target| target.name);
-    let missing: Vec<_> = fixed.into_iter().chain(mapped).filter(|name| !columns.contains_key(*name)).collect();
+    let missing: Vec<_> =
+        fixed.into_iter().chain(mapped).filter(|name| !columns.contains_key(*name)).collect();
     if !missing.is_empty() {
         let what = if columns.is_empty() { "the table is missing".into() } else { missing.join(", ") };
         return Err(Error::refused(format!("{step}: not there: {what}")).remedy("run `leadbridge migrate`"));

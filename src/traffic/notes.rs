@@ -22,7 +22,8 @@ impl Notes {
 
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
-        let row = client.query_one(&sql, &[]).await.map_err(|error| Error::database("reading notes", &error))?;
+        let row =
+            client.query_one(&sql, &[]).await.map_err(|error| Error::database("reading notes", &error))?;
         Ok(row.get(0))
     }
 

@@ -42,7 +42,10 @@ impl Quarantine {
     /// Whether any row is parked.
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
-        let row = client.query_one(&sql, &[]).await.map_err(|error| Error::database("reading quarantine", &error))?;
+        let row = client
+            .query_one(&sql, &[])
+            .await
+            .map_err(|error| Error::database("reading quarantine", &error))?;
         Ok(row.get(0))
     }
 
@@ -68,16 +71,19 @@ impl Quarantine {
         );
         let lsn: PgLsn = origin.commit_lsn.into();
         client
-            .execute(&sql, &[
-                &table.landing_name(),
-                &id,
-                &lead_id,
-                &operation.as_str(),
-                &lsn,
-                &cause.sqlstate,
-                &cause.message,
-                &data,
-            ])
+            .execute(
+                &sql,
+                &[
+                    &table.landing_name(),
+                    &id,
+                    &lead_id,
+                    &operation.as_str(),
+                    &lsn,
+                    &cause.sqlstate,
+                    &cause.message,
+                    &data,
+                ],
+            )
             .await
             .map_err(|error| Error::database("writing to quarantine", &error))?;
         tracing::warn!(
@@ -88,7 +94,12 @@ impl Quarantine {
     }
 
     /// The parked images of these keys.
-    pub(super) async fn images(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+    pub(super) async fn images(
+        &self,
+        client: &Client,
+        table: Table,
+        ids: &[Uuid],
+    ) -> Result<HashMap<Uuid, Row>> {
         let sql = format!(
             "SELECT row_id, row_data::text FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
              AND row_data IS NOT NULL",
@@ -181,7 +192,10 @@ impl Quarantine {
 fn image(table: Table, id: Uuid, json: &str) -> Result<Row> {
     let parsed = serde_json::from_str(json).ok().and_then(|json| parked::from_json(table, id, &json));
     parsed.ok_or_else(|| {
-        Error::refused(format!("the quarantined row {id} of {} is not one that leadbridge wrote", table.landing_name()))
-            .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
+        Error::refused(format!(
+            "the quarantined row {id} of {} is not one that leadbridge wrote",
+            table.landing_name()
+        ))
+        .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
     })
 }

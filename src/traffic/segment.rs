@@ -16,6 +16,9 @@ use crate::change::{Datum, Origin, Row, Table};
 use crate::error::{Error, Result};
 use crate::mapping::{self, TrafficRow};
 
+/// Rows that the mapping refused, and why.
+type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
+
 impl Writer {
     /// Makes every row of the segment whole: an unchanged TOASTed value is taken from quarantine, from Traffic,
     /// or with the whole row from Landing. Returns the keys that only Landing can supply.
@@ -76,7 +79,8 @@ impl Writer {
         }
         let (mapped, rejected) = self.map_rows(table, writes);
         let orphans = self.upsert_rows(table, &mapped).await?;
-        let done: Vec<&(TrafficRow, Origin)> = mapped.iter().filter(|(row, _)| !orphans.contains(&row.id)).collect();
+        let done: Vec<&(TrafficRow, Origin)> =
+            mapped.iter().filter(|(row, _)| !orphans.contains(&row.id)).collect();
         let ids: Vec<Uuid> = done.iter().map(|(row, _)| row.id).collect();
         self.settle(table, &ids, &done).await?;
         for (write, rejection) in rejected {
@@ -94,7 +98,7 @@ impl Writer {
         &self,
         table: Table,
         writes: &'w [Write<'c>],
-    ) -> (Vec<(TrafficRow, Origin)>, Vec<(&'w Write<'c>, mapping::Rejection)>) {
+    ) -> (Vec<(TrafficRow, Origin)>, Rejected<'w, 'c>) {
         let limits = self.catalog.limits(table);
         let (mut mapped, mut rejected) = (Vec::with_capacity(writes.len()), Vec::new());
         for write in writes {
@@ -126,7 +130,12 @@ impl Writer {
     }
 
     /// These keys are now as Landing has them: they leave quarantine, and their notes are brought up to date.
-    pub(super) async fn settle(&mut self, table: Table, ids: &[Uuid], rows: &[&(TrafficRow, Origin)]) -> Result<()> {
+    pub(super) async fn settle(
+        &mut self,
+        table: Table,
+        ids: &[Uuid],
+        rows: &[&(TrafficRow, Origin)],
+    ) -> Result<()> {
         if self.may_have_quarantined {
             self.quarantine.release(&self.session, table, ids).await?;
         }
@@ -150,7 +159,11 @@ impl Writer {
         );
         let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND $2::uuid IS NOT NULL");
         let moves = self.catalog.references(table).iter().map(|reference| {
-            format!("UPDATE {} SET {column} = $2 WHERE {column} = $1", reference.table, column = reference.column)
+            format!(
+                "UPDATE {} SET {column} = $2 WHERE {column} = $1",
+                reference.table,
+                column = reference.column
+            )
         });
         let statements: Vec<String> = match self.triggers {
             TriggerControl::ReplicaRole => [rename].into_iter().chain(moves).collect(),
@@ -158,7 +171,10 @@ impl Writer {
         };
         let step = format!("changing a key of {}", table.traffic_name());
         for sql in statements {
-            self.session.execute(&sql, &[&old, &new]).await.map_err(|error| Error::database(&step, &error))?;
+            self.session
+                .execute(&sql, &[&old, &new])
+                .await
+                .map_err(|error| Error::database(&step, &error))?;
         }
         if self.may_have_quarantined {
             self.quarantine.change_key(&self.session, table, old, new).await?;

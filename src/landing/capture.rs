@@ -1,0 +1,166 @@
+//! Replication events turned into changes; pure, and the only place that knows the state of the stream:
+//! which relations were announced, and whether a transaction is open.
+
+use std::collections::HashMap;
+
+use pgwire_replication::ReplicationEvent;
+
+use super::layout::Layout;
+use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::pgoutput::{self, Message, OldTuple, Relation, Tuple};
+use crate::timestamp::Timestamp;
+
+/// What the stream says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Captured {
+    Change(SourcedChange),
+    /// The transaction of the changes before ends here.
+    Commit(Position),
+    /// A keepalive between transactions: Landing has nothing for us up to here.
+    Idle(Position),
+}
+
+/// Follows one replication stream.
+pub struct Capture {
+    /// The schema of the replicated tables; tables elsewhere are not ours, whatever their name.
+    schema: String,
+    tables: Vec<Table>,
+    relations: HashMap<u32, Option<Layout>>,
+    /// Set from Begin to Commit.
+    transaction: Option<Origin>,
+}
+
+impl Capture {
+    pub fn new(schema: &str, tables: &[Table]) -> Self {
+        Capture {
+            schema: schema.to_owned(),
+            tables: tables.to_owned(),
+            relations: HashMap::new(),
+            transaction: None,
+        }
+    }
+
+    /// What an event means for us; `None` when nothing.
+    ///
+    /// # Errors
+    /// Bytes that do not decode, a row outside a transaction, a table that changed in a way that could lose data.
+    pub fn event(&mut self, event: ReplicationEvent) -> Result<Option<Captured>> {
+        match event {
+            ReplicationEvent::Begin { final_lsn, commit_time_micros, .. } => {
+                let origin =
+                    Origin { commit_lsn: final_lsn.into(), commit_time: Timestamp(commit_time_micros) };
+                self.transaction = Some(origin);
+                Ok(None)
+            }
+            ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
+                self.transaction = None;
+                let at = Timestamp(commit_time_micros);
+                let end = Position { lsn: end_lsn.into(), commit_time: Some(at), caught_up_at: at };
+                Ok(Some(Captured::Commit(end)))
+            }
+            // Inside a transaction a keepalive may already be ahead of its commit: it says nothing for us.
+            ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
+                let at = Timestamp(server_time_micros);
+                let idle = Position { lsn: wal_end.into(), commit_time: None, caught_up_at: at };
+                Ok((self.transaction.is_none() && idle.lsn > Lsn::ZERO).then_some(Captured::Idle(idle)))
+            }
+            ReplicationEvent::XLogData { data, .. } => {
+                let message = pgoutput::decode(data)
+                    .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
+                self.message(message)
+            }
+            ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => Ok(None),
+        }
+    }
+
+    fn message(&mut self, message: Message) -> Result<Option<Captured>> {
+        let change = match message {
+            Message::Relation(relation) => return self.relation(&relation).map(|()| None),
+            Message::Announcement => return Ok(None),
+            Message::Insert { relation, new } => self
+                .layout(relation)?
+                .map(|layout| write(layout, Operation::Insert, &new, None))
+                .transpose()?,
+            Message::Update { relation, old, new } => self
+                .layout(relation)?
+                .map(|layout| write(layout, Operation::Update, &new, old.as_ref()))
+                .transpose()?,
+            Message::Delete { relation, old } => {
+                self.layout(relation)?.map(|layout| delete(layout, &old)).transpose()?
+            }
+            Message::Truncate { relations } => self.truncate(&relations)?,
+        };
+        let Some(change) = change else { return Ok(None) };
+        let origin = self
+            .transaction
+            .ok_or_else(|| Error::internal("replication stream: a row outside a transaction"))?;
+        Ok(Some(Captured::Change(SourcedChange { origin, change })))
+    }
+
+    fn relation(&mut self, relation: &Relation) -> Result<()> {
+        let ours = *relation.namespace == *self.schema;
+        let table =
+            Table::from_landing_name(&relation.name).filter(|table| ours && self.tables.contains(table));
+        let layout = match table {
+            Some(table) => Some(self.announced(table, relation)?),
+            None => {
+                tracing::warn!(table = %relation.name, "the publication holds a table that is not replicated: ignored");
+                None
+            }
+        };
+        self.relations.insert(relation.id, layout);
+        Ok(())
+    }
+
+    fn announced(&self, table: Table, relation: &Relation) -> Result<Layout> {
+        let layout = Layout::bind(table, relation)?;
+        let before = self.relations.values().flatten().find(|known| known.table == table);
+        if let Some(before) = before {
+            before.check_successor(&layout)?;
+        }
+        let news =
+            layout.unknown.iter().filter(|name| before.is_none_or(|before| !before.unknown.contains(name)));
+        for column in news {
+            tracing::warn!(
+                table = table.landing_name(),
+                column,
+                "a column that the mapping does not know: not replicated"
+            );
+        }
+        Ok(layout)
+    }
+
+    /// `None` for a table that is not ours.
+    fn layout(&self, relation: u32) -> Result<Option<&Layout>> {
+        match self.relations.get(&relation) {
+            Some(layout) => Ok(layout.as_ref()),
+            None => {
+                Err(Error::internal(format!("replication stream: relation {relation} was never announced")))
+            }
+        }
+    }
+
+    fn truncate(&self, relations: &[u32]) -> Result<Option<Change>> {
+        let mut tables = Vec::new();
+        for &relation in relations {
+            tables.extend(self.layout(relation)?.map(|layout| layout.table));
+        }
+        Ok((!tables.is_empty()).then_some(Change::Truncate { tables }))
+    }
+}
+
+fn write(layout: &Layout, operation: Operation, new: &Tuple, old: Option<&OldTuple>) -> Result<Change> {
+    let mut row = layout.row(new)?;
+    // With replica identity full the old row is here, and with it what the new one left out.
+    if let Some(OldTuple::Full(old)) = old {
+        row.fill_unchanged_from(&layout.row(old)?);
+    }
+    let old_id = old.map(|old| layout.id(old.tuple())).transpose()?.filter(|old| *old != row.id);
+    Ok(Change::Write { operation, row, old_id })
+}
+
+fn delete(layout: &Layout, old: &OldTuple) -> Result<Change> {
+    Ok(Change::Delete { table: layout.table, id: layout.id(old.tuple())? })
+}

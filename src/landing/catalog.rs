@@ -1,0 +1,103 @@
+//! What Landing says of itself: its clock and WAL, the slot, the tables.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+
+use super::layout::Layout;
+use crate::change::Table;
+use crate::checkpoint::SlotPosition;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
+use crate::timestamp::Timestamp;
+
+/// Landing's WAL and clock at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Durable up to here; only this much can be decoded.
+    pub flushed: Lsn,
+    /// Written into WAL buffers up to here: ahead of `flushed` by asynchronous commits only.
+    pub inserted: Lsn,
+    pub now: Timestamp,
+}
+
+/// Our slot's row in `pg_replication_slots`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotState {
+    pub position: SlotPosition,
+    pub active: bool,
+    /// WAL that the slot keeps on Landing's disk, in bytes.
+    pub retained_bytes: u64,
+}
+
+pub async fn sample(client: &Client) -> Result<Sample> {
+    let sql = "SELECT pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn(), clock_timestamp()";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| Error::database("reading Landing's WAL position", &error))?;
+    let lsn = |column: usize| Lsn::from(row.get::<_, PgLsn>(column));
+    Ok(Sample { flushed: lsn(0), inserted: lsn(1), now: row.get(2) })
+}
+
+/// The slot of that name; `None` when there is none.
+pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
+    let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
+               COALESCE(database::text, ''), active, \
+               COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint \
+               FROM pg_replication_slots WHERE slot_name = $1";
+    let row = client
+        .query_opt(sql, &[&name])
+        .await
+        .map_err(|error| Error::database("reading the slot on Landing", &error))?;
+    Ok(row.map(|row| SlotState {
+        position: SlotPosition {
+            confirmed_flush: row.get::<_, PgLsn>(0).into(),
+            wal_status: row.get(1),
+            plugin: row.get(2),
+            database: row.get(3),
+        },
+        active: row.get(4),
+        retained_bytes: row.get::<_, i64>(5).max(0) as u64,
+    }))
+}
+
+/// Where `table` keeps its columns, by the same rules as the stream's announcements.
+pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layout> {
+    let step = format!("reading the columns of {} on Landing", table.landing_name());
+    let sql = "SELECT a.attname::text, a.atttypid, c.relreplident::text, \
+               COALESCE(a.attnum = ANY (i.indkey), false) FROM pg_class c \
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+               LEFT JOIN pg_index i ON i.indrelid = c.oid AND CASE c.relreplident \
+                 WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END \
+               WHERE c.oid = to_regclass($1) ORDER BY a.attnum";
+    let rows = client
+        .query(sql, &[&names.landing_table(table)])
+        .await
+        .map_err(|error| Error::database(&step, &error))?;
+    let Some(first) = rows.first() else {
+        return Err(Error::refused(format!("table {} is missing on Landing", names.landing_table(table)))
+            .remedy("check LANDING_DATABASE_URL and [names] landing_schema"));
+    };
+    let replica_identity = match first.get(2) {
+        "d" => ReplicaIdentity::Default,
+        "f" => ReplicaIdentity::Full,
+        "i" => ReplicaIdentity::Index,
+        _ => ReplicaIdentity::Nothing,
+    };
+    let full = replica_identity == ReplicaIdentity::Full;
+    let columns = rows.iter().map(|row| RelationColumn {
+        key: full || row.get::<_, bool>(3),
+        name: row.get::<_, String>(0).into(),
+        type_oid: row.get(1),
+    });
+    let relation = Relation {
+        id: 0,
+        namespace: names.landing_schema.as_str().into(),
+        name: table.landing_name().into(),
+        replica_identity,
+        columns: columns.collect(),
+    };
+    Layout::bind(table, &relation)
+}

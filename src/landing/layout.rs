@@ -1,0 +1,235 @@
+//! Where a Landing table keeps the columns that the mapping knows; pure.
+//!
+//! Databases differ: columns stand in any order, older ones lack some, newer ones have more. A [`Layout`] is
+//! made from what a `Relation` message, or the catalog, says of a table, and refuses what could lose data.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use crate::change::{Column, ColumnType, Datum, Row, Table};
+use crate::error::{Error, Result};
+use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
+
+/// A table's column positions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    pub table: Table,
+    /// For each of [`Table::columns`] its position in a tuple; `None` for a column this database lacks.
+    positions: Box<[Option<usize>]>,
+    /// Columns in a tuple.
+    width: usize,
+    /// Columns the mapping does not know.
+    pub unknown: Vec<String>,
+}
+
+impl Layout {
+    /// # Errors
+    /// A column that the mapping needs is missing or of another type; updates would not name their row.
+    pub fn bind(table: Table, relation: &Relation) -> Result<Self> {
+        let by_name: HashMap<&str, usize> =
+            relation.columns.iter().enumerate().map(|(position, column)| (&*column.name, position)).collect();
+        let columns = table.columns();
+        for column in columns {
+            check_column(table, column, by_name.get(column.name).and_then(|&at| relation.columns.get(at)))?;
+        }
+        let known = |name: &str| columns.iter().any(|column| column.name == name);
+        let layout = Layout {
+            table,
+            positions: columns.iter().map(|column| by_name.get(column.name).copied()).collect(),
+            width: relation.columns.len(),
+            unknown: relation
+                .columns
+                .iter()
+                .map(|c| c.name.to_string())
+                .filter(|name| !known(name))
+                .collect(),
+        };
+        layout.check_identity(relation)?;
+        Ok(layout)
+    }
+
+    fn check_identity(&self, relation: &Relation) -> Result<()> {
+        let id_is_key = self.position(0).and_then(|at| relation.columns.get(at)).is_some_and(|id| id.key);
+        if id_is_key && relation.replica_identity != ReplicaIdentity::Nothing {
+            return Ok(());
+        }
+        let name = self.table.landing_name();
+        Err(Error::refused(format!("the replica identity of {name} on Landing does not contain `id`"))
+            .remedy(format!(
+                "run on Landing: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id)"
+            )))
+    }
+
+    /// # Errors
+    /// A column that was there before is gone: its values would silently become null.
+    pub fn check_successor(&self, newer: &Layout) -> Result<()> {
+        let gone = self.table.columns().iter().zip(self.positions.iter().zip(&newer.positions));
+        match gone.into_iter().find(|(_, (before, now))| before.is_some() && now.is_none()) {
+            None => Ok(()),
+            Some((column, _)) => Err(Error::refused(format!(
+                "column {}.{} was dropped or renamed on Landing while it was replicated",
+                self.table.landing_name(),
+                column.name
+            ))
+            .remedy(
+                "nothing of this change was applied; bring the column back, or run `leadbridge resync` to go on \
+                 without it",
+            )),
+        }
+    }
+
+    /// Whether this database has the column at that position of [`Table::columns`].
+    pub fn has(&self, column: usize) -> bool {
+        self.position(column).is_some()
+    }
+
+    fn position(&self, column: usize) -> Option<usize> {
+        self.positions.get(column).copied().flatten()
+    }
+
+    /// The row that a tuple of this relation holds.
+    ///
+    /// # Errors
+    /// A tuple of another width, or an id that is no UUID: the server broke the protocol.
+    pub fn row(&self, tuple: &Tuple) -> Result<Row> {
+        let id = self.id(tuple)?;
+        let datum = |position: &Option<usize>| match position.and_then(|at| tuple.0.get(at)) {
+            None | Some(Value::Null) => Datum::Null,
+            Some(Value::Unchanged) => Datum::Unchanged,
+            Some(Value::Text(text)) => Datum::Text(text.clone()),
+        };
+        Ok(Row { table: self.table, id, values: self.positions.iter().map(datum).collect() })
+    }
+
+    /// The primary key in a tuple; the other columns of a key tuple are null.
+    pub fn id(&self, tuple: &Tuple) -> Result<Uuid> {
+        if tuple.0.len() != self.width {
+            return Err(self.broken(format!("a tuple has {} columns, not {}", tuple.0.len(), self.width)));
+        }
+        match self.position(0).and_then(|at| tuple.0.get(at)) {
+            Some(Value::Text(text)) => text.parse().map_err(|_| self.broken("an id is no UUID".into())),
+            _ => Err(self.broken("a tuple has no id".into())),
+        }
+    }
+
+    fn broken(&self, what: String) -> Error {
+        Error::internal(format!("replication stream of {}: {what}", self.table.landing_name()))
+    }
+}
+
+fn check_column(table: Table, expected: &Column, found: Option<&RelationColumn>) -> Result<()> {
+    let place = format!("column {}.{} on Landing", table.landing_name(), expected.name);
+    match found {
+        None if expected.required => Err(Error::refused(format!("{place} is missing"))
+            .remedy("the mapping needs it: bring it back under this name; nothing was applied")),
+        Some(found) if !accepts(expected.kind, found.type_oid) => Err(Error::refused(format!(
+            "{place} has another type (OID {}) than the mapping expects ({:?})",
+            found.type_oid, expected.kind
+        ))
+        .remedy("change its type back; nothing was applied")),
+        _ => Ok(()),
+    }
+}
+
+/// Type OIDs as PostgreSQL fixes them in pg_type.dat.
+pub fn accepts(kind: ColumnType, oid: u32) -> bool {
+    match kind {
+        ColumnType::Uuid => oid == 2950,
+        ColumnType::Text => matches!(oid, 25 | 1043),
+        ColumnType::Jsonb => oid == 3802,
+        ColumnType::Boolean => oid == 16,
+        ColumnType::Integer => matches!(oid, 23 | 21),
+        ColumnType::Timestamptz => oid == 1184,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn relation(columns: &[(&str, u32)]) -> Relation {
+        let column = |(at, (name, oid)): (usize, &(&str, u32))| RelationColumn {
+            key: at == 0,
+            name: (*name).into(),
+            type_oid: *oid,
+        };
+        Relation {
+            id: 1,
+            namespace: "public".into(),
+            name: "lead_journey".into(),
+            replica_identity: ReplicaIdentity::Default,
+            columns: columns.iter().enumerate().map(column).collect(),
+        }
+    }
+
+    const JOURNEY: [(&str, u32); 6] = [
+        ("id", 2950),
+        ("created_at", 1184),
+        ("metadata", 3802),
+        ("stage", 25),
+        ("source", 25),
+        ("lead_id", 2950),
+    ];
+
+    #[test]
+    fn columns_are_found_by_name_wherever_they_stand() {
+        let layout = Layout::bind(Table::LeadJourney, &relation(&JOURNEY)).unwrap();
+        let id = "00000000-0000-0000-0000-000000000007";
+        let text = |text: &str| Value::Text(text.into());
+        let tuple = Tuple(vec![text(id), text("t"), Value::Unchanged, text("s"), Value::Null, text(id)]);
+        let row = layout.row(&tuple).unwrap();
+        assert_eq!(row.values[crate::change::journey::STAGE], Datum::text("s"));
+        assert_eq!(row.values[crate::change::journey::METADATA], Datum::Unchanged);
+        assert_eq!(row.lead_id(), Some(row.id));
+        assert!(layout.row(&Tuple(vec![text(id)])).is_err());
+    }
+
+    #[test]
+    fn a_needed_column_missing_or_of_another_type_is_refused_by_name() {
+        let missing: Vec<_> = JOURNEY.iter().copied().filter(|(name, _)| *name != "stage").collect();
+        let error = Layout::bind(Table::LeadJourney, &relation(&missing)).unwrap_err();
+        assert!(error.message().contains("lead_journey.stage"), "{error}");
+        let retyped: Vec<_> =
+            JOURNEY.iter().map(|&(n, oid)| (n, if n == "stage" { 23 } else { oid })).collect();
+        let error = Layout::bind(Table::LeadJourney, &relation(&retyped)).unwrap_err();
+        assert!(error.message().contains("lead_journey.stage"), "{error}");
+    }
+
+    #[test]
+    fn a_column_the_mapping_does_not_know_is_named_and_passed_over() {
+        let more: Vec<_> = JOURNEY.iter().copied().chain([("score", 23)]).collect();
+        let layout = Layout::bind(Table::LeadJourney, &relation(&more)).unwrap();
+        assert_eq!(layout.unknown, ["score"]);
+    }
+
+    #[test]
+    fn without_id_in_the_replica_identity_nothing_is_replicated() {
+        let mut nothing = relation(&JOURNEY);
+        nothing.replica_identity = ReplicaIdentity::Nothing;
+        assert!(Layout::bind(Table::LeadJourney, &nothing).is_err());
+        let mut other = relation(&JOURNEY);
+        other.columns[0].key = false;
+        assert!(Layout::bind(Table::LeadJourney, &other).is_err());
+    }
+
+    #[test]
+    fn an_optional_column_may_be_absent_but_not_disappear() {
+        let needed: Vec<_> = Table::LandingLeads.columns().iter().filter(|column| column.required).collect();
+        let oid = |column: &Column| match column.kind {
+            ColumnType::Uuid => 2950,
+            ColumnType::Text => 25,
+            ColumnType::Jsonb => 3802,
+            ColumnType::Boolean => 16,
+            ColumnType::Integer => 23,
+            ColumnType::Timestamptz => 1184,
+        };
+        let old: Vec<_> = needed.iter().map(|column| (column.name, oid(column))).collect();
+        let new: Vec<_> = old.iter().copied().chain([("click_count", 23)]).collect();
+        let bind = |columns: &[_]| Layout::bind(Table::LandingLeads, &relation(columns)).unwrap();
+        let (older, newer) = (bind(&old), bind(&new));
+        assert!(older.check_successor(&newer).is_ok());
+        let error = newer.check_successor(&older).unwrap_err();
+        assert!(error.message().contains("click_count"), "{error}");
+    }
+}
