@@ -4,3 +4,6 @@ pub mod capture;
 pub mod catalog;
 pub mod layout;
 pub mod reading;
+pub mod slot;
+pub mod snapshot;
+pub mod stream;

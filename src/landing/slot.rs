@@ -1,0 +1,156 @@
+//! Creating and dropping the replication slot.
+
+use std::time::Duration;
+
+use pgwire_replication::ReplicationClient;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::database::Endpoint;
+use crate::error::{Error, Kind, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+
+/// How often it is said who holds up the creation of the slot.
+const BLOCKER_REPORT: Duration = Duration::from_secs(5);
+
+/// A new slot and the snapshot of the database at its consistent point.
+///
+/// The snapshot can be imported for as long as this lives: it belongs to the session that created the slot.
+pub struct ExportedSnapshot {
+    session: ReplicationClient,
+    /// The snapshot holds everything before this position, the stream everything after it.
+    pub consistent_point: Lsn,
+    /// For `SET TRANSACTION SNAPSHOT`.
+    pub name: String,
+}
+
+impl ExportedSnapshot {
+    /// Whether the session still holds the snapshot.
+    pub fn is_alive(&self) -> bool {
+        self.session.is_running()
+    }
+
+    /// Ends the session; the slot stays.
+    pub async fn release(mut self) -> Result<()> {
+        self.session
+            .shutdown()
+            .await
+            .map_err(|error| Error::replication("ending the snapshot's session", &error))
+    }
+}
+
+/// Opens the replication connection and asks who is there: the cluster's system identifier.
+pub async fn system_identifier(landing: &Endpoint, names: &Names) -> Result<String> {
+    let mut session = open(landing, names).await?;
+    let identity = session
+        .identify_system()
+        .await
+        .map_err(|error| Error::replication("opening the replication connection to Landing", &error))?;
+    session
+        .shutdown()
+        .await
+        .map_err(|error| Error::replication("closing a replication connection", &error))?;
+    Ok(identity.system_id)
+}
+
+/// Creates the slot with an exported snapshot. PostgreSQL waits for transactions that are running; who it waits
+/// for is logged, and after `timeout` the attempt is given up with the reason.
+///
+/// # Errors
+/// Transient on a time-out; refused when the slot exists or the server cannot decode.
+pub async fn create(
+    landing: &Endpoint,
+    control: &Client,
+    names: &Names,
+    timeout: Duration,
+    shutdown: &CancellationToken,
+) -> Result<ExportedSnapshot> {
+    let mut session = open(landing, names).await?;
+    let sql = format!(
+        "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
+        postgres_protocol::escape::escape_identifier(&names.slot)
+    );
+    let created = tokio::select! {
+        created = session.simple_query(&sql) => Some(created),
+        () = report_blockers(control) => None,
+        () = tokio::time::sleep(timeout) => None,
+        () = shutdown.cancelled() => None,
+    };
+    let Some(created) = created else {
+        // The server does not notice a closed connection while it waits: without this it would go on waiting.
+        cancel_creation(control, names).await?;
+        let blocker = blocker(control).await?.unwrap_or_else(|| "nobody any more".to_owned());
+        return Err(Error::new(
+            Kind::Transient,
+            format!("creating the slot `{}` was given up; it was waiting for {blocker}", names.slot),
+        )
+        .remedy("end that transaction, or wait: it is tried again"));
+    };
+    let rows = created.map_err(|error| creation_error(names, &error))?;
+    let text = |column: usize| {
+        let value = rows.first().and_then(|row| row.get(column)).and_then(Option::as_ref);
+        value.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    };
+    let (Some(point), Some(name)) = (text(1).and_then(|point| point.parse().ok()), text(2)) else {
+        return Err(Error::internal("CREATE_REPLICATION_SLOT gave an answer that is not understood"));
+    };
+    Ok(ExportedSnapshot { session, consistent_point: point, name })
+}
+
+fn creation_error(names: &Names, error: &pgwire_replication::PgWireError) -> Error {
+    let error = Error::replication(format!("creating the slot `{}` on Landing", names.slot), error);
+    match error.sqlstate().map(|code| code.code()) {
+        Some("55000") => error.remedy("set wal_level = logical on Landing and restart it"),
+        Some("53400") => Error::refused(error.message())
+            .remedy("raise max_replication_slots on Landing, or drop a slot that nobody uses"),
+        _ => error,
+    }
+}
+
+async fn open(landing: &Endpoint, names: &Names) -> Result<ReplicationClient> {
+    let config = landing.replication(&names.slot, &names.publication).await?;
+    ReplicationClient::connect_gated(config)
+        .await
+        .map_err(|error| Error::replication("opening the replication connection to Landing", &error))
+}
+
+/// Never returns on its own: it says every few seconds who holds up the creation.
+async fn report_blockers(control: &Client) {
+    loop {
+        tokio::time::sleep(BLOCKER_REPORT).await;
+        match blocker(control).await {
+            Ok(Some(blocker)) => tracing::warn!("creating the slot waits for {blocker}"),
+            Ok(None) => {}
+            Err(error) => tracing::warn!("who holds up the slot is not known: {error}"),
+        }
+    }
+}
+
+/// The oldest transaction with an id: what the slot's creation waits for. Never its query, which may hold data.
+async fn blocker(control: &Client) -> Result<Option<String>> {
+    let sql = "SELECT format('the transaction of process %s (%s, application %s), open for %s', pid, usename, \
+               quote_literal(application_name), date_trunc('second', clock_timestamp() - xact_start)) \
+               FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
+               UNION ALL SELECT format('the prepared transaction %s, prepared %s ago', quote_literal(gid), \
+               date_trunc('second', clock_timestamp() - prepared)) FROM pg_prepared_xacts LIMIT 1";
+    let row = control
+        .query_opt(sql, &[])
+        .await
+        .map_err(|error| Error::database("looking for blockers on Landing", &error))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+async fn cancel_creation(control: &Client, names: &Names) -> Result<()> {
+    let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots \
+               WHERE slot_name = $1 AND active_pid IS NOT NULL";
+    let done = control.execute(sql, &[&names.slot]).await;
+    done.map(|_| ()).map_err(|error| Error::database("giving up the slot's creation", &error))
+}
+
+/// Drops the slot if it is there. A slot in use is [`Kind::Transient`]: its user may be about to go.
+pub async fn drop_slot(control: &Client, names: &Names) -> Result<()> {
+    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+    let done = control.execute(sql, &[&names.slot]).await;
+    done.map(|_| ()).map_err(|error| Error::database(format!("dropping the slot `{}`", names.slot), &error))
+}

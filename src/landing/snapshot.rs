@@ -1,0 +1,154 @@
+//! Copying a table under the slot's exported snapshot, in ranges of its pages.
+
+use std::pin::Pin;
+
+use futures_util::StreamExt;
+use postgres_protocol::escape::escape_literal;
+use tokio_postgres::Client;
+use tokio_postgres::binary_copy::BinaryCopyOutStream;
+use tokio_postgres::types::Type;
+
+use super::layout::Layout;
+use super::reading;
+use crate::change::{Row, Table};
+use crate::database::{Endpoint, Session};
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// Pages in a range: small enough for an even spread, large enough to be read in one go.
+const RANGE_PAGES: i64 = 1024;
+
+/// Below this many pages rows are counted, above they are estimated: counting tens of millions takes too long.
+const COUNTED_PAGES: i64 = 20_000;
+
+/// A part of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub table: Table,
+    /// First and last page; `None` for a whole table that has no pages of its own (partitioned).
+    pages: Option<(i64, Option<i64>)>,
+}
+
+/// How much a table holds under the snapshot.
+#[derive(Clone, Debug)]
+pub struct Extent {
+    pub ranges: Vec<Range>,
+    /// Counted for a small table, PostgreSQL's estimate for a large one.
+    pub expected_rows: u64,
+}
+
+/// A session on Landing that sees the exported snapshot.
+pub struct Reader {
+    session: Session,
+}
+
+impl Reader {
+    pub async fn open(landing: &Endpoint, snapshot: &str) -> Result<Self> {
+        let session = landing.connect("snapshot").await?;
+        let sql = format!(
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            escape_literal(snapshot)
+        );
+        session
+            .batch_execute(&sql)
+            .await
+            .map_err(|error| Error::database("importing the snapshot on Landing", &error))?;
+        Ok(Reader { session })
+    }
+
+    /// The layout of a table under the snapshot.
+    pub async fn layout(&self, names: &Names, table: Table) -> Result<Layout> {
+        super::catalog::layout(&self.session, names, table).await
+    }
+
+    /// Divides a table into ranges.
+    pub async fn extent(&self, names: &Names, table: Table) -> Result<Extent> {
+        let step = format!("measuring {} on Landing", table.landing_name());
+        let sql = "SELECT c.relkind = 'r', pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
+                   c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
+        let name = names.landing_table(table);
+        let row =
+            self.session.query_one(sql, &[&name]).await.map_err(|error| Error::database(&step, &error))?;
+        let (plain, pages, tuples, analyzed_pages): (bool, i64, f64, i64) =
+            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let expected_rows = if pages <= COUNTED_PAGES || tuples < 0.0 || analyzed_pages == 0 {
+            let count = self.session.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await;
+            count.map_err(|error| Error::database(&step, &error))?.get::<_, i64>(0).max(0) as u64
+        } else {
+            // The planner's own arithmetic: the density of the last ANALYZE over today's pages.
+            (tuples / analyzed_pages as f64 * pages as f64).round() as u64
+        };
+        let ranges = if plain { page_ranges(table, pages) } else { vec![Range { table, pages: None }] };
+        Ok(Extent { ranges, expected_rows })
+    }
+
+    /// Streams the rows of one range.
+    pub async fn rows<'r>(
+        &'r self,
+        names: &Names,
+        layout: &'r Layout,
+        range: &Range,
+    ) -> Result<RowStream<'r>> {
+        let step = || format!("copying {} from Landing", layout.table.landing_name());
+        let filter = range.pages.map_or(String::new(), |(first, last)| match last {
+            Some(last) => format!(" WHERE ctid >= '({first},0)' AND ctid < '({last},0)'"),
+            None => format!(" WHERE ctid >= '({first},0)'"),
+        });
+        let sql = format!("COPY ({}{filter}) TO STDOUT (FORMAT binary)", reading::select(names, layout));
+        let stream = self.session.copy_out(&sql).await.map_err(|error| Error::database(step(), &error))?;
+        let types = vec![Type::TEXT; layout.table.columns().len()];
+        Ok(RowStream { layout, rows: Box::pin(BinaryCopyOutStream::new(stream, &types)) })
+    }
+
+    pub fn client(&self) -> &Client {
+        &self.session
+    }
+}
+
+/// The last range has no end: the table may have grown since its pages were counted.
+fn page_ranges(table: Table, pages: i64) -> Vec<Range> {
+    let starts = (0..pages.max(1)).step_by(RANGE_PAGES as usize);
+    starts
+        .map(|first| {
+            let last = first + RANGE_PAGES;
+            Range { table, pages: Some((first, (last < pages).then_some(last))) }
+        })
+        .collect()
+}
+
+/// Rows as they arrive; nothing is collected.
+pub struct RowStream<'r> {
+    layout: &'r Layout,
+    rows: Pin<Box<BinaryCopyOutStream>>,
+}
+
+impl RowStream<'_> {
+    /// The next row, `None` at the end of the range.
+    pub async fn next(&mut self) -> Result<Option<Row>> {
+        let step = || format!("copying {} from Landing", self.layout.table.landing_name());
+        let Some(copied) = self.rows.next().await else { return Ok(None) };
+        let copied = copied.map_err(|error| Error::database(step(), &error))?;
+        let mut texts = Vec::with_capacity(self.layout.table.columns().len());
+        for column in 0..self.layout.table.columns().len() {
+            let text = copied.try_get::<Option<&str>>(column);
+            texts.push(text.map_err(|error| Error::database(step(), &error))?);
+        }
+        reading::row(self.layout, texts.into_iter()).map(Some)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_cover_every_page_once_and_the_last_is_open() {
+        let pages = |total| {
+            page_ranges(Table::LandingLeads, total).iter().map(|range| range.pages).collect::<Vec<_>>()
+        };
+        assert_eq!(pages(0), [Some((0, None))]);
+        assert_eq!(pages(1024), [Some((0, None))]);
+        assert_eq!(pages(1025), [Some((0, Some(1024))), Some((1024, None))]);
+        assert_eq!(pages(2048), [Some((0, Some(1024))), Some((1024, None))]);
+    }
+}

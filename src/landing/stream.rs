@@ -1,0 +1,60 @@
+//! The replication stream: from the slot's position on, decoded.
+
+use pgwire_replication::ReplicationClient;
+
+use super::capture::{Capture, Captured};
+use crate::change::Table;
+use crate::database::Endpoint;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+
+/// An open replication stream. It holds the slot: no other session can.
+pub struct Stream {
+    client: ReplicationClient,
+    capture: Capture,
+}
+
+impl Stream {
+    /// Starts to stream at `from`, the position durably applied. Returns once the server has handed over the slot.
+    ///
+    /// # Errors
+    /// Transient while another session still holds the slot; refused when the slot or the publication is gone.
+    pub async fn start(landing: &Endpoint, names: &Names, tables: &[Table], from: Lsn) -> Result<Self> {
+        let step = "starting the replication stream";
+        let config = landing.replication(&names.slot, &names.publication).await?.with_start_lsn(from.into());
+        let mut client =
+            ReplicationClient::connect(config).await.map_err(|error| Error::replication(step, &error))?;
+        client.wait_started().await.map_err(|error| Error::replication(step, &error))?;
+        Ok(Stream { client, capture: Capture::new(&names.landing_schema, tables) })
+    }
+
+    /// What the stream says next. Cancellation-safe: an event that was not returned is not lost.
+    ///
+    /// # Errors
+    /// The connection broke, the server ended the stream, or what it sent could lose data.
+    pub async fn next(&mut self) -> Result<Captured> {
+        let step = "reading the replication stream";
+        loop {
+            let event = self.client.recv().await.map_err(|error| Error::replication(step, &error))?;
+            let event = event.ok_or_else(|| Error::unreachable(format!("{step}: the server ended it")))?;
+            if let Some(captured) = self.capture.event(event)? {
+                return Ok(captured);
+            }
+        }
+    }
+
+    /// Tells the server that everything before `durable` is on Traffic and in the local store: the slot may let
+    /// go of it. Sent within a second.
+    pub fn acknowledge(&self, durable: Lsn) {
+        self.client.update_applied_lsn(durable.into());
+    }
+
+    /// Ends the stream and waits for the server to release the slot.
+    pub async fn stop(mut self) -> Result<()> {
+        self.client
+            .shutdown()
+            .await
+            .map_err(|error| Error::replication("ending the replication stream", &error))
+    }
+}
