@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod change;
 pub mod checkpoint;
+pub mod config;
 pub mod database;
 pub mod error;
 pub mod landing;

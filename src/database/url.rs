@@ -167,11 +167,9 @@ impl Draft {
     }
 
     fn finish(self, side: Side) -> Result<Address> {
-        // An unescaped @ or / in the password ends up in another part; say so before that part is shown.
-        let all = self.names.iter().chain(&self.database).chain(&self.user);
-        if all.into_iter().any(|part| part.contains('@') && !part.starts_with('/'))
-            && self.user.as_deref().is_none_or(|user| !user.contains('@'))
-        {
+        // The first @ ends the password, so a second one shows that a piece of it stands for host or database:
+        // say so before any of them is shown.
+        if self.names.iter().chain(&self.database).any(|part| part.contains('@')) {
             return Err(wrong(side, "has an @ too many: one in the password must be written %40"));
         }
         let user = self.user.filter(|user| !user.is_empty()).ok_or_else(|| wrong(side, "names no user"))?;

@@ -1,0 +1,214 @@
+//! The TOML file as it is written. Its errors name key, file and line, and never show the line: it may be a URL.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+use super::values::{self, Listen, LogFormat, OnTruncate};
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct File {
+    #[serde(deserialize_with = "secret")]
+    pub landing_database_url: Option<Located<SecretString>>,
+    #[serde(deserialize_with = "secret")]
+    pub traffic_database_url: Option<Located<SecretString>>,
+    pub state_dir: PathBuf,
+    #[serde(deserialize_with = "values::parsed")]
+    pub http_listen: Listen,
+    pub scheduled_notifications: bool,
+    pub names: NamesTable,
+    pub stream: Stream,
+    pub snapshot: Snapshot,
+    pub retry: Retry,
+    pub log: LogTable,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        File {
+            landing_database_url: None,
+            traffic_database_url: None,
+            state_dir: "/var/lib/leadbridge".into(),
+            http_listen: Listen::At(([127, 0, 0, 1], 9187).into()),
+            scheduled_notifications: false,
+            names: NamesTable::default(),
+            stream: Stream::default(),
+            snapshot: Snapshot::default(),
+            retry: Retry::default(),
+            log: LogTable::default(),
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NamesTable {
+    #[serde(deserialize_with = "slot")]
+    slot: String,
+    #[serde(deserialize_with = "identifier")]
+    publication: String,
+    #[serde(deserialize_with = "identifier")]
+    schema: String,
+    #[serde(deserialize_with = "identifier")]
+    landing_schema: String,
+    #[serde(deserialize_with = "identifier")]
+    traffic_schema: String,
+}
+
+impl Default for NamesTable {
+    fn default() -> Self {
+        let Names { slot, publication, schema, landing_schema, traffic_schema } = Names::default();
+        NamesTable { slot, publication, schema, landing_schema, traffic_schema }
+    }
+}
+
+impl From<NamesTable> for Names {
+    fn from(table: NamesTable) -> Self {
+        let NamesTable { slot, publication, schema, landing_schema, traffic_schema } = table;
+        Names { slot, publication, schema, landing_schema, traffic_schema }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    #[serde(deserialize_with = "values::parsed")]
+    pub on_truncate: OnTruncate,
+    #[serde(deserialize_with = "values::within::<_, 1, 1_000_000>")]
+    pub batch_rows: usize,
+    #[serde(deserialize_with = "values::batch_bytes")]
+    pub batch_bytes: usize,
+    #[serde(deserialize_with = "values::duration")]
+    pub checkpoint_interval: Duration,
+    #[serde(deserialize_with = "values::bytes")]
+    pub max_lag_bytes: u64,
+    #[serde(deserialize_with = "values::seconds")]
+    pub max_lag_seconds: f64,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Stream {
+            on_truncate: OnTruncate::default(),
+            batch_rows: 5000,
+            batch_bytes: 8 << 20,
+            checkpoint_interval: Duration::from_secs(10),
+            max_lag_bytes: 64 << 20,
+            max_lag_seconds: 60.0,
+        }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Snapshot {
+    #[serde(deserialize_with = "values::within::<_, 1, 32>")]
+    pub workers: usize,
+    #[serde(deserialize_with = "values::duration")]
+    pub slot_creation_timeout: Duration,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Snapshot { workers: 2, slot_creation_timeout: Duration::from_secs(600) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retry {
+    #[serde(deserialize_with = "values::duration")]
+    pub initial: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub max: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Retry { initial: Duration::from_millis(200), max: Duration::from_secs(30) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogTable {
+    #[serde(deserialize_with = "filter")]
+    pub filter: String,
+    #[serde(deserialize_with = "values::parsed")]
+    pub format: LogFormat,
+}
+
+impl Default for LogTable {
+    fn default() -> Self {
+        LogTable { filter: "info".into(), format: LogFormat::default() }
+    }
+}
+
+/// A value and the line it stands on. While parsing, `line` is still the offset in bytes.
+#[derive(Clone, Debug)]
+pub struct Located<T> {
+    pub value: T,
+    pub line: usize,
+}
+
+fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Located<SecretString>>, D::Error> {
+    let written = Spanned::<String>::deserialize(from)?;
+    let line = written.span().start;
+    Ok(Some(Located { value: written.into_inner().into(), line }))
+}
+
+fn slot<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    values::checked(from, values::slot)
+}
+
+fn identifier<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    values::checked(from, values::identifier)
+}
+
+fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    values::checked(from, values::filter)
+}
+
+/// Reads the file's text. `path` is for the messages.
+pub fn parse(text: &str, path: &Path) -> Result<File> {
+    let mut file: File = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
+    for url in [&mut file.landing_database_url, &mut file.traffic_database_url].into_iter().flatten() {
+        url.line = line_at(text, url.line);
+    }
+    if file.retry.initial > file.retry.max {
+        return Err(Error::usage(format!("{}: retry.initial is longer than retry.max", path.display()))
+            .remedy("the pause between two attempts grows from retry.initial to retry.max"));
+    }
+    Ok(file)
+}
+
+fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
+    let line = line_at(text, error.span().map_or(0, |span| span.start));
+    let key = key_on(text, line).map_or_else(String::new, |key| format!(", key `{key}`"));
+    // A message may quote a value that stands under the wrong key; a URL must not get out this way.
+    let message = if error.message().contains("://") {
+        "a database URL stands where something else is expected"
+    } else {
+        error.message()
+    };
+    Error::usage(format!("{}, line {line}{key}: {message}", path.display()))
+        .remedy("correct that line; deploy/leadbridge.toml.example shows every key with its default")
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
+}
+
+/// The key that a line sets, if what stands before the equals sign looks like one.
+fn key_on(text: &str, line: usize) -> Option<&str> {
+    let (key, _) = text.lines().nth(line - 1)?.split_once('=')?;
+    let key = key.trim();
+    let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    (plain && !key.is_empty()).then_some(key)
+}

@@ -1,0 +1,207 @@
+//! What the operator configured: file, then environment, then flags; raw on one side, checked on the other.
+
+mod file;
+mod values;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::database::{Endpoint, Side};
+use crate::error::{Error, Result};
+use crate::names::Names;
+use file::{File, Located};
+pub use values::{Listen, LogFormat, OnTruncate};
+
+/// Where the file is when no flag names another; it may be absent there.
+pub const DEFAULT_FILE: &str = "/etc/leadbridge/leadbridge.toml";
+
+/// Everything that can be configured, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub landing: Endpoint,
+    pub traffic: Endpoint,
+    pub settings: Settings,
+}
+
+/// All but the two databases: what a command needs that talks to none.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub names: Names,
+    /// Where sled lives.
+    pub state_dir: PathBuf,
+    /// Health, status and metrics; `None` when switched off.
+    pub http_listen: Option<SocketAddr>,
+    /// Whether the optional table `scheduled_notifications` is replicated too.
+    pub scheduled_notifications: bool,
+    pub on_truncate: OnTruncate,
+    /// A batch for Traffic closes at this many rows or bytes, whichever comes first.
+    pub batch_rows: usize,
+    pub batch_bytes: usize,
+    /// How often the position of an idle stream is written down.
+    pub checkpoint_interval: Duration,
+    /// `/readyz` says no above either.
+    pub max_lag_bytes: u64,
+    pub max_lag_seconds: f64,
+    pub snapshot_workers: usize,
+    /// How long the slot's creation may wait for old transactions on Landing.
+    pub slot_creation_timeout: Duration,
+    /// The first and the longest pause between two attempts.
+    pub retry_initial: Duration,
+    pub retry_max: Duration,
+    pub log: Log,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// A `tracing` filter, such as `leadbridge=debug,info`.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// Reading a setting goes on as if there were one level less.
+impl std::ops::Deref for Config {
+    type Target = Settings;
+
+    fn deref(&self) -> &Settings {
+        &self.settings
+    }
+}
+
+/// What the command line says; it wins over environment and file.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    pub config: Option<PathBuf>,
+    pub state_dir: Option<PathBuf>,
+    pub http_listen: Option<Listen>,
+    pub log: Option<String>,
+    pub log_format: Option<LogFormat>,
+}
+
+/// Looks up an environment variable; [`environment`] is the real one.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The process's own environment. An empty variable counts as unset.
+pub fn environment(name: &str) -> Option<String> {
+    let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+    Some(value).filter(|value| !value.is_empty())
+}
+
+impl Config {
+    /// Reads file, environment and flags, the two URLs included.
+    ///
+    /// # Errors
+    /// `Usage`, naming key, file and line; `Refused` for a pooler. No error shows a URL.
+    pub fn load(flags: &Flags, env: Environment<'_>) -> Result<Config> {
+        let (file, source) = read(flags, env)?;
+        let landing = endpoint(Side::Landing, file.landing_database_url.as_ref(), &source, env)?;
+        let traffic = endpoint(Side::Traffic, file.traffic_database_url.as_ref(), &source, env)?;
+        Ok(Config { landing, traffic, settings: settings(file, flags, env)? })
+    }
+}
+
+impl Settings {
+    /// Like [`Config::load`], for commands that talk to no configured database: the URLs may be missing.
+    pub fn load(flags: &Flags, env: Environment<'_>) -> Result<Settings> {
+        let (file, _) = read(flags, env)?;
+        settings(file, flags, env)
+    }
+}
+
+fn read(flags: &Flags, env: Environment<'_>) -> Result<(File, PathBuf)> {
+    let named = flags.config.clone().or_else(|| env("LEADBRIDGE_CONFIG").map(PathBuf::from));
+    let path = named.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((file::parse(&text, &path)?, path)),
+        Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
+            Ok((File::default(), path))
+        }
+        Err(error) => {
+            Err(Error::usage(format!("the configuration {} cannot be read: {error}", path.display()))
+                .remedy("check --config, and that the daemon's user may read the file"))
+        }
+    }
+}
+
+fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings> {
+    let http_listen = match (flags.http_listen, env("LEADBRIDGE_HTTP_LISTEN")) {
+        (Some(flag), _) => flag,
+        (None, Some(text)) => text.parse().map_err(|error| bad_variable("LEADBRIDGE_HTTP_LISTEN", error))?,
+        (None, None) => file.http_listen,
+    };
+    Ok(Settings {
+        log: log(&file, flags, env)?,
+        names: file.names.into(),
+        state_dir: flags
+            .state_dir
+            .clone()
+            .or_else(|| env("LEADBRIDGE_STATE_DIR").map(PathBuf::from))
+            .unwrap_or(file.state_dir),
+        http_listen: http_listen.address(),
+        scheduled_notifications: file.scheduled_notifications,
+        on_truncate: file.stream.on_truncate,
+        batch_rows: file.stream.batch_rows,
+        batch_bytes: file.stream.batch_bytes,
+        checkpoint_interval: file.stream.checkpoint_interval,
+        max_lag_bytes: file.stream.max_lag_bytes,
+        max_lag_seconds: file.stream.max_lag_seconds,
+        snapshot_workers: file.snapshot.workers,
+        slot_creation_timeout: file.snapshot.slot_creation_timeout,
+        retry_initial: file.retry.initial,
+        retry_max: file.retry.max,
+    })
+}
+
+fn log(file: &File, flags: &Flags, env: Environment<'_>) -> Result<Log> {
+    let filter = match (&flags.log, env("LEADBRIDGE_LOG")) {
+        (Some(flag), _) => values::filter(flag).map_err(|error| bad_variable("--log", error))?,
+        (None, Some(text)) => values::filter(&text).map_err(|error| bad_variable("LEADBRIDGE_LOG", error))?,
+        (None, None) => file.log.filter.clone(),
+    };
+    let format = match (flags.log_format, env("LEADBRIDGE_LOG_FORMAT")) {
+        (Some(flag), _) => flag,
+        (None, Some(text)) => text.parse().map_err(|error| bad_variable("LEADBRIDGE_LOG_FORMAT", error))?,
+        (None, None) => file.log.format,
+    };
+    Ok(Log { filter, format })
+}
+
+fn bad_variable(name: &str, why: String) -> Error {
+    Error::usage(format!("{name}: {why}")).remedy("see `leadbridge --help`")
+}
+
+/// The URL from the environment, from the file it names, or from the configuration, in that order.
+fn endpoint(
+    side: Side,
+    configured: Option<&Located<SecretString>>,
+    source: &Path,
+    env: Environment<'_>,
+) -> Result<Endpoint> {
+    let variable = side.variable();
+    let file_variable = format!("{variable}_FILE");
+    match (env(variable), env(&file_variable), configured) {
+        (Some(_), Some(_), _) => Err(Error::usage(format!("{variable} and {file_variable} are both set"))
+            .remedy("unset one of the two")),
+        (Some(url), None, _) => Endpoint::parse(side, &SecretString::from(url)),
+        (None, Some(path), _) => {
+            let url = std::fs::read_to_string(&path).map_err(|error| {
+                Error::usage(format!("{file_variable}: {path} cannot be read: {error}"))
+                    .remedy("check the path, and that the daemon's user may read the file")
+            })?;
+            Endpoint::parse(side, &SecretString::from(url)).map_err(|error| error.context(path))
+        }
+        (None, None, Some(url)) => Endpoint::parse(side, &url.value).map_err(|error| {
+            let key = variable.to_lowercase();
+            error.context(format!("{}, line {}, key `{key}`", source.display(), url.line))
+        }),
+        (None, None, None) => Err(Error::usage(format!("the URL of the {side} is not set")).remedy(format!(
+            "set {variable} or {file_variable}, as in {variable}=postgresql://user:password@host:5432/database"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+//! Single values, each with the words that say what it should have been.
+
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use tracing_subscriber::EnvFilter;
+
+/// What a TRUNCATE on Landing does (semantics 3.3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnTruncate {
+    /// The daemon stops with an error.
+    #[default]
+    Stop,
+    /// The rows that came from Landing are deleted, and no others.
+    Apply,
+}
+
+impl FromStr for OnTruncate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "stop" => Ok(OnTruncate::Stop),
+            "apply" => Ok(OnTruncate::Apply),
+            other => Err(format!("`{other}` is neither stop nor apply")),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            other => Err(format!("`{other}` is neither text nor json")),
+        }
+    }
+}
+
+/// Where HTTP is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Off,
+    At(SocketAddr),
+}
+
+impl Listen {
+    pub fn address(self) -> Option<SocketAddr> {
+        match self {
+            Listen::Off => None,
+            Listen::At(address) => Some(address),
+        }
+    }
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Listen::Off),
+            address => address
+                .parse()
+                .map(Listen::At)
+                .map_err(|_| format!("`{address}` is neither an address such as 127.0.0.1:9187 nor off")),
+        }
+    }
+}
+
+/// Accepts a `tracing` filter.
+pub fn filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("is no tracing filter such as info or leadbridge=debug,info".to_owned()),
+    }
+}
+
+/// What PostgreSQL allows for a slot's name; NAMEDATALEN leaves 63 bytes.
+pub fn slot(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    match text {
+        "" => Err("a slot's name cannot be empty".to_owned()),
+        name if name.len() > 63 => Err("a slot's name has at most 63 characters".to_owned()),
+        name if name.bytes().all(allowed) => Ok(name.to_owned()),
+        _ => Err("a slot's name holds only a–z, 0–9 and _".to_owned()),
+    }
+}
+
+/// A name that PostgreSQL would not cut. The publication's list is separated by commas and blanks.
+pub fn identifier(text: &str) -> Result<String, String> {
+    let separator = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | '\'' | '\\');
+    match text {
+        "" => Err("a name cannot be empty".to_owned()),
+        name if name.len() > 63 => Err("a name has at most 63 bytes".to_owned()),
+        name if name.contains(separator) => Err("a name holds no blanks, commas or quotes".to_owned()),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// Reads a string and gives it to its `FromStr`.
+pub fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<T, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
+}
+
+/// Reads a string and gives it to one of the checks above.
+pub fn checked<'de, D: Deserializer<'de>>(
+    from: D,
+    check: fn(&str) -> Result<String, String>,
+) -> Result<String, D::Error> {
+    check(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// A whole number between two bounds.
+pub fn within<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(
+    from: D,
+) -> Result<usize, D::Error> {
+    let number = i64::deserialize(from)?;
+    usize::try_from(number)
+        .ok()
+        .filter(|number| (MIN..=MAX).contains(number))
+        .ok_or_else(|| D::Error::custom(format!("{number} is not between {MIN} and {MAX}")))
+}
+
+/// A duration such as `10s`, `200ms` or `5min`, longer than nothing.
+pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    match humantime::parse_duration(&text) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        Ok(_) => Err(D::Error::custom("a duration must be longer than zero")),
+        Err(_) => Err(D::Error::custom(format!("`{text}` is no duration such as 200ms, 10s or 5min"))),
+    }
+}
+
+/// Seconds, with a fraction if need be.
+pub fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(from)?;
+    if number.is_finite() && number >= 0.0 {
+        Ok(number)
+    } else {
+        Err(D::Error::custom(format!("{number} is no number of seconds")))
+    }
+}
+
+/// A size: a number of bytes, or text such as `16MiB`.
+pub fn size(text: &str) -> Result<u64, String> {
+    let size: Result<ByteSize, _> = text.parse();
+    size.map(|size| size.as_u64())
+        .map_err(|_| format!("`{text}` is no size such as 1048576, 512KiB or 16MiB"))
+}
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a size such as 1048576, \"512KiB\" or \"16MiB\"")]
+enum WrittenSize {
+    Number(u64),
+    Text(String),
+}
+
+/// Bytes, without bounds.
+pub fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    match WrittenSize::deserialize(from)? {
+        WrittenSize::Number(number) => Ok(number),
+        WrittenSize::Text(text) => size(&text).map_err(D::Error::custom),
+    }
+}
+
+/// Bytes of a batch: below 64 KiB each row would be a transaction, above 1 GiB memory has no bound.
+pub fn batch_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
+    let written = bytes(from)?;
+    usize::try_from(written)
+        .ok()
+        .filter(|size| (64 << 10..=1 << 30).contains(size))
+        .ok_or_else(|| D::Error::custom("is not between 64KiB and 1GiB"))
+}
