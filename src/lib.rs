@@ -9,6 +9,7 @@ pub mod error;
 pub mod landing;
 pub mod lsn;
 pub mod mapping;
+pub mod migrate;
 pub mod names;
 pub mod pgoutput;
 pub mod timestamp;

@@ -1,0 +1,26 @@
+-- The role that leadbridge uses on Landing, with the least that it needs. For a superuser to run; on Supabase
+-- (PostgreSQL 17 and later; before, only `postgres` may replicate) run it as `postgres`.
+-- Afterwards set a password in psql, so that it appears in no file and in no log: \password {{role}}
+--
+-- REPLICATION  to create the slot, export its snapshot and stream.
+-- BYPASSRLS    because row-level security would silently hide rows from the copy; leadbridge reads with
+--              `row_security = off`, which makes even an all-allowing policy an error. It opens no table that
+--              is not granted below.
+DO $role$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {{role_name}}) THEN
+        CREATE ROLE {{role}} LOGIN;
+    END IF;
+END
+$role$;
+ALTER ROLE {{role}} LOGIN REPLICATION BYPASSRLS NOCREATEDB NOCREATEROLE;
+
+-- A role's statement timeout would end the copy, an idle timeout the session that holds the snapshot.
+ALTER ROLE {{role}} SET statement_timeout = 0;
+ALTER ROLE {{role}} SET idle_in_transaction_session_timeout = 0;
+
+GRANT USAGE ON SCHEMA {{landing}} TO {{role}};
+GRANT SELECT ON {{published}} TO {{role}};
+
+-- Not granted on purpose: the publication belongs to whoever runs sql/landing/publication.sql, a role that
+-- may create in the database and owns the tables. The daemon only reads it.

@@ -1,0 +1,21 @@
+-- The publication on Landing: the wanted tables, every operation, nothing else. Does not block writers.
+-- Creates it, or adds to it what is missing; takes nothing away.
+DO $publication$
+DECLARE
+    wanted regclass;
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {{publication_name}}) THEN
+        CREATE PUBLICATION {{publication}};
+    END IF;
+    ALTER PUBLICATION {{publication}} SET (publish = 'insert, update, delete, truncate');
+    FOREACH wanted IN ARRAY ARRAY[{{published}}]::regclass[]
+    LOOP
+        CONTINUE WHEN EXISTS (
+            SELECT FROM pg_catalog.pg_publication_rel AS r
+            JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
+            WHERE p.pubname = {{publication_name}} AND r.prrelid = wanted
+        );
+        EXECUTE format('ALTER PUBLICATION {{publication}} ADD TABLE %s', wanted);
+    END LOOP;
+END
+$publication$;

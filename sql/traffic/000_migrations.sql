@@ -1,0 +1,21 @@
+-- Where leadbridge records what it applied. First of all, since every other migration is recorded here.
+-- CREATE SCHEMA IF NOT EXISTS asks for CREATE on the database even when a DBA has made the schema already.
+DO $migration$
+BEGIN
+    IF to_regnamespace('{{schema}}') IS NULL THEN
+        CREATE SCHEMA {{schema}};
+    END IF;
+END
+$migration$;
+
+CREATE TABLE IF NOT EXISTS {{schema}}.migrations (
+    name text PRIMARY KEY,
+    checksum text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now(),
+    applied_by text NOT NULL DEFAULT current_user,
+    leadbridge_version text NOT NULL
+);
+
+-- Quarantined rows hold people's names and phones: nothing of this schema is for the API's roles.
+REVOKE ALL ON SCHEMA {{schema}} FROM PUBLIC;
+REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;

@@ -1,0 +1,57 @@
+-- The daemon's books: how far it is, which rows Traffic could not take, which values had to change.
+
+-- One row for each slot. States are set by the daemon (snapshot, streaming) and by the cutover (the others),
+-- each in the transaction that reaches it.
+CREATE TABLE IF NOT EXISTS {{schema}}.checkpoint (
+    slot text PRIMARY KEY,
+    publication text NOT NULL,
+    landing_system_id text NOT NULL,
+    landing_database text NOT NULL,
+    state text NOT NULL
+        CHECK (state IN ('snapshot', 'streaming', 'fenced', 'drained', 'verified', 'switched')),
+    applied_lsn pg_lsn,
+    commit_time timestamptz,
+    caught_up_at timestamptz,
+    snapshot_time timestamptz,
+    run_id uuid NOT NULL,
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON COLUMN {{schema}}.checkpoint.applied_lsn IS
+    'end of the last Landing transaction applied, written in the same transaction as its rows';
+COMMENT ON COLUMN {{schema}}.checkpoint.commit_time IS
+    'commit time of the last Landing transaction applied, by Landing''s clock';
+COMMENT ON COLUMN {{schema}}.checkpoint.caught_up_at IS
+    'everything committed on Landing before this moment of Landing''s clock is applied';
+
+CREATE TABLE IF NOT EXISTS {{schema}}.quarantine (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    source_table text NOT NULL,
+    row_id uuid NOT NULL,
+    lead_id uuid,
+    operation text NOT NULL,
+    lsn pg_lsn,
+    sqlstate text NOT NULL,
+    message text NOT NULL,
+    row_data jsonb,
+    first_seen timestamptz NOT NULL DEFAULT now(),
+    last_seen timestamptz NOT NULL DEFAULT now(),
+    attempts integer NOT NULL DEFAULT 1,
+    UNIQUE (source_table, row_id)
+);
+CREATE INDEX IF NOT EXISTS quarantine_lead_idx
+    ON {{schema}}.quarantine (lead_id) WHERE lead_id IS NOT NULL;
+COMMENT ON COLUMN {{schema}}.quarantine.row_data IS
+    'the whole Landing row: each column as PostgreSQL''s text in a JSON string, null for null';
+
+CREATE TABLE IF NOT EXISTS {{schema}}.conversion_notes (
+    source_table text,
+    row_id uuid,
+    column_name text,
+    original text NOT NULL,
+    reason text NOT NULL,
+    lsn pg_lsn,
+    noted_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (source_table, row_id, column_name)
+);
+
+REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;

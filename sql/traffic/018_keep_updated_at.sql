@@ -1,0 +1,69 @@
+-- For a role that may not set session_replication_role: the school's own BEFORE UPDATE trigger stamps
+-- updated_at with now(), but a replicated row keeps Landing's. The first trigger remembers the value, the
+-- last puts it back; PostgreSQL fires triggers of one kind in the order of their names. Both act only in a
+-- transaction that says `leadbridge.applying = on`, so nobody else's updates change.
+
+-- to_json's form of a time is the same under every DateStyle and loses nothing.
+CREATE OR REPLACE FUNCTION {{schema}}.remember_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+BEGIN
+    PERFORM set_config('leadbridge.updated_at', coalesce(to_json(NEW.updated_at) #>> '{}', ''), true);
+    RETURN NEW;
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION {{schema}}.keep_updated_at() RETURNS trigger
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+BEGIN
+    NEW.updated_at := nullif(current_setting('leadbridge.updated_at', true), '')::timestamptz;
+    RETURN NEW;
+END
+$function$;
+
+-- A trigger is created only where it is missing, since that locks the table. traffic_scheduled_notifications
+-- needs the pair only when it has a trigger of its own.
+DO $migration$
+DECLARE
+    target regclass;
+    pair record;
+    outermost text[];
+BEGIN
+    FOREACH target IN ARRAY array_remove(ARRAY[
+        to_regclass('{{traffic}}.traffic_leads'), to_regclass('{{traffic}}.traffic_scheduled_notifications')
+    ], NULL)
+    LOOP
+        -- tgtype: 1 row, 2 before, 16 update.
+        CONTINUE WHEN target = to_regclass('{{traffic}}.traffic_scheduled_notifications') AND NOT EXISTS (
+            SELECT FROM pg_catalog.pg_trigger AS t
+            WHERE t.tgrelid = target AND NOT t.tgisinternal AND t.tgtype & 19 = 19
+        );
+        FOR pair IN SELECT * FROM (VALUES
+            ('!leadbridge_remember_updated_at', 'remember_updated_at'),
+            ('~leadbridge_keep_updated_at', 'keep_updated_at')
+        ) AS p (name, function)
+        LOOP
+            CONTINUE WHEN EXISTS (
+                SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = target AND t.tgname = pair.name
+            );
+            EXECUTE format(
+                'CREATE TRIGGER %I BEFORE UPDATE ON %s FOR EACH ROW '
+                'WHEN (pg_catalog.current_setting(''leadbridge.applying'', true) = ''on'') '
+                'EXECUTE FUNCTION {{schema}}.%I()', pair.name, target, pair.function);
+        END LOOP;
+
+        SELECT array_agg(t.tgname ORDER BY t.tgname) INTO outermost
+        FROM pg_catalog.pg_trigger AS t
+        WHERE t.tgrelid = target AND NOT t.tgisinternal AND t.tgtype & 19 = 19;
+        IF outermost[1] <> '!leadbridge_remember_updated_at'
+            OR outermost[array_upper(outermost, 1)] <> '~leadbridge_keep_updated_at' THEN
+            RAISE object_not_in_prerequisite_state USING
+                MESSAGE = format('a trigger on %s sorts outside of leadbridge''s pair', target),
+                HINT = 'Rename it so that it sorts between "!leadbridge" and "~leadbridge".';
+        END IF;
+    END LOOP;
+END
+$migration$;

@@ -1,0 +1,30 @@
+-- Scheduled notifications, for operators who switched them on. Same shape as on Landing. It has no trigger
+-- of its own: updated_at is Landing's.
+DO $migration$
+BEGIN
+    IF to_regclass('{{traffic}}.traffic_scheduled_notifications') IS NULL THEN
+        CREATE TABLE {{traffic}}.traffic_scheduled_notifications (
+            id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+            lead_id uuid NOT NULL REFERENCES {{traffic}}.traffic_leads (id) ON DELETE CASCADE,
+            notification_type text NOT NULL CHECK (notification_type IN ('email', 'sms', 'both')),
+            scheduled_for timestamptz NOT NULL,
+            status text NOT NULL DEFAULT 'pending'
+                CHECK (status IN ('pending', 'sent', 'failed', 'cancelled')),
+            sent_at timestamptz,
+            error_message text,
+            retry_count integer DEFAULT 0,
+            last_retry_at timestamptz,
+            metadata jsonb DEFAULT '{}',
+            created_at timestamptz NOT NULL DEFAULT now(),
+            updated_at timestamptz NOT NULL DEFAULT now(),
+            landing_synced_at timestamptz
+        );
+        ALTER TABLE {{traffic}}.traffic_scheduled_notifications ENABLE ROW LEVEL SECURITY;
+    END IF;
+END
+$migration$;
+
+CREATE INDEX IF NOT EXISTS traffic_scheduled_notifications_lead_idx
+    ON {{traffic}}.traffic_scheduled_notifications (lead_id);
+CREATE INDEX IF NOT EXISTS traffic_scheduled_notifications_due_idx
+    ON {{traffic}}.traffic_scheduled_notifications (scheduled_for) WHERE status = 'pending';

@@ -1,0 +1,56 @@
+-- The role that leadbridge uses on Traffic, with the least that it needs. For a superuser (on Supabase:
+-- `postgres`) to run, after the migrations.
+-- Afterwards set a password in psql, so that it appears in no file and in no log: \password {{role}}
+--
+-- BYPASSRLS    because row-level security would silently hide rows from the comparison and from updates. It
+--              opens no table that is not granted below.
+DO $role$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {{role_name}}) THEN
+        CREATE ROLE {{role}} LOGIN;
+    END IF;
+END
+$role$;
+ALTER ROLE {{role}} LOGIN BYPASSRLS NOCREATEDB NOCREATEROLE;
+ALTER ROLE {{role}} SET statement_timeout = 0;
+
+GRANT USAGE ON SCHEMA {{traffic}}, {{schema}} TO {{role}};
+GRANT SELECT, INSERT, UPDATE, DELETE ON {{written}} TO {{role}};
+GRANT EXECUTE ON FUNCTION {{traffic}}.normalize_phone(text) TO {{role}};
+
+-- Attribution, for reports.
+GRANT SELECT ON {{traffic}}.traffic_users, {{traffic}}.traffic_user_utm_sources TO {{role}};
+
+-- Its own books. What was migrated is recorded by whoever migrates.
+GRANT SELECT, INSERT, UPDATE, DELETE
+    ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes TO {{role}};
+GRANT SELECT ON {{schema}}.migrations TO {{role}};
+
+-- A lead whose key changed on Landing takes its children with it: every table here with a foreign key to
+-- traffic_leads, found in the catalog. Of those tables only that column may be read and written.
+DO $children$
+DECLARE
+    child record;
+BEGIN
+    FOR child IN
+        SELECT c.conrelid::regclass AS relation, string_agg(quote_ident(a.attname), ', ') AS columns
+        FROM pg_catalog.pg_constraint AS c
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
+        WHERE c.contype = 'f' AND c.confrelid = '{{traffic}}.traffic_leads'::regclass
+        GROUP BY c.conrelid
+    LOOP
+        EXECUTE format('GRANT SELECT (%1$s), UPDATE (%1$s) ON %2$s TO {{role}}',
+                       child.columns, child.relation);
+    END LOOP;
+END
+$children$;
+
+-- Replicated rows do not fire ordinary triggers, as PostgreSQL's own apply worker does not. From 15 on this
+-- can be granted; where it cannot, the triggers of migration 018 keep updated_at.
+DO $parameter$
+BEGIN
+    GRANT SET ON PARAMETER session_replication_role TO {{role}};
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'session_replication_role could not be granted: migration 018 stands in for it';
+END
+$parameter$;

@@ -1,0 +1,136 @@
+//! The publication on Landing: exactly the wanted tables, whole, with every operation.
+
+use tokio_postgres::{Client, Row};
+
+use super::{Database, Effect, Options, Step, sql};
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// What is to be done about the publication; changes nothing.
+///
+/// # Errors
+/// Refused when a wanted table is missing or has no replica identity (publishing it would break the school's
+/// own updates), and when the publication holds more, or less of a table, than it should.
+pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Step> {
+    for table in options.tables() {
+        check_table(client, &names.landing_table(table)).await?;
+    }
+    let step = |effect| Step {
+        database: Database::Landing,
+        name: format!("publication {}", names.publication),
+        effect,
+    };
+    let Some(publication) = read(client, names).await? else {
+        return Ok(step(Effect::Create));
+    };
+    publication.check(names, options)?;
+    let complete = publication.every_operation && publication.tables.len() == options.tables().len();
+    Ok(step(if complete { Effect::Unchanged } else { Effect::Renew }))
+}
+
+pub(super) async fn apply(client: &mut Client, names: &Names, step: &Step, options: &Options) -> Result<()> {
+    if step.effect == Effect::Unchanged {
+        return Ok(());
+    }
+    let sql = sql::publication(names, &options.tables());
+    options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await
+}
+
+async fn check_table(client: &Client, table: &str) -> Result<()> {
+    // The default identity is the primary key; without one, updates of a published table are refused.
+    let sql = "SELECT c.relreplident IN ('f', 'i') OR (c.relreplident = 'd' AND EXISTS (
+                   SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary))
+               FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass($1)";
+    let row = client
+        .query_opt(sql, &[&table])
+        .await
+        .map_err(|e| Error::database(format!("looking at {table} on Landing"), &e))?
+        .ok_or_else(|| {
+            Error::refused(format!("{table} is not on the Landing database"))
+                .remedy("check that LANDING_DATABASE_URL names the Landing DB, and the Landing schema's name")
+        })?;
+    if row.get(0) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{table} has no replica identity: publishing it would break its updates"))
+        .remedy(format!("give it back its primary key, or ALTER TABLE {table} REPLICA IDENTITY DEFAULT")))
+}
+
+/// A publication as it is in the catalog.
+struct Publication {
+    /// FOR ALL TABLES, or for a schema.
+    wide: bool,
+    every_operation: bool,
+    tables: Vec<Published>,
+}
+
+struct Published {
+    /// Schema and name, unquoted.
+    name: (String, String),
+    /// With a row filter or a column list.
+    partial: bool,
+}
+
+impl Publication {
+    fn check(&self, names: &Names, options: &Options) -> Result<()> {
+        let publication = &names.publication;
+        let refuse = |what: String, remedy: &str| {
+            Err(Error::refused(format!("publication {publication} on Landing {what}")).remedy(remedy))
+        };
+        if self.wide {
+            return refuse(
+                "covers all tables of a schema or of the database".into(),
+                "drop it, or choose another name for leadbridge's publication in the configuration",
+            );
+        }
+        for Published { name: (schema, table), partial } in &self.tables {
+            let wanted = options.tables().iter().any(|t| t.landing_name() == table);
+            if *schema != names.landing_schema || !wanted {
+                return refuse(
+                    format!("holds {schema}.{table}, which is not to be copied"),
+                    "ALTER PUBLICATION … DROP TABLE, or choose another name for leadbridge's publication",
+                );
+            }
+            if *partial {
+                return refuse(
+                    format!("filters rows or columns of {schema}.{table}"),
+                    "ALTER PUBLICATION … DROP TABLE it, and run `leadbridge migrate` again",
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn read(client: &Client, names: &Names) -> Result<Option<Publication>> {
+    let failed = |e| Error::database("reading the publication on Landing", &e);
+    let publication = client
+        .query_opt(
+            "SELECT p.puballtables OR EXISTS (
+                        SELECT FROM pg_catalog.pg_publication_namespace AS n WHERE n.pnpubid = p.oid),
+                    p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate
+             FROM pg_catalog.pg_publication AS p WHERE p.pubname = $1",
+            &[&names.publication],
+        )
+        .await
+        .map_err(failed)?;
+    let Some(row) = publication else { return Ok(None) };
+    let tables = client
+        .query(
+            "SELECT n.nspname::text, c.relname::text, r.prqual IS NOT NULL OR r.prattrs IS NOT NULL
+             FROM pg_catalog.pg_publication AS p
+             JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid
+             JOIN pg_catalog.pg_class AS c ON c.oid = r.prrelid
+             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+             WHERE p.pubname = $1",
+            &[&names.publication],
+        )
+        .await
+        .map_err(failed)?;
+    let published = |row: &Row| Published { name: (row.get(0), row.get(1)), partial: row.get(2) };
+    Ok(Some(Publication {
+        wide: row.get(0),
+        every_operation: row.get(1),
+        tables: tables.iter().map(published).collect(),
+    }))
+}

@@ -1,0 +1,102 @@
+//! Locks without queueing: a short wait, then another try later.
+//!
+//! A statement that waits for a table lock makes everybody who comes after it wait too. So we wait briefly, let
+//! them all pass, and try again.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Transaction};
+
+use crate::error::{Error, Result};
+
+/// How long to wait for a lock, and how often.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// The longest that a try waits for a lock: for so long others may have to wait behind it.
+    pub lock_timeout: Duration,
+    /// Tries after the first, with growing pauses.
+    pub retries: usize,
+    /// The first pause.
+    pub pause: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { lock_timeout: Duration::from_secs(2), retries: 4, pause: Duration::from_secs(1) }
+    }
+}
+
+impl Patience {
+    fn pauses(self) -> impl Iterator<Item = Duration> {
+        ExponentialBuilder::default()
+            .with_min_delay(self.pause)
+            .with_max_times(self.retries)
+            .with_jitter()
+            .build()
+    }
+
+    /// Runs `sql` in one transaction that never waits long for a lock.
+    ///
+    /// # Errors
+    /// Transient, with the sessions that hold the table, when the lock was not to be had in any try.
+    pub async fn execute(self, client: &mut Client, step: &str, sql: &str) -> Result<()> {
+        let mut pauses = self.pauses();
+        loop {
+            let error = match self.attempt(client, sql).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            let locked = matches!(
+                error.code(),
+                Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED)
+            );
+            match pauses.next() {
+                Some(pause) if locked => {
+                    tracing::info!(step, ?pause, "the lock is held by somebody else; trying again");
+                    tokio::time::sleep(pause).await;
+                }
+                _ if locked => return Err(gave_up(client, step, &error).await),
+                _ => return Err(Error::database(step, &error)),
+            }
+        }
+    }
+
+    async fn attempt(self, client: &mut Client, sql: &str) -> Result<(), tokio_postgres::Error> {
+        let transaction = client.transaction().await?;
+        self.set_timeout(&transaction).await?;
+        transaction.batch_execute(sql).await?;
+        transaction.commit().await
+    }
+
+    async fn set_timeout(self, transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+        let millis = self.lock_timeout.as_millis().max(1);
+        transaction
+            .batch_execute(&format!(
+                "SET LOCAL lock_timeout = '{millis}ms'; SET LOCAL client_min_messages = warning"
+            ))
+            .await
+    }
+}
+
+async fn gave_up(client: &Client, step: &str, error: &tokio_postgres::Error) -> Error {
+    let failed = Error::database(step, error);
+    match oldest_transactions(client).await {
+        Ok(sessions) if !sessions.is_empty() => failed.remedy(format!(
+            "run it again when these sessions have ended their transactions, or end them: {sessions}"
+        )),
+        _ => failed.remedy("run it again when no long transaction holds the table"),
+    }
+}
+
+/// Who has had a transaction open for longest, by process id. No query text: it may hold people's data.
+async fn oldest_transactions(client: &Client) -> Result<String, tokio_postgres::Error> {
+    let sql = "SELECT string_agg(format('pid %s (%s, for %s s)', pid, state, age), ', ') FROM (
+                   SELECT pid, state, extract(epoch FROM clock_timestamp() - xact_start)::bigint AS age
+                   FROM pg_catalog.pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()
+                     AND backend_type = 'client backend' AND xact_start IS NOT NULL
+                   ORDER BY xact_start LIMIT 3) AS oldest";
+    Ok(client.query_one(sql, &[]).await?.get::<_, Option<String>>(0).unwrap_or_default())
+}

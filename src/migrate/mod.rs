@@ -1,0 +1,130 @@
+//! `leadbridge migrate`: Migration 016 and our own schema on Traffic, the publication on Landing.
+//!
+//! What is to be done is found out first, on both databases, and refused before anything is changed; a dry run
+//! stops there. Everything is idempotent, so an interrupted run is simply run again.
+
+mod landing;
+mod lock;
+mod sql;
+mod traffic;
+
+use std::fmt;
+
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use crate::change::Table;
+use crate::error::Result;
+use crate::names::Names;
+
+pub use lock::Patience;
+pub use sql::{privileges, script};
+
+/// What to migrate, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Copy `scheduled_notifications` as well.
+    pub notifications: bool,
+    /// Find out what would be done, and do nothing.
+    pub dry_run: bool,
+    pub patience: Patience,
+}
+
+impl Options {
+    /// The tables to publish, in the order in which they are copied.
+    pub fn tables(&self) -> Vec<Table> {
+        let wanted = |table: &Table| self.notifications || *table != Table::ScheduledNotifications;
+        Table::ALL.into_iter().filter(wanted).collect()
+    }
+}
+
+/// Which of the two databases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Database {
+    Landing,
+    Traffic,
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Database::Landing => "Landing",
+            Database::Traffic => "Traffic",
+        })
+    }
+}
+
+/// What a step does to its database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effect {
+    /// It is there, and as this version wants it.
+    Unchanged,
+    /// It was not there.
+    Create,
+    /// It was there in an older form.
+    Renew,
+}
+
+/// One migration, or the publication.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Step {
+    pub database: Database,
+    pub name: String,
+    pub effect: Effect,
+}
+
+/// What was done, or in a dry run would be done, in that order.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub dry_run: bool,
+    pub steps: Vec<Step>,
+}
+
+impl Report {
+    pub fn changes_something(&self) -> bool {
+        self.steps.iter().any(|step| step.effect != Effect::Unchanged)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Step { database, name, effect } in &self.steps {
+            let effect = match (effect, self.dry_run) {
+                (Effect::Unchanged, _) => "up to date",
+                (Effect::Create, false) => "applied",
+                (Effect::Renew, false) => "renewed",
+                (Effect::Create, true) => "would be applied",
+                (Effect::Renew, true) => "would be renewed",
+            };
+            writeln!(f, "{database}: {name}: {effect}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Brings both databases to the form that this version wants.
+///
+/// # Errors
+/// Refused, before anything is changed, when a table is missing, or when the publication holds what it must
+/// not. Transient when a lock could not be had within [`Patience`]: what was applied until then stays, recorded.
+pub async fn migrate(
+    landing: &mut Client,
+    traffic: &mut Client,
+    names: &Names,
+    options: &Options,
+) -> Result<Report> {
+    sql::check_names(names)?;
+    let publication = landing::plan(landing, names, options).await?;
+    let migrations = traffic::plan(traffic, names, options).await?;
+
+    let mut steps: Vec<Step> = migrations.iter().map(|planned| planned.step.clone()).collect();
+    steps.push(publication.clone());
+    let report = Report { dry_run: options.dry_run, steps };
+    if !options.dry_run {
+        traffic::apply(traffic, names, &migrations, options.patience).await?;
+        landing::apply(landing, names, &publication, options).await?;
+    }
+    Ok(report)
+}

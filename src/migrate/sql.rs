@@ -1,0 +1,184 @@
+//! The SQL files, with our names put in for their placeholders.
+
+use std::fmt::Write as _;
+
+use postgres_protocol::escape::{escape_identifier, escape_literal};
+use sha2::{Digest, Sha256};
+
+use super::{Database, Options};
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// A migration as it is in `sql/traffic/`.
+pub(super) struct Migration {
+    pub name: &'static str,
+    template: &'static str,
+    /// Applied only when the operator switched notifications on.
+    optional: bool,
+}
+
+macro_rules! migration {
+    ($name:literal, optional: $optional:literal) => {
+        Migration {
+            name: $name,
+            template: include_str!(concat!("../../sql/traffic/", $name, ".sql")),
+            optional: $optional,
+        }
+    };
+}
+
+// 019 stands before 018, which looks at the tables that are there.
+const MIGRATIONS: [Migration; 5] = [
+    migration!("000_migrations", optional: false),
+    migration!("016_unified_leads", optional: false),
+    migration!("017_leadbridge_schema", optional: false),
+    migration!("019_scheduled_notifications", optional: true),
+    migration!("018_keep_updated_at", optional: false),
+];
+
+const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");
+const LANDING_PRIVILEGES: &str = include_str!("../../sql/landing/privileges.sql");
+const TRAFFIC_PRIVILEGES: &str = include_str!("../../sql/traffic/privileges.sql");
+
+impl Migration {
+    /// The migrations that `options` ask for, in the order in which they are applied.
+    pub fn wanted(options: &Options) -> impl Iterator<Item = &'static Migration> {
+        let notifications = options.notifications;
+        MIGRATIONS.iter().filter(move |migration| notifications || !migration.optional)
+    }
+
+    pub fn sql(&self, names: &Names) -> String {
+        render(self.template, names)
+    }
+}
+
+/// Identifies what was applied: SHA-256 of the SQL with its names, in hexadecimal.
+pub(super) fn checksum(sql: &str) -> String {
+    Sha256::digest(sql).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// The statement that records an applied migration.
+pub(super) fn record(name: &str, sql: &str, names: &Names) -> String {
+    format!(
+        "INSERT INTO {migrations} (name, checksum, leadbridge_version) VALUES ({name}, {checksum}, {version})\n\
+         ON CONFLICT (name) DO UPDATE SET checksum = excluded.checksum, applied_at = excluded.applied_at,\n    \
+         applied_by = excluded.applied_by, leadbridge_version = excluded.leadbridge_version;\n",
+        migrations = names.own("migrations"),
+        name = escape_literal(name),
+        checksum = escape_literal(&checksum(sql)),
+        version = escape_literal(env!("CARGO_PKG_VERSION")),
+    )
+}
+
+pub(super) fn publication(names: &Names, tables: &[Table]) -> String {
+    let published: Vec<_> = tables.iter().map(|table| escape_literal(&names.landing_table(*table))).collect();
+    render(PUBLICATION, names)
+        .replace("{{publication_name}}", &escape_literal(&names.publication))
+        .replace("{{published}}", &published.join(", "))
+}
+
+/// Everything that [`super::migrate`] would do on a fresh database, for a DBA to run with `psql`.
+///
+/// # Errors
+/// Usage, for a name that cannot stand in the SQL files.
+pub fn script(database: Database, names: &Names, options: &Options) -> Result<String> {
+    check_names(names)?;
+    let mut script = format!(
+        "-- leadbridge {}, for the {database} database. Run with: psql -v ON_ERROR_STOP=1 -f FILE\n\
+         SET lock_timeout = '2s';\n\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    match database {
+        Database::Landing => script.push_str(&publication(names, &options.tables())),
+        Database::Traffic => {
+            for migration in Migration::wanted(options) {
+                let sql = migration.sql(names);
+                let record = record(migration.name, &sql, names);
+                script.push_str(&format!("BEGIN;\n-- {}\n{sql}{record}COMMIT;\n\n", migration.name));
+            }
+            script.push_str("NOTIFY pgrst, 'reload schema';\n");
+        }
+    }
+    Ok(script)
+}
+
+/// The least-privilege role for the daemon on `database`, for a DBA to run. It holds no password.
+///
+/// # Errors
+/// Usage, for a name that cannot stand in the SQL files.
+pub fn privileges(database: Database, names: &Names, role: &str, options: &Options) -> Result<String> {
+    check_names(names)?;
+    check_name("role", role)?;
+    let tables = options.tables();
+    let list =
+        |name: &dyn Fn(Table) -> String| tables.iter().map(|t| name(*t)).collect::<Vec<_>>().join(", ");
+    let template = match database {
+        Database::Landing => LANDING_PRIVILEGES,
+        Database::Traffic => TRAFFIC_PRIVILEGES,
+    };
+    Ok(render(template, names)
+        .replace("{{role}}", &escape_identifier(role))
+        .replace("{{role_name}}", &escape_literal(role))
+        .replace("{{published}}", &list(&|table| names.landing_table(table)))
+        .replace("{{written}}", &list(&|table| names.traffic_table(table))))
+}
+
+fn render(template: &str, names: &Names) -> String {
+    template
+        .replace("{{schema}}", &escape_identifier(&names.schema))
+        .replace("{{traffic}}", &escape_identifier(&names.traffic_schema))
+        .replace("{{landing}}", &escape_identifier(&names.landing_schema))
+        .replace("{{publication}}", &escape_identifier(&names.publication))
+}
+
+/// Quoted names stand inside literals, dollar quotes and format strings of the SQL files too, where a few
+/// characters would mean something else.
+pub(super) fn check_names(names: &Names) -> Result<()> {
+    let Names { slot: _, publication, schema, landing_schema, traffic_schema } = names;
+    check_name("publication", publication)?;
+    check_name("schema", schema)?;
+    check_name("Landing schema", landing_schema)?;
+    check_name("Traffic schema", traffic_schema)
+}
+
+fn check_name(what: &str, name: &str) -> Result<()> {
+    let forbidden = |c: char| matches!(c, '\'' | '"' | '$' | '%' | '\\' | '{' | '}') || c.is_control();
+    if name.is_empty() || name.len() > 63 || name.contains(forbidden) {
+        return Err(Error::usage(format!("`{name}` cannot be the name of the {what}"))
+            .remedy("use 1 to 63 bytes of letters, digits, underscores and hyphens"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_placeholder_is_left_in_what_a_dba_is_given() {
+        let options = Options { notifications: true, ..Options::default() };
+        let names = Names::default();
+        for database in [Database::Landing, Database::Traffic] {
+            let text = script(database, &names, &options).unwrap()
+                + &privileges(database, &names, "leadbridge", &options).unwrap();
+            assert!(!text.contains("{{"), "{database}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_would_break_out_of_its_quotes_is_refused() {
+        for name in ["", "a'b", "a\"b", "a$b", "a%I", "a\nb"] {
+            assert!(script(Database::Landing, &named(name), &Options::default()).is_err(), "{name}");
+        }
+        assert!(script(Database::Traffic, &named("Школа-2"), &Options::default()).is_ok());
+    }
+
+    fn named(schema: &str) -> Names {
+        Names { schema: schema.into(), ..Names::default() }
+    }
+}

@@ -1,0 +1,92 @@
+//! The numbered migrations on Traffic: which are due, and applying them, one transaction each.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+
+use super::sql::{Migration, checksum, record};
+use super::{Database, Effect, Options, Patience, Step};
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// A migration with its SQL and what has to be done about it.
+pub(super) struct Planned {
+    pub step: Step,
+    sql: String,
+}
+
+/// Compares what is recorded with what this version brings; changes nothing.
+pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Vec<Planned>> {
+    require_leads(client, names).await?;
+    let applied = applied(client, names).await?;
+    Ok(Migration::wanted(options)
+        .map(|migration| {
+            let sql = migration.sql(names);
+            let effect = match applied.get(migration.name) {
+                None => Effect::Create,
+                Some(recorded) if *recorded == checksum(&sql) => Effect::Unchanged,
+                Some(_) => Effect::Renew,
+            };
+            let step = Step { database: Database::Traffic, name: migration.name.to_owned(), effect };
+            Planned { step, sql }
+        })
+        .collect())
+}
+
+/// Applies what is due, in order, and tells PostgREST when anything was.
+///
+/// Two runs at once are harmless: migrations are idempotent, and an advisory lock puts them one after another.
+pub(super) async fn apply(
+    client: &mut Client,
+    names: &Names,
+    planned: &[Planned],
+    patience: Patience,
+) -> Result<()> {
+    let due: Vec<_> = planned.iter().filter(|planned| planned.step.effect != Effect::Unchanged).collect();
+    for Planned { step, sql } in &due {
+        let name = &step.name;
+        let record = record(name, sql, names);
+        let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
+        patience
+            .execute(client, &format!("migration {name} on Traffic"), &format!("{alone}\n{sql}\n{record}"))
+            .await?;
+        tracing::info!(migration = name, "applied");
+    }
+    if !due.is_empty() {
+        client
+            .batch_execute("NOTIFY pgrst, 'reload schema'")
+            .await
+            .map_err(|e| Error::database("telling PostgREST about the new schema", &e))?;
+    }
+    Ok(())
+}
+
+async fn require_leads(client: &Client, names: &Names) -> Result<()> {
+    let leads = names.traffic_table(Table::LandingLeads);
+    let row = client
+        .query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&leads])
+        .await
+        .map_err(|e| Error::database("looking for traffic_leads on Traffic", &e))?;
+    if row.get(0) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{leads} is not on the Traffic database"))
+        .remedy("check that TRAFFIC_DATABASE_URL names the Traffic DB, and the Traffic schema's name"))
+}
+
+/// Name and checksum of each migration recorded; none on a fresh database.
+async fn applied(client: &Client, names: &Names) -> Result<HashMap<String, String>> {
+    let migrations = names.own("migrations");
+    let failed = |e| Error::database("reading which migrations are applied on Traffic", &e);
+    let exists = client
+        .query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&migrations])
+        .await
+        .map_err(failed)?;
+    if !exists.get::<_, bool>(0) {
+        return Ok(HashMap::new());
+    }
+    let rows =
+        client.query(&format!("SELECT name, checksum FROM {migrations}"), &[]).await.map_err(failed)?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
