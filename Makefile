@@ -1,0 +1,34 @@
+# What a newcomer runs. Each target brings what it needs: the Rust toolchain is all that must be there.
+SHELL = /bin/sh
+CARGO ?= cargo
+# A server's programs: $PG_BIN when it is set, else what scripts/postgres finds or installs.
+WITH_POSTGRES = PG_BIN="$$(scripts/postgres)" && export PG_BIN
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint audit clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target does; do \
+		printf '  make %-8s %s\n' "$$target" "$$does"; done
+
+# The development profile: an optimised build of the dependencies takes longer than the demo gains from it.
+demo: ## two throw-away PostgreSQL servers, live writers, the whole story on one screen
+	@$(WITH_POSTGRES) && $(CARGO) run --locked --quiet -- demo
+
+test: ## all tests, against real PostgreSQL (found, or installed)
+	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) test --locked
+
+lint: ## formatter, clippy, documentation, scripts, dependency policy; no network
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked --quiet
+	scripts/check-scripts
+	scripts/check-dependencies
+	scripts/check-deploy
+
+audit: ## known vulnerabilities and the whole dependency policy; needs the network
+	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny --locked check
+
+clean: ## remove what was built
+	$(CARGO) clean
