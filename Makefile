@@ -18,10 +18,11 @@ demo: ## two throw-away PostgreSQL servers, live writers, the whole story on one
 test: ## all tests, against real PostgreSQL (found, or installed)
 	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) test --locked
 
-lint: ## formatter, clippy, documentation, scripts, dependency policy; no network
+lint: ## formatter, clippy, documentation, scripts, unit, dependency policy; no network
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked --quiet
+	scripts/check-house
 	scripts/check-scripts
 	scripts/check-dependencies
 	scripts/check-deploy
