@@ -12,5 +12,6 @@ pub mod mapping;
 pub mod migrate;
 pub mod names;
 pub mod pgoutput;
+pub mod telemetry;
 pub mod timestamp;
 pub mod traffic;

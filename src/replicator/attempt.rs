@@ -1,0 +1,111 @@
+//! One attempt: from two connections to a running stream.
+
+use std::sync::Arc;
+
+use super::{Context, Until, copy, lease, pipeline};
+use crate::change::Position;
+use crate::checkpoint::{Identity, Ledger, Start, agree};
+use crate::database::Session;
+use crate::error::Result;
+use crate::landing::{catalog, slot};
+use crate::lsn::Lsn;
+use crate::telemetry::State;
+use crate::traffic::{Touch, Writer};
+
+/// How an attempt ended well.
+pub enum Ended {
+    /// What the run was for is done, or it was told to stop.
+    Done,
+}
+
+/// What is remembered from one attempt to the next.
+pub struct Run {
+    until: Until,
+    /// Where the run ends, once known.
+    goal: Option<Lsn>,
+    reached: bool,
+}
+
+impl Run {
+    pub fn new(until: Until) -> Self {
+        Run { until, goal: None, reached: false }
+    }
+
+    /// Both databases have answered at least once.
+    pub fn reached(&self) -> bool {
+        self.reached
+    }
+
+    pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<Ended> {
+        let config = &context.config;
+        let traffic = config.traffic.connect("apply").await?;
+        let control = config.landing.connect("control").await?;
+        let system_id = slot::system_identifier(&config.landing, &config.names).await?;
+        self.reached = true;
+        if !take_lease(context, &traffic).await? {
+            return Ok(Ended::Done);
+        }
+        if self.until == Until::CaughtUp && self.goal.is_none() {
+            self.goal = Some(goal(&control).await?);
+        }
+        let identity = Identity {
+            landing_system_id: system_id,
+            landing_database: config.landing.database().to_owned(),
+            slot: config.names.slot.clone(),
+            publication: config.names.publication.clone(),
+        };
+        let ledger = Ledger::new(&config.names, identity);
+        let from = match self.start(context, &control, &traffic, &ledger).await? {
+            Start::Snapshot { drop_slot } => {
+                let copied = copy::run(context, &control, &traffic, &ledger, drop_slot).await?;
+                let Some(position) = copied else { return Ok(Ended::Done) };
+                position
+            }
+            Start::Stream(lsn) => {
+                ledger.claim(&traffic).await?;
+                Position { lsn, commit_time: None, caught_up_at: ledger.caught_up_at(&traffic).await? }
+            }
+        };
+        if self.until == Until::Resynced {
+            return Ok(Ended::Done);
+        }
+        let writer = Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
+        pipeline::run(context, writer.await?, control, &ledger, from, self.goal).await?;
+        Ok(Ended::Done)
+    }
+
+    async fn start(&self, context: &Context, control: &Session, traffic: &Session, ledger: &Ledger) -> Result<Start> {
+        let slot = catalog::slot(control, &context.config.names.slot).await?;
+        if self.until == Until::Resynced {
+            return Ok(Start::Snapshot { drop_slot: slot.is_some() });
+        }
+        let recorded = ledger.read(traffic).await?;
+        let local = context.store.read()?;
+        agree(ledger.identity(), recorded.as_ref(), local.as_ref(), slot.map(|slot| slot.position).as_ref())
+    }
+}
+
+async fn take_lease(context: &Context, traffic: &Session) -> Result<bool> {
+    if lease::take(traffic, &context.config.names).await? {
+        return Ok(true);
+    }
+    tracing::info!("another daemon applies for this slot: standing by");
+    context.telemetry.update(|live| live.state = State::Standby);
+    lease::wait(traffic, &context.config.names, &context.shutdown).await
+}
+
+/// The position behind everything committed so far. An asynchronous commit is in WAL buffers before it is on
+/// disk: the buffers' position counts, unless nothing makes the server write them.
+async fn goal(control: &Session) -> Result<Lsn> {
+    let first = catalog::sample(control).await?;
+    let mut latest = first;
+    // The WAL writer flushes asynchronous commits within three of its rounds (0.6 s by default).
+    for _ in 0..10 {
+        if latest.flushed >= first.inserted {
+            return Ok(first.inserted);
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        latest = catalog::sample(control).await?;
+    }
+    Ok(latest.flushed)
+}

@@ -1,0 +1,34 @@
+//! One daemon applies for a slot; the others stand by (semantics 1.5).
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// How often a daemon that stands by asks again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Takes the lease: an advisory lock of the very session that will write to Traffic. When that session is gone,
+/// so is the lease, and nothing can be committed in its name any more.
+pub async fn take(traffic: &Client, names: &Names) -> Result<bool> {
+    let key = format!("leadbridge/{}/{}", names.schema, names.slot);
+    let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
+    let row = traffic.query_one(sql, &[&key]).await.map_err(|error| Error::database("taking the lease on Traffic", &error))?;
+    Ok(row.get(0))
+}
+
+/// Waits until the lease is ours. Returns false when `shutdown` came first.
+pub async fn wait(traffic: &Client, names: &Names, shutdown: &CancellationToken) -> Result<bool> {
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(false),
+            () = tokio::time::sleep(RETRY) => {}
+        }
+        if take(traffic, names).await? {
+            return Ok(true);
+        }
+    }
+}

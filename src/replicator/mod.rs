@@ -1,0 +1,118 @@
+//! The loop that ties the stages together; the only room that knows them all.
+//!
+//! An attempt connects, takes the lease, compares the positions, copies if there is no complete snapshot, and
+//! streams. Whatever goes wrong ends the attempt; nothing is patched up in place. What was not committed never
+//! happened, so the next attempt reads Traffic's position and goes on from there: one way back for every fault.
+
+mod attempt;
+mod copy;
+mod keeper;
+mod lease;
+mod monitor;
+mod pipeline;
+pub mod progress;
+
+use std::sync::Arc;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_util::sync::CancellationToken;
+
+use crate::change::Table;
+use crate::checkpoint::LocalStore;
+use crate::config::Config;
+use crate::error::{Error, Kind, Response, Result};
+use crate::telemetry::{LastError, State, Telemetry};
+use attempt::Ended;
+use progress::Progress;
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Only when it is told to.
+    Shutdown,
+    /// Once everything that was committed on Landing before the start is applied.
+    CaughtUp,
+    /// Once a fresh snapshot is complete, whatever was there before.
+    Resynced,
+}
+
+/// Everything a run needs, shared by its tasks.
+struct Context {
+    config: Config,
+    tables: Vec<Table>,
+    telemetry: Telemetry,
+    store: LocalStore,
+    progress: Arc<Progress>,
+    shutdown: CancellationToken,
+}
+
+/// Replicates until `until`, or until `shutdown` is cancelled; then the transaction in hand is finished.
+///
+/// # Errors
+/// What an operator must decide, what must never happen, and databases that cannot be reached when it starts.
+/// Once both were reached, a lost connection is retried for as long as it takes.
+pub async fn run(
+    config: Config,
+    store: LocalStore,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+    until: Until,
+) -> Result<()> {
+    let tables = replicated_tables(&config);
+    let progress = Arc::new(Progress::default());
+    let context = Arc::new(Context { config, tables, telemetry, store, progress, shutdown });
+    let stop_monitor = context.shutdown.child_token();
+    let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
+    let result = attempts(&context, until).await;
+    stop_monitor.cancel();
+    monitor.await.map_err(|error| Error::internal(format!("the monitor: {error}")))?;
+    context.telemetry.update(|live| match &result {
+        Ok(()) => live.state = State::Stopped,
+        Err(error) => {
+            live.state = State::Error;
+            live.last_error = Some(LastError::new(error));
+        }
+    });
+    result
+}
+
+/// The tables that are replicated, leads first.
+pub fn replicated_tables(config: &Config) -> Vec<Table> {
+    let wanted = |table: &Table| *table != Table::ScheduledNotifications || config.scheduled_notifications;
+    Table::ALL.into_iter().filter(wanted).collect()
+}
+
+async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(context.config.retry_initial)
+        .with_max_delay(context.config.retry_max)
+        .without_max_times()
+        .with_jitter();
+    let mut pause = pauses.build();
+    let mut run = attempt::Run::new(until);
+    loop {
+        let before = context.progress.standing().applied;
+        let error = match run.attempt(context).await {
+            Ok(Ended::Done) => return Ok(()),
+            Err(_) if context.shutdown.is_cancelled() => return Ok(()),
+            Err(error) => error,
+        };
+        let never_reached = error.kind() == Kind::Unreachable && !run.reached();
+        if error.response() != Response::Retry || never_reached {
+            return Err(error);
+        }
+        if context.progress.standing().applied > before {
+            pause = pauses.build();
+        }
+        let wait = pause.next().unwrap_or(context.config.retry_max);
+        tracing::warn!(retry_in = ?wait, "{error}");
+        context.telemetry.update(|live| {
+            live.state = State::Error;
+            live.last_error = Some(LastError::new(&error));
+        });
+        tokio::select! {
+            () = context.shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Streaming: capture collects while apply writes, so that decoding and writing overlap.
+//!
+//! Apply asks for a batch when it is free, and gets what has been collected by then up to the last commit: a
+//! single transaction under low load, thousands of changes under high load, with no timer in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::Instant;
+use tokio_postgres::Statement;
+use tokio_util::sync::CancellationToken;
+
+use super::progress::Progress;
+use super::{Context, keeper};
+use crate::batch::{Batch, BatchBuilder, BatchLimits};
+use crate::change::{Position, Table};
+use crate::checkpoint::Ledger;
+use crate::database::Session;
+use crate::error::{Error, Result};
+use crate::landing::capture::Captured;
+use crate::landing::layout::Layout;
+use crate::landing::stream::Stream;
+use crate::landing::{catalog, reading};
+use crate::lsn::Lsn;
+use crate::telemetry::State;
+use crate::traffic::{Applied, Supplied, Writer};
+
+/// How long a batch in hand may take after the daemon was told to stop. It is undone then, and nothing is lost.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Streams from `from` until shutdown, or until `goal` is applied.
+///
+/// # Errors
+/// Whatever ends the stream; the caller drops everything and begins anew from Traffic's position.
+pub async fn run(
+    context: &Arc<Context>,
+    writer: Writer,
+    control: Session,
+    ledger: &Ledger,
+    from: Position,
+    goal: Option<Lsn>,
+) -> Result<()> {
+    let stop = context.shutdown.child_token();
+    context.progress.begin(from);
+    let (committed, committed_at) = watch::channel(from.lsn);
+    let (acknowledge, acknowledged) = watch::channel(from.lsn);
+    let identity = ledger.identity().clone();
+    let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
+    let (request, batches) = (Arc::new(Semaphore::new(0)), mpsc::channel(1));
+    let stream = Stream::start(&context.config.landing, &context.config.names, &context.tables, from.lsn).await?;
+    let collector = Collector {
+        stream,
+        builder: BatchBuilder::new(BatchLimits { rows: context.config.batch_rows, bytes: context.config.batch_bytes }),
+        progress: Arc::clone(&context.progress),
+        acknowledged,
+        written_down: Instant::now(),
+        checkpoint_interval: context.config.checkpoint_interval,
+        goal,
+    };
+    let collecting = tokio::spawn(collector.run(Arc::clone(&request), batches.0, stop.clone()));
+    context.telemetry.update(|live| {
+        live.state = State::Streaming;
+        live.last_error = None;
+    });
+    tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
+    let record = ledger.prepare(writer.session()).await?;
+    let mut applier = Applier { context, writer, control, ledger, record, committed };
+    let applied = applier.run(&request, batches.1, goal).await;
+    // Whoever ends first, all end: the keeper when the positions' channel closes, the collector when told.
+    stop.cancel();
+    drop(applier);
+    let kept = keeper.await.map_err(|error| Error::internal(format!("the checkpoint keeper: {error}")))?;
+    let collected = collecting.await.map_err(|error| Error::internal(format!("the collector: {error}")))?;
+    collected.and(kept).and(applied)
+}
+
+/// Reads the stream into batches, and sends acknowledgements on it.
+struct Collector {
+    stream: Stream,
+    builder: BatchBuilder,
+    progress: Arc<Progress>,
+    acknowledged: watch::Receiver<Lsn>,
+    /// When an idle position was last put into a batch.
+    written_down: Instant,
+    checkpoint_interval: Duration,
+    goal: Option<Lsn>,
+}
+
+impl Collector {
+    async fn run(
+        mut self,
+        request: Arc<Semaphore>,
+        batches: mpsc::Sender<Batch>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        loop {
+            let (ready, full) = (self.builder.is_ready(), self.builder.is_full());
+            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a permit in the
+            // semaphore, an event in the stream.
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                changed = self.acknowledged.changed() => {
+                    if changed.is_err() {
+                        break; // The keeper has ended, and with it the run.
+                    }
+                    self.stream.acknowledge(*self.acknowledged.borrow_and_update());
+                }
+                permit = request.acquire(), if ready || full => {
+                    let Ok(permit) = permit else { break };
+                    permit.forget();
+                    self.progress.handed_over();
+                    // There is room: apply asks for one batch at a time.
+                    if batches.send(self.builder.take()).await.is_err() {
+                        break;
+                    }
+                }
+                captured = self.stream.next(), if !full => self.collect(captured?),
+            }
+        }
+        drop(batches);
+        // What is still being applied may be acknowledged before the stream ends.
+        while self.acknowledged.changed().await.is_ok() {
+            self.stream.acknowledge(*self.acknowledged.borrow_and_update());
+        }
+        self.stream.stop().await
+    }
+
+    fn collect(&mut self, captured: Captured) {
+        match captured {
+            Captured::Change(change) => {
+                self.progress.captured(change.origin.commit_time);
+                self.builder.push(change);
+            }
+            Captured::Commit(end) => self.builder.commit(end),
+            Captured::Idle(at) => {
+                let counts = self.progress.idle(at);
+                // Written down now and then only: a busy LMS must not make Traffic write at its pace.
+                let due = self.written_down.elapsed() >= self.checkpoint_interval;
+                let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);
+                if counts && (due || at_goal) {
+                    self.written_down = Instant::now();
+                    self.builder.advance(at);
+                }
+            }
+        }
+    }
+}
+
+/// Writes batches to Traffic, one transaction at a time.
+struct Applier<'r> {
+    context: &'r Context,
+    writer: Writer,
+    control: Session,
+    ledger: &'r Ledger,
+    record: Statement,
+    committed: watch::Sender<Lsn>,
+}
+
+impl Applier<'_> {
+    /// Ends when the collector does, when the goal is reached, or [`GRACE`] after shutdown.
+    async fn run(&mut self, request: &Semaphore, mut batches: mpsc::Receiver<Batch>, goal: Option<Lsn>) -> Result<()> {
+        let context = self.context;
+        loop {
+            if goal.is_some_and(|goal| *self.committed.borrow() >= goal) {
+                return Ok(());
+            }
+            request.add_permits(1);
+            let Some(batch) = batches.recv().await else { return Ok(()) };
+            tokio::select! {
+                applied = self.apply(&batch) => applied?,
+                () = grace(&context.shutdown) => {
+                    tracing::warn!("the batch in hand did not finish in time: undone, and read again at the next start");
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    async fn apply(&mut self, batch: &Batch) -> Result<()> {
+        let mut supplied = Supplied::new();
+        while let Applied::Missing(keys) = self.writer.apply(batch, &supplied).await? {
+            self.supply(&keys, &mut supplied).await?;
+        }
+        if let Some(end) = batch.end {
+            self.ledger.record(self.writer.session(), &self.record, end).await?;
+            self.writer.commit().await?;
+            self.committed.send_replace(end.lsn);
+            self.context.progress.committed(end);
+        }
+        self.context.telemetry.update(|live| {
+            live.transactions_applied += batch.transactions;
+            live.rows_applied += batch.changes.len() as u64;
+            live.applied_lsn = Some(self.context.progress.standing().applied);
+        });
+        Ok(())
+    }
+
+    /// Reads rows from Landing that Traffic does not have whole.
+    async fn supply(&self, keys: &[(Table, uuid::Uuid)], supplied: &mut Supplied) -> Result<()> {
+        for table in Table::ALL {
+            let ids: Vec<_> = keys.iter().filter(|key| key.0 == table).map(|key| key.1).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let names = &self.context.config.names;
+            let layout: Layout = catalog::layout(&self.control, names, table).await?;
+            let mut found = reading::by_id(&self.control, names, &layout, &ids).await?;
+            supplied.extend(ids.into_iter().map(|id| ((table, id), found.remove(&id))));
+        }
+        Ok(())
+    }
+}
+
+async fn grace(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}

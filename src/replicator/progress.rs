@@ -1,0 +1,184 @@
+//! How far the daemon is, and how far behind; pure but for the watch channel that carries it.
+
+use tokio::sync::watch;
+
+use crate::change::Position;
+use crate::landing::catalog::Sample;
+use crate::lsn::Lsn;
+use crate::timestamp::Timestamp;
+
+/// Where the stream stands at one moment.
+///
+/// Only a commit executed on Traffic moves `applied`; a keepalive moves it when nothing at all is in flight.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Everything before it is committed on Traffic.
+    pub applied: Lsn,
+    /// Everything that Landing committed before this moment of its clock is committed on Traffic.
+    caught_up_at: Timestamp,
+    /// Commit time of the oldest transaction of the batch that is being applied.
+    applying: Option<Timestamp>,
+    /// Commit time of the oldest transaction that waits behind it.
+    collecting: Option<Timestamp>,
+}
+
+/// The lag as semantics 6 defines it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lag {
+    pub bytes: u64,
+    pub seconds: f64,
+}
+
+impl Standing {
+    fn in_flight(&self) -> bool {
+        self.applying.is_some() || self.collecting.is_some()
+    }
+
+    /// Times are compared on Landing's clock alone.
+    pub fn lag(&self, landing: &Sample) -> Lag {
+        let bytes = landing.flushed.bytes_since(self.applied);
+        let oldest = self.applying.or(self.collecting);
+        let seconds = match oldest {
+            Some(committed) => landing.now.seconds_since(committed),
+            // WAL not examined yet: what it holds was committed after we had caught up.
+            None if bytes > 0 => landing.now.seconds_since(self.caught_up_at),
+            None => 0.0,
+        };
+        Lag { bytes, seconds }
+    }
+}
+
+/// The shared [`Standing`]: capture and apply write it, the monitor reads it.
+#[derive(Debug, Default)]
+pub struct Progress(watch::Sender<Standing>);
+
+impl Progress {
+    /// The stream begins at a position that is durable on Traffic; what was in flight before is void.
+    pub fn begin(&self, at: Position) {
+        self.0.send_replace(Standing {
+            applied: at.lsn,
+            caught_up_at: at.caught_up_at,
+            applying: None,
+            collecting: None,
+        });
+    }
+
+    /// A change was captured and waits.
+    pub fn captured(&self, committed: Timestamp) {
+        self.0.send_if_modified(|standing| standing.collecting.is_none() && {
+            standing.collecting = Some(committed);
+            true
+        });
+    }
+
+    /// What waits is handed over to be applied.
+    pub fn handed_over(&self) {
+        self.0.send_modify(|standing| {
+            standing.applying = standing.applying.or(standing.collecting);
+            standing.collecting = None;
+        });
+    }
+
+    /// A Traffic transaction that ends at `end` was committed.
+    pub fn committed(&self, end: Position) {
+        self.0.send_modify(|standing| {
+            standing.applying = None;
+            standing.advance(end);
+        });
+    }
+
+    /// A keepalive came between transactions. Returns whether it counts: nothing is in flight.
+    pub fn idle(&self, at: Position) -> bool {
+        let mut counts = false;
+        self.0.send_modify(|standing| {
+            counts = !standing.in_flight();
+            if counts {
+                standing.advance(at);
+            }
+        });
+        counts
+    }
+
+    pub fn standing(&self) -> Standing {
+        *self.0.borrow()
+    }
+
+    pub fn subscribe(&self) -> watch::Receiver<Standing> {
+        self.0.subscribe()
+    }
+}
+
+impl Standing {
+    fn advance(&mut self, to: Position) {
+        self.applied = self.applied.max(to.lsn);
+        self.caught_up_at = self.caught_up_at.max(to.caught_up_at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn position(lsn: u64, at: i64) -> Position {
+        Position { lsn: Lsn(lsn), commit_time: None, caught_up_at: Timestamp(at) }
+    }
+
+    fn sample(lsn: u64, now: i64) -> Sample {
+        Sample { flushed: Lsn(lsn), inserted: Lsn(lsn), now: Timestamp(now) }
+    }
+
+    #[test]
+    fn an_idle_landing_has_no_lag_whatever_other_tables_write() {
+        let progress = Progress::default();
+        progress.begin(position(100, 0));
+        assert!(progress.idle(position(5_000, 2_000_000)));
+        assert_eq!(progress.standing().lag(&sample(5_000, 9_000_000)), Lag { bytes: 0, seconds: 0.0 });
+    }
+
+    #[test]
+    fn a_keepalive_moves_nothing_while_a_change_is_in_flight() {
+        let progress = Progress::default();
+        progress.begin(position(100, 0));
+        progress.captured(Timestamp(1));
+        assert!(!progress.idle(position(500, 2)));
+        progress.handed_over();
+        assert!(!progress.idle(position(500, 2)));
+        assert_eq!(progress.standing().applied, Lsn(100));
+        progress.committed(position(400, 1));
+        assert!(progress.idle(position(500, 2)));
+        assert_eq!(progress.standing().applied, Lsn(500));
+    }
+
+    #[test]
+    fn the_lag_in_seconds_is_the_age_of_the_oldest_transaction_not_applied() {
+        let progress = Progress::default();
+        progress.begin(position(100, 0));
+        progress.captured(Timestamp(1_000_000));
+        progress.handed_over();
+        progress.captured(Timestamp(3_000_000));
+        progress.captured(Timestamp(4_000_000));
+        assert_eq!(progress.standing().lag(&sample(900, 5_000_000)).seconds, 4.0);
+        progress.committed(position(300, 1_000_000));
+        assert_eq!(progress.standing().lag(&sample(900, 5_000_000)), Lag { bytes: 600, seconds: 2.0 });
+    }
+
+    #[test]
+    fn wal_that_was_not_examined_counts_from_the_moment_we_had_caught_up() {
+        let progress = Progress::default();
+        progress.begin(position(100, 1_000_000));
+        assert_eq!(progress.standing().lag(&sample(101, 4_000_000)), Lag { bytes: 1, seconds: 3.0 });
+    }
+
+    #[test]
+    fn a_transaction_larger_than_a_batch_stays_in_flight_until_its_commit() {
+        let progress = Progress::default();
+        progress.begin(position(100, 0));
+        for _ in 0..3 {
+            progress.captured(Timestamp(1));
+            progress.handed_over();
+        }
+        assert!(!progress.idle(position(999, 9)));
+        progress.committed(position(200, 1));
+        assert!(progress.idle(position(999, 9)));
+    }
+}

@@ -1,0 +1,165 @@
+//! Health and status over HTTP.
+
+use std::io;
+use std::net::SocketAddr;
+
+use axum::extract::State as Shared;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{Live, State, Telemetry};
+use crate::error::{Error, Result};
+
+/// Above either, the daemon is not ready.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    pub max_lag_bytes: u64,
+    pub max_lag_seconds: f64,
+}
+
+/// Takes the port at the start, so that a busy one is noticed before anything else happens.
+///
+/// # Errors
+/// `Usage`, with what to do: the address is in use, not of this machine, or not allowed.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let (why, remedy) = match error.kind() {
+            io::ErrorKind::AddrInUse => (
+                "is in use".to_owned(),
+                "is another leadbridge running? Otherwise choose another port with LEADBRIDGE_HTTP_LISTEN, or off",
+            ),
+            io::ErrorKind::AddrNotAvailable => {
+                ("is no address of this machine".to_owned(), "correct LEADBRIDGE_HTTP_LISTEN")
+            }
+            io::ErrorKind::PermissionDenied => {
+                ("needs a privilege".to_owned(), "choose a port above 1023 with LEADBRIDGE_HTTP_LISTEN")
+            }
+            _ => (format!("cannot be listened on: {error}"), "correct LEADBRIDGE_HTTP_LISTEN"),
+        };
+        Error::usage(format!("the HTTP address {address} {why}")).remedy(remedy)
+    })
+}
+
+/// Serves until `shutdown`; answers in hand are finished. The caller spawns and joins it.
+///
+/// # Errors
+/// `Internal` when the listener breaks.
+pub async fn serve(
+    listener: TcpListener,
+    telemetry: Telemetry,
+    limits: Limits,
+    shutdown: CancellationToken,
+) -> Result<()> {
+    axum::serve(listener, router(telemetry, limits))
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await
+        .map_err(|error| Error::internal("the HTTP listener broke").source_error(error))
+}
+
+/// All paths, over one state.
+pub fn router(telemetry: Telemetry, limits: Limits) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(ready))
+        .route("/status", get(status))
+        .with_state((telemetry, limits))
+}
+
+async fn status(Shared((telemetry, _)): Shared<(Telemetry, Limits)>) -> Response {
+    ([(header::CACHE_CONTROL, "no-store")], Json(telemetry.live())).into_response()
+}
+
+async fn ready(Shared((telemetry, limits)): Shared<(Telemetry, Limits)>) -> Response {
+    match not_ready(&telemetry.live(), limits) {
+        None => "ready\n".into_response(),
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n").into_response(),
+    }
+}
+
+/// Why a daemon in this state is not ready; `None` if it is.
+fn not_ready(live: &Live, limits: Limits) -> Option<String> {
+    if live.state != State::Streaming {
+        return Some(format!("not streaming: {}", live.state));
+    }
+    match (live.lag_bytes, live.lag_seconds) {
+        (Some(bytes), _) if bytes > limits.max_lag_bytes => {
+            Some(format!("lag of {bytes} bytes is above {}", limits.max_lag_bytes))
+        }
+        (_, Some(seconds)) if seconds > limits.max_lag_seconds => {
+            Some(format!("lag of {seconds:.1} s is above {} s", limits.max_lag_seconds))
+        }
+        (Some(_), Some(_)) => None,
+        _ => Some("the lag is not known yet".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    const LIMITS: Limits = Limits { max_lag_bytes: 1000, max_lag_seconds: 10.0 };
+
+    fn streaming(lag_bytes: Option<u64>, lag_seconds: Option<f64>) -> Live {
+        Live { state: State::Streaming, lag_bytes, lag_seconds, ..Live::starting() }
+    }
+
+    async fn serve_any() -> (SocketAddr, Telemetry, CancellationToken, tokio::task::JoinHandle<Result<()>>) {
+        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (telemetry, shutdown) = (Telemetry::new(), CancellationToken::new());
+        let server = tokio::spawn(serve(listener, telemetry.clone(), LIMITS, shutdown.clone()));
+        (address, telemetry, shutdown, server)
+    }
+
+    async fn get_text(address: SocketAddr, path: &'static str) -> (u16, String) {
+        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
+        let request = move || {
+            let mut response = agent.get(format!("http://{address}{path}")).call().unwrap();
+            (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
+        };
+        tokio::task::spawn_blocking(request).await.unwrap()
+    }
+
+    #[test]
+    fn ready_means_streaming_with_a_known_lag_under_both_limits() {
+        assert_eq!(not_ready(&streaming(Some(1000), Some(10.0)), LIMITS), None);
+        for live in [
+            streaming(Some(1001), Some(0.0)),
+            streaming(Some(0), Some(10.1)),
+            streaming(None, Some(0.0)),
+            streaming(Some(0), None),
+            Live { state: State::Standby, ..streaming(Some(0), Some(0.0)) },
+            Live::starting(),
+        ] {
+            assert!(not_ready(&live, LIMITS).is_some(), "{live:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_three_paths_answer_from_the_live_state() {
+        let (address, telemetry, shutdown, server) = serve_any().await;
+        assert_eq!(get_text(address, "/healthz").await.0, 200);
+        let (code, why) = get_text(address, "/readyz").await;
+        assert_eq!((code, why.as_str()), (503, "not streaming: starting\n"));
+        telemetry.update(|live| *live = streaming(Some(0), Some(0.0)));
+        assert_eq!(get_text(address, "/readyz").await.0, 200);
+        let (code, body) = get_text(address, "/status").await;
+        assert_eq!(code, 200);
+        assert_eq!(serde_json::from_str::<Live>(&body).unwrap(), telemetry.live());
+        shutdown.cancel();
+        server.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_busy_port_is_one_clear_error() {
+        let first = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+        let error = bind(first.local_addr().unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().contains("in use") && error.remedy_text().is_some(), "{error}");
+    }
+}

@@ -1,0 +1,260 @@
+//! The state of a replication as JSON shows it: `status --json` and `GET /status` are this document.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::lsn::Lsn;
+
+/// Where the replication is.
+///
+/// The states that last are kept in `checkpoint` on Traffic and survive the daemon; the others are about a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// Set by a daemon that starts, until it has compared the three positions. Does not last. Then `standby`,
+    /// `snapshot`, `streaming`, or `error`.
+    Starting,
+    /// Set by the daemon when it creates the slot; lasts until the copy is whole. Then `streaming`; a restart
+    /// begins the copy again.
+    Snapshot,
+    /// Set by the daemon when the stream flows; lasts. Then `fenced` by a cutover, or `snapshot` by a resync.
+    Streaming,
+    /// Set by a daemon that waits because another one applies for the same slot. Does not last. Then `starting`.
+    Standby,
+    /// Set by the cutover: Landing takes no more writes; lasts. Then `drained`, or `streaming` when undone.
+    Fenced,
+    /// Set by the cutover when the fence's marker is applied; lasts. Then `verified`, or `streaming` when undone.
+    Drained,
+    /// Set by the cutover when both sides were found equal; lasts. Then `switched`, or `streaming` when undone.
+    Verified,
+    /// Set by the cutover: Traffic is the one database; lasts. Then a rollback's `streaming`.
+    Switched,
+    /// Set by a daemon that ends as it was told to, and reported when none runs. Does not last. Then `starting`.
+    Stopped,
+    /// Set by a daemon that cannot carry on, or tries again; `last_error` says which. Does not last. Then whatever
+    /// it was before, once the cause is gone.
+    Error,
+}
+
+impl State {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Snapshot => "snapshot",
+            State::Streaming => "streaming",
+            State::Standby => "standby",
+            State::Fenced => "fenced",
+            State::Drained => "drained",
+            State::Verified => "verified",
+            State::Switched => "switched",
+            State::Stopped => "stopped",
+            State::Error => "error",
+        }
+    }
+
+    /// The state that the checkpoint's text names; `None` for text of another version.
+    pub fn from_checkpoint(text: &str) -> Option<State> {
+        use State::{Drained, Fenced, Snapshot, Streaming, Switched, Verified};
+        [Snapshot, Streaming, Fenced, Drained, Verified, Switched]
+            .into_iter()
+            .find(|state| state.as_str() == text)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Which daemon the document speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Daemon {
+    /// The daemon itself said it.
+    Running,
+    /// Someone streams from the slot, but no daemon answers at the configured HTTP address.
+    Elsewhere,
+    /// Nobody streams from the slot.
+    Down,
+}
+
+/// How far the snapshot of one table is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TableProgress {
+    /// The table's name on Landing.
+    pub table: String,
+    pub rows_done: u64,
+    /// An estimate by PostgreSQL's statistics; `None` when it has none.
+    pub rows_expected: Option<u64>,
+    pub finished: bool,
+}
+
+/// The replication slot as Landing sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotReport {
+    pub name: String,
+    /// Somebody streams from it.
+    pub active: bool,
+    /// `reserved`, `extended`, `unreserved` or `lost`; `None` while the slot is being created.
+    pub wal_status: Option<String>,
+    /// Bytes of WAL that the slot keeps on Landing's disk; `None` when it is lost.
+    pub retained_bytes: Option<u64>,
+}
+
+/// What went wrong last. Holds no row values and no password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastError {
+    pub message: String,
+    /// What the operator should do.
+    pub remedy: Option<String>,
+    /// By this machine's clock.
+    pub at: Timestamp,
+    /// The daemon tries again by itself.
+    pub retrying: bool,
+}
+
+impl LastError {
+    /// Now, from an error.
+    pub fn new(error: &crate::error::Error) -> Self {
+        LastError {
+            message: error.message().to_owned(),
+            remedy: error.remedy_text().map(str::to_owned),
+            at: Timestamp::now(),
+            retrying: error.response() == crate::error::Response::Retry,
+        }
+    }
+}
+
+/// Everything known at one moment. A figure that is not known is null, never zero.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Live {
+    pub state: State,
+    pub daemon: Daemon,
+    /// Landing's current WAL position minus the position applied; 0 on an idle Landing (semantics 6).
+    pub lag_bytes: Option<u64>,
+    /// Landing's now minus the commit time of the oldest Landing transaction not yet applied; 0 if there is none.
+    pub lag_seconds: Option<f64>,
+    /// The lag was worked out from the checkpoint: an upper bound, no measurement.
+    pub lag_is_estimate: bool,
+    /// Everything that Landing committed before this position is committed on Traffic.
+    pub applied_lsn: Option<Lsn>,
+    /// Landing's WAL position when it was last asked.
+    pub landing_lsn: Option<Lsn>,
+    pub slot: Option<SlotReport>,
+    /// One entry for each table of the snapshot in hand, or of the last one of this process.
+    pub snapshot: Vec<TableProgress>,
+    pub snapshot_rows_per_second: Option<f64>,
+    pub snapshot_seconds_left: Option<f64>,
+    /// Rows that Traffic could not take and that wait in quarantine.
+    pub quarantined: Option<u64>,
+    /// Values that the mapping had to change.
+    pub conversion_notes: Option<u64>,
+    pub last_error: Option<LastError>,
+    /// Since this process started.
+    pub transactions_applied: u64,
+    pub rows_applied: u64,
+    /// When this process started, by this machine's clock; null when none runs here.
+    pub started_at: Option<Timestamp>,
+    pub version: String,
+}
+
+impl Live {
+    /// A daemon that begins now.
+    pub fn starting() -> Self {
+        Live { started_at: Some(Timestamp::now()), daemon: Daemon::Running, ..Self::stopped() }
+            .with_state(State::Starting)
+    }
+
+    /// Nothing runs and nothing is known yet.
+    pub fn stopped() -> Self {
+        Live {
+            state: State::Stopped,
+            daemon: Daemon::Down,
+            lag_bytes: None,
+            lag_seconds: None,
+            lag_is_estimate: false,
+            applied_lsn: None,
+            landing_lsn: None,
+            slot: None,
+            snapshot: Vec::new(),
+            snapshot_rows_per_second: None,
+            snapshot_seconds_left: None,
+            quarantined: None,
+            conversion_notes: None,
+            last_error: None,
+            transactions_applied: 0,
+            rows_applied: 0,
+            started_at: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn with_state(mut self, state: State) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// Rows copied so far, and how many there will be about; `None` when a table has no estimate.
+    pub fn snapshot_rows(&self) -> (u64, Option<u64>) {
+        let done = self.snapshot.iter().map(|table| table.rows_done).sum();
+        // An estimate may turn out too low: never less than what was seen.
+        let expected = |table: &TableProgress| match table.finished {
+            true => Some(table.rows_done),
+            false => table.rows_expected.map(|rows| rows.max(table.rows_done)),
+        };
+        (done, self.snapshot.iter().map(expected).sum())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_written_in_json_as_it_is_written_in_the_checkpoint() {
+        for state in [State::Snapshot, State::Streaming, State::Fenced, State::Drained, State::Switched] {
+            assert_eq!(serde_json::to_value(state).unwrap(), state.as_str());
+            assert_eq!(State::from_checkpoint(state.as_str()), Some(state));
+        }
+        assert_eq!(State::from_checkpoint("standby"), None);
+    }
+
+    #[test]
+    fn the_document_holds_every_promised_key_and_can_be_read_back() {
+        let live = Live::starting();
+        let json = serde_json::to_value(&live).unwrap();
+        for key in [
+            "state",
+            "lag_bytes",
+            "lag_seconds",
+            "applied_lsn",
+            "landing_lsn",
+            "slot",
+            "snapshot",
+            "quarantined",
+            "conversion_notes",
+            "last_error",
+        ] {
+            assert!(json.get(key).is_some(), "{key}");
+        }
+        assert_eq!(serde_json::from_value::<Live>(json).unwrap(), live);
+    }
+
+    #[test]
+    fn the_snapshots_total_is_never_less_than_what_was_copied() {
+        let table = |rows_done, rows_expected, finished| TableProgress {
+            table: "t".into(),
+            rows_done,
+            rows_expected,
+            finished,
+        };
+        let mut live = Live::starting();
+        live.snapshot = vec![table(10, Some(4), false), table(7, Some(100), true)];
+        assert_eq!(live.snapshot_rows(), (17, Some(17)));
+        live.snapshot.push(table(1, None, false));
+        assert_eq!(live.snapshot_rows(), (18, None));
+    }
+}

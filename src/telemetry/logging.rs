@@ -1,0 +1,26 @@
+//! Log lines on stderr; stdout belongs to the commands' results.
+
+use std::io::{self, IsTerminal as _};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::config::{Log, LogFormat};
+use crate::error::{Error, Result};
+
+/// Starts logging for this process. Coloured only on a terminal, and never when `NO_COLOR` is set.
+///
+/// # Errors
+/// `Usage` for a filter that makes no sense, `Internal` when called twice.
+pub fn start(log: &Log) -> Result<()> {
+    let filter = EnvFilter::try_new(&log.filter).map_err(|_| {
+        Error::usage(format!("`{}` is no tracing filter", log.filter)).remedy("write for example info")
+    })?;
+    let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour);
+    let started = match log.format {
+        LogFormat::Text => builder.finish().try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init(),
+    };
+    started.map_err(|error| Error::internal(format!("logging cannot be started: {error}")))
+}
