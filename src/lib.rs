@@ -12,6 +12,7 @@ pub mod mapping;
 pub mod migrate;
 pub mod names;
 pub mod pgoutput;
+pub mod replicator;
 pub mod telemetry;
 pub mod timestamp;
 pub mod traffic;

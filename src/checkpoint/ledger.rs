@@ -9,6 +9,7 @@ use crate::change::Position;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
+use crate::timestamp::Timestamp;
 
 /// How far a slot's replication is, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +60,16 @@ impl Ledger {
         row.map(|row| recorded(&self.identity.slot, &row)).transpose()
     }
 
+    /// Everything that Landing committed before this moment of its clock is applied.
+    pub async fn caught_up_at(&self, client: &Client) -> Result<Timestamp> {
+        let sql = format!("SELECT caught_up_at FROM {} WHERE slot = $1", self.table);
+        let row = client
+            .query_one(&sql, &[&self.identity.slot])
+            .await
+            .map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
+    }
+
     /// Takes the row over for this run, before anything is applied.
     pub async fn claim(&self, client: &Client) -> Result<()> {
         let sql = format!("UPDATE {} SET run_id = $2, updated_at = now() WHERE slot = $1", self.table);
@@ -98,7 +109,7 @@ impl Ledger {
 
     /// Holds the row until the transaction ends, and makes sure that this run still owns it.
     pub async fn guard(&self, client: &Client) -> Result<()> {
-        let sql = format!("SELECT FROM {} WHERE slot = $1 AND run_id = $2 FOR KEY SHARE", self.table);
+        let sql = format!("SELECT FROM {} WHERE slot = $1 AND run_id = $2 FOR SHARE", self.table);
         let found = client
             .query_opt(&sql, &[&self.identity.slot, &self.run_id])
             .await

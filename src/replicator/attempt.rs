@@ -12,12 +12,6 @@ use crate::lsn::Lsn;
 use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
 
-/// How an attempt ended well.
-pub enum Ended {
-    /// What the run was for is done, or it was told to stop.
-    Done,
-}
-
 /// What is remembered from one attempt to the next.
 pub struct Run {
     until: Until,
@@ -36,14 +30,15 @@ impl Run {
         self.reached
     }
 
-    pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<Ended> {
+    /// Returns when what the run is for is done, or it was told to stop.
+    pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<()> {
         let config = &context.config;
         let traffic = config.traffic.connect("apply").await?;
         let control = config.landing.connect("control").await?;
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
         self.reached = true;
         if !take_lease(context, &traffic).await? {
-            return Ok(Ended::Done);
+            return Ok(());
         }
         if self.until == Until::CaughtUp && self.goal.is_none() {
             self.goal = Some(goal(&control).await?);
@@ -58,7 +53,7 @@ impl Run {
         let from = match self.start(context, &control, &traffic, &ledger).await? {
             Start::Snapshot { drop_slot } => {
                 let copied = copy::run(context, &control, &traffic, &ledger, drop_slot).await?;
-                let Some(position) = copied else { return Ok(Ended::Done) };
+                let Some(position) = copied else { return Ok(()) };
                 position
             }
             Start::Stream(lsn) => {
@@ -67,14 +62,21 @@ impl Run {
             }
         };
         if self.until == Until::Resynced {
-            return Ok(Ended::Done);
+            return Ok(());
         }
-        let writer = Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
+        let writer =
+            Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
         pipeline::run(context, writer.await?, control, &ledger, from, self.goal).await?;
-        Ok(Ended::Done)
+        Ok(())
     }
 
-    async fn start(&self, context: &Context, control: &Session, traffic: &Session, ledger: &Ledger) -> Result<Start> {
+    async fn start(
+        &self,
+        context: &Context,
+        control: &Session,
+        traffic: &Session,
+        ledger: &Ledger,
+    ) -> Result<Start> {
         let slot = catalog::slot(control, &context.config.names.slot).await?;
         if self.until == Until::Resynced {
             return Ok(Start::Snapshot { drop_slot: slot.is_some() });

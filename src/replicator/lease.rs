@@ -16,7 +16,10 @@ const RETRY: Duration = Duration::from_secs(1);
 pub async fn take(traffic: &Client, names: &Names) -> Result<bool> {
     let key = format!("leadbridge/{}/{}", names.schema, names.slot);
     let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
-    let row = traffic.query_one(sql, &[&key]).await.map_err(|error| Error::database("taking the lease on Traffic", &error))?;
+    let row = traffic
+        .query_one(sql, &[&key])
+        .await
+        .map_err(|error| Error::database("taking the lease on Traffic", &error))?;
     Ok(row.get(0))
 }
 

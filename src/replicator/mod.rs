@@ -22,7 +22,6 @@ use crate::checkpoint::LocalStore;
 use crate::config::Config;
 use crate::error::{Error, Kind, Response, Result};
 use crate::telemetry::{LastError, State, Telemetry};
-use attempt::Ended;
 use progress::Progress;
 
 /// When a run ends by itself.
@@ -93,7 +92,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
     loop {
         let before = context.progress.standing().applied;
         let error = match run.attempt(context).await {
-            Ok(Ended::Done) => return Ok(()),
+            Ok(()) => return Ok(()),
             Err(_) if context.shutdown.is_cancelled() => return Ok(()),
             Err(error) => error,
         };

@@ -99,7 +99,8 @@ async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Re
         names.own("quarantine"),
         names.own("conversion_notes")
     );
-    let row = client.query_one(&sql, &[]).await.map_err(|error| Error::database("counting quarantine", &error))?;
+    let row =
+        client.query_one(&sql, &[]).await.map_err(|error| Error::database("counting quarantine", &error))?;
     context.telemetry.update(|live| {
         live.quarantined = Some(row.get::<_, i64>(0) as u64);
         live.conversion_notes = Some(row.get::<_, i64>(1) as u64);

@@ -48,10 +48,14 @@ pub async fn run(
     let identity = ledger.identity().clone();
     let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
     let (request, batches) = (Arc::new(Semaphore::new(0)), mpsc::channel(1));
-    let stream = Stream::start(&context.config.landing, &context.config.names, &context.tables, from.lsn).await?;
+    let stream =
+        Stream::start(&context.config.landing, &context.config.names, &context.tables, from.lsn).await?;
     let collector = Collector {
         stream,
-        builder: BatchBuilder::new(BatchLimits { rows: context.config.batch_rows, bytes: context.config.batch_bytes }),
+        builder: BatchBuilder::new(BatchLimits {
+            rows: context.config.batch_rows,
+            bytes: context.config.batch_bytes,
+        }),
         progress: Arc::clone(&context.progress),
         acknowledged,
         written_down: Instant::now(),
@@ -160,7 +164,12 @@ struct Applier<'r> {
 
 impl Applier<'_> {
     /// Ends when the collector does, when the goal is reached, or [`GRACE`] after shutdown.
-    async fn run(&mut self, request: &Semaphore, mut batches: mpsc::Receiver<Batch>, goal: Option<Lsn>) -> Result<()> {
+    async fn run(
+        &mut self,
+        request: &Semaphore,
+        mut batches: mpsc::Receiver<Batch>,
+        goal: Option<Lsn>,
+    ) -> Result<()> {
         let context = self.context;
         loop {
             if goal.is_some_and(|goal| *self.committed.borrow() >= goal) {

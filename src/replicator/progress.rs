@@ -65,9 +65,11 @@ impl Progress {
 
     /// A change was captured and waits.
     pub fn captured(&self, committed: Timestamp) {
-        self.0.send_if_modified(|standing| standing.collecting.is_none() && {
-            standing.collecting = Some(committed);
-            true
+        self.0.send_if_modified(|standing| {
+            standing.collecting.is_none() && {
+                standing.collecting = Some(committed);
+                true
+            }
         });
     }
 

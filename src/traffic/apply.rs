@@ -3,9 +3,10 @@
 use uuid::Uuid;
 
 use super::quarantine::{Cause, Parked};
-use super::writer::{Applied, OnTruncate, Supplied, Writer};
+use super::writer::{Applied, Supplied, Writer};
 use crate::batch::{Batch, Segment, Step, Write, plan};
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
+use crate::config::OnTruncate;
 use crate::error::{Error, Kind, Result};
 
 /// What became of a range of changes.

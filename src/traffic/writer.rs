@@ -15,6 +15,7 @@ use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
 use super::triggers::TriggerControl;
 use crate::change::{Row, Table};
+use crate::config::OnTruncate;
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -47,16 +48,6 @@ pub struct Writer {
     upserts: HashMap<Table, Statement>,
     deletes: HashMap<Table, Statement>,
     in_transaction: bool,
-}
-
-/// What a TRUNCATE on Landing does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnTruncate {
-    /// The daemon stops and says so.
-    Stop,
-    /// The rows that came from Landing are deleted, and no others.
-    Apply,
 }
 
 impl Writer {

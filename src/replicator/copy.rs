@@ -1,0 +1,257 @@
+//! The snapshot: both tables under exactly the slot's exported snapshot, in parallel (semantics 2).
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Context;
+use crate::batch::{BatchBuilder, BatchLimits};
+use crate::change::{Change, Operation, Origin, Position, SourcedChange};
+use crate::checkpoint::Ledger;
+use crate::database::Session;
+use crate::error::{Error, Result};
+use crate::landing::layout::Layout;
+use crate::landing::snapshot::{Range, Reader};
+use crate::landing::{catalog, slot};
+use crate::telemetry::{State, TableProgress};
+use crate::traffic::{Supplied, Touch, Writer, stale};
+
+/// Copies the tables and returns the position at which the stream goes on; `None` when it was told to stop.
+///
+/// # Errors
+/// Whatever breaks the copy. The slot and half a copy stay behind; the next attempt starts again with a new slot.
+pub async fn run(
+    context: &Arc<Context>,
+    control: &Session,
+    traffic: &Session,
+    ledger: &Ledger,
+    drop_slot: bool,
+) -> Result<Option<Position>> {
+    let config = &context.config;
+    context.telemetry.update(|live| {
+        live.state = State::Snapshot;
+        live.snapshot.clear();
+    });
+    // First what was: an earlier position means nothing any more, and must not be compared with what comes.
+    context.store.clear()?;
+    ledger.begin_snapshot(traffic).await?;
+    stale::clear_quarantine(traffic, &config.names, &context.tables).await?;
+    if drop_slot {
+        tracing::info!(slot = config.names.slot, "dropping the slot of an earlier snapshot");
+        slot::drop_slot(control, &config.names).await?;
+    }
+    let before = catalog::sample(control).await?;
+    let creating = slot::create(
+        &config.landing,
+        control,
+        &config.names,
+        config.slot_creation_timeout,
+        &context.shutdown,
+    );
+    let exported = creating.await?;
+    let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
+    tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
+    let copy = Copy::prepare(context, ledger, position, &exported.name).await?;
+    // Every reader has imported the snapshot: the session that exported it is no longer needed.
+    exported.release().await?;
+    if !copy.all_tables().await? {
+        return Ok(None);
+    }
+    finish(context, traffic, ledger, position).await?;
+    Ok(Some(position))
+}
+
+/// The last transaction of a snapshot: what it did not touch goes, and from now on the stream counts.
+async fn finish(context: &Context, traffic: &Session, ledger: &Ledger, position: Position) -> Result<()> {
+    let execute = |sql: &'static str| async move {
+        traffic
+            .batch_execute(sql)
+            .await
+            .map_err(|error| Error::database("finishing the snapshot on Traffic", &error))
+    };
+    execute("BEGIN").await?;
+    let removed =
+        stale::remove(traffic, &context.config.names, &context.tables, position.caught_up_at).await?;
+    ledger.finish_snapshot(traffic, position).await?;
+    execute("COMMIT").await?;
+    context.store.write(ledger.identity(), position.lsn)?;
+    tracing::info!(removed, at = %position.lsn, "snapshot complete");
+    Ok(())
+}
+
+/// A worker's two ends.
+struct Worker {
+    reader: Reader,
+    writer: Writer,
+}
+
+struct Copy {
+    context: Arc<Context>,
+    ledger: Ledger,
+    origin: Origin,
+    workers: Vec<Worker>,
+    parts: Vec<Part>,
+    started: Instant,
+}
+
+/// A table to be copied.
+struct Part {
+    layout: Layout,
+    ranges: VecDeque<Range>,
+    done: Arc<AtomicU64>,
+}
+
+/// What the workers of one table share.
+struct Shared {
+    context: Arc<Context>,
+    ledger: Ledger,
+    layout: Layout,
+    origin: Origin,
+    ranges: Mutex<VecDeque<Range>>,
+    done: Arc<AtomicU64>,
+    started: Instant,
+}
+
+impl Copy {
+    async fn prepare(
+        context: &Arc<Context>,
+        ledger: &Ledger,
+        position: Position,
+        snapshot: &str,
+    ) -> Result<Self> {
+        let config = &context.config;
+        let mut workers = Vec::new();
+        for _ in 0..config.snapshot_workers {
+            let reader = Reader::open(&config.landing, snapshot).await?;
+            let session = config.traffic.connect("snapshot").await?;
+            let writer =
+                Writer::new(session, &config.names, &context.tables, Touch::EveryRow, config.on_truncate)
+                    .await?;
+            workers.push(Worker { reader, writer });
+        }
+        let Some(Worker { reader, .. }) = workers.first() else {
+            return Err(Error::internal("a snapshot needs at least one worker"));
+        };
+        let (mut parts, mut progress) = (Vec::new(), Vec::new());
+        for &table in &context.tables {
+            let layout = reader.layout(&config.names, table).await?;
+            let extent = reader.extent(&config.names, table).await?;
+            progress.push(TableProgress {
+                table: table.landing_name().to_owned(),
+                rows_done: 0,
+                rows_expected: Some(extent.expected_rows),
+                finished: false,
+            });
+            parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
+        }
+        context.telemetry.update(|live| live.snapshot = progress);
+        let origin = Origin { commit_lsn: position.lsn, commit_time: position.caught_up_at };
+        let started = Instant::now();
+        Ok(Copy { context: Arc::clone(context), ledger: ledger.clone(), origin, workers, parts, started })
+    }
+
+    /// One table after the other: a stage needs its lead. Returns false when it was told to stop.
+    async fn all_tables(mut self) -> Result<bool> {
+        for Part { layout, ranges, done } in std::mem::take(&mut self.parts) {
+            let table = layout.table;
+            let shared = Arc::new(Shared {
+                context: Arc::clone(&self.context),
+                ledger: self.ledger.clone(),
+                layout,
+                origin: self.origin,
+                ranges: Mutex::new(ranges),
+                done: Arc::clone(&done),
+                started: self.started,
+            });
+            let mut running = JoinSet::new();
+            for worker in self.workers.drain(..) {
+                running.spawn(copy_ranges(Arc::clone(&shared), worker));
+            }
+            while let Some(ended) = running.join_next().await {
+                // On an error the set is dropped, and with it the other workers and their transactions.
+                self.workers
+                    .push(ended.map_err(|error| Error::internal(format!("a copy worker: {error}")))??);
+            }
+            if self.context.shutdown.is_cancelled() {
+                return Ok(false);
+            }
+            shared.report(true);
+            tracing::info!(table = table.landing_name(), rows = done.load(Ordering::Relaxed), "copied");
+        }
+        Ok(true)
+    }
+}
+
+async fn copy_ranges(shared: Arc<Shared>, mut worker: Worker) -> Result<Worker> {
+    while let Some(range) = shared.next_range() {
+        shared.copy(&range, &mut worker).await?;
+        if shared.shutdown().is_cancelled() {
+            break;
+        }
+    }
+    Ok(worker)
+}
+
+impl Shared {
+    fn shutdown(&self) -> &CancellationToken {
+        &self.context.shutdown
+    }
+
+    fn next_range(&self) -> Option<Range> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+
+    async fn copy(&self, range: &Range, worker: &mut Worker) -> Result<()> {
+        let config = &self.context.config;
+        let mut builder =
+            BatchBuilder::new(BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes });
+        let mut rows = worker.reader.rows(&config.names, &self.layout, range).await?;
+        while let Some(row) = rows.next().await? {
+            let change = Change::Write { operation: Operation::Copy, row, old_id: None };
+            builder.push(SourcedChange { origin: self.origin, change });
+            if builder.is_full() {
+                self.write(&mut builder, &mut worker.writer).await?;
+                if self.shutdown().is_cancelled() {
+                    return Ok(());
+                }
+            }
+        }
+        self.write(&mut builder, &mut worker.writer).await
+    }
+
+    /// One short transaction, which fails when another daemon has taken over.
+    async fn write(&self, builder: &mut BatchBuilder, writer: &mut Writer) -> Result<()> {
+        let batch = builder.take();
+        writer.begin().await?;
+        self.ledger.guard(writer.session()).await?;
+        // Copied rows are whole: nothing can be missing.
+        writer.apply(&batch, &Supplied::new()).await?;
+        writer.commit().await?;
+        self.done.fetch_add(batch.changes.len() as u64, Ordering::Relaxed);
+        self.report(false);
+        Ok(())
+    }
+
+    fn report(&self, finished: bool) {
+        let table = self.layout.table;
+        let done = self.done.load(Ordering::Relaxed);
+        let seconds = self.started.elapsed().as_secs_f64();
+        self.context.telemetry.update(|live| {
+            if let Some(progress) =
+                live.snapshot.iter_mut().find(|progress| progress.table == table.landing_name())
+            {
+                progress.rows_done = done;
+                progress.finished |= finished;
+            }
+            let (rows, expected) = live.snapshot_rows();
+            let rate = rows as f64 / seconds.max(0.001);
+            live.snapshot_rows_per_second = Some(rate);
+            live.snapshot_seconds_left =
+                expected.filter(|_| rate > 0.0).map(|expected| expected.saturating_sub(rows) as f64 / rate);
+        });
+    }
+}
