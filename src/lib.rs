@@ -14,5 +14,6 @@ pub mod names;
 pub mod pgoutput;
 pub mod replicator;
 pub mod telemetry;
+pub mod throwaway;
 pub mod timestamp;
 pub mod traffic;

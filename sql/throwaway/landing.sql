@@ -1,0 +1,90 @@
+-- The Landing DB as a school has it.
+CREATE FUNCTION public.update_updated_at_column() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.updated_at := now();
+    RETURN NEW;
+END
+$$;
+
+CREATE TABLE public.landing_leads (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    email text,
+    name text NOT NULL,
+    phone text NOT NULL,
+    phone_normalized text,
+    source text DEFAULT 'twland',
+    metadata jsonb DEFAULT '{}',
+    amocrm_lead_id text,
+    amocrm_contact_id text,
+    amocrm_synced boolean DEFAULT false,
+    email_sent boolean DEFAULT false,
+    sms_sent boolean DEFAULT false,
+    email_clicked boolean DEFAULT false,
+    sms_clicked boolean DEFAULT false,
+    email_clicked_at timestamptz,
+    sms_clicked_at timestamptz,
+    click_count integer DEFAULT 0,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX landing_leads_created_at_idx ON public.landing_leads (created_at DESC);
+CREATE INDEX landing_leads_phone_idx ON public.landing_leads (phone_normalized);
+CREATE TRIGGER update_landing_leads_updated_at BEFORE UPDATE ON public.landing_leads
+    FOR EACH ROW EXECUTE FUNCTION public.update_updated_at_column();
+
+CREATE TABLE public.lead_journey (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    lead_id uuid NOT NULL REFERENCES public.landing_leads (id) ON DELETE CASCADE,
+    stage text NOT NULL,
+    source text,
+    metadata jsonb DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX lead_journey_lead_idx ON public.lead_journey (lead_id);
+
+CREATE TABLE public.scheduled_notifications (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    lead_id uuid NOT NULL REFERENCES public.landing_leads (id) ON DELETE CASCADE,
+    notification_type text NOT NULL CHECK (notification_type IN ('email', 'sms', 'both')),
+    scheduled_for timestamptz NOT NULL,
+    status text NOT NULL DEFAULT 'pending' CHECK (status IN ('pending', 'sent', 'failed', 'cancelled')),
+    sent_at timestamptz,
+    error_message text,
+    retry_count integer DEFAULT 0,
+    last_retry_at timestamptz,
+    metadata jsonb DEFAULT '{}',
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX scheduled_notifications_lead_idx ON public.scheduled_notifications (lead_id);
+
+-- On, without a policy: only the service role and superusers see rows.
+ALTER TABLE public.landing_leads ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.lead_journey ENABLE ROW LEVEL SECURITY;
+ALTER TABLE public.scheduled_notifications ENABLE ROW LEVEL SECURITY;
+
+-- The LMS: none of our business, and most of the WAL.
+CREATE TABLE public.users (
+    id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    full_name text NOT NULL,
+    xp integer NOT NULL DEFAULT 0
+);
+CREATE TABLE public.courses (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text NOT NULL);
+CREATE TABLE public.lessons (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    course_id bigint NOT NULL REFERENCES public.courses (id),
+    title text NOT NULL
+);
+CREATE TABLE public.video_events (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES public.users (id),
+    lesson_id bigint NOT NULL REFERENCES public.lessons (id),
+    position_seconds integer NOT NULL,
+    payload text,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+
+INSERT INTO public.users (full_name) SELECT 'student ' || n FROM generate_series(1, 20) AS n;
+INSERT INTO public.courses (title) VALUES ('Тест профессий'), ('Express');
+INSERT INTO public.lessons (course_id, title)
+    SELECT c.id, 'lesson ' || n FROM public.courses AS c, generate_series(1, 5) AS n;

@@ -1,0 +1,208 @@
+//! A running throw-away server.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use postgres_protocol::escape::escape_identifier;
+use tokio_postgres::{Client, NoTls};
+
+use super::server::{Server, Start};
+use super::template::Template;
+use super::watchdog::Watchdog;
+use crate::error::{Error, Result};
+
+/// Ports from here up to where Linux begins to give out ports by itself: no other connection's own port can
+/// take the place of a server that restarts.
+const PORTS: std::ops::Range<u16> = 15_000..32_000;
+
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// Ends sessions, writes a checkpoint.
+    Fast,
+    /// Ends at once; the next start recovers from WAL.
+    Immediate,
+    /// `kill -9` of the postmaster: a crash.
+    Kill,
+}
+
+/// A server of its own, with its own directory, port and socket. Stopped and removed when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    server: Option<Server>,
+    template: Arc<Template>,
+    dir: PathBuf,
+    port: u16,
+    // Dropped last: it removes the directory.
+    _watchdog: Watchdog,
+}
+
+impl Cluster {
+    /// A server that decodes logically and does not sync its files; `settings` go into `postgresql.conf` after
+    /// ours. Values are put between quotes as they are.
+    ///
+    /// # Errors
+    /// Refused, with the server's own words, when it does not start.
+    pub async fn start(template: &Arc<Template>, settings: &[(&str, &str)]) -> Result<Self> {
+        let dir = template.owner.create_dir()?;
+        let watchdog = Watchdog::watch(template.owner, &dir)?;
+        template.copy_to(&dir).await?;
+        let mut cluster =
+            Cluster { server: None, template: template.clone(), dir, port: 0, _watchdog: watchdog };
+        cluster.configure(settings)?;
+        for _ in 0..5 {
+            cluster.port = free_port()?;
+            match Server::start(template, &cluster.dir, cluster.port, &cluster.url("postgres")).await? {
+                Start::Running(server) => {
+                    cluster.server = Some(server);
+                    return Ok(cluster);
+                }
+                Start::Ended(log) if log.contains("could not create any TCP/IP sockets") => {}
+                Start::Ended(log) => return Err(not_started(&log)),
+            }
+        }
+        Err(Error::refused("no free port for a throw-away server in five tries").remedy("try again"))
+    }
+
+    /// A libpq URL for the superuser, over TCP.
+    pub fn url(&self, database: &str) -> String {
+        self.url_as("postgres", &self.template.password, database)
+    }
+
+    /// The same for another role. The password must need no escaping in a URL.
+    pub fn url_as(&self, role: &str, password: &str, database: &str) -> String {
+        format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The superuser's password.
+    pub fn password(&self) -> &str {
+        &self.template.password
+    }
+
+    /// Where the private Unix socket is.
+    pub fn socket_dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// A session of the superuser's.
+    pub async fn connect(&self, database: &str) -> Result<Client> {
+        connect(&self.url(database)).await
+    }
+
+    /// A new database with `schema`, a script, run in it.
+    pub async fn create_database(&self, name: &str, schema: &str) -> Result<()> {
+        let failed = |e| Error::database(format!("creating database {name}"), &e);
+        let create = format!("CREATE DATABASE {}", escape_identifier(name));
+        self.connect("postgres").await?.batch_execute(&create).await.map_err(failed)?;
+        self.connect(name).await?.batch_execute(schema).await.map_err(failed)
+    }
+
+    /// Writes a file into the data directory, readable to the server only (a key, `pg_hba.conf`).
+    pub fn install(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
+        let path = self.data_dir().join(name);
+        self.template.owner.write(&path, content)?;
+        Ok(path)
+    }
+
+    /// Lets the server read its configuration again.
+    pub fn reload(&self) {
+        if let Some(server) = &self.server {
+            server.signal(Signal::SIGHUP);
+        }
+    }
+
+    /// Returns when the process is gone. A server that is not running stays so.
+    pub async fn stop(&mut self, shutdown: Shutdown) -> Result<()> {
+        match self.server.take() {
+            None => Ok(()),
+            Some(server) => server.stop(shutdown.signal()).await,
+        }
+    }
+
+    /// Starts a stopped server again, on the same port.
+    pub async fn resume(&mut self) -> Result<()> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.server.is_none() {
+            match Server::start(&self.template, &self.dir, self.port, &self.url("postgres")).await? {
+                Start::Running(server) => self.server = Some(server),
+                // After a kill, the old server's children hold its memory or its port for a moment.
+                Start::Ended(log) if Instant::now() > deadline => return Err(not_started(&log)),
+                Start::Ended(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn restart(&mut self, shutdown: Shutdown) -> Result<()> {
+        self.stop(shutdown).await?;
+        self.resume().await
+    }
+
+    fn configure(&self, settings: &[(&str, &str)]) -> Result<()> {
+        let path = self.data_dir().join("postgresql.conf");
+        let mut text = std::fs::read_to_string(&path).map_err(|e| super::owner::io("reading", &path, &e))?;
+        let socket = self.dir.display().to_string();
+        let ours = [
+            ("listen_addresses", "127.0.0.1"),
+            ("unix_socket_directories", &socket),
+            ("wal_level", "logical"),
+            ("max_wal_senders", "20"),
+            ("max_replication_slots", "20"),
+            ("shared_buffers", "64MB"),
+            ("fsync", "off"),
+            ("timezone", "UTC"),
+            ("log_line_prefix", "%m [%p] %a "),
+        ];
+        for (name, value) in ours.iter().chain(settings) {
+            text.push_str(&format!("{name} = '{value}'\n"));
+        }
+        self.template.owner.write(&path, text.as_bytes())
+    }
+}
+
+impl Shutdown {
+    fn signal(self) -> Signal {
+        match self {
+            Shutdown::Fast => Signal::SIGINT,
+            Shutdown::Immediate => Signal::SIGQUIT,
+            Shutdown::Kill => Signal::SIGKILL,
+        }
+    }
+}
+
+/// A session whose connection is driven by a task that ends with it.
+pub async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls)
+        .await
+        .map_err(|e| Error::database("connecting to a throw-away server", &e))?;
+    // Ends by itself when the client is dropped; what breaks it is told to whoever uses the client.
+    tokio::spawn(async move { connection.await.ok() });
+    Ok(client)
+}
+
+fn free_port() -> Result<u16> {
+    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    (0..100).map(|_| rand::random_range(PORTS)).find(free).ok_or_else(|| {
+        Error::refused("no free port on 127.0.0.1").remedy("end some of the servers that listen there")
+    })
+}
+
+fn not_started(log: &str) -> Error {
+    Error::refused(format!("a throw-away server did not start: {log}"))
+        .remedy("check the settings, and the free memory and disk of this machine")
+}

@@ -1,0 +1,175 @@
+//! One realistic lead with its journey, from a random number generator.
+
+use rand::Rng;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use uuid::{Builder, Uuid};
+
+use super::metadata::metadata;
+
+const FIRST_NAMES: [&str; 9] =
+    ["Айгерім", "Нұрсұлтан", "Әлия", "Жанна", "Ольга", "Ёлка", "Dmitry", "Гүлнұр 🌸", "Қымбат"];
+const LAST_NAMES: [&str; 7] =
+    ["Ахметова", "Сейітқали", "Иванов-Петров", "O'Brien", "Өтеген", "", "Шығанақ\\ова"];
+const SOURCES: [&str; 14] = [
+    "twland",
+    "expresscourse",
+    "proftest_arystan",
+    "challenge3d_kz",
+    "Challenge3D_FB",
+    "INTENSIVE1d",
+    "intensive_google",
+    "facebook_lead",
+    "FaceBook",
+    "TikTok-ads",
+    "Google tiktok",
+    "Twland",
+    "канал «Ұшқын»",
+    "",
+];
+const STAGES: [&str; 6] = [
+    "proftest_submitted",
+    "expresscourse_clicked",
+    "expresscourse_submitted",
+    "payment_kaspi",
+    "payment_card",
+    "payment_manager",
+];
+
+/// 2024-01-01 00:00 UTC, in seconds since 1970.
+const EPOCH: i64 = 1_704_067_200;
+
+/// The columns that a [`Lead`] gives, in its order. A database that lacks some of them is older than these leads.
+pub(super) const LEAD_COLUMNS: [&str; 19] = [
+    "id",
+    "email",
+    "name",
+    "phone",
+    "phone_normalized",
+    "source",
+    "metadata",
+    "amocrm_lead_id",
+    "amocrm_contact_id",
+    "amocrm_synced",
+    "email_sent",
+    "sms_sent",
+    "email_clicked",
+    "sms_clicked",
+    "email_clicked_at",
+    "sms_clicked_at",
+    "click_count",
+    "created_at",
+    "updated_at",
+];
+pub(super) const STAGE_COLUMNS: [&str; 6] = ["id", "lead_id", "stage", "source", "metadata", "created_at"];
+
+/// Values as PostgreSQL's text, `None` for null.
+pub(super) type Lead = [Option<String>; 19];
+pub(super) type Stage = [Option<String>; 6];
+
+/// A lead and its one to six stages (three on average).
+pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
+    let id = uuid(rng);
+    let created = EPOCH + rng.random_range(0..60_000_000);
+    // Rows of the first years have nulls where newer ones have defaults.
+    let old = rng.random_ratio(1, 5);
+    let flag = |rng: &mut StdRng| (!old).then(|| rng.random_ratio(1, 3).to_string());
+    let phone = phone(rng);
+    let lead = [
+        Some(id.to_string()),
+        rng.random_ratio(4, 5).then(|| format!("lead{}@example.kz", rng.random::<u32>())),
+        Some(name(rng)),
+        Some(phone.clone()),
+        // Stale on purpose: nobody may rely on it.
+        (!old).then_some(phone),
+        source(rng),
+        metadata(rng),
+        amocrm_id(rng),
+        amocrm_id(rng),
+        flag(rng),
+        flag(rng),
+        flag(rng),
+        flag(rng),
+        flag(rng),
+        rng.random_ratio(1, 4).then(|| time(rng, created + 4000)),
+        rng.random_ratio(1, 6).then(|| time(rng, created + 9000)),
+        (!old).then(|| rng.random_range(0..7).to_string()),
+        Some(time(rng, created)),
+        Some(time(rng, created + 10_000)),
+    ];
+    let stages = rng.random_range(1..=6).min(rng.random_range(1..=8));
+    let stages = (0..stages).map(|number| stage(rng, id, created + 600 * number)).collect();
+    (lead, stages)
+}
+
+pub(super) fn stage(rng: &mut StdRng, lead: Uuid, created: i64) -> Stage {
+    [
+        Some(uuid(rng).to_string()),
+        Some(lead.to_string()),
+        STAGES.choose(rng).map(|&stage| stage.to_owned()),
+        source(rng),
+        rng.random_ratio(1, 3).then(|| metadata(rng)).flatten(),
+        Some(time(rng, created)),
+    ]
+}
+
+pub(super) fn uuid(rng: &mut StdRng) -> Uuid {
+    Builder::from_random_bytes(rng.random()).into_uuid()
+}
+
+pub(super) fn name(rng: &mut StdRng) -> String {
+    let first = FIRST_NAMES.choose(rng).copied().unwrap_or_default();
+    format!("{first} {}", LAST_NAMES.choose(rng).copied().unwrap_or_default())
+}
+
+pub(super) fn source(rng: &mut StdRng) -> Option<String> {
+    match rng.random_range(0..30) {
+        0 => None,
+        // Longer than Traffic takes: it is cut, with a note.
+        1 => Some(format!("лендинг {}", "ж".repeat(60))),
+        2..12 => Some("twland".into()),
+        _ => SOURCES.choose(rng).map(|&source| source.to_owned()),
+    }
+}
+
+pub(super) fn phone(rng: &mut StdRng) -> String {
+    let (code, a, b, c): (u16, u16, u8, u8) = (
+        rng.random_range(700..779),
+        rng.random_range(0..1000),
+        rng.random_range(0..100),
+        rng.random_range(0..100),
+    );
+    match rng.random_range(0..8) {
+        0 => format!("+7 ({code}) {a:03}-{b:02}-{c:02}"),
+        1 => format!("8{code}{a:03}{b:02}{c:02}"),
+        2 => format!("8 ({code}) {a:03}-{b:02}-{c:02} доб. {}", b % 10),
+        3 => format!("7{code}{a:03}{b:02}{c:02}"),
+        4 => format!("+7{code} {a:03} {b:02} {c:02} "),
+        5 => format!("тел:{code}.{a:03}.{b:02}{c:02}"),
+        // Digits that are not ASCII do not count.
+        6 => format!("٠{code}{a:03}-{b:02}{c:02}"),
+        _ => format!("+7{code}{a:03}{b:02}{c:02}"),
+    }
+}
+
+pub(super) fn amocrm_id(rng: &mut StdRng) -> Option<String> {
+    Some(match rng.random_range(0..20) {
+        0..8 => return None,
+        8 => String::new(),
+        9 => "99999999999999999999".into(),
+        10 => "9223372036854775807".into(),
+        11 => "-5".into(),
+        12 => "12a".into(),
+        13 => " 77".into(),
+        14 => "٤٢".into(),
+        15 => "000123".into(),
+        _ => rng.random_range(10_000_000..99_999_999).to_string(),
+    })
+}
+
+/// PostgreSQL's text of a time: seconds since 1970, and random microseconds.
+fn time(rng: &mut StdRng, seconds: i64) -> String {
+    let micros = seconds * 1_000_000 + rng.random_range(0..1_000_000);
+    // Every second that the generator makes is within what jiff can represent.
+    jiff::Timestamp::from_microsecond(micros).unwrap_or_default().to_string()
+}

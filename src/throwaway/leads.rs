@@ -1,0 +1,36 @@
+//! Many realistic leads at once, the same for the same seed.
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio_postgres::Client;
+
+use super::copy::copy_in;
+use super::lead::{LEAD_COLUMNS, STAGE_COLUMNS, lead};
+use crate::change::Table;
+use crate::error::Result;
+use crate::names::Names;
+
+/// Leads made before their stages are written: bounds memory at some 20 MB.
+const BATCH: usize = 10_000;
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filled {
+    pub leads: u64,
+    pub stages: u64,
+}
+
+/// Writes `count` leads and about three times as many stages to Landing. Twice with one seed is a duplicate key.
+pub async fn fill(client: &Client, names: &Names, seed: u64, count: usize) -> Result<Filled> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut filled = Filled::default();
+    let leads_table = names.landing_table(Table::LandingLeads);
+    let stages_table = names.landing_table(Table::LeadJourney);
+    for start in (0..count).step_by(BATCH) {
+        let made = (start..count.min(start + BATCH)).map(|_| lead(&mut rng));
+        let (leads, stages): (Vec<_>, Vec<_>) = made.unzip();
+        filled.leads += copy_in(client, &leads_table, &LEAD_COLUMNS, leads).await?;
+        filled.stages += copy_in(client, &stages_table, &STAGE_COLUMNS, stages.into_iter().flatten()).await?;
+    }
+    Ok(filled)
+}

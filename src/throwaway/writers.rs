@@ -1,0 +1,129 @@
+//! Live writers on Landing: what the school's sites do, until told to stop.
+
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::task::JoinSet;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::connect;
+use super::work::transaction;
+use crate::error::{Error, Kind, Result};
+use crate::names::Names;
+
+/// How many writers, and how fast.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    pub writers: u64,
+    /// Between two transactions of one writer; zero for as fast as the server goes.
+    pub pause: Duration,
+    /// Each writer's own seed is this plus its number.
+    pub seed: u64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace { writers: 4, pause: Duration::from_millis(20), seed: 1 }
+    }
+}
+
+/// What the writers did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Transactions whose commit the server has acknowledged.
+    pub committed: u64,
+    /// Rolled back on purpose, or by the server.
+    pub rolled_back: u64,
+    /// Sessions that broke. The transaction in hand then may or may not have been committed.
+    pub broken: u64,
+}
+
+/// Running writers. Dropping them aborts them in the middle; [`Writers::stop`] lets each end its transaction.
+#[derive(Debug)]
+pub struct Writers {
+    stop: CancellationToken,
+    tasks: JoinSet<Result<Totals>>,
+}
+
+impl Writers {
+    /// Starts them on the Landing server at `url`.
+    pub fn start(url: &str, names: &Names, pace: &Pace) -> Self {
+        let stop = CancellationToken::new();
+        let mut tasks = JoinSet::new();
+        for number in 0..pace.writers {
+            let writer = Writer {
+                url: url.to_owned(),
+                names: names.clone(),
+                pause: pace.pause,
+                rng: StdRng::seed_from_u64(pace.seed.wrapping_add(number)),
+                totals: Totals::default(),
+            };
+            tasks.spawn(writer.run(stop.clone()));
+        }
+        Writers { stop, tasks }
+    }
+
+    /// Returns when every writer has ended its last transaction.
+    ///
+    /// # Errors
+    /// What made a writer give up: anything but a broken connection or a conflict with another writer.
+    pub async fn stop(mut self) -> Result<Totals> {
+        self.stop.cancel();
+        let mut sum = Totals::default();
+        while let Some(ended) = self.tasks.join_next().await {
+            let totals = ended.map_err(|e| Error::internal(format!("a writer died: {e}")))??;
+            sum.committed += totals.committed;
+            sum.rolled_back += totals.rolled_back;
+            sum.broken += totals.broken;
+        }
+        Ok(sum)
+    }
+}
+
+struct Writer {
+    url: String,
+    names: Names,
+    pause: Duration,
+    rng: StdRng,
+    totals: Totals,
+}
+
+impl Writer {
+    async fn run(mut self, stop: CancellationToken) -> Result<Totals> {
+        while !stop.is_cancelled() {
+            match connect(&self.url).await {
+                Ok(mut client) => self.session(&mut client, &stop).await?,
+                Err(error) if passes(&error) => self.totals.broken += 1,
+                Err(error) => return Err(error),
+            }
+            // A server that restarts is asked again soon.
+            stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(50))).await;
+        }
+        Ok(self.totals)
+    }
+
+    /// Transactions until told to stop, or until the session breaks.
+    async fn session(&mut self, client: &mut Client, stop: &CancellationToken) -> Result<()> {
+        while !stop.is_cancelled() {
+            match transaction(client, &self.names, &mut self.rng).await {
+                Ok(true) => self.totals.committed += 1,
+                Ok(false) => self.totals.rolled_back += 1,
+                Err(error) if client.is_closed() && passes(&error) => {
+                    self.totals.broken += 1;
+                    return Ok(());
+                }
+                Err(error) if passes(&error) => self.totals.rolled_back += 1,
+                Err(error) => return Err(error),
+            }
+            stop.run_until_cancelled(tokio::time::sleep(self.pause)).await;
+        }
+        Ok(())
+    }
+}
+
+/// A restart, a deadlock with another writer, a lead that another writer has just deleted (23503).
+fn passes(error: &Error) -> bool {
+    matches!(error.kind(), Kind::Unreachable | Kind::Transient | Kind::Row)
+}

@@ -1,0 +1,5 @@
+//! The one test binary: every test against real PostgreSQL servers of its own.
+
+mod migrations;
+mod testkit;
+mod throwaway;

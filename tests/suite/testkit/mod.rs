@@ -1,0 +1,7 @@
+//! Two throw-away servers with the school's databases, and the oracle that says what Traffic should hold.
+
+mod oracle;
+mod world;
+
+pub use oracle::{assert_equal, differences};
+pub use world::{World, template};

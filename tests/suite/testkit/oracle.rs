@@ -1,0 +1,104 @@
+//! The comparison of Traffic with what the oracle expects, by ids and column names, never by values.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::World;
+
+type Rows = BTreeMap<Uuid, Map<String, Value>>;
+
+/// A journey's or a notification's row, whole; the same text on both sides.
+const CHILDREN: [(&str, &str); 2] = [
+    ("lead_journey", "traffic_lead_journey"),
+    ("scheduled_notifications", "traffic_scheduled_notifications"),
+];
+
+/// Fails, naming ids and columns, unless Traffic equals the mapping applied to Landing.
+pub async fn assert_equal(world: &World) {
+    let found = differences(world).await;
+    assert!(found.is_empty(), "{} differences, the first: {:#?}", found.len(), &found[..found.len().min(10)]);
+}
+
+/// Every difference of an owned column, every row missing or left over, one line each.
+pub async fn differences(world: &World) -> Vec<String> {
+    let (landing, traffic) = (world.landing().await, world.traffic().await);
+    let mut found =
+        compare("lead", &expected_leads(&landing, &traffic).await, &actual(&traffic, "traffic_leads").await);
+    for (source, target) in CHILDREN {
+        if exists(&traffic, target).await {
+            let expected =
+                rows(&landing, &format!("SELECT id, to_jsonb(t)::text FROM public.{source} AS t"), &[]).await;
+            found.extend(compare(source, &expected, &actual(&traffic, target).await));
+        }
+    }
+    found
+}
+
+async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
+    let limits: String = traffic
+        .query_one(
+            "SELECT jsonb_object_agg(attname, coalesce(nullif(atttypmod, -1) - 4, 1000000))::text
+             FROM pg_attribute WHERE attrelid = 'public.traffic_leads'::regclass AND attnum > 0
+                 AND NOT attisdropped AND atttypid IN ('text'::regtype, 'varchar'::regtype)",
+            &[],
+        )
+        .await
+        .unwrap()
+        .get(0);
+    rows(landing, include_str!("oracle.sql"), &[&limits]).await
+}
+
+/// What came from Landing, by its own account; other rows are Traffic's.
+async fn actual(traffic: &Client, table: &str) -> Rows {
+    // Text as the server writes it, for each column: to_jsonb would write times in its own form.
+    let columns: Vec<String> = traffic
+        .query(
+            "SELECT attname::text, atttypid NOT IN ('jsonb'::regtype) FROM pg_attribute
+             WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped",
+            &[&table],
+        )
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.get(0))
+        .collect();
+    let object = if table == "traffic_leads" {
+        // jsonb_build_object takes a hundred arguments at most: fifty columns, more than there are.
+        let pairs: Vec<_> = columns.iter().map(|name| format!("'{name}', {name}::text")).collect();
+        format!("jsonb_build_object({})", pairs.join(", "))
+    } else {
+        "to_jsonb(t)".into()
+    };
+    let sql =
+        format!("SELECT id, ({object})::text FROM public.{table} AS t WHERE landing_synced_at IS NOT NULL");
+    rows(traffic, &sql, &[]).await
+}
+
+async fn rows(client: &Client, sql: &str, limits: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Rows {
+    let rows = client.query(sql, limits).await.unwrap();
+    rows.iter().map(|row| (row.get(0), serde_json::from_str(row.get(1)).unwrap())).collect()
+}
+
+fn compare(kind: &str, expected: &Rows, actual: &Rows) -> Vec<String> {
+    let mut found = Vec::new();
+    for (id, row) in expected {
+        match actual.get(id) {
+            None => found.push(format!("{kind} {id}: missing on Traffic")),
+            Some(there) => {
+                let differ = row.iter().filter(|(column, value)| there.get(*column) != Some(value));
+                found.extend(differ.map(|(column, _)| format!("{kind} {id}: {column}")));
+            }
+        }
+    }
+    let left_over = actual.keys().filter(|id| !expected.contains_key(id));
+    found.extend(left_over.map(|id| format!("{kind} {id}: not on Landing")));
+    found
+}
+
+async fn exists(traffic: &Client, table: &str) -> bool {
+    let sql = "SELECT to_regclass('public.' || $1) IS NOT NULL";
+    traffic.query_one(sql, &[&table]).await.unwrap().get(0)
+}
