@@ -1,5 +1,6 @@
 //! The one test binary: every test against real PostgreSQL servers of its own.
 
 mod migrations;
+mod oracle;
 mod testkit;
 mod throwaway;

@@ -1,1 +1,327 @@
+//! `leadbridge migrate`, and what its SQL does on the live Traffic DB.
 
+use std::time::Duration;
+
+use leadbridge::error::{Error, Kind};
+use leadbridge::migrate::{Database, Effect, Options, Patience, Report, migrate, privileges, script};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::testkit::World;
+
+const LEAD: &str = "11111111-1111-4111-8111-111111111111";
+
+async fn scalar<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, sql: &str) -> T {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+async fn fails(world: &World, options: &Options) -> Error {
+    let (mut landing, mut traffic) = (world.landing().await, world.traffic().await);
+    migrate(&mut landing, &mut traffic, &world.names, options).await.unwrap_err()
+}
+
+fn effects(report: &Report, effect: Effect) -> usize {
+    report.steps.iter().filter(|step| step.effect == effect).count()
+}
+
+#[tokio::test]
+async fn migrating_twice_does_nothing_the_second_time_and_a_dry_run_never_does() {
+    let world = World::unmigrated().await;
+    let dry = Options { dry_run: true, ..Options::default() };
+    let planned = world.migrate(&dry).await;
+    assert_eq!(effects(&planned, Effect::Create), 5);
+    assert_eq!(world.migrate(&dry).await, planned);
+
+    assert!(world.migrate(&Options::default()).await.changes_something());
+    assert!(!world.migrate(&Options::default()).await.changes_something());
+    let traffic = world.traffic().await;
+    assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 4);
+}
+
+#[tokio::test]
+async fn a_migration_that_has_changed_is_applied_again_and_disturbs_nothing() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    let insert = format!("INSERT INTO traffic_leads (id, name, status) VALUES ('{LEAD}', 'n', 'qualified')");
+    traffic.batch_execute(&insert).await.unwrap();
+    let rows = "SELECT md5(string_agg(l::text, '')) FROM traffic_leads AS l";
+    let before: String = scalar(&traffic, rows).await;
+    traffic.batch_execute("UPDATE leadbridge.migrations SET checksum = 'old'").await.unwrap();
+    assert_eq!(effects(&world.migrate(&Options::default()).await, Effect::Renew), 4);
+    assert_eq!(scalar::<String>(&traffic, rows).await, before);
+    assert!(!world.migrate(&Options::default()).await.changes_something());
+}
+
+#[tokio::test]
+async fn the_printed_script_does_what_migrate_does() {
+    let world = World::unmigrated().await;
+    let options = Options { notifications: true, ..Options::default() };
+    let (landing, traffic) = (world.landing().await, world.traffic().await);
+    for _ in 0..2 {
+        landing.batch_execute(&script(Database::Landing, &world.names, &options).unwrap()).await.unwrap();
+        traffic.batch_execute(&script(Database::Traffic, &world.names, &options).unwrap()).await.unwrap();
+    }
+    assert!(!world.migrate(&options).await.changes_something());
+}
+
+#[tokio::test]
+async fn notifications_are_copied_only_when_switched_on() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    let there = "SELECT to_regclass('traffic_scheduled_notifications') IS NOT NULL";
+    assert!(!scalar::<bool>(&traffic, there).await);
+    let on = Options { notifications: true, ..Options::default() };
+    let report = world.migrate(&on).await;
+    assert_eq!((effects(&report, Effect::Create), effects(&report, Effect::Renew)), (1, 1));
+    assert!(scalar::<bool>(&traffic, there).await);
+    assert!(!world.migrate(&on).await.changes_something());
+}
+
+#[tokio::test]
+async fn a_publication_with_anything_else_in_it_is_refused_and_nothing_is_changed() {
+    let world = World::unmigrated().await;
+    let landing = world.landing().await;
+    for wrong in [
+        "FOR ALL TABLES",
+        "FOR TABLES IN SCHEMA public",
+        "FOR TABLE landing_leads, users",
+        "FOR TABLE landing_leads (id, name)",
+        "FOR TABLE landing_leads WHERE (source = 'twland')",
+        "FOR TABLE landing_leads, scheduled_notifications",
+    ] {
+        landing.batch_execute(&format!("CREATE PUBLICATION leadbridge {wrong}")).await.unwrap();
+        let error = fails(&world, &Options::default()).await;
+        assert_eq!(error.kind(), Kind::Refused, "{wrong}");
+        assert!(error.remedy_text().is_some(), "{wrong}");
+        landing.batch_execute("DROP PUBLICATION leadbridge").await.unwrap();
+    }
+    let traffic = world.traffic().await;
+    assert!(!scalar::<bool>(&traffic, "SELECT to_regnamespace('leadbridge') IS NOT NULL").await);
+}
+
+#[tokio::test]
+async fn a_publication_that_lacks_something_is_completed() {
+    let world = World::unmigrated().await;
+    let landing = world.landing().await;
+    let lacking = "CREATE PUBLICATION leadbridge FOR TABLE lead_journey WITH (publish = 'insert')";
+    landing.batch_execute(lacking).await.unwrap();
+    let report = world.migrate(&Options::default()).await;
+    assert_eq!(report.steps.last().unwrap().effect, Effect::Renew);
+    let tables = "SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_publication_tables";
+    assert_eq!(scalar::<String>(&landing, tables).await, "landing_leads,lead_journey");
+    assert!(scalar::<bool>(&landing, "SELECT pubtruncate AND pubdelete FROM pg_publication").await);
+}
+
+#[tokio::test]
+async fn a_table_without_a_replica_identity_is_refused() {
+    let world = World::unmigrated().await;
+    let drop = "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey";
+    world.landing().await.batch_execute(drop).await.unwrap();
+    let error = fails(&world, &Options::default()).await;
+    assert!(error.to_string().contains("replica identity"), "{error}");
+}
+
+#[tokio::test]
+async fn migrating_gives_up_politely_while_a_long_transaction_holds_the_table_and_works_afterwards() {
+    let world = World::unmigrated().await;
+    let holder = world.traffic().await;
+    holder.batch_execute("BEGIN; SELECT FROM traffic_leads").await.unwrap();
+    let pid: i32 = scalar(&holder, "SELECT pg_backend_pid()").await;
+    let patience =
+        Patience { lock_timeout: Duration::from_millis(50), retries: 1, pause: Duration::from_millis(10) };
+    let hasty = Options { patience, ..Options::default() };
+    let error = fails(&world, &hasty).await;
+    assert_eq!(error.kind(), Kind::Transient, "{error}");
+    assert!(error.remedy_text().unwrap().contains(&format!("pid {pid} (idle in transaction")), "{error}");
+    // Nobody queues behind us: the table is open to others.
+    world.traffic().await.batch_execute("INSERT INTO traffic_leads (name) VALUES ('n')").await.unwrap();
+
+    holder.batch_execute("COMMIT").await.unwrap();
+    assert!(world.migrate(&hasty).await.changes_something());
+}
+
+#[tokio::test]
+async fn two_migrations_at_once_are_as_good_as_one() {
+    let world = World::unmigrated().await;
+    let options = Options::default();
+    let (first, second) = tokio::join!(world.migrate(&options), world.migrate(&options));
+    assert!(first.changes_something() && second.changes_something());
+    assert!(!world.migrate(&options).await.changes_something());
+}
+
+#[tokio::test]
+async fn normalize_phone_keeps_ascii_digits_and_plus() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    for (phone, normalized) in [
+        ("8 (701) 123-45-67 доб. 4", "870112345674"),
+        ("+7 (701) 123-45-67", "+77011234567"),
+        ("٠123 ４5", "1235"),
+        ("нет", ""),
+        ("", ""),
+    ] {
+        let row = traffic.query_one("SELECT normalize_phone($1)", &[&phone]).await.unwrap();
+        assert_eq!(row.get::<_, &str>(0), normalized, "{phone}");
+    }
+    assert_eq!(scalar::<Option<String>>(&traffic, "SELECT normalize_phone(NULL)").await, None);
+    // Inlined: the plan shows the expression, not the function.
+    let plan = traffic.query("EXPLAIN VERBOSE SELECT normalize_phone(phone) FROM traffic_leads", &[]).await;
+    let text: String = plan.unwrap().iter().map(|row| row.get::<_, String>(0)).collect();
+    assert!(text.contains("regexp_replace") && !text.contains("normalize_phone("), "{text}");
+}
+
+async fn unified(client: &Client, email: &str, name: &str, phone: &str) -> Uuid {
+    let sql = "SELECT find_or_create_unified_lead($1, $2, $3, 'twland', '{}')";
+    client.query_one(sql, &[&email, &name, &phone]).await.unwrap().get(0)
+}
+
+#[tokio::test]
+async fn a_unified_lead_is_found_by_phone_then_by_email_and_takes_the_name_that_is_given() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    // From a webhook: no phone_normalized.
+    let webhook = format!("INSERT INTO traffic_leads (id, name, phone) VALUES ('{LEAD}', 'old', '+7 701 1')");
+    traffic.batch_execute(&webhook).await.unwrap();
+    let lead: Uuid = LEAD.parse().unwrap();
+    assert_eq!(unified(&traffic, "a@b.kz", "", "+7-701-1").await, lead);
+    assert_eq!(unified(&traffic, "a@b.kz", "new", "8").await, lead);
+    let name = format!("SELECT name || email FROM traffic_leads WHERE id = '{LEAD}'");
+    assert_eq!(scalar::<String>(&traffic, &name).await, "newa@b.kz");
+    // Nothing to find it by: an empty phone and an empty e-mail are nobody's.
+    let nobody = unified(&traffic, "", "x", "нет").await;
+    assert_ne!(unified(&traffic, "", "y", "").await, nobody);
+}
+
+#[tokio::test]
+async fn two_callers_at_once_never_make_two_leads() {
+    let world = World::new().await;
+    for (number, isolation) in ["READ COMMITTED", "SERIALIZABLE"].into_iter().enumerate() {
+        let (first, second) = (world.traffic().await, world.traffic().await);
+        let begin = format!("BEGIN ISOLATION LEVEL {isolation}; SELECT FROM traffic_teams");
+        first.batch_execute(&begin).await.unwrap();
+        second.batch_execute(&begin).await.unwrap();
+        let (phone, email) = (format!("+7{number}"), format!("{number}@x.kz"));
+        let made = unified(&first, "", "a", &phone).await;
+        let waiting = async {
+            let sql = "SELECT find_or_create_unified_lead($1, 'b', $2, NULL, NULL)";
+            let found = second.query_one(sql, &[&email, &phone]).await;
+            let found = found.map(|row| row.get::<_, Uuid>(0));
+            second.batch_execute("COMMIT").await.and(found)
+        };
+        let committing = async {
+            let watcher = world.traffic().await;
+            let blocked = "SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'advisory'";
+            while !scalar::<bool>(&watcher, blocked).await {}
+            first.batch_execute("COMMIT").await.unwrap();
+        };
+        let (found, ()) = tokio::join!(waiting, committing);
+        match found {
+            Ok(found) => assert_eq!(found, made, "{isolation}"),
+            Err(error) => assert_eq!(error.code().unwrap().code(), "40001", "{isolation}"),
+        }
+        let count = format!("SELECT count(*) FROM traffic_leads WHERE phone = '{phone}'");
+        assert_eq!(scalar::<i64>(&first, &count).await, 1, "{isolation}");
+    }
+}
+
+#[tokio::test]
+async fn views_show_a_lead_once_with_its_journey_in_order_and_its_targetologist() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    // Two bindings differ in case only; the lead's own spelling wins.
+    let sql = format!(
+        "INSERT INTO traffic_user_utm_sources (user_id, utm_source, funnel_type)
+             SELECT id, 'kenjifb', 'express' FROM traffic_users WHERE full_name = 'Arystan';
+         INSERT INTO traffic_leads (id, utm_source, funnel_type) VALUES ('{LEAD}', 'KenjiFB', 'express');
+         INSERT INTO traffic_leads (utm_source, funnel_type) VALUES
+             ('ALEX_fb', 'challenge3d'), ('ALEX_fb', 'express'), ('google_ads', 'express');
+         INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES
+             ('{LEAD}', 'payment_card', '2024-02-01'), ('{LEAD}', 'proftest_submitted', '2024-01-01')"
+    );
+    traffic.batch_execute(&sql).await.unwrap();
+    let row = format!(
+        "SELECT concat_ws(' ', targetologist_name, jsonb_path_query_array(journey, '$[*].stage'))
+         FROM v_traffic_leads_with_journey WHERE id = '{LEAD}'"
+    );
+    assert_eq!(scalar::<String>(&traffic, &row).await, r#"Kenji ["proftest_submitted", "payment_card"]"#);
+    // An inactive binding and an inactive user attribute nothing.
+    let names = "SELECT count(*) || string_agg(targetologist_name, ',' ORDER BY targetologist_name)
+                 FROM v_traffic_leads_with_journey";
+    assert_eq!(scalar::<String>(&traffic, names).await, "4Alex,Kenji");
+    let last = format!("SELECT last_stage FROM v_traffic_leads_last_stage WHERE id = '{LEAD}'");
+    assert_eq!(scalar::<String>(&traffic, &last).await, "payment_card");
+}
+
+#[tokio::test]
+async fn updated_at_is_kept_for_leadbridge_and_stamped_for_everybody_else() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    traffic.batch_execute(&format!("INSERT INTO traffic_leads (id) VALUES ('{LEAD}')")).await.unwrap();
+    let update = "UPDATE traffic_leads SET name = 'n', updated_at = '2024-05-06 07:08:09.123456+00'";
+    let kept = "SELECT updated_at = '2024-05-06 07:08:09.123456+00' FROM traffic_leads";
+
+    traffic.batch_execute(update).await.unwrap();
+    assert!(!scalar::<bool>(&traffic, kept).await);
+    let applying = format!(
+        "BEGIN; SET LOCAL datestyle = 'SQL, DMY'; SET LOCAL timezone = 'Asia/Almaty';
+         SET LOCAL leadbridge.applying = 'on'; {update}; COMMIT"
+    );
+    traffic.batch_execute(&applying).await.unwrap();
+    assert!(scalar::<bool>(&traffic, kept).await);
+    traffic.batch_execute("UPDATE traffic_leads SET name = 'o'").await.unwrap();
+    assert!(!scalar::<bool>(&traffic, kept).await);
+}
+
+#[tokio::test]
+async fn a_trigger_outside_of_the_pair_that_keeps_updated_at_is_refused() {
+    let world = World::unmigrated().await;
+    let outside = "CREATE TRIGGER \"я\" BEFORE UPDATE ON traffic_leads FOR EACH ROW
+                   EXECUTE FUNCTION update_updated_at_column()";
+    world.traffic().await.batch_execute(outside).await.unwrap();
+    let error = fails(&world, &Options::default()).await;
+    assert_eq!(error.kind(), Kind::Refused, "{error}");
+}
+
+#[tokio::test]
+async fn the_least_privileged_roles_can_do_their_work_and_no_more() {
+    let world = World::new().await;
+    let options = Options::default();
+    let (landing, traffic) = (world.landing().await, world.traffic().await);
+    for (client, database) in [(&landing, Database::Landing), (&traffic, Database::Traffic)] {
+        let sql = privileges(database, &world.names, "lead-bridge", &options).unwrap();
+        client.batch_execute(&sql).await.unwrap();
+        client.batch_execute(&sql).await.unwrap();
+        client.batch_execute("SET SESSION AUTHORIZATION \"lead-bridge\"").await.unwrap();
+    }
+    landing.batch_execute("SET row_security = off; SELECT FROM landing_leads, lead_journey").await.unwrap();
+    traffic
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL session_replication_role = replica;
+             INSERT INTO traffic_leads (id) VALUES ('{LEAD}');
+             INSERT INTO traffic_lead_journey (lead_id, stage) VALUES ('{LEAD}', 's');
+             UPDATE traffic_sales SET lead_id = '{LEAD}' WHERE lead_id = '{LEAD}';
+             DELETE FROM leadbridge.quarantine; COMMIT;
+             SELECT FROM traffic_user_utm_sources, traffic_users, leadbridge.migrations"
+        ))
+        .await
+        .unwrap();
+    for (client, forbidden) in [
+        (&landing, "SELECT FROM users"),
+        (&landing, "DELETE FROM landing_leads"),
+        (&traffic, "SELECT amount FROM traffic_sales"),
+        (&traffic, "TRUNCATE traffic_leads CASCADE"),
+        (&traffic, "DELETE FROM leadbridge.migrations"),
+    ] {
+        let error = client.batch_execute(forbidden).await.unwrap_err();
+        assert_eq!(error.code().unwrap().code(), "42501", "{forbidden}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_but_its_owner_reads_what_is_quarantined() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    traffic.batch_execute("CREATE ROLE anon; SET ROLE anon").await.unwrap();
+    let error = traffic.batch_execute("SELECT FROM leadbridge.quarantine").await.unwrap_err();
+    assert_eq!(error.code().unwrap().code(), "42501");
+}

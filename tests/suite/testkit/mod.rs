@@ -3,5 +3,5 @@
 mod oracle;
 mod world;
 
-pub use oracle::{assert_equal, differences};
+pub use oracle::{assert_equal, differences, expected_leads};
 pub use world::{World, template};

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::World;
 
-type Rows = BTreeMap<Uuid, Map<String, Value>>;
+pub type Rows = BTreeMap<Uuid, Map<String, Value>>;
 
 /// A journey's or a notification's row, whole; the same text on both sides.
 const CHILDREN: [(&str, &str); 2] = [
@@ -25,19 +25,19 @@ pub async fn assert_equal(world: &World) {
 /// Every difference of an owned column, every row missing or left over, one line each.
 pub async fn differences(world: &World) -> Vec<String> {
     let (landing, traffic) = (world.landing().await, world.traffic().await);
-    let mut found =
-        compare("lead", &expected_leads(&landing, &traffic).await, &actual(&traffic, "traffic_leads").await);
+    let expected = expected_leads(&landing, &traffic).await;
+    let mut found = compare("lead", &expected, &from_landing(&traffic, "traffic_leads").await);
     for (source, target) in CHILDREN {
         if exists(&traffic, target).await {
-            let expected =
-                rows(&landing, &format!("SELECT id, to_jsonb(t)::text FROM public.{source} AS t"), &[]).await;
-            found.extend(compare(source, &expected, &actual(&traffic, target).await));
+            let expected = rows(&landing, &whole_rows(&landing, source).await, &[]).await;
+            found.extend(compare(source, &expected, &from_landing(&traffic, target).await));
         }
     }
     found
 }
 
-async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
+/// What `traffic_leads` should hold, by id: owned columns as text, null for null.
+pub async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
     let limits: String = traffic
         .query_one(
             "SELECT jsonb_object_agg(attname, coalesce(nullif(atttypmod, -1) - 4, 1000000))::text
@@ -52,29 +52,18 @@ async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
 }
 
 /// What came from Landing, by its own account; other rows are Traffic's.
-async fn actual(traffic: &Client, table: &str) -> Rows {
-    // Text as the server writes it, for each column: to_jsonb would write times in its own form.
-    let columns: Vec<String> = traffic
-        .query(
-            "SELECT attname::text, atttypid NOT IN ('jsonb'::regtype) FROM pg_attribute
-             WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped",
-            &[&table],
-        )
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| row.get(0))
-        .collect();
-    let object = if table == "traffic_leads" {
-        // jsonb_build_object takes a hundred arguments at most: fifty columns, more than there are.
-        let pairs: Vec<_> = columns.iter().map(|name| format!("'{name}', {name}::text")).collect();
-        format!("jsonb_build_object({})", pairs.join(", "))
-    } else {
-        "to_jsonb(t)".into()
-    };
-    let sql =
-        format!("SELECT id, ({object})::text FROM public.{table} AS t WHERE landing_synced_at IS NOT NULL");
+async fn from_landing(traffic: &Client, table: &str) -> Rows {
+    let sql = format!("{} WHERE landing_synced_at IS NOT NULL", whole_rows(traffic, table).await);
     rows(traffic, &sql, &[]).await
+}
+
+/// A query for every row, each column in the server's own text: JSON's numbers would be rounded on their way.
+async fn whole_rows(client: &Client, table: &str) -> String {
+    // At most a hundred arguments, so fifty columns: more than there are.
+    let sql = "SELECT string_agg(format('%L, %I::text', attname, attname), ', ') FROM pg_attribute
+               WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped";
+    let pairs: String = client.query_one(sql, &[&table]).await.unwrap().get(0);
+    format!("SELECT id, jsonb_build_object({pairs})::text FROM public.{table}")
 }
 
 async fn rows(client: &Client, sql: &str, limits: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Rows {
