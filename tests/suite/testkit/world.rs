@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use leadbridge::migrate::{Options, Report, migrate};
 use leadbridge::names::Names;
-use leadbridge::throwaway::{Cluster, Template, fixture, leads, writers};
+use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads, writers};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
@@ -64,12 +64,12 @@ impl World {
 
     /// A superuser's session on Landing, with times in UTC.
     pub async fn landing(&self) -> Client {
-        self.landing.connect("landing").await.unwrap()
+        connect(&self.landing_url()).await.unwrap()
     }
 
     /// A superuser's session on Traffic, with times in UTC.
     pub async fn traffic(&self) -> Client {
-        self.traffic.connect("traffic").await.unwrap()
+        connect(&self.traffic_url()).await.unwrap()
     }
 
     /// Writes that many leads, and three times as many stages, to Landing.
