@@ -26,17 +26,9 @@ pub struct ExportedSnapshot {
 }
 
 impl ExportedSnapshot {
-    /// Whether the session still holds the snapshot.
-    pub fn is_alive(&self) -> bool {
-        self.session.is_running()
-    }
-
-    /// Ends the session; the slot stays.
-    pub async fn release(mut self) -> Result<()> {
-        self.session
-            .shutdown()
-            .await
-            .map_err(|error| Error::replication("ending the snapshot's session", &error))
+    /// Ends the session; the slot stays. A session that has not begun to stream ends when it is dropped.
+    pub fn release(self) {
+        drop(self.session);
     }
 }
 

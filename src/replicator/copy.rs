@@ -44,6 +44,7 @@ pub async fn run(
         tracing::info!(slot = config.names.slot, "dropping the slot of an earlier snapshot");
         slot::drop_slot(control, &config.names).await?;
     }
+
     let before = catalog::sample(control).await?;
     let creating = slot::create(
         &config.landing,
@@ -57,7 +58,7 @@ pub async fn run(
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
     let copy = Copy::prepare(context, ledger, position, &exported.name).await?;
     // Every reader has imported the snapshot: the session that exported it is no longer needed.
-    exported.release().await?;
+    exported.release();
     if !copy.all_tables().await? {
         return Ok(None);
     }

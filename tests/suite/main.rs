@@ -2,5 +2,6 @@
 
 mod migrations;
 mod oracle;
+mod replication;
 mod testkit;
 mod throwaway;
