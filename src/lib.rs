@@ -3,9 +3,13 @@
 pub mod batch;
 pub mod change;
 pub mod checkpoint;
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod database;
+pub mod doctor;
 pub mod error;
+pub mod exit;
 pub mod landing;
 pub mod lsn;
 pub mod mapping;

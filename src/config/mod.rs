@@ -13,7 +13,7 @@ use crate::database::{Endpoint, Side};
 use crate::error::{Error, Result};
 use crate::names::Names;
 use file::{File, Located};
-pub use values::{Listen, LogFormat, OnTruncate};
+pub use values::{Listen, LogFormat, OnTruncate, size as parse_size};
 
 /// Where the file is when no flag names another; it may be absent there.
 pub const DEFAULT_FILE: &str = "/etc/leadbridge/leadbridge.toml";

@@ -54,6 +54,11 @@ impl Endpoint {
         &self.address.database
     }
 
+    /// How long connecting may take.
+    pub fn connect_timeout(&self) -> Duration {
+        self.address.connect_timeout
+    }
+
     /// `host:port`, several with commas between them.
     pub fn hosts(&self) -> String {
         self.address.hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",")

@@ -1,0 +1,203 @@
+//! The command line, as clap types only. A command is added to [`Command`] when it works.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Flags, Listen, LogFormat, parse_size};
+
+/// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing one.
+#[derive(Debug, Parser)]
+#[command(name = "leadbridge", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done; 1 the answer is no (a difference, lag over a maximum, a doctor's error); \
+    2 daemon down or replication broken; 3 a database unreachable; 4 refused, an operator must act; \
+    64 wrong usage or configuration; 70 internal error.\n\n\
+    Example: LANDING_DATABASE_URL=postgresql://… TRAFFIC_DATABASE_URL=postgresql://… leadbridge doctor"
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes; they win over the environment, and that over the file.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration file [default: /etc/leadbridge/leadbridge.toml, if it is there]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the local checkpoint lives [env: LEADBRIDGE_STATE_DIR] [default: /var/lib/leadbridge]
+    #[arg(long, global = true, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Health and status over HTTP, or off [env: LEADBRIDGE_HTTP_LISTEN] [default: 127.0.0.1:9187]
+    #[arg(long, global = true, value_name = "ADDRESS")]
+    http_listen: Option<Listen>,
+    /// What is logged to stderr, a tracing filter [env: LEADBRIDGE_LOG] [default: info]
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// text or json [env: LEADBRIDGE_LOG_FORMAT] [default: text]
+    #[arg(long, global = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl Global {
+    pub fn flags(&self) -> Flags {
+        Flags {
+            config: self.config.clone(),
+            state_dir: self.state_dir.clone(),
+            http_listen: self.http_listen,
+            log: self.log.clone(),
+            log_format: self.log_format,
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Doctor(Doctor),
+    Status(Status),
+}
+
+/// Prepare both databases: the migrations and schema on Traffic, the publication on Landing.
+///
+/// Idempotent, and safe on the live databases.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge migrate --print > for-the-dba.sql")]
+pub struct Migrate {
+    /// Show the SQL for a DBA to run, and touch no database
+    #[arg(long, conflicts_with = "dry_run")]
+    pub print: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Check everything that would stop a replication, each line with its remedy.
+///
+/// Changes nothing. Exits 1 on an error.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge doctor --json | jq '.findings[] | select(.level == \"error\")'")]
+pub struct Doctor {
+    /// One JSON document instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The daemon: a snapshot if there is none, then the stream.
+///
+/// SIGTERM and SIGINT finish the transaction in hand and exit 0.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge run --until-caught-up")]
+pub struct Run {
+    /// Exit 0 once everything committed before the start is applied
+    #[arg(long)]
+    pub until_caught_up: bool,
+}
+
+/// State and lag, also when the daemon is down.
+///
+/// Exits 0 when all is well, 1 with a lag over a given maximum, 2 when the daemon is down or the replication broken,
+/// 3 when a database is unreachable.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge status --max-lag-seconds 60 --max-lag-bytes 16MiB || alert")]
+pub struct Status {
+    /// One JSON document instead of text; with --watch one on each line
+    #[arg(long)]
+    pub json: bool,
+    /// Again every 2 seconds, until Ctrl-C
+    #[arg(long)]
+    pub watch: bool,
+    /// Exit 1 when Traffic is further behind than this, such as 1048576 or 16MiB
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub max_lag_bytes: Option<u64>,
+    /// Exit 1 when Traffic is further behind than this
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub max_lag_seconds: Option<f64>,
+}
+
+/// Begin again with a fresh snapshot into the live Traffic DB.
+///
+/// Rows born on Traffic and columns that Traffic owns stay as they are. Asks first, unless --yes.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge resync --yes")]
+pub struct Resync {
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Rows that Traffic could not take.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge quarantine list")]
+pub struct Quarantine {
+    #[command(subcommand)]
+    pub action: QuarantineAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum QuarantineAction {
+    /// One line for each row, without its values
+    #[command(after_help = "Example: leadbridge quarantine list")]
+    List,
+    /// One row as a whole, with its values: they are people's data
+    #[command(after_help = "Example: leadbridge quarantine show 17")]
+    Show {
+        /// As `list` shows it
+        id: i64,
+    },
+    /// Try rows again, all when none is named
+    #[command(after_help = "Example: leadbridge quarantine retry 17 18")]
+    Retry {
+        /// As `list` shows them
+        ids: Vec<i64>,
+    },
+    /// Give rows up: they will not arrive on Traffic
+    #[command(after_help = "Example: leadbridge quarantine discard 17")]
+    Discard {
+        /// As `list` shows them
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+}
+
+/// The whole story on two throw-away PostgreSQL servers, on one screen, within a minute.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge demo")]
+pub struct Demo {}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
+        .ok_or_else(|| format!("`{text}` is no number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_shows_an_example() {
+        for command in Cli::command().get_subcommands_mut() {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example: leadbridge"), "{help}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        let cli = Cli::try_parse_from(["leadbridge", "status", "--max-lag-bytes", "16MiB"]).unwrap();
+        let Command::Status(status) = cli.command else { panic!("another command") };
+        assert_eq!(status.max_lag_bytes, Some(16 << 20));
+        assert!(Cli::try_parse_from(["leadbridge", "status", "--max-lag-seconds", "-1"]).is_err());
+    }
+}

@@ -1,0 +1,67 @@
+//! One file for each command; here they are chosen, and their results become an exit code.
+
+mod doctor;
+mod status;
+
+use std::io::{self, Write as _};
+
+use crate::cli::{Cli, Command};
+use crate::config::{Config, environment};
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::telemetry::logging;
+
+/// Runs the command to its end. Errors go to stderr, each with its remedy.
+pub fn run(cli: Cli) -> Exit {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(dispatch(cli)),
+        Err(error) => Err(Error::internal("the runtime cannot be started").source_error(error)),
+    };
+    result.unwrap_or_else(|error| {
+        complain(&error);
+        Exit::from(&error)
+    })
+}
+
+async fn dispatch(cli: Cli) -> Result<Exit> {
+    let config = || {
+        let config = Config::load(&cli.global.flags(), &environment)?;
+        logging::start(&config.log)?;
+        Ok::<_, Error>(config)
+    };
+    match &cli.command {
+        Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
+        Command::Status(arguments) => status::run(&config()?, arguments).await,
+    }
+}
+
+/// Writes a result to stdout. A reader that has seen enough (`| head`) is no error.
+fn print(text: &str) -> Result<()> {
+    print_unless_closed(text).map(drop)
+}
+
+/// Whether somebody still reads stdout.
+///
+/// # Errors
+/// `Internal` when stdout breaks in another way, such as a full disk.
+fn print_unless_closed(text: &str) -> Result<bool> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Error::internal(format!("stdout cannot be written to: {error}"))),
+    }
+}
+
+/// Writes one JSON document, indented, to stdout.
+fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document)
+        .map_err(|error| Error::internal("the result cannot be written as JSON").source_error(error))?;
+    print(&(text + "\n"))
+}
+
+fn complain(error: &Error) {
+    // A closed stderr leaves nobody to tell.
+    let _ = writeln!(io::stderr(), "error: {error}");
+}

@@ -1,0 +1,256 @@
+//! Asks the daemon and both databases, at once, and puts their answers together.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+
+use crate::config::Config;
+use crate::database::Endpoint;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::telemetry::{Daemon, LastError, Live, SlotReport, State};
+use crate::timestamp::Timestamp;
+
+/// The daemon is on this machine: what takes longer is not going to answer.
+const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub struct Gathered {
+    pub live: Live,
+    /// One error for each database that could not be asked.
+    pub unreachable: Vec<Error>,
+}
+
+/// What Landing says.
+struct Landing {
+    flushed: Lsn,
+    now: Timestamp,
+    slot: Option<SlotReport>,
+}
+
+/// What Traffic says; the checkpoint is missing until a snapshot has begun.
+struct Traffic {
+    checkpoint: Option<Checkpoint>,
+    quarantined: u64,
+    conversion_notes: u64,
+}
+
+struct Checkpoint {
+    state: String,
+    applied: Option<Lsn>,
+    caught_up_at: Option<Timestamp>,
+}
+
+/// Never fails: what could not be asked is null in the document and named in `unreachable`.
+pub async fn gather(config: &Config) -> Gathered {
+    let (daemon, landing, traffic) = tokio::join!(
+        ask_daemon(config.http_listen, &config.names),
+        ask(&config.landing, async |client| ask_landing(client, &config.names).await),
+        ask(&config.traffic, async |client| ask_traffic(client, &config.names).await),
+    );
+    let mut unreachable = Vec::new();
+    let landing = landing.map_err(|error| unreachable.push(error)).ok();
+    let traffic = traffic.map_err(|error| unreachable.push(error)).ok();
+    Gathered { live: put_together(daemon, landing, traffic, &config.names), unreachable }
+}
+
+async fn ask<T>(endpoint: &Endpoint, question: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
+    let session = endpoint.connect("status").await?;
+    let answer = question(&session).await;
+    session.close().await;
+    answer
+}
+
+/// `None` when no daemon of this slot answers there.
+async fn ask_daemon(listen: Option<SocketAddr>, names: &Names) -> Option<Live> {
+    let address = reachable(listen?);
+    let request = move || {
+        let agent = ureq::Agent::config_builder().timeout_global(Some(HTTP_TIMEOUT)).build().new_agent();
+        let mut response = agent.get(format!("http://{address}/status")).call().ok()?;
+        response.body_mut().read_json::<Live>().ok()
+    };
+    let live = tokio::task::spawn_blocking(request).await.ok()??;
+    let ours = live.slot.as_ref().is_none_or(|slot| slot.name == names.slot);
+    ours.then_some(live)
+}
+
+/// A daemon that listens on every address is asked on this machine's own.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    address
+}
+
+async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {
+    let sql = "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), s.slot_name IS NOT NULL, \
+               COALESCE(s.active, false), s.wal_status, \
+               pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint \
+               FROM (VALUES (1)) AS one LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = $1";
+    let row = client
+        .query_one(sql, &[&names.slot])
+        .await
+        .map_err(|error| Error::database("asking Landing for its WAL position and the slot", &error))?;
+    let slot = row.get::<_, bool>(2).then(|| SlotReport {
+        name: names.slot.clone(),
+        active: row.get(3),
+        wal_status: row.get(4),
+        retained_bytes: row.get::<_, Option<i64>>(5).map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+    });
+    Ok(Landing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1), slot })
+}
+
+async fn ask_traffic(client: &Client, names: &Names) -> Result<Option<Traffic>> {
+    let failed = |error: &tokio_postgres::Error| Error::database("asking Traffic for the checkpoint", error);
+    let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
+                    AND to_regclass($3) IS NOT NULL";
+    let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
+    let row = client.query_one(migrated, &[&tables[0], &tables[1], &tables[2]]).await;
+    if !row.map_err(|error| failed(&error))?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let [checkpoint, quarantine, notes] = tables;
+    let sql = format!(
+        "SELECT c.slot IS NOT NULL, COALESCE(c.state, ''), c.applied_lsn, c.caught_up_at, \
+         (SELECT count(*) FROM {quarantine}), (SELECT count(*) FROM {notes}) \
+         FROM (VALUES (1)) AS one LEFT JOIN {checkpoint} AS c ON c.slot = $1"
+    );
+    let row = client.query_one(&sql, &[&names.slot]).await.map_err(|error| failed(&error))?;
+    let checkpoint = row.get::<_, bool>(0).then(|| Checkpoint {
+        state: row.get(1),
+        applied: row.get::<_, Option<PgLsn>>(2).map(Into::into),
+        caught_up_at: row.get(3),
+    });
+    let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+    Ok(Some(Traffic { checkpoint, quarantined: count(4), conversion_notes: count(5) }))
+}
+
+/// The daemon knows best; without one, the checkpoint and Landing's position give the state and an upper bound of
+/// the lag.
+fn put_together(
+    daemon: Option<Live>,
+    landing: Option<Landing>,
+    traffic: Option<Option<Traffic>>,
+    names: &Names,
+) -> Live {
+    let answered = daemon.is_some();
+    let mut live = daemon.unwrap_or_else(Live::stopped);
+    let migrated = traffic.as_ref().map(Option::is_some);
+    let traffic = traffic.flatten();
+    if let Some(traffic) = &traffic {
+        live.quarantined = Some(traffic.quarantined);
+        live.conversion_notes = Some(traffic.conversion_notes);
+    }
+    if let Some(landing) = &landing {
+        live.slot = landing.slot.clone();
+        live.landing_lsn = Some(live.landing_lsn.map_or(landing.flushed, |known| known.max(landing.flushed)));
+    }
+    if !answered {
+        let checkpoint = traffic.and_then(|traffic| traffic.checkpoint);
+        without_daemon(&mut live, landing.as_ref(), checkpoint.as_ref());
+    }
+    if migrated == Some(false) {
+        let error =
+            Error::refused(format!("the Traffic DB has no schema `{}` with our tables yet", names.schema))
+                .remedy("run `leadbridge migrate`, then `leadbridge run`");
+        live.last_error = Some(LastError::new(&error));
+    }
+    live
+}
+
+fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option<&Checkpoint>) {
+    let active = live.slot.as_ref().is_some_and(|slot| slot.active);
+    live.daemon = if active { Daemon::Elsewhere } else { Daemon::Down };
+    let recorded = checkpoint.and_then(|checkpoint| State::from_checkpoint(&checkpoint.state));
+    live.state = match recorded {
+        Some(state) if active => state,
+        // A step of the cutover lasts without a daemon; snapshot and stream do not.
+        Some(state @ (State::Fenced | State::Drained | State::Verified | State::Switched)) => state,
+        _ if active => State::Starting,
+        _ => State::Stopped,
+    };
+    let Some(checkpoint) = checkpoint else { return };
+    live.applied_lsn = checkpoint.applied;
+    if let (Some(landing), Some(applied)) = (landing, checkpoint.applied) {
+        let bytes = landing.flushed.bytes_since(applied);
+        live.lag_is_estimate = true;
+        live.lag_bytes = Some(bytes);
+        live.lag_seconds = match bytes {
+            0 => Some(0.0),
+            _ => checkpoint.caught_up_at.map(|at| landing.now.seconds_since(at)),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn landing(flushed: u64, active: bool) -> Landing {
+        let slot = SlotReport {
+            name: "leadbridge".into(),
+            active,
+            wal_status: Some("reserved".into()),
+            retained_bytes: Some(1),
+        };
+        Landing { flushed: Lsn(flushed), now: Timestamp(9_000_000), slot: Some(slot) }
+    }
+
+    fn traffic(state: &str) -> Option<Option<Traffic>> {
+        let checkpoint = Checkpoint {
+            state: state.into(),
+            applied: Some(Lsn(100)),
+            caught_up_at: Some(Timestamp(2_000_000)),
+        };
+        Some(Some(Traffic { checkpoint: Some(checkpoint), quarantined: 3, conversion_notes: 4 }))
+    }
+
+    #[test]
+    fn with_the_daemon_down_the_checkpoint_bounds_the_lag() {
+        let live = put_together(None, Some(landing(160, false)), traffic("streaming"), &Names::default());
+        assert_eq!((live.state, live.daemon), (State::Stopped, Daemon::Down));
+        assert_eq!((live.lag_bytes, live.lag_seconds), (Some(60), Some(7.0)));
+        assert!(live.lag_is_estimate);
+        assert_eq!((live.quarantined, live.conversion_notes), (Some(3), Some(4)));
+    }
+
+    #[test]
+    fn nothing_written_since_means_no_lag_however_long_ago_it_was() {
+        let live = put_together(None, Some(landing(100, false)), traffic("streaming"), &Names::default());
+        assert_eq!((live.lag_bytes, live.lag_seconds), (Some(0), Some(0.0)));
+    }
+
+    #[test]
+    fn an_active_slot_means_that_the_daemon_runs_elsewhere() {
+        let live = put_together(None, Some(landing(100, true)), traffic("streaming"), &Names::default());
+        assert_eq!((live.state, live.daemon), (State::Streaming, Daemon::Elsewhere));
+    }
+
+    #[test]
+    fn a_step_of_the_cutover_lasts_without_a_daemon() {
+        let live = put_together(None, Some(landing(100, false)), traffic("switched"), &Names::default());
+        assert_eq!(live.state, State::Switched);
+    }
+
+    #[test]
+    fn before_the_first_migration_the_document_says_so() {
+        let live = put_together(None, Some(landing(100, false)), Some(None), &Names::default());
+        assert_eq!(live.state, State::Stopped);
+        assert!(live.last_error.unwrap().remedy.unwrap().contains("leadbridge migrate"));
+    }
+
+    #[test]
+    fn the_daemons_own_measurement_wins() {
+        let mut daemon = Live::starting();
+        daemon.state = State::Streaming;
+        (daemon.lag_bytes, daemon.lag_seconds) = (Some(0), Some(0.0));
+        let live =
+            put_together(Some(daemon), Some(landing(500, true)), traffic("streaming"), &Names::default());
+        assert_eq!((live.lag_bytes, live.daemon), (Some(0), Daemon::Running));
+        assert!(!live.lag_is_estimate);
+    }
+}

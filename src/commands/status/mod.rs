@@ -1,0 +1,142 @@
+//! `leadbridge status`: what the daemon, Landing and Traffic say, in one document.
+
+mod gather;
+mod view;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use gather::Gathered;
+
+use super::{complain, print, print_json};
+use crate::cli;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::telemetry::{Daemon, Live, State};
+
+const WATCH_PAUSE: Duration = Duration::from_secs(2);
+
+/// # Errors
+/// When stdout breaks. What cannot be found out is part of the answer, and of the exit code.
+pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+    if arguments.watch { watch(config, arguments).await } else { once(config, arguments).await }
+}
+
+async fn once(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+    let gathered = gather::gather(config).await;
+    for error in &gathered.unreachable {
+        complain(error);
+    }
+    if arguments.json {
+        print_json(&gathered.live)?;
+    } else {
+        print(&view::text(&gathered.live))?;
+    }
+    Ok(verdict(&gathered, arguments))
+}
+
+/// Ends with Ctrl-C, or when nobody reads any more.
+async fn watch(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+    let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+    loop {
+        // Asking only reads, so dropping it half-way leaves nothing behind.
+        let gathered = tokio::select! {
+            gathered = gather::gather(config) => gathered,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
+        };
+        let mut text = String::new();
+        if arguments.json {
+            text =
+                serde_json::to_string(&gathered.live).map_err(|error| Error::internal(error.to_string()))?;
+            text.push('\n');
+        } else {
+            text.push_str(clear);
+            text.push_str(&view::text(&gathered.live));
+            for error in &gathered.unreachable {
+                text.push_str(&format!("error: {error}\n"));
+            }
+        }
+        if !super::print_unless_closed(&text)? {
+            return Ok(verdict(&gathered, arguments));
+        }
+        tokio::select! {
+            () = tokio::time::sleep(WATCH_PAUSE) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(verdict(&gathered, arguments)),
+        }
+    }
+}
+
+/// The worst that is true, in the order in which it matters to who is woken by it.
+fn verdict(gathered: &Gathered, arguments: &cli::Status) -> Exit {
+    let live = &gathered.live;
+    if !gathered.unreachable.is_empty() {
+        Exit::Unreachable
+    } else if is_down(live) {
+        Exit::Down
+    } else if is_over(live, arguments) {
+        Exit::No
+    } else {
+        Exit::Ok
+    }
+}
+
+/// Nothing replicates although it should: the daemon is down, or cannot carry on, or its slot is lost.
+fn is_down(live: &Live) -> bool {
+    let lost = live.slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost"));
+    // After the switch there is nothing to replicate: a daemon that is down is as it should be.
+    let over = live.state == State::Switched;
+    lost || live.state == State::Error || (live.daemon == Daemon::Down && !over)
+}
+
+/// A lag that is not known is over every maximum.
+fn is_over(live: &Live, arguments: &cli::Status) -> bool {
+    let bytes = arguments.max_lag_bytes.is_some_and(|max| live.lag_bytes.is_none_or(|lag| lag > max));
+    let seconds = arguments.max_lag_seconds.is_some_and(|max| live.lag_seconds.is_none_or(|lag| lag > max));
+    bytes || seconds
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::SlotReport;
+
+    fn asked(max_lag_bytes: Option<u64>) -> cli::Status {
+        cli::Status { json: false, watch: false, max_lag_bytes, max_lag_seconds: None }
+    }
+
+    fn code(live: &Live, max_lag_bytes: Option<u64>) -> Exit {
+        let gathered = Gathered { live: live.clone(), unreachable: Vec::new() };
+        verdict(&gathered, &asked(max_lag_bytes))
+    }
+
+    fn streaming() -> Live {
+        let mut live = Live::starting();
+        live.state = State::Streaming;
+        (live.lag_bytes, live.lag_seconds) = (Some(100), Some(0.5));
+        live
+    }
+
+    #[test]
+    fn the_exit_code_is_the_worst_that_is_true() {
+        assert_eq!(code(&streaming(), Some(100)), Exit::Ok);
+        assert_eq!(code(&streaming(), Some(99)), Exit::No);
+        assert_eq!(code(&Live { lag_bytes: None, ..streaming() }, Some(99)), Exit::No);
+        assert_eq!(code(&Live { state: State::Error, ..streaming() }, Some(99)), Exit::Down);
+        assert_eq!(code(&Live::stopped(), None), Exit::Down);
+        let gathered = Gathered { live: Live::stopped(), unreachable: vec![Error::unreachable("gone")] };
+        assert_eq!(verdict(&gathered, &asked(None)), Exit::Unreachable);
+    }
+
+    #[test]
+    fn a_lost_slot_is_a_broken_replication_and_a_switched_one_needs_no_daemon() {
+        let slot = SlotReport {
+            name: "s".into(),
+            active: false,
+            wal_status: Some("lost".into()),
+            retained_bytes: None,
+        };
+        assert_eq!(code(&Live { slot: Some(slot), ..streaming() }, None), Exit::Down);
+        assert_eq!(code(&Live { state: State::Switched, ..Live::stopped() }, None), Exit::Ok);
+    }
+}

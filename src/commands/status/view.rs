@@ -1,0 +1,175 @@
+//! The document for a person, who may be nervous and has just been woken: what matters stands first.
+
+use std::fmt::Write as _;
+
+use bytesize::ByteSize;
+
+use crate::telemetry::{Daemon, Live, SlotReport, State, TableProgress};
+
+/// A few aligned lines.
+pub fn text(live: &Live) -> String {
+    let mut lines = Lines(String::new());
+    lines.add("state", &state(live));
+    lines.add("lag", &lag(live));
+    lines.add("slot", &live.slot.as_ref().map_or_else(|| "none on Landing".to_owned(), slot));
+    if live.state == State::Snapshot {
+        snapshot(&mut lines, live);
+    }
+    lines.add("quarantine", &quarantine(live));
+    if let Some(error) = &live.last_error {
+        let again = if error.retrying { " (the daemon tries again by itself)" } else { "" };
+        lines.add("last error", &format!("{}{again}", error.message));
+        if let Some(remedy) = &error.remedy {
+            lines.add("what to do", remedy);
+        }
+    }
+    lines.0
+}
+
+struct Lines(String);
+
+impl Lines {
+    fn add(&mut self, name: &str, value: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "{name:<12}{value}");
+    }
+}
+
+fn state(live: &Live) -> String {
+    let meaning = match (live.state, live.daemon) {
+        (State::Stopped, _) => "no daemon runs; start it with `leadbridge run`",
+        (_, Daemon::Elsewhere) => "a daemon runs on another machine, or with HTTP off",
+        (State::Starting, _) => "the daemon compares its positions",
+        (State::Snapshot, _) => "the first copy is under way",
+        (State::Streaming, _) if live.lag_bytes == Some(0) => "up to date",
+        (State::Streaming, _) => "changes flow",
+        (State::Standby, _) => "another daemon applies; this one takes over when it is gone",
+        (State::Fenced | State::Drained | State::Verified, _) => "a cutover is under way",
+        (State::Switched, _) => "Traffic is the one database now",
+        (State::Error, _) => "the replication does not flow",
+    };
+    format!("{} — {meaning}", live.state.as_str().to_uppercase())
+}
+
+fn lag(live: &Live) -> String {
+    let (Some(bytes), Some(seconds)) = (live.lag_bytes, live.lag_seconds) else {
+        return match live.lag_bytes {
+            Some(bytes) => format!("{} behind", ByteSize(bytes).display().iec()),
+            None => "not known".to_owned(),
+        };
+    };
+    match (bytes, live.lag_is_estimate) {
+        (0, _) => "none".to_owned(),
+        (_, false) => format!("{} ({})", duration(seconds), ByteSize(bytes).display().iec()),
+        (_, true) => format!(
+            "at most {} ({}, other tables' writes included)",
+            duration(seconds),
+            ByteSize(bytes).display().iec()
+        ),
+    }
+}
+
+fn slot(slot: &SlotReport) -> String {
+    let active = if slot.active { "in use" } else { "not in use" };
+    match (slot.wal_status.as_deref(), slot.retained_bytes) {
+        (Some("lost"), _) => format!("{}: LOST, Landing has dropped WAL that it needed", slot.name),
+        (_, Some(bytes)) => {
+            format!("{}: {active}, keeps {} of WAL on Landing", slot.name, ByteSize(bytes).display().iec())
+        }
+        (_, None) => format!("{}: {active}", slot.name),
+    }
+}
+
+fn quarantine(live: &Live) -> String {
+    let notes =
+        live.conversion_notes.map(|notes| format!("; {} values were changed on the way", thousands(notes)));
+    let notes = notes.unwrap_or_default();
+    match live.quarantined {
+        None => "not known".to_owned(),
+        Some(0) => format!("empty{notes}"),
+        Some(rows) => format!("{} rows wait: see `leadbridge quarantine list`{notes}", thousands(rows)),
+    }
+}
+
+fn snapshot(lines: &mut Lines, live: &Live) {
+    for table in &live.snapshot {
+        lines.add("copied", &format!("{:<24}{}", table.table, progress(table)));
+    }
+    if let Some(rate) = live.snapshot_rows_per_second {
+        let left = live.snapshot_seconds_left.map(|left| format!(", about {} left", duration(left)));
+        lines.add("", &format!("{rate:.0} rows/s{}", left.unwrap_or_default()));
+    }
+}
+
+fn progress(table: &TableProgress) -> String {
+    let done = thousands(table.rows_done);
+    match table.rows_expected {
+        _ if table.finished => format!("{done} rows, done"),
+        Some(expected) if expected > 0 => {
+            // An estimate may be too low: 100 % is for what is done.
+            let percent = (table.rows_done as f64 / expected as f64 * 100.0).min(99.0);
+            format!("{done} of about {} rows ({percent:.0} %)", thousands(expected))
+        }
+        _ => format!("{done} rows"),
+    }
+}
+
+/// `12 345 678`, with spaces that no line is broken at.
+fn thousands(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push('\u{a0}');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
+fn duration(seconds: f64) -> String {
+    let whole = seconds as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        3600..86400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+        _ => format!("{} d {} h", whole / 86400, whole % 86400 / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_times_are_written_for_people() {
+        assert_eq!(thousands(1_234_567), "1\u{a0}234\u{a0}567");
+        assert_eq!(thousands(999), "999");
+        let shown: Vec<_> = [0.25, 42.4, 185.0, 7800.0, 273_600.0].map(duration).into();
+        assert_eq!(shown, ["0.2 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"]);
+    }
+
+    #[test]
+    fn the_first_line_is_the_state_and_the_last_says_what_to_do() {
+        let mut live = Live::stopped();
+        let error = crate::error::Error::refused("the slot is gone").remedy("run `leadbridge resync`");
+        live.last_error = Some(crate::telemetry::LastError::new(&error));
+        let text = text(&live);
+        assert!(text.starts_with("state       STOPPED"), "{text}");
+        assert!(text.ends_with("what to do  run `leadbridge resync`\n"), "{text}");
+    }
+
+    #[test]
+    fn a_snapshot_never_claims_to_be_complete_before_it_is() {
+        let table = |rows_done, finished| TableProgress {
+            table: "landing_leads".into(),
+            rows_done,
+            rows_expected: Some(100),
+            finished,
+        };
+        assert!(progress(&table(150, false)).contains("99 %"));
+        assert!(progress(&table(150, true)).ends_with("done"));
+    }
+}

@@ -1,0 +1,89 @@
+//! What a check found.
+
+use serde::Serialize;
+
+use crate::database::Side;
+use crate::error::{Error, Result};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    Ok,
+    /// The replication works, but something will hurt.
+    Warning,
+    /// The replication cannot work.
+    Error,
+}
+
+/// What one check says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    pub level: Level,
+    pub message: String,
+    pub remedy: Option<String>,
+}
+
+impl Verdict {
+    pub fn ok(message: impl Into<String>) -> Self {
+        Verdict { level: Level::Ok, message: message.into(), remedy: None }
+    }
+
+    pub fn warning(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Verdict { level: Level::Warning, message: message.into(), remedy: Some(remedy.into()) }
+    }
+
+    pub fn error(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Verdict { level: Level::Error, message: message.into(), remedy: Some(remedy.into()) }
+    }
+
+    /// Ok when nothing is listed; else an error that lists it.
+    pub fn none_of(listed: &[String], fine: &str, wrong: &str, remedy: impl Into<String>) -> Self {
+        if listed.is_empty() {
+            Verdict::ok(fine)
+        } else {
+            Verdict::error(format!("{wrong}: {}", listed.join(", ")), remedy)
+        }
+    }
+}
+
+impl From<Error> for Verdict {
+    fn from(error: Error) -> Self {
+        let remedy = error.remedy_text().unwrap_or("see the server's log").to_owned();
+        Verdict::error(error.message(), remedy)
+    }
+}
+
+/// One line of the doctor's report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was checked: a stable name.
+    pub check: &'static str,
+    /// Null for what concerns this machine or both databases.
+    pub side: Option<Side>,
+    pub level: Level,
+    pub message: String,
+    /// What to do; null when all is well.
+    pub remedy: Option<String>,
+}
+
+/// The report, in the order of the checks.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    pub findings: Vec<Finding>,
+}
+
+impl Findings {
+    /// A check that could not be made is an error too.
+    pub fn add(&mut self, check: &'static str, side: Option<Side>, outcome: Result<Verdict>) {
+        let Verdict { level, message, remedy } = outcome.unwrap_or_else(Verdict::from);
+        self.findings.push(Finding { check, side, level, message, remedy });
+    }
+
+    pub fn worst(&self) -> Level {
+        self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
+    }
+
+    pub fn count(&self, level: Level) -> usize {
+        self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+}

@@ -1,0 +1,143 @@
+//! What Landing must allow.
+
+use tokio_postgres::Client;
+
+use super::{Findings, Outcome, Verdict, publication, server, slot, tables, wanted};
+use crate::config::Config;
+use crate::database::{Endpoint, Side};
+use crate::error::{Error, Result};
+
+pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
+    let side = Some(Side::Landing);
+    let names = &config.names;
+    let tables: Vec<String> = wanted(config).map(|table| names.landing_table(table)).collect();
+    findings.add("wal_level", side, wal_level(client).await);
+    findings.add("slots", side, free_slots(client, &names.slot).await);
+    findings.add("senders", side, free_senders(client).await);
+    findings.add("role", side, role(client).await);
+    findings.add("replication_connection", side, replication_connection(&config.landing, config).await);
+    findings.add("privileges", side, privileges(client, &tables).await);
+    findings.add("row_security", side, server::row_security(client, &config.landing, &tables).await);
+    for table in wanted(config) {
+        findings.add("columns", side, tables::columns(client, names, table).await);
+        findings.add("replica_identity", side, tables::replica_identity(client, names, table).await);
+    }
+    findings.add("publication", side, publication::exists(client, config).await);
+    slot::examine(findings, client, &names.slot).await;
+    findings.add("wal_sender_timeout", side, wal_sender_timeout(client).await);
+}
+
+async fn wal_level(client: &Client) -> Outcome {
+    let level = server::setting(client, "wal_level").await?.unwrap_or_default();
+    Ok(if level == "logical" {
+        Verdict::ok("wal_level is logical")
+    } else {
+        Verdict::error(
+            format!("wal_level is {level}"),
+            "run ALTER SYSTEM SET wal_level = logical and restart the server",
+        )
+    })
+}
+
+async fn free_slots(client: &Client, ours: &str) -> Outcome {
+    let sql = "SELECT current_setting('max_replication_slots')::bigint, count(*), \
+               COALESCE(bool_or(slot_name::text = $1), false) FROM pg_replication_slots";
+    let row = client
+        .query_one(sql, &[&ours])
+        .await
+        .map_err(|error| Error::database("counting replication slots", &error))?;
+    let (max, used): (i64, i64) = (row.get(0), row.get(1));
+    let message = format!("{used} of {max} replication slots are in use");
+    Ok(if row.get(2) {
+        Verdict::ok(format!("{message}, ours among them"))
+    } else if used < max {
+        Verdict::ok(message)
+    } else {
+        Verdict::error(message, "drop a slot that nobody needs, or raise max_replication_slots and restart")
+    })
+}
+
+async fn free_senders(client: &Client) -> Outcome {
+    let sql = "SELECT current_setting('max_wal_senders')::bigint, count(*), \
+               COALESCE(bool_or(application_name = 'leadbridge stream'), false) FROM pg_stat_replication";
+    let row =
+        client.query_one(sql, &[]).await.map_err(|error| Error::database("counting WAL senders", &error))?;
+    let (max, used): (i64, i64) = (row.get(0), row.get(1));
+    let message = format!("{used} of {max} WAL senders are in use");
+    Ok(if row.get(2) {
+        Verdict::ok(format!("{message}, ours among them"))
+    } else if used < max {
+        Verdict::ok(message)
+    } else {
+        Verdict::error(
+            message,
+            "stop a standby or stream that nobody needs, or raise max_wal_senders and restart",
+        )
+    })
+}
+
+/// REPLICATION may come from the attribute or, on a managed service, from membership in its own role.
+async fn role(client: &Client) -> Outcome {
+    let sql = "SELECT current_user::text, r.rolsuper, r.rolreplication, EXISTS (SELECT FROM pg_roles AS m \
+               WHERE m.rolname IN ('rds_replication', 'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin') \
+               AND pg_has_role(m.oid, 'MEMBER')) FROM pg_roles AS r WHERE r.rolname = current_user";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| Error::database("reading the role's attributes", &error))?;
+    let user: String = row.get(0);
+    Ok(match (row.get(1), row.get(2), row.get(3)) {
+        (true, ..) => Verdict::ok(format!("{user} is a superuser")),
+        (_, true, _) => Verdict::ok(format!("{user} has REPLICATION")),
+        (_, _, true) => Verdict::ok(format!("{user} may replicate by membership in the service's own role")),
+        _ => Verdict::error(
+            format!("{user} may not replicate"),
+            format!(
+                "run as an administrator: ALTER ROLE \"{user}\" REPLICATION (on Supabase before PostgreSQL 17 use \
+                 the role postgres)"
+            ),
+        ),
+    })
+}
+
+/// Proves what no catalog tells: no pooler in between, the same TLS, and pg_hba.conf lets it through.
+async fn replication_connection(endpoint: &Endpoint, config: &Config) -> Outcome {
+    let step = "opening a replication connection to the Landing DB";
+    let settings = endpoint.replication(&config.names.slot, &config.names.publication).await?;
+    let identify = async {
+        let failed = |error| Error::replication(step, &error);
+        let mut client =
+            pgwire_replication::ReplicationClient::connect_gated(settings).await.map_err(failed)?;
+        let system = client.identify_system().await.map_err(failed)?;
+        client.abort();
+        Ok::<_, Error>(system.system_id)
+    };
+    let limit = endpoint.connect_timeout();
+    let system = tokio::time::timeout(limit, identify).await.map_err(|_| {
+        Error::unreachable(format!("{step}: no answer within {} s", limit.as_secs()))
+            .remedy("is there a pooler or proxy in between? Use the direct connection")
+    })??;
+    Ok(Verdict::ok(format!("a replication connection can be opened (system identifier {system})")))
+}
+
+async fn privileges(client: &Client, tables: &[String]) -> Outcome {
+    let missing: Result<Vec<String>> = server::missing_privileges(client, tables, &["SELECT"]).await;
+    Ok(Verdict::none_of(
+        &missing?,
+        "the tables can be read",
+        "privileges are missing",
+        server::privileges_remedy(Side::Landing),
+    ))
+}
+
+async fn wal_sender_timeout(client: &Client) -> Outcome {
+    let milliseconds = server::number(client, "wal_sender_timeout").await?.unwrap_or(0);
+    Ok(match milliseconds {
+        0 => Verdict::ok("wal_sender_timeout is off"),
+        limit if limit < 10_000 => Verdict::warning(
+            format!("wal_sender_timeout is {limit} ms: a short pause of the network cuts the stream"),
+            "raise it to a minute, its default",
+        ),
+        limit => Verdict::ok(format!("wal_sender_timeout is {} s", limit / 1000)),
+    })
+}

@@ -1,0 +1,89 @@
+//! This machine: the state directory and the HTTP address.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Findings, Outcome, Verdict};
+use crate::config::Config;
+use crate::telemetry::http;
+
+pub async fn examine(findings: &mut Findings, config: &Config) {
+    findings.add("state_dir", None, Ok(state_dir(&config.state_dir)));
+    findings.add("http_listen", None, http_listen(config).await);
+}
+
+/// The daemon must be able to write there, and be alone. Makes and removes a file of its own to find out.
+fn state_dir(directory: &Path) -> Verdict {
+    let place = directory.display();
+    if !directory.exists() {
+        return Verdict::ok(format!(
+            "the state directory {place} is not there yet; `leadbridge run` makes it"
+        ));
+    }
+    if is_locked(&directory.join("db")) {
+        return Verdict::ok(format!("the state directory {place} is in use by a running daemon"));
+    }
+    let probe = directory.join(format!(".doctor.{}", std::process::id()));
+    let written = File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
+    match written {
+        Ok(()) => Verdict::ok(format!("the state directory {place} can be written to")),
+        Err(error) => Verdict::error(
+            format!("the state directory {place} cannot be written to: {error}"),
+            "give it to the daemon's user, or set LEADBRIDGE_STATE_DIR; is this command run as that user?",
+        ),
+    }
+}
+
+/// The local store locks its file for as long as a daemon lives.
+fn is_locked(file: &Path) -> bool {
+    let Ok(file) = OpenOptions::new().read(true).write(true).open(file) else { return false };
+    // The lock goes at once, with the value that holds it.
+    matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, nix::errno::Errno::EWOULDBLOCK)))
+}
+
+async fn http_listen(config: &Config) -> Outcome {
+    let Some(address) = config.http_listen else { return Ok(Verdict::ok("HTTP is switched off")) };
+    match tokio::net::TcpListener::bind(address).await {
+        Ok(_) => Ok(Verdict::ok(format!("the HTTP address {address} is free"))),
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_daemon(address).await => {
+            Ok(Verdict::ok(format!("a daemon answers at the HTTP address {address}")))
+        }
+        Err(_) => {
+            http::bind(address).await.map(|_| Verdict::ok(format!("the HTTP address {address} is free")))
+        }
+    }
+}
+
+async fn is_daemon(mut address: std::net::SocketAddr) -> bool {
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let request = move || {
+        let timeout = Some(std::time::Duration::from_secs(2));
+        let agent = ureq::Agent::config_builder().timeout_global(timeout).build().new_agent();
+        let answer = agent.get(format!("http://{address}/status")).call();
+        answer.ok()?.body_mut().read_json::<crate::telemetry::Live>().ok()
+    };
+    matches!(tokio::task::spawn_blocking(request).await, Ok(Some(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn a_directory_that_a_daemon_holds_is_told_from_one_that_cannot_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(state_dir(directory.path()).level, Level::Ok);
+        let file = File::create(directory.path().join("db")).unwrap();
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error).unwrap();
+        assert!(state_dir(directory.path()).message.contains("running daemon"));
+        drop(lock);
+        assert!(!state_dir(directory.path()).message.contains("running daemon"));
+        assert_eq!(state_dir(Path::new("/proc/self")).level, Level::Error);
+    }
+}

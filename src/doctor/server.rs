@@ -1,0 +1,165 @@
+//! What both servers must be, Landing and Traffic alike.
+
+use tokio_postgres::Client;
+
+use super::{Findings, Outcome, Verdict};
+use crate::database::{Endpoint, Side};
+use crate::error::{Error, Result};
+
+pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoint) {
+    let side = Some(endpoint.side());
+    findings.add("version", side, version(client).await);
+    findings.add("primary", side, primary(client).await);
+    findings.add("server_encoding", side, server_encoding(client).await);
+    findings.add("statement_timeout", side, statement_timeout(client).await);
+}
+
+/// A setting of this server, with its unit worked in.
+pub async fn setting(client: &Client, name: &str) -> Result<Option<String>> {
+    let row = client
+        .query_one("SELECT current_setting($1, true)", &[&name])
+        .await
+        .map_err(|error| Error::database(format_args!("reading the setting {name}"), &error))?;
+    Ok(row.get(0))
+}
+
+/// A setting's raw number, in the unit that pg_settings states for it.
+pub async fn number(client: &Client, name: &str) -> Result<Option<i64>> {
+    let row = client
+        .query_opt("SELECT setting::bigint FROM pg_settings WHERE name = $1", &[&name])
+        .await
+        .map_err(|error| Error::database(format_args!("reading the setting {name}"), &error))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+pub async fn connection(client: &Client, endpoint: &Endpoint) -> Outcome {
+    let sql = "SELECT s.version, s.cipher, inet_server_addr() IS NULL FROM pg_stat_ssl AS s \
+               WHERE s.pid = pg_backend_pid()";
+    let row = client
+        .query_opt(sql, &[])
+        .await
+        .map_err(|error| Error::database("reading the connection's encryption", &error))?;
+    let encrypted = row.as_ref().and_then(|row| row.get::<_, Option<String>>(0));
+    let socket = row.is_some_and(|row| row.get::<_, bool>(2));
+    let message = format!("connected as {} to {}/{}", endpoint.user(), endpoint.hosts(), endpoint.database());
+    Ok(match encrypted {
+        Some(version) => Verdict::ok(format!("{message}, {version}")),
+        None if socket => Verdict::ok(format!("{message}, over a Unix socket")),
+        None => Verdict::warning(
+            format!("{message}, not encrypted"),
+            "use sslmode=verify-full with sslrootcert, unless the network is private",
+        ),
+    })
+}
+
+async fn version(client: &Client) -> Outcome {
+    let number = number(client, "server_version_num").await?.unwrap_or(0);
+    let major = number / 10_000;
+    Ok(if number >= 150_000 {
+        Verdict::ok(format!("PostgreSQL {major}"))
+    } else {
+        Verdict::error(
+            format!("PostgreSQL {major} is too old"),
+            "upgrade the server to PostgreSQL 15 or later",
+        )
+    })
+}
+
+async fn primary(client: &Client) -> Outcome {
+    let row = client
+        .query_one(
+            "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean",
+            &[],
+        )
+        .await
+        .map_err(|error| Error::database("asking whether the server is a primary", &error))?;
+    Ok(match (row.get(0), row.get(1)) {
+        (true, _) => {
+            Verdict::error("the server is a standby", "point the URL to the primary, not to a read replica")
+        }
+        (false, true) => Verdict::error(
+            "transactions are read-only by default",
+            "is the disk full, or the project paused? Reset default_transaction_read_only for this role",
+        ),
+        (false, false) => Verdict::ok("the server is a primary"),
+    })
+}
+
+async fn server_encoding(client: &Client) -> Outcome {
+    let encoding = setting(client, "server_encoding").await?.unwrap_or_default();
+    Ok(if encoding == "UTF8" {
+        Verdict::ok("server_encoding is UTF8")
+    } else {
+        Verdict::error(
+            format!("server_encoding is {encoding}"),
+            "the database must be in UTF8: make a new one with ENCODING 'UTF8' and move the data there",
+        )
+    })
+}
+
+/// For information: our own sessions run without limits.
+async fn statement_timeout(client: &Client) -> Outcome {
+    let row = client
+        .query_one("SELECT reset_val::bigint FROM pg_settings WHERE name = 'statement_timeout'", &[])
+        .await
+        .map_err(|error| Error::database("reading statement_timeout", &error))?;
+    Ok(Verdict::ok(match row.get::<_, i64>(0) {
+        0 => "the role has no statement_timeout".to_owned(),
+        limit => {
+            format!("the role's statement_timeout is {limit} ms; leadbridge sets its own sessions' to 0")
+        }
+    }))
+}
+
+/// Tables of `list` (quoted, with schema) that row-level security would hide rows of from this role.
+pub async fn hidden_by_rls(client: &Client, list: &[String]) -> Result<Vec<String>> {
+    // With `row_security = off`, as our sessions have it, this asks: would a policy apply to me?
+    let sql = "SELECT t FROM unnest($1::text[]) AS t WHERE to_regclass(t) IS NOT NULL \
+               AND row_security_active(to_regclass(t)::oid)";
+    let rows = client
+        .query(sql, &[&list])
+        .await
+        .map_err(|error| Error::database("asking for row-level security", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// The verdict on row-level security for tables of one side.
+pub async fn row_security(client: &Client, endpoint: &Endpoint, list: &[String]) -> Outcome {
+    let hidden = hidden_by_rls(client, list).await?;
+    let user = endpoint.user();
+    Ok(Verdict::none_of(
+        &hidden,
+        "row-level security hides nothing from this role",
+        "row-level security would hide rows of",
+        format!(
+            "run as an administrator: ALTER ROLE \"{user}\" BYPASSRLS (or connect as a role that has it)"
+        ),
+    ))
+}
+
+/// Missing privileges, each as `SELECT on "public"."landing_leads"`. Tables that are not there are passed over.
+pub async fn missing_privileges(
+    client: &Client,
+    list: &[String],
+    privileges: &[&str],
+) -> Result<Vec<String>> {
+    let sql = "SELECT p || ' on ' || t FROM unnest($1::text[]) AS t, unnest($2::text[]) AS p \
+               WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(to_regclass(t)::oid, p)";
+    let rows = client
+        .query(sql, &[&list, &privileges])
+        .await
+        .map_err(|error| Error::database("asking for privileges", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Where the role's privileges for this side stand, ready to run.
+pub fn privileges_remedy(side: Side) -> &'static str {
+    match side {
+        Side::Landing => {
+            "run sql/landing/privileges.sql as an administrator (`leadbridge migrate --print` has it)"
+        }
+        Side::Traffic => {
+            "run sql/traffic/privileges.sql as an administrator (`leadbridge migrate --print` has it)"
+        }
+    }
+}

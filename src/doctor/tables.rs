@@ -1,0 +1,95 @@
+//! Landing's tables: are they there, with the columns that the mapping needs, and do updates name their row?
+
+use tokio_postgres::Client;
+
+use super::{Outcome, Verdict};
+use crate::change::{ColumnType, Table};
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// Names in `pg_type` that a column of this kind may have.
+fn accepted_types(kind: ColumnType) -> &'static [&'static str] {
+    match kind {
+        ColumnType::Uuid => &["uuid"],
+        ColumnType::Text => &["text", "varchar"],
+        ColumnType::Jsonb => &["jsonb"],
+        ColumnType::Boolean => &["bool"],
+        ColumnType::Integer => &["int4", "int2"],
+        ColumnType::Timestamptz => &["timestamptz"],
+    }
+}
+
+/// A needed column that is missing or of another type is an error; an optional one that is missing counts as null.
+pub async fn columns(client: &Client, names: &Names, table: Table) -> Outcome {
+    let found = columns_of(client, &names.landing_table(table)).await?;
+    let name = table.landing_name();
+    if found.is_empty() {
+        return Ok(Verdict::error(
+            format!("table {} is missing", names.landing_table(table)),
+            "check the database's name in LANDING_DATABASE_URL and [names] landing_schema",
+        ));
+    }
+    let (mut wrong, mut absent) = (Vec::new(), Vec::new());
+    for column in table.columns() {
+        match found.iter().find(|(name, _)| name == column.name) {
+            Some((_, kind)) if accepted_types(column.kind).contains(&kind.as_str()) => {}
+            Some((_, kind)) => {
+                let expected = accepted_types(column.kind).join(" or ");
+                wrong.push(format!("{name}.{} is {kind}, not {expected}", column.name));
+            }
+            None if column.required => wrong.push(format!("{name}.{} is missing", column.name)),
+            None => absent.push(column.name),
+        }
+    }
+    let fine = match absent.as_slice() {
+        [] => format!("{name} has every column"),
+        absent => format!("{name} has what is needed; without {}, which count as null", absent.join(", ")),
+    };
+    let remedy = "give the columns the names and types that the mapping knows; see the table in the README";
+    Ok(Verdict::none_of(&wrong, &fine, "columns do not fit", remedy))
+}
+
+async fn columns_of(client: &Client, table: &str) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT a.attname::text, t.typname::text FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
+               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+    let rows = client
+        .query(sql, &[&table])
+        .await
+        .map_err(|error| Error::database(format_args!("reading the columns of {table}"), &error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}
+
+/// Published without a usable replica identity, the *application's* updates and deletes would fail.
+pub async fn replica_identity(client: &Client, names: &Names, table: Table) -> Outcome {
+    let quoted = names.landing_table(table);
+    let sql = "SELECT c.relreplident::text, c.relkind::text, COALESCE(bool_or(a.attname = 'id'), false) \
+               FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisvalid \
+               AND CASE c.relreplident WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident END \
+               LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey) \
+               WHERE c.oid = to_regclass($1) GROUP BY c.relreplident, c.relkind";
+    let row = client
+        .query_opt(sql, &[&quoted])
+        .await
+        .map_err(|error| Error::database(format_args!("reading the replica identity of {quoted}"), &error))?;
+    let Some(row) = row else {
+        return Ok(Verdict::error(
+            format!("{quoted} has no replica identity: it is missing"),
+            "see the line above on its columns",
+        ));
+    };
+    let (identity, kind, has_id): (String, String, bool) = (row.get(0), row.get(1), row.get(2));
+    let name = table.landing_name();
+    let remedy =
+        format!("run on Landing: ALTER TABLE {quoted} REPLICA IDENTITY DEFAULT (with a primary key on id)");
+    Ok(match (identity.as_str(), has_id) {
+        _ if kind != "r" => Verdict::error(
+            format!("{name} is no plain table"),
+            "leadbridge replicates plain tables; views and partitioned tables are not supported",
+        ),
+        ("f", _) => Verdict::ok(format!("{name}: the whole row is the replica identity")),
+        ("d", true) => Verdict::ok(format!("{name}: the primary key on id is the replica identity")),
+        ("i", true) => Verdict::ok(format!("{name}: an index with id is the replica identity")),
+        ("n", _) => Verdict::error(format!("{name}: replica identity is NOTHING"), remedy),
+        _ => Verdict::error(format!("{name}: the replica identity does not contain id"), remedy),
+    })
+}

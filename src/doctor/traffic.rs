@@ -1,0 +1,87 @@
+//! What Traffic must allow.
+
+use tokio_postgres::Client;
+
+use super::{Findings, Outcome, Verdict, server, wanted};
+use crate::config::Config;
+use crate::database::Side;
+use crate::error::Error;
+
+/// Our own tables that the daemon writes.
+const BOOKS: [&str; 3] = ["checkpoint", "quarantine", "conversion_notes"];
+
+pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
+    let side = Some(Side::Traffic);
+    let targets: Vec<String> = wanted(config).map(|table| config.names.traffic_table(table)).collect();
+    let mut written = targets.clone();
+    written.extend(BOOKS.iter().map(|table| config.names.own(table)));
+    findings.add("schema", side, schema(client, &written).await);
+    findings.add("privileges", side, privileges(client, &written).await);
+    findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
+    findings.add("session_replication_role", side, replication_role(client, config).await);
+    findings.add("triggers", side, always_triggers(client, &targets).await);
+}
+
+async fn schema(client: &Client, tables: &[String]) -> Outcome {
+    let sql = "SELECT t FROM unnest($1::text[]) AS t WHERE to_regclass(t) IS NULL";
+    let rows = client
+        .query(sql, &[&tables])
+        .await
+        .map_err(|error| Error::database("looking for our tables", &error))?;
+    let missing: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(Verdict::none_of(
+        &missing,
+        "the schema is there",
+        "tables are missing",
+        "run `leadbridge migrate`, or have a DBA run what `leadbridge migrate --print` shows",
+    ))
+}
+
+async fn privileges(client: &Client, tables: &[String]) -> Outcome {
+    let needed = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+    let missing = server::missing_privileges(client, tables, &needed).await?;
+    Ok(Verdict::none_of(
+        &missing,
+        "the tables can be written to",
+        "privileges are missing",
+        server::privileges_remedy(Side::Traffic),
+    ))
+}
+
+/// Found out by trying: on Supabase the catalog says no although the command is allowed.
+async fn replication_role(client: &Client, config: &Config) -> Outcome {
+    let failed = |error: &tokio_postgres::Error| Error::database("trying session_replication_role", error);
+    client.batch_execute("BEGIN").await.map_err(|error| failed(&error))?;
+    let tried = client.batch_execute("SET LOCAL session_replication_role = replica").await;
+    client.batch_execute("ROLLBACK").await.map_err(|error| failed(&error))?;
+    let user = config.traffic.user();
+    match tried {
+        Ok(()) => Ok(Verdict::ok("the role may keep Traffic's ordinary triggers from firing")),
+        Err(error) if error.as_db_error().is_some() => Ok(Verdict::warning(
+            "the role may not set session_replication_role: Traffic's triggers fire for replicated rows, and \
+             leadbridge's own pair of triggers keeps updated_at",
+            format!("run as a superuser: GRANT SET ON PARAMETER session_replication_role TO \"{user}\""),
+        )),
+        Err(error) => Err(failed(&error)),
+    }
+}
+
+/// ENABLE ALWAYS and ENABLE REPLICA triggers fire whatever the session says.
+async fn always_triggers(client: &Client, tables: &[String]) -> Outcome {
+    let sql = "SELECT t.tgname || ' on ' || t.tgrelid::regclass FROM pg_trigger AS t \
+               WHERE t.tgrelid IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name) \
+               AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') ORDER BY 1";
+    let rows = client
+        .query(sql, &[&tables])
+        .await
+        .map_err(|error| Error::database("looking for triggers", &error))?;
+    let triggers: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    Ok(if triggers.is_empty() {
+        Verdict::ok("no trigger fires for replicated rows")
+    } else {
+        Verdict::warning(
+            format!("triggers that fire for replicated rows too: {}", triggers.join(", ")),
+            "is that wanted? Otherwise ALTER TABLE … ENABLE TRIGGER … makes them ordinary",
+        )
+    })
+}

@@ -1,0 +1,62 @@
+//! What the process tells its caller. Mapped from results in `main`'s one place, `commands::run`.
+
+use std::process::ExitCode;
+
+use crate::error::{Error, Kind};
+
+/// Exit codes; scripts depend on the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, and all is well.
+    Ok = 0,
+    /// The answer is no: a difference, a lag over a given maximum, an error that `doctor` found.
+    No = 1,
+    /// The daemon is down or the replication is broken (`status`).
+    Down = 2,
+    /// A database cannot be reached.
+    Unreachable = 3,
+    /// Refused: an operator must act first; trying again does not help.
+    Refused = 4,
+    /// Wrong usage or configuration (`EX_USAGE`).
+    Usage = 64,
+    /// Something that should not happen (`EX_SOFTWARE`).
+    Internal = 70,
+}
+
+impl From<&Error> for Exit {
+    fn from(error: &Error) -> Self {
+        match error.kind() {
+            Kind::Usage => Exit::Usage,
+            Kind::Unreachable | Kind::Transient => Exit::Unreachable,
+            Kind::Refused => Exit::Refused,
+            Kind::Row | Kind::Internal => Exit::Internal,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_error_has_its_documented_code() {
+        let table = [
+            (Kind::Usage, 64),
+            (Kind::Unreachable, 3),
+            (Kind::Transient, 3),
+            (Kind::Refused, 4),
+            (Kind::Row, 70),
+            (Kind::Internal, 70),
+        ];
+        for (kind, code) in table {
+            assert_eq!(Exit::from(&Error::new(kind, "message")) as u8, code, "{kind:?}");
+        }
+    }
+}
