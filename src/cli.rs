@@ -26,19 +26,20 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// The configuration file [default: /etc/leadbridge/leadbridge.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "FILE")]
     config: Option<PathBuf>,
     /// Where the local checkpoint lives [env: LEADBRIDGE_STATE_DIR] [default: /var/lib/leadbridge]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "DIR")]
     state_dir: Option<PathBuf>,
     /// Health and status over HTTP, or off [env: LEADBRIDGE_HTTP_LISTEN] [default: 127.0.0.1:9187]
-    #[arg(long, global = true, value_name = "ADDRESS")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "ADDRESS")]
     http_listen: Option<Listen>,
-    /// What is logged to stderr, a tracing filter [env: LEADBRIDGE_LOG] [default: info]
-    #[arg(long, global = true, value_name = "FILTER")]
+    /// What is logged to stderr, a tracing filter [env: LEADBRIDGE_LOG]
+    /// [default: info]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "FILTER")]
     log: Option<String>,
     /// text or json [env: LEADBRIDGE_LOG_FORMAT] [default: text]
-    #[arg(long, global = true, value_name = "FORMAT")]
+    #[arg(long, global = true, help_heading = "Options of every command", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 }
 

@@ -42,10 +42,13 @@ pub fn explain(attempt: &Attempt<'_>, error: &tokio_postgres::Error) -> Error {
     if let Some(tls) = cause::<rustls::Error>(error) {
         return tls_failure(attempt, tls);
     }
+    let text = chain(error);
+    if text.contains("error parsing response") || text.contains("unexpected message") {
+        return not_postgresql(attempt);
+    }
     if let Some(io) = cause::<io::Error>(error) {
         return io_failure(attempt, io);
     }
-    let text = chain(error);
     if text.contains("does not support TLS") {
         tls_error(format!("{}: the server does not support TLS", attempt.place()))
             .remedy("switch `ssl = on` on the server, or use sslmode=prefer or disable in the URL")
@@ -71,6 +74,12 @@ pub fn timed_out(attempt: &Attempt<'_>, limit: Duration) -> Error {
         "check host, port, firewall and security groups; connect_timeout in the URL changes the limit"
     };
     attempt.unreachable(&format!("did not answer within {} s", limit.as_secs())).remedy(remedy)
+}
+
+fn not_postgresql(attempt: &Attempt<'_>) -> Error {
+    attempt
+        .unreachable("answers, but not as a PostgreSQL server does")
+        .remedy("check host and port; is a proxy, a firewall or another service in between?")
 }
 
 fn server_log() -> &'static str {

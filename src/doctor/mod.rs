@@ -28,11 +28,12 @@ pub async fn examine(config: &Config) -> Findings {
         landing::examine(&mut findings, session, config).await;
     }
     let traffic = reach(&mut findings, &config.traffic).await;
+    let mut books_are_open = false;
     if let Some(session) = &traffic {
         server::examine(&mut findings, session, &config.traffic).await;
-        traffic::examine(&mut findings, session, config).await;
+        books_are_open = traffic::examine(&mut findings, session, config).await;
     }
-    if let (Some(landing), Some(traffic)) = (&landing, &traffic) {
+    if let (Some(landing), Some(traffic), true) = (&landing, &traffic, books_are_open) {
         findings.add("positions", None, slot::agreement(landing, traffic, &config.names).await);
     }
     for session in [landing, traffic].into_iter().flatten() {

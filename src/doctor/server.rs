@@ -33,18 +33,18 @@ pub async fn number(client: &Client, name: &str) -> Result<Option<i64>> {
 }
 
 pub async fn connection(client: &Client, endpoint: &Endpoint) -> Outcome {
-    let sql = "SELECT s.version, s.cipher, inet_server_addr() IS NULL FROM pg_stat_ssl AS s \
-               WHERE s.pid = pg_backend_pid()";
+    let sql = "SELECT s.version, COALESCE(inet_server_addr() <<= ANY ('{127.0.0.0/8,::1}'), true) \
+               FROM pg_stat_ssl AS s WHERE s.pid = pg_backend_pid()";
     let row = client
         .query_opt(sql, &[])
         .await
         .map_err(|error| Error::database("reading the connection's encryption", &error))?;
     let encrypted = row.as_ref().and_then(|row| row.get::<_, Option<String>>(0));
-    let socket = row.is_some_and(|row| row.get::<_, bool>(2));
+    let local = row.is_some_and(|row| row.get::<_, bool>(1));
     let message = format!("connected as {} to {}/{}", endpoint.user(), endpoint.hosts(), endpoint.database());
     Ok(match encrypted {
         Some(version) => Verdict::ok(format!("{message}, {version}")),
-        None if socket => Verdict::ok(format!("{message}, over a Unix socket")),
+        None if local => Verdict::ok(format!("{message}, on this machine")),
         None => Verdict::warning(
             format!("{message}, not encrypted"),
             "use sslmode=verify-full with sslrootcert, unless the network is private",
@@ -150,6 +150,29 @@ pub async fn missing_privileges(
         .await
         .map_err(|error| Error::database("asking for privileges", &error))?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Schemas of `list` that are there and that this role may not look into.
+pub async fn closed_schemas(client: &Client, list: &[&str]) -> Result<Vec<String>> {
+    let sql = "SELECT nspname::text FROM pg_namespace WHERE nspname = ANY ($1) \
+               AND NOT has_schema_privilege(oid, 'USAGE')";
+    let rows = client
+        .query(sql, &[&list])
+        .await
+        .map_err(|error| Error::database("asking for the schemas", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Whether the role may look into the schemas; without that no other check can say anything.
+pub async fn open_schemas(findings: &mut Findings, client: &Client, side: Side, list: &[&str]) -> bool {
+    let closed = closed_schemas(client, list).await;
+    let open = matches!(&closed, Ok(closed) if closed.is_empty());
+    let verdict = closed.map(|closed| {
+        let wrong = "this role lacks USAGE on schemas";
+        Verdict::none_of(&closed, "the schemas are open to this role", wrong, privileges_remedy(side))
+    });
+    findings.add("schemas", Some(side), verdict);
+    open
 }
 
 /// Where the role's privileges for this side stand, ready to run.

@@ -2,8 +2,9 @@
 
 use tokio_postgres::Client;
 
-use super::{Outcome, Verdict};
+use super::{Findings, Outcome, Verdict};
 use crate::change::{ColumnType, Table};
+use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::names::Names;
 
@@ -19,16 +20,27 @@ fn accepted_types(kind: ColumnType) -> &'static [&'static str] {
     }
 }
 
-/// A needed column that is missing or of another type is an error; an optional one that is missing counts as null.
-pub async fn columns(client: &Client, names: &Names, table: Table) -> Outcome {
-    let found = columns_of(client, &names.landing_table(table)).await?;
-    let name = table.landing_name();
+/// A table that is not there is one finding.
+pub async fn examine(findings: &mut Findings, client: &Client, names: &Names, table: Table) {
+    let side = Some(Side::Landing);
+    let found = match columns_of(client, &names.landing_table(table)).await {
+        Ok(found) => found,
+        Err(error) => return findings.add("columns", side, Err(error)),
+    };
     if found.is_empty() {
-        return Ok(Verdict::error(
+        let missing = Verdict::error(
             format!("table {} is missing", names.landing_table(table)),
             "check the database's name in LANDING_DATABASE_URL and [names] landing_schema",
-        ));
+        );
+        return findings.add("columns", side, Ok(missing));
     }
+    findings.add("columns", side, Ok(columns(&found, table)));
+    findings.add("replica_identity", side, replica_identity(client, names, table).await);
+}
+
+/// A needed column that is missing or of another type is an error; an optional one that is missing counts as null.
+fn columns(found: &[(String, String)], table: Table) -> Verdict {
+    let name = table.landing_name();
     let (mut wrong, mut absent) = (Vec::new(), Vec::new());
     for column in table.columns() {
         match found.iter().find(|(name, _)| name == column.name) {
@@ -46,7 +58,7 @@ pub async fn columns(client: &Client, names: &Names, table: Table) -> Outcome {
         absent => format!("{name} has what is needed; without {}, which count as null", absent.join(", ")),
     };
     let remedy = "give the columns the names and types that the mapping knows; see the table in the README";
-    Ok(Verdict::none_of(&wrong, &fine, "columns do not fit", remedy))
+    Verdict::none_of(&wrong, &fine, "columns do not fit", remedy)
 }
 
 async fn columns_of(client: &Client, table: &str) -> Result<Vec<(String, String)>> {
@@ -60,7 +72,7 @@ async fn columns_of(client: &Client, table: &str) -> Result<Vec<(String, String)
 }
 
 /// Published without a usable replica identity, the *application's* updates and deletes would fail.
-pub async fn replica_identity(client: &Client, names: &Names, table: Table) -> Outcome {
+async fn replica_identity(client: &Client, names: &Names, table: Table) -> Outcome {
     let quoted = names.landing_table(table);
     let sql = "SELECT c.relreplident::text, c.relkind::text, COALESCE(bool_or(a.attname = 'id'), false) \
                FROM pg_class AS c LEFT JOIN pg_index AS i ON i.indrelid = c.oid AND i.indisvalid \
@@ -68,15 +80,9 @@ pub async fn replica_identity(client: &Client, names: &Names, table: Table) -> O
                LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = ANY (i.indkey) \
                WHERE c.oid = to_regclass($1) GROUP BY c.relreplident, c.relkind";
     let row = client
-        .query_opt(sql, &[&quoted])
+        .query_one(sql, &[&quoted])
         .await
         .map_err(|error| Error::database(format_args!("reading the replica identity of {quoted}"), &error))?;
-    let Some(row) = row else {
-        return Ok(Verdict::error(
-            format!("{quoted} has no replica identity: it is missing"),
-            "see the line above on its columns",
-        ));
-    };
     let (identity, kind, has_id): (String, String, bool) = (row.get(0), row.get(1), row.get(2));
     let name = table.landing_name();
     let remedy =

@@ -10,7 +10,12 @@ use crate::error::Error;
 /// Our own tables that the daemon writes.
 const BOOKS: [&str; 3] = ["checkpoint", "quarantine", "conversion_notes"];
 
-pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
+/// False when the rest cannot be looked at.
+pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) -> bool {
+    let schemas = [config.names.traffic_schema.as_str(), config.names.schema.as_str()];
+    if !server::open_schemas(findings, client, Side::Traffic, &schemas).await {
+        return false;
+    }
     let side = Some(Side::Traffic);
     let targets: Vec<String> = wanted(config).map(|table| config.names.traffic_table(table)).collect();
     let mut written = targets.clone();
@@ -20,6 +25,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
     findings.add("session_replication_role", side, replication_role(client, config).await);
     findings.add("triggers", side, always_triggers(client, &targets).await);
+    true
 }
 
 async fn schema(client: &Client, tables: &[String]) -> Outcome {
@@ -42,7 +48,7 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     let missing = server::missing_privileges(client, tables, &needed).await?;
     Ok(Verdict::none_of(
         &missing,
-        "the tables can be written to",
+        "the tables that are there can be written to",
         "privileges are missing",
         server::privileges_remedy(Side::Traffic),
     ))

@@ -79,6 +79,8 @@ pub enum Daemon {
     Elsewhere,
     /// Nobody streams from the slot.
     Down,
+    /// No daemon answers here, and Landing cannot be asked whether somebody streams from the slot.
+    Unknown,
 }
 
 /// How far the snapshot of one table is.

@@ -164,7 +164,11 @@ fn put_together(
 
 fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option<&Checkpoint>) {
     let active = live.slot.as_ref().is_some_and(|slot| slot.active);
-    live.daemon = if active { Daemon::Elsewhere } else { Daemon::Down };
+    live.daemon = match landing {
+        None => Daemon::Unknown,
+        Some(_) if active => Daemon::Elsewhere,
+        Some(_) => Daemon::Down,
+    };
     let recorded = checkpoint.and_then(|checkpoint| State::from_checkpoint(&checkpoint.state));
     live.state = match recorded {
         Some(state) if active => state,
@@ -228,6 +232,13 @@ mod tests {
     fn an_active_slot_means_that_the_daemon_runs_elsewhere() {
         let live = put_together(None, Some(landing(100, true)), traffic("streaming"), &Names::default());
         assert_eq!((live.state, live.daemon), (State::Streaming, Daemon::Elsewhere));
+    }
+
+    #[test]
+    fn without_landing_nobody_claims_that_no_daemon_runs() {
+        let live = put_together(None, None, traffic("streaming"), &Names::default());
+        assert_eq!((live.state, live.daemon), (State::Stopped, Daemon::Unknown));
+        assert_eq!((live.lag_bytes, live.applied_lsn), (None, Some(Lsn(100))));
     }
 
     #[test]

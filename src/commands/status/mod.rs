@@ -86,7 +86,8 @@ fn is_down(live: &Live) -> bool {
     let lost = live.slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost"));
     // After the switch there is nothing to replicate: a daemon that is down is as it should be.
     let over = live.state == State::Switched;
-    lost || live.state == State::Error || (live.daemon == Daemon::Down && !over)
+    let nobody = matches!(live.daemon, Daemon::Down | Daemon::Unknown);
+    lost || live.state == State::Error || (nobody && !over)
 }
 
 /// A lag that is not known is over every maximum.

@@ -11,7 +11,7 @@ pub fn text(live: &Live) -> String {
     let mut lines = Lines(String::new());
     lines.add("state", &state(live));
     lines.add("lag", &lag(live));
-    lines.add("slot", &live.slot.as_ref().map_or_else(|| "none on Landing".to_owned(), slot));
+    lines.add("slot", &slot(live));
     if live.state == State::Snapshot {
         snapshot(&mut lines, live);
     }
@@ -37,6 +37,7 @@ impl Lines {
 
 fn state(live: &Live) -> String {
     let meaning = match (live.state, live.daemon) {
+        (State::Stopped, Daemon::Unknown) => "no daemon answers here; one may run elsewhere",
         (State::Stopped, _) => "no daemon runs; start it with `leadbridge run`",
         (_, Daemon::Elsewhere) => "a daemon runs on another machine, or with HTTP off",
         (State::Starting, _) => "the daemon compares its positions",
@@ -69,7 +70,16 @@ fn lag(live: &Live) -> String {
     }
 }
 
-fn slot(slot: &SlotReport) -> String {
+fn slot(live: &Live) -> String {
+    match &live.slot {
+        Some(slot) => existing_slot(slot),
+        // Whoever knows Landing's position has asked for the slot too.
+        None if live.landing_lsn.is_some() => "none on Landing".to_owned(),
+        None => "not known".to_owned(),
+    }
+}
+
+fn existing_slot(slot: &SlotReport) -> String {
     let active = if slot.active { "in use" } else { "not in use" };
     match (slot.wal_status.as_deref(), slot.retained_bytes) {
         (Some("lost"), _) => format!("{}: LOST, Landing has dropped WAL that it needed", slot.name),
