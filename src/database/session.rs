@@ -1,6 +1,7 @@
 //! One ordinary connection, its settings pinned.
 
 use std::ops::{Deref, DerefMut};
+use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_util::task::AbortOnDropHandle;
@@ -25,14 +26,17 @@ impl Session {
         &self.host
     }
 
-    /// Says goodbye to the server and waits until the connection's task has ended.
+    /// Says goodbye to the server and waits until the connection's task has ended, for a moment at most: a peer
+    /// that is gone takes no goodbye.
     pub async fn close(self) {
         let Session { client, connection, .. } = self;
         drop(client);
-        // An error here is the task's panic or abort; the connection is gone either way.
-        let _ = connection.await;
+        // Ended, panicked or given up and aborted: the connection is gone either way.
+        let _ = tokio::time::timeout(GOODBYE, connection).await;
     }
 }
+
+const GOODBYE: Duration = Duration::from_secs(2);
 
 impl Deref for Session {
     type Target = Client;

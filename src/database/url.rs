@@ -82,6 +82,10 @@ pub fn parse(side: Side, url: &SecretString) -> Result<Address> {
         return Err(wrong(side, "does not start with postgresql://"));
     }
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    // What follows a ? within the password would be taken for parameters, and named in an error.
+    if query.contains('@') {
+        return Err(wrong(side, "has an @ after its ?: write %3F for a ? in the password, %40 for an @"));
+    }
     // The part before the parameters follows libpq to the letter in tokio-postgres: several hosts, IPv6 in
     // brackets, percent-encoding. Its errors are dropped, for they may quote the URL.
     let base: tokio_postgres::Config =

@@ -79,10 +79,9 @@ mod tests {
     fn a_directory_that_a_daemon_holds_is_told_from_one_that_cannot_be_written() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(state_dir(directory.path()).level, Level::Ok);
-        let file = File::create(directory.path().join("db")).unwrap();
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error).unwrap();
+        let store = crate::checkpoint::LocalStore::open(directory.path()).unwrap();
         assert!(state_dir(directory.path()).message.contains("running daemon"));
-        drop(lock);
+        drop(store);
         assert!(!state_dir(directory.path()).message.contains("running daemon"));
         assert_eq!(state_dir(Path::new("/proc/self")).level, Level::Error);
     }

@@ -1,7 +1,18 @@
 //! The one test binary: every test against real PostgreSQL servers of its own.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what a test cannot go on without fails it; clippy's own exception stops at #[test] functions"
+)]
+
+mod connection;
+mod doctor;
 mod migrations;
 mod oracle;
 mod replication;
+mod status;
 mod testkit;
 mod throwaway;
+mod tls;

@@ -1,0 +1,164 @@
+//! `leadbridge doctor` finds what would stop a replication, and names it.
+
+use leadbridge::config::{Config, Flags};
+use leadbridge::doctor::{self, Findings, Level};
+use leadbridge::migrate::{Database, Options, privileges};
+
+use crate::testkit::World;
+
+fn config(landing: &str, traffic: &str) -> Config {
+    let env = |name: &str| match name {
+        "LANDING_DATABASE_URL" => Some(landing.to_owned()),
+        "TRAFFIC_DATABASE_URL" => Some(traffic.to_owned()),
+        "LEADBRIDGE_HTTP_LISTEN" => Some("off".into()),
+        "LEADBRIDGE_STATE_DIR" => Some("/nowhere/yet".into()),
+        _ => None,
+    };
+    Config::load(&Flags::default(), &env).unwrap()
+}
+
+async fn examine(world: &World) -> Findings {
+    doctor::examine(&config(&world.landing_url(), &world.traffic_url())).await
+}
+
+/// The checks that found an error or a warning, each with a remedy.
+fn complaints(findings: &Findings) -> Vec<(&'static str, Level)> {
+    let bad = findings.findings.iter().filter(|finding| finding.level != Level::Ok);
+    bad.inspect(|finding| assert!(finding.remedy.is_some(), "{finding:?}"))
+        .map(|finding| (finding.check, finding.level))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_good_databases_get_no_complaint_and_are_left_as_they_were() {
+    let world = World::new().await;
+    let findings = examine(&world).await;
+    assert_eq!(complaints(&findings), []);
+    assert!(findings.findings.len() > 25, "{findings:?}");
+    let slots = "SELECT count(*) FROM pg_replication_slots";
+    assert_eq!(world.landing().await.query_one(slots, &[]).await.unwrap().get::<_, i64>(0), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_migration_the_missing_pieces_are_named() {
+    let world = World::unmigrated().await;
+    let complaints = complaints(&examine(&world).await);
+    assert_eq!(complaints, [("publication", Level::Error), ("schema", Level::Error)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_damage_to_landing_is_found_by_its_own_check() {
+    let world = World::new().await;
+    let landing = world.landing().await;
+    for (damage, repair, check) in [
+        (
+            "ALTER TABLE landing_leads RENAME metadata TO extra",
+            "ALTER TABLE landing_leads RENAME extra TO metadata",
+            "columns",
+        ),
+        (
+            "ALTER TABLE lead_journey ALTER stage TYPE bytea USING stage::bytea",
+            "ALTER TABLE lead_journey ALTER stage TYPE text USING encode(stage, 'escape')",
+            "columns",
+        ),
+        (
+            "ALTER TABLE landing_leads REPLICA IDENTITY NOTHING",
+            "ALTER TABLE landing_leads REPLICA IDENTITY DEFAULT",
+            "replica_identity",
+        ),
+        (
+            "CREATE TABLE stray (id int PRIMARY KEY); ALTER PUBLICATION leadbridge ADD TABLE stray",
+            "DROP TABLE stray",
+            "publication",
+        ),
+        (
+            "ALTER PUBLICATION leadbridge SET (publish = 'insert')",
+            "ALTER PUBLICATION leadbridge SET (publish = 'insert, update, delete, truncate')",
+            "publication",
+        ),
+        (
+            "SELECT pg_create_logical_replication_slot('leadbridge', 'test_decoding')",
+            "SELECT pg_drop_replication_slot('leadbridge')",
+            "slot",
+        ),
+    ] {
+        landing.batch_execute(damage).await.unwrap();
+        assert_eq!(complaints(&examine(&world).await), [(check, Level::Error)], "{damage}");
+        landing.batch_execute(repair).await.unwrap();
+    }
+    landing.batch_execute("ALTER TABLE landing_leads DROP click_count").await.unwrap();
+    let findings = examine(&world).await;
+    assert_eq!(complaints(&findings), [], "an optional column counts as null");
+    assert!(findings.findings.iter().any(|finding| finding.message.contains("click_count")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_cannot_decode_is_an_error_with_the_setting_to_change() {
+    let world =
+        World::unmigrated_with(&[("wal_level", "replica"), ("max_replication_slots", "0")], &[]).await;
+    let found = complaints(&examine(&world).await);
+    assert!(found.contains(&("wal_level", Level::Error)), "{found:?}");
+    assert!(found.contains(&("slots", Level::Error)), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_without_privileges_is_told_each_thing_that_it_lacks() {
+    let world = World::new().await;
+    let role = "CREATE ROLE weak LOGIN PASSWORD 'weak'";
+    world.landing().await.batch_execute(role).await.unwrap();
+    world.traffic().await.batch_execute(role).await.unwrap();
+    let (landing, traffic) =
+        (world.landing.url_as("weak", "weak", "landing"), world.traffic.url_as("weak", "weak", "traffic"));
+    let found = complaints(&doctor::examine(&config(&landing, &traffic)).await);
+    for check in ["role", "replication_connection", "privileges", "row_security", "schemas"] {
+        assert!(found.contains(&(check, Level::Error)), "{check}: {found:?}");
+    }
+
+    let open = "GRANT USAGE ON SCHEMA leadbridge TO weak; ALTER ROLE weak BYPASSRLS";
+    world.traffic().await.batch_execute(open).await.unwrap();
+    let found = complaints(&doctor::examine(&config(&world.landing_url(), &traffic)).await);
+    assert!(found.contains(&("session_replication_role", Level::Warning)), "{found:?}");
+    assert!(found.contains(&("privileges", Level::Error)), "{found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_roles_that_a_dba_creates_from_our_sql_get_no_complaint() {
+    let world = World::new().await;
+    let options = Options::default();
+    let sql = |database| privileges(database, &world.names, "bridge", &options).unwrap();
+    world.landing().await.batch_execute(&sql(Database::Landing)).await.unwrap();
+    world.traffic().await.batch_execute(&sql(Database::Traffic)).await.unwrap();
+    let password = "ALTER ROLE bridge PASSWORD 'bridge'";
+    world.landing().await.batch_execute(password).await.unwrap();
+    world.traffic().await.batch_execute(password).await.unwrap();
+    let landing = world.landing.url_as("bridge", "bridge", "landing");
+    let traffic = world.traffic.url_as("bridge", "bridge", "traffic");
+    assert_eq!(complaints(&doctor::examine(&config(&landing, &traffic)).await), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trigger_that_always_fires_on_the_target_is_a_warning() {
+    let world = World::new().await;
+    let sql = "CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+               CREATE TRIGGER always BEFORE INSERT ON traffic_leads FOR EACH ROW EXECUTE FUNCTION f(); \
+               ALTER TABLE traffic_leads ENABLE ALWAYS TRIGGER always";
+    world.traffic().await.batch_execute(sql).await.unwrap();
+    assert_eq!(complaints(&examine(&world).await), [("triggers", Level::Warning)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_without_its_slot_or_of_another_cluster_is_an_error() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    let insert = "INSERT INTO leadbridge.checkpoint \
+                  (slot, publication, landing_system_id, landing_database, state, run_id) VALUES \
+                  ('leadbridge', 'leadbridge', $1, 'landing', 'streaming', gen_random_uuid())";
+    let system = "SELECT system_identifier::text FROM pg_control_system()";
+    let system: String = world.landing().await.query_one(system, &[]).await.unwrap().get(0);
+    traffic.execute(insert, &[&system]).await.unwrap();
+    let findings = examine(&world).await;
+    assert_eq!(complaints(&findings), [("positions", Level::Error)]);
+    traffic.batch_execute("UPDATE leadbridge.checkpoint SET landing_system_id = '1'").await.unwrap();
+    let findings = examine(&world).await;
+    assert!(findings.findings.iter().any(|finding| finding.message.contains("another Landing")));
+}

@@ -1,0 +1,151 @@
+//! `sslmode` and `sslrootcert` mean what they mean to libpq, on both kinds of connection.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use leadbridge::database::{Endpoint, Side};
+use leadbridge::error::{Error, Kind, Result};
+use leadbridge::throwaway::Cluster;
+use pgwire_replication::ReplicationClient;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+
+use crate::testkit::template;
+
+/// A private CA, as Supabase has one, and its certificate in a file.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    file: PathBuf,
+}
+
+impl Authority {
+    fn new(file: PathBuf) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
+        Authority { issuer: Issuer::new(params, key), file }
+    }
+
+    /// Certificate and key of a server of these names, as PEM.
+    fn server(&self, names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+/// A server whose certificate is made out to `names`, and its CA.
+async fn server(dir: &Path, names: &[&str]) -> (Cluster, Authority) {
+    let cluster = Cluster::start(&template().await, &[]).await.unwrap();
+    let authority = Authority::new(dir.join("ca.pem"));
+    let (certificate, key) = authority.server(names);
+    cluster.install("server.crt", certificate.as_bytes()).unwrap();
+    cluster.install("server.key", key.as_bytes()).unwrap();
+    let session = cluster.connect("postgres").await.unwrap();
+    session.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
+    cluster.reload();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while ordinary(&url(&cluster, "127.0.0.1", "require", None)).await.is_err() {
+        assert!(Instant::now() < deadline, "the server does not switch TLS on");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (cluster, authority)
+}
+
+fn url(cluster: &Cluster, host: &str, mode: &str, root: Option<&Path>) -> String {
+    let root = root.map_or_else(String::new, |file| format!("&sslrootcert={}", file.display()));
+    let (password, port) = (cluster.password(), cluster.port());
+    format!("postgresql://postgres:{password}@{host}:{port}/postgres?sslmode={mode}{root}")
+}
+
+/// Whether an ordinary connection was encrypted.
+async fn ordinary(url: &str) -> Result<bool> {
+    let session = Endpoint::parse(Side::Landing, &url.into())?.connect("test").await?;
+    let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let row = session.query_one(sql, &[]).await.map_err(|error| Error::database("asking", &error))?;
+    Ok(row.get(0))
+}
+
+async fn replication(url: &str) -> Result<()> {
+    let config = Endpoint::parse(Side::Landing, &url.into())?.replication("slot", "publication").await?;
+    let failed = |error| Error::replication("connecting", &error);
+    let mut client = ReplicationClient::connect_gated(config).await.map_err(failed)?;
+    client.identify_system().await.map_err(failed)?;
+    client.abort();
+    Ok(())
+}
+
+async fn accepted(url: &str) {
+    assert!(ordinary(url).await.unwrap(), "not encrypted");
+    replication(url).await.unwrap();
+}
+
+/// Refused on both kinds of connection; the ordinary one's error `says` why, and what to do.
+async fn refused(url: &str, says: &str) {
+    let error = ordinary(url).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert!(error.message().contains(says) && error.remedy_text().is_some(), "{error}");
+    let error = replication(url).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused, "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_ca_and_the_right_name_are_accepted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, authority) = server(dir.path(), &["localhost"]).await;
+    for mode in ["verify-full", "verify-ca", "require"] {
+        accepted(&url(&cluster, "localhost", mode, Some(&authority.file))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_in_the_certificate_is_as_good_as_a_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, authority) = server(dir.path(), &["127.0.0.1"]).await;
+    for mode in ["verify-full", "verify-ca"] {
+        accepted(&url(&cluster, "127.0.0.1", mode, Some(&authority.file))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_ca_is_refused_by_every_mode_that_checks() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, _) = server(dir.path(), &["localhost"]).await;
+    let other = Authority::new(dir.path().join("other.pem"));
+    for mode in ["verify-full", "verify-ca", "require"] {
+        refused(&url(&cluster, "localhost", mode, Some(&other.file)), "signed by a CA").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_host_name_is_refused_by_verify_full_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    for names in [&["db.example"][..], &["*.school.example"]] {
+        let (cluster, authority) = server(dir.path(), names).await;
+        let root = Some(authority.file.as_path());
+        refused(&url(&cluster, "127.0.0.1", "verify-full", root), "another name").await;
+        refused(&url(&cluster, "localhost", "verify-full", root), "another name").await;
+        accepted(&url(&cluster, "127.0.0.1", "verify-ca", root)).await;
+        accepted(&url(&cluster, "localhost", "require", root)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_root_certificate_the_connection_is_encrypted_and_nobody_is_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cluster, _) = server(dir.path(), &["db.example"]).await;
+    for mode in ["require", "prefer"] {
+        accepted(&url(&cluster, "127.0.0.1", mode, None)).await;
+    }
+    assert!(!ordinary(&url(&cluster, "127.0.0.1", "disable", None)).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_without_tls_is_refused_by_require_and_good_enough_for_prefer() {
+    let cluster = Cluster::start(&template().await, &[]).await.unwrap();
+    refused(&url(&cluster, "127.0.0.1", "require", None), "does not support TLS").await;
+    let prefer = url(&cluster, "127.0.0.1", "prefer", None);
+    assert!(!ordinary(&prefer).await.unwrap());
+    replication(&prefer).await.unwrap();
+}
