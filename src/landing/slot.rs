@@ -39,10 +39,6 @@ pub async fn system_identifier(landing: &Endpoint, names: &Names) -> Result<Stri
         .identify_system()
         .await
         .map_err(|error| Error::replication("opening the replication connection to Landing", &error))?;
-    session
-        .shutdown()
-        .await
-        .map_err(|error| Error::replication("closing a replication connection", &error))?;
     Ok(identity.system_id)
 }
 
