@@ -57,8 +57,12 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Migrate(Migrate),
     Doctor(Doctor),
+    Run(Run),
     Status(Status),
+    Resync(Resync),
+    Quarantine(Quarantine),
 }
 
 /// Prepare both databases: the migrations and schema on Traffic, the publication on Landing.
@@ -154,12 +158,15 @@ pub enum QuarantineAction {
         /// As `list` shows them
         ids: Vec<i64>,
     },
-    /// Give rows up: they will not arrive on Traffic
+    /// Give rows up: they will not arrive on Traffic. Asks first, unless --yes
     #[command(after_help = "Example: leadbridge quarantine discard 17")]
     Discard {
         /// As `list` shows them
         #[arg(required = true)]
         ids: Vec<i64>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
 }
 

@@ -58,7 +58,7 @@ pub fn agree(
         same_identity(live, identity, "the local state directory")?;
     }
     if let Some(slot) = slot {
-        same_kind(live, slot)?;
+        check_slot(live, slot)?;
     }
     let Some(recorded) = traffic else {
         return first_start(live, local, slot);
@@ -154,7 +154,9 @@ fn same_identity(live: &Identity, recorded: &Identity, place: &str) -> Result<()
     }
 }
 
-fn same_kind(live: &Identity, slot: &SlotPosition) -> Result<()> {
+/// # Errors
+/// A slot of that name that another program made: it is never touched.
+pub fn check_slot(live: &Identity, slot: &SlotPosition) -> Result<()> {
     if slot.plugin == "pgoutput" && slot.database == live.landing_database {
         return Ok(());
     }

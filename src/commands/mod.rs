@@ -1,12 +1,17 @@
 //! One file for each command; here they are chosen, and their results become an exit code.
 
+mod confirm;
 mod doctor;
+mod migrate;
+mod quarantine;
+mod resync;
+mod run;
 mod status;
 
 use std::io::{self, Write as _};
 
 use crate::cli::{Cli, Command};
-use crate::config::{Config, environment};
+use crate::config::{Config, Settings, environment};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::telemetry::logging;
@@ -31,7 +36,14 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Ok::<_, Error>(config)
     };
     match &cli.command {
+        Command::Migrate(arguments) if arguments.print => {
+            migrate::print(&Settings::load(&cli.global.flags(), &environment)?)
+        }
+        Command::Migrate(arguments) => migrate::run(&config()?, arguments).await,
         Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
+        Command::Run(arguments) => run::run(config()?, arguments).await,
+        Command::Resync(arguments) => resync::run(config()?, arguments).await,
+        Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
     }
 }

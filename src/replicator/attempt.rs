@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::{Context, Until, copy, lease, pipeline};
 use crate::change::Position;
-use crate::checkpoint::{Identity, Ledger, Start, agree};
+use crate::checkpoint::{Identity, Ledger, Start, agree, check_slot};
+use crate::config::Config;
 use crate::database::Session;
-use crate::error::Result;
+use crate::doctor::{self, Level};
+use crate::error::{Error, Result};
 use crate::landing::{catalog, slot};
 use crate::lsn::Lsn;
 use crate::telemetry::State;
@@ -36,8 +38,11 @@ impl Run {
         let traffic = config.traffic.connect("apply").await?;
         let control = config.landing.connect("control").await?;
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
-        self.reached = true;
-        if !take_lease(context, &traffic).await? {
+        if !self.reached {
+            preflight(config).await?;
+            self.reached = true;
+        }
+        if !self.take_lease(context, &traffic).await? {
             return Ok(());
         }
         if self.until == Until::CaughtUp && self.goal.is_none() {
@@ -70,6 +75,19 @@ impl Run {
         Ok(())
     }
 
+    async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {
+        if lease::take(traffic, &context.config.names).await? {
+            return Ok(true);
+        }
+        if self.until == Until::Resynced {
+            return Err(Error::refused("a daemon applies for this slot")
+                .remedy("stop it, then run `leadbridge resync`"));
+        }
+        tracing::info!("another daemon applies for this slot: standing by");
+        context.telemetry.update(|live| live.state = State::Standby);
+        lease::wait(traffic, &context.config.names, &context.shutdown).await
+    }
+
     async fn start(
         &self,
         context: &Context,
@@ -79,6 +97,9 @@ impl Run {
     ) -> Result<Start> {
         let slot = catalog::slot(control, &context.config.names.slot).await?;
         if self.until == Until::Resynced {
+            if let Some(slot) = &slot {
+                check_slot(ledger.identity(), &slot.position)?;
+            }
             return Ok(Start::Snapshot { drop_slot: slot.is_some() });
         }
         let recorded = ledger.read(traffic).await?;
@@ -87,13 +108,21 @@ impl Run {
     }
 }
 
-async fn take_lease(context: &Context, traffic: &Session) -> Result<bool> {
-    if lease::take(traffic, &context.config.names).await? {
-        return Ok(true);
-    }
-    tracing::info!("another daemon applies for this slot: standing by");
-    context.telemetry.update(|live| live.state = State::Standby);
-    lease::wait(traffic, &context.config.names, &context.shutdown).await
+/// What would stop the replication is found before anything is changed.
+async fn preflight(config: &Config) -> Result<()> {
+    let findings = doctor::examine(config).await.findings;
+    let errors: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Error).collect();
+    let Some(first) = errors.first() else { return Ok(()) };
+    let side = first.side.map(|side| format!("{side}: ")).unwrap_or_default();
+    let more = match errors.len() {
+        1 => String::new(),
+        count => format!(" (and {} more: see `leadbridge doctor`)", count - 1),
+    };
+    let error = Error::refused(format!("{side}{}{more}", first.message));
+    Err(match &first.remedy {
+        Some(remedy) => error.remedy(remedy),
+        None => error,
+    })
 }
 
 /// The position behind everything committed so far. An asynchronous commit is in WAL buffers before it is on

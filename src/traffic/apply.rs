@@ -42,6 +42,15 @@ impl Writer {
         Ok(Applied::Done)
     }
 
+    /// Applies parked changes again, and what waited for them. Returns how many of them are parked still.
+    pub(super) async fn reapply(&mut self, changes: &[SourcedChange]) -> Result<usize> {
+        self.execute("setting a savepoint on Traffic", "SAVEPOINT range").await?;
+        if let Attempt::Done(leads) = self.apply_ranges(changes, &Supplied::new()).await? {
+            self.apply_dependents(&leads, changes).await?;
+        }
+        self.quarantine.count(&self.session, changes).await
+    }
+
     /// Rows that waited in quarantine for a lead that has now been written.
     async fn apply_dependents(&mut self, leads: &[Uuid], changes: &[SourcedChange]) -> Result<()> {
         let Some(now) = changes.last().map(|change| change.origin.commit_time) else { return Ok(()) };

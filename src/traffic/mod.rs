@@ -5,6 +5,7 @@
 
 mod apply;
 mod catalog;
+mod mending;
 mod notes;
 mod parked;
 mod quarantine;
@@ -16,6 +17,8 @@ mod triggers;
 mod writer;
 
 pub use catalog::TargetCatalog;
+pub use mending::{Entry, Retried};
+pub use quarantine::Quarantine;
 pub use statements::Touch;
 pub use triggers::TriggerControl;
 pub use writer::{Applied, Supplied, Writer};

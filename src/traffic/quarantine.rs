@@ -39,6 +39,10 @@ impl Quarantine {
         Quarantine { table: names.own("quarantine") }
     }
 
+    pub(super) fn table(&self) -> &str {
+        &self.table
+    }
+
     /// Whether any row is parked.
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
@@ -128,7 +132,8 @@ impl Quarantine {
         self.parked(client, "lead_id = ANY ($1) AND row_data IS NOT NULL", &[&leads], now).await
     }
 
-    async fn parked(
+    /// Parked rows by `filter`, as changes to apply now; locked until the transaction ends.
+    pub(super) async fn parked(
         &self,
         client: &Client,
         filter: &str,
@@ -159,6 +164,23 @@ impl Quarantine {
             changes.push(SourcedChange { origin: Origin { commit_lsn, commit_time: now }, change });
         }
         Ok(changes)
+    }
+
+    /// How many of these changes' rows are parked.
+    pub(super) async fn count(&self, client: &Client, changes: &[SourcedChange]) -> Result<usize> {
+        let key = |change: &SourcedChange| match &change.change {
+            Change::Write { row, .. } => Some((row.table.landing_name(), row.id)),
+            Change::Delete { table, id } => Some((table.landing_name(), *id)),
+            Change::Truncate { .. } => None,
+        };
+        let (tables, ids): (Vec<&str>, Vec<Uuid>) = changes.iter().filter_map(key).unzip();
+        let sql = format!(
+            "SELECT count(*) FROM {} WHERE (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
+            self.table
+        );
+        let row = client.query_one(&sql, &[&tables, &ids]).await;
+        let row = row.map_err(|error| Error::database("reading quarantine", &error))?;
+        Ok(row.get::<_, i64>(0) as usize)
     }
 
     /// These keys are as Landing has them, or gone: they leave quarantine.

@@ -1,0 +1,21 @@
+//! Asking before something is destroyed.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+
+use crate::error::{Error, Result};
+
+/// Returns when the operator types `yes`.
+///
+/// # Errors
+/// `Usage` when there is nobody to ask, `Refused` for any other answer: nothing was done.
+pub fn confirm(what: &str) -> Result<()> {
+    if !io::stdin().is_terminal() {
+        return Err(Error::usage(format!("{what}: there is no terminal to ask on"))
+            .remedy("say --yes if this is what you want"));
+    }
+    let failed = |error: io::Error| Error::internal(format!("the terminal cannot be read: {error}"));
+    write!(io::stderr(), "{what}\nType yes to go on: ").map_err(failed)?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    if answer.trim() == "yes" { Ok(()) } else { Err(Error::refused("not confirmed: nothing was done")) }
+}

@@ -1,0 +1,82 @@
+//! `leadbridge quarantine`: rows that Traffic could not take.
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{ContentArrangement, Table as Grid};
+
+use super::confirm::confirm;
+use super::print;
+use crate::cli::{Quarantine as Arguments, QuarantineAction};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::replicator::replicated_tables;
+use crate::traffic::{Entry, Quarantine, Touch, Writer};
+
+pub async fn run(config: &Config, arguments: &Arguments) -> Result<Exit> {
+    match &arguments.action {
+        QuarantineAction::List => list(config).await,
+        QuarantineAction::Show { id } => show(config, *id).await,
+        QuarantineAction::Retry { ids } => retry(config, ids).await,
+        QuarantineAction::Discard { ids, yes } => discard(config, ids, *yes).await,
+    }
+}
+
+async fn list(config: &Config) -> Result<Exit> {
+    let traffic = config.traffic.connect("quarantine").await?;
+    let entries = Quarantine::new(&config.names).list(&traffic).await?;
+    if entries.is_empty() {
+        print("Quarantine is empty.\n")?;
+        return Ok(Exit::Ok);
+    }
+    let mut grid = Grid::new();
+    grid.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    grid.set_header(["id", "table", "row", "what", "why", "since", "tries"]);
+    for entry in &entries {
+        let Entry { id, table, row_id, operation, sqlstate, message, first_seen, attempts } = entry;
+        grid.add_row([
+            id.to_string(),
+            table.clone(),
+            row_id.to_string(),
+            operation.clone(),
+            format!("{message} ({sqlstate})"),
+            first_seen.to_string(),
+            attempts.to_string(),
+        ]);
+    }
+    print(&format!("{grid}\n"))?;
+    Ok(Exit::Ok)
+}
+
+async fn show(config: &Config, id: i64) -> Result<Exit> {
+    let traffic = config.traffic.connect("quarantine").await?;
+    let Some(document) = Quarantine::new(&config.names).show(&traffic, id).await? else {
+        return Err(unknown(&[id]));
+    };
+    print(&(document + "\n"))?;
+    Ok(Exit::Ok)
+}
+
+async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
+    let traffic = config.traffic.connect("quarantine").await?;
+    let tables = replicated_tables(config);
+    let mut writer =
+        Writer::new(traffic, &config.names, &tables, Touch::OnlyChanges, config.on_truncate).await?;
+    let outcome = writer.retry((!ids.is_empty()).then_some(ids)).await?;
+    print(&format!("{} of {} rows left quarantine.\n", outcome.tried - outcome.left, outcome.tried))?;
+    Ok(if outcome.left == 0 { Exit::Ok } else { Exit::No })
+}
+
+async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
+    if !yes {
+        confirm(&format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic))?;
+    }
+    let traffic = config.traffic.connect("quarantine").await?;
+    let missing = Quarantine::new(&config.names).discard(&traffic, ids).await?;
+    if missing.is_empty() { Ok(Exit::Ok) } else { Err(unknown(&missing)) }
+}
+
+fn unknown(ids: &[i64]) -> Error {
+    let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
+    Error::refused(format!("no such row in quarantine: {}", ids.join(", ")))
+        .remedy("see `leadbridge quarantine list`; a row that has become good leaves by itself")
+}

@@ -1,0 +1,24 @@
+//! `leadbridge resync`: a fresh snapshot into the live Traffic DB.
+
+use super::confirm::confirm;
+use super::print;
+use super::run::replicate;
+use crate::cli::Resync;
+use crate::config::Config;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::replicator::Until;
+
+pub async fn run(config: Config, arguments: &Resync) -> Result<Exit> {
+    if !arguments.yes {
+        confirm(&format!(
+            "A fresh snapshot: the slot `{}` on {} is dropped and created anew, every lead and stage is copied \
+             again, and rows that came from Landing but are not there any more are deleted from {}. Rows and columns \
+             that Traffic owns stay.",
+            config.names.slot, config.landing, config.traffic
+        ))?;
+    }
+    replicate(config, Until::Resynced).await?;
+    print("The snapshot is complete. Start the daemon again: it goes on from here.\n")?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,63 @@
+//! `leadbridge run`: the daemon.
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::LocalStore;
+use crate::cli::Run;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::replicator::{self, Until};
+use crate::telemetry::{Telemetry, http, systemd};
+
+pub async fn run(config: Config, arguments: &Run) -> Result<Exit> {
+    let until = if arguments.until_caught_up { Until::CaughtUp } else { Until::Shutdown };
+    replicate(config, until).await?;
+    Ok(Exit::Ok)
+}
+
+/// Replicates with everything around it: the state directory's lock, signals, HTTP, systemd.
+pub async fn replicate(config: Config, until: Until) -> Result<()> {
+    let store = LocalStore::open(&config.state_dir)?;
+    let telemetry = Telemetry::new();
+    let shutdown = CancellationToken::new();
+    // What serves and listens outlives the replication by a moment: its last words can still be read.
+    let services = CancellationToken::new();
+    let web = serve(&config, &telemetry, &services).await?;
+    let notifying = tokio::spawn(systemd::follow(telemetry.clone(), services.clone()));
+    let listening = tokio::spawn(cancel_on_signal(shutdown.clone(), services.clone()));
+    let replicated = replicator::run(config, store, telemetry, shutdown, until).await;
+    services.cancel();
+    let died = |error| Error::internal(format!("a service of the daemon died: {error}"));
+    notifying.await.map_err(died)?;
+    listening.await.map_err(died)??;
+    if let Some(web) = web {
+        web.await.map_err(died)??;
+    }
+    replicated
+}
+
+type Service = tokio::task::JoinHandle<Result<()>>;
+
+async fn serve(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> Result<Option<Service>> {
+    let Some(address) = config.http_listen else { return Ok(None) };
+    let listener = http::bind(address).await?;
+    let limits =
+        http::Limits { max_lag_bytes: config.max_lag_bytes, max_lag_seconds: config.max_lag_seconds };
+    Ok(Some(tokio::spawn(http::serve(listener, telemetry.clone(), limits, stop.clone()))))
+}
+
+async fn cancel_on_signal(shutdown: CancellationToken, stop: CancellationToken) -> Result<()> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::internal(format!("signals cannot be heard: {error}")));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    let name = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!("{name}: finishing the transaction in hand");
+    shutdown.cancel();
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! What an operator does about quarantine: look, try again, give up.
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::quarantine::Quarantine;
+use super::writer::Writer;
+use crate::error::{Error, Result};
+use crate::timestamp::Timestamp;
+
+/// A parked row without its values.
+#[derive(Debug)]
+pub struct Entry {
+    pub id: i64,
+    /// The Landing table.
+    pub table: String,
+    pub row_id: Uuid,
+    pub operation: String,
+    pub sqlstate: String,
+    pub message: String,
+    pub first_seen: Timestamp,
+    pub attempts: i32,
+}
+
+/// What a retry achieved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retried {
+    pub tried: usize,
+    /// Rows of those that are still parked.
+    pub left: usize,
+}
+
+impl Quarantine {
+    /// All parked rows, the oldest first.
+    pub async fn list(&self, client: &Client) -> Result<Vec<Entry>> {
+        let sql = format!(
+            "SELECT id, source_table, row_id, operation, sqlstate, message, first_seen, attempts FROM {} ORDER BY id",
+            self.table()
+        );
+        let rows =
+            client.query(&sql, &[]).await.map_err(|error| Error::database("reading quarantine", &error))?;
+        let entry = |row: &tokio_postgres::Row| Entry {
+            id: row.get(0),
+            table: row.get(1),
+            row_id: row.get(2),
+            operation: row.get(3),
+            sqlstate: row.get(4),
+            message: row.get(5),
+            first_seen: row.get(6),
+            attempts: row.get(7),
+        };
+        Ok(rows.iter().map(entry).collect())
+    }
+
+    /// One parked row whole, values included, as a JSON document.
+    pub async fn show(&self, client: &Client, id: i64) -> Result<Option<String>> {
+        let sql = format!("SELECT jsonb_pretty(to_jsonb(q)) FROM {} q WHERE id = $1", self.table());
+        let row = client
+            .query_opt(&sql, &[&id])
+            .await
+            .map_err(|error| Error::database("reading quarantine", &error))?;
+        Ok(row.map(|row| row.get(0)))
+    }
+
+    /// Gives rows up, all or none. Returns the ids that are not there; then nothing was done.
+    pub async fn discard(&self, client: &Client, ids: &[i64]) -> Result<Vec<i64>> {
+        // One statement: either every id is there and goes, or nothing does.
+        let sql = format!(
+            "WITH found AS (SELECT id FROM {table} WHERE id = ANY ($1) FOR UPDATE), \
+             missing AS (SELECT wanted.id FROM unnest($1::bigint[]) AS wanted (id) WHERE id NOT IN (SELECT id FROM found)), \
+             gone AS (DELETE FROM {table} WHERE id IN (SELECT id FROM found) AND NOT EXISTS (SELECT FROM missing)) \
+             SELECT id FROM missing",
+            table = self.table()
+        );
+        let rows = client
+            .query(&sql, &[&ids])
+            .await
+            .map_err(|error| Error::database("discarding from quarantine", &error))?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+}
+
+impl Writer {
+    /// Applies parked rows again, all or those with these ids, and the rows that waited for them, in one
+    /// transaction. Safe beside a running daemon: whoever comes second waits, and finds the row gone or newer.
+    pub async fn retry(&mut self, ids: Option<&[i64]>) -> Result<Retried> {
+        self.begin().await?;
+        let now = self.landing_time().await?;
+        let changes = match ids {
+            Some(ids) => self.quarantine.parked(&self.session, "id = ANY ($1)", &[&ids], now).await?,
+            None => self.quarantine.parked(&self.session, "true", &[], now).await?,
+        };
+        let tried = changes.len();
+        let left = self.reapply(&changes).await?;
+        self.commit().await?;
+        Ok(Retried { tried, left })
+    }
+
+    /// The moment by Landing's clock that the checkpoint stands at.
+    async fn landing_time(&self) -> Result<Timestamp> {
+        let sql = format!("SELECT max(caught_up_at) FROM {} WHERE slot = $1", self.names.own("checkpoint"));
+        let row = self.session.query_one(&sql, &[&self.names.slot]).await;
+        let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
+    }
+}
