@@ -33,6 +33,29 @@ pub enum ColumnType {
     Timestamptz,
 }
 
+impl ColumnType {
+    /// The types a column of this kind may have: OID, as PostgreSQL fixes it in pg_type.dat, and name.
+    pub fn accepted(self) -> &'static [(u32, &'static str)] {
+        match self {
+            ColumnType::Uuid => &[(2950, "uuid")],
+            ColumnType::Text => &[(25, "text"), (1043, "varchar")],
+            ColumnType::Jsonb => &[(3802, "jsonb")],
+            ColumnType::Boolean => &[(16, "bool")],
+            ColumnType::Integer => &[(23, "int4"), (21, "int2")],
+            ColumnType::Timestamptz => &[(1184, "timestamptz")],
+        }
+    }
+
+    pub fn accepts(self, oid: u32) -> bool {
+        self.accepted().iter().any(|(accepted, _)| *accepted == oid)
+    }
+
+    /// `int4 or int2`, for people.
+    pub fn accepted_names(self) -> String {
+        self.accepted().iter().map(|(_, name)| *name).collect::<Vec<_>>().join(" or ")
+    }
+}
+
 /// A Landing column the mapping knows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {

@@ -22,7 +22,7 @@ pub enum Kind {
     Transient,
     /// A database, the state directory or the two positions are not as they must be; an operator decides.
     Refused,
-    /// One row's values were not accepted (SQLSTATE classes 22 and 23). The row goes to quarantine.
+    /// One row's values were not accepted (SQLSTATE classes 22, 23 and 54, P0001). The row goes to quarantine.
     Row,
     /// Something that should not happen: a protocol violation, a broken invariant.
     Internal,
@@ -179,12 +179,15 @@ fn kind_of(code: &SqlState) -> Kind {
         "55006" | "55P03" | "53000" | "53100" | "53200" | "53300" | "53400" => Kind::Transient,
         // Serialization, deadlock; a standby or a server in recovery; an operator cancelled the statement.
         "40001" | "40P01" | "25006" | "57014" => Kind::Transient,
+        // A trigger or function of Traffic refused the row.
+        "P0001" => Kind::Row,
         // Shutdown, crash, start-up, idle timeouts, terminated by an administrator.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Kind::Transient,
         _ => match code.get(..2) {
             Some("08") => Kind::Unreachable,
             Some("58") => Kind::Transient,
-            Some("22" | "23") => Kind::Row,
+            // Data exceptions, constraints, and what a row is too large or too deep for (an index entry, say).
+            Some("22" | "23" | "54") => Kind::Row,
             _ => Kind::Internal,
         },
     }
@@ -206,9 +209,14 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
     })
 }
 
-/// Class 22 messages quote the value that was refused: cut it off, for it may be somebody's name.
+/// Class 22 messages quote the value that was refused, and a trigger's own words may hold anything: cut it off,
+/// for it may be somebody's name.
 fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
-    if code.code().starts_with("22") { message.split(": \"").next().unwrap_or(message) } else { message }
+    match code.code() {
+        "P0001" => "refused by a trigger or function",
+        code if code.starts_with("22") => message.split(": \"").next().unwrap_or(message),
+        _ => message,
+    }
 }
 
 fn has_io_source(error: &tokio_postgres::Error) -> bool {

@@ -4,8 +4,9 @@ use tokio_postgres::Client;
 
 use super::{Findings, Outcome, Verdict, publication, server, slot, tables, wanted};
 use crate::config::Config;
-use crate::database::{Endpoint, Side};
+use crate::database::Side;
 use crate::error::{Error, Result};
+use crate::landing::slot::system_identifier;
 
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
     let side = Some(Side::Landing);
@@ -15,7 +16,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("slots", side, free_slots(client, &names.slot).await);
     findings.add("senders", side, free_senders(client).await);
     findings.add("role", side, role(client).await);
-    findings.add("replication_connection", side, replication_connection(&config.landing, config).await);
+    findings.add("replication_connection", side, replication_connection(config).await);
     if server::open_schemas(findings, client, Side::Landing, &[&names.landing_schema]).await {
         findings.add("privileges", side, privileges(client, &tables).await);
         findings.add("row_security", side, server::row_security(client, &config.landing, &tables).await);
@@ -102,22 +103,8 @@ async fn role(client: &Client) -> Outcome {
 }
 
 /// Proves what no catalog tells: no pooler in between, the same TLS, and pg_hba.conf lets it through.
-async fn replication_connection(endpoint: &Endpoint, config: &Config) -> Outcome {
-    let step = "opening a replication connection to the Landing DB";
-    let settings = endpoint.replication(&config.names.slot, &config.names.publication).await?;
-    let identify = async {
-        let failed = |error| Error::replication(step, &error);
-        let mut client =
-            pgwire_replication::ReplicationClient::connect_gated(settings).await.map_err(failed)?;
-        let system = client.identify_system().await.map_err(failed)?;
-        client.abort();
-        Ok::<_, Error>(system.system_id)
-    };
-    let limit = endpoint.connect_timeout();
-    let system = tokio::time::timeout(limit, identify).await.map_err(|_| {
-        Error::unreachable(format!("{step}: no answer within {} s", limit.as_secs()))
-            .remedy("is there a pooler or proxy in between? Use the direct connection")
-    })??;
+async fn replication_connection(config: &Config) -> Outcome {
+    let system = system_identifier(&config.landing, &config.names).await?;
     Ok(Verdict::ok(format!("a replication connection can be opened (system identifier {system})")))
 }
 

@@ -34,7 +34,7 @@ pub async fn examine(config: &Config) -> Findings {
         books_are_open = traffic::examine(&mut findings, session, config).await;
     }
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, books_are_open) {
-        findings.add("positions", None, slot::agreement(landing, traffic, &config.names).await);
+        findings.add("positions", None, slot::agreement(landing, traffic, config).await);
     }
     for session in [landing, traffic].into_iter().flatten() {
         session.close().await;

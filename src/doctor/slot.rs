@@ -4,9 +4,12 @@ use bytesize::ByteSize;
 use tokio_postgres::Client;
 
 use super::{Findings, Outcome, Verdict, server};
+use crate::checkpoint::{Identity, Ledger, Start, agree};
+use crate::config::Config;
 use crate::database::Side;
-use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::error::Error;
+use crate::landing::catalog::{self, SlotState};
+use crate::landing::slot;
 
 /// A slot that nobody reads and that keeps more than this is on its way to filling the disk.
 const MUCH: u64 = 1 << 30;
@@ -14,16 +17,9 @@ const MUCH: u64 = 1 << 30;
 /// A transaction that is older delays the creation of a slot noticeably.
 const OLD_SECONDS: f64 = 60.0;
 
-struct Slot {
-    active: bool,
-    wal_status: Option<String>,
-    retained: u64,
-    fits: bool,
-}
-
 pub async fn examine(findings: &mut Findings, client: &Client, name: &str) {
     let side = Some(Side::Landing);
-    let slot = read(client, name).await;
+    let slot = catalog::slot(client, name).await;
     let there = matches!(slot, Ok(Some(_)));
     findings.add("slot", side, slot.map(|slot| judge(name, slot)));
     findings.add("max_slot_wal_keep_size", side, keep_size(client).await);
@@ -34,30 +30,12 @@ pub async fn examine(findings: &mut Findings, client: &Client, name: &str) {
     }
 }
 
-async fn read(client: &Client, name: &str) -> Result<Option<Slot>> {
-    let sql = "SELECT active, wal_status, COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
-               COALESCE(plugin = 'pgoutput' AND database = current_database(), false) \
-               FROM pg_replication_slots WHERE slot_name::text = $1";
-    let row =
-        client.query_opt(sql, &[&name]).await.map_err(|error| Error::database("reading the slot", &error))?;
-    Ok(row.map(|row| Slot {
-        active: row.get(0),
-        wal_status: row.get(1),
-        retained: u64::try_from(row.get::<_, i64>(2)).unwrap_or(0),
-        fits: row.get(3),
-    }))
-}
-
-fn judge(name: &str, slot: Option<Slot>) -> Verdict {
+fn judge(name: &str, slot: Option<SlotState>) -> Verdict {
     let Some(slot) = slot else {
         return Verdict::ok(format!("slot {name} is not there yet; `leadbridge run` creates it"));
     };
-    let kept = ByteSize(slot.retained).display().iec().to_string();
-    match slot.wal_status.as_deref() {
-        _ if !slot.fits => Verdict::error(
-            format!("slot {name} is of another database or another output plugin"),
-            "choose another slot name in [names]: that one belongs to somebody else",
-        ),
+    let kept = ByteSize(slot.retained_bytes).display().iec().to_string();
+    match slot.position.wal_status.as_deref() {
         Some("lost") => Verdict::error(
             format!("slot {name} is lost: Landing has dropped WAL that it needed"),
             "run `leadbridge resync`, and raise max_slot_wal_keep_size",
@@ -66,7 +44,7 @@ fn judge(name: &str, slot: Option<Slot>) -> Verdict {
             format!("slot {name} will be lost at Landing's next checkpoint: it keeps {kept}"),
             "start the daemon now, and raise max_slot_wal_keep_size",
         ),
-        _ if !slot.active && slot.retained > MUCH => Verdict::warning(
+        _ if !slot.active && slot.retained_bytes > MUCH => Verdict::warning(
             format!("slot {name} is not read and keeps {kept} of WAL on Landing's disk"),
             "start the daemon; if the replication is over, drop the slot",
         ),
@@ -145,45 +123,44 @@ async fn prepared_transactions(client: &Client) -> Outcome {
     })
 }
 
-/// What a start would refuse: Traffic's checkpoint and Landing's slot do not belong together.
-pub async fn agreement(landing: &Client, traffic: &Client, names: &Names) -> Outcome {
-    let table = names.own("checkpoint");
-    let failed = |error: &tokio_postgres::Error| Error::database("comparing the positions", error);
-    let there = "SELECT to_regclass($1) IS NOT NULL";
-    let row = traffic.query_one(there, &[&table]).await.map_err(|error| failed(&error))?;
-    if !row.get::<_, bool>(0) {
+/// What a start would decide: whether Traffic's checkpoint and Landing's slot belong together.
+pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> Outcome {
+    let table = config.names.own("checkpoint");
+    let there = traffic.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await;
+    let there = there.map_err(|error| Error::database("looking for the checkpoint on Traffic", &error))?;
+    if !there.get::<_, bool>(0) {
         return Ok(Verdict::ok("nothing was replicated yet"));
     }
-    let sql = format!("SELECT landing_system_id, landing_database, state FROM {table} WHERE slot = $1");
-    let checkpoint = traffic.query_opt(&sql, &[&names.slot]).await.map_err(|error| failed(&error))?;
-    let sql = "SELECT system_identifier::text, current_database()::text, \
-               EXISTS (SELECT FROM pg_replication_slots WHERE slot_name::text = $1) FROM pg_control_system()";
-    let cluster = landing.query_one(sql, &[&names.slot]).await.map_err(|error| failed(&error))?;
-    let Some(checkpoint) = checkpoint else {
-        return Ok(Verdict::ok("nothing was replicated for this slot yet"));
+    let identity = Identity {
+        landing_system_id: slot::system_identifier(&config.landing, &config.names).await?,
+        landing_database: config.landing.database().to_owned(),
+        slot: config.names.slot.clone(),
+        publication: config.names.publication.clone(),
     };
-    let same = (0..2).all(|column| checkpoint.get::<_, String>(column) == cluster.get::<_, String>(column));
-    let (state, slot): (String, bool) = (checkpoint.get(2), cluster.get(2));
-    Ok(match (same, slot) {
-        (false, _) => Verdict::error(
-            "the checkpoint on Traffic is of another Landing database or cluster",
-            "check LANDING_DATABASE_URL; if Landing was restored or moved, run `leadbridge resync`",
-        ),
-        (true, false) if state == "streaming" => Verdict::error(
-            format!("Traffic has a checkpoint, but slot {} is gone from Landing", names.slot),
-            "run `leadbridge resync`: changes since the checkpoint can no longer be streamed",
-        ),
-        _ => Verdict::ok("the checkpoint on Traffic belongs to this Landing database"),
+    let recorded = Ledger::new(&config.names, identity.clone()).read(traffic).await?;
+    let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
+    // The local store is left out: a running daemon holds its lock.
+    Ok(match agree(&identity, recorded.as_ref(), None, slot.as_ref())? {
+        Start::Snapshot { .. } => Verdict::ok("`leadbridge run` begins with a snapshot"),
+        Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` goes on from {lsn}")),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::SlotPosition;
     use crate::doctor::Level;
+    use crate::lsn::Lsn;
 
-    fn slot(active: bool, wal_status: &str, retained: u64) -> Option<Slot> {
-        Some(Slot { active, wal_status: Some(wal_status.into()), retained, fits: true })
+    fn slot(active: bool, wal_status: &str, retained_bytes: u64) -> Option<SlotState> {
+        let position = SlotPosition {
+            confirmed_flush: Lsn(1),
+            wal_status: Some(wal_status.into()),
+            plugin: "pgoutput".into(),
+            database: "landing".into(),
+        };
+        Some(SlotState { position, active, retained_bytes })
     }
 
     #[test]
@@ -195,7 +172,6 @@ mod tests {
             (slot(false, "extended", MUCH + 1), Level::Warning),
             (slot(true, "unreserved", 0), Level::Warning),
             (slot(false, "lost", 0), Level::Error),
-            (slot(true, "reserved", 0).map(|slot| Slot { fits: false, ..slot }), Level::Error),
         ];
         for (slot, level) in table {
             let verdict = judge("leadbridge", slot);

@@ -3,22 +3,10 @@
 use tokio_postgres::Client;
 
 use super::{Findings, Outcome, Verdict};
-use crate::change::{ColumnType, Table};
+use crate::change::Table;
 use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::names::Names;
-
-/// Names in `pg_type` that a column of this kind may have.
-fn accepted_types(kind: ColumnType) -> &'static [&'static str] {
-    match kind {
-        ColumnType::Uuid => &["uuid"],
-        ColumnType::Text => &["text", "varchar"],
-        ColumnType::Jsonb => &["jsonb"],
-        ColumnType::Boolean => &["bool"],
-        ColumnType::Integer => &["int4", "int2"],
-        ColumnType::Timestamptz => &["timestamptz"],
-    }
-}
 
 /// A table that is not there is one finding.
 pub async fn examine(findings: &mut Findings, client: &Client, names: &Names, table: Table) {
@@ -39,15 +27,15 @@ pub async fn examine(findings: &mut Findings, client: &Client, names: &Names, ta
 }
 
 /// A needed column that is missing or of another type is an error; an optional one that is missing counts as null.
-fn columns(found: &[(String, String)], table: Table) -> Verdict {
+fn columns(found: &[Found], table: Table) -> Verdict {
     let name = table.landing_name();
     let (mut wrong, mut absent) = (Vec::new(), Vec::new());
     for column in table.columns() {
-        match found.iter().find(|(name, _)| name == column.name) {
-            Some((_, kind)) if accepted_types(column.kind).contains(&kind.as_str()) => {}
-            Some((_, kind)) => {
-                let expected = accepted_types(column.kind).join(" or ");
-                wrong.push(format!("{name}.{} is {kind}, not {expected}", column.name));
+        match found.iter().find(|found| found.name == column.name) {
+            Some(found) if column.kind.accepts(found.type_oid) => {}
+            Some(Found { type_name, .. }) => {
+                let expected = column.kind.accepted_names();
+                wrong.push(format!("{name}.{} is {type_name}, not {expected}", column.name));
             }
             None if column.required => wrong.push(format!("{name}.{} is missing", column.name)),
             None => absent.push(column.name),
@@ -61,14 +49,24 @@ fn columns(found: &[(String, String)], table: Table) -> Verdict {
     Verdict::none_of(&wrong, &fine, "columns do not fit", remedy)
 }
 
-async fn columns_of(client: &Client, table: &str) -> Result<Vec<(String, String)>> {
-    let sql = "SELECT a.attname::text, t.typname::text FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
+/// A column as the catalog has it.
+struct Found {
+    name: String,
+    type_oid: u32,
+    type_name: String,
+}
+
+async fn columns_of(client: &Client, table: &str) -> Result<Vec<Found>> {
+    let sql = "SELECT a.attname::text, t.oid, t.typname::text FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
                WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
     let rows = client
         .query(sql, &[&table])
         .await
         .map_err(|error| Error::database(format_args!("reading the columns of {table}"), &error))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    Ok(rows
+        .iter()
+        .map(|row| Found { name: row.get(0), type_oid: row.get(1), type_name: row.get(2) })
+        .collect())
 }
 
 /// Published without a usable replica identity, the *application's* updates and deletes would fail.

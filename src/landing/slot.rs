@@ -32,13 +32,22 @@ impl ExportedSnapshot {
     }
 }
 
-/// Opens the replication connection and asks who is there: the cluster's system identifier.
+/// Opens the replication connection and asks who is there: the cluster's system identifier. The session ends when
+/// it is dropped.
+///
+/// # Errors
+/// Those of a connection; unreachable when there is no answer within the endpoint's connect timeout.
 pub async fn system_identifier(landing: &Endpoint, names: &Names) -> Result<String> {
-    let mut session = open(landing, names).await?;
-    let identity = session
-        .identify_system()
-        .await
-        .map_err(|error| Error::replication("opening the replication connection to Landing", &error))?;
+    let step = "opening the replication connection to Landing";
+    let limit = landing.connect_timeout();
+    let identify = async {
+        let mut session = open(landing, names).await?;
+        session.identify_system().await.map_err(|error| Error::replication(step, &error))
+    };
+    let identity = tokio::time::timeout(limit, identify).await.map_err(|_| {
+        Error::unreachable(format!("{step}: no answer within {} s", limit.as_secs()))
+            .remedy("is there a pooler or proxy in between? Use the direct connection")
+    })??;
     Ok(identity.system_id)
 }
 

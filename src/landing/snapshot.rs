@@ -25,8 +25,9 @@ const COUNTED_PAGES: i64 = 20_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     pub table: Table,
-    /// First and last page; `None` for a whole table that has no pages of its own (partitioned).
-    pages: Option<(i64, Option<i64>)>,
+    first_page: i64,
+    /// The page to stop before; `None` for the last range, since the table may have grown since it was measured.
+    end_page: Option<i64>,
 }
 
 /// How much a table holds under the snapshot.
@@ -64,13 +65,12 @@ impl Reader {
     /// Divides a table into ranges.
     pub async fn extent(&self, names: &Names, table: Table) -> Result<Extent> {
         let step = format!("measuring {} on Landing", table.landing_name());
-        let sql = "SELECT c.relkind = 'r', pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
+        let sql = "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
                    c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
         let name = names.landing_table(table);
         let row =
             self.session.query_one(sql, &[&name]).await.map_err(|error| Error::database(&step, &error))?;
-        let (plain, pages, tuples, analyzed_pages): (bool, i64, f64, i64) =
-            (row.get(0), row.get(1), row.get(2), row.get(3));
+        let (pages, tuples, analyzed_pages): (i64, f64, i64) = (row.get(0), row.get(1), row.get(2));
         let expected_rows = if pages <= COUNTED_PAGES || tuples < 0.0 || analyzed_pages == 0 {
             let count = self.session.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await;
             count.map_err(|error| Error::database(&step, &error))?.get::<_, i64>(0).max(0) as u64
@@ -78,8 +78,7 @@ impl Reader {
             // The planner's own arithmetic: the density of the last ANALYZE over today's pages.
             (tuples / analyzed_pages as f64 * pages as f64).round() as u64
         };
-        let ranges = if plain { page_ranges(table, pages) } else { vec![Range { table, pages: None }] };
-        Ok(Extent { ranges, expected_rows })
+        Ok(Extent { ranges: page_ranges(table, pages), expected_rows })
     }
 
     /// Streams the rows of one range.
@@ -90,10 +89,9 @@ impl Reader {
         range: &Range,
     ) -> Result<RowStream<'r>> {
         let step = || format!("copying {} from Landing", layout.table.landing_name());
-        let filter = range.pages.map_or(String::new(), |(first, last)| match last {
-            Some(last) => format!(" WHERE ctid >= '({first},0)' AND ctid < '({last},0)'"),
-            None => format!(" WHERE ctid >= '({first},0)'"),
-        });
+        let first = range.first_page;
+        let end = range.end_page.map_or(String::new(), |end| format!(" AND ctid < '({end},0)'"));
+        let filter = format!(" WHERE ctid >= '({first},0)'{end}");
         let sql = format!("COPY ({}{filter}) TO STDOUT (FORMAT binary)", reading::select(names, layout));
         let stream = self.session.copy_out(&sql).await.map_err(|error| Error::database(step(), &error))?;
         let types = vec![Type::TEXT; layout.table.columns().len()];
@@ -105,13 +103,12 @@ impl Reader {
     }
 }
 
-/// The last range has no end: the table may have grown since its pages were counted.
 fn page_ranges(table: Table, pages: i64) -> Vec<Range> {
     let starts = (0..pages.max(1)).step_by(RANGE_PAGES as usize);
     starts
         .map(|first| {
-            let last = first + RANGE_PAGES;
-            Range { table, pages: Some((first, (last < pages).then_some(last))) }
+            let end = first + RANGE_PAGES;
+            Range { table, first_page: first, end_page: (end < pages).then_some(end) }
         })
         .collect()
 }
@@ -144,11 +141,14 @@ mod tests {
     #[test]
     fn ranges_cover_every_page_once_and_the_last_is_open() {
         let pages = |total| {
-            page_ranges(Table::LandingLeads, total).iter().map(|range| range.pages).collect::<Vec<_>>()
+            page_ranges(Table::LandingLeads, total)
+                .iter()
+                .map(|range| (range.first_page, range.end_page))
+                .collect::<Vec<_>>()
         };
-        assert_eq!(pages(0), [Some((0, None))]);
-        assert_eq!(pages(1024), [Some((0, None))]);
-        assert_eq!(pages(1025), [Some((0, Some(1024))), Some((1024, None))]);
-        assert_eq!(pages(2048), [Some((0, Some(1024))), Some((1024, None))]);
+        assert_eq!(pages(0), [(0, None)]);
+        assert_eq!(pages(1024), [(0, None)]);
+        assert_eq!(pages(1025), [(0, Some(1024)), (1024, None)]);
+        assert_eq!(pages(2048), [(0, Some(1024)), (1024, None)]);
     }
 }

@@ -1,5 +1,7 @@
 //! The replication stream: from the slot's position on, decoded.
 
+use std::time::Duration;
+
 use pgwire_replication::ReplicationClient;
 
 use super::capture::{Capture, Captured};
@@ -8,6 +10,9 @@ use crate::database::Endpoint;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
+
+/// How long the server may take to hand over the slot. It reads the slot's state from disk, no more.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// An open replication stream. It holds the slot: no other session can.
 pub struct Stream {
@@ -25,7 +30,10 @@ impl Stream {
         let config = landing.replication(&names.slot, &names.publication).await?.with_start_lsn(from.into());
         let mut client =
             ReplicationClient::connect(config).await.map_err(|error| Error::replication(step, &error))?;
-        client.wait_started().await.map_err(|error| Error::replication(step, &error))?;
+        let started = tokio::time::timeout(START_TIMEOUT, client.wait_started()).await;
+        let started =
+            started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))?;
+        started.map_err(|error| Error::replication(step, &error))?;
         Ok(Stream { client, capture: Capture::new(&names.landing_schema, tables) })
     }
 

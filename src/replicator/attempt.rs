@@ -7,7 +7,7 @@ use crate::change::Position;
 use crate::checkpoint::{Identity, Ledger, Start, agree, check_slot};
 use crate::config::Config;
 use crate::database::Session;
-use crate::doctor::{self, Level};
+use crate::doctor::{self, Finding, Level};
 use crate::error::{Error, Result};
 use crate::landing::{catalog, slot};
 use crate::lsn::Lsn;
@@ -76,7 +76,7 @@ impl Run {
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {
-        if lease::take(traffic, &context.config.names).await? {
+        if lease::take_soon(traffic, &context.config.names).await? {
             return Ok(true);
         }
         if self.until == Until::Resynced {
@@ -111,7 +111,10 @@ impl Run {
 /// What would stop the replication is found before anything is changed.
 async fn preflight(config: &Config) -> Result<()> {
     let findings = doctor::examine(config).await.findings;
-    let errors: Vec<_> = findings.iter().filter(|finding| finding.level == Level::Error).collect();
+    // Slot and positions are the attempt's own to judge: a resync mends what a stream must refuse.
+    let ours = |check: &str| matches!(check, "slot" | "positions");
+    let stops = |finding: &&Finding| finding.level == Level::Error && !ours(finding.check);
+    let errors: Vec<_> = findings.iter().filter(stops).collect();
     let Some(first) = errors.first() else { return Ok(()) };
     let side = first.side.map(|side| format!("{side}: ")).unwrap_or_default();
     let more = match errors.len() {

@@ -13,7 +13,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Takes the lease: an advisory lock of the very session that will write to Traffic. When that session is gone,
 /// so is the lease, and nothing can be committed in its name any more.
-pub async fn take(traffic: &Client, names: &Names) -> Result<bool> {
+async fn take(traffic: &Client, names: &Names) -> Result<bool> {
     let key = format!("leadbridge/{}/{}", names.schema, names.slot);
     let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
     let row = traffic
@@ -21,6 +21,18 @@ pub async fn take(traffic: &Client, names: &Names) -> Result<bool> {
         .await
         .map_err(|error| Error::database("taking the lease on Traffic", &error))?;
     Ok(row.get(0))
+}
+
+/// Takes the lease, or finds out within a second that somebody holds it who does not let go: a server needs a
+/// moment to notice that an earlier session of ours has ended.
+pub async fn take_soon(traffic: &Client, names: &Names) -> Result<bool> {
+    for _ in 0..10 {
+        if take(traffic, names).await? {
+            return Ok(true);
+        }
+        tokio::time::sleep(RETRY / 10).await;
+    }
+    Ok(false)
 }
 
 /// Waits until the lease is ours. Returns false when `shutdown` came first.

@@ -91,7 +91,12 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
     let mut run = attempt::Run::new(until);
     loop {
         let before = context.progress.standing().applied;
-        let error = match run.attempt(context).await {
+        // Dropping an attempt undoes what it had not committed: the way out when a database does not answer.
+        let ended = tokio::select! {
+            ended = run.attempt(context) => ended,
+            () = pipeline::grace(&context.shutdown) => Ok(()),
+        };
+        let error = match ended {
             Ok(()) => return Ok(()),
             Err(_) if context.shutdown.is_cancelled() => return Ok(()),
             Err(error) => error,

@@ -9,25 +9,33 @@ use super::Context;
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
-use crate::telemetry::SlotReport;
+use crate::telemetry::{SlotReport, State};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Quarantine and notes are counted less often: they may be large.
 const COUNT_EVERY: u32 = 5;
+/// A snapshot's progress is logged this often.
+const REPORT_EVERY: u32 = 10;
+/// Rounds without anybody on the slot after which the stream counts as dead: the server gave up on it
+/// (`wal_sender_timeout`) and the network did not tell us.
+const ABANDONED_AFTER: u32 = 5;
 /// How long the stream gets to reach a position that was just sampled. Less than [`INTERVAL`].
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Runs until `stop`. A database that cannot be reached leaves its figures unknown; it never stops the daemon.
 pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
     let mut sessions = Sessions::default();
-    let mut round = 0;
+    let mut round = 0_u32;
     loop {
         // Both branches may be dropped: a figure that was not measured is measured in the next round.
         tokio::select! {
             () = stop.cancelled() => return,
             () = observe(&context, &mut sessions, round) => {}
         }
-        round += 1;
+        if round.is_multiple_of(REPORT_EVERY) {
+            report_snapshot(&context);
+        }
+        round = round.wrapping_add(1);
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(INTERVAL) => {}
@@ -35,14 +43,34 @@ pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
+/// A long copy says how far it is.
+fn report_snapshot(context: &Context) {
+    let live = context.telemetry.live();
+    if live.state != State::Snapshot || live.snapshot.is_empty() {
+        return;
+    }
+    let (rows, expected) = live.snapshot_rows();
+    let per_cent = expected.map(|expected| rows as f64 / (expected.max(1) as f64) * 100.0);
+    tracing::info!(
+        rows,
+        expected,
+        per_cent = per_cent.map(f64::round),
+        rows_per_second = live.snapshot_rows_per_second.map(f64::round),
+        seconds_left = live.snapshot_seconds_left.map(f64::round),
+        "copying"
+    );
+}
+
 #[derive(Default)]
 struct Sessions {
     landing: Option<Session>,
     traffic: Option<Session>,
+    /// Rounds in a row in which we streamed and the server had nobody on the slot.
+    slot_unused: u32,
 }
 
 async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
-    if let Err(error) = observe_landing(context, &mut sessions.landing).await {
+    if let Err(error) = observe_landing(context, sessions).await {
         tracing::debug!("monitor: {error}");
         sessions.landing = None;
         context.telemetry.update(|live| {
@@ -58,7 +86,8 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
     }
 }
 
-async fn observe_landing(context: &Context, session: &mut Option<Session>) -> Result<()> {
+async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    let session = &mut sessions.landing;
     let client = match session {
         Some(client) => client,
         None => session.insert(context.config.landing.connect("monitor").await?),
@@ -66,6 +95,12 @@ async fn observe_landing(context: &Context, session: &mut Option<Session>) -> Re
     let name = &context.config.names.slot;
     let sample = catalog::sample(client).await?;
     let slot = catalog::slot(client, name).await?;
+    let streams = context.telemetry.live().state == State::Streaming;
+    let unused = streams && slot.as_ref().is_some_and(|slot| !slot.active);
+    sessions.slot_unused = if unused { sessions.slot_unused + 1 } else { 0 };
+    if sessions.slot_unused >= ABANDONED_AFTER {
+        context.progress.abandon();
+    }
     // On an idle Landing the stream reaches what was sampled at once, and the lag is 0 whatever others write.
     let mut standing = context.progress.subscribe();
     let reached = standing.wait_for(|standing| standing.applied >= sample.flushed);

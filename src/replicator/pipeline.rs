@@ -45,11 +45,13 @@ pub async fn run(
     context.progress.begin(from);
     let (committed, committed_at) = watch::channel(from.lsn);
     let (acknowledge, acknowledged) = watch::channel(from.lsn);
-    let identity = ledger.identity().clone();
-    let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
     let (request, batches) = (Arc::new(Semaphore::new(0)), mpsc::channel(1));
+    // What can fail comes before what is spawned: from then on every task is joined.
+    let record = ledger.prepare(writer.session()).await?;
     let stream =
         Stream::start(&context.config.landing, &context.config.names, &context.tables, from.lsn).await?;
+    let identity = ledger.identity().clone();
+    let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
     let collector = Collector {
         stream,
         builder: BatchBuilder::new(BatchLimits {
@@ -68,15 +70,16 @@ pub async fn run(
         live.last_error = None;
     });
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
-    let record = ledger.prepare(writer.session()).await?;
     let mut applier = Applier { context, writer, control, ledger, record, committed };
     let applied = applier.run(&request, batches.1, goal).await;
     // Whoever ends first, all end: the keeper when the positions' channel closes, the collector when told.
     stop.cancel();
     drop(applier);
-    let kept = keeper.await.map_err(|error| Error::internal(format!("the checkpoint keeper: {error}")))?;
-    let collected = collecting.await.map_err(|error| Error::internal(format!("the collector: {error}")))?;
-    collected.and(kept).and(applied)
+    let (kept, collected) = (keeper.await, collecting.await);
+    let kept = kept.map_err(|error| Error::internal(format!("the checkpoint keeper: {error}")))?;
+    let collected = collected.map_err(|error| Error::internal(format!("the collector: {error}")))?;
+    // The first cause first: the others may have ended because of it.
+    applied.and(kept).and(collected)
 }
 
 /// Reads the stream into batches, and sends acknowledgements on it.
@@ -98,6 +101,9 @@ impl Collector {
         batches: mpsc::Sender<Batch>,
         stop: CancellationToken,
     ) -> Result<()> {
+        let progress = Arc::clone(&self.progress);
+        let abandoned = progress.abandoned();
+        tokio::pin!(abandoned);
         loop {
             let (ready, full) = (self.builder.is_ready(), self.builder.is_full());
             // Every branch is cancellation-safe: an acknowledgement stays in its channel, a permit in the
@@ -105,6 +111,7 @@ impl Collector {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
+                () = &mut abandoned => return Err(Error::unreachable("Landing no longer serves the stream")),
                 changed = self.acknowledged.changed() => {
                     if changed.is_err() {
                         break; // The keeper has ended, and with it the run.
@@ -222,7 +229,8 @@ impl Applier<'_> {
     }
 }
 
-async fn grace(shutdown: &CancellationToken) {
+/// Resolves [`GRACE`] after shutdown was asked for.
+pub(super) async fn grace(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(GRACE).await;
 }

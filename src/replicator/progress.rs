@@ -1,6 +1,6 @@
-//! How far the daemon is, and how far behind; pure but for the watch channel that carries it.
+//! How far the daemon is, and how far behind; pure but for the channels that carry it.
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, futures::Notified, watch};
 
 use crate::change::Position;
 use crate::landing::catalog::Sample;
@@ -50,12 +50,15 @@ impl Standing {
 
 /// The shared [`Standing`]: capture and apply write it, the monitor reads it.
 #[derive(Debug, Default)]
-pub struct Progress(watch::Sender<Standing>);
+pub struct Progress {
+    standing: watch::Sender<Standing>,
+    abandoned: Notify,
+}
 
 impl Progress {
     /// The stream begins at a position that is durable on Traffic; what was in flight before is void.
     pub fn begin(&self, at: Position) {
-        self.0.send_replace(Standing {
+        self.standing.send_replace(Standing {
             applied: at.lsn,
             caught_up_at: at.caught_up_at,
             applying: None,
@@ -65,7 +68,7 @@ impl Progress {
 
     /// A change was captured and waits.
     pub fn captured(&self, committed: Timestamp) {
-        self.0.send_if_modified(|standing| {
+        self.standing.send_if_modified(|standing| {
             standing.collecting.is_none() && {
                 standing.collecting = Some(committed);
                 true
@@ -75,7 +78,7 @@ impl Progress {
 
     /// What waits is handed over to be applied.
     pub fn handed_over(&self) {
-        self.0.send_modify(|standing| {
+        self.standing.send_modify(|standing| {
             standing.applying = standing.applying.or(standing.collecting);
             standing.collecting = None;
         });
@@ -83,7 +86,7 @@ impl Progress {
 
     /// A Traffic transaction that ends at `end` was committed.
     pub fn committed(&self, end: Position) {
-        self.0.send_modify(|standing| {
+        self.standing.send_modify(|standing| {
             standing.applying = None;
             standing.advance(end);
         });
@@ -92,7 +95,7 @@ impl Progress {
     /// A keepalive came between transactions. Returns whether it counts: nothing is in flight.
     pub fn idle(&self, at: Position) -> bool {
         let mut counts = false;
-        self.0.send_modify(|standing| {
+        self.standing.send_modify(|standing| {
             counts = !standing.in_flight();
             if counts {
                 standing.advance(at);
@@ -101,12 +104,23 @@ impl Progress {
         counts
     }
 
+    /// The server has let go of the slot although the stream is open on our side: a connection that died without
+    /// a word. Heard by who waits for it at that moment.
+    pub fn abandon(&self) {
+        self.abandoned.notify_waiters();
+    }
+
+    /// Resolves when the stream is found to be abandoned, from now on.
+    pub fn abandoned(&self) -> Notified<'_> {
+        self.abandoned.notified()
+    }
+
     pub fn standing(&self) -> Standing {
-        *self.0.borrow()
+        *self.standing.borrow()
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Standing> {
-        self.0.subscribe()
+        self.standing.subscribe()
     }
 }
 

@@ -179,6 +179,10 @@ impl Writer {
         if self.may_have_quarantined {
             self.quarantine.change_key(&self.session, table, old, new).await?;
         }
+        if self.may_have_notes {
+            // The row is written under its new key next, and noted again if need be.
+            self.notes.forget(&self.session, table, &[old], std::iter::empty()).await?;
+        }
         Ok(())
     }
 }
