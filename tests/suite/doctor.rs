@@ -79,7 +79,7 @@ async fn each_damage_to_landing_is_found_by_its_own_check() {
         (
             "SELECT pg_create_logical_replication_slot('leadbridge', 'test_decoding')",
             "SELECT pg_drop_replication_slot('leadbridge')",
-            "slot",
+            "positions",
         ),
     ] {
         landing.batch_execute(damage).await.unwrap();
