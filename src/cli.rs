@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 
@@ -69,14 +69,32 @@ pub enum Command {
 ///
 /// Idempotent, and safe on the live databases.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: leadbridge migrate --print > for-the-dba.sql")]
+#[command(after_help = "Example: leadbridge migrate --print=traffic --role leadbridge > for-the-dba.sql")]
 pub struct Migrate {
-    /// Show the SQL for a DBA to run, and touch no database
-    #[arg(long, conflicts_with = "dry_run")]
-    pub print: bool,
+    /// Show the SQL for a DBA to run, and touch no database; of both, or of the one that is named
+    #[arg(
+        long,
+        value_name = "DATABASE",
+        conflicts_with = "dry_run",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "both"
+    )]
+    pub print: Option<Print>,
+    /// Show the least-privilege role for the daemon, of this name, too
+    #[arg(long, requires = "print")]
+    pub role: Option<String>,
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Whose SQL is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Print {
+    Landing,
+    Traffic,
+    Both,
 }
 
 /// Check everything that would stop a replication, each line with its remedy.

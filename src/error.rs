@@ -198,7 +198,7 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
         "28P01" | "28000" => "check user and password in the database URL, and the server's pg_hba.conf",
         "3D000" => "check the database's name in the URL",
         "42501" => {
-            "grant what is missing: `leadbridge doctor` names it, sql/*/privileges.sql has it ready to run"
+            "grant what is missing: `leadbridge doctor` names it, `leadbridge migrate --print --role ROLE` has it ready to run"
         }
         "42P01" | "42703" | "3F000" | "42704" => {
             "run `leadbridge migrate`, and check the schema names in the configuration"

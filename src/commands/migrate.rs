@@ -1,17 +1,25 @@
 //! `leadbridge migrate`
 
 use super::print as output;
-use crate::cli::Migrate;
+use crate::cli::{Migrate, Print};
 use crate::config::{Config, Settings};
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::migrate::{Database, Options, migrate, script};
+use crate::migrate::{Database, Options, migrate, privileges, script};
 
-/// The SQL for both databases, with the names of this configuration.
-pub fn print(settings: &Settings) -> Result<Exit> {
+/// The SQL of one or both databases, with the names of this configuration, and the daemon's role if one is named.
+pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Exit> {
     let options = Options { notifications: settings.scheduled_notifications, ..Options::default() };
-    for database in [Database::Traffic, Database::Landing] {
+    let databases: &[Database] = match which {
+        Print::Landing => &[Database::Landing],
+        Print::Traffic => &[Database::Traffic],
+        Print::Both => &[Database::Traffic, Database::Landing],
+    };
+    for &database in databases {
         output(&script(database, &settings.names, &options)?)?;
+        if let Some(role) = role {
+            output(&privileges(database, &settings.names, role, &options)?)?;
+        }
     }
     Ok(Exit::Ok)
 }

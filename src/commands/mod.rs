@@ -36,10 +36,13 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Ok::<_, Error>(config)
     };
     match &cli.command {
-        Command::Migrate(arguments) if arguments.print => {
-            migrate::print(&Settings::load(&cli.global.flags(), &environment)?)
-        }
-        Command::Migrate(arguments) => migrate::run(&config()?, arguments).await,
+        Command::Migrate(arguments) => match arguments.print {
+            Some(which) => {
+                let settings = Settings::load(&cli.global.flags(), &environment)?;
+                migrate::print(&settings, which, arguments.role.as_deref())
+            }
+            None => migrate::run(&config()?, arguments).await,
+        },
         Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
         Command::Run(arguments) => run::run(config()?, arguments).await,
         Command::Resync(arguments) => resync::run(config()?, arguments).await,

@@ -179,10 +179,10 @@ pub async fn open_schemas(findings: &mut Findings, client: &Client, side: Side, 
 pub fn privileges_remedy(side: Side) -> &'static str {
     match side {
         Side::Landing => {
-            "run sql/landing/privileges.sql as an administrator (`leadbridge migrate --print` has it)"
+            "run as an administrator what `leadbridge migrate --print=landing --role ROLE` shows at its end"
         }
         Side::Traffic => {
-            "run sql/traffic/privileges.sql as an administrator (`leadbridge migrate --print` has it)"
+            "run as an administrator what `leadbridge migrate --print=traffic --role ROLE` shows at its end"
         }
     }
 }

@@ -97,6 +97,7 @@ fn quarantine(live: &Live) -> String {
     match live.quarantined {
         None => "not known".to_owned(),
         Some(0) => format!("empty{notes}"),
+        Some(1) => format!("1 row waits: see `leadbridge quarantine list`{notes}"),
         Some(rows) => format!("{} rows wait: see `leadbridge quarantine list`{notes}", thousands(rows)),
     }
 }
