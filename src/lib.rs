@@ -1,4 +1,31 @@
 //! leadbridge: Landing's leads arrive on Traffic, and stay there.
+//!
+//! # The map of the house
+//!
+//! Data flows one way, and the rooms stand in that order:
+//!
+//! ```text
+//! landing → pgoutput → change → mapping → batch → traffic → checkpoint
+//! ```
+//!
+//! | room | what happens there | I/O |
+//! |---|---|---|
+//! | [`landing`] | the source: catalog, slot, snapshot, stream | yes |
+//! | [`pgoutput`] | the stream's bytes become messages | no |
+//! | [`change`] | the vocabulary in which capture and apply meet | no |
+//! | [`mapping`] | a Landing row becomes the Traffic row of the contract | no |
+//! | [`batch`] | what is applied together: bounds, commit boundaries, net effect | no |
+//! | [`traffic`] | the target: statements, writer, quarantine, notes | yes |
+//! | [`checkpoint`] | the three positions and their agreement | yes |
+//!
+//! [`replicator`] ties them together and is the only room that knows them all. One value travels back: the
+//! durable position, from Traffic's commit by way of the local store to the slot.
+//!
+//! Around them: [`database`] connects, [`config`] says where to, [`doctor`] looks before anything is changed,
+//! [`migrate`] prepares both databases, [`telemetry`] is the one place where state is collected, and [`commands`]
+//! is what the operator types. [`throwaway`] starts servers for the demo and the tests.
+//!
+//! `docs/design.md` has the invariants, the flow, and what happens on each failure.
 
 pub mod batch;
 pub mod change;

@@ -1,6 +1,6 @@
 //! From a Landing row to the Traffic row it becomes: domain.md as tables of rules; pure.
 //!
-//! [`leads`], [`journey`] and [`notifications`] hold one table of [`Target`] columns each, which read like the
+//! `leads`, `journey` and `notifications` hold one table of [`Target`] columns each, which read like the
 //! tables of the contract. The writer builds its statements from the same tables, so a column cannot be mapped
 //! and then forgotten.
 

@@ -1,7 +1,7 @@
 //! The target: Traffic's tables and how changes are written to them, exactly once and without its triggers.
 //!
 //! A [`Writer`] applies [`crate::batch::Batch`]es within one transaction at a time. Rows that Traffic does not
-//! take go to [`quarantine`], values that had to be changed leave a note in [`notes`].
+//! take go to [`Quarantine`], values that had to be changed leave a note (`notes`).
 
 mod apply;
 mod catalog;
