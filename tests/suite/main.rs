@@ -11,6 +11,7 @@ mod connection;
 mod doctor;
 mod migrations;
 mod oracle;
+mod properties;
 mod replication;
 mod status;
 mod testkit;
