@@ -137,76 +137,95 @@ fn history() -> impl Strategy<Value = History> {
 impl Act {
     /// `case` keeps the rows of different cases apart.
     fn sql(&self, case: u64) -> String {
-        let lead_id = |n: u8| format!("'{case:08x}-0000-4000-8000-0000000000{n:02x}'::uuid");
-        let stage_id = |n: u8| format!("'{case:08x}-0000-4000-9000-0000000000{n:02x}'::uuid");
-        let literal = |text: usize| postgres_protocol::escape::escape_literal(TEXTS[text]);
-        let insert = |lead: u8, metadata: usize, text: usize| {
-            format!(
-                "INSERT INTO landing_leads (id, email, name, phone, source, metadata, amocrm_lead_id, click_count) \
-                 VALUES ({}, NULL, 'n', '+7 (701) {lead}', {}, {}, '{}', NULL)",
-                lead_id(lead),
-                literal(text),
-                METADATA[metadata],
-                ["17", "x1", "99999999999999999999"][metadata % 3],
-            )
-        };
         match *self {
-            Act::InsertLead { lead, metadata, text } => insert(lead, metadata, text),
-            Act::UpdateSource { lead, text } => {
-                format!(
-                    "UPDATE landing_leads SET source = {}, sms_sent = NOT sms_sent WHERE id = {}",
-                    literal(text),
-                    lead_id(lead)
-                )
-            }
-            Act::UpdateAll { lead, metadata, text } => format!(
-                "UPDATE landing_leads SET source = {}, metadata = {}, email = {}, click_count = 3 WHERE id = {}",
-                literal(text),
-                METADATA[metadata],
-                literal(text),
-                lead_id(lead)
-            ),
-            // Landing's own foreign key lets a lead with stages change its key only together with them.
-            Act::ChangeLeadKey { lead, to } => {
-                format!("UPDATE landing_leads SET id = {} WHERE id = {}", lead_id(to), lead_id(lead))
-            }
-            Act::DeleteLead { lead } => format!("DELETE FROM landing_leads WHERE id = {}", lead_id(lead)),
-            Act::ReinsertLead { lead, metadata } => {
-                format!(
-                    "DELETE FROM landing_leads WHERE id = {}; {}",
-                    lead_id(lead),
-                    insert(lead, metadata, 0)
-                )
-            }
+            Act::Lms => "UPDATE courses SET id = id".to_owned(),
             Act::InsertStage { stage, lead, metadata } => format!(
                 "INSERT INTO lead_journey (id, lead_id, stage, metadata) VALUES ({}, {}, 's', {})",
-                stage_id(stage),
-                lead_id(lead),
+                stage_id(case, stage),
+                lead_id(case, lead),
                 METADATA[metadata]
             ),
-            Act::UpdateStage { stage, text } => {
-                format!(
-                    "UPDATE lead_journey SET stage = {}, source = NULL WHERE id = {}",
-                    literal(text),
-                    stage_id(stage)
-                )
+            Act::UpdateStage { stage, text } => format!(
+                "UPDATE lead_journey SET stage = {}, source = NULL WHERE id = {}",
+                literal(text),
+                stage_id(case, stage)
+            ),
+            Act::MoveStage { stage, lead } => format!(
+                "UPDATE lead_journey SET lead_id = {} WHERE id = {}",
+                lead_id(case, lead),
+                stage_id(case, stage)
+            ),
+            Act::ChangeStageKey { stage, to } => format!(
+                "UPDATE lead_journey SET id = {} WHERE id = {}",
+                stage_id(case, to),
+                stage_id(case, stage)
+            ),
+            Act::DeleteStage { stage } => {
+                format!("DELETE FROM lead_journey WHERE id = {}", stage_id(case, stage))
             }
-            Act::MoveStage { stage, lead } => {
-                format!("UPDATE lead_journey SET lead_id = {} WHERE id = {}", lead_id(lead), stage_id(stage))
-            }
-            Act::ChangeStageKey { stage, to } => {
-                format!("UPDATE lead_journey SET id = {} WHERE id = {}", stage_id(to), stage_id(stage))
-            }
-            Act::DeleteStage { stage } => format!("DELETE FROM lead_journey WHERE id = {}", stage_id(stage)),
-            Act::Undone { lead } => {
-                format!(
-                    "SAVEPOINT u; UPDATE landing_leads SET name = 'undone' WHERE id = {}; ROLLBACK TO u",
-                    lead_id(lead)
-                )
-            }
-            Act::Lms => "UPDATE courses SET id = id".to_owned(),
+            _ => self.lead_sql(case),
         }
     }
+
+    fn lead_sql(&self, case: u64) -> String {
+        match *self {
+            Act::InsertLead { lead, metadata, text } => insert_lead(case, lead, metadata, text),
+            Act::UpdateSource { lead, text } => format!(
+                "UPDATE landing_leads SET source = {}, sms_sent = NOT sms_sent WHERE id = {}",
+                literal(text),
+                lead_id(case, lead)
+            ),
+            Act::UpdateAll { lead, metadata, text } => format!(
+                "UPDATE landing_leads SET source = {0}, metadata = {1}, email = {0}, click_count = 3 \
+                 WHERE id = {2}",
+                literal(text),
+                METADATA[metadata],
+                lead_id(case, lead)
+            ),
+            // Landing's own foreign key lets a lead change its key only while it has no stages.
+            Act::ChangeLeadKey { lead, to } => format!(
+                "UPDATE landing_leads SET id = {} WHERE id = {}",
+                lead_id(case, to),
+                lead_id(case, lead)
+            ),
+            Act::DeleteLead { lead } => {
+                format!("DELETE FROM landing_leads WHERE id = {}", lead_id(case, lead))
+            }
+            Act::ReinsertLead { lead, metadata } => format!(
+                "DELETE FROM landing_leads WHERE id = {}; {}",
+                lead_id(case, lead),
+                insert_lead(case, lead, metadata, 0)
+            ),
+            Act::Undone { lead } => format!(
+                "SAVEPOINT u; UPDATE landing_leads SET name = 'undone' WHERE id = {}; ROLLBACK TO u",
+                lead_id(case, lead)
+            ),
+            ref other => unreachable!("{other:?} is about a stage"),
+        }
+    }
+}
+
+fn lead_id(case: u64, n: u8) -> String {
+    format!("'{case:08x}-0000-4000-8000-0000000000{n:02x}'::uuid")
+}
+
+fn stage_id(case: u64, n: u8) -> String {
+    format!("'{case:08x}-0000-4000-9000-0000000000{n:02x}'::uuid")
+}
+
+fn literal(text: usize) -> String {
+    postgres_protocol::escape::escape_literal(TEXTS[text])
+}
+
+fn insert_lead(case: u64, lead: u8, metadata: usize, text: usize) -> String {
+    format!(
+        "INSERT INTO landing_leads (id, email, name, phone, source, metadata, amocrm_lead_id, click_count) \
+         VALUES ({}, NULL, 'n', '+7 (701) {lead}', {}, {}, '{}', NULL)",
+        lead_id(case, lead),
+        literal(text),
+        METADATA[metadata],
+        ["17", "x1", "99999999999999999999"][metadata % 3],
+    )
 }
 
 /// An act that the database refuses (a taken key, a missing lead) is undone alone, and the rest goes on.
