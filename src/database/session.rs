@@ -57,8 +57,9 @@ impl DerefMut for Session {
 ///
 /// Text output must be the same everywhere, for it is compared and stored; the server's own time limits must not
 /// cut a long copy; keepalives let the server notice within about 30 seconds that a daemon's machine is gone, so
-/// that its locks go too; `row_security = off` turns silently hidden rows into an error.
-pub(super) const PINNED: [(&str, &str); 18] = [
+/// that its locks go too; `row_security = off` turns silently hidden rows into an error; `synchronous_commit = on`,
+/// because a position is acknowledged to the slot as soon as Traffic has committed it: a crash must not undo that.
+pub(super) const PINNED: [(&str, &str); 19] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
@@ -71,6 +72,7 @@ pub(super) const PINNED: [(&str, &str); 18] = [
     ("idle_session_timeout", "0"),
     ("transaction_timeout", "0"),
     ("row_security", "off"),
+    ("synchronous_commit", "on"),
     ("search_path", ""),
     ("standard_conforming_strings", "on"),
     ("tcp_keepalives_idle", "10"),
