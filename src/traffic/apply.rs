@@ -72,7 +72,7 @@ impl Writer {
             match self.apply_range(range, supplied).await {
                 Ok(Attempt::Done(written)) => {
                     leads.extend(written);
-                    self.execute("renewing a savepoint on Traffic", "RELEASE range; SAVEPOINT range").await?;
+                    self.renew_range().await?;
                 }
                 Ok(Attempt::Missing(keys)) => return Ok(Attempt::Missing(keys)),
                 Err(error) if error.kind() == Kind::Row => {
@@ -83,6 +83,8 @@ impl Writer {
                             if let Attempt::Missing(keys) = self.park(change, &error, supplied).await? {
                                 return Ok(Attempt::Missing(keys));
                             }
+                            // The next range's undoing must not take the parked row with it.
+                            self.renew_range().await?;
                         }
                         _ => {
                             let (first, second) = range.split_at(range.len() / 2);
@@ -94,6 +96,11 @@ impl Writer {
             }
         }
         Ok(Attempt::Done(leads))
+    }
+
+    /// What was done so far stays, whatever becomes of the next range.
+    async fn renew_range(&self) -> Result<()> {
+        self.execute("renewing a savepoint on Traffic", "RELEASE range; SAVEPOINT range").await
     }
 
     async fn apply_range(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<Attempt> {
