@@ -29,50 +29,66 @@ pub struct BatchLimits {
 #[derive(Debug)]
 pub struct BatchBuilder {
     limits: BatchLimits,
-    batch: Batch,
+    /// Whole transactions, as far as they have ended.
+    whole: Batch,
+    /// The changes of the transaction in progress.
+    open: Vec<SourcedChange>,
     bytes: usize,
+    open_bytes: usize,
 }
 
 impl BatchBuilder {
     pub fn new(limits: BatchLimits) -> Self {
-        BatchBuilder { limits, batch: Batch::default(), bytes: 0 }
+        BatchBuilder { limits, whole: Batch::default(), open: Vec::new(), bytes: 0, open_bytes: 0 }
     }
 
     /// A change of the transaction in progress.
     pub fn push(&mut self, change: SourcedChange) {
-        self.bytes += change.change.size();
-        self.batch.end = None;
-        self.batch.changes.push(change);
+        let size = change.change.size();
+        self.bytes += size;
+        self.open_bytes += size;
+        self.open.push(change);
     }
 
     /// The transaction in progress ends here.
     pub fn commit(&mut self, end: Position) {
-        self.batch.end = Some(end);
-        self.batch.transactions += 1;
+        self.whole.changes.append(&mut self.open);
+        self.open_bytes = 0;
+        self.whole.end = Some(end);
+        self.whole.transactions += 1;
     }
 
     /// Nothing is in flight up to this position. Ignored unless it is between transactions and moves ahead.
     pub fn advance(&mut self, to: Position) {
-        let inside_transaction = !self.batch.changes.is_empty() && self.batch.end.is_none();
-        if !inside_transaction && self.batch.end.is_none_or(|end| end.lsn < to.lsn) {
-            let commit_time = self.batch.end.and_then(|end| end.commit_time);
-            self.batch.end = Some(Position { commit_time, ..to });
+        if self.open.is_empty() && self.whole.end.is_none_or(|end| end.lsn < to.lsn) {
+            let commit_time = self.whole.end.and_then(|end| end.commit_time);
+            self.whole.end = Some(Position { commit_time, ..to });
         }
     }
 
     /// Too large to grow: take it, wherever it ends.
     pub fn is_full(&self) -> bool {
-        self.batch.changes.len() >= self.limits.rows || self.bytes >= self.limits.bytes
+        self.whole.changes.len() + self.open.len() >= self.limits.rows || self.bytes >= self.limits.bytes
     }
 
-    /// Ends at a commit boundary, so it may be taken as soon as there is someone to apply it.
+    /// Holds whole transactions, so it may be taken as soon as there is someone to apply it.
     pub fn is_ready(&self) -> bool {
-        self.batch.end.is_some()
+        self.whole.end.is_some()
     }
 
+    /// The whole transactions collected so far; a part of the one in progress only when there are none.
     pub fn take(&mut self) -> Batch {
-        self.bytes = 0;
-        std::mem::take(&mut self.batch)
+        if self.is_ready() {
+            self.bytes = self.open_bytes;
+            return std::mem::take(&mut self.whole);
+        }
+        (self.bytes, self.open_bytes) = (0, 0);
+        Batch { changes: std::mem::take(&mut self.open), end: None, transactions: 0 }
+    }
+
+    /// The transaction of the oldest change that has not been taken.
+    pub fn oldest(&self) -> Option<Origin> {
+        self.whole.changes.first().or(self.open.first()).map(|change| change.origin)
     }
 }
 
@@ -296,8 +312,13 @@ mod tests {
         builder.commit(position(10));
         assert!(builder.is_ready() && !builder.is_full());
         builder.push(delete(Table::LandingLeads, 2));
+        assert!(builder.is_full() && builder.is_ready());
+        let whole = builder.take();
+        assert_eq!((whole.changes.len(), whole.end.unwrap().lsn), (1, Lsn(10)));
+        builder.push(delete(Table::LandingLeads, 3));
         assert!(builder.is_full() && !builder.is_ready());
-        assert_eq!(builder.take().end, None, "a batch that ends inside a transaction has no position");
+        let part = builder.take();
+        assert_eq!((part.changes.len(), part.end), (2, None), "a part of a transaction has no position");
     }
 
     #[test]

@@ -121,9 +121,10 @@ impl Collector {
                 permit = request.acquire(), if ready || full => {
                     let Ok(permit) = permit else { break };
                     permit.forget();
-                    self.progress.handed_over();
+                    let batch = self.builder.take();
+                    self.progress.handed_over(self.builder.oldest().map(|origin| origin.commit_time));
                     // There is room: apply asks for one batch at a time.
-                    if batches.send(self.builder.take()).await.is_err() {
+                    if batches.send(batch).await.is_err() {
                         break;
                     }
                 }

@@ -76,11 +76,11 @@ impl Progress {
         });
     }
 
-    /// What waits is handed over to be applied.
-    pub fn handed_over(&self) {
+    /// What waits is handed over to be applied, but for what was committed at `left` and later.
+    pub fn handed_over(&self, left: Option<Timestamp>) {
         self.standing.send_modify(|standing| {
             standing.applying = standing.applying.or(standing.collecting);
-            standing.collecting = None;
+            standing.collecting = left;
         });
     }
 
@@ -157,7 +157,7 @@ mod tests {
         progress.begin(position(100, 0));
         progress.captured(Timestamp(1));
         assert!(!progress.idle(position(500, 2)));
-        progress.handed_over();
+        progress.handed_over(None);
         assert!(!progress.idle(position(500, 2)));
         assert_eq!(progress.standing().applied, Lsn(100));
         progress.committed(position(400, 1));
@@ -170,7 +170,7 @@ mod tests {
         let progress = Progress::default();
         progress.begin(position(100, 0));
         progress.captured(Timestamp(1_000_000));
-        progress.handed_over();
+        progress.handed_over(None);
         progress.captured(Timestamp(3_000_000));
         progress.captured(Timestamp(4_000_000));
         assert_eq!(progress.standing().lag(&sample(900, 5_000_000)).seconds, 4.0);
@@ -191,7 +191,7 @@ mod tests {
         progress.begin(position(100, 0));
         for _ in 0..3 {
             progress.captured(Timestamp(1));
-            progress.handed_over();
+            progress.handed_over(None);
         }
         assert!(!progress.idle(position(999, 9)));
         progress.committed(position(200, 1));

@@ -168,6 +168,7 @@ impl Writer {
             );
             self.execute("applying a TRUNCATE", &sql).await?;
             self.quarantine.release_table(&self.session, table).await?;
+            self.notes.forget_table(&self.session, table).await?;
         }
         self.execute("switching triggers off", self.triggers.suppress()).await
     }
@@ -199,14 +200,25 @@ impl Writer {
                         .await?;
                     }
                 }
-                // The row keeps its old key on Traffic until its new image can be applied.
-                Step::ChangeKey { table, old, new } => {
-                    self.quarantine.change_key(&self.session, table, old, new).await?;
-                }
+                Step::ChangeKey { table, old, new } => self.park_key(table, old, new).await?,
                 Step::Truncate { .. } => return Err(not_a_row(&change.change, error)),
             }
         }
         Ok(Attempt::Done(Vec::new()))
+    }
+
+    /// The parked row has another key now. What Traffic holds of it, an older image, gets that key too: the row that
+    /// is parked and the row that is there stay one and the same. When even that fails, the older image stays.
+    async fn park_key(&mut self, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+        self.execute("setting a savepoint on Traffic", "SAVEPOINT key").await?;
+        match self.change_key(table, old, new).await {
+            Ok(()) => self.execute("releasing a savepoint on Traffic", "RELEASE key").await,
+            Err(error) if error.kind() == Kind::Row => {
+                self.execute("undoing a changed key on Traffic", "ROLLBACK TO key; RELEASE key").await?;
+                self.quarantine.change_key(&self.session, table, old, new).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     pub(super) async fn park_write(&mut self, write: &Write<'_>, cause: &Cause) -> Result<()> {

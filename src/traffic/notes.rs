@@ -85,4 +85,11 @@ impl Notes {
             .map_err(|error| Error::database("removing conversion notes", &error))?;
         Ok(())
     }
+
+    /// Removes the notes of a table whose rows are all gone.
+    pub(super) async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
+        let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
+        let done = client.execute(&sql, &[&table.landing_name()]).await;
+        done.map(|_| ()).map_err(|error| Error::database("removing conversion notes", &error))
+    }
 }
