@@ -8,6 +8,7 @@
 )]
 
 mod connection;
+mod crash;
 mod doctor;
 mod migrations;
 mod oracle;

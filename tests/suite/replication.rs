@@ -1,47 +1,49 @@
-//! End to end: snapshot, stream and restart between two real servers.
+//! The main job, end to end: the real binary between two real servers, with live writers.
 
-use leadbridge::checkpoint::LocalStore;
-use leadbridge::config::{Config, Flags};
-use leadbridge::replicator::{self, Until};
-use leadbridge::telemetry::Telemetry;
 use leadbridge::throwaway::writers::Pace;
-use tokio_util::sync::CancellationToken;
 
-use crate::testkit::{World, assert_equal};
+use crate::testkit::{Bridge, World, assert_equal, brake, release_brake, writers_go_on};
 
-fn config(world: &World, dir: &std::path::Path) -> Config {
-    let env = |name: &str| match name {
-        "LANDING_DATABASE_URL" => Some(world.landing_url()),
-        "TRAFFIC_DATABASE_URL" => Some(world.traffic_url()),
-        "LEADBRIDGE_STATE_DIR" => Some(dir.display().to_string()),
-        "LEADBRIDGE_HTTP_LISTEN" => Some("off".into()),
-        _ => None,
-    };
-    Config::load(&Flags::default(), &env).unwrap()
-}
+#[tokio::test(flavor = "multi_thread")]
+async fn with_writers_from_before_the_snapshot_until_after_it_traffic_equals_the_oracle() {
+    let world = World::new().await;
+    world.fill(1, 1000).await;
+    let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 100");
+    let writers = world.write(&Pace::default());
+    writers_go_on(&world, 50).await;
 
-async fn catch_up(world: &World, dir: &std::path::Path) {
-    let config = config(world, dir);
-    let store = LocalStore::open(&config.state_dir).unwrap();
-    replicator::run(config, store, Telemetry::new(), CancellationToken::new(), Until::CaughtUp)
-        .await
-        .unwrap();
+    // Slow enough that the writers write while the copy runs.
+    brake(&world, 0.05).await;
+    let mut daemon = bridge.daemon().await;
+    daemon.until("the copy begins", |status| status["state"] == "snapshot").await;
+    writers_go_on(&world, 100).await;
+    daemon.streaming().await;
+    release_brake(&world).await;
+    writers_go_on(&world, 200).await;
+    let totals = writers.stop().await.unwrap();
+    assert!(totals.committed > 50, "{totals:?}");
+
+    daemon.caught_up(&world).await;
+    assert_equal(&world).await;
+    daemon.terminate().await;
+    bridge.catch_up().await;
+    assert_equal(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_snapshot_and_what_follows_arrive_exactly() {
-    let _ = tracing_subscriber::fmt().with_env_filter("leadbridge=debug,warn").with_test_writer().try_init();
+async fn until_caught_up_copies_and_streams_what_was_committed_before_it_started_and_ends() {
     let world = World::new().await;
-    world.fill(1, 1000).await;
-    let dir = tempfile::tempdir().unwrap();
-    catch_up(&world, dir.path()).await;
+    world.fill(2, 300).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
     assert_equal(&world).await;
-    let writers = world.write(&Pace::default());
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    let totals = writers.stop().await.unwrap();
-    println!("{totals:?}");
-    let t = std::time::Instant::now();
-    catch_up(&world, dir.path()).await;
-    println!("caught up in {:?}", t.elapsed());
+    let writers = world.write(&Pace { pause: std::time::Duration::ZERO, ..Pace::default() });
+    writers_go_on(&world, 300).await;
+    // It ends although the writers do not.
+    bridge.catch_up().await;
+    writers.stop().await.unwrap();
+    bridge.catch_up().await;
     assert_equal(&world).await;
+    // And when nothing at all has happened.
+    bridge.catch_up().await;
 }

@@ -6,15 +6,11 @@ use std::time::{Duration, Instant};
 use leadbridge::throwaway::writers::Pace;
 use leadbridge::throwaway::{Cluster, Shutdown};
 
-use crate::testkit::{World, template};
+use crate::testkit::{World, template, until_true};
 
-/// Looks again and again, for at most ten seconds.
-fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !condition() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+/// Looks again and again, for at most a minute.
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    until_true(what, async || condition()).await;
 }
 
 #[tokio::test]
@@ -55,8 +51,8 @@ async fn child_that_is_killed() {
     std::future::pending::<()>().await;
 }
 
-#[test]
-fn a_killed_process_leaves_no_server_and_no_directory() {
+#[tokio::test]
+async fn a_killed_process_leaves_no_server_and_no_directory() {
     let out = tempfile::tempdir().unwrap();
     let path = out.path().join("dir");
     let mut child = std::process::Command::new(std::env::current_exe().unwrap())
@@ -66,19 +62,20 @@ fn a_killed_process_leaves_no_server_and_no_directory() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    eventually("the child has a server", || path.exists());
+    eventually("the child has a server", || path.exists()).await;
     let dir = PathBuf::from(std::fs::read_to_string(&path).unwrap());
     let postmaster = std::fs::read_to_string(dir.join("data/postmaster.pid")).unwrap();
     let pid: i32 = postmaster.lines().next().unwrap().parse().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    eventually("the directory is gone", || !dir.exists());
+    eventually("the directory is gone", || !dir.exists()).await;
     let server = nix::unistd::Pid::from_raw(pid);
     // A zombie without a parent that reaps is gone too, to all intents.
     eventually("the server is gone", || {
         nix::sys::signal::kill(server, None).is_err()
             || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))
-    });
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -1,7 +1,18 @@
-//! Two throw-away servers with the school's databases, and the oracle that says what Traffic should hold.
+//! Two throw-away servers with the school's databases, the oracle that says what Traffic should hold, and the
+//! real binary between them.
 
+mod bridge;
+mod daemon;
+mod fixtures;
 mod oracle;
+mod wait;
 mod world;
 
+pub use bridge::{Bridge, Said, said};
+pub use daemon::Daemon;
+pub use fixtures::{
+    Positions, brake, holds, least_privileged, one, release_brake, until_holds, writers_go_on,
+};
 pub use oracle::{assert_equal, differences, expected_leads};
+pub use wait::{until, until_true, within};
 pub use world::{World, template};

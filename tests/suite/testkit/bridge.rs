@@ -1,0 +1,93 @@
+//! The real binary, as an operator has it installed: a configuration, a state directory, an environment of its own.
+
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use super::{Daemon, World};
+
+/// One installation. Its directory is gone when dropped.
+pub struct Bridge {
+    landing: String,
+    traffic: String,
+    dir: TempDir,
+}
+
+/// What a command said, and its exit code.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Bridge {
+    /// Between the two servers of `world`, as superuser. Attempts follow each other quickly.
+    pub fn new(world: &World) -> Self {
+        Self::between(&world.landing_url(), &world.traffic_url())
+    }
+
+    pub fn between(landing: &str, traffic: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let bridge = Bridge { landing: landing.to_owned(), traffic: traffic.to_owned(), dir };
+        bridge.configured("")
+    }
+
+    /// The same with these lines in its configuration file.
+    pub fn configured(self, lines: &str) -> Self {
+        let text = format!("{lines}\n[retry]\ninitial = \"50ms\"\nmax = \"500ms\"\n");
+        std::fs::write(self.dir.path().join("leadbridge.toml"), text).unwrap();
+        self
+    }
+
+    pub fn state_dir(&self) -> std::path::PathBuf {
+        self.dir.path().join("state")
+    }
+
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The binary with nothing in its environment but ours.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leadbridge"));
+        command
+            .env_clear()
+            .env("LANDING_DATABASE_URL", &self.landing)
+            .env("TRAFFIC_DATABASE_URL", &self.traffic)
+            .env("LEADBRIDGE_CONFIG", self.dir.path().join("leadbridge.toml"))
+            .env("LEADBRIDGE_STATE_DIR", self.state_dir())
+            .env("LEADBRIDGE_HTTP_LISTEN", "off")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .args(arguments);
+        command
+    }
+
+    /// Runs a command to its end, for a minute at most.
+    pub async fn run(&self, arguments: &[&str]) -> Said {
+        said(self.command(arguments)).await
+    }
+
+    /// `run --until-caught-up`, which must succeed.
+    pub async fn catch_up(&self) {
+        let said = self.run(&["run", "--until-caught-up"]).await;
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+
+    /// Starts the daemon; it answers over HTTP when this returns.
+    pub async fn daemon(&self) -> Daemon {
+        Daemon::start(self).await
+    }
+}
+
+/// Runs `command` to its end, for a minute at most.
+pub async fn said(mut command: Command) -> Said {
+    let limit = std::time::Duration::from_secs(60);
+    let ended = tokio::time::timeout(limit, command.output()).await;
+    let Output { status, stdout, stderr } = ended.expect("the command does not end").unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
+}

@@ -1,0 +1,146 @@
+//! A running daemon: the real binary, asked over HTTP, ended by signals.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::process::{Child, Command};
+
+use super::{Bridge, World, until, until_true, within};
+
+/// Below the ports that Linux gives out by itself, and apart from those of the throw-away servers.
+const PORTS: std::ops::Range<u16> = 10_000..15_000;
+
+/// Killed when dropped.
+pub struct Daemon {
+    child: Child,
+    address: SocketAddr,
+    log: PathBuf,
+}
+
+impl Daemon {
+    pub async fn start(bridge: &Bridge) -> Daemon {
+        loop {
+            let mut daemon = Self::spawn(bridge);
+            let answered = until("the daemon answers or ends", async || {
+                if daemon.child.try_wait().unwrap().is_some() {
+                    return Some(false);
+                }
+                daemon.get("/healthz").await.map(|_| true)
+            });
+            if answered.await {
+                return daemon;
+            }
+            // Between our look and its bind another test took the port.
+            assert!(daemon.log().contains("is in use"), "the daemon ended: {}", daemon.log());
+        }
+    }
+
+    fn spawn(bridge: &Bridge) -> Daemon {
+        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+        let port = (0..100).map(|_| rand::random_range(PORTS)).find(free).expect("a free port");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let log = bridge.dir().join(format!("log-{}", rand::random::<u64>()));
+        let file = File::create(&log).unwrap();
+        let child = bridge
+            .command(&["run"])
+            .env("LEADBRIDGE_HTTP_LISTEN", address.to_string())
+            .env("LEADBRIDGE_LOG", "leadbridge=debug")
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .spawn()
+            .unwrap();
+        Daemon { child, address, log }
+    }
+
+    /// What it has logged, on stdout and stderr, so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// A command of the same installation, which finds this daemon.
+    pub fn command(&self, bridge: &Bridge, arguments: &[&str]) -> Command {
+        let mut command = bridge.command(arguments);
+        command.env("LEADBRIDGE_HTTP_LISTEN", self.address.to_string());
+        command
+    }
+
+    /// The body of an answer; `None` when there is none.
+    pub async fn get(&self, path: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(self.address).await.ok()?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.ok()?;
+        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+    }
+
+    /// `GET /status`, once it answers.
+    pub async fn status(&mut self) -> Value {
+        let status = until("the daemon tells its status", async || {
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "the daemon ended: {}", self.log());
+            serde_json::from_str(&self.get("/status").await?).ok()
+        });
+        status.await
+    }
+
+    /// Waits until its status is as wanted.
+    pub async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        until(what, async || Some(self.status().await).filter(|status| wanted(status))).await
+    }
+
+    pub async fn streaming(&mut self) {
+        self.until("the daemon streams", |status| status["state"] == "streaming").await;
+    }
+
+    /// Waits until everything that Landing has committed by now is applied.
+    pub async fn caught_up(&mut self, world: &World) {
+        let landing = world.landing().await;
+        // A transaction of its own, so that an asynchronous commit before it is flushed too.
+        let sql = "SELECT pg_current_wal_insert_lsn()::text";
+        let goal: String = landing.query_one(sql, &[]).await.unwrap().get(0);
+        let goal: leadbridge::lsn::Lsn = goal.parse().unwrap();
+        self.until("the daemon catches up", |status| {
+            status["state"] == "streaming"
+                && status["applied_lsn"]
+                    .as_str()
+                    .is_some_and(|at| at.parse::<leadbridge::lsn::Lsn>().unwrap() >= goal)
+        })
+        .await;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = self.child.id().expect("not waited for");
+        kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+    }
+
+    /// `kill -9`; returns when the process is gone.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    /// Waits for its own end.
+    pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
+        within(limit, "the daemon ends", async || self.child.try_wait().unwrap()).await
+    }
+
+    /// SIGTERM, which must end it with exit code 0 within seconds.
+    pub async fn terminate(mut self) {
+        self.signal(Signal::SIGTERM);
+        let status = self.ended(Duration::from_secs(15)).await;
+        assert_eq!(status.code(), Some(0), "{}", self.log());
+    }
+
+    /// Waits until its log holds this.
+    pub async fn logs(&self, text: &str) {
+        until_true(text, async || self.log().contains(text)).await;
+    }
+}

@@ -1,0 +1,93 @@
+//! What several stories do to the two databases.
+
+use leadbridge::checkpoint::LocalStore;
+use leadbridge::lsn::Lsn;
+use leadbridge::migrate::{Database, Options, privileges};
+use tokio_postgres::Client;
+
+use super::{Bridge, World, until_true};
+
+/// The three positions; `None` where nothing is written down.
+#[derive(Debug)]
+pub struct Positions {
+    pub slot: Option<Lsn>,
+    pub local: Option<Lsn>,
+    pub traffic: Option<Lsn>,
+}
+
+impl Positions {
+    /// Of a daemon that does not run.
+    pub async fn read(world: &World, bridge: &Bridge) -> Positions {
+        let lsn = |text: Option<String>| text.map(|text| text.parse().unwrap());
+        let slot = "SELECT max(confirmed_flush_lsn)::text FROM pg_replication_slots";
+        let traffic = "SELECT max(applied_lsn)::text FROM leadbridge.checkpoint";
+        Positions {
+            slot: lsn(one(&world.landing().await, slot).await),
+            local: LocalStore::open(&bridge.state_dir()).unwrap().read().unwrap().map(|(_, lsn)| lsn),
+            traffic: lsn(one(&world.traffic().await, traffic).await),
+        }
+    }
+
+    /// Semantics 1.3.
+    pub fn assert_ordered(&self) {
+        assert!(self.slot <= self.local && self.local <= self.traffic, "{self:?}");
+        assert!(self.slot.is_some(), "{self:?}");
+    }
+}
+
+/// The first column of the only row.
+pub async fn one<T>(client: &Client, sql: &str) -> T
+where
+    T: for<'v> tokio_postgres::types::FromSql<'v>,
+{
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// Whether the database answers yes to `SELECT <condition>`.
+pub async fn holds(client: &Client, condition: &str) -> bool {
+    one(client, &format!("SELECT {condition}")).await
+}
+
+/// Waits until the database answers yes to `SELECT <condition>`.
+pub async fn until_holds(client: &Client, condition: &str) {
+    until_true(condition, async || holds(client, condition).await).await;
+}
+
+/// Makes every batch of leads take `seconds` on Traffic, whatever role writes it, so that a story can happen in
+/// the middle of a copy.
+pub async fn brake(world: &World, seconds: f64) {
+    let sql = format!(
+        "CREATE OR REPLACE FUNCTION public.brake() RETURNS trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM pg_catalog.pg_sleep({seconds}); RETURN NULL; END $$;
+         CREATE OR REPLACE TRIGGER brake AFTER INSERT ON public.traffic_leads
+             FOR EACH STATEMENT EXECUTE FUNCTION public.brake();
+         ALTER TABLE public.traffic_leads ENABLE ALWAYS TRIGGER brake"
+    );
+    world.traffic().await.batch_execute(&sql).await.unwrap();
+}
+
+pub async fn release_brake(world: &World) {
+    world.traffic().await.batch_execute("DROP FUNCTION public.brake CASCADE").await.unwrap();
+}
+
+/// An installation with the roles of least privilege that a DBA makes from our SQL.
+pub async fn least_privileged(world: &World) -> Bridge {
+    for (database, client) in
+        [(Database::Landing, world.landing().await), (Database::Traffic, world.traffic().await)]
+    {
+        let sql = privileges(database, &world.names, "bridge", &Options::default()).unwrap();
+        client.batch_execute(&sql).await.unwrap();
+        client.batch_execute("ALTER ROLE bridge PASSWORD 'bridge'").await.unwrap();
+    }
+    Bridge::between(
+        &world.landing.url_as("bridge", "bridge", "landing"),
+        &world.traffic.url_as("bridge", "bridge", "traffic"),
+    )
+}
+
+/// Waits until live writers have inserted that many more events.
+pub async fn writers_go_on(world: &World, events: i64) {
+    let landing = world.landing().await;
+    let before: i64 = one(&landing, "SELECT count(*) FROM video_events").await;
+    until_holds(&landing, &format!("count(*) >= {} FROM video_events", before + events)).await;
+}
