@@ -20,16 +20,26 @@ pub struct Run {
     /// Where the run ends, once known.
     goal: Option<Lsn>,
     reached: bool,
+    resynced: bool,
 }
 
 impl Run {
     pub fn new(until: Until) -> Self {
-        Run { until, goal: None, reached: false }
+        Run { until, goal: None, reached: false, resynced: false }
     }
 
     /// Both databases have answered at least once.
     pub fn reached(&self) -> bool {
         self.reached
+    }
+
+    /// What a run that was told to stop has to say: a resync that is not complete must not pass for one.
+    pub fn stopped(&self) -> Result<()> {
+        if self.until == Until::Resynced && !self.resynced {
+            return Err(Error::refused("stopped before the snapshot was complete")
+                .remedy("run `leadbridge resync` again; `leadbridge run` goes on where this one got to"));
+        }
+        Ok(())
     }
 
     /// Returns when what the run is for is done, or it was told to stop.
@@ -67,6 +77,7 @@ impl Run {
             }
         };
         if self.until == Until::Resynced {
+            self.resynced = true;
             return Ok(());
         }
         let writer =

@@ -24,6 +24,10 @@ use crate::error::{Error, Kind, Response, Result};
 use crate::telemetry::{LastError, State, Telemetry};
 use progress::Progress;
 
+/// How long an attempt may take to end after the daemon was told to stop: somebody may hold a lock that it waits
+/// for. Longer than the stream's own grace, whose end is more orderly.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(12);
+
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -75,6 +79,11 @@ pub async fn run(
     result
 }
 
+async fn grace(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
 /// The tables that are replicated, leads first.
 pub fn replicated_tables(config: &Config) -> Vec<Table> {
     let wanted = |table: &Table| *table != Table::ScheduledNotifications || config.scheduled_notifications;
@@ -91,14 +100,17 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
     let mut run = attempt::Run::new(until);
     loop {
         let before = context.progress.standing().applied;
-        // Dropping an attempt undoes what it had not committed: the way out when a database does not answer.
-        let ended = tokio::select! {
-            ended = run.attempt(context) => ended,
-            () = pipeline::grace(&context.shutdown) => Ok(()),
+        // Dropping an attempt is safe anywhere: what was not committed never happened.
+        let attempted = tokio::select! {
+            attempted = run.attempt(context) => attempted,
+            () = grace(&context.shutdown) => {
+                tracing::warn!("what was in hand did not finish in time: it is begun again at the next start");
+                return run.stopped();
+            }
         };
-        let error = match ended {
-            Ok(()) => return Ok(()),
-            Err(_) if context.shutdown.is_cancelled() => return Ok(()),
+        let error = match attempted {
+            Ok(()) => return run.stopped(),
+            Err(_) if context.shutdown.is_cancelled() => return run.stopped(),
             Err(error) => error,
         };
         let never_reached = error.kind() == Kind::Unreachable && !run.reached();
@@ -115,7 +127,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
             live.last_error = Some(LastError::new(&error));
         });
         tokio::select! {
-            () = context.shutdown.cancelled() => return Ok(()),
+            () = context.shutdown.cancelled() => return run.stopped(),
             () = tokio::time::sleep(wait) => {}
         }
     }
