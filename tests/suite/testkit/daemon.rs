@@ -135,7 +135,7 @@ impl Daemon {
     /// SIGTERM, which must end it with exit code 0 within seconds.
     pub async fn terminate(mut self) {
         self.signal(Signal::SIGTERM);
-        let status = self.ended(Duration::from_secs(15)).await;
+        let status = self.ended(Duration::from_secs(20)).await;
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 

@@ -29,9 +29,16 @@ impl World {
 
     /// The same, with settings for the two servers.
     pub async fn unmigrated_with(landing: &[(&str, &str)], traffic: &[(&str, &str)]) -> World {
-        let template = template().await;
+        Self::from_template(&template().await, landing, traffic).await
+    }
+
+    async fn from_template(
+        template: &Arc<Template>,
+        landing: &[(&str, &str)],
+        traffic: &[(&str, &str)],
+    ) -> World {
         let server = async |settings, name, schema| {
-            let cluster = Cluster::start(&template, settings).await.unwrap();
+            let cluster = Cluster::start(template, settings).await.unwrap();
             cluster.create_database(name, schema).await.unwrap();
             cluster
         };
@@ -45,6 +52,14 @@ impl World {
     /// Migrated, and still empty of leads.
     pub async fn new() -> World {
         let world = Self::unmigrated().await;
+        world.migrate(&Options::default()).await;
+        world
+    }
+
+    /// Migrated, and with other system identifiers than all other worlds have: not of the one template.
+    pub async fn of_another_cluster() -> World {
+        let template = Arc::new(Template::create().await.unwrap());
+        let world = Self::from_template(&template, &[], &[]).await;
         world.migrate(&Options::default()).await;
         world
     }

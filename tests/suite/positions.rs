@@ -1,0 +1,146 @@
+//! Positions that contradict each other are refused, and a resync mends them.
+
+use crate::testkit::{Bridge, Said, World, assert_equal, holds, one, until_holds};
+
+/// Exit 4, one error, and it says what to do.
+fn assert_refused(said: &Said, words: &[&str]) {
+    assert_eq!(said.code, 4, "{}", said.err);
+    assert_eq!(said.err.matches("error: ").count(), 1, "{}", said.err);
+    assert_eq!(said.err.matches("what to do: ").count(), 1, "{}", said.err);
+    for word in words {
+        assert!(said.err.contains(word), "{word} is not in: {}", said.err);
+    }
+}
+
+const RECORD: &str = "SELECT (c.*)::text FROM leadbridge.checkpoint AS c";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_somebody_else_made_is_refused_and_left_alone() {
+    let world = World::new().await;
+    world.fill(20, 20).await;
+    let landing = world.landing().await;
+    for (made, words) in [
+        ("pg_create_logical_replication_slot('leadbridge', 'test_decoding')", "[names]"),
+        ("pg_create_physical_replication_slot('leadbridge')", "[names]"),
+        ("pg_create_logical_replication_slot('leadbridge', 'pgoutput')", "slot"),
+    ] {
+        landing.batch_execute(&format!("SELECT {made}")).await.unwrap();
+        let slot = "SELECT row(s.*)::text FROM pg_replication_slots AS s";
+        let before: String = one(&landing, slot).await;
+        assert_refused(&Bridge::new(&world).run(&["run"]).await, &["leadbridge", words]);
+        assert_eq!(one::<String>(&landing, slot).await, before, "{made}");
+        assert!(holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.checkpoint").await);
+        landing.batch_execute("SELECT pg_drop_replication_slot('leadbridge')").await.unwrap();
+    }
+    // Not even a resync drops what is not ours.
+    landing
+        .batch_execute("SELECT pg_create_logical_replication_slot('leadbridge', 'test_decoding')")
+        .await
+        .unwrap();
+    assert_refused(&Bridge::new(&world).run(&["resync", "--yes"]).await, &["[names]"]);
+    assert!(holds(&landing, "count(*) = 1 FROM pg_replication_slots").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_traffic_that_was_restored_from_a_backup_is_refused_until_a_resync() {
+    let world = World::new().await;
+    world.fill(21, 100).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let (landing, traffic) = (world.landing().await, world.traffic().await);
+    // A backup of Traffic's books, and what happens after it.
+    traffic.batch_execute("CREATE TABLE backup AS SELECT * FROM leadbridge.checkpoint").await.unwrap();
+    landing.batch_execute("UPDATE landing_leads SET click_count = 3").await.unwrap();
+    let mut daemon = bridge.daemon().await;
+    daemon.caught_up(&world).await;
+    // The slot has let go of what the backup lacks.
+    let backup: String = one(&traffic, "SELECT applied_lsn::text FROM backup").await;
+    until_holds(&landing, &format!("confirmed_flush_lsn > '{backup}'::pg_lsn FROM pg_replication_slots"))
+        .await;
+    daemon.terminate().await;
+    let restore = "UPDATE leadbridge.checkpoint SET applied_lsn = b.applied_lsn FROM backup AS b";
+    traffic.batch_execute(restore).await.unwrap();
+    let before: String = one(&traffic, RECORD).await;
+    for state in ["its own", "an empty"] {
+        let said = if state == "its own" {
+            bridge.run(&["run"]).await
+        } else {
+            Bridge::new(&world).run(&["run"]).await
+        };
+        assert_refused(&said, &["Traffic is at", "leadbridge resync"]);
+        assert_eq!(one::<String>(&traffic, RECORD).await, before, "with {state} state directory");
+    }
+    // No checkpoint at all: a backup from before the first start.
+    traffic.batch_execute("DELETE FROM leadbridge.checkpoint").await.unwrap();
+    assert_refused(&bridge.run(&["run"]).await, &["leadbridge resync"]);
+    assert!(holds(&traffic, "count(*) = 0 FROM leadbridge.checkpoint").await);
+
+    let said = bridge.run(&["resync", "--yes"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_dropped_slot_a_resync_ends_exact_and_keeps_what_was_born_on_traffic() {
+    let world = World::new().await;
+    world.fill(22, 200).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let (landing, traffic) = (world.landing().await, world.traffic().await);
+    landing.batch_execute("SELECT pg_drop_replication_slot('leadbridge')").await.unwrap();
+    let before: String = one(&traffic, RECORD).await;
+    assert_refused(&bridge.run(&["run"]).await, &["gone", "leadbridge resync"]);
+    assert_eq!(one::<String>(&traffic, RECORD).await, before);
+    assert!(holds(&landing, "count(*) = 0 FROM pg_replication_slots").await);
+    resync_ends_exact(&world, &bridge).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_lost_slot_a_resync_ends_exact_and_keeps_what_was_born_on_traffic() {
+    let settings = [("max_slot_wal_keep_size", "16MB"), ("min_wal_size", "32MB"), ("max_wal_size", "32MB")];
+    let world = World::unmigrated_with(&settings, &[]).await;
+    world.migrate(&leadbridge::migrate::Options::default()).await;
+    world.fill(23, 200).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let landing = world.landing().await;
+    for _ in 0..4 {
+        // A segment each, and a checkpoint that removes what is too much.
+        landing.batch_execute("SELECT pg_switch_wal(); CREATE TABLE w(); DROP TABLE w").await.unwrap();
+    }
+    landing.batch_execute("CHECKPOINT").await.unwrap();
+    until_holds(&landing, "wal_status = 'lost' FROM pg_replication_slots").await;
+    let before: String = one(&world.traffic().await, RECORD).await;
+    assert_refused(&bridge.run(&["run"]).await, &["lost", "leadbridge resync"]);
+    assert_eq!(one::<String>(&world.traffic().await, RECORD).await, before);
+    let status = bridge.run(&["status", "--json"]).await;
+    assert_eq!(status.code, 2, "{}", status.err);
+    assert!(status.out.contains("\"lost\""), "{}", status.out);
+    resync_ends_exact(&world, &bridge).await;
+}
+
+/// Landing goes on without a slot: deletes, inserts, updates; then the resync.
+async fn resync_ends_exact(world: &World, bridge: &Bridge) {
+    let (landing, traffic) = (world.landing().await, world.traffic().await);
+    let own = "INSERT INTO traffic_leads (name, fb_lead_id) VALUES ('born here', 'fb-9');
+         INSERT INTO traffic_sales (lead_id, amount) SELECT id, 1 FROM traffic_leads;
+         UPDATE traffic_leads SET status = 'converted' WHERE landing_synced_at IS NOT NULL";
+    traffic.batch_execute(own).await.unwrap();
+    let meanwhile =
+        "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 30);
+         UPDATE landing_leads SET click_count = 42;
+         DELETE FROM lead_journey WHERE id IN (SELECT id FROM lead_journey ORDER BY id LIMIT 30);
+         INSERT INTO landing_leads (name, phone) SELECT 'new', n::text FROM generate_series(1, 30) AS n";
+    landing.batch_execute(meanwhile).await.unwrap();
+    let said = bridge.run(&["resync", "--yes"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_equal(world).await;
+    landing.batch_execute("UPDATE landing_leads SET click_count = 43").await.unwrap();
+    bridge.catch_up().await;
+    assert_equal(world).await;
+    assert!(holds(&traffic, "count(*) = 1 FROM traffic_leads WHERE landing_synced_at IS NULL").await);
+    assert!(holds(&traffic, "count(*) = 30 FROM traffic_sales WHERE lead_id IS NULL").await);
+    assert!(holds(&traffic, "count(*) = 171 FROM traffic_sales WHERE lead_id IS NOT NULL").await);
+    assert!(holds(&traffic, "count(*) = 170 FROM traffic_leads WHERE status = 'converted'").await);
+}

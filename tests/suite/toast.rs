@@ -1,0 +1,116 @@
+//! Values that the stream leaves out because they are stored out of line and did not change.
+
+use crate::testkit::{Bridge, Daemon, World, assert_equal, holds, until_holds};
+
+/// A lead with more than 2 kB of metadata that do not compress, and a stage with the same.
+async fn with_large_leads() -> (World, Bridge) {
+    let world = World::new().await;
+    let sql = "INSERT INTO landing_leads (id, name, phone, source, metadata)
+             SELECT md5(n::text)::uuid, 'lead', '1', 'twland', jsonb_build_object(
+                 'utm_source', 'kenjifb', 'utm_campaign', 'c' || n, 'funnel_type',
+                 CASE n % 2 WHEN 0 THEN 'intensive1d' END, 'answers', noise) FROM generate_series(1, 20) AS n,
+             LATERAL (SELECT string_agg(md5(n::text || i), '') AS noise FROM generate_series(1, 150) AS i) AS x;
+         INSERT INTO lead_journey (lead_id, stage, metadata)
+             SELECT id, 'proftest_submitted', metadata FROM landing_leads";
+    world.landing().await.batch_execute(sql).await.unwrap();
+    let toasted = "min(pg_column_size(metadata)) > 2000 FROM landing_leads";
+    assert!(holds(&world.landing().await, toasted).await);
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    (world, bridge)
+}
+
+async fn landing(world: &World, sql: &str) {
+    world.landing().await.batch_execute(sql).await.unwrap();
+}
+
+async fn traffic(world: &World, sql: &str) {
+    world.traffic().await.batch_execute(sql).await.unwrap();
+}
+
+async fn caught_up_and_equal(world: &World, daemon: &mut Daemon) {
+    daemon.caught_up(world).await;
+    assert_equal(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unchanged_toasted_value_and_all_that_is_derived_from_it_keep_their_value() {
+    let (world, bridge) = with_large_leads().await;
+    let mut daemon = bridge.daemon().await;
+    landing(&world, "UPDATE landing_leads SET click_count = 1").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    // funnel_type comes from metadata and source: intensive1d of metadata yields to a source with challenge.
+    landing(&world, "UPDATE landing_leads SET source = 'Challenge3D_x'").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    assert!(holds(&world.traffic().await, "bool_and(funnel_type = 'challenge3d') FROM traffic_leads").await);
+    landing(&world, "UPDATE landing_leads SET source = 'twland'").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    let both = "count(*) FILTER (WHERE funnel_type = 'intensive1d') = 10
+        AND count(*) FILTER (WHERE funnel_type = 'express') = 10
+        AND bool_and(utm_source = 'kenjifb' AND metadata ? 'answers') FROM traffic_leads";
+    assert!(holds(&world.traffic().await, both).await);
+    landing(&world, "UPDATE lead_journey SET stage = 'payment_kaspi'").await;
+    // Several changes of one row in one transaction, with a changed key among them.
+    landing(
+        &world,
+        "BEGIN; DELETE FROM lead_journey; UPDATE landing_leads SET name = 'a';
+         UPDATE landing_leads SET id = gen_random_uuid(); UPDATE landing_leads SET name = 'b'; COMMIT",
+    )
+    .await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_missing_on_traffic_is_read_from_landing() {
+    let (world, bridge) = with_large_leads().await;
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    // By hand, with their stages: the lead comes back with its next change, each stage with its own.
+    traffic(
+        &world,
+        "DELETE FROM traffic_leads WHERE id IN (SELECT id FROM traffic_leads ORDER BY id LIMIT 7)",
+    )
+    .await;
+    landing(&world, "UPDATE landing_leads SET click_count = 2").await;
+    landing(&world, "UPDATE lead_journey SET stage = 'payment_card'").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    // In one transaction, the child first.
+    traffic(
+        &world,
+        "DELETE FROM traffic_leads WHERE id IN (SELECT id FROM traffic_leads ORDER BY id LIMIT 7)",
+    )
+    .await;
+    landing(
+        &world,
+        "BEGIN; UPDATE lead_journey SET stage = 'payment_manager'; UPDATE landing_leads SET click_count = 3; COMMIT",
+    )
+    .await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_a_row_that_is_gone_on_both_sides_is_dropped_and_nothing_stops() {
+    let (world, bridge) = with_large_leads().await;
+    // While the daemon is down: changed, then deleted; and on Traffic deleted by hand.
+    landing(&world, "UPDATE landing_leads SET click_count = 4").await;
+    landing(&world, "UPDATE lead_journey SET stage = 'payment_card'").await;
+    landing(
+        &world,
+        "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5)",
+    )
+    .await;
+    // Gone under its old key, there under its new one.
+    landing(
+        &world,
+        "DELETE FROM lead_journey WHERE lead_id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5);
+         UPDATE landing_leads SET id = gen_random_uuid() WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5)",
+    )
+    .await;
+    traffic(&world, "DELETE FROM traffic_leads").await;
+    let mut daemon = bridge.daemon().await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    until_holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.quarantine").await;
+    daemon.terminate().await;
+}
