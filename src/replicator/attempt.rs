@@ -37,7 +37,7 @@ impl Run {
     pub fn stopped(&self) -> Result<()> {
         if self.until == Until::Resynced && !self.resynced {
             return Err(Error::refused("stopped before the snapshot was complete")
-                .remedy("run `leadbridge resync` again; `leadbridge run` goes on where this one got to"));
+                .remedy("run `leadbridge resync` again; a snapshot that had begun is begun anew by `leadbridge run`, too"));
         }
         Ok(())
     }
