@@ -22,6 +22,17 @@ const OWN: &str = "INSERT INTO traffic_sales (lead_id, amount) SELECT id, 5 FROM
     INSERT INTO challenge3d_sales (lead_id, amount) SELECT id, 6 FROM traffic_leads;
     UPDATE traffic_leads SET status = 'qualified'";
 
+/// Two keys change places by way of a third, in one transaction.
+const SWAPPED_KEYS: &str = "CREATE TEMP TABLE two AS SELECT array_agg(id ORDER BY id) AS id FROM (
+             SELECT l.id FROM landing_leads AS l WHERE NOT EXISTS (
+                 SELECT FROM lead_journey AS j WHERE j.lead_id = l.id) ORDER BY l.id LIMIT 2) AS x;
+         BEGIN;
+         UPDATE landing_leads SET id = '00000000-0000-0000-0000-0000000000ff' FROM two WHERE landing_leads.id = two.id[1];
+         UPDATE landing_leads SET id = two.id[1] FROM two WHERE landing_leads.id = two.id[2];
+         UPDATE landing_leads SET id = two.id[2] FROM two
+             WHERE landing_leads.id = '00000000-0000-0000-0000-0000000000ff';
+         COMMIT";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn deletes_cascade_to_traffics_own_rows_and_changed_keys_keep_them() {
     let world = World::new().await;
@@ -86,20 +97,7 @@ async fn deletes_and_keys(world: &World, bridge: &Bridge) {
     caught_up_and_equal(world, &mut daemon).await;
     assert!(holds(&own, "count(*) = 10 FROM traffic_leads WHERE status = 'new'").await);
     assert!(holds(&own, "count(*) = 20 FROM traffic_sales WHERE lead_id IS NULL").await);
-    // Two keys change places by way of a third, in one transaction.
-    landing(
-        world,
-        "CREATE TEMP TABLE two AS SELECT array_agg(id ORDER BY id) AS id FROM (
-             SELECT l.id FROM landing_leads AS l WHERE NOT EXISTS (
-                 SELECT FROM lead_journey AS j WHERE j.lead_id = l.id) ORDER BY l.id LIMIT 2) AS x;
-         BEGIN;
-         UPDATE landing_leads SET id = '00000000-0000-0000-0000-0000000000ff' FROM two WHERE landing_leads.id = two.id[1];
-         UPDATE landing_leads SET id = two.id[1] FROM two WHERE landing_leads.id = two.id[2];
-         UPDATE landing_leads SET id = two.id[2] FROM two
-             WHERE landing_leads.id = '00000000-0000-0000-0000-0000000000ff';
-         COMMIT",
-    )
-    .await;
+    landing(world, SWAPPED_KEYS).await;
     caught_up_and_equal(world, &mut daemon).await;
     assert!(holds(&own, "count(*) = 0 FROM leadbridge.quarantine").await);
     daemon.terminate().await;
