@@ -3,9 +3,11 @@
 use tokio_postgres::Client;
 
 use super::{Findings, Outcome, Verdict, server, wanted};
+use crate::change::Table;
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
+use crate::traffic::TargetCatalog;
 
 /// Our own tables that the daemon writes.
 const BOOKS: [&str; 3] = ["checkpoint", "quarantine", "conversion_notes"];
@@ -21,6 +23,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     let mut written = targets.clone();
     written.extend(BOOKS.iter().map(|table| config.names.own(table)));
     findings.add("schema", side, schema(client, &written).await);
+    findings.add("columns", side, columns(client, config).await);
     findings.add("privileges", side, privileges(client, &written).await);
     findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
     findings.add("session_replication_role", side, replication_role(client, config).await);
@@ -41,6 +44,13 @@ async fn schema(client: &Client, tables: &[String]) -> Outcome {
         "tables are missing",
         "run `leadbridge migrate`, or have a DBA run what `leadbridge migrate --print` shows",
     ))
+}
+
+/// What the writer will ask of the tables before it writes the first row.
+async fn columns(client: &Client, config: &Config) -> Outcome {
+    let tables: Vec<Table> = wanted(config).collect();
+    TargetCatalog::read(client, &config.names, &tables).await?;
+    Ok(Verdict::ok("the tables have every column that is written"))
 }
 
 async fn privileges(client: &Client, tables: &[String]) -> Outcome {

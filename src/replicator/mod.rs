@@ -25,8 +25,8 @@ use crate::telemetry::{LastError, State, Telemetry};
 use progress::Progress;
 
 /// How long an attempt may take to end after the daemon was told to stop: somebody may hold a lock that it waits
-/// for. Longer than the stream's own grace, whose end is more orderly.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(12);
+/// for. It is dropped then, and what it had not committed never happened.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

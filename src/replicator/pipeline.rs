@@ -26,9 +26,6 @@ use crate::lsn::Lsn;
 use crate::telemetry::State;
 use crate::traffic::{Applied, Supplied, Writer};
 
-/// How long a batch in hand may take after the daemon was told to stop. It is undone then, and nothing is lost.
-const GRACE: Duration = Duration::from_secs(10);
-
 /// Streams from `from` until shutdown, or until `goal` is applied.
 ///
 /// # Errors
@@ -171,27 +168,20 @@ struct Applier<'r> {
 }
 
 impl Applier<'_> {
-    /// Ends when the collector does, when the goal is reached, or [`GRACE`] after shutdown.
+    /// Ends when the collector does, when the goal is reached, or when the attempt is dropped.
     async fn run(
         &mut self,
         request: &Semaphore,
         mut batches: mpsc::Receiver<Batch>,
         goal: Option<Lsn>,
     ) -> Result<()> {
-        let context = self.context;
         loop {
             if goal.is_some_and(|goal| *self.committed.borrow() >= goal) {
                 return Ok(());
             }
             request.add_permits(1);
             let Some(batch) = batches.recv().await else { return Ok(()) };
-            tokio::select! {
-                applied = self.apply(&batch) => applied?,
-                () = grace(&context.shutdown) => {
-                    tracing::warn!("the batch in hand did not finish in time: undone, and read again at the next start");
-                    return Ok(());
-                }
-            }
+            self.apply(&batch).await?;
         }
     }
 
@@ -228,10 +218,4 @@ impl Applier<'_> {
         }
         Ok(())
     }
-}
-
-/// Resolves [`GRACE`] after shutdown was asked for.
-pub(super) async fn grace(shutdown: &CancellationToken) {
-    shutdown.cancelled().await;
-    tokio::time::sleep(GRACE).await;
 }
