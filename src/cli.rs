@@ -63,6 +63,7 @@ pub enum Command {
     Status(Status),
     Resync(Resync),
     Quarantine(Quarantine),
+    Demo(Demo),
 }
 
 /// Prepare both databases: the migrations and schema on Traffic, the publication on Landing.

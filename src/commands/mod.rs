@@ -48,6 +48,8 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Resync(arguments) => resync::run(config()?, arguments).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
+        // It knows no configuration: its servers are its own, whatever the environment says.
+        Command::Demo(_) => crate::demo::run().await,
     }
 }
 

@@ -1,0 +1,62 @@
+//! A kill -9 at the worst moment: Traffic's rows are written, the checkpoint of the same transaction is not.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::types::PgLsn;
+
+use super::daemon::{PATIENCE, in_vain};
+use super::lag::Lock;
+use super::stage::Stage;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+
+#[derive(Debug)]
+pub struct Recovery {
+    /// The checkpoint that the killed daemon left on Traffic.
+    pub checkpoint: Lsn,
+    /// How much Landing had written since, when the new daemon started.
+    pub behind: u64,
+    /// From its start until all of that was on Traffic.
+    pub took: Duration,
+}
+
+/// Kills the daemon in the middle of a transaction and starts another one.
+pub async fn kill_and_recover(stage: &mut Stage<'_>) -> Result<Recovery> {
+    let table = stage.config.names.own("checkpoint");
+    // Every batch writes its position last: behind this lock it has written its rows and waits.
+    let lock = Lock::take(stage, &table).await?;
+    await_half_a_transaction(stage).await?;
+    let daemon = stage.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
+    daemon.kill().await?;
+    lock.release().await?;
+    let checkpoint = checkpoint(stage).await?;
+    let everything = stage.landing_position().await?;
+    let started = Instant::now();
+    let daemon = stage.start_daemon()?;
+    daemon.until("the recovery", |live| (live.applied_lsn >= Some(everything)).then_some(())).await?;
+    Ok(Recovery { checkpoint, behind: everything.bytes_since(checkpoint), took: started.elapsed() })
+}
+
+/// Returns when the daemon's transaction has written something and waits for a lock.
+async fn await_half_a_transaction(stage: &Stage<'_>) -> Result<()> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity \
+               WHERE datname = pg_catalog.current_database() AND application_name = 'leadbridge apply' \
+               AND wait_event_type = 'Lock' AND backend_xid IS NOT NULL)";
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let row = stage.traffic.query_one(sql, &[]).await;
+        if row.map_err(|error| Error::database("looking for the daemon's transaction", &error))?.get(0) {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(in_vain("the daemon to be in the middle of a transaction"));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn checkpoint(stage: &Stage<'_>) -> Result<Lsn> {
+    let sql = format!("SELECT applied_lsn FROM {} WHERE slot = $1", stage.config.names.own("checkpoint"));
+    let row = stage.traffic.query_one(&sql, &[&stage.config.names.slot]).await;
+    Ok(row.map_err(|error| Error::database("reading the checkpoint", &error))?.get::<_, PgLsn>(0).into())
+}

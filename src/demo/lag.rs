@@ -1,0 +1,116 @@
+//! A lag that goes up and down: somebody locks Traffic's leads while Landing is written to.
+
+use std::time::{Duration, Instant};
+
+use super::daemon::Daemon;
+use super::figures;
+use super::screen::Screen;
+use super::stage::Stage;
+use crate::change::Table;
+use crate::database::Session;
+use crate::error::{Error, Result};
+use crate::telemetry::Live;
+
+/// The lock is held until the lag is as old as this.
+const HIGH: f64 = 4.0;
+/// Caught up: what is younger than this has just been written.
+const LOW: f64 = 0.5;
+
+/// What was seen of the lag.
+#[derive(Debug)]
+pub struct Wave {
+    pub peak_bytes: u64,
+    pub peak_seconds: f64,
+    /// From the lock's end until everything that had waited was on Traffic.
+    pub caught_up: Duration,
+    /// Each reading, in bytes.
+    pub readings: Vec<u64>,
+}
+
+pub async fn rise_and_fall(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<Wave> {
+    let mut wave = Wave { peak_bytes: 0, peak_seconds: 0.0, caught_up: Duration::ZERO, readings: Vec::new() };
+    let lock = Lock::take(stage, &stage.config.names.traffic_table(Table::LandingLeads)).await?;
+    wave.follow(stage.daemon()?, screen, "the lag to grow", |live| live.lag_seconds >= Some(HIGH)).await?;
+    let waiting = stage.landing_position().await?;
+    let released = Instant::now();
+    lock.release().await?;
+    wave.follow(stage.daemon()?, screen, "the backlog to arrive", |live| live.applied_lsn >= Some(waiting))
+        .await?;
+    wave.caught_up = released.elapsed();
+    let low = |live: &Live| live.lag_seconds.is_some_and(|lag| lag < LOW);
+    wave.follow(stage.daemon()?, screen, "the lag to fall", low).await?;
+    Ok(wave)
+}
+
+impl Wave {
+    /// Looks at the lag, and shows it, until `reached`.
+    async fn follow(
+        &mut self,
+        daemon: &mut Daemon,
+        screen: &mut Screen,
+        what: &str,
+        reached: impl Fn(&Live) -> bool,
+    ) -> Result<()> {
+        daemon
+            .until(what, |live| {
+                if let (Some(bytes), Some(seconds)) = (live.lag_bytes, live.lag_seconds) {
+                    self.see(bytes, seconds);
+                    screen.moving(&format!("{}  {}", reading(live), figures::curve(&self.readings)));
+                }
+                reached(live).then_some(())
+            })
+            .await
+    }
+
+    /// The daemon measures about once a second: the same reading twice is one.
+    fn see(&mut self, bytes: u64, seconds: f64) {
+        self.peak_bytes = self.peak_bytes.max(bytes);
+        self.peak_seconds = self.peak_seconds.max(seconds);
+        if self.readings.last() != Some(&bytes) {
+            self.readings.push(bytes);
+        }
+    }
+}
+
+/// The lag in one phrase.
+pub fn reading(live: &Live) -> String {
+    match (live.lag_bytes, live.lag_seconds) {
+        (Some(bytes), Some(seconds)) => {
+            format!("lag {:>7}  {:>6}", figures::bytes(bytes), figures::seconds(seconds))
+        }
+        _ => "lag not known yet".to_owned(),
+    }
+}
+
+/// A lock on one of Traffic's tables, of a session of its own. Dropping it ends the session, and with it the lock.
+pub struct Lock(Session);
+
+impl Lock {
+    pub async fn take(stage: &Stage<'_>, table: &str) -> Result<Self> {
+        let session = stage.config.traffic.connect("demo lock").await?;
+        let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        session.batch_execute(&sql).await.map_err(|error| Error::database("locking a table", &error))?;
+        Ok(Lock(session))
+    }
+
+    pub async fn release(self) -> Result<()> {
+        let released = self.0.batch_execute("ROLLBACK").await;
+        released.map_err(|error| Error::database("releasing a lock", &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peak_is_the_highest_reading_and_a_repeated_one_counts_once() {
+        let mut wave =
+            Wave { peak_bytes: 0, peak_seconds: 0.0, caught_up: Duration::ZERO, readings: Vec::new() };
+        for (bytes, seconds) in [(10, 0.1), (10, 0.1), (900, 4.2), (20, 0.0)] {
+            wave.see(bytes, seconds);
+        }
+        assert_eq!((wave.peak_bytes, wave.peak_seconds), (900, 4.2));
+        assert_eq!(wave.readings, [10, 900, 20]);
+    }
+}

@@ -1,0 +1,79 @@
+//! The LMS writes and no lead changes: nothing of it reaches Traffic, and the slot must not hold its WAL back.
+
+use std::time::{Duration, Instant};
+
+use super::daemon::{PATIENCE, in_vain};
+use super::screen::Screen;
+use super::stage::Stage;
+use super::{figures, lag};
+use crate::error::{Error, Result};
+use crate::landing::catalog;
+use crate::names::qualified;
+
+/// Rows of the LMS; about 400 bytes of WAL each.
+const EVENTS: i32 = 50_000;
+
+#[derive(Debug)]
+pub struct Noise {
+    /// WAL that the LMS wrote.
+    pub written: u64,
+    /// WAL that the slot keeps of it.
+    pub retained: u64,
+    /// Rows that the daemon applied meanwhile; there should be none.
+    pub rows_applied: u64,
+}
+
+/// The writers must have been stopped, and everything applied.
+pub async fn make(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<Noise> {
+    let before = stage.landing_position().await?;
+    let rows = stage.daemon()?.until("the daemon", |live| Some(live.rows_applied)).await?;
+    write(stage).await?;
+    let after = stage.landing_position().await?;
+    let written = after.bytes_since(before);
+    let daemon = stage.daemon()?;
+    let rows_since = daemon
+        .until("the noise to pass", |live| {
+            screen.moving(&lag::reading(live));
+            (live.applied_lsn >= Some(after)).then_some(live.rows_applied - rows)
+        })
+        .await?;
+    let retained = let_go(stage, screen, written / 10).await?;
+    Ok(Noise { written, retained, rows_applied: rows_since })
+}
+
+async fn write(stage: &Stage<'_>) -> Result<()> {
+    let table = |name| qualified(&stage.config.names.landing_schema, name);
+    let sql = format!(
+        "INSERT INTO {} (user_id, lesson_id, position_seconds, payload) \
+         SELECT u.id, l.id, n, repeat('video ', 50) FROM generate_series(1, $1) AS n, \
+             (SELECT id FROM {} LIMIT 1) AS u, (SELECT id FROM {} LIMIT 1) AS l",
+        table("video_events"),
+        table("users"),
+        table("lessons"),
+    );
+    let written = stage.landing.execute(&sql, &[&EVENTS]).await;
+    written.map(drop).map_err(|error| Error::database("writing like the LMS", &error))
+}
+
+/// Waits until the slot keeps less than `enough`. A slot can let go of WAL only up to a point that the server
+/// itself writes every few seconds and with every checkpoint; we ask for checkpoints to have it at once.
+async fn let_go(stage: &Stage<'_>, screen: &mut Screen, enough: u64) -> Result<u64> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        stage
+            .landing
+            .batch_execute("CHECKPOINT")
+            .await
+            .map_err(|error| Error::database("a checkpoint on Landing", &error))?;
+        let slot = catalog::slot(&stage.landing, &stage.config.names.slot).await?;
+        let retained = slot.ok_or_else(|| Error::internal("the slot is gone"))?.retained_bytes;
+        if retained < enough {
+            return Ok(retained);
+        }
+        screen.moving(&format!("the slot keeps {}", figures::bytes(retained)));
+        if Instant::now() > deadline {
+            return Err(in_vain("the slot to let go of the LMS's WAL"));
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! What belongs to Traffic: columns that only its own people write, and a lead that was born there.
+
+use uuid::Uuid;
+
+use super::stage::Stage;
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::timestamp::Timestamp;
+
+/// Leads whose status is changed on Traffic.
+const MARKED: i64 = 100;
+
+/// What was written on Traffic, to be looked at again at the end.
+#[derive(Debug)]
+pub struct Owned {
+    /// Leads with stages: no writer changes the key of such a lead.
+    marked: Vec<Uuid>,
+    marked_at: Timestamp,
+    own_lead: Uuid,
+    own_image: String,
+}
+
+impl Owned {
+    pub fn marked(&self) -> u64 {
+        self.marked.len() as u64
+    }
+}
+
+/// What had become of it.
+#[derive(Debug)]
+pub struct Kept {
+    /// Leads that were marked and that no writer has deleted on Landing since.
+    pub remaining: u64,
+    /// Those of them with the status and pipeline that they were given on Traffic.
+    pub kept: u64,
+    /// Those of them that Landing's changes have rewritten since.
+    pub rewritten: u64,
+    /// The lead born on Traffic is as it was, to the last byte.
+    pub own_lead: bool,
+}
+
+impl Kept {
+    pub fn holds(&self) -> bool {
+        self.own_lead && self.kept == self.remaining && self.remaining > 0
+    }
+}
+
+/// A person on Traffic changes the status of leads; a Facebook form brings a lead of Traffic's own.
+pub async fn write(stage: &Stage<'_>) -> Result<Owned> {
+    let failed = |error| Error::database("writing on Traffic", &error);
+    let names = &stage.config.names;
+    let (leads, stages) = (names.traffic_table(Table::LandingLeads), names.traffic_table(Table::LeadJourney));
+    // Locked in the order of the keys, as the daemon does: the two never wait for each other in a circle.
+    let mark = format!(
+        "WITH chosen AS MATERIALIZED (SELECT l.id FROM {leads} AS l WHERE l.landing_synced_at IS NOT NULL \
+             AND EXISTS (SELECT FROM {stages} AS s WHERE s.lead_id = l.id) \
+             ORDER BY l.id LIMIT $1 FOR NO KEY UPDATE) \
+         UPDATE {leads} AS l SET status = 'qualified', amocrm_pipeline_id = 4242 FROM chosen \
+         WHERE l.id = chosen.id RETURNING l.id, pg_catalog.now()"
+    );
+    let rows = stage.traffic.query(&mark, &[&MARKED]).await.map_err(failed)?;
+    let bring = format!(
+        "INSERT INTO {leads} AS l (name, phone, fb_lead_id) VALUES ('Demo', '+7', 'demo') \
+         RETURNING l.id, pg_catalog.md5(l::text)"
+    );
+    let own = stage.traffic.query_one(&bring, &[]).await.map_err(failed)?;
+    Ok(Owned {
+        marked: rows.iter().map(|row| row.get(0)).collect(),
+        marked_at: rows.first().map(|row| row.get(1)).ok_or_else(|| Error::internal("no lead on Traffic"))?,
+        own_lead: own.get(0),
+        own_image: own.get(1),
+    })
+}
+
+/// Both sides must be still.
+pub async fn look_again(stage: &Stage<'_>, owned: &Owned) -> Result<Kept> {
+    let failed = |error| Error::database("looking at what Traffic owns", &error);
+    let names = &stage.config.names;
+    let count =
+        format!("SELECT count(*) FROM {} WHERE id = ANY ($1)", names.landing_table(Table::LandingLeads));
+    let landing = stage.landing.query_one(&count, &[&owned.marked]).await.map_err(failed)?;
+    // One machine's clock, so the two servers' times can be compared.
+    let sql = format!(
+        "SELECT count(*) FILTER (WHERE l.id = ANY ($1) AND l.status = 'qualified' AND l.amocrm_pipeline_id = 4242), \
+             count(*) FILTER (WHERE l.id = ANY ($1) AND l.landing_synced_at > $2), \
+             count(*) FILTER (WHERE l.id = $3 AND pg_catalog.md5(l::text) = $4) = 1 FROM {} AS l",
+        names.traffic_table(Table::LandingLeads)
+    );
+    let Owned { marked, marked_at, own_lead, own_image } = owned;
+    let traffic =
+        stage.traffic.query_one(&sql, &[marked, marked_at, own_lead, own_image]).await.map_err(failed)?;
+    let unsigned = |number: i64| number.max(0) as u64;
+    Ok(Kept {
+        remaining: unsigned(landing.get(0)),
+        kept: unsigned(traffic.get(0)),
+        rewritten: unsigned(traffic.get(1)),
+        own_lead: traffic.get(2),
+    })
+}

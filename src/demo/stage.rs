@@ -1,0 +1,112 @@
+//! Setting the stage: two servers with the school's databases, realistic leads, and who writes to them.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::daemon::{Daemon, free_address};
+use super::guard::Home;
+use crate::config::{Config, Flags};
+use crate::database::Session;
+use crate::error::{Error, Result};
+use crate::landing::catalog;
+use crate::lsn::Lsn;
+use crate::throwaway::leads::{self, Filled};
+use crate::throwaway::writers::{Pace, Writers};
+use crate::throwaway::{Cluster, Template, fixture};
+
+/// Leads that are there before the story begins; each has about three stages.
+const LEADS: usize = 1_000;
+/// The same leads in every demo.
+const SEED: u64 = 2026;
+
+/// Everything the story is played with.
+pub struct Stage<'h> {
+    // Dropped in this order: the daemon before the servers it talks to.
+    pub daemon: Option<Daemon>,
+    pub writers: Option<Writers>,
+    pub config: Config,
+    /// Our own sessions, pinned like the daemon's.
+    pub landing: Session,
+    pub traffic: Session,
+    pub filled: Filled,
+    /// Of both servers, such as `15.14`.
+    pub version: String,
+    home: &'h Home,
+    listen: SocketAddr,
+    landing_url: String,
+    _servers: [Cluster; 2],
+}
+
+impl<'h> Stage<'h> {
+    pub async fn set(home: &'h Home) -> Result<Self> {
+        let template = Arc::new(Template::create().await?);
+        let (landing_server, traffic_server) = tokio::try_join!(
+            server(&template, "landing", fixture::LANDING),
+            server(&template, "traffic", fixture::TRAFFIC),
+        )?;
+        let landing_url = landing_server.url("landing");
+        let listen = free_address()?;
+        home.write_config(&configuration(home, &landing_url, &traffic_server.url("traffic"), listen))?;
+        let flags = Flags { config: Some(home.config()), ..Flags::default() };
+        let config = Config::load(&flags, &|_| None)?;
+        let (landing, traffic) =
+            tokio::try_join!(config.landing.connect("demo"), config.traffic.connect("demo"))?;
+        let version = version(&landing).await?;
+        let filled = leads::fill(&landing, &config.names, SEED, LEADS).await?;
+        Ok(Stage {
+            daemon: None,
+            writers: None,
+            version,
+            config,
+            landing,
+            traffic,
+            filled,
+            home,
+            listen,
+            landing_url,
+            _servers: [landing_server, traffic_server],
+        })
+    }
+
+    /// Lets the school's sites write to Landing until [`Stage::writers`] is stopped.
+    pub fn start_writers(&mut self) {
+        let pace = Pace { pause: Duration::from_millis(25), seed: SEED, ..Pace::default() };
+        self.writers = Some(Writers::start(&self.landing_url, &self.config.names, &pace));
+    }
+
+    pub fn start_daemon(&mut self) -> Result<&mut Daemon> {
+        Ok(self.daemon.insert(Daemon::start(self.home, self.listen)?))
+    }
+
+    /// The daemon that runs.
+    pub fn daemon(&mut self) -> Result<&mut Daemon> {
+        self.daemon.as_mut().ok_or_else(|| Error::internal("no daemon runs"))
+    }
+
+    /// Everything committed on Landing lies before this position.
+    pub async fn landing_position(&self) -> Result<Lsn> {
+        Ok(catalog::sample(&self.landing).await?.flushed)
+    }
+}
+
+async fn version(session: &Session) -> Result<String> {
+    let row = session.query_one("SELECT split_part(current_setting('server_version'), ' ', 1)", &[]).await;
+    Ok(row.map_err(|error| Error::database("asking for the version", &error))?.get(0))
+}
+
+async fn server(template: &Arc<Template>, name: &str, schema: &str) -> Result<Cluster> {
+    let cluster = Cluster::start(template, &[]).await?;
+    cluster.create_database(name, schema).await?;
+    Ok(cluster)
+}
+
+/// Small batches, so that a thousand leads show progress; an idle position every second, so that nobody waits.
+fn configuration(home: &Home, landing: &str, traffic: &str, listen: SocketAddr) -> String {
+    // Debug's quotes and escapes are TOML's for what stands in a path or a URL of ours.
+    format!(
+        "landing_database_url = {landing:?}\ntraffic_database_url = {traffic:?}\nstate_dir = {:?}\n\
+         http_listen = \"{listen}\"\n[stream]\nbatch_rows = 250\ncheckpoint_interval = \"1s\"\n",
+        home.state_dir()
+    )
+}

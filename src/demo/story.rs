@@ -1,0 +1,252 @@
+//! The story, step by step, in plain words and measured figures.
+
+use std::time::Instant;
+
+use super::figures::{bytes, count, counted, curve, duration, rate, seconds};
+use super::guard::Home;
+use super::ownership::Owned;
+use super::screen::Screen;
+use super::stage::Stage;
+use super::{crash, lag, noise, ownership};
+use crate::error::{Error, Result};
+use crate::migrate::{Options, migrate};
+use crate::replicator::replicated_tables;
+use crate::telemetry::{Live, State};
+use crate::verify::{self, Comparison};
+
+/// Transactions that the stream is watched for.
+const WATCHED: u64 = 300;
+
+/// Whether everything held.
+pub async fn tell(screen: &mut Screen, home: &Home) -> Result<bool> {
+    screen.title(
+        "leadbridge demo: leads move from one PostgreSQL to another while both are in use",
+        "A school's websites write leads into the Landing database; its ad team works in the Traffic database. \
+         leadbridge copies the leads over, translates them, and then keeps up with every change. Here both \
+         databases are throw-away servers on this machine, gone when the demo ends, in about half a minute.",
+    );
+    let mut stage = set(screen, home).await?;
+    prepare(&mut stage, screen).await?;
+    snapshot(&mut stage, screen).await?;
+    stream(&mut stage, screen).await?;
+    let owned = own(&stage, screen).await?;
+    rise_and_fall(&mut stage, screen).await?;
+    kill(&mut stage, screen).await?;
+    stop_writers(&mut stage, screen).await?;
+    make_noise(&mut stage, screen).await?;
+    let equal = compare(&stage, screen).await?;
+    let kept = look_again(&stage, screen, &owned).await?;
+    stop(&mut stage, screen).await?;
+    drop(stage);
+    screen.end(match equal && kept {
+        true => "Everything held: nothing lost, nothing twice, nothing of Traffic's own touched.",
+        false => "NOT everything held: see above.",
+    });
+    Ok(equal && kept)
+}
+
+async fn set<'h>(screen: &mut Screen, home: &'h Home) -> Result<Stage<'h>> {
+    screen.step("Two PostgreSQL servers are set up");
+    screen.moving("starting the servers");
+    let mut stage = Stage::set(home).await?;
+    stage.start_writers();
+    screen.say(&format!(
+        "PostgreSQL {}. Landing holds {} and {} of their journeys, all made up. Four writers begin to work on \
+         Landing like the school's websites: new leads, clicks, stages, some deletes.",
+        stage.version,
+        counted(stage.filled.leads, "lead"),
+        counted(stage.filled.stages, "stage"),
+    ));
+    Ok(stage)
+}
+
+async fn prepare(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("`leadbridge migrate` prepares both databases");
+    let names = stage.config.names.clone();
+    let report = migrate(&mut stage.landing, &mut stage.traffic, &names, &Options::default()).await?;
+    screen.say(&format!(
+        "{} applied while the writers go on: on Traffic the new columns, tables and views, on Landing one \
+         publication that names the two tables to follow. Landing's tables stay as they are.",
+        counted(report.steps.len() as u64, "step"),
+    ));
+    Ok(())
+}
+
+async fn snapshot(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("`leadbridge run` copies what is there: the snapshot");
+    let daemon = stage.start_daemon()?;
+    let live = daemon
+        .until("the snapshot", |live| {
+            let (done, expected) = live.snapshot_rows();
+            let expected = expected.map_or_else(String::new, |rows| format!(" of {}", count(rows)));
+            screen.moving(&format!("{}{expected} rows copied", count(done)));
+            (live.state == State::Streaming).then(|| live.clone())
+        })
+        .await?;
+    let (rows, _) = live.snapshot_rows();
+    let rate = live.snapshot_rows_per_second.unwrap_or_default().round() as u64;
+    screen.say(&format!(
+        "{} copied at {} rows/s, as of one moment on Landing. The writers did not have to wait; what they \
+         changed since that moment comes with the stream.",
+        counted(rows, "row"),
+        count(rate),
+    ));
+    Ok(())
+}
+
+async fn stream(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("It goes on with every change: the stream");
+    let daemon = stage.daemon()?;
+    let (first, started) = (daemon.until("the daemon", |live| Some(live.clone())).await?, Instant::now());
+    let arrived = |live: &Live| live.transactions_applied - first.transactions_applied;
+    let (mut worst, mut is_known) = (0.0_f64, false);
+    let last = daemon
+        .until("the stream", |live| {
+            screen.moving(&format!("{}  {}", lag::reading(live), counted(arrived(live), "transaction")));
+            worst = worst.max(live.lag_seconds.unwrap_or_default());
+            is_known |= live.lag_seconds.is_some();
+            (is_known && arrived(live) >= WATCHED).then(|| live.clone())
+        })
+        .await?;
+    screen.say(&format!(
+        "{} of the writers arrived in {} ({} a second, {}), each translated on its way. Traffic was never more \
+         than {} behind.",
+        counted(arrived(&last), "transaction"),
+        duration(started.elapsed()),
+        rate(arrived(&last), started.elapsed()),
+        counted(last.rows_applied - first.rows_applied, "changed row"),
+        seconds(worst),
+    ));
+    Ok(())
+}
+
+async fn own(stage: &Stage<'_>, screen: &mut Screen) -> Result<Owned> {
+    screen.step("Meanwhile people work on Traffic too");
+    let owned = ownership::write(stage).await?;
+    screen.say(&format!(
+        "Somebody sets {} to `qualified`, and a Facebook form brings a lead that Landing never saw. Both belong \
+         to Traffic: leadbridge must leave them alone. Step 11 looks again.",
+        counted(owned.marked(), "lead"),
+    ));
+    Ok(owned)
+}
+
+async fn rise_and_fall(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("Traffic's leads are locked for some seconds: the lag rises and falls");
+    let wave = lag::rise_and_fall(stage, screen).await?;
+    screen.say(&format!(
+        "lag {}  peak {} and {}. When the lock was gone, the backlog was there within {}. Landing noticed \
+         nothing.",
+        curve(&wave.readings),
+        bytes(wave.peak_bytes),
+        seconds(wave.peak_seconds),
+        duration(wave.caught_up),
+    ));
+    Ok(())
+}
+
+async fn kill(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("kill -9: the daemon dies in the middle of a transaction");
+    let recovery = crash::kill_and_recover(stage).await?;
+    screen.say(&format!(
+        "It had written rows to Traffic, but not yet its checkpoint: PostgreSQL undid the half transaction. A \
+         new daemon went on from the checkpoint ({}), {} back, and had caught up {} after its start.",
+        recovery.checkpoint,
+        bytes(recovery.behind),
+        duration(recovery.took),
+    ));
+    Ok(())
+}
+
+async fn stop_writers(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("The writers stop");
+    let writers = stage.writers.take().ok_or_else(|| Error::internal("no writers"))?;
+    let totals = writers.stop().await?;
+    let (last, stopped) = (stage.landing_position().await?, Instant::now());
+    let quiet = |live: &Live| live.applied_lsn >= Some(last) && live.quarantined.is_some();
+    let live = stage.daemon()?.until("the last change", |live| quiet(live).then(|| live.clone())).await?;
+    screen.say(&format!(
+        "They had committed {} and rolled back {}. The last change was on Traffic {} later. {} changed on the \
+         way (too long, not a number): the originals are kept. Rows that Traffic could not take: {}.",
+        counted(totals.committed, "transaction"),
+        count(totals.rolled_back),
+        duration(stopped.elapsed()),
+        counted(live.conversion_notes.unwrap_or_default(), "value"),
+        count(live.quarantined.unwrap_or_default()),
+    ));
+    Ok(())
+}
+
+async fn make_noise(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("Landing's other tables make noise");
+    let noise = noise::make(stage, screen).await?;
+    screen.say(&format!(
+        "The school's video lessons wrote {} to Landing's log (WAL). Of this {} reached Traffic, and the \
+         replication slot keeps {} of it on Landing's disk.",
+        bytes(noise.written),
+        counted(noise.rows_applied, "row"),
+        bytes(noise.retained),
+    ));
+    match noise.rows_applied {
+        0 => Ok(()),
+        rows => {
+            Err(Error::internal(format!("{} of tables that are none of our business", counted(rows, "row"))))
+        }
+    }
+}
+
+async fn compare(stage: &Stage<'_>, screen: &mut Screen) -> Result<bool> {
+    screen.step("Both sides are compared, row by row and value by value");
+    let (mut rows, mut values, mut differences, mut touched) = (0, 0, 0, 0);
+    for table in replicated_tables(&stage.config) {
+        let found = verify::compare(&stage.landing, &stage.traffic, &stage.config.names, table).await?;
+        rows += found.landing_rows;
+        values += found.values;
+        differences += found.differences();
+        touched += found.touched_on_traffic;
+        show(&found, screen);
+    }
+    screen.say(&format!(
+        "{} and {} on Landing, translated again, against Traffic: {}. ({} besides for `updated_at` carry the \
+         time of the change made on Traffic itself.)",
+        counted(rows, "row"),
+        counted(values, "value"),
+        counted(differences, "difference"),
+        counted(touched, "lead"),
+    ));
+    Ok(differences == 0)
+}
+
+/// Each difference by table, id and columns.
+fn show(found: &Comparison, screen: &mut Screen) {
+    for example in &found.examples {
+        screen.say(&format!("{} {}: {:?}", found.table, example.id, example.difference));
+    }
+    if found.refused > 0 {
+        screen.say(&format!("{}: {} too long for Traffic", found.table, counted(found.refused, "row")));
+    }
+}
+
+async fn look_again(stage: &Stage<'_>, screen: &mut Screen, owned: &Owned) -> Result<bool> {
+    screen.step("What belongs to Traffic is as it was");
+    let kept = ownership::look_again(stage, owned).await?;
+    screen.say(&format!(
+        "Of the {} that were set to `qualified`, Landing has deleted {} since; {} of the other {} still say \
+         `qualified`, although Landing's changes have rewritten {} of them. The lead from Facebook: {}.",
+        counted(owned.marked(), "lead"),
+        count(owned.marked() - kept.remaining),
+        count(kept.kept),
+        count(kept.remaining),
+        count(kept.rewritten),
+        if kept.own_lead { "unchanged" } else { "CHANGED" },
+    ));
+    Ok(kept.holds())
+}
+
+async fn stop(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+    screen.step("SIGTERM: the daemon ends in order");
+    let daemon = stage.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
+    let took = daemon.stop().await?;
+    screen.say(&format!("Exit code 0 after {}. Servers and directories are removed.", duration(took)));
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The merge of two sorted tables, and what it finds; pure.
+
+use std::cmp::Ordering;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::change::Table;
+use crate::mapping::{self, Target, TrafficRow};
+
+/// Examples that are kept of each kind.
+const EXAMPLES: usize = 10;
+
+/// A Landing row, translated; `row` is `None` when the mapping refuses it and it belongs in quarantine.
+pub(super) struct ExpectedRow {
+    pub id: Uuid,
+    pub row: Option<TrafficRow>,
+}
+
+/// A Traffic row: one text for each of [`mapping::targets`].
+pub(super) struct HeldRow {
+    pub id: Uuid,
+    pub values: Vec<Option<String>>,
+}
+
+/// How a row differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "columns")]
+pub enum Difference {
+    /// On Landing, not on Traffic.
+    Missing,
+    /// On Traffic as a row that came from Landing, and not there.
+    Extra,
+    /// On both, with other values in these columns of Traffic's table.
+    Different(Vec<&'static str>),
+}
+
+/// A row that differs, without its values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Example {
+    pub id: Uuid,
+    #[serde(flatten)]
+    pub difference: Difference,
+}
+
+/// What comparing a table has found so far.
+#[derive(Clone, Debug, Serialize)]
+pub struct Comparison {
+    /// The table's name on Landing.
+    pub table: &'static str,
+    pub landing_rows: u64,
+    /// Rows that came from Landing; those born on Traffic are not looked at.
+    pub traffic_rows: u64,
+    pub missing: u64,
+    pub extra: u64,
+    pub different: u64,
+    /// Rows that the mapping refuses: too long for Traffic. They belong in quarantine.
+    pub refused: u64,
+    /// Equal but for an `updated_at` that is later on Traffic: somebody changed one of Traffic's own columns
+    /// there, and Traffic's trigger stamped the row. No difference; Landing's next change brings its own back.
+    pub touched_on_traffic: u64,
+    /// Values compared, all columns that Landing owns.
+    pub values: u64,
+    pub examples: Vec<Example>,
+    #[serde(skip)]
+    targets: &'static [Target],
+}
+
+/// Which side has been dealt with, and moves on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Landing,
+    Traffic,
+    Both,
+    End,
+}
+
+impl Comparison {
+    pub(super) fn new(table: Table) -> Self {
+        Comparison {
+            table: table.landing_name(),
+            landing_rows: 0,
+            traffic_rows: 0,
+            missing: 0,
+            extra: 0,
+            different: 0,
+            refused: 0,
+            touched_on_traffic: 0,
+            values: 0,
+            examples: Vec::new(),
+            targets: mapping::targets(table),
+        }
+    }
+
+    /// Rows missing, left over, different or refused.
+    pub fn differences(&self) -> u64 {
+        self.missing + self.extra + self.different + self.refused
+    }
+
+    fn note(&mut self, id: Uuid, difference: Difference) {
+        let count = match difference {
+            Difference::Missing => &mut self.missing,
+            Difference::Extra => &mut self.extra,
+            Difference::Different(_) => &mut self.different,
+        };
+        *count += 1;
+        if *count <= EXAMPLES as u64 {
+            self.examples.push(Example { id, difference });
+        }
+    }
+
+    fn pair(&mut self, expected: &TrafficRow, held: &HeldRow) {
+        let mut columns = Vec::new();
+        let mut is_later = false;
+        for (target, (ours, theirs)) in self.targets.iter().zip(expected.values.iter().zip(&held.values)) {
+            if ours.is_none() && target.keeps_target_when_null() {
+                continue;
+            }
+            self.values += 1;
+            if ours.as_deref() != theirs.as_deref() {
+                // Times in UTC and ISO form stand in the order of their text.
+                is_later = theirs.as_deref() > ours.as_deref();
+                columns.push(target.name);
+            }
+        }
+        match columns[..] {
+            [] => {}
+            ["updated_at"] if is_later => self.touched_on_traffic += 1,
+            _ => self.note(held.id, Difference::Different(columns)),
+        }
+    }
+}
+
+/// Takes the two sides' smallest keys that have not been dealt with. Keys ascend in bytes, as PostgreSQL's do.
+pub(super) fn meet(found: &mut Comparison, landing: Option<&ExpectedRow>, traffic: Option<&HeldRow>) -> Next {
+    let order = match (landing, traffic) {
+        (None, None) => return Next::End,
+        (Some(_), None) => Ordering::Less,
+        (None, Some(_)) => Ordering::Greater,
+        (Some(expected), Some(held)) => expected.id.cmp(&held.id),
+    };
+    if let Some(expected) = landing.filter(|_| order.is_le()) {
+        found.landing_rows += 1;
+        match (&expected.row, traffic.filter(|_| order.is_eq())) {
+            (None, _) => found.refused += 1,
+            (Some(_), None) => found.note(expected.id, Difference::Missing),
+            (Some(row), Some(held)) => found.pair(row, held),
+        }
+    }
+    if let Some(held) = traffic.filter(|_| order.is_ge()) {
+        found.traffic_rows += 1;
+        if order.is_gt() {
+            found.note(held.id, Difference::Extra);
+        }
+    }
+    match order {
+        Ordering::Less => Next::Landing,
+        Ordering::Equal => Next::Both,
+        Ordering::Greater => Next::Traffic,
+    }
+}
+
+#[cfg(test)]
+#[path = "comparison_tests.rs"]
+mod tests;
