@@ -15,7 +15,7 @@ use crate::telemetry::{Live, State};
 use crate::verify::{self, Comparison};
 
 /// Transactions that the stream is watched for.
-const WATCHED: u64 = 300;
+const WATCHED: u64 = 500;
 
 /// Whether everything held.
 pub async fn tell(screen: &mut Screen, home: &Home) -> Result<bool> {
@@ -77,9 +77,7 @@ async fn snapshot(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
     let daemon = stage.start_daemon()?;
     let live = daemon
         .until("the snapshot", |live| {
-            let (done, expected) = live.snapshot_rows();
-            let expected = expected.map_or_else(String::new, |rows| format!(" of {}", count(rows)));
-            screen.moving(&format!("{}{expected} rows copied", count(done)));
+            screen.moving(&copying(live));
             (live.state == State::Streaming).then(|| live.clone())
         })
         .await?;
@@ -92,6 +90,14 @@ async fn snapshot(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
         count(rate),
     ));
     Ok(())
+}
+
+fn copying(live: &Live) -> String {
+    match live.snapshot_rows() {
+        (0, _) => "waiting for a moment on Landing that no transaction straddles".to_owned(),
+        (done, Some(expected)) => format!("{} of {} rows copied", count(done), count(expected)),
+        (done, None) => format!("{} rows copied", count(done)),
+    }
 }
 
 async fn stream(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
@@ -109,8 +115,8 @@ async fn stream(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
         })
         .await?;
     screen.say(&format!(
-        "{} of the writers arrived in {} ({} a second, {}), each translated on its way. Traffic was never more \
-         than {} behind.",
+        "{} of the writers arrived in {} ({} a second, {}), each translated on its way. The lag, measured once \
+         a second, was at most {}.",
         counted(arrived(&last), "transaction"),
         duration(started.elapsed()),
         rate(arrived(&last), started.elapsed()),

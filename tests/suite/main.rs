@@ -9,6 +9,7 @@
 
 mod connection;
 mod crash;
+mod demo;
 mod doctor;
 mod foreign_wal;
 mod keys;
@@ -27,3 +28,4 @@ mod testkit;
 mod throwaway;
 mod tls;
 mod toast;
+mod verify;
