@@ -213,8 +213,8 @@ async fn compare(stage: &Stage<'_>, screen: &mut Screen) -> Result<bool> {
         show(&found, screen);
     }
     screen.say(&format!(
-        "{} and {} on Landing, translated again, against Traffic: {}. ({} besides for `updated_at` carry the \
-         time of the change made on Traffic itself.)",
+        "{} and {} on Landing, translated again, against Traffic: {}. (In {} `updated_at` \
+         is the time of a change made on Traffic itself: step 5.)",
         counted(rows, "row"),
         counted(values, "value"),
         counted(differences, "difference"),
