@@ -5,7 +5,7 @@ CARGO ?= cargo
 WITH_POSTGRES = PG_BIN="$$(scripts/postgres)" && export PG_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint audit clean
+.PHONY: help demo test bench lint audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target does; do \
@@ -17,6 +17,9 @@ demo: ## two throw-away PostgreSQL servers, live writers, the whole story on one
 
 test: ## all tests, against real PostgreSQL (found, or installed)
 	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) test --locked
+
+bench: ## speed and memory of a release build, against PostgreSQL alone (BENCH_LEADS=300000 for more)
+	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) bench --locked --bench replication
 
 lint: ## formatter, clippy, documentation, scripts, unit, dependency policy; no network
 	$(CARGO) fmt --all --check

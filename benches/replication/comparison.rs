@@ -1,0 +1,97 @@
+//! Whether Traffic holds what the oracle expects: both sides are streamed in key order, side by side.
+
+use std::pin::{Pin, pin};
+
+use futures_util::StreamExt;
+use leadbridge::change::Table;
+use leadbridge::error::{Error, Result};
+use serde_json::{Map, Value};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, RowStream};
+use uuid::Uuid;
+
+use super::world::{World, failed};
+
+/// The mapping's second statement, made without the first: the one that the tests use.
+const ORACLE: &str = include_str!("../../tests/suite/testkit/oracle.sql");
+
+/// # Errors
+/// The first row that differs, by its id and column.
+pub async fn equal(world: &World) -> Result<()> {
+    let (landing, traffic) = (world.landing().await?, world.traffic().await?);
+    let limits = limits(&traffic).await?;
+    let expected =
+        format!("SELECT o.id, o.jsonb_build_object FROM ({ORACLE}) AS o(id, jsonb_build_object) ORDER BY 1");
+    let expected = rows(&landing, &expected, &[&limits]).await?;
+    let actual =
+        rows(&traffic, &whole_rows(&traffic, Table::LandingLeads.traffic_name()).await?, &[]).await?;
+    compare(expected, actual).await?;
+    let source = whole_rows(&landing, Table::LeadJourney.landing_name()).await?;
+    let target = whole_rows(&traffic, Table::LeadJourney.traffic_name()).await?;
+    compare(rows(&landing, &source, &[]).await?, rows(&traffic, &target, &[]).await?).await?;
+    nothing_parked(&traffic).await
+}
+
+async fn limits(traffic: &Client) -> Result<String> {
+    let sql = "SELECT jsonb_object_agg(attname, coalesce(nullif(atttypmod, -1) - 4, 1000000))::text \
+               FROM pg_attribute WHERE attrelid = 'public.traffic_leads'::regclass AND attnum > 0 \
+               AND NOT attisdropped AND atttypid IN ('text'::regtype, 'varchar'::regtype)";
+    traffic.query_one(sql, &[]).await.map(|row| row.get(0)).map_err(|error| failed(&error))
+}
+
+/// A query for every row in key order, each column in the server's own text.
+async fn whole_rows(client: &Client, table: &str) -> Result<String> {
+    let sql = "SELECT string_agg(format('%L, %I::text', attname, attname), ', ') FROM pg_attribute \
+               WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped";
+    let row = client.query_one(sql, &[&table]).await.map_err(|error| failed(&error))?;
+    Ok(format!(
+        "SELECT id, jsonb_build_object({})::text FROM public.{table} ORDER BY id",
+        row.get::<_, String>(0)
+    ))
+}
+
+async fn rows(client: &Client, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<RowStream> {
+    let parameters = parameters.iter().map(|parameter| *parameter as &dyn ToSql);
+    let parameters: Vec<_> = parameters.collect();
+    client.query_raw(sql, parameters).await.map_err(|error| failed(&error))
+}
+
+async fn compare(expected: RowStream, actual: RowStream) -> Result<()> {
+    let (mut expected, mut actual) = (pin!(expected), pin!(actual));
+    let mut count = 0_u64;
+    loop {
+        match (next(&mut expected).await?, next(&mut actual).await?) {
+            (None, None) if count > 0 => return Ok(()),
+            (None, None) => return Err(Error::internal("both sides are empty: nothing was compared")),
+            (Some((id, expected)), Some((there, actual))) if id == there => {
+                if let Some((column, _)) =
+                    expected.iter().find(|(name, value)| actual.get(*name) != Some(value))
+                {
+                    return Err(Error::internal(format!("the sides differ in {column} of {id}")));
+                }
+                count += 1;
+            }
+            (expected, actual) => {
+                let ids = (expected.map(|row| row.0), actual.map(|row| row.0));
+                return Err(Error::internal(format!(
+                    "Landing and Traffic have different rows next: {ids:?}"
+                )));
+            }
+        }
+    }
+}
+
+async fn next(rows: &mut Pin<&mut RowStream>) -> Result<Option<(Uuid, Map<String, Value>)>> {
+    let Some(row) = rows.next().await else { return Ok(None) };
+    let row = row.map_err(|error| failed(&error))?;
+    let columns = serde_json::from_str(row.get(1)).map_err(|error| Error::internal(error.to_string()))?;
+    Ok(Some((row.get(0), columns)))
+}
+
+async fn nothing_parked(traffic: &Client) -> Result<()> {
+    let row = traffic.query_one("SELECT count(*) FROM leadbridge.quarantine", &[]).await;
+    match row.map_err(|error| failed(&error))?.get::<_, i64>(0) {
+        0 => Ok(()),
+        parked => Err(Error::internal(format!("{parked} rows in quarantine: the benchmark makes none"))),
+    }
+}

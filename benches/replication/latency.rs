@@ -1,0 +1,89 @@
+//! From a commit on Landing to the commit on Traffic, by the commit times that both servers record: they run on
+//! one machine and share its clock, and nobody polls.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use leadbridge::error::{Error, Result};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::daemon::Daemon;
+use super::report::Report;
+use super::world::{World, failed};
+use super::{comparison, say};
+
+const PER_SECOND: u32 = 200;
+const COMMITS: u32 = 2_000;
+/// By which the rows are known again.
+const STAGE: &str = "bench_latency";
+
+pub async fn measure(world: &World, report: &mut Report) -> Result<()> {
+    let daemon = Daemon::run(world, &[])?;
+    daemon.streaming(world).await?;
+    write(world).await?;
+    arrived(world).await?;
+    let spent = daemon.stop().await?;
+    comparison::equal(world).await?;
+    let (there, here) =
+        (commit_times(&world.landing().await?, "lead_journey").await?, world.traffic().await?);
+    let here = commit_times(&here, "traffic_lead_journey").await?;
+    let mut latencies: Vec<i64> =
+        there.iter().filter_map(|(id, committed)| Some(here.get(id)? - committed)).collect();
+    latencies.sort_unstable();
+    say(&format!("latency of {} commits measured, both sides equal", latencies.len()));
+    let at = |part: f64| {
+        let index = (latencies.len().saturating_sub(1) as f64 * part).round() as usize;
+        latencies.get(index).map_or(f64::NAN, |micros| *micros as f64 / 1000.0)
+    };
+    let what = format!("p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", at(0.5), at(0.99), at(1.0));
+    report.note(
+        &format!("latency at {PER_SECOND} commits/s"),
+        COMMITS.into(),
+        "transactions",
+        &what,
+        Some(spent),
+    );
+    Ok(())
+}
+
+/// A stage and its lead's click in one transaction, at an even pace.
+async fn write(world: &World) -> Result<()> {
+    let landing = world.landing().await?;
+    let ids = landing.query("SELECT id FROM public.landing_leads ORDER BY id LIMIT 500", &[]).await;
+    let ids: Vec<Uuid> = ids.map_err(|error| failed(&error))?.iter().map(|row| row.get(0)).collect();
+    let sql = "WITH clicked AS (UPDATE public.landing_leads SET click_count = coalesce(click_count, 0) + 1 \
+               WHERE id = $1 RETURNING id) \
+               INSERT INTO public.lead_journey (lead_id, stage, source) SELECT id, $2, 'bench' FROM clicked";
+    let insert = landing.prepare(sql).await.map_err(|error| failed(&error))?;
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
+    for id in ids.iter().cycle().take(COMMITS as usize) {
+        pace.tick().await;
+        landing.execute(&insert, &[id, &STAGE]).await.map_err(|error| failed(&error))?;
+    }
+    Ok(())
+}
+
+async fn arrived(world: &World) -> Result<()> {
+    let traffic = world.traffic().await?;
+    let sql = "SELECT count(*) FROM public.traffic_lead_journey WHERE stage = $1";
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline {
+        let row = traffic.query_one(sql, &[&STAGE]).await.map_err(|error| failed(&error))?;
+        if row.get::<_, i64>(0) == i64::from(COMMITS) {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Err(Error::internal("the commits did not arrive in a minute"))
+}
+
+/// In microseconds, by row.
+async fn commit_times(client: &Client, table: &str) -> Result<HashMap<Uuid, i64>> {
+    let sql = format!(
+        "SELECT id, (extract(epoch FROM pg_xact_commit_timestamp(xmin)) * 1000000)::bigint FROM public.{table} \
+         WHERE stage = $1"
+    );
+    let rows = client.query(&sql, &[&STAGE]).await.map_err(|error| failed(&error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+}

@@ -1,0 +1,28 @@
+//! How long a daemon takes from its start to streaming, and from SIGTERM to its end.
+
+use std::time::{Duration, Instant};
+
+use leadbridge::error::Result;
+
+use super::comparison;
+use super::daemon::Daemon;
+use super::report::{Report, median};
+use super::world::World;
+
+const RESTARTS: usize = 5;
+
+pub async fn measure(world: &World, report: &mut Report) -> Result<()> {
+    let (mut starts, mut stops): (Vec<Duration>, Vec<Duration>) = (Vec::new(), Vec::new());
+    let mut last = None;
+    for _ in 0..RESTARTS {
+        let daemon = Daemon::run(world, &[])?;
+        starts.push(daemon.streaming(world).await?);
+        let told = Instant::now();
+        last = Some(daemon.stop().await?);
+        stops.push(told.elapsed());
+    }
+    comparison::equal(world).await?;
+    let what = format!("streaming after {:.0?}, stopped in {:.0?}", median(&starts), median(&stops));
+    report.note("restart", RESTARTS as u64, "restarts", &what, last);
+    Ok(())
+}

@@ -1,0 +1,103 @@
+//! Two throw-away servers, Landing full of leads.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use leadbridge::error::{Error, Result};
+use leadbridge::migrate::{Options, migrate};
+use leadbridge::names::Names;
+use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads};
+use tokio_postgres::Client;
+
+/// Memory and WAL as a small server has them; commit times are recorded so that latency is measured by the
+/// servers themselves, and nobody has to poll.
+const SETTINGS: [(&str, &str); 4] = [
+    ("shared_buffers", "512MB"),
+    ("max_wal_size", "8GB"),
+    ("checkpoint_timeout", "30min"),
+    ("track_commit_timestamp", "on"),
+];
+
+pub struct World {
+    template: Arc<Template>,
+    pub landing: Cluster,
+    pub traffic: Cluster,
+    pub names: Names,
+    /// Rows of both tables at the beginning.
+    pub rows: u64,
+    state: tempfile::TempDir,
+}
+
+impl World {
+    /// Landing holds `count` leads and three times as many stages; Traffic is migrated and empty.
+    pub async fn filled(count: usize) -> Result<Self> {
+        let template = Arc::new(Template::create().await?);
+        let (landing, traffic) = tokio::try_join!(
+            server(&template, "landing", fixture::LANDING),
+            server(&template, "traffic", fixture::TRAFFIC)
+        )?;
+        let mut world =
+            World { template, landing, traffic, names: Names::default(), rows: 0, state: directory()? };
+        let client = world.landing().await?;
+        let filled = leads::fill(&client, &world.names, 1, count).await?;
+        world.rows = filled.leads + filled.stages;
+        // Whoever reads first would otherwise write the hint bits of every page.
+        execute(&client, "VACUUM ANALYZE").await?;
+        world.migrate().await?;
+        Ok(world)
+    }
+
+    /// A new, empty Traffic, and nothing left of an earlier replication.
+    pub async fn renew_traffic(&mut self) -> Result<()> {
+        let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
+        execute(&self.landing().await?, drop).await?;
+        self.traffic = server(&self.template, "traffic", fixture::TRAFFIC).await?;
+        self.state = directory()?;
+        self.migrate().await
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        let (mut landing, mut traffic) = (self.landing().await?, self.traffic().await?);
+        migrate(&mut landing, &mut traffic, &self.names, &Options::default()).await?;
+        Ok(())
+    }
+
+    /// The daemon's state directory.
+    pub fn state_dir(&self) -> &Path {
+        self.state.path()
+    }
+
+    pub fn landing_url(&self) -> String {
+        self.landing.url("landing")
+    }
+
+    pub fn traffic_url(&self) -> String {
+        self.traffic.url("traffic")
+    }
+
+    pub async fn landing(&self) -> Result<Client> {
+        connect(&self.landing_url()).await
+    }
+
+    pub async fn traffic(&self) -> Result<Client> {
+        connect(&self.traffic_url()).await
+    }
+}
+
+async fn server(template: &Arc<Template>, name: &str, schema: &str) -> Result<Cluster> {
+    let cluster = Cluster::start(template, &SETTINGS).await?;
+    cluster.create_database(name, schema).await?;
+    Ok(cluster)
+}
+
+fn directory() -> Result<tempfile::TempDir> {
+    tempfile::tempdir().map_err(|error| Error::internal(format!("a private directory: {error}")))
+}
+
+pub async fn execute(client: &Client, sql: &str) -> Result<()> {
+    client.batch_execute(sql).await.map_err(|error| failed(&error))
+}
+
+pub fn failed(error: &tokio_postgres::Error) -> Error {
+    Error::database("the benchmark", error)
+}
