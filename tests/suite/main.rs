@@ -15,6 +15,7 @@ mod foreign_wal;
 mod keys;
 mod live_status;
 mod migrations;
+mod neighbours;
 mod oracle;
 mod ownership;
 mod positions;
