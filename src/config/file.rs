@@ -97,7 +97,7 @@ impl Default for Stream {
         Stream {
             on_truncate: OnTruncate::default(),
             batch_rows: 5000,
-            batch_bytes: 8 << 20,
+            batch_bytes: 2 << 20,
             checkpoint_interval: Duration::from_secs(10),
             max_lag_bytes: 64 << 20,
             max_lag_seconds: 60.0,

@@ -27,6 +27,10 @@ pub struct Endpoint {
 /// How often the transport confirms positions to the server, and tells it that it is alive.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Messages that the transport reads ahead. They are bounded by number alone and a lead may have 20 kB, so there
+/// are few; what is to be applied is collected elsewhere, bounded by bytes.
+const BUFFERED_EVENTS: usize = 512;
+
 impl Endpoint {
     /// Reads a libpq URL.
     ///
@@ -177,6 +181,7 @@ impl Endpoint {
             .with_port(host.port)
             .with_status_interval(STATUS_INTERVAL)
             .with_wakeup_interval(STATUS_INTERVAL)
+            .with_buffer_size(BUFFERED_EVENTS)
             .with_application_name("leadbridge stream")
             .with_options(options)
     }
