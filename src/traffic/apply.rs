@@ -25,20 +25,19 @@ impl Writer {
     /// # Errors
     /// Anything but a bad row. The session must then be dropped.
     pub async fn apply(&mut self, batch: &Batch, supplied: &Supplied) -> Result<Applied> {
-        self.begin().await?;
         if batch.changes.is_empty() {
+            self.begin().await?;
             return Ok(Applied::Done);
         }
-        self.execute("setting a savepoint on Traffic", "SAVEPOINT batch; SAVEPOINT range").await?;
+        self.begin_batch().await?;
         let leads = match self.apply_ranges(&batch.changes, supplied).await? {
             Attempt::Done(leads) => leads,
             Attempt::Missing(keys) => {
-                self.execute("undoing a batch on Traffic", "ROLLBACK TO batch; RELEASE batch").await?;
+                self.execute("undoing a batch on Traffic", "ROLLBACK TO batch").await?;
                 return Ok(Applied::Missing(keys));
             }
         };
         self.apply_dependents(&leads, &batch.changes).await?;
-        self.execute("releasing a savepoint on Traffic", "RELEASE batch").await?;
         Ok(Applied::Done)
     }
 
@@ -60,6 +59,7 @@ impl Writer {
         let waiting = self.quarantine.dependents(&self.session, leads, now).await?;
         if !waiting.is_empty() {
             tracing::info!(rows = waiting.len(), "rows leave quarantine: their lead has arrived");
+            self.renew_range().await?;
             self.apply_ranges(&waiting, &Supplied::new()).await?;
         }
         Ok(())
@@ -68,11 +68,17 @@ impl Writer {
     async fn apply_ranges(&mut self, changes: &[SourcedChange], supplied: &Supplied) -> Result<Attempt> {
         let mut ranges = vec![changes];
         let mut leads = Vec::new();
+        // Whether something was done since the savepoint that must stay. Looked at before the next range, not
+        // after each: most batches are one range, and a round trip is most of what a small one costs.
+        let mut done = false;
         while let Some(range) = ranges.pop() {
+            if std::mem::take(&mut done) {
+                self.renew_range().await?;
+            }
             match self.apply_range(range, supplied).await {
                 Ok(Attempt::Done(written)) => {
                     leads.extend(written);
-                    self.renew_range().await?;
+                    done = true;
                 }
                 Ok(Attempt::Missing(keys)) => return Ok(Attempt::Missing(keys)),
                 Err(error) if error.kind() == Kind::Row => {
@@ -84,7 +90,7 @@ impl Writer {
                                 return Ok(Attempt::Missing(keys));
                             }
                             // The next range's undoing must not take the parked row with it.
-                            self.renew_range().await?;
+                            done = true;
                         }
                         _ => {
                             let (first, second) = range.split_at(range.len() / 2);

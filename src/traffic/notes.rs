@@ -1,7 +1,7 @@
 //! `conversion_notes`: the originals of values that the mapping had to change (semantics 5.4).
 
-use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use crate::change::{Origin, Table};
@@ -59,10 +59,24 @@ impl Notes {
         Ok(true)
     }
 
+    /// Prepares [`Notes::forget`] on `client`.
+    pub(super) async fn prepare_forget(&self, client: &Client) -> Result<Statement> {
+        let sql = format!(
+            "DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
+             AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))",
+            self.table
+        );
+        client
+            .prepare(&sql)
+            .await
+            .map_err(|error| Error::database("preparing the removal of conversion notes", &error))
+    }
+
     /// Removes the notes of rows that were written or deleted, but for those that still hold.
     pub(super) async fn forget(
         &self,
         client: &Client,
+        prepared: &Statement,
         table: Table,
         ids: &[Uuid],
         still: impl Iterator<Item = &TrafficRow>,
@@ -74,13 +88,8 @@ impl Notes {
                 kept_columns.push(note.column);
             }
         }
-        let sql = format!(
-            "DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
-             AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))",
-            self.table
-        );
         client
-            .execute(&sql, &[&table.landing_name(), &ids, &kept_ids, &kept_columns])
+            .execute(prepared, &[&table.landing_name(), &ids, &kept_ids, &kept_columns])
             .await
             .map_err(|error| Error::database("removing conversion notes", &error))?;
         Ok(())

@@ -51,9 +51,12 @@ impl Writer {
     /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself.
     async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
         let mut images = HashMap::new();
-        let sql = statements::read_verbatim(&self.names, table);
         let step = format!("reading unchanged values from {}", table.traffic_name());
-        let rows = self.session.query(&sql, &[&ids]).await.map_err(|error| Error::database(step, &error))?;
+        let rows = self
+            .session
+            .query(self.read(table)?, &[&ids])
+            .await
+            .map_err(|error| Error::database(step, &error))?;
         let restorable = statements::restorable(table);
         for found in &rows {
             let id: Uuid = found.get(0);
@@ -141,7 +144,7 @@ impl Writer {
         }
         if self.may_have_notes {
             let still = rows.iter().map(|(row, _)| row);
-            self.notes.forget(&self.session, table, ids, still).await?;
+            self.notes.forget(&self.session, &self.forget_notes, table, ids, still).await?;
         }
         let noted = rows.iter().map(|(row, origin)| (row, *origin));
         self.may_have_notes |= self.notes.write(&self.session, table, noted).await?;
@@ -181,7 +184,7 @@ impl Writer {
         }
         if self.may_have_notes {
             // The row is written under its new key next, and noted again if need be.
-            self.notes.forget(&self.session, table, &[old], std::iter::empty()).await?;
+            self.notes.forget(&self.session, &self.forget_notes, table, &[old], std::iter::empty()).await?;
         }
         Ok(())
     }

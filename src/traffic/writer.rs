@@ -47,7 +47,12 @@ pub struct Writer {
     pub(super) on_truncate: OnTruncate,
     upserts: HashMap<Table, Statement>,
     deletes: HashMap<Table, Statement>,
+    reads: HashMap<Table, Statement>,
+    pub(super) forget_notes: Statement,
     in_transaction: bool,
+    /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
+    /// trip of its own.
+    in_batch: bool,
 }
 
 impl Writer {
@@ -68,10 +73,13 @@ impl Writer {
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
             may_have_notes: notes.has_rows(&session).await?,
+            forget_notes: notes.prepare_forget(&session).await?,
             names: names.clone(),
             upserts: HashMap::new(),
             deletes: HashMap::new(),
+            reads: HashMap::new(),
             in_transaction: false,
+            in_batch: false,
             session,
             catalog,
             triggers,
@@ -98,6 +106,8 @@ impl Writer {
         self.upserts.insert(table, upsert);
         let delete = self.session.prepare(&statements::delete(&self.names, table)).await.map_err(prepare)?;
         self.deletes.insert(table, delete);
+        let read = self.session.prepare(&statements::read_verbatim(&self.names, table)).await;
+        self.reads.insert(table, read.map_err(prepare)?);
         Ok(())
     }
 
@@ -117,6 +127,11 @@ impl Writer {
         self.deletes.get(&table).ok_or_else(|| not_replicated(table))
     }
 
+    /// What [`statements::read_verbatim`] says.
+    pub(super) fn read(&self, table: Table) -> Result<&Statement> {
+        self.reads.get(&table).ok_or_else(|| not_replicated(table))
+    }
+
     pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
         self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
     }
@@ -131,11 +146,27 @@ impl Writer {
         Ok(())
     }
 
+    /// Opens the transaction if none is open, and in it a batch that can be undone as a whole (`batch`), and from
+    /// its last good range on (`range`).
+    pub(super) async fn begin_batch(&mut self) -> Result<()> {
+        let mut sql = match self.in_transaction {
+            true => String::new(),
+            false => format!("BEGIN; {}; ", self.triggers.suppress()),
+        };
+        if self.in_batch {
+            sql.push_str("RELEASE batch; ");
+        }
+        sql.push_str("SAVEPOINT batch; SAVEPOINT range");
+        self.execute("opening a batch on Traffic", &sql).await?;
+        (self.in_transaction, self.in_batch) = (true, true);
+        Ok(())
+    }
+
     /// Makes what was applied durable. When this fails, only Traffic's checkpoint tells whether it did.
     pub async fn commit(&mut self) -> Result<()> {
         if self.in_transaction {
             self.execute("committing on Traffic", "COMMIT").await?;
-            self.in_transaction = false;
+            (self.in_transaction, self.in_batch) = (false, false);
         }
         Ok(())
     }
