@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Outcome, Verdict, server, wanted};
+use super::{Findings, Level, Outcome, Verdict, server, wanted};
 use crate::change::Table;
 use crate::config::Config;
 use crate::database::Side;
@@ -22,8 +22,12 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     let targets: Vec<String> = wanted(config).map(|table| config.names.traffic_table(table)).collect();
     let mut written = targets.clone();
     written.extend(BOOKS.iter().map(|table| config.names.own(table)));
-    findings.add("schema", side, schema(client, &written).await);
-    findings.add("columns", side, columns(client, config).await);
+    let schema = schema(client, &written).await;
+    let complete = matches!(&schema, Ok(verdict) if verdict.level == Level::Ok);
+    findings.add("schema", side, schema);
+    if complete {
+        findings.add("columns", side, columns(client, config).await);
+    }
     findings.add("privileges", side, privileges(client, &written).await);
     findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
     findings.add("session_replication_role", side, replication_role(client, config).await);
