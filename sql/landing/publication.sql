@@ -4,6 +4,8 @@ DO $publication$
 DECLARE
     wanted regclass;
 BEGIN
+    -- Two runs at once: one after the other, so that the second finds what the first has made.
+    PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {{publication_name}}) THEN
         CREATE PUBLICATION {{publication}};
     END IF;

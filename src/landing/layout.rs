@@ -11,6 +11,10 @@ use crate::change::{Column, Datum, Row, Table};
 use crate::error::{Error, Result};
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
+/// What a change of a table costs a running stream.
+const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then: what was written meanwhile cannot be \
+                         translated, and nothing of it was applied";
+
 /// A table's column positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -73,8 +77,8 @@ impl Layout {
                 column.name
             ))
             .remedy(
-                "nothing of this change was applied; bring the column back, or run `leadbridge resync` to go on \
-                 without it",
+                "run `leadbridge resync`, with the column brought back or without it: what was written meanwhile \
+                 cannot be translated, and nothing of it was applied",
             )),
         }
     }
@@ -122,13 +126,13 @@ fn check_column(table: Table, expected: &Column, found: Option<&RelationColumn>)
     let place = format!("column {}.{} on Landing", table.landing_name(), expected.name);
     match found {
         None if expected.required => Err(Error::refused(format!("{place} is missing"))
-            .remedy("the mapping needs it: bring it back under this name; nothing was applied")),
+            .remedy(format!("the mapping needs it: bring it back under this name. {MEANWHILE}"))),
         Some(found) if !expected.kind.accepts(found.type_oid) => Err(Error::refused(format!(
             "{place} has the type with OID {}, not {}",
             found.type_oid,
             expected.kind.accepted_names()
         ))
-        .remedy("change its type back; nothing was applied")),
+        .remedy(format!("change its type back. {MEANWHILE}"))),
         _ => Ok(()),
     }
 }

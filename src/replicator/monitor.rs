@@ -12,6 +12,8 @@ use crate::landing::catalog;
 use crate::telemetry::{SlotReport, State};
 
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Longer than any connect timeout that makes sense here.
+const ROUND_LIMIT: Duration = Duration::from_secs(15);
 /// Quarantine and notes are counted less often: they may be large.
 const COUNT_EVERY: u32 = 5;
 /// A snapshot's progress is logged this often.
@@ -70,7 +72,7 @@ struct Sessions {
 }
 
 async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
-    if let Err(error) = observe_landing(context, sessions).await {
+    if let Err(error) = in_time(observe_landing(context, sessions)).await {
         tracing::debug!("monitor: {error}");
         sessions.landing = None;
         context.telemetry.update(|live| {
@@ -79,11 +81,17 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         });
     }
     if round.is_multiple_of(COUNT_EVERY)
-        && let Err(error) = observe_traffic(context, &mut sessions.traffic).await
+        && let Err(error) = in_time(observe_traffic(context, &mut sessions.traffic)).await
     {
         tracing::debug!("monitor: {error}");
         sessions.traffic = None;
     }
+}
+
+/// A connection that hangs is as good as none: the next round opens another.
+async fn in_time(observing: impl Future<Output = Result<()>>) -> Result<()> {
+    let late = |_| Error::unreachable("no answer in time");
+    tokio::time::timeout(ROUND_LIMIT, observing).await.map_err(late)?
 }
 
 async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<()> {

@@ -5,6 +5,7 @@ mod bridge;
 mod daemon;
 mod fixtures;
 mod oracle;
+mod proxy;
 mod wait;
 mod world;
 
@@ -14,5 +15,6 @@ pub use fixtures::{
     Positions, brake, holds, least_privileged, one, release_brake, until_holds, writers_go_on,
 };
 pub use oracle::{assert_equal, differences, expected_leads};
+pub use proxy::Proxy;
 pub use wait::{until, until_true, within};
 pub use world::{World, template};

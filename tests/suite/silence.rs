@@ -1,0 +1,21 @@
+//! Connections that die without a word.
+
+use crate::testkit::{Bridge, Proxy, World, assert_equal};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_anew() {
+    let world = World::unmigrated_with(&[("wal_sender_timeout", "2s")], &[]).await;
+    world.migrate(&Default::default()).await;
+    world.fill(70, 50).await;
+    let proxy = Proxy::to(world.landing.port()).await;
+    let landing = proxy.url(&world.landing_url(), world.landing.port());
+    let bridge = Bridge::between(&landing, &world.traffic_url());
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    proxy.silence();
+    world.fill(71, 50).await;
+    daemon.caught_up(&world).await;
+    assert_equal(&world).await;
+    assert!(daemon.log().contains("no longer serves the stream"), "{}", daemon.log());
+    daemon.terminate().await;
+}
