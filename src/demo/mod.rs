@@ -1,7 +1,7 @@
 //! `leadbridge demo`: the whole story on two throw-away servers, told on one screen.
 //!
-//! [`stage`] sets up servers, leads and writers; [`daemon`] is `leadbridge run` as a process of its own; the steps
-//! stand in [`story`], [`lag`], [`crash`], [`ownership`] and [`noise`]; [`screen`] is what the newcomer sees.
+//! `stage` sets up servers, leads and writers; `daemon` is `leadbridge run` as a process of its own; the steps
+//! stand in `story`, `lag`, `crash`, `ownership` and `noise`; `screen` is what the newcomer sees.
 //! Nothing outlives the demo: servers, daemon and directories go with it, also when it is killed.
 
 mod crash;
