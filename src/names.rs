@@ -44,11 +44,6 @@ impl Names {
         qualified(&self.traffic_schema, table.traffic_name())
     }
 
-    /// Any object in the schema of the traffic tables, such as `traffic_users` or a function's name.
-    pub fn traffic_object(&self, object: &str) -> String {
-        qualified(&self.traffic_schema, object)
-    }
-
     /// A table in our own schema on Traffic: `"leadbridge"."checkpoint"`.
     pub fn own(&self, table: &str) -> String {
         qualified(&self.schema, table)

@@ -4,7 +4,6 @@ use std::pin::Pin;
 
 use futures_util::StreamExt;
 use postgres_protocol::escape::escape_literal;
-use tokio_postgres::Client;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
@@ -96,10 +95,6 @@ impl Reader {
         let stream = self.session.copy_out(&sql).await.map_err(|error| Error::database(step(), &error))?;
         let types = vec![Type::TEXT; layout.table.columns().len()];
         Ok(RowStream { layout, rows: Box::pin(BinaryCopyOutStream::new(stream, &types)) })
-    }
-
-    pub fn client(&self) -> &Client {
-        &self.session
     }
 }
 

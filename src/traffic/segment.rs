@@ -160,7 +160,8 @@ impl Writer {
             "INSERT INTO {traffic} SELECT (jsonb_populate_record(t, jsonb_build_object('id', $2::uuid))).* \
              FROM {traffic} t WHERE id = $1"
         );
-        let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND $2::uuid IS NOT NULL");
+        // The new key is no part of it, but all of these take the same two parameters.
+        let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND id <> $2");
         let moves = self.catalog.references(table).iter().map(|reference| {
             format!(
                 "UPDATE {} SET {column} = $2 WHERE {column} = $1",

@@ -4,7 +4,7 @@ use leadbridge::database::{Endpoint, Side};
 use leadbridge::error::{Error, Kind};
 use leadbridge::throwaway::Cluster;
 
-use crate::testkit::template;
+use crate::testkit::{one, template, until_true};
 
 fn endpoint(url: &str) -> Endpoint {
     Endpoint::parse(Side::Traffic, &url.into()).unwrap()
@@ -56,11 +56,7 @@ async fn a_session_that_is_closed_or_dropped_is_gone_from_the_server() {
     endpoint.connect("one").await.unwrap().close().await;
     drop(endpoint.connect("two").await.unwrap());
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'leadbridge %'";
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while admin.query_one(sql, &[]).await.unwrap().get::<_, i64>(0) > 0 {
-        assert!(std::time::Instant::now() < deadline, "a session stayed");
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-    }
+    until_true("every session has ended", async || one::<i64>(&admin, sql).await == 0).await;
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! The throw-away servers themselves.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use leadbridge::throwaway::writers::Pace;
 use leadbridge::throwaway::{Cluster, Shutdown};
@@ -133,11 +133,7 @@ async fn writers_go_on_over_a_restart_and_stop_when_told() {
         row.unwrap().get(0)
     };
     let wait_past = async |world: &World, count: i64| {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while events(world).await <= count {
-            assert!(Instant::now() < deadline, "the writers stand still");
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        until_true("the writers go on", async || events(world).await > count).await;
     };
     wait_past(&world, 50).await;
     world.landing.restart(Shutdown::Fast).await.unwrap();

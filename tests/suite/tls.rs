@@ -1,7 +1,6 @@
 //! `sslmode` and `sslrootcert` mean what they mean to libpq, on both kinds of connection.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use leadbridge::database::{Endpoint, Side};
 use leadbridge::error::{Error, Kind, Result};
@@ -9,7 +8,7 @@ use leadbridge::throwaway::Cluster;
 use pgwire_replication::ReplicationClient;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::testkit::template;
+use crate::testkit::{template, until_true};
 
 /// A private CA, as Supabase has one, and its certificate in a file.
 struct Authority {
@@ -45,11 +44,8 @@ async fn server(dir: &Path, names: &[&str]) -> (Cluster, Authority) {
     let session = cluster.connect("postgres").await.unwrap();
     session.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
     cluster.reload();
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while ordinary(&url(&cluster, "127.0.0.1", "require", None)).await.is_err() {
-        assert!(Instant::now() < deadline, "the server does not switch TLS on");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    let encrypted = url(&cluster, "127.0.0.1", "require", None);
+    until_true("the server speaks TLS", async || ordinary(&encrypted).await.is_ok()).await;
     (cluster, authority)
 }
 
