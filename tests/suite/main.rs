@@ -24,6 +24,7 @@ mod properties;
 mod quarantine;
 mod refusals;
 mod replication;
+mod secrecy;
 mod shutdown;
 mod silence;
 mod status;
