@@ -175,6 +175,12 @@ impl Table {
     /// In the order in which a copy must go: a lead before what refers to it.
     pub const ALL: [Table; 3] = [Table::LandingLeads, Table::LeadJourney, Table::ScheduledNotifications];
 
+    /// The tables that are replicated, in the order of [`Table::ALL`]: the optional one only when it is switched on.
+    pub fn replicated(scheduled_notifications: bool) -> Vec<Table> {
+        let wanted = |table: &Table| scheduled_notifications || *table != Table::ScheduledNotifications;
+        Table::ALL.into_iter().filter(wanted).collect()
+    }
+
     /// The table's name on Landing.
     pub fn landing_name(self) -> &'static str {
         match self {

@@ -12,6 +12,7 @@ pub use local::LocalStore;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 
@@ -23,6 +24,18 @@ pub struct Identity {
     pub landing_database: String,
     pub slot: String,
     pub publication: String,
+}
+
+impl Identity {
+    /// Of the Landing that `config` names, whose cluster said `landing_system_id`.
+    pub fn new(config: &Config, landing_system_id: String) -> Self {
+        Identity {
+            landing_system_id,
+            landing_database: config.landing.database().to_owned(),
+            slot: config.names.slot.clone(),
+            publication: config.names.publication.clone(),
+        }
+    }
 }
 
 /// The slot as Landing has it.

@@ -9,7 +9,6 @@ use crate::cli::{Quarantine as Arguments, QuarantineAction};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::replicator::replicated_tables;
 use crate::traffic::{Entry, Quarantine, Touch, Writer};
 
 pub async fn run(config: &Config, arguments: &Arguments) -> Result<Exit> {
@@ -58,7 +57,7 @@ async fn show(config: &Config, id: i64) -> Result<Exit> {
 
 async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
     let traffic = config.traffic.connect("quarantine").await?;
-    let tables = replicated_tables(config);
+    let tables = config.tables();
     let mut writer =
         Writer::new(traffic, &config.names, &tables, Touch::OnlyChanges, config.on_truncate).await?;
     let outcome = writer.retry((!ids.is_empty()).then_some(ids)).await?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use crate::change::Table;
 use crate::database::{Endpoint, Side};
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -104,6 +105,11 @@ impl Config {
 }
 
 impl Settings {
+    /// The tables that this configuration replicates, leads first.
+    pub fn tables(&self) -> Vec<Table> {
+        Table::replicated(self.scheduled_notifications)
+    }
+
     /// Like [`Config::load`], for commands that talk to no configured database: the URLs may be missing.
     pub fn load(flags: &Flags, env: Environment<'_>) -> Result<Settings> {
         let (file, _) = read(flags, env)?;

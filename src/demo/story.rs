@@ -10,7 +10,6 @@ use super::stage::Stage;
 use super::{crash, lag, noise, ownership};
 use crate::error::{Error, Result};
 use crate::migrate::{Options, migrate};
-use crate::replicator::replicated_tables;
 use crate::telemetry::{Live, State};
 use crate::verify::{self, Comparison};
 
@@ -204,7 +203,7 @@ async fn make_noise(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
 async fn compare(stage: &Stage<'_>, screen: &mut Screen) -> Result<bool> {
     screen.step("Both sides are compared, row by row and value by value");
     let (mut rows, mut values, mut differences, mut touched) = (0, 0, 0, 0);
-    for table in replicated_tables(&stage.config) {
+    for table in stage.config.tables() {
         let found = verify::compare(&stage.landing, &stage.traffic, &stage.config.names, table).await?;
         rows += found.landing_rows;
         values += found.values;

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Outcome, Verdict, publication, server, slot, tables, wanted};
+use super::{Findings, Outcome, Verdict, publication, server, slot, tables};
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::{Error, Result};
@@ -11,7 +11,7 @@ use crate::landing::slot::system_identifier;
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
     let side = Some(Side::Landing);
     let names = &config.names;
-    let tables: Vec<String> = wanted(config).map(|table| names.landing_table(table)).collect();
+    let tables: Vec<String> = config.tables().into_iter().map(|table| names.landing_table(table)).collect();
     findings.add("wal_level", side, wal_level(client).await);
     findings.add("slots", side, free_slots(client, &names.slot).await);
     findings.add("senders", side, free_senders(client).await);
@@ -20,7 +20,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     if server::open_schemas(findings, client, Side::Landing, &[&names.landing_schema]).await {
         findings.add("privileges", side, privileges(client, &tables).await);
         findings.add("row_security", side, server::row_security(client, &config.landing, &tables).await);
-        for table in wanted(config) {
+        for table in config.tables() {
             tables::examine(findings, client, names, table).await;
         }
     }

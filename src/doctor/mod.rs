@@ -11,7 +11,6 @@ mod slot;
 mod tables;
 mod traffic;
 
-use crate::change::Table;
 use crate::config::Config;
 use crate::database::{Endpoint, Session};
 use crate::error::Result;
@@ -55,12 +54,6 @@ async fn reach(findings: &mut Findings, endpoint: &Endpoint) -> Option<Session> 
             None
         }
     }
-}
-
-/// The tables that this configuration replicates.
-fn wanted(config: &Config) -> impl Iterator<Item = Table> {
-    let notifications = config.scheduled_notifications;
-    Table::ALL.into_iter().filter(move |table| notifications || *table != Table::ScheduledNotifications)
 }
 
 /// One verdict, or what came in its way.

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Outcome, Verdict, wanted};
+use super::{Outcome, Verdict};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -24,7 +24,8 @@ pub async fn exists(client: &Client, config: &Config) -> Outcome {
             "run `leadbridge migrate`, or have a DBA run what `leadbridge migrate --print` shows",
         ));
     };
-    let wanted: Vec<String> = wanted(config).map(|table| config.names.landing_table(table)).collect();
+    let wanted: Vec<String> =
+        config.tables().into_iter().map(|table| config.names.landing_table(table)).collect();
     Ok(judge(name, &publication, &wanted))
 }
 

@@ -131,16 +131,12 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     if !there.get::<_, bool>(0) {
         return Ok(Verdict::ok("nothing was replicated yet"));
     }
-    let identity = Identity {
-        landing_system_id: slot::system_identifier(&config.landing, &config.names).await?,
-        landing_database: config.landing.database().to_owned(),
-        slot: config.names.slot.clone(),
-        publication: config.names.publication.clone(),
-    };
-    let recorded = Ledger::new(&config.names, identity.clone()).read(traffic).await?;
+    let system_id = slot::system_identifier(&config.landing, &config.names).await?;
+    let ledger = Ledger::new(&config.names, Identity::new(config, system_id));
+    let recorded = ledger.read(traffic).await?;
     let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
     // The local store is left out: a running daemon holds its lock.
-    Ok(match agree(&identity, recorded.as_ref(), None, slot.as_ref())? {
+    Ok(match agree(ledger.identity(), recorded.as_ref(), None, slot.as_ref())? {
         Start::Snapshot { .. } => Verdict::ok("`leadbridge run` begins with a snapshot"),
         Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` goes on from {lsn}")),
     })

@@ -2,12 +2,11 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Level, Outcome, Verdict, server, wanted};
-use crate::change::Table;
+use super::{Findings, Level, Outcome, Verdict, server};
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
-use crate::traffic::TargetCatalog;
+use crate::traffic::{TargetCatalog, TriggerControl};
 
 /// Our own tables that the daemon writes.
 const BOOKS: [&str; 3] = ["checkpoint", "quarantine", "conversion_notes"];
@@ -19,7 +18,8 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
         return false;
     }
     let side = Some(Side::Traffic);
-    let targets: Vec<String> = wanted(config).map(|table| config.names.traffic_table(table)).collect();
+    let targets: Vec<String> =
+        config.tables().into_iter().map(|table| config.names.traffic_table(table)).collect();
     let mut written = targets.clone();
     written.extend(BOOKS.iter().map(|table| config.names.own(table)));
     let schema = schema(client, &written).await;
@@ -52,8 +52,7 @@ async fn schema(client: &Client, tables: &[String]) -> Outcome {
 
 /// What the writer will ask of the tables before it writes the first row.
 async fn columns(client: &Client, config: &Config) -> Outcome {
-    let tables: Vec<Table> = wanted(config).collect();
-    TargetCatalog::read(client, &config.names, &tables).await?;
+    TargetCatalog::read(client, &config.names, &config.tables()).await?;
     Ok(Verdict::ok("the tables have every column that is written"))
 }
 
@@ -68,22 +67,19 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     ))
 }
 
-/// Found out by trying: on Supabase the catalog says no although the command is allowed.
+/// The writer's own way of finding out.
 async fn replication_role(client: &Client, config: &Config) -> Outcome {
-    let failed = |error: &tokio_postgres::Error| Error::database("trying session_replication_role", error);
-    client.batch_execute("BEGIN").await.map_err(|error| failed(&error))?;
-    let tried = client.batch_execute("SET LOCAL session_replication_role = replica").await;
-    client.batch_execute("ROLLBACK").await.map_err(|error| failed(&error))?;
     let user = config.traffic.user();
-    match tried {
-        Ok(()) => Ok(Verdict::ok("the role may keep Traffic's ordinary triggers from firing")),
-        Err(error) if error.as_db_error().is_some() => Ok(Verdict::warning(
+    Ok(match TriggerControl::probe(client).await? {
+        TriggerControl::ReplicaRole => {
+            Verdict::ok("the role may keep Traffic's ordinary triggers from firing")
+        }
+        TriggerControl::GuardTriggers => Verdict::warning(
             "the role may not set session_replication_role: Traffic's triggers fire for replicated rows, and \
              leadbridge's own pair of triggers keeps updated_at",
             format!("run as a superuser: GRANT SET ON PARAMETER session_replication_role TO \"{user}\""),
-        )),
-        Err(error) => Err(failed(&error)),
-    }
+        ),
+    })
 }
 
 /// ENABLE ALWAYS and ENABLE REPLICA triggers fire whatever the session says.

@@ -33,8 +33,7 @@ pub struct Options {
 impl Options {
     /// The tables to publish, in the order in which they are copied.
     pub fn tables(&self) -> Vec<Table> {
-        let wanted = |table: &Table| self.notifications || *table != Table::ScheduledNotifications;
-        Table::ALL.into_iter().filter(wanted).collect()
+        Table::replicated(self.notifications)
     }
 }
 

@@ -58,13 +58,7 @@ impl Run {
         if self.until == Until::CaughtUp && self.goal.is_none() {
             self.goal = Some(goal(&control).await?);
         }
-        let identity = Identity {
-            landing_system_id: system_id,
-            landing_database: config.landing.database().to_owned(),
-            slot: config.names.slot.clone(),
-            publication: config.names.publication.clone(),
-        };
-        let ledger = Ledger::new(&config.names, identity);
+        let ledger = Ledger::new(&config.names, Identity::new(config, system_id));
         let from = match self.start(context, &control, &traffic, &ledger).await? {
             Start::Snapshot { drop_slot } => {
                 let copied = copy::run(context, &control, &traffic, &ledger, drop_slot).await?;

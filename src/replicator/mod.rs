@@ -61,7 +61,7 @@ pub async fn run(
     shutdown: CancellationToken,
     until: Until,
 ) -> Result<()> {
-    let tables = replicated_tables(&config);
+    let tables = config.tables();
     let progress = Arc::new(Progress::default());
     let context = Arc::new(Context { config, tables, telemetry, store, progress, shutdown });
     let stop_monitor = context.shutdown.child_token();
@@ -82,12 +82,6 @@ pub async fn run(
 async fn grace(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(GRACE).await;
-}
-
-/// The tables that are replicated, leads first.
-pub fn replicated_tables(config: &Config) -> Vec<Table> {
-    let wanted = |table: &Table| *table != Table::ScheduledNotifications || config.scheduled_notifications;
-    Table::ALL.into_iter().filter(wanted).collect()
 }
 
 async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {

@@ -2,20 +2,10 @@
 
 use std::time::Duration;
 
-use crate::testkit::{Bridge, Daemon, World, assert_equal, holds, least_privileged, one, until_holds};
-
-async fn landing(world: &World, sql: &str) {
-    world.landing().await.batch_execute(sql).await.unwrap();
-}
-
-async fn traffic(world: &World, sql: &str) {
-    world.traffic().await.batch_execute(sql).await.unwrap();
-}
-
-async fn caught_up_and_equal(world: &World, daemon: &mut Daemon) {
-    daemon.caught_up(world).await;
-    assert_equal(world).await;
-}
+use crate::testkit::{
+    Bridge, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, one, traffic,
+    until_holds,
+};
 
 /// A sale and a status of Traffic's own for each lead.
 const OWN: &str = "INSERT INTO traffic_sales (lead_id, amount) SELECT id, 5 FROM traffic_leads;

@@ -1,27 +1,6 @@
 //! Several rows of one batch that Traffic refuses.
 
-use leadbridge::checkpoint::LocalStore;
-use leadbridge::config::{Config, Flags};
-use leadbridge::replicator::{self, Until};
-use leadbridge::telemetry::Telemetry;
-use tokio_util::sync::CancellationToken;
-
-use crate::testkit::World;
-
-async fn catch_up(world: &World, dir: &std::path::Path) {
-    let env = |name: &str| match name {
-        "LANDING_DATABASE_URL" => Some(world.landing_url()),
-        "TRAFFIC_DATABASE_URL" => Some(world.traffic_url()),
-        "LEADBRIDGE_STATE_DIR" => Some(dir.display().to_string()),
-        "LEADBRIDGE_HTTP_LISTEN" => Some("off".into()),
-        _ => None,
-    };
-    let config = Config::load(&Flags::default(), &env).unwrap();
-    let store = LocalStore::open(&config.state_dir).unwrap();
-    replicator::run(config, store, Telemetry::new(), CancellationToken::new(), Until::CaughtUp)
-        .await
-        .unwrap();
-}
+use crate::testkit::{Bridge, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_rows_side_by_side_are_all_parked_and_the_good_ones_around_them_arrive() {
@@ -32,14 +11,14 @@ async fn bad_rows_side_by_side_are_all_parked_and_the_good_ones_around_them_arri
     let leads = "INSERT INTO landing_leads (name, phone, click_count)
                  SELECT 'lead', '1', CASE WHEN n BETWEEN 3 AND 6 THEN 100 ELSE 0 END FROM generate_series(1, 9) n";
     landing.batch_execute(leads).await.unwrap();
-    let dir = tempfile::tempdir().unwrap();
+    let bridge = Bridge::new(&world);
     let count = async |sql: &str| traffic.query_one(sql, &[]).await.unwrap().get::<_, i64>(0);
-    catch_up(&world, dir.path()).await;
+    bridge.catch_up().await;
     assert_eq!(count("SELECT count(*) FROM traffic_leads").await, 5);
     assert_eq!(count("SELECT count(*) FROM leadbridge.quarantine WHERE sqlstate = '23514'").await, 4);
     // The stream goes the same way.
     landing.batch_execute(leads).await.unwrap();
-    catch_up(&world, dir.path()).await;
+    bridge.catch_up().await;
     assert_eq!(count("SELECT count(*) FROM traffic_leads").await, 10);
     assert_eq!(count("SELECT count(*) FROM leadbridge.quarantine").await, 8);
 }

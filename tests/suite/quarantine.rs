@@ -2,16 +2,12 @@
 
 use serde_json::Value;
 
-use crate::testkit::{Bridge, Daemon, World, assert_equal, differences, holds, one, said};
+use crate::testkit::{Bridge, Daemon, World, assert_equal, differences, holds, landing, one, said};
 
 async fn parked(world: &World) -> Vec<(String, String)> {
     let sql = "SELECT source_table, sqlstate FROM leadbridge.quarantine ORDER BY source_table, sqlstate";
     let rows = world.traffic().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-}
-
-async fn landing(world: &World, sql: &str) {
-    world.landing().await.batch_execute(sql).await.unwrap();
 }
 
 async fn streaming(world: &World) -> (Bridge, Daemon) {

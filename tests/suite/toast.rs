@@ -1,6 +1,6 @@
 //! Values that the stream leaves out because they are stored out of line and did not change.
 
-use crate::testkit::{Bridge, Daemon, World, assert_equal, holds, until_holds};
+use crate::testkit::{Bridge, World, caught_up_and_equal, holds, landing, traffic, until_holds};
 
 /// A lead with more than 2 kB of metadata that do not compress, and a stage with the same.
 async fn with_large_leads() -> (World, Bridge) {
@@ -18,19 +18,6 @@ async fn with_large_leads() -> (World, Bridge) {
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     (world, bridge)
-}
-
-async fn landing(world: &World, sql: &str) {
-    world.landing().await.batch_execute(sql).await.unwrap();
-}
-
-async fn traffic(world: &World, sql: &str) {
-    world.traffic().await.batch_execute(sql).await.unwrap();
-}
-
-async fn caught_up_and_equal(world: &World, daemon: &mut Daemon) {
-    daemon.caught_up(world).await;
-    assert_equal(world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

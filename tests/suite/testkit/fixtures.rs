@@ -5,7 +5,7 @@ use leadbridge::lsn::Lsn;
 use leadbridge::migrate::{Database, Options, privileges};
 use tokio_postgres::Client;
 
-use super::{Bridge, World, until_true};
+use super::{Bridge, Daemon, World, assert_equal, until_true};
 
 /// The three positions; `None` where nothing is written down.
 #[derive(Debug)]
@@ -90,4 +90,20 @@ pub async fn writers_go_on(world: &World, events: i64) {
     let landing = world.landing().await;
     let before: i64 = one(&landing, "SELECT count(*) FROM video_events").await;
     until_holds(&landing, &format!("count(*) >= {} FROM video_events", before + events)).await;
+}
+
+/// Runs statements on Landing.
+pub async fn landing(world: &World, sql: &str) {
+    world.landing().await.batch_execute(sql).await.unwrap();
+}
+
+/// Runs statements on Traffic.
+pub async fn traffic(world: &World, sql: &str) {
+    world.traffic().await.batch_execute(sql).await.unwrap();
+}
+
+/// Everything written on Landing so far has arrived, exactly.
+pub async fn caught_up_and_equal(world: &World, daemon: &mut Daemon) {
+    daemon.caught_up(world).await;
+    assert_equal(world).await;
 }

@@ -12,7 +12,8 @@ mod world;
 pub use bridge::{Bridge, Said, said};
 pub use daemon::Daemon;
 pub use fixtures::{
-    Positions, brake, holds, least_privileged, one, release_brake, until_holds, writers_go_on,
+    Positions, brake, caught_up_and_equal, holds, landing, least_privileged, one, release_brake, traffic,
+    until_holds, writers_go_on,
 };
 pub use oracle::{assert_equal, differences, expected_leads};
 pub use proxy::Proxy;
