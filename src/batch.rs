@@ -215,7 +215,7 @@ mod tests {
     use crate::lsn::Lsn;
     use crate::timestamp::Timestamp;
 
-    const ORIGIN: Origin = Origin { commit_lsn: Lsn(1), commit_time: Timestamp(0) };
+    const ORIGIN: Origin = Origin { xid: Some(1), commit_lsn: Lsn(1), commit_time: Timestamp(0) };
 
     fn row(table: Table, id: u128, first: Datum) -> Row {
         let mut values = vec![Datum::Null; table.columns().len()];

@@ -351,6 +351,8 @@ impl Change {
 /// Where a change comes from: the commit of its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
+    /// The transaction's id on Landing; `None` for what a snapshot or quarantine brought.
+    pub xid: Option<u32>,
     /// LSN of the commit record; all changes of one transaction share it.
     pub commit_lsn: Lsn,
     /// By Landing's clock.

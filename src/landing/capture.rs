@@ -48,9 +48,9 @@ impl Capture {
     /// Bytes that do not decode, a row outside a transaction, a table that changed in a way that could lose data.
     pub fn event(&mut self, event: ReplicationEvent) -> Result<Option<Captured>> {
         match event {
-            ReplicationEvent::Begin { final_lsn, commit_time_micros, .. } => {
-                let origin =
-                    Origin { commit_lsn: final_lsn.into(), commit_time: Timestamp(commit_time_micros) };
+            ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
+                let commit_time = Timestamp(commit_time_micros);
+                let origin = Origin { xid: Some(xid), commit_lsn: final_lsn.into(), commit_time };
                 self.transaction = Some(origin);
                 Ok(None)
             }

@@ -1,6 +1,7 @@
 //! Reading whole rows of Landing with SQL, as the same text that the stream sends.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -37,6 +38,29 @@ pub fn row<'t>(layout: &Layout, texts: impl Iterator<Item = Option<&'t str>>) ->
         Error::internal(format!("{} on Landing: a row without id", layout.table.landing_name()))
     })?;
     Ok(Row { table: layout.table, id, values })
+}
+
+/// How often it is looked whether a transaction can be seen.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until a new snapshot on Landing sees these transactions.
+///
+/// A transaction is streamed as soon as its commit is in WAL; other sessions see it a moment later, or much later
+/// where the commit waits for a synchronous standby. What is read before that is older than what was streamed.
+pub async fn until_visible(client: &Client, xids: &[u32]) -> Result<()> {
+    // The stream gives 32 bits of an id: of the 64-bit ids that end so, the one nearest to the snapshot's is meant.
+    let sql = "SELECT bool_and(pg_visible_in_snapshot(full_xid::text::xid8, now)) FROM (
+                   SELECT now, x + (pg_snapshot_xmax(now)::text::bigint - x + 2147483648) / 4294967296 * 4294967296
+                   FROM unnest($1::bigint[]) AS x, pg_current_snapshot() AS now) AS seen (now, full_xid)";
+    let xids: Vec<i64> = xids.iter().copied().map(i64::from).collect();
+    loop {
+        let seen = client.query_one(sql, &[&xids]).await;
+        let seen = seen.map_err(|error| Error::database("reading a snapshot of Landing", &error))?;
+        if seen.get::<_, Option<bool>>(0) != Some(false) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The rows with these ids as they are now; an id without a row is left out.

@@ -150,7 +150,7 @@ impl Copy {
             parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
         }
         context.telemetry.update(|live| live.snapshot = progress);
-        let origin = Origin { commit_lsn: position.lsn, commit_time: position.caught_up_at };
+        let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
         let started = Instant::now();
         Ok(Copy { context: Arc::clone(context), ledger: ledger.clone(), origin, workers, parts, started })
     }

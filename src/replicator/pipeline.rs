@@ -188,7 +188,7 @@ impl Applier<'_> {
     async fn apply(&mut self, batch: &Batch) -> Result<()> {
         let mut supplied = Supplied::new();
         while let Applied::Missing(keys) = self.writer.apply(batch, &supplied).await? {
-            self.supply(&keys, &mut supplied).await?;
+            self.supply(batch, &keys, &mut supplied).await?;
         }
         if let Some(end) = batch.end {
             self.ledger.record(self.writer.session(), &self.record, end).await?;
@@ -204,8 +204,17 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Reads rows from Landing that Traffic does not have whole.
-    async fn supply(&self, keys: &[(Table, uuid::Uuid)], supplied: &mut Supplied) -> Result<()> {
+    /// Reads rows from Landing that Traffic does not have whole: as they are now, never as they were before a
+    /// change of this batch. So a row that is not there is deleted by this batch or a later one.
+    async fn supply(
+        &self,
+        batch: &Batch,
+        keys: &[(Table, uuid::Uuid)],
+        supplied: &mut Supplied,
+    ) -> Result<()> {
+        let mut xids: Vec<u32> = batch.changes.iter().filter_map(|change| change.origin.xid).collect();
+        xids.dedup();
+        reading::until_visible(&self.control, &xids).await?;
         for table in Table::ALL {
             let ids: Vec<_> = keys.iter().filter(|key| key.0 == table).map(|key| key.1).collect();
             if ids.is_empty() {

@@ -161,7 +161,8 @@ impl Quarantine {
                 None => Change::Delete { table, id },
             };
             let commit_lsn = row.get::<_, Option<PgLsn>>(3).map(Into::into).unwrap_or_default();
-            changes.push(SourcedChange { origin: Origin { commit_lsn, commit_time: now }, change });
+            changes
+                .push(SourcedChange { origin: Origin { xid: None, commit_lsn, commit_time: now }, change });
         }
         Ok(changes)
     }

@@ -101,3 +101,32 @@ async fn an_update_of_a_row_that_is_gone_on_both_sides_is_dropped_and_nothing_st
     until_holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.quarantine").await;
     daemon.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_read_from_landing_is_never_older_than_the_change_that_asked_for_it() {
+    let (world, bridge) = with_large_leads().await;
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    // A commit that waits for a standby is streamed already, and no other session sees it.
+    landing(&world, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    landing(&world, "SELECT pg_reload_conf()").await;
+    traffic(&world, "DELETE FROM traffic_leads").await;
+    let change = landing(&world, "UPDATE landing_leads SET id = gen_random_uuid() WHERE false;
+         BEGIN; UPDATE lead_journey SET stage = 'payment_manager'; UPDATE landing_leads SET click_count = 3; COMMIT");
+    let release = async {
+        let client = world.landing().await;
+        until_holds(&client, "count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        // It has asked for the rows, and waits for the transaction as we do.
+        until_holds(
+            &client,
+            "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge control' \
+             AND query LIKE '%pg_visible_in_snapshot%'",
+        )
+        .await;
+        client.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    };
+    tokio::join!(change, release);
+    caught_up_and_equal(&world, &mut daemon).await;
+    daemon.terminate().await;
+}
