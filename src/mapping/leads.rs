@@ -59,6 +59,8 @@ pub(super) static TARGETS: [Target; 30] = [
 pub(super) struct Metadata<'m> {
     top: Object<'m>,
     utm_params: Object<'m>,
+    /// What it declares, where no more than that is known of it.
+    declared_funnel: Option<&'m str>,
 }
 
 impl<'m> Metadata<'m> {
@@ -69,7 +71,17 @@ impl<'m> Metadata<'m> {
         let wanted = |key: &str| key.starts_with("utm") || key.starts_with("fb_") || key == "funnel_type";
         let top = Object::parse(text, wanted);
         let utm_params = top.object("utmParams", wanted);
-        Metadata { top, utm_params }
+        Metadata { top, utm_params, declared_funnel: None }
+    }
+
+    /// Of which only `metadata->>'funnel_type'` is known.
+    pub(super) fn declaring(funnel: Option<&'m str>) -> Self {
+        Metadata { declared_funnel: funnel, ..Metadata::default() }
+    }
+
+    /// `metadata->>'funnel_type'`
+    pub(super) fn declared_funnel(&self) -> Option<Cow<'m, str>> {
+        self.declared_funnel.map(Cow::Borrowed).or_else(|| self.text("funnel_type"))
     }
 
     /// `metadata->>key`

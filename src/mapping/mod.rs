@@ -13,7 +13,7 @@ mod values;
 use bytestring::ByteString;
 use uuid::Uuid;
 
-use crate::change::{Datum, Row, Table};
+use crate::change::{Datum, Row, Table, lead};
 use leads::Metadata;
 
 /// A column of a Traffic table and the rule that fills it.
@@ -62,6 +62,20 @@ impl Target {
         }
     }
 
+    /// A lead's column that comes from its `metadata` alone: an update that leaves that alone leaves this alone too.
+    fn is_of_metadata(&self) -> bool {
+        match self.rule {
+            Rule::Utm { .. } | Rule::FacebookKey => true,
+            Rule::Verbatim(column) => column == lead::METADATA,
+            _ => false,
+        }
+    }
+
+    /// A lead's column that comes from `metadata` and another column.
+    pub fn is_partly_of_metadata(&self) -> bool {
+        matches!(self.rule, Rule::Funnel { .. })
+    }
+
     /// Computed from other values that Traffic holds too, so it may be cut to fit.
     fn is_derived(&self) -> bool {
         matches!(self.rule, Rule::SourceWord(_) | Rule::Utm { .. } | Rule::FacebookKey)
@@ -77,6 +91,11 @@ pub fn targets(table: Table) -> &'static [Target] {
     }
 }
 
+/// The columns of `traffic_leads` that a change can reach which leaves `metadata` alone.
+pub fn targets_beside_metadata() -> impl Iterator<Item = &'static Target> {
+    leads::TARGETS.iter().filter(|target| !target.is_of_metadata())
+}
+
 /// The longest text, in characters, that each of [`targets`] takes; `None` where there is no limit.
 pub type Limits = [Option<usize>];
 
@@ -84,7 +103,7 @@ pub type Limits = [Option<usize>];
 #[derive(Debug)]
 pub struct TrafficRow {
     pub id: Uuid,
-    /// One value for each of [`targets`], as text.
+    /// One value for each of [`targets`], or of [`targets_beside_metadata`], as text.
     pub values: Vec<Option<ByteString>>,
     /// What had to be changed on the way.
     pub notes: Vec<Note>,
@@ -116,10 +135,58 @@ pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
         Table::LandingLeads => Metadata::parse(row),
         Table::LeadJourney | Table::ScheduledNotifications => Metadata::default(),
     };
-    let targets = targets(row.table);
-    let mut mapped = TrafficRow { id: row.id, values: Vec::with_capacity(targets.len()), notes: Vec::new() };
-    for (target, &limit) in targets.iter().zip(limits) {
-        let value = evaluate(target, row, &metadata, &mut mapped.notes);
+    map_targets(row, &metadata, targets(row.table).iter().zip(limits))
+}
+
+/// Maps a lead whose `metadata` was left alone: one value for each of [`targets_beside_metadata`].
+///
+/// # Errors
+/// Those of [`map`].
+pub fn map_beside_metadata(
+    row: &Row,
+    limits: &Limits,
+    funnel: DeclaredFunnel<'_>,
+) -> Result<TrafficRow, Rejection> {
+    let metadata = match funnel {
+        DeclaredFunnel::Unknown => Metadata::default(),
+        DeclaredFunnel::Known(declared) => Metadata::declaring(declared),
+    };
+    let targets = leads::TARGETS.iter().zip(limits).filter(|(target, _)| !target.is_of_metadata());
+    let mut mapped = map_targets(row, &metadata, targets)?;
+    if funnel == DeclaredFunnel::Unknown {
+        for (value, target) in mapped.values.iter_mut().zip(targets_beside_metadata()) {
+            if target.is_partly_of_metadata() {
+                *value = None;
+            }
+        }
+    }
+    // What the metadata declares was noted when it came, and is as it was.
+    mapped.notes.retain(|note| {
+        !targets_beside_metadata().any(|target| target.is_partly_of_metadata() && target.name == note.column)
+    });
+    Ok(mapped)
+}
+
+/// What is known of `metadata->>'funnel_type'` when metadata itself was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeclaredFunnel<'d> {
+    /// Nothing: `funnel_type` has no value, and must stay as it is.
+    Unknown,
+    Known(Option<&'d str>),
+}
+
+fn map_targets<'t>(
+    row: &Row,
+    metadata: &Metadata<'_>,
+    targets: impl Iterator<Item = (&'t Target, &'t Option<usize>)>,
+) -> Result<TrafficRow, Rejection> {
+    let mut mapped = TrafficRow {
+        id: row.id,
+        values: Vec::with_capacity(targets.size_hint().1.unwrap_or(0)),
+        notes: Vec::new(),
+    };
+    for (target, &limit) in targets {
+        let value = evaluate(target, row, metadata, &mut mapped.notes);
         let value = match value {
             Some(value) => Some(fit(target, value, limit, row.table, &mut mapped.notes)?),
             None => None,
@@ -146,7 +213,7 @@ fn evaluate(
         Rule::SourceWord(column) => derived(values::source_word(text(column))),
         Rule::Utm { snake, camel } => metadata.utm(snake, camel).map(ByteString::from),
         Rule::Funnel { source } => {
-            let declared = metadata.text("funnel_type");
+            let declared = metadata.declared_funnel();
             notes.extend(values::unknown_funnel(declared.as_deref()).map(|original| Note {
                 column: target.name,
                 original: original.into(),

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::quarantine::{Cause, Parked};
+use super::segment::{Resolved, Unsent};
 use super::writer::{Applied, Supplied, Writer};
 use crate::batch::{Batch, Segment, Step, Write, plan};
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
@@ -14,6 +15,8 @@ enum Attempt {
     /// Applied; these leads were written.
     Done(Vec<Uuid>),
     Missing(Vec<(Table, Uuid)>),
+    /// Not to be applied at once: by halves.
+    TooLarge,
 }
 
 impl Writer {
@@ -36,6 +39,7 @@ impl Writer {
                 self.execute("undoing a batch on Traffic", "ROLLBACK TO batch").await?;
                 return Ok(Applied::Missing(keys));
             }
+            Attempt::TooLarge => return Err(Error::internal("a batch that was split is still too large")),
         };
         self.apply_dependents(&leads, &batch.changes).await?;
         Ok(Applied::Done)
@@ -81,6 +85,11 @@ impl Writer {
                     done = true;
                 }
                 Ok(Attempt::Missing(keys)) => return Ok(Attempt::Missing(keys)),
+                Ok(Attempt::TooLarge) => {
+                    self.execute("undoing a range on Traffic", "ROLLBACK TO range").await?;
+                    let (first, second) = range.split_at(range.len() / 2);
+                    ranges.extend([second, first]);
+                }
                 Err(error) if error.kind() == Kind::Row => {
                     self.execute("undoing a range on Traffic", "ROLLBACK TO range").await?;
                     match range {
@@ -114,12 +123,16 @@ impl Writer {
         for step in plan(range) {
             match step {
                 Step::Apply(mut segment) => {
-                    let missing = self.resolve(&mut segment, supplied).await?;
+                    match self.resolve(&mut segment, supplied, Unsent::MayStay).await? {
+                        Resolved::Whole => {}
+                        Resolved::Missing(keys) => return Ok(Attempt::Missing(keys)),
+                        Resolved::TooLarge => return Ok(Attempt::TooLarge),
+                    }
+                    leads.extend(segment.leads.iter().map(|write| write.row.id));
+                    let missing = self.apply_segment(segment, supplied).await?;
                     if !missing.is_empty() {
                         return Ok(Attempt::Missing(missing));
                     }
-                    self.apply_segment(&segment).await?;
-                    leads.extend(segment.leads.iter().map(|write| write.row.id));
                 }
                 Step::ChangeKey { table, old, new } => self.change_key(table, old, new).await?,
                 Step::Truncate { tables } => self.truncate(&tables).await?,
@@ -128,8 +141,19 @@ impl Writer {
         Ok(Attempt::Done(leads))
     }
 
-    async fn apply_segment(&mut self, segment: &Segment<'_>) -> Result<()> {
-        self.write_rows(Table::LandingLeads, &segment.leads).await?;
+    /// Returns the keys that only Landing can supply; then what was done is to be undone.
+    async fn apply_segment(
+        &mut self,
+        segment: Segment<'_>,
+        supplied: &Supplied,
+    ) -> Result<Vec<(Table, Uuid)>> {
+        let (partial, whole): (Vec<_>, Vec<_>) =
+            segment.leads.into_iter().partition(|write| write.row.has_unchanged());
+        self.write_rows(Table::LandingLeads, &whole).await?;
+        let missing = self.write_beside_metadata(partial, supplied).await?;
+        if !missing.is_empty() {
+            return Ok(missing);
+        }
         for children in segment.children.chunk_by(|a, b| a.row.table == b.row.table) {
             if let Some(first) = children.first() {
                 self.write_rows(first.row.table, children).await?;
@@ -137,7 +161,8 @@ impl Writer {
         }
         let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
         let deleted: Vec<_> = segment.deleted_children.iter().copied().chain(leads).collect();
-        self.delete_rows(&deleted).await
+        self.delete_rows(&deleted).await?;
+        Ok(Vec::new())
     }
 
     /// Deletes run with triggers on, so that their cascades reach Traffic's own rows. Children come first.
@@ -188,9 +213,11 @@ impl Writer {
         for step in plan(std::slice::from_ref(change)) {
             match step {
                 Step::Apply(mut segment) => {
-                    let missing = self.resolve(&mut segment, supplied).await?;
-                    if !missing.is_empty() {
-                        return Ok(Attempt::Missing(missing));
+                    // One change is never too large: there is nothing to split.
+                    if let Resolved::Missing(keys) =
+                        self.resolve(&mut segment, supplied, Unsent::IsNeeded).await?
+                    {
+                        return Ok(Attempt::Missing(keys));
                     }
                     for write in segment.writes() {
                         self.park_write(write, &cause).await?;

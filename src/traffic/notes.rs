@@ -15,6 +15,15 @@ pub struct Notes {
     table: String,
 }
 
+/// Which notes a change of rows concerns.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'s> {
+    pub(super) table: Table,
+    pub(super) ids: &'s [Uuid],
+    /// `None`: all columns.
+    pub(super) columns: Option<&'s [&'s str]>,
+}
+
 impl Notes {
     pub fn new(names: &Names) -> Self {
         Notes { table: names.own("conversion_notes") }
@@ -63,6 +72,7 @@ impl Notes {
     pub(super) async fn prepare_forget(&self, client: &Client) -> Result<Statement> {
         let sql = format!(
             "DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
+             AND ($5::text[] IS NULL OR column_name = ANY ($5)) \
              AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))",
             self.table
         );
@@ -72,13 +82,12 @@ impl Notes {
             .map_err(|error| Error::database("preparing the removal of conversion notes", &error))
     }
 
-    /// Removes the notes of rows that were written or deleted, but for those that still hold.
+    /// Removes the notes in `scope`, of rows that were written or deleted, but for those that still hold.
     pub(super) async fn forget(
         &self,
         client: &Client,
         prepared: &Statement,
-        table: Table,
-        ids: &[Uuid],
+        scope: Scope<'_>,
         still: impl Iterator<Item = &TrafficRow>,
     ) -> Result<()> {
         let (mut kept_ids, mut kept_columns) = (Vec::new(), Vec::new());
@@ -89,7 +98,10 @@ impl Notes {
             }
         }
         client
-            .execute(prepared, &[&table.landing_name(), &ids, &kept_ids, &kept_columns])
+            .execute(
+                prepared,
+                &[&scope.table.landing_name(), &scope.ids, &kept_ids, &kept_columns, &scope.columns],
+            )
             .await
             .map_err(|error| Error::database("removing conversion notes", &error))?;
         Ok(())

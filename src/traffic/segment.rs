@@ -6,6 +6,8 @@ use std::collections::{HashMap, HashSet};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::beside_metadata::lacks_only_metadata;
+use super::notes::Scope;
 use super::quarantine::Cause;
 use super::rows::Columns;
 use super::statements;
@@ -16,41 +18,91 @@ use crate::change::{Datum, Origin, Row, Table};
 use crate::error::{Error, Result};
 use crate::mapping::{self, TrafficRow};
 
+/// What becomes of a lead whose metadata, and nothing else, was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unsent {
+    /// It is written beside its metadata, which stays on Traffic.
+    MayStay,
+    /// It is needed whole.
+    IsNeeded,
+}
+
+/// What became of a segment's incomplete rows.
+pub(super) enum Resolved {
+    /// They are complete, or may stay as they are.
+    Whole,
+    /// These are not on Traffic: read them from Landing.
+    Missing(Vec<(Table, Uuid)>),
+    /// Together they would take too much memory: fewer at a time.
+    TooLarge,
+}
+
+/// How much is read back from Traffic at a time, in bytes as stored there. What is compressed becomes more.
+const RESTORED_BYTES: i64 = 4 << 20;
+
 /// Rows that the mapping refused, and why.
 type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
 
 impl Writer {
-    /// Makes every row of the segment whole: an unchanged TOASTed value is taken from quarantine, from Traffic,
-    /// or with the whole row from Landing. Returns the keys that only Landing can supply.
+    /// Makes the rows of the segment whole: an unchanged TOASTed value is taken from quarantine, from Traffic, or
+    /// with the whole row from Landing. Leads that lack only their metadata may stay so: see `beside_metadata`.
     ///
     /// A row that is gone from Landing too is dropped: its delete is on the way (semantics 3.2).
     pub(super) async fn resolve(
         &mut self,
         segment: &mut Segment<'_>,
         supplied: &Supplied,
-    ) -> Result<Vec<(Table, Uuid)>> {
-        let mut missing = Vec::new();
+        metadata: Unsent,
+    ) -> Result<Resolved> {
+        let mut missing = HashSet::new();
+        let may_stay = |write: &Write<'_>| metadata == Unsent::MayStay && lacks_only_metadata(&write.row);
         for writes in [&mut segment.leads, &mut segment.children] {
-            let mut by_table: HashMap<Table, Vec<Uuid>> = HashMap::new();
+            let mut by_table: HashMap<Table, (Vec<Uuid>, Vec<Uuid>)> = HashMap::new();
             for write in writes.iter().filter(|write| write.row.has_unchanged()) {
-                by_table.entry(write.row.table).or_default().push(write.row.id);
+                let (stay, fill) = by_table.entry(write.row.table).or_default();
+                if may_stay(write) { stay } else { fill }.push(write.row.id);
             }
-            for (table, ids) in by_table {
-                let images = self.images(table, &ids).await?;
+            for (table, (stay, ids)) in by_table {
+                if ids.len() > 1 && self.weight(table, &ids).await? > RESTORED_BYTES {
+                    return Ok(Resolved::TooLarge);
+                }
+                let mut images = self.images(table, &ids).await?;
+                if self.may_have_quarantined && !stay.is_empty() {
+                    images.extend(self.quarantine.images(&self.session, table, &stay).await?);
+                }
                 for write in writes.iter_mut().filter(|write| write.row.table == table) {
-                    fill(write, images.get(&write.row.id), supplied, &mut missing);
+                    let key = (table, write.row.id);
+                    let known = images.contains_key(&write.row.id) || supplied.contains_key(&key);
+                    if (known || !may_stay(write)) && !fill(write, images.get(&write.row.id), supplied) {
+                        missing.insert(key);
+                    }
                 }
             }
             writes.retain(|write| {
-                !write.row.has_unchanged() || missing.contains(&(write.row.table, write.row.id))
+                !write.row.has_unchanged()
+                    || missing.contains(&(write.row.table, write.row.id))
+                    || (may_stay(write) && !supplied.contains_key(&(write.row.table, write.row.id)))
             });
         }
-        Ok(missing)
+        Ok(match missing.is_empty() {
+            true => Resolved::Whole,
+            false => Resolved::Missing(missing.into_iter().collect()),
+        })
+    }
+
+    /// What Traffic holds of these rows, in bytes as stored.
+    async fn weight(&self, table: Table, ids: &[Uuid]) -> Result<i64> {
+        let row = self.session.query_one(&statements::weigh(&self.names, table), &[&ids]).await;
+        let step = format!("weighing rows of {}", table.traffic_name());
+        Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
     }
 
     /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself.
-    async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+    pub(super) async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
         let mut images = HashMap::new();
+        if ids.is_empty() {
+            return Ok(images);
+        }
         let step = format!("reading unchanged values from {}", table.traffic_name());
         let rows = self
             .session
@@ -144,7 +196,8 @@ impl Writer {
         }
         if self.may_have_notes {
             let still = rows.iter().map(|(row, _)| row);
-            self.notes.forget(&self.session, &self.forget_notes, table, ids, still).await?;
+            let scope = Scope { table, ids, columns: None };
+            self.notes.forget(&self.session, &self.forget_notes, scope, still).await?;
         }
         let noted = rows.iter().map(|(row, origin)| (row, *origin));
         self.may_have_notes |= self.notes.write(&self.session, table, noted).await?;
@@ -185,16 +238,18 @@ impl Writer {
         }
         if self.may_have_notes {
             // The row is written under its new key next, and noted again if need be.
-            self.notes.forget(&self.session, &self.forget_notes, table, &[old], std::iter::empty()).await?;
+            let scope = Scope { table, ids: &[old], columns: None };
+            self.notes.forget(&self.session, &self.forget_notes, scope, std::iter::empty()).await?;
         }
         Ok(())
     }
 }
 
-/// Completes one write from what Traffic has, or else from what Landing supplied.
-fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied, missing: &mut Vec<(Table, Uuid)>) {
+/// Completes one write from what Traffic has, or else from what Landing supplied. Returns false when only Landing
+/// can: it has not been asked yet.
+pub(super) fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied) -> bool {
     if !write.row.has_unchanged() {
-        return;
+        return true;
     }
     let row = write.row.to_mut();
     if let Some(image) = image {
@@ -206,12 +261,13 @@ fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied, missing
         }
     }
     if !row.has_unchanged() {
-        return;
+        return true;
     }
     match supplied.get(&(row.table, row.id)) {
         // The whole row as it is now, perhaps newer than this change: what follows in the stream agrees.
         Some(Some(current)) => write.row = Cow::Owned(current.clone()),
         Some(None) => {}
-        None => missing.push((row.table, row.id)),
+        None => return false,
     }
+    true
 }

@@ -22,7 +22,8 @@ pub enum Touch {
 /// Upsert of leads. Parameters: ids, synced times, then one text array for each target column.
 pub fn upsert_leads(names: &Names, touch: Touch) -> String {
     let table = Table::LandingLeads;
-    let targets = mapping::targets(table);
+    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+    let targets = &targets;
     // The arrays are in primary-key order and a function scan keeps it: locks are taken in that order.
     format!(
         "INSERT INTO {traffic} AS t ({columns}, status) SELECT {values}, 'new' FROM {input} \
@@ -41,7 +42,8 @@ pub fn upsert_leads(names: &Names, touch: Touch) -> String {
 /// The lead is locked as PostgreSQL's own foreign key check would lock it, since that check does not run
 /// under `session_replication_role = replica`. Parameters as in [`upsert_leads`].
 pub fn upsert_children(names: &Names, table: Table, touch: Touch) -> String {
-    let targets = mapping::targets(table);
+    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+    let targets = &targets;
     format!(
         "WITH i AS MATERIALIZED (SELECT * FROM {input}), \
          present AS MATERIALIZED (SELECT l.id FROM {leads} l \
@@ -60,6 +62,43 @@ pub fn upsert_children(names: &Names, table: Table, touch: Touch) -> String {
     )
 }
 
+/// Update of leads whose `metadata` was left alone: it and what comes from it stay on the server as they are.
+/// Answers the rows that it could not write: id, whether Traffic has the row from Landing, and what its metadata
+/// declares as the funnel. It could not when the row is not there, or when `funnel_type` is null and the source is
+/// another one now, so that the funnel must be computed anew.
+///
+/// Parameters: ids, synced times, then one text array for each of [`mapping::targets_beside_metadata`].
+pub fn update_leads_beside_metadata(names: &Names) -> String {
+    let targets: Vec<&Target> = mapping::targets_beside_metadata().collect();
+    let kept = |target: &Target| match target.is_partly_of_metadata() {
+        true => format!("COALESCE(i.{0}, t.{0})", target.name),
+        false => format!("i.{}", target.name),
+    };
+    let new: Vec<String> = targets.iter().map(|target| kept(target)).collect();
+    let set: Vec<String> =
+        targets.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.name)).collect();
+    let current: Vec<String> = targets.iter().map(|target| format!("t.{}", target.name)).collect();
+    // A row is locked before it is judged, in primary-key order: it cannot change between the two.
+    format!(
+        "WITH i AS MATERIALIZED (SELECT {values} FROM {input}), \
+         known AS MATERIALIZED (SELECT t.id FROM {traffic} t JOIN i ON i.id = t.id \
+           WHERE t.landing_synced_at IS NOT NULL \
+           AND (i.funnel_type IS NOT NULL OR i.landing_source IS NOT DISTINCT FROM t.landing_source) \
+           ORDER BY t.id FOR NO KEY UPDATE OF t), \
+         written AS (UPDATE {traffic} t SET {set}, landing_synced_at = i.landing_synced_at FROM i \
+           WHERE t.id = i.id AND t.id IN (SELECT id FROM known) AND ({current}) IS DISTINCT FROM ({new})) \
+         SELECT i.id, t.id IS NOT NULL, t.metadata->>'funnel_type' FROM i \
+           LEFT JOIN {traffic} t ON t.id = i.id AND t.landing_synced_at IS NOT NULL \
+           WHERE i.id NOT IN (SELECT id FROM known)",
+        values = named_value_list(&targets),
+        input = input(&targets),
+        traffic = names.traffic_table(Table::LandingLeads),
+        set = set.join(", "),
+        current = current.join(", "),
+        new = new.join(", "),
+    )
+}
+
 /// Deletes rows that came from Landing. Parameter: ids.
 pub fn delete(names: &Names, table: Table) -> String {
     format!(
@@ -73,7 +112,23 @@ pub fn delete(names: &Names, table: Table) -> String {
 pub fn read_verbatim(names: &Names, table: Table) -> String {
     let columns: String =
         restorable(table).iter().map(|(_, target)| format!(", t.{}::text", target.name)).collect();
-    format!("SELECT t.id{columns} FROM {} t WHERE t.id = ANY ($1::uuid[])", names.traffic_table(table))
+    format!(
+        "SELECT t.id{columns} FROM {} t WHERE t.id = ANY ($1::uuid[]) AND t.landing_synced_at IS NOT NULL",
+        names.traffic_table(table)
+    )
+}
+
+/// The bytes in which Traffic stores what [`read_verbatim`] would answer, without reading them. Parameter: ids.
+pub fn weigh(names: &Names, table: Table) -> String {
+    let sizes: Vec<String> = restorable(table)
+        .iter()
+        .map(|(_, target)| format!("coalesce(pg_catalog.pg_column_size(t.{}), 0)", target.name))
+        .collect();
+    format!(
+        "SELECT coalesce(sum({}), 0)::bigint FROM {} t WHERE t.id = ANY ($1::uuid[])",
+        sizes.join(" + "),
+        names.traffic_table(table)
+    )
 }
 
 /// The Landing columns that Traffic holds verbatim: position in a row, and where.
@@ -86,7 +141,7 @@ pub fn is_expendable(table: Table, column: usize) -> bool {
     table == Table::LandingLeads && column == lead::PHONE_NORMALIZED
 }
 
-fn input(targets: &[Target]) -> String {
+fn input(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(_, sql_type)| *sql_type);
     let arrays: Vec<String> = fixed
         .chain(targets.iter().map(|_| "text"))
@@ -96,14 +151,21 @@ fn input(targets: &[Target]) -> String {
     format!("unnest({}) AS i({})", arrays.join(", "), column_list(targets))
 }
 
-fn column_list(targets: &[Target]) -> String {
+fn column_list(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(name, _)| *name);
     fixed.chain(targets.iter().map(|target| target.name)).collect::<Vec<_>>().join(", ")
 }
 
-fn value_list(targets: &[Target]) -> String {
+fn value_list(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(name, _)| format!("i.{name}"));
     let cast = targets.iter().map(|target| format!("i.{}::{}", target.name, target.sql_type));
+    fixed.chain(cast).collect::<Vec<_>>().join(", ")
+}
+
+/// The same, each under its own name.
+fn named_value_list(targets: &[&Target]) -> String {
+    let fixed = FIXED.iter().map(|(name, _)| format!("i.{name}"));
+    let cast = targets.iter().map(|target| format!("i.{0}::{1} AS {0}", target.name, target.sql_type));
     fixed.chain(cast).collect::<Vec<_>>().join(", ")
 }
 
@@ -117,18 +179,18 @@ fn updated(target: &Target) -> String {
     }
 }
 
-fn set_list(targets: &[Target]) -> String {
+fn set_list(targets: &[&Target]) -> String {
     let set = targets.iter().map(|target| format!("{} = {}", target.name, updated(target)));
     let synced = "landing_synced_at = EXCLUDED.landing_synced_at".to_owned();
     set.chain([synced]).collect::<Vec<_>>().join(", ")
 }
 
-fn only_when_unequal(targets: &[Target], touch: Touch) -> String {
+fn only_when_unequal(targets: &[&Target], touch: Touch) -> String {
     if touch == Touch::EveryRow {
         return String::new();
     }
     let current: Vec<_> = targets.iter().map(|target| format!("t.{}", target.name)).collect();
-    let new: Vec<_> = targets.iter().map(updated).collect();
+    let new: Vec<_> = targets.iter().map(|target| updated(target)).collect();
     format!("WHERE ({}) IS DISTINCT FROM ({})", current.join(", "), new.join(", "))
 }
 

@@ -49,6 +49,7 @@ pub struct Writer {
     deletes: HashMap<Table, Statement>,
     reads: HashMap<Table, Statement>,
     pub(super) forget_notes: Statement,
+    pub(super) update_beside_metadata: Statement,
     in_transaction: bool,
     /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
     /// trip of its own.
@@ -70,10 +71,14 @@ impl Writer {
         let catalog = TargetCatalog::read(&session, names, tables).await?;
         let triggers = TriggerControl::probe(&session).await?;
         let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));
+        let beside_metadata = statements::update_leads_beside_metadata(names);
+        let update_beside_metadata = session.prepare(&beside_metadata).await;
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
             may_have_notes: notes.has_rows(&session).await?,
             forget_notes: notes.prepare_forget(&session).await?,
+            update_beside_metadata: update_beside_metadata
+                .map_err(|error| Error::database(preparing(Table::LandingLeads), &error))?,
             names: names.clone(),
             upserts: HashMap::new(),
             deletes: HashMap::new(),
@@ -100,8 +105,7 @@ impl Writer {
                 statements::upsert_children(&self.names, table, touch)
             }
         };
-        let step = format!("preparing to write {}", table.traffic_name());
-        let prepare = |error| Error::database(&step, &error);
+        let prepare = |error| Error::database(preparing(table), &error);
         let upsert = self.session.prepare(&upsert).await.map_err(prepare)?;
         self.upserts.insert(table, upsert);
         let delete = self.session.prepare(&statements::delete(&self.names, table)).await.map_err(prepare)?;
@@ -170,6 +174,10 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+fn preparing(table: Table) -> String {
+    format!("preparing to write {}", table.traffic_name())
 }
 
 fn not_replicated(table: Table) -> Error {

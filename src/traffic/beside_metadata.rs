@@ -1,0 +1,133 @@
+//! Updates of leads that left a TOASTed `metadata` alone: `pgoutput` did not send it, so it stays on the server,
+//! and with it what comes from it alone. Reading it back would cost memory and time by its size.
+
+use std::collections::HashMap;
+
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use super::notes::Scope;
+use super::rows::Columns;
+use super::segment::fill;
+use super::writer::{Supplied, Writer};
+use crate::batch::Write;
+use crate::change::{Datum, Row, Table, lead};
+use crate::error::{Error, Result};
+use crate::mapping::{self, DeclaredFunnel, TrafficRow};
+
+const TABLE: Table = Table::LandingLeads;
+
+/// Whether `metadata`, and nothing else, was not sent.
+pub(super) fn lacks_only_metadata(row: &Row) -> bool {
+    let unsent = |(column, value): (usize, &Datum)| *value == Datum::Unchanged && column != lead::METADATA;
+    row.table == TABLE
+        && row.values.get(lead::METADATA) == Some(&Datum::Unchanged)
+        && !row.values.iter().enumerate().any(unsent)
+}
+
+/// A lead that Traffic has, but whose funnel must be computed anew: what its metadata declares.
+type Declared = HashMap<Uuid, Option<String>>;
+
+impl Writer {
+    /// Writes leads whose `metadata` was left alone, in primary-key order. Returns the keys of those that are not
+    /// on Traffic: only Landing can supply them.
+    pub(super) async fn write_beside_metadata(
+        &mut self,
+        mut writes: Vec<Write<'_>>,
+        supplied: &Supplied,
+    ) -> Result<Vec<(Table, Uuid)>> {
+        let mut refused = Vec::new();
+        let mut declared = None;
+        // Once for all; then for those whose funnel must be computed with what their metadata declares.
+        while !writes.is_empty() {
+            let (mapped, rejected) = self.map_beside_metadata(writes, declared.as_ref());
+            refused.extend(rejected);
+            let left = self.update_beside_metadata(&mapped).await?;
+            let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
+            let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
+            // A row whose funnel was known and that was left all the same went away in between.
+            if !missing.is_empty() || (declared.is_some() && !left.is_empty()) {
+                return Ok(left.iter().map(absent).collect());
+            }
+            let known: Declared = left.into_iter().filter_map(|(id, known)| Some((id, known?))).collect();
+            let (again, done): (Vec<_>, Vec<_>) =
+                mapped.into_iter().partition(|(write, _)| known.contains_key(&write.row.id));
+            self.settle_beside_metadata(&done).await?;
+            writes = again.into_iter().map(|(write, _)| write).collect();
+            declared = Some(known);
+        }
+        self.write_refused(refused, supplied).await
+    }
+
+    /// The mapped rows, and those that the mapping refused.
+    fn map_beside_metadata<'c>(
+        &self,
+        writes: Vec<Write<'c>>,
+        declared: Option<&Declared>,
+    ) -> (Vec<(Write<'c>, TrafficRow)>, Vec<Write<'c>>) {
+        let limits = self.catalog.limits(TABLE);
+        let (mut mapped, mut refused) = (Vec::with_capacity(writes.len()), Vec::new());
+        for write in writes {
+            let funnel = match declared.and_then(|declared| declared.get(&write.row.id)) {
+                Some(declared) => DeclaredFunnel::Known(declared.as_deref()),
+                None => DeclaredFunnel::Unknown,
+            };
+            match mapping::map_beside_metadata(&write.row, limits, funnel) {
+                Ok(row) => mapped.push((write, row)),
+                Err(_) => refused.push(write),
+            }
+        }
+        (mapped, refused)
+    }
+
+    /// Returns the rows that were not written; `None` for one that is not on Traffic, else what its metadata
+    /// declares.
+    async fn update_beside_metadata(
+        &self,
+        rows: &[(Write<'_>, TrafficRow)],
+    ) -> Result<HashMap<Uuid, Option<Option<String>>>> {
+        let width = mapping::targets_beside_metadata().count();
+        let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
+        let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
+        let left = self.session.query(&self.update_beside_metadata, &parameters).await;
+        let left =
+            left.map_err(|error| Error::database(format!("writing {}", TABLE.traffic_name()), &error))?;
+        Ok(left.iter().map(|row| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)))).collect())
+    }
+
+    /// What is noted about `metadata` still holds; the notes of the other columns are brought up to date.
+    async fn settle_beside_metadata(&mut self, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
+        let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
+        if self.may_have_notes {
+            let columns: Vec<&str> = mapping::targets_beside_metadata()
+                .filter(|target| !target.is_partly_of_metadata())
+                .map(|target| target.name)
+                .collect();
+            let still = done.iter().map(|(_, row)| row);
+            let scope = Scope { table: TABLE, ids: &ids, columns: Some(&columns) };
+            self.notes.forget(&self.session, &self.forget_notes, scope, still).await?;
+        }
+        let noted = done.iter().map(|(write, row)| (row, write.origin));
+        self.may_have_notes |= self.notes.write(&self.session, TABLE, noted).await?;
+        Ok(())
+    }
+
+    /// What the mapping refused is parked whole: with its metadata after all.
+    async fn write_refused(
+        &mut self,
+        mut refused: Vec<Write<'_>>,
+        supplied: &Supplied,
+    ) -> Result<Vec<(Table, Uuid)>> {
+        let mut missing = Vec::new();
+        // One at a time: what they leave out may be large.
+        for write in &mut refused {
+            let images = self.images(TABLE, &[write.row.id]).await?;
+            if !fill(write, images.get(&write.row.id), supplied) {
+                missing.push((TABLE, write.row.id));
+            } else if !write.row.has_unchanged() {
+                self.write_rows(TABLE, std::slice::from_ref(write)).await?;
+            }
+        }
+        Ok(missing)
+    }
+}
