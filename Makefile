@@ -5,18 +5,24 @@ CARGO ?= cargo
 WITH_POSTGRES = PG_BIN="$$(scripts/postgres)" && export PG_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint audit clean
+.PHONY: help demo test test-matrix test-large bench lint audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target does; do \
-		printf '  make %-8s %s\n' "$$target" "$$does"; done
+		printf '  make %-12s %s\n' "$$target" "$$does"; done
 
 # The development profile: an optimised build of the dependencies takes longer than the demo gains from it.
 demo: ## two throw-away PostgreSQL servers, live writers, the whole story on one screen
 	@$(WITH_POSTGRES) && $(CARGO) run --locked --quiet -- demo
 
-test: ## all tests, against real PostgreSQL (found, or installed)
-	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) test --locked
+test: ## all tests, against real PostgreSQL 15 and 17 (found, or installed; only $PG_BIN when it is set)
+	@CARGO="$(CARGO)" scripts/test-on $(if $(PG_BIN),,15 17)
+
+test-matrix: ## all tests on PostgreSQL 15, and those that need a server on 16, 17 and 18 too
+	@CARGO="$(CARGO)" scripts/test-on 15 16 17 18
+
+test-large: ## a million changes in one transaction, rows of 50 MB: the tests that take minutes
+	@$(WITH_POSTGRES) && $(CARGO) test --locked --test suite -- --ignored large:: --nocapture
 
 bench: ## speed and memory of a release build, against PostgreSQL alone (BENCH_LEADS=300000 for more)
 	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) bench --locked --bench replication

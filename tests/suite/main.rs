@@ -14,6 +14,7 @@ mod doctor;
 mod drift;
 mod foreign_wal;
 mod keys;
+mod large;
 mod live_status;
 mod migrations;
 mod neighbours;

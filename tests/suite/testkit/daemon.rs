@@ -117,6 +117,15 @@ impl Daemon {
         .await;
     }
 
+    /// The most memory that it ever had resident (Linux's `VmHWM`), in bytes.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id().expect("not waited for"));
+        let status = std::fs::read_to_string(path).unwrap();
+        let line =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a running process has one");
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("not waited for");
         kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();

@@ -1,0 +1,169 @@
+//! Large and awkward: transactions and rows far larger than a batch, in bounded memory, and never half of one.
+//!
+//! They take minutes, so only `make test-large` runs them.
+
+use std::time::Duration;
+
+use crate::testkit::{Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, one, within};
+
+/// What the daemon may have resident, whatever it moves, in bytes. It is the unoptimised build that is measured.
+const MEMORY: u64 = 96 << 20;
+/// A row is one message of the protocol, so it is held whole: as it came, as parameters, and as they are sent.
+const COPIES_OF_A_ROW: u64 = 8;
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Leads `from..=to` of this story, with some 300 bytes of metadata each.
+fn leads(from: u32, to: u32) -> String {
+    format!(
+        "INSERT INTO landing_leads (id, name, phone, source, metadata)
+         SELECT md5('lead ' || n)::uuid, 'n', '+7 (701) ' || n, 'twland',
+                jsonb_build_object('utm_source', 'kenji' || n % 50, 'utmParams', jsonb_build_object('utm_term', n),
+                                   'answers', repeat(md5(n::text), 7))
+         FROM generate_series({from}, {to}) AS n"
+    )
+}
+
+/// Two stages for each of these leads.
+fn stages(from: u32, to: u32) -> String {
+    format!(
+        "INSERT INTO lead_journey (id, lead_id, stage)
+         SELECT md5('stage ' || n || ' ' || k)::uuid, md5('lead ' || n)::uuid, 'payment_kaspi'
+         FROM generate_series({from}, {to}) AS n, generate_series(1, 2) AS k"
+    )
+}
+
+/// Looks at Traffic until `whole` says that all of a transaction is there; fails when it sees neither that nor
+/// nothing of it, which `whole` answers with null.
+async fn watch_for_halves(world: &World, whole: &str) {
+    let traffic = world.traffic().await;
+    within(PATIENCE, "the whole transaction is there", async || {
+        let seen: Option<bool> = one(&traffic, whole).await;
+        seen.expect("half a transaction is visible on Traffic").then_some(())
+    })
+    .await;
+}
+
+fn assert_bounded(daemon: &Daemon, bound: u64) {
+    let peak = daemon.peak_memory();
+    eprintln!("{} MiB resident at the peak", peak >> 20);
+    assert!(peak <= bound, "{} MiB resident at the peak, {} MiB are allowed", peak >> 20, bound >> 20);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make test-large"]
+async fn a_transaction_of_a_million_row_changes_is_seen_whole_or_not_at_all_and_memory_stays_bounded() {
+    let world = World::new().await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    let whole = "SELECT CASE WHEN l = 0 AND s = 0 THEN false \
+                             WHEN l = 250000 AND s = 500000 AND u = 250000 THEN true END \
+                 FROM (SELECT (SELECT count(*) FROM traffic_leads) AS l, \
+                              (SELECT count(*) FROM traffic_lead_journey) AS s, \
+                              (SELECT count(*) FROM traffic_leads WHERE click_count = 9) AS u) AS seen";
+    let (leads, stages) = (leads(1, 250_000), stages(1, 250_000));
+    let million = format!("BEGIN; {leads}; {stages}; UPDATE landing_leads SET click_count = 9; COMMIT");
+    tokio::join!(landing(&world, &million), watch_for_halves(&world, whole));
+    caught_up_and_equal(&world, &mut daemon).await;
+    assert_bounded(&daemon, MEMORY);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make test-large"]
+async fn two_hundred_thousand_leads_deleted_by_cascade_are_gone_at_once_with_what_belongs_to_them() {
+    let world = World::new().await;
+    landing(&world, &format!("{}; {}", leads(1, 220_000), stages(1, 220_000))).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    within(PATIENCE, "the copy is complete", async || {
+        (daemon.status().await["state"] == "streaming").then_some(())
+    })
+    .await;
+    let sales =
+        "INSERT INTO traffic_sales (lead_id, amount) SELECT id, 1 FROM traffic_leads ORDER BY id LIMIT 1000";
+    let traffic = world.traffic().await;
+    traffic.batch_execute(sales).await.unwrap();
+    let whole = "SELECT CASE WHEN l = 220000 AND s = 440000 THEN false WHEN l = 20000 AND s = 40000 THEN true END \
+                 FROM (SELECT (SELECT count(*) FROM traffic_leads) AS l, \
+                              (SELECT count(*) FROM traffic_lead_journey) AS s) AS seen";
+    // All but the last 20,000 by id: Landing's foreign key takes their stages with them.
+    let cascade =
+        "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 200000)";
+    tokio::join!(landing(&world, cascade), watch_for_halves(&world, whole));
+    caught_up_and_equal(&world, &mut daemon).await;
+    assert!(holds(&traffic, "count(*) = 1000 FROM traffic_sales WHERE lead_id IS NULL").await);
+    assert_bounded(&daemon, MEMORY);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make test-large"]
+async fn a_hundred_thousand_tiny_transactions_as_fast_as_landing_commits_end_exact_in_bounded_memory() {
+    let world = World::new().await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    let burst = format!(
+        "SET synchronous_commit = off;
+         CREATE PROCEDURE burst() LANGUAGE plpgsql AS $$ BEGIN
+             FOR n IN 1..33000 LOOP
+                 {lead}; COMMIT;
+                 INSERT INTO lead_journey (id, lead_id, stage)
+                     VALUES (md5('stage ' || n)::uuid, md5('lead ' || n)::uuid, 's'); COMMIT;
+                 UPDATE landing_leads SET click_count = n WHERE id = md5('lead ' || n % 1000)::uuid; COMMIT;
+             END LOOP; END $$",
+        lead = leads(1, 1)
+            .replace("generate_series(1, 1) AS n", "(SELECT n) AS one (n)")
+            .replace("|| n", "|| one.n"),
+    );
+    let client = world.landing().await;
+    client.batch_execute(&burst).await.unwrap();
+    let begun = std::time::Instant::now();
+    client.batch_execute("CALL burst()").await.unwrap();
+    eprintln!("{:.0} transactions a second on Landing", 99_000.0 / begun.elapsed().as_secs_f64());
+    caught_up_and_equal(&world, &mut daemon).await;
+    eprintln!("{:.0} transactions a second to the end", 99_000.0 / begun.elapsed().as_secs_f64());
+    assert_bounded(&daemon, MEMORY);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make test-large"]
+async fn a_row_with_fifty_megabytes_of_metadata_is_copied_streamed_left_alone_parked_and_deleted() {
+    const BYTES: u64 = 50 << 20;
+    let huge = format!(
+        "jsonb_build_object('funnel_type', 'challenge3d', 'answers', \
+         (SELECT string_agg(md5(n::text), '') FROM generate_series(1, {}) AS n))",
+        BYTES / 32
+    );
+    let insert = |name: &str, n: u8| {
+        format!(
+            "INSERT INTO landing_leads (id, name, phone, metadata) VALUES (md5('{n}')::uuid, '{name}', '1', {huge})"
+        )
+    };
+    let world = World::new().await;
+    landing(&world, &insert("copied", 1)).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    assert_equal(&world).await;
+    landing(&world, &insert("streamed", 2)).await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    // The metadata is not sent again; the funnel is computed from it all the same.
+    landing(&world, "UPDATE landing_leads SET source = 'my intensive', click_count = 4").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    landing(&world, "UPDATE landing_leads SET metadata = metadata || '{\"utm_source\": \"x\"}'").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    // Too long for Traffic: it is parked whole, and good again without its metadata being sent.
+    landing(&world, "UPDATE landing_leads SET name = repeat('n', 300), source = 'x' WHERE name = 'copied'")
+        .await;
+    daemon.until("the row is parked", |status| status["quarantined"] == 1).await;
+    landing(&world, "UPDATE landing_leads SET name = 'good again' WHERE name LIKE 'nnn%'").await;
+    daemon.until("the row is free", |status| status["quarantined"] == 0).await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    landing(&world, "DELETE FROM landing_leads").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    assert_bounded(&daemon, MEMORY + COPIES_OF_A_ROW * BYTES);
+    daemon.terminate().await;
+}
