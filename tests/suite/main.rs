@@ -18,6 +18,7 @@ mod large;
 mod live_status;
 mod migrations;
 mod neighbours;
+mod network;
 mod oracle;
 mod ownership;
 mod positions;

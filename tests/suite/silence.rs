@@ -1,6 +1,6 @@
 //! Connections that die without a word.
 
-use crate::testkit::{Bridge, Proxy, World, assert_equal};
+use crate::testkit::{Bridge, Fault, Proxy, Target, World, assert_equal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_anew() {
@@ -12,7 +12,7 @@ async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_anew() {
     let bridge = Bridge::between(&landing, &world.traffic_url());
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
-    proxy.silence();
+    proxy.inject(Target::Every, Fault::HalfOpen);
     world.fill(71, 50).await;
     daemon.caught_up(&world).await;
     assert_equal(&world).await;

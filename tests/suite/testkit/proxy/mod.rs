@@ -1,0 +1,90 @@
+//! A TCP proxy in front of a server on this machine, for connections that go wrong.
+//!
+//! It knows each connection by the `application_name` that it starts with, so that a fault can be aimed at one kind:
+//!
+//! ```ignore
+//! let proxy = Proxy::to(world.traffic.port()).await;
+//! let traffic = proxy.url(&world.traffic_url(), world.traffic.port());
+//! proxy.inject(Target::Named("apply"), Fault::CutAfterCommit);
+//! proxy.inject(Target::Every, Fault::Delay(Duration::from_millis(200)));
+//! proxy.heal();
+//! ```
+//!
+//! Nothing in it fails because a peer has vanished. Start-up is read in the clear: URLs need `sslmode=disable`.
+
+mod faults;
+mod link;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use faults::Faults;
+pub use faults::{Direction, Fault, Target};
+
+/// Forwards to a server on this machine until it is dropped; then every connection is cut.
+pub struct Proxy {
+    port: u16,
+    faults: Arc<Faults>,
+    _open: DropGuard,
+}
+
+impl Proxy {
+    pub async fn to(server: u16) -> Proxy {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let open = CancellationToken::new();
+        let faults = Arc::new(Faults::new(open.clone()));
+        let accepting = accept(listener, server, Arc::clone(&faults));
+        let until_dropped = open.clone();
+        tokio::spawn(async move { until_dropped.run_until_cancelled(accepting).await });
+        Proxy { port, faults, _open: open.drop_guard() }
+    }
+
+    /// The same URL by way of the proxy.
+    pub fn url(&self, url: &str, server: u16) -> String {
+        url.replace(&format!(":{server}/"), &format!(":{}/", self.port))
+    }
+
+    /// Lets a fault happen, at once. Returns how many open connections it meets.
+    pub fn inject(&self, target: Target, fault: Fault) -> usize {
+        self.faults.inject(target, fault)
+    }
+
+    /// Ends every fault that lasts. What was cut stays cut, what is half open stays so.
+    pub fn heal(&self) {
+        self.faults.heal();
+    }
+
+    /// How many connections are open, without those that are half open.
+    pub fn connections(&self, target: Target) -> usize {
+        self.faults.connections(target)
+    }
+
+    /// How many times [`Fault::CutAfterCommit`] has struck.
+    pub fn commits_cut(&self) -> u64 {
+        self.faults.commits_cut()
+    }
+}
+
+async fn accept(listener: TcpListener, server: u16, faults: Arc<Faults>) {
+    loop {
+        match listener.accept().await {
+            Ok((client, _)) => {
+                tokio::spawn(link::serve(client, server, Arc::clone(&faults)));
+            }
+            // This machine is short of something for the moment; the peer has given up at the worst.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+/// A connection to the server; `None` while it is down.
+async fn reach(server: u16) -> Option<TcpStream> {
+    let stream = TcpStream::connect(("127.0.0.1", server)).await.ok()?;
+    stream.set_nodelay(true).ok()?;
+    Some(stream)
+}
