@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::database::Side;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -64,6 +64,9 @@ pub struct Finding {
     pub message: String,
     /// What to do; null when all is well.
     pub remedy: Option<String>,
+    /// Why the check could not be made; `None` when it was.
+    #[serde(skip)]
+    pub hindrance: Option<Kind>,
 }
 
 /// The report, in the order of the checks.
@@ -75,8 +78,9 @@ pub struct Findings {
 impl Findings {
     /// A check that could not be made is an error too.
     pub fn add(&mut self, check: &'static str, side: Option<Side>, outcome: Result<Verdict>) {
+        let hindrance = outcome.as_ref().err().map(Error::kind);
         let Verdict { level, message, remedy } = outcome.unwrap_or_else(Verdict::from);
-        self.findings.push(Finding { check, side, level, message, remedy });
+        self.findings.push(Finding { check, side, level, message, remedy, hindrance });
     }
 
     pub fn worst(&self) -> Level {

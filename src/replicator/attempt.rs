@@ -8,7 +8,7 @@ use crate::checkpoint::{Identity, Ledger, Start, agree, check_slot};
 use crate::config::Config;
 use crate::database::Session;
 use crate::doctor::{self, Finding, Level};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::landing::{catalog, slot};
 use crate::lsn::Lsn;
 use crate::telemetry::State;
@@ -120,13 +120,17 @@ async fn preflight(config: &Config) -> Result<()> {
     let ours = |check: &str| matches!(check, "slot" | "positions");
     let stops = |finding: &&Finding| finding.level == Level::Error && !ours(finding.check);
     let errors: Vec<_> = findings.iter().filter(stops).collect();
-    let Some(first) = errors.first() else { return Ok(()) };
+    // A connection that broke meanwhile says nothing about what is wrong: only that it should be tried again.
+    let passes = |finding: &&Finding| matches!(finding.hindrance, Some(Kind::Unreachable | Kind::Transient));
+    let lasting = errors.iter().find(|finding| !passes(finding));
+    let Some(first) = lasting.or(errors.first()) else { return Ok(()) };
     let side = first.side.map(|side| format!("{side}: ")).unwrap_or_default();
     let more = match errors.len() {
         1 => String::new(),
         count => format!(" (and {} more: see `leadbridge doctor`)", count - 1),
     };
-    let error = Error::refused(format!("{side}{}{more}", first.message));
+    let kind = first.hindrance.filter(|_| passes(first)).unwrap_or(Kind::Refused);
+    let error = Error::new(kind, format!("{side}{}{more}", first.message));
     Err(match &first.remedy {
         Some(remedy) => error.remedy(remedy),
         None => error,
