@@ -29,6 +29,7 @@ mod replication;
 mod secrecy;
 mod shutdown;
 mod silence;
+mod soak;
 mod status;
 mod testkit;
 mod throwaway;

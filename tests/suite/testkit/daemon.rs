@@ -117,13 +117,17 @@ impl Daemon {
         .await;
     }
 
+    /// The exit code once it has ended by itself; -1 when a signal ended it.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
+    }
+
     /// The most memory that it ever had resident (Linux's `VmHWM`), in bytes.
-    pub fn peak_memory(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.child.id().expect("not waited for"));
-        let status = std::fs::read_to_string(path).unwrap();
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a running process has one");
-        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    /// `None` once it has ended.
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
     }
 
     pub fn signal(&self, signal: Signal) {

@@ -1,0 +1,235 @@
+//! The faults that a soak draws from, and how each is done.
+
+use std::time::Duration;
+
+use leadbridge::throwaway::Shutdown;
+use nix::sys::signal::Signal;
+use rand::Rng as _;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use tokio_postgres::Client;
+
+use super::Soak;
+use crate::testkit::Fault as Wire;
+use crate::testkit::{Direction, Proxy, Target, World};
+
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// Of one kind of connection, or of all, on one side or both.
+    Cut,
+    HalfOpen,
+    OneWay,
+    Delay,
+    Throttle,
+    Stall,
+    Refuse,
+    CutAfterCommit,
+    KillDaemon,
+    StopDaemon,
+    FreezeDaemon,
+    LoseStateDirectory,
+    Resync,
+    RestartLanding,
+    RestartTraffic,
+    TerminateBackends,
+    ReadOnlyTraffic,
+    LockRowsOnTraffic,
+    LongTransactionOnLanding,
+    LargeTransaction,
+}
+
+const ALL: [Fault; 20] = [
+    Fault::Cut,
+    Fault::HalfOpen,
+    Fault::OneWay,
+    Fault::Delay,
+    Fault::Throttle,
+    Fault::Stall,
+    Fault::Refuse,
+    Fault::CutAfterCommit,
+    Fault::KillDaemon,
+    Fault::StopDaemon,
+    Fault::FreezeDaemon,
+    Fault::LoseStateDirectory,
+    Fault::Resync,
+    Fault::RestartLanding,
+    Fault::RestartTraffic,
+    Fault::TerminateBackends,
+    Fault::ReadOnlyTraffic,
+    Fault::LockRowsOnTraffic,
+    Fault::LongTransactionOnLanding,
+    Fault::LargeTransaction,
+];
+
+const CONNECTIONS: [Target; 7] = [
+    Target::Every,
+    Target::Named("apply"),
+    Target::Named("apply"),
+    Target::Named("control"),
+    Target::Named("monitor"),
+    Target::Named("snapshot"),
+    Target::Named("stream"),
+];
+
+impl Fault {
+    pub fn draw(rng: &mut StdRng) -> Fault {
+        ALL[rng.random_range(0..ALL.len())]
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Fault::Cut => "connections cut",
+            Fault::HalfOpen => "connections that carry nothing any more",
+            Fault::OneWay => "connections that carry one way only",
+            Fault::Delay => "connections delayed",
+            Fault::Throttle => "connections throttled",
+            Fault::Stall => "connections stalled for a while",
+            Fault::Refuse => "connections refused for a while",
+            Fault::CutAfterCommit => "COMMIT executed, the answer cut off",
+            Fault::KillDaemon => "daemon killed",
+            Fault::StopDaemon => "daemon stopped and started",
+            Fault::FreezeDaemon => "daemon frozen for a while",
+            Fault::LoseStateDirectory => "daemon killed, state directory lost",
+            Fault::Resync => "resync",
+            Fault::RestartLanding => "Landing restarted or crashed",
+            Fault::RestartTraffic => "Traffic restarted or crashed",
+            Fault::TerminateBackends => "backends terminated",
+            Fault::ReadOnlyTraffic => "Traffic read-only for a while",
+            Fault::LockRowsOnTraffic => "rows locked on Traffic",
+            Fault::LongTransactionOnLanding => "a long transaction on Landing",
+            Fault::LargeTransaction => "a transaction of many batches",
+        }
+    }
+}
+
+/// A moment of two seconds at most.
+fn moment(rng: &mut StdRng) -> Duration {
+    Duration::from_millis(rng.random_range(0..2000))
+}
+
+fn shutdown(rng: &mut StdRng) -> Shutdown {
+    [Shutdown::Fast, Shutdown::Immediate, Shutdown::Kill].choose(rng).copied().unwrap_or(Shutdown::Kill)
+}
+
+impl Soak {
+    /// Does it, and returns when it has lasted as long as it shall. What lasts on the wire is then healed.
+    pub async fn inject(&mut self, fault: Fault) {
+        match fault {
+            Fault::KillDaemon => self.down(Signal::SIGKILL).await,
+            Fault::StopDaemon => self.down(Signal::SIGTERM).await,
+            Fault::FreezeDaemon => self.freeze().await,
+            Fault::LoseStateDirectory => {
+                self.down(Signal::SIGKILL).await;
+                // It may not be there yet.
+                let _ = std::fs::remove_dir_all(self.bridge.state_dir());
+            }
+            Fault::Resync => self.resync().await,
+            Fault::RestartLanding => self.world.landing.restart(shutdown(&mut self.rng)).await.unwrap(),
+            Fault::RestartTraffic => self.world.traffic.restart(shutdown(&mut self.rng)).await.unwrap(),
+            Fault::TerminateBackends => terminate_backends(&self.world).await,
+            Fault::ReadOnlyTraffic => self.read_only().await,
+            Fault::LockRowsOnTraffic => {
+                let lock = "SELECT FROM traffic_leads ORDER BY random() LIMIT 50 FOR UPDATE";
+                hold(&self.world.traffic().await, lock, moment(&mut self.rng)).await;
+            }
+            Fault::LongTransactionOnLanding => {
+                let open = "UPDATE courses SET id = id";
+                hold(&self.world.landing().await, open, moment(&mut self.rng)).await;
+            }
+            Fault::LargeTransaction => large_transaction(&self.world).await,
+            wire => self.on_the_wire(wire).await,
+        }
+        self.landing.heal();
+        self.traffic.heal();
+    }
+
+    async fn on_the_wire(&mut self, fault: Fault) {
+        let target = CONNECTIONS[self.rng.random_range(0..CONNECTIONS.len())];
+        let fault = match fault {
+            Fault::HalfOpen => Wire::HalfOpen,
+            Fault::OneWay if self.rng.random() => Wire::OneWay(Direction::ToServer),
+            Fault::OneWay => Wire::OneWay(Direction::ToClient),
+            Fault::Delay => Wire::Delay(Duration::from_millis(self.rng.random_range(1..300))),
+            Fault::Throttle => Wire::Throttle(self.rng.random_range(2_000..200_000)),
+            Fault::Stall => Wire::Stall,
+            Fault::Refuse => Wire::Refuse,
+            Fault::CutAfterCommit => Wire::CutAfterCommit,
+            _ => Wire::Cut,
+        };
+        let sides: &[&Proxy] = match (fault, self.rng.random_range(0..3)) {
+            (Wire::CutAfterCommit, _) | (_, 0) => &[&self.traffic],
+            (_, 1) => &[&self.landing],
+            _ => &[&self.landing, &self.traffic],
+        };
+        for side in sides {
+            if fault == Wire::Refuse {
+                // Who is connected does not notice that the door is shut.
+                side.inject(target, Wire::Cut);
+            }
+            side.inject(target, fault);
+        }
+        tokio::time::sleep(moment(&mut self.rng)).await;
+    }
+
+    async fn freeze(&mut self) {
+        let lasts = moment(&mut self.rng);
+        if let Some(daemon) = &self.daemon {
+            daemon.signal(Signal::SIGSTOP);
+            tokio::time::sleep(lasts).await;
+            daemon.signal(Signal::SIGCONT);
+        }
+    }
+
+    /// A resync that is killed on its way leaves what the next start must cope with.
+    async fn resync(&mut self) {
+        self.down(Signal::SIGTERM).await;
+        if self.rng.random_ratio(1, 3) {
+            let mut running = self.bridge.command(&["resync", "--yes"]).spawn().unwrap();
+            tokio::time::sleep(moment(&mut self.rng) / 4).await;
+            running.kill().await.unwrap();
+            return;
+        }
+        // A session that an earlier fault left half open holds the lease for as long as its server believes in it.
+        terminate_backends(&self.world).await;
+        let said = self.bridge.run(&["resync", "--yes"]).await;
+        assert_eq!(said.code, 0, "{}", said.err);
+    }
+
+    async fn read_only(&mut self) {
+        let client = self.world.traffic().await;
+        client.batch_execute("ALTER SYSTEM SET default_transaction_read_only = on").await.unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        tokio::time::sleep(moment(&mut self.rng)).await;
+        client.batch_execute("ALTER SYSTEM RESET default_transaction_read_only").await.unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    }
+}
+
+/// A transaction that does this and then nothing for a while. PostgreSQL may end it to end a deadlock.
+async fn hold(client: &Client, sql: &str, lasts: Duration) {
+    if client.batch_execute(&format!("BEGIN; {sql}")).await.is_ok() {
+        tokio::time::sleep(lasts).await;
+    }
+    client.batch_execute("ROLLBACK").await.unwrap();
+}
+
+async fn terminate_backends(world: &World) {
+    let sql =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'leadbridge %'";
+    for client in [world.landing().await, world.traffic().await] {
+        client.batch_execute(sql).await.unwrap();
+    }
+}
+
+/// Far more changes than a batch takes, with metadata left alone among them.
+async fn large_transaction(world: &World) {
+    let sql = "BEGIN;
+         INSERT INTO landing_leads (name, phone, source, metadata)
+             SELECT 'many', n::text, 'challenge3d', jsonb_build_object('utm_source', n, 'answers', repeat('answer', n % 900))
+             FROM generate_series(1, 300) AS n;
+         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'many';
+         UPDATE landing_leads SET email_sent = true WHERE name = 'many';
+         UPDATE landing_leads SET name = 'done' WHERE name = 'many'; COMMIT";
+    // A deadlock with a writer ends one of the two; either is as good.
+    let _ = world.landing().await.batch_execute(sql).await;
+}

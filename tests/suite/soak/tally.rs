@@ -1,0 +1,86 @@
+//! What a soak has been through.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
+
+use super::faults::Fault;
+
+pub struct Tally {
+    begun: Instant,
+    /// Since the last comparison: not survived before both sides are equal again.
+    met: Vec<Fault>,
+    survived: BTreeMap<&'static str, u64>,
+    comparisons: u64,
+    rows_compared: i64,
+    pub transactions: u64,
+    pub starts: u64,
+    pub peak_memory: u64,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        Tally {
+            begun: Instant::now(),
+            met: Vec::new(),
+            survived: BTreeMap::new(),
+            comparisons: 0,
+            rows_compared: 0,
+            transactions: 0,
+            starts: 0,
+            peak_memory: 0,
+        }
+    }
+}
+
+impl Tally {
+    pub fn meets(&mut self, fault: Fault) {
+        self.met.push(fault);
+    }
+
+    pub fn comparisons(&self) -> u64 {
+        self.comparisons
+    }
+
+    /// Both sides were found equal.
+    pub fn compared(&mut self, rows: i64) {
+        self.comparisons += 1;
+        self.rows_compared += rows;
+        for fault in self.met.drain(..) {
+            *self.survived.entry(fault.name()).or_default() += 1;
+        }
+        eprintln!(
+            "soak: {:>5} s, {} faults survived, {} rows compared, 0 differences",
+            self.begun.elapsed().as_secs(),
+            self.faults(),
+            self.rows_compared,
+        );
+    }
+
+    fn faults(&self) -> u64 {
+        self.survived.values().sum()
+    }
+}
+
+/// The last word of a run.
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "soak: {} faults survived in {} s, {} starts, {} transactions of the writers, {} MiB at the peak",
+            self.faults(),
+            self.begun.elapsed().as_secs(),
+            self.starts,
+            self.transactions,
+            self.peak_memory >> 20,
+        )?;
+        for (name, count) in &self.survived {
+            writeln!(f, "soak: {count:>5} × {name}")?;
+        }
+        write!(
+            f,
+            "soak: {} comparisons, {} rows compared, 0 differences",
+            self.comparisons, self.rows_compared
+        )
+    }
+}
