@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Findings, Outcome, Verdict};
 use crate::database::{Endpoint, Side};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoint) {
     let side = Some(endpoint.side());
@@ -73,16 +73,17 @@ async fn primary(client: &Client) -> Outcome {
         )
         .await
         .map_err(|error| Error::database("asking whether the server is a primary", &error))?;
-    Ok(match (row.get(0), row.get(1)) {
-        (true, _) => {
-            Verdict::error("the server is a standby", "point the URL to the primary, not to a read replica")
-        }
-        (false, true) => Verdict::error(
-            "transactions are read-only by default",
+    match (row.get(0), row.get(1)) {
+        (true, _) => Ok(Verdict::error(
+            "the server is a standby",
+            "point the URL to the primary, not to a read replica",
+        )),
+        // A full disk makes some platforms do this, and undo it once there is room: no reason to give up for good.
+        (false, true) => Err(Error::new(Kind::Transient, "transactions are read-only by default").remedy(
             "is the disk full, or the project paused? Reset default_transaction_read_only for this role",
-        ),
-        (false, false) => Verdict::ok("the server is a primary"),
-    })
+        )),
+        (false, false) => Ok(Verdict::ok("the server is a primary")),
+    }
 }
 
 async fn server_encoding(client: &Client) -> Outcome {
