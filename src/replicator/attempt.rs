@@ -67,6 +67,9 @@ impl Run {
             }
             Start::Stream(lsn) => {
                 ledger.claim(&traffic).await?;
+                // Traffic may be ahead of the local store: a commit whose answer was lost. The stream confirms its
+                // start to the slot at once, and the slot must not pass the store.
+                context.store.write(ledger.identity(), lsn)?;
                 Position { lsn, commit_time: None, caught_up_at: ledger.caught_up_at(&traffic).await? }
             }
         };
