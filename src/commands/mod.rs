@@ -45,7 +45,7 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         },
         Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
         Command::Run(arguments) => run::run(config()?, arguments).await,
-        Command::Resync(arguments) => resync::run(config()?, arguments).await,
+        Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments)).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         // It knows no configuration: its servers are its own, whatever the environment says.

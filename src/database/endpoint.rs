@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Side;
 use super::failure::{self, Attempt};
-use super::session::{Session, pin_statement, start_options};
+use super::session::{Session, start_options};
 use super::tls::{SeenCertificate, Tls, default_root};
 use super::url::{self, Address, Host};
 use crate::error::{Error, Kind, Result};
@@ -106,8 +106,7 @@ impl Endpoint {
                 config.connect(tls).await.map_err(|e| failure::explain(&attempt, &e))?;
             // Its error also reaches every statement that waits for an answer, so none is lost here.
             let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
-            client.batch_execute(&pin_statement()).await.map_err(|e| failure::explain(&attempt, &e))?;
-            Ok(Session::new(client, task, host.clone()))
+            Session::pin(client, task, host.clone()).await.map_err(|e| failure::explain(&attempt, &e))
         };
         match tokio::time::timeout(limit, connect).await {
             Ok(result) => result,

@@ -14,7 +14,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use endpoint::Endpoint;
-pub use session::Session;
+pub use session::{Backend, Session};
 
 /// Which of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use tokio_postgres::Client;
+use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::url::Host;
@@ -14,11 +14,42 @@ pub struct Session {
     // Owns the task that moves the bytes: it ends with the session, never after it.
     connection: AbortOnDropHandle<()>,
     host: Host,
+    backend: Backend,
+}
+
+/// The process that serves a session, by what tells it apart from every other on its server, now and later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    pub pid: i32,
+    /// When it started, as the server writes it.
+    pub started: String,
 }
 
 impl Session {
-    pub(super) fn new(client: Client, connection: AbortOnDropHandle<()>, host: Host) -> Self {
-        Session { client, connection, host }
+    /// Takes over a new connection and pins its settings.
+    pub(super) async fn pin(
+        client: Client,
+        connection: AbortOnDropHandle<()>,
+        host: Host,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let answers = client.simple_query(&pin_statement()).await?;
+        let rows = answers.iter().filter_map(|answer| match answer {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let column = |row: &SimpleQueryRow, name| row.try_get(name).ok().flatten().map(str::to_owned);
+        let backend = rows.last().map(|row| Backend {
+            // The last row is the server's word on this very session; process 0 is nobody's.
+            pid: column(row, "pid").and_then(|pid| pid.parse().ok()).unwrap_or(0),
+            started: column(row, "started").unwrap_or_else(|| "-infinity".to_owned()),
+        });
+        let backend = backend.unwrap_or(Backend { pid: 0, started: "-infinity".to_owned() });
+        Ok(Session { client, connection, host, backend })
+    }
+
+    /// Who serves it: behind a pooler too, since the server itself was asked.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
     }
 
     /// The host that answered, of those in the URL.
@@ -81,12 +112,13 @@ pub(super) const PINNED: [(&str, &str); 19] = [
     ("tcp_user_timeout", "30000"),
 ];
 
-/// One statement that pins them all: one round trip, and no setting is missed.
-pub(super) fn pin_statement() -> String {
+/// Pins them all and then says who serves the session: one round trip, and no setting is missed.
+fn pin_statement() -> String {
     let rows: Vec<String> = PINNED.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     format!(
         "SELECT pg_catalog.set_config(p.name, p.value, false) FROM (VALUES {}) AS p (name, value) \
-         JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) = p.name",
+         JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) = p.name; \
+         SELECT pid, backend_start AS started FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())",
         rows.join(", ")
     )
 }

@@ -56,6 +56,10 @@ impl Reader {
         Ok(Reader { session })
     }
 
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
     /// The layout of a table under the snapshot.
     pub async fn layout(&self, names: &Names, table: Table) -> Result<Layout> {
         super::catalog::layout(&self.session, names, table).await

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Context, Until, copy, lease, pipeline};
+use super::liveness::Work;
+use super::pipeline::{self, Prepared};
+use super::{Context, Until, copy, lease};
 use crate::change::Position;
 use crate::checkpoint::{Identity, Ledger, Start, agree, check_slot};
 use crate::config::Config;
-use crate::database::Session;
+use crate::database::{Session, Side};
 use crate::doctor::{self, Finding, Level};
 use crate::error::{Error, Kind, Result};
 use crate::landing::{catalog, slot};
@@ -47,13 +49,34 @@ impl Run {
         let config = &context.config;
         let traffic = config.traffic.connect("apply").await?;
         let control = config.landing.connect("control").await?;
+        let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
+        // Nothing is in flight before the stream begins: it may be dropped anywhere.
+        let preparing = Box::pin(self.prepare(context, traffic, control, &work));
+        let prepared = context.liveness.guard(preparing).await?;
+        let Some(prepared) = prepared else { return Ok(()) };
+        pipeline::run(context, prepared, self.goal, &work).await
+    }
+
+    /// Everything up to the stream; `None` when there is to be no stream.
+    async fn prepare(
+        &mut self,
+        context: &Arc<Context>,
+        traffic: Session,
+        control: Session,
+        work: &Work,
+    ) -> Result<Option<Prepared>> {
+        let config = &context.config;
+        context.liveness.bury(Side::Traffic, &traffic).await?;
+        context.liveness.bury(Side::Landing, &control).await?;
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
         if !self.reached {
+            work.rests();
             preflight(config).await?;
+            work.goes_on();
             self.reached = true;
         }
         if !self.take_lease(context, &traffic).await? {
-            return Ok(());
+            return Ok(None);
         }
         if self.until == Until::CaughtUp && self.goal.is_none() {
             self.goal = Some(goal(&control).await?);
@@ -61,8 +84,8 @@ impl Run {
         let ledger = Ledger::new(&config.names, Identity::new(config, system_id));
         let from = match self.start(context, &control, &traffic, &ledger).await? {
             Start::Snapshot { drop_slot } => {
-                let copied = copy::run(context, &control, &traffic, &ledger, drop_slot).await?;
-                let Some(position) = copied else { return Ok(()) };
+                let copied = copy::run(context, &control, &traffic, &ledger, drop_slot, work).await?;
+                let Some(position) = copied else { return Ok(None) };
                 position
             }
             Start::Stream(lsn) => {
@@ -75,12 +98,11 @@ impl Run {
         };
         if self.until == Until::Resynced {
             self.resynced = true;
-            return Ok(());
+            return Ok(None);
         }
         let writer =
             Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
-        pipeline::run(context, writer.await?, control, &ledger, from, self.goal).await?;
-        Ok(())
+        Ok(Some(Prepared { writer: writer.await?, control, ledger, from }))
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {

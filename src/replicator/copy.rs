@@ -9,10 +9,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::liveness::Work;
 use crate::batch::{BatchBuilder, BatchLimits};
 use crate::change::{Change, Operation, Origin, Position, SourcedChange};
 use crate::checkpoint::Ledger;
-use crate::database::Session;
+use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::landing::layout::Layout;
 use crate::landing::snapshot::{Range, Reader};
@@ -30,6 +31,7 @@ pub async fn run(
     traffic: &Session,
     ledger: &Ledger,
     drop_slot: bool,
+    work: &Work,
 ) -> Result<Option<Position>> {
     let config = &context.config;
     context.telemetry.update(|live| {
@@ -59,9 +61,11 @@ pub async fn run(
     let copy = Copy::prepare(context, ledger, position, &exported.name).await?;
     // Every reader has imported the snapshot: the session that exported it is no longer needed.
     exported.release();
+    work.rests();
     if !copy.all_tables().await? {
         return Ok(None);
     }
+    work.goes_on();
     finish(context, traffic, ledger, position).await?;
     Ok(Some(position))
 }
@@ -88,6 +92,8 @@ async fn finish(context: &Context, traffic: &Session, ledger: &Ledger, position:
 struct Worker {
     reader: Reader,
     writer: Writer,
+    /// Of these two sessions.
+    work: Work,
 }
 
 struct Copy {
@@ -129,14 +135,18 @@ impl Copy {
         for _ in 0..config.snapshot_workers {
             let reader = Reader::open(&config.landing, snapshot).await?;
             let session = config.traffic.connect("snapshot").await?;
+            let sessions = [(Side::Landing, reader.session()), (Side::Traffic, &session)];
+            let work = context.liveness.watch(&sessions);
             let writer =
                 Writer::new(session, &config.names, &context.tables, Touch::EveryRow, config.on_truncate)
                     .await?;
-            workers.push(Worker { reader, writer });
+            work.rests();
+            workers.push(Worker { reader, writer, work });
         }
-        let Some(Worker { reader, .. }) = workers.first() else {
+        let Some(Worker { reader, work, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
+        work.goes_on();
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
             let layout = reader.layout(&config.names, table).await?;
@@ -149,6 +159,7 @@ impl Copy {
             });
             parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
         }
+        work.rests();
         context.telemetry.update(|live| live.snapshot = progress);
         let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
         let started = Instant::now();
@@ -189,7 +200,9 @@ impl Copy {
 
 async fn copy_ranges(shared: Arc<Shared>, mut worker: Worker) -> Result<Worker> {
     while let Some(range) = shared.next_range() {
+        worker.work.goes_on();
         shared.copy(&range, &mut worker).await?;
+        worker.work.rests();
         if shared.shutdown().is_cancelled() {
             break;
         }
@@ -210,28 +223,30 @@ impl Shared {
         let config = &self.context.config;
         let mut builder =
             BatchBuilder::new(BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes });
-        let mut rows = worker.reader.rows(&config.names, &self.layout, range).await?;
+        let Worker { reader, writer, work } = worker;
+        let mut rows = reader.rows(&config.names, &self.layout, range).await?;
         while let Some(row) = rows.next().await? {
             let change = Change::Write { operation: Operation::Copy, row, old_id: None };
             builder.push(SourcedChange { origin: self.origin, change });
             if builder.is_full() {
-                self.write(&mut builder, &mut worker.writer).await?;
+                self.write(&mut builder, writer, work).await?;
                 if self.shutdown().is_cancelled() {
                     return Ok(());
                 }
             }
         }
-        self.write(&mut builder, &mut worker.writer).await
+        self.write(&mut builder, writer, work).await
     }
 
     /// One short transaction, which fails when another daemon has taken over.
-    async fn write(&self, builder: &mut BatchBuilder, writer: &mut Writer) -> Result<()> {
+    async fn write(&self, builder: &mut BatchBuilder, writer: &mut Writer, work: &Work) -> Result<()> {
         let batch = builder.take();
         writer.begin().await?;
         self.ledger.guard(writer.session()).await?;
         // Copied rows are whole: nothing can be missing.
         writer.apply(&batch, &Supplied::new()).await?;
         writer.commit().await?;
+        work.goes_on();
         self.done.fetch_add(batch.changes.len() as u64, Ordering::Relaxed);
         self.report(false);
         Ok(())

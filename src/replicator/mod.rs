@@ -8,6 +8,7 @@ mod attempt;
 mod copy;
 mod keeper;
 mod lease;
+mod liveness;
 mod monitor;
 mod pipeline;
 pub mod progress;
@@ -22,6 +23,7 @@ use crate::checkpoint::LocalStore;
 use crate::config::Config;
 use crate::error::{Error, Kind, Response, Result};
 use crate::telemetry::{LastError, State, Telemetry};
+use liveness::Liveness;
 use progress::Progress;
 
 /// How long an attempt may take to end after the daemon was told to stop: somebody may hold a lock that it waits
@@ -46,6 +48,7 @@ struct Context {
     telemetry: Telemetry,
     store: LocalStore,
     progress: Arc<Progress>,
+    liveness: Arc<Liveness>,
     shutdown: CancellationToken,
 }
 
@@ -63,7 +66,8 @@ pub async fn run(
 ) -> Result<()> {
     let tables = config.tables();
     let progress = Arc::new(Progress::default());
-    let context = Arc::new(Context { config, tables, telemetry, store, progress, shutdown });
+    let liveness = Arc::new(Liveness::default());
+    let context = Arc::new(Context { config, tables, telemetry, store, progress, liveness, shutdown });
     let stop_monitor = context.shutdown.child_token();
     let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
     let result = attempts(&context, until).await;

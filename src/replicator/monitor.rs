@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
-use crate::database::Session;
+use super::{Context, liveness};
+use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::telemetry::{SlotReport, State};
@@ -14,6 +14,8 @@ use crate::telemetry::{SlotReport, State};
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Longer than any connect timeout that makes sense here.
 const ROUND_LIMIT: Duration = Duration::from_secs(15);
+/// The same for one short question, so that several can be asked while a connection is given up.
+const ASK_LIMIT: Duration = Duration::from_secs(3);
 /// Quarantine and notes are counted less often: they may be large.
 const COUNT_EVERY: u32 = 5;
 /// A snapshot's progress is logged this often.
@@ -72,7 +74,7 @@ struct Sessions {
 }
 
 async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
-    if let Err(error) = in_time(observe_landing(context, sessions)).await {
+    if let Err(error) = in_time(ROUND_LIMIT, observe_landing(context, sessions)).await {
         tracing::debug!("monitor: {error}");
         sessions.landing = None;
         context.telemetry.update(|live| {
@@ -81,25 +83,56 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         });
     }
     if round.is_multiple_of(COUNT_EVERY)
-        && let Err(error) = in_time(observe_traffic(context, &mut sessions.traffic)).await
+        && let Err(error) = in_time(ROUND_LIMIT, observe_traffic(context, &mut sessions.traffic)).await
     {
         tracing::debug!("monitor: {error}");
         sessions.traffic = None;
     }
+    look_after_ours(context, sessions).await;
+}
+
+/// Finds out whether somebody still works on each connection that an answer is awaited on.
+async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
+    let config = &context.config;
+    let sides = [
+        (Side::Landing, &config.landing, &mut sessions.landing),
+        (Side::Traffic, &config.traffic, &mut sessions.traffic),
+    ];
+    let mut answers = Vec::new();
+    for (side, endpoint, session) in sides {
+        let overdue = context.liveness.overdue(side);
+        if overdue.is_empty() {
+            continue;
+        }
+        let asking = async { liveness::ask(open(session, endpoint).await?, &overdue).await };
+        let asked = in_time(ASK_LIMIT, asking).await;
+        answers.push((
+            side,
+            asked.unwrap_or_else(|error| {
+                tracing::debug!("monitor: {error}");
+                *session = None;
+                liveness::unanswered(&error)
+            }),
+        ));
+    }
+    context.liveness.judge(&answers);
+}
+
+async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {
+    Ok(match session {
+        Some(session) => session,
+        None => session.insert(endpoint.connect("monitor").await?),
+    })
 }
 
 /// A connection that hangs is as good as none: the next round opens another.
-async fn in_time(observing: impl Future<Output = Result<()>>) -> Result<()> {
+async fn in_time<T>(limit: Duration, observing: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| Error::unreachable("no answer in time");
-    tokio::time::timeout(ROUND_LIMIT, observing).await.map_err(late)?
+    tokio::time::timeout(limit, observing).await.map_err(late)?
 }
 
 async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<()> {
-    let session = &mut sessions.landing;
-    let client = match session {
-        Some(client) => client,
-        None => session.insert(context.config.landing.connect("monitor").await?),
-    };
+    let client = open(&mut sessions.landing, &context.config.landing).await?;
     let name = &context.config.names.slot;
     let sample = catalog::sample(client).await?;
     let slot = catalog::slot(client, name).await?;
@@ -132,10 +165,7 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
 }
 
 async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Result<()> {
-    let client = match session {
-        Some(client) => client,
-        None => session.insert(context.config.traffic.connect("monitor").await?),
-    };
+    let client = open(session, &context.config.traffic).await?;
     let names = &context.config.names;
     let sql = format!(
         "SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {})",

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
+use super::liveness::Work;
 use super::progress::Progress;
 use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
@@ -26,25 +27,28 @@ use crate::lsn::Lsn;
 use crate::telemetry::State;
 use crate::traffic::{Applied, Supplied, Writer};
 
-/// Streams from `from` until shutdown, or until `goal` is applied.
+/// What a stream begins with: the two sessions, and the position that Traffic has.
+pub struct Prepared {
+    pub writer: Writer,
+    pub control: Session,
+    pub ledger: Ledger,
+    pub from: Position,
+}
+
+/// Streams from the position that Traffic has until shutdown, or until `goal` is applied.
 ///
 /// # Errors
 /// Whatever ends the stream; the caller drops everything and begins anew from Traffic's position.
-pub async fn run(
-    context: &Arc<Context>,
-    writer: Writer,
-    control: Session,
-    ledger: &Ledger,
-    from: Position,
-    goal: Option<Lsn>,
-) -> Result<()> {
+pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, work: &Work) -> Result<()> {
+    let Prepared { writer, control, ledger, from } = prepared;
     let stop = context.shutdown.child_token();
     context.progress.begin(from);
     let (committed, committed_at) = watch::channel(from.lsn);
     let (acknowledge, acknowledged) = watch::channel(from.lsn);
     let (request, batches) = (Arc::new(Semaphore::new(0)), mpsc::channel(1));
     // What can fail comes before what is spawned: from then on every task is joined.
-    let record = ledger.prepare(writer.session()).await?;
+    let record = context.liveness.guard(ledger.prepare(writer.session())).await?;
+    work.rests();
     let stream =
         Stream::start(&context.config.landing, &context.config.names, &context.tables, from.lsn).await?;
     let identity = ledger.identity().clone();
@@ -67,8 +71,8 @@ pub async fn run(
         live.last_error = None;
     });
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
-    let mut applier = Applier { context, writer, control, ledger, record, committed };
-    let applied = applier.run(&request, batches.1, goal).await;
+    let mut applier = Applier { context, writer, control, ledger: &ledger, record, committed, work };
+    let applied = context.liveness.guard(applier.run(&request, batches.1, goal)).await;
     // Whoever ends first, all end: the keeper when the positions' channel closes, the collector when told.
     stop.cancel();
     drop(applier);
@@ -165,6 +169,7 @@ struct Applier<'r> {
     ledger: &'r Ledger,
     record: Statement,
     committed: watch::Sender<Lsn>,
+    work: &'r Work,
 }
 
 impl Applier<'_> {
@@ -181,7 +186,9 @@ impl Applier<'_> {
             }
             request.add_permits(1);
             let Some(batch) = batches.recv().await else { return Ok(()) };
+            self.work.goes_on();
             self.apply(&batch).await?;
+            self.work.rests();
         }
     }
 
