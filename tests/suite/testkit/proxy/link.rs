@@ -14,8 +14,8 @@ use super::wire::{Answers, read_start};
 
 /// The largest piece that is forwarded at once.
 const PIECE: usize = 1 << 16;
-/// A throttled connection carries what it may carry in this time, then waits for as long.
-const SPOONFUL: Duration = Duration::from_millis(50);
+/// How much of a second a throttled connection carries in one piece.
+const SPOONFUL: u32 = 20;
 
 /// Serves `client` until either side has gone. Whoever vanishes, vanishes: that is no error of the proxy's.
 pub async fn serve(mut client: TcpStream, server: u16, faults: Arc<Faults>) {
@@ -79,7 +79,7 @@ impl Pump<'_> {
         let mut buffer = vec![0; PIECE];
         loop {
             let Conduct { bytes_per_second, .. } = conduct(&lasting.borrow_and_update(), name);
-            let most = bytes_per_second.map_or(PIECE, |rate| (rate as usize / 20).clamp(1, PIECE));
+            let most = bytes_per_second.map_or(PIECE, |rate| ((rate / SPOONFUL) as usize).clamp(1, PIECE));
             let count = from.read(&mut buffer[..most]).await?;
             if count == 0 {
                 return Ok(());
@@ -90,8 +90,8 @@ impl Pump<'_> {
             if let Some(delay) = now.delay {
                 tokio::time::sleep(delay).await;
             }
-            if now.bytes_per_second.is_some() {
-                tokio::time::sleep(SPOONFUL).await;
+            if let Some(rate) = now.bytes_per_second {
+                tokio::time::sleep(Duration::from_secs_f64(count as f64 / f64::from(rate))).await;
             }
             // The sender lives as long as the faults do.
             let _ = lasting.wait_for(|faults| !conduct(faults, name).stalled).await;

@@ -14,6 +14,7 @@
 
 mod faults;
 mod link;
+mod tests;
 mod wire;
 
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use faults::Faults;
-pub use faults::{Direction, Fault, Target};
+pub use faults::{Fault, Target};
 
 /// Forwards to a server on this machine until it is dropped; then every connection is cut.
 pub struct Proxy {

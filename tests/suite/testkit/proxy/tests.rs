@@ -1,11 +1,13 @@
-//! A network that cuts, delays, starves and swallows, between the daemon and either server.
+//! Each fault does what it says, to the connections it is aimed at, and to no other.
 
 use std::time::{Duration, Instant};
 
 use leadbridge::throwaway::{Cluster, connect};
 use tokio_postgres::Client;
 
-use crate::testkit::{Direction, Fault, Proxy, Target, holds, one, template, until_holds, until_true};
+use super::faults::Direction;
+use super::{Fault, Proxy, Target};
+use crate::testkit::{holds, one, template, until_holds, until_true};
 
 const APPLY: Target = Target::Named("apply");
 

@@ -1,0 +1,264 @@
+//! A network that cuts, delays, starves and swallows, between the daemon and either server: it ends exact, and
+//! nobody had to help.
+
+use std::time::Duration;
+
+use leadbridge::throwaway::writers::Pace;
+
+use crate::testkit::{
+    Bridge, Daemon, Fault, Positions, Proxy, Target, World, assert_equal, brake, caught_up_and_equal, holds,
+    landing, release_brake, traffic, until_holds, until_true, writers_go_on,
+};
+
+/// The daemon's connections, by what they are called while it streams, and while it copies.
+const LANDING_STREAM: [&str; 3] = ["stream", "control", "monitor"];
+const LANDING_COPY: [&str; 2] = ["snapshot", "monitor"];
+const TRAFFIC_STREAM: [&str; 2] = ["apply", "monitor"];
+const TRAFFIC_COPY: [&str; 3] = ["snapshot", "apply", "monitor"];
+
+/// Two servers, each behind a proxy, and an installation between the proxies.
+struct Net {
+    world: World,
+    landing: Proxy,
+    traffic: Proxy,
+    bridge: Bridge,
+}
+
+impl Net {
+    async fn new(seed: u64, leads: usize) -> Net {
+        Self::configured(seed, leads, "").await
+    }
+
+    /// With the snapshot in small steps, so that something can happen in its middle.
+    async fn copying(seed: u64, leads: usize) -> (Net, Daemon) {
+        let net = Self::configured(seed, leads, "[stream]\nbatch_rows = 40\n[snapshot]\nworkers = 2").await;
+        brake(&net.world, 0.2).await;
+        let mut daemon = net.bridge.daemon().await;
+        copies(&mut daemon).await;
+        (net, daemon)
+    }
+
+    async fn configured(seed: u64, leads: usize, lines: &str) -> Net {
+        let world = World::new().await;
+        world.fill(seed, leads).await;
+        let landing = Proxy::to(world.landing.port()).await;
+        let traffic = Proxy::to(world.traffic.port()).await;
+        let bridge = Bridge::between(
+            &landing.url(&world.landing_url(), world.landing.port()),
+            &traffic.url(&world.traffic_url(), world.traffic.port()),
+        )
+        .configured(lines);
+        Net { world, landing, traffic, bridge }
+    }
+
+    async fn streaming(&self) -> Daemon {
+        let mut daemon = self.bridge.daemon().await;
+        daemon.streaming().await;
+        daemon
+    }
+
+    /// Every connection that the daemon has while it streams, or while it copies.
+    fn connections(&self, streams: bool) -> Vec<(&Proxy, Target)> {
+        let named = |names: &[&'static str]| names.iter().copied().map(Target::Named).collect::<Vec<_>>();
+        let (landing, traffic) = match streams {
+            true => (named(&LANDING_STREAM), named(&TRAFFIC_STREAM)),
+            false => (named(&LANDING_COPY), named(&TRAFFIC_COPY)),
+        };
+        let landing = landing.into_iter().map(|target| (&self.landing, target));
+        landing.chain(traffic.into_iter().map(|target| (&self.traffic, target))).collect()
+    }
+
+    /// Ends the story: what was written has arrived, the positions have their order.
+    async fn exact(&self, mut daemon: Daemon) {
+        daemon.caught_up(&self.world).await;
+        daemon.terminate().await;
+        Positions::read(&self.world, &self.bridge).await.assert_ordered();
+        assert_equal(&self.world).await;
+    }
+}
+
+/// Waits until some rows are copied, and not all.
+async fn copies(daemon: &mut Daemon) {
+    let copied = |status: &serde_json::Value| {
+        status["state"] == "snapshot"
+            && status["snapshot"][0]["rows_done"].as_u64().is_some_and(|rows| rows > 0)
+    };
+    daemon.until("rows are copied", copied).await;
+}
+
+/// Lets a fault meet a connection that is open.
+async fn strike(proxy: &Proxy, target: Target, fault: Fault) {
+    until_true("such a connection is struck", async || proxy.inject(target, fault) > 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_of_the_stream_may_be_cut_under_live_writers() {
+    let net = Net::new(80, 60).await;
+    let writers = net.world.write(&Pace::default());
+    let daemon = net.streaming().await;
+    for (proxy, target) in net.connections(true) {
+        strike(proxy, target, Fault::Cut).await;
+        writers_go_on(&net.world, 10).await;
+    }
+    for proxy in [&net.landing, &net.traffic] {
+        strike(proxy, Target::Every, Fault::Cut).await;
+        writers_go_on(&net.world, 10).await;
+    }
+    writers.stop().await.unwrap();
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_of_the_snapshot_may_be_cut_under_live_writers() {
+    let (net, mut daemon) = Net::copying(81, 200).await;
+    let writers = net.world.write(&Pace::default());
+    for (proxy, target) in net.connections(false) {
+        copies(&mut daemon).await;
+        strike(proxy, target, Fault::Cut).await;
+    }
+    release_brake(&net.world).await;
+    writers.stop().await.unwrap();
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_and_a_narrow_network_delay_snapshot_and_stream_and_break_nothing() {
+    let net = Net::new(82, 60).await;
+    let writers = net.world.write(&Pace::default());
+    for proxy in [&net.landing, &net.traffic] {
+        proxy.inject(Target::Every, Fault::Throttle(200_000));
+    }
+    let mut daemon = net.streaming().await;
+    for (proxy, target) in net.connections(true) {
+        proxy.inject(target, Fault::Delay(Duration::from_millis(100)));
+        writers_go_on(&net.world, 5).await;
+    }
+    writers.stop().await.unwrap();
+    for proxy in [&net.landing, &net.traffic] {
+        proxy.heal();
+    }
+    daemon.caught_up(&net.world).await;
+    assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_made_twice() {
+    // No commit but those of changes: an idle position is not written down.
+    let net = Net::configured(83, 40, "[stream]\ncheckpoint_interval = \"1h\"").await;
+    // Every write of a lead leaves a line, whatever role makes it.
+    traffic(
+        &net.world,
+        "CREATE TABLE public.written (id uuid, clicks int);
+         CREATE FUNCTION public.witness() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             INSERT INTO public.written VALUES (NEW.id, NEW.click_count); RETURN NULL; END $$;
+         CREATE TRIGGER witness AFTER INSERT OR UPDATE ON public.traffic_leads
+             FOR EACH ROW EXECUTE FUNCTION public.witness();
+         ALTER TABLE public.traffic_leads ENABLE ALWAYS TRIGGER witness",
+    )
+    .await;
+    let mut daemon = net.streaming().await;
+    landing(&net.world, "UPDATE landing_leads SET click_count = 100").await;
+    daemon.caught_up(&net.world).await;
+    traffic(&net.world, "TRUNCATE public.written").await;
+    let applied = |status: serde_json::Value| status["transactions_applied"].as_u64().unwrap();
+    let before = applied(daemon.status().await);
+    for round in 1..=5 {
+        net.traffic.inject(Target::Named("apply"), Fault::CutAfterCommit);
+        landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
+        until_true("a commit is cut", async || net.traffic.commits_cut() == round).await;
+        daemon.caught_up(&net.world).await;
+    }
+    assert_eq!(daemon.log().matches("committing on Traffic").count(), 5, "{}", daemon.log());
+    // What an attempt did not hear of is counted by none, unless a later one does it again.
+    assert_eq!(applied(daemon.status().await), before);
+    let client = net.world.traffic().await;
+    let once = "(SELECT count(*) FROM public.written) = 5 * (SELECT count(*) FROM public.traffic_leads)
+        AND (SELECT count(*) = count(DISTINCT (id, clicks)) FROM public.written)";
+    assert!(holds(&client, once).await);
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_apply_connection_is_given_up_and_its_lease_and_locks_with_it() {
+    let net = Net::new(84, 40).await;
+    let mut daemon = net.streaming().await;
+    strike(&net.traffic, Target::Named("apply"), Fault::HalfOpen).await;
+    landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
+    daemon.logs("died without a word").await;
+    caught_up_and_equal(&net.world, &mut daemon).await;
+    assert!(!daemon.log().contains("standing by"), "its own earlier session is no other daemon");
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_connection_that_rows_are_read_back_on_is_given_up() {
+    let net = Net::new(85, 40).await;
+    let mut daemon = net.streaming().await;
+    strike(&net.landing, Target::Named("control"), Fault::HalfOpen).await;
+    traffic(&net.world, "DELETE FROM traffic_leads").await;
+    landing(
+        &net.world,
+        "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('long',
+             (SELECT string_agg(md5(i::text || name), '') FROM generate_series(1, 150) AS i));
+         DELETE FROM lead_journey",
+    )
+    .await;
+    daemon.caught_up(&net.world).await;
+    traffic(&net.world, "DELETE FROM traffic_leads").await;
+    landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
+    daemon.logs("died without a word").await;
+    caught_up_and_equal(&net.world, &mut daemon).await;
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_open_connections_of_a_snapshot_are_given_up_on_either_side() {
+    for side in ["landing", "traffic"] {
+        let (net, daemon) = Net::copying(86, 200).await;
+        let proxy = if side == "landing" { &net.landing } else { &net.traffic };
+        strike(proxy, Target::Named("snapshot"), Fault::HalfOpen).await;
+        daemon.logs("died without a word").await;
+        release_brake(&net.world).await;
+        net.exact(daemon).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_waits_for_somebodys_lock_is_not_taken_for_a_dead_connection() {
+    let net = Net::new(87, 40).await;
+    let mut daemon = net.streaming().await;
+    let holder = net.world.traffic().await;
+    holder.batch_execute("BEGIN; SELECT FROM traffic_leads FOR UPDATE").await.unwrap();
+    landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
+    let waiting = "count(*) > 0 FROM pg_stat_activity WHERE application_name = 'leadbridge apply'
+        AND wait_event_type = 'Lock' AND now() - query_start > interval '12 seconds'";
+    until_holds(&net.world.traffic().await, waiting).await;
+    assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    caught_up_and_equal(&net.world, &mut daemon).await;
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_carries_nothing_for_a_while_is_waited_for() {
+    let net = Net::new(88, 40).await;
+    let mut daemon = net.streaming().await;
+    let writers = net.world.write(&Pace::default());
+    for proxy in [&net.landing, &net.traffic] {
+        proxy.inject(Target::Every, Fault::Stall);
+        writers_go_on(&net.world, 30).await;
+        proxy.heal();
+        daemon.caught_up(&net.world).await;
+    }
+    for proxy in [&net.landing, &net.traffic] {
+        proxy.inject(Target::Every, Fault::Refuse);
+        proxy.inject(Target::Every, Fault::Cut);
+        let status = daemon.until("the outage is seen", |status| status["state"] == "error").await;
+        assert_eq!(status["last_error"]["retrying"], true, "{status}");
+        proxy.heal();
+        daemon.caught_up(&net.world).await;
+    }
+    writers.stop().await.unwrap();
+    net.exact(daemon).await;
+}
