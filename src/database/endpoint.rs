@@ -24,8 +24,9 @@ pub struct Endpoint {
     tls: Tls,
 }
 
-/// How often the transport confirms positions to the server, and tells it that it is alive.
-const STATUS_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the transport confirms positions to the server, and tells it that it is alive. Well below any
+/// `wal_sender_timeout` in use: while Traffic is slow and the queue is full, this is all that the server hears of us.
+const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Messages that the transport reads ahead. They are bounded by number alone and a lead may have 20 kB, so there
 /// are few; what is to be applied is collected elsewhere, bounded by bytes.

@@ -53,7 +53,7 @@ impl Stream {
     }
 
     /// Tells the server that everything before `durable` is on Traffic and in the local store: the slot may let
-    /// go of it. Sent within a second.
+    /// go of it. Sent within a moment.
     pub fn acknowledge(&self, durable: Lsn) {
         self.client.update_applied_lsn(durable.into());
     }
