@@ -89,8 +89,9 @@ impl DerefMut for Session {
 /// Text output must be the same everywhere, for it is compared and stored; the server's own time limits must not
 /// cut a long copy; keepalives let the server notice within about 30 seconds that a daemon's machine is gone, so
 /// that its locks go too; `row_security = off` turns silently hidden rows into an error; `synchronous_commit = on`,
-/// because a position is acknowledged to the slot as soon as Traffic has committed it: a crash must not undo that.
-pub(super) const PINNED: [(&str, &str); 19] = [
+/// because a position is acknowledged to the slot as soon as Traffic has committed it: a crash must not undo that;
+/// `read committed`, as statements that wait for other writers and then go on with what those wrote are written for.
+pub(super) const PINNED: [(&str, &str); 20] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
@@ -104,6 +105,7 @@ pub(super) const PINNED: [(&str, &str); 19] = [
     ("transaction_timeout", "0"),
     ("row_security", "off"),
     ("synchronous_commit", "on"),
+    ("default_transaction_isolation", "read committed"),
     ("search_path", ""),
     ("standard_conforming_strings", "on"),
     ("tcp_keepalives_idle", "10"),

@@ -20,8 +20,12 @@ async fn fails(url: &str) -> Error {
 
 #[tokio::test]
 async fn a_session_is_pinned_whatever_server_database_and_role_say() {
-    let settings =
-        [("statement_timeout", "1min"), ("timezone", "Asia/Almaty"), ("idle_session_timeout", "1h")];
+    let settings = [
+        ("statement_timeout", "1min"),
+        ("timezone", "Asia/Almaty"),
+        ("idle_session_timeout", "1h"),
+        ("default_transaction_isolation", "serializable"),
+    ];
     let cluster = Cluster::start(&template().await, &settings).await.unwrap();
     let admin = cluster.connect("postgres").await.unwrap();
     let role = "ALTER ROLE postgres SET datestyle = 'German'; ALTER ROLE postgres SET bytea_output = 'escape'; \
@@ -42,6 +46,7 @@ async fn a_session_is_pinned_whatever_server_database_and_role_say() {
         ("row_security", "off"),
         ("search_path", ""),
         ("tcp_keepalives_idle", "10"),
+        ("default_transaction_isolation", "read committed"),
         ("application_name", "leadbridge test"),
     ] {
         assert_eq!(show(name).await, value, "{name}");
