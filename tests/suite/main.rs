@@ -20,6 +20,7 @@ mod migrations;
 mod neighbours;
 mod network;
 mod oracle;
+mod outages;
 mod ownership;
 mod positions;
 mod properties;
