@@ -226,6 +226,7 @@ impl Shared {
         let Worker { reader, writer, work } = worker;
         let mut rows = reader.rows(&config.names, &self.layout, range).await?;
         while let Some(row) = rows.next().await? {
+            work.goes_on();
             let change = Change::Write { operation: Operation::Copy, row, old_id: None };
             builder.push(SourcedChange { origin: self.origin, change });
             if builder.is_full() {
@@ -241,6 +242,7 @@ impl Shared {
     /// One short transaction, which fails when another daemon has taken over.
     async fn write(&self, builder: &mut BatchBuilder, writer: &mut Writer, work: &Work) -> Result<()> {
         let batch = builder.take();
+        work.sends(&batch.changes);
         writer.begin().await?;
         self.ledger.guard(writer.session()).await?;
         // Copied rows are whole: nothing can be missing.

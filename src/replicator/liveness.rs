@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_postgres::Client;
 
+use crate::change::SourcedChange;
 use crate::database::{Backend, Session, Side};
 use crate::error::{Error, Kind, Result};
 
@@ -18,6 +19,8 @@ use crate::error::{Error, Kind, Result};
 /// has looked once only.
 const SILENCE: Duration = Duration::from_secs(8);
 const LOOKS: u32 = 3;
+/// The slowest network that is still one: what is on its way to a server at this many bytes a second is not late.
+const SLOWEST: usize = 16 << 10;
 /// What the earlier run of a session is given to end, in milliseconds.
 const END_LIMIT: i64 = 2_000;
 
@@ -42,6 +45,8 @@ struct Crew {
     members: Vec<(Side, Backend)>,
     /// Raised whenever something is known to have moved.
     turn: u64,
+    /// How long this turn may be silent.
+    patience: Duration,
     at_rest: bool,
     seen: Option<Silence>,
 }
@@ -65,18 +70,24 @@ pub struct Work {
 impl Work {
     /// Begins to wait for the databases, or goes on: something was achieved.
     pub fn goes_on(&self) {
-        self.turn(false);
+        self.turn(false, 0);
+    }
+
+    /// The same with so many bytes to be sent: a server at which they have not arrived does not work yet.
+    pub fn sends(&self, changes: &[SourcedChange]) {
+        self.turn(false, changes.iter().map(|change| change.change.size()).sum());
     }
 
     /// Waits for something else than these sessions.
     pub fn rests(&self) {
-        self.turn(true);
+        self.turn(true, 0);
     }
 
-    fn turn(&self, at_rest: bool) {
+    fn turn(&self, at_rest: bool, bytes: usize) {
         if let Some(crew) = self.liveness.state().crews.get_mut(&self.number) {
             crew.turn += 1;
             crew.at_rest = at_rest;
+            crew.patience = SILENCE + Duration::from_secs((bytes / SLOWEST) as u64);
         }
     }
 }
@@ -108,7 +119,7 @@ impl Liveness {
         let mut state = self.state();
         state.hired += 1;
         let number = state.hired;
-        state.crews.insert(number, Crew { members, turn: 0, at_rest: false, seen: None });
+        state.crews.insert(number, Crew { members, turn: 0, patience: SILENCE, at_rest: false, seen: None });
         Work { liveness: Arc::clone(self), number }
     }
 
@@ -118,7 +129,7 @@ impl Liveness {
         tokio::select! {
             done = work => done,
             () = silent => Err(Error::unreachable(format!(
-                "a connection has died without a word: no answer for {} s, and no server works on one",
+                "a connection has died without a word: no answer for {} s or more, and no server works on one",
                 SILENCE.as_secs()
             ))),
         }
@@ -195,7 +206,7 @@ impl Crew {
             Some(seen) if overdue && !works && (seen.looks == 0 || seen.marks == marks) => {
                 seen.marks = marks;
                 seen.looks += 1;
-                seen.looks >= LOOKS && seen.since.elapsed() >= SILENCE
+                seen.looks >= LOOKS && seen.since.elapsed() >= self.patience
             }
             _ => {
                 self.seen = Some(Silence { turn: self.turn, marks, since: Instant::now(), looks: 0 });

@@ -186,7 +186,7 @@ impl Applier<'_> {
             }
             request.add_permits(1);
             let Some(batch) = batches.recv().await else { return Ok(()) };
-            self.work.goes_on();
+            self.work.sends(&batch.changes);
             self.apply(&batch).await?;
             self.work.rests();
         }
