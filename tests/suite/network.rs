@@ -265,11 +265,11 @@ async fn a_network_that_carries_nothing_for_a_while_is_waited_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_batch_that_is_long_on_its_way_is_not_taken_for_a_dead_connection() {
-    let net = Net::new(89, 20).await;
+    let net = Net::new(89, 40).await;
     let mut daemon = net.streaming().await;
     let landing = net.world.landing().await;
-    // One transaction of about 600 kB, which do not compress: more than ten seconds at that rate.
-    net.traffic.inject(Target::Named("apply"), Fault::Throttle(50_000));
+    // One transaction of about 500 kB: more than fifteen seconds at that rate.
+    net.traffic.inject(Target::Named("apply"), Fault::Throttle(30_000));
     let long = "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('long',
         (SELECT string_agg(md5(i::text || name), '') FROM generate_series(1, 400) AS i))";
     landing.batch_execute(long).await.unwrap();
