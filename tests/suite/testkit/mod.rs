@@ -16,6 +16,6 @@ pub use fixtures::{
     until_holds, writers_go_on,
 };
 pub use oracle::{assert_equal, differences, expected_leads};
-pub use proxy::{Fault, Proxy, Target};
+pub use proxy::{Direction, Fault, Proxy, Target};
 pub use wait::{until, until_true, within};
 pub use world::{World, template};

@@ -24,7 +24,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use faults::Faults;
-pub use faults::{Fault, Target};
+pub use faults::{Direction, Fault, Target};
 
 /// Forwards to a server on this machine until it is dropped; then every connection is cut.
 pub struct Proxy {
