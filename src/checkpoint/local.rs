@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Identity;
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 
 const KEY: &str = "checkpoint";
@@ -55,7 +56,10 @@ impl LocalStore {
     pub fn write(&self, identity: &Identity, applied_lsn: Lsn) -> Result<()> {
         let record = Record { format: FORMAT, identity: identity.clone(), applied_lsn };
         let bytes = serde_json::to_vec(&record).map_err(|error| Error::internal(error.to_string()))?;
-        let written = self.db.insert(KEY, bytes).and_then(|_| self.db.flush());
+        let written = self.db.insert(KEY, bytes).and_then(|_| {
+            reach(Point::StoreWritten);
+            self.db.flush()
+        });
         written.map(|_| ()).map_err(|error| self.error("writing", &error))
     }
 

@@ -15,6 +15,7 @@ use crate::change::{Change, Operation, Origin, Position, SourcedChange};
 use crate::checkpoint::Ledger;
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::landing::layout::Layout;
 use crate::landing::snapshot::{Range, Reader};
 use crate::landing::{catalog, slot};
@@ -40,11 +41,14 @@ pub async fn run(
     });
     // First what was: an earlier position means nothing any more, and must not be compared with what comes.
     context.store.clear()?;
+    reach(Point::StoreCleared);
     ledger.begin_snapshot(traffic).await?;
+    reach(Point::IntentRecorded);
     stale::clear_quarantine(traffic, &config.names, &context.tables).await?;
     if drop_slot {
         tracing::info!(slot = config.names.slot, "dropping the slot of an earlier snapshot");
         slot::drop_slot(control, &config.names).await?;
+        reach(Point::SlotDropped);
     }
 
     let before = catalog::sample(control).await?;
@@ -56,16 +60,19 @@ pub async fn run(
         &context.shutdown,
     );
     let exported = creating.await?;
+    reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
     let copy = Copy::prepare(context, ledger, position, &exported.name).await?;
     // Every reader has imported the snapshot: the session that exported it is no longer needed.
     exported.release();
+    reach(Point::Imported);
     work.rests();
     if !copy.all_tables().await? {
         return Ok(None);
     }
     work.goes_on();
+    reach(Point::Copied);
     finish(context, traffic, ledger, position).await?;
     Ok(Some(position))
 }
@@ -82,8 +89,11 @@ async fn finish(context: &Context, traffic: &Session, ledger: &Ledger, position:
     let removed =
         stale::remove(traffic, &context.config.names, &context.tables, position.caught_up_at).await?;
     ledger.finish_snapshot(traffic, position).await?;
+    reach(Point::Finishing);
     execute("COMMIT").await?;
+    reach(Point::Finished);
     context.store.write(ledger.identity(), position.lsn)?;
+    reach(Point::FinishStored);
     tracing::info!(removed, at = %position.lsn, "snapshot complete");
     Ok(())
 }
@@ -249,6 +259,7 @@ impl Shared {
         writer.apply(&batch, &Supplied::new()).await?;
         writer.commit().await?;
         work.goes_on();
+        reach(Point::CopyCommitted);
         self.done.fetch_add(batch.changes.len() as u64, Ordering::Relaxed);
         self.report(false);
         Ok(())

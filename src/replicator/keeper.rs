@@ -4,6 +4,7 @@ use tokio::sync::watch;
 
 use crate::checkpoint::{Identity, LocalStore};
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 
 /// Writes down each position that Traffic has committed, then hands it on to be acknowledged. Positions that come
@@ -21,6 +22,7 @@ pub async fn keep(
         tokio::task::spawn_blocking(move || store.write(&identity, lsn))
             .await
             .map_err(|error| Error::internal(format!("writing the local store: {error}")))??;
+        reach(Point::StoreFlushed);
         acknowledge.send_replace(lsn);
     }
     Ok(())

@@ -19,6 +19,7 @@ use crate::change::{Position, Table};
 use crate::checkpoint::Ledger;
 use crate::database::Session;
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::landing::capture::Captured;
 use crate::landing::layout::Layout;
 use crate::landing::stream::Stream;
@@ -117,7 +118,7 @@ impl Collector {
                     if changed.is_err() {
                         break; // The keeper has ended, and with it the run.
                     }
-                    self.stream.acknowledge(*self.acknowledged.borrow_and_update());
+                    self.acknowledge();
                 }
                 permit = request.acquire(), if ready || full => {
                     let Ok(permit) = permit else { break };
@@ -135,9 +136,14 @@ impl Collector {
         drop(batches);
         // What is still being applied may be acknowledged before the stream ends.
         while self.acknowledged.changed().await.is_ok() {
-            self.stream.acknowledge(*self.acknowledged.borrow_and_update());
+            self.acknowledge();
         }
         self.stream.stop().await
+    }
+
+    fn acknowledge(&mut self) {
+        self.stream.acknowledge(*self.acknowledged.borrow_and_update());
+        reach(Point::Acknowledged);
     }
 
     fn collect(&mut self, captured: Captured) {
@@ -198,10 +204,15 @@ impl Applier<'_> {
             self.supply(batch, &keys, &mut supplied).await?;
         }
         if let Some(end) = batch.end {
+            reach(Point::RowsWritten);
             self.ledger.record(self.writer.session(), &self.record, end).await?;
+            reach(Point::Recorded);
             self.writer.commit().await?;
+            reach(Point::Committed);
             self.committed.send_replace(end.lsn);
             self.context.progress.committed(end);
+        } else {
+            reach(Point::PartWritten);
         }
         self.context.telemetry.update(|live| {
             live.transactions_applied += batch.transactions;

@@ -9,6 +9,7 @@ use crate::batch::{Batch, Segment, Step, Write, plan};
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::config::OnTruncate;
 use crate::error::{Error, Kind, Result};
+use crate::failpoint::{Point, reach};
 
 /// What became of a range of changes.
 enum Attempt {
@@ -33,6 +34,7 @@ impl Writer {
             return Ok(Applied::Done);
         }
         self.begin_batch().await?;
+        reach(Point::BatchOpened);
         let leads = match self.apply_ranges(&batch.changes, supplied).await? {
             Attempt::Done(leads) => leads,
             Attempt::Missing(keys) => {
@@ -177,6 +179,7 @@ impl Writer {
             self.session.execute(self.delete(table)?, &[&ids]).await.map_err(|error| {
                 Error::database(format!("deleting from {}", table.traffic_name()), &error)
             })?;
+            reach(Point::Deleted);
             self.settle(table, &ids, &[]).await?;
         }
         self.execute("switching triggers off", self.triggers.suppress()).await
@@ -266,7 +269,9 @@ impl Writer {
         cause: &Cause,
     ) -> Result<()> {
         self.may_have_quarantined = true;
-        self.quarantine.park(&self.session, what, operation, origin, cause).await
+        self.quarantine.park(&self.session, what, operation, origin, cause).await?;
+        reach(Point::Parked);
+        Ok(())
     }
 }
 

@@ -16,6 +16,7 @@ use super::writer::{Supplied, Writer};
 use crate::batch::{Segment, Write};
 use crate::change::{Datum, Origin, Row, Table};
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::mapping::{self, TrafficRow};
 
 /// What becomes of a lead whose metadata, and nothing else, was not sent.
@@ -232,6 +233,7 @@ impl Writer {
                 .execute(&sql, &[&old, &new])
                 .await
                 .map_err(|error| Error::database(&step, &error))?;
+            reach(Point::KeyMoving);
         }
         if self.may_have_quarantined {
             self.quarantine.change_key(&self.session, table, old, new).await?;

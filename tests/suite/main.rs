@@ -15,6 +15,7 @@ mod drift;
 mod foreign_wal;
 mod keys;
 mod large;
+mod killpoints;
 mod live_status;
 mod migrations;
 mod neighbours;
