@@ -9,7 +9,13 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {{publication_name}}) THEN
         CREATE PUBLICATION {{publication}};
     END IF;
-    ALTER PUBLICATION {{publication}} SET (publish = 'insert, update, delete, truncate');
+    -- Only where it is needed: the daemon notices whenever its publication is altered.
+    IF EXISTS (
+        SELECT FROM pg_catalog.pg_publication WHERE pubname = {{publication_name}}
+            AND NOT (pubinsert AND pubupdate AND pubdelete AND pubtruncate)
+    ) THEN
+        ALTER PUBLICATION {{publication}} SET (publish = 'insert, update, delete, truncate');
+    END IF;
     FOREACH wanted IN ARRAY ARRAY[{{published}}]::regclass[]
     LOOP
         CONTINUE WHEN EXISTS (

@@ -16,6 +16,10 @@ CREATE TABLE IF NOT EXISTS {{schema}}.checkpoint (
     run_id uuid NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+-- Added later: an older installation says nothing here until its next start.
+ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS published text;
+COMMENT ON COLUMN {{schema}}.checkpoint.published IS
+    'the publication, its tables and their columns as Landing''s catalog had them, as JSON';
 COMMENT ON COLUMN {{schema}}.checkpoint.applied_lsn IS
     'end of the last Landing transaction applied, written in the same transaction as its rows';
 COMMENT ON COLUMN {{schema}}.checkpoint.commit_time IS

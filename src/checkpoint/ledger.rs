@@ -1,10 +1,10 @@
 //! Traffic's record: `leadbridge.checkpoint`, one row for each slot.
 
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
-use super::Identity;
+use super::{Identity, Published};
 use crate::change::Position;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -26,6 +26,8 @@ pub struct Recorded {
     pub identity: Identity,
     pub stage: Stage,
     pub applied: Option<Lsn>,
+    /// `None` in a record of a version that did not write it down.
+    pub published: Option<Published>,
 }
 
 /// Reads and writes the checkpoint row in the name of one run. Whoever started last owns the row: a daemon that
@@ -50,7 +52,8 @@ impl Ledger {
     /// The table is missing (`leadbridge migrate` has not run), or the cutover has gone beyond streaming.
     pub async fn read(&self, client: &Client) -> Result<Option<Recorded>> {
         let sql = format!(
-            "SELECT publication, landing_system_id, landing_database, state, applied_lsn FROM {} WHERE slot = $1",
+            "SELECT publication, landing_system_id, landing_database, state, applied_lsn, published FROM {} \
+             WHERE slot = $1",
             self.table
         );
         let row = client
@@ -76,6 +79,12 @@ impl Ledger {
         self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id]).await
     }
 
+    /// Writes down what Landing publishes, where it differs from before in a way that changes no row.
+    pub async fn renew(&self, client: &Client, published: &Published) -> Result<()> {
+        let sql = format!("UPDATE {} SET published = $3 WHERE slot = $1 AND run_id = $2", self.table);
+        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &to_text(published)?]).await
+    }
+
     /// A snapshot begins: said before the slot is created, so that a slot is never left without a record.
     pub async fn begin_snapshot(&self, client: &Client) -> Result<()> {
         let sql = format!(
@@ -83,7 +92,8 @@ impl Ledger {
              VALUES ($1, $2, $3, $4, 'snapshot', $5) ON CONFLICT (slot) DO UPDATE SET state = 'snapshot', \
              publication = EXCLUDED.publication, landing_system_id = EXCLUDED.landing_system_id, \
              landing_database = EXCLUDED.landing_database, run_id = EXCLUDED.run_id, applied_lsn = NULL, \
-             commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, updated_at = now()",
+             commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, published = NULL, \
+             updated_at = now()",
             self.table
         );
         let Identity { slot, publication, landing_system_id, landing_database } = &self.identity;
@@ -95,16 +105,24 @@ impl Ledger {
         .await
     }
 
-    /// The copy is complete up to `position`, in the transaction that is open on `client`.
-    pub async fn finish_snapshot(&self, client: &Client, position: Position) -> Result<()> {
+    /// The copy is complete up to `position`, at which Landing published that, in the transaction that is open on
+    /// `client`.
+    pub async fn finish_snapshot(
+        &self,
+        client: &Client,
+        position: Position,
+        published: &Published,
+    ) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET state = 'streaming', applied_lsn = $3, caught_up_at = $4, snapshot_time = $4, \
-             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'snapshot'",
+             published = $5, updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'snapshot'",
             self.table
         );
         let lsn: PgLsn = position.lsn.into();
-        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &lsn, &position.caught_up_at])
-            .await
+        let published = to_text(published)?;
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&self.identity.slot, &self.run_id, &lsn, &position.caught_up_at, &published];
+        self.execute_one(client, &sql, &parameters).await
     }
 
     /// Holds the row until the transaction ends, and makes sure that this run still owns it.
@@ -145,7 +163,7 @@ impl Ledger {
         &self,
         client: &Client,
         sql: &str,
-        parameters: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+        parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
         let rows = client
             .execute(sql, parameters)
@@ -165,6 +183,10 @@ impl Ledger {
     }
 }
 
+fn to_text(published: &Published) -> Result<String> {
+    serde_json::to_string(published).map_err(|error| Error::internal(error.to_string()))
+}
+
 fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
     let state: &str = row.get(3);
     let stage = match state {
@@ -181,5 +203,11 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
         landing_system_id: row.get(1),
         landing_database: row.get(2),
     };
-    Ok(Recorded { identity, stage, applied: row.get::<_, Option<PgLsn>>(4).map(Into::into) })
+    let published = row.get::<_, Option<&str>>(5).map(serde_json::from_str).transpose().map_err(|error| {
+        Error::refused(format!(
+            "what the checkpoint of slot `{slot}` says of Landing is not understood: {error}"
+        ))
+        .remedy("run `leadbridge resync`")
+    })?;
+    Ok(Recorded { identity, stage, applied: row.get::<_, Option<PgLsn>>(4).map(Into::into), published })
 }

@@ -6,9 +6,11 @@
 
 mod ledger;
 mod local;
+mod published;
 
 pub use ledger::{Ledger, Recorded, Stage};
 pub use local::LocalStore;
+pub use published::{Publication, Published, PublishedColumn, PublishedTable};
 
 use serde::{Deserialize, Serialize};
 
@@ -114,6 +116,19 @@ fn resume(
     let Some(traffic) = recorded.applied else {
         return Err(Error::internal("Traffic's checkpoint says `streaming` but has no position"));
     };
+    check_start(live, slot, traffic)?;
+    match local {
+        Some(local) if local > traffic => Err(behind(
+            &format!("Traffic is at {traffic}"),
+            &format!("the local state directory is at {local}"),
+        )),
+        _ => Ok(Start::Stream(traffic)),
+    }
+}
+
+/// # Errors
+/// The slot cannot serve the changes that follow Traffic's position.
+pub fn check_start(live: &Identity, slot: Option<&SlotPosition>, traffic: Lsn) -> Result<()> {
     let Some(slot) = slot else {
         return Err(Error::refused(format!(
             "the slot `{}` is gone from Landing; Traffic is at {traffic}",
@@ -132,13 +147,7 @@ fn resume(
         let slot = format!("the slot `{}` is at {}", live.slot, slot.confirmed_flush);
         return Err(behind(&format!("Traffic is at {traffic}"), &slot));
     }
-    match local {
-        Some(local) if local > traffic => Err(behind(
-            &format!("Traffic is at {traffic}"),
-            &format!("the local state directory is at {local}"),
-        )),
-        _ => Ok(Start::Stream(traffic)),
-    }
+    Ok(())
 }
 
 fn behind(traffic: &str, other: &str) -> Error {

@@ -12,7 +12,7 @@ fn identity() -> Identity {
 }
 
 fn traffic(stage: Stage, lsn: u64) -> Recorded {
-    Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)) }
+    Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)), published: None }
 }
 
 fn slot(lsn: u64) -> SlotPosition {

@@ -136,7 +136,13 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     let recorded = ledger.read(traffic).await?;
     let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
     // The local store is left out: a running daemon holds its lock.
-    Ok(match agree(ledger.identity(), recorded.as_ref(), None, slot.as_ref())? {
+    let start = agree(ledger.identity(), recorded.as_ref(), None, slot.as_ref())?;
+    let before = recorded.and_then(|recorded| recorded.published);
+    if let (Start::Stream(_), Some(before)) = (start, before) {
+        let now = catalog::published(landing, &config.names, &config.tables()).await?;
+        now.check_successor_of(&before)?;
+    }
+    Ok(match start {
         Start::Snapshot { .. } => Verdict::ok("`leadbridge run` begins with a snapshot"),
         Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` goes on from {lsn}")),
     })

@@ -7,6 +7,7 @@ use pgwire_replication::ReplicationEvent;
 
 use super::layout::Layout;
 use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
+use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::pgoutput::{self, Message, OldTuple, Relation, Tuple};
@@ -27,16 +28,19 @@ pub struct Capture {
     /// The schema of the replicated tables; tables elsewhere are not ours, whatever their name.
     schema: String,
     tables: Vec<Table>,
+    /// Which relations they were when the rows were copied.
+    published: Published,
     relations: HashMap<u32, Option<Layout>>,
     /// Set from Begin to Commit.
     transaction: Option<Origin>,
 }
 
 impl Capture {
-    pub fn new(schema: &str, tables: &[Table]) -> Self {
+    pub fn new(schema: &str, tables: &[Table], published: Published) -> Self {
         Capture {
             schema: schema.to_owned(),
             tables: tables.to_owned(),
+            published,
             relations: HashMap::new(),
             transaction: None,
         }
@@ -103,6 +107,7 @@ impl Capture {
         let ours = *relation.namespace == *self.schema;
         let table =
             Table::from_landing_name(&relation.name).filter(|table| ours && self.tables.contains(table));
+        self.check_relation(relation, table)?;
         let layout = match table {
             Some(table) => Some(self.announced(table, relation)?),
             None => {
@@ -112,6 +117,22 @@ impl Capture {
         };
         self.relations.insert(relation.id, layout);
         Ok(())
+    }
+
+    /// A table that is renamed away sends its changes under another name, for a while perhaps; one that took its
+    /// name was never copied.
+    fn check_relation(&self, relation: &Relation, table: Option<Table>) -> Result<()> {
+        let what = match (table, self.published.table_of(relation.id)) {
+            (None, Some(name)) => format!("{name} was renamed or moved on Landing while it was replicated"),
+            (Some(table), None) if self.published.relation(table).is_some() => {
+                format!("{} on Landing is another table than the one that was copied", table.landing_name())
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::refused(what).remedy(
+            "bring the table back under its name, then run `leadbridge resync`; nothing of what was written \
+             meanwhile was applied",
+        ))
     }
 
     fn announced(&self, table: Table, relation: &Relation) -> Result<Layout> {

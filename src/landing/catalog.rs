@@ -1,11 +1,13 @@
 //! What Landing says of itself: its clock and WAL, the slot, the tables.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use super::layout::Layout;
 use crate::change::Table;
-use crate::checkpoint::SlotPosition;
+use crate::checkpoint::{Publication, Published, PublishedColumn, PublishedTable, SlotPosition};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
@@ -100,4 +102,37 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
         columns: columns.collect(),
     };
     Layout::bind(table, &relation)
+}
+
+/// What the publication sends of `tables`, as the session's own snapshot has it.
+pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Result<Published> {
+    let failed = |error| Error::database("reading what Landing publishes", &error);
+    let sql = "SELECT oid, xmin::text, pubowner FROM pg_publication WHERE pubname = $1";
+    let publication = client.query_opt(sql, &[&names.publication]).await.map_err(failed)?;
+    let publication =
+        publication.map(|row| Publication { oid: row.get(0), version: row.get(1), owner: row.get(2) });
+    // By name and schema, not by regclass: that would ask for what is there now.
+    let sql = "SELECT c.relname::text, c.oid, COALESCE(r.oid, 0), c.relfilenode, a.attname::text, a.attnum, \
+               a.xmin::text FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+               LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid AND r.prpubid = $3 \
+               WHERE n.nspname = $1 AND c.relname = ANY ($2)";
+    let wanted: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();
+    let oid = publication.as_ref().map_or(0, |publication| publication.oid);
+    let rows = client.query(sql, &[&names.landing_schema, &wanted, &oid]).await.map_err(failed)?;
+    let mut published = Published { publication, ..Published::default() };
+    for row in rows {
+        let (name, column): (String, String) = (row.get(0), row.get(4));
+        let read = Table::from_landing_name(&name).is_some_and(|table| Published::is_read(table, &column));
+        let table = published.tables.entry(name).or_insert_with(|| PublishedTable {
+            relation: row.get(1),
+            membership: row.get(2),
+            storage: row.get(3),
+            columns: BTreeMap::new(),
+        });
+        if read {
+            table.columns.insert(column, PublishedColumn { number: row.get(5), version: row.get(6) });
+        }
+    }
+    Ok(published)
 }

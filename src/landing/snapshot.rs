@@ -10,6 +10,7 @@ use tokio_postgres::types::Type;
 use super::layout::Layout;
 use super::reading;
 use crate::change::{Row, Table};
+use crate::checkpoint::Published;
 use crate::database::{Endpoint, Session};
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -63,6 +64,11 @@ impl Reader {
     /// The layout of a table under the snapshot.
     pub async fn layout(&self, names: &Names, table: Table) -> Result<Layout> {
         super::catalog::layout(&self.session, names, table).await
+    }
+
+    /// What the publication sends from the snapshot on.
+    pub async fn published(&self, names: &Names, tables: &[Table]) -> Result<Published> {
+        super::catalog::published(&self.session, names, tables).await
     }
 
     /// Divides a table into ranges.

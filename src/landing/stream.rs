@@ -6,6 +6,7 @@ use pgwire_replication::ReplicationClient;
 
 use super::capture::{Capture, Captured};
 use crate::change::Table;
+use crate::checkpoint::Published;
 use crate::database::Endpoint;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -25,7 +26,13 @@ impl Stream {
     ///
     /// # Errors
     /// Transient while another session still holds the slot; refused when the slot or the publication is gone.
-    pub async fn start(landing: &Endpoint, names: &Names, tables: &[Table], from: Lsn) -> Result<Self> {
+    pub async fn start(
+        landing: &Endpoint,
+        names: &Names,
+        tables: &[Table],
+        published: Published,
+        from: Lsn,
+    ) -> Result<Self> {
         let step = "starting the replication stream";
         let config = landing.replication(&names.slot, &names.publication).await?.with_start_lsn(from.into());
         let mut client =
@@ -34,7 +41,7 @@ impl Stream {
         let started =
             started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))?;
         started.map_err(|error| Error::replication(step, &error))?;
-        Ok(Stream { client, capture: Capture::new(&names.landing_schema, tables) })
+        Ok(Stream { client, capture: Capture::new(&names.landing_schema, tables, published) })
     }
 
     /// What the stream says next. Cancellation-safe: an event that was not returned is not lost.

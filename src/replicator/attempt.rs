@@ -6,7 +6,7 @@ use super::liveness::Work;
 use super::pipeline::{self, Prepared};
 use super::{Context, Until, copy, lease};
 use crate::change::Position;
-use crate::checkpoint::{Identity, Ledger, Start, agree, check_slot};
+use crate::checkpoint::{Identity, Ledger, Published, Start, agree, check_slot};
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::doctor::{self, Finding, Level};
@@ -54,7 +54,10 @@ impl Run {
         let preparing = Box::pin(self.prepare(context, traffic, control, &work));
         let prepared = context.liveness.guard(preparing).await?;
         let Some(prepared) = prepared else { return Ok(()) };
-        pipeline::run(context, prepared, self.goal, &work).await
+        context.watch(Some(prepared.published.clone()));
+        let streamed = pipeline::run(context, prepared, self.goal, &work).await;
+        context.watch(None);
+        streamed
     }
 
     /// Everything up to the stream; `None` when there is to be no stream.
@@ -82,18 +85,23 @@ impl Run {
             self.goal = Some(goal(&control).await?);
         }
         let ledger = Ledger::new(&config.names, Identity::new(config, system_id));
-        let from = match self.start(context, &control, &traffic, &ledger).await? {
-            Start::Snapshot { drop_slot } => {
+        let (from, published) = match self.start(context, &control, &traffic, &ledger).await? {
+            (Start::Snapshot { drop_slot }, _) => {
                 let copied = copy::run(context, &control, &traffic, &ledger, drop_slot, work).await?;
-                let Some(position) = copied else { return Ok(None) };
-                position
+                let Some(copied) = copied else { return Ok(None) };
+                copied
             }
-            Start::Stream(lsn) => {
+            (Start::Stream(lsn), before) => {
+                let published = still_published(context, &control, before.as_ref()).await?;
                 ledger.claim(&traffic).await?;
+                if before.as_ref() != Some(&published) {
+                    ledger.renew(&traffic, &published).await?;
+                }
                 // Traffic may be ahead of the local store: a commit whose answer was lost. The stream confirms its
                 // start to the slot at once, and the slot must not pass the store.
                 context.store.write(ledger.identity(), lsn)?;
-                Position { lsn, commit_time: None, caught_up_at: ledger.caught_up_at(&traffic).await? }
+                let caught_up_at = ledger.caught_up_at(&traffic).await?;
+                (Position { lsn, commit_time: None, caught_up_at }, published)
             }
         };
         if self.until == Until::Resynced {
@@ -102,7 +110,7 @@ impl Run {
         }
         let writer =
             Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
-        Ok(Some(Prepared { writer: writer.await?, control, ledger, from }))
+        Ok(Some(Prepared { writer: writer.await?, control, ledger, from, published }))
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {
@@ -124,18 +132,34 @@ impl Run {
         control: &Session,
         traffic: &Session,
         ledger: &Ledger,
-    ) -> Result<Start> {
+    ) -> Result<(Start, Option<Published>)> {
         let slot = catalog::slot(control, &context.config.names.slot).await?;
         if self.until == Until::Resynced {
             if let Some(slot) = &slot {
                 check_slot(ledger.identity(), &slot.position)?;
             }
-            return Ok(Start::Snapshot { drop_slot: slot.is_some() });
+            return Ok((Start::Snapshot { drop_slot: slot.is_some() }, None));
         }
         let recorded = ledger.read(traffic).await?;
         let local = context.store.read()?;
-        agree(ledger.identity(), recorded.as_ref(), local.as_ref(), slot.map(|slot| slot.position).as_ref())
+        let slot = slot.map(|slot| slot.position);
+        let start = agree(ledger.identity(), recorded.as_ref(), local.as_ref(), slot.as_ref())?;
+        Ok((start, recorded.and_then(|recorded| recorded.published)))
     }
+}
+
+/// What Landing publishes, unless something may have been left out of the stream since it was written down.
+async fn still_published(
+    context: &Context,
+    control: &Session,
+    before: Option<&Published>,
+) -> Result<Published> {
+    let now = catalog::published(control, &context.config.names, &context.tables).await?;
+    match before {
+        Some(before) => now.check_successor_of(before)?,
+        None => tracing::info!("what Landing publishes was not written down before: taken as it is now"),
+    }
+    Ok(now)
 }
 
 /// What would stop the replication is found before anything is changed.

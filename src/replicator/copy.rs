@@ -12,9 +12,9 @@ use super::Context;
 use super::liveness::Work;
 use crate::batch::{BatchBuilder, BatchLimits};
 use crate::change::{Change, Operation, Origin, Position, SourcedChange};
-use crate::checkpoint::Ledger;
+use crate::checkpoint::{Ledger, Published};
 use crate::database::{Session, Side};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::layout::Layout;
 use crate::landing::snapshot::{Range, Reader};
@@ -33,7 +33,7 @@ pub async fn run(
     ledger: &Ledger,
     drop_slot: bool,
     work: &Work,
-) -> Result<Option<Position>> {
+) -> Result<Option<(Position, Published)>> {
     let config = &context.config;
     context.telemetry.update(|live| {
         live.state = State::Snapshot;
@@ -67,18 +67,33 @@ pub async fn run(
     // Every reader has imported the snapshot: the session that exported it is no longer needed.
     exported.release();
     reach(Point::Imported);
+    let published = copy.published.clone();
     work.rests();
     if !copy.all_tables().await? {
         return Ok(None);
     }
     work.goes_on();
     reach(Point::Copied);
-    finish(context, traffic, ledger, position).await?;
-    Ok(Some(position))
+    check_published(context, control, &published).await?;
+    finish(context, traffic, ledger, position, &published).await?;
+    Ok(Some((position, published)))
+}
+
+/// A table that ALTER TABLE has rewritten looks empty to a snapshot of before: what was copied then is not the table.
+async fn check_published(context: &Context, control: &Session, before: &Published) -> Result<()> {
+    let now = catalog::published(control, &context.config.names, &context.tables).await?;
+    now.check_successor_of(before)
+        .map_err(|error| Error::new(Kind::Transient, format!("the copy is begun anew: {}", error.message())))
 }
 
 /// The last transaction of a snapshot: what it did not touch goes, and from now on the stream counts.
-async fn finish(context: &Context, traffic: &Session, ledger: &Ledger, position: Position) -> Result<()> {
+async fn finish(
+    context: &Context,
+    traffic: &Session,
+    ledger: &Ledger,
+    position: Position,
+    published: &Published,
+) -> Result<()> {
     let execute = |sql: &'static str| async move {
         traffic
             .batch_execute(sql)
@@ -88,7 +103,7 @@ async fn finish(context: &Context, traffic: &Session, ledger: &Ledger, position:
     execute("BEGIN").await?;
     let removed =
         stale::remove(traffic, &context.config.names, &context.tables, position.caught_up_at).await?;
-    ledger.finish_snapshot(traffic, position).await?;
+    ledger.finish_snapshot(traffic, position, published).await?;
     reach(Point::Finishing);
     execute("COMMIT").await?;
     reach(Point::Finished);
@@ -110,6 +125,7 @@ struct Copy {
     context: Arc<Context>,
     ledger: Ledger,
     origin: Origin,
+    published: Published,
     workers: Vec<Worker>,
     parts: Vec<Part>,
     started: Instant,
@@ -157,6 +173,7 @@ impl Copy {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
         work.goes_on();
+        let published = reader.published(&config.names, &context.tables).await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
             let layout = reader.layout(&config.names, table).await?;
@@ -173,7 +190,15 @@ impl Copy {
         context.telemetry.update(|live| live.snapshot = progress);
         let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
         let started = Instant::now();
-        Ok(Copy { context: Arc::clone(context), ledger: ledger.clone(), origin, workers, parts, started })
+        Ok(Copy {
+            context: Arc::clone(context),
+            ledger: ledger.clone(),
+            origin,
+            published,
+            workers,
+            parts,
+            started,
+        })
     }
 
     /// One table after the other: a stage needs its lead. Returns false when it was told to stop.

@@ -13,13 +13,13 @@ mod monitor;
 mod pipeline;
 pub mod progress;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::change::Table;
-use crate::checkpoint::LocalStore;
+use crate::checkpoint::{LocalStore, Published};
 use crate::config::Config;
 use crate::error::{Error, Kind, Response, Result};
 use crate::telemetry::{LastError, State, Telemetry};
@@ -50,6 +50,18 @@ struct Context {
     progress: Arc<Progress>,
     liveness: Arc<Liveness>,
     shutdown: CancellationToken,
+    /// What the stream that runs now relies on Landing to publish.
+    published: Mutex<Option<Published>>,
+}
+
+impl Context {
+    fn watch(&self, published: Option<Published>) {
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = published;
+    }
+
+    fn watched(&self) -> Option<Published> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Replicates until `until`, or until `shutdown` is cancelled; then the transaction in hand is finished.
@@ -67,7 +79,9 @@ pub async fn run(
     let tables = config.tables();
     let progress = Arc::new(Progress::default());
     let liveness = Arc::new(Liveness::default());
-    let context = Arc::new(Context { config, tables, telemetry, store, progress, liveness, shutdown });
+    let published = Mutex::default();
+    let context =
+        Arc::new(Context { config, tables, telemetry, store, progress, liveness, shutdown, published });
     let stop_monitor = context.shutdown.child_token();
     let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
     let result = attempts(&context, until).await;

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Context, liveness};
 use crate::database::{Endpoint, Session, Side};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::telemetry::{SlotReport, State};
 
@@ -140,8 +140,9 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
     let unused = streams && slot.as_ref().is_some_and(|slot| !slot.active);
     sessions.slot_unused = if unused { sessions.slot_unused + 1 } else { 0 };
     if sessions.slot_unused >= ABANDONED_AFTER {
-        context.progress.abandon();
+        context.progress.abandon(Error::unreachable("Landing no longer serves the stream"));
     }
+    check_published(context, client).await?;
     // On an idle Landing the stream reaches what was sampled at once, and the lag is 0 whatever others write.
     let mut standing = context.progress.subscribe();
     let reached = standing.wait_for(|standing| standing.applied >= sample.flushed);
@@ -161,6 +162,23 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
             retained_bytes: Some(slot.retained_bytes),
         });
     });
+    Ok(())
+}
+
+/// The stream does not say that something is left out of it: the catalog does.
+async fn check_published(context: &Context, client: &Session) -> Result<()> {
+    let Some(before) = context.watched() else { return Ok(()) };
+    let now = catalog::published(client, &context.config.names, &context.tables).await?;
+    if now != before {
+        let cause = now.check_successor_of(&before).err().unwrap_or_else(|| {
+            // The next attempt writes down what it finds.
+            Error::new(Kind::Transient, "the tables on Landing were altered, and no row with them")
+        });
+        // A new attempt may have begun meanwhile, with what it found itself.
+        if context.watched().as_ref() == Some(&before) {
+            context.progress.abandon(cause);
+        }
+    }
     Ok(())
 }
 

@@ -16,7 +16,7 @@ use super::progress::Progress;
 use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Position, Table};
-use crate::checkpoint::Ledger;
+use crate::checkpoint::{Ledger, Published, check_start};
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
@@ -34,6 +34,8 @@ pub struct Prepared {
     pub control: Session,
     pub ledger: Ledger,
     pub from: Position,
+    /// What Landing publishes, as it was when the position was reached.
+    pub published: Published,
 }
 
 /// Streams from the position that Traffic has until shutdown, or until `goal` is applied.
@@ -41,7 +43,7 @@ pub struct Prepared {
 /// # Errors
 /// Whatever ends the stream; the caller drops everything and begins anew from Traffic's position.
 pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, work: &Work) -> Result<()> {
-    let Prepared { writer, control, ledger, from } = prepared;
+    let Prepared { writer, control, ledger, from, published } = prepared;
     let stop = context.shutdown.child_token();
     context.progress.begin(from);
     let (committed, committed_at) = watch::channel(from.lsn);
@@ -50,8 +52,13 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     // What can fail comes before what is spawned: from then on every task is joined.
     let record = context.liveness.guard(ledger.prepare(writer.session())).await?;
     work.rests();
-    let stream =
-        Stream::start(&context.config.landing, &context.config.names, &context.tables, from.lsn).await?;
+    let (config, tables) = (&context.config, &context.tables);
+    let stream = Stream::start(&config.landing, &config.names, tables, published, from.lsn).await?;
+    // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
+    work.goes_on();
+    let slot = context.liveness.guard(catalog::slot(&control, &config.names.slot)).await?;
+    work.rests();
+    check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let identity = ledger.identity().clone();
     let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
     let collector = Collector {
@@ -113,7 +120,7 @@ impl Collector {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                () = &mut abandoned => return Err(Error::unreachable("Landing no longer serves the stream")),
+                cause = &mut abandoned => return Err(cause),
                 changed = self.acknowledged.changed() => {
                     if changed.is_err() {
                         break; // The keeper has ended, and with it the run.

@@ -1,8 +1,11 @@
 //! How far the daemon is, and how far behind; pure but for the channels that carry it.
 
-use tokio::sync::{Notify, futures::Notified, watch};
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::{Notify, watch};
 
 use crate::change::Position;
+use crate::error::Error;
 use crate::landing::catalog::Sample;
 use crate::lsn::Lsn;
 use crate::timestamp::Timestamp;
@@ -53,6 +56,8 @@ impl Standing {
 pub struct Progress {
     standing: watch::Sender<Standing>,
     abandoned: Notify,
+    /// Why, for who hears it.
+    cause: Mutex<Option<Error>>,
 }
 
 impl Progress {
@@ -104,15 +109,18 @@ impl Progress {
         counts
     }
 
-    /// The server has let go of the slot although the stream is open on our side: a connection that died without
-    /// a word. Heard by who waits for it at that moment.
-    pub fn abandon(&self) {
+    /// The stream must not go on, although it would: it is dead without a word, or does not say everything any
+    /// more. Heard by who waits for it at that moment.
+    pub fn abandon(&self, cause: Error) {
+        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
         self.abandoned.notify_waiters();
     }
 
     /// Resolves when the stream is found to be abandoned, from now on.
-    pub fn abandoned(&self) -> Notified<'_> {
-        self.abandoned.notified()
+    pub async fn abandoned(&self) -> Error {
+        self.abandoned.notified().await;
+        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
+        cause.unwrap_or_else(|| Error::unreachable("the stream was abandoned"))
     }
 
     pub fn standing(&self) -> Standing {

@@ -1,0 +1,214 @@
+//! What Landing publishes, written down with the position it belongs to; pure.
+//!
+//! A stream goes on without a word when a table leaves the publication, when the publication is restricted for a
+//! while, or when `ALTER TABLE` rewrites rows: none of that is in the stream. So the objects are remembered by what
+//! PostgreSQL never gives twice (OIDs, column numbers, the `xmin` of a catalog row), and any look at them, however
+//! late, tells whether something was not sent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::{Table, lead};
+use crate::error::{Error, Result};
+
+/// The publication and the replicated tables, as the catalog had them at one position.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// `None` when there is none of that name.
+    pub publication: Option<Publication>,
+    pub tables: BTreeMap<String, PublishedTable>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    pub oid: u32,
+    /// `xmin` of its row: every ALTER PUBLICATION gives it another.
+    pub version: String,
+    /// Who owns it makes no difference to what is sent.
+    pub owner: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedTable {
+    /// The OID by which the stream announces it.
+    pub relation: u32,
+    /// OID of its membership in the publication; 0 when it has none. A filter or a column list makes another.
+    pub membership: u32,
+    /// Changes when the table is rewritten, by ALTER TABLE as by VACUUM FULL.
+    pub storage: u32,
+    /// Those that the mapping reads.
+    pub columns: BTreeMap<String, PublishedColumn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishedColumn {
+    /// A column dropped and added again has another.
+    pub number: i16,
+    /// `xmin` of its row: ALTER COLUMN … TYPE gives it another, and so does a new default.
+    pub version: String,
+}
+
+impl Published {
+    /// Whether a column's values come into Traffic's rows.
+    pub fn is_read(table: Table, column: &str) -> bool {
+        let unused = |at: usize| table == Table::LandingLeads && at == lead::PHONE_NORMALIZED;
+        table.columns().iter().enumerate().any(|(at, known)| known.name == column && !unused(at))
+    }
+
+    /// The OID by which the stream must announce `table`; `None` when that was not written down.
+    pub fn relation(&self, table: Table) -> Option<u32> {
+        self.tables.get(table.landing_name()).map(|table| table.relation)
+    }
+
+    /// The table that the stream announces by this OID.
+    pub fn table_of(&self, relation: u32) -> Option<&str> {
+        self.tables.iter().find(|(_, table)| table.relation == relation).map(|(name, _)| &**name)
+    }
+
+    /// # Errors
+    /// Since `before`, something may have changed on Landing that was not sent.
+    pub fn check_successor_of(&self, before: &Published) -> Result<()> {
+        match self.difference(before) {
+            None => Ok(()),
+            Some(what) => Err(Error::refused(format!("{what}: changes since then may not have been sent"))
+                .remedy(
+                    "put Landing right (`leadbridge doctor` says whether something is wrong still), then run \
+                     `leadbridge resync`",
+                )),
+        }
+    }
+
+    fn difference(&self, before: &Published) -> Option<String> {
+        match (&self.publication, &before.publication) {
+            (None, _) => return Some("the publication on Landing is gone".into()),
+            (Some(now), Some(before)) if now.oid != before.oid => {
+                return Some("the publication on Landing was dropped and made anew".into());
+            }
+            // A new owner is a new version too.
+            (Some(now), Some(before)) if now.version != before.version && now.owner == before.owner => {
+                return Some("the publication on Landing was altered".into());
+            }
+            _ => {}
+        }
+        if let Some(name) = self.tables.keys().find(|name| !before.tables.contains_key(*name)) {
+            return Some(format!("{name} was not replicated until now"));
+        }
+        before.tables.iter().find_map(|(name, before)| match self.tables.get(name) {
+            None => Some(format!("{name} is not replicated any more, or was dropped or renamed on Landing")),
+            Some(now) => now.difference(name, before),
+        })
+    }
+}
+
+impl PublishedTable {
+    fn difference(&self, name: &str, before: &PublishedTable) -> Option<String> {
+        if self.relation != before.relation {
+            return Some(format!("{name} on Landing is another table than the one that was copied"));
+        }
+        if self.membership == 0 {
+            return Some(format!("{name} was taken out of the publication on Landing"));
+        }
+        if self.membership != before.membership {
+            return Some(format!("{name} was taken out of the publication on Landing and put into it again"));
+        }
+        let column = |column: &str| format!("column {name}.{column} on Landing");
+        let rewritten = self.storage != before.storage;
+        for (known, earlier) in &before.columns {
+            match self.columns.get(known) {
+                None => return Some(format!("{} was dropped or renamed", column(known))),
+                Some(now) if now.number != earlier.number => {
+                    return Some(format!("{} was dropped and made anew", column(known)));
+                }
+                Some(now) if rewritten && now.version != earlier.version => {
+                    return Some(format!("{} was altered, and the table rewritten", column(known)));
+                }
+                Some(_) => {}
+            }
+        }
+        let added = self.columns.keys().find(|name| !before.columns.contains_key(*name));
+        added.map(|name| format!("{} was added, perhaps with a default for older rows", column(name)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(relation: u32) -> PublishedTable {
+        let column = |number| PublishedColumn { number, version: "7".into() };
+        PublishedTable {
+            relation,
+            membership: relation + 1,
+            storage: relation,
+            columns: [("id".to_owned(), column(1)), ("name".to_owned(), column(2))].into(),
+        }
+    }
+
+    fn published() -> Published {
+        Published {
+            publication: Some(Publication { oid: 5, version: "7".into(), owner: 10 }),
+            tables: [("landing_leads".to_owned(), table(100)), ("lead_journey".to_owned(), table(200))]
+                .into(),
+        }
+    }
+
+    fn after(change: impl Fn(&mut Published, &mut PublishedTable)) -> Result<()> {
+        let mut now = published();
+        let mut leads = table(100);
+        change(&mut now, &mut leads);
+        if now.tables.contains_key("landing_leads") {
+            now.tables.insert("landing_leads".to_owned(), leads);
+        }
+        now.check_successor_of(&published())
+    }
+
+    type Damage<'d> = &'d dyn Fn(&mut Published, &mut PublishedTable);
+
+    fn version(table: &mut PublishedTable) {
+        table.columns.insert("name".into(), PublishedColumn { number: 2, version: "9".into() });
+    }
+
+    #[test]
+    fn whatever_may_have_kept_a_change_out_of_the_stream_is_refused() {
+        let refused: [(&str, Damage<'_>); 11] = [
+            ("gone", &|now, _| now.publication = None),
+            ("made anew", &|now, _| now.publication.as_mut().unwrap().oid = 6),
+            ("altered", &|now, _| now.publication.as_mut().unwrap().version = "8".into()),
+            ("not replicated any more", &|now, _| drop(now.tables.remove("landing_leads"))),
+            ("until now", &|now, _| drop(now.tables.insert("other".into(), table(300)))),
+            ("another table", &|_, leads| leads.relation = 101),
+            ("taken out", &|_, leads| leads.membership = 0),
+            ("put into it again", &|_, leads| leads.membership = 9),
+            ("landing_leads.name on Landing was dropped", &|_, leads| drop(leads.columns.remove("name"))),
+            ("landing_leads.more on Landing was added", &|_, leads| {
+                leads.columns.insert("more".into(), PublishedColumn { number: 3, version: "9".into() });
+            }),
+            ("rewritten", &|_, leads| {
+                version(leads);
+                leads.storage = 1;
+            }),
+        ];
+        for (says, change) in refused {
+            let error = after(change).expect_err(says);
+            assert!(error.message().contains(says), "{error}");
+            assert!(error.to_string().contains("leadbridge resync"), "{error}");
+        }
+        let anew = |_: &mut Published, leads: &mut PublishedTable| {
+            leads.columns.insert("name".into(), PublishedColumn { number: 3, version: "9".into() });
+        };
+        assert!(after(anew).is_err());
+    }
+
+    #[test]
+    fn what_changes_no_value_is_passed_over() {
+        assert!(after(|_, _| {}).is_ok());
+        // VACUUM FULL; SET DEFAULT or a wider varchar; a new owner.
+        assert!(after(|_, leads| leads.storage = 1).is_ok());
+        assert!(after(|_, leads| version(leads)).is_ok());
+        let owned = |now: &mut Published, _: &mut PublishedTable| {
+            now.publication = Some(Publication { oid: 5, version: "8".into(), owner: 11 });
+        };
+        assert!(after(owned).is_ok());
+    }
+}
