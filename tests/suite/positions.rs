@@ -1,6 +1,16 @@
 //! Positions that contradict each other are refused, and a resync mends them.
 
-use crate::testkit::{Bridge, Said, World, assert_equal, holds, one, until_holds};
+use std::path::Path;
+use std::time::Duration;
+
+use leadbridge::checkpoint::LocalStore;
+use leadbridge::lsn::Lsn;
+use leadbridge::throwaway::Shutdown;
+
+use crate::testkit::{
+    Bridge, Daemon, Positions, Said, World, assert_equal, brake, holds, landing, one, release_brake,
+    until_holds,
+};
 
 /// Exit 4, one error, and it says what to do.
 fn assert_refused(said: &Said, words: &[&str]) {
@@ -143,4 +153,221 @@ async fn resync_ends_exact(world: &World, bridge: &Bridge) {
     assert!(holds(&traffic, "count(*) = 30 FROM traffic_sales WHERE lead_id IS NULL").await);
     assert!(holds(&traffic, "count(*) = 171 FROM traffic_sales WHERE lead_id IS NOT NULL").await);
     assert!(holds(&traffic, "count(*) = 170 FROM traffic_leads WHERE status = 'converted'").await);
+}
+
+const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1";
+
+async fn copy_dir(from: &Path, to: &Path) {
+    let mut command = tokio::process::Command::new("cp");
+    assert!(command.arg("-Rp").arg(from).arg(to).status().await.unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_store_that_is_deleted_older_or_damaged_loses_nothing() {
+    let world = World::new().await;
+    world.fill(24, 50).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let state = bridge.state_dir();
+    let earlier = bridge.dir().join("earlier");
+    copy_dir(&state, &earlier).await;
+    landing(&world, WORK).await;
+    bridge.catch_up().await;
+    // Older: a machine restored from its backup. Deleted: one set up anew.
+    for backup in [Some(&earlier), None] {
+        std::fs::remove_dir_all(&state).unwrap();
+        if let Some(earlier) = backup {
+            copy_dir(earlier, &state).await;
+        }
+        landing(&world, WORK).await;
+        bridge.catch_up().await;
+        Positions::read(&world, &bridge).await.assert_ordered();
+        assert_equal(&world).await;
+    }
+    // Damaged: whatever is left of its files, it runs exactly or says what to do, and never dies of it.
+    let good = bridge.dir().join("good");
+    copy_dir(&state, &good).await;
+    for (file, damage) in [
+        ("db", Damage::Empty),
+        ("db", Damage::Half),
+        ("db", Damage::Garbage),
+        ("conf", Damage::Empty),
+        ("conf", Damage::Garbage),
+    ] {
+        std::fs::remove_dir_all(&state).unwrap();
+        copy_dir(&good, &state).await;
+        damage.inflict(&state.join(file));
+        let said = bridge.run(&["run", "--until-caught-up"]).await;
+        let place = format!("{file}: {damage:?}");
+        assert!(!said.err.contains("panicked"), "{place}: {}", said.err);
+        if said.code != 0 {
+            assert_refused(&said, &["state directory", "empty the directory"]);
+        }
+        std::fs::remove_dir_all(&state).unwrap();
+        landing(&world, WORK).await;
+        bridge.catch_up().await;
+        assert_equal(&world).await;
+    }
+}
+
+/// What a full disk or a broken one leaves of a file.
+#[derive(Debug)]
+enum Damage {
+    Empty,
+    Half,
+    Garbage,
+}
+
+impl Damage {
+    fn inflict(&self, file: &Path) {
+        let mut bytes = std::fs::read(file).unwrap();
+        match self {
+            Damage::Empty => bytes.clear(),
+            Damage::Half => bytes.truncate(bytes.len() / 2),
+            Damage::Garbage => {
+                bytes.iter_mut().for_each(|byte| *byte = byte.wrapping_mul(31).wrapping_add(7))
+            }
+        }
+        std::fs::write(file, bytes).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_store_that_is_ahead_of_traffic_is_refused_until_a_resync() {
+    let world = World::new().await;
+    world.fill(25, 20).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let store = LocalStore::open(&bridge.state_dir()).unwrap();
+    let (identity, Lsn(lsn)) = store.read().unwrap().unwrap();
+    store.write(&identity, Lsn(lsn + 1)).unwrap();
+    drop(store);
+    assert_refused(&bridge.run(&["run"]).await, &["the local state directory is at", "leadbridge resync"]);
+    assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_traffic_server_that_was_really_restored_is_refused_until_a_resync() {
+    let mut world = World::new().await;
+    world.fill(26, 50).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let data = world.traffic.data_dir();
+    let backup = data.with_file_name("backup");
+    world.traffic.stop(Shutdown::Fast).await.unwrap();
+    copy_dir(&data, &backup).await;
+    world.traffic.resume().await.unwrap();
+    landing(
+        &world,
+        &format!("{WORK}; DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads LIMIT 5)"),
+    )
+    .await;
+    bridge.catch_up().await;
+    // The restored Traffic behind a running daemon, not only before its start.
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    world.traffic.stop(Shutdown::Immediate).await.unwrap();
+    std::fs::remove_dir_all(&data).unwrap();
+    copy_dir(&backup, &data).await;
+    world.traffic.resume().await.unwrap();
+    ends_refused(&mut daemon, &["Traffic is at", "leadbridge resync"]).await;
+    assert_refused(&bridge.run(&["run"]).await, &["Traffic is at", "leadbridge resync"]);
+    assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+}
+
+async fn ends_refused(daemon: &mut Daemon, words: &[&str]) {
+    let ended = daemon.ended(Duration::from_secs(30)).await;
+    assert_eq!(ended.code(), Some(4), "{}", daemon.log());
+    let log = daemon.log();
+    let (_, error) = log.rsplit_once("error: ").expect("an error");
+    for word in words.iter().chain(&["what to do: "]) {
+        assert!(error.contains(word), "{word} is not in: {error}");
+    }
+}
+
+const DROP: &str = "SELECT pg_drop_replication_slot('leadbridge')";
+const CREATE: &str = "SELECT pg_create_logical_replication_slot('leadbridge', 'pgoutput')";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_was_made_anew_or_advanced_is_refused_even_on_an_idle_landing() {
+    let world = World::new().await;
+    world.fill(27, 20).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let advance = "SELECT pg_replication_slot_advance('leadbridge', pg_current_wal_lsn())";
+    for (sql, idle) in [([DROP, CREATE], true), ([DROP, CREATE], false), ([WORK, advance], false)] {
+        if !idle {
+            landing(&world, WORK).await;
+        }
+        for statement in sql {
+            landing(&world, statement).await;
+        }
+        assert_refused(&bridge.run(&["run"]).await, &["Traffic is at", "leadbridge resync"]);
+        assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+        bridge.catch_up().await;
+        assert_equal(&world).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_is_dropped_or_made_anew_under_a_running_daemon_ends_it() {
+    let world = World::new().await;
+    world.fill(28, 20).await;
+    let bridge = Bridge::new(&world);
+    for (anew, word) in [("", "gone"), (CREATE, "Traffic is at")] {
+        let mut daemon = bridge.daemon().await;
+        daemon.streaming().await;
+        let sql = format!(
+            "DO $$ BEGIN LOOP
+                 PERFORM pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active;
+                 BEGIN
+                     PERFORM pg_drop_replication_slot('leadbridge');
+                     EXIT;
+                 EXCEPTION WHEN object_in_use THEN NULL;
+                 END;
+             END LOOP; END $$; {anew}"
+        );
+        landing(&world, &sql).await;
+        landing(&world, WORK).await;
+        ends_refused(&mut daemon, &[word, "leadbridge resync"]).await;
+        assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+        bridge.catch_up().await;
+        assert_equal(&world).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_is_invalidated_while_the_daemon_is_held_up_ends_it() {
+    let settings = [("max_slot_wal_keep_size", "16MB"), ("min_wal_size", "32MB"), ("max_wal_size", "32MB")];
+    let world = World::unmigrated_with(&settings, &[]).await;
+    world.migrate(&leadbridge::migrate::Options::default()).await;
+    world.fill(29, 50).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    brake(&world, 3.0).await;
+    let client = world.landing().await;
+    client.batch_execute(WORK).await.unwrap();
+    until_holds(&world.traffic().await, "count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
+        .await;
+    until_lost(&client).await;
+    release_brake(&world).await;
+    ends_refused(&mut daemon, &["lost", "leadbridge resync"]).await;
+    assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+}
+
+/// Writes WAL until the slot is lost.
+async fn until_lost(client: &tokio_postgres::Client) {
+    crate::testkit::until_true("the slot is lost", async || {
+        client.batch_execute("SELECT pg_switch_wal(); CREATE TABLE w(); DROP TABLE w").await.unwrap();
+        client.batch_execute("CHECKPOINT").await.unwrap();
+        holds(client, "wal_status = 'lost' FROM pg_replication_slots").await
+    })
+    .await;
 }
