@@ -170,9 +170,8 @@ fn kind_of(code: &SqlState) -> Kind {
     let code = code.code();
     match code {
         // Authentication and privileges; missing objects; a wrong type; read-only because of a setting.
-        "28000" | "28P01" | "3D000" | "42501" | "42P01" | "42703" | "42704" | "42883" | "42804" | "3F000" => {
-            Kind::Refused
-        }
+        "28000" | "28P01" | "3D000" | "42501" | "42P01" | "42703" | "42704" | "42883" | "42804" | "428C9"
+        | "3F000" => Kind::Refused,
         // A prerequisite is missing: wal_level, slot of another kind or invalidated, object exists already.
         "55000" | "42710" | "42P07" | "0A000" => Kind::Refused,
         // Held by someone else at the moment: a lock, a slot in use, too many connections.
@@ -202,6 +201,10 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
         }
         "42P01" | "42703" | "3F000" | "42704" => {
             "run `leadbridge migrate`, and check the schema names in the configuration"
+        }
+        "42883" | "42804" | "428C9" | "0A000" => {
+            "a column was given another type, or is generated now: put it back as `leadbridge migrate` made it, then start \
+             again"
         }
         "53100" => "free disk space on that server; the daemon carries on by itself",
         "53300" => "raise max_connections there or close idle sessions; the daemon carries on by itself",

@@ -13,7 +13,6 @@ use crate::names::{Names, qualified};
 #[derive(Debug)]
 pub struct TargetCatalog {
     limits: HashMap<Table, Vec<Option<usize>>>,
-    references: HashMap<Table, Vec<Reference>>,
 }
 
 /// A foreign key of any Traffic table on a target table's `id`.
@@ -29,10 +28,9 @@ impl TargetCatalog {
     /// # Errors
     /// A target table or column that is not there: run `leadbridge migrate`.
     pub async fn read(client: &Client, names: &Names, tables: &[Table]) -> Result<Self> {
-        let mut catalog = TargetCatalog { limits: HashMap::new(), references: HashMap::new() };
+        let mut catalog = TargetCatalog { limits: HashMap::new() };
         for &table in tables {
             catalog.limits.insert(table, limits(client, names, table).await?);
-            catalog.references.insert(table, references(client, names, table).await?);
         }
         Ok(catalog)
     }
@@ -42,8 +40,17 @@ impl TargetCatalog {
         self.limits.get(&table).map_or(&[], Vec::as_slice)
     }
 
-    pub fn references(&self, table: Table) -> &[Reference] {
-        self.references.get(&table).map_or(&[], Vec::as_slice)
+    /// Reads the limits of `table` again. Returns whether they were others.
+    pub(super) async fn renew_limits(
+        &mut self,
+        client: &Client,
+        names: &Names,
+        table: Table,
+    ) -> Result<bool> {
+        let now = limits(client, names, table).await?;
+        let others = self.limits(table) != now;
+        self.limits.insert(table, now);
+        Ok(others)
     }
 }
 
@@ -71,7 +78,8 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
 }
 
-async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
+/// The foreign keys on `table` as they are now: the school may add one at any time, and a key changes rarely.
+pub(super) async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
     let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());
     let sql = "SELECT n.nspname::text, c.relname::text, a.attname::text \
                FROM pg_catalog.pg_constraint k \

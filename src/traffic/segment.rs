@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::beside_metadata::lacks_only_metadata;
+use super::catalog;
 use super::notes::Scope;
 use super::quarantine::Cause;
 use super::rows::Columns;
@@ -133,7 +134,12 @@ impl Writer {
         if writes.is_empty() {
             return Ok(());
         }
-        let (mapped, rejected) = self.map_rows(table, writes);
+        let (mut mapped, mut rejected) = self.map_rows(table, writes);
+        // What does not fit may fit by now: somebody may have made the column wider.
+        let unfit = !rejected.is_empty() || mapped.iter().any(|(row, _)| !row.notes.is_empty());
+        if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
+            (mapped, rejected) = self.map_rows(table, writes);
+        }
         let orphans = self.upsert_rows(table, &mapped).await?;
         let done: Vec<&(TrafficRow, Origin)> =
             mapped.iter().filter(|(row, _)| !orphans.contains(&row.id)).collect();
@@ -216,7 +222,8 @@ impl Writer {
         );
         // The new key is no part of it, but all of these take the same two parameters.
         let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND id <> $2");
-        let moves = self.catalog.references(table).iter().map(|reference| {
+        let references = catalog::references(&self.session, &self.names, table).await?;
+        let moves = references.iter().map(|reference| {
             format!(
                 "UPDATE {} SET {column} = $2 WHERE {column} = $1",
                 reference.table,

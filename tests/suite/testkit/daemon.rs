@@ -140,6 +140,11 @@ impl Daemon {
         self.child.kill().await.unwrap();
     }
 
+    /// How it has ended; `None` while it runs.
+    pub fn ended_already(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Waits for its own end.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         within(limit, "the daemon ends", async || self.child.try_wait().unwrap()).await
