@@ -113,18 +113,27 @@ impl PublishedTable {
             return Some(format!("{name} was taken out of the publication on Landing and put into it again"));
         }
         let column = |column: &str| format!("column {name}.{column} on Landing");
-        let rewritten = self.storage != before.storage;
         for (known, earlier) in &before.columns {
             match self.columns.get(known) {
                 None => return Some(format!("{} was dropped or renamed", column(known))),
                 Some(now) if now.number != earlier.number => {
                     return Some(format!("{} was dropped and made anew", column(known)));
                 }
-                Some(now) if rewritten && now.version != earlier.version => {
-                    return Some(format!("{} was altered, and the table rewritten", column(known)));
-                }
                 Some(_) => {}
             }
+        }
+        // A rewrite also touches the columns that ADD COLUMN … DEFAULT had not written out, even by VACUUM FULL:
+        // that is not told apart from ALTER COLUMN … TYPE … USING.
+        let altered: Vec<String> = before
+            .columns
+            .iter()
+            .filter(|(name, earlier)| {
+                self.columns.get(*name).is_some_and(|now| now.version != earlier.version)
+            })
+            .map(|(name, _)| column(name))
+            .collect();
+        if self.storage != before.storage && !altered.is_empty() {
+            return Some(format!("altered, and the table rewritten: {}", altered.join(", ")));
         }
         let added = self.columns.keys().find(|name| !before.columns.contains_key(*name));
         added.map(|name| format!("{} was added, perhaps with a default for older rows", column(name)))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::testkit::{Bridge, World, assert_equal, holds};
+use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, landing, one, until_holds};
 
 /// A lead that is written after the change.
 const LATER: &str = "INSERT INTO landing_leads (name, phone) VALUES ('later', '1')";
@@ -65,6 +65,121 @@ async fn a_column_dropped_renamed_or_retyped_in_mid_stream_stops_before_anything
         // What was written under the other shape cannot be streamed any more: the way on is the one it names.
         assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
         bridge.catch_up().await;
+        assert_equal(&world).await;
+    }
+}
+
+/// Changes of rows on both sides of `ddl`, all in one transaction.
+fn with_rows(ddl: &str) -> String {
+    format!(
+        "BEGIN; UPDATE landing_leads SET source = 'before'; INSERT INTO landing_leads (name, phone) VALUES ('b', '1');
+         {ddl};
+         UPDATE landing_leads SET source = 'after'; INSERT INTO landing_leads (name, phone) VALUES ('a', '2'); COMMIT"
+    )
+}
+
+/// Harmless changes are written down one by one: an altered column and a rewritten table, seen at once, are refused.
+async fn until_written_down(world: &World) {
+    let seen = "SELECT format('(published::jsonb #>> ''{tables,landing_leads,storage}'') = %L
+            AND (published::jsonb #>> ''{tables,landing_leads,columns,email,version}'') = %L
+            AND (published::jsonb #>> ''{tables,landing_leads,columns,phone,version}'') = %L
+            FROM leadbridge.checkpoint', c.relfilenode, e.xmin, p.xmin)
+        FROM pg_class AS c JOIN pg_attribute AS e ON e.attrelid = c.oid AND e.attname = 'email'
+            JOIN pg_attribute AS p ON p.attrelid = c.oid AND p.attname = 'phone'
+        WHERE c.relname = 'landing_leads'";
+    until_holds(&world.traffic().await, &one::<String>(&world.landing().await, seen).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn columns_that_change_without_a_value_are_followed_in_mid_stream() {
+    let world = World::new().await;
+    world.fill(62, 20).await;
+    landing(&world, "ALTER TABLE landing_leads DROP COLUMN phone_normalized").await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    for ddl in [
+        "ALTER TABLE landing_leads ADD COLUMN phone_normalized text DEFAULT '7'",
+        "ALTER TABLE landing_leads ALTER phone TYPE varchar, ALTER email TYPE varchar",
+        "ALTER TABLE landing_leads ALTER phone TYPE text",
+        "ALTER TABLE landing_leads ADD COLUMN score int DEFAULT 7, ADD COLUMN rank text",
+        "ALTER TABLE landing_leads ALTER score TYPE bigint",
+        "ALTER TABLE landing_leads RENAME score TO points; ALTER TABLE landing_leads DROP COLUMN rank",
+        "ALTER TABLE landing_leads ADD CHECK (name <> '') NOT VALID, ALTER email SET DEFAULT 'none'",
+    ] {
+        landing(&world, &with_rows(ddl)).await;
+        until_written_down(&world).await;
+        caught_up_and_equal(&world, &mut daemon).await;
+    }
+    daemon.terminate().await;
+}
+
+/// What changes values without a word in the stream, what undoes it, and the column.
+const UNSENT: [(&str, &str, &str); 10] = [
+    ("ALTER TABLE landing_leads ADD COLUMN click_count int DEFAULT 5", "", "click_count"),
+    ("ALTER TABLE landing_leads ALTER name TYPE text USING upper(name)", "", "name"),
+    ("ALTER TABLE landing_leads ALTER click_count TYPE smallint USING 3", "", "click_count"),
+    (
+        "ALTER TABLE landing_leads DROP COLUMN email",
+        "ALTER TABLE landing_leads ADD COLUMN email text",
+        "email",
+    ),
+    (
+        "ALTER TABLE landing_leads DROP COLUMN click_count, ADD COLUMN click_count int DEFAULT 9",
+        "",
+        "click_count",
+    ),
+    (
+        "ALTER TABLE landing_leads ALTER click_count TYPE bigint",
+        "ALTER TABLE landing_leads ALTER click_count TYPE integer",
+        "click_count",
+    ),
+    (
+        "ALTER TABLE landing_leads ALTER created_at TYPE timestamp",
+        "ALTER TABLE landing_leads ALTER created_at TYPE timestamptz",
+        "created_at",
+    ),
+    (
+        "ALTER TABLE landing_leads ALTER email_sent DROP DEFAULT, ALTER email_sent TYPE text",
+        "ALTER TABLE landing_leads ALTER email_sent TYPE boolean USING email_sent::boolean",
+        "email_sent",
+    ),
+    (
+        "ALTER TABLE landing_leads ALTER metadata TYPE json",
+        "ALTER TABLE landing_leads ALTER metadata TYPE jsonb",
+        "metadata",
+    ),
+    (
+        "ALTER TABLE lead_journey ALTER metadata DROP DEFAULT, ALTER metadata TYPE text",
+        "ALTER TABLE lead_journey ALTER metadata TYPE jsonb USING metadata::jsonb",
+        "metadata",
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn values_that_change_without_being_sent_end_the_stream_until_a_resync() {
+    let world = World::new().await;
+    world.fill(63, 20).await;
+    landing(&world, "ALTER TABLE landing_leads DROP COLUMN click_count").await;
+    let bridge = Bridge::new(&world);
+    for (ddl, repair, column) in UNSENT {
+        bridge.catch_up().await;
+        // Nobody writes a row of the table again: only the catalog tells.
+        let silent = !repair.contains(" TYPE ");
+        let sql = if silent { ddl.to_owned() } else { with_rows(ddl) };
+        let mut daemon = bridge.daemon().await;
+        daemon.streaming().await;
+        landing(&world, &sql).await;
+        let ended = daemon.ended(Duration::from_secs(20)).await;
+        let log = daemon.log();
+        assert_eq!(ended.code(), Some(4), "{ddl}: {log}");
+        let (_, error) = log.rsplit_once("error: ").expect("an error");
+        assert!(error.contains(column) && error.contains("leadbridge resync"), "{ddl}: {error}");
+        assert!(error.contains("what to do: "), "{ddl}: {error}");
+        landing(&world, repair).await;
+        assert_eq!(bridge.run(&["run"]).await.code, 4, "{ddl}: it must be remembered");
+        let said = bridge.run(&["resync", "--yes"]).await;
+        assert_eq!(said.code, 0, "{ddl}: {}", said.err);
         assert_equal(&world).await;
     }
 }

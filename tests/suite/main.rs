@@ -25,6 +25,7 @@ mod oracle;
 mod outages;
 mod ownership;
 mod positions;
+mod privileges;
 mod properties;
 mod publication;
 mod quarantine;
