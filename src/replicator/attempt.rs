@@ -1,6 +1,7 @@
 //! One attempt: from two connections to a running stream.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::liveness::Work;
 use super::pipeline::{self, Prepared};
@@ -162,9 +163,14 @@ async fn still_published(
     Ok(now)
 }
 
+/// How long the examination may take before a connection of its own counts as dead.
+const EXAMINATION: Duration = Duration::from_secs(60);
+
 /// What would stop the replication is found before anything is changed.
 async fn preflight(config: &Config) -> Result<()> {
-    let findings = doctor::examine(config).await.findings;
+    let examined = tokio::time::timeout(EXAMINATION, doctor::examine(config)).await;
+    let late = |_| Error::unreachable("the examination of both databases got no answer");
+    let findings = examined.map_err(late)?.findings;
     // Slot and positions are the attempt's own to judge: a resync mends what a stream must refuse.
     let ours = |check: &str| matches!(check, "slot" | "positions");
     let stops = |finding: &&Finding| finding.level == Level::Error && !ours(finding.check);
@@ -196,7 +202,7 @@ async fn goal(control: &Session) -> Result<Lsn> {
         if latest.flushed >= first.inserted {
             return Ok(first.inserted);
         }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
         latest = catalog::sample(control).await?;
     }
     Ok(latest.flushed)

@@ -114,7 +114,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
         let before = context.progress.standing().applied;
         // Dropping an attempt is safe anywhere: what was not committed never happened.
         let attempted = tokio::select! {
-            attempted = run.attempt(context) => attempted,
+            attempted = Box::pin(run.attempt(context)) => attempted,
             () = grace(&context.shutdown) => {
                 tracing::warn!("what was in hand did not finish in time: it is begun again at the next start");
                 return run.stopped();

@@ -40,7 +40,15 @@ impl Writer {
         let mut declared = None;
         // Once for all; then for those whose funnel must be computed with what their metadata declares.
         while !writes.is_empty() {
-            let (mapped, rejected) = self.map_beside_metadata(writes, declared.as_ref());
+            let (mut mapped, mut rejected) = self.map_beside_metadata(writes, declared.as_ref());
+            // What is cut may fit by now, as in `write_rows`; what is refused goes there anyway.
+            let cut = mapped.iter().any(|(_, row)| !row.notes.is_empty());
+            if cut && self.catalog.renew_limits(&self.session, &self.names, TABLE).await? {
+                let again = mapped.into_iter().map(|(write, _)| write).collect();
+                let (fit, unfit) = self.map_beside_metadata(again, declared.as_ref());
+                mapped = fit;
+                rejected.extend(unfit);
+            }
             refused.extend(rejected);
             let left = self.update_beside_metadata(&mapped).await?;
             let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);

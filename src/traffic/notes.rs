@@ -107,6 +107,17 @@ impl Notes {
         Ok(())
     }
 
+    /// A row's primary key changed. Its metadata may have been left alone, and what is noted about that still holds.
+    pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+        let failed = |error| Error::database("changing a key in the conversion notes", &error);
+        let name = table.landing_name();
+        let forget = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = $2", self.table);
+        client.execute(&forget, &[&name, &new]).await.map_err(failed)?;
+        let rename = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
+        client.execute(&rename, &[&name, &old, &new]).await.map_err(failed)?;
+        Ok(())
+    }
+
     /// Removes the notes of a table whose rows are all gone.
     pub(super) async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);

@@ -246,9 +246,7 @@ impl Writer {
             self.quarantine.change_key(&self.session, table, old, new).await?;
         }
         if self.may_have_notes {
-            // The row is written under its new key next, and noted again if need be.
-            let scope = Scope { table, ids: &[old], columns: None };
-            self.notes.forget(&self.session, &self.forget_notes, scope, std::iter::empty()).await?;
+            self.notes.change_key(&self.session, table, old, new).await?;
         }
         Ok(())
     }
