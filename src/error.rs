@@ -22,7 +22,8 @@ pub enum Kind {
     Transient,
     /// A database, the state directory or the two positions are not as they must be; an operator decides.
     Refused,
-    /// One row's values were not accepted (SQLSTATE classes 22, 23 and 54, P0001). The row goes to quarantine.
+    /// One row's values were not accepted (SQLSTATE classes 22, 23, 54 and P0, and what a trigger
+    /// raises with a code of its own). The row goes to quarantine.
     Row,
     /// Something that should not happen: a protocol violation, a broken invariant.
     Internal,
@@ -91,6 +92,7 @@ impl Error {
     /// From a statement on a database that was reached before. `step` says what was being done, and where.
     pub fn database(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
+            Some(db) if db.routine() == Some(RAISE) => Self::raised(step, db.code().clone()),
             Some(db) => Self::server(step, db.code().clone(), db.message()),
             // Not an answer of the server: the connection broke, or an answer made no sense.
             None if error.is_closed() || has_io_source(error) => {
@@ -109,6 +111,16 @@ impl Error {
             remedy: remedy_for(&code).map(str::to_owned),
             sqlstate: Some(code),
             source: None,
+        }
+    }
+
+    /// From a `RAISE` of a trigger or function. Its words may hold anything, also somebody's name; and a SQLSTATE of
+    /// the school's own says no more than P0001 does: this row is not wanted.
+    fn raised(step: impl fmt::Display, code: SqlState) -> Self {
+        let error = Self::server(step, code, RAISED);
+        match error.kind {
+            Kind::Internal => Error { kind: Kind::Row, ..error },
+            _ => error,
         }
     }
 
@@ -159,6 +171,12 @@ impl Error {
     }
 }
 
+/// The server's routine behind PL/pgSQL's `RAISE`, which an error answer names.
+const RAISE: &str = "exec_stmt_raise";
+
+/// Instead of a trigger's own words.
+const RAISED: &str = "refused by a trigger or function";
+
 /// A TLS failure: the peer is not who it should be, or does not speak TLS. Retrying does not help.
 pub(crate) fn tls_error(message: String) -> Error {
     Error::refused(message)
@@ -178,15 +196,14 @@ fn kind_of(code: &SqlState) -> Kind {
         "55006" | "55P03" | "53000" | "53100" | "53200" | "53300" | "53400" => Kind::Transient,
         // Serialization, deadlock; a standby or a server in recovery; an operator cancelled the statement.
         "40001" | "40P01" | "25006" | "57014" => Kind::Transient,
-        // A trigger or function of Traffic refused the row.
-        "P0001" => Kind::Row,
         // Shutdown, crash, start-up, idle timeouts, terminated by an administrator.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Kind::Transient,
         _ => match code.get(..2) {
             Some("08") => Kind::Unreachable,
             Some("58") => Kind::Transient,
-            // Data exceptions, constraints, and what a row is too large or too deep for (an index entry, say).
-            Some("22" | "23" | "54") => Kind::Row,
+            // Data exceptions, constraints, what a row is too large or too deep for (an index entry, say), and what a
+            // trigger in PL/pgSQL did not like.
+            Some("22" | "23" | "54" | "P0") => Kind::Row,
             _ => Kind::Internal,
         },
     }
@@ -216,7 +233,7 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
 /// for it may be somebody's name.
 fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
     match code.code() {
-        "P0001" => "refused by a trigger or function",
+        "P0001" | "P0004" => RAISED,
         code if code.starts_with("22") => message.split(": \"").next().unwrap_or(message),
         _ => message,
     }
@@ -284,6 +301,18 @@ mod tests {
         assert_eq!(error.kind(), Kind::Row);
         assert!(!error.to_string().contains("Айгерим"));
         assert!(error.to_string().contains("22P02"));
+    }
+
+    #[test]
+    fn what_a_trigger_raises_is_a_matter_of_one_row_whatever_its_code_and_its_words_stay_there() {
+        for code in ["P0001", "23514", "SCH01", "XX000"] {
+            let error = Error::raised("apply", SqlState::from_code(code));
+            assert_eq!(error.kind(), Kind::Row, "{code}");
+            assert_eq!(error.message(), format!("apply: refused by a trigger or function (SQLSTATE {code})"));
+        }
+        let known = Error::raised("apply", SqlState::from_code("40001"));
+        assert_eq!(known.response(), Response::Retry, "what the code says comes first");
+        assert_eq!(Error::server("apply", SqlState::from_code("P0002"), "no rows").kind(), Kind::Row);
     }
 
     #[test]

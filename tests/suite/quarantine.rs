@@ -1,5 +1,8 @@
 //! Rows that Traffic cannot take, and values that the mapping has to change.
 
+mod codes;
+mod cost;
+
 use serde_json::Value;
 
 use crate::testkit::{Bridge, Daemon, World, assert_equal, differences, holds, landing, one, said};

@@ -1,0 +1,90 @@
+//! What bad rows cost: rounds, never one for each row.
+
+use leadbridge::migrate::Options;
+
+use super::parked;
+use crate::testkit::{Bridge, World, assert_equal, holds, landing, traffic};
+
+/// A world whose Traffic writes down every statement.
+async fn counting() -> World {
+    let settings = [("log_statement", "all"), ("log_parameter_max_length", "0")];
+    let world = World::unmigrated_with(&[], &settings).await;
+    world.migrate(&Options::default()).await;
+    world
+}
+
+/// How often a range of changes was undone so far.
+fn rounds(world: &World) -> usize {
+    std::fs::read_to_string(world.traffic.log()).unwrap().matches("ROLLBACK TO range").count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_row_among_thousands_costs_a_round_for_each_halving_and_no_more() {
+    let world = counting().await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
+    for (bad, most) in [("n = 3333", 14), ("n % 250 = 7", 20 * 10 + 20)] {
+        let before = rounds(&world);
+        let insert = format!(
+            "INSERT INTO landing_leads (name, phone)
+             SELECT CASE WHEN {bad} THEN 'bad' ELSE 'good' END, n::text FROM generate_series(1, 5000) AS n"
+        );
+        landing(&world, &insert).await;
+        bridge.catch_up().await;
+        let cost = rounds(&world) - before;
+        assert!(cost > 0 && cost <= most, "{cost} rounds for {bad}");
+    }
+    assert_eq!(parked(&world).await.len(), 21);
+    landing(&world, "UPDATE landing_leads SET name = 'good' WHERE name = 'bad'").await;
+    bridge.catch_up().await;
+    assert_eq!(parked(&world).await, []);
+    assert_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hundreds_of_rows_that_waited_for_one_lead_come_in_one_round_with_it() {
+    let world = counting().await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    landing(
+        &world,
+        "INSERT INTO landing_leads (name, phone) VALUES (repeat('x', 300), '1'), ('good', '2');
+         INSERT INTO lead_journey (lead_id, stage)
+             SELECT id, n::text FROM landing_leads, generate_series(1, 500) AS n WHERE phone = '1'",
+    )
+    .await;
+    bridge.catch_up().await;
+    assert_eq!(parked(&world).await.len(), 501);
+    let before = rounds(&world);
+    // A good change of another lead moves nothing of them; the lead's own frees them all.
+    landing(&world, "UPDATE landing_leads SET click_count = 9 WHERE phone = '2'").await;
+    bridge.catch_up().await;
+    assert_eq!(parked(&world).await.len(), 501);
+    landing(&world, "UPDATE landing_leads SET name = 'good' WHERE phone = '1'").await;
+    bridge.catch_up().await;
+    assert_eq!((parked(&world).await.len(), rounds(&world) - before), (0, 0));
+    assert_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_rows_of_a_transaction_larger_than_a_batch_are_parked_with_its_commit() {
+    let world = World::new().await;
+    let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 7");
+    bridge.catch_up().await;
+    traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
+    landing(
+        &world,
+        "INSERT INTO landing_leads (name, phone)
+             SELECT CASE WHEN n % 11 = 0 THEN 'bad' ELSE 'good' END, n::text FROM generate_series(1, 100) AS n;
+         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads",
+    )
+    .await;
+    bridge.catch_up().await;
+    assert_eq!(parked(&world).await.len(), 18);
+    assert!(holds(&world.traffic().await, "count(*) = 91 FROM traffic_leads").await);
+    landing(&world, "UPDATE landing_leads SET name = 'good'").await;
+    bridge.catch_up().await;
+    assert_eq!(parked(&world).await, []);
+    assert_equal(&world).await;
+}
