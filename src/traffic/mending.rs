@@ -84,7 +84,7 @@ impl Writer {
     /// Applies parked rows again, all or those with these ids, and the rows that waited for them, in one
     /// transaction. Safe beside a running daemon: whoever comes second waits, and finds the row gone or newer.
     pub async fn retry(&mut self, ids: Option<&[i64]>) -> Result<Retried> {
-        self.begin().await?;
+        self.begin_retry().await?;
         let now = self.landing_time().await?;
         let changes = match ids {
             Some(ids) => self.quarantine.parked(&self.session, "id = ANY ($1)", &[&ids], now).await?,
@@ -98,9 +98,17 @@ impl Writer {
 
     /// The moment by Landing's clock that the checkpoint stands at.
     async fn landing_time(&self) -> Result<Timestamp> {
-        let sql = format!("SELECT max(caught_up_at) FROM {} WHERE slot = $1", self.names.own("checkpoint"));
+        let sql = format!(
+            "SELECT max(caught_up_at), COALESCE(bool_or(state = 'snapshot'), false) FROM {} WHERE slot = $1",
+            self.names.own("checkpoint")
+        );
         let row = self.session.query_one(&sql, &[&self.names.slot]).await;
         let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        if row.get(1) {
+            // The copy knows the rows that it has touched by their time: another one's would go at its end.
+            return Err(Error::refused("a snapshot is being copied: it parks and frees rows itself")
+                .remedy("try again when `leadbridge status` says `streaming`"));
+        }
         Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
     }
 }

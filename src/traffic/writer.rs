@@ -143,11 +143,34 @@ impl Writer {
     /// Opens the transaction if none is open. Ordinary triggers do not fire in it.
     pub async fn begin(&mut self) -> Result<()> {
         if !self.in_transaction {
-            let sql = format!("BEGIN; {}", self.triggers.suppress());
+            let sql = self.opening(self.beside_retries());
             self.execute("opening a transaction on Traffic", &sql).await?;
             self.in_transaction = true;
         }
         Ok(())
+    }
+
+    /// Opens a transaction in which nobody else touches parked rows or what they become.
+    pub(super) async fn begin_retry(&mut self) -> Result<()> {
+        self.execute("opening a transaction on Traffic", &self.opening("pg_advisory_xact_lock")).await?;
+        self.in_transaction = true;
+        Ok(())
+    }
+
+    /// A transaction of changes waits for a retry, and a retry for it: between applying a row and releasing it from
+    /// quarantine, the other would apply an older image, or bring back what was deleted. While nothing is parked,
+    /// there is nothing to retry.
+    fn beside_retries(&self) -> &'static str {
+        if self.may_have_quarantined { "pg_advisory_xact_lock_shared" } else { "" }
+    }
+
+    fn opening(&self, lock: &str) -> String {
+        let mut sql = format!("BEGIN; {}; ", self.triggers.suppress());
+        if !lock.is_empty() {
+            let key = postgres_protocol::escape::escape_literal(&self.names.own("quarantine"));
+            sql.push_str(&format!("SELECT pg_catalog.{lock}(pg_catalog.hashtextextended({key}, 0)); "));
+        }
+        sql
     }
 
     /// Opens the transaction if none is open, and in it a batch that can be undone as a whole (`batch`), and from
@@ -155,7 +178,7 @@ impl Writer {
     pub(super) async fn begin_batch(&mut self) -> Result<()> {
         let mut sql = match self.in_transaction {
             true => String::new(),
-            false => format!("BEGIN; {}; ", self.triggers.suppress()),
+            false => self.opening(self.beside_retries()),
         };
         if self.in_batch {
             sql.push_str("RELEASE batch; ");

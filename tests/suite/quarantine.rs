@@ -2,6 +2,7 @@
 
 mod codes;
 mod cost;
+mod retry;
 
 use serde_json::Value;
 
