@@ -101,8 +101,8 @@ async fn finish(
             .map_err(|error| Error::database("finishing the snapshot on Traffic", &error))
     };
     execute("BEGIN").await?;
-    let removed =
-        stale::remove(traffic, &context.config.names, &context.tables, position.caught_up_at).await?;
+    let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
+    let removed = stale::remove(traffic, &context.config.names, &context.tables, origin).await?;
     ledger.finish_snapshot(traffic, position, published).await?;
     reach(Point::Finishing);
     execute("COMMIT").await?;

@@ -209,10 +209,7 @@ impl Writer {
 
     /// Parks the one change that Traffic did not take.
     async fn park(&mut self, change: &SourcedChange, error: &Error, supplied: &Supplied) -> Result<Attempt> {
-        let cause = Cause {
-            sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
-            message: error.message().to_owned(),
-        };
+        let cause = Cause::of(error);
         for step in plan(std::slice::from_ref(change)) {
             match step {
                 Step::Apply(mut segment) => {
@@ -236,7 +233,9 @@ impl Writer {
                         .await?;
                     }
                 }
-                Step::ChangeKey { table, old, new } => self.park_key(table, old, new).await?,
+                Step::ChangeKey { table, old, new } => {
+                    self.park_key(table, old, new, change.origin, &cause).await?;
+                }
                 Step::Truncate { .. } => return Err(not_a_row(&change.change, error)),
             }
         }
@@ -244,14 +243,24 @@ impl Writer {
     }
 
     /// The parked row has another key now. What Traffic holds of it, an older image, gets that key too: the row that
-    /// is parked and the row that is there stay one and the same. When even that fails, the older image stays.
-    async fn park_key(&mut self, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+    /// is parked and the row that is there stay one and the same. When even that fails (the new key is taken), the
+    /// older image stays for now, and its removal waits beside the row: else nobody would remember it.
+    async fn park_key(
+        &mut self,
+        table: Table,
+        old: Uuid,
+        new: Uuid,
+        origin: Origin,
+        cause: &Cause,
+    ) -> Result<()> {
         self.execute("setting a savepoint on Traffic", "SAVEPOINT key").await?;
         match self.change_key(table, old, new).await {
             Ok(()) => self.execute("releasing a savepoint on Traffic", "RELEASE key").await,
             Err(error) if error.kind() == Kind::Row => {
                 self.execute("undoing a changed key on Traffic", "ROLLBACK TO key; RELEASE key").await?;
-                self.quarantine.change_key(&self.session, table, old, new).await
+                self.quarantine.change_key(&self.session, table, old, new).await?;
+                let removal = Parked::Delete { table, id: old };
+                self.park_parked(removal, Operation::Delete, origin, cause).await
             }
             Err(error) => Err(error),
         }
@@ -278,4 +287,5 @@ impl Writer {
 fn not_a_row(change: &Change, error: &Error) -> Error {
     let what = if let Change::Truncate { .. } = change { "a TRUNCATE" } else { "a change" };
     Error::refused(format!("{what} of Landing failed on Traffic: {}", error.message()))
+        .remedy("nothing of its transaction was applied; remove what forbids it on Traffic, then start again")
 }

@@ -22,6 +22,15 @@ pub(super) struct Cause {
     pub(super) message: String,
 }
 
+impl Cause {
+    pub(super) fn of(error: &Error) -> Self {
+        Cause {
+            sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
+            message: error.message().to_owned(),
+        }
+    }
+}
+
 /// What is parked: a row that could not be written, or a delete that could not be made.
 pub(super) enum Parked<'r> {
     Row(&'r Row),
@@ -201,8 +210,9 @@ impl Quarantine {
             .map_err(|error| Error::database("releasing from quarantine", &error))
     }
 
-    /// A parked row's primary key changed.
+    /// A parked row's primary key changed. What is parked under the new one is over: Landing has had that key free.
     pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+        self.release(client, table, &[new]).await?;
         let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
         client
             .execute(&sql, &[&table.landing_name(), &old, &new])

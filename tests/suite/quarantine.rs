@@ -2,6 +2,8 @@
 
 mod codes;
 mod cost;
+mod deletes;
+mod keys;
 mod retry;
 
 use serde_json::Value;

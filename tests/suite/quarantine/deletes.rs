@@ -1,0 +1,115 @@
+//! Deletes that Traffic refuses, and what else takes rows away while some wait.
+
+use super::{parked, streaming};
+use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, one, traffic};
+
+const CONTRACTS: &str =
+    "CREATE TABLE contracts (lead_id uuid REFERENCES traffic_leads (id) ON DELETE RESTRICT);
+                         INSERT INTO contracts SELECT id FROM traffic_leads WHERE name = 'kept'";
+
+const LEADS: &str = "INSERT INTO landing_leads (name, phone) VALUES ('kept', '1'), ('other', '2');
+                     INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_the_schools_own_table_forbids_waits_until_it_is_possible() {
+    let world = World::new().await;
+    let (bridge, mut daemon) = streaming(&world).await;
+    landing(&world, LEADS).await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    traffic(&world, CONTRACTS).await;
+    landing(&world, "DELETE FROM landing_leads").await;
+    daemon.caught_up(&world).await;
+    assert_eq!(parked(&world).await.len(), 1);
+    let on_traffic = world.traffic().await;
+    assert!(holds(&on_traffic, "(SELECT count(*) FROM traffic_leads) = 1").await);
+    assert!(holds(&on_traffic, "(SELECT count(*) FROM traffic_lead_journey) = 0").await);
+    let id: i64 = one(&on_traffic, "SELECT id FROM leadbridge.quarantine").await;
+    let shown = bridge.run(&["quarantine", "show", &id.to_string()]).await;
+    assert!(shown.out.contains("delete"), "{}", shown.out);
+    assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
+    traffic(&world, "DROP TABLE contracts").await;
+    assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
+    assert_eq!(parked(&world).await, []);
+    assert_equal(&world).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_comes_back_frees_its_delete_that_was_waiting() {
+    let world = World::new().await;
+    let (_bridge, mut daemon) = streaming(&world).await;
+    landing(&world, LEADS).await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    traffic(&world, CONTRACTS).await;
+    landing(
+        &world,
+        "CREATE TABLE aside AS SELECT * FROM landing_leads WHERE name = 'kept'; DELETE FROM landing_leads",
+    )
+    .await;
+    daemon.caught_up(&world).await;
+    assert_eq!(parked(&world).await.len(), 1);
+    landing(&world, "INSERT INTO landing_leads SELECT * FROM aside").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    assert_eq!(parked(&world).await, []);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fresh_snapshot_parks_again_what_traffic_still_does_not_take() {
+    let world = World::new().await;
+    let (bridge, mut daemon) = streaming(&world).await;
+    landing(&world, LEADS).await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    traffic(&world, CONTRACTS).await;
+    landing(
+        &world,
+        "DELETE FROM landing_leads WHERE name = 'kept';
+         UPDATE landing_leads SET name = repeat('x', 300);
+         INSERT INTO landing_leads (name, phone) VALUES (repeat('y', 300), '3');
+         INSERT INTO lead_journey (lead_id, stage) SELECT id, 'late' FROM landing_leads",
+    )
+    .await;
+    daemon.caught_up(&world).await;
+    // The delete, two leads, and the stage of the one that has never been on Traffic.
+    let before = parked(&world).await;
+    assert_eq!(before.len(), 4);
+    daemon.terminate().await;
+    let resynced = bridge.run(&["resync", "--yes"]).await;
+    assert_eq!(resynced.code, 0, "{}", resynced.err);
+    assert_eq!(parked(&world).await, before);
+    traffic(&world, "DROP TABLE contracts").await;
+    landing(&world, "UPDATE landing_leads SET name = 'good'").await;
+    bridge.catch_up().await;
+    let retried = bridge.run(&["quarantine", "retry"]).await;
+    assert_eq!(retried.code, 0, "{}{}", retried.out, retried.err);
+    assert_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_applied_truncate_takes_parked_rows_with_it_and_one_that_is_forbidden_stops_with_a_remedy() {
+    let world = World::new().await;
+    let bridge = crate::testkit::Bridge::new(&world).configured("[stream]\non_truncate = \"apply\"");
+    landing(&world, LEADS).await;
+    landing(
+        &world,
+        "INSERT INTO landing_leads (name, phone) VALUES (repeat('y', 300), '3');
+         INSERT INTO lead_journey (lead_id, stage) SELECT id, 'late' FROM landing_leads",
+    )
+    .await;
+    bridge.catch_up().await;
+    assert_eq!(parked(&world).await.len(), 2);
+    landing(&world, "TRUNCATE landing_leads CASCADE").await;
+    landing(&world, LEADS).await;
+    bridge.catch_up().await;
+    assert_eq!(parked(&world).await, []);
+    assert_equal(&world).await;
+
+    traffic(&world, CONTRACTS).await;
+    landing(&world, "TRUNCATE landing_leads CASCADE").await;
+    let said = bridge.run(&["run", "--until-caught-up"]).await;
+    assert_eq!(said.code, 4, "{}", said.err);
+    assert_eq!(said.err.matches("what to do:").count(), 1, "{}", said.err);
+    traffic(&world, "DROP TABLE contracts").await;
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+}
