@@ -144,7 +144,6 @@ fn value(reader: &mut Reader) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use bytes::BufMut;
-    use proptest::prelude::*;
 
     use super::*;
 
@@ -202,22 +201,5 @@ mod tests {
         let mut bytes = vec![b'I', 0, 0, 0, 7, b'N', 0, 1, b't', 0, 0, 0, 1];
         bytes.push(0xff);
         assert_eq!(decode(bytes.into()), Err(DecodeError::NotUtf8("value")));
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_the_decoder_panic(tag in prop::sample::select(b"RIUDTYOBCM".to_vec()), body: Vec<u8>) {
-            let mut bytes = vec![tag];
-            bytes.extend(body);
-            let _ = decode(bytes.into());
-        }
-
-        #[test]
-        fn trailing_bytes_are_never_accepted(extra in prop::collection::vec(any::<u8>(), 1..20)) {
-            let mut bytes = update_message();
-            let added = extra.len();
-            bytes.extend(extra);
-            prop_assert_eq!(decode(bytes.into()), Err(DecodeError::Trailing(added)));
-        }
     }
 }

@@ -111,3 +111,6 @@ impl std::fmt::Debug for Value {
         }
     }
 }
+
+#[cfg(test)]
+mod encoder_tests;

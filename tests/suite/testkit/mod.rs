@@ -3,6 +3,7 @@
 
 mod bridge;
 mod daemon;
+mod exact;
 mod fixtures;
 mod oracle;
 mod proxy;
@@ -11,6 +12,7 @@ mod world;
 
 pub use bridge::{Bridge, Said, said};
 pub use daemon::Daemon;
+pub use exact::differences_beside_quarantine;
 pub use fixtures::{
     Positions, brake, caught_up_and_equal, holds, landing, least_privileged, one, release_brake, traffic,
     until_holds, writers_go_on,

@@ -10,8 +10,10 @@ use super::World;
 
 pub type Rows = BTreeMap<Uuid, Map<String, Value>>;
 
+const ORACLE: &str = include_str!("oracle.sql");
+
 /// A journey's or a notification's row, whole; the same text on both sides.
-const CHILDREN: [(&str, &str); 2] = [
+pub(super) const CHILDREN: [(&str, &str); 2] = [
     ("lead_journey", "traffic_lead_journey"),
     ("scheduled_notifications", "traffic_scheduled_notifications"),
 ];
@@ -38,7 +40,21 @@ pub async fn differences(world: &World) -> Vec<String> {
 
 /// What `traffic_leads` should hold, by id: owned columns as text, null for null.
 pub async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
-    let limits: String = traffic
+    rows(landing, ORACLE, &[&limits(traffic).await]).await
+}
+
+/// What the mapping does to each lead: the originals of what it had to change, and whether Traffic cannot take it.
+pub(super) async fn expected_fates(
+    landing: &Client,
+    traffic: &Client,
+) -> BTreeMap<Uuid, (Map<String, Value>, bool)> {
+    let rows = landing.query(ORACLE, &[&limits(traffic).await]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), (serde_json::from_str(row.get(2)).unwrap(), row.get(3)))).collect()
+}
+
+/// The limits of the columns of `traffic_leads`, in characters.
+async fn limits(traffic: &Client) -> String {
+    traffic
         .query_one(
             "SELECT jsonb_object_agg(attname, coalesce(nullif(atttypmod, -1) - 4, 1000000))::text
              FROM pg_attribute WHERE attrelid = 'public.traffic_leads'::regclass AND attnum > 0
@@ -47,8 +63,7 @@ pub async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
         )
         .await
         .unwrap()
-        .get(0);
-    rows(landing, include_str!("oracle.sql"), &[&limits]).await
+        .get(0)
 }
 
 /// What came from Landing, by its own account; other rows are Traffic's.
@@ -58,7 +73,7 @@ async fn from_landing(traffic: &Client, table: &str) -> Rows {
 }
 
 /// A query for every row, each column in the server's own text: JSON's numbers would be rounded on their way.
-async fn whole_rows(client: &Client, table: &str) -> String {
+pub(super) async fn whole_rows(client: &Client, table: &str) -> String {
     // At most a hundred arguments, so fifty columns: more than there are.
     let sql = "SELECT string_agg(format('%L, %I::text', attname, attname), ', ') FROM pg_attribute
                WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped";
@@ -66,7 +81,11 @@ async fn whole_rows(client: &Client, table: &str) -> String {
     format!("SELECT id, jsonb_build_object({pairs})::text FROM public.{table}")
 }
 
-async fn rows(client: &Client, sql: &str, limits: &[&(dyn tokio_postgres::types::ToSql + Sync)]) -> Rows {
+pub(super) async fn rows(
+    client: &Client,
+    sql: &str,
+    limits: &[&(dyn tokio_postgres::types::ToSql + Sync)],
+) -> Rows {
     let rows = client.query(sql, limits).await.unwrap();
     rows.iter().map(|row| (row.get(0), serde_json::from_str(row.get(1)).unwrap())).collect()
 }
@@ -87,7 +106,7 @@ fn compare(kind: &str, expected: &Rows, actual: &Rows) -> Vec<String> {
     found
 }
 
-async fn exists(traffic: &Client, table: &str) -> bool {
+pub(super) async fn exists(traffic: &Client, table: &str) -> bool {
     let sql = "SELECT to_regclass('public.' || $1) IS NOT NULL";
     traffic.query_one(sql, &[&table]).await.unwrap().get(0)
 }

@@ -2,6 +2,7 @@
 -- $1: the limits of Traffic's varchar columns, as a JSON object {column: characters}.
 -- Every column as text, in a JSON object; a fb_* column is in it only where Landing has a value, since
 -- Traffic's own stays otherwise. "Any case" is ASCII's: COLLATE "C".
+-- Then the originals of what had to be changed, by column, and whether a verbatim value is too long to be there.
 WITH lead AS (
     SELECT l.*, lower(coalesce(l.source, '') COLLATE "C") AS any_case,
            l.metadata -> 'utmParams' AS params, $1::text::jsonb AS lim
@@ -70,5 +71,24 @@ SELECT id, (jsonb_build_object(
     'fb_ad_id', left(metadata ->> 'fb_ad_id', (lim ->> 'fb_ad_id')::integer),
     'fb_adset_id', left(metadata ->> 'fb_adset_id', (lim ->> 'fb_adset_id')::integer),
     'fb_campaign_id', left(metadata ->> 'fb_campaign_id', (lim ->> 'fb_campaign_id')::integer)
-)))::text
+)))::text,
+jsonb_strip_nulls(jsonb_build_object(
+    'amocrm_lead_id', CASE WHEN amocrm_lead_id <> '' AND t_amocrm_lead_id IS NULL THEN amocrm_lead_id END,
+    'amocrm_contact_id',
+        CASE WHEN amocrm_contact_id <> '' AND t_amocrm_contact_id IS NULL THEN amocrm_contact_id END,
+    'funnel_type', CASE WHEN metadata ->> 'funnel_type' NOT IN ('', 'express', 'challenge3d', 'intensive1d')
+        THEN metadata ->> 'funnel_type' END,
+    'source', CASE WHEN length(t_source) > (lim ->> 'source')::integer THEN t_source END,
+    'utm_source', CASE WHEN length(t_utm_source) > (lim ->> 'utm_source')::integer THEN t_utm_source END,
+    'utm_medium', CASE WHEN length(t_utm_medium) > (lim ->> 'utm_medium')::integer THEN t_utm_medium END,
+    'utm_campaign', CASE WHEN length(t_utm_campaign) > (lim ->> 'utm_campaign')::integer THEN t_utm_campaign END,
+    'utm_content', CASE WHEN length(t_utm_content) > (lim ->> 'utm_content')::integer THEN t_utm_content END,
+    'utm_term', CASE WHEN length(t_utm_term) > (lim ->> 'utm_term')::integer THEN t_utm_term END
+) || (
+    SELECT coalesce(jsonb_object_agg(key, metadata ->> key), '{}')
+    FROM unnest(ARRAY['fb_lead_id', 'fb_form_id', 'fb_ad_id', 'fb_adset_id', 'fb_campaign_id']) AS key
+    WHERE length(metadata ->> key) > (lim ->> key)::integer
+))::text,
+coalesce(length(email) > (lim ->> 'email')::integer, false)
+    OR length(name) > (lim ->> 'name')::integer OR length(phone) > (lim ->> 'phone')::integer
 FROM derived
