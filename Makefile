@@ -5,7 +5,7 @@ CARGO ?= cargo
 WITH_POSTGRES = PG_BIN="$$(scripts/postgres)" && export PG_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-large bench lint audit clean
+.PHONY: help demo test test-matrix test-large soak fuzz bench lint audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target does; do \
@@ -26,6 +26,9 @@ test-large: ## a million changes in one transaction, rows of 50 MB: the tests th
 
 bench: ## speed and memory of a release build, against PostgreSQL alone (BENCH_LEADS=300000 for more)
 	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) bench --locked --bench replication
+
+fuzz: ## any input to what parses bytes, FUZZ_FOR=60 seconds a target; installs cargo-fuzz
+	@scripts/fuzz
 
 lint: ## formatter, clippy, documentation, scripts, unit, dependency policy; no network
 	$(CARGO) fmt --all --check
