@@ -27,6 +27,9 @@ test-large: ## a million changes in one transaction, rows of 50 MB: the tests th
 bench: ## speed and memory of a release build, against PostgreSQL alone (BENCH_LEADS=300000 for more)
 	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) bench --locked --bench replication
 
+soak: ## faults at random under live writers, SOAK_FOR=1h, then what was survived (SOAK_SEED draws the same again)
+	@$(WITH_POSTGRES) && $(CARGO) test --locked --test suite -- --ignored soak:: --nocapture
+
 fuzz: ## any input to what parses bytes, FUZZ_FOR=60 seconds a target; installs cargo-fuzz
 	@scripts/fuzz
 

@@ -15,10 +15,8 @@ fn points(of_snapshot: bool) -> impl Iterator<Item = Point> {
 
 /// Runs a command that must die there, and nowhere else.
 async fn dies(bridge: &Bridge, arguments: &[&str], point: Point, pass: u32) {
-    let mut command = bridge.command(arguments);
-    command.env("LEADBRIDGE_FAILPOINT", format!("{}:{pass}", point.name()));
     let limit = std::time::Duration::from_secs(60);
-    let ended = tokio::time::timeout(limit, command.output()).await;
+    let ended = tokio::time::timeout(limit, bridge.dying_command(arguments, point, pass).output()).await;
     let output = ended.expect("it neither dies nor ends").unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());

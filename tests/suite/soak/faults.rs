@@ -1,12 +1,15 @@
 //! The faults that a soak draws from, and how each is done.
 
+use std::process::Stdio;
 use std::time::Duration;
 
+use leadbridge::failpoint::Point;
 use leadbridge::throwaway::Shutdown;
 use nix::sys::signal::Signal;
 use rand::Rng as _;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
+use tokio::process::Command;
 use tokio_postgres::Client;
 
 use super::Soak;
@@ -25,6 +28,7 @@ pub enum Fault {
     Refuse,
     CutAfterCommit,
     KillDaemon,
+    KillAtPoint,
     StopDaemon,
     FreezeDaemon,
     LoseStateDirectory,
@@ -38,7 +42,8 @@ pub enum Fault {
     LargeTransaction,
 }
 
-const ALL: [Fault; 20] = [
+/// One that is named twice is drawn twice as often.
+const ALL: [Fault; 22] = [
     Fault::Cut,
     Fault::HalfOpen,
     Fault::OneWay,
@@ -48,6 +53,8 @@ const ALL: [Fault; 20] = [
     Fault::Refuse,
     Fault::CutAfterCommit,
     Fault::KillDaemon,
+    Fault::KillAtPoint,
+    Fault::KillAtPoint,
     Fault::StopDaemon,
     Fault::FreezeDaemon,
     Fault::LoseStateDirectory,
@@ -87,6 +94,7 @@ impl Fault {
             Fault::Refuse => "connections refused for a while",
             Fault::CutAfterCommit => "COMMIT executed, the answer cut off",
             Fault::KillDaemon => "daemon killed",
+            Fault::KillAtPoint => "daemon killed at a named point",
             Fault::StopDaemon => "daemon stopped and started",
             Fault::FreezeDaemon => "daemon frozen for a while",
             Fault::LoseStateDirectory => "daemon killed, state directory lost",
@@ -100,6 +108,12 @@ impl Fault {
             Fault::LargeTransaction => "a transaction of many batches",
         }
     }
+}
+
+/// What it says is not for the report of a soak.
+fn quiet(mut command: Command) -> Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
 }
 
 /// A moment of two seconds at most.
@@ -116,6 +130,7 @@ impl Soak {
     pub async fn inject(&mut self, fault: Fault) {
         match fault {
             Fault::KillDaemon => self.down(Signal::SIGKILL).await,
+            Fault::KillAtPoint => self.kill_at_a_point().await,
             Fault::StopDaemon => self.down(Signal::SIGTERM).await,
             Fault::FreezeDaemon => self.freeze().await,
             Fault::LoseStateDirectory => {
@@ -180,11 +195,27 @@ impl Soak {
         }
     }
 
+    /// It dies there, or a little later wherever it is: not every point is passed every time.
+    async fn kill_at_a_point(&mut self) {
+        self.down(Signal::SIGTERM).await;
+        let point = Point::ALL[self.rng.random_range(0..Point::ALL.len())];
+        let arguments: &[&str] = match point.name().starts_with("snapshot.") {
+            true => &["resync", "--yes"],
+            false => &["run"],
+        };
+        let pass = self.rng.random_range(1..10);
+        let mut running = quiet(self.bridge.dying_command(arguments, point, pass)).spawn().unwrap();
+        let lasts = Duration::from_secs(2) + moment(&mut self.rng);
+        if tokio::time::timeout(lasts, running.wait()).await.is_err() {
+            running.kill().await.unwrap();
+        }
+    }
+
     /// A resync that is killed on its way leaves what the next start must cope with.
     async fn resync(&mut self) {
         self.down(Signal::SIGTERM).await;
         if self.rng.random_ratio(1, 3) {
-            let mut running = self.bridge.command(&["resync", "--yes"]).spawn().unwrap();
+            let mut running = quiet(self.bridge.command(&["resync", "--yes"])).spawn().unwrap();
             tokio::time::sleep(moment(&mut self.rng) / 4).await;
             running.kill().await.unwrap();
             return;

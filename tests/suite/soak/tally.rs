@@ -13,6 +13,7 @@ pub struct Tally {
     survived: BTreeMap<&'static str, u64>,
     comparisons: u64,
     rows_compared: i64,
+    differences: usize,
     pub transactions: u64,
     pub starts: u64,
     pub peak_memory: u64,
@@ -26,6 +27,7 @@ impl Default for Tally {
             survived: BTreeMap::new(),
             comparisons: 0,
             rows_compared: 0,
+            differences: 0,
             transactions: 0,
             starts: 0,
             peak_memory: 0,
@@ -42,18 +44,20 @@ impl Tally {
         self.comparisons
     }
 
-    /// Both sides were found equal.
-    pub fn compared(&mut self, rows: i64) {
+    /// Both sides were compared: what was met since the last time is survived when they are equal.
+    pub fn compared(&mut self, rows: i64, differences: usize) {
         self.comparisons += 1;
         self.rows_compared += rows;
-        for fault in self.met.drain(..) {
+        self.differences += differences;
+        for fault in self.met.drain(..).filter(|_| differences == 0) {
             *self.survived.entry(fault.name()).or_default() += 1;
         }
         eprintln!(
-            "soak: {:>5} s, {} faults survived, {} rows compared, 0 differences",
+            "soak: {:>5} s, {} faults survived, {} rows compared, {} differences",
             self.begun.elapsed().as_secs(),
             self.faults(),
             self.rows_compared,
+            self.differences,
         );
     }
 
@@ -79,8 +83,8 @@ impl fmt::Display for Tally {
         }
         write!(
             f,
-            "soak: {} comparisons, {} rows compared, 0 differences",
-            self.comparisons, self.rows_compared
+            "soak: {} comparisons, {} rows compared, {} differences",
+            self.comparisons, self.rows_compared, self.differences
         )
     }
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use leadbridge::failpoint::Point;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -63,6 +64,13 @@ impl Bridge {
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .args(arguments);
+        command
+    }
+
+    /// The same, but it kills itself at the `pass`-th time that it reaches `point`.
+    pub fn dying_command(&self, arguments: &[&str], point: Point, pass: u32) -> Command {
+        let mut command = self.command(arguments);
+        command.env("LEADBRIDGE_FAILPOINT", format!("{}:{pass}", point.name()));
         command
     }
 
