@@ -117,6 +117,9 @@ impl Soak {
     /// Starts the daemon, whatever became of the last one.
     async fn up(&mut self) {
         self.daemon = None;
+        // The lease of a daemon that is gone goes with its session, once its server knows that it is gone.
+        self.landing.forget_half_open();
+        self.traffic.forget_half_open();
         self.daemon = Some(self.bridge.daemon().await);
         self.tally.starts += 1;
     }

@@ -148,6 +148,10 @@ impl Faults {
         self.lasting.send_modify(Vec::clear);
     }
 
+    pub fn forget_half_open(&self) {
+        self.state().links.values().filter(|link| !link.is_alive()).for_each(|link| link.cut.cancel());
+    }
+
     pub fn connections(&self, target: Target) -> usize {
         let state = self.state();
         state.links.values().filter(|link| link.is_alive() && target.meets(link.name.as_deref())).count()

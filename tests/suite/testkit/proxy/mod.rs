@@ -60,6 +60,11 @@ impl Proxy {
         self.faults.heal();
     }
 
+    /// Cuts what is half open, as a server's keepalives end it within half a minute where no proxy answers them.
+    pub fn forget_half_open(&self) {
+        self.faults.forget_half_open();
+    }
+
     /// How many connections are open, without those that are half open.
     pub fn connections(&self, target: Target) -> usize {
         self.faults.connections(target)
