@@ -1,6 +1,6 @@
 //! `leadbridge run`: the daemon.
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::LocalStore;
@@ -19,6 +19,8 @@ pub async fn run(config: Config, arguments: &Run) -> Result<Exit> {
 
 /// Replicates with everything around it: the state directory's lock, signals, HTTP, systemd.
 pub async fn replicate(config: Config, until: Until) -> Result<()> {
+    // First of all: whoever sees that the daemon answers may end it, and it ends in good order.
+    let signals = Signals::listen()?;
     let store = LocalStore::open(&config.state_dir)?;
     let telemetry = Telemetry::new();
     let shutdown = CancellationToken::new();
@@ -26,12 +28,12 @@ pub async fn replicate(config: Config, until: Until) -> Result<()> {
     let services = CancellationToken::new();
     let web = serve(&config, &telemetry, &services).await?;
     let notifying = tokio::spawn(systemd::follow(telemetry.clone(), services.clone()));
-    let listening = tokio::spawn(cancel_on_signal(shutdown.clone(), services.clone()));
+    let listening = tokio::spawn(signals.cancel(shutdown.clone(), services.clone()));
     let replicated = replicator::run(config, store, telemetry, shutdown, until).await;
     services.cancel();
     let died = |error| Error::internal(format!("a service of the daemon died: {error}"));
     notifying.await.map_err(died)?;
-    listening.await.map_err(died)??;
+    listening.await.map_err(died)?;
     if let Some(web) = web {
         web.await.map_err(died)??;
     }
@@ -48,16 +50,30 @@ async fn serve(config: &Config, telemetry: &Telemetry, stop: &CancellationToken)
     Ok(Some(tokio::spawn(http::serve(listener, telemetry.clone(), limits, stop.clone()))))
 }
 
-async fn cancel_on_signal(shutdown: CancellationToken, stop: CancellationToken) -> Result<()> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Error::internal(format!("signals cannot be heard: {error}")));
-    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    let name = tokio::select! {
-        () = stop.cancelled() => return Ok(()),
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    tracing::info!("{name}: finishing the transaction in hand");
-    shutdown.cancel();
-    Ok(())
+/// SIGTERM and SIGINT, from now on no longer the process's end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self> {
+        let listen =
+            |kind| signal(kind).map_err(|error| Error::internal(format!("signals cannot be heard: {error}")));
+        Ok(Signals {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Cancels `shutdown` when one comes; gives up on `stop`.
+    async fn cancel(mut self, shutdown: CancellationToken, stop: CancellationToken) {
+        let name = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        };
+        tracing::info!("{name}: finishing the transaction in hand");
+        shutdown.cancel();
+    }
 }
