@@ -42,6 +42,10 @@ CREATE TABLE IF NOT EXISTS {{schema}}.quarantine (
     attempts integer NOT NULL DEFAULT 1,
     UNIQUE (source_table, row_id)
 );
+-- Added later: what is discarded is over for the operator, and its image still the latest known of its key.
+ALTER TABLE {{schema}}.quarantine ADD COLUMN IF NOT EXISTS discarded_at timestamptz;
+COMMENT ON COLUMN {{schema}}.quarantine.discarded_at IS
+    'given up: no longer tried; the image stays for the values that a later change of the row does not send';
 CREATE INDEX IF NOT EXISTS quarantine_lead_idx
     ON {{schema}}.quarantine (lead_id) WHERE lead_id IS NOT NULL;
 COMMENT ON COLUMN {{schema}}.quarantine.row_data IS

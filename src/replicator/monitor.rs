@@ -10,6 +10,7 @@ use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::telemetry::{SlotReport, State};
+use crate::traffic::Quarantine;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Longer than any connect timeout that makes sense here.
@@ -186,8 +187,8 @@ async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Re
     let client = open(session, &context.config.traffic).await?;
     let names = &context.config.names;
     let sql = format!(
-        "SELECT (SELECT count(*) FROM {}), (SELECT count(*) FROM {})",
-        names.own("quarantine"),
+        "SELECT {}, (SELECT count(*) FROM {})",
+        Quarantine::count_waiting(names),
         names.own("conversion_notes")
     );
     let row =

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::quarantine::Quarantine;
+use super::quarantine::{Quarantine, WAITING};
 use super::writer::Writer;
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
@@ -34,7 +34,8 @@ impl Quarantine {
     /// All parked rows, the oldest first.
     pub async fn list(&self, client: &Client) -> Result<Vec<Entry>> {
         let sql = format!(
-            "SELECT id, source_table, row_id, operation, sqlstate, message, first_seen, attempts FROM {} ORDER BY id",
+            "SELECT id, source_table, row_id, operation, sqlstate, message, first_seen, attempts FROM {} \
+             WHERE {WAITING} ORDER BY id",
             self.table()
         );
         let rows =
@@ -54,7 +55,10 @@ impl Quarantine {
 
     /// One parked row whole, values included, as a JSON document.
     pub async fn show(&self, client: &Client, id: i64) -> Result<Option<String>> {
-        let sql = format!("SELECT jsonb_pretty(to_jsonb(q)) FROM {} q WHERE id = $1", self.table());
+        let sql = format!(
+            "SELECT jsonb_pretty(to_jsonb(q) - 'discarded_at') FROM {} q WHERE id = $1 AND {WAITING}",
+            self.table()
+        );
         let row = client
             .query_opt(&sql, &[&id])
             .await
@@ -62,13 +66,15 @@ impl Quarantine {
         Ok(row.map(|row| row.get(0)))
     }
 
-    /// Gives rows up, all or none. Returns the ids that are not there; then nothing was done.
+    /// Gives rows up, all or none: they are not tried again. Returns the ids that are not there; then nothing was
+    /// done.
     pub async fn discard(&self, client: &Client, ids: &[i64]) -> Result<Vec<i64>> {
-        // One statement: either every id is there and goes, or nothing does.
+        // One statement: either every id is there and is given up, or nothing does.
         let sql = format!(
-            "WITH found AS (SELECT id FROM {table} WHERE id = ANY ($1) FOR UPDATE), \
+            "WITH found AS (SELECT id FROM {table} WHERE id = ANY ($1) AND {WAITING} FOR UPDATE), \
              missing AS (SELECT wanted.id FROM unnest($1::bigint[]) AS wanted (id) WHERE id NOT IN (SELECT id FROM found)), \
-             gone AS (DELETE FROM {table} WHERE id IN (SELECT id FROM found) AND NOT EXISTS (SELECT FROM missing)) \
+             given_up AS (UPDATE {table} SET discarded_at = now() \
+               WHERE id IN (SELECT id FROM found) AND NOT EXISTS (SELECT FROM missing)) \
              SELECT id FROM missing",
             table = self.table()
         );

@@ -2,6 +2,9 @@
 //!
 //! A parked row is always the latest image of its key, so nothing has to be replayed: whatever makes it good,
 //! applying that image is exact. A later change of the key replaces the image or frees it; a delete removes it.
+//!
+//! A row that was discarded is over: not listed, not counted, not applied again. Its image stays until the key is
+//! written or deleted, for Traffic's own is older: a later change may leave out values that only the image has.
 
 use std::collections::HashMap;
 
@@ -37,6 +40,9 @@ pub(super) enum Parked<'r> {
     Delete { table: Table, id: Uuid },
 }
 
+/// The rows that an operator sees and a retry tries: those that were not discarded.
+pub(super) const WAITING: &str = "discarded_at IS NULL";
+
 /// The statements on the quarantine table.
 #[derive(Debug)]
 pub struct Quarantine {
@@ -52,7 +58,7 @@ impl Quarantine {
         &self.table
     }
 
-    /// Whether any row is parked.
+    /// Whether there is any image, of a parked row or of one that was discarded.
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
         let row = client
@@ -60,6 +66,11 @@ impl Quarantine {
             .await
             .map_err(|error| Error::database("reading quarantine", &error))?;
         Ok(row.get(0))
+    }
+
+    /// How many rows wait, as a subquery.
+    pub fn count_waiting(names: &Names) -> String {
+        format!("(SELECT count(*) FROM {} WHERE {WAITING})", names.own("quarantine"))
     }
 
     pub(super) async fn park(
@@ -79,7 +90,8 @@ impl Quarantine {
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) ON CONFLICT (source_table, row_id) DO UPDATE \
              SET lead_id = EXCLUDED.lead_id, operation = EXCLUDED.operation, lsn = EXCLUDED.lsn, \
              sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, row_data = EXCLUDED.row_data, \
-             last_seen = now(), attempts = q.attempts + 1",
+             first_seen = CASE WHEN q.discarded_at IS NULL THEN q.first_seen ELSE now() END, last_seen = now(), \
+             attempts = CASE WHEN q.discarded_at IS NULL THEN q.attempts ELSE 0 END + 1, discarded_at = NULL",
             self.table
         );
         let lsn: PgLsn = origin.commit_lsn.into();
@@ -106,7 +118,7 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The parked images of these keys.
+    /// The parked images of these keys, those that were discarded too.
     pub(super) async fn images(
         &self,
         client: &Client,
@@ -150,7 +162,8 @@ impl Quarantine {
         now: Timestamp,
     ) -> Result<Vec<SourcedChange>> {
         let sql = format!(
-            "SELECT source_table, row_id, row_data::text, lsn FROM {} WHERE {filter} ORDER BY id FOR UPDATE",
+            "SELECT source_table, row_id, row_data::text, lsn FROM {} \
+             WHERE {filter} AND {WAITING} ORDER BY id FOR UPDATE",
             self.table
         );
         let rows = client
@@ -185,7 +198,8 @@ impl Quarantine {
         };
         let (tables, ids): (Vec<&str>, Vec<Uuid>) = changes.iter().filter_map(key).unzip();
         let sql = format!(
-            "SELECT count(*) FROM {} WHERE (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
+            "SELECT count(*) FROM {} WHERE {WAITING} \
+             AND (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
             self.table
         );
         let row = client.query_one(&sql, &[&tables, &ids]).await;

@@ -3,6 +3,7 @@
 mod codes;
 mod cost;
 mod deletes;
+mod discarded;
 mod keys;
 mod retry;
 
@@ -11,7 +12,8 @@ use serde_json::Value;
 use crate::testkit::{Bridge, Daemon, World, assert_equal, differences, holds, landing, one, said};
 
 async fn parked(world: &World) -> Vec<(String, String)> {
-    let sql = "SELECT source_table, sqlstate FROM leadbridge.quarantine ORDER BY source_table, sqlstate";
+    let sql = "SELECT source_table, sqlstate FROM leadbridge.quarantine WHERE discarded_at IS NULL
+               ORDER BY source_table, sqlstate";
     let rows = world.traffic().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }

@@ -13,6 +13,7 @@ use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::telemetry::{Daemon, LastError, Live, SlotReport, State};
 use crate::timestamp::Timestamp;
+use crate::traffic::Quarantine;
 
 /// The daemon is on this machine: what takes longer is not going to answer.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -113,10 +114,11 @@ async fn ask_traffic(client: &Client, names: &Names) -> Result<Option<Traffic>> 
     if !row.map_err(|error| failed(&error))?.get::<_, bool>(0) {
         return Ok(None);
     }
-    let [checkpoint, quarantine, notes] = tables;
+    let [checkpoint, _, notes] = tables;
+    let waiting = Quarantine::count_waiting(names);
     let sql = format!(
         "SELECT c.slot IS NOT NULL, COALESCE(c.state, ''), c.applied_lsn, c.caught_up_at, \
-         (SELECT count(*) FROM {quarantine}), (SELECT count(*) FROM {notes}) \
+         {waiting}, (SELECT count(*) FROM {notes}) \
          FROM (VALUES (1)) AS one LEFT JOIN {checkpoint} AS c ON c.slot = $1"
     );
     let row = client.query_one(&sql, &[&names.slot]).await.map_err(|error| failed(&error))?;
