@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::change::{Change, Operation, Origin, Position, Row, SourcedChange, Table};
+use crate::mapping;
 
 /// Changes in commit order, cut by number and size.
 #[derive(Debug, Default)]
@@ -100,7 +101,8 @@ pub struct Write<'c> {
     pub origin: Origin,
 }
 
-/// The net effect of changes that commute: no key is deleted and then written again.
+/// The net effect of changes that commute: no key is deleted and then written again, and no value that Traffic
+/// keeps is written and then left alone.
 ///
 /// Applied in this order, and each list in primary-key order: leads before what refers to them, deletes of
 /// leads last. That is right whatever the order of the changes was: a stage that is written belongs to a lead
@@ -169,10 +171,16 @@ impl<'c> Planner<'c> {
         match self.open.get(&key) {
             // A row that is deleted and inserted again loses what Traffic owned of it: both must happen.
             Some(Last::Deleted) => self.close_segment(),
-            Some(Last::Written(earlier)) if write.row.has_unchanged() => {
-                write.row.to_mut().fill_unchanged_from(&earlier.row);
+            Some(Last::Written(earlier)) => {
+                if write.row.has_unchanged() {
+                    write.row.to_mut().fill_unchanged_from(&earlier.row);
+                }
+                // What the earlier one gave and this one does not, Traffic keeps: as when each is a batch of its own.
+                if mapping::leaves_a_value(&earlier.row, &write.row) {
+                    self.close_segment();
+                }
             }
-            Some(Last::Written(_)) | None => {}
+            None => {}
         }
         self.open.insert(key, Last::Written(write));
     }
@@ -211,7 +219,7 @@ impl<'c> Planner<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::Datum;
+    use crate::change::{Datum, lead};
     use crate::lsn::Lsn;
     use crate::timestamp::Timestamp;
 
@@ -268,6 +276,28 @@ mod tests {
         assert_eq!(segment(&steps[0]).deleted_leads, [Uuid::from_u128(1)]);
         assert!(segment(&steps[0]).leads.is_empty());
         assert_eq!(segment(&steps[1]).leads.len(), 1);
+    }
+
+    #[test]
+    fn a_facebook_key_that_a_later_change_drops_is_written_before_it_is_left_alone() {
+        let with = |metadata: Datum| {
+            let mut change = write(Table::LandingLeads, 1, Datum::Null);
+            if let Change::Write { row, .. } = &mut change.change {
+                row.values[lead::METADATA] = metadata;
+            }
+            change
+        };
+        let [ad, other] = [r#"{"fb_ad_id": "7"}"#, r#"{"n": 1, "fb_ad_id": 8}"#].map(Datum::text);
+        let dropped = [Datum::text("{}"), Datum::text(r#"{"fb_ad_id": null}"#), Datum::Null];
+        for later in dropped {
+            let changes = [with(ad.clone()), with(other.clone()), with(Datum::Unchanged), with(later)];
+            let steps = plan(&changes);
+            assert_eq!(steps.len(), 2);
+            assert_eq!(segment(&steps[0]).leads[0].row.values[lead::METADATA], other);
+        }
+        let changes =
+            [with(Datum::text("{}")), with(ad.clone()), with(other), with(ad), with(Datum::Unchanged)];
+        assert_eq!(plan(&changes).len(), 1, "nothing is dropped: one write is enough");
     }
 
     #[test]

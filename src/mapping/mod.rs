@@ -167,6 +167,22 @@ pub fn map_beside_metadata(
     Ok(mapped)
 }
 
+/// Whether `earlier` gives a value that Traffic keeps as its own once `later`, of the same row, gives none any more.
+pub fn leaves_a_value(earlier: &Row, later: &Row) -> bool {
+    let (before, after) = (earlier.values.get(lead::METADATA), later.values.get(lead::METADATA));
+    // PostgreSQL writes an ASCII key as it is: without this text there is none, and nothing has to be parsed.
+    let may_give = |text: &str| text.contains("\"fb_");
+    if earlier.table != Table::LandingLeads
+        || before == after
+        || !before.and_then(Datum::as_str).is_some_and(may_give)
+    {
+        return false;
+    }
+    let (earlier, later) = (Metadata::parse(earlier), Metadata::parse(later));
+    let mut kept = leads::TARGETS.iter().filter(|target| target.keeps_target_when_null());
+    kept.any(|target| earlier.text(target.name).is_some() && later.text(target.name).is_none())
+}
+
 /// What is known of `metadata->>'funnel_type'` when metadata itself was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeclaredFunnel<'d> {

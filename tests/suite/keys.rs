@@ -124,6 +124,30 @@ async fn truncate_stops_with_exit_4_and_applied_it_deletes_only_what_came_from_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_facebook_key_that_landing_drops_is_kept_however_the_changes_fall_into_batches() {
+    let changes = [
+        "INSERT INTO landing_leads (name, phone, metadata) SELECT 'n', n::text,
+             jsonb_build_object('fb_ad_id', n, 'fb_form_id', 'f', 'utm_source', 'u') FROM generate_series(1, 30) AS n",
+        "UPDATE landing_leads SET metadata = metadata - 'fb_ad_id' - 'utm_source' WHERE phone::int % 3 > 0",
+        "UPDATE landing_leads SET metadata = NULL WHERE phone::int % 3 > 1",
+        "UPDATE landing_leads SET name = 'm'",
+    ];
+    for rows in [1, 5000] {
+        let world = World::new().await;
+        let bridge = Bridge::new(&world).configured(&format!("[stream]\nbatch_rows = {rows}"));
+        bridge.catch_up().await;
+        landing(&world, &changes.join(";")).await;
+        for transaction in changes {
+            landing(&world, transaction).await;
+        }
+        bridge.catch_up().await;
+        assert_equal(&world).await;
+        let kept = "count(*) = 60 AND bool_and((fb_ad_id, fb_form_id) IS NOT DISTINCT FROM (phone, 'f')) FROM traffic_leads";
+        assert!(holds(&world.traffic().await, kept).await, "in batches of {rows}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_larger_than_a_batch_is_never_seen_in_part() {
     let world = World::new().await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 10");
