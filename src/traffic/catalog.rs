@@ -78,6 +78,20 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
 }
 
+/// The columns of `table` beside its key that hold a value of their own, quoted: all but those that PostgreSQL
+/// computes.
+pub(super) async fn stored_columns(client: &Client, names: &Names, table: Table) -> Result<Vec<String>> {
+    let step = format!("reading the columns of {} on Traffic", table.traffic_name());
+    let sql = "SELECT pg_catalog.quote_ident(a.attname) FROM pg_catalog.pg_attribute a \
+               WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
+               AND a.attgenerated = '' AND a.attname <> 'id' ORDER BY a.attnum";
+    let rows = client
+        .query(sql, &[&names.traffic_table(table)])
+        .await
+        .map_err(|error| Error::database(&step, &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// The foreign keys on `table` as they are now: the school may add one at any time, and a key changes rarely.
 pub(super) async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
     let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());

@@ -214,14 +214,6 @@ impl Writer {
     /// Gives a row its new key and moves what refers to it, so that what Traffic owns of it stays.
     pub(super) async fn change_key(&mut self, table: Table, old: Uuid, new: Uuid) -> Result<()> {
         let traffic = self.names.traffic_table(table);
-        let rename = format!("UPDATE {traffic} SET id = $2 WHERE id = $1");
-        // With foreign keys checked, the children need a parent at every moment: copy, move, delete.
-        let copy = format!(
-            "INSERT INTO {traffic} SELECT (jsonb_populate_record(t, jsonb_build_object('id', $2::uuid))).* \
-             FROM {traffic} t WHERE id = $1"
-        );
-        // The new key is no part of it, but all of these take the same two parameters.
-        let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND id <> $2");
         let references = catalog::references(&self.session, &self.names, table).await?;
         let moves = references.iter().map(|reference| {
             format!(
@@ -231,8 +223,21 @@ impl Writer {
             )
         });
         let statements: Vec<String> = match self.triggers {
-            TriggerControl::ReplicaRole => [rename].into_iter().chain(moves).collect(),
-            TriggerControl::GuardTriggers => [copy].into_iter().chain(moves).chain([remove]).collect(),
+            TriggerControl::ReplicaRole => {
+                let rename = format!("UPDATE {traffic} SET id = $2 WHERE id = $1");
+                [rename].into_iter().chain(moves).collect()
+            }
+            // With foreign keys checked, the children need a parent at every moment: copy, move, delete.
+            TriggerControl::GuardTriggers => {
+                let others = catalog::stored_columns(&self.session, &self.names, table).await?.join(", ");
+                let copy = format!(
+                    "INSERT INTO {traffic} (id, {others}) OVERRIDING SYSTEM VALUE SELECT $2, {others} \
+                     FROM {traffic} WHERE id = $1"
+                );
+                // The new key is no part of it, but all of these take the same two parameters.
+                let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND id <> $2");
+                [copy].into_iter().chain(moves).chain([remove]).collect()
+            }
         };
         let step = format!("changing a key of {}", table.traffic_name());
         for sql in statements {

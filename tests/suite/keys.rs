@@ -37,6 +37,34 @@ async fn deletes_and_changed_keys_do_the_same_where_triggers_cannot_be_switched_
     deletes_and_keys(&world, &bridge).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_key_takes_the_schools_own_columns_along_whatever_fills_them() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    // Copied, not renamed, where foreign keys are checked all the time.
+    traffic(&world, "REVOKE SET ON PARAMETER session_replication_role FROM bridge").await;
+    world.fill(43, 10).await;
+    traffic(
+        &world,
+        "ALTER TABLE traffic_leads ADD COLUMN digits int GENERATED ALWAYS AS (length(phone)) STORED,
+             ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY, ADD COLUMN gone int, ADD COLUMN \"Note\" text;
+         ALTER TABLE traffic_leads DROP COLUMN gone",
+    )
+    .await;
+    bridge.catch_up().await;
+    traffic(&world, "UPDATE traffic_leads SET \"Note\" = name || number").await;
+    let kept = "SELECT string_agg(digits || ' ' || number || ' ' || \"Note\", ',' ORDER BY number) FROM traffic_leads";
+    let before: String = one(&world.traffic().await, kept).await;
+    landing(
+        &world,
+        "DELETE FROM lead_journey; UPDATE landing_leads SET id = gen_random_uuid(), click_count = 5",
+    )
+    .await;
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+    assert_eq!(one::<String>(&world.traffic().await, kept).await, before);
+}
+
 async fn deletes_and_keys(world: &World, bridge: &Bridge) {
     world.fill(40, 60).await;
     let mut daemon = bridge.daemon().await;
