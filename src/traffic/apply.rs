@@ -62,11 +62,16 @@ impl Writer {
         if !self.may_have_quarantined || leads.is_empty() {
             return Ok(());
         }
-        let waiting = self.quarantine.dependents(&self.session, leads, now).await?;
-        if !waiting.is_empty() {
-            tracing::info!(rows = waiting.len(), "rows leave quarantine: their lead has arrived");
-            self.renew_range().await?;
-            self.apply_ranges(&waiting, &Supplied::new()).await?;
+        let on_traffic = self.names.traffic_table(Table::LandingLeads);
+        let waiting = self.quarantine.dependents(&self.session, leads, &on_traffic, now).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        self.renew_range().await?;
+        self.apply_ranges(&waiting, &Supplied::new()).await?;
+        let rows = waiting.len() - self.quarantine.count(&self.session, &waiting).await?;
+        if rows > 0 {
+            tracing::info!(rows, "rows leave quarantine: their lead has arrived");
         }
         Ok(())
     }

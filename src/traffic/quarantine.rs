@@ -142,15 +142,21 @@ impl Quarantine {
             .collect()
     }
 
-    /// The parked rows that belong to these leads, as changes to apply now, in the order in which they were
-    /// parked; locked until the transaction ends. `now` is the commit time they get on Traffic.
+    /// The parked rows that belong to those of these leads that are on Traffic, in its table `on_traffic`, as changes
+    /// to apply now, in the order in which they were parked; locked until the transaction ends. `now` is the commit
+    /// time they get on Traffic.
     pub(super) async fn dependents(
         &self,
         client: &Client,
         leads: &[Uuid],
+        on_traffic: &str,
         now: Timestamp,
     ) -> Result<Vec<SourcedChange>> {
-        self.parked(client, "lead_id = ANY ($1) AND row_data IS NOT NULL", &[&leads], now).await
+        let filter = format!(
+            "lead_id = ANY ($1) AND lead_id IN (SELECT l.id FROM {on_traffic} l WHERE l.id = ANY ($1)) \
+             AND row_data IS NOT NULL"
+        );
+        self.parked(client, &filter, &[&leads], now).await
     }
 
     /// Parked rows by `filter`, as changes to apply now; locked until the transaction ends.

@@ -62,10 +62,14 @@ async fn a_name_too_long_parks_the_lead_and_its_stages_and_a_good_change_frees_t
         )
         .await
     );
+    let untried = "bool_and(attempts = 1) FROM leadbridge.quarantine WHERE lead_id IS NOT NULL";
+    assert!(holds(&world.traffic().await, untried).await, "their lead is not there, and they were tried");
+    assert!(!daemon.log().contains("rows leave quarantine"), "{}", daemon.log());
     landing(&world, &format!("UPDATE landing_leads SET name = 'Әлия' WHERE id = '{LONG}'")).await;
     daemon.caught_up(&world).await;
     assert_eq!(parked(&world).await, []);
     assert_equal(&world).await;
+    assert!(daemon.log().contains("rows leave quarantine"), "{}", daemon.log());
     assert!(!daemon.log().contains("ӘӘ"), "a name was logged");
     daemon.terminate().await;
 }
