@@ -109,6 +109,13 @@ pub struct TrafficRow {
     pub notes: Vec<Note>,
 }
 
+impl TrafficRow {
+    /// Whether a value was too long for its column, so that a wider one would change the row.
+    pub fn is_cut(&self) -> bool {
+        self.notes.iter().any(|note| note.cut)
+    }
+}
+
 /// A value that the mapping had to change; the original must not be lost.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Note {
@@ -116,6 +123,8 @@ pub struct Note {
     pub column: &'static str,
     pub original: ByteString,
     pub reason: String,
+    /// It was too long: whole as soon as the column is wider.
+    pub cut: bool,
 }
 
 /// The row cannot be written to Traffic as it is.
@@ -234,6 +243,7 @@ fn evaluate(
                 column: target.name,
                 original: original.into(),
                 reason: "unknown funnel_type in metadata".to_owned(),
+                cut: false,
             }));
             derived(values::funnel(text(source), declared.as_deref()))
         }
@@ -244,6 +254,7 @@ fn evaluate(
                     column: target.name,
                     original: text(column)?.into(),
                     reason: reason.to_owned(),
+                    cut: false,
                 });
                 None
             }
@@ -275,7 +286,8 @@ fn fit(
         return Err(Rejection { sqlstate: "22001", message });
     }
     let cut = ByteString::from(&value[..end]);
-    notes.push(Note { column: target.name, original: value, reason: format!("cut at {limit} characters") });
+    let reason = format!("cut at {limit} characters");
+    notes.push(Note { column: target.name, original: value, reason, cut: true });
     Ok(cut)
 }
 

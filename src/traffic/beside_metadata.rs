@@ -42,7 +42,7 @@ impl Writer {
         while !writes.is_empty() {
             let (mut mapped, mut rejected) = self.map_beside_metadata(writes, declared.as_ref());
             // What is cut may fit by now, as in `write_rows`; what is refused goes there anyway.
-            let cut = mapped.iter().any(|(_, row)| !row.notes.is_empty());
+            let cut = mapped.iter().any(|(_, row)| row.is_cut());
             if cut && self.catalog.renew_limits(&self.session, &self.names, TABLE).await? {
                 let again = mapped.into_iter().map(|(write, _)| write).collect();
                 let (fit, unfit) = self.map_beside_metadata(again, declared.as_ref());

@@ -136,7 +136,7 @@ impl Writer {
         }
         let (mut mapped, mut rejected) = self.map_rows(table, writes);
         // What does not fit may fit by now: somebody may have made the column wider.
-        let unfit = !rejected.is_empty() || mapped.iter().any(|(row, _)| !row.notes.is_empty());
+        let unfit = !rejected.is_empty() || mapped.iter().any(|(row, _)| row.is_cut());
         if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
             (mapped, rejected) = self.map_rows(table, writes);
         }

@@ -2,8 +2,8 @@
 
 use leadbridge::migrate::Options;
 
-use super::parked;
-use crate::testkit::{Bridge, World, assert_equal, holds, landing, traffic};
+use super::{parked, streaming};
+use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic};
 
 /// A world whose Traffic writes down every statement.
 async fn counting() -> World {
@@ -13,9 +13,14 @@ async fn counting() -> World {
     world
 }
 
+/// How often this was part of a statement so far.
+fn times(world: &World, sql: &str) -> usize {
+    std::fs::read_to_string(world.traffic.log()).unwrap().matches(sql).count()
+}
+
 /// How often a range of changes was undone so far.
 fn rounds(world: &World) -> usize {
-    std::fs::read_to_string(world.traffic.log()).unwrap().matches("ROLLBACK TO range").count()
+    times(world, "ROLLBACK TO range")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,4 +92,31 @@ async fn bad_rows_of_a_transaction_larger_than_a_batch_are_parked_with_its_commi
     bridge.catch_up().await;
     assert_eq!(parked(&world).await, []);
     assert_equal(&world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limits_of_columns_are_read_again_only_for_what_is_too_long() {
+    let world = counting().await;
+    let (_bridge, mut daemon) = streaming(&world).await;
+    let insert = "INSERT INTO landing_leads (name, phone, source, amocrm_lead_id, metadata) SELECT 'n', n::text, 'x',
+        'no number', jsonb_build_object('funnel_type', 'webinar', 'answers', noise) FROM generate_series(1, 5) AS n,
+        LATERAL (SELECT string_agg(md5(n::text || i), '') AS noise FROM generate_series(1, 150) AS i) AS x";
+    let reads = || times(&world, "a.atttypmod > 4");
+    // The first row has come: what is read at the start has been read.
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '0')").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    let before = reads();
+    landing(&world, insert).await;
+    landing(&world, "UPDATE landing_leads SET amocrm_lead_id = 'still none'").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    assert!(holds(&world.traffic().await, "count(*) = 11 FROM leadbridge.conversion_notes").await);
+    assert_eq!(reads(), before, "nothing is too long");
+    landing(&world, "UPDATE landing_leads SET source = repeat('s', 60) WHERE phone = '1'").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    let cut = reads();
+    assert!(cut > before, "a value was cut");
+    landing(&world, "UPDATE landing_leads SET name = repeat('n', 300) WHERE phone = '2'").await;
+    daemon.caught_up(&world).await;
+    assert!(reads() > cut, "a row was refused");
+    daemon.terminate().await;
 }
