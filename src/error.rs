@@ -93,7 +93,13 @@ impl Error {
     pub fn database(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) if db.routine() == Some(RAISE) => Self::raised(step, db.code().clone()),
-            Some(db) => Self::server(step, db.code().clone(), db.message()),
+            Some(db) => {
+                let error = Self::server(step, db.code().clone(), db.message());
+                match db.where_().and_then(|place| remedy_within(db.code(), place)) {
+                    Some(remedy) => error.remedy(remedy),
+                    None => error,
+                }
+            }
             // Not an answer of the server: the connection broke, or an answer made no sense.
             None if error.is_closed() || has_io_source(error) => {
                 Self::unreachable(format!("{step}: the connection broke ({error})"))
@@ -229,6 +235,28 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
     })
 }
 
+/// What helps when something is missing not in our statement but in a function of that database which it called,
+/// a trigger's say: our `search_path` is empty, as that of PostgreSQL's own apply worker is. `place` is the answer's
+/// context; it may quote statements with their values, so no more than the function's name is taken from it.
+fn remedy_within(code: &SqlState, place: &str) -> Option<String> {
+    // Of what is missing, that which is looked for along the search_path.
+    if !matches!(code.code(), "42P01" | "42883" | "42704") {
+        return None;
+    }
+    let plpgsql =
+        place.lines().find_map(|line| line.strip_prefix("PL/pgSQL function ")?.split_once(" line "));
+    let name = match plpgsql {
+        Some((signature, _)) if !signature.contains('"') => signature,
+        // A server that speaks another language names the language all the same.
+        _ if place.contains("PL/") || place.contains("SQL function") => "…",
+        _ => return None,
+    };
+    Some(format!(
+        "it was missed inside a trigger or function of that database ({name}), which runs under an empty search_path: \
+         qualify the names in it, or ALTER FUNCTION {name} SET search_path = public; then start again"
+    ))
+}
+
 /// Class 22 messages quote the value that was refused, and a trigger's own words may hold anything: cut it off,
 /// for it may be somebody's name.
 fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
@@ -313,6 +341,22 @@ mod tests {
         let known = Error::raised("apply", SqlState::from_code("40001"));
         assert_eq!(known.response(), Response::Retry, "what the code says comes first");
         assert_eq!(Error::server("apply", SqlState::from_code("P0002"), "no rows").kind(), Kind::Row);
+    }
+
+    #[test]
+    fn what_a_function_misses_is_mended_in_that_function() {
+        let place = "SQL statement \"INSERT INTO audit VALUES ('Айгерим')\"\n\
+                     PL/pgSQL function public.audit_lead() line 3 at SQL statement";
+        let remedy = remedy_within(&SqlState::UNDEFINED_TABLE, place).unwrap();
+        assert!(remedy.contains("ALTER FUNCTION public.audit_lead() SET search_path"), "{remedy}");
+        assert!(!remedy.contains("Айгерим"));
+        for place in ["SQL function \"note\" statement 1", "функция PL/pgSQL f(), строка 3, оператор SQL"]
+        {
+            let remedy = remedy_within(&SqlState::UNDEFINED_FUNCTION, place).unwrap();
+            assert!(remedy.contains("ALTER FUNCTION … SET search_path"), "{remedy}");
+        }
+        assert_eq!(remedy_within(&SqlState::UNDEFINED_TABLE, "unnamed portal parameter $1"), None);
+        assert_eq!(remedy_within(&SqlState::UNIQUE_VIOLATION, place), None);
     }
 
     #[test]

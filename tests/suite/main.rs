@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod doctor;
 mod drift;
+mod drift_functions;
 mod drift_traffic;
 mod foreign_wal;
 mod keys;
