@@ -11,11 +11,16 @@ use crate::config::OnTruncate;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 
-/// What became of a range of changes.
+/// What became of changes.
 enum Attempt {
     /// Applied; these leads were written.
     Done(Vec<Uuid>),
     Missing(Vec<(Table, Uuid)>),
+}
+
+/// What became of a range of changes that was applied at once.
+enum AtOnce {
+    Attempted(Attempt),
     /// Not to be applied at once: by halves.
     TooLarge,
 }
@@ -41,7 +46,6 @@ impl Writer {
                 self.execute("undoing a batch on Traffic", "ROLLBACK TO batch").await?;
                 return Ok(Applied::Missing(keys));
             }
-            Attempt::TooLarge => return Err(Error::internal("a batch that was split is still too large")),
         };
         self.apply_dependents(&leads, &batch.changes).await?;
         Ok(Applied::Done)
@@ -87,12 +91,12 @@ impl Writer {
                 self.renew_range().await?;
             }
             match self.apply_range(range, supplied).await {
-                Ok(Attempt::Done(written)) => {
+                Ok(AtOnce::Attempted(Attempt::Done(written))) => {
                     leads.extend(written);
                     done = true;
                 }
-                Ok(Attempt::Missing(keys)) => return Ok(Attempt::Missing(keys)),
-                Ok(Attempt::TooLarge) => {
+                Ok(AtOnce::Attempted(missing)) => return Ok(missing),
+                Ok(AtOnce::TooLarge) => {
                     self.execute("undoing a range on Traffic", "ROLLBACK TO range").await?;
                     let (first, second) = range.split_at(range.len() / 2);
                     ranges.extend([second, first]);
@@ -125,27 +129,28 @@ impl Writer {
         self.execute("renewing a savepoint on Traffic", "RELEASE range; SAVEPOINT range").await
     }
 
-    async fn apply_range(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<Attempt> {
+    async fn apply_range(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<AtOnce> {
+        let missing = |keys| Ok(AtOnce::Attempted(Attempt::Missing(keys)));
         let mut leads = Vec::new();
         for step in plan(range) {
             match step {
                 Step::Apply(mut segment) => {
                     match self.resolve(&mut segment, supplied, Unsent::MayStay).await? {
                         Resolved::Whole => {}
-                        Resolved::Missing(keys) => return Ok(Attempt::Missing(keys)),
-                        Resolved::TooLarge => return Ok(Attempt::TooLarge),
+                        Resolved::Missing(keys) => return missing(keys),
+                        Resolved::TooLarge => return Ok(AtOnce::TooLarge),
                     }
                     leads.extend(segment.leads.iter().map(|write| write.row.id));
-                    let missing = self.apply_segment(segment, supplied).await?;
-                    if !missing.is_empty() {
-                        return Ok(Attempt::Missing(missing));
+                    let keys = self.apply_segment(segment, supplied).await?;
+                    if !keys.is_empty() {
+                        return missing(keys);
                     }
                 }
                 Step::ChangeKey { table, old, new } => self.change_key(table, old, new).await?,
                 Step::Truncate { tables } => self.truncate(&tables).await?,
             }
         }
-        Ok(Attempt::Done(leads))
+        Ok(AtOnce::Attempted(Attempt::Done(leads)))
     }
 
     /// Returns the keys that only Landing can supply; then what was done is to be undone.

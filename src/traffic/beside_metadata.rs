@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::notes::Scope;
 use super::rows::Columns;
-use super::segment::fill;
+use super::segment::{Resolved, Unsent};
 use super::writer::{Supplied, Writer};
-use crate::batch::Write;
+use crate::batch::{Segment, Write};
 use crate::change::{Datum, Row, Table, lead};
 use crate::error::{Error, Result};
 use crate::mapping::{self, DeclaredFunnel, TrafficRow};
@@ -123,17 +123,17 @@ impl Writer {
     /// What the mapping refused is parked whole: with its metadata after all.
     async fn write_refused(
         &mut self,
-        mut refused: Vec<Write<'_>>,
+        refused: Vec<Write<'_>>,
         supplied: &Supplied,
     ) -> Result<Vec<(Table, Uuid)>> {
         let mut missing = Vec::new();
         // One at a time: what they leave out may be large.
-        for write in &mut refused {
-            let images = self.images(TABLE, &[write.row.id]).await?;
-            if !fill(write, images.get(&write.row.id), supplied) {
-                missing.push((TABLE, write.row.id));
-            } else if !write.row.has_unchanged() {
-                self.write_rows(TABLE, std::slice::from_ref(write)).await?;
+        for write in refused {
+            let mut alone = Segment { leads: vec![write], ..Segment::default() };
+            match self.resolve(&mut alone, supplied, Unsent::IsNeeded).await? {
+                Resolved::Missing(keys) => missing.extend(keys),
+                // One row is never too large: there is nothing to split.
+                Resolved::Whole | Resolved::TooLarge => self.write_rows(TABLE, &alone.leads).await?,
             }
         }
         Ok(missing)

@@ -100,7 +100,7 @@ impl Writer {
     }
 
     /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself.
-    pub(super) async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+    async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
         let mut images = HashMap::new();
         if ids.is_empty() {
             return Ok(images);
@@ -259,7 +259,7 @@ impl Writer {
 
 /// Completes one write from what Traffic has, or else from what Landing supplied. Returns false when only Landing
 /// can: it has not been asked yet.
-pub(super) fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied) -> bool {
+fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied) -> bool {
     if !write.row.has_unchanged() {
         return true;
     }
