@@ -6,6 +6,9 @@ use postgres_protocol::escape::escape_identifier;
 
 use crate::change::Table;
 
+/// Our own tables on Traffic that the daemon writes.
+pub const BOOKS: [&str; 3] = ["checkpoint", "quarantine", "conversion_notes"];
+
 /// Names on both databases. All can be changed, so that two installations can share a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {

@@ -27,6 +27,12 @@ COMMENT ON COLUMN {{schema}}.checkpoint.commit_time IS
 COMMENT ON COLUMN {{schema}}.checkpoint.caught_up_at IS
     'everything committed on Landing before this moment of Landing''s clock is applied';
 
+-- Made again after somebody dropped them, these two no longer know the rows that Traffic could not take, and the
+-- values that had to change: the next start copies anew.
+UPDATE {{schema}}.checkpoint SET state = 'snapshot'
+WHERE state = 'streaming'
+  AND (to_regclass('{{schema}}.quarantine') IS NULL OR to_regclass('{{schema}}.conversion_notes') IS NULL);
+
 CREATE TABLE IF NOT EXISTS {{schema}}.quarantine (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     source_table text NOT NULL,

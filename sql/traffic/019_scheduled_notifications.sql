@@ -20,6 +20,9 @@ BEGIN
             landing_synced_at timestamptz
         );
         ALTER TABLE {{traffic}}.traffic_scheduled_notifications ENABLE ROW LEVEL SECURITY;
+        -- Made again after somebody dropped it, it has lost its rows: the next start copies anew.
+        UPDATE {{schema}}.checkpoint SET state = 'snapshot'
+        WHERE state = 'streaming' AND published::jsonb #> '{tables,scheduled_notifications}' IS NOT NULL;
     END IF;
 END
 $migration$;

@@ -6,10 +6,8 @@ use super::{Findings, Level, Outcome, Verdict, server};
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
+use crate::names::BOOKS;
 use crate::traffic::{TargetCatalog, TriggerControl};
-
-/// Our own tables that the daemon writes.
-const BOOKS: [&str; 3] = ["checkpoint", "quarantine", "conversion_notes"];
 
 /// False when the rest cannot be looked at.
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) -> bool {

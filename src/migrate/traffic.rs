@@ -7,8 +7,9 @@ use tokio_postgres::Client;
 use super::sql::{Migration, checksum, record};
 use super::{Database, Effect, Options, Patience, Step};
 use crate::change::Table;
-use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::error::{Error, Kind, Result};
+use crate::names::{BOOKS, Names};
+use crate::traffic::TargetCatalog;
 
 /// A migration with its SQL and what has to be done about it.
 pub(super) struct Planned {
@@ -20,12 +21,13 @@ pub(super) struct Planned {
 pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Vec<Planned>> {
     require_leads(client, names).await?;
     let applied = applied(client, names).await?;
+    let whole = is_whole(client, names, options).await?;
     Ok(Migration::wanted(options)
         .map(|migration| {
             let sql = migration.sql(names);
             let effect = match applied.get(migration.name) {
                 None => Effect::Create,
-                Some(recorded) if *recorded == checksum(&sql) => Effect::Unchanged,
+                Some(recorded) if whole && *recorded == checksum(&sql) => Effect::Unchanged,
                 Some(_) => Effect::Renew,
             };
             let step = Step { database: Database::Traffic, name: migration.name.to_owned(), effect };
@@ -73,6 +75,20 @@ async fn require_leads(client: &Client, names: &Names) -> Result<()> {
     }
     Err(Error::refused(format!("{leads} is not on the Traffic database"))
         .remedy("check that TRAFFIC_DATABASE_URL names the Traffic DB, and the Traffic schema's name"))
+}
+
+/// Whether all is there still that is written: a table or a column that somebody has dropped is made again.
+async fn is_whole(client: &Client, names: &Names, options: &Options) -> Result<bool> {
+    let tables = options.tables();
+    match TargetCatalog::read(client, names, &tables).await {
+        Ok(_) => {}
+        Err(error) if error.kind() == Kind::Refused => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let books: Vec<String> = BOOKS.iter().map(|book| names.own(book)).collect();
+    let sql = "SELECT bool_and(pg_catalog.to_regclass(book) IS NOT NULL) FROM unnest($1::text[]) AS book";
+    let row = client.query_one(sql, &[&books]).await;
+    Ok(row.map_err(|e| Error::database("looking for our tables on Traffic", &e))?.get(0))
 }
 
 /// Name and checksum of each migration recorded; none on a fresh database.
