@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Findings, Outcome, Verdict};
 use crate::change::Table;
+use crate::checkpoint::Published;
 use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -27,8 +28,21 @@ pub async fn examine(findings: &mut Findings, client: &Client, names: &Names, ta
 }
 
 /// A needed column that is missing or of another type is an error; an optional one that is missing counts as null.
+/// A generated one is an error too: a snapshot would read it, and the stream does not send it.
 fn columns(found: &[Found], table: Table) -> Verdict {
     let name = table.landing_name();
+    let generated: Vec<String> = found
+        .iter()
+        .filter(|column| column.generated && Published::is_read(table, &column.name))
+        .map(|column| format!("{name}.{}", column.name))
+        .collect();
+    if !generated.is_empty() {
+        return Verdict::error(
+            format!("generated columns are not in the stream: {}", generated.join(", ")),
+            "make them ordinary columns, which the application fills (ALTER TABLE … ALTER COLUMN … DROP EXPRESSION \
+             keeps what is stored)",
+        );
+    }
     let (mut wrong, mut absent) = (Vec::new(), Vec::new());
     for column in table.columns() {
         match found.iter().find(|found| found.name == column.name) {
@@ -54,18 +68,24 @@ struct Found {
     name: String,
     type_oid: u32,
     type_name: String,
+    generated: bool,
 }
 
 async fn columns_of(client: &Client, table: &str) -> Result<Vec<Found>> {
-    let sql = "SELECT a.attname::text, t.oid, t.typname::text FROM pg_attribute AS a JOIN pg_type AS t ON t.oid = a.atttypid \
-               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+    let sql = "SELECT a.attname::text, t.oid, t.typname::text, a.attgenerated <> '' FROM pg_attribute AS a \
+               JOIN pg_type AS t ON t.oid = a.atttypid WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
     let rows = client
         .query(sql, &[&table])
         .await
         .map_err(|error| Error::database(format_args!("reading the columns of {table}"), &error))?;
     Ok(rows
         .iter()
-        .map(|row| Found { name: row.get(0), type_oid: row.get(1), type_name: row.get(2) })
+        .map(|row| Found {
+            name: row.get(0),
+            type_oid: row.get(1),
+            type_name: row.get(2),
+            generated: row.get(3),
+        })
         .collect())
 }
 
