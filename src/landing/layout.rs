@@ -61,7 +61,7 @@ impl Layout {
         let name = self.table.landing_name();
         Err(Error::refused(format!("the replica identity of {name} on Landing does not contain `id`"))
             .remedy(format!(
-                "run on Landing: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id)"
+                "run on Landing: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id). {MEANWHILE}"
             )))
     }
 
