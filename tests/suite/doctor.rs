@@ -1,7 +1,7 @@
 //! `leadbridge doctor` finds what would stop a replication, and names it.
 
 use leadbridge::config::{Config, Flags};
-use leadbridge::doctor::{self, Findings, Level};
+use leadbridge::doctor::{self, Finding, Findings, Level};
 use leadbridge::migrate::{Database, Options, privileges};
 
 use crate::testkit::World;
@@ -134,6 +134,52 @@ async fn the_roles_that_a_dba_creates_from_our_sql_get_no_complaint() {
     let landing = world.landing.url_as("bridge", "bridge", "landing");
     let traffic = world.traffic.url_as("bridge", "bridge", "traffic");
     assert_eq!(complaints(&doctor::examine(&config(&landing, &traffic)).await), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_generated_column_that_the_mapping_reads_is_an_error_and_one_that_it_never_reads_is_none() {
+    let world = World::new().await;
+    let landing = world.landing().await;
+    let version = "SELECT current_setting('server_version_num')::int / 10000";
+    let virtual_too = landing.query_one(version, &[]).await.unwrap().get::<_, i32>(0) >= 18;
+    let kinds = ["STORED", "VIRTUAL"].into_iter().take(if virtual_too { 2 } else { 1 });
+    for kind in kinds {
+        for (table, column, expression, found) in [
+            ("landing_leads", "email text", "phone || '@example.com'", true),
+            ("landing_leads", "click_count int", "length(phone)", true),
+            ("lead_journey", "source text", "upper(stage)", true),
+            ("landing_leads", "phone_normalized text", "upper(phone)", false),
+        ] {
+            let (name, _) = column.split_once(' ').unwrap();
+            let sql = format!(
+                "ALTER TABLE {table} DROP COLUMN {name},
+                     ADD COLUMN {column} GENERATED ALWAYS AS ({expression}) {kind}"
+            );
+            landing.batch_execute(&sql).await.unwrap();
+            let findings = examine(&world).await;
+            if found {
+                assert_eq!(complaints(&findings), [("columns", Level::Error)], "{sql}");
+                let named = |finding: &Finding| finding.message.contains(&format!("{table}.{name}"));
+                assert!(findings.findings.iter().any(named), "{findings:?}");
+            } else {
+                assert_eq!(complaints(&findings), [], "{sql}");
+            }
+            let sql = format!("ALTER TABLE {table} DROP COLUMN {name}, ADD COLUMN {column}");
+            landing.batch_execute(&sql).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landing_that_never_gives_up_on_a_stream_or_at_once_is_a_warning() {
+    let world = World::new().await;
+    let landing = world.landing().await;
+    for (limit, expected) in [("0", true), ("1s", true), ("1min", false)] {
+        let sql = format!("ALTER ROLE CURRENT_USER SET wal_sender_timeout = '{limit}'");
+        landing.batch_execute(&sql).await.unwrap();
+        let warning = [("wal_sender_timeout", Level::Warning)];
+        assert_eq!(complaints(&examine(&world).await), warning[usize::from(!expected)..], "{limit}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use nix::unistd::Pid;
 use tokio_postgres::Client;
 
 use crate::testkit::{
-    Bridge, Daemon, Positions, World, assert_equal, brake, landing, one, release_brake, traffic, until_holds,
-    until_true, writers_go_on,
+    Bridge, Daemon, Positions, World, assert_equal, brake, holds, landing, one, release_brake, traffic,
+    until_holds, until_true, writers_go_on,
 };
 
 async fn with_settings(landing: &[(&str, &str)], traffic: &[(&str, &str)], leads: usize) -> World {
@@ -354,3 +354,35 @@ async fn a_slow_traffic_server_does_not_cost_the_stream_however_short_landings_p
     assert_eq!(one::<i64>(&world.traffic().await, "SELECT count(*) FROM traffic_leads").await, 720);
     exact(&world, &bridge, daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_the_next_checkpoint_would_lose_is_saved_by_catching_up_before_it() {
+    let settings =
+        [("max_slot_wal_keep_size", "16MB"), ("checkpoint_timeout", "1h"), ("max_wal_size", "4GB")];
+    let world = with_settings(&settings, &[], 50).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    landing(&world, TOUCH).await;
+    let client = world.landing().await;
+    until_true("the slot is about to be lost", async || {
+        client.batch_execute("SELECT pg_switch_wal(); CREATE TABLE w(); DROP TABLE w").await.unwrap();
+        holds(&client, "wal_status = 'unreserved' FROM pg_replication_slots").await
+    })
+    .await;
+    let doctor = bridge.run(&["doctor"]).await;
+    assert!(doctor.code == 0 && doctor.out.contains("will be lost"), "{}", doctor.out);
+    let mut daemon = streaming(&bridge).await;
+    daemon.caught_up(&world).await;
+    until_true("the slot lets go", async || {
+        // Another slot makes the server write down where ours could begin anew: else it does so by and by.
+        client.batch_execute(OTHER_SLOT).await.unwrap();
+        holds(&client, "wal_status IN ('reserved', 'extended') FROM pg_replication_slots").await
+    })
+    .await;
+    client.batch_execute("CHECKPOINT").await.unwrap();
+    landing(&world, TOUCH).await;
+    exact(&world, &bridge, daemon).await;
+}
+
+const OTHER_SLOT: &str = "SELECT pg_create_logical_replication_slot('other', 'pgoutput');
+    SELECT pg_drop_replication_slot('other')";

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::testkit::{World, assert_equal, landing, least_privileged, traffic};
+use crate::testkit::{
+    Daemon, World, assert_equal, differences_beside_quarantine, landing, least_privileged, traffic,
+};
 
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
     UPDATE lead_journey SET source = 'w' || coalesce(source, '');
@@ -134,4 +136,157 @@ async fn a_stream_goes_on_without_the_right_to_read_and_a_copy_says_that_it_is_m
     }
     daemon.caught_up(&world).await;
     assert_equal(&world).await;
+}
+
+/// Everything that is ever done to a row: good, bad, changed, freed, noted, forgotten and deleted.
+const EVERYTHING: &str = "UPDATE landing_leads SET name = 'good' WHERE name LIKE 'xxx%';
+    UPDATE landing_leads SET amocrm_lead_id = NULL WHERE amocrm_lead_id = 'none';
+    INSERT INTO landing_leads (name, phone, amocrm_lead_id)
+        VALUES (repeat('x', 300), '1', NULL), ('noted', '2', 'none'), ('first', '3', NULL);
+    INSERT INTO lead_journey (lead_id, stage) SELECT id, 'new' FROM landing_leads WHERE name = 'first';
+    UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
+    UPDATE lead_journey SET source = 'w' || coalesce(source, '');
+    DELETE FROM landing_leads WHERE id = (SELECT lead_id FROM lead_journey ORDER BY lead_id LIMIT 1)";
+
+/// What a stream itself never does: only a start misses the right to it.
+const ONLY_AT_A_START: [(&str, &str); 2] =
+    [("leadbridge.checkpoint", "INSERT"), ("leadbridge.checkpoint", "DELETE")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_right_on_traffics_tables_that_is_revoked_ends_the_daemon_and_is_named_at_the_next_start() {
+    revoke_each(97, &["traffic_leads", "traffic_lead_journey"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_right_on_the_daemons_books_that_is_revoked_ends_it_and_is_named_at_the_next_start() {
+    revoke_each(98, &["leadbridge.checkpoint", "leadbridge.quarantine", "leadbridge.conversion_notes"]).await;
+}
+
+async fn revoke_each(seed: u64, tables: &[&str]) {
+    let world = World::new().await;
+    world.fill(seed, 40).await;
+    let bridge = least_privileged(&world).await;
+    for table in tables {
+        for right in ["SELECT", "INSERT", "UPDATE", "DELETE"] {
+            let mut daemon = bridge.daemon().await;
+            daemon.streaming().await;
+            landing(&world, EVERYTHING).await;
+            daemon.caught_up(&world).await;
+            traffic(&world, &format!("REVOKE {right} ON {table} FROM bridge")).await;
+            landing(&world, EVERYTHING).await;
+            if ONLY_AT_A_START.contains(&(table, right)) {
+                daemon.caught_up(&world).await;
+                daemon.terminate().await;
+            } else {
+                refused(&mut daemon, &format!("{right} on {table}"), table.rsplit('.').next().unwrap()).await;
+            }
+            let said = bridge.run(&["run"]).await;
+            let named = format!("{right} on \"{}\"", qualified(table).replace('.', "\".\""));
+            assert!(said.code == 4 && said.err.contains(&named), "{named} is not in: {}", said.err);
+            traffic(&world, &format!("GRANT {right} ON {table} TO bridge")).await;
+        }
+        bridge.catch_up().await;
+        assert_eq!(differences_beside_quarantine(&world).await, [""; 0], "{table}");
+    }
+}
+
+fn qualified(table: &str) -> String {
+    if table.contains('.') { table.to_owned() } else { format!("public.{table}") }
+}
+
+/// It ends by itself with one error that names `word`, and one remedy.
+async fn refused(daemon: &mut Daemon, what: &str, word: &str) {
+    let ended = daemon.ended(Duration::from_secs(20)).await;
+    let log = daemon.log();
+    assert_eq!(ended.code(), Some(4), "{what}: {log}");
+    let (_, error) = log.rsplit_once("error: ").expect("an error");
+    assert!(error.contains(word), "{what}: {word} is not in: {error}");
+    assert_eq!(error.matches("what to do: ").count(), 1, "{what}: {error}");
+}
+
+const WRITTEN: [&str; 5] = [
+    "traffic_lead_journey",
+    "traffic_leads",
+    "leadbridge.checkpoint",
+    "leadbridge.quarantine",
+    "leadbridge.conversion_notes",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_level_security_that_is_switched_on_hides_nothing_from_the_roles_that_our_sql_makes() {
+    let world = World::new().await;
+    world.fill(99, 40).await;
+    let bridge = least_privileged(&world).await;
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    let on =
+        |table: &str| format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;");
+    for table in WRITTEN {
+        traffic(&world, &on(table)).await;
+        landing(&world, EVERYTHING).await;
+    }
+    for table in ["landing_leads", "lead_journey"] {
+        landing(&world, &on(table)).await;
+        landing(&world, EVERYTHING).await;
+    }
+    daemon.caught_up(&world).await;
+    assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
+    assert_eq!(differences_beside_quarantine(&world).await, [""; 0]);
+    daemon.terminate().await;
+    assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+    assert_eq!(differences_beside_quarantine(&world).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_level_security_that_is_switched_on_for_a_role_that_it_binds_ends_the_daemon() {
+    let world = World::new().await;
+    world.fill(100, 40).await;
+    let bridge = least_privileged(&world).await;
+    let off = |table: &str| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;");
+    let bound = "ALTER ROLE bridge NOBYPASSRLS;";
+    traffic(&world, &(WRITTEN.map(off).concat() + bound)).await;
+    landing(&world, &(["landing_leads", "lead_journey"].map(off).concat() + bound)).await;
+    for table in WRITTEN {
+        let name = table.rsplit('.').next().unwrap();
+        for policy in [
+            // None at all hides every row, this one some: neither may be taken for rows that are not there.
+            String::new(),
+            format!("CREATE POLICY part ON {table} USING (pg_backend_pid() > 0)"),
+            // Whoever owns a table is bound by force alone.
+            format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY, OWNER TO bridge"),
+        ] {
+            let mut daemon = bridge.daemon().await;
+            daemon.streaming().await;
+            traffic(&world, &format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; {policy}")).await;
+            landing(&world, EVERYTHING).await;
+            refused(&mut daemon, table, "row-level security").await;
+            let said = bridge.run(&["run"]).await;
+            let named = said.err.contains("row-level security") && said.err.contains(name);
+            assert!(said.code == 4 && named, "{table}: {}", said.err);
+            traffic(&world, &off(table)).await;
+        }
+    }
+    bridge.catch_up().await;
+    // The stream itself passes over it on Landing; what is read there does not.
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    landing(&world, "ALTER TABLE landing_leads ENABLE ROW LEVEL SECURITY").await;
+    landing(&world, EVERYTHING).await;
+    daemon.caught_up(&world).await;
+    assert_eq!(differences_beside_quarantine(&world).await, [""; 0]);
+    landing(
+        &world,
+        "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('long',
+             (SELECT string_agg(md5(i::text || name), '') FROM generate_series(1, 150) AS i))",
+    )
+    .await;
+    daemon.caught_up(&world).await;
+    traffic(&world, "DELETE FROM traffic_leads").await;
+    landing(&world, "UPDATE landing_leads SET click_count = click_count + 1").await;
+    refused(&mut daemon, "landing_leads", "row-level security").await;
+    let said = bridge.run(&["resync", "--yes"]).await;
+    assert!(said.code == 4 && said.err.contains("row-level security"), "{}", said.err);
+    landing(&world, &off("landing_leads")).await;
+    assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+    assert_eq!(differences_beside_quarantine(&world).await, [""; 0]);
 }

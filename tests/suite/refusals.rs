@@ -2,7 +2,10 @@
 
 use leadbridge::migrate::Options;
 
-use crate::testkit::{Bridge, Said, World, holds, one};
+use crate::testkit::{
+    Bridge, Said, World, brake, differences_beside_quarantine, holds, landing, one, release_brake,
+    until_holds,
+};
 
 /// One error on stderr, its remedy, no password, no panic.
 fn assert_refused(what: &str, said: &Said, code: i32, words: &[&str]) {
@@ -164,4 +167,25 @@ async fn a_state_directory_that_cannot_be_used_or_is_not_ours_is_refused() {
     let after: String =
         one(&other.traffic().await, "SELECT applied_lsn::text FROM leadbridge.checkpoint").await;
     assert!(before <= after || before.len() < after.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_of_quarantine_while_a_snapshot_is_copied_is_refused() {
+    let world = World::new().await;
+    world.fill(13, 60).await;
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES (repeat('x', 300), '1')").await;
+    let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40\n[snapshot]\nworkers = 1");
+    brake(&world, 0.3).await;
+    let mut daemon = bridge.daemon().await;
+    let traffic = world.traffic().await;
+    until_holds(&traffic, "count(*) > 0 FROM traffic_leads").await;
+    let said = bridge.run(&["quarantine", "retry"]).await;
+    assert_refused("a retry", &said, 4, &["a snapshot is being copied", "leadbridge status"]);
+    assert!(holds(&traffic, "state = 'snapshot' FROM leadbridge.checkpoint").await, "the copy was too quick");
+    release_brake(&world).await;
+    daemon.caught_up(&world).await;
+    let said = bridge.run(&["quarantine", "retry"]).await;
+    assert_eq!(said.code, 1, "it is as bad as before: {}{}", said.out, said.err);
+    assert_eq!(differences_beside_quarantine(&world).await, [""; 0]);
+    daemon.terminate().await;
 }
