@@ -214,18 +214,28 @@ async fn a_half_open_connection_that_rows_are_read_back_on_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_connections_of_a_snapshot_are_given_up_on_either_side() {
-    for side in ["landing", "traffic"] {
-        let (net, daemon) = Net::copying(86, 200).await;
-        let proxy = if side == "landing" { &net.landing } else { &net.traffic };
-        strike(proxy, Target::Named("snapshot"), Fault::HalfOpen).await;
-        daemon.logs("died without a word").await;
-        release_brake(&net.world).await;
-        net.exact(daemon).await;
-    }
+    // Two stories at once: most of each is silence.
+    tokio::join!(
+        a_half_open_snapshot_is_given_up(|net| &net.landing),
+        a_half_open_snapshot_is_given_up(|net| &net.traffic)
+    );
+}
+
+async fn a_half_open_snapshot_is_given_up(side: impl Fn(&Net) -> &Proxy) {
+    let (net, daemon) = Net::copying(86, 200).await;
+    strike(side(&net), Target::Named("snapshot"), Fault::HalfOpen).await;
+    daemon.logs("died without a word").await;
+    release_brake(&net.world).await;
+    net.exact(daemon).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_waits_for_somebodys_lock_is_not_taken_for_a_dead_connection() {
+async fn neither_a_wait_for_a_lock_nor_a_batch_long_on_its_way_is_taken_for_a_dead_connection() {
+    // Two stories at once: most of each is waiting.
+    tokio::join!(a_statement_waits_for_somebodys_lock(), a_batch_is_long_on_its_way());
+}
+
+async fn a_statement_waits_for_somebodys_lock() {
     let net = Net::new(87, 40).await;
     let mut daemon = net.streaming().await;
     let holder = net.world.traffic().await;
@@ -237,6 +247,20 @@ async fn a_statement_that_waits_for_somebodys_lock_is_not_taken_for_a_dead_conne
     assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
     holder.batch_execute("ROLLBACK").await.unwrap();
     caught_up_and_equal(&net.world, &mut daemon).await;
+    net.exact(daemon).await;
+}
+
+async fn a_batch_is_long_on_its_way() {
+    let net = Net::new(89, 40).await;
+    let mut daemon = net.streaming().await;
+    let landing = net.world.landing().await;
+    // One transaction of about 500 kB: more than fifteen seconds at that rate.
+    net.traffic.inject(Target::Named("apply"), Fault::Throttle(30_000));
+    let long = "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('long',
+        (SELECT string_agg(md5(i::text || name), '') FROM generate_series(1, 400) AS i))";
+    landing.batch_execute(long).await.unwrap();
+    daemon.caught_up(&net.world).await;
+    assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
     net.exact(daemon).await;
 }
 
@@ -260,20 +284,5 @@ async fn a_network_that_carries_nothing_for_a_while_is_waited_for() {
         daemon.caught_up(&net.world).await;
     }
     writers.stop().await.unwrap();
-    net.exact(daemon).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_is_long_on_its_way_is_not_taken_for_a_dead_connection() {
-    let net = Net::new(89, 40).await;
-    let mut daemon = net.streaming().await;
-    let landing = net.world.landing().await;
-    // One transaction of about 500 kB: more than fifteen seconds at that rate.
-    net.traffic.inject(Target::Named("apply"), Fault::Throttle(30_000));
-    let long = "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('long',
-        (SELECT string_agg(md5(i::text || name), '') FROM generate_series(1, 400) AS i))";
-    landing.batch_execute(long).await.unwrap();
-    daemon.caught_up(&net.world).await;
-    assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
     net.exact(daemon).await;
 }

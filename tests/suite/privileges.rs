@@ -246,25 +246,25 @@ async fn row_level_security_that_is_switched_on_for_a_role_that_it_binds_ends_th
     let bound = "ALTER ROLE bridge NOBYPASSRLS;";
     traffic(&world, &(WRITTEN.map(off).concat() + bound)).await;
     landing(&world, &(["landing_leads", "lead_journey"].map(off).concat() + bound)).await;
-    for table in WRITTEN {
+    let policies = [
+        // None at all hides every row, this one some: neither may be taken for rows that are not there.
+        "",
+        "CREATE POLICY part ON {} USING (pg_backend_pid() > 0)",
+        // Whoever owns a table is bound by force alone.
+        "ALTER TABLE {} FORCE ROW LEVEL SECURITY, OWNER TO bridge",
+    ];
+    for (table, policy) in WRITTEN.into_iter().zip(policies.into_iter().cycle()) {
+        let mut daemon = bridge.daemon().await;
+        daemon.streaming().await;
+        let policy = policy.replace("{}", table);
+        traffic(&world, &format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; {policy}")).await;
+        landing(&world, EVERYTHING).await;
+        refused(&mut daemon, table, "row-level security").await;
+        let said = bridge.run(&["run"]).await;
         let name = table.rsplit('.').next().unwrap();
-        for policy in [
-            // None at all hides every row, this one some: neither may be taken for rows that are not there.
-            String::new(),
-            format!("CREATE POLICY part ON {table} USING (pg_backend_pid() > 0)"),
-            // Whoever owns a table is bound by force alone.
-            format!("ALTER TABLE {table} FORCE ROW LEVEL SECURITY, OWNER TO bridge"),
-        ] {
-            let mut daemon = bridge.daemon().await;
-            daemon.streaming().await;
-            traffic(&world, &format!("ALTER TABLE {table} ENABLE ROW LEVEL SECURITY; {policy}")).await;
-            landing(&world, EVERYTHING).await;
-            refused(&mut daemon, table, "row-level security").await;
-            let said = bridge.run(&["run"]).await;
-            let named = said.err.contains("row-level security") && said.err.contains(name);
-            assert!(said.code == 4 && named, "{table}: {}", said.err);
-            traffic(&world, &off(table)).await;
-        }
+        let named = said.err.contains("row-level security") && said.err.contains(name);
+        assert!(said.code == 4 && named, "{table}: {}", said.err);
+        traffic(&world, &off(table)).await;
     }
     bridge.catch_up().await;
     // The stream itself passes over it on Landing; what is read there does not.
