@@ -238,6 +238,11 @@ async fn a_wider_column_takes_the_whole_value_from_the_next_row_on() {
     }
 }
 
+/// Something new of every kind. What is there already is left alone: nothing but a copy brings it back.
+const NEWS: &str = "INSERT INTO landing_leads (name, phone, amocrm_lead_id)
+        VALUES ('new', '1', 'none'), (repeat('x', 300), '2', NULL);
+    INSERT INTO lead_journey (lead_id, stage) SELECT id, 'new' FROM landing_leads WHERE name = 'new'";
+
 /// What is really gone, and what an error must name. The last one is put back by the school, as it was before us.
 const LOSSES: [(&str, &str); 5] = [
     ("DROP TABLE traffic_lead_journey CASCADE", "traffic_lead_journey"),
@@ -251,10 +256,7 @@ const LOSSES: [(&str, &str); 5] = [
 async fn a_table_or_column_that_was_dropped_is_made_by_migrate_again_and_filled_by_the_next_start() {
     let world = World::new().await;
     world.fill(95, 20).await;
-    // Always there, always parked: what forgets it is found out.
-    let bad = "INSERT INTO landing_leads (id, name, phone)
-        VALUES ('ffffffff-ffff-ffff-ffff-ffffffffffff', repeat('x', 300), '1')";
-    landing(&world, bad).await;
+    landing(&world, NEWS).await;
     traffic(
         &world,
         "CREATE TABLE bare (LIKE traffic_leads INCLUDING ALL); ALTER TABLE bare DROP landing_synced_at",
@@ -265,7 +267,7 @@ async fn a_table_or_column_that_was_dropped_is_made_by_migrate_again_and_filled_
         let mut daemon = bridge.daemon().await;
         daemon.streaming().await;
         traffic(&world, loss).await;
-        landing(&world, WORK).await;
+        landing(&world, NEWS).await;
         assert_eq!(outcome(&world, &mut daemon).await, Some(4), "{loss}: {}", daemon.log());
         let log = daemon.log();
         let (_, error) = log.rsplit_once("error: ").expect("an error");
