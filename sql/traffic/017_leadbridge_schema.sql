@@ -18,8 +18,11 @@ CREATE TABLE IF NOT EXISTS {{schema}}.checkpoint (
 );
 -- Added later: an older installation says nothing here until its next start.
 ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS published text;
+ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS landing_timeline bigint;
 COMMENT ON COLUMN {{schema}}.checkpoint.published IS
     'the publication, its tables and their columns as Landing''s catalog had them, as JSON';
+COMMENT ON COLUMN {{schema}}.checkpoint.landing_timeline IS
+    'the timeline of Landing''s WAL on which applied_lsn was reached';
 COMMENT ON COLUMN {{schema}}.checkpoint.applied_lsn IS
     'end of the last Landing transaction applied, written in the same transaction as its rows';
 COMMENT ON COLUMN {{schema}}.checkpoint.commit_time IS

@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::{Identity, Published};
 use crate::change::Position;
 use crate::error::{Error, Result};
+use crate::landing::primary::Primary;
 use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::timestamp::Timestamp;
@@ -26,6 +27,8 @@ pub struct Recorded {
     pub identity: Identity,
     pub stage: Stage,
     pub applied: Option<Lsn>,
+    /// Landing's timeline on which it was reached; `None` as with `published`.
+    pub timeline: Option<u32>,
     /// `None` in a record of a version that did not write it down.
     pub published: Option<Published>,
 }
@@ -36,24 +39,32 @@ pub struct Recorded {
 pub struct Ledger {
     table: String,
     identity: Identity,
+    /// Landing's, in this run's attempt.
+    timeline: u32,
     run_id: Uuid,
 }
 
 impl Ledger {
-    pub fn new(names: &Names, identity: Identity) -> Self {
-        Ledger { table: names.own("checkpoint"), identity, run_id: Uuid::new_v4() }
+    /// For an attempt on Landing's `timeline`.
+    pub fn new(names: &Names, identity: Identity, timeline: u32) -> Self {
+        Ledger { table: names.own("checkpoint"), identity, timeline, run_id: Uuid::new_v4() }
     }
 
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
+    /// The server whose changes this writes down.
+    pub fn primary(&self) -> Primary {
+        Primary { system_id: self.identity.landing_system_id.clone(), timeline: self.timeline }
+    }
+
     /// # Errors
     /// The table is missing (`leadbridge migrate` has not run), or the cutover has gone beyond streaming.
     pub async fn read(&self, client: &Client) -> Result<Option<Recorded>> {
         let sql = format!(
-            "SELECT publication, landing_system_id, landing_database, state, applied_lsn, published FROM {} \
-             WHERE slot = $1",
+            "SELECT publication, landing_system_id, landing_database, state, applied_lsn, published, \
+             landing_timeline FROM {} WHERE slot = $1",
             self.table
         );
         let row = client
@@ -73,10 +84,14 @@ impl Ledger {
         Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
     }
 
-    /// Takes the row over for this run, before anything is applied.
+    /// Takes the row over for this run, before anything is applied. The position has been found to be one of this
+    /// timeline too.
     pub async fn claim(&self, client: &Client) -> Result<()> {
-        let sql = format!("UPDATE {} SET run_id = $2, updated_at = now() WHERE slot = $1", self.table);
-        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id]).await
+        let sql = format!(
+            "UPDATE {} SET run_id = $2, landing_timeline = $3, updated_at = now() WHERE slot = $1",
+            self.table
+        );
+        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &i64::from(self.timeline)]).await
     }
 
     /// Writes down what Landing publishes, where it differs from before in a way that changes no row.
@@ -88,11 +103,11 @@ impl Ledger {
     /// A snapshot begins: said before the slot is created, so that a slot is never left without a record.
     pub async fn begin_snapshot(&self, client: &Client) -> Result<()> {
         let sql = format!(
-            "INSERT INTO {} (slot, publication, landing_system_id, landing_database, state, run_id) \
-             VALUES ($1, $2, $3, $4, 'snapshot', $5) ON CONFLICT (slot) DO UPDATE SET state = 'snapshot', \
+            "INSERT INTO {} (slot, publication, landing_system_id, landing_database, state, run_id, landing_timeline) \
+             VALUES ($1, $2, $3, $4, 'snapshot', $5, $6) ON CONFLICT (slot) DO UPDATE SET state = 'snapshot', \
              publication = EXCLUDED.publication, landing_system_id = EXCLUDED.landing_system_id, \
-             landing_database = EXCLUDED.landing_database, run_id = EXCLUDED.run_id, applied_lsn = NULL, \
-             commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, published = NULL, \
+             landing_database = EXCLUDED.landing_database, run_id = EXCLUDED.run_id, \
+             landing_timeline = EXCLUDED.landing_timeline, applied_lsn = NULL, commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, published = NULL, \
              updated_at = now()",
             self.table
         );
@@ -100,7 +115,14 @@ impl Ledger {
         self.execute_one(
             client,
             &sql,
-            &[slot, publication, landing_system_id, landing_database, &self.run_id],
+            &[
+                slot,
+                publication,
+                landing_system_id,
+                landing_database,
+                &self.run_id,
+                &i64::from(self.timeline),
+            ],
         )
         .await
     }
@@ -209,5 +231,8 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
         ))
         .remedy("run `leadbridge resync`")
     })?;
-    Ok(Recorded { identity, stage, applied: row.get::<_, Option<PgLsn>>(4).map(Into::into), published })
+    // A number that is no timeline is in no history: it is refused as one of another branch.
+    let timeline = row.get::<_, Option<i64>>(6).map(|timeline| u32::try_from(timeline).unwrap_or(0));
+    let applied = row.get::<_, Option<PgLsn>>(4).map(Into::into);
+    Ok(Recorded { identity, stage, applied, timeline, published })
 }

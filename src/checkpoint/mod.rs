@@ -1,16 +1,19 @@
 //! The three positions and their agreement at start (semantics 1.3, 1.4); this file is pure.
 //!
 //! The position reached is written to Traffic in the transaction of the rows, then to the local store, and only
-//! then acknowledged to the slot. So always: slot ≤ local ≤ Traffic. [`agree`] holds a start to that: whatever
-//! breaks it (a restored backup, a recreated slot, somebody else's directory) is refused, never guessed around.
+//! then acknowledged to the slot. So always: slot ≤ local ≤ Traffic, and Traffic's is a position of Landing's
+//! own WAL. [`agree`] holds a start to that: whatever breaks it (a restored backup, a recreated slot, a standby that
+//! lacked WAL, somebody else's directory) is refused, never guessed around.
 
 mod ledger;
 mod local;
 mod published;
+mod timeline;
 
 pub use ledger::{Ledger, Recorded, Stage};
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
+pub use timeline::{LandingWal, TimelineHistory};
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +68,7 @@ pub enum Start {
 /// The positions contradict each other: which is where, and what to do.
 pub fn agree(
     live: &Identity,
+    wal: &LandingWal,
     traffic: Option<&Recorded>,
     local: Option<&(Identity, Lsn)>,
     slot: Option<&SlotPosition>,
@@ -81,7 +85,7 @@ pub fn agree(
     same_identity(live, &recorded.identity, "Traffic's checkpoint")?;
     match recorded.stage {
         Stage::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
-        Stage::Streaming => resume(live, recorded, local.map(|(_, lsn)| *lsn), slot),
+        Stage::Streaming => resume(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
     }
 }
 
@@ -109,6 +113,7 @@ fn first_start(
 
 fn resume(
     live: &Identity,
+    wal: &LandingWal,
     recorded: &Recorded,
     local: Option<Lsn>,
     slot: Option<&SlotPosition>,
@@ -122,7 +127,7 @@ fn resume(
             &format!("Traffic is at {traffic}"),
             &format!("the local state directory is at {local}"),
         )),
-        _ => Ok(Start::Stream(traffic)),
+        _ => wal.check_contains(traffic, recorded.timeline).map(|()| Start::Stream(traffic)),
     }
 }
 

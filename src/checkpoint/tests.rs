@@ -12,7 +12,12 @@ fn identity() -> Identity {
 }
 
 fn traffic(stage: Stage, lsn: u64) -> Recorded {
-    Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)), published: None }
+    Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)), timeline: Some(1), published: None }
+}
+
+/// Beyond every position here.
+fn wal() -> LandingWal {
+    LandingWal { timeline: 1, flushed: Lsn(100), history: TimelineHistory::default() }
 }
 
 fn slot(lsn: u64) -> SlotPosition {
@@ -36,14 +41,14 @@ fn refusal(result: Result<Start>) -> String {
 
 #[test]
 fn nothing_anywhere_begins_with_a_snapshot() {
-    assert_eq!(agree(&identity(), None, None, None).unwrap(), Start::Snapshot { drop_slot: false });
+    assert_eq!(agree(&identity(), &wal(), None, None, None).unwrap(), Start::Snapshot { drop_slot: false });
 }
 
 #[test]
 fn an_interrupted_snapshot_starts_again_and_drops_its_slot() {
     let recorded = traffic(Stage::Snapshot, 0);
     for left in [Some(slot(5)), None] {
-        let start = agree(&identity(), Some(&recorded), None, left.as_ref()).unwrap();
+        let start = agree(&identity(), &wal(), Some(&recorded), None, left.as_ref()).unwrap();
         assert_eq!(start, Start::Snapshot { drop_slot: left.is_some() });
     }
 }
@@ -52,7 +57,7 @@ fn an_interrupted_snapshot_starts_again_and_drops_its_slot() {
 fn a_local_store_that_is_empty_or_older_yields_to_traffic() {
     let recorded = traffic(Stage::Streaming, 10);
     for local in [None, Some(local(5)), Some(local(10))] {
-        let start = agree(&identity(), Some(&recorded), local.as_ref(), Some(&slot(5))).unwrap();
+        let start = agree(&identity(), &wal(), Some(&recorded), local.as_ref(), Some(&slot(5))).unwrap();
         assert_eq!(start, Start::Stream(Lsn(10)));
     }
 }
@@ -60,23 +65,23 @@ fn a_local_store_that_is_empty_or_older_yields_to_traffic() {
 #[test]
 fn traffic_behind_the_slot_is_refused() {
     let recorded = traffic(Stage::Streaming, 10);
-    let text = refusal(agree(&identity(), Some(&recorded), None, Some(&slot(11))));
+    let text = refusal(agree(&identity(), &wal(), Some(&recorded), None, Some(&slot(11))));
     assert!(text.contains("0/A") && text.contains("0/B") && text.contains("resync"), "{text}");
 }
 
 #[test]
 fn traffic_behind_the_local_store_is_refused() {
     let recorded = traffic(Stage::Streaming, 10);
-    let text = refusal(agree(&identity(), Some(&recorded), Some(&local(11)), Some(&slot(5))));
+    let text = refusal(agree(&identity(), &wal(), Some(&recorded), Some(&local(11)), Some(&slot(5))));
     assert!(text.contains("0/A") && text.contains("0/B") && text.contains("resync"), "{text}");
 }
 
 #[test]
 fn a_slot_that_is_gone_or_lost_is_refused() {
     let recorded = traffic(Stage::Streaming, 10);
-    assert!(refusal(agree(&identity(), Some(&recorded), None, None)).contains("gone"));
+    assert!(refusal(agree(&identity(), &wal(), Some(&recorded), None, None)).contains("gone"));
     let lost = SlotPosition { wal_status: Some("lost".into()), ..slot(5) };
-    assert!(refusal(agree(&identity(), Some(&recorded), None, Some(&lost))).contains("lost"));
+    assert!(refusal(agree(&identity(), &wal(), Some(&recorded), None, Some(&lost))).contains("lost"));
 }
 
 #[test]
@@ -89,20 +94,36 @@ fn another_cluster_slot_or_publication_is_refused() {
     ] {
         let mut live = identity();
         change(&mut live);
-        refusal(agree(&live, Some(&recorded), None, None));
-        refusal(agree(&live, None, Some(&local(1)), None));
+        refusal(agree(&live, &wal(), Some(&recorded), None, None));
+        refusal(agree(&live, &wal(), None, Some(&local(1)), None));
     }
 }
 
 #[test]
 fn a_slot_that_traffic_does_not_know_is_not_taken_over() {
-    assert!(refusal(agree(&identity(), None, None, Some(&slot(5)))).contains("no record"));
-    refusal(agree(&identity(), None, Some(&local(5)), None));
+    assert!(refusal(agree(&identity(), &wal(), None, None, Some(&slot(5)))).contains("no record"));
+    refusal(agree(&identity(), &wal(), None, Some(&local(5)), None));
 }
 
 #[test]
 fn a_slot_of_another_kind_is_never_touched() {
     let recorded = traffic(Stage::Snapshot, 0);
     let foreign = SlotPosition { plugin: "wal2json".into(), ..slot(5) };
-    assert!(refusal(agree(&identity(), Some(&recorded), None, Some(&foreign))).contains("wal2json"));
+    assert!(refusal(agree(&identity(), &wal(), Some(&recorded), None, Some(&foreign))).contains("wal2json"));
+}
+
+#[test]
+fn traffic_ahead_of_landing_or_on_a_timeline_that_it_left_before_is_refused() {
+    let recorded = traffic(Stage::Streaming, 10);
+    let agreed = |wal: &LandingWal| agree(&identity(), wal, Some(&recorded), None, Some(&slot(5)));
+    let text = refusal(agreed(&LandingWal { flushed: Lsn(9), ..wal() }));
+    assert!(text.contains("0/A") && text.contains("0/9") && text.contains("resync"), "{text}");
+    let promoted = |left: &str| LandingWal { timeline: 2, history: left.parse().unwrap(), ..wal() };
+    let text = refusal(agreed(&promoted("1\t0/9\tno recovery target specified")));
+    assert!(text.contains("0/A") && text.contains("0/9") && text.contains("resync"), "{text}");
+    assert_eq!(agreed(&promoted("1\t0/A\tno recovery target specified")).unwrap(), Start::Stream(Lsn(10)));
+    // A record of a version that wrote no timeline down.
+    let unknown = Recorded { timeline: None, ..recorded.clone() };
+    let start = agree(&identity(), &promoted("1\t0/9\t"), Some(&unknown), None, Some(&slot(5)));
+    assert_eq!(start.unwrap(), Start::Stream(Lsn(10)));
 }

@@ -112,11 +112,12 @@ pub struct Snapshot {
     pub workers: usize,
     #[serde(deserialize_with = "values::duration")]
     pub slot_creation_timeout: Duration,
+    pub slot_failover: bool,
 }
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Snapshot { workers: 2, slot_creation_timeout: Duration::from_secs(600) }
+        Snapshot { workers: 2, slot_creation_timeout: Duration::from_secs(600), slot_failover: false }
     }
 }
 

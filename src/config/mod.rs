@@ -49,6 +49,8 @@ pub struct Settings {
     pub snapshot_workers: usize,
     /// How long the slot's creation may wait for old transactions on Landing.
     pub slot_creation_timeout: Duration,
+    /// Whether the slot is made for standbys to keep a copy of it.
+    pub slot_failover: bool,
     /// The first and the longest pause between two attempts.
     pub retry_initial: Duration,
     pub retry_max: Duration,
@@ -156,6 +158,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         max_lag_seconds: file.stream.max_lag_seconds,
         snapshot_workers: file.snapshot.workers,
         slot_creation_timeout: file.snapshot.slot_creation_timeout,
+        slot_failover: file.snapshot.slot_failover,
         retry_initial: file.retry.initial,
         retry_max: file.retry.max,
     })

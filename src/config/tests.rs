@@ -34,6 +34,8 @@ fn every_key_has_a_default_but_the_urls() {
     assert_eq!(config.http_listen.unwrap().to_string(), "127.0.0.1:9187");
     assert_eq!((config.batch_rows, config.batch_bytes), (5000, 2 << 20));
     assert_eq!(config.slot_creation_timeout, Duration::from_secs(600));
+    assert!(!config.slot_failover);
+    assert!(load("[snapshot]\nslot_failover = true", &URLS).unwrap().slot_failover);
     let error = load("", &URLS[..1]).unwrap_err();
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.to_string().contains("TRAFFIC_DATABASE_URL"), "{error}");
@@ -133,5 +135,5 @@ fn the_example_file_says_what_the_defaults_are() {
     let default = load("", &URLS).unwrap();
     assert_eq!(format!("{:?}", example.settings), format!("{:?}", default.settings));
     let keys = uncommented.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 22, "every key is shown");
+    assert_eq!(keys, 23, "every key is shown");
 }

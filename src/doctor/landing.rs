@@ -25,7 +25,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
         }
     }
     findings.add("publication", side, publication::exists(client, config).await);
-    slot::examine(findings, client, &names.slot).await;
+    slot::examine(findings, client, config).await;
     findings.add("wal_sender_timeout", side, wal_sender_timeout(client).await);
 }
 

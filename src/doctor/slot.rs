@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
 use crate::landing::catalog::{self, SlotState};
-use crate::landing::slot;
+use crate::landing::{primary, slot};
 
 /// A slot that nobody reads and that keeps more than this is on its way to filling the disk.
 const MUCH: u64 = 1 << 30;
@@ -17,10 +17,16 @@ const MUCH: u64 = 1 << 30;
 /// A transaction that is older delays the creation of a slot noticeably.
 const OLD_SECONDS: f64 = 60.0;
 
-pub async fn examine(findings: &mut Findings, client: &Client, name: &str) {
+pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
     let side = Some(Side::Landing);
+    let name = &config.names.slot;
     let slot = catalog::slot(client, name).await;
     let there = matches!(slot, Ok(Some(_)));
+    let has_failover = slot.as_ref().ok().and_then(Option::as_ref).and_then(|slot| slot.failover);
+    findings.add("slot_failover", side, failover(client, config, has_failover).await);
+    if config.slot_failover {
+        findings.add("synchronized_standby_slots", side, waits_for_standbys(client).await);
+    }
     findings.add("slot", side, slot.map(|slot| judge(name, slot)));
     findings.add("max_slot_wal_keep_size", side, keep_size(client).await);
     findings.add("idle_replication_slot_timeout", side, idle_timeout(client).await);
@@ -51,6 +57,55 @@ fn judge(name: &str, slot: Option<SlotState>) -> Verdict {
         _ if slot.active => Verdict::ok(format!("slot {name} is in use and keeps {kept} of WAL")),
         _ => Verdict::ok(format!("slot {name} is there, not in use, and keeps {kept} of WAL")),
     }
+}
+
+/// Whether standbys keep a copy of the slot. `actual`: of the slot that is there; unknown before PostgreSQL 17.
+async fn failover(client: &Client, config: &Config, actual: Option<bool>) -> Outcome {
+    let known = server::number(client, "server_version_num").await?.unwrap_or(0) >= 170_000;
+    let (slot, wanted) = (&config.names.slot, config.slot_failover);
+    Ok(match (wanted, actual) {
+        (true, _) if !known => Verdict::error(
+            "[snapshot] slot_failover needs PostgreSQL 17 or later on Landing",
+            "set slot_failover = false, or upgrade Landing",
+        ),
+        (_, Some(actual)) if actual != wanted => Verdict::warning(
+            format!("slot {slot} has failover = {actual}, the configuration says slot_failover = {wanted}"),
+            format!(
+                "stop the daemon and run ALTER_REPLICATION_SLOT {slot} (FAILOVER {wanted}) in psql \
+                 \"… replication=database\" on Landing, or run `leadbridge resync`"
+            ),
+        ),
+        (true, _) => Verdict::ok("standbys of Landing may keep a copy of the slot"),
+        (false, _) => Verdict::ok("the slot does not survive a failover of Landing (slot_failover is off)"),
+    })
+}
+
+/// A stream that is ahead of the standbys makes their promotion lose what Traffic has.
+async fn waits_for_standbys(client: &Client) -> Outcome {
+    let slots = server::setting(client, "synchronized_standby_slots").await?.unwrap_or_default();
+    let sql = "SELECT string_agg(name, ', ') FROM unnest(string_to_array($1, ',')) AS listed, btrim(listed, ' \"') AS name \
+               WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = name AND active)";
+    let row = client
+        .query_one(sql, &[&slots])
+        .await
+        .map_err(|error| Error::database("looking for the slots of Landing's standbys", &error))?;
+    if let Some(unused) = row.get::<_, Option<&str>>(0) {
+        return Ok(Verdict::warning(
+            format!(
+                "the stream waits for standbys that are not connected: {unused} (synchronized_standby_slots)"
+            ),
+            "start these standbys, or take their slots out of synchronized_standby_slots on Landing",
+        ));
+    }
+    Ok(if slots.is_empty() {
+        Verdict::warning(
+            "synchronized_standby_slots is empty: Traffic may get what no standby of Landing has yet, and a \
+             failover to it then needs a resync",
+            "set it on Landing to the physical slots of its standbys",
+        )
+    } else {
+        Verdict::ok(format!("the stream waits for the standbys of {slots}"))
+    })
 }
 
 async fn keep_size(client: &Client) -> Outcome {
@@ -132,11 +187,16 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
         return Ok(Verdict::ok("nothing was replicated yet"));
     }
     let system_id = slot::system_identifier(&config.landing, &config.names).await?;
-    let ledger = Ledger::new(&config.names, Identity::new(config, system_id));
+    let timeline = primary::wal(landing).await?.timeline;
+    let ledger = Ledger::new(&config.names, Identity::new(config, system_id), timeline);
     let recorded = ledger.read(traffic).await?;
+    // After Traffic's position: a daemon that runs moves both.
+    let wal = primary::wal(landing).await?;
+    let timeline = recorded.as_ref().and_then(|recorded| recorded.timeline);
+    let wal = primary::with_history(wal, &config.landing, &config.names, timeline).await?;
     let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
     // The local store is left out: a running daemon holds its lock.
-    let start = agree(ledger.identity(), recorded.as_ref(), None, slot.as_ref())?;
+    let start = agree(ledger.identity(), &wal, recorded.as_ref(), None, slot.as_ref())?;
     let before = recorded.and_then(|recorded| recorded.published);
     if let (Start::Stream(_), Some(before)) = (start, before) {
         let now = catalog::published(landing, &config.names, &config.tables()).await?;
@@ -162,7 +222,7 @@ mod tests {
             plugin: "pgoutput".into(),
             database: "landing".into(),
         };
-        Some(SlotState { position, active, retained_bytes })
+        Some(SlotState { position, active, retained_bytes, failover: None })
     }
 
     #[test]

@@ -31,6 +31,8 @@ pub struct SlotState {
     pub active: bool,
     /// WAL that the slot keeps on Landing's disk, in bytes.
     pub retained_bytes: u64,
+    /// Whether standbys may keep a copy of it; `None` before PostgreSQL 17.
+    pub failover: Option<bool>,
 }
 
 pub async fn sample(client: &Client) -> Result<Sample> {
@@ -47,8 +49,8 @@ pub async fn sample(client: &Client) -> Result<Sample> {
 pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
                COALESCE(database::text, ''), active, \
-               COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint \
-               FROM pg_replication_slots WHERE slot_name = $1";
+               COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
+               (to_jsonb(s) ->> 'failover')::boolean FROM pg_replication_slots AS s WHERE slot_name = $1";
     let row = client
         .query_opt(sql, &[&name])
         .await
@@ -62,6 +64,7 @@ pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
         },
         active: row.get(4),
         retained_bytes: row.get::<_, i64>(5).max(0) as u64,
+        failover: row.get(6),
     }))
 }
 

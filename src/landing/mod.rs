@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod catalog;
 pub mod layout;
+pub mod primary;
 pub mod reading;
 pub mod slot;
 pub mod snapshot;

@@ -6,6 +6,8 @@ use pgwire_replication::ReplicationClient;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
+use super::primary::Primary;
+use crate::config::Config;
 use crate::database::Endpoint;
 use crate::error::{Error, Kind, Result};
 use crate::lsn::Lsn;
@@ -51,27 +53,30 @@ pub async fn system_identifier(landing: &Endpoint, names: &Names) -> Result<Stri
     Ok(identity.system_id)
 }
 
-/// Creates the slot with an exported snapshot. PostgreSQL waits for transactions that are running; who it waits
-/// for is logged, and after `timeout` the attempt is given up with the reason.
+/// Creates the slot on `primary` with an exported snapshot. PostgreSQL waits for transactions that are running; who it waits
+/// for is logged, and after `slot_creation_timeout` the attempt is given up with the reason.
 ///
 /// # Errors
 /// Transient on a time-out; refused when the slot exists or the server cannot decode.
 pub async fn create(
-    landing: &Endpoint,
+    config: &Config,
     control: &Client,
-    names: &Names,
-    timeout: Duration,
+    primary: &Primary,
     shutdown: &CancellationToken,
 ) -> Result<ExportedSnapshot> {
-    let mut session = open(landing, names).await?;
+    let names = &config.names;
+    let mut session = open(&config.landing, names).await?;
+    primary.check(&mut session).await?;
+    // Servers before 17 do not know the word.
+    let failover = if config.slot_failover { ", FAILOVER true" } else { "" };
     let sql = format!(
-        "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export')",
+        "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export'{failover})",
         postgres_protocol::escape::escape_identifier(&names.slot)
     );
     let created = tokio::select! {
         created = session.simple_query(&sql) => Some(created),
         () = report_blockers(control) => None,
-        () = tokio::time::sleep(timeout) => None,
+        () = tokio::time::sleep(config.slot_creation_timeout) => None,
         () = shutdown.cancelled() => None,
     };
     let Some(created) = created else {
@@ -105,7 +110,7 @@ fn creation_error(names: &Names, error: &pgwire_replication::PgWireError) -> Err
     }
 }
 
-async fn open(landing: &Endpoint, names: &Names) -> Result<ReplicationClient> {
+pub(super) async fn open(landing: &Endpoint, names: &Names) -> Result<ReplicationClient> {
     let config = landing.replication(&names.slot, &names.publication).await?;
     ReplicationClient::connect_gated(config)
         .await

@@ -5,6 +5,7 @@ use std::time::Duration;
 use pgwire_replication::ReplicationClient;
 
 use super::capture::{Capture, Captured};
+use super::primary::Primary;
 use crate::change::Table;
 use crate::checkpoint::Published;
 use crate::database::Endpoint;
@@ -22,7 +23,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Starts to stream at `from`, the position durably applied. Returns once the server has handed over the slot.
+    /// Starts to stream at `from`, the position durably applied, which is one of `primary`. Returns once the server has handed over the slot.
     ///
     /// # Errors
     /// Transient while another session still holds the slot; refused when the slot or the publication is gone.
@@ -32,15 +33,21 @@ impl Stream {
         tables: &[Table],
         published: Published,
         from: Lsn,
+        primary: &Primary,
     ) -> Result<Self> {
         let step = "starting the replication stream";
         let config = landing.replication(&names.slot, &names.publication).await?.with_start_lsn(from.into());
-        let mut client =
-            ReplicationClient::connect(config).await.map_err(|error| Error::replication(step, &error))?;
-        let started = tokio::time::timeout(START_TIMEOUT, client.wait_started()).await;
-        let started =
-            started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))?;
-        started.map_err(|error| Error::replication(step, &error))?;
+        let mut client = ReplicationClient::connect_gated(config)
+            .await
+            .map_err(|error| Error::replication(step, &error))?;
+        let starting = async {
+            // The server takes any position for a start: it is compared with this one before.
+            primary.check(&mut client).await?;
+            client.start().await.map_err(|error| Error::replication(step, &error))?;
+            client.wait_started().await.map_err(|error| Error::replication(step, &error))
+        };
+        let started = tokio::time::timeout(START_TIMEOUT, starting).await;
+        started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))??;
         Ok(Stream { client, capture: Capture::new(&names.landing_schema, tables, published) })
     }
 

@@ -7,12 +7,12 @@ use super::liveness::Work;
 use super::pipeline::{self, Prepared};
 use super::{Context, Until, copy, lease};
 use crate::change::Position;
-use crate::checkpoint::{Identity, Ledger, Published, Start, agree, check_slot};
+use crate::checkpoint::{Identity, LandingWal, Ledger, Published, Start, agree, check_slot};
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::doctor::{self, Finding, Level};
 use crate::error::{Error, Kind, Result};
-use crate::landing::{catalog, slot};
+use crate::landing::{catalog, primary, slot};
 use crate::lsn::Lsn;
 use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
@@ -82,11 +82,14 @@ impl Run {
         if !self.take_lease(context, &traffic).await? {
             return Ok(None);
         }
+        // Sampled under the lease: nobody else moves Traffic's position beyond it meanwhile.
+        let wal = primary::wal(&control).await?;
         if self.until == Until::CaughtUp && self.goal.is_none() {
             self.goal = Some(goal(&control).await?);
         }
-        let ledger = Ledger::new(&config.names, Identity::new(config, system_id));
-        let (from, published) = match self.start(context, &control, &traffic, &ledger).await? {
+        let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
+        let start = self.start(context, &control, &traffic, &ledger, wal).await?;
+        let (from, published) = match start {
             (Start::Snapshot { drop_slot }, _) => {
                 let copied = copy::run(context, &control, &traffic, &ledger, drop_slot, work).await?;
                 let Some(copied) = copied else { return Ok(None) };
@@ -133,8 +136,10 @@ impl Run {
         control: &Session,
         traffic: &Session,
         ledger: &Ledger,
+        wal: LandingWal,
     ) -> Result<(Start, Option<Published>)> {
-        let slot = catalog::slot(control, &context.config.names.slot).await?;
+        let config = &context.config;
+        let slot = catalog::slot(control, &config.names.slot).await?;
         if self.until == Until::Resynced {
             if let Some(slot) = &slot {
                 check_slot(ledger.identity(), &slot.position)?;
@@ -142,9 +147,11 @@ impl Run {
             return Ok((Start::Snapshot { drop_slot: slot.is_some() }, None));
         }
         let recorded = ledger.read(traffic).await?;
+        let timeline = recorded.as_ref().and_then(|recorded| recorded.timeline);
+        let wal = primary::with_history(wal, &config.landing, &config.names, timeline).await?;
         let local = context.store.read()?;
         let slot = slot.map(|slot| slot.position);
-        let start = agree(ledger.identity(), recorded.as_ref(), local.as_ref(), slot.as_ref())?;
+        let start = agree(ledger.identity(), &wal, recorded.as_ref(), local.as_ref(), slot.as_ref())?;
         Ok((start, recorded.and_then(|recorded| recorded.published)))
     }
 }

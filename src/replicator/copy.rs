@@ -52,14 +52,7 @@ pub async fn run(
     }
 
     let before = catalog::sample(control).await?;
-    let creating = slot::create(
-        &config.landing,
-        control,
-        &config.names,
-        config.slot_creation_timeout,
-        &context.shutdown,
-    );
-    let exported = creating.await?;
+    let exported = slot::create(config, control, &ledger.primary(), &context.shutdown).await?;
     reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");

@@ -53,7 +53,8 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let record = context.liveness.guard(ledger.prepare(writer.session())).await?;
     work.rests();
     let (config, tables) = (&context.config, &context.tables);
-    let stream = Stream::start(&config.landing, &config.names, tables, published, from.lsn).await?;
+    let (names, primary) = (&config.names, ledger.primary());
+    let stream = Stream::start(&config.landing, names, tables, published, from.lsn, &primary).await?;
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
     work.goes_on();
     let slot = context.liveness.guard(catalog::slot(&control, &config.names.slot)).await?;

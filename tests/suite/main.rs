@@ -14,6 +14,7 @@ mod doctor;
 mod drift;
 mod drift_functions;
 mod drift_traffic;
+mod failover;
 mod foreign_wal;
 mod keys;
 mod killpoints;

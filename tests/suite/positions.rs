@@ -1,26 +1,14 @@
 //! Positions that contradict each other are refused, and a resync mends them.
 
 use std::path::Path;
-use std::time::Duration;
 
 use leadbridge::checkpoint::LocalStore;
 use leadbridge::lsn::Lsn;
-use leadbridge::throwaway::Shutdown;
 
 use crate::testkit::{
-    Bridge, Daemon, Positions, Said, World, assert_equal, brake, holds, landing, one, release_brake,
-    until_holds,
+    Bridge, Positions, World, assert_equal, assert_refused, back_up, brake, copy_dir, ends_refused, holds,
+    landing, one, release_brake, restore, until_holds,
 };
-
-/// Exit 4, one error, and it says what to do.
-fn assert_refused(said: &Said, words: &[&str]) {
-    assert_eq!(said.code, 4, "{}", said.err);
-    assert_eq!(said.err.matches("error: ").count(), 1, "{}", said.err);
-    assert_eq!(said.err.matches("what to do: ").count(), 1, "{}", said.err);
-    for word in words {
-        assert!(said.err.contains(word), "{word} is not in: {}", said.err);
-    }
-}
 
 const RECORD: &str = "SELECT (c.*)::text FROM leadbridge.checkpoint AS c";
 
@@ -157,11 +145,6 @@ async fn resync_ends_exact(world: &World, bridge: &Bridge) {
 
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1";
 
-async fn copy_dir(from: &Path, to: &Path) {
-    let mut command = tokio::process::Command::new("cp");
-    assert!(command.arg("-Rp").arg(from).arg(to).status().await.unwrap().success());
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_local_store_that_is_deleted_older_or_damaged_loses_nothing() {
     let world = World::new().await;
@@ -254,11 +237,7 @@ async fn a_traffic_server_that_was_really_restored_is_refused_until_a_resync() {
     world.fill(26, 50).await;
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
-    let data = world.traffic.data_dir();
-    let backup = data.with_file_name("backup");
-    world.traffic.stop(Shutdown::Fast).await.unwrap();
-    copy_dir(&data, &backup).await;
-    world.traffic.resume().await.unwrap();
+    let backup = back_up(&mut world.traffic).await;
     landing(
         &world,
         &format!("{WORK}; DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads LIMIT 5)"),
@@ -268,25 +247,12 @@ async fn a_traffic_server_that_was_really_restored_is_refused_until_a_resync() {
     // The restored Traffic behind a running daemon, not only before its start.
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
-    world.traffic.stop(Shutdown::Immediate).await.unwrap();
-    std::fs::remove_dir_all(&data).unwrap();
-    copy_dir(&backup, &data).await;
-    world.traffic.resume().await.unwrap();
+    restore(&mut world.traffic, &backup).await;
     ends_refused(&mut daemon, &["Traffic is at", "leadbridge resync"]).await;
     assert_refused(&bridge.run(&["run"]).await, &["Traffic is at", "leadbridge resync"]);
     assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
     bridge.catch_up().await;
     assert_equal(&world).await;
-}
-
-async fn ends_refused(daemon: &mut Daemon, words: &[&str]) {
-    let ended = daemon.ended(Duration::from_secs(30)).await;
-    assert_eq!(ended.code(), Some(4), "{}", daemon.log());
-    let log = daemon.log();
-    let (_, error) = log.rsplit_once("error: ").expect("an error");
-    for word in words.iter().chain(&["what to do: "]) {
-        assert!(error.contains(word), "{word} is not in: {error}");
-    }
 }
 
 const DROP: &str = "SELECT pg_drop_replication_slot('leadbridge')";

@@ -2,15 +2,18 @@
 //! real binary between them.
 
 mod bridge;
+mod copies;
 mod daemon;
 mod exact;
 mod fixtures;
 mod oracle;
 mod proxy;
+mod refusal;
 mod wait;
 mod world;
 
 pub use bridge::{Bridge, Said, said};
+pub use copies::{back_up, copy_dir, restore, standby_of};
 pub use daemon::Daemon;
 pub use exact::differences_beside_quarantine;
 pub use fixtures::{
@@ -19,5 +22,6 @@ pub use fixtures::{
 };
 pub use oracle::{assert_equal, differences, expected_leads};
 pub use proxy::{Direction, Fault, Proxy, Target};
+pub use refusal::{assert_refused, ends_refused};
 pub use wait::{until, until_true, within};
 pub use world::{World, template};

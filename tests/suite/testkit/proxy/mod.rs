@@ -18,6 +18,7 @@ mod tests;
 mod wire;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
@@ -29,6 +30,7 @@ pub use faults::{Direction, Fault, Target};
 /// Forwards to a server on this machine until it is dropped; then every connection is cut.
 pub struct Proxy {
     port: u16,
+    server: Arc<AtomicU16>,
     faults: Arc<Faults>,
     _open: DropGuard,
 }
@@ -39,15 +41,21 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let open = CancellationToken::new();
         let faults = Arc::new(Faults::new(open.clone()));
-        let accepting = accept(listener, server, Arc::clone(&faults));
+        let server = Arc::new(AtomicU16::new(server));
+        let accepting = accept(listener, Arc::clone(&server), Arc::clone(&faults));
         let until_dropped = open.clone();
         tokio::spawn(async move { until_dropped.run_until_cancelled(accepting).await });
-        Proxy { port, faults, _open: open.drop_guard() }
+        Proxy { port, server, faults, _open: open.drop_guard() }
     }
 
     /// The same URL by way of the proxy.
     pub fn url(&self, url: &str, server: u16) -> String {
         url.replace(&format!(":{server}/"), &format!(":{}/", self.port))
+    }
+
+    /// From now on new connections reach another server, as when a name is given to it.
+    pub fn redirect(&self, server: u16) {
+        self.server.store(server, Ordering::Relaxed);
     }
 
     /// Lets a fault happen, at once. Returns how many open connections it meets.
@@ -76,11 +84,11 @@ impl Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, server: u16, faults: Arc<Faults>) {
+async fn accept(listener: TcpListener, server: Arc<AtomicU16>, faults: Arc<Faults>) {
     loop {
         match listener.accept().await {
             Ok((client, _)) => {
-                tokio::spawn(link::serve(client, server, Arc::clone(&faults)));
+                tokio::spawn(link::serve(client, server.load(Ordering::Relaxed), Arc::clone(&faults)));
             }
             // This machine is short of something for the moment; the peer has given up at the worst.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,

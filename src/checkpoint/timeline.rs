@@ -1,0 +1,170 @@
+//! Whether a position lies on the way that Landing's WAL has taken (semantics 1.4); pure.
+//!
+//! A standby's promotion and a recovery to a point in time leave one timeline and begin another. What was written
+//! behind that point on the timeline that was left is not in this Landing, and the same positions will be given to
+//! other changes: a stream that began there would skip them without a word.
+
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+
+/// Landing's WAL as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LandingWal {
+    pub timeline: u32,
+    /// Durable up to here.
+    pub flushed: Lsn,
+    /// Of `timeline`; may be empty when Traffic's position was reached on `timeline` itself.
+    pub history: TimelineHistory,
+}
+
+/// The timelines before a timeline, and where each was left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimelineHistory(Vec<Ancestor>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ancestor {
+    timeline: u32,
+    left_at: Lsn,
+}
+
+impl LandingWal {
+    /// Whether everything up to `position`, reached on `timeline`, is in this WAL. A `timeline` that was not written
+    /// down cannot be asked for.
+    ///
+    /// # Errors
+    /// It is not: which position is where, and what to do.
+    pub fn check_contains(&self, position: Lsn, timeline: Option<u32>) -> Result<()> {
+        let at = format!("Traffic is at {position}");
+        if position > self.flushed {
+            return Err(ahead(format!("{at}, but Landing's WAL ends at {}", self.flushed)));
+        }
+        let Some(timeline) = timeline.filter(|timeline| *timeline != self.timeline) else { return Ok(()) };
+        let now = self.timeline;
+        match self.history.left(timeline) {
+            None => Err(ahead(format!(
+                "{at} on timeline {timeline}, which is not in the history of Landing's timeline {now}, which is \
+                 at {}",
+                self.flushed
+            ))),
+            Some(left) if left < position => Err(ahead(format!(
+                "{at} on timeline {timeline}, but Landing left that timeline at {left} (it is on {now} now)"
+            ))),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn ahead(contradiction: String) -> Error {
+    Error::refused(format!("positions contradict each other: {contradiction}")).remedy(
+        "Landing was restored to an earlier state, or failed over to a standby that lacked WAL which Traffic has: \
+         changes on Landing would be skipped, and others never happened there. Check that the URL names the right \
+         server, then run `leadbridge resync`",
+    )
+}
+
+impl TimelineHistory {
+    /// Where `timeline` was left; `None` when it is not one of ours.
+    fn left(&self, timeline: u32) -> Option<Lsn> {
+        self.0.iter().find(|ancestor| ancestor.timeline == timeline).map(|ancestor| ancestor.left_at)
+    }
+}
+
+/// The content of PostgreSQL's history file: `timeline TAB position TAB reason` in each line, and comments.
+impl FromStr for TimelineHistory {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let mut ancestors: Vec<Ancestor> = Vec::new();
+        for (number, line) in (1..).zip(text.lines()) {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let ancestor = ancestor(line)
+                .filter(|ancestor| ancestors.last().is_none_or(|last| last.timeline < ancestor.timeline))
+                .ok_or_else(|| not_understood(number))?;
+            ancestors.push(ancestor);
+        }
+        Ok(TimelineHistory(ancestors))
+    }
+}
+
+fn ancestor(line: &str) -> Option<Ancestor> {
+    let mut words = line.split_whitespace();
+    let timeline = words.next()?.parse().ok()?;
+    Some(Ancestor { timeline, left_at: words.next()?.parse().ok()? })
+}
+
+fn not_understood(line: u32) -> Error {
+    Error::refused(format!("line {line} of Landing's timeline history is not understood")).remedy(
+        "whether Landing still has everything that Traffic has cannot be told: run `leadbridge resync`",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HISTORY: &str = "# by hand\n1\t0/3000148\tno recovery target specified\n\n\
+                           3\t1/A0\tbefore 2026-01-01 00:00:00+00\n";
+
+    fn wal(timeline: u32, flushed: u64, history: &str) -> LandingWal {
+        LandingWal { timeline, flushed: Lsn(flushed), history: history.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_history_says_where_each_timeline_was_left() {
+        let history: TimelineHistory = HISTORY.parse().unwrap();
+        assert_eq!(history.left(1), Some(Lsn(0x300_0148)));
+        assert_eq!(history.left(3), Some(Lsn(0x1_0000_00A0)));
+        assert_eq!(history.left(2), None);
+        assert_eq!("".parse::<TimelineHistory>().unwrap(), TimelineHistory::default());
+        // Without a reason, and as another system ends its lines.
+        assert_eq!("1 0/5\r\n".parse::<TimelineHistory>().unwrap().left(1), Some(Lsn(5)));
+    }
+
+    #[test]
+    fn a_history_that_is_not_understood_is_refused_by_its_line() {
+        for wrong in ["x\t0/1\n", "1\n", "1\t0-1\n", "1\t0/1\n1\t0/2\n", "2\t0/1\n1\t0/2\n", "-1\t0/1\n"] {
+            let error = format!("# first\n{wrong}").parse::<TimelineHistory>().expect_err(wrong);
+            assert_eq!(error.response(), crate::error::Response::AskOperator);
+            assert!(error.message().contains("line 2") || error.message().contains("line 3"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_position_is_contained_up_to_the_point_at_which_its_timeline_was_left() {
+        let now = wal(4, 0x2_0000_0000, HISTORY);
+        for (position, timeline) in [
+            (0x300_0148, Some(1)),
+            (0x1_0000_00A0, Some(3)),
+            (0x2_0000_0000, Some(4)),
+            (0x2_0000_0000, None),
+            (0, Some(1)),
+        ] {
+            now.check_contains(Lsn(position), timeline).unwrap();
+        }
+        for (position, timeline, says) in [
+            (0x300_0149, Some(1), "left that timeline at 0/3000148"),
+            (0x1_0000_00A1, Some(3), "left that timeline at 1/A0"),
+            (1, Some(2), "not in the history of Landing's timeline 4"),
+            (1, Some(5), "not in the history of Landing's timeline 4"),
+            (0x2_0000_0001, Some(4), "ends at 2/0"),
+            (0x2_0000_0001, None, "ends at 2/0"),
+        ] {
+            let error = now.check_contains(Lsn(position), timeline).expect_err(says);
+            assert_eq!(error.response(), crate::error::Response::AskOperator);
+            let text = error.to_string();
+            assert!(text.contains(says) && text.contains(&Lsn(position).to_string()), "{text}");
+            assert!(text.contains("leadbridge resync"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_older_timeline_that_came_back_is_refused() {
+        let error = wal(1, 100, "").check_contains(Lsn(10), Some(2)).expect_err("another branch");
+        assert!(error.message().contains("not in the history"), "{error}");
+    }
+}
