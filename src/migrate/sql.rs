@@ -15,7 +15,7 @@ pub(super) struct Migration {
     pub name: &'static str,
     template: &'static str,
     /// Applied only when the operator switched notifications on.
-    optional: bool,
+    pub optional: bool,
 }
 
 macro_rules! migration {

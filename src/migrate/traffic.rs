@@ -21,7 +21,10 @@ pub(super) struct Planned {
 pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Vec<Planned>> {
     require_leads(client, names).await?;
     let applied = applied(client, names).await?;
-    let whole = is_whole(client, names, options).await?;
+    let made = |migration: &Migration| applied.contains_key(migration.name);
+    // Notifications that were never there are not missing.
+    let notifications = Migration::wanted(options).filter(|migration| migration.optional).any(made);
+    let whole = is_whole(client, names, notifications).await?;
     Ok(Migration::wanted(options)
         .map(|migration| {
             let sql = migration.sql(names);
@@ -78,9 +81,8 @@ async fn require_leads(client: &Client, names: &Names) -> Result<()> {
 }
 
 /// Whether all is there still that is written: a table or a column that somebody has dropped is made again.
-async fn is_whole(client: &Client, names: &Names, options: &Options) -> Result<bool> {
-    let tables = options.tables();
-    match TargetCatalog::read(client, names, &tables).await {
+async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result<bool> {
+    match TargetCatalog::read(client, names, &Table::replicated(notifications)).await {
         Ok(_) => {}
         Err(error) if error.kind() == Kind::Refused => return Ok(false),
         Err(error) => return Err(error),
