@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use leadbridge::failpoint::Point;
 use leadbridge::throwaway::writers::Pace;
 
-use crate::testkit::{Bridge, Positions, World, assert_equal, holds, landing, one, traffic};
+use crate::testkit::{Bridge, Positions, World, assert_equal, holds, landing, one, released, traffic};
 
 /// The points of a copy, or of the stream: together all there are.
 fn points(of_snapshot: bool) -> impl Iterator<Item = Point> {
@@ -46,6 +46,7 @@ async fn killed_at_every_point_of_a_snapshot_the_next_start_ends_exact() {
             assert!(Positions::read(&world, &bridge).await.traffic.is_some(), "{}", point.name());
             bridge.catch_up().await;
             // As if nothing had been there, for the next round.
+            released(&world).await;
             landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;
             traffic(&world, "DELETE FROM leadbridge.checkpoint").await;
             std::fs::remove_dir_all(bridge.state_dir()).unwrap();

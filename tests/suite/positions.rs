@@ -7,7 +7,7 @@ use leadbridge::lsn::Lsn;
 
 use crate::testkit::{
     Bridge, Positions, World, assert_equal, assert_refused, back_up, brake, copy_dir, ends_refused, holds,
-    landing, one, release_brake, restore, until_holds,
+    landing, one, release_brake, released, restore, until_holds,
 };
 
 const RECORD: &str = "SELECT (c.*)::text FROM leadbridge.checkpoint AS c";
@@ -86,7 +86,8 @@ async fn after_a_dropped_slot_a_resync_ends_exact_and_keeps_what_was_born_on_tra
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     let (landing, traffic) = (world.landing().await, world.traffic().await);
-    landing.batch_execute("SELECT pg_drop_replication_slot('leadbridge')").await.unwrap();
+    released(&world).await;
+    landing.batch_execute(DROP).await.unwrap();
     let before: String = one(&traffic, RECORD).await;
     assert_refused(&bridge.run(&["run"]).await, &["gone", "leadbridge resync"]);
     assert_eq!(one::<String>(&traffic, RECORD).await, before);
@@ -269,6 +270,7 @@ async fn a_slot_that_was_made_anew_or_advanced_is_refused_even_on_an_idle_landin
         if !idle {
             landing(&world, WORK).await;
         }
+        released(&world).await;
         for statement in sql {
             landing(&world, statement).await;
         }

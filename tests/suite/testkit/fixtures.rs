@@ -53,6 +53,11 @@ pub async fn until_holds(client: &Client, condition: &str) {
     until_true(condition, async || holds(client, condition).await).await;
 }
 
+/// Waits until Landing has noticed the end of a daemon that streamed: until then its slot is in use.
+pub async fn released(world: &World) {
+    until_holds(&world.landing().await, "NOT bool_or(active) FROM pg_replication_slots").await;
+}
+
 /// Makes every batch of leads take `seconds` on Traffic, whatever role writes it, so that a story can happen in
 /// the middle of a copy.
 pub async fn brake(world: &World, seconds: f64) {
