@@ -102,14 +102,16 @@ impl Writer {
         Ok(Retried { tried, left })
     }
 
-    /// The moment by Landing's clock that the checkpoint stands at.
+    /// The moment by Landing's clock that the checkpoint stands at. No snapshot begins before this transaction ends:
+    /// it would forget what was parked, and find at its end rows that it does not know.
     async fn landing_time(&self) -> Result<Timestamp> {
         let sql = format!(
-            "SELECT max(caught_up_at), COALESCE(bool_or(state = 'snapshot'), false) FROM {} WHERE slot = $1",
+            "SELECT caught_up_at, state = 'snapshot' FROM {} WHERE slot = $1 FOR SHARE",
             self.names.own("checkpoint")
         );
-        let row = self.session.query_one(&sql, &[&self.names.slot]).await;
+        let row = self.session.query_opt(&sql, &[&self.names.slot]).await;
         let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        let Some(row) = row else { return Ok(Timestamp::default()) };
         if row.get(1) {
             // The copy knows the rows that it has touched by their time: another one's would go at its end.
             return Err(Error::refused("a snapshot is being copied: it parks and frees rows itself")

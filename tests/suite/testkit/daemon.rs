@@ -104,8 +104,9 @@ impl Daemon {
     /// Waits until everything that Landing has committed by now is applied.
     pub async fn caught_up(&mut self, world: &World) {
         let landing = world.landing().await;
-        // A transaction of its own, so that an asynchronous commit before it is flushed too.
-        let sql = "SELECT pg_current_wal_insert_lsn()::text";
+        // A commit of its own, which flushes asynchronous ones before it too: nothing waits for the WAL writer.
+        landing.execute("SELECT pg_logical_emit_message(true, 'tests', '')", &[]).await.unwrap();
+        let sql = "SELECT pg_current_wal_flush_lsn()::text";
         let goal: String = landing.query_one(sql, &[]).await.unwrap().get(0);
         let goal: leadbridge::lsn::Lsn = goal.parse().unwrap();
         self.until("the daemon catches up", |status| {
