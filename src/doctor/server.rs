@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoint) {
     let side = Some(endpoint.side());
     findings.add("version", side, version(client).await);
-    findings.add("primary", side, primary(client).await);
+    findings.add("primary", side, primary(client, endpoint.side()).await);
     findings.add("server_encoding", side, server_encoding(client).await);
     findings.add("statement_timeout", side, statement_timeout(client).await);
 }
@@ -65,7 +65,7 @@ async fn version(client: &Client) -> Outcome {
     })
 }
 
-async fn primary(client: &Client) -> Outcome {
+async fn primary(client: &Client, side: Side) -> Outcome {
     let row = client
         .query_one(
             "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean",
@@ -73,7 +73,8 @@ async fn primary(client: &Client) -> Outcome {
         )
         .await
         .map_err(|error| Error::database("asking whether the server is a primary", &error))?;
-    match (row.get(0), row.get(1)) {
+    // On Landing leadbridge only reads.
+    match (row.get(0), row.get::<_, bool>(1) && side == Side::Traffic) {
         (true, _) => Ok(Verdict::error(
             "the server is a standby",
             "point the URL to the primary, not to a read replica",

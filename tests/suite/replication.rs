@@ -2,7 +2,9 @@
 
 use leadbridge::throwaway::writers::Pace;
 
-use crate::testkit::{Bridge, World, assert_equal, brake, release_brake, writers_go_on};
+use crate::testkit::{
+    Bridge, World, assert_equal, brake, landing, release_brake, until_holds, writers_go_on,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn with_writers_from_before_the_snapshot_until_after_it_traffic_equals_the_oracle() {
@@ -46,4 +48,22 @@ async fn until_caught_up_copies_and_streams_what_was_committed_before_it_started
     assert_equal(&world).await;
     // And when nothing at all has happened.
     bridge.catch_up().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landing_that_takes_no_writes_by_default_is_copied_and_streamed_all_the_same() {
+    let world = World::new().await;
+    world.fill(90, 40).await;
+    landing(&world, "ALTER SYSTEM SET default_transaction_read_only = on").await;
+    world.landing.reload();
+    until_holds(&world.landing().await, "current_setting('default_transaction_read_only') = 'on'").await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+    landing(&world, "BEGIN READ WRITE; UPDATE landing_leads SET click_count = 8; COMMIT").await;
+    bridge.catch_up().await;
+    assert_equal(&world).await;
+    let said = bridge.run(&["resync", "--yes"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_equal(&world).await;
 }

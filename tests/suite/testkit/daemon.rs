@@ -104,8 +104,9 @@ impl Daemon {
     /// Waits until everything that Landing has committed by now is applied.
     pub async fn caught_up(&mut self, world: &World) {
         let landing = world.landing().await;
-        // A commit of its own, which flushes asynchronous ones before it too: nothing waits for the WAL writer.
-        landing.execute("SELECT pg_logical_emit_message(true, 'tests', '')", &[]).await.unwrap();
+        // A commit that flushes asynchronous ones before it too, so that nothing waits for the WAL writer, and that
+        // the stream does not show: nothing of it is published.
+        landing.batch_execute("CREATE TEMPORARY TABLE flushed ()").await.unwrap();
         let sql = "SELECT pg_current_wal_flush_lsn()::text";
         let goal: String = landing.query_one(sql, &[]).await.unwrap().get(0);
         let goal: leadbridge::lsn::Lsn = goal.parse().unwrap();
