@@ -50,13 +50,15 @@ pub async fn write(stage: &Stage<'_>) -> Result<Owned> {
     let failed = |error| Error::database("writing on Traffic", &error);
     let names = &stage.config.names;
     let (leads, stages) = (names.traffic_table(Table::LandingLeads), names.traffic_table(Table::LeadJourney));
-    // Locked in the order of the keys, as the daemon does: the two never wait for each other in a circle.
+    // Locked in the order of the keys, as the daemon does: the two never wait for each other in a circle. A lead
+    // that the daemon wrote while its lock was waited for is left out: Traffic's trigger stamps the time at which
+    // this began, which would stand before the change that Landing has made since.
     let mark = format!(
         "WITH chosen AS MATERIALIZED (SELECT l.id FROM {leads} AS l WHERE l.landing_synced_at IS NOT NULL \
              AND EXISTS (SELECT FROM {stages} AS s WHERE s.lead_id = l.id) \
              ORDER BY l.id LIMIT $1 FOR NO KEY UPDATE) \
          UPDATE {leads} AS l SET status = 'qualified', amocrm_pipeline_id = 4242 FROM chosen \
-         WHERE l.id = chosen.id RETURNING l.id, pg_catalog.now()"
+         WHERE l.id = chosen.id AND l.landing_synced_at < pg_catalog.now() RETURNING l.id, pg_catalog.now()"
     );
     let rows = stage.traffic.query(&mark, &[&MARKED]).await.map_err(failed)?;
     let bring = format!(
