@@ -1,6 +1,7 @@
 //! What Landing says of itself: its clock and WAL, the slot, the tables.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -45,6 +46,22 @@ pub async fn sample(client: &Client) -> Result<Sample> {
     Ok(Sample { flushed: lsn(0), inserted: lsn(1), now: row.get(2) })
 }
 
+/// The position behind everything committed so far. An asynchronous commit is in WAL buffers before it is on
+/// disk: the buffers' position counts, unless nothing makes the server write them.
+pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
+    let first = sample(client).await?;
+    let mut latest = first;
+    // The WAL writer flushes asynchronous commits within three of its rounds (0.6 s by default).
+    for _ in 0..10 {
+        if latest.flushed >= first.inserted {
+            return Ok(first.inserted);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        latest = sample(client).await?;
+    }
+    Ok(latest.flushed)
+}
+
 /// The slot of that name; `None` when there is none.
 pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
@@ -66,6 +83,34 @@ pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
         retained_bytes: row.get::<_, i64>(5).max(0) as u64,
         failover: row.get(6),
     }))
+}
+
+/// Below this many pages rows are counted, above they are estimated: counting tens of millions takes too long.
+const COUNTED_PAGES: i64 = 20_000;
+
+/// How large a table is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measure {
+    pub pages: i64,
+    /// Counted for a small table, PostgreSQL's estimate for a large one.
+    pub rows: u64,
+}
+
+pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Measure> {
+    let step = format!("measuring {} on Landing", table.landing_name());
+    let sql = "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
+               c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
+    let name = names.landing_table(table);
+    let row = client.query_one(sql, &[&name]).await.map_err(|error| Error::database(&step, &error))?;
+    let (pages, tuples, analyzed_pages): (i64, f64, i64) = (row.get(0), row.get(1), row.get(2));
+    let rows = if pages <= COUNTED_PAGES || tuples < 0.0 || analyzed_pages == 0 {
+        let count = client.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await;
+        count.map_err(|error| Error::database(&step, &error))?.get::<_, i64>(0).max(0) as u64
+    } else {
+        // The planner's own arithmetic: the density of the last ANALYZE over today's pages.
+        (tuples / analyzed_pages as f64 * pages as f64).round() as u64
+    };
+    Ok(Measure { pages, rows })
 }
 
 /// Where `table` keeps its columns, by the same rules as the stream's announcements.

@@ -7,6 +7,7 @@ use postgres_protocol::escape::escape_literal;
 use tokio_postgres::binary_copy::BinaryCopyOutStream;
 use tokio_postgres::types::Type;
 
+use super::catalog::Measure;
 use super::layout::Layout;
 use super::reading;
 use crate::change::{Row, Table};
@@ -17,9 +18,6 @@ use crate::names::Names;
 
 /// Pages in a range: small enough for an even spread, large enough to be read in one go.
 const RANGE_PAGES: i64 = 1024;
-
-/// Below this many pages rows are counted, above they are estimated: counting tens of millions takes too long.
-const COUNTED_PAGES: i64 = 20_000;
 
 /// A part of a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,21 +71,8 @@ impl Reader {
 
     /// Divides a table into ranges.
     pub async fn extent(&self, names: &Names, table: Table) -> Result<Extent> {
-        let step = format!("measuring {} on Landing", table.landing_name());
-        let sql = "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
-                   c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
-        let name = names.landing_table(table);
-        let row =
-            self.session.query_one(sql, &[&name]).await.map_err(|error| Error::database(&step, &error))?;
-        let (pages, tuples, analyzed_pages): (i64, f64, i64) = (row.get(0), row.get(1), row.get(2));
-        let expected_rows = if pages <= COUNTED_PAGES || tuples < 0.0 || analyzed_pages == 0 {
-            let count = self.session.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await;
-            count.map_err(|error| Error::database(&step, &error))?.get::<_, i64>(0).max(0) as u64
-        } else {
-            // The planner's own arithmetic: the density of the last ANALYZE over today's pages.
-            (tuples / analyzed_pages as f64 * pages as f64).round() as u64
-        };
-        Ok(Extent { ranges: page_ranges(table, pages), expected_rows })
+        let Measure { pages, rows } = super::catalog::measure(&self.session, names, table).await?;
+        Ok(Extent { ranges: page_ranges(table, pages), expected_rows: rows })
     }
 
     /// Streams the rows of one range.

@@ -85,7 +85,7 @@ impl Run {
         // Sampled under the lease: nobody else moves Traffic's position beyond it meanwhile.
         let wal = primary::wal(&control).await?;
         if self.until == Until::CaughtUp && self.goal.is_none() {
-            self.goal = Some(goal(&control).await?);
+            self.goal = Some(catalog::committed_so_far(&control).await?);
         }
         let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
         let start = self.start(context, &control, &traffic, &ledger, wal).await?;
@@ -197,20 +197,4 @@ async fn preflight(config: &Config) -> Result<()> {
         Some(remedy) => error.remedy(remedy),
         None => error,
     })
-}
-
-/// The position behind everything committed so far. An asynchronous commit is in WAL buffers before it is on
-/// disk: the buffers' position counts, unless nothing makes the server write them.
-async fn goal(control: &Session) -> Result<Lsn> {
-    let first = catalog::sample(control).await?;
-    let mut latest = first;
-    // The WAL writer flushes asynchronous commits within three of its rounds (0.6 s by default).
-    for _ in 0..10 {
-        if latest.flushed >= first.inserted {
-            return Ok(first.inserted);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        latest = catalog::sample(control).await?;
-    }
-    Ok(latest.flushed)
 }
