@@ -1,9 +1,12 @@
 //! The command line, as clap types only. A command is added to [`Command`] when it works.
 
+use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::change::Table;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 
 /// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing one.
@@ -61,6 +64,7 @@ pub enum Command {
     Doctor(Doctor),
     Run(Run),
     Status(Status),
+    Verify(Verify),
     Resync(Resync),
     Quarantine(Quarantine),
     Demo(Demo),
@@ -141,6 +145,30 @@ pub struct Status {
     pub max_lag_seconds: Option<f64>,
 }
 
+/// Compare Landing, through the mapping, with Traffic: row by row, while both are live.
+///
+/// Rows in flight are looked at again once the stream has passed them. Shows ids, columns and counts, never values.
+/// Exits 0 when all is equal, 1 on a difference.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge verify --table landing_leads --json | jq .equal")]
+pub struct Verify {
+    /// One JSON document instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Only this table, by its name on Landing
+    #[arg(long, value_name = "TABLE", value_parser = landing_table)]
+    pub table: Option<Table>,
+    /// How long the stream may take to pass a row that differs, before that counts as a difference
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
+    pub wait: Duration,
+    /// Read no more of Landing's rows in a second, to leave the machine to the school's site
+    #[arg(long, value_name = "ROWS")]
+    pub max_rows_per_second: Option<NonZeroU64>,
+    /// Write the rows that differ anew, as the stream would; the daemon must be stopped
+    #[arg(long)]
+    pub repair: bool,
+}
+
 /// Begin again with a fresh snapshot into the live Traffic DB.
 ///
 /// Rows born on Traffic and columns that Traffic owns stay as they are. Asks first, unless --yes.
@@ -193,6 +221,11 @@ pub enum QuarantineAction {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge demo")]
 pub struct Demo {}
+
+fn landing_table(text: &str) -> Result<Table, String> {
+    let names = || Table::ALL.map(Table::landing_name).join(", ");
+    Table::from_landing_name(text).ok_or_else(|| format!("no table of ours on Landing; they are {}", names()))
+}
 
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse()

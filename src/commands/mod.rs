@@ -7,6 +7,7 @@ mod quarantine;
 mod resync;
 mod run;
 mod status;
+mod verify;
 
 use std::io::{self, Write as _};
 
@@ -48,6 +49,7 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments)).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
+        Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
         // It knows no configuration: its servers are its own, whatever the environment says.
         Command::Demo(_) => crate::demo::run().await,
     }

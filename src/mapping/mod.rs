@@ -100,7 +100,7 @@ pub fn targets_beside_metadata() -> impl Iterator<Item = &'static Target> {
 pub type Limits = [Option<usize>];
 
 /// A row as Traffic is to hold it.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct TrafficRow {
     pub id: Uuid,
     /// One value for each of [`targets`], or of [`targets_beside_metadata`], as text.

@@ -12,6 +12,7 @@ mod liveness;
 mod monitor;
 mod pipeline;
 pub mod progress;
+pub mod repair;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

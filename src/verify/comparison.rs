@@ -11,7 +11,11 @@ use crate::mapping::{self, Target, TrafficRow};
 /// Examples that are kept of each kind.
 const EXAMPLES: usize = 10;
 
+/// Keys of rows that differ which are remembered, so that they can be looked at again: 16 bytes each.
+pub(super) const SUSPECTS: usize = 100_000;
+
 /// A Landing row, translated; `row` is `None` when the mapping refuses it and it belongs in quarantine.
+#[derive(PartialEq, Eq)]
 pub(super) struct ExpectedRow {
     pub id: Uuid,
     pub row: Option<TrafficRow>,
@@ -56,12 +60,18 @@ pub struct Comparison {
     pub different: u64,
     /// Rows that the mapping refuses: too long for Traffic. They belong in quarantine.
     pub refused: u64,
+    /// Those of them of which Traffic holds an older image.
+    #[serde(skip)]
+    refused_and_held: u64,
     /// Equal but for an `updated_at` that is later on Traffic: somebody changed one of Traffic's own columns
     /// there, and Traffic's trigger stamped the row. No difference; Landing's next change brings its own back.
     pub touched_on_traffic: u64,
     /// Values compared, all columns that Landing owns.
     pub values: u64,
     pub examples: Vec<Example>,
+    /// Keys of the rows counted in `missing`, `extra`, `different` and `refused`, the first [`SUSPECTS`] of them.
+    #[serde(skip)]
+    pub(super) suspects: Vec<Uuid>,
     #[serde(skip)]
     targets: &'static [Target],
 }
@@ -85,9 +95,11 @@ impl Comparison {
             extra: 0,
             different: 0,
             refused: 0,
+            refused_and_held: 0,
             touched_on_traffic: 0,
             values: 0,
             examples: Vec::new(),
+            suspects: Vec::new(),
             targets: mapping::targets(table),
         }
     }
@@ -97,7 +109,57 @@ impl Comparison {
         self.missing + self.extra + self.different + self.refused
     }
 
+    /// Whether the key of every row that differs is known.
+    pub(super) fn knows_its_suspects(&self) -> bool {
+        self.suspects.len() as u64 == self.differences()
+    }
+
+    /// Adds what was found in another part of the same table.
+    pub(super) fn add(&mut self, other: Comparison) {
+        self.landing_rows += other.landing_rows;
+        self.traffic_rows += other.traffic_rows;
+        self.refused += other.refused;
+        self.refused_and_held += other.refused_and_held;
+        self.touched_on_traffic += other.touched_on_traffic;
+        self.values += other.values;
+        let kinds = [
+            (&mut self.missing, other.missing),
+            (&mut self.extra, other.extra),
+            (&mut self.different, other.different),
+        ];
+        for (sum, count) in kinds {
+            *sum += count;
+        }
+        for example in other.examples {
+            let kind = std::mem::discriminant(&example.difference);
+            let of_its_kind = |known: &&Example| std::mem::discriminant(&known.difference) == kind;
+            if self.examples.iter().filter(of_its_kind).count() < EXAMPLES {
+                self.examples.push(example);
+            }
+        }
+        let room = SUSPECTS.saturating_sub(self.suspects.len());
+        self.suspects.extend(other.suspects.into_iter().take(room));
+    }
+
+    /// Forgets the rows that differed: they are looked at again, and what is found then counts.
+    pub(super) fn without_suspects(mut self) -> Self {
+        self.landing_rows -= self.missing + self.different + self.refused;
+        self.traffic_rows -= self.extra + self.different + self.refused_and_held;
+        (self.missing, self.extra, self.different) = (0, 0, 0);
+        (self.refused, self.refused_and_held) = (0, 0);
+        self.examples.clear();
+        self.suspects.clear();
+        self
+    }
+
+    fn suspect(&mut self, id: Uuid) {
+        if self.suspects.len() < SUSPECTS {
+            self.suspects.push(id);
+        }
+    }
+
     fn note(&mut self, id: Uuid, difference: Difference) {
+        self.suspect(id);
         let count = match difference {
             Difference::Missing => &mut self.missing,
             Difference::Extra => &mut self.extra,
@@ -142,7 +204,11 @@ pub(super) fn meet(found: &mut Comparison, landing: Option<&ExpectedRow>, traffi
     if let Some(expected) = landing.filter(|_| order.is_le()) {
         found.landing_rows += 1;
         match (&expected.row, traffic.filter(|_| order.is_eq())) {
-            (None, _) => found.refused += 1,
+            (None, held) => {
+                found.refused += 1;
+                found.refused_and_held += u64::from(held.is_some());
+                found.suspect(expected.id);
+            }
             (Some(_), None) => found.note(expected.id, Difference::Missing),
             (Some(row), Some(held)) => found.pair(row, held),
         }

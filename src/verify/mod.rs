@@ -2,20 +2,30 @@
 //!
 //! Both tables are read in the order of their keys and merged, a page of each at a time, so memory does not grow
 //! with them and no transaction stays open. Ids, column names and counts come out of it, never a value.
-//! On two live databases a row in flight is found different: whoever calls decides when they are still.
+//!
+//! [`compare`] looks once, at two sides that are still. [`live`] compares two databases in use: a row in flight is
+//! found different and looked at again, once the stream has passed the position at which it was read.
 
+mod attribution;
 mod comparison;
+pub mod live;
+mod pace;
 mod pages;
+mod recheck;
 
 use tokio_postgres::Client;
 
+pub use attribution::Attributed;
+use attribution::Tally;
 pub use comparison::{Comparison, Difference, Example};
 use comparison::{Next, meet};
-use pages::{Expected, Held};
+pub use pace::Pace;
+use pages::{Expected, Held, Keys, PAGE};
 
 use crate::change::Table;
 use crate::error::Result;
 use crate::landing::catalog;
+use crate::landing::layout::Layout;
 use crate::names::Names;
 use crate::traffic::TargetCatalog;
 
@@ -25,18 +35,60 @@ use crate::traffic::TargetCatalog;
 /// # Errors
 /// A database that cannot be read, or a table or column that is not there.
 pub async fn compare(landing: &Client, traffic: &Client, names: &Names, table: Table) -> Result<Comparison> {
-    let layout = catalog::layout(landing, names, table).await?;
-    let target = TargetCatalog::read(traffic, names, &[table]).await?;
-    let mut expected = Expected::new(landing, names, layout, target.limits(table));
-    let mut held = Held::new(traffic, names, table);
-    let mut comparison = Comparison::new(table);
-    let (mut left, mut right) = tokio::try_join!(expected.next(), held.next())?;
-    loop {
-        match meet(&mut comparison, left.as_ref(), right.as_ref()) {
-            Next::Landing => left = expected.next().await?,
-            Next::Traffic => right = held.next().await?,
-            Next::Both => (left, right) = tokio::try_join!(expected.next(), held.next())?,
-            Next::End => return Ok(comparison),
+    let sides = Sides::read(landing, traffic, names, table).await?;
+    sides.compare(Keys::all(), &mut Tally::default(), &Pace::new(None)).await
+}
+
+/// A table on both sides, and two sessions to read it with.
+struct Sides<'c> {
+    landing: &'c Client,
+    traffic: &'c Client,
+    names: &'c Names,
+    table: Table,
+    layout: Layout,
+    target: TargetCatalog,
+}
+
+impl<'c> Sides<'c> {
+    async fn read(
+        landing: &'c Client,
+        traffic: &'c Client,
+        names: &'c Names,
+        table: Table,
+    ) -> Result<Sides<'c>> {
+        let layout = catalog::layout(landing, names, table).await?;
+        let target = TargetCatalog::read(traffic, names, &[table]).await?;
+        Ok(Sides { landing, traffic, names, table, layout, target })
+    }
+
+    fn expected(&self, keys: Keys) -> Expected<'_> {
+        Expected::new(self.landing, self.names, &self.layout, self.target.limits(self.table), keys)
+    }
+
+    fn held(&self, keys: Keys) -> Held<'_> {
+        Held::new(self.traffic, self.names, self.table, keys)
+    }
+
+    /// Merges the rows with these keys.
+    async fn compare(&self, keys: Keys, tally: &mut Tally, pace: &Pace) -> Result<Comparison> {
+        let (mut expected, mut held) = (self.expected(keys.clone()), self.held(keys));
+        let mut comparison = Comparison::new(self.table);
+        let (mut left, mut right) = tokio::try_join!(expected.next(), held.next())?;
+        loop {
+            let next = meet(&mut comparison, left.as_ref(), right.as_ref());
+            if let (Next::Landing | Next::Both, Some(row)) = (next, &left) {
+                tally.count(self.table, row);
+                pace.count();
+                if comparison.landing_rows.is_multiple_of(PAGE as u64) {
+                    pace.keep().await;
+                }
+            }
+            match next {
+                Next::Landing => left = expected.next().await?,
+                Next::Traffic => right = held.next().await?,
+                Next::Both => (left, right) = tokio::try_join!(expected.next(), held.next())?,
+                Next::End => return Ok(comparison),
+            }
         }
     }
 }

@@ -1,8 +1,9 @@
 //! Reading a table in the order of its keys, a page at a time.
 
+use std::ops::RangeInclusive;
 use std::vec::IntoIter;
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::comparison::{ExpectedRow, HeldRow};
@@ -14,56 +15,106 @@ use crate::mapping::{self, Limits, Target};
 use crate::names::Names;
 
 /// Rows in a page: with metadata of 20 kB in each some 10 MB.
-const PAGE: usize = 500;
+pub(super) const PAGE: usize = 500;
+
+/// Which rows are read.
+#[derive(Clone, Debug)]
+pub(super) enum Keys {
+    Within(RangeInclusive<Uuid>),
+    /// These, a [`PAGE`] at most.
+    These(Vec<Uuid>),
+}
+
+impl Keys {
+    pub(super) fn all() -> Self {
+        Keys::Within(Uuid::nil()..=Uuid::max())
+    }
+
+    /// The whole of the keys in `count` ranges of the same width, as random UUIDs fill them evenly.
+    pub(super) fn ranges(count: u32) -> Vec<Self> {
+        let width = u128::MAX / u128::from(count.max(1));
+        let starts: Vec<u128> = (0..u128::from(count.max(1))).map(|at| at * width).collect();
+        let ends = starts.iter().skip(1).map(|next| next - 1).chain([u128::MAX]);
+        starts.iter().zip(ends).map(|(&start, end)| Keys::Within(uuid(start)..=uuid(end))).collect()
+    }
+}
+
+fn uuid(number: u128) -> Uuid {
+    Uuid::from_u128(number)
+}
 
 /// A query's rows by ascending id. Each page is a statement of its own and starts behind the last row that was
-/// taken.
+/// taken, so no snapshot is held and the servers can clean up behind us.
 struct Pages<'c> {
     client: &'c Client,
     /// `SELECT … FROM … AS t WHERE …`, to which the bounds are added.
     select: String,
     step: String,
+    keys: Keys,
+    prepared: Option<Statement>,
     after: Option<Uuid>,
     rows: IntoIter<Row>,
     is_last: bool,
 }
 
 impl<'c> Pages<'c> {
-    fn new(client: &'c Client, select: String, step: String) -> Self {
-        Pages { client, select, step, after: None, rows: Vec::new().into_iter(), is_last: false }
+    fn new(client: &'c Client, select: String, step: String, keys: Keys) -> Self {
+        let rows = Vec::new().into_iter();
+        Pages { client, select, step, keys, prepared: None, after: None, rows, is_last: false }
     }
 
     async fn next(&mut self) -> Result<Option<Row>> {
         if self.rows.len() == 0 && !self.is_last {
-            // The table's column, not the query's: that one may be text.
-            let behind = if self.after.is_some() { ">" } else { ">=" };
-            let sql = format!("{} t.id {behind} $1 ORDER BY t.id LIMIT {PAGE}", self.select);
-            let page = self.client.query(&sql, &[&self.after.unwrap_or(Uuid::nil())]).await;
-            let page = page.map_err(|error| Error::database(&self.step, &error))?;
-            self.is_last = page.len() < PAGE;
+            let page = self.page().await.map_err(|error| Error::database(&self.step, &error))?;
+            self.is_last = page.len() < PAGE || matches!(self.keys, Keys::These(_));
             self.rows = page.into_iter();
         }
         Ok(self.rows.next())
+    }
+
+    async fn page(&mut self) -> std::result::Result<Vec<Row>, tokio_postgres::Error> {
+        // The table's column, not the query's: that one may be text.
+        let select = &self.select;
+        match &self.keys {
+            Keys::These(ids) => {
+                self.client.query(&format!("{select} t.id = ANY ($1) ORDER BY t.id"), &[ids]).await
+            }
+            Keys::Within(range) => match (self.after, &self.prepared) {
+                (Some(after), Some(behind)) => self.client.query(behind, &[&after, range.end()]).await,
+                _ => {
+                    let sql =
+                        |sign| format!("{select} t.id {sign} $1 AND t.id <= $2 ORDER BY t.id LIMIT {PAGE}");
+                    self.prepared = Some(self.client.prepare(&sql(">")).await?);
+                    self.client.query(&sql(">="), &[range.start(), range.end()]).await
+                }
+            },
+        }
     }
 }
 
 /// What the mapping makes of Landing's rows.
 pub(super) struct Expected<'c> {
     pages: Pages<'c>,
-    layout: Layout,
+    layout: &'c Layout,
     limits: &'c Limits,
 }
 
 impl<'c> Expected<'c> {
-    pub(super) fn new(client: &'c Client, names: &Names, layout: Layout, limits: &'c Limits) -> Self {
-        let select = format!("{} AS t WHERE", reading::select(names, &layout));
+    pub(super) fn new(
+        client: &'c Client,
+        names: &Names,
+        layout: &'c Layout,
+        limits: &'c Limits,
+        keys: Keys,
+    ) -> Self {
+        let select = format!("{} AS t WHERE", reading::select(names, layout));
         let step = format!("reading {} on Landing", layout.table.landing_name());
-        Expected { pages: Pages::new(client, select, step), layout, limits }
+        Expected { pages: Pages::new(client, select, step, keys), layout, limits }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<ExpectedRow>> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
-        let row = landing_row(&self.layout, &row).map_err(|error| error.context(&self.pages.step))?;
+        let row = landing_row(self.layout, &row).map_err(|error| error.context(&self.pages.step))?;
         self.pages.after = Some(row.id);
         Ok(Some(ExpectedRow { id: row.id, row: mapping::map(&row, self.limits).ok() }))
     }
@@ -79,14 +130,14 @@ fn landing_row(layout: &Layout, row: &Row) -> Result<LandingRow> {
 pub(super) struct Held<'c>(Pages<'c>);
 
 impl<'c> Held<'c> {
-    pub(super) fn new(client: &'c Client, names: &Names, table: Table) -> Self {
+    pub(super) fn new(client: &'c Client, names: &Names, table: Table, keys: Keys) -> Self {
         let columns: String =
             mapping::targets(table).iter().map(|target| format!(", {}", text(target))).collect();
         let select = format!(
             "SELECT t.id{columns} FROM {} AS t WHERE t.landing_synced_at IS NOT NULL AND",
             names.traffic_table(table)
         );
-        Held(Pages::new(client, select, format!("reading {} on Traffic", table.traffic_name())))
+        Held(Pages::new(client, select, format!("reading {} on Traffic", table.traffic_name()), keys))
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<HeldRow>> {
@@ -107,5 +158,25 @@ fn text(target: &Target) -> String {
         // A type's output is `t`, a cast's `true`.
         "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
         _ => format!("t.{name}::text"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_every_key_once() {
+        for count in [1, 2, 3, 16, 1000] {
+            let ranges = Keys::ranges(count);
+            assert_eq!(ranges.len(), count as usize);
+            let mut next = 0;
+            for (at, keys) in ranges.iter().enumerate() {
+                let Keys::Within(range) = keys else { panic!("not a range") };
+                assert_eq!(range.start().as_u128(), next, "range {at} of {count}");
+                next = range.end().as_u128().wrapping_add(1);
+            }
+            assert_eq!(next, 0, "the last of {count} ends with the last key");
+        }
     }
 }

@@ -166,3 +166,41 @@ async fn a_row_with_fifty_megabytes_of_metadata_is_copied_streamed_left_alone_pa
     assert_bounded(&daemon, MEMORY + COPIES_OF_A_ROW * BYTES);
     daemon.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make test-large"]
+async fn one_flipped_boolean_in_a_million_rows_is_found_in_bounded_memory() {
+    let world = World::new().await;
+    landing(&world, &leads(1, 340_000)).await;
+    landing(&world, &stages(1, 340_000)).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    let copied = async || (daemon.status().await["state"] == "streaming").then_some(());
+    within(PATIENCE, "the copy is complete", copied).await;
+    let flip =
+        "UPDATE traffic_leads SET email_clicked = NOT email_clicked WHERE id = md5('lead 271828')::uuid";
+    world.traffic().await.batch_execute(flip).await.unwrap();
+
+    let mut command = bridge.command(&["verify", "--json"]);
+    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id().unwrap());
+    let ended = tokio::spawn(child.wait_with_output());
+    let mut peak = 0;
+    within(PATIENCE, "the comparison is complete", async || {
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
+        ended.is_finished().then_some(())
+    })
+    .await;
+    let output = ended.await.unwrap().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    eprintln!("{} rows per second, {} MiB resident at the peak", found["rows_per_second"], peak >> 10);
+    assert_eq!(output.status.code(), Some(1), "{found}");
+    let rows = |at: usize| found["tables"][at]["landing_rows"].as_u64().unwrap();
+    assert_eq!(rows(0) + rows(1), 1_020_000);
+    let different = |at: usize| found["tables"][at]["different"].as_u64().unwrap();
+    assert_eq!((different(0), different(1)), (1, 0), "{found}");
+    assert_eq!(found["tables"][0]["examples"][0]["columns"], serde_json::json!(["email_clicked"]));
+    assert!(peak << 10 <= MEMORY, "{} MiB resident at the peak", peak >> 10);
+}

@@ -61,6 +61,8 @@ async fn not_even_a_trace_shows_a_name_a_phone_an_email_or_a_password() {
         &["status"][..],
         &["status", "--json"],
         &["doctor"],
+        &["verify", "--wait", "0s"],
+        &["verify", "--json", "--repair"],
         &["quarantine", "list"],
         &["quarantine", "retry"],
         &["migrate"],

@@ -1,5 +1,7 @@
 //! Comparing two real databases.
 
+mod live;
+
 use leadbridge::change::Table;
 use leadbridge::checkpoint::LocalStore;
 use leadbridge::config::{Config, Flags};

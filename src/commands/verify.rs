@@ -1,0 +1,200 @@
+//! `leadbridge verify`: whether Traffic holds what the mapping makes of Landing.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::{print, print_json};
+use crate::change::Table;
+use crate::cli;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::replicator::repair::{Repair, Repaired};
+use crate::verify::live::{self, Options, TableVerification, Verification};
+use crate::verify::{Difference, Pace};
+
+/// How often the progress bar is drawn.
+const DRAW: Duration = Duration::from_millis(200);
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Document<'v> {
+    #[serde(flatten)]
+    found: &'v Verification,
+    /// Rows that `--repair` wrote or deleted; null without it.
+    repaired: Option<u64>,
+}
+
+pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
+    let tables = match arguments.table {
+        Some(table) if config.tables().contains(&table) => vec![table],
+        Some(table) => return Err(not_replicated(table)),
+        None => config.tables(),
+    };
+    // First of all: nobody shall wait for a comparison to hear that it cannot be acted upon.
+    let repair = if arguments.repair { Some(Repair::begin(config).await?) } else { None };
+    // While we hold the slot no stream passes anything.
+    let patience = if repair.is_some() { Duration::ZERO } else { arguments.wait };
+    let options = Options {
+        tables: tables.clone(),
+        patience,
+        pace: Arc::new(Pace::new(arguments.max_rows_per_second)),
+    };
+    let found = with_progress(config, &options).await?;
+    let repaired = match repair {
+        Some(repair) => Some(mend(repair, &tables, &found).await?),
+        None => None,
+    };
+    if arguments.json {
+        let repaired = repaired.map(|repaired| repaired.written + repaired.deleted);
+        print_json(&Document { found: &found, repaired })?;
+    } else {
+        print(&text(&found, repaired))?;
+    }
+    Ok(if found.equal || repaired.is_some() { Exit::Ok } else { Exit::No })
+}
+
+fn not_replicated(table: Table) -> Error {
+    Error::usage(format!("{} is not replicated here", table.landing_name()))
+        .remedy("set scheduled_notifications = true in the configuration, or name another table")
+}
+
+/// # Errors
+/// Refused when there are more differences than are known by their keys: that is no work for a repair.
+async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<Repaired> {
+    if let Some(table) = found.tables.iter().find(|table| !table.knows_what_differs()) {
+        return Err(Error::refused(format!(
+            "{} rows of {} differ: too many to write one by one; nothing was written",
+            table.found.differences(),
+            table.found.table
+        ))
+        .remedy("run `leadbridge resync`: it copies anew"));
+    }
+    let differing: Vec<(Table, &[Uuid])> =
+        tables.iter().zip(&found.tables).map(|(table, of)| (*table, of.differing.as_slice())).collect();
+    repair.rows(&differing).await
+}
+
+/// Compares, with a bar on stderr where that is a terminal.
+async fn with_progress(config: &Config, options: &Options) -> Result<Verification> {
+    let bar = ProgressBar::new(live::expected_rows(config, &options.tables).await?);
+    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {per_sec}, {eta} left");
+    bar.set_style(style.map_err(|error| Error::internal(format!("the progress bar: {error}")))?);
+    let stop = CancellationToken::new();
+    let drawing = tokio::spawn(draw(bar, Arc::clone(&options.pace), stop.clone()));
+    let verified = live::verify(config, options).await;
+    stop.cancel();
+    drawing.await.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
+    verified
+}
+
+async fn draw(bar: ProgressBar, pace: Arc<Pace>, stop: CancellationToken) {
+    loop {
+        bar.set_position(pace.rows());
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(DRAW) => {}
+        }
+    }
+    bar.finish_and_clear();
+}
+
+fn text(found: &Verification, repaired: Option<Repaired>) -> String {
+    let mut text = format!("{}\n", grid(&found.tables));
+    // Writing to a String cannot fail.
+    for table in &found.tables {
+        for example in &table.found.examples {
+            let what = match &example.difference {
+                Difference::Missing => "is missing on Traffic".to_owned(),
+                Difference::Extra => "is on Traffic only".to_owned(),
+                Difference::Different(columns) => format!("differs in {}", columns.join(", ")),
+            };
+            let _ = writeln!(text, "{} {} {what}", table.found.table, example.id);
+        }
+    }
+    attribution(&mut text, found);
+    let _ = writeln!(
+        text,
+        "{} rows in quarantine, {} values changed on the way; {:.1} s, {:.0} rows per second.",
+        found.quarantined, found.conversion_notes, found.seconds, found.rows_per_second
+    );
+    let _ = writeln!(text, "{}", verdict(found));
+    if let Some(Repaired { written, deleted }) = repaired {
+        let _ = writeln!(
+            text,
+            "Repaired: {written} rows written as Landing has them, {deleted} deleted that it does not have. \
+             Start the daemon, then run `leadbridge verify` again."
+        );
+    }
+    text
+}
+
+fn grid(tables: &[TableVerification]) -> Grid {
+    let mut grid = Grid::new();
+    grid.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    grid.set_header([
+        "table",
+        "Landing",
+        "Traffic",
+        "missing",
+        "extra",
+        "different",
+        "refused",
+        "orphaned",
+        "parked",
+    ]);
+    for TableVerification { found, parked, orphaned, .. } in tables {
+        let counts = [
+            found.landing_rows,
+            found.traffic_rows,
+            found.missing,
+            found.extra,
+            found.different,
+            found.refused,
+        ];
+        let counts = counts.into_iter().chain([*orphaned, *parked]).map(|count| count.to_string());
+        grid.add_row([found.table.to_owned()].into_iter().chain(counts));
+    }
+    for column in grid.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    grid
+}
+
+/// Targetologists whose leads are not as many on both sides. Without names: those are people's.
+fn attribution(text: &mut String, found: &Verification) {
+    for whose in found.attribution.iter().flatten().filter(|whose| whose.landing != whose.traffic) {
+        let who = match (whose.targetologist_id, &whose.team) {
+            (None, _) => "nobody".to_owned(),
+            (Some(id), None) => format!("targetologist {id}"),
+            (Some(id), Some(team)) => format!("targetologist {id} ({team})"),
+        };
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "leads of {who}: {} on Landing, {} on Traffic", whose.landing, whose.traffic);
+    }
+}
+
+fn verdict(found: &Verification) -> String {
+    if found.equal {
+        return format!("Equal: Traffic has everything that Landing committed before {}.", found.landing_lsn);
+    }
+    let moving: u64 = found.tables.iter().map(|table| table.moving).sum();
+    let mut verdict = "NOT EQUAL.".to_owned();
+    if moving > 0 {
+        verdict +=
+            &format!(" {moving} rows change too often to be compared: run it again at a quieter moment.");
+    }
+    if !found.stream_passed {
+        verdict += " The stream did not pass the rows that differ meanwhile, so they may be on their way: does \
+                    the daemon run (`leadbridge status`)?";
+    }
+    verdict
+}

@@ -1,0 +1,245 @@
+//! Comparing two databases that are in use.
+//!
+//! Workers read ranges of keys, each with a session on both sides. What differs is looked at again: see `recheck`.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::attribution::{Attributed, Tally};
+use super::comparison::Comparison;
+use super::pages::Keys;
+use super::{Pace, Sides, recheck};
+use crate::change::Table;
+use crate::config::Config;
+use crate::database::Session;
+use crate::error::{Error, Result};
+use crate::landing::catalog;
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::traffic::Quarantine;
+
+/// Ranges for each worker: so many that a range that takes longer holds nobody up.
+const RANGES_PER_WORKER: u32 = 16;
+
+/// How two live databases compare.
+#[derive(Debug, Serialize)]
+pub struct Verification {
+    /// Nothing differs, nothing is unknown, and no stage lacks its lead.
+    pub equal: bool,
+    /// Everything that Landing committed before this position has been compared.
+    pub landing_lsn: Lsn,
+    /// The stream has passed what was read, so what differs is no longer on its way. False when it stood still.
+    pub stream_passed: bool,
+    pub tables: Vec<TableVerification>,
+    /// `None` when leads were not compared, or are of too many kinds.
+    pub attribution: Option<Vec<Attributed>>,
+    /// Rows that wait in quarantine.
+    pub quarantined: u64,
+    pub conversion_notes: u64,
+    pub seconds: f64,
+    pub rows_per_second: f64,
+}
+
+/// One table.
+#[derive(Debug, Serialize)]
+pub struct TableVerification {
+    #[serde(flatten)]
+    pub found: Comparison,
+    /// Rows that Landing changed again each time they were looked at.
+    pub moving: u64,
+    /// Rows that differ and wait in quarantine: it says why.
+    pub parked: u64,
+    /// Rows on Traffic whose lead is not there.
+    pub orphaned: u64,
+    /// Keys of the rows that differ, as far as they are known.
+    #[serde(skip)]
+    pub differing: Vec<Uuid>,
+}
+
+impl TableVerification {
+    /// Whether `differing` holds the key of every row that differs.
+    pub fn knows_what_differs(&self) -> bool {
+        self.found.knows_its_suspects()
+    }
+
+    fn is_equal(&self) -> bool {
+        self.found.differences() + self.moving + self.orphaned == 0
+    }
+}
+
+/// What to compare, and how.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub tables: Vec<Table>,
+    /// How long the stream may take to pass what was read.
+    pub patience: Duration,
+    pub pace: Arc<Pace>,
+}
+
+/// Compares the tables, each through the mapping, while writers and the daemon go on.
+///
+/// # Errors
+/// Refused when nothing has been copied yet. Otherwise a database that cannot be read.
+pub async fn verify(config: &Config, options: &Options) -> Result<Verification> {
+    let landing = config.landing.connect("verify").await?;
+    let traffic = config.traffic.connect("verify").await?;
+    check_copied(&traffic, &config.names).await?;
+    let started = Instant::now();
+    let landing_lsn = catalog::committed_so_far(&landing).await?;
+    let (mut tables, mut tally, mut stream_passed) = (Vec::new(), Tally::default(), true);
+    for &table in &options.tables {
+        let (found, of_table) = scan(config, table, &options.pace).await?;
+        tally.merge(of_table);
+        let sides = Sides::read(&landing, &traffic, &config.names, table).await?;
+        let (table, passed) = settle(&sides, found, options.patience).await?;
+        stream_passed &= passed;
+        tables.push(table);
+    }
+    let attribution = match options.tables.contains(&Table::LandingLeads) {
+        true => tally.attribute(&traffic, &config.names).await?,
+        false => None,
+    };
+    let (quarantined, conversion_notes) = counts(&traffic, &config.names).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let rows: u64 = tables.iter().map(|table| table.found.landing_rows).sum();
+    Ok(Verification {
+        equal: tables.iter().all(TableVerification::is_equal),
+        landing_lsn,
+        stream_passed,
+        tables,
+        attribution,
+        quarantined,
+        conversion_notes,
+        seconds,
+        rows_per_second: rows as f64 / seconds.max(0.001),
+    })
+}
+
+/// Rows of a table on Landing, counted or estimated: what a progress bar ends at.
+pub async fn expected_rows(config: &Config, tables: &[Table]) -> Result<u64> {
+    let landing = config.landing.connect("verify").await?;
+    let mut rows = 0;
+    for &table in tables {
+        rows += catalog::measure(&landing, &config.names, table).await?.rows;
+    }
+    Ok(rows)
+}
+
+async fn check_copied(traffic: &Client, names: &Names) -> Result<()> {
+    if recheck::applied(traffic, names).await?.is_some() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("no snapshot of slot `{}` is complete on Traffic", names.slot))
+        .remedy("there is nothing to compare yet: let `leadbridge run` copy the tables first"))
+}
+
+/// Every range of a table, once.
+async fn scan(config: &Config, table: Table, pace: &Arc<Pace>) -> Result<(Comparison, Tally)> {
+    let workers = u32::try_from(config.snapshot_workers).unwrap_or(1);
+    let ranges = Arc::new(Mutex::new(VecDeque::from(Keys::ranges(workers * RANGES_PER_WORKER))));
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        let landing = config.landing.connect("verify").await?;
+        let traffic = config.traffic.connect("verify").await?;
+        let worker = Worker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
+        running.spawn(worker.scan(config.names.clone(), table));
+    }
+    let (mut found, mut tally) = (Comparison::new(table), Tally::default());
+    // On an error the set is dropped, and with it the other workers.
+    while let Some(ended) = running.join_next().await {
+        let (part, of_part) =
+            ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))??;
+        found.add(part);
+        tally.merge(of_part);
+    }
+    Ok((found, tally))
+}
+
+struct Worker {
+    landing: Session,
+    traffic: Session,
+    ranges: Arc<Mutex<VecDeque<Keys>>>,
+    pace: Arc<Pace>,
+}
+
+impl Worker {
+    async fn scan(self, names: Names, table: Table) -> Result<(Comparison, Tally)> {
+        let sides = Sides::read(&self.landing, &self.traffic, &names, table).await?;
+        let (mut found, mut tally) = (Comparison::new(table), Tally::default());
+        while let Some(keys) = self.next() {
+            found.add(sides.compare(keys, &mut tally, &self.pace).await?);
+        }
+        Ok((found, tally))
+    }
+
+    fn next(&self) -> Option<Keys> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// What is left when rows in flight have been looked at again.
+async fn settle(
+    sides: &Sides<'_>,
+    found: Comparison,
+    patience: Duration,
+) -> Result<(TableVerification, bool)> {
+    let (found, moving, passed) = if found.knows_its_suspects() {
+        let settled = sides.recheck(found.suspects.clone(), patience).await?;
+        let mut all = found.without_suspects();
+        all.add(settled.comparison);
+        (all, settled.moving, settled.passed)
+    } else {
+        // So many are not in flight: they are counted as they were found.
+        (found, 0, false)
+    };
+    let (table, names) = (sides.table, sides.names);
+    let parked = parked(sides.traffic, names, table, &found.suspects).await?;
+    let orphaned = orphaned(sides.traffic, names, table).await?;
+    let differing = found.suspects.clone();
+    Ok((TableVerification { found, moving, parked, orphaned, differing }, passed))
+}
+
+async fn parked(traffic: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<u64> {
+    if ids.is_empty() {
+        return Ok(0);
+    }
+    let sql = format!(
+        "SELECT count(*) FROM {} WHERE source_table = $1 AND row_id = ANY ($2) AND discarded_at IS NULL",
+        names.own("quarantine")
+    );
+    let row = traffic.query_one(&sql, &[&table.landing_name(), &ids]).await;
+    let row = row.map_err(|error| Error::database("looking into quarantine", &error))?;
+    Ok(row.get::<_, i64>(0).unsigned_abs())
+}
+
+/// Rows from Landing whose lead is not on Traffic: PostgreSQL checks no foreign key where the daemon writes.
+async fn orphaned(traffic: &Client, names: &Names, table: Table) -> Result<u64> {
+    if table.lead_column().is_none() {
+        return Ok(0);
+    }
+    let sql = format!(
+        "SELECT count(*) FROM {} AS t WHERE NOT EXISTS (SELECT FROM {} AS l WHERE l.id = t.lead_id)",
+        names.traffic_table(table),
+        names.traffic_table(Table::LandingLeads)
+    );
+    let row = traffic.query_one(&sql, &[]).await;
+    let step = format!("looking for rows of {} without a lead", table.traffic_name());
+    Ok(row.map_err(|error| Error::database(step, &error))?.get::<_, i64>(0).unsigned_abs())
+}
+
+async fn counts(traffic: &Client, names: &Names) -> Result<(u64, u64)> {
+    let sql = format!(
+        "SELECT {}, (SELECT count(*) FROM {})",
+        Quarantine::count_waiting(names),
+        names.own("conversion_notes")
+    );
+    let row = traffic.query_one(&sql, &[]).await;
+    let row = row.map_err(|error| Error::database("counting quarantine", &error))?;
+    Ok((row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs()))
+}
