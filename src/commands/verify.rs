@@ -1,12 +1,12 @@
 //! `leadbridge verify`: whether Traffic holds what the mapping makes of Landing.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -86,8 +86,14 @@ async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<
 /// Compares, with a bar on stderr where that is a terminal.
 async fn with_progress(config: &Config, options: &Options) -> Result<Verification> {
     let bar = ProgressBar::new(live::expected_rows(config, &options.tables).await?);
-    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {per_sec}, {eta} left");
-    bar.set_style(style.map_err(|error| Error::internal(format!("the progress bar: {error}")))?);
+    let style =
+        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {rate} per second, {eta} left");
+    let style = style.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
+    // Its own figure has four decimals.
+    bar.set_style(style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
+        // A terminal line that cannot be written is not worth an error.
+        let _ = write!(text, "{:.0}", state.per_sec());
+    }));
     let stop = CancellationToken::new();
     let drawing = tokio::spawn(draw(bar, Arc::clone(&options.pace), stop.clone()));
     let verified = live::verify(config, options).await;
@@ -126,7 +132,7 @@ fn text(found: &Verification, repaired: Option<Repaired>) -> String {
         "{} rows in quarantine, {} values changed on the way; {:.1} s, {:.0} rows per second.",
         found.quarantined, found.conversion_notes, found.seconds, found.rows_per_second
     );
-    let _ = writeln!(text, "{}", verdict(found));
+    let _ = writeln!(text, "{}", verdict(found, repaired.is_some()));
     if let Some(Repaired { written, deleted }) = repaired {
         let _ = writeln!(
             text,
@@ -182,7 +188,7 @@ fn attribution(text: &mut String, found: &Verification) {
     }
 }
 
-fn verdict(found: &Verification) -> String {
+fn verdict(found: &Verification, repaired: bool) -> String {
     if found.equal {
         return format!("Equal: Traffic has everything that Landing committed before {}.", found.landing_lsn);
     }
@@ -192,7 +198,7 @@ fn verdict(found: &Verification) -> String {
         verdict +=
             &format!(" {moving} rows change too often to be compared: run it again at a quieter moment.");
     }
-    if !found.stream_passed {
+    if !found.stream_passed && !repaired {
         verdict += " The stream did not pass the rows that differ meanwhile, so they may be on their way: does \
                     the daemon run (`leadbridge status`)?";
     }

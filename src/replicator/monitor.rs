@@ -185,17 +185,10 @@ async fn check_published(context: &Context, client: &Session) -> Result<()> {
 
 async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Result<()> {
     let client = open(session, &context.config.traffic).await?;
-    let names = &context.config.names;
-    let sql = format!(
-        "SELECT {}, (SELECT count(*) FROM {})",
-        Quarantine::count_waiting(names),
-        names.own("conversion_notes")
-    );
-    let row =
-        client.query_one(&sql, &[]).await.map_err(|error| Error::database("counting quarantine", &error))?;
+    let (waiting, notes) = Quarantine::count_beside_notes(client, &context.config.names).await?;
     context.telemetry.update(|live| {
-        live.quarantined = Some(row.get::<_, i64>(0) as u64);
-        live.conversion_notes = Some(row.get::<_, i64>(1) as u64);
+        live.quarantined = Some(waiting);
+        live.conversion_notes = Some(notes);
     });
     Ok(())
 }

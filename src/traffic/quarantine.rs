@@ -73,6 +73,18 @@ impl Quarantine {
         format!("(SELECT count(*) FROM {} WHERE {WAITING})", names.own("quarantine"))
     }
 
+    /// How many rows wait, and how many values have a conversion note.
+    pub async fn count_beside_notes(client: &Client, names: &Names) -> Result<(u64, u64)> {
+        let sql = format!(
+            "SELECT {}, (SELECT count(*) FROM {})",
+            Self::count_waiting(names),
+            names.own("conversion_notes")
+        );
+        let row = client.query_one(&sql, &[]).await;
+        let row = row.map_err(|error| Error::database("counting quarantine", &error))?;
+        Ok((row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs()))
+    }
+
     pub(super) async fn park(
         &self,
         client: &Client,

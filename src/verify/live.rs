@@ -51,7 +51,7 @@ pub struct Verification {
 pub struct TableVerification {
     #[serde(flatten)]
     pub found: Comparison,
-    /// Rows that Landing changed again each time they were looked at.
+    /// Rows that Landing changed each time they were looked at, and of which nothing is known.
     pub moving: u64,
     /// Rows that differ and wait in quarantine: it says why.
     pub parked: u64,
@@ -77,7 +77,7 @@ impl TableVerification {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub tables: Vec<Table>,
-    /// How long the stream may take to pass what was read.
+    /// How long the stream may take to pass what was read, and a row that moves to be seen at rest.
     pub patience: Duration,
     pub pace: Arc<Pace>,
 }
@@ -105,7 +105,7 @@ pub async fn verify(config: &Config, options: &Options) -> Result<Verification> 
         true => tally.attribute(&traffic, &config.names).await?,
         false => None,
     };
-    let (quarantined, conversion_notes) = counts(&traffic, &config.names).await?;
+    let (quarantined, conversion_notes) = Quarantine::count_beside_notes(&traffic, &config.names).await?;
     let seconds = started.elapsed().as_secs_f64();
     let rows: u64 = tables.iter().map(|table| table.found.landing_rows).sum();
     Ok(Verification {
@@ -231,15 +231,4 @@ async fn orphaned(traffic: &Client, names: &Names, table: Table) -> Result<u64> 
     let row = traffic.query_one(&sql, &[]).await;
     let step = format!("looking for rows of {} without a lead", table.traffic_name());
     Ok(row.map_err(|error| Error::database(step, &error))?.get::<_, i64>(0).unsigned_abs())
-}
-
-async fn counts(traffic: &Client, names: &Names) -> Result<(u64, u64)> {
-    let sql = format!(
-        "SELECT {}, (SELECT count(*) FROM {})",
-        Quarantine::count_waiting(names),
-        names.own("conversion_notes")
-    );
-    let row = traffic.query_one(&sql, &[]).await;
-    let row = row.map_err(|error| Error::database("counting quarantine", &error))?;
-    Ok((row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs()))
 }

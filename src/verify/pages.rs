@@ -1,9 +1,10 @@
 //! Reading a table in the order of its keys, a page at a time.
 
 use std::ops::RangeInclusive;
-use std::vec::IntoIter;
+use std::pin::Pin;
 
-use tokio_postgres::{Client, Row, Statement};
+use futures_util::StreamExt as _;
+use tokio_postgres::{Client, Row, RowStream, Statement};
 use uuid::Uuid;
 
 use super::comparison::{ExpectedRow, HeldRow};
@@ -14,7 +15,7 @@ use crate::landing::reading;
 use crate::mapping::{self, Limits, Target};
 use crate::names::Names;
 
-/// Rows in a page: with metadata of 20 kB in each some 10 MB.
+/// Rows in a page.
 pub(super) const PAGE: usize = 500;
 
 /// Which rows are read.
@@ -44,48 +45,67 @@ fn uuid(number: u128) -> Uuid {
 }
 
 /// A query's rows by ascending id. Each page is a statement of its own and starts behind the last row that was
-/// taken, so no snapshot is held and the servers can clean up behind us.
+/// taken, so no snapshot is held for long and the servers can clean up behind us. A page's rows are read as they
+/// come: however large they are, only those in the connection's buffer are held.
 struct Pages<'c> {
     client: &'c Client,
     /// `SELECT … FROM … AS t WHERE …`, to which the bounds are added.
     select: String,
     step: String,
     keys: Keys,
+    /// For the pages behind the first.
     prepared: Option<Statement>,
     after: Option<Uuid>,
-    rows: IntoIter<Row>,
+    page: Option<Pin<Box<RowStream>>>,
+    /// Rows of the page so far.
+    taken: usize,
     is_last: bool,
 }
 
 impl<'c> Pages<'c> {
     fn new(client: &'c Client, select: String, step: String, keys: Keys) -> Self {
-        let rows = Vec::new().into_iter();
-        Pages { client, select, step, keys, prepared: None, after: None, rows, is_last: false }
+        let (prepared, after, page) = (None, None, None);
+        Pages { client, select, step, keys, prepared, after, page, taken: 0, is_last: false }
     }
 
     async fn next(&mut self) -> Result<Option<Row>> {
-        if self.rows.len() == 0 && !self.is_last {
-            let page = self.page().await.map_err(|error| Error::database(&self.step, &error))?;
-            self.is_last = page.len() < PAGE || matches!(self.keys, Keys::These(_));
-            self.rows = page.into_iter();
-        }
-        Ok(self.rows.next())
+        let row = self.read().await;
+        row.map_err(|error| Error::database(&self.step, &error))
     }
 
-    async fn page(&mut self) -> std::result::Result<Vec<Row>, tokio_postgres::Error> {
+    async fn read(&mut self) -> std::result::Result<Option<Row>, tokio_postgres::Error> {
+        loop {
+            if let Some(page) = &mut self.page {
+                if let Some(row) = page.next().await {
+                    self.taken += 1;
+                    return row.map(Some);
+                }
+                self.page = None;
+                self.is_last = self.taken < PAGE || matches!(self.keys, Keys::These(_));
+            }
+            if self.is_last {
+                return Ok(None);
+            }
+            self.taken = 0;
+            self.page = Some(Box::pin(self.open().await?));
+        }
+    }
+
+    async fn open(&mut self) -> std::result::Result<RowStream, tokio_postgres::Error> {
         // The table's column, not the query's: that one may be text.
         let select = &self.select;
         match &self.keys {
             Keys::These(ids) => {
-                self.client.query(&format!("{select} t.id = ANY ($1) ORDER BY t.id"), &[ids]).await
+                let these = format!("{select} t.id = ANY ($1) ORDER BY t.id");
+                self.client.query_raw(&these, [ids]).await
             }
-            Keys::Within(range) => match (self.after, &self.prepared) {
-                (Some(after), Some(behind)) => self.client.query(behind, &[&after, range.end()]).await,
+            Keys::Within(range) => match (&self.after, &self.prepared) {
+                (Some(after), Some(behind)) => self.client.query_raw(behind, [after, range.end()]).await,
                 _ => {
-                    let sql =
+                    let bounded =
                         |sign| format!("{select} t.id {sign} $1 AND t.id <= $2 ORDER BY t.id LIMIT {PAGE}");
-                    self.prepared = Some(self.client.prepare(&sql(">")).await?);
-                    self.client.query(&sql(">="), &[range.start(), range.end()]).await
+                    self.prepared = Some(self.client.prepare(&bounded(">")).await?);
+                    self.client.query_raw(&bounded(">="), [range.start(), range.end()]).await
                 }
             },
         }

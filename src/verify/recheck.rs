@@ -1,5 +1,6 @@
 //! Looking again at rows that differed: on two live databases most of them were in flight.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -9,20 +10,19 @@ use uuid::Uuid;
 use super::comparison::{Comparison, ExpectedRow, HeldRow, Next, meet};
 use super::pages::{Keys, PAGE};
 use super::{Expected, Held, Sides};
+use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// How often it is looked how far the stream is.
+/// How often it is looked how far the stream is, and again at a row that moves.
 const LOOK: Duration = Duration::from_millis(50);
-/// How often a row is looked at again that Landing changes while we look.
-const ROUNDS: u32 = 5;
 
 /// What is left of the rows that differed.
 pub(super) struct Settled {
     pub comparison: Comparison,
-    /// Rows that Landing changed again each time they were looked at: nothing is known of them.
+    /// Rows that Landing changed each time they were looked at: nothing is known of them.
     pub moving: u64,
     /// The stream has passed what was read, so what differs is no longer on its way.
     pub passed: bool,
@@ -41,7 +41,7 @@ impl Sides<'_> {
             settled.comparison.add(found.without_suspects());
         }
         let deadline = Instant::now() + patience;
-        for round in 0..ROUNDS {
+        while !later.is_empty() {
             let mut moving = Vec::new();
             for page in later.chunks(PAGE) {
                 let look = Waiting { deadline, passed: &mut settled.passed };
@@ -50,50 +50,74 @@ impl Sides<'_> {
                 moving.extend(moved);
             }
             later = moving;
-            if later.is_empty() {
+            if Instant::now() >= deadline || !settled.passed {
                 break;
             }
-            if round + 1 == ROUNDS || !settled.passed {
-                settled.moving = later.len() as u64;
-                break;
-            }
+            tokio::time::sleep(LOOK).await;
         }
+        settled.moving = later.len() as u64;
         Ok(settled)
     }
 
     /// Compares a page of rows. With `waiting` Traffic is read once the stream has passed what was read of Landing,
-    /// and rows that Landing has changed since are left out and answered.
+    /// and rows are left out and answered that Landing has changed since, so that nothing can be said of them.
     async fn look(&self, ids: &[Uuid], waiting: Option<Waiting<'_>>) -> Result<(Comparison, Vec<Uuid>)> {
         let these = || Keys::These(ids.to_vec());
-        let mut expected = collect_expected(self.expected(these())).await?;
-        let mut moved = Vec::new();
-        let mut held;
-        match waiting {
-            None => held = collect_held(self.held(these())).await?,
-            Some(waiting) => {
-                let read_at = catalog::committed_so_far(self.landing).await?;
-                waiting.until_applied(self, read_at).await?;
-                held = collect_held(self.held(these())).await?;
-                let now = collect_expected(self.expected(these())).await?;
-                let find = |rows: &[ExpectedRow], id: Uuid| rows.iter().position(|row| row.id == id);
-                let same = |id: &Uuid| {
-                    let (before, after) = (find(&expected, *id), find(&now, *id));
-                    before.map(|at| &expected[at]) == after.map(|at| &now[at])
-                };
-                moved = ids.iter().copied().filter(|id| !same(id)).collect();
-                expected.retain(|row| !moved.contains(&row.id));
-                held.retain(|row| !moved.contains(&row.id));
-            }
+        let mut before = collect_expected(self.expected(these())).await?;
+        let Some(waiting) = waiting else {
+            let held = collect_held(self.held(these())).await?;
+            return Ok((merge(self.table, &before, &held), Vec::new()));
+        };
+        let read_at = catalog::committed_so_far(self.landing).await?;
+        waiting.until_applied(self, read_at).await?;
+        let mut held = collect_held(self.held(these())).await?;
+        let after = collect_expected(self.expected(these())).await?;
+        let moving = take_what_moved(self.table, &mut before, after, &held);
+        before.retain(|row| !moving.contains(&row.id));
+        held.retain(|row| !moving.contains(&row.id));
+        Ok((merge(self.table, &before, &held), moving))
+    }
+}
+
+/// Rows that Landing has changed while we looked: where Traffic holds what it has `after`, that goes into `before`.
+/// Answers the rows of which Traffic holds neither: it may be what Landing had in between.
+fn take_what_moved(
+    table: Table,
+    before: &mut Vec<ExpectedRow>,
+    after: Vec<ExpectedRow>,
+    held: &[HeldRow],
+) -> Vec<Uuid> {
+    let (old, new) = (merge(table, before, held).suspects, merge(table, &after, held).suspects);
+    let mut after: HashMap<Uuid, ExpectedRow> = after.into_iter().map(|row| (row.id, row)).collect();
+    let mut moving = Vec::new();
+    for id in old {
+        let at = before.iter().position(|row| row.id == id);
+        let now = after.remove(&id);
+        if at.and_then(|at| before.get(at)) == now.as_ref() {
+            continue; // It did not move: it differs.
         }
-        let mut comparison = Comparison::new(self.table);
-        let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
-        loop {
-            match meet(&mut comparison, left.peek().copied(), right.peek().copied()) {
-                Next::Landing => _ = left.next(),
-                Next::Traffic => _ = right.next(),
-                Next::Both => _ = (left.next(), right.next()),
-                Next::End => return Ok((comparison, moved)),
-            }
+        if new.contains(&id) {
+            moving.push(id);
+            continue;
+        }
+        if let Some(at) = at {
+            before.remove(at);
+        }
+        before.extend(now);
+    }
+    before.sort_unstable_by_key(|row| row.id);
+    moving
+}
+
+fn merge(table: Table, expected: &[ExpectedRow], held: &[HeldRow]) -> Comparison {
+    let mut comparison = Comparison::new(table);
+    let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
+    loop {
+        match meet(&mut comparison, left.peek().copied(), right.peek().copied()) {
+            Next::Landing => _ = left.next(),
+            Next::Traffic => _ = right.next(),
+            Next::Both => _ = (left.next(), right.next()),
+            Next::End => return comparison,
         }
     }
 }
@@ -141,4 +165,55 @@ async fn collect_held(mut rows: Held<'_>) -> Result<Vec<HeldRow>> {
         collected.push(row);
     }
     Ok(collected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mapping::{TrafficRow, targets};
+
+    const TABLE: Table = Table::LeadJourney;
+
+    /// One row whose every value is this.
+    fn expected(value: &str) -> ExpectedRow {
+        let values = vec![Some(value.to_owned().into()); targets(TABLE).len()];
+        ExpectedRow { id: Uuid::nil(), row: Some(TrafficRow { id: Uuid::nil(), values, notes: Vec::new() }) }
+    }
+
+    fn held(value: &str) -> HeldRow {
+        HeldRow { id: Uuid::nil(), values: vec![Some(value.to_owned()); targets(TABLE).len()] }
+    }
+
+    /// What is said of a row: the number of differences, and of rows that move.
+    fn judged(before: Option<&str>, after: Option<&str>, on_traffic: Option<&str>) -> (u64, usize) {
+        let rows = |value: Option<&str>| value.map(expected).into_iter().collect::<Vec<_>>();
+        let (mut before, mut held) = (rows(before), on_traffic.map(held).into_iter().collect::<Vec<_>>());
+        let moving = take_what_moved(TABLE, &mut before, rows(after), &held);
+        before.retain(|row| !moving.contains(&row.id));
+        held.retain(|row| !moving.contains(&row.id));
+        (merge(TABLE, &before, &held).differences(), moving.len())
+    }
+
+    #[test]
+    fn a_row_that_landing_left_alone_differs_or_is_equal() {
+        assert_eq!(judged(Some("a"), Some("a"), Some("a")), (0, 0));
+        assert_eq!(judged(Some("a"), Some("a"), Some("b")), (1, 0));
+        assert_eq!(judged(Some("a"), Some("a"), None), (1, 0));
+        assert_eq!(judged(None, None, Some("a")), (1, 0));
+    }
+
+    #[test]
+    fn a_row_that_landing_changed_is_equal_when_traffic_holds_it_as_it_was_or_as_it_is() {
+        assert_eq!(judged(Some("a"), Some("b"), Some("a")), (0, 0));
+        assert_eq!(judged(Some("a"), Some("b"), Some("b")), (0, 0));
+        assert_eq!(judged(Some("a"), None, None), (0, 0));
+        assert_eq!(judged(None, Some("a"), Some("a")), (0, 0));
+    }
+
+    #[test]
+    fn of_a_row_that_landing_changed_and_traffic_holds_in_another_form_nothing_is_known() {
+        assert_eq!(judged(Some("a"), Some("c"), Some("b")), (0, 1));
+        assert_eq!(judged(Some("a"), Some("b"), None), (0, 1));
+        assert_eq!(judged(Some("a"), None, Some("b")), (0, 1));
+    }
 }
