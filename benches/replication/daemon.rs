@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use leadbridge::error::{Error, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio_postgres::types::PgLsn;
 
 use super::world::{World, failed};
 
@@ -23,6 +24,8 @@ pub struct Spent {
     pub cpu: f64,
     /// `VmHWM`: the most memory it ever had resident, in bytes.
     pub peak: u64,
+    /// What Traffic wrote to its WAL meanwhile, in bytes; counted where a run has nobody beside it.
+    pub wal: Option<u64>,
 }
 
 /// A running daemon; killed when dropped.
@@ -50,7 +53,9 @@ impl Daemon {
 
     /// From start to end of `run --until-caught-up`.
     pub async fn catch_up(world: &World) -> Result<Spent> {
-        Daemon::run(world, &["--until-caught-up"])?.ended().await
+        let before = wal(world).await?;
+        let spent = Daemon::run(world, &["--until-caught-up"])?.ended().await?;
+        Ok(Spent { wal: Some(wal(world).await?.saturating_sub(before)), ..spent })
     }
 
     /// Returns once the server says that it streams, with the time since the start.
@@ -91,7 +96,7 @@ impl Daemon {
         if !status.success() {
             return Err(Error::internal(format!("the daemon ended with {status}")));
         }
-        Ok(Spent { wall, cpu, peak })
+        Ok(Spent { wall, cpu, peak, wal: None })
     }
 
     /// `None` when it has ended: what is left of it has no memory.
@@ -115,6 +120,12 @@ impl Daemon {
         let path = format!("/proc/{}/{name}", self.child.id());
         std::fs::read_to_string(&path).map_err(|error| Error::internal(format!("reading {path}: {error}")))
     }
+}
+
+/// Where Traffic's WAL ends.
+async fn wal(world: &World) -> Result<u64> {
+    let end = world.traffic().await?.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
+    Ok(end.map_err(|error| failed(&error))?.get::<_, PgLsn>(0).into())
 }
 
 impl Drop for Daemon {

@@ -8,6 +8,8 @@ use leadbridge::migrate::{Options, migrate};
 use leadbridge::names::Names;
 use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads};
 use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+use uuid::Uuid;
 
 /// Memory and WAL as a small server has them; commit times are recorded so that latency is measured by the
 /// servers themselves, and nobody has to poll.
@@ -17,6 +19,18 @@ const SETTINGS: [(&str, &str); 4] = [
     ("checkpoint_timeout", "30min"),
     ("track_commit_timestamp", "on"),
 ];
+
+/// The end of a backlog: everything before `end`, then one stage that gets `word` as its source.
+pub struct Mark {
+    pub end: PgLsn,
+    /// Of the stage.
+    pub id: Uuid,
+    pub word: String,
+}
+
+/// Of the servers that subscribe. By default a worker that starts within five seconds after another waits for five
+/// seconds; that pause is not what the benchmark asks about.
+const SUBSCRIBER: (&str, &str) = ("wal_retrieve_retry_interval", "10ms");
 
 pub struct World {
     template: Arc<Template>,
@@ -56,10 +70,41 @@ impl World {
         self.migrate().await
     }
 
-    async fn migrate(&self) -> Result<()> {
-        let (mut landing, mut traffic) = (self.landing().await?, self.traffic().await?);
-        migrate(&mut landing, &mut traffic, &self.names, &Options::default()).await?;
+    /// Drops the slots that are not the daemon's, so that Landing keeps no WAL for them.
+    pub async fn forget_contenders(&self) -> Result<()> {
+        let sql =
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name <> $1";
+        self.landing().await?.execute(sql, &[&self.names.slot]).await.map_err(|error| failed(&error))?;
         Ok(())
+    }
+
+    async fn migrate(&self) -> Result<()> {
+        self.migrate_to(self.traffic().await?).await
+    }
+
+    /// A second Traffic like the first, for somebody else than the daemon.
+    pub async fn another_traffic(&self) -> Result<Cluster> {
+        let traffic = Cluster::start(&self.template, &[&SETTINGS[..], &[SUBSCRIBER]].concat()).await?;
+        traffic.create_database("traffic", fixture::TRAFFIC).await?;
+        self.migrate_to(traffic.connect("traffic").await?).await?;
+        Ok(traffic)
+    }
+
+    async fn migrate_to(&self, mut traffic: Client) -> Result<()> {
+        migrate(&mut self.landing().await?, &mut traffic, &self.names, &Options::default()).await?;
+        Ok(())
+    }
+
+    /// What is behind the last commit, and a change after it by which a reader knows that it has passed it.
+    pub async fn mark(&self) -> Result<Mark> {
+        let landing = self.landing().await?;
+        let end = landing.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
+        let end: PgLsn = end.map_err(|error| failed(&error))?.get(0);
+        let word = format!("marker {end}");
+        let sql = "UPDATE public.lead_journey SET source = $1 \
+                   WHERE id = (SELECT id FROM public.lead_journey ORDER BY id LIMIT 1) RETURNING id";
+        let row = landing.query_one(sql, &[&word]).await.map_err(|error| failed(&error))?;
+        Ok(Mark { end, id: row.get(0), word })
     }
 
     /// The daemon's state directory.
