@@ -60,19 +60,8 @@ impl Daemon {
 
     /// Returns once the server says that it streams, with the time since the start.
     pub async fn streaming(&self, world: &World) -> Result<Duration> {
-        let landing = world.landing().await?;
-        let sql = "SELECT FROM pg_stat_replication AS r JOIN pg_replication_slots AS s ON s.active_pid = r.pid \
-                   WHERE s.slot_name = $1 AND r.state = 'streaming'";
-        let streaming = landing.prepare(sql).await.map_err(|error| failed(&error))?;
-        let deadline = Instant::now() + Duration::from_secs(600);
-        while Instant::now() < deadline {
-            let found = landing.query(&streaming, &[&world.names.slot]).await;
-            if !found.map_err(|error| failed(&error))?.is_empty() {
-                return Ok(self.started.elapsed());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Err(Error::internal("the daemon did not come to streaming in ten minutes"))
+        streaming(world, &world.names.slot).await?;
+        Ok(self.started.elapsed())
     }
 
     /// Tells it to stop, and waits.
@@ -120,6 +109,23 @@ impl Daemon {
         let path = format!("/proc/{}/{name}", self.child.id());
         std::fs::read_to_string(&path).map_err(|error| Error::internal(format!("reading {path}: {error}")))
     }
+}
+
+/// Returns once the server says that it streams through this slot, and has nothing more to catch up with.
+pub async fn streaming(world: &World, slot: &str) -> Result<()> {
+    let landing = world.landing().await?;
+    let sql = "SELECT FROM pg_stat_replication AS r JOIN pg_replication_slots AS s ON s.active_pid = r.pid \
+               WHERE s.slot_name = $1 AND r.state = 'streaming'";
+    let streaming = landing.prepare(sql).await.map_err(|error| failed(&error))?;
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while Instant::now() < deadline {
+        let found = landing.query(&streaming, &[&slot]).await;
+        if !found.map_err(|error| failed(&error))?.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Err(Error::internal(format!("{slot} did not come to streaming in ten minutes")))
 }
 
 /// Where Traffic's WAL ends.

@@ -81,14 +81,11 @@ impl Native {
 
     /// Applies everything up to the mark.
     pub async fn catch_up(&self, world: &World, mark: &Mark) -> Result<Duration> {
-        let table = match self.kind {
-            Kind::Plain => world.names.landing_table(Table::LeadJourney),
-            Kind::Triggers => world.names.traffic_table(Table::LeadJourney),
-        };
+        let table = self.journey();
         let Mark { id, word, .. } = mark;
         let started = Instant::now();
-        execute(&self.client, &format!("ALTER SUBSCRIPTION {} ENABLE", self.name())).await?;
-        self.until(&format!("SELECT source = '{word}' FROM {table} WHERE id = '{id}'")).await?;
+        self.resume().await?;
+        self.until(&format!("SELECT source = '{word}' FROM public.{table} WHERE id = '{id}'")).await?;
         let taken = started.elapsed();
         self.pause(world).await?;
         Ok(taken)
@@ -109,8 +106,12 @@ impl Native {
         settle(&self.client).await
     }
 
+    pub async fn resume(&self) -> Result<()> {
+        execute(&self.client, &format!("ALTER SUBSCRIPTION {} ENABLE", self.name())).await
+    }
+
     /// Returns when nobody reads its slot.
-    async fn pause(&self, world: &World) -> Result<()> {
+    pub async fn pause(&self, world: &World) -> Result<()> {
         let name = self.name();
         execute(&self.client, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
         let sql = format!("SELECT NOT bool_or(active) FROM pg_replication_slots WHERE slot_name = '{name}'");
@@ -123,8 +124,21 @@ impl Native {
         })
     }
 
+    /// A session on its Traffic.
+    pub fn traffic(&self) -> &Client {
+        &self.client
+    }
+
+    /// The table in schema public that a stage arrives in at last.
+    fn journey(&self) -> &'static str {
+        match self.kind {
+            Kind::Plain => Table::LeadJourney.landing_name(),
+            Kind::Triggers => Table::LeadJourney.traffic_name(),
+        }
+    }
+
     /// Of the subscription, its slot and its publication.
-    fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Plain => "native_plain",
             Kind::Triggers => "native_triggers",

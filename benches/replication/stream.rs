@@ -3,19 +3,19 @@
 
 use leadbridge::error::Result;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, Spent};
 use super::native::{Contenders, settle};
 use super::report::{Report, Runs};
 use super::world::{World, execute, failed};
 use super::{Size, comparison, floor, say};
 
-/// A lead arrives, its first stage follows, it is clicked: three transactions each.
+/// A lead arrives, its first stage follows, it is clicked: three transactions each. Gives the daemon's last run.
 pub async fn small_transactions(
     world: &World,
     contenders: Option<&Contenders>,
     size: Size,
     report: &mut Report,
-) -> Result<()> {
+) -> Result<Spent> {
     let leads = size.transactions.div_ceil(3);
     // A form's lead is like one that is there; the ids are read once, so that making is not what takes long.
     let sql = format!(
@@ -37,14 +37,15 @@ pub async fn small_transactions(
         END $$"
     );
     let mut runs = Runs::default();
-    for _ in 0..size.repeat {
-        backlog(world, contenders, &sql, &mut runs).await?;
+    let mut last = backlog(world, contenders, &sql, &mut runs).await?;
+    for _ in 1..size.repeat {
+        last = backlog(world, contenders, &sql, &mut runs).await?;
     }
     report.throughput("backlog of small transactions", leads as u64 * 3, "transactions", &runs);
-    Ok(())
+    Ok(last)
 }
 
-/// A click on one lead of all that there are, at random: no two of a batch touch the same page.
+/// A click on one lead of all that there are, at random: no two need touch the same page.
 pub async fn spread_updates(
     world: &World,
     contenders: Option<&Contenders>,
@@ -90,7 +91,12 @@ pub async fn one_large_transaction(
 }
 
 /// Runs `sql` on Landing while nobody reads, then measures decoding alone, the contenders, and the daemon.
-async fn backlog(world: &World, contenders: Option<&Contenders>, sql: &str, runs: &mut Runs) -> Result<()> {
+async fn backlog(
+    world: &World,
+    contenders: Option<&Contenders>,
+    sql: &str,
+    runs: &mut Runs,
+) -> Result<Spent> {
     settle(&world.traffic().await?).await?;
     if let Some(contenders) = contenders {
         contenders.settle().await?;
@@ -116,5 +122,5 @@ async fn backlog(world: &World, contenders: Option<&Contenders>, sql: &str, runs
     }
     say(&format!("backlog: {:.1?}, floor {floor:.1?}{others}, all equal", spent.wall));
     runs.daemon.push(spent);
-    Ok(())
+    Ok(spent)
 }

@@ -20,6 +20,15 @@ const SETTINGS: [(&str, &str); 4] = [
     ("track_commit_timestamp", "on"),
 ];
 
+/// How large the leads' documents are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metadata {
+    /// Some 300 bytes each.
+    Usual,
+    /// From 100 bytes to 20 kB.
+    Any,
+}
+
 /// The end of a backlog: everything before `end`, then one stage that gets `word` as its source.
 pub struct Mark {
     pub end: PgLsn,
@@ -44,7 +53,7 @@ pub struct World {
 
 impl World {
     /// Landing holds `count` leads and three times as many stages; Traffic is migrated and empty.
-    pub async fn filled(count: usize) -> Result<Self> {
+    pub async fn filled(count: usize, metadata: Metadata) -> Result<Self> {
         let template = Arc::new(Template::create().await?);
         let (landing, traffic) = tokio::try_join!(
             server(&template, "landing", fixture::LANDING),
@@ -53,7 +62,10 @@ impl World {
         let mut world =
             World { template, landing, traffic, names: Names::default(), rows: 0, state: directory()? };
         let client = world.landing().await?;
-        let filled = leads::fill(&client, &world.names, 1, count).await?;
+        let filled = match metadata {
+            Metadata::Usual => leads::fill_usual(&client, &world.names, 1, count).await?,
+            Metadata::Any => leads::fill(&client, &world.names, 1, count).await?,
+        };
         world.rows = filled.leads + filled.stages;
         // Whoever reads first would otherwise write the hint bits of every page.
         execute(&client, "VACUUM ANALYZE").await?;

@@ -36,7 +36,20 @@ pub(super) fn metadata(rng: &mut StdRng) -> Option<String> {
     }
 }
 
+/// JSON text of a document as most of them are: attribution and two answers, some 300 bytes.
+pub(super) fn usual_metadata(rng: &mut StdRng) -> String {
+    let mut document = attribution(rng);
+    answer(rng, &mut document, 2);
+    Value::Object(document).to_string()
+}
+
 fn document(rng: &mut StdRng) -> Map<String, Value> {
+    let mut document = attribution(rng);
+    fill(rng, &mut document);
+    document
+}
+
+fn attribution(rng: &mut StdRng) -> Map<String, Value> {
     let mut document = Map::new();
     document.insert("userAgent".into(), json!(AGENTS.choose(rng)));
     match rng.random_range(0..10) {
@@ -61,7 +74,6 @@ fn document(rng: &mut StdRng) -> Map<String, Value> {
         snake_case(rng, &mut document);
     }
     funnel_and_facebook(rng, &mut document);
-    fill(rng, &mut document);
     document
 }
 
@@ -132,6 +144,10 @@ fn fill(rng: &mut StdRng, into: &mut Map<String, Value>) {
         70..97 => rng.random_range(10..60),
         _ => rng.random_range(100..220),
     };
+    answer(rng, into, answers);
+}
+
+fn answer(rng: &mut StdRng, into: &mut Map<String, Value>, answers: u32) {
     for number in 0..answers {
         let question = QUESTIONS.choose(rng).copied().unwrap_or_default();
         let token = format!("{:032x}", rng.random::<u128>());
