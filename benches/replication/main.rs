@@ -87,6 +87,7 @@ async fn measure() -> Result<()> {
     ));
     let mut report = Report::default();
     let mut world = World::filled(size.leads, size.metadata).await?;
+    say(&world.metadata_bytes().await?);
     let contenders = snapshot::measure(&mut world, size, &mut report).await?;
     stream::small_transactions(&world, Some(&contenders), size, &mut report).await?;
     stream::spread_updates(&world, Some(&contenders), size, &mut report).await?;

@@ -24,6 +24,7 @@ pub async fn measure() -> Result<()> {
         };
         say(&format!("{} leads, {} small transactions", size.leads, size.transactions));
         let world = World::filled(size.leads, size.metadata).await?;
+        say(&world.metadata_bytes().await?);
         let snapshot = snapshot(&world, scale, &mut report).await?;
         let backlog = stream::small_transactions(&world, None, size, &mut report).await?;
         let (first_snapshot, first_backlog) = *smallest.get_or_insert((snapshot, backlog));

@@ -73,6 +73,15 @@ impl World {
         Ok(world)
     }
 
+    /// How large the leads' metadata is as text, where there is any, for a person who waits.
+    pub async fn metadata_bytes(&self) -> Result<String> {
+        let sql = "SELECT avg(octet_length(metadata::text))::bigint, max(octet_length(metadata::text))::bigint \
+                   FROM public.landing_leads";
+        let row = self.landing().await?.query_one(sql, &[]).await.map_err(|error| failed(&error))?;
+        let (average, largest): (i64, i64) = (row.get(0), row.get(1));
+        Ok(format!("metadata of {average} bytes on average, {largest} at most"))
+    }
+
     /// A new, empty Traffic, and nothing left of an earlier replication.
     pub async fn renew_traffic(&mut self) -> Result<()> {
         let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
