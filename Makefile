@@ -5,7 +5,7 @@ CARGO ?= cargo
 WITH_POSTGRES = PG_BIN="$$(scripts/postgres)" && export PG_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-large soak fuzz bench lint audit clean
+.PHONY: help demo test test-matrix test-large soak fuzz bench bench-scale lint audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target does; do \
@@ -24,8 +24,11 @@ test-matrix: ## all tests on PostgreSQL 15, and those that need a server on 16, 
 test-large: ## a million changes in one transaction, rows of 50 MB: the tests that take minutes
 	@$(WITH_POSTGRES) && $(CARGO) test --locked --test suite -- --ignored large:: --nocapture
 
-bench: ## speed and memory of a release build, against PostgreSQL alone (BENCH_LEADS=300000 for more)
+bench: ## speed and memory of a release build, against PostgreSQL's own replication (BENCH_LEADS=300000 for more)
 	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && $(CARGO) bench --locked --bench replication
+
+bench-scale: ## the same snapshot and backlog at 1, 4 and 16 times BENCH_LEADS=5000: time and peak memory of each
+	@$(WITH_POSTGRES) && echo "PostgreSQL: $$PG_BIN" && BENCH_SCALES=1 $(CARGO) bench --locked --bench replication
 
 soak: ## faults at random under live writers, SOAK_FOR=1h, then what was survived (SOAK_SEED draws the same again)
 	@$(WITH_POSTGRES) && $(CARGO) test --locked --test suite -- --ignored soak:: --nocapture

@@ -19,17 +19,39 @@ const ORACLE: &str = include_str!("../../tests/suite/testkit/oracle.sql");
 /// The first row that differs, by its id and column.
 pub async fn equal(world: &World) -> Result<()> {
     let (landing, traffic) = (world.landing().await?, world.traffic().await?);
-    let limits = limits(&traffic).await?;
+    mapped(&landing, &traffic).await?;
+    nothing_parked(&traffic).await
+}
+
+/// Whether the rows are what the mapping makes of Landing's, whoever wrote them.
+///
+/// # Errors
+/// The first row that differs, by its id and column.
+pub async fn mapped(landing: &Client, traffic: &Client) -> Result<()> {
+    let limits = limits(traffic).await?;
     let expected =
         format!("SELECT o.id, o.jsonb_build_object FROM ({ORACLE}) AS o(id, jsonb_build_object) ORDER BY 1");
-    let expected = rows(&landing, &expected, &[&limits]).await?;
-    let actual =
-        rows(&traffic, &whole_rows(&traffic, Table::LandingLeads.traffic_name()).await?, &[]).await?;
+    let expected = rows(landing, &expected, &[&limits]).await?;
+    let actual = rows(traffic, &whole_rows(traffic, Table::LandingLeads.traffic_name()).await?, &[]).await?;
     compare(expected, actual).await?;
-    let source = whole_rows(&landing, Table::LeadJourney.landing_name()).await?;
-    let target = whole_rows(&traffic, Table::LeadJourney.traffic_name()).await?;
-    compare(rows(&landing, &source, &[]).await?, rows(&traffic, &target, &[]).await?).await?;
-    nothing_parked(&traffic).await
+    same(landing, Table::LeadJourney.landing_name(), traffic, Table::LeadJourney.traffic_name()).await
+}
+
+/// Whether both sides have Landing's own tables with the same rows.
+///
+/// # Errors
+/// The first row that differs, by its id and column.
+pub async fn copied(landing: &Client, traffic: &Client) -> Result<()> {
+    for table in [Table::LandingLeads, Table::LeadJourney] {
+        same(landing, table.landing_name(), traffic, table.landing_name()).await?;
+    }
+    Ok(())
+}
+
+/// Every column of the source is in the target with the same value.
+async fn same(landing: &Client, source: &str, traffic: &Client, target: &str) -> Result<()> {
+    let (source, target) = (whole_rows(landing, source).await?, whole_rows(traffic, target).await?);
+    compare(rows(landing, &source, &[]).await?, rows(traffic, &target, &[]).await?).await
 }
 
 async fn limits(traffic: &Client) -> Result<String> {

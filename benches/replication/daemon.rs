@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use leadbridge::error::{Error, Result};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio_postgres::types::PgLsn;
 
 use super::world::{World, failed};
 
@@ -23,6 +24,8 @@ pub struct Spent {
     pub cpu: f64,
     /// `VmHWM`: the most memory it ever had resident, in bytes.
     pub peak: u64,
+    /// What Traffic wrote to its WAL meanwhile, in bytes; counted where a run has nobody beside it.
+    pub wal: Option<u64>,
 }
 
 /// A running daemon; killed when dropped.
@@ -50,24 +53,15 @@ impl Daemon {
 
     /// From start to end of `run --until-caught-up`.
     pub async fn catch_up(world: &World) -> Result<Spent> {
-        Daemon::run(world, &["--until-caught-up"])?.ended().await
+        let before = wal(world).await?;
+        let spent = Daemon::run(world, &["--until-caught-up"])?.ended().await?;
+        Ok(Spent { wal: Some(wal(world).await?.saturating_sub(before)), ..spent })
     }
 
     /// Returns once the server says that it streams, with the time since the start.
     pub async fn streaming(&self, world: &World) -> Result<Duration> {
-        let landing = world.landing().await?;
-        let sql = "SELECT FROM pg_stat_replication AS r JOIN pg_replication_slots AS s ON s.active_pid = r.pid \
-                   WHERE s.slot_name = $1 AND r.state = 'streaming'";
-        let streaming = landing.prepare(sql).await.map_err(|error| failed(&error))?;
-        let deadline = Instant::now() + Duration::from_secs(600);
-        while Instant::now() < deadline {
-            let found = landing.query(&streaming, &[&world.names.slot]).await;
-            if !found.map_err(|error| failed(&error))?.is_empty() {
-                return Ok(self.started.elapsed());
-            }
-            tokio::time::sleep(POLL).await;
-        }
-        Err(Error::internal("the daemon did not come to streaming in ten minutes"))
+        streaming(world, &world.names.slot).await?;
+        Ok(self.started.elapsed())
     }
 
     /// Tells it to stop, and waits.
@@ -91,7 +85,7 @@ impl Daemon {
         if !status.success() {
             return Err(Error::internal(format!("the daemon ended with {status}")));
         }
-        Ok(Spent { wall, cpu, peak })
+        Ok(Spent { wall, cpu, peak, wal: None })
     }
 
     /// `None` when it has ended: what is left of it has no memory.
@@ -115,6 +109,29 @@ impl Daemon {
         let path = format!("/proc/{}/{name}", self.child.id());
         std::fs::read_to_string(&path).map_err(|error| Error::internal(format!("reading {path}: {error}")))
     }
+}
+
+/// Returns once the server says that it streams through this slot, and has nothing more to catch up with.
+pub async fn streaming(world: &World, slot: &str) -> Result<()> {
+    let landing = world.landing().await?;
+    let sql = "SELECT FROM pg_stat_replication AS r JOIN pg_replication_slots AS s ON s.active_pid = r.pid \
+               WHERE s.slot_name = $1 AND r.state = 'streaming'";
+    let streaming = landing.prepare(sql).await.map_err(|error| failed(&error))?;
+    let deadline = Instant::now() + Duration::from_secs(600);
+    while Instant::now() < deadline {
+        let found = landing.query(&streaming, &[&slot]).await;
+        if !found.map_err(|error| failed(&error))?.is_empty() {
+            return Ok(());
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Err(Error::internal(format!("{slot} did not come to streaming in ten minutes")))
+}
+
+/// Where Traffic's WAL ends.
+async fn wal(world: &World) -> Result<u64> {
+    let end = world.traffic().await?.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
+    Ok(end.map_err(|error| failed(&error))?.get::<_, PgLsn>(0).into())
 }
 
 impl Drop for Daemon {

@@ -23,14 +23,19 @@ pub async fn copy(world: &World) -> Result<Duration> {
     let mut taken = Duration::ZERO;
     for table in [Table::LandingLeads, Table::LeadJourney] {
         let (source, target) = (world.names.landing_table(table), format!("floor.{}", table.landing_name()));
-        let columns = columns(&landing, &source).await?;
-        execute(&traffic, &format!("CREATE TABLE {target} ({columns}, PRIMARY KEY (id))")).await?;
+        plain_table(&landing, &source, &traffic, &target).await?;
         let started = Instant::now();
         pipe(&landing, &source, &traffic, &target).await?;
         taken += started.elapsed();
     }
     execute(&traffic, "DROP SCHEMA floor CASCADE").await?;
     Ok(taken)
+}
+
+/// Makes a table with the columns of Landing's, a primary key and nothing else.
+pub async fn plain_table(landing: &Client, source: &str, traffic: &Client, target: &str) -> Result<()> {
+    let columns = columns(landing, source).await?;
+    execute(traffic, &format!("CREATE TABLE {target} ({columns}, PRIMARY KEY (id))")).await
 }
 
 async fn columns(landing: &Client, table: &str) -> Result<String> {

@@ -6,8 +6,10 @@ mod comparison;
 mod daemon;
 mod floor;
 mod latency;
+mod native;
 mod report;
 mod restart;
+mod scale;
 mod snapshot;
 mod stream;
 mod world;
@@ -17,7 +19,7 @@ use std::process::ExitCode;
 
 use leadbridge::error::{Error, Result};
 use report::Report;
-use world::World;
+use world::{Metadata, World};
 
 /// How much is done, from the environment.
 #[derive(Clone, Copy, Debug)]
@@ -28,10 +30,13 @@ pub struct Size {
     transactions: usize,
     /// `BENCH_REPEAT`: the median of so many runs counts.
     repeat: usize,
+    /// `BENCH_METADATA`: `usual`, or `any` for documents of up to 20 kB.
+    metadata: Metadata,
 }
 
 impl Size {
-    fn from_environment() -> Result<Self> {
+    /// With the default number of leads.
+    fn from_environment(leads: usize) -> Result<Self> {
         let number = |name: &str, default: usize| match std::env::var(name) {
             Ok(text) => text.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
                 Error::usage(format!("{name}={text} is no number above zero"))
@@ -40,9 +45,17 @@ impl Size {
             Err(_) => Ok(default),
         };
         Ok(Size {
-            leads: number("BENCH_LEADS", 30_000)?,
+            leads: number("BENCH_LEADS", leads)?,
             transactions: number("BENCH_TRANSACTIONS", 15_000)?,
             repeat: number("BENCH_REPEAT", 3)?,
+            metadata: match std::env::var("BENCH_METADATA").as_deref() {
+                Ok("any") => Metadata::Any,
+                Ok("usual") | Err(_) => Metadata::Usual,
+                Ok(other) => {
+                    return Err(Error::usage(format!("BENCH_METADATA={other} is neither usual nor any"))
+                        .remedy("leave it out for documents of some 300 bytes"));
+                }
+            },
         })
     }
 }
@@ -52,7 +65,9 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    match runtime.block_on(measure()) {
+    let scales = std::env::var_os("BENCH_SCALES").is_some();
+    let measured = runtime.block_on(async { if scales { scale::measure().await } else { measure().await } });
+    match measured {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(&error),
     }
@@ -65,18 +80,26 @@ fn failed(error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 async fn measure() -> Result<()> {
-    let size = Size::from_environment()?;
+    let size = Size::from_environment(30_000)?;
     say(&format!(
         "{} leads, {} small transactions, {} runs of each",
         size.leads, size.transactions, size.repeat
     ));
     let mut report = Report::default();
-    let mut world = World::filled(size.leads).await?;
-    snapshot::measure(&mut world, size, &mut report).await?;
-    stream::small_transactions(&world, size, &mut report).await?;
-    stream::one_large_transaction(&world, &mut report).await?;
-    latency::measure(&world, &mut report).await?;
+    let mut world = World::filled(size.leads, size.metadata).await?;
+    say(&world.metadata_bytes().await?);
+    let contenders = snapshot::measure(&mut world, size, &mut report).await?;
+    stream::small_transactions(&world, Some(&contenders), size, &mut report).await?;
+    stream::spread_updates(&world, Some(&contenders), size, &mut report).await?;
+    stream::one_large_transaction(&world, Some(&contenders), &mut report).await?;
+    latency::measure(&world, &contenders.triggers, &mut report).await?;
+    drop(contenders);
+    world.forget_contenders().await?;
     restart::measure(&world, &mut report).await?;
+    print(&report)
+}
+
+fn print(report: &dyn std::fmt::Display) -> Result<()> {
     let mut stdout = io::stdout().lock();
     write!(stdout, "{report}").map_err(|error| Error::internal(format!("writing the report: {error}")))
 }

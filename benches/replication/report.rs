@@ -5,8 +5,31 @@ use std::time::Duration;
 
 use super::daemon::Spent;
 
-const HEADERS: [&str; 8] =
-    ["what", "size", "daemon", "floor", "ratio", "per second", "daemon's CPU", "peak memory"];
+const HEADERS: [&str; 12] = [
+    "what",
+    "size",
+    "daemon",
+    "floor",
+    "ratio",
+    "plain",
+    "ratio",
+    "triggers",
+    "ratio",
+    "CPU per million",
+    "WAL per change",
+    "peak memory",
+];
+
+/// One measurement's runs: all of one run did the same work, one after the other.
+#[derive(Default)]
+pub struct Runs {
+    pub daemon: Vec<Spent>,
+    pub floor: Vec<Duration>,
+    /// PostgreSQL's own replication into tables with a primary key only.
+    pub plain: Vec<Duration>,
+    /// The same with triggers that translate.
+    pub triggers: Vec<Duration>,
+}
 
 #[derive(Default)]
 pub struct Report {
@@ -15,19 +38,35 @@ pub struct Report {
 }
 
 impl Report {
-    /// Something that has a floor: the median run against it, the highest peak of all runs.
-    pub fn throughput(&mut self, what: &str, size: u64, unit: &str, runs: &[Spent], floor: Duration) {
-        let wall = median(&runs.iter().map(|run| run.wall).collect::<Vec<_>>());
-        let cpu = runs.iter().map(|run| run.cpu).sum::<f64>() / runs.len() as f64;
+    /// The median run against the others' median runs, the highest peak of all runs; `size` are changes.
+    pub fn throughput(&mut self, what: &str, size: u64, unit: &str, runs: &Runs) {
+        let spent = &runs.daemon;
+        let wall = median(&spent.iter().map(|run| run.wall).collect::<Vec<_>>());
+        let against = |others: &[Duration]| {
+            if others.is_empty() {
+                return ["-".to_owned(), "-".to_owned()];
+            }
+            let other = median(others);
+            [seconds(other), format!("{:.2}", wall.as_secs_f64() / other.as_secs_f64())]
+        };
+        let ([floor, to_floor], [plain, to_plain], [triggers, to_triggers]) =
+            (against(&runs.floor), against(&runs.plain), against(&runs.triggers));
+        let changes = (size * spent.len() as u64) as f64;
+        let cpu = spent.iter().map(|run| run.cpu).sum::<f64>() / changes * 1e6;
+        let wal = spent.iter().filter_map(|run| run.wal).sum::<u64>() as f64 / changes;
         self.rows.push([
             what.to_owned(),
             format!("{size} {unit}"),
-            format!("{:.2} s", wall.as_secs_f64()),
-            format!("{:.2} s", floor.as_secs_f64()),
-            format!("{:.2}", wall.as_secs_f64() / floor.as_secs_f64()),
-            format!("{:.0}", size as f64 / wall.as_secs_f64()),
-            format!("{cpu:.2} s"),
-            peak(runs),
+            seconds(wall),
+            floor,
+            to_floor,
+            plain,
+            to_plain,
+            triggers,
+            to_triggers,
+            format!("{cpu:.1} s"),
+            format!("{wal:.0} B"),
+            peak(spent),
         ]);
     }
 
@@ -38,7 +77,11 @@ impl Report {
     }
 }
 
-fn peak(runs: &[Spent]) -> String {
+pub fn seconds(duration: Duration) -> String {
+    format!("{:.2} s", duration.as_secs_f64())
+}
+
+pub fn peak(runs: &[Spent]) -> String {
     let bytes = runs.iter().map(|run| run.peak).max().unwrap_or_default();
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,16 +1,21 @@
-//! A backlog and one large transaction, against decoding the same WAL and throwing it away.
+//! Backlogs of small transactions and one large one, against decoding the same WAL and throwing it away, and against
+//! PostgreSQL's own replication: all of them read the same WAL, one after the other.
 
 use leadbridge::error::Result;
-use tokio_postgres::types::PgLsn;
 
-use super::daemon::Daemon;
-use super::report::{Report, median};
+use super::daemon::{Daemon, Spent};
+use super::native::{Contenders, settle};
+use super::report::{Report, Runs};
 use super::world::{World, execute, failed};
 use super::{Size, comparison, floor, say};
 
-/// A lead arrives, its first stage follows, it is clicked: three transactions each.
-pub async fn small_transactions(world: &World, size: Size, report: &mut Report) -> Result<()> {
-    let (mut ours, mut floors) = (Vec::new(), Vec::new());
+/// A lead arrives, its first stage follows, it is clicked: three transactions each. Gives the daemon's last run.
+pub async fn small_transactions(
+    world: &World,
+    contenders: Option<&Contenders>,
+    size: Size,
+    report: &mut Report,
+) -> Result<Spent> {
     let leads = size.transactions.div_ceil(3);
     // A form's lead is like one that is there; the ids are read once, so that making is not what takes long.
     let sql = format!(
@@ -31,49 +36,91 @@ pub async fn small_transactions(world: &World, size: Size, report: &mut Report) 
             END LOOP;
         END $$"
     );
-    for run in 0..size.repeat {
-        let (spent, floor) = backlog(world, &sql).await?;
-        say(&format!("backlog {}: {:.1?}, floor {floor:.1?}, both sides equal", run + 1, spent.wall));
-        ours.push(spent);
-        floors.push(floor);
+    let mut runs = Runs::default();
+    let mut last = backlog(world, contenders, &sql, &mut runs).await?;
+    for _ in 1..size.repeat {
+        last = backlog(world, contenders, &sql, &mut runs).await?;
     }
-    report.throughput(
-        "backlog of small transactions",
-        leads as u64 * 3,
-        "transactions",
-        &ours,
-        median(&floors),
+    report.throughput("backlog of small transactions", leads as u64 * 3, "transactions", &runs);
+    Ok(last)
+}
+
+/// A click on one lead of all that there are, at random: no two need touch the same page.
+pub async fn spread_updates(
+    world: &World,
+    contenders: Option<&Contenders>,
+    size: Size,
+    report: &mut Report,
+) -> Result<()> {
+    let count = size.transactions;
+    let sql = format!(
+        "DO $$ DECLARE
+            known CONSTANT uuid[] := ARRAY(SELECT id FROM public.landing_leads);
+        BEGIN
+            FOR i IN 1..{count} LOOP
+                UPDATE public.landing_leads SET email_clicked = true, click_count = coalesce(click_count, 0) + 1
+                    WHERE id = known[1 + floor(random() * cardinality(known))::integer];
+                COMMIT;
+            END LOOP;
+        END $$"
     );
+    let mut runs = Runs::default();
+    for _ in 0..size.repeat {
+        backlog(world, contenders, &sql, &mut runs).await?;
+    }
+    report.throughput("updates spread over all leads", count as u64, "transactions", &runs);
     Ok(())
 }
 
 /// Every row of both tables changes in one transaction. Once: it leaves the tables twice as large.
-pub async fn one_large_transaction(world: &World, report: &mut Report) -> Result<()> {
+pub async fn one_large_transaction(
+    world: &World,
+    contenders: Option<&Contenders>,
+    report: &mut Report,
+) -> Result<()> {
     let landing = world.landing().await?;
     let count =
         "SELECT (SELECT count(*) FROM public.landing_leads) + (SELECT count(*) FROM public.lead_journey)";
     let rows: i64 = landing.query_one(count, &[]).await.map_err(|error| failed(&error))?.get(0);
     let sql = "BEGIN; UPDATE public.landing_leads SET sms_sent = true, click_count = coalesce(click_count, 0) + 1; \
                UPDATE public.lead_journey SET source = 'rewritten'; COMMIT";
-    let (spent, floor) = backlog(world, sql).await?;
-    say(&format!("one transaction: {:.1?}, floor {floor:.1?}, both sides equal", spent.wall));
-    report.throughput("one large transaction", rows.unsigned_abs(), "rows", &[spent], floor);
+    let mut runs = Runs::default();
+    backlog(world, contenders, sql, &mut runs).await?;
+    report.throughput("one large transaction", rows.unsigned_abs(), "rows", &runs);
     Ok(())
 }
 
-/// Runs `sql` on Landing while no daemon runs, then measures decoding alone, and the daemon.
-async fn backlog(world: &World, sql: &str) -> Result<(super::daemon::Spent, std::time::Duration)> {
-    let landing = world.landing().await?;
+/// Runs `sql` on Landing while nobody reads, then measures decoding alone, the contenders, and the daemon.
+async fn backlog(
+    world: &World,
+    contenders: Option<&Contenders>,
+    sql: &str,
+    runs: &mut Runs,
+) -> Result<Spent> {
+    settle(&world.traffic().await?).await?;
+    if let Some(contenders) = contenders {
+        contenders.settle().await?;
+    }
     floor::begin_decoding(world).await?;
-    execute(&landing, sql).await?;
-    let end = landing.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
-    let end: PgLsn = end.map_err(|error| failed(&error))?.get(0);
+    execute(&world.landing().await?, sql).await?;
     // What comes after the end tells pg_recvlogical that it has reached it.
-    let marker = "UPDATE public.lead_journey SET source = 'marker' \
-                  WHERE id = (SELECT id FROM public.lead_journey ORDER BY id LIMIT 1)";
-    execute(&landing, marker).await?;
-    let floor = floor::decode(world, end).await?;
+    let mark = world.mark().await?;
+    let floor = floor::decode(world, mark.end).await?;
+    runs.floor.push(floor);
+    let mut others = String::new();
+    if let Some(Contenders { plain, triggers }) = contenders {
+        let took = (plain.catch_up(world, &mark).await?, triggers.catch_up(world, &mark).await?);
+        others = format!(", plain {:.1?}, triggers {:.1?}", took.0, took.1);
+        runs.plain.push(took.0);
+        runs.triggers.push(took.1);
+    }
     let spent = Daemon::catch_up(world).await?;
     comparison::equal(world).await?;
-    Ok((spent, floor))
+    if let Some(contenders) = contenders {
+        contenders.plain.compare(world).await?;
+        contenders.triggers.compare(world).await?;
+    }
+    say(&format!("backlog: {:.1?}, floor {floor:.1?}{others}, all equal", spent.wall));
+    runs.daemon.push(spent);
+    Ok(spent)
 }

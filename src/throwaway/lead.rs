@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use uuid::{Builder, Uuid};
 
-use super::metadata::metadata;
+use super::metadata::{metadata, usual_metadata};
 
 const FIRST_NAMES: [&str; 9] =
     ["Айгерім", "Нұрсұлтан", "Әлия", "Жанна", "Ольга", "Ёлка", "Dmitry", "Гүлнұр 🌸", "Қымбат"];
@@ -99,6 +99,15 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
     ];
     let stages = rng.random_range(1..=6).min(rng.random_range(1..=8));
     let stages = (0..stages).map(|number| stage(rng, id, created + 600 * number)).collect();
+    (lead, stages)
+}
+
+/// The same with documents as most of them are, where a document is.
+pub(super) fn usual_lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
+    let (mut lead, mut stages) = lead(rng);
+    for document in lead[6..7].iter_mut().chain(stages.iter_mut().map(|stage| &mut stage[4])) {
+        *document = document.is_some().then(|| usual_metadata(rng));
+    }
     (lead, stages)
 }
 

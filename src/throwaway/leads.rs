@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use tokio_postgres::Client;
 
 use super::copy::copy_in;
-use super::lead::{LEAD_COLUMNS, STAGE_COLUMNS, lead};
+use super::lead::{LEAD_COLUMNS, Lead, STAGE_COLUMNS, Stage, lead, usual_lead};
 use crate::change::Table;
 use crate::error::Result;
 use crate::names::Names;
@@ -21,7 +21,23 @@ pub struct Filled {
 }
 
 /// Writes `count` leads and about three times as many stages to Landing. Twice with one seed is a duplicate key.
+/// Their metadata is much or little, from 100 bytes to 20 kB.
 pub async fn fill(client: &Client, names: &Names, seed: u64, count: usize) -> Result<Filled> {
+    fill_with(client, names, seed, count, lead).await
+}
+
+/// The same with some 300 bytes of metadata, for measurements: the large ones would outweigh everything else.
+pub async fn fill_usual(client: &Client, names: &Names, seed: u64, count: usize) -> Result<Filled> {
+    fill_with(client, names, seed, count, usual_lead).await
+}
+
+async fn fill_with(
+    client: &Client,
+    names: &Names,
+    seed: u64,
+    count: usize,
+    lead: fn(&mut StdRng) -> (Lead, Vec<Stage>),
+) -> Result<Filled> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut filled = Filled::default();
     let leads_table = names.landing_table(Table::LandingLeads);

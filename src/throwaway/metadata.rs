@@ -36,7 +36,18 @@ pub(super) fn metadata(rng: &mut StdRng) -> Option<String> {
     }
 }
 
+/// JSON text of a document as most of them are: where the lead came from, without a form's answers.
+pub(super) fn usual_metadata(rng: &mut StdRng) -> String {
+    Value::Object(attribution(rng)).to_string()
+}
+
 fn document(rng: &mut StdRng) -> Map<String, Value> {
+    let mut document = attribution(rng);
+    fill(rng, &mut document);
+    document
+}
+
+fn attribution(rng: &mut StdRng) -> Map<String, Value> {
     let mut document = Map::new();
     document.insert("userAgent".into(), json!(AGENTS.choose(rng)));
     match rng.random_range(0..10) {
@@ -61,7 +72,6 @@ fn document(rng: &mut StdRng) -> Map<String, Value> {
         snake_case(rng, &mut document);
     }
     funnel_and_facebook(rng, &mut document);
-    fill(rng, &mut document);
     document
 }
 
