@@ -36,9 +36,13 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn run(world: &World, arguments: &[&str]) -> Result<Self> {
+        Self::command(world, &[&["run"], arguments].concat())
+    }
+
+    /// Any command of the binary, silent on stdout.
+    pub fn command(world: &World, arguments: &[&str]) -> Result<Self> {
         let started = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_leadbridge"))
-            .arg("run")
             .args(arguments)
             .env("LANDING_DATABASE_URL", world.landing_url())
             .env("TRAFFIC_DATABASE_URL", world.traffic_url())
@@ -46,6 +50,7 @@ impl Daemon {
             .env("LEADBRIDGE_HTTP_LISTEN", "off")
             .env("LEADBRIDGE_LOG", "warn")
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .spawn()
             .map_err(|error| Error::internal(format!("starting the daemon: {error}")))?;
         Ok(Daemon { child, started })

@@ -12,6 +12,7 @@ mod restart;
 mod scale;
 mod snapshot;
 mod stream;
+mod verify;
 mod world;
 
 use std::io::{self, Write as _};
@@ -96,6 +97,7 @@ async fn measure() -> Result<()> {
     drop(contenders);
     world.forget_contenders().await?;
     restart::measure(&world, &mut report).await?;
+    verify::measure(&world, size, &mut report).await?;
     print(&report)
 }
 
