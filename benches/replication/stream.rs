@@ -55,11 +55,14 @@ pub async fn spread_updates(
     let count = size.transactions;
     let sql = format!(
         "DO $$ DECLARE
-            known CONSTANT uuid[] := ARRAY(SELECT id FROM public.landing_leads);
+            known uuid;
         BEGIN
-            FOR i IN 1..{count} LOOP
+            FOR known IN SELECT l.id FROM public.landing_leads AS l,
+                generate_series(1, 1 + {count} / (SELECT count(*) FROM public.landing_leads)::integer)
+                ORDER BY random() LIMIT {count}
+            LOOP
                 UPDATE public.landing_leads SET email_clicked = true, click_count = coalesce(click_count, 0) + 1
-                    WHERE id = known[1 + floor(random() * cardinality(known))::integer];
+                    WHERE id = known;
                 COMMIT;
             END LOOP;
         END $$"
