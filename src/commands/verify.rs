@@ -79,7 +79,7 @@ async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<
         .remedy("run `leadbridge resync`: it copies anew"));
     }
     let differing: Vec<(Table, &[Uuid])> =
-        tables.iter().zip(&found.tables).map(|(table, of)| (*table, of.differing.as_slice())).collect();
+        tables.iter().zip(&found.tables).map(|(table, of)| (*table, of.differing())).collect();
     repair.rows(&differing).await
 }
 

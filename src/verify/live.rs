@@ -57,13 +57,15 @@ pub struct TableVerification {
     pub parked: u64,
     /// Rows on Traffic whose lead is not there.
     pub orphaned: u64,
-    /// Keys of the rows that differ, as far as they are known.
-    #[serde(skip)]
-    pub differing: Vec<Uuid>,
 }
 
 impl TableVerification {
-    /// Whether `differing` holds the key of every row that differs.
+    /// Keys of the rows that differ, as far as they are known.
+    pub fn differing(&self) -> &[Uuid] {
+        &self.found.suspects
+    }
+
+    /// Whether [`Self::differing`] holds the key of every row that differs.
     pub fn knows_what_differs(&self) -> bool {
         self.found.knows_its_suspects()
     }
@@ -201,8 +203,7 @@ async fn settle(
     let (table, names) = (sides.table, sides.names);
     let parked = parked(sides.traffic, names, table, &found.suspects).await?;
     let orphaned = orphaned(sides.traffic, names, table).await?;
-    let differing = found.suspects.clone();
-    Ok((TableVerification { found, moving, parked, orphaned, differing }, passed))
+    Ok((TableVerification { found, moving, parked, orphaned }, passed))
 }
 
 async fn parked(traffic: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<u64> {
