@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::change::{Change, Operation, Origin, Position, Row, SourcedChange, Table};
+use crate::lsn::Lsn;
 use crate::mapping;
 
 /// Changes in commit order, cut by number and size.
@@ -17,6 +18,8 @@ pub struct Batch {
     pub end: Option<Position>,
     /// Landing transactions that end in this batch.
     pub transactions: u64,
+    /// Markers that stand among its transactions, each with its position.
+    pub markers: Vec<(Uuid, Lsn)>,
 }
 
 /// How large a batch may grow.
@@ -59,6 +62,12 @@ impl BatchBuilder {
         self.whole.transactions += 1;
     }
 
+    /// A marker, between transactions: the batch may be taken with it.
+    pub fn mark(&mut self, id: Uuid, at: Position) {
+        self.advance(at);
+        self.whole.markers.push((id, at.lsn));
+    }
+
     /// Nothing is in flight up to this position. Ignored unless it is between transactions and moves ahead.
     pub fn advance(&mut self, to: Position) {
         if self.open.is_empty() && self.whole.end.is_none_or(|end| end.lsn < to.lsn) {
@@ -84,7 +93,7 @@ impl BatchBuilder {
             return std::mem::take(&mut self.whole);
         }
         (self.bytes, self.open_bytes) = (0, 0);
-        Batch { changes: std::mem::take(&mut self.open), end: None, transactions: 0 }
+        Batch { changes: std::mem::take(&mut self.open), ..Batch::default() }
     }
 
     /// The transaction of the oldest change that has not been taken.
@@ -220,7 +229,6 @@ impl<'c> Planner<'c> {
 mod tests {
     use super::*;
     use crate::change::{Datum, lead};
-    use crate::lsn::Lsn;
     use crate::timestamp::Timestamp;
 
     const ORIGIN: Origin = Origin { xid: Some(1), commit_lsn: Lsn(1), commit_time: Timestamp(0) };

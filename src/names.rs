@@ -7,7 +7,8 @@ use postgres_protocol::escape::escape_identifier;
 use crate::change::Table;
 
 /// Our own tables on Traffic that the daemon writes.
-pub const BOOKS: [&str; 3] = ["checkpoint", "quarantine", "conversion_notes"];
+pub const BOOKS: [&str; 7] =
+    ["checkpoint", "quarantine", "conversion_notes", "cutover", "markers", "reverse", "reverse_quarantine"];
 
 /// Names on both databases. All can be changed, so that two installations can share a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,7 +17,7 @@ pub struct Names {
     pub slot: String,
     /// The publication on Landing.
     pub publication: String,
-    /// Our own schema on Traffic: checkpoint, quarantine, notes, migrations.
+    /// Our own schema: on Traffic checkpoint, quarantine, notes, migrations and the cutover's books, on both the fence.
     pub schema: String,
     /// Where the replicated tables are on Landing.
     pub landing_schema: String,
@@ -37,6 +38,16 @@ impl Default for Names {
 }
 
 impl Names {
+    /// The slot on Traffic from which changes flow back after a cutover.
+    pub fn reverse_slot(&self) -> String {
+        format!("{}_reverse", self.slot)
+    }
+
+    /// The publication on Traffic of what flows back.
+    pub fn reverse_publication(&self) -> String {
+        format!("{}_reverse", self.publication)
+    }
+
     /// A table on Landing: `"public"."landing_leads"`.
     pub fn landing_table(&self, table: Table) -> String {
         qualified(&self.landing_schema, table.landing_name())
@@ -47,7 +58,7 @@ impl Names {
         qualified(&self.traffic_schema, table.traffic_name())
     }
 
-    /// A table in our own schema on Traffic: `"leadbridge"."checkpoint"`.
+    /// A table or function in our own schema, on Traffic or on Landing: `"leadbridge"."checkpoint"`.
     pub fn own(&self, table: &str) -> String {
         qualified(&self.schema, table)
     }

@@ -23,8 +23,21 @@ GRANT SELECT ON {{traffic}}.traffic_users, {{traffic}}.traffic_user_utm_sources 
 
 -- Its own books. What was migrated is recorded by whoever migrates.
 GRANT SELECT, INSERT, UPDATE, DELETE
-    ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes TO {{role}};
-GRANT SELECT ON {{schema}}.migrations TO {{role}};
+    ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
+       {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine TO {{role}};
+GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence TO {{role}};
+
+-- For a rollback: the fence on this side; and, from a cutover on, the slot from which changes flow back.
+GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
+    {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
+    {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
+DO $replication$
+BEGIN
+    ALTER ROLE {{role}} REPLICATION;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'REPLICATION could not be granted: a cutover needs it, the daemon until then does not';
+END
+$replication$;
 
 -- A lead whose key changed on Landing takes its children with it: every table here with a foreign key to
 -- traffic_leads, found in the catalog. Of those tables only that column may be read and written.

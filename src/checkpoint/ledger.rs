@@ -38,6 +38,7 @@ pub struct Recorded {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     table: String,
+    markers: String,
     identity: Identity,
     /// Landing's, in this run's attempt.
     timeline: u32,
@@ -47,7 +48,8 @@ pub struct Ledger {
 impl Ledger {
     /// For an attempt on Landing's `timeline`.
     pub fn new(names: &Names, identity: Identity, timeline: u32) -> Self {
-        Ledger { table: names.own("checkpoint"), identity, timeline, run_id: Uuid::new_v4() }
+        let (table, markers) = (names.own("checkpoint"), names.own("markers"));
+        Ledger { table, markers, identity, timeline, run_id: Uuid::new_v4() }
     }
 
     pub fn identity(&self) -> &Identity {
@@ -179,6 +181,19 @@ impl Ledger {
             .await
             .map_err(|error| Error::database("writing the checkpoint on Traffic", &error))?;
         if rows == 1 { Ok(()) } else { Err(self.taken()) }
+    }
+
+    /// Writes down that these markers of Landing's WAL came through, within the transaction of their position.
+    pub async fn mark(&self, client: &Client, markers: &[(Uuid, Lsn)]) -> Result<()> {
+        let (ids, positions): (Vec<Uuid>, Vec<PgLsn>) =
+            markers.iter().map(|(id, lsn)| (*id, PgLsn::from(*lsn))).unzip();
+        let sql = format!(
+            "INSERT INTO {} (id, slot, lsn) SELECT id, $1, lsn FROM unnest($2::uuid[], $3::pg_lsn[]) AS m (id, lsn) \
+             ON CONFLICT (id) DO NOTHING",
+            self.markers
+        );
+        let written = client.execute(&sql, &[&self.identity.slot, &ids, &positions]).await;
+        written.map(|_| ()).map_err(|error| Error::database("writing a marker on Traffic", &error))
     }
 
     async fn execute_one(

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use pgwire_replication::ReplicationEvent;
+use uuid::Uuid;
 
 use super::layout::Layout;
 use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
@@ -13,6 +14,9 @@ use crate::lsn::Lsn;
 use crate::pgoutput::{self, Message, OldTuple, Relation, Tuple};
 use crate::timestamp::Timestamp;
 
+/// The prefix of the messages that are markers; their content is a UUID as text.
+pub const MARKER_PREFIX: &str = "leadbridge";
+
 /// What the stream says.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Captured {
@@ -21,6 +25,11 @@ pub enum Captured {
     Commit(Position),
     /// A keepalive between transactions: Landing has nothing for us up to here.
     Idle(Position),
+    /// A message of a cutover, between transactions: what was committed before it has been said.
+    Marker {
+        id: Uuid,
+        at: Position,
+    },
 }
 
 /// Follows one replication stream.
@@ -33,6 +42,8 @@ pub struct Capture {
     relations: HashMap<u32, Option<Layout>>,
     /// Set from Begin to Commit.
     transaction: Option<Origin>,
+    /// Landing's clock when it last said it.
+    clock: Timestamp,
 }
 
 impl Capture {
@@ -43,6 +54,7 @@ impl Capture {
             published,
             relations: HashMap::new(),
             transaction: None,
+            clock: Timestamp::default(),
         }
     }
 
@@ -61,12 +73,14 @@ impl Capture {
             ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
                 self.transaction = None;
                 let at = Timestamp(commit_time_micros);
+                self.clock = self.clock.max(at);
                 let end = Position { lsn: end_lsn.into(), commit_time: Some(at), caught_up_at: at };
                 Ok(Some(Captured::Commit(end)))
             }
             // Inside a transaction a keepalive may already be ahead of its commit: it says nothing for us.
             ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
                 let at = Timestamp(server_time_micros);
+                self.clock = self.clock.max(at);
                 let idle = Position { lsn: wal_end.into(), commit_time: None, caught_up_at: at };
                 Ok((self.transaction.is_none() && idle.lsn > Lsn::ZERO).then_some(Captured::Idle(idle)))
             }
@@ -74,6 +88,14 @@ impl Capture {
                 let message = pgoutput::decode(data)
                     .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
                 self.message(message)
+            }
+            ReplicationEvent::Message { transactional: false, lsn, prefix, content }
+                if prefix == MARKER_PREFIX =>
+            {
+                // PostgreSQL sends it as soon as it decodes it, which is never within a transaction.
+                let at = Position { lsn: lsn.into(), commit_time: None, caught_up_at: self.clock };
+                let id = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
+                Ok(id.map(|id| Captured::Marker { id, at }))
             }
             ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => Ok(None),
         }

@@ -1,4 +1,5 @@
-//! The publication on Landing: exactly the wanted tables, whole, with every operation.
+//! On Landing: the publication, exactly the wanted tables, whole, with every operation; and the fence, unused
+//! until a cutover closes it.
 
 use tokio_postgres::{Client, Row};
 
@@ -34,6 +35,35 @@ pub(super) async fn apply(client: &mut Client, names: &Names, step: &Step, optio
     }
     let sql = sql::publication(names, &options.tables());
     options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await
+}
+
+/// Whether the fence is installed as this version wants it; changes nothing.
+pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<Step> {
+    let sql = "SELECT pg_catalog.obj_description(pg_catalog.to_regclass($1), 'pg_class')
+               WHERE pg_catalog.to_regclass($1) IS NOT NULL";
+    let row = client.query_opt(sql, &[&names.own("fence")]).await;
+    let row = row.map_err(|e| Error::database("looking for the fence on Landing", &e))?;
+    let installed = row.map(|row| row.get::<_, Option<String>>(0).unwrap_or_default());
+    let effect = match installed {
+        None => Effect::Create,
+        Some(installed) if installed == sql::installed_fence(&sql::landing_fence(names)) => Effect::Unchanged,
+        Some(_) => Effect::Renew,
+    };
+    Ok(Step { database: Database::Landing, name: "fence".into(), effect })
+}
+
+pub(super) async fn apply_fence(
+    client: &mut Client,
+    names: &Names,
+    step: &Step,
+    options: &Options,
+) -> Result<()> {
+    if step.effect == Effect::Unchanged {
+        return Ok(());
+    }
+    let fence = sql::landing_fence(names);
+    let sql = format!("{fence}{}", sql::comment_on_fence(names, &fence));
+    options.patience.execute(client, "the fence on Landing", &sql).await
 }
 
 async fn check_table(client: &Client, table: &str) -> Result<()> {

@@ -1,4 +1,4 @@
-//! `leadbridge migrate`: Migration 016 and our own schema on Traffic, the publication on Landing.
+//! `leadbridge migrate`: Migration 016 and our own schema on Traffic, the publication and the fence on Landing.
 //!
 //! What is to be done is found out first, on both databases, and refused before anything is changed; a dry run
 //! stops there. Everything is idempotent, so an interrupted run is simply run again.
@@ -66,7 +66,7 @@ pub enum Effect {
     Renew,
 }
 
-/// One migration, or the publication.
+/// One migration, the publication, or the fence on Landing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Step {
     pub database: Database,
@@ -116,14 +116,16 @@ pub async fn migrate(
 ) -> Result<Report> {
     sql::check_names(names)?;
     let publication = landing::plan(landing, names, options).await?;
+    let fence = landing::plan_fence(landing, names).await?;
     let migrations = traffic::plan(traffic, names, options).await?;
 
     let mut steps: Vec<Step> = migrations.iter().map(|planned| planned.step.clone()).collect();
-    steps.push(publication.clone());
+    steps.extend([publication.clone(), fence.clone()]);
     let report = Report { dry_run: options.dry_run, steps };
     if !options.dry_run {
         traffic::apply(traffic, names, &migrations, options.patience).await?;
         landing::apply(landing, names, &publication, options).await?;
+        landing::apply_fence(landing, names, &fence, options).await?;
     }
     Ok(report)
 }

@@ -20,21 +20,25 @@ pub(super) struct Migration {
 
 macro_rules! migration {
     ($name:literal, optional: $optional:literal) => {
-        Migration {
-            name: $name,
-            template: include_str!(concat!("../../sql/traffic/", $name, ".sql")),
-            optional: $optional,
-        }
+        migration!($name, include_str!(concat!("../../sql/traffic/", $name, ".sql")), optional: $optional)
+    };
+    ($name:literal, $template:expr, optional: $optional:literal) => {
+        Migration { name: $name, template: $template, optional: $optional }
     };
 }
 
+/// The same on both databases.
+const FENCE: &str = include_str!("../../sql/fence.sql");
+
 // 019 stands before 018, which looks at the tables that are there.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 7] = [
     migration!("000_migrations", optional: false),
     migration!("016_unified_leads", optional: false),
     migration!("017_leadbridge_schema", optional: false),
     migration!("019_scheduled_notifications", optional: true),
     migration!("018_keep_updated_at", optional: false),
+    migration!("020_cutover", optional: false),
+    migration!("021_fence", FENCE, optional: false),
 ];
 
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");
@@ -49,8 +53,31 @@ impl Migration {
     }
 
     pub fn sql(&self, names: &Names) -> String {
-        render(self.template, names)
+        fenced(render(self.template, names), &|table| names.traffic_table(table))
     }
+}
+
+/// The fence on Landing. It has no table of migrations: a comment on it holds its checksum.
+pub(super) fn landing_fence(names: &Names) -> String {
+    fenced(render(FENCE, names), &|table| names.landing_table(table))
+}
+
+/// The statement that writes down which fence is installed.
+pub(super) fn comment_on_fence(names: &Names, fence: &str) -> String {
+    format!("COMMENT ON TABLE {} IS {};\n", names.own("fence"), escape_literal(&installed_fence(fence)))
+}
+
+/// What the comment says.
+pub(super) fn installed_fence(fence: &str) -> String {
+    format!("leadbridge fence {}", checksum(fence))
+}
+
+/// The fence's tables, by the names that they have on its side.
+fn fenced(sql: String, name: &dyn Fn(Table) -> String) -> String {
+    let literal = |table| escape_literal(&name(table));
+    sql.replace("{{fenced_leads}}", &literal(Table::LandingLeads))
+        .replace("{{fenced_journeys}}", &literal(Table::LeadJourney))
+        .replace("{{fenced_notifications}}", &literal(Table::ScheduledNotifications))
 }
 
 /// Identifies what was applied: SHA-256 of the SQL with its names, in hexadecimal.
@@ -94,7 +121,11 @@ pub fn script(database: Database, names: &Names, options: &Options) -> Result<St
         env!("CARGO_PKG_VERSION")
     );
     match database {
-        Database::Landing => script.push_str(&publication(names, &options.tables())),
+        Database::Landing => {
+            let fence = landing_fence(names);
+            script.push_str(&publication(names, &options.tables()));
+            script.push_str(&format!("\nBEGIN;\n{fence}{}COMMIT;\n", comment_on_fence(names, &fence)));
+        }
         Database::Traffic => {
             for migration in Migration::wanted(options) {
                 let sql = migration.sql(names);
@@ -134,6 +165,8 @@ fn render(template: &str, names: &Names) -> String {
         .replace("{{traffic}}", &escape_identifier(&names.traffic_schema))
         .replace("{{landing}}", &escape_identifier(&names.landing_schema))
         .replace("{{publication}}", &escape_identifier(&names.publication))
+        .replace("{{reverse_publication}}", &escape_identifier(&names.reverse_publication()))
+        .replace("{{reverse_publication_name}}", &escape_literal(&names.reverse_publication()))
 }
 
 /// Quoted names stand inside literals, dollar quotes and format strings of the SQL files too, where a few
@@ -141,6 +174,7 @@ fn render(template: &str, names: &Names) -> String {
 pub(super) fn check_names(names: &Names) -> Result<()> {
     let Names { slot: _, publication, schema, landing_schema, traffic_schema } = names;
     check_name("publication", publication)?;
+    check_name("publication on Traffic", &names.reverse_publication())?;
     check_name("schema", schema)?;
     check_name("Landing schema", landing_schema)?;
     check_name("Traffic schema", traffic_schema)

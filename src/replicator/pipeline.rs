@@ -161,6 +161,7 @@ impl Collector {
                 self.builder.push(change);
             }
             Captured::Commit(end) => self.builder.commit(end),
+            Captured::Marker { id, at } => self.builder.mark(id, at),
             Captured::Idle(at) => {
                 let counts = self.progress.idle(at);
                 // Written down now and then only: a busy LMS must not make Traffic write at its pace.
@@ -213,6 +214,7 @@ impl Applier<'_> {
         }
         if let Some(end) = batch.end {
             reach(Point::RowsWritten);
+            self.mark(batch).await?;
             self.ledger.record(self.writer.session(), &self.record, end).await?;
             reach(Point::Recorded);
             self.writer.commit().await?;
@@ -228,6 +230,15 @@ impl Applier<'_> {
             live.applied_lsn = Some(self.context.progress.standing().applied);
         });
         Ok(())
+    }
+
+    /// Writes down the markers that came through, in the transaction of what came before them.
+    async fn mark(&mut self, batch: &Batch) -> Result<()> {
+        if batch.markers.is_empty() {
+            return Ok(());
+        }
+        self.writer.begin().await?;
+        self.ledger.mark(self.writer.session(), &batch.markers).await
     }
 
     /// Reads rows from Landing that Traffic does not have whole: as they are now, never as they were before a
