@@ -65,6 +65,7 @@ pub enum Command {
     Run(Run),
     Status(Status),
     Verify(Verify),
+    Cutover(Cutover),
     Resync(Resync),
     Quarantine(Quarantine),
     Demo(Demo),
@@ -167,6 +168,46 @@ pub struct Verify {
     /// Write the rows that differ anew, as the stream would; the daemon must be stopped
     #[arg(long)]
     pub repair: bool,
+}
+
+/// Make Traffic the one database: fence Landing, drain, verify, switch. Or nothing has changed.
+///
+/// Checks every condition first, and asks, unless --yes. Landing's writers wait for the drain and the proof, and get
+/// an error that names Traffic afterwards. Any failure before the decision lifts the fence. Exits 0 when switched, 1
+/// when a condition does not hold, 4 when it was aborted.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: leadbridge cutover --dry-run && leadbridge cutover --hook ./point-apps-to-traffic"
+)]
+pub struct Cutover {
+    /// Check everything and predict the write pause; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// One JSON document instead of text: the findings, or the certificate
+    #[arg(long)]
+    pub json: bool,
+    /// Refuse when a marker takes longer through the stream than this
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
+    pub max_lag_seconds: f64,
+    /// Abort when writers would have to wait longer than this
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2s")]
+    pub max_pause: Duration,
+    /// Abort what is not decided after this, the hook included
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "60s")]
+    pub timeout: Duration,
+    /// How long a writer may wait behind an attempt to lock the tables that fails; it is tried again until the timeout
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "200ms")]
+    pub lock_timeout: Duration,
+    /// Run by `sh -c` once Landing refuses writes, to point the applications to Traffic; when it fails, all is undone.
+    /// LEADBRIDGE_EVENT says `switch`, or `abort` when it has to be taken back
+    #[arg(long, value_name = "CMD")]
+    pub hook: Option<String>,
+    /// Where the certificate is written, as JSON and as a page
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub certificate: PathBuf,
 }
 
 /// Begin again with a fresh snapshot into the live Traffic DB.

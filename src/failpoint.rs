@@ -48,6 +48,15 @@ points! {
     StoreWritten = "keep.written": "the local store has the position, not flushed",
     StoreFlushed = "keep.flushed": "the local store has it for good, the slot was not told",
     Acknowledged = "keep.acknowledged": "the slot is being told",
+    CutoverPrepared = "cutover.prepared": "the reverse slot is there, the journal knows of nothing",
+    CutoverBegun = "cutover.begun": "in the journal, nothing fenced",
+    CutoverFenced = "cutover.fenced": "writers wait",
+    CutoverDrained = "cutover.drained": "writers wait, everything is on Traffic",
+    CutoverVerified = "cutover.verified": "writers wait, both sides are equal",
+    CutoverClosed = "cutover.closed": "writers are refused, nothing is switched",
+    CutoverHooked = "cutover.hooked": "the applications were told",
+    CutoverKept = "cutover.kept": "the fence does not open by itself any more, nothing is switched",
+    CutoverSwitched = "cutover.switched": "switched, without a certificate",
 }
 
 /// Ends the process when the environment says that it is to die here.

@@ -34,6 +34,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod cutover;
 pub mod database;
 pub mod demo;
 pub mod doctor;

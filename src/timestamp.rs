@@ -25,6 +25,14 @@ impl Timestamp {
     }
 }
 
+/// As people read it, in place of the number of microseconds: for documents that are shown.
+///
+/// # Errors
+/// Those of the serializer.
+pub fn as_rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}
+
 /// RFC 3339 in UTC; the bare number for a moment outside the calendar.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

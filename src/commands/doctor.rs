@@ -20,16 +20,22 @@ pub async fn run(config: &Config, arguments: &cli::Doctor) -> Result<Exit> {
 }
 
 fn text(findings: &Findings) -> String {
-    let mut text = String::new();
-    for finding in &findings.findings {
-        line(&mut text, finding);
-    }
+    let mut text = lines(findings);
     // Writing to a String cannot fail.
     let _ = match (findings.count(Level::Error), findings.count(Level::Warning)) {
         (0, 0) => writeln!(text, "\nnothing stands in the way"),
         (0, warnings) => writeln!(text, "\nnothing stands in the way; warnings: {warnings}"),
         (errors, warnings) => writeln!(text, "\nerrors: {errors}, warnings: {warnings}"),
     };
+    text
+}
+
+/// One line for each finding, and one for its remedy.
+pub(super) fn lines(findings: &Findings) -> String {
+    let mut text = String::new();
+    for finding in &findings.findings {
+        line(&mut text, finding);
+    }
     text
 }
 

@@ -1,6 +1,7 @@
 //! One file for each command; here they are chosen, and their results become an exit code.
 
 mod confirm;
+mod cutover;
 mod doctor;
 mod migrate;
 mod quarantine;
@@ -50,6 +51,7 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
+        Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,
         // It knows no configuration: its servers are its own, whatever the environment says.
         Command::Demo(_) => crate::demo::run().await,
     }

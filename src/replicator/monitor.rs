@@ -6,6 +6,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, liveness};
+use crate::cutover::journal::{Journal, Step};
+use crate::cutover::resolve;
 use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
@@ -89,7 +91,40 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         tracing::debug!("monitor: {error}");
         sessions.traffic = None;
     }
+    if let Err(error) = in_time(ROUND_LIMIT, observe_cutover(context, sessions)).await {
+        tracing::debug!("monitor: {error}");
+        // With the session goes the right to decide, if we had it.
+        sessions.traffic = None;
+    }
     look_after_ours(context, sessions).await;
+}
+
+/// Shows how far a cutover is, and brings to its end what somebody has begun and did not live to end.
+async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    let names = &context.config.names;
+    let journal = Journal::new(names);
+    let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
+    let unresolved = journal.unresolved(traffic).await?;
+    let reached = unresolved.iter().find_map(|entry| match entry.state {
+        Step::Fenced => Some(State::Fenced),
+        Step::Drained => Some(State::Drained),
+        Step::Verified => Some(State::Verified),
+        _ => None,
+    });
+    let is_about_one = |state| matches!(state, State::Fenced | State::Drained | State::Verified);
+    context.telemetry.update(|live| {
+        if live.state == State::Streaming || is_about_one(live.state) {
+            live.state = reached.unwrap_or(State::Streaming);
+        }
+    });
+    // Whoever is in the middle of it has the right to decide for as long as it lives.
+    if unresolved.is_empty() || !journal.take(traffic).await? {
+        return Ok(());
+    }
+    let landing = open(&mut sessions.landing, &context.config.landing).await?;
+    let settled = resolve::settle(landing, traffic, names).await;
+    journal.give_back(traffic).await?;
+    settled
 }
 
 /// Finds out whether somebody still works on each connection that an answer is awaited on.

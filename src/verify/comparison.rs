@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::content::{Contents, RowHash};
 use crate::change::Table;
 use crate::mapping::{self, Target, TrafficRow};
 
@@ -74,6 +75,9 @@ pub struct Comparison {
     pub(super) suspects: Vec<Uuid>,
     #[serde(skip)]
     targets: &'static [Target],
+    /// The hashes of both sides, when they are wanted.
+    #[serde(skip)]
+    pub(super) contents: Option<Contents>,
 }
 
 /// Which side has been dealt with, and moves on.
@@ -101,7 +105,12 @@ impl Comparison {
             examples: Vec::new(),
             suspects: Vec::new(),
             targets: mapping::targets(table),
+            contents: None,
         }
+    }
+
+    pub(super) fn with_contents(self) -> Self {
+        Comparison { contents: Some(Contents::default()), ..self }
     }
 
     /// Rows missing, left over, different or refused.
@@ -174,20 +183,31 @@ impl Comparison {
     fn pair(&mut self, expected: &TrafficRow, held: &HeldRow) {
         let mut columns = Vec::new();
         let mut is_later = false;
+        let (mut ours_hash, mut theirs_hash) = (RowHash::new(expected.id), RowHash::new(held.id));
         for (target, (ours, theirs)) in self.targets.iter().zip(expected.values.iter().zip(&held.values)) {
             if ours.is_none() && target.keeps_target_when_null() {
                 continue;
             }
             self.values += 1;
+            if self.contents.is_some() {
+                ours_hash.value(ours.as_deref());
+                theirs_hash.value(theirs.as_deref());
+            }
             if ours.as_deref() != theirs.as_deref() {
                 // Times in UTC and ISO form stand in the order of their text.
                 is_later = theirs.as_deref() > ours.as_deref();
                 columns.push(target.name);
             }
         }
+        let touched = matches!(columns[..], ["updated_at"] if is_later);
+        if let Some(contents) = &mut self.contents {
+            // A stamp of Traffic's own trigger is no difference, and must not make the hashes differ.
+            contents.traffic.add(if touched { ours_hash.clone() } else { theirs_hash });
+            contents.landing.add(ours_hash);
+        }
         match columns[..] {
             [] => {}
-            ["updated_at"] if is_later => self.touched_on_traffic += 1,
+            _ if touched => self.touched_on_traffic += 1,
             _ => self.note(held.id, Difference::Different(columns)),
         }
     }
@@ -209,13 +229,21 @@ pub(super) fn meet(found: &mut Comparison, landing: Option<&ExpectedRow>, traffi
                 found.refused_and_held += u64::from(held.is_some());
                 found.suspect(expected.id);
             }
-            (Some(_), None) => found.note(expected.id, Difference::Missing),
+            (Some(row), None) => {
+                if let Some(contents) = &mut found.contents {
+                    contents.landing.add(RowHash::of(row.id, row.values.iter().map(Option::as_deref)));
+                }
+                found.note(expected.id, Difference::Missing);
+            }
             (Some(row), Some(held)) => found.pair(row, held),
         }
     }
     if let Some(held) = traffic.filter(|_| order.is_ge()) {
         found.traffic_rows += 1;
         if order.is_gt() {
+            if let Some(contents) = &mut found.contents {
+                contents.traffic.add(RowHash::of(held.id, held.values.iter().map(Option::as_deref)));
+            }
             found.note(held.id, Difference::Extra);
         }
     }

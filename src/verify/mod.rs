@@ -8,17 +8,20 @@
 
 mod attribution;
 mod comparison;
+mod content;
 pub mod live;
 mod pace;
 mod pages;
 mod recheck;
 
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 pub use attribution::Attributed;
 use attribution::Tally;
 pub use comparison::{Comparison, Difference, Example};
 use comparison::{Next, meet};
+pub use content::{Contents, Digest};
 pub use pace::Pace;
 use pages::{Expected, Held, Keys, PAGE};
 
@@ -37,6 +40,37 @@ use crate::traffic::TargetCatalog;
 pub async fn compare(landing: &Client, traffic: &Client, names: &Names, table: Table) -> Result<Comparison> {
     let sides = Sides::read(landing, traffic, names, table).await?;
     sides.compare(Keys::all(), &mut Tally::default(), &Pace::new(None)).await
+}
+
+/// Like [`compare`], and takes the hash of both sides' contents with it.
+pub async fn compare_content(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+) -> Result<(Comparison, Contents)> {
+    let sides = Sides::read(landing, traffic, names, table).await?;
+    let mut comparison = Comparison::new(table).with_contents();
+    sides.merge(Keys::all(), &mut comparison, &mut Tally::default(), &Pace::new(None)).await?;
+    let contents = comparison.contents.take().unwrap_or_default();
+    Ok((comparison, contents))
+}
+
+/// Compares only the rows with these keys, once.
+pub async fn compare_rows(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+    ids: &[Uuid],
+) -> Result<Comparison> {
+    let sides = Sides::read(landing, traffic, names, table).await?;
+    let mut comparison = Comparison::new(table);
+    for page in ids.chunks(PAGE) {
+        let keys = Keys::These(page.to_vec());
+        sides.merge(keys, &mut comparison, &mut Tally::default(), &Pace::new(None)).await?;
+    }
+    Ok(comparison)
 }
 
 /// A table on both sides, and two sessions to read it with.
@@ -71,11 +105,23 @@ impl<'c> Sides<'c> {
 
     /// Merges the rows with these keys.
     async fn compare(&self, keys: Keys, tally: &mut Tally, pace: &Pace) -> Result<Comparison> {
-        let (mut expected, mut held) = (self.expected(keys.clone()), self.held(keys));
         let mut comparison = Comparison::new(self.table);
+        self.merge(keys, &mut comparison, tally, pace).await?;
+        Ok(comparison)
+    }
+
+    /// The same, into what was found before.
+    async fn merge(
+        &self,
+        keys: Keys,
+        comparison: &mut Comparison,
+        tally: &mut Tally,
+        pace: &Pace,
+    ) -> Result<()> {
+        let (mut expected, mut held) = (self.expected(keys.clone()), self.held(keys));
         let (mut left, mut right) = tokio::try_join!(expected.next(), held.next())?;
         loop {
-            let next = meet(&mut comparison, left.as_ref(), right.as_ref());
+            let next = meet(comparison, left.as_ref(), right.as_ref());
             if let (Next::Landing | Next::Both, Some(row)) = (next, &left) {
                 tally.count(self.table, row);
                 pace.count();
@@ -87,7 +133,7 @@ impl<'c> Sides<'c> {
                 Next::Landing => left = expected.next().await?,
                 Next::Traffic => right = held.next().await?,
                 Next::Both => (left, right) = tokio::try_join!(expected.next(), held.next())?,
-                Next::End => return Ok(comparison),
+                Next::End => return Ok(()),
             }
         }
     }

@@ -9,6 +9,7 @@
 
 mod connection;
 mod crash;
+mod cutover;
 mod demo;
 mod doctor;
 mod drift;

@@ -1,0 +1,103 @@
+//! `leadbridge cutover`: fence, drain, verify, switch.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::confirm::confirm;
+use super::doctor::lines;
+use super::{print, print_json};
+use crate::cli;
+use crate::config::Config;
+use crate::cutover::readiness::{Readiness, Terms};
+use crate::cutover::{self, Certificate, Options};
+use crate::doctor::Findings;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+
+/// What `--json` prints when nothing was switched: a dry run, or a condition that does not hold.
+#[derive(Serialize)]
+struct Document<'r> {
+    ready: bool,
+    #[serde(flatten)]
+    findings: &'r Findings,
+    markers: Option<cutover::Latency>,
+    predicted_pause_seconds: Option<f64>,
+    max_pause_seconds: f64,
+}
+
+pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
+    let options = Options {
+        readiness: Terms {
+            max_lag: std::time::Duration::from_secs_f64(arguments.max_lag_seconds),
+            max_pause: arguments.max_pause,
+            verify_wait: std::time::Duration::from_secs(30),
+        },
+        timeout: arguments.timeout,
+        lock_timeout: arguments.lock_timeout,
+        hook: arguments.hook.clone(),
+    };
+    check_directory(&arguments.certificate)?;
+    let prepared = cutover::prepare(config, &options).await?;
+    let ready = prepared.readiness.is_ready();
+    if arguments.dry_run || !ready {
+        report(&prepared.readiness, arguments)?;
+        return Ok(if ready { Exit::Ok } else { Exit::No });
+    }
+    if !arguments.json {
+        print(&lines(&prepared.readiness.findings))?;
+    }
+    if !arguments.yes {
+        confirm(&format!(
+            "Landing ({}) will refuse every write to leads, and Traffic ({}) will be the one database. The way back \
+             is `leadbridge rollback`.",
+            config.landing, config.traffic
+        ))?;
+    }
+    let certificate = cutover::execute(config, &options, prepared).await?;
+    let saved = certificate.save(&arguments.certificate);
+    if arguments.json {
+        print_json(&certificate)?;
+    } else {
+        print(&certificate.page())?;
+    }
+    let paths = saved?;
+    tracing::info!("the certificate: {}", paths.map(|path| path.display().to_string()).join(", "));
+    verdict(&certificate)
+}
+
+fn verdict(certificate: &Certificate) -> Result<Exit> {
+    if certificate.is_proven() {
+        return Ok(Exit::Ok);
+    }
+    Err(Error::refused("switched, but the comparison of every value has found differences")
+        .remedy("the certificate says where; `leadbridge rollback` goes back, and loses nothing"))
+}
+
+/// Nobody shall hear only after the switch that its certificate cannot be written.
+fn check_directory(directory: &Path) -> Result<()> {
+    let probe = directory.join(format!(".leadbridge-{}", std::process::id()));
+    let tried = std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe));
+    tried.map_err(|error| {
+        Error::usage(format!("--certificate: {} cannot be written to: {error}", directory.display()))
+            .remedy("name a directory that this user may write to")
+    })
+}
+
+fn report(readiness: &Readiness, arguments: &cli::Cutover) -> Result<()> {
+    if arguments.json {
+        return print_json(&Document {
+            ready: readiness.is_ready(),
+            findings: &readiness.findings,
+            markers: readiness.latency,
+            predicted_pause_seconds: readiness.predicted_pause,
+            max_pause_seconds: arguments.max_pause.as_secs_f64(),
+        });
+    }
+    let mut text = lines(&readiness.findings);
+    text += match readiness.is_ready() {
+        true => "Ready: `leadbridge cutover` would switch. Nothing was changed.\n",
+        false => "NOT READY: nothing was changed.\n",
+    };
+    print(&text)
+}

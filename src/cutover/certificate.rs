@@ -1,0 +1,185 @@
+//! The certificate: what was decided, when, and what proves that nothing was lost. As JSON, and as a page to read.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::content::TableProof;
+use super::journal::Direction;
+use super::marker::Latency;
+use super::writers::Tried;
+use crate::config::Config;
+use crate::database::Endpoint;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::timestamp::{Timestamp, as_rfc3339};
+
+/// Times are by Traffic's clock, lengths of time by the command's.
+#[derive(Clone, Debug, Serialize)]
+pub struct Certificate {
+    pub id: Uuid,
+    pub direction: Direction,
+    pub leadbridge_version: &'static str,
+    /// SHA-256 of the settings and of both databases' addresses, without passwords.
+    pub configuration_sha256: String,
+    pub landing: Database,
+    pub traffic: Database,
+    pub times: Times,
+    /// From the moment at which writers had to wait until they were refused and told where to go.
+    pub write_pause_seconds: f64,
+    /// From the same moment until the decision, the hook included: for so long no database took a write.
+    pub until_switched_seconds: f64,
+    /// The marker's position in the fenced side's WAL: everything before it is on the other side.
+    pub marker_lsn: Lsn,
+    /// Traffic's position at the decision: what it commits later flows back.
+    pub traffic_lsn: Lsn,
+    pub writers: Tried,
+    pub tables: Vec<TableProof>,
+    /// Every value of every row was compared behind the fence, and nothing differed. False until that is done, for
+    /// tables that are too large to be read while writers wait.
+    pub complete: bool,
+    pub conversion_notes: u64,
+    pub markers_before: Option<Latency>,
+    pub hook: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+pub struct Database {
+    pub host: String,
+    pub database: String,
+    pub system_identifier: String,
+    pub version: String,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Times {
+    #[serde(serialize_with = "as_rfc3339")]
+    pub started: Timestamp,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub fenced: Timestamp,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub drained: Timestamp,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub verified: Timestamp,
+    #[serde(serialize_with = "as_rfc3339")]
+    pub decided: Timestamp,
+}
+
+impl Database {
+    pub fn new(endpoint: &Endpoint, system_identifier: String, version: String) -> Self {
+        let (host, database) = (endpoint.hosts(), endpoint.database().to_owned());
+        Database { host, database, system_identifier, version }
+    }
+}
+
+/// Tells one configuration from another.
+pub fn configuration_hash(config: &Config) -> String {
+    // The settings hold no URL; an endpoint prints without its password.
+    let text = format!("{:?}\n{}\n{}", config.settings, config.landing, config.traffic);
+    Sha256::digest(text).iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+impl Certificate {
+    pub fn is_proven(&self) -> bool {
+        self.complete && self.tables.iter().all(TableProof::is_equal)
+    }
+
+    /// The page.
+    pub fn page(&self) -> String {
+        let mut page = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write(&mut page);
+        page
+    }
+
+    fn write(&self, page: &mut String) -> std::fmt::Result {
+        let (what, from, to) = match self.direction {
+            Direction::Cutover => ("CUTOVER", "Landing", "Traffic"),
+            Direction::Rollback => ("ROLLBACK", "Traffic", "Landing"),
+        };
+        writeln!(page, "CERTIFICATE OF {what} {}\n", self.id)?;
+        writeln!(page, "Leads are written to {to} now; {from} refuses them.\n")?;
+        for (name, database) in [("Landing", &self.landing), ("Traffic", &self.traffic)] {
+            let Database { host, database, system_identifier, version } = database;
+            writeln!(
+                page,
+                "{name:<22}{database} on {host}, PostgreSQL {version}, system {system_identifier}"
+            )?;
+        }
+        writeln!(page, "{:<22}{}", "leadbridge", self.leadbridge_version)?;
+        writeln!(page, "{:<22}SHA-256 {}\n", "configuration", self.configuration_sha256)?;
+        let Times { started, fenced, drained, verified, decided } = self.times;
+        for (name, at) in [
+            ("started", started),
+            ("fenced", fenced),
+            ("drained", drained),
+            ("verified", verified),
+            ("decided", decided),
+        ] {
+            writeln!(page, "{name:<22}{at}")?;
+        }
+        writeln!(page, "{:<22}{:.3} s", "write pause", self.write_pause_seconds)?;
+        writeln!(page, "{:<22}{:.3} s", "until the decision", self.until_switched_seconds)?;
+        writeln!(page, "{:<22}{} in {from}'s WAL came through", "marker", self.marker_lsn)?;
+        writeln!(page, "{:<22}{} in Traffic's WAL\n", "decided at", self.traffic_lsn)?;
+        for table in &self.tables {
+            self.write_table(page, table)?;
+        }
+        writeln!(page, "{:<22}{}", "fence tried as", self.writers.refused.join(", "))?;
+        if !self.writers.not_tried.is_empty() {
+            writeln!(page, "{:<22}{}", "and holds, untried, for", self.writers.not_tried.join(", "))?;
+        }
+        writeln!(page, "{:<22}{}", "values changed on the way", self.conversion_notes)?;
+        let verdict = match (self.complete, self.is_proven()) {
+            (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
+            (true, true) => "Every value of every row is equal on both sides.",
+            (true, false) => "NOT EQUAL: see above.",
+        };
+        writeln!(page, "\n{verdict}")
+    }
+
+    fn write_table(&self, page: &mut String, table: &TableProof) -> std::fmt::Result {
+        writeln!(page, "{}", table.table)?;
+        writeln!(
+            page,
+            "{:<22}{} on Landing, {} on Traffic",
+            "  rows", table.landing_rows, table.traffic_rows
+        )?;
+        writeln!(page, "{:<22}{} and {}", "  keys", table.landing_keys, table.traffic_keys)?;
+        if let Some(contents) = table.contents {
+            writeln!(page, "{:<22}{} and {}", "  contents", contents.landing, contents.traffic)?;
+        }
+        writeln!(page, "{:<22}{}\n", "  differences", table.differences)
+    }
+
+    /// Writes both forms into `directory`, each in one piece.
+    ///
+    /// # Errors
+    /// Refused when it cannot be written to; Traffic has the certificate in `leadbridge.cutover` all the same.
+    pub fn save(&self, directory: &Path) -> Result<[PathBuf; 2]> {
+        let name = format!("leadbridge-{}-{}", self.direction.as_str(), self.id);
+        let json = serde_json::to_string_pretty(self).map_err(|error| {
+            Error::internal("the certificate cannot be written as JSON").source_error(error)
+        })?;
+        let files = [(format!("{name}.json"), json + "\n"), (format!("{name}.txt"), self.page())];
+        let mut paths = [PathBuf::new(), PathBuf::new()];
+        for ((name, text), path) in files.into_iter().zip(&mut paths) {
+            *path = directory.join(name);
+            let beside = path.with_extension("new");
+            let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
+            written.map_err(|error| {
+                Error::refused(format!("{} cannot be written: {error}", path.display())).remedy(
+                    "the certificate is on Traffic, in the column certificate of leadbridge.cutover, all the same",
+                )
+            })?;
+        }
+        Ok(paths)
+    }
+}

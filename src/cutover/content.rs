@@ -1,0 +1,140 @@
+//! The comparison while writers wait: short, whatever the size of the tables.
+//!
+//! `verify` has compared every row a moment before, and nothing differed. So inside the fence it is enough that both
+//! sides have the same keys, and that every row is equal which either side has written since. Where the tables are
+//! small enough, every row is compared once more instead; otherwise that is done on snapshots that are taken inside
+//! the fence and read after it.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::verify::{self, Comparison, Contents};
+
+/// Rows written since the full comparison, beyond which they are too many to compare while writers wait.
+const RECENT: usize = 50_000;
+
+/// Before which transaction everything has been compared, on each side.
+#[derive(Clone, Debug)]
+pub struct Horizon {
+    landing: String,
+    traffic: String,
+}
+
+impl Horizon {
+    /// As of now: to be taken before the full comparison begins.
+    pub async fn now(landing: &Client, traffic: &Client) -> Result<Self> {
+        Ok(Horizon { landing: oldest(landing).await?, traffic: oldest(traffic).await? })
+    }
+}
+
+/// The oldest transaction that still runs: what a snapshot sees was written before it, or is still to be written.
+async fn oldest(client: &Client) -> Result<String> {
+    let row = client.query_one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await;
+    Ok(row.map_err(|error| Error::database("reading a snapshot", &error))?.get(0))
+}
+
+/// One table, as both sides have it behind the fence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TableProof {
+    /// Its name on Landing.
+    pub table: &'static str,
+    pub landing_rows: u64,
+    /// Those that came from Landing.
+    pub traffic_rows: u64,
+    /// A hash of all keys.
+    pub landing_keys: String,
+    pub traffic_keys: String,
+    /// Rows that were written since the full comparison, and compared again.
+    pub recent: u64,
+    /// Rows that differ, of those that were compared here.
+    pub differences: u64,
+    /// Of every value of every row; `None` until it is known.
+    pub contents: Option<Contents>,
+}
+
+impl TableProof {
+    pub fn is_equal(&self) -> bool {
+        self.landing_rows == self.traffic_rows
+            && self.landing_keys == self.traffic_keys
+            && self.differences == 0
+            && self.contents.is_none_or(|contents| contents.landing == contents.traffic)
+    }
+}
+
+/// Compares keys, and what either side has written since `horizon`.
+///
+/// # Errors
+/// Refused when too much was written since to be compared while writers wait.
+pub async fn prove(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+    horizon: &Horizon,
+) -> Result<TableProof> {
+    let (on_landing, on_traffic) = (names.landing_table(table), names.traffic_table(table));
+    let from_landing = "landing_synced_at IS NOT NULL";
+    let (ours, theirs) = tokio::try_join!(
+        keys(landing, &on_landing, "true", &horizon.landing),
+        keys(traffic, &on_traffic, from_landing, &horizon.traffic),
+    )?;
+    let recent: BTreeSet<Uuid> = ours.recent.into_iter().chain(theirs.recent).collect();
+    if recent.len() > RECENT {
+        return Err(Error::refused(format!(
+            "{} rows of {} were written since they were compared: too many to look at while writers wait",
+            recent.len(),
+            table.landing_name()
+        ))
+        .remedy("begin again at a quieter moment"));
+    }
+    let recent: Vec<Uuid> = recent.into_iter().collect();
+    let found = verify::compare_rows(landing, traffic, names, table, &recent).await?;
+    Ok(TableProof {
+        table: table.landing_name(),
+        landing_rows: ours.rows,
+        traffic_rows: theirs.rows,
+        landing_keys: ours.hash,
+        traffic_keys: theirs.hash,
+        recent: recent.len() as u64,
+        differences: found.differences(),
+        contents: None,
+    })
+}
+
+/// Compares every value of every row, and puts the hashes of both sides into the proof.
+pub async fn prove_contents(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+    proof: &mut TableProof,
+) -> Result<Comparison> {
+    let (found, contents) = verify::compare_content(landing, traffic, names, table).await?;
+    proof.contents = Some(contents);
+    proof.differences = found.differences();
+    Ok(found)
+}
+
+struct Keys {
+    rows: u64,
+    hash: String,
+    recent: Vec<Uuid>,
+}
+
+async fn keys(client: &Client, table: &str, which: &str, horizon: &str) -> Result<Keys> {
+    // A transaction's age counts back from the newest, so it compares across a wrap-around of ids.
+    let sql = format!(
+        "SELECT count(*), coalesce(sum(uuid_hash_extended(id, 0)), 0)::text,
+                coalesce(array_agg(id) FILTER (WHERE age(xmin) <= age($1::text::xid8::xid)), '{{}}')
+         FROM {table} WHERE {which}"
+    );
+    let row = client.query_one(&sql, &[&horizon]).await;
+    let row = row.map_err(|error| Error::database(format!("reading the keys of {table}"), &error))?;
+    Ok(Keys { rows: row.get::<_, i64>(0).unsigned_abs(), hash: row.get(1), recent: row.get(2) })
+}

@@ -1,0 +1,194 @@
+//! The fence as the cutover holds it: one open transaction on the fenced side (`sql/fence.sql`).
+//!
+//! Until it commits, writers wait on its lock and nothing has changed: a killed command, a cut network or a server's
+//! own time limit end the transaction, and the fence with it, without anybody's help. Once it has committed, writers
+//! get an error that names the other database.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use super::writers::{Tried, Writers};
+use crate::database::Session;
+use crate::error::{Error, Kind, Result};
+use crate::names::Names;
+
+/// How the fence is taken.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    pub cutover: Uuid,
+    /// What a writer is told once it is closed.
+    pub message: String,
+    /// Whether `scheduled_notifications` is fenced, too.
+    pub with_notifications: bool,
+    /// The longest that a writer may wait behind an attempt that does not get its locks.
+    pub lock_timeout: Duration,
+    /// The longest that the transaction may lie idle, and so outlive whoever holds it.
+    pub idle_limit: Duration,
+    /// Once closed, it opens by itself after so long, unless it is kept: see [`keep`].
+    pub valid_for: Duration,
+}
+
+/// Pause between two attempts: long enough that those who waited behind one have passed.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A fence that holds back every writer, in a transaction that has not been committed.
+pub struct Held {
+    session: Session,
+    names: Names,
+    cutover: Uuid,
+    since: Instant,
+}
+
+/// Takes the fence, with attempts until `patience` is over.
+///
+/// # Errors
+/// Transient, with the sessions that hold the tables, when no attempt got its locks; nobody waits for it any more.
+pub async fn hold(session: Session, names: &Names, terms: &Terms, patience: Duration) -> Result<Held> {
+    let started = Instant::now();
+    loop {
+        // At the latest from here on a writer waits.
+        let since = Instant::now();
+        let Err(error) = attempt(&session, names, terms).await else {
+            return Ok(Held { session, names: names.clone(), cutover: terms.cutover, since });
+        };
+        let rolled_back = session.batch_execute("ROLLBACK").await;
+        rolled_back.map_err(|error| Error::database(FENCING, &error))?;
+        let locked = matches!(
+            error.code(),
+            Some(
+                &SqlState::LOCK_NOT_AVAILABLE | &SqlState::QUERY_CANCELED | &SqlState::T_R_DEADLOCK_DETECTED
+            )
+        );
+        if !locked {
+            return Err(Error::database(FENCING, &error));
+        }
+        let holders = super::holders::of_tables(&session, names, terms.with_notifications).await?;
+        if started.elapsed() + PAUSE >= patience {
+            let who = if holders.is_empty() { "somebody".to_owned() } else { holders.join("; ") };
+            return Err(Error::new(
+                Kind::Transient,
+                format!("the tables could not be locked: they are held by {who}"),
+            )
+            .remedy("wait for that transaction to end, or end it, and begin again; nothing has changed"));
+        }
+        tracing::info!("the tables are held by {}: trying again", holders.join("; "));
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+const FENCING: &str = "closing the fence";
+
+async fn attempt(
+    session: &Client,
+    names: &Names,
+    terms: &Terms,
+) -> std::result::Result<(), tokio_postgres::Error> {
+    // Each table's lock may be waited for, while those before it are held: together no longer than was promised.
+    let each = terms.lock_timeout / if terms.with_notifications { 3 } else { 2 };
+    session
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL lock_timeout = '{}ms'; SET LOCAL idle_in_transaction_session_timeout = '{}ms'; \
+             SET LOCAL client_min_messages = warning",
+            each.as_millis().max(1),
+            terms.idle_limit.as_millis().max(1)
+        ))
+        .await?;
+    // Tells that this transaction is alive: see `is_released`.
+    session
+        .query_one("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&life(terms.cutover)])
+        .await?;
+    let close = format!("SELECT {}($1, $2, make_interval(secs => $3), $4)", names.own("close_fence"));
+    let valid_for = terms.valid_for.as_secs_f64();
+    let notifications = terms.with_notifications;
+    session.query_one(&close, &[&terms.cutover, &terms.message, &valid_for, &notifications]).await.map(|_| ())
+}
+
+impl Held {
+    /// The session whose transaction holds the fence.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// How long writers have been waiting.
+    pub fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Tries a write as each role that may write, and undoes it.
+    ///
+    /// # Errors
+    /// Refused when one is not refused.
+    pub async fn prove(&self, writers: &Writers) -> Result<Tried> {
+        writers.try_each(&self.session, self.cutover).await
+    }
+
+    /// Closes it for good, as far as this transaction is concerned: from here on writers are refused.
+    pub async fn commit(self) -> Result<(Session, Duration)> {
+        let committed = self.session.batch_execute("COMMIT").await;
+        committed.map_err(|error| Error::database(FENCING, &error))?;
+        Ok((self.session, self.since.elapsed()))
+    }
+
+    /// Opens it again as if it had never been.
+    pub async fn undo(self) {
+        // A server that is gone has undone it itself.
+        if self.session.batch_execute("ROLLBACK").await.is_err() {
+            tracing::info!(schema = self.names.schema, "the fence's transaction is gone with its connection");
+        }
+        self.session.close().await;
+    }
+}
+
+/// Makes a closed fence stay, whatever its deadline was.
+///
+/// # Errors
+/// Refused when it has opened by itself: its deadline has passed.
+pub async fn keep(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
+    if call(client, names, "keep_fence", cutover).await? {
+        return Ok(());
+    }
+    Err(Error::refused("the fence has opened by itself: its deadline has passed")
+        .remedy("begin again, with a longer --timeout or a faster --hook"))
+}
+
+/// Whether the transaction that took this fence has ended. If it has committed, its fence is there to be lifted; if
+/// not, there is none and never will be.
+pub async fn is_released(client: &Client, cutover: Uuid) -> Result<bool> {
+    let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
+    let failed = |error| Error::database("looking for the fence's transaction", &error);
+    let taken: bool = client.query_one(sql, &[&life(cutover)]).await.map_err(failed)?.get(0);
+    if taken {
+        let sql = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
+        client.query_one(sql, &[&life(cutover)]).await.map_err(failed)?;
+    }
+    Ok(taken)
+}
+
+fn life(cutover: Uuid) -> String {
+    format!("leadbridge/fence/{cutover}")
+}
+
+/// Opens a closed fence. False when there was none.
+pub async fn lift(client: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
+    call(client, names, "lift_fence", cutover).await
+}
+
+/// Takes a lifted fence's triggers away, if nobody holds the tables at the moment. They refuse nothing any more.
+pub async fn remove(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
+    let sql = format!(
+        "BEGIN; SET LOCAL lock_timeout = '200ms'; SELECT {}('{cutover}'); COMMIT",
+        names.own("remove_lifted_fence")
+    );
+    let Err(error) = client.batch_execute(&sql).await else { return Ok(()) };
+    client.batch_execute("ROLLBACK").await.map_err(|error| Error::database(FENCING, &error))?;
+    Err(Error::database("taking the lifted fence's triggers away", &error))
+}
+
+async fn call(client: &Client, names: &Names, function: &str, cutover: Uuid) -> Result<bool> {
+    let sql = format!("SELECT {}($1)", names.own(function));
+    let row = client.query_one(&sql, &[&cutover]).await;
+    Ok(row.map_err(|error| Error::database(format!("calling {function}"), &error))?.get(0))
+}

@@ -1,0 +1,303 @@
+//! The journal on Traffic: which state each cutover and rollback has reached.
+//!
+//! Every step is written by compare-and-set, in a transaction of its own or in the one that does the step. Two who
+//! disagree (a command that was thought dead, and the daemon that cleans up after it) cannot both have their way:
+//! what is `aborted` can never be `switched`, and the other way round.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
+use uuid::Uuid;
+
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// Which way the leads move.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// Landing is fenced, and Traffic becomes the one database.
+    Cutover,
+    /// Traffic is fenced, and Landing takes writes again.
+    Rollback,
+}
+
+impl Direction {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Direction::Cutover => "cutover",
+            Direction::Rollback => "rollback",
+        }
+    }
+
+    /// The state in which it is done.
+    pub fn done(self) -> Step {
+        match self {
+            Direction::Cutover => Step::Switched,
+            Direction::Rollback => Step::RolledBack,
+        }
+    }
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// Nothing is fenced yet.
+    Started,
+    /// No writer is in the tables, and none gets in.
+    Fenced,
+    /// Everything that was written before is on the other side, proven by a marker.
+    Drained,
+    /// Both sides were found equal.
+    Verified,
+    /// Decided: Traffic.
+    Switched,
+    /// Decided: Landing, after Traffic.
+    RolledBack,
+    /// Decided: as it was before.
+    Aborted,
+}
+
+impl Step {
+    const ALL: [Step; 7] = [
+        Step::Started,
+        Step::Fenced,
+        Step::Drained,
+        Step::Verified,
+        Step::Switched,
+        Step::RolledBack,
+        Step::Aborted,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Step::Started => "started",
+            Step::Fenced => "fenced",
+            Step::Drained => "drained",
+            Step::Verified => "verified",
+            Step::Switched => "switched",
+            Step::RolledBack => "rolled_back",
+            Step::Aborted => "aborted",
+        }
+    }
+
+    pub fn is_decided(self) -> bool {
+        matches!(self, Step::Switched | Step::RolledBack | Step::Aborted)
+    }
+
+    /// The one step that may come before; `None` for those that are reached in a way of their own.
+    pub fn before(self) -> Option<Step> {
+        match self {
+            Step::Fenced => Some(Step::Started),
+            Step::Drained => Some(Step::Fenced),
+            Step::Verified => Some(Step::Drained),
+            Step::Switched | Step::RolledBack => Some(Step::Verified),
+            Step::Started | Step::Aborted => None,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// One row of the journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Entry {
+    pub id: Uuid,
+    pub direction: Direction,
+    pub state: Step,
+    /// By Traffic's clock.
+    pub started_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// The fence that it leaves was lifted, or it leaves none.
+    pub is_lifted: bool,
+    pub reason: Option<String>,
+}
+
+/// What the undecided states are, for SQL.
+const UNDECIDED: &str = "state IN ('started', 'fenced', 'drained', 'verified')";
+
+/// The journal of one installation.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    table: String,
+    slot: String,
+    lock: String,
+}
+
+impl Journal {
+    pub fn new(names: &Names) -> Self {
+        let lock = format!("leadbridge/{}/{}/cutover", names.schema, names.slot);
+        Journal { table: names.own("cutover"), slot: names.slot.clone(), lock }
+    }
+
+    /// Takes the right to decide, for as long as the session lives. False when somebody else has it.
+    pub async fn take(&self, traffic: &Client) -> Result<bool> {
+        let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
+        let row = traffic.query_one(sql, &[&self.lock]).await;
+        Ok(row.map_err(failed("taking the cutover's lock on Traffic"))?.get(0))
+    }
+
+    pub async fn give_back(&self, traffic: &Client) -> Result<()> {
+        let sql = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
+        let row = traffic.query_one(sql, &[&self.lock]).await;
+        row.map(|_| ()).map_err(failed("giving back the cutover's lock on Traffic"))
+    }
+
+    /// Writes down that a cutover or rollback begins, and when it must have been decided.
+    pub async fn begin(
+        &self,
+        traffic: &Client,
+        id: Uuid,
+        direction: Direction,
+        within: Duration,
+    ) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO {} (id, slot, direction, state, deadline, operator, leadbridge_version) \
+             VALUES ($1, $2, $3, 'started', clock_timestamp() + make_interval(secs => $4), $5, $6)",
+            self.table
+        );
+        let operator = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
+        let version = env!("CARGO_PKG_VERSION");
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&id, &self.slot, &direction.as_str(), &within.as_secs_f64(), &operator, &version];
+        let written = traffic.execute(&sql, &parameters).await;
+        written.map(|_| ()).map_err(failed("writing the cutover's journal on Traffic"))
+    }
+
+    /// The next step, written where the one before it stands.
+    ///
+    /// # Errors
+    /// Refused when the journal says something else by now: the cutover was aborted by the daemon or by another
+    /// command.
+    pub async fn reach(&self, traffic: &Client, id: Uuid, step: Step) -> Result<()> {
+        let before = step.before().map_or("", Step::as_str);
+        let at = match step {
+            Step::Switched | Step::RolledBack => "finished",
+            _ => step.as_str(),
+        };
+        let sql = format!(
+            "UPDATE {} SET state = $3, {at}_at = clock_timestamp() WHERE id = $1 AND state = $2",
+            self.table
+        );
+        let written = traffic.execute(&sql, &[&id, &before, &step.as_str()]).await;
+        match written.map_err(failed("writing the cutover's journal on Traffic"))? {
+            1 => Ok(()),
+            _ => {
+                let found = self.entry(traffic, id).await?;
+                let found = found.map_or("gone".to_owned(), |entry| entry.state.to_string());
+                Err(Error::refused(format!("the journal on Traffic says that it is {found}, not {before}"))
+                    .remedy("it was decided from elsewhere: see `leadbridge status`, then begin again"))
+            }
+        }
+    }
+
+    /// Decides that all stays as it was. False when it was decided before.
+    pub async fn abort(&self, traffic: &Client, id: Uuid, reason: &str) -> Result<bool> {
+        let sql = format!(
+            "UPDATE {} SET state = 'aborted', finished_at = clock_timestamp(), reason = $2 \
+             WHERE id = $1 AND {UNDECIDED}",
+            self.table
+        );
+        let written = traffic.execute(&sql, &[&id, &reason]).await;
+        Ok(written.map_err(failed("writing the cutover's journal on Traffic"))? == 1)
+    }
+
+    /// Writes down that the fence on Landing is open again.
+    pub async fn lifted(&self, traffic: &Client, id: Uuid) -> Result<()> {
+        let sql = format!("UPDATE {} SET lifted_at = clock_timestamp() WHERE id = $1", self.table);
+        let written = traffic.execute(&sql, &[&id]).await;
+        written.map(|_| ()).map_err(failed("writing the cutover's journal on Traffic"))
+    }
+
+    pub async fn certify(&self, traffic: &Client, id: Uuid, certificate: &serde_json::Value) -> Result<()> {
+        let sql = format!("UPDATE {} SET certificate = $2::text::jsonb WHERE id = $1", self.table);
+        let written = traffic.execute(&sql, &[&id, &certificate.to_string()]).await;
+        written.map(|_| ()).map_err(failed("writing the certificate on Traffic"))
+    }
+
+    pub async fn entry(&self, traffic: &Client, id: Uuid) -> Result<Option<Entry>> {
+        let rows = self.read(traffic, "AND id = $2", &[&self.slot, &id]).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// The one that began last.
+    pub async fn latest(&self, traffic: &Client) -> Result<Option<Entry>> {
+        let rows = self.read(traffic, "ORDER BY started_at DESC LIMIT 1", &[&self.slot]).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// What somebody has begun and not brought to its end: undecided, or with a fence on Landing that is still to be
+    /// lifted. Normally nothing.
+    pub async fn unresolved(&self, traffic: &Client) -> Result<Vec<Entry>> {
+        let sql = format!(
+            "AND ({UNDECIDED} OR (lifted_at IS NULL AND state IN ('aborted', 'rolled_back'))) ORDER BY started_at"
+        );
+        self.read(traffic, &sql, &[&self.slot]).await
+    }
+
+    async fn read(
+        &self,
+        traffic: &Client,
+        which: &str,
+        parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Entry>> {
+        let sql = format!(
+            "SELECT id, direction, state, started_at, finished_at, \
+             lifted_at IS NOT NULL, reason FROM {} WHERE slot = $1 {which}",
+            self.table
+        );
+        let rows = traffic.query(&sql, parameters).await;
+        rows.map_err(failed("reading the cutover's journal on Traffic"))?.iter().map(entry).collect()
+    }
+}
+
+fn entry(row: &Row) -> Result<Entry> {
+    let (direction, state): (&str, &str) = (row.get(1), row.get(2));
+    let directions = [Direction::Cutover, Direction::Rollback];
+    let direction = directions.into_iter().find(|known| known.as_str() == direction);
+    let state = Step::ALL.into_iter().find(|known| known.as_str() == state);
+    let (Some(direction), Some(state)) = (direction, state) else {
+        return Err(Error::internal("the cutover's journal on Traffic says what this version does not know"));
+    };
+    Ok(Entry {
+        id: row.get(0),
+        direction,
+        state,
+        started_at: row.get(3),
+        finished_at: row.get(4),
+        is_lifted: row.get(5),
+        reason: row.get(6),
+    })
+}
+
+fn failed(step: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
+    move |error| Error::database(step, &error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_a_decision_leads_through_fence_drain_and_proof() {
+        for direction in [Direction::Cutover, Direction::Rollback] {
+            let mut way = vec![direction.done()];
+            while let Some(before) = way.last().and_then(|step| step.before()) {
+                way.push(before);
+            }
+            way.reverse();
+            let end = direction.done();
+            assert_eq!(way, [Step::Started, Step::Fenced, Step::Drained, Step::Verified, end]);
+            assert!(way.iter().all(|step| step.is_decided() == (*step == end)));
+        }
+    }
+}

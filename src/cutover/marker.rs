@@ -1,0 +1,122 @@
+//! Markers: messages in a source's WAL that come out of its stream behind everything that was committed before.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+use uuid::Uuid;
+
+use crate::error::{Error, Kind, Result};
+use crate::landing::capture::MARKER_PREFIX;
+use crate::lsn::Lsn;
+use crate::names::Names;
+
+/// How often it is looked whether a marker has arrived.
+const LOOK: Duration = Duration::from_millis(3);
+
+/// Writes a marker into the source's WAL, and answers its position. It stands there whether or not a transaction
+/// that is open on `source` commits, and is sent as soon as it is flushed: see [`flush`].
+pub async fn write(source: &Client, id: Uuid) -> Result<Lsn> {
+    let sql = "SELECT pg_logical_emit_message(false, $1, $2)";
+    let row = source.query_one(sql, &[&MARKER_PREFIX, &id.to_string()]).await;
+    Ok(row.map_err(|error| Error::database("writing a marker", &error))?.get::<_, PgLsn>(0).into())
+}
+
+/// Makes the server flush what it has written so far: by a commit, which is what every version flushes at once.
+/// Needs a session without a transaction.
+pub async fn flush(source: &Client) -> Result<()> {
+    let sql = "SELECT pg_logical_emit_message(true, $1, 'flush')";
+    let row = source.query_one(sql, &[&MARKER_PREFIX]).await;
+    row.map(|_| ()).map_err(|error| Error::database("flushing a marker", &error))
+}
+
+/// Waits for a marker to come through the stream of `slot`: then everything before it is committed on the other side.
+///
+/// # Errors
+/// Transient when it did not within `limit`.
+pub async fn arrival(traffic: &Client, names: &Names, slot: &str, id: Uuid, limit: Duration) -> Result<Lsn> {
+    let sql = format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2", names.own("markers"));
+    let failed = |error| Error::database("looking for a marker on Traffic", &error);
+    let look = traffic.prepare(&sql).await.map_err(failed)?;
+    let started = Instant::now();
+    loop {
+        if let Some(row) = traffic.query_opt(&look, &[&id, &slot]).await.map_err(failed)? {
+            return Ok(row.get::<_, PgLsn>(0).into());
+        }
+        if started.elapsed() >= limit {
+            return Err(Error::new(
+                Kind::Transient,
+                format!(
+                    "a marker did not come through the stream of `{slot}` within {:.1} s",
+                    limit.as_secs_f64()
+                ),
+            )
+            .remedy("does the daemon run, and is its lag small (`leadbridge status`)?"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// How long markers took from the source's WAL to their row on Traffic, in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Latency {
+    pub markers: usize,
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
+}
+
+/// Sends markers one after the other through the stream of `slot`, and takes their rows away again.
+///
+/// # Errors
+/// Transient when one does not arrive within `limit`.
+pub async fn latency(
+    source: &Client,
+    traffic: &Client,
+    names: &Names,
+    slot: &str,
+    count: usize,
+    limit: Duration,
+) -> Result<Latency> {
+    let (mut seconds, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut outcome = Ok(());
+    for _ in 0..count.max(1) {
+        let id = Uuid::new_v4();
+        ids.push(id);
+        let started = Instant::now();
+        write(source, id).await?;
+        flush(source).await?;
+        if let Err(error) = arrival(traffic, names, slot, id, limit).await {
+            outcome = Err(error);
+            break;
+        }
+        seconds.push(started.elapsed().as_secs_f64());
+    }
+    let sql = format!("DELETE FROM {} WHERE id = ANY ($1)", names.own("markers"));
+    let removed = traffic.execute(&sql, &[&ids]).await;
+    removed.map_err(|error| Error::database("taking markers away on Traffic", &error))?;
+    outcome.map(|()| summary(seconds))
+}
+
+fn summary(mut seconds: Vec<f64>) -> Latency {
+    seconds.sort_unstable_by(f64::total_cmp);
+    // The nearest rank: the smallest that so many per cent do not exceed.
+    let rank = |share: f64| {
+        let at = (share * seconds.len() as f64).ceil() as usize;
+        seconds.get(at.saturating_sub(1)).copied().unwrap_or_default()
+    };
+    Latency { markers: seconds.len(), p50: rank(0.5), p99: rank(0.99), max: rank(1.0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_of_the_nearest_rank() {
+        let hundred: Vec<f64> = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(summary(hundred), Latency { markers: 100, p50: 50.0, p99: 99.0, max: 100.0 });
+        assert_eq!(summary(vec![7.0]), Latency { markers: 1, p50: 7.0, p99: 7.0, max: 7.0 });
+    }
+}

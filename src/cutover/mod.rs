@@ -1,0 +1,92 @@
+//! The cutover: Landing stops taking writes, Traffic has everything, and it is proven; or nothing has changed.
+//!
+//! | step | what makes it true | a crash right after it |
+//! |---|---|---|
+//! | `started` | a row in `leadbridge.cutover` on Traffic | aborted by the daemon, or by the next command |
+//! | `fenced` | one open transaction on Landing holds every writer back | it ends, and writers go on |
+//! | `drained` | a marker of that transaction came through the stream | the same |
+//! | `verified` | both sides are equal | the same |
+//! | closed | that transaction commits: writers are refused | aborted, and the fence lifted; at its deadline the fence opens by itself |
+//! | `switched` | one transaction on Traffic | it is switched |
+//!
+//! The order is what keeps it safe: Landing is closed for good before Traffic says `switched`, so there are never
+//! two databases that take writes; and who wants to open Landing again first writes `aborted` on Traffic, so that
+//! nobody can switch any more.
+
+pub mod certificate;
+mod conduct;
+mod content;
+mod fence;
+mod holders;
+mod hook;
+pub mod journal;
+mod marker;
+pub mod readiness;
+pub mod resolve;
+mod reverse_slot;
+mod writers;
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+pub use certificate::Certificate;
+use journal::Journal;
+pub use marker::Latency;
+use readiness::Readiness;
+
+use crate::config::Config;
+use crate::database::Session;
+use crate::error::{Error, Result};
+
+/// What the operator asks for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub readiness: readiness::Terms,
+    /// From the beginning to the decision. What is not decided by then is aborted.
+    pub timeout: Duration,
+    /// The longest that a writer may wait behind an attempt to lock the tables that fails.
+    pub lock_timeout: Duration,
+    pub hook: Option<String>,
+}
+
+/// A cutover that may begin: both databases, the right to decide, and what was found.
+pub struct Prepared {
+    pub readiness: Readiness,
+    landing: Session,
+    traffic: Session,
+}
+
+/// Looks at every condition; changes nothing, but brings to its end what an earlier cutover did not live to end.
+///
+/// # Errors
+/// Refused when another command is in the middle of one; those of databases that cannot be reached.
+pub async fn prepare(config: &Config, options: &Options) -> Result<Prepared> {
+    let landing = config.landing.connect("cutover").await?;
+    let traffic = config.traffic.connect("cutover").await?;
+    take_the_right(config, &traffic).await?;
+    resolve::settle(&landing, &traffic, &config.names).await?;
+    let readiness = readiness::examine(config, &options.readiness, &landing, &traffic).await;
+    Ok(Prepared { readiness, landing, traffic })
+}
+
+async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
+    let journal = Journal::new(&config.names);
+    // The daemon has it for a moment now and then, and so has the session of a command that was just killed.
+    for _ in 0..20 {
+        if journal.take(traffic).await? {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(Error::refused("another command is in the middle of a cutover or rollback")
+        .remedy("wait for it to end; if it is hung, end it: what it has begun is aborted then"))
+}
+
+/// Fences, drains, verifies and switches.
+///
+/// # Errors
+/// Why it was aborted. Everything is as it was then, or the message says what is still to be undone, and by whom.
+pub async fn execute(config: &Config, options: &Options, prepared: Prepared) -> Result<Certificate> {
+    conduct::Conduct::new(config, options, prepared, Uuid::new_v4()).run().await
+}

@@ -1,0 +1,94 @@
+//! Bringing to its end what somebody has begun and did not live to end.
+//!
+//! Nothing that is undecided is ever carried on: it is aborted, and everything is as it was. The daemon does this
+//! within seconds, and so does the next cutover or rollback.
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::journal::{Direction, Entry, Journal, Step};
+use super::{fence, reverse_slot};
+use crate::error::{Error, Result};
+use crate::names::Names;
+
+/// Why an undecided cutover is aborted.
+const ABANDONED: &str = "whoever began it is gone";
+
+/// Aborts what is undecided, and lifts the fences that are left. The caller has the right to decide
+/// ([`Journal::take`]), so nobody who is alive is in the middle of it.
+///
+/// # Errors
+/// Those of either database: what is not done is found again the next time.
+pub async fn settle(landing: &Client, traffic: &Client, names: &Names) -> Result<()> {
+    let journal = Journal::new(names);
+    for entry in journal.unresolved(traffic).await? {
+        let mut state = entry.state;
+        if !state.is_decided() && journal.abort(traffic, entry.id, ABANDONED).await? {
+            tracing::warn!(id = %entry.id, was = %entry.state, "a {} was aborted: {ABANDONED}", entry.direction.as_str());
+            announce(traffic, entry.id, entry.direction, Step::Aborted).await?;
+            state = Step::Aborted;
+        }
+        open(landing, traffic, names, &Entry { state, ..entry }).await?;
+    }
+    Ok(())
+}
+
+/// Lifts the fence that a decided cutover or rollback leaves, takes away the slot that nobody needs, and writes down
+/// that it is done.
+pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Entry) -> Result<()> {
+    let journal = Journal::new(names);
+    let over = match (entry.direction, entry.state) {
+        (Direction::Cutover, Step::Aborted) => lift(landing, names, entry.id).await?,
+        (Direction::Rollback, Step::Aborted) => lift(traffic, names, entry.id).await?,
+        (Direction::Rollback, Step::RolledBack) => {
+            for closed in closed_fences(landing, names).await? {
+                lift(landing, names, closed).await?;
+            }
+            true
+        }
+        _ => return Ok(()),
+    };
+    if over {
+        if entry.direction == Direction::Cutover || entry.state == Step::RolledBack {
+            reverse_slot::drop_unused(traffic, names).await?;
+        }
+        journal.lifted(traffic, entry.id).await?;
+    }
+    Ok(())
+}
+
+/// False while the fence's transaction is alive: its command may be cut off from Traffic, and about to commit. That
+/// ends with the transaction's own time limit at the latest.
+async fn lift(client: &Client, names: &Names, id: Uuid) -> Result<bool> {
+    if !fence::is_released(client, id).await? {
+        return Ok(false);
+    }
+    if fence::lift(client, names, id).await? {
+        tracing::info!(%id, "the fence is lifted: writes go through again");
+        // Inert from now on: when the tables are in use at this moment, the triggers stay until the next cutover.
+        if let Err(error) = fence::remove(client, names, id).await {
+            tracing::info!("{}", error.message());
+        }
+    }
+    Ok(true)
+}
+
+/// Fences that are closed at the moment.
+async fn closed_fences(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
+    let sql = format!("SELECT cutover_id FROM {} WHERE lifted_at IS NULL", names.own("fence"));
+    let rows = client.query(&sql, &[]).await;
+    let rows = rows.map_err(|error| Error::database("looking for closed fences", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Tells everybody who listens to `leadbridge_cutover`.
+pub async fn announce(traffic: &Client, id: Uuid, direction: Direction, state: Step) -> Result<()> {
+    let text = announcement(id, direction, state);
+    let told = traffic.execute("SELECT pg_notify('leadbridge_cutover', $1)", &[&text]).await;
+    told.map(|_| ()).map_err(|error| Error::database("announcing on Traffic", &error))
+}
+
+/// What a listener gets.
+pub fn announcement(id: Uuid, direction: Direction, state: Step) -> String {
+    serde_json::json!({ "id": id, "direction": direction, "state": state }).to_string()
+}

@@ -1,0 +1,234 @@
+//! `leadbridge cutover`: it switches, proven, or nothing has changed.
+
+mod kills;
+mod refusals;
+mod writers;
+
+use serde_json::Value;
+
+use crate::testkit::{
+    Bridge, Daemon, Said, World, holds, landing, least_privileged, one, traffic, until_holds,
+};
+
+const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
+
+/// A world with leads, and a daemon that streams them.
+struct Stage {
+    world: World,
+    bridge: Bridge,
+    daemon: Daemon,
+}
+
+impl Stage {
+    async fn new() -> Stage {
+        let world = World::new().await;
+        let bridge = Bridge::new(&world);
+        Self::between(world, bridge).await
+    }
+
+    async fn between(world: World, bridge: Bridge) -> Stage {
+        world.fill(90, 60).await;
+        let mut daemon = bridge.daemon().await;
+        daemon.caught_up(&world).await;
+        Stage { world, bridge, daemon }
+    }
+
+    fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let directory = self.bridge.dir().to_str().unwrap();
+        [&["cutover", "--yes", "--json", "--certificate", directory], more].concat()
+    }
+
+    async fn cutover(&self, more: &[&str]) -> Said {
+        self.bridge.run(&self.arguments(more)).await
+    }
+
+    /// The JSON of a cutover that succeeds.
+    async fn switches(&self, more: &[&str]) -> Value {
+        let said = self.cutover(more).await;
+        assert_eq!(said.code, 0, "{}", said.err);
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// Landing takes writes, no lock and no slot is left, and nobody says that anything was switched.
+    async fn assert_as_before(&self) {
+        let client = self.world.landing().await;
+        client.batch_execute(&format!("SET lock_timeout = '5s'; BEGIN; {LEAD}; ROLLBACK")).await.unwrap();
+        let traffic = self.world.traffic().await;
+        assert!(holds(&traffic, "bool_and(state = 'streaming') FROM leadbridge.checkpoint").await);
+        assert!(holds(&traffic, "NOT EXISTS (SELECT FROM pg_replication_slots)").await);
+        let undecided = "count(*) = 0 FROM leadbridge.cutover WHERE state <> 'aborted' OR lifted_at IS NULL";
+        assert!(holds(&traffic, undecided).await);
+    }
+
+    /// Waits until the daemon has brought to its end what a command did not live to end.
+    async fn settled(&self) {
+        let over = "count(*) = 0 FROM leadbridge.cutover WHERE state NOT IN ('aborted', 'switched') \
+                    OR (state = 'aborted' AND lifted_at IS NULL)";
+        until_holds(&self.world.traffic().await, over).await;
+    }
+
+    async fn assert_switched(&self) {
+        let error = self.world.landing().await.batch_execute(LEAD).await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "55000");
+        assert!(error.message().contains("leads have moved to the database traffic on"), "{error}");
+        let traffic = self.world.traffic().await;
+        assert!(holds(&traffic, "bool_and(state = 'switched') FROM leadbridge.checkpoint").await);
+        assert!(holds(&traffic, "count(*) = 1 FROM leadbridge.cutover WHERE state = 'switched'").await);
+        assert!(holds(&traffic, "count(*) = 1 FROM leadbridge.reverse").await);
+        assert!(
+            holds(&traffic, "count(*) = 1 FROM pg_replication_slots WHERE slot_name = 'leadbridge_reverse'")
+                .await
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dry_run_looks_at_everything_predicts_the_pause_and_changes_nothing() {
+    let stage = Stage::new().await;
+    let said = stage.cutover(&["--dry-run"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let found: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(found["ready"], true, "{found}");
+    assert!(found["predicted_pause_seconds"].as_f64().unwrap() > 0.0, "{found}");
+    assert_eq!(found["markers"]["markers"], 25, "{found}");
+    let checks: Vec<&str> =
+        found["findings"].as_array().unwrap().iter().map(|one| one["check"].as_str().unwrap()).collect();
+    for check in [
+        "state",
+        "slot",
+        "quarantine",
+        "fence",
+        "old_transactions",
+        "way_back",
+        "lag",
+        "verification",
+        "pause",
+    ] {
+        assert!(checks.contains(&check), "{check} is not in {checks:?}");
+    }
+    stage.assert_as_before().await;
+    let traffic = stage.world.traffic().await;
+    assert!(holds(&traffic, "count(*) = 0 FROM leadbridge.markers").await);
+    assert!(holds(&traffic, "count(*) = 0 FROM leadbridge.cutover").await);
+}
+
+#[tokio::test]
+async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
+    let stage = Stage::new().await;
+    let listener = stage.world.traffic().await;
+    listener.batch_execute("LISTEN leadbridge_cutover").await.unwrap();
+    let told = stage.bridge.dir().join("told");
+    let hook = format!(
+        "echo \"$LEADBRIDGE_EVENT $LEADBRIDGE_DIRECTION $LEADBRIDGE_CUTOVER_ID\" > {}",
+        told.display()
+    );
+    let certificate = stage.switches(&["--hook", &hook]).await;
+    stage.assert_switched().await;
+
+    assert_eq!(certificate["complete"], true, "{certificate}");
+    for table in certificate["tables"].as_array().unwrap() {
+        assert!(table["landing_rows"].as_u64().unwrap() > 0, "{table}");
+        assert_eq!(table["landing_rows"], table["traffic_rows"], "{table}");
+        assert_eq!(table["landing_keys"], table["traffic_keys"], "{table}");
+        assert_eq!(table["contents"]["landing"], table["contents"]["traffic"], "{table}");
+        assert_eq!(table["contents"]["landing"].as_str().unwrap().len(), 32, "{table}");
+    }
+    assert!(certificate["write_pause_seconds"].as_f64().unwrap() > 0.0);
+    assert!(!certificate["writers"]["refused"].as_array().unwrap().is_empty(), "{certificate}");
+    let id = certificate["id"].as_str().unwrap();
+    assert_eq!(std::fs::read_to_string(told).unwrap().trim(), format!("switch cutover {id}"));
+    // Also kept on Traffic, and in the two files.
+    let kept: String = one(&listener, "SELECT certificate::text FROM leadbridge.cutover").await;
+    assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), certificate);
+    let file = |suffix| stage.bridge.dir().join(format!("leadbridge-cutover-{id}.{suffix}"));
+    let saved: Value = serde_json::from_str(&std::fs::read_to_string(file("json")).unwrap()).unwrap();
+    assert_eq!(saved, certificate);
+    let page = std::fs::read_to_string(file("txt")).unwrap();
+    assert!(page.contains("Every value of every row is equal on both sides."), "{page}");
+    // A second one has nothing to do.
+    let again = stage.cutover(&[]).await;
+    assert_eq!(again.code, 1, "{}", again.err);
+    assert!(again.out.contains("already switched"), "{}", again.out);
+}
+
+#[tokio::test]
+async fn tables_too_large_for_the_pause_are_proven_whole_on_snapshots_behind_the_fence() {
+    let stage = Stage::new().await;
+    stage.world.fill(91, 1500).await;
+    // So short that every row cannot be compared in a quarter of it.
+    let pause = if cfg!(debug_assertions) { "400ms" } else { "40ms" };
+    let certificate = stage.switches(&["--max-pause", pause]).await;
+    assert_eq!(certificate["complete"], true, "{certificate}");
+    for table in certificate["tables"].as_array().unwrap() {
+        assert_eq!(table["contents"]["landing"], table["contents"]["traffic"], "{table}");
+    }
+    stage.assert_switched().await;
+}
+
+#[tokio::test]
+async fn a_hook_that_fails_aborts_is_told_so_and_landing_takes_writes_again() {
+    let stage = Stage::new().await;
+    let told = stage.bridge.dir().join("told");
+    let hook = format!("echo $LEADBRIDGE_EVENT >> {}; test $LEADBRIDGE_EVENT = abort", told.display());
+    let said = stage.cutover(&["--hook", &hook]).await;
+    assert_eq!(said.code, 4, "{}", said.err);
+    assert!(said.err.contains("ABORTED") && said.err.contains("the hook failed"), "{}", said.err);
+    assert_eq!(std::fs::read_to_string(told).unwrap(), "switch\nabort\n");
+    stage.assert_as_before().await;
+    // The triggers are gone, too, and a second try works.
+    let triggers = "count(*) = 0 FROM pg_trigger WHERE tgname = 'leadbridge_fence'";
+    assert!(holds(&stage.world.landing().await, triggers).await);
+    stage.switches(&[]).await;
+    stage.assert_switched().await;
+}
+
+#[tokio::test]
+async fn roles_of_least_privilege_are_enough_and_write_to_landing_only_while_it_is_fenced() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let stage = Stage::between(world, bridge).await;
+    let may = "has_table_privilege('bridge', 'public.landing_leads', 'UPDATE')";
+    let client = stage.world.landing().await;
+    assert!(!holds(&client, may).await);
+    let failing = stage.cutover(&["--hook", "exit 1"]).await;
+    assert_eq!(failing.code, 4, "{}", failing.err);
+    assert!(!holds(&client, may).await);
+    let certificate = stage.switches(&[]).await;
+    stage.assert_switched().await;
+    assert!(holds(&client, may).await);
+    let untried = certificate["writers"]["not_tried"].as_array().unwrap();
+    assert!(!untried.is_empty(), "superusers may write, and this role may not become one");
+    // The barrier is for it too, unless it says that it is the way back.
+    let ours = leadbridge::throwaway::connect(&stage.world.landing.url_as("bridge", "bridge", "landing"))
+        .await
+        .unwrap();
+    assert!(ours.batch_execute("DELETE FROM public.lead_journey").await.is_err());
+    ours.batch_execute("SET leadbridge.passes_fence = on; DELETE FROM public.lead_journey").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fence_holds_back_every_statement_and_a_transaction_whose_snapshot_is_older() {
+    let stage = Stage::new().await;
+    let old = stage.world.landing().await;
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM landing_leads LIMIT 1")
+        .await
+        .unwrap();
+    stage.switches(&[]).await;
+    let refused = |error: tokio_postgres::Error| assert_eq!(error.code().unwrap().code(), "55000", "{error}");
+    refused(old.batch_execute(LEAD).await.unwrap_err());
+    let client = stage.world.landing().await;
+    for statement in [
+        LEAD,
+        "UPDATE landing_leads SET name = 'x'",
+        "DELETE FROM lead_journey",
+        "TRUNCATE landing_leads CASCADE",
+        "SET session_replication_role = replica; DELETE FROM landing_leads",
+    ] {
+        refused(client.batch_execute(statement).await.unwrap_err());
+    }
+    client.batch_execute("SELECT FROM landing_leads, lead_journey; UPDATE users SET xp = 1").await.unwrap();
+    landing(&stage.world, "SELECT leadbridge.lift_fence(cutover_id) FROM leadbridge.fence").await;
+    traffic(&stage.world, "SELECT 1").await;
+    client.batch_execute(LEAD).await.unwrap();
+}

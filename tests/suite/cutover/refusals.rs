@@ -1,0 +1,163 @@
+//! A cutover is refused for each condition that does not hold, with the reason, and nothing has changed.
+
+use std::time::Duration;
+
+use super::{LEAD, Stage};
+use crate::testkit::{Bridge, World, landing, one, traffic, until_holds};
+
+/// It says no, names the check and these words, and everything is as it was.
+async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str) {
+    let said = stage.cutover(more).await;
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(found["ready"], false);
+    let errors: Vec<&serde_json::Value> =
+        found["findings"].as_array().unwrap().iter().filter(|one| one["level"] == "error").collect();
+    let named = errors.iter().any(|one| {
+        one["check"] == check && one["message"].as_str().unwrap().contains(words) && one["remedy"].is_string()
+    });
+    assert!(named, "{check}: {words} is not in {errors:?}");
+    stage.assert_as_before().await;
+}
+
+#[tokio::test]
+async fn without_a_daemon() {
+    let mut stage = Stage::new().await;
+    stage.daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    stage.daemon.ended(Duration::from_secs(20)).await;
+    until_holds(&stage.world.landing().await, "NOT bool_or(active) FROM pg_replication_slots").await;
+    assert_not_ready(&stage, &[], "slot", "nobody streams").await;
+}
+
+#[tokio::test]
+async fn with_rows_in_quarantine() {
+    let mut stage = Stage::new().await;
+    let long = "INSERT INTO landing_leads (name, phone) VALUES (repeat('n', 300), '+7')";
+    landing(&stage.world, long).await;
+    stage.daemon.caught_up(&stage.world).await;
+    assert_not_ready(&stage, &[], "quarantine", "1 rows wait in quarantine").await;
+}
+
+#[tokio::test]
+async fn with_a_lag() {
+    let mut stage = Stage::new().await;
+    let holder = stage.world.traffic().await;
+    holder.batch_execute("BEGIN; LOCK TABLE traffic_leads IN SHARE MODE").await.unwrap();
+    landing(&stage.world, LEAD).await;
+    assert_not_ready(&stage, &["--max-lag-seconds", "0.5"], "lag", "a marker did not come through").await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    stage.daemon.caught_up(&stage.world).await;
+}
+
+#[tokio::test]
+async fn with_a_row_that_differs() {
+    let stage = Stage::new().await;
+    traffic(&stage.world, "UPDATE traffic_leads SET email_sent = NOT email_sent WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)").await;
+    assert_not_ready(&stage, &[], "verification", "1 of landing_leads").await;
+}
+
+#[tokio::test]
+async fn with_a_transaction_that_holds_the_tables() {
+    let stage = Stage::new().await;
+    let holder = stage.world.landing().await;
+    holder.batch_execute(&format!("BEGIN; {LEAD}")).await.unwrap();
+    let pid: i32 = one(&holder, "SELECT pg_backend_pid()").await;
+    assert_not_ready(&stage, &[], "old_transactions", &format!("process {pid} ")).await;
+}
+
+#[tokio::test]
+async fn with_a_prepared_transaction_that_holds_the_tables() {
+    let world = World::unmigrated_with(&[("max_prepared_transactions", "2")], &[]).await;
+    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let bridge = Bridge::new(&world);
+    let stage = Stage::between(world, bridge).await;
+    landing(&stage.world, &format!("BEGIN; {LEAD}; PREPARE TRANSACTION 'forgotten'")).await;
+    assert_not_ready(&stage, &[], "old_transactions", "prepared transaction 'forgotten'").await;
+}
+
+#[tokio::test]
+async fn without_a_fence_to_close() {
+    let stage = Stage::new().await;
+    landing(&stage.world, "DROP FUNCTION leadbridge.close_fence").await;
+    assert_not_ready(&stage, &[], "fence", "not installed").await;
+}
+
+#[tokio::test]
+async fn without_a_way_back() {
+    let stage = Stage::new().await;
+    traffic(&stage.world, "ALTER PUBLICATION leadbridge_reverse DROP TABLE traffic_lead_journey").await;
+    assert_not_ready(&stage, &[], "way_back", "lacks: traffic_lead_journey").await;
+}
+
+#[tokio::test]
+async fn with_a_traffic_that_cannot_decode_its_wal() {
+    let world = World::unmigrated_with(&[], &[("wal_level", "replica")]).await;
+    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let bridge = Bridge::new(&world);
+    let stage = Stage::between(world, bridge).await;
+    assert_not_ready(&stage, &[], "way_back", "cannot decode its WAL").await;
+}
+
+#[tokio::test]
+async fn with_a_pause_that_would_be_too_long() {
+    let stage = Stage::new().await;
+    assert_not_ready(&stage, &["--max-pause", "1ms"], "pause", "--max-pause").await;
+}
+
+#[tokio::test]
+async fn while_another_command_is_in_the_middle_of_one() {
+    let stage = Stage::new().await;
+    let hooked = stage.bridge.dir().join("hooked");
+    let hook = format!("touch {}; sleep 30", hooked.display());
+    let arguments = stage.arguments(&["--hook", &hook]);
+    let mut first = stage.bridge.command(&arguments).spawn().unwrap();
+    crate::testkit::until_true("the hook runs", async || hooked.exists()).await;
+    let said = stage.cutover(&[]).await;
+    crate::testkit::assert_refused(&said, &["another command is in the middle"]);
+    first.kill().await.unwrap();
+    stage.settled().await;
+    stage.assert_as_before().await;
+}
+
+/// Whoever holds the tables is waited for, politely: no writer waits longer than the lock's own time limit.
+#[tokio::test]
+async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_for_long() {
+    let stage = Stage::new().await;
+    let holder = stage.world.landing().await;
+    let hold = async {
+        // Behind the look at old transactions, and before the fence: it begins when the fence's slot is there.
+        until_holds(&stage.world.traffic().await, "count(*) = 1 FROM leadbridge.cutover").await;
+    };
+    let statement =
+        "UPDATE landing_leads SET click_count = 1 WHERE id = (SELECT min(id::text)::uuid FROM landing_leads)";
+    // A lock that only the fence conflicts with, taken again and again in transactions of their own, so that no look
+    // finds the same one twice, with hardly a gap between them.
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let second = stage.world.landing().await;
+    let relay = async {
+        let clients = [&holder, &second];
+        clients[0].batch_execute(&format!("BEGIN; {statement}")).await.unwrap();
+        for turn in 1.. {
+            if stop.load(std::sync::atomic::Ordering::Relaxed) {
+                break;
+            }
+            let (next, last) = (clients[turn % 2], clients[(turn + 1) % 2]);
+            let take = "BEGIN; LOCK TABLE landing_leads IN ROW EXCLUSIVE MODE";
+            next.batch_execute(take).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            last.batch_execute("ROLLBACK").await.unwrap();
+        }
+        for client in clients {
+            client.batch_execute("ROLLBACK").await.unwrap();
+        }
+    };
+    let command = async {
+        let said = stage.cutover(&["--timeout", "8s", "--lock-timeout", "100ms"]).await;
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        said
+    };
+    let (said, (), ()) = tokio::join!(command, relay, hold);
+    assert_eq!(said.code, 3, "{}{}", said.out, said.err);
+    assert!(said.err.contains("could not be locked: they are held by process"), "{}", said.err);
+    stage.assert_as_before().await;
+}

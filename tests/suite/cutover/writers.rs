@@ -1,0 +1,1 @@
+//! Live writers through a cutover: what was acknowledged is there, and they see a pause and one clear error.
