@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::change::Table;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
+use crate::cutover::readiness::Compare;
 
 /// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing one.
 #[derive(Debug, Parser)]
@@ -201,6 +202,9 @@ pub struct Cutover {
     /// How long a writer may wait behind an attempt to lock the tables that fails; it is tried again until the timeout
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "200ms")]
     pub lock_timeout: Duration,
+    /// When every value of every row is compared once more, as both sides are behind the fence
+    #[arg(long, value_enum, default_value = "auto")]
+    pub compare: Compare,
     /// Run by `sh -c` once Landing refuses writes, to point the applications to Traffic; when it fails, all is undone.
     /// LEADBRIDGE_EVENT says `switch`, or `abort` when it has to be taken back
     #[arg(long, value_name = "CMD")]

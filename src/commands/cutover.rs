@@ -32,6 +32,7 @@ pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
             max_lag: std::time::Duration::from_secs_f64(arguments.max_lag_seconds),
             max_pause: arguments.max_pause,
             verify_wait: std::time::Duration::from_secs(30),
+            compare: arguments.compare,
         },
         timeout: arguments.timeout,
         lock_timeout: arguments.lock_timeout,

@@ -31,11 +31,11 @@ pub struct Certificate {
     /// From the moment at which writers had to wait until they were refused and told where to go.
     pub write_pause_seconds: f64,
     /// From the same moment until the decision, the hook included: for so long no database took a write.
-    pub until_switched_seconds: f64,
+    pub until_decided_seconds: f64,
     /// The marker's position in the fenced side's WAL: everything before it is on the other side.
     pub marker_lsn: Lsn,
-    /// Traffic's position at the decision: what it commits later flows back.
-    pub traffic_lsn: Lsn,
+    /// The other side's position at the decision: what is committed there later is new.
+    pub decided_lsn: Lsn,
     pub writers: Tried,
     pub tables: Vec<TableProof>,
     /// Every value of every row was compared behind the fence, and nothing differed. False until that is done, for
@@ -100,11 +100,8 @@ impl Certificate {
     }
 
     fn write(&self, page: &mut String) -> std::fmt::Result {
-        let (what, from, to) = match self.direction {
-            Direction::Cutover => ("CUTOVER", "Landing", "Traffic"),
-            Direction::Rollback => ("ROLLBACK", "Traffic", "Landing"),
-        };
-        writeln!(page, "CERTIFICATE OF {what} {}\n", self.id)?;
+        let (from, to) = self.direction.sides();
+        writeln!(page, "CERTIFICATE OF {} {}\n", self.direction.as_str().to_uppercase(), self.id)?;
         writeln!(page, "Leads are written to {to} now; {from} refuses them.\n")?;
         for (name, database) in [("Landing", &self.landing), ("Traffic", &self.traffic)] {
             let Database { host, database, system_identifier, version } = database;
@@ -126,9 +123,9 @@ impl Certificate {
             writeln!(page, "{name:<22}{at}")?;
         }
         writeln!(page, "{:<22}{:.3} s", "write pause", self.write_pause_seconds)?;
-        writeln!(page, "{:<22}{:.3} s", "until the decision", self.until_switched_seconds)?;
+        writeln!(page, "{:<22}{:.3} s", "until the decision", self.until_decided_seconds)?;
         writeln!(page, "{:<22}{} in {from}'s WAL came through", "marker", self.marker_lsn)?;
-        writeln!(page, "{:<22}{} in Traffic's WAL\n", "decided at", self.traffic_lsn)?;
+        writeln!(page, "{:<22}{} in {to}'s WAL\n", "decided at", self.decided_lsn)?;
         for table in &self.tables {
             self.write_table(page, table)?;
         }

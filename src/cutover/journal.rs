@@ -34,6 +34,14 @@ impl Direction {
         }
     }
 
+    /// From which database to which.
+    pub fn sides(self) -> (&'static str, &'static str) {
+        match self {
+            Direction::Cutover => ("Landing", "Traffic"),
+            Direction::Rollback => ("Traffic", "Landing"),
+        }
+    }
+
     /// The state in which it is done.
     pub fn done(self) -> Step {
         match self {

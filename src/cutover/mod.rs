@@ -14,9 +14,9 @@
 //! nobody can switch any more.
 
 pub mod certificate;
-mod conduct;
 mod content;
 mod fence;
+mod forward;
 mod holders;
 mod hook;
 pub mod journal;
@@ -24,19 +24,21 @@ mod marker;
 pub mod readiness;
 pub mod resolve;
 mod reverse_slot;
+mod scene;
 mod writers;
 
 use std::time::Duration;
 
-use uuid::Uuid;
-
 pub use certificate::Certificate;
-use journal::Journal;
+use forward::Forward;
+use journal::{Direction, Journal};
 pub use marker::Latency;
 use readiness::Readiness;
+use scene::Scene;
 
 use crate::config::Config;
 use crate::database::Session;
+use crate::doctor::Level;
 use crate::error::{Error, Result};
 
 /// What the operator asks for.
@@ -88,5 +90,12 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
 /// # Errors
 /// Why it was aborted. Everything is as it was then, or the message says what is still to be undone, and by whom.
 pub async fn execute(config: &Config, options: &Options, prepared: Prepared) -> Result<Certificate> {
-    conduct::Conduct::new(config, options, prepared, Uuid::new_v4()).run().await
+    let Prepared { readiness, landing, traffic } = prepared;
+    if !readiness.is_ready() {
+        let errors = readiness.findings.findings.iter().filter(|finding| finding.level == Level::Error);
+        let messages: Vec<&str> = errors.map(|finding| finding.message.as_str()).collect();
+        return Err(Error::refused(format!("not ready: {}", messages.join("; "))).remedy("try a --dry-run"));
+    }
+    let scene = Scene::new(config, options, Direction::Cutover, landing, traffic);
+    Forward { scene, readiness }.run().await
 }

@@ -35,6 +35,18 @@ pub struct Terms {
     pub max_pause: Duration,
     /// How long the comparison beforehand waits for rows in flight.
     pub verify_wait: Duration,
+    pub compare: Compare,
+}
+
+/// When every value of every row is compared once more, as both sides are behind the fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compare {
+    /// While writers wait where that is short, otherwise after the decision.
+    Auto,
+    /// While writers wait: before the decision.
+    Waiting,
+    /// After the decision, on snapshots from before it. Keys and recent rows are compared before it all the same.
+    After,
 }
 
 /// What was found, and what the cutover goes on from.
@@ -289,7 +301,11 @@ async fn predict(config: &Config, terms: &Terms, ready: &mut Readiness, landing:
     let rows: u64 = found.tables.iter().map(|table| table.found.landing_rows).sum();
     let comparing = rows as f64 / (found.rows_per_second * SINGLE_READER).max(1.0);
     let budget = terms.max_pause.as_secs_f64();
-    ready.whole = comparing <= budget * COMPARING_SHARE;
+    ready.whole = match terms.compare {
+        Compare::Auto => comparing <= budget * COMPARING_SHARE,
+        Compare::Waiting => true,
+        Compare::After => false,
+    };
     let seconds = if ready.whole { Ok(comparing) } else { keys(config, landing, traffic, horizon).await };
     let verdict = seconds.map(|seconds| {
         let pause = latency.p99 + seconds;

@@ -34,8 +34,8 @@ pub async fn settle(landing: &Client, traffic: &Client, names: &Names) -> Result
 }
 
 /// Lifts the fence that a decided cutover or rollback leaves, takes away the slot that nobody needs, and writes down
-/// that it is done.
-pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Entry) -> Result<()> {
+/// that it is done. False when it is to be tried again in a moment.
+pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Entry) -> Result<bool> {
     let journal = Journal::new(names);
     let over = match (entry.direction, entry.state) {
         (Direction::Cutover, Step::Aborted) => lift(landing, names, entry.id).await?,
@@ -46,7 +46,7 @@ pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Ent
             }
             true
         }
-        _ => return Ok(()),
+        _ => return Ok(true),
     };
     if over {
         if entry.direction == Direction::Cutover || entry.state == Step::RolledBack {
@@ -54,7 +54,7 @@ pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Ent
         }
         journal.lifted(traffic, entry.id).await?;
     }
-    Ok(())
+    Ok(over)
 }
 
 /// False while the fence's transaction is alive: its command may be cut off from Traffic, and about to commit. That
@@ -81,14 +81,9 @@ async fn closed_fences(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Tells everybody who listens to `leadbridge_cutover`.
+/// Tells everybody who listens to `leadbridge_cutover`, when the transaction commits.
 pub async fn announce(traffic: &Client, id: Uuid, direction: Direction, state: Step) -> Result<()> {
-    let text = announcement(id, direction, state);
+    let text = serde_json::json!({ "id": id, "direction": direction, "state": state }).to_string();
     let told = traffic.execute("SELECT pg_notify('leadbridge_cutover', $1)", &[&text]).await;
     told.map(|_| ()).map_err(|error| Error::database("announcing on Traffic", &error))
-}
-
-/// What a listener gets.
-pub fn announcement(id: Uuid, direction: Direction, state: Step) -> String {
-    serde_json::json!({ "id": id, "direction": direction, "state": state }).to_string()
 }

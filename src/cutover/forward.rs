@@ -1,0 +1,223 @@
+//! The cutover, from its beginning to its decision.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::types::PgLsn;
+
+use super::certificate::{Certificate, configuration_hash};
+use super::content::{self, TableProof};
+use super::fence::{self, Held};
+use super::journal::{Direction, Step};
+use super::readiness::Readiness;
+use super::scene::Scene;
+use super::writers::Tried;
+use super::{marker, resolve, reverse_slot};
+use crate::database::{Endpoint, Session};
+use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
+use crate::landing::slot;
+use crate::lsn::Lsn;
+
+pub(super) struct Forward<'c> {
+    pub scene: Scene<'c>,
+    pub readiness: Readiness,
+}
+
+/// What was proven while writers waited.
+struct Proof {
+    marker: Lsn,
+    tables: Vec<TableProof>,
+    writers: Tried,
+    /// Both sides as they were behind the fence, where every row is still to be compared.
+    snapshots: Option<(Session, Session)>,
+}
+
+/// The decision, and what it took.
+struct Switched {
+    at: Lsn,
+    write_pause: Duration,
+    until_switched: Duration,
+}
+
+impl Forward<'_> {
+    pub(super) async fn run(mut self) -> Result<Certificate> {
+        match self.attempt().await {
+            Ok(certificate) => Ok(certificate),
+            Err(error) => Err(self.scene.abort(error).await),
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Certificate> {
+        let scene = &self.scene;
+        // Asked for before anybody waits.
+        let traffic_id = slot::system_identifier(&scene.config.traffic, scene.names()).await?;
+        reverse_slot::create(&scene.traffic, scene.names(), scene.left()).await?;
+        reach(Point::CutoverPrepared);
+        scene.journal.begin(&scene.traffic, scene.id, Direction::Cutover, scene.left()).await?;
+        reach(Point::CutoverBegun);
+        tracing::info!(id = %scene.id, "closing the fence");
+        let session = scene.config.landing.connect("fence").await?;
+        let held = fence::hold(session, scene.names(), &self.fence_terms(), scene.left()).await?;
+        let left = scene.options.readiness.max_pause.saturating_sub(held.elapsed());
+        let proven = tokio::time::timeout(left, self.behind(&held)).await;
+        match proven.unwrap_or_else(|_| Err(self.scene.too_long())) {
+            Ok(proof) => {
+                let switched = self.decide(held, &traffic_id).await?;
+                self.certify(proof, switched).await
+            }
+            Err(error) => {
+                held.undo().await;
+                Err(error)
+            }
+        }
+    }
+
+    fn fence_terms(&self) -> fence::Terms {
+        let scene = &self.scene;
+        let traffic = &scene.config.traffic;
+        fence::Terms {
+            cutover: scene.id,
+            message: format!(
+                "leads have moved to the database {} on {}",
+                traffic.database(),
+                traffic.hosts()
+            ),
+            with_notifications: scene.config.scheduled_notifications,
+            lock_timeout: scene.options.lock_timeout,
+            idle_limit: scene.options.readiness.max_pause,
+            valid_for: scene.left(),
+        }
+    }
+
+    /// Everything that is done while writers wait.
+    async fn behind(&self, held: &Held) -> Result<Proof> {
+        let scene = &self.scene;
+        let names = scene.names();
+        scene.reach(Step::Fenced).await?;
+        reach(Point::CutoverFenced);
+        marker::write(held.session(), scene.id).await?;
+        marker::flush(&scene.landing).await?;
+        // While the marker travels.
+        let writers = held.prove(&self.readiness.writers).await?;
+        let marker = scene.drained(&names.slot).await?;
+        scene.reach(Step::Drained).await?;
+        reach(Point::CutoverDrained);
+        let horizon = self.readiness.horizon.as_ref();
+        let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
+        let mut tables = Vec::new();
+        for table in scene.config.tables() {
+            let mut proof = content::prove(held.session(), &scene.traffic, names, table, horizon).await?;
+            if self.readiness.whole {
+                content::prove_contents(held.session(), &scene.traffic, names, table, &mut proof).await?;
+            }
+            if !proof.is_equal() {
+                return Err(Error::refused(format!("{} differs behind the fence", proof.table))
+                    .remedy("nothing has changed: see `leadbridge verify`"));
+            }
+            tables.push(proof);
+        }
+        let snapshots = match self.readiness.whole {
+            true => None,
+            false => Some((snapshot(&scene.config.landing).await?, snapshot(&scene.config.traffic).await?)),
+        };
+        scene.reach(Step::Verified).await?;
+        reach(Point::CutoverVerified);
+        Ok(Proof { marker, tables, writers, snapshots })
+    }
+
+    /// Closes Landing for good, has the applications told, and writes down that Traffic is the one database.
+    async fn decide(&mut self, held: Held, traffic_id: &str) -> Result<Switched> {
+        self.scene.closed = true;
+        let (_, write_pause) = held.commit().await?;
+        let closed = Instant::now();
+        reach(Point::CutoverClosed);
+        let millis = write_pause.as_secs_f64() * 1e3;
+        tracing::info!("closed: writers were held for {millis:.0} ms and are refused now");
+        self.scene.hook().await?;
+        reach(Point::CutoverHooked);
+        fence::keep(&self.scene.landing, self.scene.names(), self.scene.id).await?;
+        reach(Point::CutoverKept);
+        let at = self.switch(traffic_id).await?;
+        reach(Point::CutoverSwitched);
+        tracing::info!(%at, "switched: Traffic is the one database");
+        Ok(Switched { at, write_pause, until_switched: write_pause + closed.elapsed() })
+    }
+
+    /// One transaction on Traffic.
+    async fn switch(&mut self, traffic_id: &str) -> Result<Lsn> {
+        let scene = &mut self.scene;
+        let (names, id, journal) = (scene.names(), scene.id, scene.journal.clone());
+        let failed = |error| Error::database("switching on Traffic", &error);
+        let transaction = scene.traffic.transaction().await.map_err(failed)?;
+        journal.reach(transaction.client(), id, Step::Switched).await?;
+        let sql = format!(
+            "UPDATE {} SET state = 'switched', updated_at = now() WHERE slot = $1 AND state = 'streaming'",
+            names.own("checkpoint")
+        );
+        if transaction.execute(&sql, &[&names.slot]).await.map_err(failed)? != 1 {
+            let slot = &names.slot;
+            return Err(Error::refused(format!(
+                "the checkpoint of slot `{slot}` is not `streaming` any more"
+            ))
+            .remedy("see `leadbridge status`"));
+        }
+        let sql = format!(
+            "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at) \
+             VALUES ($1, $2, $3, $4, pg_current_wal_insert_lsn(), clock_timestamp()) ON CONFLICT (slot) DO UPDATE \
+             SET (cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at, updated_at) = \
+             (EXCLUDED.cutover_id, EXCLUDED.reverse_slot, EXCLUDED.traffic_system_id, EXCLUDED.applied_lsn, \
+              EXCLUDED.caught_up_at, now()) RETURNING applied_lsn",
+            names.own("reverse")
+        );
+        let row = transaction.query_one(&sql, &[&names.slot, &id, &names.reverse_slot(), &traffic_id]).await;
+        let at: PgLsn = row.map_err(failed)?.get(0);
+        resolve::announce(transaction.client(), id, Direction::Cutover, Step::Switched).await?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(at.into())
+    }
+
+    async fn certify(&self, proof: Proof, switched: Switched) -> Result<Certificate> {
+        let scene = &self.scene;
+        let Proof { marker, tables, writers, snapshots } = proof;
+        let [landing, traffic] = scene.databases().await?;
+        let found = self.readiness.verification.as_ref();
+        let mut certificate = Certificate {
+            id: scene.id,
+            direction: Direction::Cutover,
+            leadbridge_version: env!("CARGO_PKG_VERSION"),
+            configuration_sha256: configuration_hash(scene.config),
+            landing,
+            traffic,
+            times: scene.times().await?,
+            write_pause_seconds: switched.write_pause.as_secs_f64(),
+            until_decided_seconds: switched.until_switched.as_secs_f64(),
+            marker_lsn: marker,
+            decided_lsn: switched.at,
+            writers,
+            complete: snapshots.is_none(),
+            tables,
+            conversion_notes: found.map_or(0, |found| found.conversion_notes),
+            markers_before: self.readiness.latency,
+            hook: scene.hooked,
+        };
+        scene.write_down(&certificate).await?;
+        if let Some((landing, traffic)) = snapshots {
+            tracing::info!("comparing every value of every row, as both sides were behind the fence");
+            for (table, proof) in scene.config.tables().into_iter().zip(&mut certificate.tables) {
+                content::prove_contents(&landing, &traffic, scene.names(), table, proof).await?;
+            }
+            certificate.complete = true;
+            scene.write_down(&certificate).await?;
+        }
+        Ok(certificate)
+    }
+}
+
+/// A session that sees its database as it is now, for as long as it lives.
+async fn snapshot(endpoint: &Endpoint) -> Result<Session> {
+    let session = endpoint.connect("cutover").await?;
+    let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()";
+    let begun = session.batch_execute(sql).await;
+    begun.map_err(|error| Error::database("taking a snapshot behind the fence", &error))?;
+    Ok(session)
+}

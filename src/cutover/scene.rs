@@ -1,0 +1,175 @@
+//! What a cutover and a rollback have in common: the journal, the deadline, the hook, and the way back from anywhere.
+
+use std::time::{Duration, Instant};
+
+use uuid::Uuid;
+
+use super::certificate::{Certificate, Database, Times};
+use super::hook::{self, Event};
+use super::journal::{Direction, Journal, Step};
+use super::{Options, marker, resolve, reverse_slot};
+use crate::config::Config;
+use crate::database::{Endpoint, Session};
+use crate::error::{Error, Kind, Result};
+use crate::landing::slot;
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// How long it is tried to undo what was done, before that is left to the daemon.
+const UNDOING: Duration = Duration::from_secs(20);
+
+/// One cutover or rollback on its way.
+pub(super) struct Scene<'c> {
+    pub config: &'c Config,
+    pub options: &'c Options,
+    pub direction: Direction,
+    pub landing: Session,
+    pub traffic: Session,
+    pub journal: Journal,
+    pub id: Uuid,
+    started: Instant,
+    /// The fence may have been committed.
+    pub closed: bool,
+    pub hooked: bool,
+}
+
+impl<'c> Scene<'c> {
+    pub fn new(
+        config: &'c Config,
+        options: &'c Options,
+        direction: Direction,
+        landing: Session,
+        traffic: Session,
+    ) -> Self {
+        let (journal, id) = (Journal::new(&config.names), Uuid::new_v4());
+        let started = Instant::now();
+        let (closed, hooked) = (false, false);
+        Scene { config, options, direction, landing, traffic, journal, id, started, closed, hooked }
+    }
+
+    pub fn names(&self) -> &'c Names {
+        &self.config.names
+    }
+
+    /// Until the deadline.
+    pub fn left(&self) -> Duration {
+        self.options.timeout.saturating_sub(self.started.elapsed())
+    }
+
+    pub fn too_long(&self) -> Error {
+        let most = self.options.readiness.max_pause.as_secs_f64();
+        Error::new(Kind::Transient, format!("writers had to wait for more than {most} s (--max-pause)"))
+            .remedy("begin again at a quieter moment, or allow a longer --max-pause")
+    }
+
+    pub async fn reach(&self, step: Step) -> Result<()> {
+        self.journal.reach(&self.traffic, self.id, step).await
+    }
+
+    /// Waits until our marker has come through the stream of `slot`.
+    pub async fn drained(&self, slot: &str) -> Result<Lsn> {
+        marker::arrival(&self.traffic, self.names(), slot, self.id, self.left()).await
+    }
+
+    pub async fn hook(&mut self) -> Result<()> {
+        let Some(command) = &self.options.hook else { return Ok(()) };
+        self.hooked = true;
+        tracing::info!("running the hook");
+        hook::run(command, Event::Switch, self.direction, self.id, self.left()).await
+    }
+
+    pub async fn write_down(&self, certificate: &Certificate) -> Result<()> {
+        let document = serde_json::to_value(certificate).map_err(|error| {
+            Error::internal("the certificate cannot be written as JSON").source_error(error)
+        })?;
+        self.journal.certify(&self.traffic, self.id, &document).await
+    }
+
+    pub async fn times(&self) -> Result<Times> {
+        let sql = format!(
+            "SELECT started_at, fenced_at, drained_at, verified_at, finished_at FROM {} WHERE id = $1",
+            self.names().own("cutover")
+        );
+        let row = self.traffic.query_one(&sql, &[&self.id]).await;
+        let row = row.map_err(|error| Error::database("reading the cutover's journal on Traffic", &error))?;
+        let at = |column: usize| row.get::<_, Option<Timestamp>>(column).unwrap_or_default();
+        Ok(Times { started: at(0), fenced: at(1), drained: at(2), verified: at(3), decided: at(4) })
+    }
+
+    /// Landing and Traffic, for the certificate.
+    pub async fn databases(&self) -> Result<[Database; 2]> {
+        let of = async |endpoint: &Endpoint, session: &Session| {
+            let system_id = slot::system_identifier(endpoint, self.names()).await?;
+            let row = session.query_one("SELECT current_setting('server_version')", &[]).await;
+            let row = row.map_err(|error| Error::database("asking for the server's version", &error))?;
+            Ok::<_, Error>(Database::new(endpoint, system_id, row.get(0)))
+        };
+        Ok([of(&self.config.landing, &self.landing).await?, of(&self.config.traffic, &self.traffic).await?])
+    }
+
+    /// Back to how it was, and why. What has been decided meanwhile stays decided.
+    pub async fn abort(&mut self, cause: Error) -> Error {
+        tracing::warn!("aborting: {}", cause.message());
+        let undone = tokio::time::timeout(UNDOING, self.undo(&cause)).await;
+        let undone = undone.unwrap_or_else(|_| Err(Error::unreachable("undoing took too long")));
+        let (from, to) = self.direction.sides();
+        let done = self.direction.done();
+        if self.hooked
+            && !undone.as_ref().is_ok_and(|state| *state == done)
+            && let Some(command) = &self.options.hook
+            && let Err(error) = hook::run(command, Event::Abort, self.direction, self.id, UNDOING).await
+        {
+            tracing::error!("{error}; the applications may still be pointed to {to}");
+        }
+        match undone {
+            Ok(state) if state == done => cause.context(format!(
+                "DECIDED: leads are written to {to} now, and {from} refuses them; but something failed after that"
+            )),
+            Ok(_) => cause.context(format!("ABORTED, {from} takes writes and everything is as it was")),
+            Err(error) => cause.context(format!(
+                "NOT KNOWN to be aborted ({}): {}; see `leadbridge status`",
+                error.message(),
+                match self.closed {
+                    true => "the fence may still be closed; the daemon lifts it as soon as it reaches both databases",
+                    false => "no fence was closed",
+                }
+            )),
+        }
+    }
+
+    /// On new connections: those that we have may be what failed.
+    async fn undo(&mut self, cause: &Error) -> Result<Step> {
+        loop {
+            match self.try_undo(cause).await {
+                Ok(Some(state)) => return Ok(state),
+                // Its transaction is about to end.
+                Ok(None) => {}
+                Err(error) => tracing::warn!("undoing: {}", error.message()),
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    }
+
+    /// `None` while the fence's transaction is still alive.
+    async fn try_undo(&mut self, cause: &Error) -> Result<Option<Step>> {
+        let traffic = self.config.traffic.connect("cutover").await?;
+        self.journal.abort(&traffic, self.id, cause.message()).await?;
+        let Some(entry) = self.journal.entry(&traffic, self.id).await? else {
+            // Nothing had begun but the slot.
+            if self.direction == Direction::Cutover {
+                reverse_slot::drop_unused(&traffic, self.names()).await?;
+            }
+            return Ok(Some(Step::Aborted));
+        };
+        if entry.state != Step::Aborted || entry.is_lifted {
+            return Ok(Some(entry.state));
+        }
+        let landing = self.config.landing.connect("cutover").await?;
+        if !resolve::open(&landing, &traffic, self.names(), &entry).await? {
+            return Ok(None);
+        }
+        resolve::announce(&traffic, self.id, self.direction, Step::Aborted).await?;
+        Ok(Some(Step::Aborted))
+    }
+}
