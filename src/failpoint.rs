@@ -59,23 +59,28 @@ points! {
     CutoverSwitched = "cutover.switched": "switched, without a certificate",
 }
 
-/// Ends the process when the environment says that it is to die here.
+/// Ends the process when the environment says that it is to die here (`NAME:PASS`), or stops it until somebody lets it
+/// go on (`NAME:PASS:stop`).
 #[cfg(debug_assertions)]
 pub fn reach(point: Point) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
-    static WANTED: OnceLock<Option<(String, AtomicU64)>> = OnceLock::new();
+
+    use nix::sys::signal::Signal;
+    static WANTED: OnceLock<Option<(String, AtomicU64, Signal)>> = OnceLock::new();
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var("LEADBRIDGE_FAILPOINT").ok()?;
-        let (name, passes) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), AtomicU64::new(passes.parse().unwrap_or(1))))
+        let mut parts = text.split(':');
+        let (name, passes) = (parts.next()?.to_owned(), parts.next().unwrap_or("1"));
+        let signal = if parts.next() == Some("stop") { Signal::SIGSTOP } else { Signal::SIGKILL };
+        Some((name, AtomicU64::new(passes.parse().unwrap_or(1)), signal))
     });
-    if let Some((name, left)) = wanted
+    if let Some((name, left, signal)) = wanted
         && name == point.name()
         && left.fetch_sub(1, Ordering::Relaxed) == 1
     {
-        // Cannot fail, and does not return: our own process may be signalled, and nobody survives this one.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), nix::sys::signal::Signal::SIGKILL);
+        // Cannot fail: our own process may be signalled, and nobody can refuse these two.
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), *signal);
     }
 }
 

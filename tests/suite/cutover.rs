@@ -1,5 +1,6 @@
 //! `leadbridge cutover`: it switches, proven, or nothing has changed.
 
+mod faults;
 mod kills;
 mod refusals;
 mod writers;

@@ -74,6 +74,13 @@ impl Bridge {
         command
     }
 
+    /// The same, but it stands still there until it is sent SIGCONT.
+    pub fn stopping_command(&self, arguments: &[&str], point: Point) -> Command {
+        let mut command = self.command(arguments);
+        command.env("LEADBRIDGE_FAILPOINT", format!("{}:1:stop", point.name()));
+        command
+    }
+
     /// Runs a command to its end, for a minute at most.
     pub async fn run(&self, arguments: &[&str]) -> Said {
         said(self.command(arguments)).await
