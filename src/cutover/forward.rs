@@ -180,7 +180,6 @@ impl Forward<'_> {
         let scene = &self.scene;
         let Proof { marker, tables, writers, snapshots } = proof;
         let [landing, traffic] = scene.databases().await?;
-        let found = self.readiness.verification.as_ref();
         let mut certificate = Certificate {
             id: scene.id,
             direction: Direction::Cutover,
@@ -196,7 +195,7 @@ impl Forward<'_> {
             writers,
             complete: snapshots.is_none(),
             tables,
-            conversion_notes: found.map_or(0, |found| found.conversion_notes),
+            conversion_notes: self.readiness.conversion_notes,
             markers_before: self.readiness.latency,
             hook: scene.hooked,
         };

@@ -68,7 +68,7 @@ pub async fn prepare(config: &Config, options: &Options) -> Result<Prepared> {
     let traffic = config.traffic.connect("cutover").await?;
     take_the_right(config, &traffic).await?;
     resolve::settle(&landing, &traffic, &config.names).await?;
-    let readiness = readiness::examine(config, &options.readiness, &landing, &traffic).await;
+    let readiness = readiness::forward::examine(config, &options.readiness, &landing, &traffic).await;
     Ok(Prepared { readiness, landing, traffic })
 }
 

@@ -1,0 +1,160 @@
+//! The single conditions, each on one database.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
+
+use crate::config::Config;
+use crate::cutover::holders;
+use crate::database::Side;
+use crate::doctor::Verdict;
+use crate::error::{Error, Result};
+use crate::landing::catalog;
+use crate::names::Names;
+use crate::traffic::{Quarantine, TriggerControl};
+
+/// The installation's state on Traffic; `None` before the first snapshot.
+async fn state(traffic: &Client, names: &Names) -> Result<Option<String>> {
+    let sql = format!("SELECT state FROM {} WHERE slot = $1", names.own("checkpoint"));
+    let row = traffic.query_opt(&sql, &[&names.slot]).await;
+    let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+    Ok(row.map(|row| row.get(0)))
+}
+
+pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> {
+    Ok(match state(traffic, names).await?.as_deref() {
+        Some("streaming") => Verdict::ok("the snapshot is complete, and changes are streamed"),
+        Some("switched") => {
+            Verdict::error("it is already switched: Traffic is the one database", "nothing is to be done")
+        }
+        Some(other) => {
+            Verdict::error(format!("it is in state `{other}`"), "let `leadbridge run` get to `streaming`")
+        }
+        None => Verdict::error(
+            format!("nothing was copied yet through slot `{}`", names.slot),
+            "let `leadbridge run` copy the tables first",
+        ),
+    })
+}
+
+pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdict> {
+    Ok(match state(traffic, names).await?.as_deref() {
+        Some("switched") => Verdict::ok("Traffic is the one database, and its changes flow back"),
+        _ => Verdict::error(
+            "nothing was switched: Landing is the one to write to, as ever",
+            "nothing is to be done; a rollback is the way back from `leadbridge cutover`",
+        ),
+    })
+}
+
+/// Somebody streams from the slot of that name, and it has what it needs.
+pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Result<Verdict> {
+    Ok(match catalog::slot(client, name).await? {
+        None => Verdict::error(format!("the slot `{name}` is not there"), "see `leadbridge doctor`"),
+        Some(slot) if !slot.active => {
+            Verdict::error(format!("nobody streams from the slot `{name}`"), "start the daemon")
+        }
+        Some(slot) if matches!(slot.position.wal_status.as_deref(), Some("lost" | "unreserved")) => {
+            Verdict::error(
+                format!("the slot `{name}` is losing the WAL that it needs"),
+                format!("raise max_slot_wal_keep_size on {side}, and see `leadbridge doctor`"),
+            )
+        }
+        Some(_) => Verdict::ok(format!("the daemon streams from the slot `{name}`")),
+    })
+}
+
+pub(super) async fn quarantine(traffic: &Client, names: &Names) -> Result<Verdict> {
+    let (waiting, notes) = Quarantine::count_beside_notes(traffic, names).await?;
+    Ok(match waiting {
+        0 => Verdict::ok(format!("quarantine is empty; {notes} values were changed on the way")),
+        _ => Verdict::error(
+            format!("{waiting} rows wait in quarantine: Traffic does not have them"),
+            "`leadbridge quarantine list`, then mend, retry or discard them",
+        ),
+    })
+}
+
+pub(super) async fn fence(client: &Client, side: Side, names: &Names) -> Result<Verdict> {
+    let functions = ["close_fence", "keep_fence", "lift_fence"];
+    let sql = "SELECT count(*), bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM pg_proc AS p \
+               JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = ANY ($2)";
+    let row = client.query_one(sql, &[&names.schema, &&functions[..]]).await;
+    let row = row.map_err(|error| Error::database(format!("looking for the fence on {side}"), &error))?;
+    Ok(match (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1)) {
+        (3, Some(true)) => Verdict::ok("the fence is installed"),
+        (3, _) => Verdict::error(
+            format!("this role may not close the fence on {side}"),
+            format!(
+                "run what `leadbridge migrate --print={} --role ROLE` shows",
+                side.to_string().to_lowercase()
+            ),
+        ),
+        _ => Verdict::error(format!("the fence is not installed on {side}"), "run `leadbridge migrate`"),
+    })
+}
+
+pub(super) async fn held(client: &Client, config: &Config) -> Result<Verdict> {
+    let holders = holders::old(client, &config.names, config.scheduled_notifications).await?;
+    Ok(Verdict::none_of(
+        &holders,
+        "no long transaction holds the tables",
+        "the tables are held, and a fence would have to wait",
+        "let these transactions end, or end them (pg_terminate_backend; COMMIT PREPARED or ROLLBACK PREPARED)",
+    ))
+}
+
+/// What changes on Traffic after the switch must be able to flow back.
+pub(super) async fn way_back(traffic: &Client, config: &Config) -> Result<Verdict> {
+    let names = &config.names;
+    let tables: Vec<&str> = config.tables().iter().map(|table| table.traffic_name()).collect();
+    let sql = "SELECT current_setting('wal_level') = 'logical',
+                      (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user),
+                      (SELECT count(*) FROM pg_replication_slots WHERE slot_name <> $1)
+                          < current_setting('max_replication_slots')::int,
+                      ARRAY(SELECT t FROM unnest($2::text[]) AS t WHERE NOT EXISTS (
+                          SELECT FROM pg_publication_tables WHERE pubname = $3 AND schemaname = $4 AND tablename = t))";
+    let parameters: [&(dyn ToSql + Sync); 4] =
+        [&names.reverse_slot(), &tables, &names.reverse_publication(), &names.traffic_schema];
+    let row = traffic.query_one(sql, &parameters).await;
+    let row = row.map_err(|error| Error::database("looking for the way back from Traffic", &error))?;
+    let unpublished: Vec<String> = row.get(3);
+    Ok(if !row.get::<_, bool>(0) {
+        Verdict::error(
+            "Traffic cannot decode its WAL: nothing could flow back",
+            "set wal_level = logical on Traffic and restart it",
+        )
+    } else if !row.get::<_, Option<bool>>(1).unwrap_or(false) {
+        Verdict::error(
+            format!(
+                "the role {} may not replicate from Traffic: nothing could flow back",
+                config.traffic.user()
+            ),
+            format!("run as a superuser: ALTER ROLE \"{}\" REPLICATION", config.traffic.user()),
+        )
+    } else if !row.get::<_, bool>(2) {
+        Verdict::error(
+            "Traffic has no replication slot left",
+            "raise max_replication_slots on Traffic, or drop a slot that nobody uses",
+        )
+    } else {
+        Verdict::none_of(
+            &unpublished,
+            "what changes on Traffic afterwards can flow back",
+            &format!("the publication `{}` on Traffic lacks", names.reverse_publication()),
+            "run `leadbridge migrate`",
+        )
+    })
+}
+
+pub(super) async fn landing_triggers(landing: &Client) -> Result<Verdict> {
+    Ok(match TriggerControl::probe(landing).await? {
+        TriggerControl::ReplicaRole => {
+            Verdict::ok("what flows back will not fire Landing's ordinary triggers")
+        }
+        TriggerControl::GuardTriggers => Verdict::warning(
+            "the role may not set session_replication_role on Landing: its triggers will fire for what flows back, \
+             and stamp updated_at",
+            "run as a superuser on Landing: GRANT SET ON PARAMETER session_replication_role TO the role",
+        ),
+    })
+}

@@ -1,0 +1,101 @@
+//! What must hold before a cutover.
+
+use std::sync::Arc;
+
+use tokio_postgres::Client;
+
+use super::{MARKERS, Readiness, Terms, checks, judge_lag};
+use crate::config::Config;
+use crate::cutover::content::{self, Horizon};
+use crate::cutover::marker;
+use crate::cutover::writers::Writers;
+use crate::database::Side;
+use crate::doctor::{Level, Verdict};
+use crate::error::{Error, Result};
+use crate::verify::Pace;
+use crate::verify::live::{self, Verification};
+
+/// Looks at every condition; what cannot be looked at counts as one that does not hold.
+pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
+    let mut ready = Readiness::default();
+    let names = &config.names;
+    let findings = &mut ready.findings;
+    let (of_landing, of_traffic) = (Some(Side::Landing), Some(Side::Traffic));
+    findings.add("state", of_traffic, checks::streams(traffic, names).await);
+    findings.add("slot", of_landing, checks::slot_in_use(landing, Side::Landing, &names.slot).await);
+    findings.add("quarantine", of_traffic, checks::quarantine(traffic, names).await);
+    findings.add("fence", of_landing, checks::fence(landing, Side::Landing, names).await);
+    if findings.worst() == Level::Error {
+        // The rest asks what these stand for.
+        return ready;
+    }
+    findings.add("old_transactions", of_landing, checks::held(landing, config).await);
+    findings.add("way_back", of_traffic, checks::way_back(traffic, config).await);
+    findings.add("landing_triggers", of_landing, checks::landing_triggers(landing).await);
+    let lag = marker::latency(landing, traffic, names, &names.slot, MARKERS, terms.max_lag).await;
+    findings.add("lag", None, judge_lag(lag.as_ref(), terms.max_lag));
+    ready.latency = lag.ok();
+    if ready.latency.is_none() {
+        return ready;
+    }
+    ready.horizon = Horizon::now(landing, traffic).await.ok();
+    match Writers::read(landing, names, config.scheduled_notifications).await {
+        Ok(writers) => ready.writers = writers,
+        Err(error) => ready.findings.add("writers", of_landing, Err(error)),
+    }
+    let verified = verify(config, terms).await;
+    ready.findings.add("verification", None, judge(verified.as_ref()));
+    if let Ok(found) = verified {
+        ready.rows = found.tables.iter().map(|table| table.found.landing_rows).sum();
+        ready.rows_per_second = found.rows_per_second;
+        ready.conversion_notes = found.conversion_notes;
+        let horizon = ready.horizon.clone();
+        ready.predict(terms, keys(config, landing, traffic, horizon.as_ref())).await;
+    }
+    ready
+}
+
+async fn verify(config: &Config, terms: &Terms) -> Result<Verification> {
+    let options = live::Options {
+        tables: config.tables(),
+        patience: terms.verify_wait,
+        pace: Arc::new(Pace::new(None)),
+    };
+    live::verify(config, &options).await
+}
+
+fn judge(verified: std::result::Result<&Verification, &Error>) -> Result<Verdict> {
+    match verified {
+        Ok(found) if found.equal => {
+            let rows: u64 = found.tables.iter().map(|table| table.found.landing_rows).sum();
+            Ok(Verdict::ok(format!("all {rows} rows are equal ({:.1} s)", found.seconds)))
+        }
+        Ok(found) => {
+            let of = |table: &live::TableVerification| {
+                format!(
+                    "{} of {}",
+                    table.found.differences() + table.moving + table.orphaned,
+                    table.found.table
+                )
+            };
+            let tables: Vec<String> = found.tables.iter().map(of).collect();
+            Ok(Verdict::error(
+                format!("rows differ, or could not be compared: {}", tables.join(", ")),
+                "see `leadbridge verify`",
+            ))
+        }
+        Err(error) => {
+            Ok(Verdict::error(error.message(), error.remedy_text().unwrap_or("see `leadbridge verify`")))
+        }
+    }
+}
+
+/// How long the short comparison takes: it is made, without a fence. What it finds of rows in flight says nothing.
+async fn keys(config: &Config, landing: &Client, traffic: &Client, horizon: Option<&Horizon>) -> Result<f64> {
+    let horizon = horizon.ok_or_else(|| Error::internal("a comparison without a horizon"))?;
+    let started = std::time::Instant::now();
+    for table in config.tables() {
+        content::prove(landing, traffic, &config.names, table, horizon).await?;
+    }
+    Ok(started.elapsed().as_secs_f64())
+}
