@@ -67,6 +67,7 @@ pub enum Command {
     Status(Status),
     Verify(Verify),
     Cutover(Cutover),
+    Rollback(Rollback),
     Resync(Resync),
     Quarantine(Quarantine),
     Demo(Demo),
@@ -181,6 +182,13 @@ pub struct Verify {
     after_help = "Example: leadbridge cutover --dry-run && leadbridge cutover --hook ./point-apps-to-traffic"
 )]
 pub struct Cutover {
+    #[command(flatten)]
+    pub change: Change,
+}
+
+/// What a cutover and a rollback are told.
+#[derive(Debug, Args)]
+pub struct Change {
     /// Check everything and predict the write pause; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -205,13 +213,31 @@ pub struct Cutover {
     /// When every value of every row is compared once more, as both sides are behind the fence
     #[arg(long, value_enum, default_value = "auto")]
     pub compare: Compare,
-    /// Run by `sh -c` once Landing refuses writes, to point the applications to Traffic; when it fails, all is undone.
-    /// LEADBRIDGE_EVENT says `switch`, or `abort` when it has to be taken back
+    /// Run by `sh -c` to point the applications to the other database. In a cutover that is once Landing refuses writes,
+    /// and when it fails all is undone; in a rollback it is once Landing takes writes. LEADBRIDGE_DIRECTION says which,
+    /// LEADBRIDGE_EVENT `switch`, or `abort` when it has to be taken back
     #[arg(long, value_name = "CMD")]
     pub hook: Option<String>,
     /// Where the certificate is written, as JSON and as a page
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub certificate: PathBuf,
+}
+
+/// Make Landing the database to write to again: fence Traffic, drain, verify, open Landing. Loses nothing.
+///
+/// The way back from a cutover, with the same proofs. Traffic's writers wait for the drain and the proof, and get an
+/// error that names Landing for a while afterwards. Exits as `cutover` does.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example: leadbridge rollback --dry-run && leadbridge rollback --hook ./point-apps-to-landing"
+)]
+pub struct Rollback {
+    #[command(flatten)]
+    pub change: Change,
+    /// How long Traffic refuses writes to leads and stages afterwards, so that an application that has not heard of the
+    /// rollback does; then Traffic's own writers go on as before the cutover
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
+    pub refuse_for: Duration,
 }
 
 /// Begin again with a fresh snapshot into the live Traffic DB.

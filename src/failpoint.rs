@@ -56,6 +56,12 @@ points! {
     CutoverClosed = "cutover.closed": "writers are refused, nothing is switched",
     CutoverHooked = "cutover.hooked": "the applications were told",
     CutoverKept = "cutover.kept": "the fence does not open by itself any more, nothing is switched",
+    RollbackBegun = "rollback.begun": "in the journal, nothing fenced",
+    RollbackFenced = "rollback.fenced": "writers wait",
+    RollbackDrained = "rollback.drained": "writers wait, everything is on Landing",
+    RollbackVerified = "rollback.verified": "writers wait, both sides are equal",
+    RollbackDecided = "rollback.decided": "decided, both databases refuse writes",
+    RollbackLifted = "rollback.lifted": "Landing takes writes, nobody was told",
     CutoverSwitched = "cutover.switched": "switched, without a certificate",
 }
 

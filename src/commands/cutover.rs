@@ -1,6 +1,7 @@
-//! `leadbridge cutover`: fence, drain, verify, switch.
+//! `leadbridge cutover` and `leadbridge rollback`: fence, drain, verify, switch.
 
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use super::{print, print_json};
 use crate::cli;
 use crate::config::Config;
 use crate::cutover::readiness::{Readiness, Terms};
-use crate::cutover::{self, Certificate, Options};
+use crate::cutover::{self, Certificate, Direction, Options};
 use crate::doctor::Findings;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -27,33 +28,55 @@ struct Document<'r> {
 }
 
 pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
+    let question = format!(
+        "Landing ({}) will refuse every write to leads, and Traffic ({}) will be the one database. The way back is \
+         `leadbridge rollback`.",
+        config.landing, config.traffic
+    );
+    change(config, Direction::Cutover, &arguments.change, Duration::ZERO, &question).await
+}
+
+pub async fn roll_back(config: &Config, arguments: &cli::Rollback) -> Result<Exit> {
+    let question = format!(
+        "Landing ({}) will take writes to leads again, and Traffic ({}) will refuse them for {}.",
+        config.landing,
+        config.traffic,
+        humantime::format_duration(arguments.refuse_for)
+    );
+    change(config, Direction::Rollback, &arguments.change, arguments.refuse_for, &question).await
+}
+
+async fn change(
+    config: &Config,
+    direction: Direction,
+    arguments: &cli::Change,
+    refuse_for: Duration,
+    question: &str,
+) -> Result<Exit> {
     let options = Options {
         readiness: Terms {
-            max_lag: std::time::Duration::from_secs_f64(arguments.max_lag_seconds),
+            max_lag: Duration::from_secs_f64(arguments.max_lag_seconds),
             max_pause: arguments.max_pause,
-            verify_wait: std::time::Duration::from_secs(30),
+            verify_wait: Duration::from_secs(30),
             compare: arguments.compare,
         },
         timeout: arguments.timeout,
         lock_timeout: arguments.lock_timeout,
         hook: arguments.hook.clone(),
+        refuse_for,
     };
     check_directory(&arguments.certificate)?;
-    let prepared = cutover::prepare(config, &options).await?;
+    let prepared = cutover::prepare(config, &options, direction).await?;
     let ready = prepared.readiness.is_ready();
     if arguments.dry_run || !ready {
-        report(&prepared.readiness, arguments)?;
+        report(&prepared.readiness, direction, arguments)?;
         return Ok(if ready { Exit::Ok } else { Exit::No });
     }
     if !arguments.json {
         print(&lines(&prepared.readiness.findings))?;
     }
     if !arguments.yes {
-        confirm(&format!(
-            "Landing ({}) will refuse every write to leads, and Traffic ({}) will be the one database. The way back \
-             is `leadbridge rollback`.",
-            config.landing, config.traffic
-        ))?;
+        confirm(question)?;
     }
     let certificate = cutover::execute(config, &options, prepared).await?;
     let saved = certificate.save(&arguments.certificate);
@@ -85,7 +108,7 @@ fn check_directory(directory: &Path) -> Result<()> {
     })
 }
 
-fn report(readiness: &Readiness, arguments: &cli::Cutover) -> Result<()> {
+fn report(readiness: &Readiness, direction: Direction, arguments: &cli::Change) -> Result<()> {
     if arguments.json {
         return print_json(&Document {
             ready: readiness.is_ready(),
@@ -96,9 +119,11 @@ fn report(readiness: &Readiness, arguments: &cli::Cutover) -> Result<()> {
         });
     }
     let mut text = lines(&readiness.findings);
-    text += match readiness.is_ready() {
-        true => "Ready: `leadbridge cutover` would switch. Nothing was changed.\n",
-        false => "NOT READY: nothing was changed.\n",
+    text += &match readiness.is_ready() {
+        true => {
+            format!("Ready: `leadbridge {}` would go through. Nothing was changed.\n", direction.as_str())
+        }
+        false => "NOT READY: nothing was changed.\n".to_owned(),
     };
     print(&text)
 }

@@ -52,6 +52,7 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,
+        Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments)).await,
         // It knows no configuration: its servers are its own, whatever the environment says.
         Command::Demo(_) => crate::demo::run().await,
     }

@@ -31,6 +31,18 @@ impl Horizon {
     pub async fn now(landing: &Client, traffic: &Client) -> Result<Self> {
         Ok(Horizon { landing: oldest(landing).await?, traffic: oldest(traffic).await? })
     }
+
+    /// A condition on a row of a Traffic table: it was written since.
+    pub(super) fn is_recent_on_traffic(&self) -> String {
+        is_recent(&self.traffic)
+    }
+}
+
+/// As a condition on a row of that side: it was written since.
+fn is_recent(horizon: &str) -> String {
+    // A transaction's age counts back from the newest, so it compares across a wrap-around of ids. The number is the
+    // server's own text.
+    format!("age(xmin) <= age('{horizon}'::xid8::xid)")
 }
 
 /// The oldest transaction that still runs: what a snapshot sees was written before it, or is still to be written.
@@ -121,6 +133,21 @@ pub async fn prove_contents(
     Ok(found)
 }
 
+/// The same for a rollback, behind a fence on Traffic. With `whole`, every row is compared.
+pub async fn prove_back(
+    (landing, traffic): (&Client, &Client),
+    names: &Names,
+    table: Table,
+    horizon: &Horizon,
+    whole: bool,
+) -> Result<TableProof> {
+    let mut proof = prove(landing, traffic, names, table, horizon).await?;
+    if whole {
+        prove_contents(landing, traffic, names, table, &mut proof).await?;
+    }
+    Ok(proof)
+}
+
 struct Keys {
     rows: u64,
     hash: String,
@@ -128,13 +155,13 @@ struct Keys {
 }
 
 async fn keys(client: &Client, table: &str, which: &str, horizon: &str) -> Result<Keys> {
-    // A transaction's age counts back from the newest, so it compares across a wrap-around of ids.
     let sql = format!(
         "SELECT count(*), coalesce(sum(uuid_hash_extended(id, 0)), 0)::text,
-                coalesce(array_agg(id) FILTER (WHERE age(xmin) <= age($1::text::xid8::xid)), '{{}}')
-         FROM {table} WHERE {which}"
+                coalesce(array_agg(id) FILTER (WHERE {}), '{{}}')
+         FROM {table} WHERE {which}",
+        is_recent(horizon)
     );
-    let row = client.query_one(&sql, &[&horizon]).await;
+    let row = client.query_one(&sql, &[]).await;
     let row = row.map_err(|error| Error::database(format!("reading the keys of {table}"), &error))?;
     Ok(Keys { rows: row.get::<_, i64>(0).unsigned_abs(), hash: row.get(1), recent: row.get(2) })
 }

@@ -13,9 +13,12 @@
 //! two databases that take writes; and who wants to open Landing again first writes `aborted` on Traffic, so that
 //! nobody can switch any more.
 
+mod adopt;
+mod backward;
 pub mod certificate;
 mod content;
 mod fence;
+mod flowing_back;
 mod forward;
 mod holders;
 mod hook;
@@ -29,9 +32,11 @@ mod writers;
 
 use std::time::Duration;
 
+use backward::Backward;
 pub use certificate::Certificate;
 use forward::Forward;
-use journal::{Direction, Journal};
+pub use journal::Direction;
+use journal::Journal;
 pub use marker::Latency;
 use readiness::Readiness;
 use scene::Scene;
@@ -40,6 +45,7 @@ use crate::config::Config;
 use crate::database::Session;
 use crate::doctor::Level;
 use crate::error::{Error, Result};
+use crate::traffic::TriggerControl;
 
 /// What the operator asks for.
 #[derive(Clone, Debug)]
@@ -50,11 +56,14 @@ pub struct Options {
     /// The longest that a writer may wait behind an attempt to lock the tables that fails.
     pub lock_timeout: Duration,
     pub hook: Option<String>,
+    /// How long Traffic refuses writers after a rollback.
+    pub refuse_for: Duration,
 }
 
-/// A cutover that may begin: both databases, the right to decide, and what was found.
+/// A cutover or rollback that may begin: both databases, the right to decide, and what was found.
 pub struct Prepared {
     pub readiness: Readiness,
+    direction: Direction,
     landing: Session,
     traffic: Session,
 }
@@ -63,13 +72,17 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Refused when another command is in the middle of one; those of databases that cannot be reached.
-pub async fn prepare(config: &Config, options: &Options) -> Result<Prepared> {
+pub async fn prepare(config: &Config, options: &Options, direction: Direction) -> Result<Prepared> {
     let landing = config.landing.connect("cutover").await?;
     let traffic = config.traffic.connect("cutover").await?;
     take_the_right(config, &traffic).await?;
     resolve::settle(&landing, &traffic, &config.names).await?;
-    let readiness = readiness::forward::examine(config, &options.readiness, &landing, &traffic).await;
-    Ok(Prepared { readiness, landing, traffic })
+    let terms = &options.readiness;
+    let readiness = match direction {
+        Direction::Cutover => readiness::forward::examine(config, terms, &landing, &traffic).await,
+        Direction::Rollback => readiness::backward::examine(config, terms, &landing, &traffic).await,
+    };
+    Ok(Prepared { direction, readiness, landing, traffic })
 }
 
 async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
@@ -90,12 +103,18 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
 /// # Errors
 /// Why it was aborted. Everything is as it was then, or the message says what is still to be undone, and by whom.
 pub async fn execute(config: &Config, options: &Options, prepared: Prepared) -> Result<Certificate> {
-    let Prepared { readiness, landing, traffic } = prepared;
+    let Prepared { direction, readiness, landing, traffic } = prepared;
     if !readiness.is_ready() {
         let errors = readiness.findings.findings.iter().filter(|finding| finding.level == Level::Error);
         let messages: Vec<&str> = errors.map(|finding| finding.message.as_str()).collect();
         return Err(Error::refused(format!("not ready: {}", messages.join("; "))).remedy("try a --dry-run"));
     }
-    let scene = Scene::new(config, options, Direction::Cutover, landing, traffic);
-    Forward { scene, readiness }.run().await
+    let control = TriggerControl::probe(&traffic).await?;
+    let scene = Scene::new(config, options, direction, landing, traffic);
+    match direction {
+        Direction::Cutover => Forward { scene, readiness }.run().await,
+        Direction::Rollback => {
+            Backward { scene, readiness, control, refuse_for: options.refuse_for }.run().await
+        }
+    }
 }

@@ -48,10 +48,10 @@ pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Ent
         }
         _ => return Ok(true),
     };
+    // The daemon may need a moment to hear that nothing flows back any more.
+    let needs_slot = (entry.direction, entry.state) == (Direction::Rollback, Step::Aborted);
+    let over = over && (needs_slot || reverse_slot::drop_unused(traffic, names).await?);
     if over {
-        if entry.direction == Direction::Cutover || entry.state == Step::RolledBack {
-            reverse_slot::drop_unused(traffic, names).await?;
-        }
         journal.lifted(traffic, entry.id).await?;
     }
     Ok(over)

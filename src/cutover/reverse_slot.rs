@@ -36,13 +36,13 @@ pub async fn create(traffic: &Client, names: &Names, limit: Duration) -> Result<
     }
 }
 
-/// Drops it, unless somebody streams from it: what is kept for it would fill Traffic's disk.
-pub async fn drop_unused(traffic: &Client, names: &Names) -> Result<()> {
+/// Drops it: what is kept for it would fill Traffic's disk. False when somebody still streams from it.
+pub async fn drop_unused(traffic: &Client, names: &Names) -> Result<bool> {
     let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
                WHERE slot_name = $1 AND NOT active";
     let slot = names.reverse_slot();
-    let dropped = traffic.execute(sql, &[&slot]).await;
-    dropped
-        .map(|_| ())
-        .map_err(|error| Error::database(format!("dropping the slot `{slot}` on Traffic"), &error))
+    let failed = |error| Error::database(format!("dropping the slot `{slot}` on Traffic"), &error);
+    traffic.execute(sql, &[&slot]).await.map_err(failed)?;
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)";
+    Ok(traffic.query_one(sql, &[&slot]).await.map_err(failed)?.get(0))
 }

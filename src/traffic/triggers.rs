@@ -31,7 +31,7 @@ impl TriggerControl {
     }
 
     /// For the rest of the transaction, replicated rows are written.
-    pub(super) fn suppress(self) -> &'static str {
+    pub fn suppress(self) -> &'static str {
         match self {
             TriggerControl::ReplicaRole => "SET LOCAL session_replication_role = replica",
             TriggerControl::GuardTriggers => "SET LOCAL leadbridge.applying = 'on'",

@@ -68,6 +68,9 @@ impl Writer {
         touch: Touch,
         on_truncate: OnTruncate,
     ) -> Result<Self> {
+        // After a rollback Traffic refuses everybody else's writes for a while.
+        let passing = session.batch_execute("SET leadbridge.passes_fence = on").await;
+        passing.map_err(|error| Error::database("preparing to write to Traffic", &error))?;
         let catalog = TargetCatalog::read(&session, names, tables).await?;
         let triggers = TriggerControl::probe(&session).await?;
         let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));

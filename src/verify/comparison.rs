@@ -118,8 +118,13 @@ impl Comparison {
         self.missing + self.extra + self.different + self.refused
     }
 
+    /// Keys of the rows that differ, as far as they are known.
+    pub fn differing(&self) -> &[Uuid] {
+        &self.suspects
+    }
+
     /// Whether the key of every row that differs is known.
-    pub(super) fn knows_its_suspects(&self) -> bool {
+    pub fn knows_its_suspects(&self) -> bool {
         self.suspects.len() as u64 == self.differences()
     }
 

@@ -62,7 +62,7 @@ pub struct TableVerification {
 impl TableVerification {
     /// Keys of the rows that differ, as far as they are known.
     pub fn differing(&self) -> &[Uuid] {
-        &self.found.suspects
+        self.found.differing()
     }
 
     /// Whether [`Self::differing`] holds the key of every row that differs.

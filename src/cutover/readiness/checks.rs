@@ -63,6 +63,36 @@ pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Resu
     })
 }
 
+/// It will be streamed from again.
+pub(super) async fn slot_is_healthy(landing: &Client, name: &str) -> Result<Verdict> {
+    let slot = catalog::slot(landing, name).await?;
+    let status = slot.as_ref().and_then(|slot| slot.position.wal_status.as_deref());
+    Ok(match status {
+        Some("lost" | "unreserved") | None => Verdict::error(
+            format!("the slot `{name}` on Landing is gone, or losing the WAL that it needs"),
+            "the daemon keeps it moving while it runs: see `leadbridge doctor`",
+        ),
+        Some(_) => Verdict::ok(format!("the slot `{name}` on Landing can be streamed from again")),
+    })
+}
+
+pub(super) async fn reverse_quarantine(traffic: &Client, names: &Names) -> Result<Verdict> {
+    let sql = format!("SELECT count(*) FROM {}", names.own("reverse_quarantine"));
+    let row = traffic.query_one(&sql, &[]).await;
+    let waiting: i64 =
+        row.map_err(|error| Error::database("counting what Landing could not take", &error))?.get(0);
+    Ok(match waiting {
+        0 => Verdict::ok("Landing has taken everything that flowed back"),
+        _ => Verdict::error(
+            format!("{waiting} rows of Traffic wait: Landing could not take them"),
+            format!(
+                "see {} on Traffic, mend the rows there, and they go through",
+                names.own("reverse_quarantine")
+            ),
+        ),
+    })
+}
+
 pub(super) async fn quarantine(traffic: &Client, names: &Names) -> Result<Verdict> {
     let (waiting, notes) = Quarantine::count_beside_notes(traffic, names).await?;
     Ok(match waiting {

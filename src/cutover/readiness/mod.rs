@@ -1,5 +1,6 @@
 //! What must hold before a cutover or a rollback: a list of conditions, each a finding with its remedy.
 
+pub mod backward;
 mod checks;
 pub mod forward;
 

@@ -1,0 +1,187 @@
+//! The rollback, from its beginning to its decision: Landing is the one to write to again, and nothing is lost.
+//!
+//! Like the cutover, with the sides changed, and simpler: everything that is decided is on Traffic, where the fence
+//! is, so the fence's own transaction is the decision. Landing, which is closed, is opened after it.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::types::PgLsn;
+
+use super::certificate::{Certificate, configuration_hash};
+use super::content::{self, TableProof};
+use super::fence::{self, Held};
+use super::journal::{Direction, Step};
+use super::readiness::Readiness;
+use super::scene::Scene;
+use super::writers::Tried;
+use super::{adopt, marker, resolve};
+use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
+use crate::landing::catalog;
+use crate::lsn::Lsn;
+use crate::traffic::TriggerControl;
+
+pub(super) struct Backward<'c> {
+    pub scene: Scene<'c>,
+    pub readiness: Readiness,
+    /// How rows on Traffic are written without a stamp of its triggers.
+    pub control: TriggerControl,
+    /// How long Traffic refuses writers afterwards, so that those who have not heard of it do.
+    pub refuse_for: Duration,
+}
+
+/// What was proven while writers waited.
+struct Proof {
+    marker: Lsn,
+    tables: Vec<TableProof>,
+    writers: Tried,
+    /// Everything that we have written to Landing is before it, and what others write there will be behind it.
+    landing_lsn: Lsn,
+}
+
+impl Backward<'_> {
+    pub(super) async fn run(mut self) -> Result<Certificate> {
+        match self.attempt().await {
+            Ok(certificate) => Ok(certificate),
+            Err(error) => Err(self.scene.abort(error).await),
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Certificate> {
+        let scene = &self.scene;
+        scene.journal.begin(&scene.traffic, scene.id, Direction::Rollback, scene.left()).await?;
+        reach(Point::RollbackBegun);
+        // Most of them now, so that writers wait for the few that are left.
+        adopt::all(&scene.landing, &scene.traffic, scene.config, self.control).await?;
+        tracing::info!(id = %scene.id, "closing the fence");
+        let session = scene.config.traffic.connect("fence").await?;
+        let held = fence::hold(session, scene.names(), &self.fence_terms(), scene.left()).await?;
+        let left = scene.options.readiness.max_pause.saturating_sub(held.elapsed());
+        let decided = tokio::time::timeout(left, async {
+            let proof = self.behind(&held).await?;
+            self.decide(&held, &proof).await.map(|()| proof)
+        });
+        let proof = match decided.await.unwrap_or_else(|_| Err(scene.too_long())) {
+            Ok(proof) => proof,
+            Err(error) => {
+                held.undo().await;
+                return Err(error);
+            }
+        };
+        self.scene.closed = true;
+        let (_, write_pause) = held.commit().await?;
+        reach(Point::RollbackDecided);
+        tracing::info!("rolled back: writers were held for {:.0} ms", write_pause.as_secs_f64() * 1e3);
+        self.finish(proof, write_pause).await
+    }
+
+    fn fence_terms(&self) -> fence::Terms {
+        let scene = &self.scene;
+        let landing = &scene.config.landing;
+        fence::Terms {
+            cutover: scene.id,
+            message: format!(
+                "leads have moved back to the database {} on {}",
+                landing.database(),
+                landing.hosts()
+            ),
+            with_notifications: scene.config.scheduled_notifications,
+            lock_timeout: scene.options.lock_timeout,
+            idle_limit: scene.options.readiness.max_pause,
+            valid_for: self.refuse_for,
+        }
+    }
+
+    /// Everything that is done while writers wait.
+    async fn behind(&self, held: &Held) -> Result<Proof> {
+        let scene = &self.scene;
+        let names = scene.names();
+        scene.reach(Step::Fenced).await?;
+        reach(Point::RollbackFenced);
+        marker::write(held.session(), scene.id).await?;
+        marker::flush(&scene.traffic).await?;
+        // While the marker travels.
+        let writers = held.prove(&self.readiness.writers).await?;
+        let marker = scene.drained(&names.reverse_slot()).await?;
+        scene.reach(Step::Drained).await?;
+        reach(Point::RollbackDrained);
+        let landing_lsn = catalog::committed_so_far(&scene.landing).await?;
+        let horizon = self.readiness.horizon.as_ref();
+        let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
+        adopt::recent(&scene.landing, held.session(), scene.config, self.control, horizon).await?;
+        let mut tables = Vec::new();
+        for table in scene.config.tables() {
+            let sides = (&*scene.landing, &**held.session());
+            let proof = content::prove_back(sides, names, table, horizon, self.readiness.whole).await?;
+            if !proof.is_equal() {
+                return Err(Error::refused(format!("{} differs behind the fence", proof.table))
+                    .remedy("nothing has changed: see `leadbridge rollback --dry-run`"));
+            }
+            tables.push(proof);
+        }
+        scene.reach(Step::Verified).await?;
+        reach(Point::RollbackVerified);
+        Ok(Proof { marker, tables, writers, landing_lsn })
+    }
+
+    /// Written in the fence's own transaction, which is still to be committed.
+    async fn decide(&self, held: &Held, proof: &Proof) -> Result<()> {
+        let scene = &self.scene;
+        let names = scene.names();
+        let failed = |error| Error::database("rolling back on Traffic", &error);
+        let now = catalog::sample(&scene.landing).await?.now;
+        let traffic = held.session();
+        scene.journal.reach(traffic, scene.id, Step::RolledBack).await?;
+        let sql = format!(
+            "UPDATE {} SET state = 'streaming', applied_lsn = $2, caught_up_at = $3, updated_at = now() \
+             WHERE slot = $1 AND state = 'switched'",
+            names.own("checkpoint")
+        );
+        let position = PgLsn::from(proof.landing_lsn);
+        if traffic.execute(&sql, &[&names.slot, &position, &now]).await.map_err(failed)? != 1 {
+            let slot = &names.slot;
+            return Err(Error::refused(format!(
+                "the checkpoint of slot `{slot}` is not `switched` any more"
+            ))
+            .remedy("see `leadbridge status`"));
+        }
+        let sql = format!("DELETE FROM {} WHERE slot = $1", names.own("reverse"));
+        traffic.execute(&sql, &[&names.slot]).await.map_err(failed)?;
+        resolve::announce(traffic, scene.id, Direction::Rollback, Step::RolledBack).await
+    }
+
+    /// Opens Landing, and has the applications told. What cannot be done now, the daemon does.
+    async fn finish(&mut self, proof: Proof, write_pause: Duration) -> Result<Certificate> {
+        let decided = Instant::now();
+        let scene = &self.scene;
+        let entry = scene.journal.entry(&scene.traffic, scene.id).await?;
+        let entry = entry.ok_or_else(|| Error::internal("the journal has lost this rollback"))?;
+        resolve::open(&scene.landing, &scene.traffic, scene.names(), &entry).await?;
+        reach(Point::RollbackLifted);
+        let until_decided = write_pause + decided.elapsed();
+        self.scene.hook().await?;
+        let scene = &self.scene;
+        let [landing, traffic] = scene.databases().await?;
+        let certificate = Certificate {
+            id: scene.id,
+            direction: Direction::Rollback,
+            leadbridge_version: env!("CARGO_PKG_VERSION"),
+            configuration_sha256: configuration_hash(scene.config),
+            landing,
+            traffic,
+            times: scene.times().await?,
+            write_pause_seconds: write_pause.as_secs_f64(),
+            until_decided_seconds: until_decided.as_secs_f64(),
+            marker_lsn: proof.marker,
+            decided_lsn: proof.landing_lsn,
+            writers: proof.writers,
+            complete: true,
+            tables: proof.tables,
+            conversion_notes: self.readiness.conversion_notes,
+            markers_before: self.readiness.latency,
+            hook: scene.hooked,
+        };
+        scene.write_down(&certificate).await?;
+        Ok(certificate)
+    }
+}

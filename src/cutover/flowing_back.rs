@@ -1,0 +1,56 @@
+//! Whether Landing has what Traffic has, while both are in use and changes flow back.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::marker;
+use crate::change::Table;
+use crate::error::{Kind, Result};
+use crate::names::Names;
+use crate::verify::{self, Comparison};
+
+/// What a comparison has found.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Found {
+    pub rows: u64,
+    /// Rows that differ although the stream has passed them.
+    pub differences: u64,
+    pub seconds: f64,
+}
+
+/// Compares a table. Rows in flight are looked at again behind a marker, until they are equal or `patience` is over.
+pub(super) async fn compare(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+    patience: Duration,
+) -> Result<Found> {
+    let started = Instant::now();
+    let all = verify::compare(landing, traffic, names, table).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let mut found = Found { rows: all.landing_rows, differences: all.differences(), seconds };
+    if !all.knows_its_suspects() {
+        // So many are not in flight.
+        return Ok(found);
+    }
+    let mut differing: Vec<Uuid> = all.differing().to_vec();
+    while !differing.is_empty() && started.elapsed() < patience {
+        passed(traffic, names, patience.saturating_sub(started.elapsed())).await?;
+        let again: Comparison = verify::compare_rows(landing, traffic, names, table, &differing).await?;
+        differing = again.differing().to_vec();
+    }
+    found.differences = differing.len() as u64;
+    Ok(found)
+}
+
+/// Waits until the stream has passed everything that Traffic has committed, or `limit` is over.
+async fn passed(traffic: &Client, names: &Names, limit: Duration) -> Result<()> {
+    let sent = marker::latency(traffic, traffic, names, &names.reverse_slot(), 1, limit).await;
+    match sent {
+        Err(error) if error.kind() != Kind::Transient => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,89 @@
+//! What must hold before a rollback.
+
+use std::time::Instant;
+
+use tokio_postgres::Client;
+
+use super::{MARKERS, Readiness, Terms, checks, judge_lag};
+use crate::config::Config;
+use crate::cutover::content::{self, Horizon};
+use crate::cutover::flowing_back::{self, Found};
+use crate::cutover::marker;
+use crate::cutover::writers::Writers;
+use crate::database::Side;
+use crate::doctor::{Level, Verdict};
+use crate::error::{Error, Result};
+
+/// Looks at every condition; what cannot be looked at counts as one that does not hold.
+pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
+    let mut ready = Readiness::default();
+    let names = &config.names;
+    let findings = &mut ready.findings;
+    let (of_landing, of_traffic) = (Some(Side::Landing), Some(Side::Traffic));
+    let reverse = names.reverse_slot();
+    findings.add("state", of_traffic, checks::is_switched(traffic, names).await);
+    if findings.worst() == Level::Error {
+        return ready;
+    }
+    findings.add("slot", of_traffic, checks::slot_in_use(traffic, Side::Traffic, &reverse).await);
+    findings.add("forward_slot", of_landing, checks::slot_is_healthy(landing, &names.slot).await);
+    findings.add("quarantine", of_traffic, checks::reverse_quarantine(traffic, names).await);
+    findings.add("fence", of_traffic, checks::fence(traffic, Side::Traffic, names).await);
+    if findings.worst() == Level::Error {
+        // The rest asks what these stand for.
+        return ready;
+    }
+    findings.add("old_transactions", of_traffic, checks::held(traffic, config).await);
+    let lag = marker::latency(traffic, traffic, names, &reverse, MARKERS, terms.max_lag).await;
+    findings.add("lag", None, judge_lag(lag.as_ref(), terms.max_lag));
+    ready.latency = lag.ok();
+    if ready.latency.is_none() {
+        return ready;
+    }
+    ready.horizon = Horizon::now(landing, traffic).await.ok();
+    match Writers::read(traffic, names, config.scheduled_notifications).await {
+        Ok(writers) => ready.writers = writers,
+        Err(error) => ready.findings.add("writers", of_traffic, Err(error)),
+    }
+    let compared = compare(config, terms, landing, traffic).await;
+    if let Ok(found) = &compared {
+        ready.rows = found.rows;
+        // A single reader, and without hashes: as fast as behind the fence, or faster.
+        ready.rows_per_second = found.rows as f64 / found.seconds.max(1e-3);
+    }
+    ready.findings.add("verification", None, compared.map(judge));
+    let horizon = ready.horizon.clone();
+    ready.predict(terms, keys(config, landing, traffic, horizon.as_ref())).await;
+    ready
+}
+
+async fn compare(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Result<Found> {
+    let mut sum = Found::default();
+    for table in config.tables() {
+        let found = flowing_back::compare(landing, traffic, &config.names, table, terms.verify_wait).await?;
+        sum.rows += found.rows;
+        sum.differences += found.differences;
+        sum.seconds += found.seconds;
+    }
+    Ok(sum)
+}
+
+fn judge(found: Found) -> Verdict {
+    match found.differences {
+        0 => Verdict::ok(format!("all {} rows on Landing are as Traffic has them", found.rows)),
+        _ => Verdict::error(
+            format!("{} rows differ, or could not be compared", found.differences),
+            "see the daemon's log, and what waits in leadbridge.reverse_quarantine on Traffic",
+        ),
+    }
+}
+
+/// How long the short comparison takes: it is made, without a fence. What it finds of rows in flight says nothing.
+async fn keys(config: &Config, landing: &Client, traffic: &Client, horizon: Option<&Horizon>) -> Result<f64> {
+    let horizon = horizon.ok_or_else(|| Error::internal("a comparison without a horizon"))?;
+    let started = Instant::now();
+    for table in config.tables() {
+        content::prove_back((landing, traffic), &config.names, table, horizon, false).await?;
+    }
+    Ok(started.elapsed().as_secs_f64())
+}
