@@ -107,11 +107,11 @@ impl Certificate {
             let Database { host, database, system_identifier, version } = database;
             writeln!(
                 page,
-                "{name:<22}{database} on {host}, PostgreSQL {version}, system {system_identifier}"
+                "{name:<26}{database} on {host}, PostgreSQL {version}, system {system_identifier}"
             )?;
         }
-        writeln!(page, "{:<22}{}", "leadbridge", self.leadbridge_version)?;
-        writeln!(page, "{:<22}SHA-256 {}\n", "configuration", self.configuration_sha256)?;
+        writeln!(page, "{:<26}{}", "leadbridge", self.leadbridge_version)?;
+        writeln!(page, "{:<26}SHA-256 {}\n", "configuration", self.configuration_sha256)?;
         let Times { started, fenced, drained, verified, decided } = self.times;
         for (name, at) in [
             ("started", started),
@@ -120,20 +120,20 @@ impl Certificate {
             ("verified", verified),
             ("decided", decided),
         ] {
-            writeln!(page, "{name:<22}{at}")?;
+            writeln!(page, "{name:<26}{at}")?;
         }
-        writeln!(page, "{:<22}{:.3} s", "write pause", self.write_pause_seconds)?;
-        writeln!(page, "{:<22}{:.3} s", "until the decision", self.until_decided_seconds)?;
-        writeln!(page, "{:<22}{} in {from}'s WAL came through", "marker", self.marker_lsn)?;
-        writeln!(page, "{:<22}{} in {to}'s WAL\n", "decided at", self.decided_lsn)?;
+        writeln!(page, "{:<26}{:.3} s", "write pause", self.write_pause_seconds)?;
+        writeln!(page, "{:<26}{:.3} s", "until the decision", self.until_decided_seconds)?;
+        writeln!(page, "{:<26}{} in {from}'s WAL came through", "marker", self.marker_lsn)?;
+        writeln!(page, "{:<26}{} in {to}'s WAL\n", "decided at", self.decided_lsn)?;
         for table in &self.tables {
             self.write_table(page, table)?;
         }
-        writeln!(page, "{:<22}{}", "fence tried as", self.writers.refused.join(", "))?;
+        writeln!(page, "{:<26}{}", "fence tried as", self.writers.refused.join(", "))?;
         if !self.writers.not_tried.is_empty() {
-            writeln!(page, "{:<22}{}", "and holds, untried, for", self.writers.not_tried.join(", "))?;
+            writeln!(page, "{:<26}{}", "and holds, untried, for", self.writers.not_tried.join(", "))?;
         }
-        writeln!(page, "{:<22}{}", "values changed on the way", self.conversion_notes)?;
+        writeln!(page, "{:<26}{}", "values changed on the way", self.conversion_notes)?;
         let verdict = match (self.complete, self.is_proven()) {
             (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
             (true, true) => "Every value of every row is equal on both sides.",
@@ -146,14 +146,14 @@ impl Certificate {
         writeln!(page, "{}", table.table)?;
         writeln!(
             page,
-            "{:<22}{} on Landing, {} on Traffic",
+            "{:<26}{} on Landing, {} on Traffic",
             "  rows", table.landing_rows, table.traffic_rows
         )?;
-        writeln!(page, "{:<22}{} and {}", "  keys", table.landing_keys, table.traffic_keys)?;
+        writeln!(page, "{:<26}{} and {}", "  keys", table.landing_keys, table.traffic_keys)?;
         if let Some(contents) = table.contents {
-            writeln!(page, "{:<22}{} and {}", "  contents", contents.landing, contents.traffic)?;
+            writeln!(page, "{:<26}{} and {}", "  contents", contents.landing, contents.traffic)?;
         }
-        writeln!(page, "{:<22}{}\n", "  differences", table.differences)
+        writeln!(page, "{:<26}{}\n", "  differences", table.differences)
     }
 
     /// Writes both forms into `directory`, each in one piece.

@@ -17,7 +17,6 @@ pub(super) struct Found {
     pub rows: u64,
     /// Rows that differ although the stream has passed them.
     pub differences: u64,
-    pub seconds: f64,
 }
 
 /// Compares a table. Rows in flight are looked at again behind a marker, until they are equal or `patience` is over.
@@ -30,8 +29,7 @@ pub(super) async fn compare(
 ) -> Result<Found> {
     let started = Instant::now();
     let all = verify::compare(landing, traffic, names, table).await?;
-    let seconds = started.elapsed().as_secs_f64();
-    let mut found = Found { rows: all.landing_rows, differences: all.differences(), seconds };
+    let mut found = Found { rows: all.landing_rows, differences: all.differences() };
     if !all.knows_its_suspects() {
         // So many are not in flight.
         return Ok(found);

@@ -1,10 +1,8 @@
 //! What must hold before a rollback.
 
-use std::time::Instant;
-
 use tokio_postgres::Client;
 
-use super::{MARKERS, Readiness, Terms, checks, judge_lag};
+use super::{MARKERS, Readiness, Terms, checks, judge_lag, timed};
 use crate::config::Config;
 use crate::cutover::content::{self, Horizon};
 use crate::cutover::flowing_back::{self, Found};
@@ -48,12 +46,17 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     let compared = compare(config, terms, landing, traffic).await;
     if let Ok(found) = &compared {
         ready.rows = found.rows;
-        // A single reader, and without hashes: as fast as behind the fence, or faster.
-        ready.rows_per_second = found.rows as f64 / found.seconds.max(1e-3);
     }
     ready.findings.add("verification", None, compared.map(judge));
     let horizon = ready.horizon.clone();
-    ready.predict(terms, keys(config, landing, traffic, horizon.as_ref())).await;
+    let timed = |whole| {
+        let horizon = horizon.as_ref();
+        timed(config, async move |table| {
+            let horizon = horizon.ok_or_else(|| Error::internal("a comparison without a horizon"))?;
+            content::prove_back((landing, traffic), &config.names, table, horizon, whole).await.map(drop)
+        })
+    };
+    Box::pin(ready.predict(terms, timed(true), timed(false))).await;
     ready
 }
 
@@ -63,7 +66,6 @@ async fn compare(config: &Config, terms: &Terms, landing: &Client, traffic: &Cli
         let found = flowing_back::compare(landing, traffic, &config.names, table, terms.verify_wait).await?;
         sum.rows += found.rows;
         sum.differences += found.differences;
-        sum.seconds += found.seconds;
     }
     Ok(sum)
 }
@@ -76,14 +78,4 @@ fn judge(found: Found) -> Verdict {
             "see the daemon's log, and what waits in leadbridge.reverse_quarantine on Traffic",
         ),
     }
-}
-
-/// How long the short comparison takes: it is made, without a fence. What it finds of rows in flight says nothing.
-async fn keys(config: &Config, landing: &Client, traffic: &Client, horizon: Option<&Horizon>) -> Result<f64> {
-    let horizon = horizon.ok_or_else(|| Error::internal("a comparison without a horizon"))?;
-    let started = Instant::now();
-    for table in config.tables() {
-        content::prove_back((landing, traffic), &config.names, table, horizon, false).await?;
-    }
-    Ok(started.elapsed().as_secs_f64())
 }

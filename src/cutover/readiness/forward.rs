@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_postgres::Client;
 
-use super::{MARKERS, Readiness, Terms, checks, judge_lag};
+use super::{MARKERS, Readiness, Terms, checks, judge_lag, timed};
 use crate::config::Config;
 use crate::cutover::content::{self, Horizon};
 use crate::cutover::marker;
@@ -12,8 +12,8 @@ use crate::cutover::writers::Writers;
 use crate::database::Side;
 use crate::doctor::{Level, Verdict};
 use crate::error::{Error, Result};
-use crate::verify::Pace;
 use crate::verify::live::{self, Verification};
+use crate::verify::{self, Pace};
 
 /// Looks at every condition; what cannot be looked at counts as one that does not hold.
 pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
@@ -47,10 +47,17 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     ready.findings.add("verification", None, judge(verified.as_ref()));
     if let Ok(found) = verified {
         ready.rows = found.tables.iter().map(|table| table.found.landing_rows).sum();
-        ready.rows_per_second = found.rows_per_second;
         ready.conversion_notes = found.conversion_notes;
         let horizon = ready.horizon.clone();
-        ready.predict(terms, keys(config, landing, traffic, horizon.as_ref())).await;
+        let whole = timed(config, async |table| {
+            verify::compare_content(landing, traffic, &config.names, table).await.map(drop)
+        });
+        let keys = timed(config, async |table| {
+            let horizon =
+                horizon.as_ref().ok_or_else(|| Error::internal("a comparison without a horizon"))?;
+            content::prove(landing, traffic, &config.names, table, horizon).await.map(drop)
+        });
+        Box::pin(ready.predict(terms, whole, keys)).await;
     }
     ready
 }
@@ -88,14 +95,4 @@ fn judge(verified: std::result::Result<&Verification, &Error>) -> Result<Verdict
             Ok(Verdict::error(error.message(), error.remedy_text().unwrap_or("see `leadbridge verify`")))
         }
     }
-}
-
-/// How long the short comparison takes: it is made, without a fence. What it finds of rows in flight says nothing.
-async fn keys(config: &Config, landing: &Client, traffic: &Client, horizon: Option<&Horizon>) -> Result<f64> {
-    let horizon = horizon.ok_or_else(|| Error::internal("a comparison without a horizon"))?;
-    let started = std::time::Instant::now();
-    for table in config.tables() {
-        content::prove(landing, traffic, &config.names, table, horizon).await?;
-    }
-    Ok(started.elapsed().as_secs_f64())
 }

@@ -4,11 +4,13 @@ pub mod backward;
 mod checks;
 pub mod forward;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::content::Horizon;
 use super::marker::Latency;
 use super::writers::Writers;
+use crate::change::Table;
+use crate::config::Config;
 use crate::doctor::{Findings, Level, Verdict};
 use crate::error::{Error, Kind, Result};
 
@@ -18,8 +20,8 @@ const MARKERS: usize = 25;
 /// Of the longest pause that is allowed, the share that a comparison of every row may take inside the fence.
 const COMPARING_SHARE: f64 = 0.25;
 
-/// A single reader inside the fence, and its hashes, against the rows per second of a comparison with all workers.
-const SINGLE_READER: f64 = 0.25;
+/// Rows per second that a single reader is never faster than: with more rows than that it need not be tried.
+const SINGLE_READER: f64 = 200_000.0;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -49,9 +51,8 @@ pub struct Readiness {
     pub latency: Option<Latency>,
     /// The write pause to expect, in seconds.
     pub predicted_pause: Option<f64>,
-    /// Rows that were compared beforehand, and how fast.
+    /// Rows that were compared beforehand.
     pub(super) rows: u64,
-    pub(super) rows_per_second: f64,
     pub(super) conversion_notes: u64,
     pub(super) horizon: Option<Horizon>,
     pub(super) writers: Writers,
@@ -64,18 +65,30 @@ impl Readiness {
         self.findings.count(Level::Error) == 0
     }
 
-    /// How long writers would wait: for the drain, and for the comparison inside the fence. `keys`: how long that is
-    /// when only keys and recent rows are compared, in seconds.
-    async fn predict(&mut self, terms: &Terms, keys: impl Future<Output = Result<f64>>) {
+    /// How long writers would wait: for the drain, and for the comparison inside the fence. `whole` and `keys`: how long
+    /// that is, in seconds, when every value is compared, and when only keys and recent rows are.
+    async fn predict(
+        &mut self,
+        terms: &Terms,
+        whole: impl Future<Output = Result<f64>>,
+        keys: impl Future<Output = Result<f64>>,
+    ) {
         let Some(latency) = self.latency else { return };
-        let comparing = self.rows as f64 / (self.rows_per_second * SINGLE_READER).max(1.0);
         let budget = terms.max_pause.as_secs_f64();
-        self.whole = match terms.compare {
-            Compare::Auto => comparing <= budget * COMPARING_SHARE,
-            Compare::Waiting => true,
-            Compare::After => false,
+        let most = budget * COMPARING_SHARE;
+        let hopeless = self.rows as f64 / SINGLE_READER > most;
+        let seconds = match terms.compare {
+            Compare::Waiting => Some(whole.await),
+            Compare::Auto if !hopeless => {
+                Some(whole.await).filter(|took| took.as_ref().is_ok_and(|took| *took <= most))
+            }
+            Compare::Auto | Compare::After => None,
         };
-        let seconds = if self.whole { Ok(comparing) } else { keys.await };
+        self.whole = seconds.is_some();
+        let seconds = match seconds {
+            Some(seconds) => seconds,
+            None => keys.await,
+        };
         let verdict = seconds.map(|seconds| {
             let pause = latency.p99 + seconds;
             self.predicted_pause = Some(pause);
@@ -93,6 +106,16 @@ impl Readiness {
         });
         self.findings.add("pause", None, verdict);
     }
+}
+
+/// How long it takes to compare every table, in seconds: it is done, without a fence. What is found of rows in flight
+/// says nothing.
+async fn timed(config: &Config, compare: impl AsyncFn(Table) -> Result<()>) -> Result<f64> {
+    let started = Instant::now();
+    for table in config.tables() {
+        compare(table).await?;
+    }
+    Ok(started.elapsed().as_secs_f64())
 }
 
 fn judge_lag(latency: std::result::Result<&Latency, &Error>, max_lag: Duration) -> Result<Verdict> {
