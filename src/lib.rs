@@ -24,7 +24,7 @@
 //! Around them: [`database`] connects, [`config`] says where to, [`doctor`] looks before anything is changed,
 //! [`migrate`] prepares both databases, [`telemetry`] is the one place where state is collected, and [`commands`]
 //! is what the operator types. [`throwaway`] starts servers for the [`demo`] and the tests, [`verify`] compares both
-//! sides through the mapping, and [`failpoint`] names the places where the tests let the daemon die.
+//! sides through the mapping, [`cutover`] makes Traffic the one database and goes back, and [`failpoint`] names the places where the tests let the daemon die.
 //!
 //! `docs/design.md` has the invariants, the flow, and what happens on each failure.
 
