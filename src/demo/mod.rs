@@ -14,6 +14,7 @@ mod ownership;
 mod screen;
 mod stage;
 mod story;
+mod switch;
 
 use tokio::signal::unix::{SignalKind, signal};
 

@@ -7,6 +7,7 @@ use super::guard::Home;
 use super::ownership::Owned;
 use super::screen::Screen;
 use super::stage::Stage;
+use super::switch::{self, Switched};
 use super::{crash, lag, noise, ownership};
 use crate::error::{Error, Result};
 use crate::migrate::{Options, migrate};
@@ -35,13 +36,14 @@ pub async fn tell(screen: &mut Screen, home: &Home) -> Result<bool> {
     make_noise(&mut stage, screen).await?;
     let equal = compare(&stage, screen).await?;
     let kept = look_again(&stage, screen, &owned).await?;
+    let proven = cut_over(&stage, screen).await?;
     stop(&mut stage, screen).await?;
     drop(stage);
-    screen.end(match equal && kept {
+    screen.end(match equal && kept && proven {
         true => "Everything held: nothing lost, nothing twice, nothing of Traffic's own touched.",
         false => "NOT everything held: see above.",
     });
-    Ok(equal && kept)
+    Ok(equal && kept && proven)
 }
 
 async fn set<'h>(screen: &mut Screen, home: &'h Home) -> Result<Stage<'h>> {
@@ -246,6 +248,20 @@ async fn look_again(stage: &Stage<'_>, screen: &mut Screen, owned: &Owned) -> Re
         if kept.own_lead { "unchanged" } else { "CHANGED" },
     ));
     Ok(kept.holds())
+}
+
+async fn cut_over(stage: &Stage<'_>, screen: &mut Screen) -> Result<bool> {
+    screen.step("`leadbridge cutover`: Traffic becomes the one database");
+    let Switched { certificate, told } = switch::switch(stage).await?;
+    let rows = certificate.tables.iter().map(|table| table.landing_rows).sum();
+    screen.say(&format!(
+        "Landing was fenced, a marker in its log came through, and every value of {} was compared: writers \
+         would have waited {}. Whoever writes a lead to Landing now is told: \"{told}\". `leadbridge rollback` \
+         would go back, and lose nothing.",
+        counted(rows, "row"),
+        seconds(certificate.write_pause_seconds),
+    ));
+    Ok(certificate.is_proven())
 }
 
 async fn stop(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {

@@ -1,0 +1,39 @@
+//! The cutover, and what Landing says to a writer afterwards.
+
+use std::time::Duration;
+
+use super::stage::Stage;
+use crate::cutover::readiness::{Compare, Terms};
+use crate::cutover::{self, Certificate, Direction, Options};
+use crate::error::{Error, Result};
+
+/// What the cutover certified, and what a writer is told now.
+pub struct Switched {
+    pub certificate: Certificate,
+    pub told: String,
+}
+
+/// # Errors
+/// A condition does not hold, or it was aborted; Landing takes a write all the same.
+pub async fn switch(stage: &Stage<'_>) -> Result<Switched> {
+    let options = Options {
+        readiness: Terms {
+            max_lag: Duration::from_secs(5),
+            max_pause: Duration::from_secs(5),
+            verify_wait: Duration::from_secs(10),
+            compare: Compare::Waiting,
+        },
+        timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_millis(200),
+        hook: None,
+        refuse_for: Duration::ZERO,
+    };
+    let prepared = Box::pin(cutover::prepare(&stage.config, &options, Direction::Cutover)).await?;
+    let certificate = Box::pin(cutover::execute(&stage.config, &options, prepared)).await?;
+    let lead = "INSERT INTO public.landing_leads (name, phone) VALUES ('late', '+7 701')";
+    let told = match stage.landing.batch_execute(lead).await {
+        Ok(()) => return Err(Error::internal("Landing takes writes behind its fence")),
+        Err(error) => error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()),
+    };
+    Ok(Switched { certificate, told })
+}
