@@ -48,6 +48,16 @@ points! {
     StoreWritten = "keep.written": "the local store has the position, not flushed",
     StoreFlushed = "keep.flushed": "the local store has it for good, the slot was not told",
     Acknowledged = "keep.acknowledged": "the slot is being told",
+    FinishBegun = "finish.begun": "Traffic knows of the backup's directory, nothing is in it",
+    TableBackedUp = "finish.table_written": "a table is in its file, under a temporary name",
+    FilesBackedUp = "finish.files_written": "every file has its name and was read back, the manifest is missing",
+    BackedUp = "finish.backed_up": "the backup is whole, and Traffic does not know",
+    Dismantling = "finish.dismantling": "Traffic knows that the slots are about to go",
+    ReverseSlotDropped = "finish.reverse_slot_dropped": "there is no way back any more, Landing still keeps WAL",
+    ForwardSlotDropped = "finish.forward_slot_dropped": "publications and functions are left",
+    PublicationsDropped = "finish.publications_dropped": "the fence's functions are left",
+    Dismantled = "finish.dismantled": "everything is dropped, there is no certificate",
+    Certified = "finish.certified": "the certificate is beside the backup, Traffic does not know that all is finished",
 }
 
 /// Ends the process when the environment says that it is to die here.

@@ -2,6 +2,7 @@
 
 mod confirm;
 mod doctor;
+mod finish;
 mod migrate;
 mod quarantine;
 mod resync;
@@ -47,6 +48,7 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
         Command::Run(arguments) => run::run(config()?, arguments).await,
         Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments)).await,
+        Command::Finish(arguments) => Box::pin(finish::run(&config()?, arguments)).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,

@@ -7,7 +7,7 @@ use super::liveness::Work;
 use super::pipeline::{self, Prepared};
 use super::{Context, Until, copy, lease};
 use crate::change::Position;
-use crate::checkpoint::{Identity, LandingWal, Ledger, Published, Start, agree, check_slot};
+use crate::checkpoint::{Finish, Identity, LandingWal, Ledger, Published, Start, agree, check_slot};
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::doctor::{self, Finding, Level};
@@ -70,6 +70,8 @@ impl Run {
         work: &Work,
     ) -> Result<Option<Prepared>> {
         let config = &context.config;
+        // Before anything is missed that was dropped on purpose.
+        Finish::refuse(&traffic, &config.names).await?;
         context.liveness.bury(Side::Traffic, &traffic).await?;
         context.liveness.bury(Side::Landing, &control).await?;
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
