@@ -71,8 +71,7 @@ impl Behind {
             .remedy("Traffic has it all: if the backup of Landing may lack it, say so with --max-behind"));
         };
         Err(Error::refused(format!(
-            "Landing is behind Traffic: {transactions} or more transactions are not there yet, the oldest \
-             {:.0} s old",
+            "Landing is behind Traffic: it lacks at least {transactions} of its transactions, the oldest {:.0} s old",
             self.seconds.ceil()
         ))
         .remedy(

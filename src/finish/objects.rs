@@ -76,11 +76,19 @@ pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<V
 }
 
 async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<Object>> {
-    let sql = "SELECT r.rolsuper OR r.rolreplication FROM pg_replication_slots AS s, pg_roles AS r \
+    let sql = "SELECT r.rolsuper OR r.rolreplication, \
+               COALESCE(s.plugin = 'pgoutput' AND s.database = current_database(), false) \
+               FROM pg_replication_slots AS s, pg_roles AS r \
                WHERE s.slot_name = $1 AND r.rolname = current_user";
     let row = client.query_opt(sql, &[&name]).await;
     let row = row.map_err(|error| Error::database(format!("looking for the slot on the {side}"), &error))?;
     let Some(row) = row else { return Ok(None) };
+    if !row.get::<_, bool>(1) {
+        return Err(Error::refused(format!(
+            "the slot `{name}` on the {side} is not ours: it is never touched"
+        ))
+        .remedy("find out whose it is and drop it there, or check [names] slot in the configuration"));
+    }
     if !row.get::<_, bool>(0) {
         return Err(Error::refused(format!("our role may not drop the slot `{name}` on the {side}"))
             .remedy("run there as a superuser: ALTER ROLE … REPLICATION, then run it again"));

@@ -40,7 +40,7 @@ impl Place {
             return Ok(Place { directory, there: None });
         }
         let directory = record.directory.clone();
-        let there = Manifest::read(&directory)?;
+        let there = Manifest::read(&directory)?.filter(|manifest| holds_all(manifest, config));
         if let Some(dismantling) = &record.dismantling
             && there.as_ref() != Some(&dismantling.manifest)
         {
@@ -55,6 +55,12 @@ impl Place {
         }
         Ok(Place { directory, there })
     }
+}
+
+/// Every table that is replicated now: notifications may have been switched on since.
+fn holds_all(manifest: &Manifest, config: &Config) -> bool {
+    let names = config.tables().into_iter().map(|table| config.names.landing_table(table));
+    manifest.tables.iter().map(|file| file.table.clone()).eq(names)
 }
 
 /// Below the state directory, named by the time.

@@ -84,6 +84,8 @@ impl Run {
         if !self.take_lease(context, &traffic).await? {
             return Ok(None);
         }
+        // It may have been a finish that held it.
+        Finish::refuse(&traffic, &config.names).await?;
         // Sampled under the lease: nobody else moves Traffic's position beyond it meanwhile.
         let wal = primary::wal(&control).await?;
         if self.until == Until::CaughtUp && self.goal.is_none() {
