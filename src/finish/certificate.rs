@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use super::objects::Object;
+use super::objects::{self, Object};
 use crate::backup::{Manifest, restore_hint};
 use crate::change::Table;
 use crate::error::{Error, Result};
@@ -104,12 +104,12 @@ impl Certificate {
         }
         let _ = writeln!(text, "\nTo restore it, in psql:\n{}", indented(&restore_hint(manifest, directory)));
         text.push_str("Dropped:\n");
-        for object in &self.dropped {
-            let _ = writeln!(text, "  {object}");
+        for line in objects::summary(self.dropped.iter()) {
+            let _ = writeln!(text, "  {line}");
         }
         text.push_str(
-            "\nLanding's tables are still there, and so is the fence around them, which nothing can lift any more: \
-             writers are\nrefused as before. When nobody needs the tables, their owner runs on Landing:\n",
+            "\nLanding's tables are still there, and so is the fence around them: writers are refused as before. When \
+             nobody\nneeds the tables any more, their owner runs on Landing:\n",
         );
         text.push_str(&indented(&self.drop_tables));
         text.push_str(&left(&self.left_for_owner));

@@ -75,7 +75,7 @@ pub async fn examine(config: &Config, options: Options) -> Result<Examined> {
     Standing::read(&traffic, names).await?;
     if !lease::take_soon(&traffic, names).await? {
         return Err(Error::refused("a daemon applies for this slot")
-            .remedy("stop it (`systemctl stop leadbridge`), then run `leadbridge finish` at once"));
+            .remedy("stop it, and every other that stands by, then run `leadbridge finish` at once"));
     }
     let standing = Standing::read(&traffic, names).await?;
     let landing = config.landing.connect("finish").await?;
@@ -131,12 +131,12 @@ impl Finishing {
                 self.config.landing
             ),
         };
-        for object in self.objects.iter().filter(|object| object.permitted) {
-            let _ = writeln!(plan, "  drop {object}");
+        for line in objects::summary(self.objects.iter().filter(|object| object.permitted)) {
+            let _ = writeln!(plan, "  {line}: dropped");
         }
-        for object in self.objects.iter().filter(|object| !object.permitted) {
-            let owner = object.owner.as_deref().unwrap_or("somebody else");
-            let _ = writeln!(plan, "  not {object}: it belongs to {owner}, whose SQL is shown at the end");
+        let others: Vec<&Object> = self.objects.iter().filter(|object| !object.permitted).collect();
+        for line in objects::summary(others.iter().copied()) {
+            let _ = writeln!(plan, "  {line}: left, since another role owns it; the SQL is shown at the end");
         }
         plan.push_str("Landing's tables stay, and stay closed to writers; Traffic is not touched otherwise.");
         plan

@@ -5,6 +5,7 @@ use std::fmt;
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::behind::patiently;
 use crate::database::Side;
@@ -45,23 +46,40 @@ impl fmt::Display for Object {
         let kind = match self.kind {
             Kind::Slot => "slot",
             Kind::Publication => "publication",
+            Kind::Function if self.name.contains("), ") => "functions",
             Kind::Function => "function",
         };
         write!(f, "{kind} {} on the {}", self.name, self.database)
     }
 }
 
+/// One line for each kind on each side: `functions a(), b() on the Traffic DB`.
+pub fn summary<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<String> {
+    let mut groups: Vec<Object> = Vec::new();
+    for object in objects {
+        match groups.last_mut() {
+            Some(group) if (group.kind, group.database) == (object.kind, object.database) => {
+                group.name = format!("{}, {}", group.name, object.name);
+            }
+            _ => groups.push(object.clone()),
+        }
+    }
+    groups.iter().map(Object::to_string).collect()
+}
+
 /// Everything of ours that is there now, in the order in which it goes: Traffic's slot first, so that nothing can
 /// come back to Landing from then on.
 ///
 /// # Errors
-/// Refused when our role may not drop a slot that is there: it would keep WAL for ever.
+/// Refused when a slot that is there is in use, is not ours, or may not be dropped by our role: it would keep WAL for
+/// ever.
 pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<Vec<Object>> {
     let mut found = Vec::new();
     for (side, client, name) in
         [(Side::Traffic, traffic, names.reverse_slot()), (Side::Landing, landing, names.slot.clone())]
     {
-        found.extend(slot(side, client, &name).await?);
+        // In use by whoever does not hold the lease: better known before the first one is dropped.
+        found.extend(patiently(async || slot(side, client, &name).await).await?);
     }
     for (side, client, name) in [
         (Side::Landing, landing, names.publication.clone()),
@@ -77,11 +95,12 @@ pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<V
 
 async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<Object>> {
     let sql = "SELECT r.rolsuper OR r.rolreplication, \
-               COALESCE(s.plugin = 'pgoutput' AND s.database = current_database(), false) \
+               COALESCE(s.plugin = 'pgoutput' AND s.database = current_database(), false), s.active_pid \
                FROM pg_replication_slots AS s, pg_roles AS r \
                WHERE s.slot_name = $1 AND r.rolname = current_user";
     let row = client.query_opt(sql, &[&name]).await;
-    let row = row.map_err(|error| Error::database(format!("looking for the slot on the {side}"), &error))?;
+    let step = format!("looking for the slot on the {side}");
+    let row = row.map_err(|error| Error::database(&step, &error))?;
     let Some(row) = row else { return Ok(None) };
     if !row.get::<_, bool>(1) {
         return Err(Error::refused(format!(
@@ -92,6 +111,10 @@ async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<Object>>
     if !row.get::<_, bool>(0) {
         return Err(Error::refused(format!("our role may not drop the slot `{name}` on the {side}"))
             .remedy("run there as a superuser: ALTER ROLE … REPLICATION, then run it again"));
+    }
+    if let Some(pid) = row.get::<_, Option<i32>>(2) {
+        let message = format!("`{name}` is in use by process {pid} there");
+        return Err(Error::server(step, SqlState::OBJECT_IN_USE, &message));
     }
     let sql = format!(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",

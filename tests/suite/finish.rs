@@ -11,7 +11,8 @@ use leadbridge::backup::Manifest;
 use serde_json::Value;
 
 use crate::testkit::{
-    Bridge, World, assert_refused, holds, landing, least_privileged, one, said, traffic, until_holds,
+    Bridge, World, assert_refused, ends_refused, holds, landing, least_privileged, one, said, traffic,
+    until_holds,
 };
 use switched::{caught_up, switch, switched};
 
@@ -29,6 +30,9 @@ async fn remains(world: &World) -> String {
         one::<String>(&world.traffic().await, sql).await
     )
 }
+
+/// What a daemon that applies holds.
+const LEASE: &str = "SELECT pg_advisory_lock(hashtextextended('leadbridge/leadbridge/leadbridge', 0))";
 
 /// Nothing but the closed fence.
 const FINISHED: &str = "2; 0";
@@ -73,8 +77,8 @@ async fn a_finish_backs_up_takes_the_way_back_apart_and_leaves_landing_closed() 
     for words in [
         "slot leadbridge on the Landing DB",
         "slot leadbridge_reverse on the Traffic DB",
-        "publication leadbridge_reverse",
-        "function leadbridge.lift_fence(uuid) on the Landing DB",
+        "publication leadbridge_reverse on the Traffic DB",
+        "leadbridge.lift_fence(uuid), leadbridge.remove_lifted_fence(uuid) on the Landing DB",
         "\\copy \"public\".\"landing_leads\" (\"id\", ",
         "DROP TABLE \"public\".\"landing_leads\";",
         "-- public.scheduled_notifications refers to them",
@@ -115,6 +119,23 @@ async fn after_a_finish_nothing_begins_again_and_every_command_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_stood_by_until_the_end_begins_nothing() {
+    let (world, bridge) = switched(20).await;
+    let holder = world.traffic().await;
+    holder.execute(LEASE, &[]).await.unwrap();
+    let mut daemon = bridge.daemon().await;
+    daemon.until("it stands by", |status| status["state"] == "standby").await;
+    // Another machine's finish.
+    let finish = "INSERT INTO leadbridge.finish
+        VALUES ('leadbridge', gen_random_uuid(), '0/1', 0, '/', '{}', '[]', now(), now(), now(), '{}', 'o', 'v')";
+    traffic(&world, finish).await;
+    drop(holder);
+    ends_refused(&mut daemon, &["was finished at"]).await;
+    let streaming = "bool_or(active) IS NOT TRUE FROM pg_replication_slots";
+    assert!(holds(&world.landing().await, streaming).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_role_may_not_drop_is_said_before_and_left_to_its_owner_with_the_sql() {
     let world = World::new().await;
     world.fill(61, 40).await;
@@ -123,7 +144,7 @@ async fn what_the_role_may_not_drop_is_said_before_and_left_to_its_owner_with_th
     let said = bridge.run(&["finish", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(
-        said.err.contains("not publication leadbridge on the Landing DB: it belongs to postgres"),
+        said.err.contains("publication leadbridge on the Landing DB: left, since another role owns it"),
         "{}",
         said.err
     );
@@ -190,10 +211,9 @@ async fn neither_the_output_nor_a_trace_nor_what_lies_beside_the_backup_shows_a_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_was_killed_a_moment_ago_is_no_hindrance_and_one_that_runs_is() {
     let (world, bridge) = switched(20).await;
-    // As a reverse stream that nobody has noticed the end of.
+    // As a session that nobody has noticed the end of.
     let holder = world.traffic().await;
-    let lease = "SELECT pg_advisory_lock(hashtextextended('leadbridge/leadbridge/leadbridge', 0))";
-    holder.execute(lease, &[]).await.unwrap();
+    holder.execute(LEASE, &[]).await.unwrap();
     assert_refused(&bridge.run(&["finish", "--yes"]).await, &["a daemon applies for this slot", "stop it"]);
     let mut command = bridge.command(&["finish", "--yes"]);
     let finishing = tokio::spawn(async move { command.output().await.unwrap() });

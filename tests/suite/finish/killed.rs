@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use leadbridge::backup::Manifest;
 use leadbridge::failpoint::Point;
 
-use super::{FINISHED, assert_closed, only, remains, switched};
-use crate::testkit::{Bridge, assert_refused};
+use super::{FINISHED, assert_closed, caught_up, only, remains, switched};
+use crate::testkit::{Bridge, assert_refused, landing, traffic};
 
 fn points() -> impl Iterator<Item = Point> {
     Point::ALL.iter().filter(|point| point.name().starts_with("finish.")).copied()
@@ -82,5 +82,29 @@ async fn a_backup_that_is_gone_or_damaged_when_it_carries_on_stops_it_until_anot
     let said = bridge.run(&["finish", "--yes", "--backup", another.to_str().unwrap()]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     Manifest::read(&another).unwrap().unwrap().verify(&another).unwrap();
+    assert_eq!(remains(&world).await, FINISHED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_that_landing_has_left_behind_is_taken_anew_and_the_old_one_stays_as_it_is() {
+    let (world, bridge) = switched(30).await;
+    let named = bridge.dir().join("backup");
+    let explicit = ["finish", "--yes", "--backup", named.to_str().unwrap()];
+    dies(&bridge, &explicit, Point::BackedUp).await;
+    let old = Manifest::read(&named).unwrap().unwrap();
+    // The daemon ran once more and brought a change of Traffic to Landing.
+    let change = "SET leadbridge.passes_fence = 'on'; DELETE FROM landing_leads WHERE id IN
+        (SELECT id FROM landing_leads LIMIT 1)";
+    landing(&world, change).await;
+    traffic(&world, "DELETE FROM traffic_leads WHERE id IN (SELECT id FROM traffic_leads LIMIT 1)").await;
+    caught_up(&world).await;
+
+    assert_refused(&bridge.run(&explicit).await, &["is not empty", "overwrites nothing"]);
+    assert!(remains(&world).await.contains("leadbridge_reverse"));
+    let said = bridge.run(&explicit[..2]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    let taken = only(&bridge.state_dir().join("backups"));
+    assert_eq!(Manifest::read(&taken).unwrap().unwrap().tables[0].rows, 29);
+    old.verify(&named).unwrap();
     assert_eq!(remains(&world).await, FINISHED);
 }

@@ -1,8 +1,9 @@
 //! What keeps a finish from beginning: one clear error with its remedy, and nothing changed anywhere.
 
 use leadbridge::backup::Manifest;
+use nix::sys::signal::Signal;
 
-use super::switched::{CUTOVER, caught_up, make_reverse_slot, switched};
+use super::switched::{CUTOVER, caught_up, make_reverse_slot, switch_over, switched};
 use super::{FINISHED, remains};
 use crate::testkit::{Bridge, World, assert_refused, holds, landing, one, traffic};
 
@@ -141,7 +142,7 @@ async fn without_the_reverse_slot_only_an_operator_says_how_much_a_backup_may_la
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_is_in_use_or_not_ours_is_not_dropped() {
+async fn a_slot_that_is_not_ours_or_not_for_our_role_is_not_dropped() {
     let (world, bridge) = switched(20).await;
     landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;
     landing(&world, "SELECT pg_create_physical_replication_slot('leadbridge')").await;
@@ -168,6 +169,25 @@ async fn a_slot_that_is_in_use_or_not_ours_is_not_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_is_in_use_stops_it_before_the_other_one_is_dropped() {
+    let world = World::new().await;
+    world.fill(65, 20).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.caught_up(&world).await;
+    // It stands still, and Traffic has given it up: no lease, but Landing still streams to it.
+    daemon.signal(Signal::SIGSTOP);
+    let others =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'leadbridge %'";
+    traffic(&world, others).await;
+    switch_over(&world).await;
+    refused(&world, &bridge, &[], &["`leadbridge` is in use by process", "stop the daemon"]).await;
+    daemon.kill().await;
+    assert_eq!(bridge.run(&["finish", "--yes"]).await.code, 0);
+    assert_eq!(remains(&world).await, FINISHED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_directory_that_cannot_be_used_is_refused_before_anything_is_dropped() {
     let (world, bridge) = switched(20).await;
     let full = bridge.dir().join("full");
@@ -184,7 +204,7 @@ async fn a_directory_that_cannot_be_used_is_refused_before_anything_is_dropped()
     assert_eq!(std::fs::read_to_string(full.join("theirs")).unwrap(), "x");
     let said = bridge.run(&["finish"]).await;
     assert_eq!(said.code, 64, "nobody can be asked: {}", said.err);
-    assert!(said.err.contains("drop slot leadbridge_reverse on the Traffic DB"), "{}", said.err);
+    assert!(said.err.contains("slot leadbridge_reverse on the Traffic DB: dropped"), "{}", said.err);
 
     let empty = bridge.dir().join("empty");
     std::fs::create_dir(&empty).unwrap();

@@ -16,6 +16,11 @@ pub async fn switched(leads: usize) -> (World, Bridge) {
 /// Copies, closes Landing, and says that Traffic has taken over.
 pub async fn switch(world: &World, bridge: &Bridge) {
     bridge.catch_up().await;
+    switch_over(world).await;
+}
+
+/// The same of what has been copied.
+pub async fn switch_over(world: &World) {
     make_reverse_slot(world).await;
     let close =
         format!("SELECT leadbridge.close_fence('{CUTOVER}', 'leads have moved to Traffic', NULL, false)");
