@@ -16,7 +16,7 @@ pub(super) const MANIFEST: &str = "manifest.json";
 const PARTIAL: &str = "partial";
 
 /// From [`Directory::claim`] to [`Directory::complete`] an empty `manifest.json.partial` says whose the directory is.
-pub(super) struct Directory {
+pub struct Directory {
     path: PathBuf,
 }
 
@@ -56,19 +56,19 @@ impl Directory {
         Ok(directory)
     }
 
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A new file, under a temporary name until [`Directory::keep`].
-    pub fn create(&self, name: &str) -> Result<File> {
+    pub(super) fn create(&self, name: &str) -> Result<File> {
         let path = self.path.join(partial(name));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         file.map_err(|error| failed("writing", &path, &error))
     }
 
     /// Gives a file, which is on the disk for good, its name.
-    pub fn keep(&self, name: &str) -> Result<()> {
+    pub(super) fn keep(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
         let renamed = fs::rename(self.path.join(partial(name)), &path);
         renamed.map_err(|error| failed("naming", &path, &error))?;
@@ -76,7 +76,7 @@ impl Directory {
     }
 
     /// Writes the manifest: from here on the backup is whole.
-    pub fn complete(self, manifest: &[u8]) -> Result<()> {
+    pub(super) fn complete(self, manifest: &[u8]) -> Result<()> {
         replace(&self.path.join(MANIFEST), manifest)
     }
 

@@ -11,11 +11,10 @@ mod manifest;
 mod restore;
 mod table;
 
-use std::path::Path;
-
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
+pub use directory::Directory;
 pub(crate) use directory::replace;
 pub use format::Format;
 pub use manifest::{Column, GeneratedColumn, Manifest, Source, TableFile};
@@ -28,22 +27,19 @@ use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::timestamp::Timestamp;
-use directory::Directory;
 
-/// Writes `tables` of Landing to `directory`, which is made, or is there and empty, or holds what an interrupted
-/// backup left: that is begun anew.
+/// Writes `tables` of Landing to `directory`.
 ///
 /// # Errors
-/// Refused, before anything is written, for a directory that cannot be used. What is read back otherwise than it was
-/// written is refused too. Whatever the error, the directory has no manifest.
+/// Those of the database and of the disk; refused when something is read back otherwise than it was written. Whatever
+/// the error, the directory has no manifest.
 pub async fn take(
     landing: &Endpoint,
     names: &Names,
     tables: &[Table],
-    directory: &Path,
+    directory: Directory,
     format: Format,
 ) -> Result<Manifest> {
-    let directory = Directory::claim(directory)?;
     let session = landing.connect("backup").await?;
     begin(&session, names, tables).await?;
     let mut manifest = Manifest::of(source(&session, landing).await?, format);

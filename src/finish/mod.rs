@@ -163,6 +163,8 @@ impl Finishing {
             manifest.verify(directory)?;
             return Ok(manifest.clone());
         }
+        // First of all: a directory that holds an older backup must not be written down as this one's.
+        let claimed = backup::Directory::claim(directory)?;
         // Past the point of no return the record stays as it is until the new backup is whole.
         if self.record.as_ref().is_none_or(|record| record.dismantling.is_none()) {
             let operator = place::operator();
@@ -171,8 +173,7 @@ impl Finishing {
         reach(Point::FinishBegun);
         let Config { landing, settings, .. } = &self.config;
         let tables = settings.tables();
-        let manifest =
-            backup::take(landing, &settings.names, &tables, directory, self.options.format).await?;
+        let manifest = backup::take(landing, &settings.names, &tables, claimed, self.options.format).await?;
         reach(Point::BackedUp);
         Ok(manifest)
     }

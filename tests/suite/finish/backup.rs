@@ -1,6 +1,6 @@
 //! What a backup's files hold: every row and every value, in either form.
 
-use leadbridge::backup::{Format, restore_hint, take};
+use leadbridge::backup::{Directory, Format, restore_hint, take};
 use leadbridge::change::Table;
 use leadbridge::database::{Endpoint, Side};
 use secrecy::SecretString;
@@ -51,7 +51,9 @@ async fn either_form_restores_every_value_of_every_row_as_it_was() {
     let tables = [Table::LandingLeads, Table::LeadJourney, Table::ScheduledNotifications];
     for format in [Format::Csv, Format::Jsonl] {
         let directory = parent.path().join(format.to_string());
-        let manifest = take(&endpoint, &world.names, &tables, &directory, format).await.unwrap();
+        let manifest = take(&endpoint, &world.names, &tables, Directory::claim(&directory).unwrap(), format)
+            .await
+            .unwrap();
         manifest.verify(&directory).unwrap();
         assert_eq!(manifest.tables[0].rows, 203);
         assert_eq!(manifest.tables[2].rows, 0);
@@ -84,7 +86,9 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     let endpoint = Endpoint::parse(Side::Landing, &SecretString::from(world.landing_url())).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let tables = [Table::LandingLeads, Table::LeadJourney];
-    take(&endpoint, &world.names, &tables, directory.path(), Format::Jsonl).await.unwrap();
+    take(&endpoint, &world.names, &tables, Directory::claim(directory.path()).unwrap(), Format::Jsonl)
+        .await
+        .unwrap();
     writers.stop().await.unwrap();
     let column = |file: &str, name: &str| -> Vec<String> {
         let text = std::fs::read_to_string(directory.path().join(file)).unwrap();
