@@ -15,7 +15,7 @@ pub(super) const MANIFEST: &str = "manifest.json";
 /// While a file is being written.
 const PARTIAL: &str = "partial";
 
-/// From [`Directory::claim`] to [`Directory::complete`] an empty `manifest.json.partial` says whose the directory is.
+/// A claimed directory. Until its backup is whole, an empty `manifest.json.partial` says whose it is.
 pub struct Directory {
     path: PathBuf,
 }
