@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backup::Format;
 use crate::change::Table;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
@@ -69,6 +70,7 @@ pub enum Command {
     Cutover(Cutover),
     Rollback(Rollback),
     Resync(Resync),
+    Finish(Finish),
     Quarantine(Quarantine),
     Demo(Demo),
 }
@@ -249,6 +251,32 @@ pub struct Resync {
     /// Do not ask
     #[arg(long)]
     pub yes: bool,
+}
+
+/// The end, after a settled cutover: a backup of Landing's tables, then slots, publications and fence functions dropped.
+///
+/// The daemon must be stopped, and Landing must have all that Traffic changed since the switch. Landing's tables stay,
+/// closed to writers; the SQL that drops them is shown. Interrupted, it carries on when it is run again. Asks first,
+/// unless --yes.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: leadbridge finish --backup /srv/backup/landing --format jsonl")]
+pub struct Finish {
+    /// Where the backup goes: a directory that is not there yet, or is empty
+    /// [default: a new one in backups/ of the state directory]
+    #[arg(long, value_name = "DIR")]
+    pub backup: Option<PathBuf>,
+    /// How the backup's rows are written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
+    pub format: Format,
+    /// How old a change of Traffic may be that the backup lacks, where Traffic is never quiet
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "0s")]
+    pub max_behind: Duration,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// The certificate as one JSON document instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Rows that Traffic could not take.

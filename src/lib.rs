@@ -24,10 +24,12 @@
 //! Around them: [`database`] connects, [`config`] says where to, [`doctor`] looks before anything is changed,
 //! [`migrate`] prepares both databases, [`telemetry`] is the one place where state is collected, and [`commands`]
 //! is what the operator types. [`throwaway`] starts servers for the [`demo`] and the tests, [`verify`] compares both
-//! sides through the mapping, [`cutover`] makes Traffic the one database and goes back, and [`failpoint`] names the places where the tests let the daemon die.
+//! sides through the mapping, [`cutover`] makes Traffic the one database and goes back, [`backup`] writes whole tables
+//! to files, [`mod@finish`] ends a move, and [`failpoint`] names the places where the tests let a process die.
 //!
 //! `docs/design.md` has the invariants, the flow, and what happens on each failure.
 
+pub mod backup;
 pub mod batch;
 pub mod change;
 pub mod checkpoint;
@@ -41,6 +43,7 @@ pub mod doctor;
 pub mod error;
 pub mod exit;
 pub mod failpoint;
+pub mod finish;
 pub mod landing;
 pub mod lsn;
 pub mod mapping;

@@ -7,8 +7,16 @@ use postgres_protocol::escape::escape_identifier;
 use crate::change::Table;
 
 /// Our own tables on Traffic that the daemon writes.
-pub const BOOKS: [&str; 7] =
-    ["checkpoint", "quarantine", "conversion_notes", "cutover", "markers", "reverse", "reverse_quarantine"];
+pub const BOOKS: [&str; 8] = [
+    "checkpoint",
+    "quarantine",
+    "conversion_notes",
+    "cutover",
+    "markers",
+    "reverse",
+    "reverse_quarantine",
+    "finish",
+];
 
 /// Names on both databases. All can be changed, so that two installations can share a server.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,8 @@ GRANT SELECT ON {{traffic}}.traffic_users, {{traffic}}.traffic_user_utm_sources 
 -- Its own books. What was migrated is recorded by whoever migrates.
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
-       {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine TO {{role}};
+       {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine,
+       {{schema}}.finish TO {{role}};
 GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence TO {{role}};
 
 -- For a rollback: the fence on this side; and, from a cutover on, the slot from which changes flow back.

@@ -5,11 +5,13 @@
 //! own WAL. [`agree`] holds a start to that: whatever breaks it (a restored backup, a recreated slot, a standby that
 //! lacked WAL, somebody else's directory) is refused, never guessed around.
 
+mod finished;
 mod ledger;
 mod local;
 mod published;
 mod timeline;
 
+pub use finished::Finish;
 pub use ledger::{Ledger, Recorded, Stage};
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};

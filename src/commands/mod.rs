@@ -3,6 +3,7 @@
 mod confirm;
 mod cutover;
 mod doctor;
+mod finish;
 mod migrate;
 mod quarantine;
 mod resync;
@@ -48,6 +49,7 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
         Command::Run(arguments) => run::run(config()?, arguments).await,
         Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments)).await,
+        Command::Finish(arguments) => Box::pin(finish::run(&config()?, arguments)).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,

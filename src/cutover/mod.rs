@@ -41,6 +41,7 @@ pub use marker::Latency;
 use readiness::Readiness;
 use scene::Scene;
 
+use crate::checkpoint::Finish;
 use crate::config::Config;
 use crate::database::Session;
 use crate::doctor::Level;
@@ -75,6 +76,7 @@ pub struct Prepared {
 pub async fn prepare(config: &Config, options: &Options, direction: Direction) -> Result<Prepared> {
     let landing = config.landing.connect("cutover").await?;
     let traffic = config.traffic.connect("cutover").await?;
+    Finish::refuse(&traffic, &config.names).await?;
     take_the_right(config, &traffic).await?;
     resolve::settle(&landing, &traffic, &config.names).await?;
     let terms = &options.readiness;

@@ -11,13 +11,13 @@ mod url;
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use endpoint::Endpoint;
 pub use session::{Backend, Session};
 
 /// Which of the two databases.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
     /// The source: it is read and, before the cutover, never written to.

@@ -12,7 +12,7 @@ mod tables;
 mod traffic;
 
 use crate::config::Config;
-use crate::database::{Endpoint, Session};
+use crate::database::{Endpoint, Session, Side};
 use crate::error::Result;
 pub use finding::{Finding, Findings, Level, Verdict};
 
@@ -22,11 +22,18 @@ pub async fn examine(config: &Config) -> Findings {
     let mut findings = Findings::default();
     local::examine(&mut findings, config).await;
     let landing = reach(&mut findings, &config.landing).await;
+    let traffic = reach(&mut findings, &config.traffic).await;
+    if let Some(session) = &traffic
+        && let Some(end) = traffic::end(session, config).await
+    {
+        // What else is missing was dropped on purpose.
+        findings.add("finish", Some(Side::Traffic), Ok(end));
+        return findings;
+    }
     if let Some(session) = &landing {
         server::examine(&mut findings, session, &config.landing).await;
         landing::examine(&mut findings, session, config).await;
     }
-    let traffic = reach(&mut findings, &config.traffic).await;
     let mut books_are_open = false;
     if let Some(session) = &traffic {
         server::examine(&mut findings, session, &config.traffic).await;

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Findings, Level, Outcome, Verdict, server};
+use crate::checkpoint::Finish;
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
@@ -31,6 +32,19 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("session_replication_role", side, replication_role(client, config).await);
     findings.add("triggers", side, always_triggers(client, &targets).await);
     true
+}
+
+/// That the move is over, or about to be; `None` while it goes on. Books that cannot be read are another check's.
+pub async fn end(client: &Client, config: &Config) -> Option<Verdict> {
+    match Finish::read(client, &config.names).await {
+        Ok(Some(Finish::Finished { at })) => Some(Verdict::ok(format!(
+            "the move was finished at {at}: slots and publications are dropped, nothing is left to examine"
+        ))),
+        Ok(Some(Finish::Dismantling { .. })) => {
+            Finish::refuse(client, &config.names).await.err().map(Verdict::from)
+        }
+        Ok(None) | Err(_) => None,
+    }
 }
 
 async fn schema(client: &Client, tables: &[String]) -> Outcome {

@@ -31,7 +31,7 @@ macro_rules! migration {
 const FENCE: &str = include_str!("../../sql/fence.sql");
 
 // 019 stands before 018, which looks at the tables that are there.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     migration!("000_migrations", optional: false),
     migration!("016_unified_leads", optional: false),
     migration!("017_leadbridge_schema", optional: false),
@@ -39,6 +39,7 @@ const MIGRATIONS: [Migration; 7] = [
     migration!("018_keep_updated_at", optional: false),
     migration!("020_cutover", optional: false),
     migration!("021_fence", FENCE, optional: false),
+    migration!("022_finish", optional: false),
 ];
 
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");

@@ -7,7 +7,7 @@ use super::liveness::Work;
 use super::pipeline::{self, Prepared};
 use super::{Context, Until, copy, lease};
 use crate::change::Position;
-use crate::checkpoint::{Identity, LandingWal, Ledger, Published, Start, agree, check_slot};
+use crate::checkpoint::{Finish, Identity, LandingWal, Ledger, Published, Start, agree, check_slot};
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::doctor::{self, Finding, Level};
@@ -70,6 +70,8 @@ impl Run {
         work: &Work,
     ) -> Result<Option<Prepared>> {
         let config = &context.config;
+        // Before anything is missed that was dropped on purpose.
+        Finish::refuse(&traffic, &config.names).await?;
         context.liveness.bury(Side::Traffic, &traffic).await?;
         context.liveness.bury(Side::Landing, &control).await?;
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
@@ -82,6 +84,8 @@ impl Run {
         if !self.take_lease(context, &traffic).await? {
             return Ok(None);
         }
+        // It may have been a finish that held it.
+        Finish::refuse(&traffic, &config.names).await?;
         // Sampled under the lease: nobody else moves Traffic's position beyond it meanwhile.
         let wal = primary::wal(&control).await?;
         if self.until == Until::CaughtUp && self.goal.is_none() {

@@ -7,7 +7,7 @@
 mod attempt;
 mod copy;
 mod keeper;
-mod lease;
+pub(crate) mod lease;
 mod liveness;
 mod monitor;
 mod pipeline;

@@ -7,9 +7,14 @@ use leadbridge::throwaway::writers::Pace;
 
 use crate::testkit::{Bridge, Positions, World, assert_equal, holds, landing, one, released, traffic};
 
-/// The points of a copy, or of the stream: together all there are.
-fn points(of_snapshot: bool) -> impl Iterator<Item = Point> {
-    let wanted = move |point: &&Point| point.name().starts_with("snapshot.") == of_snapshot;
+/// What the daemon passes while it copies.
+const COPY: [&str; 1] = ["snapshot."];
+
+/// What the daemon passes while it streams.
+const STREAM: [&str; 2] = ["apply.", "keep."];
+
+fn points(rooms: &[&str]) -> impl Iterator<Item = Point> {
+    let wanted = move |point: &&Point| rooms.iter().any(|room| point.name().starts_with(room));
     Point::ALL.iter().filter(wanted).copied()
 }
 
@@ -37,7 +42,7 @@ async fn killed_at_every_point_of_a_snapshot_the_next_start_ends_exact() {
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40");
     let writers = world.write(&Pace { writers: 2, ..Pace::default() });
     // One interrupted snapshot after another, as at a first start.
-    for point in points(true) {
+    for point in points(&COPY) {
         let finished = matches!(point, Point::FinishStored);
         // The point after an earlier slot is passed because the start before left one.
         dies(&bridge, &["run", "--until-caught-up"], point, 1).await;
@@ -58,7 +63,7 @@ async fn killed_at_every_point_of_a_snapshot_the_next_start_ends_exact() {
     }
     bridge.catch_up().await;
     // And with a stream's state before: what it leaves at each point must do for a start, too.
-    for point in points(true) {
+    for point in points(&COPY) {
         dies(&bridge, &["resync", "--yes"], point, 1).await;
         assert_ordered(&world, &bridge, point).await;
         bridge.catch_up().await;
@@ -125,7 +130,7 @@ async fn killed_at_every_point_of_the_stream_the_next_start_ends_exact() {
     world.fill(71, 60).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40\ncheckpoint_interval = \"1h\"");
     bridge.catch_up().await;
-    for point in points(false) {
+    for point in points(&STREAM) {
         // Some points are passed more than once: the second time something else is behind them.
         let passes: &[u32] = match point {
             Point::KeyMoving | Point::PartWritten | Point::BatchOpened => &[1, 2],

@@ -16,6 +16,7 @@ mod drift;
 mod drift_functions;
 mod drift_traffic;
 mod failover;
+mod finish;
 mod foreign_wal;
 mod keys;
 mod killpoints;

@@ -1,0 +1,199 @@
+//! A directory of its own for a backup: private, and never whole before its manifest is there.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::format::Format;
+use crate::change::Table;
+use crate::error::{Error, Result};
+
+pub(super) const MANIFEST: &str = "manifest.json";
+
+/// While a file is being written.
+const PARTIAL: &str = "partial";
+
+/// A claimed directory. Until its backup is whole, an empty `manifest.json.partial` says whose it is.
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Makes the directory, or takes an empty one, or clears what an interrupted backup left in it.
+    ///
+    /// # Errors
+    /// Refused when it holds anything else, or cannot be written to.
+    pub fn claim(path: &Path) -> Result<Self> {
+        let directory = Directory { path: path.to_owned() };
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+        made.map_err(|error| failed("making", path, &error))?;
+        let found = directory.entries()?;
+        let marker = partial(MANIFEST);
+        if !found.is_empty() {
+            let interrupted =
+                found.iter().any(|name| *name == *marker) && found.iter().all(|name| is_ours(name));
+            if !interrupted {
+                return Err(Error::refused(format!("{} is not empty", path.display()))
+                    .remedy("name a directory that is not there yet: a backup overwrites nothing"));
+            }
+            tracing::info!("{} holds an interrupted backup: it is begun anew", path.display());
+            for name in found.iter().filter(|name| **name != *marker) {
+                let path = path.join(name);
+                fs::remove_file(&path).map_err(|error| failed("removing", &path, &error))?;
+            }
+        }
+        let mode = fs::set_permissions(path, Permissions::from_mode(0o700));
+        mode.map_err(|error| failed("making private", path, &error))?;
+        let marker = path.join(marker);
+        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&marker);
+        opened.and_then(|file| file.sync_all()).map_err(|error| failed("writing", &marker, &error))?;
+        directory.sync()?;
+        // The directory itself may be new, too.
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync(parent.unwrap_or(Path::new(".")))?;
+        Ok(directory)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A new file, under a temporary name until [`Directory::keep`].
+    pub(super) fn create(&self, name: &str) -> Result<File> {
+        let path = self.path.join(partial(name));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+        file.map_err(|error| failed("writing", &path, &error))
+    }
+
+    /// Gives a file, which is on the disk for good, its name.
+    pub(super) fn keep(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
+        let renamed = fs::rename(self.path.join(partial(name)), &path);
+        renamed.map_err(|error| failed("naming", &path, &error))?;
+        self.sync()
+    }
+
+    /// Writes the manifest: from here on the backup is whole.
+    pub(super) fn complete(self, manifest: &[u8]) -> Result<()> {
+        replace(&self.path.join(MANIFEST), manifest)
+    }
+
+    fn sync(&self) -> Result<()> {
+        sync(&self.path)
+    }
+
+    fn entries(&self) -> Result<Vec<std::ffi::OsString>> {
+        let names = fs::read_dir(&self.path)
+            .and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        names.map_err(|error| failed("listing", &self.path, &error))
+    }
+}
+
+/// Writes a whole private file that is there for good when this returns, and before that either the old one or none.
+///
+/// # Errors
+/// Refused when the disk or its permissions do not allow it.
+pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let temporary = path.with_file_name(partial(&name));
+    let written = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&temporary, path))
+        .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
+    written.map_err(|error| failed("writing", path, &error))
+}
+
+fn sync(directory: &Path) -> Result<()> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|error| failed("flushing", directory, &error))
+}
+
+fn partial(name: &str) -> String {
+    format!("{name}.{PARTIAL}")
+}
+
+/// A file that a backup may have left when it was interrupted: only those are ever removed.
+fn is_ours(name: &OsStr) -> bool {
+    let formats = [Format::Csv, Format::Jsonl];
+    let files = Table::ALL.iter().flat_map(|table| formats.map(|format| file_name(*table, format)));
+    files.chain([MANIFEST.to_owned()]).any(|file| {
+        // A manifest under its own name is that of a whole backup.
+        name == OsStr::new(&partial(&file)) || (file != MANIFEST && name == OsStr::new(&file))
+    })
+}
+
+/// A table's file.
+pub(super) fn file_name(table: Table, format: Format) -> String {
+    format!("{}.{format}", table.landing_name())
+}
+
+pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
+    let remedy = match error.kind() {
+        io::ErrorKind::StorageFull => "free space there, or name a directory on another disk",
+        io::ErrorKind::PermissionDenied => "give that place to this user, or name another directory",
+        io::ErrorKind::NotFound => "put the backup back where it was, or name another directory",
+        _ => "check that place, or name another directory",
+    };
+    Error::refused(format!("{doing} {}: {error}", path.display())).remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_backup_is_private_and_whole_only_with_its_manifest() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("a/b");
+        let directory = Directory::claim(&path).unwrap();
+        directory.create("landing_leads.csv").unwrap().sync_all().unwrap();
+        directory.keep("landing_leads.csv").unwrap();
+        assert!(!path.join(MANIFEST).exists());
+        directory.complete(b"{}").unwrap();
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&path.join("landing_leads.csv")), 0o600);
+        assert_eq!(mode(&path.join(MANIFEST)), 0o600);
+        assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
+        assert!(Directory::claim(&path).is_err(), "a whole backup is never begun anew");
+    }
+
+    #[test]
+    fn what_an_interrupted_backup_left_is_cleared_and_nothing_else() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path();
+        let directory = Directory::claim(path).unwrap();
+        directory.create("landing_leads.csv").unwrap();
+        fs::write(path.join("lead_journey.csv"), "x").unwrap();
+        Directory::claim(path).unwrap();
+        assert_eq!(fs::read_dir(path).unwrap().count(), 1);
+
+        let theirs = path.join("notes.txt");
+        fs::write(&theirs, "x").unwrap();
+        let error = Directory::claim(path).err().unwrap();
+        assert!(error.to_string().contains("not empty") && error.remedy_text().is_some());
+        assert!(theirs.exists());
+    }
+
+    #[test]
+    fn a_place_that_is_no_directory_is_refused_with_its_name() {
+        let parent = tempfile::tempdir().unwrap();
+        let file = parent.path().join("file");
+        fs::write(&file, "x").unwrap();
+        for path in [file.clone(), file.join("below"), PathBuf::from("/proc/self/backup")] {
+            let error = Directory::claim(&path).err().unwrap();
+            assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
+            assert!(error.remedy_text().is_some());
+        }
+    }
+}

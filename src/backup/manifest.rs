@@ -1,0 +1,209 @@
+//! What a backup's directory holds: the manifest, and the proof that the files are as it says.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::directory::{self, MANIFEST};
+use super::format::{Format, RowCounter};
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+
+/// Of the files and of the manifest itself; a reader refuses others.
+const FORMAT_VERSION: u32 = 1;
+
+/// `manifest.json`. Names, counts and hashes; never a row's value, never a password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    pub format_version: u32,
+    pub leadbridge_version: String,
+    pub format: Format,
+    pub source: Source,
+    pub tables: Vec<TableFile>,
+}
+
+/// Where and when it was read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// As in the URL: `host:port`.
+    pub host: String,
+    pub database: String,
+    pub server_version: String,
+    /// By the server's clock: everything that was visible then is in the files.
+    pub taken_at: String,
+    pub wal_position: Lsn,
+}
+
+/// One table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableFile {
+    /// Qualified and quoted for SQL.
+    pub table: String,
+    /// In the same directory.
+    pub file: String,
+    pub rows: u64,
+    pub bytes: u64,
+    /// In hexadecimal.
+    pub sha256: String,
+    /// Those in the file, in its order.
+    pub columns: Vec<Column>,
+    /// Those that PostgreSQL computes from them: not in the file, since they cannot be written back.
+    pub generated: Vec<GeneratedColumn>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    pub name: String,
+    /// As SQL writes it, `character varying(255)`.
+    #[serde(rename = "type")]
+    pub sql_type: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedColumn {
+    #[serde(flatten)]
+    pub column: Column,
+    pub expression: String,
+}
+
+impl Manifest {
+    pub(super) fn of(source: Source, format: Format) -> Self {
+        Manifest {
+            format_version: FORMAT_VERSION,
+            leadbridge_version: env!("CARGO_PKG_VERSION").to_owned(),
+            format,
+            source,
+            tables: Vec::new(),
+        }
+    }
+
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec_pretty(self).map_err(|error| Error::internal(error.to_string()))
+    }
+
+    /// The manifest in `directory`; `None` when no whole backup is there.
+    ///
+    /// # Errors
+    /// Refused for one that cannot be read, or that another version wrote in another form.
+    pub fn read(directory: &Path) -> Result<Option<Self>> {
+        let path = directory.join(MANIFEST);
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(directory::failed("reading", &path, &error)),
+        };
+        let refuse = |why: String| {
+            Error::refused(format!("{} is not a manifest of this version: {why}", path.display()))
+                .remedy("name another directory")
+        };
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
+        if manifest.format_version != FORMAT_VERSION {
+            return Err(refuse(format!("format {}", manifest.format_version)));
+        }
+        Ok(Some(manifest))
+    }
+
+    /// Reads every file back: size, rows and hash are those of this manifest.
+    ///
+    /// # Errors
+    /// Refused for a file that is missing, cannot be read, or is another.
+    pub fn verify(&self, directory: &Path) -> Result<()> {
+        self.tables.iter().try_for_each(|file| file.verify(self.format, directory))
+    }
+}
+
+impl TableFile {
+    fn verify(&self, format: Format, directory: &Path) -> Result<()> {
+        let path = directory.join(&self.file);
+        let failed = |error: std::io::Error| directory::failed("reading back", &path, &error);
+        let mut file = File::open(&path).map_err(failed)?;
+        let (mut hash, mut rows, mut bytes) = (Sha256::new(), RowCounter::new(format), 0u64);
+        let mut piece = vec![0; 1 << 16];
+        loop {
+            let read = file.read(&mut piece).map_err(failed)?;
+            let Some(piece) = piece.get(..read).filter(|piece| !piece.is_empty()) else { break };
+            hash.update(piece);
+            rows.read(piece);
+            bytes += read as u64;
+        }
+        let found = (bytes, rows.rows(), hexadecimal(&hash.finalize()));
+        if found == (self.bytes, self.rows, self.sha256.clone()) {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "{} is not what was written: {} bytes, {} rows and SHA-256 {} instead of {}, {} and {}",
+            path.display(),
+            found.0,
+            found.1,
+            found.2,
+            self.bytes,
+            self.rows,
+            self.sha256
+        ))
+        .remedy("check that disk, and take the backup again into another directory"))
+    }
+}
+
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(sha256: &str) -> Manifest {
+        let wal_position = Lsn(1);
+        let text = |text: &str| text.to_owned();
+        let source = Source {
+            host: text("h:5432"),
+            database: text("d"),
+            server_version: text("17"),
+            taken_at: text("t"),
+            wal_position,
+        };
+        let mut manifest = Manifest::of(source, Format::Csv);
+        manifest.tables.push(TableFile {
+            table: text("t"),
+            file: text("t.csv"),
+            rows: 1,
+            bytes: 5,
+            sha256: text(sha256),
+            columns: vec![Column { name: text("a"), sql_type: text("text") }],
+            generated: Vec::new(),
+        });
+        manifest
+    }
+
+    #[test]
+    fn one_byte_more_less_or_other_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("t.csv");
+        let manifest = manifest(&hexadecimal(&Sha256::digest(b"a\nxy\n")));
+        assert!(manifest.verify(directory.path()).unwrap_err().to_string().contains("t.csv"));
+        std::fs::write(&path, b"a\nxy\n").unwrap();
+        manifest.verify(directory.path()).unwrap();
+        for other in [&b"a\nxz\n"[..], b"a\nxy", b"a\nxy\n\n", b""] {
+            std::fs::write(&path, other).unwrap();
+            assert!(manifest.verify(directory.path()).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_manifest_of_another_form_is_refused_and_none_is_no_backup() {
+        let directory = tempfile::tempdir().unwrap();
+        assert_eq!(Manifest::read(directory.path()).unwrap(), None);
+        let mut written = manifest("00");
+        let write = |manifest: &Manifest| {
+            std::fs::write(directory.path().join(MANIFEST), manifest.to_json().unwrap()).unwrap();
+        };
+        write(&written);
+        assert_eq!(Manifest::read(directory.path()).unwrap().as_ref(), Some(&written));
+        written.format_version += 1;
+        write(&written);
+        assert!(Manifest::read(directory.path()).unwrap_err().to_string().contains("format 2"));
+    }
+}

@@ -1,0 +1,100 @@
+//! One table, from the snapshot to a file.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::pin::pin;
+
+use futures_util::StreamExt as _;
+use postgres_protocol::escape::escape_identifier;
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::Client;
+
+use super::directory::{self, Directory};
+use super::format::{self, Format};
+use super::manifest::{Column, GeneratedColumn, TableFile, hexadecimal};
+use crate::change::Table;
+use crate::error::{Error, Result};
+
+/// Writes the rows of `name`, which `session`'s snapshot holds, to a file that still has a temporary name.
+pub(super) async fn write(
+    session: &Client,
+    name: &str,
+    table: Table,
+    format: Format,
+    directory: &Directory,
+) -> Result<TableFile> {
+    let (columns, generated) = columns(session, name).await?;
+    let list: Vec<String> = columns.iter().map(|column| escape_identifier(&column.name)).collect();
+    let sql = format!(
+        "COPY (SELECT {} FROM {name} AS t ORDER BY t.id) TO STDOUT ({})",
+        list.join(", "),
+        format.copy_options()
+    );
+    let step = format!("copying {} from Landing", table.landing_name());
+    let failed = |error| Error::database(&step, &error);
+    let mut copied = pin!(session.copy_out(&sql).await.map_err(failed)?);
+    let file = directory::file_name(table, format);
+    let mut out = HashedFile::new(directory.create(&file)?);
+    let broken = |error| directory::failed("writing", &directory.path().join(&file), &error);
+    // The server sends each row in a message of its own, and CSV's header in one before them.
+    let mut messages = 0u64;
+    while let Some(row) = copied.next().await {
+        let row = row.map_err(failed)?;
+        messages += 1;
+        match format {
+            Format::Csv => out.write(&row),
+            Format::Jsonl => {
+                out.write(&format::json_line(&columns, &row).map_err(|error| error.context(&step))?)
+            }
+        }
+        .map_err(broken)?;
+    }
+    let rows = if format == Format::Csv { messages.saturating_sub(1) } else { messages };
+    let (bytes, sha256) = out.finish().map_err(broken)?;
+    Ok(TableFile { table: name.to_owned(), file, rows, bytes, sha256, columns, generated })
+}
+
+/// Every column that the table has: those that are stored, and those that PostgreSQL computes.
+async fn columns(session: &Client, name: &str) -> Result<(Vec<Column>, Vec<GeneratedColumn>)> {
+    let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
+               CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END \
+               FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    let rows = session.query(sql, &[&name]).await;
+    let rows = rows.map_err(|error| Error::database(format!("reading the columns of {name}"), &error))?;
+    let (mut columns, mut generated) = (Vec::new(), Vec::new());
+    for row in rows {
+        let column = Column { name: row.get(0), sql_type: row.get(1) };
+        match row.get(2) {
+            None => columns.push(column),
+            Some(expression) => generated.push(GeneratedColumn { column, expression }),
+        }
+    }
+    Ok((columns, generated))
+}
+
+/// A file that knows what went into it. Its writes block: nothing else waits for this thread.
+struct HashedFile {
+    file: BufWriter<File>,
+    hash: Sha256,
+    bytes: u64,
+}
+
+impl HashedFile {
+    fn new(file: File) -> Self {
+        HashedFile { file: BufWriter::with_capacity(1 << 18, file), hash: Sha256::new(), bytes: 0 }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.hash.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.file.write_all(bytes)
+    }
+
+    /// Flushes it to the disk; its size and hash.
+    fn finish(mut self) -> std::io::Result<(u64, String)> {
+        self.file.flush()?;
+        self.file.get_ref().sync_all()?;
+        Ok((self.bytes, hexadecimal(&self.hash.finalize())))
+    }
+}

@@ -1,0 +1,57 @@
+//! The end of a move: what `leadbridge finish` has written down, and who must not begin anything after it.
+
+use tokio_postgres::Client;
+
+use crate::error::{Error, Kind, Result};
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// How far a finish is that can no longer be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Set when the backup is complete, before the first slot is dropped. Only `leadbridge finish` goes on.
+    Dismantling { since: Timestamp },
+    /// Set when everything is dropped and certified; lasts.
+    Finished { at: Timestamp },
+}
+
+impl Finish {
+    /// Of our slot; `None` while the move goes on. Books that are not there, or not open, know of none: whoever asks
+    /// examines them anyway, and names what is missing.
+    ///
+    /// # Errors
+    /// Traffic cannot be asked.
+    pub async fn read(traffic: &Client, names: &Names) -> Result<Option<Finish>> {
+        let sql = format!("SELECT dismantling_at, finished_at FROM {} WHERE slot = $1", names.own("finish"));
+        let row = match traffic.query_opt(&sql, &[&names.slot]).await {
+            Ok(row) => row,
+            Err(error) => {
+                let error = Error::database("asking Traffic whether the move is finished", &error);
+                return if error.kind() == Kind::Refused { Ok(None) } else { Err(error) };
+            }
+        };
+        let Some(row) = row else { return Ok(None) };
+        let finished = row.get::<_, Option<Timestamp>>(1).map(|at| Finish::Finished { at });
+        Ok(finished.or(row.get::<_, Option<Timestamp>>(0).map(|since| Finish::Dismantling { since })))
+    }
+
+    /// For whatever needs the slots: the daemon, a resync, a cutover, a rollback.
+    ///
+    /// # Errors
+    /// Refused once the slots may be gone: they went on purpose, and nothing brings them back.
+    pub async fn refuse(traffic: &Client, names: &Names) -> Result<()> {
+        match Self::read(traffic, names).await? {
+            None => Ok(()),
+            Some(Finish::Dismantling { since }) => Err(Error::refused(format!(
+                "the move of slot `{}` is being finished (since {since}): its slots are dropped",
+                names.slot
+            ))
+            .remedy("run `leadbridge finish` again: it carries on where it was")),
+            Some(Finish::Finished { at }) => Err(Error::refused(format!(
+                "the move of slot `{}` was finished at {at}: Traffic has all leads, nothing is left to replicate",
+                names.slot
+            ))
+            .remedy("switch the daemon off for good (`systemctl disable --now leadbridge`)")),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! `leadbridge finish`: the end of a move.
+
+use std::io::{self, Write as _};
+
+use super::confirm::confirm;
+use super::{print, print_json};
+use crate::cli;
+use crate::config::Config;
+use crate::error::Result;
+use crate::exit::Exit;
+use crate::finish::{self, Certificate, Examined, Object, Options};
+
+pub async fn run(config: &Config, arguments: &cli::Finish) -> Result<Exit> {
+    let cli::Finish { backup, format, max_behind, yes, json } = arguments;
+    let options = Options { backup: backup.clone(), format: *format, max_behind: *max_behind };
+    match finish::examine(config, options).await? {
+        Examined::Finished(certificate, left) => show(&certificate, Some(&left), *json)?,
+        Examined::Ready(finish) => {
+            let plan = finish.plan();
+            if *yes {
+                // A closed stderr leaves nobody to tell.
+                let _ = writeln!(io::stderr(), "{plan}");
+            } else {
+                confirm(&plan)?;
+            }
+            show(&Box::pin(finish.carry_out()).await?, None, *json)?;
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+/// `left`: what is there now, of a move that was finished earlier.
+fn show(certificate: &Certificate, left: Option<&[Object]>, json: bool) -> Result<()> {
+    let mut certificate = certificate.clone();
+    if let Some(left) = left {
+        certificate.left_for_owner = left.to_vec();
+    }
+    if json { print_json(&certificate) } else { print(&certificate.text()) }
+}

@@ -1,0 +1,147 @@
+//! How far Landing is behind Traffic since the switch: proved by decoding, since other tables' WAL moves Traffic's
+//! position too.
+
+use std::time::Duration;
+
+use postgres_protocol::escape::escape_identifier;
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, Row};
+
+use super::standing::Standing;
+use crate::error::{Error, Kind, Result};
+use crate::names::Names;
+
+/// Messages asked for at first. What the slot still holds although it is applied must be decoded to be passed over.
+const FIRST_LOOK: i32 = 1000;
+
+/// What Traffic has committed to the replicated tables, and Landing does not have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Behind {
+    /// `None` when the slot that would tell is gone or has lost WAL.
+    pub transactions: Option<u64>,
+    /// The age of the oldest one by Traffic's clock, or what it may be at most; infinite when nothing is known.
+    pub seconds: f64,
+}
+
+impl Behind {
+    /// Reads what the reverse slot holds. It must not be in use.
+    ///
+    /// # Errors
+    /// Transient while somebody still streams from the slot.
+    pub async fn read(traffic: &Client, names: &Names, standing: &Standing) -> Result<Self> {
+        let slot = names.reverse_slot();
+        let failed = |error| Error::database("looking for the reverse slot on Traffic", &error);
+        let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND plugin = 'pgoutput' \
+                   AND database = current_database() AND wal_status <> 'lost'";
+        if traffic.query_opt(sql, &[&slot]).await.map_err(failed)?.is_none() {
+            let sql = "SELECT extract(epoch FROM clock_timestamp() - $1::timestamptz)::float8";
+            let row = traffic.query_one(sql, &[&standing.caught_up_at]).await.map_err(failed)?;
+            let seconds = row.get::<_, Option<f64>>(0).unwrap_or(f64::INFINITY);
+            return Ok(Behind { transactions: None, seconds: seconds.max(0.0) });
+        }
+        let mut limit = FIRST_LOOK;
+        loop {
+            let row = patiently(async || peek(traffic, names, standing, limit).await).await?;
+            let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
+            let (pending, messages) = (count(0), count(1));
+            if pending > 0 || messages < u64::from(limit.unsigned_abs()) {
+                let seconds = row.get::<_, Option<f64>>(2).unwrap_or(0.0).max(0.0);
+                return Ok(Behind { transactions: Some(pending), seconds });
+            }
+            limit = limit.saturating_mul(10);
+        }
+    }
+
+    /// # Errors
+    /// Refused when Landing lacks something that is older than that.
+    pub fn check(self, max_behind: Duration, names: &Names) -> Result<()> {
+        if self.seconds <= max_behind.as_secs_f64() {
+            return Ok(());
+        }
+        let Some(transactions) = self.transactions else {
+            let since = match self.seconds {
+                seconds if seconds.is_finite() => format!("for {seconds:.0} s"),
+                _ => "since the switch".to_owned(),
+            };
+            return Err(Error::refused(format!(
+                "the slot `{}` is gone from Traffic or has lost WAL: what Traffic changed {since} may be missing on \
+                 Landing",
+                names.reverse_slot()
+            ))
+            .remedy("Traffic has it all: if the backup of Landing may lack it, say so with --max-behind"));
+        };
+        Err(Error::refused(format!(
+            "Landing is behind Traffic: it lacks at least {transactions} of its transactions, the oldest {:.0} s old",
+            self.seconds.ceil()
+        ))
+        .remedy(
+            "start the daemon until it has brought them, stop it and run `leadbridge finish` at once; where Traffic \
+             is never quiet for so long, --max-behind 1m lets the backup lack the last minute",
+        ))
+    }
+}
+
+/// How many transactions are not on Landing, how many messages were seen, how old the oldest of those transactions is.
+/// `pgoutput` leaves out what does not touch the published tables, and says of a commit (C) when it was: after one
+/// byte of flags and two positions, in microseconds since 2000. The row's position is the commit's end.
+async fn peek(traffic: &Client, names: &Names, standing: &Standing, limit: i32) -> Result<Row> {
+    let sql = "SELECT count(*) FILTER (WHERE pending), count(*), \
+               extract(epoch FROM clock_timestamp() - min(committed) FILTER (WHERE pending))::float8 FROM ( \
+                   SELECT is_commit AND lsn > $4 AS pending, CASE WHEN is_commit THEN timestamptz '2000-01-01 00:00+00' \
+                       + ('x' || encode(substring(data FROM 19 FOR 8), 'hex'))::bit(64)::bigint * interval '1 microsecond' \
+                       END AS committed \
+                   FROM pg_logical_slot_peek_binary_changes($1::text::name, NULL, $2, 'proto_version', '1', \
+                       'publication_names', $3), LATERAL (SELECT get_byte(data, 0) = ascii('C')) AS c (is_commit) \
+               ) AS message";
+    let publication = escape_identifier(&names.reverse_publication());
+    let applied = PgLsn::from(standing.reverse_applied);
+    let row = traffic.query_one(sql, &[&names.reverse_slot(), &limit, &publication, &applied]).await;
+    row.map_err(|error| {
+        Error::database(format!("reading the slot `{}` on Traffic", names.reverse_slot()), &error)
+    })
+}
+
+/// A daemon that has just been killed leaves its slot in use until the server notices.
+const NOTICED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Tries again while a slot is in use.
+pub(super) async fn patiently<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
+    let deadline = tokio::time::Instant::now() + NOTICED_WITHIN;
+    loop {
+        match attempt().await {
+            Err(error) if in_use(&error) && tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(NOTICED_WITHIN / 100).await;
+            }
+            Err(error) if in_use(&error) => {
+                return Err(Error::new(Kind::Refused, error.message())
+                    .remedy("stop the daemon, or whoever streams from that slot, and run it again"));
+            }
+            done => return done,
+        }
+    }
+}
+
+fn in_use(error: &Error) -> bool {
+    error.sqlstate().is_some_and(|code| code.code() == "55006")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_older_than_allowed_is_refused_and_what_is_not_known_counts_from_the_last_time_it_was() {
+        let names = Names::default();
+        let check = |transactions, seconds, allowed| {
+            Behind { transactions, seconds }.check(Duration::from_secs(allowed), &names)
+        };
+        assert!(check(Some(0), 0.0, 0).is_ok());
+        assert!(check(Some(2), 59.0, 60).is_ok());
+        assert!(check(None, 59.0, 60).is_ok());
+        for (transactions, seconds) in [(Some(2), 0.5), (None, 0.5), (None, f64::INFINITY)] {
+            let error = check(transactions, seconds, 0).unwrap_err();
+            assert_eq!(error.kind(), Kind::Refused);
+            assert!(error.remedy_text().unwrap().contains("--max-behind"), "{error}");
+        }
+    }
+}

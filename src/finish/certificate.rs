@@ -1,0 +1,176 @@
+//! The last word on a move: what was backed up, what was dropped, what is left.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+use uuid::Uuid;
+
+use super::objects::{self, Object};
+use crate::backup::{Manifest, restore_hint};
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+
+/// Beside the backup's manifest.
+pub(super) const FILE: &str = "certificate.json";
+
+/// `certificate.json`, and what `--json` prints. Names, counts and hashes; no row, no password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Certificate {
+    pub cutover_id: Uuid,
+    pub begun_at: String,
+    pub finished_at: String,
+    /// Who ran it, by this machine's accounts.
+    pub operator: String,
+    pub leadbridge_version: String,
+    pub traffic: Server,
+    pub way_back: WayBack,
+    pub backup: Backup,
+    pub dropped: Vec<Object>,
+    /// What our role may not drop: harmless without the slots, but for the owner to remove.
+    pub left_for_owner: Vec<Object>,
+    /// SQL that removes Landing's tables and the fence around them; never run here.
+    pub drop_tables: String,
+}
+
+/// Traffic when it was written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    pub host: String,
+    pub database: String,
+    pub server_version: String,
+    pub wal_position: Lsn,
+}
+
+/// How far Traffic's changes were on Landing when the backup was taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WayBack {
+    pub slot: String,
+    /// Everything that Traffic committed before it is in the backup.
+    pub applied_lsn: Lsn,
+    /// Transactions behind it that are not, because --max-behind allowed that; null: not known.
+    pub left_behind: Option<u64>,
+}
+
+/// Where the backup is, and what is in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Backup {
+    pub machine: String,
+    pub directory: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Certificate {
+    /// For people.
+    pub fn text(&self) -> String {
+        let Backup { machine, directory, manifest } = &self.backup;
+        let source = &manifest.source;
+        let mut text = format!(
+            "The move is finished ({}, by {}).\n\nBackup of {} on {}, as of {} at {}:\n  {}:{}\n",
+            self.finished_at,
+            self.operator,
+            source.database,
+            source.host,
+            source.taken_at,
+            source.wal_position,
+            machine,
+            directory.display()
+        );
+        // Writing to a String cannot fail.
+        for file in &manifest.tables {
+            let _ = writeln!(
+                text,
+                "  {}: {} rows, {} bytes, SHA-256 {}",
+                file.file, file.rows, file.bytes, file.sha256
+            );
+            for generated in &file.generated {
+                let _ = writeln!(text, "    without {}, which is generated", generated.column.name);
+            }
+        }
+        if self.way_back.left_behind != Some(0) {
+            let behind = self
+                .way_back
+                .left_behind
+                .map_or("what".to_owned(), |count| format!("{count} transactions that"));
+            let _ = writeln!(
+                text,
+                "  It may lack {behind} Traffic committed after {}: Traffic has them.",
+                self.way_back.applied_lsn
+            );
+        }
+        let _ = writeln!(text, "\nTo restore it, in psql:\n{}", indented(&restore_hint(manifest, directory)));
+        text.push_str("Dropped:\n");
+        for line in objects::summary(self.dropped.iter()) {
+            let _ = writeln!(text, "  {line}");
+        }
+        text.push_str(
+            "\nLanding's tables are still there, and so is the fence around them: writers are refused as before. When \
+             nobody\nneeds the tables any more, their owner runs on Landing:\n",
+        );
+        text.push_str(&indented(&self.drop_tables));
+        text.push_str(&left(&self.left_for_owner));
+        text
+    }
+}
+
+/// What somebody else has to drop, with the SQL; empty when there is nothing.
+fn left(objects: &[Object]) -> String {
+    let mut text = String::new();
+    if !objects.is_empty() {
+        text.push_str("\nLeft for the owner, since our role may not drop it:\n");
+    }
+    for object in objects {
+        let owner = object.owner.as_deref().unwrap_or("a superuser");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "  {};  -- on the {}, as {owner}", object.sql, object.database);
+    }
+    text
+}
+
+fn indented(lines: &str) -> String {
+    lines.lines().map(|line| format!("  {line}\n")).collect()
+}
+
+/// The statements that remove Landing's tables, those that refer to others first, and then the fence. Whatever else
+/// refers to them makes PostgreSQL refuse: it is named.
+pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table]) -> Result<String> {
+    let ours: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
+    let sql = "SELECT DISTINCT conrelid::regclass::text FROM pg_constraint \
+               WHERE contype = 'f' AND confrelid IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name) \
+               AND conrelid NOT IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name) ORDER BY 1";
+    let others = landing.query(sql, &[&ours]).await;
+    let others =
+        others.map_err(|error| Error::database("looking for what refers to Landing's tables", &error))?;
+    let mut text = "BEGIN;\n".to_owned();
+    // Writing to a String cannot fail.
+    for row in others {
+        let _ = writeln!(text, "-- {} refers to them and is not in the backup", row.get::<_, &str>(0));
+    }
+    for table in ours.iter().rev() {
+        let _ = writeln!(text, "DROP TABLE {table};");
+    }
+    let schema = postgres_protocol::escape::escape_identifier(&names.schema);
+    let _ = write!(text, "DROP SCHEMA {schema} CASCADE;\nCOMMIT;\n");
+    Ok(text)
+}
+
+/// Traffic's version and WAL position, and its time.
+pub(super) async fn server(
+    traffic: &Client,
+    endpoint: &crate::database::Endpoint,
+) -> Result<(Server, String)> {
+    let sql = "SELECT current_setting('server_version'), pg_current_wal_insert_lsn(), clock_timestamp()";
+    let row = traffic.query_one(sql, &[]).await;
+    let row = row.map_err(|error| Error::database("reading Traffic's WAL position", &error))?;
+    let server = Server {
+        host: endpoint.hosts(),
+        database: endpoint.database().to_owned(),
+        server_version: row.get(0),
+        wal_position: row.get::<_, PgLsn>(1).into(),
+    };
+    Ok((server, row.get::<_, crate::timestamp::Timestamp>(2).to_string()))
+}

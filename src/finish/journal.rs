@@ -1,0 +1,158 @@
+//! Traffic's record of a finish: `leadbridge.finish`, one row for each slot. A run that was killed is carried on from
+//! here.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio_postgres::Client;
+use tokio_postgres::types::{PgLsn, ToSql};
+use uuid::Uuid;
+
+use super::certificate::Certificate;
+use super::objects::Object;
+use super::standing::Standing;
+use crate::backup::Manifest;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// How far an earlier run came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    pub cutover_id: Uuid,
+    /// Landing's tables are as they were while this is Traffic's position of the way back.
+    pub reverse_applied: Lsn,
+    /// Transactions of Traffic that Landing lacks, as an operator allowed.
+    pub left_behind: Option<u64>,
+    pub directory: PathBuf,
+    pub begun_at: Timestamp,
+    /// `None` until the backup is complete; from then on the slots may be gone.
+    pub dismantling: Option<Dismantling>,
+    /// The end.
+    pub certificate: Option<Certificate>,
+}
+
+/// The point of no return.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dismantling {
+    pub manifest: Manifest,
+    /// All that was there to drop.
+    pub objects: Vec<Object>,
+}
+
+/// Reads and writes the row on a session that holds the lease.
+pub struct Journal {
+    table: String,
+    slot: String,
+}
+
+impl Journal {
+    pub fn new(names: &Names) -> Self {
+        Journal { table: names.own("finish"), slot: names.slot.clone() }
+    }
+
+    /// # Errors
+    /// The table is missing: `leadbridge migrate` of this version has not run.
+    pub async fn read(&self, traffic: &Client) -> Result<Option<Record>> {
+        let sql = format!(
+            "SELECT cutover_id, reverse_applied_lsn, left_behind, directory, begun_at, manifest::text, \
+             dismantled::text, certificate::text, dismantling_at IS NOT NULL FROM {} WHERE slot = $1",
+            self.table
+        );
+        let row = traffic.query_opt(&sql, &[&self.slot]).await;
+        let Some(row) = row.map_err(|error| Error::database("reading the finish on Traffic", &error))? else {
+            return Ok(None);
+        };
+        let dismantling = match (row.get(8), row.get(5), row.get(6)) {
+            (true, Some(manifest), Some(objects)) => {
+                Some(Dismantling { manifest: self.understood(manifest)?, objects: self.understood(objects)? })
+            }
+            _ => None,
+        };
+        let certificate = row.get::<_, Option<&str>>(7).map(|text| self.understood(text)).transpose()?;
+        Ok(Some(Record {
+            cutover_id: row.get(0),
+            reverse_applied: row.get::<_, PgLsn>(1).into(),
+            left_behind: row.get::<_, Option<i64>>(2).and_then(|count| count.try_into().ok()),
+            directory: PathBuf::from(row.get::<_, &str>(3)),
+            begun_at: row.get(4),
+            dismantling,
+            certificate,
+        }))
+    }
+
+    fn understood<T: DeserializeOwned>(&self, text: &str) -> Result<T> {
+        serde_json::from_str(text).map_err(|error| {
+            Error::refused(format!(
+                "what {} says of slot `{}` is not understood: {error}",
+                self.table, self.slot
+            ))
+            .remedy("use the version of leadbridge that began it")
+        })
+    }
+
+    /// A backup begins in that directory; an earlier one that was not completed is forgotten.
+    pub async fn begin(
+        &self,
+        traffic: &Client,
+        standing: &Standing,
+        left_behind: Option<u64>,
+        directory: &Path,
+        operator: &str,
+    ) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO {} (slot, cutover_id, reverse_applied_lsn, left_behind, directory, operator, leadbridge_version) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (slot) DO UPDATE SET cutover_id = EXCLUDED.cutover_id, \
+             reverse_applied_lsn = EXCLUDED.reverse_applied_lsn, left_behind = EXCLUDED.left_behind, \
+             directory = EXCLUDED.directory, begun_at = EXCLUDED.begun_at, operator = EXCLUDED.operator, \
+             leadbridge_version = EXCLUDED.leadbridge_version",
+            self.table
+        );
+        let left_behind = left_behind.and_then(|count| i64::try_from(count).ok());
+        let (position, directory) = (PgLsn::from(standing.reverse_applied), directory.to_string_lossy());
+        let version = env!("CARGO_PKG_VERSION");
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&self.slot, &standing.cutover_id, &position, &left_behind, &directory, &operator, &version];
+        let written = traffic.execute(&sql, &parameters).await;
+        written.map(|_| ()).map_err(|error| failed(&error))
+    }
+
+    /// The backup is complete: from here on no daemon starts any more. What was to be dropped is not forgotten by a
+    /// later run, which finds only the rest.
+    pub async fn dismantle(
+        &self,
+        traffic: &Client,
+        directory: &Path,
+        dismantling: &Dismantling,
+    ) -> Result<()> {
+        let sql = format!(
+            "UPDATE {} SET directory = $2, manifest = $3::text::jsonb, dismantled = $4::text::jsonb, \
+             dismantling_at = coalesce(dismantling_at, clock_timestamp()) WHERE slot = $1",
+            self.table
+        );
+        let (manifest, objects) = (text(&dismantling.manifest)?, text(&dismantling.objects)?);
+        let directory = directory.to_string_lossy();
+        let written = traffic.execute(&sql, &[&self.slot, &directory, &manifest, &objects]).await;
+        written.map(|_| ()).map_err(|error| failed(&error))
+    }
+
+    /// All is dropped, and certified.
+    pub async fn finish(&self, traffic: &Client, certificate: &Certificate) -> Result<()> {
+        let sql = format!(
+            "UPDATE {} SET certificate = $2::text::jsonb, finished_at = clock_timestamp() WHERE slot = $1",
+            self.table
+        );
+        let written = traffic.execute(&sql, &[&self.slot, &text(certificate)?]).await;
+        written.map(|_| ()).map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &tokio_postgres::Error) -> Error {
+    Error::database("writing the finish on Traffic", error)
+}
+
+fn text(value: &impl Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::internal(error.to_string()))
+}

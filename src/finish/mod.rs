@@ -1,0 +1,237 @@
+//! The end of a move: a backup of Landing's tables, then the slots, publications and the fence's functions dropped.
+//!
+//! Everything is examined before anything is changed. Then the steps follow each other, each of which may be the last
+//! one of a run: what an earlier run has reached is in `leadbridge.finish` on Traffic, or shows in what is there. Two
+//! things stay: Landing's tables, which are their owner's to drop, and the fence around them, since a Landing that
+//! takes leads again would lose them.
+
+mod behind;
+mod certificate;
+mod journal;
+mod objects;
+mod place;
+mod standing;
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use certificate::Certificate;
+pub use objects::Object;
+
+use crate::backup::{self, Format, Manifest};
+use crate::config::Config;
+use crate::database::{Session, Side};
+use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
+use crate::replicator::lease;
+use behind::Behind;
+use certificate::{Backup, WayBack};
+use journal::{Dismantling, Journal, Record};
+use objects::Kind;
+use place::Place;
+use standing::Standing;
+
+/// What the operator chose.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the backup goes; `None`: below the state directory.
+    pub backup: Option<PathBuf>,
+    pub format: Format,
+    /// How old a change of Traffic may be that the backup lacks.
+    pub max_behind: Duration,
+}
+
+/// What there is to do.
+pub enum Examined {
+    /// Nothing, but for what is left to the owner.
+    Finished(Box<Certificate>, Vec<Object>),
+    Ready(Box<Finishing>),
+}
+
+/// A finish that may begin or go on: nothing stands in its way, and no daemon can start while this lives.
+pub struct Finishing {
+    config: Config,
+    options: Options,
+    landing: Session,
+    /// Holds the lease.
+    traffic: Session,
+    standing: Standing,
+    journal: Journal,
+    record: Option<Record>,
+    left_behind: Option<u64>,
+    place: Place,
+    objects: Vec<Object>,
+}
+
+/// Looks at everything and changes nothing.
+///
+/// # Errors
+/// Refused when there was no cutover, when something is undecided, and while Landing is behind or a daemon runs.
+pub async fn examine(config: &Config, options: Options) -> Result<Examined> {
+    let names = &config.names;
+    let traffic = config.traffic.connect("finish").await?;
+    // Before anybody is told to stop a daemon that is not to be stopped.
+    Standing::read(&traffic, names).await?;
+    if !lease::take_soon(&traffic, names).await? {
+        return Err(Error::refused("a daemon applies for this slot")
+            .remedy("stop it, and every other that stands by, then run `leadbridge finish` at once"));
+    }
+    let standing = Standing::read(&traffic, names).await?;
+    let landing = config.landing.connect("finish").await?;
+    standing.check_landing(&landing, config).await?;
+    let journal = Journal::new(names);
+    let record = journal.read(&traffic).await?.filter(|record| record.cutover_id == standing.cutover_id);
+    let objects = objects::find(&landing, &traffic, names).await?;
+    if let Some(certificate) = record.as_ref().and_then(|record| record.certificate.clone()) {
+        return Ok(Examined::Finished(Box::new(certificate), objects));
+    }
+    let left_behind = match &record {
+        // The slot that would tell may be gone, and was asked.
+        Some(record) if record.dismantling.is_some() => record.left_behind,
+        _ => {
+            standing.check_settled(&landing, &traffic, names, &config.tables()).await?;
+            let behind = Behind::read(&traffic, names, &standing).await?;
+            behind.check(options.max_behind, names)?;
+            behind.transactions
+        }
+    };
+    let place = Place::choose(&options, config, record.as_ref(), &standing)?;
+    let config = config.clone();
+    let finish = Finishing {
+        config,
+        options,
+        landing,
+        traffic,
+        standing,
+        journal,
+        record,
+        left_behind,
+        place,
+        objects,
+    };
+    Ok(Examined::Ready(Box::new(finish)))
+}
+
+impl Finishing {
+    /// What will be done, for the operator to agree to.
+    pub fn plan(&self) -> String {
+        let goes_on =
+            if self.record.is_some() { " An earlier run was interrupted: this one goes on." } else { "" };
+        let mut plan = format!("This is the end of the way back to {}.{goes_on}\n", self.config.landing);
+        let tables: Vec<&str> = self.config.tables().iter().map(|table| table.landing_name()).collect();
+        let directory = self.place.directory.display();
+        // Writing to a String cannot fail.
+        let _ = match &self.place.there {
+            Some(_) => writeln!(plan, "  the backup in {directory} is read back"),
+            None => writeln!(
+                plan,
+                "  {} of {} are written to {directory} and read back",
+                tables.join(", "),
+                self.config.landing
+            ),
+        };
+        for line in objects::summary(self.objects.iter().filter(|object| object.permitted)) {
+            let _ = writeln!(plan, "  {line}: dropped");
+        }
+        let others: Vec<&Object> = self.objects.iter().filter(|object| !object.permitted).collect();
+        for line in objects::summary(others.iter().copied()) {
+            let _ = writeln!(plan, "  {line}: left, since another role owns it; the SQL is shown at the end");
+        }
+        plan.push_str("Landing's tables stay, and stay closed to writers; Traffic is not touched otherwise.");
+        plan
+    }
+
+    /// Does it. Killed at any moment, the next [`examine`] goes on from there.
+    ///
+    /// # Errors
+    /// Whatever stops a step. Nothing is dropped before the backup is whole and was read back.
+    pub async fn carry_out(mut self) -> Result<Certificate> {
+        let manifest = self.back_up().await?;
+        let begun = self.record.take().and_then(|record| record.dismantling);
+        let objects = begun.map_or_else(|| self.objects.clone(), |begun| begun.objects);
+        let dismantling = Dismantling { manifest, objects };
+        self.journal.dismantle(&self.traffic, &self.place.directory, &dismantling).await?;
+        reach(Point::Dismantling);
+        self.dismantle().await?;
+        self.certify(dismantling).await
+    }
+
+    async fn back_up(&self) -> Result<Manifest> {
+        let Place { directory, there } = &self.place;
+        if let Some(manifest) = there {
+            manifest.verify(directory)?;
+            return Ok(manifest.clone());
+        }
+        // First of all: a directory that holds an older backup must not be written down as this one's.
+        let claimed = backup::Directory::claim(directory)?;
+        // Past the point of no return the record stays as it is until the new backup is whole.
+        if self.record.as_ref().is_none_or(|record| record.dismantling.is_none()) {
+            let operator = place::operator();
+            self.journal.begin(&self.traffic, &self.standing, self.left_behind, directory, &operator).await?;
+        }
+        reach(Point::FinishBegun);
+        let Config { landing, settings, .. } = &self.config;
+        let tables = settings.tables();
+        let manifest = backup::take(landing, &settings.names, &tables, claimed, self.options.format).await?;
+        reach(Point::BackedUp);
+        Ok(manifest)
+    }
+
+    async fn dismantle(&self) -> Result<()> {
+        for (kind, side, passed) in [
+            (Kind::Slot, Some(Side::Traffic), Point::ReverseSlotDropped),
+            (Kind::Slot, Some(Side::Landing), Point::ForwardSlotDropped),
+            (Kind::Publication, None, Point::PublicationsDropped),
+            (Kind::Function, None, Point::Dismantled),
+        ] {
+            let meant = |object: &&Object| {
+                object.permitted && object.kind == kind && side.is_none_or(|side| object.database == side)
+            };
+            for object in self.objects.iter().filter(meant) {
+                match object.database {
+                    Side::Landing => object.drop(&self.landing).await?,
+                    Side::Traffic => object.drop(&self.traffic).await?,
+                }
+            }
+            reach(passed);
+        }
+        Ok(())
+    }
+
+    async fn certify(&self, dismantling: Dismantling) -> Result<Certificate> {
+        let names = &self.config.names;
+        let Dismantling { manifest, objects } = dismantling;
+        let left_for_owner = objects::find(&self.landing, &self.traffic, names).await?;
+        let is_left = |object: &Object| {
+            left_for_owner.iter().any(|left| (left.database, &left.name) == (object.database, &object.name))
+        };
+        let dropped = objects.into_iter().filter(|object| !is_left(object)).collect();
+        let (traffic, finished_at) = certificate::server(&self.traffic, &self.config.traffic).await?;
+        let record = self.journal.read(&self.traffic).await?;
+        let record = record.ok_or_else(|| Error::internal("the row of leadbridge.finish has vanished"))?;
+        let certificate = Certificate {
+            cutover_id: self.standing.cutover_id,
+            begun_at: record.begun_at.to_string(),
+            finished_at,
+            operator: place::operator(),
+            leadbridge_version: env!("CARGO_PKG_VERSION").to_owned(),
+            traffic,
+            way_back: WayBack {
+                slot: names.reverse_slot(),
+                applied_lsn: record.reverse_applied,
+                left_behind: record.left_behind,
+            },
+            backup: Backup { machine: place::machine(), directory: self.place.directory.clone(), manifest },
+            dropped,
+            left_for_owner,
+            drop_tables: certificate::drop_tables(&self.landing, names, &self.config.tables()).await?,
+        };
+        let text =
+            serde_json::to_vec_pretty(&certificate).map_err(|error| Error::internal(error.to_string()))?;
+        backup::replace(&self.place.directory.join(certificate::FILE), &text)?;
+        reach(Point::Certified);
+        self.journal.finish(&self.traffic, &certificate).await?;
+        Ok(certificate)
+    }
+}

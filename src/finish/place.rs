@@ -1,0 +1,89 @@
+//! Where the backup goes, and whether it is there already.
+
+use std::path::{Path, PathBuf};
+
+use super::Options;
+use super::journal::Record;
+use super::standing::Standing;
+use crate::backup::Manifest;
+use crate::config::Config;
+use crate::error::{Error, Result};
+
+/// The backup's directory.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Place {
+    /// Absolute: it is written down for others.
+    pub directory: PathBuf,
+    /// A whole backup of an interrupted run, which Landing's tables are still as.
+    pub there: Option<Manifest>,
+}
+
+impl Place {
+    /// The directory that the operator named, else that of an interrupted run, else a new one.
+    ///
+    /// # Errors
+    /// Refused when the slots may be gone and the backup that was taken before is not where it was.
+    pub fn choose(
+        options: &Options,
+        config: &Config,
+        record: Option<&Record>,
+        standing: &Standing,
+    ) -> Result<Self> {
+        let named = options.backup.as_ref().map(|path| absolute(path)).transpose()?;
+        let still = |record: &&Record| {
+            record.dismantling.is_some() || record.reverse_applied == standing.reverse_applied
+        };
+        let Some(record) = record.filter(still) else {
+            return Ok(Place { directory: named.map_or_else(|| by_default(config), Ok)?, there: None });
+        };
+        if let Some(directory) = named.filter(|named| *named != record.directory) {
+            return Ok(Place { directory, there: None });
+        }
+        let directory = record.directory.clone();
+        let there = Manifest::read(&directory)?.filter(|manifest| holds_all(manifest, config));
+        if let Some(dismantling) = &record.dismantling
+            && there.as_ref() != Some(&dismantling.manifest)
+        {
+            return Err(Error::refused(format!(
+                "the backup that was taken before the slots were dropped is not in {} on this machine",
+                directory.display()
+            ))
+            .remedy(
+                "run `leadbridge finish` where it is, or name another directory with --backup: it is taken again, \
+                 Landing has not changed since",
+            ));
+        }
+        Ok(Place { directory, there })
+    }
+}
+
+/// Every table that is replicated now: notifications may have been switched on since.
+fn holds_all(manifest: &Manifest, config: &Config) -> bool {
+    let names = config.tables().into_iter().map(|table| config.names.landing_table(table));
+    manifest.tables.iter().map(|file| file.table.clone()).eq(names)
+}
+
+/// Below the state directory, named by the time.
+fn by_default(config: &Config) -> Result<PathBuf> {
+    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    absolute(&config.state_dir.join("backups").join(format!("landing-{now}")))
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(|error| {
+        Error::usage(format!("{} cannot be a directory: {error}", path.display())).remedy("name another one")
+    })
+}
+
+/// Who runs this.
+pub(super) fn operator() -> String {
+    let account = || nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
+    let account = std::env::var("SUDO_USER").ok().or_else(|| account().map(|user| user.name));
+    account.unwrap_or_else(|| nix::unistd::Uid::current().to_string())
+}
+
+/// Where this runs.
+pub(super) fn machine() -> String {
+    nix::unistd::gethostname()
+        .map_or_else(|_| "this machine".to_owned(), |name| name.to_string_lossy().into_owned())
+}

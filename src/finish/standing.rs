@@ -1,0 +1,164 @@
+//! Whether there is anything to finish: what the books of both sides say, and what that forbids.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+use uuid::Uuid;
+
+use crate::change::Table;
+use crate::checkpoint::{Identity, check_slot};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::landing::{catalog, slot};
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// A move after its cutover, as Traffic has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    pub cutover_id: Uuid,
+    landing_system_id: String,
+    landing_database: String,
+    /// Everything that Traffic committed before it is on Landing.
+    pub reverse_applied: Lsn,
+    /// The same as a moment of Traffic's clock.
+    pub caught_up_at: Option<Timestamp>,
+}
+
+impl Standing {
+    /// # Errors
+    /// Refused when there was no cutover, or it was taken back.
+    pub async fn read(traffic: &Client, names: &Names) -> Result<Self> {
+        let (checkpoint, reverse) = (names.own("checkpoint"), names.own("reverse"));
+        let sql = format!(
+            "SELECT c.state, c.landing_system_id, c.landing_database, r.cutover_id, r.applied_lsn, r.caught_up_at \
+             FROM {checkpoint} AS c LEFT JOIN {reverse} AS r ON r.slot = c.slot WHERE c.slot = $1"
+        );
+        let row = traffic.query_opt(&sql, &[&names.slot]).await;
+        let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        let Some(row) = row else {
+            return Err(Error::refused(format!(
+                "Traffic has no record of slot `{}`: there was no move",
+                names.slot
+            ))
+            .remedy("check TRAFFIC_DATABASE_URL and [names] in the configuration"));
+        };
+        let state: &str = row.get(0);
+        if state != "switched" {
+            return Err(Error::refused(format!(
+                "the checkpoint of slot `{}` says `{state}`: Traffic has not taken over",
+                names.slot
+            ))
+            .remedy("`leadbridge finish` is for after a cutover: run `leadbridge cutover` first"));
+        }
+        let (Some(cutover_id), Some(applied)) = (row.get(3), row.get::<_, Option<PgLsn>>(4)) else {
+            return Err(Error::refused(format!("{reverse} has no row for slot `{}`", names.slot))
+                .remedy("it is written by the cutover itself: was Traffic restored from a backup since?"));
+        };
+        Ok(Standing {
+            cutover_id,
+            landing_system_id: row.get(1),
+            landing_database: row.get(2),
+            reverse_applied: applied.into(),
+            caught_up_at: row.get(5),
+        })
+    }
+
+    /// Whether the Landing that is configured is the one that the move began with, and its slot ours.
+    ///
+    /// # Errors
+    /// Refused when it is another.
+    pub async fn check_landing(&self, landing: &Client, config: &Config) -> Result<()> {
+        let live = Identity::new(config, slot::system_identifier(&config.landing, &config.names).await?);
+        if (&live.landing_system_id, &live.landing_database)
+            != (&self.landing_system_id, &self.landing_database)
+        {
+            return Err(Error::refused(format!(
+                "{} is not the database that was moved: it is `{}` of cluster {}, Traffic says `{}` of {}",
+                config.landing,
+                live.landing_database,
+                live.landing_system_id,
+                self.landing_database,
+                self.landing_system_id
+            ))
+            .remedy("check LANDING_DATABASE_URL"));
+        }
+        match catalog::slot(landing, &config.names.slot).await? {
+            Some(slot) => check_slot(&live, &slot.position),
+            None => Ok(()),
+        }
+    }
+
+    /// Nothing is undecided, nothing waits on Traffic, and Landing takes no leads of its own.
+    ///
+    /// # Errors
+    /// Refused, with what an operator has to settle first.
+    pub async fn check_settled(
+        &self,
+        landing: &Client,
+        traffic: &Client,
+        names: &Names,
+        tables: &[Table],
+    ) -> Result<()> {
+        nothing_undecided(traffic, names).await?;
+        nothing_parked(traffic, names).await?;
+        self.check_fence(landing, names, tables).await
+    }
+
+    async fn check_fence(&self, landing: &Client, names: &Names, tables: &[Table]) -> Result<()> {
+        let sql = format!(
+            "SELECT name FROM unnest($2::text[]) AS name WHERE NOT EXISTS ( \
+                 SELECT FROM {} AS f JOIN pg_trigger AS t ON t.tgrelid = to_regclass(name) \
+                 WHERE f.cutover_id = $1 AND f.lifted_at IS NULL AND f.expires_at IS NULL \
+                 AND t.tgname = 'leadbridge_fence' AND t.tgenabled = 'A' \
+                 AND encode(t.tgargs, 'escape') LIKE f.cutover_id || '%')",
+            names.own("fence")
+        );
+        let wanted: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
+        let open = landing.query(&sql, &[&self.cutover_id, &wanted]).await;
+        let open = open.map_err(|error| Error::database("looking at the fence on Landing", &error))?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        let open: Vec<String> = open.iter().map(|row| row.get(0)).collect();
+        Err(Error::refused(format!(
+            "no fence of cutover {} stands around {}: Landing may have taken leads that Traffic has not",
+            self.cutover_id,
+            open.join(", ")
+        ))
+        .remedy(format!(
+            "find out who opened it and what was written since ({} on Landing), then close it again with \
+             close_fence",
+            names.own("fence")
+        )))
+    }
+}
+
+async fn nothing_undecided(traffic: &Client, names: &Names) -> Result<()> {
+    let sql = format!(
+        "SELECT direction, state, id FROM {} WHERE slot = $1 \
+         AND state IN ('started', 'fenced', 'drained', 'verified')",
+        names.own("cutover")
+    );
+    let row = traffic.query_opt(&sql, &[&names.slot]).await;
+    let Some(row) = row.map_err(|error| Error::database("reading the cutovers on Traffic", &error))? else {
+        return Ok(());
+    };
+    let (direction, state, id): (&str, &str, Uuid) = (row.get(0), row.get(1), row.get(2));
+    Err(Error::refused(format!("a {direction} is not decided yet: {id} is `{state}`"))
+        .remedy(format!("let it end, or run `leadbridge {direction}` again: it goes on or is taken back")))
+}
+
+async fn nothing_parked(traffic: &Client, names: &Names) -> Result<()> {
+    let parked = names.own("reverse_quarantine");
+    let row = traffic.query_one(&format!("SELECT count(*) FROM {parked}"), &[]).await;
+    let row = row.map_err(|error| Error::database("counting what Landing could not take", &error))?;
+    match row.get::<_, i64>(0) {
+        0 => Ok(()),
+        rows => Err(Error::refused(format!("{rows} rows of Traffic could not be written to Landing"))
+            .remedy(format!(
+                "see {parked} on Traffic: mend what its messages name and let the daemon bring them, or delete \
+                 there what the backup may lack"
+            ))),
+    }
+}
