@@ -2,7 +2,14 @@
 -- Installed by `leadbridge migrate`, as the tables' owner; until a cutover calls it, nothing of it acts.
 -- Two runs at once: one after the other.
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));
-CREATE SCHEMA IF NOT EXISTS {{schema}};
+-- The catalog is read, not the session's cache of it, which a wait for an advisory lock does not renew.
+DO $schema$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {{schema_name}}) THEN
+        CREATE SCHEMA {{schema}};
+    END IF;
+END
+$schema$;
 
 -- One row for each time the fence was closed.
 CREATE TABLE IF NOT EXISTS {{schema}}.fence (

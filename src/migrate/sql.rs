@@ -163,6 +163,7 @@ pub fn privileges(database: Database, names: &Names, role: &str, options: &Optio
 fn render(template: &str, names: &Names) -> String {
     template
         .replace("{{schema}}", &escape_identifier(&names.schema))
+        .replace("{{schema_name}}", &escape_literal(&names.schema))
         .replace("{{traffic}}", &escape_identifier(&names.traffic_schema))
         .replace("{{landing}}", &escape_identifier(&names.landing_schema))
         .replace("{{publication}}", &escape_identifier(&names.publication))
