@@ -146,7 +146,8 @@ async fn two_migrations_at_once_are_as_good_as_one() {
     let world = World::unmigrated().await;
     let options = Options::default();
     let (first, second) = tokio::join!(world.migrate(&options), world.migrate(&options));
-    assert!(first.changes_something() && second.changes_something());
+    // The later one may have found everything done.
+    assert!(first.changes_something() || second.changes_something());
     assert!(!world.migrate(&options).await.changes_something());
 }
 
