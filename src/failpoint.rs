@@ -48,6 +48,16 @@ points! {
     StoreWritten = "keep.written": "the local store has the position, not flushed",
     StoreFlushed = "keep.flushed": "the local store has it for good, the slot was not told",
     Acknowledged = "keep.acknowledged": "the slot is being told",
+    ReverseRead = "reverse.read": "rows of Traffic are read, and not yet written to Landing",
+    ReverseParked = "reverse.parked": "a row waits in the quarantine of the way back, and nothing is committed on Landing",
+    ReverseWritten = "reverse.written": "a load is on Landing, not committed",
+    ReversePartWritten = "reverse.part_written": "a part of a Traffic transaction, with more of it to come",
+    ReverseCommitted = "reverse.committed": "Landing has committed, and nobody else knows",
+    ReverseReleased = "reverse.released": "rows have left the quarantine of the way back, their position is not written down",
+    ReverseRecorded = "reverse.recorded": "both positions are written down on Traffic, the slot was not told",
+    ReverseAcknowledged = "reverse.acknowledged": "the slot on Traffic is being told",
+    FollowStored = "reverse.follow_stored": "the local store has Landing's position, the slot there has not",
+    FollowAdvanced = "reverse.follow_advanced": "the slot on Landing stands behind what we wrote",
 }
 
 /// Ends the process when the environment says that it is to die here.
