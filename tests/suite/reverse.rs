@@ -1,0 +1,10 @@
+//! After the switch: what changes on Traffic is on Landing, whatever breaks meanwhile, and nothing comes back as an
+//! echo.
+
+mod echo;
+mod exact;
+mod quarantine;
+mod refusals;
+mod rows;
+mod status;
+mod switch;
