@@ -77,7 +77,7 @@ async fn check(context: &Context, traffic: &Session, reverse: &Reverse, primary:
 }
 
 /// A table that is not published would be left out without a word.
-async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
+pub(super) async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
     let names = &context.config.names;
     let publication = names.reverse_publication();
     let wanted: Vec<String> = context.tables.iter().map(|table| names.traffic_table(*table)).collect();
@@ -91,7 +91,10 @@ async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
         Some(missing) => Err(Error::refused(format!(
             "the publication `{publication}` on Traffic does not hold all rows of {missing}"
         ))
-        .remedy("run `leadbridge migrate`; what was written meanwhile is not carried back")),
+        .remedy(format!(
+            "run as the owner: ALTER PUBLICATION \"{publication}\" ADD TABLE {missing}; rows that were written \
+             meanwhile are carried back when they change again"
+        ))),
     }
 }
 

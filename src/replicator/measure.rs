@@ -1,8 +1,8 @@
 //! The monitor's figures while changes flow back: the lag is Traffic's, and Landing's slot is looked after all the same.
 
-use super::Context;
 use super::monitor::{Sessions, open, report, settled};
-use crate::error::Result;
+use super::{Context, Watched, back};
+use crate::error::{Kind, Result};
 use crate::landing::catalog;
 use crate::lsn::Lsn;
 use crate::reverse::ReverseQuarantine;
@@ -16,6 +16,15 @@ pub async fn way_back(context: &Context, sessions: &mut Sessions) -> Result<()> 
     let sample = catalog::sample(traffic).await?;
     let slot = catalog::slot(traffic, &name).await?;
     let quarantined = ReverseQuarantine::new(names).count(traffic).await?;
+    if context.watched() == Some(Watched::Traffic)
+        && let Err(error) = back::check_published(context, traffic).await
+    {
+        if error.kind() == Kind::Refused {
+            context.progress.abandon(error);
+            return Ok(());
+        }
+        return Err(error);
+    }
     let streams = context.telemetry.live().state == State::Switched;
     sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Traffic");
     let standing = settled(context, sample.flushed).await;

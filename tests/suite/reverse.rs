@@ -3,6 +3,8 @@
 
 mod echo;
 mod exact;
+mod faults;
+mod killpoints;
 mod quarantine;
 mod refusals;
 mod rows;

@@ -99,11 +99,15 @@ async fn a_local_state_that_is_ahead_of_traffic_is_refused_after_the_switch_too(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_not_published_any_more_is_refused() {
+async fn a_table_that_is_not_published_any_more_is_refused_also_in_mid_stream() {
     let world = World::new().await;
     let bridge = switched(&world, "").await;
+    let mut daemon = bridge.daemon().await;
+    carried(&world, &mut daemon).await;
     traffic(&world, "ALTER PUBLICATION leadbridge_reverse DROP TABLE traffic_lead_journey").await;
-    assert_refused(&bridge.run(&["run"]).await, &["leadbridge_reverse", "traffic_lead_journey"]);
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let words = ["leadbridge_reverse", "traffic_lead_journey", "ADD TABLE"];
+    ends_refused(&mut daemon, &words).await;
+    assert_refused(&bridge.run(&["run"]).await, &words);
+    traffic(&world, "ALTER PUBLICATION leadbridge_reverse ADD TABLE traffic_lead_journey").await;
     bridge.catch_up().await;
 }
