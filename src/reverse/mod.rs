@@ -10,6 +10,7 @@
 mod capture;
 mod carried;
 mod carry;
+mod compare;
 mod keys;
 mod mapping;
 mod metadata;
@@ -22,6 +23,7 @@ mod writer;
 pub use capture::{KeyCapture, Touched};
 pub use carried::{NotCarried, not_carried};
 pub use carry::Carrier;
+pub use compare::{Compared, Example, Lack, adopt, compare};
 pub use keys::{Keys, Load, Loader};
 pub use mapping::{Held, Place, Places, inverse, lost};
 pub use quarantine::ReverseQuarantine;

@@ -23,9 +23,14 @@ pub(super) struct Snapshot<'c> {
 }
 
 impl<'c> Snapshot<'c> {
+    /// Without a transaction of its own: each statement sees what the session sees then.
+    pub(super) fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
+        Snapshot { traffic, names, bytes }
+    }
+
     /// Whatever was committed before is seen. An error leaves the transaction open: the session is to be dropped.
     pub(super) async fn begin(traffic: &'c Client, names: &'c Names, bytes: usize) -> Result<Self> {
-        let snapshot = Snapshot { traffic, names, bytes };
+        let snapshot = Snapshot::none(traffic, names, bytes);
         snapshot.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         Ok(snapshot)
     }
@@ -75,7 +80,7 @@ impl<'c> Snapshot<'c> {
 }
 
 /// A row whose first column is the id, with one text for each of [`mapping::targets`] behind it.
-pub(super) fn held(table: Table, row: &tokio_postgres::Row) -> Result<Held> {
+fn held(table: Table, row: &tokio_postgres::Row) -> Result<Held> {
     let failed = |error| reading(table, &error);
     let id = row.try_get(0).map_err(failed)?;
     let text = |at: usize| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));

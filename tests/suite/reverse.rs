@@ -1,6 +1,7 @@
 //! After the switch: what changes on Traffic is on Landing, whatever breaks meanwhile, and nothing comes back as an
 //! echo.
 
+mod compare;
 mod echo;
 mod exact;
 mod faults;
