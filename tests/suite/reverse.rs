@@ -6,6 +6,7 @@ mod echo;
 mod exact;
 mod faults;
 mod killpoints;
+mod properties;
 mod quarantine;
 mod refusals;
 mod rows;
