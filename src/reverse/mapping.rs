@@ -128,8 +128,7 @@ fn source(held: &Held, now: Option<&Row>, limits: &Limits) -> Datum {
     let own = now.map(|now| now.values.get(lead::SOURCE).and_then(Datum::as_str));
     let limit = limit("source", limits);
     let gives = |candidate: &Option<&str>| Some(cut(values::source_word(*candidate), limit)) == source;
-    let candidates = [Some(landing_source), own, Some(source)].into_iter().flatten();
-    let found = candidates.filter(gives).next();
+    let found = [Some(landing_source), own, Some(source)].into_iter().flatten().find(gives);
     datum(found.unwrap_or_else(|| own.unwrap_or(landing_source.or(source))))
 }
 

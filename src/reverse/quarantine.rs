@@ -3,8 +3,6 @@
 //! Nothing is kept of a row but its key: it is read again when it is tried again, which is when it changes, when the
 //! lead that it waits for is written, and at each start.
 
-use std::collections::BTreeSet;
-
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
@@ -130,7 +128,7 @@ fn keys(rows: &[tokio_postgres::Row]) -> Keys {
     let mut keys = Keys::new();
     for row in rows {
         if let Some(table) = Table::from_traffic_name(row.get(0)) {
-            keys.entry(table).or_insert_with(BTreeSet::new).insert(row.get(1));
+            keys.entry(table).or_default().insert(row.get(1));
         }
     }
     keys

@@ -69,12 +69,16 @@ fn columns<'r>(
     admitted: Admitted,
 ) -> impl Iterator<Item = &'r String> {
     let differs = move |(column, value): &(&String, &Value)| {
-        !TRAFFICS_OWN.contains(&column.as_str())
-            && made.get(*column).is_some_and(|made| made != *value)
-            && !(*column == "metadata" && only_gained(made.get(*column), value))
+        if made.get(*column).is_none_or(|made| made == *value) || TRAFFICS_OWN.contains(&column.as_str()) {
+            return false;
+        }
+        let comes_back = match column.as_str() {
+            "metadata" => !only_gained(made.get(*column), value),
             // Of a lead that was born on Traffic: Landing has one column for this and for `source`.
-            && !(*column == "landing_source" && value.is_null())
-            && !admitted(column, made, row)
+            "landing_source" => !value.is_null(),
+            _ => true,
+        };
+        comes_back && !admitted(column, made, row)
     };
     row.iter().filter(differs).map(|(column, _)| column)
 }
