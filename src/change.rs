@@ -203,6 +203,10 @@ impl Table {
         Table::ALL.into_iter().find(|table| table.landing_name() == name)
     }
 
+    pub fn from_traffic_name(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.traffic_name() == name)
+    }
+
     /// The columns of a [`Row`], in its order. `id` is always the first.
     pub fn columns(self) -> &'static [Column] {
         match self {

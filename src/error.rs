@@ -136,7 +136,7 @@ impl Error {
         match error {
             E::Io(_) | E::Task(_) => Self::unreachable(format!("{step}: {error}")),
             E::Auth(message) => Self::refused(format!("{step}: {message}"))
-                .remedy("check user and password in LANDING_DATABASE_URL"),
+                .remedy("check user and password in the database's URL"),
             E::Tls(message) => tls_error(format!("{step}: {message}")),
             E::Server(text) => {
                 let code = text

@@ -18,6 +18,8 @@
 //! | [`traffic`] | the target: statements, writer, quarantine, notes | yes |
 //! | [`checkpoint`] | the three positions and their agreement | yes |
 //!
+//! After a cutover [`mod@reverse`] carries what changes on Traffic back to Landing, by the same kind of stream.
+//!
 //! [`replicator`] ties them together and is the only room that knows them all. One value travels back: the
 //! durable position, from Traffic's commit by way of the local store to the slot.
 //!
@@ -51,6 +53,7 @@ pub mod migrate;
 pub mod names;
 pub mod pgoutput;
 pub mod replicator;
+pub mod reverse;
 pub mod telemetry;
 pub mod throwaway;
 pub mod timestamp;

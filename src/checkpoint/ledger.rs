@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{Identity, Published};
 use crate::change::Position;
+use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::landing::primary::Primary;
 use crate::lsn::Lsn;
@@ -19,6 +20,9 @@ pub enum Stage {
     Snapshot,
     /// Set in the transaction that completes the snapshot. After a restart the stream goes on.
     Streaming,
+    /// Set in the cutover's last transaction, and taken back by a rollback. Nothing of Landing is applied any more;
+    /// what changes on Traffic is carried back.
+    Switched,
 }
 
 /// What Traffic has recorded for our slot.
@@ -37,19 +41,20 @@ pub struct Recorded {
 /// was thought dead and comes back finds the row taken, and cannot commit.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    table: String,
-    markers: String,
-    identity: Identity,
+    pub(super) table: String,
+    pub(super) markers: String,
+    pub(super) reverse: String,
+    pub(super) identity: Identity,
     /// Landing's, in this run's attempt.
     timeline: u32,
-    run_id: Uuid,
+    pub(super) run_id: Uuid,
 }
 
 impl Ledger {
     /// For an attempt on Landing's `timeline`.
     pub fn new(names: &Names, identity: Identity, timeline: u32) -> Self {
-        let (table, markers) = (names.own("checkpoint"), names.own("markers"));
-        Ledger { table, markers, identity, timeline, run_id: Uuid::new_v4() }
+        let [table, markers, reverse] = ["checkpoint", "markers", "reverse"].map(|table| names.own(table));
+        Ledger { table, markers, reverse, identity, timeline, run_id: Uuid::new_v4() }
     }
 
     pub fn identity(&self) -> &Identity {
@@ -58,11 +63,12 @@ impl Ledger {
 
     /// The server whose changes this writes down.
     pub fn primary(&self) -> Primary {
-        Primary { system_id: self.identity.landing_system_id.clone(), timeline: self.timeline }
+        let system_id = self.identity.landing_system_id.clone();
+        Primary { side: Side::Landing, system_id, timeline: self.timeline }
     }
 
     /// # Errors
-    /// The table is missing (`leadbridge migrate` has not run), or the cutover has gone beyond streaming.
+    /// The table is missing (`leadbridge migrate` has not run), or its state is one of another version.
     pub async fn read(&self, client: &Client) -> Result<Option<Recorded>> {
         let sql = format!(
             "SELECT publication, landing_system_id, landing_database, state, applied_lsn, published, \
@@ -98,19 +104,22 @@ impl Ledger {
 
     /// Writes down what Landing publishes, where it differs from before in a way that changes no row.
     pub async fn renew(&self, client: &Client, published: &Published) -> Result<()> {
-        let sql = format!("UPDATE {} SET published = $3 WHERE slot = $1 AND run_id = $2", self.table);
+        let sql = format!(
+            "UPDATE {} SET published = $3 WHERE slot = $1 AND run_id = $2 AND state = 'streaming'",
+            self.table
+        );
         self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &to_text(published)?]).await
     }
 
     /// A snapshot begins: said before the slot is created, so that a slot is never left without a record.
     pub async fn begin_snapshot(&self, client: &Client) -> Result<()> {
         let sql = format!(
-            "INSERT INTO {} (slot, publication, landing_system_id, landing_database, state, run_id, landing_timeline) \
+            "INSERT INTO {} AS c (slot, publication, landing_system_id, landing_database, state, run_id, landing_timeline) \
              VALUES ($1, $2, $3, $4, 'snapshot', $5, $6) ON CONFLICT (slot) DO UPDATE SET state = 'snapshot', \
              publication = EXCLUDED.publication, landing_system_id = EXCLUDED.landing_system_id, \
              landing_database = EXCLUDED.landing_database, run_id = EXCLUDED.run_id, \
              landing_timeline = EXCLUDED.landing_timeline, applied_lsn = NULL, commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, published = NULL, \
-             updated_at = now()",
+             updated_at = now() WHERE c.state <> 'switched'",
             self.table
         );
         let Identity { slot, publication, landing_system_id, landing_database } = &self.identity;
@@ -163,7 +172,7 @@ impl Ledger {
     pub async fn prepare(&self, client: &Client) -> Result<Statement> {
         let sql = format!(
             "UPDATE {} SET applied_lsn = $3, commit_time = COALESCE($4, commit_time), caught_up_at = $5, \
-             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state <> 'snapshot'",
+             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'streaming'",
             self.table
         );
         client
@@ -209,15 +218,46 @@ impl Ledger {
         if rows == 1 { Ok(()) } else { Err(self.taken()) }
     }
 
-    fn taken(&self) -> Error {
+    pub(super) fn taken(&self) -> Error {
         Error::new(
             crate::error::Kind::Transient,
             format!(
-                "another daemon has taken over slot `{}`; nothing of this batch was applied",
+                "slot `{}` was switched by a cutover, or taken over by another daemon; nothing of this batch was applied",
                 self.identity.slot
             ),
         )
     }
+}
+
+/// Refused after a cutover: for what would write Landing's rows over newer ones of Traffic's. Within a transaction of
+/// `client` no cutover switches before it ends.
+///
+/// # Errors
+/// The checkpoint says `switched`; `instead` is what to do. Or it cannot be read.
+pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> Result<()> {
+    let sql = format!("SELECT state = 'switched' FROM {} WHERE slot = $1 FOR SHARE", names.own("checkpoint"));
+    let row = client.query_opt(&sql, &[&names.slot]).await;
+    let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+    match row.is_some_and(|row| row.get(0)) {
+        true => Err(switched().remedy(instead)),
+        false => Ok(()),
+    }
+}
+
+/// Whether the checkpoint says `switched`; also false while there is none, or no table for it.
+pub async fn is_switched(client: &Client, names: &Names) -> Result<bool> {
+    let table = names.own("checkpoint");
+    let failed = |error| Error::database("reading the checkpoint on Traffic", &error);
+    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await.map_err(failed)?;
+    if !there.get::<_, bool>(0) {
+        return Ok(false);
+    }
+    let sql = format!("SELECT state = 'switched' FROM {table} WHERE slot = $1");
+    Ok(client.query_opt(&sql, &[&names.slot]).await.map_err(failed)?.is_some_and(|row| row.get(0)))
+}
+
+fn switched() -> Error {
+    Error::refused("Traffic is the one database since the cutover: Landing's rows are older than its own")
 }
 
 fn to_text(published: &Published) -> Result<String> {
@@ -229,9 +269,10 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
     let stage = match state {
         "snapshot" => Stage::Snapshot,
         "streaming" => Stage::Streaming,
+        "switched" => Stage::Switched,
         other => {
             return Err(Error::refused(format!("the checkpoint of slot `{slot}` is in state `{other}`"))
-                .remedy("this version replicates up to the cutover only; use the version that began it"));
+                .remedy("this version does not know it: use the version that wrote it"));
         }
     };
     let identity = Identity {

@@ -9,12 +9,14 @@ mod finished;
 mod ledger;
 mod local;
 mod published;
+mod reverse;
 mod timeline;
 
 pub use finished::Finish;
-pub use ledger::{Ledger, Recorded, Stage};
+pub use ledger::{Ledger, Recorded, Stage, is_switched, refuse_switched};
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
+pub use reverse::{Carried, Reverse, TrafficNow};
 pub use timeline::{LandingWal, TimelineHistory};
 
 use serde::{Deserialize, Serialize};
@@ -62,6 +64,8 @@ pub enum Start {
     Snapshot { drop_slot: bool },
     /// Go on from here.
     Stream(Lsn),
+    /// A cutover has switched: what changes on Traffic is carried back to Landing.
+    CarryBack,
 }
 
 /// Decides where to begin, from what Traffic, the local store and Landing say.
@@ -88,6 +92,7 @@ pub fn agree(
     match recorded.stage {
         Stage::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
         Stage::Streaming => resume(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
+        Stage::Switched => carry_back(wal, recorded, local.map(|(_, lsn)| *lsn)),
     }
 }
 
@@ -131,6 +136,31 @@ fn resume(
         )),
         _ => wal.check_contains(traffic, recorded.timeline).map(|()| Start::Stream(traffic)),
     }
+}
+
+/// After the switch the slot on Landing holds nothing that is needed: what is written there is what we write. But a
+/// server that has gone back in time, on either side, lacks what the other one knows to be there.
+fn carry_back(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Result<Start> {
+    let Some(traffic) = recorded.applied else {
+        return Err(Error::internal("Traffic's checkpoint says `switched` but has no position"));
+    };
+    if let Some(local) = local.filter(|local| *local > traffic) {
+        return Err(Error::refused(format!(
+            "positions contradict each other: Traffic is at {traffic}, but the local state directory is at {local}"
+        ))
+        .remedy(
+            "Traffic was restored from a backup after the cutover: changes that were carried back to Landing are not \
+             on Traffic any more. Restore the newest state of Traffic; or, if that loss is accepted, empty \
+             LEADBRIDGE_STATE_DIR and start again",
+        ));
+    }
+    wal.check_contains(traffic, recorded.timeline).map(|()| Start::CarryBack).map_err(|error| {
+        Error::refused(error.message()).remedy(
+            "Landing was restored to an earlier state after the cutover: changes of Traffic that had come back are \
+             not there any more. Check that the URL names the right server; bring that Landing back, or do without \
+             the way back",
+        )
+    })
 }
 
 /// # Errors

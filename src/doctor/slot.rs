@@ -187,11 +187,11 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
         return Ok(Verdict::ok("nothing was replicated yet"));
     }
     let system_id = slot::system_identifier(&config.landing, &config.names).await?;
-    let timeline = primary::wal(landing).await?.timeline;
+    let timeline = primary::wal(landing, Side::Landing).await?.timeline;
     let ledger = Ledger::new(&config.names, Identity::new(config, system_id), timeline);
     let recorded = ledger.read(traffic).await?;
     // After Traffic's position: a daemon that runs moves both.
-    let wal = primary::wal(landing).await?;
+    let wal = primary::wal(landing, Side::Landing).await?;
     let timeline = recorded.as_ref().and_then(|recorded| recorded.timeline);
     let wal = primary::with_history(wal, &config.landing, &config.names, timeline).await?;
     let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
@@ -205,6 +205,7 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     Ok(match start {
         Start::Snapshot { .. } => Verdict::ok("`leadbridge run` begins with a snapshot"),
         Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` goes on from {lsn}")),
+        Start::CarryBack => Verdict::ok("`leadbridge run` carries what changes on Traffic back to Landing"),
     })
 }
 

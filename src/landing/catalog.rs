@@ -15,7 +15,7 @@ use crate::names::Names;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
 use crate::timestamp::Timestamp;
 
-/// Landing's WAL and clock at one moment.
+/// A server's WAL and clock at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// Durable up to here; only this much can be decoded.
@@ -41,7 +41,7 @@ pub async fn sample(client: &Client) -> Result<Sample> {
     let row = client
         .query_one(sql, &[])
         .await
-        .map_err(|error| Error::database("reading Landing's WAL position", &error))?;
+        .map_err(|error| Error::database("reading the WAL position", &error))?;
     let lsn = |column: usize| Lsn::from(row.get::<_, PgLsn>(column));
     Ok(Sample { flushed: lsn(0), inserted: lsn(1), now: row.get(2) })
 }
@@ -71,7 +71,7 @@ pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let row = client
         .query_opt(sql, &[&name])
         .await
-        .map_err(|error| Error::database("reading the slot on Landing", &error))?;
+        .map_err(|error| Error::database(format!("reading the slot `{name}`"), &error))?;
     Ok(row.map(|row| SlotState {
         position: SlotPosition {
             confirmed_flush: row.get::<_, PgLsn>(0).into(),

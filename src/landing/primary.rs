@@ -1,5 +1,5 @@
 //! Which server answers for Landing, and where its WAL is. After a failover it is another one, and while a failover
-//! is under way each connection may reach another.
+//! is under way each connection may reach another. The same of Traffic, for the way back.
 
 use pgwire_replication::ReplicationClient;
 use tokio_postgres::Client;
@@ -7,13 +7,14 @@ use tokio_postgres::types::PgLsn;
 
 use super::slot;
 use crate::checkpoint::{LandingWal, TimelineHistory};
-use crate::database::Endpoint;
+use crate::database::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
 /// The server that an attempt began with, and that each of its connections must reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Primary {
+    pub side: Side,
     /// The cluster's system identifier: the same on its standbys.
     pub system_id: String,
     /// Never changes while a primary runs: a promoted standby has another.
@@ -31,40 +32,42 @@ impl Primary {
         let identity = session.identify_system().await.map_err(failed)?;
         let rows = session.simple_query("SELECT pg_is_in_recovery()").await.map_err(failed)?;
         if rows.first().and_then(|row| row.first()).and_then(Option::as_deref) != Some(b"f".as_slice()) {
-            return Err(standby());
+            return Err(standby(self.side));
         }
-        let reached = Primary { system_id: identity.system_id, timeline: identity.timeline };
+        let reached = Primary { side: self.side, system_id: identity.system_id, timeline: identity.timeline };
         if reached == *self {
             return Ok(());
         }
         Err(Error::new(
             Kind::Transient,
-            "Landing's connections have reached different servers: a failover is under way",
+            format!("{}: the connections have reached different servers, a failover is under way", self.side),
         ))
     }
 }
 
-fn standby() -> Error {
-    Error::new(Kind::Transient, "Landing is a standby that is not promoted yet")
-        .remedy("promote it, or point LANDING_DATABASE_URL to the primary; the daemon carries on by itself")
+fn standby(side: Side) -> Error {
+    let remedy =
+        format!("promote it, or point {} to the primary; the daemon carries on by itself", side.variable());
+    Error::new(Kind::Transient, format!("{side}: a standby that is not promoted yet")).remedy(remedy)
 }
 
-/// Where Landing's WAL is now, without its history.
+/// Where the WAL of that side is now, without its history.
 ///
 /// # Errors
 /// Transient on a standby.
-pub async fn wal(control: &Client) -> Result<LandingWal> {
-    let failed = |error| Error::database("reading Landing's timeline", &error);
+pub async fn wal(control: &Client, side: Side) -> Result<LandingWal> {
+    let step = format!("{side}: reading the timeline");
+    let failed = |error| Error::database(&step, &error);
     // In recovery the functions for the position raise an error that would not be told from others.
     let row = control.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(failed)?;
     if row.get(0) {
-        return Err(standby());
+        return Err(standby(side));
     }
     // The name of a WAL file begins with its timeline; no other function tells it at once after a promotion.
     let sql = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_current_wal_flush_lsn()";
     let row = control.query_one(sql, &[]).await.map_err(failed)?;
     let timeline = u32::from_str_radix(row.get(0), 16)
-        .map_err(|_| Error::internal("the name of Landing's WAL file is not understood"))?;
+        .map_err(|_| Error::internal("the name of a WAL file is not understood"))?;
     let flushed = row.get::<_, PgLsn>(1).into();
     Ok(LandingWal { timeline, flushed, history: TimelineHistory::default() })
 }

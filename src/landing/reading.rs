@@ -43,7 +43,7 @@ pub fn row<'t>(layout: &Layout, texts: impl Iterator<Item = Option<&'t str>>) ->
 /// How often it is looked whether a transaction can be seen.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Waits until a new snapshot on Landing sees these transactions.
+/// Waits until a new snapshot on that server sees these transactions.
 ///
 /// A transaction is streamed as soon as its commit is in WAL; other sessions see it a moment later, or much later
 /// where the commit waits for a synchronous standby. What is read before that is older than what was streamed.
@@ -55,7 +55,7 @@ pub async fn until_visible(client: &Client, xids: &[u32]) -> Result<()> {
     let xids: Vec<i64> = xids.iter().copied().map(i64::from).collect();
     loop {
         let seen = client.query_one(sql, &[&xids]).await;
-        let seen = seen.map_err(|error| Error::database("reading a snapshot of Landing", &error))?;
+        let seen = seen.map_err(|error| Error::database("reading a snapshot", &error))?;
         if seen.get::<_, Option<bool>>(0) != Some(false) {
             return Ok(());
         }

@@ -39,12 +39,12 @@ impl ExportedSnapshot {
 ///
 /// # Errors
 /// Those of a connection; unreachable when there is no answer within the endpoint's connect timeout.
-pub async fn system_identifier(landing: &Endpoint, names: &Names) -> Result<String> {
-    let step = "opening the replication connection to Landing";
-    let limit = landing.connect_timeout();
+pub async fn system_identifier(endpoint: &Endpoint, names: &Names) -> Result<String> {
+    let step = format!("opening the replication connection to the {}", endpoint.side());
+    let limit = endpoint.connect_timeout();
     let identify = async {
-        let mut session = open(landing, names).await?;
-        session.identify_system().await.map_err(|error| Error::replication(step, &error))
+        let mut session = open(endpoint, names).await?;
+        session.identify_system().await.map_err(|error| Error::replication(&step, &error))
     };
     let identity = tokio::time::timeout(limit, identify).await.map_err(|_| {
         Error::unreachable(format!("{step}: no answer within {} s", limit.as_secs()))
@@ -110,11 +110,10 @@ fn creation_error(names: &Names, error: &pgwire_replication::PgWireError) -> Err
     }
 }
 
-pub(super) async fn open(landing: &Endpoint, names: &Names) -> Result<ReplicationClient> {
-    let config = landing.replication(&names.slot, &names.publication).await?;
-    ReplicationClient::connect_gated(config)
-        .await
-        .map_err(|error| Error::replication("opening the replication connection to Landing", &error))
+pub(super) async fn open(endpoint: &Endpoint, names: &Names) -> Result<ReplicationClient> {
+    let config = endpoint.replication(&names.slot, &names.publication).await?;
+    let step = format!("opening the replication connection to the {}", endpoint.side());
+    ReplicationClient::connect_gated(config).await.map_err(|error| Error::replication(step, &error))
 }
 
 /// Never returns on its own: it says every few seconds who holds up the creation.

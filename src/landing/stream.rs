@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgwire_replication::ReplicationClient;
+use pgwire_replication::{ReplicationClient, ReplicationEvent};
 
 use super::capture::{Capture, Captured};
 use super::primary::Primary;
@@ -16,58 +16,55 @@ use crate::names::Names;
 /// How long the server may take to hand over the slot. It reads the slot's state from disk, no more.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// An open replication stream. It holds the slot: no other session can.
-pub struct Stream {
-    client: ReplicationClient,
-    capture: Capture,
+/// A slot, and what of it is published, on the server that is to be streamed from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'s> {
+    pub endpoint: &'s Endpoint,
+    pub slot: &'s str,
+    pub publication: &'s str,
+    pub primary: &'s Primary,
 }
 
-impl Stream {
-    /// Starts to stream at `from`, the position durably applied, which is one of `primary`. Returns once the server has handed over the slot.
+/// An open replication stream, not yet understood. It holds the slot: no other session can.
+pub struct Events {
+    client: ReplicationClient,
+}
+
+impl Events {
+    /// Starts to stream at `from`, the position durably applied, which is one of the source's primary. Returns once
+    /// the server has handed over the slot.
     ///
     /// # Errors
     /// Transient while another session still holds the slot; refused when the slot or the publication is gone.
-    pub async fn start(
-        landing: &Endpoint,
-        names: &Names,
-        tables: &[Table],
-        published: Published,
-        from: Lsn,
-        primary: &Primary,
-    ) -> Result<Self> {
+    pub async fn start(source: Source<'_>, from: Lsn) -> Result<Self> {
         let step = "starting the replication stream";
-        let config = landing.replication(&names.slot, &names.publication).await?.with_start_lsn(from.into());
-        let mut client = ReplicationClient::connect_gated(config)
+        let config = source.endpoint.replication(source.slot, source.publication).await?;
+        let mut client = ReplicationClient::connect_gated(config.with_start_lsn(from.into()))
             .await
             .map_err(|error| Error::replication(step, &error))?;
         let starting = async {
             // The server takes any position for a start: it is compared with this one before.
-            primary.check(&mut client).await?;
+            source.primary.check(&mut client).await?;
             client.start().await.map_err(|error| Error::replication(step, &error))?;
             client.wait_started().await.map_err(|error| Error::replication(step, &error))
         };
         let started = tokio::time::timeout(START_TIMEOUT, starting).await;
         started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))??;
-        Ok(Stream { client, capture: Capture::new(&names.landing_schema, tables, published) })
+        Ok(Events { client })
     }
 
-    /// What the stream says next. Cancellation-safe: an event that was not returned is not lost.
+    /// What the server sends next. Cancellation-safe: an event that was not returned is not lost.
     ///
     /// # Errors
-    /// The connection broke, the server ended the stream, or what it sent could lose data.
-    pub async fn next(&mut self) -> Result<Captured> {
+    /// The connection broke, or the server ended the stream.
+    pub async fn next(&mut self) -> Result<ReplicationEvent> {
         let step = "reading the replication stream";
-        loop {
-            let event = self.client.recv().await.map_err(|error| Error::replication(step, &error))?;
-            let event = event.ok_or_else(|| Error::unreachable(format!("{step}: the server ended it")))?;
-            if let Some(captured) = self.capture.event(event)? {
-                return Ok(captured);
-            }
-        }
+        let event = self.client.recv().await.map_err(|error| Error::replication(step, &error))?;
+        event.ok_or_else(|| Error::unreachable(format!("{step}: the server ended it")))
     }
 
-    /// Tells the server that everything before `durable` is on Traffic and in the local store: the slot may let
-    /// go of it. Sent within a moment.
+    /// Tells the server that everything before `durable` is where it belongs, for good: the slot may let go of it.
+    /// Sent within a moment.
     pub fn acknowledge(&self, durable: Lsn) {
         self.client.update_applied_lsn(durable.into());
     }
@@ -78,5 +75,51 @@ impl Stream {
             .shutdown()
             .await
             .map_err(|error| Error::replication("ending the replication stream", &error))
+    }
+}
+
+/// Landing's stream, understood.
+pub struct Stream {
+    events: Events,
+    capture: Capture,
+}
+
+impl Stream {
+    /// # Errors
+    /// Those of [`Events::start`].
+    pub async fn start(
+        landing: &Endpoint,
+        names: &Names,
+        tables: &[Table],
+        published: Published,
+        from: Lsn,
+        primary: &Primary,
+    ) -> Result<Self> {
+        let source =
+            Source { endpoint: landing, slot: &names.slot, publication: &names.publication, primary };
+        let events = Events::start(source, from).await?;
+        Ok(Stream { events, capture: Capture::new(&names.landing_schema, tables, published) })
+    }
+
+    /// What the stream says next. Cancellation-safe: an event that was not returned is not lost.
+    ///
+    /// # Errors
+    /// The connection broke, the server ended the stream, or what it sent could lose data.
+    pub async fn next(&mut self) -> Result<Captured> {
+        loop {
+            if let Some(captured) = self.capture.event(self.events.next().await?)? {
+                return Ok(captured);
+            }
+        }
+    }
+
+    /// See [`Events::acknowledge`]: on Traffic and in the local store.
+    pub fn acknowledge(&self, durable: Lsn) {
+        self.events.acknowledge(durable);
+    }
+
+    /// See [`Events::stop`].
+    pub async fn stop(self) -> Result<()> {
+        self.events.stop().await
     }
 }

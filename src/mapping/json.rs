@@ -36,6 +36,11 @@ impl<'j> Object<'j> {
         self.get(key).map(|value| Object::parse(value.get(), wanted)).unwrap_or_default()
     }
 
+    /// Every member that was kept, in its order: the key, and the value's JSON text.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &'j str)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), value.get()))
+    }
+
     fn get(&self, key: &str) -> Option<&'j RawValue> {
         // jsonb keeps one member for each key; the last wins should the text come from elsewhere.
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)

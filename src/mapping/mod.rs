@@ -8,7 +8,7 @@ mod journey;
 pub mod json;
 mod leads;
 mod notifications;
-mod values;
+pub(crate) mod values;
 
 use bytestring::ByteString;
 use uuid::Uuid;
@@ -27,7 +27,7 @@ pub struct Target {
 
 /// How a target column gets its value. The numbers are positions in [`Row::values`].
 #[derive(Clone, Copy, Debug)]
-enum Rule {
+pub(crate) enum Rule {
     /// As Landing has it; never cut: what does not fit is quarantined.
     Verbatim(usize),
     NormalizedPhone(usize),
@@ -49,6 +49,11 @@ enum Rule {
 }
 
 impl Target {
+    /// For the way back, which undoes it.
+    pub(crate) fn rule(&self) -> Rule {
+        self.rule
+    }
+
     /// The value belongs to Traffic as long as Landing gives none.
     pub fn keeps_target_when_null(&self) -> bool {
         matches!(self.rule, Rule::FacebookKey)

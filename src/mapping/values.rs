@@ -9,7 +9,7 @@ pub(super) fn normalized_phone(phone: &str) -> String {
 }
 
 /// `twland` and null are `direct`; a source that names an ad platform is that platform; else as it is.
-pub(super) fn source_word(source: Option<&str>) -> &str {
+pub(crate) fn source_word(source: Option<&str>) -> &str {
     let Some(source) = source else { return "direct" };
     if source == "twland" {
         return "direct";
@@ -19,7 +19,7 @@ pub(super) fn source_word(source: Option<&str>) -> &str {
 }
 
 /// The source decides before what metadata declares, `challenge` before `intensive`.
-pub(super) fn funnel(source: Option<&str>, declared: Option<&str>) -> &'static str {
+pub(crate) fn funnel(source: Option<&str>, declared: Option<&str>) -> &'static str {
     let is = |word: &str, funnel: &str| {
         source.is_some_and(|source| contains(source, word)) || declared == Some(funnel)
     };
@@ -38,7 +38,7 @@ pub(super) fn unknown_funnel(declared: Option<&str>) -> Option<&str> {
 }
 
 /// The number, `None` for empty text, or why it is none.
-pub(super) fn number(text: &str) -> Result<Option<i64>, &'static str> {
+pub(crate) fn number(text: &str) -> Result<Option<i64>, &'static str> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -49,7 +49,7 @@ pub(super) fn number(text: &str) -> Result<Option<i64>, &'static str> {
 }
 
 /// The byte at which `text` must be cut to have `limit` characters; `None` when it is short enough.
-pub(super) fn char_end(text: &str, limit: usize) -> Option<usize> {
+pub(crate) fn char_end(text: &str, limit: usize) -> Option<usize> {
     // No text has more characters than bytes: the usual case costs nothing.
     if text.len() <= limit {
         return None;

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::liveness::Work;
 use super::pipeline::{self, Prepared};
-use super::{Context, Until, copy, lease};
+use super::{Context, Until, Watched, back, copy, lease};
 use crate::change::Position;
-use crate::checkpoint::{Finish, Identity, LandingWal, Ledger, Published, Start, agree, check_slot};
+use crate::checkpoint::{
+    Finish, Identity, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched, refuse_switched,
+};
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::doctor::{self, Finding, Level};
@@ -17,11 +19,19 @@ use crate::lsn::Lsn;
 use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
 
+/// What follows the preparations.
+enum Way {
+    /// The run is over, or was told to stop.
+    None,
+    Forward(Box<Prepared>),
+    Back(Box<back::Prepared>),
+}
+
 /// What is remembered from one attempt to the next.
 pub struct Run {
     until: Until,
     /// Where the run ends, once known.
-    goal: Option<Lsn>,
+    goal: Option<(Side, Lsn)>,
     reached: bool,
     resynced: bool,
 }
@@ -53,22 +63,29 @@ impl Run {
         let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
         // Nothing is in flight before the stream begins: it may be dropped anywhere.
         let preparing = Box::pin(self.prepare(context, traffic, control, &work));
-        let prepared = context.liveness.guard(preparing).await?;
-        let Some(prepared) = prepared else { return Ok(()) };
-        context.watch(Some(prepared.published.clone()));
-        let streamed = pipeline::run(context, prepared, self.goal, &work).await;
+        let streamed = match context.liveness.guard(preparing).await? {
+            Way::None => return Ok(()),
+            Way::Forward(prepared) => {
+                context.watch(Some(Watched::Landing(prepared.published.clone())));
+                pipeline::run(context, *prepared, self.goal.map(|goal| goal.1), &work).await
+            }
+            Way::Back(prepared) => {
+                context.watch(Some(Watched::Traffic));
+                back::run(context, *prepared, self.goal.map(|goal| goal.1), &work).await
+            }
+        };
         context.watch(None);
         streamed
     }
 
-    /// Everything up to the stream; `None` when there is to be no stream.
+    /// Everything up to the stream.
     async fn prepare(
         &mut self,
         context: &Arc<Context>,
         traffic: Session,
         control: Session,
         work: &Work,
-    ) -> Result<Option<Prepared>> {
+    ) -> Result<Way> {
         let config = &context.config;
         // Before anything is missed that was dropped on purpose.
         Finish::refuse(&traffic, &config.names).await?;
@@ -77,26 +94,34 @@ impl Run {
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
         if !self.reached {
             work.rests();
-            preflight(config).await?;
+            // It judges what a stream from Landing needs, and after the switch there is none.
+            if !is_switched(&traffic, &config.names).await? {
+                preflight(config).await?;
+            }
             work.goes_on();
             self.reached = true;
         }
         if !self.take_lease(context, &traffic).await? {
-            return Ok(None);
+            return Ok(Way::None);
         }
         // It may have been a finish that held it.
         Finish::refuse(&traffic, &config.names).await?;
         // Sampled under the lease: nobody else moves Traffic's position beyond it meanwhile.
-        let wal = primary::wal(&control).await?;
-        if self.until == Until::CaughtUp && self.goal.is_none() {
-            self.goal = Some(catalog::committed_so_far(&control).await?);
-        }
+        let wal = primary::wal(&control, Side::Landing).await?;
         let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
         let start = self.start(context, &control, &traffic, &ledger, wal).await?;
+        match start {
+            (Start::CarryBack, _) => self.set_goal(Side::Traffic, &traffic).await?,
+            _ => self.set_goal(Side::Landing, &control).await?,
+        }
         let (from, published) = match start {
+            (Start::CarryBack, _) => {
+                let prepared = back::prepare(context, traffic, control, ledger).await?;
+                return Ok(Way::Back(Box::new(prepared)));
+            }
             (Start::Snapshot { drop_slot }, _) => {
                 let copied = copy::run(context, &control, &traffic, &ledger, drop_slot, work).await?;
-                let Some(copied) = copied else { return Ok(None) };
+                let Some(copied) = copied else { return Ok(Way::None) };
                 copied
             }
             (Start::Stream(lsn), before) => {
@@ -114,11 +139,20 @@ impl Run {
         };
         if self.until == Until::Resynced {
             self.resynced = true;
-            return Ok(None);
+            return Ok(Way::None);
         }
         let writer =
             Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
-        Ok(Some(Prepared { writer: writer.await?, control, ledger, from, published }))
+        Ok(Way::Forward(Box::new(Prepared { writer: writer.await?, control, ledger, from, published })))
+    }
+
+    /// Everything that is committed by now on the server that is streamed from. Once for a run, and anew when a cutover
+    /// has turned the direction meanwhile: positions of two servers cannot be compared.
+    async fn set_goal(&mut self, side: Side, source: &Session) -> Result<()> {
+        if self.until == Until::CaughtUp && self.goal.as_ref().is_none_or(|goal| goal.0 != side) {
+            self.goal = Some((side, catalog::committed_so_far(source).await?));
+        }
+        Ok(())
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {
@@ -145,6 +179,12 @@ impl Run {
         let config = &context.config;
         let slot = catalog::slot(control, &config.names.slot).await?;
         if self.until == Until::Resynced {
+            refuse_switched(
+                traffic,
+                &config.names,
+                "a resync would bring back Landing's older rows: nothing was done",
+            )
+            .await?;
             if let Some(slot) = &slot {
                 check_slot(ledger.identity(), &slot.position)?;
             }

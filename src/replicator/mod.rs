@@ -3,17 +3,23 @@
 //! An attempt connects, takes the lease, compares the positions, copies if there is no complete snapshot, and
 //! streams. Whatever goes wrong ends the attempt; nothing is patched up in place. What was not committed never
 //! happened, so the next attempt reads Traffic's position and goes on from there: one way back for every fault.
+//!
+//! Which way an attempt streams, from Landing or (`back`) from Traffic, is what Traffic's checkpoint says.
 
 mod attempt;
+mod back;
 mod copy;
+mod follow;
 mod keeper;
 pub(crate) mod lease;
 mod liveness;
+mod measure;
 mod monitor;
 mod pipeline;
 pub mod progress;
 pub mod repair;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -36,7 +42,8 @@ const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 pub enum Until {
     /// Only when it is told to.
     Shutdown,
-    /// Once everything that was committed on Landing before the start is applied.
+    /// Once everything that was committed on Landing before the start is applied; after a cutover, everything that
+    /// was committed on Traffic is carried back.
     CaughtUp,
     /// Once a fresh snapshot is complete, whatever was there before.
     Resynced,
@@ -51,17 +58,39 @@ struct Context {
     progress: Arc<Progress>,
     liveness: Arc<Liveness>,
     shutdown: CancellationToken,
-    /// What the stream that runs now relies on Landing to publish.
-    published: Mutex<Option<Published>>,
+    /// What the stream that runs now relies on.
+    watched: Mutex<Option<Watched>>,
+    /// Whether the latest stream was the way back: what is measured between two attempts is measured for it.
+    back: AtomicBool,
+    /// A cutover or a rollback has turned the direction: the next attempt begins at once.
+    turned: AtomicBool,
+}
+
+/// Which way changes flow, and what must stay as it is meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Watched {
+    /// From Landing, which must go on publishing this.
+    Landing(Published),
+    /// From Traffic, back to Landing.
+    Traffic,
+}
+
+impl Watched {
+    fn is_back(&self) -> bool {
+        *self == Watched::Traffic
+    }
 }
 
 impl Context {
-    fn watch(&self, published: Option<Published>) {
-        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = published;
+    fn watch(&self, watched: Option<Watched>) {
+        if let Some(watched) = &watched {
+            self.back.store(watched.is_back(), Ordering::Relaxed);
+        }
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
 
-    fn watched(&self) -> Option<Published> {
-        self.published.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    fn watched(&self) -> Option<Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -80,9 +109,10 @@ pub async fn run(
     let tables = config.tables();
     let progress = Arc::new(Progress::default());
     let liveness = Arc::new(Liveness::default());
-    let published = Mutex::default();
+    let (watched, back, turned) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
     let context =
-        Arc::new(Context { config, tables, telemetry, store, progress, liveness, shutdown, published });
+        Context { config, tables, telemetry, store, progress, liveness, shutdown, watched, back, turned };
+    let context = Arc::new(context);
     let stop_monitor = context.shutdown.child_token();
     let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
     let result = attempts(&context, until).await;
@@ -126,6 +156,10 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
             Err(_) if context.shutdown.is_cancelled() => return run.stopped(),
             Err(error) => error,
         };
+        if context.turned.swap(false, Ordering::Relaxed) {
+            tracing::info!("{error}");
+            continue;
+        }
         let never_reached = error.kind() == Kind::Unreachable && !run.reached();
         if error.response() != Response::Retry || never_reached {
             return Err(error);

@@ -1,16 +1,20 @@
 //! Measures the lag and looks after the figures that only the databases know, about once a second.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, liveness};
+use super::progress::Standing;
+use super::{Context, Watched, liveness, measure};
+use crate::checkpoint::is_switched;
 use crate::cutover::journal::{Journal, Step};
 use crate::cutover::resolve;
 use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Kind, Result};
-use crate::landing::catalog;
+use crate::landing::catalog::{self, SlotState};
+use crate::lsn::Lsn;
 use crate::telemetry::{SlotReport, State};
 use crate::traffic::Quarantine;
 
@@ -69,17 +73,43 @@ fn report_snapshot(context: &Context) {
 }
 
 #[derive(Default)]
-struct Sessions {
-    landing: Option<Session>,
-    traffic: Option<Session>,
+pub(super) struct Sessions {
+    pub(super) landing: Option<Session>,
+    pub(super) traffic: Option<Session>,
     /// Rounds in a row in which we streamed and the server had nobody on the slot.
     slot_unused: u32,
 }
 
+impl Sessions {
+    /// Counts the rounds in which nobody is on the slot that we stream from.
+    pub(super) fn saw_slot(&mut self, context: &Context, streams: bool, active: Option<bool>, server: &str) {
+        let unused = streams && active == Some(false);
+        self.slot_unused = if unused { self.slot_unused + 1 } else { 0 };
+        if self.slot_unused >= ABANDONED_AFTER {
+            context.progress.abandon(Error::unreachable(format!("{server} no longer serves the stream")));
+        }
+    }
+}
+
 async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
-    if let Err(error) = in_time(ROUND_LIMIT, observe_landing(context, sessions)).await {
+    if let Err(error) = in_time(ROUND_LIMIT, look_at_direction(context, &mut sessions.traffic)).await {
+        tracing::debug!("monitor: {error}");
+        sessions.traffic = None;
+    }
+    let back = context.back.load(Ordering::Relaxed);
+    let observing = async {
+        if back {
+            measure::way_back(context, sessions).await
+        } else {
+            observe_landing(context, sessions).await
+        }
+    };
+    if let Err(error) = in_time(ROUND_LIMIT, observing).await {
         tracing::debug!("monitor: {error}");
         sessions.landing = None;
+        if back {
+            sessions.traffic = None;
+        }
         context.telemetry.update(|live| {
             live.lag_bytes = None;
             live.lag_seconds = None;
@@ -112,9 +142,11 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
         _ => None,
     });
     let is_about_one = |state| matches!(state, State::Fenced | State::Drained | State::Verified);
+    let is_back = context.watched().is_some_and(|watched| watched.is_back());
+    let at_rest = if is_back { State::Switched } else { State::Streaming };
     context.telemetry.update(|live| {
-        if live.state == State::Streaming || is_about_one(live.state) {
-            live.state = reached.unwrap_or(State::Streaming);
+        if live.state == at_rest || is_about_one(live.state) {
+            live.state = reached.unwrap_or(at_rest);
         }
     });
     // Whoever is in the middle of it has the right to decide for as long as it lives.
@@ -125,6 +157,23 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
     let settled = resolve::settle(landing, traffic, names).await;
     journal.give_back(traffic).await?;
     settled
+}
+
+/// A cutover and a rollback turn the direction with no more than the state of the checkpoint: a stream that is idle does
+/// not hear of it.
+async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> Result<()> {
+    let Some(before) = context.watched() else { return Ok(()) };
+    let switched = is_switched(open(session, &context.config.traffic).await?, &context.config.names).await?;
+    // A new attempt may have begun meanwhile.
+    if switched != before.is_back() && context.watched().as_ref() == Some(&before) {
+        let what = match switched {
+            true => "a cutover has switched to Traffic: what changes there is carried back from now on",
+            false => "the switch to Traffic was taken back: Landing is streamed from again",
+        };
+        context.turned.store(true, Ordering::Relaxed);
+        context.progress.abandon(Error::new(Kind::Transient, what));
+    }
+    Ok(())
 }
 
 /// Finds out whether somebody still works on each connection that an answer is awaited on.
@@ -154,7 +203,7 @@ async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
     context.liveness.judge(&answers);
 }
 
-async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {
+pub(super) async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {
     Ok(match session {
         Some(session) => session,
         None => session.insert(endpoint.connect("monitor").await?),
@@ -172,46 +221,53 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
     let name = &context.config.names.slot;
     let sample = catalog::sample(client).await?;
     let slot = catalog::slot(client, name).await?;
-    let streams = context.telemetry.live().state == State::Streaming;
-    let unused = streams && slot.as_ref().is_some_and(|slot| !slot.active);
-    sessions.slot_unused = if unused { sessions.slot_unused + 1 } else { 0 };
-    if sessions.slot_unused >= ABANDONED_AFTER {
-        context.progress.abandon(Error::unreachable("Landing no longer serves the stream"));
-    }
     check_published(context, client).await?;
-    // On an idle Landing the stream reaches what was sampled at once, and the lag is 0 whatever others write.
-    let mut standing = context.progress.subscribe();
-    let reached = standing.wait_for(|standing| standing.applied >= sample.flushed);
-    let _ = tokio::time::timeout(SETTLE, reached).await;
-    let standing = context.progress.standing();
-    let started = standing.applied > crate::lsn::Lsn::ZERO;
+    let streams = context.telemetry.live().state == State::Streaming;
+    sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Landing");
+    let standing = settled(context, sample.flushed).await;
+    let started = standing.applied > Lsn::ZERO;
     let lag = started.then(|| standing.lag(&sample));
     context.telemetry.update(|live| {
         live.landing_lsn = Some(sample.flushed);
         live.applied_lsn = started.then_some(standing.applied);
         live.lag_bytes = lag.map(|lag| lag.bytes);
         live.lag_seconds = lag.map(|lag| lag.seconds);
-        live.slot = slot.map(|slot| SlotReport {
-            name: name.clone(),
-            active: slot.active,
-            wal_status: slot.position.wal_status,
-            retained_bytes: Some(slot.retained_bytes),
-        });
+        live.slot = slot.map(|slot| report(name, slot));
+        live.reverse = None;
     });
     Ok(())
 }
 
+/// Where the stream stands, when it was given a moment to reach what was sampled: on an idle server it does so at once,
+/// and the lag is 0 whatever others write.
+pub(super) async fn settled(context: &Context, sampled: Lsn) -> Standing {
+    let mut standing = context.progress.subscribe();
+    let reached = standing.wait_for(|standing| standing.applied >= sampled);
+    let _ = tokio::time::timeout(SETTLE, reached).await;
+    context.progress.standing()
+}
+
+pub(super) fn report(name: &str, slot: SlotState) -> SlotReport {
+    SlotReport {
+        name: name.to_owned(),
+        active: slot.active,
+        wal_status: slot.position.wal_status,
+        retained_bytes: Some(slot.retained_bytes),
+    }
+}
+
 /// The stream does not say that something is left out of it: the catalog does.
 async fn check_published(context: &Context, client: &Session) -> Result<()> {
-    let Some(before) = context.watched() else { return Ok(()) };
+    let watched = context.watched();
+    let Some(Watched::Landing(before)) = &watched else { return Ok(()) };
     let now = catalog::published(client, &context.config.names, &context.tables).await?;
-    if now != before {
-        let cause = now.check_successor_of(&before).err().unwrap_or_else(|| {
+    if now != *before {
+        let cause = now.check_successor_of(before).err().unwrap_or_else(|| {
             // The next attempt writes down what it finds.
             Error::new(Kind::Transient, "the tables on Landing were altered, and no row with them")
         });
         // A new attempt may have begun meanwhile, with what it found itself.
-        if context.watched().as_ref() == Some(&before) {
+        if context.watched() == watched {
             context.progress.abandon(cause);
         }
     }

@@ -9,11 +9,14 @@ use uuid::Uuid;
 use super::lease;
 use crate::batch::Batch;
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
+use crate::checkpoint::refuse_switched;
 use crate::config::Config;
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
 use crate::traffic::{Supplied, Touch, Writer};
+
+const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; what flows back is seen in `leadbridge status`";
 
 /// What a repair did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,9 +35,10 @@ pub struct Repair {
 
 impl Repair {
     /// # Errors
-    /// Refused while a daemon applies for the slot.
+    /// Refused while a daemon applies for the slot, and after a cutover.
     pub async fn begin(config: &Config) -> Result<Self> {
         let traffic = config.traffic.connect("repair").await?;
+        refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
         if !lease::take_soon(&traffic, &config.names).await? {
             return Err(Error::refused("a daemon applies for this slot")
                 .remedy("stop it, run `leadbridge verify --repair`, then start it again"));
@@ -58,6 +62,9 @@ impl Repair {
                     batch.changes.iter().filter(|c| matches!(c.change, Change::Write { .. })).count();
                 repaired.written += written as u64;
                 repaired.deleted += (ids.len() - written) as u64;
+                // In the transaction of the rows: no cutover switches in between.
+                writer.begin().await?;
+                refuse_switched(writer.session(), &config.names, AFTER_THE_SWITCH).await?;
                 // The rows are whole: nothing can be missing.
                 writer.apply(&batch, &Supplied::new()).await?;
                 writer.commit().await?;

@@ -82,7 +82,7 @@ async fn ready(Shared((telemetry, limits)): Shared<(Telemetry, Limits)>) -> Resp
 
 /// Why a daemon in this state is not ready; `None` if it is.
 fn not_ready(live: &Live, limits: Limits) -> Option<String> {
-    if live.state != State::Streaming {
+    if !matches!(live.state, State::Streaming | State::Switched) {
         return Some(format!("not streaming: {}", live.state));
     }
     match (live.lag_bytes, live.lag_seconds) {
@@ -128,6 +128,9 @@ mod tests {
     #[test]
     fn ready_means_streaming_with_a_known_lag_under_both_limits() {
         assert_eq!(not_ready(&streaming(Some(1000), Some(10.0)), LIMITS), None);
+        let switched = |bytes| Live { state: State::Switched, ..streaming(Some(bytes), Some(0.0)) };
+        assert_eq!(not_ready(&switched(1000), LIMITS), None);
+        assert!(not_ready(&switched(1001), LIMITS).is_some());
         for live in [
             streaming(Some(1001), Some(0.0)),
             streaming(Some(0), Some(10.1)),

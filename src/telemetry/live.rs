@@ -29,7 +29,8 @@ pub enum State {
     Drained,
     /// Set by the cutover when both sides were found equal; lasts. Then `switched`, or `streaming` when undone.
     Verified,
-    /// Set by the cutover: Traffic is the one database; lasts. Then a rollback's `streaming`.
+    /// Set by the cutover: Traffic is the one database, and what changes there is carried back; lasts. Then a
+    /// rollback's `streaming`.
     Switched,
     /// Set by a daemon that ends as it was told to, and reported when none runs. Does not last. Then `starting`.
     Stopped,
@@ -106,6 +107,27 @@ pub struct SlotReport {
     pub retained_bytes: Option<u64>,
 }
 
+/// The way back, after a cutover.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReverseReport {
+    /// The slot on Traffic.
+    pub slot: String,
+    /// Somebody streams from it.
+    pub active: bool,
+    /// As of [`SlotReport`]; `None` when the slot is gone.
+    pub wal_status: Option<String>,
+    /// Bytes of WAL that the slot keeps on Traffic's disk.
+    pub retained_bytes: Option<u64>,
+    /// Everything that Traffic committed before this position of its WAL is committed on Landing.
+    pub applied_lsn: Option<Lsn>,
+    /// Traffic's current WAL position minus the position applied; 0 when nothing is under way.
+    pub lag_bytes: Option<u64>,
+    /// Traffic's now minus the commit time of the oldest Traffic transaction not yet carried back.
+    pub lag_seconds: Option<f64>,
+    /// Rows that Landing could not take.
+    pub quarantined: Option<u64>,
+}
+
 /// What went wrong last. Holds no row values and no password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
@@ -135,7 +157,8 @@ impl LastError {
 pub struct Live {
     pub state: State,
     pub daemon: Daemon,
-    /// Landing's current WAL position minus the position applied; 0 on an idle Landing (semantics 6).
+    /// Landing's current WAL position minus the position applied; 0 on an idle Landing (semantics 6). After the switch
+    /// the lag is that of the way back.
     pub lag_bytes: Option<u64>,
     /// Landing's now minus the commit time of the oldest Landing transaction not yet applied; 0 if there is none.
     pub lag_seconds: Option<f64>,
@@ -146,6 +169,9 @@ pub struct Live {
     /// Landing's WAL position when it was last asked.
     pub landing_lsn: Option<Lsn>,
     pub slot: Option<SlotReport>,
+    /// `None` before a cutover has switched.
+    #[serde(default)]
+    pub reverse: Option<ReverseReport>,
     /// One entry for each table of the snapshot in hand, or of the last one of this process.
     pub snapshot: Vec<TableProgress>,
     pub snapshot_rows_per_second: Option<f64>,
@@ -181,6 +207,7 @@ impl Live {
             applied_lsn: None,
             landing_lsn: None,
             slot: None,
+            reverse: None,
             snapshot: Vec::new(),
             snapshot_rows_per_second: None,
             snapshot_seconds_left: None,
@@ -235,6 +262,7 @@ mod tests {
             "applied_lsn",
             "landing_lsn",
             "slot",
+            "reverse",
             "snapshot",
             "quarantined",
             "conversion_notes",

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::quarantine::{Quarantine, WAITING};
 use super::writer::Writer;
+use crate::checkpoint::refuse_switched;
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 
@@ -91,6 +92,10 @@ impl Writer {
     /// transaction. Safe beside a running daemon: whoever comes second waits, and finds the row gone or newer.
     pub async fn retry(&mut self, ids: Option<&[i64]>) -> Result<Retried> {
         self.begin_retry().await?;
+        // No cutover switches before this transaction ends.
+        let instead =
+            "a retry would bring back Landing's older row: nothing was done; discard what still waits";
+        refuse_switched(&self.session, &self.names, instead).await?;
         let now = self.landing_time().await?;
         let changes = match ids {
             Some(ids) => self.quarantine.parked(&self.session, "id = ANY ($1)", &[&ids], now).await?,

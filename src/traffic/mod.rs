@@ -20,6 +20,6 @@ mod writer;
 pub use catalog::TargetCatalog;
 pub use mending::{Entry, Retried};
 pub use quarantine::Quarantine;
-pub use statements::Touch;
+pub use statements::{Touch, as_text};
 pub use triggers::TriggerControl;
 pub use writer::{Applied, Supplied, Writer};

@@ -99,6 +99,16 @@ pub fn update_leads_beside_metadata(names: &Names) -> String {
     )
 }
 
+/// The text that the mapping gives for such a column, of a row `t`.
+pub fn as_text(target: &Target) -> String {
+    let name = target.name;
+    match target.sql_type {
+        // A type's output is `t`, a cast's `true`.
+        "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
+        _ => format!("t.{name}::text"),
+    }
+}
+
 /// Deletes rows that came from Landing. Parameter: ids.
 pub fn delete(names: &Names, table: Table) -> String {
     format!(

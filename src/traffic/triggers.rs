@@ -19,7 +19,7 @@ impl TriggerControl {
     /// an extension allows it (supabase.md).
     pub async fn probe(client: &Client) -> Result<Self> {
         let tried = client.batch_execute("BEGIN; SET LOCAL session_replication_role = replica").await;
-        let step = "trying session_replication_role on Traffic";
+        let step = "trying session_replication_role";
         client.batch_execute("ROLLBACK").await.map_err(|error| Error::database(step, &error))?;
         match tried {
             Ok(()) => Ok(TriggerControl::ReplicaRole),
@@ -31,7 +31,7 @@ impl TriggerControl {
     }
 
     /// For the rest of the transaction, replicated rows are written.
-    pub fn suppress(self) -> &'static str {
+    pub(crate) fn suppress(self) -> &'static str {
         match self {
             TriggerControl::ReplicaRole => "SET LOCAL session_replication_role = replica",
             TriggerControl::GuardTriggers => "SET LOCAL leadbridge.applying = 'on'",
@@ -39,7 +39,7 @@ impl TriggerControl {
     }
 
     /// From here on triggers fire: for deletes, whose cascades must reach Traffic's own rows (semantics 4.2).
-    pub(super) fn restore(self) -> &'static str {
+    pub(crate) fn restore(self) -> &'static str {
         match self {
             TriggerControl::ReplicaRole => "SET LOCAL session_replication_role = origin",
             TriggerControl::GuardTriggers => "SET LOCAL leadbridge.applying = 'off'",

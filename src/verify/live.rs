@@ -16,6 +16,7 @@ use super::comparison::Comparison;
 use super::pages::Keys;
 use super::{Pace, Sides, recheck};
 use crate::change::Table;
+use crate::checkpoint::refuse_switched;
 use crate::config::Config;
 use crate::database::Session;
 use crate::error::{Error, Result};
@@ -87,10 +88,13 @@ pub struct Options {
 /// Compares the tables, each through the mapping, while writers and the daemon go on.
 ///
 /// # Errors
-/// Refused when nothing has been copied yet. Otherwise a database that cannot be read.
+/// Refused when nothing has been copied yet, and after a cutover. Otherwise a database that cannot be read.
 pub async fn verify(config: &Config, options: &Options) -> Result<Verification> {
     let landing = config.landing.connect("verify").await?;
     let traffic = config.traffic.connect("verify").await?;
+    let instead = "what flows back to Landing is seen in `leadbridge status`; a rollback compares both sides before it \
+                   switches";
+    refuse_switched(&traffic, &config.names, instead).await?;
     check_copied(&traffic, &config.names).await?;
     let started = Instant::now();
     let landing_lsn = catalog::committed_so_far(&landing).await?;

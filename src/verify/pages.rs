@@ -12,8 +12,9 @@ use crate::change::{Row as LandingRow, Table};
 use crate::error::{Error, Result};
 use crate::landing::layout::Layout;
 use crate::landing::reading;
-use crate::mapping::{self, Limits, Target};
+use crate::mapping::{self, Limits};
 use crate::names::Names;
+use crate::traffic::as_text;
 
 /// Rows in a page.
 pub(super) const PAGE: usize = 500;
@@ -152,7 +153,7 @@ pub(super) struct Held<'c>(Pages<'c>);
 impl<'c> Held<'c> {
     pub(super) fn new(client: &'c Client, names: &Names, table: Table, keys: Keys) -> Self {
         let columns: String =
-            mapping::targets(table).iter().map(|target| format!(", {}", text(target))).collect();
+            mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
         let select = format!(
             "SELECT t.id{columns} FROM {} AS t WHERE t.landing_synced_at IS NOT NULL AND",
             names.traffic_table(table)
@@ -168,16 +169,6 @@ impl<'c> Held<'c> {
         let held = HeldRow { id, values: values.map_err(failed)? };
         self.0.after = Some(id);
         Ok(Some(held))
-    }
-}
-
-/// The text that the mapping gives for such a column.
-fn text(target: &Target) -> String {
-    let name = target.name;
-    match target.sql_type {
-        // A type's output is `t`, a cast's `true`.
-        "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
-        _ => format!("t.{name}::text"),
     }
 }
 

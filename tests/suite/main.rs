@@ -35,6 +35,7 @@ mod publication;
 mod quarantine;
 mod refusals;
 mod replication;
+mod reverse;
 mod secrecy;
 mod shutdown;
 mod silence;

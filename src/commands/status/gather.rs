@@ -11,7 +11,7 @@ use crate::database::Endpoint;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
-use crate::telemetry::{Daemon, LastError, Live, SlotReport, State};
+use crate::telemetry::{Daemon, LastError, Live, ReverseReport, SlotReport, State};
 use crate::timestamp::Timestamp;
 use crate::traffic::Quarantine;
 
@@ -34,6 +34,7 @@ struct Landing {
 /// What Traffic says; the checkpoint is missing until a snapshot has begun.
 struct Traffic {
     checkpoint: Option<Checkpoint>,
+    reverse: Option<ReverseReport>,
     quarantined: u64,
     conversion_notes: u64,
 }
@@ -128,7 +129,42 @@ async fn ask_traffic(client: &Client, names: &Names) -> Result<Option<Traffic>> 
         caught_up_at: row.get(3),
     });
     let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-    Ok(Some(Traffic { checkpoint, quarantined: count(4), conversion_notes: count(5) }))
+    let switched = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.state == State::Switched.as_str());
+    let reverse = if switched { ask_reverse(client, names).await? } else { None };
+    Ok(Some(Traffic { checkpoint, reverse, quarantined: count(4), conversion_notes: count(5) }))
+}
+
+/// The way back by Traffic's own record: the lag is an upper bound, what a daemon has measured is better.
+async fn ask_reverse(client: &Client, names: &Names) -> Result<Option<ReverseReport>> {
+    let sql = format!(
+        "SELECT r.reverse_slot, COALESCE(s.active, false), s.wal_status, \
+         pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, r.applied_lsn, \
+         greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.applied_lsn), 0)::bigint, \
+         EXTRACT(EPOCH FROM clock_timestamp() - r.caught_up_at)::float8, (SELECT count(*) FROM {}) \
+         FROM {} AS r LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = r.reverse_slot WHERE r.slot = $1",
+        names.own("reverse_quarantine"),
+        names.own("reverse"),
+    );
+    let row = client.query_opt(&sql, &[&names.slot]).await;
+    let row = row.map_err(|error| Error::database("asking Traffic how far the way back is", &error))?;
+    let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    Ok(row.map(|row| {
+        let lag_bytes = unsigned(row.get(5));
+        ReverseReport {
+            slot: row.get(0),
+            active: row.get(1),
+            wal_status: row.get(2),
+            retained_bytes: row.get::<_, Option<i64>>(3).map(unsigned),
+            applied_lsn: Some(row.get::<_, PgLsn>(4).into()),
+            lag_bytes: Some(lag_bytes),
+            lag_seconds: if lag_bytes == 0 {
+                Some(0.0)
+            } else {
+                row.get::<_, Option<f64>>(6).map(|s| s.max(0.0))
+            },
+            quarantined: Some(unsigned(row.get(7))),
+        }
+    }))
 }
 
 /// The daemon knows best; without one, the checkpoint and Landing's position give the state and an upper bound of
@@ -152,8 +188,12 @@ fn put_together(
         live.landing_lsn = Some(live.landing_lsn.map_or(landing.flushed, |known| known.max(landing.flushed)));
     }
     if !answered {
-        let checkpoint = traffic.and_then(|traffic| traffic.checkpoint);
+        let (checkpoint, reverse) =
+            traffic.map_or((None, None), |traffic| (traffic.checkpoint, traffic.reverse));
         without_daemon(&mut live, landing.as_ref(), checkpoint.as_ref());
+        if let Some(reverse) = reverse {
+            back_without_daemon(&mut live, reverse);
+        }
     }
     if migrated == Some(false) {
         let error =
@@ -192,6 +232,14 @@ fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option
     }
 }
 
+/// After the switch the lag is that of the way back, and so is the slot by which a daemon is seen.
+fn back_without_daemon(live: &mut Live, reverse: ReverseReport) {
+    live.daemon = if reverse.active { Daemon::Elsewhere } else { Daemon::Down };
+    live.lag_is_estimate = true;
+    (live.lag_bytes, live.lag_seconds) = (reverse.lag_bytes, reverse.lag_seconds);
+    live.reverse = Some(reverse);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,7 +260,17 @@ mod tests {
             applied: Some(Lsn(100)),
             caught_up_at: Some(Timestamp(2_000_000)),
         };
-        Some(Some(Traffic { checkpoint: Some(checkpoint), quarantined: 3, conversion_notes: 4 }))
+        let reverse = (state == "switched").then(|| ReverseReport {
+            slot: "leadbridge_reverse".into(),
+            active: false,
+            wal_status: Some("reserved".into()),
+            retained_bytes: Some(9),
+            applied_lsn: Some(Lsn(7)),
+            lag_bytes: Some(5),
+            lag_seconds: Some(2.0),
+            quarantined: Some(1),
+        });
+        Some(Some(Traffic { checkpoint: Some(checkpoint), reverse, quarantined: 3, conversion_notes: 4 }))
     }
 
     #[test]
@@ -247,6 +305,13 @@ mod tests {
     fn a_step_of_the_cutover_lasts_without_a_daemon() {
         let live = put_together(None, Some(landing(100, false)), traffic("switched"), &Names::default());
         assert_eq!(live.state, State::Switched);
+    }
+
+    #[test]
+    fn after_the_switch_the_lag_is_that_of_the_way_back() {
+        let live = put_together(None, Some(landing(160, false)), traffic("switched"), &Names::default());
+        assert_eq!((live.lag_bytes, live.lag_seconds, live.daemon), (Some(5), Some(2.0), Daemon::Down));
+        assert!(live.lag_is_estimate && live.reverse.is_some_and(|reverse| reverse.quarantined == Some(1)));
     }
 
     #[test]

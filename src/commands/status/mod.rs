@@ -84,8 +84,11 @@ fn verdict(gathered: &Gathered, arguments: &cli::Status) -> Exit {
 /// Nothing replicates although it should: the daemon is down, or cannot carry on, or its slot is lost.
 fn is_down(live: &Live) -> bool {
     let lost = live.slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost"));
-    // After the switch there is nothing to replicate: a daemon that is down is as it should be.
-    let over = live.state == State::Switched;
+    // After the switch a daemon carries back what changes on Traffic. Where there is no way back any more, there is
+    // nothing to replicate: a daemon that is down is as it should be.
+    let back = live.reverse.as_ref().filter(|reverse| reverse.wal_status.is_some());
+    let over = live.state == State::Switched && back.is_none();
+    let lost = lost || back.is_some_and(|back| back.wal_status.as_deref() == Some("lost"));
     let nobody = matches!(live.daemon, Daemon::Down | Daemon::Unknown);
     lost || live.state == State::Error || (nobody && !over)
 }
@@ -100,7 +103,7 @@ fn is_over(live: &Live, arguments: &cli::Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::SlotReport;
+    use crate::telemetry::{ReverseReport, SlotReport};
 
     fn asked(max_lag_bytes: Option<u64>) -> cli::Status {
         cli::Status { json: false, watch: false, max_lag_bytes, max_lag_seconds: None }
@@ -138,6 +141,18 @@ mod tests {
             retained_bytes: None,
         };
         assert_eq!(code(&Live { slot: Some(slot), ..streaming() }, None), Exit::Down);
-        assert_eq!(code(&Live { state: State::Switched, ..Live::stopped() }, None), Exit::Ok);
+        let mut switched = Live { state: State::Switched, ..Live::stopped() };
+        assert_eq!(code(&switched, None), Exit::Ok);
+        switched.reverse = Some(ReverseReport {
+            slot: "s_reverse".into(),
+            active: false,
+            wal_status: Some("reserved".into()),
+            retained_bytes: Some(0),
+            applied_lsn: None,
+            lag_bytes: Some(0),
+            lag_seconds: Some(0.0),
+            quarantined: Some(0),
+        });
+        assert_eq!(code(&switched, None), Exit::Down, "nobody carries back");
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use crate::telemetry::{Daemon, Live, SlotReport, State, TableProgress};
+use crate::telemetry::{Daemon, Live, ReverseReport, SlotReport, State, TableProgress};
 
 /// A few aligned lines.
 pub fn text(live: &Live) -> String {
@@ -12,6 +12,9 @@ pub fn text(live: &Live) -> String {
     lines.add("state", &state(live));
     lines.add("lag", &lag(live));
     lines.add("slot", &slot(live));
+    if let Some(back) = &live.reverse {
+        lines.add("way back", &way_back(back));
+    }
     if live.state == State::Snapshot {
         snapshot(&mut lines, live);
     }
@@ -46,6 +49,9 @@ fn state(live: &Live) -> String {
         (State::Streaming, _) => "changes flow",
         (State::Standby, _) => "another daemon applies; this one takes over when it is gone",
         (State::Fenced | State::Drained | State::Verified, _) => "a cutover is under way",
+        (State::Switched, Daemon::Down) if live.reverse.is_some() => {
+            "Traffic is the one database now; nobody carries its changes back, start `leadbridge run`"
+        }
         (State::Switched, _) => "Traffic is the one database now",
         (State::Error, _) => "the replication does not flow",
     };
@@ -88,6 +94,23 @@ fn existing_slot(slot: &SlotReport) -> String {
         }
         (_, None) => format!("{}: {active}", slot.name),
     }
+}
+
+fn way_back(back: &ReverseReport) -> String {
+    let waiting = match back.quarantined {
+        None | Some(0) => String::new(),
+        Some(rows) => format!("; {} rows wait in leadbridge.reverse_quarantine", thousands(rows)),
+    };
+    let active = if back.active { "in use" } else { "not in use" };
+    let slot = match (back.wal_status.as_deref(), back.retained_bytes) {
+        (None, _) => format!("{}: gone, nothing can be carried back any more", back.slot),
+        (Some("lost"), _) => format!("{}: LOST, Traffic has dropped WAL that it needed", back.slot),
+        (_, Some(bytes)) => {
+            format!("{}: {active}, keeps {} of WAL on Traffic", back.slot, ByteSize(bytes).display().iec())
+        }
+        (_, None) => format!("{}: {active}", back.slot),
+    };
+    slot + &waiting
 }
 
 fn quarantine(live: &Live) -> String {

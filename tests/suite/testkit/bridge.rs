@@ -43,6 +43,11 @@ impl Bridge {
         self
     }
 
+    /// What it connects to Landing with.
+    pub fn landing_url(&self) -> &str {
+        &self.landing
+    }
+
     pub fn state_dir(&self) -> std::path::PathBuf {
         self.dir.path().join("state")
     }

@@ -20,7 +20,7 @@ pub use fixtures::{
     Positions, brake, caught_up_and_equal, holds, landing, least_privileged, one, release_brake, released,
     traffic, until_holds, writers_go_on,
 };
-pub use oracle::{assert_equal, differences, expected_leads};
+pub use oracle::{assert_equal, differences, expected_leads, table_rows};
 pub use proxy::{Direction, Fault, Proxy, Target};
 pub use refusal::{assert_refused, ends_refused};
 pub use wait::{until, until_true, within};

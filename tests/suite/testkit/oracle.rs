@@ -72,6 +72,11 @@ async fn from_landing(traffic: &Client, table: &str) -> Rows {
     rows(traffic, &sql, &[]).await
 }
 
+/// Every row of a table, each column in the server's own text.
+pub async fn table_rows(client: &Client, table: &str) -> Rows {
+    rows(client, &whole_rows(client, table).await, &[]).await
+}
+
 /// A query for every row, each column in the server's own text: JSON's numbers would be rounded on their way.
 pub(super) async fn whole_rows(client: &Client, table: &str) -> String {
     // At most a hundred arguments, so fifty columns: more than there are.

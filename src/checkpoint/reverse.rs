@@ -1,0 +1,233 @@
+//! Traffic's record of the way back: `leadbridge.reverse`, one row for each slot that was switched.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+use uuid::Uuid;
+
+use super::{Ledger, SlotPosition};
+use crate::change::Position;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+
+/// How far Traffic's changes since the switch are on Landing, durably.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reverse {
+    /// The cutover that switched, and whose fence stands around Landing.
+    pub cutover_id: Uuid,
+    /// The slot on Traffic.
+    pub slot: String,
+    pub traffic_system_id: String,
+    /// Everything on Traffic before it is committed on Landing.
+    pub applied: Lsn,
+    /// The same as a moment of Traffic's clock.
+    pub caught_up_at: Timestamp,
+}
+
+/// What is written down once Landing has committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Carried<'c> {
+    /// Everything on Traffic before it is on Landing.
+    pub at: Position,
+    /// Nobody but us has written to Landing's tables before this position of its WAL since the switch. It is durable.
+    pub landing: Lsn,
+    /// By Landing's clock, when it was asked.
+    pub landing_time: Timestamp,
+    /// Markers of Traffic's WAL before `at`.
+    pub markers: &'c [(Uuid, Lsn)],
+}
+
+impl Reverse {
+    /// `None` when there was no switch.
+    ///
+    /// # Errors
+    /// The table is missing (`leadbridge migrate` has not run).
+    pub async fn read(client: &Client, names: &Names) -> Result<Option<Reverse>> {
+        let sql = format!(
+            "SELECT cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at FROM {} WHERE slot = $1",
+            names.own("reverse")
+        );
+        let row = client.query_opt(&sql, &[&names.slot]).await;
+        let row = row.map_err(|error| Error::database("reading how far the way back is", &error))?;
+        Ok(row.map(|row| Reverse {
+            cutover_id: row.get(0),
+            slot: row.get(1),
+            traffic_system_id: row.get(2),
+            applied: row.get::<_, PgLsn>(3).into(),
+            caught_up_at: row.get::<_, Option<Timestamp>>(4).unwrap_or_default(),
+        }))
+    }
+}
+
+/// Traffic as it is now, for [`Reverse::check`].
+#[derive(Clone, Copy, Debug)]
+pub struct TrafficNow<'t> {
+    pub system_id: &'t str,
+    pub database: &'t str,
+    /// Its WAL is durable up to here.
+    pub flushed: Lsn,
+    pub slot: Option<&'t SlotPosition>,
+}
+
+impl Reverse {
+    /// Whether this Traffic's slot can serve what follows the position.
+    ///
+    /// # Errors
+    /// It cannot: what is where, and what to do.
+    pub fn check(&self, now: TrafficNow<'_>) -> Result<()> {
+        let (name, applied) = (&self.slot, self.applied);
+        if now.system_id != self.traffic_system_id {
+            return Err(Error::refused(format!(
+                "the way back belongs to another Traffic cluster: its record says system identifier `{}`, this one \
+                 has `{}`",
+                self.traffic_system_id, now.system_id
+            ))
+            .remedy("check TRAFFIC_DATABASE_URL; a Traffic that was restored into another cluster has no way back"));
+        }
+        let Some(slot) = now.slot else {
+            return Err(lost(format!("the slot `{name}` is gone from Traffic; Landing is at {applied}")));
+        };
+        if slot.plugin != "pgoutput" || slot.database != now.database {
+            return Err(Error::refused(format!(
+                "the slot `{name}` on Traffic is not ours: it decodes database `{}` with `{}`",
+                slot.database, slot.plugin
+            ))
+            .remedy("find out who made it; leadbridge never touches it"));
+        }
+        if slot.wal_status.as_deref() == Some("lost") {
+            return Err(lost(format!(
+                "the slot `{name}` has lost WAL that it needs (wal_status = lost, max_slot_wal_keep_size); Landing \
+                 is at {applied}"
+            )));
+        }
+        if slot.confirmed_flush > applied {
+            let at = slot.confirmed_flush;
+            return Err(lost(format!("the slot `{name}` is at {at}, but Landing is at {applied} only")));
+        }
+        if applied > now.flushed {
+            return Err(Error::refused(format!(
+                "positions contradict each other: Landing has Traffic's changes up to {applied}, but Traffic's WAL \
+                 ends at {}",
+                now.flushed
+            ))
+            .remedy("Traffic was restored to an earlier state: restore its newest one; Landing may have rows of after it"));
+        }
+        Ok(())
+    }
+}
+
+fn lost(what: String) -> Error {
+    Error::refused(what).remedy(
+        "the changes in between cannot be carried back any more, so a rollback would lose them. Traffic has \
+         everything and stays the one database; stop the daemon",
+    )
+}
+
+impl Ledger {
+    /// Writes down, in one transaction, how far both directions are: whoever streams from Landing again begins behind
+    /// what we have written there. In one statement, so that a distant Traffic costs one round trip.
+    ///
+    /// # Errors
+    /// Transient when the checkpoint is no longer `switched`, or another daemon's: nothing was written.
+    pub async fn record_carried(
+        &self,
+        client: &Client,
+        reverse: &Reverse,
+        carried: Carried<'_>,
+    ) -> Result<()> {
+        let sql = format!(
+            "WITH ours AS (UPDATE {checkpoint} SET applied_lsn = greatest(applied_lsn, $3), \
+               caught_up_at = greatest(caught_up_at, $4), updated_at = now() \
+               WHERE slot = $1 AND run_id = $2 AND state = 'switched' RETURNING true), \
+             marked AS (INSERT INTO {markers} (id, slot, lsn) SELECT m.id, $7, m.lsn \
+               FROM unnest($8::uuid[], $9::pg_lsn[]) AS m (id, lsn) WHERE EXISTS (SELECT FROM ours) \
+               ON CONFLICT (id) DO NOTHING) \
+             UPDATE {reverse} SET applied_lsn = $5, caught_up_at = $6, updated_at = now() \
+               WHERE slot = $1 AND EXISTS (SELECT FROM ours)",
+            checkpoint = self.table,
+            markers = self.markers,
+            reverse = self.reverse,
+        );
+        let (ids, positions): (Vec<Uuid>, Vec<PgLsn>) =
+            carried.markers.iter().map(|(id, lsn)| (*id, PgLsn::from(*lsn))).unzip();
+        let (landing, at): (PgLsn, PgLsn) = (carried.landing.into(), carried.at.lsn.into());
+        let written = client
+            .execute(
+                &sql,
+                &[
+                    &self.identity.slot,
+                    &self.run_id,
+                    &landing,
+                    &carried.landing_time,
+                    &at,
+                    &carried.at.caught_up_at,
+                    &reverse.slot,
+                    &ids,
+                    &positions,
+                ],
+            )
+            .await
+            .map_err(|error| Error::database("writing down how far the way back is", &error))?;
+        if written == 1 { Ok(()) } else { Err(self.taken()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Response;
+
+    fn reverse() -> Reverse {
+        Reverse {
+            cutover_id: Uuid::nil(),
+            slot: "leadbridge_reverse".into(),
+            traffic_system_id: "7".into(),
+            applied: Lsn(100),
+            caught_up_at: Timestamp(0),
+        }
+    }
+
+    fn slot(at: u64) -> SlotPosition {
+        SlotPosition {
+            confirmed_flush: Lsn(at),
+            wal_status: Some("reserved".into()),
+            plugin: "pgoutput".into(),
+            database: "traffic".into(),
+        }
+    }
+
+    #[test]
+    fn a_slot_that_stands_at_or_before_the_position_serves_it() {
+        for at in [0, 100] {
+            let slot = slot(at);
+            let now =
+                TrafficNow { system_id: "7", database: "traffic", flushed: Lsn(100), slot: Some(&slot) };
+            reverse().check(now).unwrap();
+        }
+    }
+
+    #[test]
+    fn whatever_would_skip_changes_is_refused_with_what_to_do() {
+        let of = |change: fn(&mut SlotPosition)| {
+            let mut slot = slot(100);
+            change(&mut slot);
+            Some(slot)
+        };
+        for (slot, system_id, flushed, says) in [
+            (None, "7", 100, "is gone"),
+            (of(|_| {}), "8", 100, "another Traffic cluster"),
+            (of(|_| {}), "7", 99, "ends at 0/63"),
+            (of(|slot| slot.confirmed_flush = Lsn(101)), "7", 200, "is at 0/65"),
+            (of(|slot| slot.wal_status = Some("lost".into())), "7", 100, "lost"),
+            (of(|slot| slot.plugin = "wal2json".into()), "7", 100, "not ours"),
+            (of(|slot| slot.database = "x".into()), "7", 100, "not ours"),
+        ] {
+            let now =
+                TrafficNow { system_id, database: "traffic", flushed: Lsn(flushed), slot: slot.as_ref() };
+            let error = reverse().check(now).expect_err(says);
+            assert_eq!(error.response(), Response::AskOperator);
+            assert!(error.message().contains(says) && error.remedy_text().is_some(), "{error}");
+        }
+    }
+}

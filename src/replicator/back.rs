@@ -1,0 +1,310 @@
+//! The way back: after the switch, what changes on Traffic is carried to Landing.
+//!
+//! One task does it all. The transport reads ahead and answers keepalives meanwhile; what has arrived by the time a load
+//! is on Landing makes the next one.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::liveness::Work;
+use super::{Context, follow};
+use crate::change::Position;
+use crate::checkpoint::{Carried, Ledger, Reverse, TrafficNow};
+use crate::config::OnTruncate;
+use crate::database::{Session, Side};
+use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
+use crate::landing::primary::{self, Primary};
+use crate::landing::stream::{Events, Source};
+use crate::landing::{catalog, reading, slot};
+use crate::lsn::Lsn;
+use crate::reverse::{Carrier, KeyCapture, LandingWriter, Load, Loader, Touched};
+use crate::telemetry::State;
+
+/// What the way back begins with: the two sessions, and the position that Traffic has recorded.
+pub struct Prepared {
+    traffic: Session,
+    landing: LandingWriter,
+    carrier: Carrier,
+    ledger: Ledger,
+    reverse: Reverse,
+    primary: Primary,
+}
+
+/// Everything up to the stream. The lease is ours.
+///
+/// # Errors
+/// Refused when Traffic's slot cannot serve what follows the position, or Landing is not fenced.
+pub async fn prepare(
+    context: &Context,
+    traffic: Session,
+    landing: Session,
+    ledger: Ledger,
+) -> Result<Prepared> {
+    let config = &context.config;
+    let names = &config.names;
+    let reverse = Reverse::read(&traffic, names).await?.ok_or_else(|| {
+        Error::refused(
+            "Traffic's checkpoint says `switched`, but how far the way back is was not written down",
+        )
+        .remedy(
+            "only `leadbridge cutover` may switch: put the checkpoint back, or restore leadbridge.reverse",
+        )
+    })?;
+    let system_id = slot::system_identifier(&config.traffic, names).await?;
+    let wal = primary::wal(&traffic, Side::Traffic).await?;
+    let primary = Primary { side: Side::Traffic, system_id, timeline: wal.timeline };
+    check(context, &traffic, &reverse, &primary).await?;
+    check_published(context, &traffic).await?;
+    ledger.claim(&traffic).await?;
+    let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
+    let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;
+    Ok(Prepared { traffic, landing, carrier, ledger, reverse, primary })
+}
+
+async fn check(context: &Context, traffic: &Session, reverse: &Reverse, primary: &Primary) -> Result<()> {
+    let slot = catalog::slot(traffic, &reverse.slot).await?;
+    let now = TrafficNow {
+        system_id: &primary.system_id,
+        database: context.config.traffic.database(),
+        flushed: catalog::sample(traffic).await?.flushed,
+        slot: slot.as_ref().map(|slot| &slot.position),
+    };
+    reverse.check(now)
+}
+
+/// A table that is not published would be left out without a word.
+pub(super) async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
+    let names = &context.config.names;
+    let publication = names.reverse_publication();
+    let wanted: Vec<String> = context.tables.iter().map(|table| names.traffic_table(*table)).collect();
+    let sql = "SELECT string_agg(t, ', ') FROM unnest($1::text[]) AS t WHERE NOT EXISTS (
+                   SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
+                   WHERE p.pubname = $2 AND r.prrelid = to_regclass(t) AND r.prqual IS NULL)";
+    let row = traffic.query_one(sql, &[&wanted, &publication]).await;
+    let row = row.map_err(|error| Error::database("reading what Traffic publishes", &error))?;
+    match row.get::<_, Option<&str>>(0) {
+        None => Ok(()),
+        Some(missing) => Err(Error::refused(format!(
+            "the publication `{publication}` on Traffic does not hold all rows of {missing}"
+        ))
+        .remedy(format!(
+            "run as the owner: ALTER PUBLICATION \"{publication}\" ADD TABLE {missing}; rows that were written \
+             meanwhile are carried back when they change again"
+        ))),
+    }
+}
+
+/// Carries back until shutdown, or until everything before `goal` is on Landing.
+///
+/// # Errors
+/// Whatever ends the stream; the caller drops everything and begins anew from the position on Traffic.
+pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, work: &Work) -> Result<()> {
+    let Prepared { traffic, landing, carrier, ledger, reverse, primary } = prepared;
+    let from = reverse.applied;
+    context.progress.begin(Position { lsn: from, commit_time: None, caught_up_at: reverse.caught_up_at });
+    work.rests();
+    let config = &context.config;
+    let publication = config.names.reverse_publication();
+    let source = Source {
+        endpoint: &config.traffic,
+        slot: &reverse.slot,
+        publication: &publication,
+        primary: &primary,
+    };
+    let events = Events::start(source, from).await?;
+    // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
+    work.goes_on();
+    context.liveness.guard(check(context, &traffic, &reverse, &primary)).await?;
+    let (behind, positions) = watch::channel(Lsn::ZERO);
+    let following = tokio::spawn(follow::follow(Arc::clone(context), ledger.identity().clone(), positions));
+    context.telemetry.update(|live| {
+        live.state = State::Switched;
+        live.last_error = None;
+    });
+    tracing::info!(%from, slot = reverse.slot, "carrying Traffic's changes back to Landing");
+    let mut way = WayBack {
+        context,
+        capture: KeyCapture::new(&config.names.traffic_schema, &context.tables),
+        loader: Loader::new(config.batch_rows),
+        written_down: Instant::now(),
+        goal,
+        recorded: from,
+        events,
+        traffic,
+        landing,
+        carrier,
+        ledger: &ledger,
+        reverse: &reverse,
+        behind,
+        work,
+    };
+    let carried = context.liveness.guard(way.run()).await;
+    let WayBack { events, behind, .. } = way;
+    // Whoever ends first, all end: the follower when the positions' channel closes.
+    drop(behind);
+    let followed = following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?;
+    let stopped = events.stop().await;
+    // The first cause first: the others may have ended because of it.
+    carried.and(followed).and(stopped)
+}
+
+struct WayBack<'r> {
+    context: &'r Context,
+    events: Events,
+    capture: KeyCapture,
+    loader: Loader,
+    /// When an idle position was last put into a load.
+    written_down: Instant,
+    goal: Option<Lsn>,
+    /// The position that Traffic has a record of.
+    recorded: Lsn,
+    traffic: Session,
+    landing: LandingWriter,
+    carrier: Carrier,
+    ledger: &'r Ledger,
+    reverse: &'r Reverse,
+    /// Where Landing stands behind all that we have written.
+    behind: watch::Sender<Lsn>,
+    work: &'r Work,
+}
+
+impl WayBack<'_> {
+    async fn run(&mut self) -> Result<()> {
+        self.try_again_what_waits().await?;
+        let context = self.context;
+        let abandoned = context.progress.abandoned();
+        tokio::pin!(abandoned);
+        loop {
+            if self.goal.is_some_and(|goal| self.recorded >= goal) {
+                return Ok(());
+            }
+            let touched = if self.loader.is_full() {
+                None
+            } else if self.loader.is_ready() {
+                // What has arrived already goes along; nobody waits for more.
+                next(&mut self.events, &mut self.capture).now_or_never().transpose()?
+            } else {
+                // Every branch is cancellation-safe: an event stays in the stream.
+                tokio::select! {
+                    biased;
+                    () = context.shutdown.cancelled() => return Ok(()),
+                    cause = &mut abandoned => return Err(cause),
+                    touched = next(&mut self.events, &mut self.capture) => Some(touched?),
+                }
+            };
+            match touched {
+                Some(touched) => self.collect(touched)?,
+                None => {
+                    if context.shutdown.is_cancelled() {
+                        return Ok(());
+                    }
+                    let load = self.loader.take();
+                    self.carry(load).await?;
+                }
+            }
+        }
+    }
+
+    fn collect(&mut self, touched: Touched) -> Result<()> {
+        match touched {
+            Touched::Begin { xid, committed } => {
+                self.context.progress.captured(committed);
+                self.loader.begin(xid, committed);
+            }
+            Touched::Row { table, id, old_id } => self.loader.touch(table, [id].into_iter().chain(old_id)),
+            Touched::Truncate(tables) => {
+                if self.context.config.on_truncate == OnTruncate::Stop {
+                    let names: Vec<_> = tables.iter().map(|table| table.traffic_name()).collect();
+                    return Err(Error::refused(format!("TRUNCATE on Traffic of {}", names.join(", "))).remedy(
+                        "nothing of it was carried back; to delete on Landing what is not on Traffic any more, set \
+                         on_truncate = \"apply\" and start again",
+                    ));
+                }
+                self.loader.truncate(tables);
+            }
+            Touched::Commit(end) => self.loader.commit(end),
+            Touched::Marker { id, at } => self.loader.mark(id, at),
+            Touched::Idle(at) => {
+                let counts = self.context.progress.idle(at);
+                // Written down now and then only: writing it down makes Traffic write, too.
+                let due = self.written_down.elapsed() >= self.context.config.checkpoint_interval;
+                if counts && (due || self.goal.is_some_and(|goal| at.lsn >= goal)) {
+                    self.written_down = Instant::now();
+                    self.loader.advance(at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry(&mut self, load: Load) -> Result<()> {
+        self.context.progress.handed_over(self.loader.oldest());
+        self.work.goes_on();
+        if load.rows() > 0 || !load.truncated.is_empty() {
+            reading::until_visible(&self.traffic, &load.xids).await?;
+            self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
+        }
+        match load.end {
+            Some(end) => self.write_down(end, &load).await?,
+            None => reach(Point::ReversePartWritten),
+        }
+        self.work.rests();
+        self.context.telemetry.update(|live| {
+            live.transactions_applied += load.transactions;
+            live.rows_applied += load.rows() as u64;
+        });
+        Ok(())
+    }
+
+    /// Landing first, then Traffic's record of it, then the slot: whatever is in between is carried again.
+    async fn write_down(&mut self, end: Position, load: &Load) -> Result<()> {
+        self.landing.commit().await?;
+        reach(Point::ReverseCommitted);
+        self.carrier.committed(&self.traffic).await?;
+        reach(Point::ReverseReleased);
+        let standing = self.landing.standing().await?;
+        let carried = Carried {
+            at: end,
+            landing: standing.flushed,
+            landing_time: standing.now,
+            markers: &load.markers,
+        };
+        self.ledger.record_carried(&self.traffic, self.reverse, carried).await?;
+        reach(Point::ReverseRecorded);
+        self.recorded = end.lsn;
+        self.events.acknowledge(end.lsn);
+        reach(Point::ReverseAcknowledged);
+        self.context.progress.committed(end);
+        self.behind.send_replace(standing.flushed);
+        self.context.telemetry.update(|live| live.applied_lsn = Some(standing.flushed));
+        Ok(())
+    }
+
+    /// What a row waits for may have been mended on Landing while no daemon ran.
+    async fn try_again_what_waits(&mut self) -> Result<()> {
+        let keys = self.carrier.waiting(&self.traffic).await?;
+        if keys.is_empty() {
+            return Ok(());
+        }
+        self.work.goes_on();
+        let load = Load { keys, ..Load::default() };
+        self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
+        self.landing.commit().await?;
+        self.carrier.committed(&self.traffic).await?;
+        self.work.rests();
+        Ok(())
+    }
+}
+
+/// What the stream says next. Cancellation-safe: an event is understood in the moment in which it is received.
+async fn next(events: &mut Events, capture: &mut KeyCapture) -> Result<Touched> {
+    loop {
+        if let Some(touched) = capture.event(events.next().await?)? {
+            return Ok(touched);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Traffic's stream, of which only the keys count: what a row is now is read when it is carried. Pure.
+
+use std::collections::HashMap;
+
+use pgwire_replication::ReplicationEvent;
+use uuid::Uuid;
+
+use crate::change::{Position, Table};
+use crate::error::{Error, Result};
+use crate::landing::capture::MARKER_PREFIX;
+use crate::lsn::Lsn;
+use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicaIdentity, Tuple, Value};
+use crate::timestamp::Timestamp;
+
+/// What the stream says.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Touched {
+    /// A transaction of that id begins; by Traffic's clock it was committed then.
+    Begin {
+        xid: u32,
+        committed: Timestamp,
+    },
+    /// A row was written or deleted; a row whose key changed, under both.
+    Row {
+        table: Table,
+        id: Uuid,
+        old_id: Option<Uuid>,
+    },
+    Truncate(Vec<Table>),
+    /// The transaction of what came before ends here.
+    Commit(Position),
+    /// A keepalive between transactions: nothing for us up to here.
+    Idle(Position),
+    /// A message of a rollback, between transactions: what was committed before it has been said.
+    Marker {
+        id: Uuid,
+        at: Position,
+    },
+}
+
+/// Where a relation has its key; `None` for a table that is not carried back.
+type Key = Option<(Table, usize)>;
+
+/// Follows one stream.
+pub struct KeyCapture {
+    schema: String,
+    tables: Vec<Table>,
+    relations: HashMap<u32, Key>,
+    in_transaction: bool,
+    /// Traffic's clock when it last said it.
+    clock: Timestamp,
+}
+
+impl KeyCapture {
+    pub fn new(traffic_schema: &str, tables: &[Table]) -> Self {
+        KeyCapture {
+            schema: traffic_schema.to_owned(),
+            tables: tables.to_owned(),
+            relations: HashMap::new(),
+            in_transaction: false,
+            clock: Timestamp::default(),
+        }
+    }
+
+    /// What an event means for us; `None` when nothing.
+    ///
+    /// # Errors
+    /// Bytes that do not decode, a row without its key.
+    pub fn event(&mut self, event: ReplicationEvent) -> Result<Option<Touched>> {
+        Ok(match event {
+            ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
+                self.in_transaction = true;
+                Some(Touched::Begin { xid, committed: Timestamp(commit_time_micros) })
+            }
+            ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
+                self.in_transaction = false;
+                let at = Timestamp(commit_time_micros);
+                self.clock = self.clock.max(at);
+                Some(Touched::Commit(Position {
+                    lsn: end_lsn.into(),
+                    commit_time: Some(at),
+                    caught_up_at: at,
+                }))
+            }
+            // Inside a transaction a keepalive may already be ahead of its commit: it says nothing for us.
+            ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
+                let at = Timestamp(server_time_micros);
+                self.clock = self.clock.max(at);
+                let idle = Position { lsn: wal_end.into(), commit_time: None, caught_up_at: at };
+                (!self.in_transaction && idle.lsn > Lsn::ZERO).then_some(Touched::Idle(idle))
+            }
+            ReplicationEvent::XLogData { data, .. } => {
+                let message = pgoutput::decode(data)
+                    .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
+                self.message(message)?
+            }
+            ReplicationEvent::Message { transactional: false, lsn, prefix, content }
+                if prefix == MARKER_PREFIX =>
+            {
+                let at = Position { lsn: lsn.into(), commit_time: None, caught_up_at: self.clock };
+                let id = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
+                id.map(|id| Touched::Marker { id, at })
+            }
+            ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => None,
+        })
+    }
+
+    fn message(&mut self, message: Message) -> Result<Option<Touched>> {
+        match message {
+            Message::Relation(relation) => self.relation(&relation).map(|()| None),
+            Message::Announcement => Ok(None),
+            Message::Insert { relation, new } => self.row(relation, &new, None),
+            Message::Update { relation, old, new } => self.row(relation, &new, old.as_ref()),
+            Message::Delete { relation, old } => self.row(relation, old.tuple(), None),
+            Message::Truncate { relations } => {
+                let mut tables = Vec::new();
+                for relation in relations {
+                    tables.extend(self.key(relation)?.map(|(table, _)| table));
+                }
+                Ok((!tables.is_empty()).then_some(Touched::Truncate(tables)))
+            }
+        }
+    }
+
+    fn relation(&mut self, relation: &Relation) -> Result<()> {
+        let table = Table::from_traffic_name(&relation.name).filter(|_| *relation.namespace == *self.schema);
+        let Some(table) = table else {
+            tracing::warn!(table = %relation.name, "the publication on Traffic holds a table that is not one of ours: not carried back");
+            self.relations.insert(relation.id, None);
+            return Ok(());
+        };
+        let at = relation.columns.iter().position(|column| &*column.name == "id" && column.key);
+        let at = at.filter(|_| relation.replica_identity != ReplicaIdentity::Nothing).ok_or_else(|| {
+            let name = table.traffic_name();
+            Error::refused(format!("the replica identity of {name} on Traffic does not contain `id`")).remedy(format!(
+                "run on Traffic: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id); deletes that \
+                 were made meanwhile are not known"
+            ))
+        })?;
+        // Published for all, carried where the configuration says so.
+        let key = self.tables.contains(&table).then_some((table, at));
+        self.relations.insert(relation.id, key);
+        Ok(())
+    }
+
+    fn key(&self, relation: u32) -> Result<Key> {
+        let never =
+            || Error::internal(format!("replication stream: relation {relation} was never announced"));
+        self.relations.get(&relation).copied().ok_or_else(never)
+    }
+
+    fn row(&self, relation: u32, tuple: &Tuple, old: Option<&OldTuple>) -> Result<Option<Touched>> {
+        let Some((table, at)) = self.key(relation)? else { return Ok(None) };
+        let id = |tuple: &Tuple| match tuple.0.get(at) {
+            Some(Value::Text(text)) => text.parse::<Uuid>().ok(),
+            _ => None,
+        };
+        let broken = || {
+            Error::internal(format!("replication stream: a row of {} without its id", table.traffic_name()))
+        };
+        let old_id = old.map(|old| id(old.tuple()).ok_or_else(broken)).transpose()?;
+        let id = id(tuple).ok_or_else(broken)?;
+        Ok(Some(Touched::Row { table, id, old_id: old_id.filter(|old| *old != id) }))
+    }
+}
+
+#[cfg(test)]
+#[path = "capture_tests.rs"]
+mod tests;

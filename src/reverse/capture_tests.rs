@@ -1,0 +1,99 @@
+//! Events as the transport frames them, and bytes as `pgoutput` sends them.
+
+use super::*;
+
+const OLD: Uuid = Uuid::from_u128(1);
+const NEW: Uuid = Uuid::from_u128(2);
+
+fn capture() -> KeyCapture {
+    KeyCapture::new("public", &Table::replicated(false))
+}
+
+/// A relation whose second column is `id`.
+fn relation(id: u32, name: &str, identity: ReplicaIdentity) -> Message {
+    let column = |name: &str, key| pgoutput::RelationColumn { key, name: name.into(), type_oid: 25 };
+    Message::Relation(Relation {
+        id,
+        namespace: "public".into(),
+        name: name.into(),
+        replica_identity: identity,
+        columns: vec![column("name", false), column("id", true)],
+    })
+}
+
+fn tuple(id: Uuid) -> Tuple {
+    Tuple(vec![Value::Null, Value::Text(id.to_string().into())])
+}
+
+#[test]
+fn every_kind_of_change_gives_its_keys() {
+    let mut capture = capture();
+    let leads = Table::LandingLeads;
+    assert_eq!(capture.message(relation(7, "traffic_leads", ReplicaIdentity::Default)).unwrap(), None);
+    let row = |id, old_id| Some(Touched::Row { table: leads, id, old_id });
+    let insert = Message::Insert { relation: 7, new: tuple(NEW) };
+    assert_eq!(capture.message(insert).unwrap(), row(NEW, None));
+    let update = |old: Option<OldTuple>| Message::Update { relation: 7, old, new: tuple(NEW) };
+    assert_eq!(capture.message(update(None)).unwrap(), row(NEW, None));
+    assert_eq!(capture.message(update(Some(OldTuple::Key(tuple(OLD))))).unwrap(), row(NEW, Some(OLD)));
+    // With replica identity full the old row is sent with every update.
+    assert_eq!(capture.message(update(Some(OldTuple::Full(tuple(NEW))))).unwrap(), row(NEW, None));
+    let delete = Message::Delete { relation: 7, old: OldTuple::Key(tuple(OLD)) };
+    assert_eq!(capture.message(delete).unwrap(), row(OLD, None));
+    let truncate = Message::Truncate { relations: vec![7] };
+    assert_eq!(capture.message(truncate).unwrap(), Some(Touched::Truncate(vec![leads])));
+}
+
+#[test]
+fn tables_that_are_not_carried_say_nothing() {
+    let mut capture = capture();
+    for (id, name) in [(8, "traffic_scheduled_notifications"), (9, "traffic_sales")] {
+        capture.message(relation(id, name, ReplicaIdentity::Default)).unwrap();
+        assert_eq!(capture.message(Message::Insert { relation: id, new: tuple(NEW) }).unwrap(), None);
+        assert_eq!(capture.message(Message::Truncate { relations: vec![id] }).unwrap(), None);
+    }
+}
+
+#[test]
+fn what_does_not_name_its_row_is_refused() {
+    let mut capture = capture();
+    let error = capture.message(relation(7, "traffic_leads", ReplicaIdentity::Nothing)).unwrap_err();
+    assert!(error.to_string().contains("traffic_leads") && error.remedy_text().is_some(), "{error}");
+    assert!(capture.message(Message::Insert { relation: 1, new: tuple(NEW) }).is_err());
+    capture.message(relation(7, "traffic_leads", ReplicaIdentity::Default)).unwrap();
+    for broken in [Tuple(vec![Value::Null]), Tuple(vec![Value::Null, Value::Text("x".into())])] {
+        assert!(capture.message(Message::Insert { relation: 7, new: broken }).is_err());
+    }
+}
+
+#[test]
+fn a_keepalive_counts_between_transactions_only() {
+    let mut capture = capture();
+    let keepalive = || ReplicationEvent::KeepAlive {
+        wal_end: Lsn(50).into(),
+        reply_requested: false,
+        server_time_micros: 9,
+    };
+    let idle = Position { lsn: Lsn(50), commit_time: None, caught_up_at: Timestamp(9) };
+    assert_eq!(capture.event(keepalive()).unwrap(), Some(Touched::Idle(idle)));
+    let begin = ReplicationEvent::Begin { final_lsn: Lsn(60).into(), xid: 5, commit_time_micros: 8 };
+    let begun = Touched::Begin { xid: 5, committed: Timestamp(8) };
+    assert_eq!(capture.event(begin).unwrap(), Some(begun));
+    assert_eq!(capture.event(keepalive()).unwrap(), None);
+}
+
+#[test]
+fn a_marker_is_a_uuid_under_our_prefix() {
+    let mut capture = capture();
+    let message = |prefix: &str, content: &str| ReplicationEvent::Message {
+        transactional: false,
+        lsn: Lsn(70).into(),
+        prefix: prefix.into(),
+        content: content.to_owned().into(),
+    };
+    let at = Position { lsn: Lsn(70), commit_time: None, caught_up_at: Timestamp(0) };
+    let marked = capture.event(message(MARKER_PREFIX, &NEW.to_string())).unwrap();
+    assert_eq!(marked, Some(Touched::Marker { id: NEW, at }));
+    assert_eq!(capture.event(message(MARKER_PREFIX, "x")).unwrap(), None);
+    assert_eq!(capture.event(message("other", &NEW.to_string())).unwrap(), None);
+}

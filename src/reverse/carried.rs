@@ -1,0 +1,54 @@
+//! What has no place on Landing, for an operator to know before a cutover.
+
+/// A column of `traffic_leads` whose change on Traffic, in this case, does not come back to Landing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotCarried {
+    pub column: &'static str,
+    /// In which case, and why.
+    pub reason: &'static str,
+}
+
+const fn not(column: &'static str, reason: &'static str) -> NotCarried {
+    NotCarried { column, reason }
+}
+
+static NOT_CARRIED: [NotCarried; 14] = [
+    not("status", "always: Landing has no such column"),
+    not("amocrm_pipeline_id", "always: Landing has no such column"),
+    not("amocrm_status_id", "always: Landing has no such column"),
+    not("landing_synced_at", "always: it says when a row last came from Landing"),
+    not("phone_normalized", "when it is not what its phone gives: it is computed from the phone"),
+    not(
+        "source",
+        "when no value of Landing's maps to it: null, twland, a longer text with facebook, tiktok or google in it",
+    ),
+    not("landing_source", "when it does not map to the source: Landing has one column for both"),
+    not(
+        "utm_*",
+        "when it was set to null or to the empty text and metadata still says it; when metadata is no object",
+    ),
+    not(
+        "funnel_type",
+        "when the lead's source forces another one; when it is null; when metadata is no object",
+    ),
+    not("fb_*", "when it was set to null and metadata still says it; when metadata is no object"),
+    not(
+        "amocrm_lead_id, amocrm_contact_id",
+        "when it is negative: it comes as text, and a text with a sign is no number",
+    ),
+    not(
+        "email_sent, sms_sent, email_clicked, sms_clicked, click_count",
+        "when it is null: that is false, or 0",
+    ),
+    not("name, phone", "when it is null: Landing has NOT NULL there, and gets the empty text"),
+    not(
+        "metadata",
+        "gains utm_*, funnel_type and fb_* where it does not imply what Traffic has in these columns",
+    ),
+];
+
+/// Every column that does not come back as it is, with the reason. A column that an older Landing lacks is not
+/// listed: it does not come back either.
+pub fn not_carried() -> &'static [NotCarried] {
+    &NOT_CARRIED
+}

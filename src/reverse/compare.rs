@@ -1,0 +1,296 @@
+//! Whether Landing holds what the way back makes of Traffic, for a rollback to know before it opens Landing again.
+//!
+//! Both sides are to be still: fenced, and drained. Ids, column names and counts come out of it, never a value.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::mapping;
+use super::places::Target;
+use super::reading::Snapshot;
+use crate::change::{Row, Table, lead, notification};
+use crate::error::{Error, Result};
+use crate::landing::reading;
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+use crate::traffic::{TargetCatalog, TriggerControl};
+
+/// Keys of a page.
+const PAGE: i64 = 1000;
+/// Bytes of rows, as Traffic stores them, that are read at once.
+const BYTES: usize = 2 << 20;
+
+/// What Landing lacks of a row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "columns")]
+pub enum Lack {
+    /// Traffic has the row, and Landing must have it: it came from there, or was written since the switch.
+    Missing,
+    /// Landing has it, and Traffic has not.
+    Extra,
+    /// Landing has other values in these columns of its own than the way back would write.
+    Different(Vec<&'static str>),
+}
+
+/// A row that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Example {
+    pub id: Uuid,
+    #[serde(flatten)]
+    pub lack: Lack,
+}
+
+/// One table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    /// Its name on Traffic.
+    pub table: &'static str,
+    /// Rows on both sides, whose every value was compared.
+    pub compared: u64,
+    /// Rows that were born on Traffic and have not changed since the switch: they need not be on Landing.
+    pub elsewhere: u64,
+    pub missing: u64,
+    pub extra: u64,
+    pub different: u64,
+    /// Equal but for an `updated_at` that Landing's own trigger has stamped: no difference.
+    pub stamped: u64,
+    /// Rows of the table that wait in the quarantine of the way back: each of them is one of the differences.
+    pub parked: u64,
+    pub examples: Vec<Example>,
+}
+
+impl Compared {
+    /// Nothing is missing, left over or different.
+    pub fn is_equal(&self) -> bool {
+        self.missing + self.extra + self.different == 0
+    }
+
+    fn new(table: Table) -> Self {
+        Compared {
+            table: table.traffic_name(),
+            compared: 0,
+            elsewhere: 0,
+            missing: 0,
+            extra: 0,
+            different: 0,
+            stamped: 0,
+            parked: 0,
+            examples: Vec::new(),
+        }
+    }
+
+    fn note(&mut self, id: Uuid, lack: Lack, examples: usize) {
+        match lack {
+            Lack::Missing => self.missing += 1,
+            Lack::Extra => self.extra += 1,
+            Lack::Different(_) => self.different += 1,
+        }
+        if self.examples.len() < examples {
+            self.examples.push(Example { id, lack });
+        }
+    }
+}
+
+/// Compares the tables row by row, with up to so many examples of each. Both sessions' settings must be pinned, as a
+/// [`Session`](crate::database::Session)'s are; neither needs a transaction, both may be in one.
+///
+/// # Errors
+/// Refused when Traffic was not switched to. Otherwise a database that cannot be read.
+pub async fn compare(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    tables: &[Table],
+    examples: usize,
+) -> Result<Vec<Compared>> {
+    let mut all = Vec::new();
+    for &table in tables {
+        let target = Target::read(landing, names, table).await?;
+        let limits = TargetCatalog::read(traffic, names, &[table]).await?;
+        let sides = Sides { landing, traffic, names, target, limits };
+        all.push(sides.compare(table, examples).await?);
+    }
+    Ok(all)
+}
+
+struct Sides<'c> {
+    landing: &'c Client,
+    traffic: &'c Client,
+    names: &'c Names,
+    target: Target,
+    limits: TargetCatalog,
+}
+
+impl Sides<'_> {
+    async fn compare(&self, table: Table, examples: usize) -> Result<Compared> {
+        let mut found = Compared::new(table);
+        let mut after = Uuid::nil();
+        loop {
+            let theirs = self.on_traffic(table, after).await?;
+            let ours = page(self.landing, &self.names.landing_table(table), after, "Landing").await?;
+            // As far as both pages reach, nothing of either side is left out.
+            let full = |count: usize| count as i64 == PAGE;
+            let ends = [
+                theirs.keys().next_back().filter(|_| full(theirs.len())),
+                ours.last().filter(|_| full(ours.len())),
+            ];
+            let horizon = ends.into_iter().flatten().min().copied().unwrap_or(Uuid::max());
+            let mut both = Vec::new();
+            for id in ours.iter().filter(|id| **id <= horizon) {
+                match theirs.contains_key(id) {
+                    true => both.push(*id),
+                    false => found.note(*id, Lack::Extra, examples),
+                }
+            }
+            for (id, must) in theirs.range(..=horizon) {
+                match (ours.binary_search(id).is_ok(), must) {
+                    (true, _) => {}
+                    (false, true) => found.note(*id, Lack::Missing, examples),
+                    (false, false) => found.elsewhere += 1,
+                }
+            }
+            self.values(table, &both, &mut found, examples).await?;
+            if horizon == Uuid::max() {
+                break;
+            }
+            after = horizon;
+        }
+        found.parked = self.parked(table).await?;
+        Ok(found)
+    }
+
+    /// A page of Traffic's keys, each with whether Landing must have the row: it came from there, or its last version
+    /// was written by a transaction that began after the one that switched.
+    async fn on_traffic(&self, table: Table, after: Uuid) -> Result<BTreeMap<Uuid, bool>> {
+        let sql = format!(
+            "SELECT t.id, t.landing_synced_at IS NOT NULL OR age(t.xmin) <= s.age FROM {} AS t, \
+             (SELECT age(c.xmin) FROM {} AS c JOIN {} AS r ON r.cutover_id = c.id WHERE r.slot = $3) AS s (age) \
+             WHERE t.id > $1 ORDER BY t.id LIMIT $2",
+            self.names.traffic_table(table),
+            self.names.own("cutover"),
+            self.names.own("reverse"),
+        );
+        let rows = self.traffic.query(&sql, &[&after, &PAGE, &self.names.slot]).await;
+        let rows = rows.map_err(|error| reading_keys(table.traffic_name(), "Traffic", &error))?;
+        if rows.is_empty() {
+            self.check_switched().await?;
+        }
+        Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
+    /// Without the row of the cutover there are no keys at all.
+    async fn check_switched(&self) -> Result<()> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM {} AS c JOIN {} AS r ON r.cutover_id = c.id WHERE r.slot = $1)",
+            self.names.own("cutover"),
+            self.names.own("reverse"),
+        );
+        let row = self.traffic.query_one(&sql, &[&self.names.slot]).await;
+        let row = row.map_err(|error| Error::database("looking for the cutover", &error))?;
+        match row.get(0) {
+            true => Ok(()),
+            false => {
+                Err(Error::refused("no cutover has switched to Traffic: there is no way back to compare")
+                    .remedy("run `leadbridge verify`"))
+            }
+        }
+    }
+
+    async fn values(&self, table: Table, ids: &[Uuid], found: &mut Compared, examples: usize) -> Result<()> {
+        let snapshot = Snapshot::none(self.traffic, self.names, BYTES);
+        for portion in snapshot.portions(table, ids).await? {
+            let now = reading::by_id(self.landing, self.names, &self.target.layout, &portion).await?;
+            for held in snapshot.rows(table, &portion).await? {
+                let own = now.get(&held.id);
+                let row = mapping::inverse(&held, own, &self.target.places, self.limits.limits(table));
+                let Some(own) = own else { continue };
+                found.compared += 1;
+                let columns = differing(&row, own);
+                match columns[..] {
+                    [] => {}
+                    ["updated_at"] if is_stamped(&row, own) => found.stamped += 1,
+                    _ => found.note(held.id, Lack::Different(columns), examples),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn parked(&self, table: Table) -> Result<u64> {
+        let sql =
+            format!("SELECT count(*) FROM {} WHERE traffic_table = $1", self.names.own("reverse_quarantine"));
+        let row = self.traffic.query_one(&sql, &[&table.traffic_name()]).await;
+        let row = row.map_err(|error| Error::database("counting the quarantine of the way back", &error))?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+}
+
+fn differing(row: &Row, own: &Row) -> Vec<&'static str> {
+    let columns = row.table.columns().iter().zip(row.values.iter().zip(&own.values));
+    columns.filter(|(_, (ours, theirs))| ours != theirs).map(|(column, _)| column.name).collect()
+}
+
+/// Times in UTC and ISO form stand in the order of their text.
+fn is_stamped(row: &Row, own: &Row) -> bool {
+    let at = match row.table {
+        Table::LandingLeads => lead::UPDATED_AT,
+        Table::ScheduledNotifications => notification::UPDATED_AT,
+        Table::LeadJourney => return false,
+    };
+    let text = |row: &'_ Row| row.values.get(at).and_then(|value| value.as_str()).map(str::to_owned);
+    text(own) > text(row)
+}
+
+/// A page of a table's keys.
+async fn page(client: &Client, table: &str, after: Uuid, side: &str) -> Result<Vec<Uuid>> {
+    let sql = format!("SELECT id FROM {table} WHERE id > $1 ORDER BY id LIMIT $2");
+    let rows = client.query(&sql, &[&after, &PAGE]).await;
+    Ok(rows.map_err(|error| reading_keys(table, side, &error))?.iter().map(|row| row.get(0)).collect())
+}
+
+fn reading_keys(table: &str, side: &str, error: &tokio_postgres::Error) -> Error {
+    Error::database(format!("reading the keys of {table} on {side}"), error)
+}
+
+/// Rows that were born on Traffic and are on Landing now are Landing's from a rollback on, as all that come from there:
+/// an update and a delete of theirs reaches Traffic. In the transaction of `traffic`, which passes Traffic's fence.
+/// Returns how many they were.
+///
+/// # Errors
+/// A database that cannot be read or written.
+pub async fn adopt(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    tables: &[Table],
+    triggers: TriggerControl,
+) -> Result<u64> {
+    let adopting = |error: tokio_postgres::Error| Error::database("adopting rows on Traffic", &error);
+    let now = landing.query_one("SELECT clock_timestamp()", &[]).await.map_err(adopting)?;
+    let now: Timestamp = now.get(0);
+    traffic.batch_execute(triggers.suppress()).await.map_err(adopting)?;
+    let mut adopted = 0;
+    for &table in tables {
+        let (theirs, ours) = (names.traffic_table(table), names.landing_table(table));
+        let born = format!(
+            "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND id > $1 ORDER BY id LIMIT $2"
+        );
+        let there = format!("SELECT id FROM {ours} WHERE id = ANY ($1)");
+        let adopt = format!("UPDATE {theirs} SET landing_synced_at = $2 WHERE id = ANY ($1)");
+        let mut after = Uuid::nil();
+        loop {
+            let rows = traffic.query(&born, &[&after, &PAGE]).await.map_err(adopting)?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            let Some(last) = ids.last() else { break };
+            after = *last;
+            let found = landing.query(&there, &[&ids]).await.map_err(adopting)?;
+            let found: Vec<Uuid> = found.iter().map(|row| row.get(0)).collect();
+            adopted += traffic.execute(&adopt, &[&found, &now]).await.map_err(adopting)?;
+        }
+    }
+    traffic.batch_execute(triggers.restore()).await.map_err(adopting)?;
+    Ok(adopted)
+}

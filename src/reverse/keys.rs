@@ -1,0 +1,200 @@
+//! Which rows are to be carried together: the keys of whole transactions, bounded; pure.
+//!
+//! A row is carried as it is when it is read, so a key that was touched a thousand times is carried once, and keys
+//! that are carried again after a crash do no harm.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use uuid::Uuid;
+
+use crate::change::{Position, Table};
+use crate::lsn::Lsn;
+use crate::timestamp::Timestamp;
+
+/// Keys by table, in the order in which tables are written.
+pub type Keys = BTreeMap<Table, BTreeSet<Uuid>>;
+
+/// What is carried in one step.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    pub keys: Keys,
+    /// Tables that were emptied by a TRUNCATE; the keys may be of before or after.
+    pub truncated: BTreeSet<Table>,
+    /// The transactions that must be visible before the rows are read.
+    pub xids: Vec<u32>,
+    /// Where the last whole transaction ends. `None` inside a transaction that is larger than a load: then the
+    /// transaction on Landing stays open until the load that has the end.
+    pub end: Option<Position>,
+    pub transactions: u64,
+    /// Markers that stand among its transactions, each with its position.
+    pub markers: Vec<(Uuid, Lsn)>,
+    /// When its first transaction was committed.
+    pub oldest: Option<Timestamp>,
+}
+
+impl Load {
+    /// Rows to look at.
+    pub fn rows(&self) -> usize {
+        self.keys.values().map(BTreeSet::len).sum()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.truncated.is_empty()
+    }
+}
+
+/// Collects keys until there are as many as may be carried together, or until they are asked for at a commit.
+#[derive(Debug)]
+pub struct Loader {
+    limit: usize,
+    /// Whole transactions.
+    whole: Load,
+    /// The transaction in progress.
+    open: Load,
+}
+
+impl Loader {
+    /// For loads of that many rows.
+    pub fn new(limit: usize) -> Self {
+        Loader { limit, whole: Load::default(), open: Load::default() }
+    }
+
+    pub fn begin(&mut self, xid: u32, committed: Timestamp) {
+        self.open = Load { xids: vec![xid], oldest: Some(committed), ..Load::default() };
+    }
+
+    pub fn touch(&mut self, table: Table, ids: impl IntoIterator<Item = Uuid>) {
+        self.open.keys.entry(table).or_default().extend(ids);
+    }
+
+    pub fn truncate(&mut self, tables: Vec<Table>) {
+        self.open.truncated.extend(tables);
+    }
+
+    /// The transaction in progress ends here.
+    pub fn commit(&mut self, end: Position) {
+        let open = std::mem::take(&mut self.open);
+        self.whole.end = Some(end);
+        self.whole.transactions += 1;
+        // A transaction whose last part was carried before has an end, and nothing more.
+        self.whole.oldest = self.whole.oldest.or(open.oldest);
+        for (table, ids) in open.keys {
+            self.whole.keys.entry(table).or_default().extend(ids);
+        }
+        self.whole.truncated.extend(open.truncated);
+        self.whole.xids.extend(open.xids);
+    }
+
+    pub fn mark(&mut self, id: Uuid, at: Position) {
+        self.advance(at);
+        self.whole.markers.push((id, at.lsn));
+    }
+
+    /// Nothing is in flight up to this position. Ignored unless it is between transactions and moves ahead.
+    pub fn advance(&mut self, to: Position) {
+        if self.open.xids.is_empty() && self.whole.end.is_none_or(|end| end.lsn < to.lsn) {
+            let commit_time = self.whole.end.and_then(|end| end.commit_time);
+            self.whole.end = Some(Position { commit_time, ..to });
+        }
+    }
+
+    /// Too many to collect more.
+    pub fn is_full(&self) -> bool {
+        self.whole.rows() + self.open.rows() >= self.limit
+    }
+
+    /// Holds whole transactions.
+    pub fn is_ready(&self) -> bool {
+        self.whole.end.is_some()
+    }
+
+    /// The whole transactions so far; a part of the one in progress only when there are none.
+    pub fn take(&mut self) -> Load {
+        if self.is_ready() {
+            return std::mem::take(&mut self.whole);
+        }
+        let (xids, oldest) = (self.open.xids.clone(), self.open.oldest);
+        let part = std::mem::take(&mut self.open);
+        // It goes on: what is left of it must be visible too, and is as old.
+        (self.open.xids, self.open.oldest) = (xids, oldest);
+        part
+    }
+
+    /// When the oldest transaction that was not taken was committed.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        let open = self.open.oldest.filter(|_| !self.open.is_empty());
+        self.whole.oldest.filter(|_| !self.whole.is_empty()).or(open)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEADS: Table = Table::LandingLeads;
+
+    fn at(lsn: u64) -> Position {
+        Position { lsn: Lsn(lsn), commit_time: Some(Timestamp(1)), caught_up_at: Timestamp(1) }
+    }
+
+    fn id(n: u128) -> Uuid {
+        Uuid::from_u128(n)
+    }
+
+    fn transaction(loader: &mut Loader, xid: u32, ids: &[u128], end: u64) {
+        loader.begin(xid, Timestamp(1));
+        loader.touch(LEADS, ids.iter().map(|n| id(*n)));
+        loader.commit(at(end));
+    }
+
+    #[test]
+    fn a_key_that_many_transactions_touch_is_carried_once() {
+        let mut loader = Loader::new(10);
+        transaction(&mut loader, 1, &[1, 2], 10);
+        transaction(&mut loader, 2, &[2], 20);
+        let load = loader.take();
+        assert_eq!((load.rows(), load.transactions, load.end.map(|end| end.lsn)), (2, 2, Some(Lsn(20))));
+        assert_eq!(load.xids, [1, 2]);
+        assert!(!loader.is_ready());
+    }
+
+    #[test]
+    fn only_whole_transactions_are_taken_while_there_are_any() {
+        let mut loader = Loader::new(3);
+        transaction(&mut loader, 1, &[1], 10);
+        loader.begin(2, Timestamp(2));
+        loader.touch(LEADS, [id(2), id(3)]);
+        assert!(loader.is_full());
+        let load = loader.take();
+        assert_eq!((load.rows(), load.end.map(|end| end.lsn)), (1, Some(Lsn(10))));
+        assert_eq!(loader.oldest(), Some(Timestamp(2)));
+        loader.commit(at(20));
+        assert_eq!(loader.take().keys.get(&LEADS).map(BTreeSet::len), Some(2));
+    }
+
+    #[test]
+    fn a_transaction_larger_than_a_load_is_taken_in_parts_and_ends_with_the_last() {
+        let mut loader = Loader::new(2);
+        loader.begin(7, Timestamp(3));
+        loader.touch(LEADS, [id(1), id(2)]);
+        assert!(loader.is_full() && !loader.is_ready());
+        let part = loader.take();
+        assert_eq!((part.rows(), part.end, part.xids), (2, None, vec![7]));
+        // A position inside it is none.
+        loader.advance(at(5));
+        assert!(!loader.is_ready());
+        loader.commit(at(20));
+        let rest = loader.take();
+        assert_eq!((rest.rows(), rest.end.map(|end| end.lsn), rest.transactions), (0, Some(Lsn(20)), 1));
+    }
+
+    #[test]
+    fn a_marker_makes_a_load_of_its_own() {
+        let mut loader = Loader::new(2);
+        loader.mark(id(9), at(30));
+        assert!(loader.is_ready());
+        let load = loader.take();
+        assert_eq!((load.rows(), load.markers), (0, vec![(id(9), Lsn(30))]));
+        assert_eq!(loader.oldest(), None);
+    }
+}

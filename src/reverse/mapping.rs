@@ -1,0 +1,197 @@
+//! A Traffic row becomes the Landing row from which the forward mapping would make it; pure.
+//!
+//! Two promises, in this order. What can be carried, is: the forward mapping of the result gives what Traffic holds.
+//! And Landing keeps its own spelling wherever that already maps to what Traffic holds: `007` for 7, null for false.
+//!
+//! | Landing's column | gets |
+//! |---|---|
+//! | `email`, `name`, `phone`, `amocrm_synced`, `email_clicked_at`, `sms_clicked_at`, `created_at`, `updated_at`, and all of a stage or a notification | Traffic's value |
+//! | `source` | the first of `landing_source`, what Landing has, `source` that maps to Traffic's `source` |
+//! | `metadata` | Traffic's, with `utm_*`, `funnel_type` and `fb_*` put in where it does not imply what Traffic holds |
+//! | `amocrm_lead_id`, `amocrm_contact_id`, `click_count`, and the four flags | what Landing has if that maps to Traffic's value, else Traffic's value as text |
+//! | `phone_normalized` | what Landing has as long as `phone` is the same, else Traffic's |
+//!
+//! A null for a column that is NOT NULL on Landing becomes the empty text, false, 0 or `{}`. A column that Landing
+//! lacks, or computes itself, is left alone. [`not_carried`](super::not_carried) says what has no place there.
+
+use bytestring::ByteString;
+use uuid::Uuid;
+
+use super::metadata;
+use crate::change::{ColumnType, Datum, Row, Table, lead};
+use crate::mapping::{self, Limits, Rule, Target, values};
+
+/// A Traffic row: one text for each of [`mapping::targets`].
+#[derive(Clone, PartialEq, Eq)]
+pub struct Held {
+    pub table: Table,
+    pub id: Uuid,
+    pub values: Vec<Option<ByteString>>,
+}
+
+impl Held {
+    /// The lead that a stage or a notification belongs to.
+    pub fn lead_id(&self) -> Option<Uuid> {
+        self.table.lead_column()?;
+        self.value("lead_id")?.parse().ok()
+    }
+
+    fn value(&self, column: &str) -> Option<&str> {
+        let at = mapping::targets(self.table).iter().position(|target| target.name == column)?;
+        self.values.get(at)?.as_deref()
+    }
+}
+
+/// What Landing can hold in one column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// It is there, and PostgreSQL does not compute it.
+    pub is_written: bool,
+    pub is_not_null: bool,
+}
+
+/// One for each of [`Table::columns`].
+pub type Places = [Place];
+
+/// The Landing row that Traffic's row becomes, beside the one that Landing has now. Values of columns that are not
+/// written are Landing's own. `limits` are those of Traffic's columns.
+pub fn inverse(held: &Held, now: Option<&Row>, places: &Places, limits: &Limits) -> Row {
+    let mut row = verbatim(held, now, limits);
+    if held.table == Table::LandingLeads {
+        set(&mut row, lead::SOURCE, source(held, now, limits));
+        let metadata = metadata_of(held, &row, limits);
+        set(&mut row, lead::METADATA, metadata);
+        let same_phone = now.is_some_and(|now| now.values.get(lead::PHONE) == row.values.get(lead::PHONE));
+        let normalized = match now.filter(|_| same_phone) {
+            Some(now) => now.values.get(lead::PHONE_NORMALIZED).cloned().unwrap_or(Datum::Null),
+            None => datum(held.value("phone_normalized")),
+        };
+        set(&mut row, lead::PHONE_NORMALIZED, normalized);
+    }
+    let columns = held.table.columns().iter().zip(places).enumerate();
+    for (at, (column, place)) in columns {
+        let theirs = now.and_then(|now| now.values.get(at)).cloned();
+        let Some(value) = row.values.get_mut(at) else { continue };
+        if !place.is_written {
+            *value = theirs.unwrap_or(Datum::Null);
+        } else if place.is_not_null && *value == Datum::Null {
+            *value = when_null(column.kind);
+        }
+    }
+    row
+}
+
+/// The columns of Traffic's table whose value the forward mapping does not make of this Landing row.
+pub fn lost(held: &Held, row: &Row, limits: &Limits) -> Vec<&'static str> {
+    let targets = mapping::targets(held.table);
+    let Ok(mapped) = mapping::map(row, limits) else {
+        return targets.iter().map(|target| target.name).collect();
+    };
+    let pairs = targets.iter().zip(mapped.values.iter().zip(&held.values));
+    let differs = |(target, (ours, theirs)): &(&Target, (&Option<ByteString>, &Option<ByteString>))| {
+        ours != theirs && !(ours.is_none() && target.keeps_target_when_null())
+    };
+    pairs.filter(differs).map(|(target, _)| target.name).collect()
+}
+
+/// Each column that is one value on both sides.
+fn verbatim(held: &Held, now: Option<&Row>, limits: &Limits) -> Row {
+    let targets = mapping::targets(held.table);
+    // What Landing has may be too long for Traffic: then it says nothing.
+    let mapped = now.and_then(|now| Some((now, mapping::map(now, limits).ok()?)));
+    let mut values = vec![Datum::Null; held.table.columns().len()];
+    for (at, (target, theirs)) in targets.iter().zip(&held.values).enumerate() {
+        let column = match target.rule() {
+            Rule::Verbatim(column)
+            | Rule::Number(column)
+            | Rule::FalseWhenNull(column)
+            | Rule::ZeroWhenNull(column) => column,
+            _ => continue,
+        };
+        let own = mapped.as_ref().filter(|(_, mapped)| mapped.values.get(at) == Some(theirs));
+        let value = match own.and_then(|(now, _)| now.values.get(column)) {
+            Some(own) => own.clone(),
+            None => theirs.clone().map_or(Datum::Null, Datum::Text),
+        };
+        if let Some(place) = values.get_mut(column) {
+            *place = value;
+        }
+    }
+    let mut row = Row { table: held.table, id: held.id, values: values.into() };
+    set(&mut row, 0, Datum::text(held.id.to_string()));
+    row
+}
+
+/// A `source` that maps to Traffic's; where none does, what Landing has, or what Traffic says of a new lead.
+fn source(held: &Held, now: Option<&Row>, limits: &Limits) -> Datum {
+    let (landing_source, source) = (held.value("landing_source"), held.value("source"));
+    let own = now.map(|now| now.values.get(lead::SOURCE).and_then(Datum::as_str));
+    let limit = limit("source", limits);
+    let gives = |candidate: &Option<&str>| Some(cut(values::source_word(*candidate), limit)) == source;
+    let found = [Some(landing_source), own, Some(source)].into_iter().flatten().find(gives);
+    datum(found.unwrap_or_else(|| own.unwrap_or(landing_source.or(source))))
+}
+
+/// Traffic's `metadata`, and in it what it does not imply of the columns that come from it.
+fn metadata_of(held: &Held, row: &Row, limits: &Limits) -> Datum {
+    let base = held.value("metadata");
+    let mut plain = row.clone();
+    set(&mut plain, lead::METADATA, datum(base));
+    let unchanged = datum(base);
+    if base.is_some_and(|base| !metadata::is_object(base)) {
+        return unchanged;
+    }
+    let targets = mapping::targets(Table::LandingLeads);
+    let Ok(mapped) = mapping::map(&plain, limits) else { return unchanged };
+    let source = row.values.get(lead::SOURCE).and_then(Datum::as_str);
+    let mut put = Vec::new();
+    for (target, (ours, theirs)) in targets.iter().zip(mapped.values.iter().zip(&held.values)) {
+        // Null and the empty text cannot be put in: they would give way to the next place.
+        let Some(theirs) = theirs.as_deref().filter(|text| ours.as_deref() != Some(*text)) else { continue };
+        let works = match target.rule() {
+            Rule::Utm { .. } => !theirs.is_empty(),
+            Rule::FacebookKey => true,
+            Rule::Funnel { .. } => values::funnel(source, Some(theirs)) == theirs,
+            _ => false,
+        };
+        if works {
+            put.push((target.name, theirs));
+        }
+    }
+    if put.is_empty() { unchanged } else { Datum::text(metadata::with_members(base, &put)) }
+}
+
+fn limit(column: &str, limits: &Limits) -> Option<usize> {
+    let at = mapping::targets(Table::LandingLeads).iter().position(|target| target.name == column)?;
+    limits.get(at).copied().flatten()
+}
+
+fn cut(text: &str, limit: Option<usize>) -> &str {
+    let end = limit.and_then(|limit| values::char_end(text, limit));
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
+}
+
+fn when_null(kind: ColumnType) -> Datum {
+    match kind {
+        ColumnType::Text => Datum::text(""),
+        ColumnType::Boolean => Datum::text("f"),
+        ColumnType::Integer => Datum::text("0"),
+        ColumnType::Jsonb => Datum::text("{}"),
+        // Landing refuses the row then, and it waits in quarantine.
+        ColumnType::Uuid | ColumnType::Timestamptz => Datum::Null,
+    }
+}
+
+fn datum(text: Option<&str>) -> Datum {
+    text.map_or(Datum::Null, Datum::text)
+}
+
+fn set(row: &mut Row, column: usize, value: Datum) {
+    if let Some(place) = row.values.get_mut(column) {
+        *place = value;
+    }
+}
+
+#[cfg(test)]
+#[path = "mapping_tests.rs"]
+mod tests;

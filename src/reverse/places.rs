@@ -1,0 +1,43 @@
+//! What Landing can hold of a row: read from its catalog, never assumed.
+
+use std::collections::HashMap;
+
+use tokio_postgres::Client;
+
+use super::mapping::Place;
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::landing::catalog;
+use crate::landing::layout::Layout;
+use crate::names::Names;
+
+/// One Landing table, as rows are written to it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub layout: Layout,
+    /// One for each of [`Table::columns`].
+    pub places: Vec<Place>,
+}
+
+impl Target {
+    /// # Errors
+    /// A table or a column that the mapping needs is missing there.
+    pub async fn read(landing: &Client, names: &Names, table: Table) -> Result<Self> {
+        let layout = catalog::layout(landing, names, table).await?;
+        let step = format!("reading the columns of {} on Landing", table.landing_name());
+        let sql = "SELECT a.attname::text, a.attnotnull, a.attgenerated <> '' FROM pg_catalog.pg_attribute a \
+                   WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+        let rows = landing.query(sql, &[&names.landing_table(table)]).await;
+        let rows = rows.map_err(|error| Error::database(step, &error))?;
+        let known: HashMap<String, (bool, bool)> =
+            rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+        let place = |name: &str| match known.get(name) {
+            Some((is_not_null, is_generated)) => {
+                Place { is_written: !is_generated, is_not_null: *is_not_null }
+            }
+            None => Place { is_written: false, is_not_null: false },
+        };
+        let places = table.columns().iter().map(|column| place(column.name)).collect();
+        Ok(Target { layout, places })
+    }
+}

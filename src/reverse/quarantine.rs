@@ -1,0 +1,143 @@
+//! Rows of Traffic that Landing could not take: `leadbridge.reverse_quarantine`.
+//!
+//! Nothing is kept of a row but its key: it is read again when it is tried again, which is when it changes, when the
+//! lead that it waits for is written, and at each start.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+use uuid::Uuid;
+
+use super::keys::Keys;
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+use crate::names::Names;
+
+/// Why a row is parked. Holds no values.
+#[derive(Clone, Debug)]
+pub(super) struct Cause {
+    sqlstate: String,
+    message: String,
+}
+
+impl Cause {
+    pub(super) fn of(error: &Error) -> Self {
+        Cause {
+            sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
+            message: error.message().to_owned(),
+        }
+    }
+
+    pub(super) fn lead_is_missing() -> Self {
+        Cause { sqlstate: "23503".to_owned(), message: "its lead is not on Landing".to_owned() }
+    }
+}
+
+/// The statements on the table, which is on Traffic.
+#[derive(Clone, Debug)]
+pub struct ReverseQuarantine {
+    names: Names,
+    table: String,
+}
+
+impl ReverseQuarantine {
+    pub fn new(names: &Names) -> Self {
+        ReverseQuarantine { names: names.clone(), table: names.own("reverse_quarantine") }
+    }
+
+    /// How many rows wait.
+    pub async fn count(&self, traffic: &Client) -> Result<u64> {
+        let row = traffic.query_one(&format!("SELECT count(*) FROM {}", self.table), &[]).await;
+        Ok(row.map_err(|error| failed("counting", &error))?.get::<_, i64>(0).unsigned_abs())
+    }
+
+    /// Every key that waits.
+    pub(super) async fn all(&self, traffic: &Client) -> Result<Keys> {
+        let sql = format!("SELECT traffic_table, row_id FROM {}", self.table);
+        let rows = traffic.query(&sql, &[]).await.map_err(|error| failed("reading", &error))?;
+        Ok(keys(&rows))
+    }
+
+    /// Those of these keys that wait.
+    pub(super) async fn among(&self, traffic: &Client, asked: &Keys) -> Result<Keys> {
+        let (tables, ids) = columns(asked);
+        let sql = format!(
+            "SELECT traffic_table, row_id FROM {} \
+             WHERE (traffic_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
+            self.table
+        );
+        let rows = traffic.query(&sql, &[&tables, &ids]).await.map_err(|error| failed("reading", &error))?;
+        Ok(keys(&rows))
+    }
+
+    /// The rows of `table` that wait and belong to one of these leads.
+    pub(super) async fn dependents(
+        &self,
+        traffic: &Client,
+        table: Table,
+        leads: &[Uuid],
+    ) -> Result<Vec<Uuid>> {
+        let sql = format!(
+            "SELECT q.row_id FROM {} AS q JOIN {} AS t ON t.id = q.row_id \
+             WHERE q.traffic_table = $1 AND t.lead_id = ANY ($2)",
+            self.table,
+            self.names.traffic_table(table)
+        );
+        let rows = traffic.query(&sql, &[&table.traffic_name(), &leads]).await;
+        Ok(rows.map_err(|error| failed("reading", &error))?.iter().map(|row| row.get(0)).collect())
+    }
+
+    pub(super) async fn park(
+        &self,
+        traffic: &Client,
+        table: Table,
+        id: Uuid,
+        lsn: Option<Lsn>,
+        cause: &Cause,
+    ) -> Result<()> {
+        let sql = format!(
+            "INSERT INTO {} AS q (traffic_table, row_id, lsn, sqlstate, message) VALUES ($1, $2, $3, $4, $5) \
+             ON CONFLICT (traffic_table, row_id) DO UPDATE SET lsn = coalesce(EXCLUDED.lsn, q.lsn), \
+             sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, last_seen = now(), attempts = q.attempts + 1",
+            self.table
+        );
+        let lsn = lsn.map(PgLsn::from);
+        let done =
+            traffic.execute(&sql, &[&table.traffic_name(), &id, &lsn, &cause.sqlstate, &cause.message]).await;
+        done.map_err(|error| failed("writing to", &error))?;
+        tracing::warn!(
+            table = table.traffic_name(), %id, sqlstate = cause.sqlstate,
+            "Landing does not take a row that changed on Traffic: it waits in {}", self.table
+        );
+        Ok(())
+    }
+
+    /// These are on Landing as Traffic has them, or gone.
+    pub(super) async fn release(&self, traffic: &Client, released: &Keys) -> Result<()> {
+        let (tables, ids) = columns(released);
+        let sql = format!(
+            "DELETE FROM {} WHERE (traffic_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
+            self.table
+        );
+        let done = traffic.execute(&sql, &[&tables, &ids]).await;
+        done.map(|_| ()).map_err(|error| failed("releasing from", &error))
+    }
+}
+
+fn keys(rows: &[tokio_postgres::Row]) -> Keys {
+    let mut keys = Keys::new();
+    for row in rows {
+        if let Some(table) = Table::from_traffic_name(row.get(0)) {
+            keys.entry(table).or_default().insert(row.get(1));
+        }
+    }
+    keys
+}
+
+fn columns(keys: &Keys) -> (Vec<&'static str>, Vec<Uuid>) {
+    keys.iter().flat_map(|(table, ids)| ids.iter().map(|id| (table.traffic_name(), *id))).unzip()
+}
+
+fn failed(doing: &str, error: &tokio_postgres::Error) -> Error {
+    Error::database(format!("{doing} the quarantine of the way back"), error)
+}

@@ -1,0 +1,93 @@
+//! Traffic's rows as they are at one moment: read in one snapshot, in portions that memory has room for.
+
+use bytestring::ByteString;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::mapping::Held;
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::mapping;
+use crate::names::Names;
+use crate::traffic::as_text;
+
+/// Rows of a portion at most.
+const PORTION: usize = 500;
+
+/// A transaction on Traffic that sees one moment.
+pub(super) struct Snapshot<'c> {
+    traffic: &'c Client,
+    names: &'c Names,
+    /// Bytes, as Traffic stores them, that may be read at once.
+    bytes: usize,
+}
+
+impl<'c> Snapshot<'c> {
+    /// Without a transaction of its own: each statement sees what the session sees then.
+    pub(super) fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
+        Snapshot { traffic, names, bytes }
+    }
+
+    /// Whatever was committed before is seen. An error leaves the transaction open: the session is to be dropped.
+    pub(super) async fn begin(traffic: &'c Client, names: &'c Names, bytes: usize) -> Result<Self> {
+        let snapshot = Snapshot::none(traffic, names, bytes);
+        snapshot.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
+        Ok(snapshot)
+    }
+
+    pub(super) async fn end(self) -> Result<()> {
+        self.execute("COMMIT").await
+    }
+
+    async fn execute(&self, sql: &str) -> Result<()> {
+        let done = self.traffic.batch_execute(sql).await;
+        done.map_err(|error| Error::database("reading a moment of Traffic", &error))
+    }
+
+    /// Those of the rows that are there, in portions.
+    pub(super) async fn portions(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+        let sql = format!(
+            "SELECT t.id, pg_catalog.pg_column_size(t.metadata) FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
+            self.names.traffic_table(table)
+        );
+        let rows = self.traffic.query(&sql, &[&ids]).await.map_err(|error| reading(table, &error))?;
+        let (mut portions, mut weight) = (Vec::<Vec<Uuid>>::new(), 0);
+        for row in &rows {
+            let bytes = row.get::<_, Option<i32>>(1).unwrap_or(0).unsigned_abs() as usize;
+            weight += bytes;
+            match portions.last_mut() {
+                Some(portion) if portion.len() < PORTION && weight <= self.bytes => portion.push(row.get(0)),
+                _ => {
+                    portions.push(vec![row.get(0)]);
+                    weight = bytes;
+                }
+            }
+        }
+        Ok(portions)
+    }
+
+    /// The rows with these ids, whole.
+    pub(super) async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Held>> {
+        let columns: String =
+            mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
+        let sql = format!(
+            "SELECT t.id{columns} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
+            self.names.traffic_table(table)
+        );
+        let rows = self.traffic.query(&sql, &[&ids]).await.map_err(|error| reading(table, &error))?;
+        rows.iter().map(|row| held(table, row)).collect()
+    }
+}
+
+/// A row whose first column is the id, with one text for each of [`mapping::targets`] behind it.
+fn held(table: Table, row: &tokio_postgres::Row) -> Result<Held> {
+    let failed = |error| reading(table, &error);
+    let id = row.try_get(0).map_err(failed)?;
+    let text = |at: usize| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
+    let values: std::result::Result<_, _> = (1..=mapping::targets(table).len()).map(text).collect();
+    Ok(Held { table, id, values: values.map_err(failed)? })
+}
+
+fn reading(table: Table, error: &tokio_postgres::Error) -> Error {
+    Error::database(format!("reading {} on Traffic", table.traffic_name()), error)
+}

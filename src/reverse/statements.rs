@@ -1,0 +1,71 @@
+//! The SQL that writes to Landing, built from the columns that it has; pure.
+//!
+//! Rows travel as arrays of text, one per column; texts are cast on the server.
+
+use super::places::Target;
+use crate::change::{Column, ColumnType};
+use crate::names::Names;
+
+/// The columns that are written, with their position in a row. The id is the first.
+pub(super) fn written(target: &Target) -> impl Iterator<Item = (usize, &'static Column)> {
+    let columns = target.layout.table.columns().iter().zip(&target.places).enumerate();
+    columns.filter(|(_, (_, place))| place.is_written).map(|(at, (column, _))| (at, column))
+}
+
+/// New rows. Parameters: one text array for each of [`written`].
+pub(super) fn insert(names: &Names, target: &Target) -> String {
+    let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
+    let list = |of: &dyn Fn(&Column) -> String| columns.iter().map(|c| of(c)).collect::<Vec<_>>().join(", ");
+    format!(
+        "INSERT INTO {} ({}) SELECT {} FROM {}",
+        names.landing_table(target.layout.table),
+        list(&|column| column.name.to_owned()),
+        list(&value),
+        input(&columns, ""),
+    )
+}
+
+/// Rows that are there. Parameters: those of [`insert`], then whether each row's JSON stays as it is, which leaves
+/// a large value where it is stored.
+pub(super) fn update(names: &Names, target: &Target) -> String {
+    let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
+    let set = columns.iter().filter(|column| column.name != "id").map(|column| match column.kind {
+        ColumnType::Jsonb => {
+            format!("{0} = CASE WHEN i.keeps_json THEN l.{0} ELSE {1} END", column.name, value(column))
+        }
+        _ => format!("{} = {}", column.name, value(column)),
+    });
+    format!(
+        "UPDATE {} AS l SET {} FROM {} WHERE l.id = i.id::uuid",
+        names.landing_table(target.layout.table),
+        set.collect::<Vec<_>>().join(", "),
+        input(&columns, "keeps_json"),
+    )
+}
+
+/// Parameter: ids.
+pub(super) fn delete(names: &Names, target: &Target) -> String {
+    format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table))
+}
+
+fn value(column: &Column) -> String {
+    let sql_type = match column.kind {
+        ColumnType::Uuid => "uuid",
+        ColumnType::Text => return format!("i.{}", column.name),
+        ColumnType::Jsonb => "jsonb",
+        ColumnType::Boolean => "boolean",
+        ColumnType::Integer => "integer",
+        ColumnType::Timestamptz => "timestamptz",
+    };
+    format!("i.{}::{sql_type}", column.name)
+}
+
+fn input(columns: &[&Column], flag: &str) -> String {
+    let mut names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+    let mut arrays: Vec<String> = (1..=columns.len()).map(|at| format!("${at}::text[]")).collect();
+    if !flag.is_empty() {
+        names.push(flag);
+        arrays.push(format!("${}::boolean[]", columns.len() + 1));
+    }
+    format!("unnest({}) AS i ({})", arrays.join(", "), names.join(", "))
+}

@@ -1,0 +1,297 @@
+//! The one session that writes to Landing after the switch: through the fence, and without Landing's triggers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::types::{PgLsn, ToSql};
+use uuid::Uuid;
+
+use super::places::Target;
+use super::quarantine::Cause;
+use super::statements;
+use crate::change::{ColumnType, Datum, Row, Table};
+use crate::database::Session;
+use crate::error::{Error, Kind, Result};
+use crate::landing::reading;
+use crate::lsn::Lsn;
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+use crate::traffic::TriggerControl;
+
+/// One change of one row.
+#[derive(Debug)]
+pub(super) enum Act {
+    Insert(Row),
+    /// `keeps_json`: its JSON is what Landing has.
+    Update {
+        row: Row,
+        keeps_json: bool,
+    },
+    Delete(Uuid),
+}
+
+impl Act {
+    fn id(&self) -> Uuid {
+        match self {
+            Act::Insert(row) | Act::Update { row, .. } => row.id,
+            Act::Delete(id) => *id,
+        }
+    }
+}
+
+/// Where Landing stands after a commit of ours.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Durable, and behind everything that we have written.
+    pub flushed: Lsn,
+    pub now: Timestamp,
+}
+
+/// Writes to Landing, in one transaction at a time. On any error but a bad row it is to be dropped.
+pub struct LandingWriter {
+    session: Session,
+    names: Names,
+    cutover: Uuid,
+    triggers: TriggerControl,
+    targets: HashMap<Table, Target>,
+    in_transaction: bool,
+}
+
+impl LandingWriter {
+    /// Takes the right to write, which goes with the session: what an earlier daemon had read is then never written
+    /// after what we read.
+    ///
+    /// # Errors
+    /// Refused when the fence of that cutover does not stand, or is not one that this role passes; transient while
+    /// another session of ours still writes.
+    pub async fn new(session: Session, names: &Names, tables: &[Table], cutover: Uuid) -> Result<Self> {
+        take_right(&session, names).await?;
+        check_fence(&session, names, cutover).await?;
+        let passes = session.batch_execute("SET leadbridge.passes_fence = 'on'").await;
+        passes.map_err(|error| Error::database("preparing to write to Landing", &error))?;
+        let triggers = TriggerControl::probe(&session).await?;
+        if triggers == TriggerControl::GuardTriggers {
+            tracing::warn!(
+                "the role may not set session_replication_role on Landing: Landing's own triggers fire for what is \
+                 carried back, and updated_at becomes the time of carrying; GRANT SET ON PARAMETER \
+                 session_replication_role mends it"
+            );
+        }
+        let mut targets = HashMap::new();
+        for &table in tables {
+            targets.insert(table, Target::read(&session, names, table).await?);
+        }
+        Ok(LandingWriter { session, names: names.clone(), cutover, triggers, targets, in_transaction: false })
+    }
+
+    pub(super) fn target(&self, table: Table) -> Result<&Target> {
+        let unknown = || Error::internal(format!("{} is not carried back", table.traffic_name()));
+        self.targets.get(&table).ok_or_else(unknown)
+    }
+
+    async fn execute(&self, step: &str, sql: &str) -> Result<()> {
+        self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
+    }
+
+    /// Opens the transaction if none is open. A constraint that would be checked at its end is checked at once: then
+    /// it is known which row it was.
+    pub(super) async fn begin(&mut self) -> Result<()> {
+        if !self.in_transaction {
+            let sql = format!("BEGIN; {}; SET CONSTRAINTS ALL IMMEDIATE", self.triggers.suppress());
+            self.execute("opening a transaction on Landing", &sql).await?;
+            self.in_transaction = true;
+        }
+        Ok(())
+    }
+
+    /// Makes what was written durable.
+    pub async fn commit(&mut self) -> Result<()> {
+        if self.in_transaction {
+            self.execute("committing on Landing", "COMMIT").await?;
+            self.in_transaction = false;
+        }
+        Ok(())
+    }
+
+    /// Where Landing stands, as long as nobody else may write there.
+    ///
+    /// # Errors
+    /// Transient when the fence was lifted: a rollback is under way, or somebody has interfered.
+    pub async fn standing(&self) -> Result<Standing> {
+        let sql = format!(
+            "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), EXISTS ({})",
+            standing_fence(&self.names)
+        );
+        let row = self.session.query_one(&sql, &[&self.cutover]).await;
+        let row = row.map_err(|error| Error::database("reading Landing's position", &error))?;
+        if !row.get::<_, bool>(2) {
+            return Err(Error::new(Kind::Transient, "the fence around Landing's tables was lifted"));
+        }
+        Ok(Standing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1) })
+    }
+
+    /// The rows with these ids as Landing has them.
+    pub(super) async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+        reading::by_id(&self.session, &self.names, &self.target(table)?.layout, ids).await
+    }
+
+    /// Those of these leads that Landing has.
+    pub(super) async fn leads_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        let leads = self.names.landing_table(Table::LandingLeads);
+        let found = self.session.query(&format!("SELECT id FROM {leads} WHERE id = ANY ($1)"), &[&ids]).await;
+        let found = found.map_err(|error| Error::database("looking for leads on Landing", &error))?;
+        Ok(found.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// A page of a table's keys, behind `after`.
+    pub(super) async fn keys(&self, table: Table, after: Uuid, count: i64) -> Result<Vec<Uuid>> {
+        let table = self.names.landing_table(table);
+        let sql = format!("SELECT id FROM {table} WHERE id > $1 ORDER BY id LIMIT $2");
+        let found = self.session.query(&sql, &[&after, &count]).await;
+        let found = found.map_err(|error| Error::database("reading keys on Landing", &error))?;
+        Ok(found.iter().map(|row| row.get(0)).collect())
+    }
+
+    /// Deletes run with triggers on, so that Landing's cascades act; writes without.
+    pub(super) async fn fire_triggers(&self, on: bool) -> Result<()> {
+        let sql = if on { self.triggers.restore() } else { self.triggers.suppress() };
+        self.execute("switching Landing's triggers", sql).await
+    }
+
+    /// Does all of it but for the rows that Landing refuses, each of which it answers with the reason. A set that is
+    /// refused is split in halves until the row stands alone.
+    pub(super) async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, Cause)>> {
+        let (mut refused, mut ranges) = (Vec::new(), vec![acts]);
+        while let Some(range) = ranges.pop() {
+            if range.is_empty() {
+                continue;
+            }
+            self.execute("setting a savepoint on Landing", "SAVEPOINT range").await?;
+            let error = match self.apply_range(table, range).await {
+                Ok(()) => {
+                    self.execute("releasing a savepoint on Landing", "RELEASE range").await?;
+                    continue;
+                }
+                Err(error) if error.kind() == Kind::Row => error,
+                Err(error) => return Err(error),
+            };
+            self.execute("undoing a range on Landing", "ROLLBACK TO range; RELEASE range").await?;
+            match range {
+                [act] => refused.push((act.id(), Cause::of(&error))),
+                _ => {
+                    let (first, second) = range.split_at(range.len() / 2);
+                    ranges.extend([second, first]);
+                }
+            }
+        }
+        Ok(refused)
+    }
+
+    async fn apply_range(&self, table: Table, range: &[Act]) -> Result<()> {
+        let target = self.target(table)?;
+        let (mut new, mut changed, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for act in range {
+            match act {
+                Act::Insert(row) => new.push((row, false)),
+                Act::Update { row, keeps_json } => {
+                    changed.push((row, *keeps_json));
+                    kept.push(*keeps_json);
+                }
+                Act::Delete(id) => gone.push(*id),
+            }
+        }
+        let step = |doing: &str| format!("{doing} {} on Landing", table.landing_name());
+        if !new.is_empty() {
+            let columns = columns(target, &new);
+            self.run(&step("inserting into"), &statements::insert(&self.names, target), &columns, &[])
+                .await?;
+        }
+        if !changed.is_empty() {
+            let columns = columns(target, &changed);
+            let sql = statements::update(&self.names, target);
+            self.run(&step("updating"), &sql, &columns, &[&kept]).await?;
+        }
+        if !gone.is_empty() {
+            let sql = statements::delete(&self.names, target);
+            self.run(&step("deleting from"), &sql, &[], &[&gone]).await?;
+        }
+        Ok(())
+    }
+
+    async fn run(
+        &self,
+        step: &str,
+        sql: &str,
+        columns: &[Vec<Option<&str>>],
+        more: &[&(dyn ToSql + Sync)],
+    ) -> Result<()> {
+        let mut parameters: Vec<&(dyn ToSql + Sync)> =
+            columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
+        parameters.extend(more);
+        let done = self.session.execute(sql, &parameters).await;
+        done.map(|_| ()).map_err(|error| Error::database(step, &error))
+    }
+}
+
+/// The rows as one array for each column that is written; JSON that stays is not sent.
+fn columns<'r>(target: &Target, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
+    let column = |(at, kind): (usize, ColumnType)| {
+        let text = |(row, keeps_json): &(&'r Row, bool)| match kind {
+            ColumnType::Jsonb if *keeps_json => None,
+            _ => row.values.get(at).and_then(Datum::as_str),
+        };
+        rows.iter().map(text).collect()
+    };
+    statements::written(target).map(|(at, known)| column((at, known.kind))).collect()
+}
+
+/// How long an earlier session of ours is given to end.
+const PATIENCE: u32 = 20;
+const LOOK: Duration = Duration::from_millis(100);
+
+async fn take_right(landing: &Client, names: &Names) -> Result<()> {
+    let key = format!("leadbridge/{}/{}/reverse", names.schema, names.slot);
+    for _ in 0..PATIENCE {
+        let row = landing.query_one("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", &[&key]).await;
+        let row = row.map_err(|error| Error::database("taking the right to write to Landing", &error))?;
+        if row.get(0) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Err(Error::new(Kind::Transient, "another session of leadbridge still writes to Landing"))
+}
+
+/// The fence that stands, as a subquery; its parameter is the cutover.
+fn standing_fence(names: &Names) -> String {
+    format!(
+        "SELECT f.writer FROM {} AS f WHERE f.cutover_id = $1 AND f.lifted_at IS NULL \
+         AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp())",
+        names.own("fence")
+    )
+}
+
+/// # Errors
+/// Others may write to Landing, or we may not.
+async fn check_fence(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
+    let sql =
+        format!("SELECT writer::text, writer = session_user FROM ({}) AS standing", standing_fence(names));
+    let row = landing.query_opt(&sql, &[&cutover]).await;
+    let row = row.map_err(|error| Error::database("looking for the fence around Landing", &error))?;
+    let Some(row) = row else {
+        return Err(Error::refused(format!(
+            "Traffic is switched to, but the fence of cutover {cutover} does not stand around Landing's tables"
+        ))
+        .remedy(
+            "whoever writes there now writes past everybody: find out who lifted it, and bring what was written to \
+             Traffic; the fence is the row of that cutover in leadbridge.fence on Landing",
+        ));
+    };
+    if row.get(1) {
+        return Ok(());
+    }
+    let writer: &str = row.get(0);
+    Err(Error::refused(format!("the fence around Landing's tables lets {writer} pass, and nobody else"))
+        .remedy(format!("let LANDING_DATABASE_URL name the user of the cutover, {writer}")))
+}

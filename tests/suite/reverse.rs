@@ -1,0 +1,14 @@
+//! After the switch: what changes on Traffic is on Landing, whatever breaks meanwhile, and nothing comes back as an
+//! echo.
+
+mod compare;
+mod echo;
+mod exact;
+mod faults;
+mod killpoints;
+mod properties;
+mod quarantine;
+mod refusals;
+mod rows;
+mod status;
+mod switch;

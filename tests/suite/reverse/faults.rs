@@ -1,0 +1,173 @@
+//! Cut connections and restarted servers: the way back goes on by itself, and ends exact.
+
+use std::time::Duration;
+
+use leadbridge::throwaway::Shutdown;
+use tokio_util::sync::CancellationToken;
+
+use super::exact::assert_back;
+use super::switch::{carried, switch};
+use crate::testkit::{
+    Bridge, Daemon, Fault, Positions, Proxy, Target, World, holds, one, traffic, until_holds, until_true,
+};
+
+const CHANGES: &str = "
+    UPDATE traffic_leads SET click_count = coalesce(click_count, 0) + 1;
+    INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 's', now() FROM traffic_leads LIMIT 20;
+    WITH born AS (INSERT INTO traffic_leads (name, phone, phone_normalized, funnel_type)
+        VALUES ('b', '1', '1', 'express') RETURNING id)
+    INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 'born', now() FROM born;
+    DELETE FROM traffic_lead_journey WHERE id IN (SELECT id FROM traffic_lead_journey ORDER BY id LIMIT 5)";
+
+struct Net {
+    world: World,
+    landing: Proxy,
+    traffic: Proxy,
+    bridge: Bridge,
+}
+
+/// Both servers behind proxies, switched, and a daemon that carries back.
+async fn carrying(seed: u64) -> (Net, Daemon) {
+    let world = World::new().await;
+    world.fill(seed, 40).await;
+    let landing = Proxy::to(world.landing.port()).await;
+    let traffic = Proxy::to(world.traffic.port()).await;
+    let bridge = Bridge::between(
+        &landing.url(&world.landing_url(), world.landing.port()),
+        &traffic.url(&world.traffic_url(), world.traffic.port()),
+    )
+    .configured("[stream]\nbatch_rows = 30");
+    bridge.catch_up().await;
+    switch(&world, &bridge).await;
+    let mut daemon = bridge.daemon().await;
+    carried(&world, &mut daemon).await;
+    (Net { world, landing, traffic, bridge }, daemon)
+}
+
+async fn exact(net: Net, mut daemon: Daemon) {
+    traffic(&net.world, CHANGES).await;
+    carried(&net.world, &mut daemon).await;
+    let status = daemon.status().await;
+    assert!(status["last_error"].is_null(), "{status}");
+    daemon.terminate().await;
+    Positions::read(&net.world, &net.bridge).await.assert_ordered();
+    assert_back(&net.world, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_of_the_way_back_may_be_cut() {
+    let (net, mut daemon) = carrying(260).await;
+    for (proxy, name) in [
+        (&net.traffic, "stream"),
+        (&net.traffic, "apply"),
+        (&net.landing, "control"),
+        (&net.landing, "slot"),
+        (&net.landing, "monitor"),
+        (&net.traffic, "monitor"),
+    ] {
+        traffic(&net.world, CHANGES).await;
+        until_true(name, async || proxy.inject(Target::Named(name), Fault::Cut) > 0).await;
+        traffic(&net.world, CHANGES).await;
+        carried(&net.world, &mut daemon).await;
+        assert_back(&net.world, &[]).await;
+    }
+    exact(net, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_on_landing_whose_answer_is_lost_is_carried_again_and_writes_nothing_twice() {
+    let (net, mut daemon) = carrying(261).await;
+    net.landing.inject(Target::Named("control"), Fault::CutAfterCommit);
+    traffic(&net.world, CHANGES).await;
+    carried(&net.world, &mut daemon).await;
+    assert!(net.landing.commits_cut() > 0);
+    net.landing.heal();
+    exact(net, daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_die_without_a_word_are_given_up() {
+    let (net, mut daemon) = carrying(262).await;
+    for (proxy, name) in [(&net.landing, "control"), (&net.traffic, "apply")] {
+        proxy.inject(Target::Named(name), Fault::HalfOpen);
+        traffic(&net.world, CHANGES).await;
+        carried(&net.world, &mut daemon).await;
+        proxy.heal();
+        proxy.forget_half_open();
+    }
+    exact(net, daemon).await;
+}
+
+/// Changes go on while `happens` does.
+async fn under_load(world: &World, happens: impl Future<Output = ()>) {
+    let (stop, url) = (CancellationToken::new(), world.traffic_url());
+    let stopped = stop.clone();
+    let writing = tokio::spawn(async move {
+        while !stopped.is_cancelled() {
+            // A server that is down takes no changes.
+            if let Ok(client) = leadbridge::throwaway::connect(&url).await {
+                let _ = client.batch_execute(CHANGES).await;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    happens.await;
+    stop.cancel();
+    writing.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_server_may_be_restarted_in_any_way_while_changes_flow_back() {
+    let mut world = World::new().await;
+    world.fill(263, 40).await;
+    let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 30");
+    bridge.catch_up().await;
+    switch(&world, &bridge).await;
+    let mut daemon = bridge.daemon().await;
+    carried(&world, &mut daemon).await;
+    for how in [Shutdown::Fast, Shutdown::Kill] {
+        traffic(&world, CHANGES).await;
+        world.landing.restart(how).await.unwrap();
+        traffic(&world, CHANGES).await;
+        carried(&world, &mut daemon).await;
+        world.traffic.restart(how).await.unwrap();
+        traffic(&world, CHANGES).await;
+        carried(&world, &mut daemon).await;
+        assert_back(&world, &[]).await;
+    }
+    daemon.terminate().await;
+    Positions::read(&world, &bridge).await.assert_ordered();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_under_load_it_ends_exact_and_a_second_daemon_takes_over() {
+    let world = World::new().await;
+    world.fill(264, 40).await;
+    let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 30");
+    bridge.catch_up().await;
+    switch(&world, &bridge).await;
+    let other = Bridge::new(&world).configured("[stream]\nbatch_rows = 30");
+    let story = async {
+        let mut second = other.daemon().await;
+        carried(&world, &mut second).await;
+        for _ in 0..4 {
+            let mut first = bridge.daemon().await;
+            first.until("it stands by", |status| status["state"] == "standby").await;
+            second.kill().await;
+            carried(&world, &mut first).await;
+            second = other.daemon().await;
+            second.until("it stands by", |status| status["state"] == "standby").await;
+            first.kill().await;
+            carried(&world, &mut second).await;
+        }
+        second.terminate().await;
+    };
+    under_load(&world, story).await;
+    bridge.catch_up().await;
+    assert_back(&world, &[]).await;
+    let client = world.traffic().await;
+    until_holds(&client, "NOT bool_or(active) FROM pg_replication_slots").await;
+    assert!(holds(&client, "count(*) = 0 FROM leadbridge.reverse_quarantine").await);
+    let born: i64 = one(&world.landing().await, "SELECT count(*) FROM landing_leads WHERE name = 'b'").await;
+    assert!(born > 0);
+}

@@ -1,0 +1,119 @@
+//! Rows that Landing does not take wait, all others flow, and they leave by themselves.
+
+use super::exact::{assert_back, differences_back};
+use super::switch::{carried, switch};
+use crate::testkit::{Bridge, Daemon, World, holds, landing, one, traffic, until_holds};
+
+const LEAD: &str = "00000000-0000-0000-0000-00000000000a";
+const OTHER: &str = "00000000-0000-0000-0000-00000000000b";
+
+async fn switched(world: &World) -> (Bridge, Daemon) {
+    world.fill(220, 20).await;
+    let bridge = Bridge::new(world);
+    bridge.catch_up().await;
+    switch(world, &bridge).await;
+    let mut daemon = bridge.daemon().await;
+    carried(world, &mut daemon).await;
+    (bridge, daemon)
+}
+
+/// What waits, as table, SQLSTATE and message.
+async fn waiting(world: &World) -> Vec<(String, String, String)> {
+    let sql = "SELECT traffic_table, sqlstate, message FROM leadbridge.reverse_quarantine ORDER BY 1, row_id";
+    let rows = world.traffic().await.query(sql, &[]).await.unwrap();
+    rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+fn born(id: &str, name: &str) -> String {
+    format!(
+        "INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
+             VALUES ('{id}', '{name}', '1', '1', 'express');"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_that_landing_refuses_waits_with_its_stages_and_leaves_when_it_becomes_good() {
+    let world = World::new().await;
+    let (_bridge, mut daemon) = switched(&world).await;
+    landing(&world, "ALTER TABLE landing_leads ADD CONSTRAINT short CHECK (length(name) < 50) NOT VALID")
+        .await;
+    let name = "Аружан".repeat(10);
+    let changes = format!(
+        "{} INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES ('{LEAD}', 's', now());
+         UPDATE traffic_leads SET click_count = 3 WHERE id <> '{LEAD}'",
+        born(LEAD, &name)
+    );
+    traffic(&world, &format!("BEGIN; {changes}; COMMIT")).await;
+    carried(&world, &mut daemon).await;
+    let found = waiting(&world).await;
+    let kinds: Vec<_> = found.iter().map(|(table, code, _)| (table.as_str(), code.as_str())).collect();
+    assert_eq!(kinds, [("traffic_lead_journey", "23503"), ("traffic_leads", "23514")]);
+    assert!(found.iter().all(|(_, _, message)| !message.contains("Аружан")), "{found:?}");
+    assert!(!daemon.log().contains("Аружан"));
+    let all_others = differences_back(&world, &[LEAD.parse().unwrap()]).await;
+    assert_eq!(all_others.len(), 1, "only the stage: {all_others:?}");
+    daemon.until("the status counts them", |status| status["reverse"]["quarantined"] == 2).await;
+    // Tried again when it changes; and in vain as long as it is bad.
+    traffic(&world, &format!("UPDATE traffic_leads SET click_count = 1 WHERE id = '{LEAD}'")).await;
+    carried(&world, &mut daemon).await;
+    let client = world.traffic().await;
+    let again = "attempts = 2 FROM leadbridge.reverse_quarantine WHERE traffic_table = 'traffic_leads'";
+    assert!(holds(&client, again).await);
+    traffic(&world, &format!("UPDATE traffic_leads SET name = 'short' WHERE id = '{LEAD}'")).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await, []);
+    assert_back(&world, &[]).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_landing_takes_again_leaves_at_the_next_start_and_what_is_deleted_at_once() {
+    let world = World::new().await;
+    let (bridge, mut daemon) = switched(&world).await;
+    landing(&world, "ALTER TABLE landing_leads ADD CONSTRAINT short CHECK (length(name) < 5) NOT VALID")
+        .await;
+    traffic(&world, &(born(LEAD, "far too long") + &born(OTHER, "also too long"))).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await.len(), 2);
+    traffic(&world, &format!("DELETE FROM traffic_leads WHERE id = '{OTHER}'")).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await.len(), 1);
+    daemon.terminate().await;
+    landing(&world, "ALTER TABLE landing_leads DROP CONSTRAINT short").await;
+    bridge.catch_up().await;
+    assert_eq!(waiting(&world).await, []);
+    assert_back(&world, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_only_a_deleted_row_had_in_the_way_is_no_reason_to_wait() {
+    let world = World::new().await;
+    let (_bridge, mut daemon) = switched(&world).await;
+    traffic(&world, &born(LEAD, "only once")).await;
+    carried(&world, &mut daemon).await;
+    landing(&world, "CREATE UNIQUE INDEX once ON landing_leads (name) WHERE name = 'only once'").await;
+    let swap =
+        format!("BEGIN; DELETE FROM traffic_leads WHERE id = '{LEAD}'; {} COMMIT", born(OTHER, "only once"));
+    traffic(&world, &swap).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await, []);
+    assert_back(&world, &[]).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delete_that_landing_forbids_waits_and_one_bad_row_costs_the_others_nothing() {
+    let world = World::new().await;
+    let (_bridge, mut daemon) = switched(&world).await;
+    let referring = "CREATE TABLE referring (lead_id uuid REFERENCES landing_leads (id));
+                     INSERT INTO referring SELECT id FROM landing_leads ORDER BY id LIMIT 1";
+    landing(&world, referring).await;
+    let count: i64 = one(&world.landing().await, "SELECT count(*) FROM landing_leads").await;
+    traffic(&world, "DELETE FROM traffic_leads").await;
+    carried(&world, &mut daemon).await;
+    let found = waiting(&world).await;
+    assert_eq!((found.len(), found[0].1.as_str()), (1, "23503"), "{found:?}");
+    assert!(count > 1 && holds(&world.landing().await, "count(*) = 1 FROM landing_leads").await);
+    until_holds(&world.traffic().await, "count(*) = 0 FROM traffic_leads").await;
+    daemon.terminate().await;
+}

@@ -1,0 +1,63 @@
+//! A switch, as the last steps of a cutover make it.
+
+use leadbridge::lsn::Lsn;
+use leadbridge::throwaway::connect;
+use uuid::Uuid;
+
+use crate::testkit::{Bridge, Daemon, World, one};
+
+/// What a fence tells whoever it refuses.
+pub const TOLD: &str = "leads have moved to the Traffic DB";
+
+/// Closes the fence for good and switches. Everything on Landing has been applied before.
+pub async fn switch(world: &World, bridge: &Bridge) -> Uuid {
+    let cutover = Uuid::new_v4();
+    let traffic = world.traffic().await;
+    // Before the fence: it waits for transactions that are open.
+    let slot = "SELECT pg_create_logical_replication_slot('leadbridge_reverse', 'pgoutput')";
+    traffic.batch_execute(slot).await.unwrap();
+    fence(world, bridge, cutover).await;
+    let switched = format!(
+        "BEGIN;
+         INSERT INTO leadbridge.cutover (id, slot, direction, state, deadline, finished_at, operator, leadbridge_version)
+             VALUES ('{cutover}', 'leadbridge', 'cutover', 'switched', now(), now(), 'test', '0');
+         UPDATE leadbridge.checkpoint SET state = 'switched' WHERE slot = 'leadbridge';
+         INSERT INTO leadbridge.reverse (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at)
+             SELECT 'leadbridge', '{cutover}', 'leadbridge_reverse', system_identifier::text,
+                    pg_current_wal_insert_lsn(), clock_timestamp() FROM pg_control_system();
+         SELECT pg_notify('leadbridge_cutover', '{cutover}');
+         COMMIT"
+    );
+    traffic.batch_execute(&switched).await.unwrap();
+    cutover
+}
+
+/// The fence as the daemon's own role closes it.
+async fn fence(world: &World, bridge: &Bridge, cutover: Uuid) {
+    let notifications = "to_regclass('public.traffic_scheduled_notifications') IS NOT NULL";
+    let with: bool = one(&world.traffic().await, &format!("SELECT {notifications}")).await;
+    let landing = connect(bridge.landing_url()).await.unwrap();
+    let close = format!("SELECT leadbridge.close_fence('{cutover}', '{TOLD}', NULL, {with})");
+    landing.batch_execute(&close).await.unwrap();
+}
+
+/// Everything that Traffic has committed by now.
+pub async fn goal(world: &World) -> Lsn {
+    let traffic = world.traffic().await;
+    // A commit that flushes asynchronous ones before it too, and that the stream does not show.
+    traffic.batch_execute("CREATE TEMPORARY TABLE flushed ()").await.unwrap();
+    one::<String>(&traffic, "SELECT pg_current_wal_flush_lsn()::text").await.parse().unwrap()
+}
+
+/// Waits until everything that Traffic has committed by now is on Landing.
+pub async fn carried(world: &World, daemon: &mut Daemon) {
+    let goal = goal(world).await;
+    daemon
+        .until("what changed on Traffic is carried back", |status| {
+            status["state"] == "switched"
+                && status["reverse"]["applied_lsn"]
+                    .as_str()
+                    .is_some_and(|at| at.parse::<Lsn>().unwrap() >= goal)
+        })
+        .await;
+}
