@@ -49,12 +49,15 @@ CREATE TABLE IF NOT EXISTS {{schema}}.reverse (
     reverse_slot text NOT NULL,
     traffic_system_id text NOT NULL,
     applied_lsn pg_lsn NOT NULL,
+    switch_xid xid8 NOT NULL,
     caught_up_at timestamptz,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
+COMMENT ON COLUMN {{schema}}.reverse.switch_xid IS
+    'what is written on Traffic by this and later transactions must be on Landing, too';
 COMMENT ON COLUMN {{schema}}.reverse.slot IS 'the slot of the forward direction, which names the installation';
 COMMENT ON COLUMN {{schema}}.reverse.applied_lsn IS
-    'everything on Traffic before it is committed on Landing; first the position of the switch';
+    'everything on Traffic before it is committed on Landing; first where Traffic stood when the last change from Landing was there';
 
 -- Rows of Traffic that Landing could not take. Nothing is kept of the row: it is read again when it is tried again.
 CREATE TABLE IF NOT EXISTS {{schema}}.reverse_quarantine (

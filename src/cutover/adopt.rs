@@ -1,5 +1,8 @@
-//! Leads and stages that were born on Traffic and have been carried to Landing: they are Landing's from a rollback on,
-//! and `landing_synced_at` is what tells the two kinds apart.
+//! What a rollback makes Landing's again: rows that were born on Traffic and have been carried to Landing, and columns
+//! that Landing owns and whose values on Traffic could not be carried there.
+//!
+//! The first are marked (`landing_synced_at`). Of all of them Landing writes the row anew, unchanged, behind the position
+//! at which its stream goes on: so the stream brings to Traffic what the mapping makes of it, as after any change.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -9,35 +12,41 @@ use crate::change::Table;
 use crate::config::Config;
 use crate::database::Session;
 use crate::error::{Error, Result};
-use crate::names::Names;
 use crate::traffic::TriggerControl;
+use crate::{reverse, verify};
 
-/// Rows looked at together.
-const PAGE: usize = 5_000;
+/// Rows to be sent anew, by table.
+pub(super) type Rows = Vec<(Table, Vec<Uuid>)>;
 
-/// Marks every such row, a page in a transaction of its own.
+/// Marks every such row, before anybody waits. Answers which rows are not on Traffic as the mapping makes them; some
+/// may be on their way, and are sent once more in vain.
+///
+/// # Errors
+/// Refused when they are too many to be known.
 pub(super) async fn all(
     landing: &Client,
     traffic: &Session,
     config: &Config,
-    control: TriggerControl,
-) -> Result<()> {
+    triggers: TriggerControl,
+) -> Result<Rows> {
+    let failed = |error| Error::database("adopting rows on Traffic", &error);
+    traffic.batch_execute("BEGIN").await.map_err(failed)?;
+    reverse::adopt(landing, traffic, &config.names, &config.tables(), triggers, "true").await?;
+    traffic.batch_execute("COMMIT").await.map_err(failed)?;
+    let mut rows = Rows::new();
     for table in config.tables() {
-        let mut after = Uuid::nil();
-        loop {
-            let born = page(traffic, &config.names, table, after, "true").await?;
-            let Some(last) = born.last().copied() else { break };
-            let carried = among(landing, &config.names, table, &born).await?;
-            if !carried.is_empty() {
-                let failed = |error| Error::database("marking rows on Traffic", &error);
-                traffic.batch_execute("BEGIN").await.map_err(failed)?;
-                mark(traffic, control, &config.names, table, &carried).await?;
-                traffic.batch_execute("COMMIT").await.map_err(failed)?;
-            }
-            after = last;
+        let found = verify::compare(landing, traffic, &config.names, table).await?;
+        if !found.knows_its_suspects() {
+            let differences = found.differences();
+            return Err(Error::refused(format!(
+                "{differences} rows of {} on Traffic have values that Landing does not give: too many to send one by one",
+                table.landing_name()
+            ))
+            .remedy("has somebody changed a column on Traffic for every lead that Landing owns? See `leadbridge rollback --dry-run`"));
         }
+        rows.push((table, found.differing().to_vec()));
     }
-    Ok(())
+    Ok(rows)
 }
 
 /// Marks those that were written since `horizon`, in the transaction that holds the fence on `fenced`.
@@ -45,54 +54,31 @@ pub(super) async fn recent(
     landing: &Client,
     fenced: &Session,
     config: &Config,
-    control: TriggerControl,
+    triggers: TriggerControl,
     horizon: &Horizon,
 ) -> Result<()> {
-    for table in config.tables() {
-        let mut after = Uuid::nil();
-        loop {
-            let born = page(fenced, &config.names, table, after, &horizon.is_recent_on_traffic()).await?;
-            let Some(last) = born.last().copied() else { break };
-            let carried = among(landing, &config.names, table, &born).await?;
-            mark(fenced, control, &config.names, table, &carried).await?;
-            after = last;
-        }
+    let passing = fenced.batch_execute("SET LOCAL leadbridge.passes_fence = 'on'").await;
+    passing.map_err(|error| Error::database("adopting rows on Traffic", &error))?;
+    let recent = horizon.is_recent_on_traffic();
+    reverse::adopt(landing, fenced, &config.names, &config.tables(), triggers, &recent).await.map(drop)
+}
+
+/// Lets Landing, which is fenced, send these rows anew.
+pub(super) async fn send_anew(config: &Config, rows: &Rows) -> Result<()> {
+    let landing = config.landing.connect("cutover").await?;
+    let triggers = TriggerControl::probe(&landing).await?;
+    let failed = |error| Error::database("writing rows on Landing anew", &error);
+    let begin = format!("BEGIN; {}; SET LOCAL leadbridge.passes_fence = 'on'", triggers.suppress());
+    landing.batch_execute(&begin).await.map_err(failed)?;
+    for (table, ids) in rows {
+        // By way of text: a value that is assigned to itself is not sent when it is TOASTed.
+        let sql = format!(
+            "UPDATE {} SET metadata = metadata::text::jsonb WHERE id = ANY ($1)",
+            config.names.landing_table(*table)
+        );
+        landing.execute(&sql, &[ids]).await.map_err(failed)?;
     }
-    Ok(())
-}
-
-async fn page(traffic: &Client, names: &Names, table: Table, after: Uuid, which: &str) -> Result<Vec<Uuid>> {
-    let sql = format!(
-        "SELECT id FROM {} WHERE landing_synced_at IS NULL AND id > $1 AND {which} ORDER BY id LIMIT {PAGE}",
-        names.traffic_table(table)
-    );
-    let rows = traffic.query(&sql, &[&after]).await;
-    let step = format!("reading what was born on Traffic of {}", table.traffic_name());
-    Ok(rows.map_err(|error| Error::database(step, &error))?.iter().map(|row| row.get(0)).collect())
-}
-
-async fn among(landing: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-    let sql = format!("SELECT id FROM {} WHERE id = ANY ($1)", names.landing_table(table));
-    let rows = landing.query(&sql, &[&ids]).await;
-    let step = format!("reading what was carried to {}", table.landing_name());
-    Ok(rows.map_err(|error| Error::database(step, &error))?.iter().map(|row| row.get(0)).collect())
-}
-
-/// Within an open transaction, past the fence, and without a trigger that would stamp `updated_at`.
-async fn mark(
-    traffic: &Client,
-    control: TriggerControl,
-    names: &Names,
-    table: Table,
-    ids: &[Uuid],
-) -> Result<()> {
-    let failed = |error| Error::database(format!("marking rows of {}", table.traffic_name()), &error);
-    let sql = format!("{}; SET LOCAL leadbridge.passes_fence = 'on'", control.suppress());
-    traffic.batch_execute(&sql).await.map_err(failed)?;
-    let sql = format!(
-        "UPDATE {} SET landing_synced_at = now() WHERE id = ANY ($1) AND landing_synced_at IS NULL",
-        names.traffic_table(table)
-    );
-    traffic.execute(&sql, &[&ids]).await.map_err(failed)?;
+    landing.batch_execute("COMMIT").await.map_err(failed)?;
+    landing.close().await;
     Ok(())
 }

@@ -15,6 +15,7 @@ use super::readiness::Readiness;
 use super::scene::Scene;
 use super::writers::Tried;
 use super::{adopt, marker, resolve};
+use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::catalog;
@@ -26,6 +27,8 @@ pub(super) struct Backward<'c> {
     pub readiness: Readiness,
     /// How rows on Traffic are written without a stamp of its triggers.
     pub control: TriggerControl,
+    /// Rows that Landing has to send anew.
+    pub rewrite: adopt::Rows,
     /// How long Traffic refuses writers afterwards, so that those who have not heard of it do.
     pub refuse_for: Duration,
 }
@@ -35,6 +38,8 @@ struct Proof {
     marker: Lsn,
     tables: Vec<TableProof>,
     writers: Tried,
+    /// Both sides as they were behind the fence, where every row is still to be compared.
+    snapshots: Option<[Session; 2]>,
     /// Everything that we have written to Landing is before it, and what others write there will be behind it.
     landing_lsn: Lsn,
 }
@@ -51,8 +56,6 @@ impl Backward<'_> {
         let scene = &self.scene;
         scene.journal.begin(&scene.traffic, scene.id, Direction::Rollback, scene.left()).await?;
         reach(Point::RollbackBegun);
-        // Most of them now, so that writers wait for the few that are left.
-        adopt::all(&scene.landing, &scene.traffic, scene.config, self.control).await?;
         tracing::info!(id = %scene.id, "closing the fence");
         let session = scene.config.traffic.connect("fence").await?;
         let held = fence::hold(session, scene.names(), &self.fence_terms(), scene.left()).await?;
@@ -109,19 +112,26 @@ impl Backward<'_> {
         let horizon = self.readiness.horizon.as_ref();
         let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
         adopt::recent(&scene.landing, held.session(), scene.config, self.control, horizon).await?;
-        let mut tables = Vec::new();
+        let (mut tables, mut rewrite) = (Vec::new(), self.rewrite.clone());
         for table in scene.config.tables() {
             let sides = (&*scene.landing, &**held.session());
-            let proof = content::prove_back(sides, names, table, horizon, self.readiness.whole).await?;
+            let (proof, recent) =
+                content::prove_back(sides, names, table, horizon, self.readiness.whole).await?;
+            rewrite.push((table, recent));
             if !proof.is_equal() {
                 return Err(Error::refused(format!("{} differs behind the fence", proof.table))
                     .remedy("nothing has changed: see `leadbridge rollback --dry-run`"));
             }
             tables.push(proof);
         }
+        adopt::send_anew(scene.config, &rewrite).await?;
+        let snapshots = match self.readiness.whole {
+            true => None,
+            false => Some(scene.snapshots().await?),
+        };
         scene.reach(Step::Verified).await?;
         reach(Point::RollbackVerified);
-        Ok(Proof { marker, tables, writers, landing_lsn })
+        Ok(Proof { marker, tables, writers, snapshots, landing_lsn })
     }
 
     /// Written in the fence's own transaction, which is still to be committed.
@@ -162,7 +172,8 @@ impl Backward<'_> {
         self.scene.hook().await?;
         let scene = &self.scene;
         let [landing, traffic] = scene.databases().await?;
-        let certificate = Certificate {
+        let Proof { marker, tables, writers, snapshots, landing_lsn } = proof;
+        let mut certificate = Certificate {
             id: scene.id,
             direction: Direction::Rollback,
             leadbridge_version: env!("CARGO_PKG_VERSION"),
@@ -172,16 +183,24 @@ impl Backward<'_> {
             times: scene.times().await?,
             write_pause_seconds: write_pause.as_secs_f64(),
             until_decided_seconds: until_decided.as_secs_f64(),
-            marker_lsn: proof.marker,
-            decided_lsn: proof.landing_lsn,
-            writers: proof.writers,
-            complete: true,
-            tables: proof.tables,
+            marker_lsn: marker,
+            decided_lsn: landing_lsn,
+            writers,
+            complete: snapshots.is_none(),
+            tables,
             conversion_notes: self.readiness.conversion_notes,
             markers_before: self.readiness.latency,
             hook: scene.hooked,
         };
         scene.write_down(&certificate).await?;
+        if let Some([landing, traffic]) = snapshots {
+            tracing::info!("comparing every value of every row, as both sides were behind the fence");
+            for (table, proof) in scene.config.tables().into_iter().zip(&mut certificate.tables) {
+                proof.differences = content::flowing_back(&landing, &traffic, scene.names(), table).await?;
+            }
+            certificate.complete = true;
+            scene.write_down(&certificate).await?;
+        }
         Ok(certificate)
     }
 }

@@ -34,7 +34,8 @@ pub struct Certificate {
     pub until_decided_seconds: f64,
     /// The marker's position in the fenced side's WAL: everything before it is on the other side.
     pub marker_lsn: Lsn,
-    /// The other side's position at the decision: what is committed there later is new.
+    /// The other side's position when everything was there: what is committed there later is new, and flows back after a
+    /// cutover.
     pub decided_lsn: Lsn,
     pub writers: Tried,
     pub tables: Vec<TableProof>,
@@ -136,7 +137,10 @@ impl Certificate {
         writeln!(page, "{:<26}{}", "values changed on the way", self.conversion_notes)?;
         let verdict = match (self.complete, self.is_proven()) {
             (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
-            (true, true) => "Every value of every row is equal on both sides.",
+            (true, true) => match self.direction {
+                Direction::Cutover => "Every value of every row is equal on both sides.",
+                Direction::Rollback => "Landing has every value of every row that can flow back.",
+            },
             (true, false) => "NOT EQUAL: see above.",
         };
         writeln!(page, "\n{verdict}")

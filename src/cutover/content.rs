@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::names::Names;
+use crate::reverse;
 use crate::verify::{self, Comparison, Contents};
 
 /// Rows written since the full comparison, beyond which they are too many to compare while writers wait.
@@ -90,6 +91,47 @@ pub async fn prove(
     table: Table,
     horizon: &Horizon,
 ) -> Result<TableProof> {
+    let (mut proof, recent) = prove_keys(landing, traffic, names, table, horizon).await?;
+    let found = verify::compare_rows(landing, traffic, names, table, &recent).await?;
+    proof.differences = found.differences();
+    Ok(proof)
+}
+
+/// The same for a rollback, behind a fence on Traffic; with the rows that were written since. With `whole`, every row is
+/// compared.
+pub async fn prove_back(
+    (landing, traffic): (&Client, &Client),
+    names: &Names,
+    table: Table,
+    horizon: &Horizon,
+    whole: bool,
+) -> Result<(TableProof, Vec<Uuid>)> {
+    let (mut proof, recent) = prove_keys(landing, traffic, names, table, horizon).await?;
+    proof.differences = match whole {
+        true => flowing_back(landing, traffic, names, table).await?,
+        false => differences(&reverse::compare_rows(landing, traffic, names, table, &recent).await?),
+    };
+    Ok((proof, recent))
+}
+
+/// Rows that are not on Landing as the way back would write them, of all.
+pub async fn flowing_back(landing: &Client, traffic: &Client, names: &Names, table: Table) -> Result<u64> {
+    let found = reverse::compare(landing, traffic, names, &[table], 0).await?;
+    Ok(found.iter().map(differences).sum())
+}
+
+fn differences(found: &reverse::Compared) -> u64 {
+    found.missing + found.extra + found.different
+}
+
+/// The keys of both sides, and which rows either side has written since.
+async fn prove_keys(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+    horizon: &Horizon,
+) -> Result<(TableProof, Vec<Uuid>)> {
     let (on_landing, on_traffic) = (names.landing_table(table), names.traffic_table(table));
     let from_landing = "landing_synced_at IS NOT NULL";
     let (ours, theirs) = tokio::try_join!(
@@ -106,17 +148,17 @@ pub async fn prove(
         .remedy("begin again at a quieter moment"));
     }
     let recent: Vec<Uuid> = recent.into_iter().collect();
-    let found = verify::compare_rows(landing, traffic, names, table, &recent).await?;
-    Ok(TableProof {
+    let proof = TableProof {
         table: table.landing_name(),
         landing_rows: ours.rows,
         traffic_rows: theirs.rows,
         landing_keys: ours.hash,
         traffic_keys: theirs.hash,
         recent: recent.len() as u64,
-        differences: found.differences(),
+        differences: 0,
         contents: None,
-    })
+    };
+    Ok((proof, recent))
 }
 
 /// Compares every value of every row, and puts the hashes of both sides into the proof.
@@ -131,21 +173,6 @@ pub async fn prove_contents(
     proof.contents = Some(contents);
     proof.differences = found.differences();
     Ok(found)
-}
-
-/// The same for a rollback, behind a fence on Traffic. With `whole`, every row is compared.
-pub async fn prove_back(
-    (landing, traffic): (&Client, &Client),
-    names: &Names,
-    table: Table,
-    horizon: &Horizon,
-    whole: bool,
-) -> Result<TableProof> {
-    let mut proof = prove(landing, traffic, names, table, horizon).await?;
-    if whole {
-        prove_contents(landing, traffic, names, table, &mut proof).await?;
-    }
-    Ok(proof)
 }
 
 struct Keys {

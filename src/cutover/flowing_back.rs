@@ -9,7 +9,10 @@ use super::marker;
 use crate::change::Table;
 use crate::error::{Kind, Result};
 use crate::names::Names;
-use crate::verify::{self, Comparison};
+use crate::reverse::{self, Compared};
+
+/// Rows that differ which are looked at again.
+const SUSPECTS: usize = 10_000;
 
 /// What a comparison has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -28,20 +31,23 @@ pub(super) async fn compare(
     patience: Duration,
 ) -> Result<Found> {
     let started = Instant::now();
-    let all = verify::compare(landing, traffic, names, table).await?;
-    let mut found = Found { rows: all.landing_rows, differences: all.differences() };
-    if !all.knows_its_suspects() {
+    let all = reverse::compare(landing, traffic, names, &[table], SUSPECTS).await?;
+    let rows = all.iter().map(|found| found.compared).sum();
+    let differences = all.iter().map(|found| found.missing + found.extra + found.different).sum();
+    let mut differing: Vec<Uuid> = all.iter().flat_map(ids).collect();
+    if differences != differing.len() as u64 {
         // So many are not in flight.
-        return Ok(found);
+        return Ok(Found { rows, differences });
     }
-    let mut differing: Vec<Uuid> = all.differing().to_vec();
     while !differing.is_empty() && started.elapsed() < patience {
         passed(traffic, names, patience.saturating_sub(started.elapsed())).await?;
-        let again: Comparison = verify::compare_rows(landing, traffic, names, table, &differing).await?;
-        differing = again.differing().to_vec();
+        differing = ids(&reverse::compare_rows(landing, traffic, names, table, &differing).await?);
     }
-    found.differences = differing.len() as u64;
-    Ok(found)
+    Ok(Found { rows, differences: differing.len() as u64 })
+}
+
+fn ids(found: &Compared) -> Vec<Uuid> {
+    found.examples.iter().map(|example| example.id).collect()
 }
 
 /// Waits until the stream has passed everything that Traffic has committed, or `limit` is over.

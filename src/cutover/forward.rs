@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::certificate::{Certificate, configuration_hash};
 use super::content::{self, TableProof};
@@ -12,7 +12,7 @@ use super::readiness::Readiness;
 use super::scene::Scene;
 use super::writers::Tried;
 use super::{marker, resolve, reverse_slot};
-use crate::database::{Endpoint, Session};
+use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::slot;
@@ -26,15 +26,23 @@ pub(super) struct Forward<'c> {
 /// What was proven while writers waited.
 struct Proof {
     marker: Lsn,
+    handover: Handover,
     tables: Vec<TableProof>,
     writers: Tried,
     /// Both sides as they were behind the fence, where every row is still to be compared.
-    snapshots: Option<(Session, Session)>,
+    snapshots: Option<[Session; 2]>,
 }
 
-/// The decision, and what it took.
+/// Where Traffic stood when the last change from Landing was there, and no other could come: what it commits from then on
+/// flows back. Not at the decision: writers that Landing refuses may have come to Traffic before it.
+struct Handover {
+    lsn: Lsn,
+    /// A transaction id, as the server writes it.
+    xid: String,
+}
+
+/// What the decision took.
 struct Switched {
-    at: Lsn,
     write_pause: Duration,
     until_switched: Duration,
 }
@@ -62,7 +70,7 @@ impl Forward<'_> {
         let proven = tokio::time::timeout(left, self.behind(&held)).await;
         match proven.unwrap_or_else(|_| Err(self.scene.too_long())) {
             Ok(proof) => {
-                let switched = self.decide(held, &traffic_id).await?;
+                let switched = self.decide(held, &traffic_id, &proof.handover).await?;
                 self.certify(proof, switched).await
             }
             Err(error) => {
@@ -101,6 +109,7 @@ impl Forward<'_> {
         let writers = held.prove(&self.readiness.writers).await?;
         let marker = scene.drained(&names.slot).await?;
         scene.reach(Step::Drained).await?;
+        let handover = self.handover().await?;
         reach(Point::CutoverDrained);
         let horizon = self.readiness.horizon.as_ref();
         let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
@@ -118,15 +127,22 @@ impl Forward<'_> {
         }
         let snapshots = match self.readiness.whole {
             true => None,
-            false => Some((snapshot(&scene.config.landing).await?, snapshot(&scene.config.traffic).await?)),
+            false => Some(scene.snapshots().await?),
         };
         scene.reach(Step::Verified).await?;
         reach(Point::CutoverVerified);
-        Ok(Proof { marker, tables, writers, snapshots })
+        Ok(Proof { marker, handover, tables, writers, snapshots })
+    }
+
+    async fn handover(&self) -> Result<Handover> {
+        let sql = "SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text";
+        let row = self.scene.traffic.query_one(sql, &[]).await;
+        let row = row.map_err(|error| Error::database("reading Traffic's position", &error))?;
+        Ok(Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1) })
     }
 
     /// Closes Landing for good, has the applications told, and writes down that Traffic is the one database.
-    async fn decide(&mut self, held: Held, traffic_id: &str) -> Result<Switched> {
+    async fn decide(&mut self, held: Held, traffic_id: &str, from: &Handover) -> Result<Switched> {
         self.scene.closed = true;
         let (_, write_pause) = held.commit().await?;
         let closed = Instant::now();
@@ -137,14 +153,14 @@ impl Forward<'_> {
         reach(Point::CutoverHooked);
         fence::keep(&self.scene.landing, self.scene.names(), self.scene.id).await?;
         reach(Point::CutoverKept);
-        let at = self.switch(traffic_id).await?;
+        self.switch(traffic_id, from).await?;
         reach(Point::CutoverSwitched);
-        tracing::info!(%at, "switched: Traffic is the one database");
-        Ok(Switched { at, write_pause, until_switched: write_pause + closed.elapsed() })
+        tracing::info!("switched: Traffic is the one database");
+        Ok(Switched { write_pause, until_switched: write_pause + closed.elapsed() })
     }
 
     /// One transaction on Traffic.
-    async fn switch(&mut self, traffic_id: &str) -> Result<Lsn> {
+    async fn switch(&mut self, traffic_id: &str, from: &Handover) -> Result<()> {
         let scene = &mut self.scene;
         let (names, id, journal) = (scene.names(), scene.id, scene.journal.clone());
         let failed = |error| Error::database("switching on Traffic", &error);
@@ -162,23 +178,28 @@ impl Forward<'_> {
             .remedy("see `leadbridge status`"));
         }
         let sql = format!(
-            "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at) \
-             VALUES ($1, $2, $3, $4, pg_current_wal_insert_lsn(), clock_timestamp()) ON CONFLICT (slot) DO UPDATE \
-             SET (cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at, updated_at) = \
+            "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, caught_up_at) \
+             VALUES ($1, $2, $3, $4, $5, $6::text::xid8, clock_timestamp()) ON CONFLICT (slot) DO UPDATE \
+             SET (cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, caught_up_at, updated_at) = \
              (EXCLUDED.cutover_id, EXCLUDED.reverse_slot, EXCLUDED.traffic_system_id, EXCLUDED.applied_lsn, \
-              EXCLUDED.caught_up_at, now()) RETURNING applied_lsn",
+              EXCLUDED.switch_xid, EXCLUDED.caught_up_at, now())",
             names.own("reverse")
         );
-        let row = transaction.query_one(&sql, &[&names.slot, &id, &names.reverse_slot(), &traffic_id]).await;
-        let at: PgLsn = row.map_err(failed)?.get(0);
+        let position = PgLsn::from(from.lsn);
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&names.slot, &id, &names.reverse_slot(), &traffic_id, &position, &from.xid];
+        transaction.execute(&sql, &parameters).await.map_err(failed)?;
+        // One that a rollback a moment ago has left: Traffic is the one to write to again.
+        for closed in resolve::closed_fences(transaction.client(), names).await? {
+            fence::lift(transaction.client(), names, closed).await?;
+        }
         resolve::announce(transaction.client(), id, Direction::Cutover, Step::Switched).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(at.into())
+        transaction.commit().await.map_err(failed)
     }
 
     async fn certify(&self, proof: Proof, switched: Switched) -> Result<Certificate> {
         let scene = &self.scene;
-        let Proof { marker, tables, writers, snapshots } = proof;
+        let Proof { marker, handover, tables, writers, snapshots } = proof;
         let [landing, traffic] = scene.databases().await?;
         let mut certificate = Certificate {
             id: scene.id,
@@ -191,7 +212,7 @@ impl Forward<'_> {
             write_pause_seconds: switched.write_pause.as_secs_f64(),
             until_decided_seconds: switched.until_switched.as_secs_f64(),
             marker_lsn: marker,
-            decided_lsn: switched.at,
+            decided_lsn: handover.lsn,
             writers,
             complete: snapshots.is_none(),
             tables,
@@ -200,7 +221,7 @@ impl Forward<'_> {
             hook: scene.hooked,
         };
         scene.write_down(&certificate).await?;
-        if let Some((landing, traffic)) = snapshots {
+        if let Some([landing, traffic]) = snapshots {
             tracing::info!("comparing every value of every row, as both sides were behind the fence");
             for (table, proof) in scene.config.tables().into_iter().zip(&mut certificate.tables) {
                 content::prove_contents(&landing, &traffic, scene.names(), table, proof).await?;
@@ -210,13 +231,4 @@ impl Forward<'_> {
         }
         Ok(certificate)
     }
-}
-
-/// A session that sees its database as it is now, for as long as it lives.
-async fn snapshot(endpoint: &Endpoint) -> Result<Session> {
-    let session = endpoint.connect("cutover").await?;
-    let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()";
-    let begun = session.batch_execute(sql).await;
-    begun.map_err(|error| Error::database("taking a snapshot behind the fence", &error))?;
-    Ok(session)
 }

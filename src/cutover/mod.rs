@@ -112,11 +112,14 @@ pub async fn execute(config: &Config, options: &Options, prepared: Prepared) -> 
         return Err(Error::refused(format!("not ready: {}", messages.join("; "))).remedy("try a --dry-run"));
     }
     let control = TriggerControl::probe(&traffic).await?;
-    let scene = Scene::new(config, options, direction, landing, traffic);
+    let scene = |landing, traffic| Scene::new(config, options, direction, landing, traffic);
     match direction {
-        Direction::Cutover => Forward { scene, readiness }.run().await,
+        Direction::Cutover => Forward { scene: scene(landing, traffic), readiness }.run().await,
         Direction::Rollback => {
-            Backward { scene, readiness, control, refuse_for: options.refuse_for }.run().await
+            // Most of it now, so that writers wait for the little that is left.
+            let rewrite = adopt::all(&landing, &traffic, config, control).await?;
+            let (scene, refuse_for) = (scene(landing, traffic), options.refuse_for);
+            Backward { scene, readiness, control, rewrite, refuse_for }.run().await
         }
     }
 }

@@ -74,7 +74,7 @@ async fn lift(client: &Client, names: &Names, id: Uuid) -> Result<bool> {
 }
 
 /// Fences that are closed at the moment.
-async fn closed_fences(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
+pub async fn closed_fences(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
     let sql = format!("SELECT cutover_id FROM {} WHERE lifted_at IS NULL", names.own("fence"));
     let rows = client.query(&sql, &[]).await;
     let rows = rows.map_err(|error| Error::database("looking for closed fences", &error))?;

@@ -108,6 +108,18 @@ impl<'c> Scene<'c> {
         Ok([of(&self.config.landing, &self.landing).await?, of(&self.config.traffic, &self.traffic).await?])
     }
 
+    /// Sessions on Landing and Traffic that see their databases as they are now, for as long as they live.
+    pub async fn snapshots(&self) -> Result<[Session; 2]> {
+        let of = async |endpoint: &Endpoint| {
+            let session = endpoint.connect("cutover").await?;
+            let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()";
+            let begun = session.batch_execute(sql).await;
+            begun.map_err(|error| Error::database("taking a snapshot behind the fence", &error))?;
+            Ok::<_, Error>(session)
+        };
+        Ok([of(&self.config.landing).await?, of(&self.config.traffic).await?])
+    }
+
     /// Back to how it was, and why. What has been decided meanwhile stays decided.
     pub async fn abort(&mut self, cause: Error) -> Error {
         tracing::warn!("aborting: {}", cause.message());

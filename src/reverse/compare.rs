@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use tokio_postgres::Client;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::mapping;
@@ -108,12 +109,49 @@ pub async fn compare(
 ) -> Result<Vec<Compared>> {
     let mut all = Vec::new();
     for &table in tables {
-        let target = Target::read(landing, names, table).await?;
-        let limits = TargetCatalog::read(traffic, names, &[table]).await?;
-        let sides = Sides { landing, traffic, names, target, limits };
+        let sides = Sides::read(landing, traffic, names, table).await?;
         all.push(sides.compare(table, examples).await?);
     }
     Ok(all)
+}
+
+/// Compares only the rows with these keys, with an example of each that is not as it must be.
+///
+/// # Errors
+/// As [`compare`].
+pub async fn compare_rows(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+    ids: &[Uuid],
+) -> Result<Compared> {
+    let sides = Sides::read(landing, traffic, names, table).await?;
+    let mut found = Compared::new(table);
+    for page in ids.chunks(PAGE as usize) {
+        let theirs = sides.on_traffic(table, Which::These(page)).await?;
+        let ours = keys(landing, &names.landing_table(table), Which::These(page), "Landing").await?;
+        sides.look(table, &theirs, &ours, &mut found, ids.len()).await?;
+    }
+    Ok(found)
+}
+
+/// Which keys are read, in their order.
+#[derive(Clone, Copy)]
+enum Which<'k> {
+    /// A page of those behind this one.
+    Behind(&'k Uuid),
+    These(&'k [Uuid]),
+}
+
+impl Which<'_> {
+    /// A condition on `t` and what ends the statement, with its one parameter.
+    fn sql(&self) -> (String, &(dyn ToSql + Sync)) {
+        match self {
+            Which::Behind(after) => (format!("t.id > $1 ORDER BY t.id LIMIT {PAGE}"), *after),
+            Which::These(ids) => ("t.id = ANY ($1) ORDER BY t.id".to_owned(), ids),
+        }
+    }
 }
 
 struct Sides<'c> {
@@ -124,13 +162,25 @@ struct Sides<'c> {
     limits: TargetCatalog,
 }
 
-impl Sides<'_> {
+impl<'c> Sides<'c> {
+    async fn read(
+        landing: &'c Client,
+        traffic: &'c Client,
+        names: &'c Names,
+        table: Table,
+    ) -> Result<Sides<'c>> {
+        let target = Target::read(landing, names, table).await?;
+        let limits = TargetCatalog::read(traffic, names, &[table]).await?;
+        Ok(Sides { landing, traffic, names, target, limits })
+    }
+
     async fn compare(&self, table: Table, examples: usize) -> Result<Compared> {
         let mut found = Compared::new(table);
         let mut after = Uuid::nil();
         loop {
-            let theirs = self.on_traffic(table, after).await?;
-            let ours = page(self.landing, &self.names.landing_table(table), after, "Landing").await?;
+            let mut theirs = self.on_traffic(table, Which::Behind(&after)).await?;
+            let landing = self.names.landing_table(table);
+            let mut ours = keys(self.landing, &landing, Which::Behind(&after), "Landing").await?;
             // As far as both pages reach, nothing of either side is left out.
             let full = |count: usize| count as i64 == PAGE;
             let ends = [
@@ -138,21 +188,9 @@ impl Sides<'_> {
                 ours.last().filter(|_| full(ours.len())),
             ];
             let horizon = ends.into_iter().flatten().min().copied().unwrap_or(Uuid::max());
-            let mut both = Vec::new();
-            for id in ours.iter().filter(|id| **id <= horizon) {
-                match theirs.contains_key(id) {
-                    true => both.push(*id),
-                    false => found.note(*id, Lack::Extra, examples),
-                }
-            }
-            for (id, must) in theirs.range(..=horizon) {
-                match (ours.binary_search(id).is_ok(), must) {
-                    (true, _) => {}
-                    (false, true) => found.note(*id, Lack::Missing, examples),
-                    (false, false) => found.elsewhere += 1,
-                }
-            }
-            self.values(table, &both, &mut found, examples).await?;
+            theirs.retain(|id, _| *id <= horizon);
+            ours.retain(|id| *id <= horizon);
+            self.look(table, &theirs, &ours, &mut found, examples).await?;
             if horizon == Uuid::max() {
                 break;
             }
@@ -162,18 +200,43 @@ impl Sides<'_> {
         Ok(found)
     }
 
-    /// A page of Traffic's keys, each with whether Landing must have the row: it came from there, or its last version
+    /// Compares the rows with these keys, of either side; Landing's are sorted.
+    async fn look(
+        &self,
+        table: Table,
+        theirs: &BTreeMap<Uuid, bool>,
+        ours: &[Uuid],
+        found: &mut Compared,
+        examples: usize,
+    ) -> Result<()> {
+        let mut both = Vec::new();
+        for id in ours {
+            match theirs.contains_key(id) {
+                true => both.push(*id),
+                false => found.note(*id, Lack::Extra, examples),
+            }
+        }
+        for (id, must) in theirs {
+            match (ours.binary_search(id).is_ok(), must) {
+                (true, _) => {}
+                (false, true) => found.note(*id, Lack::Missing, examples),
+                (false, false) => found.elsewhere += 1,
+            }
+        }
+        self.values(table, &both, found, examples).await
+    }
+
+    /// Traffic's keys, each with whether Landing must have the row: it came from there, or its last version
     /// was written by a transaction that began after the one that switched.
-    async fn on_traffic(&self, table: Table, after: Uuid) -> Result<BTreeMap<Uuid, bool>> {
+    async fn on_traffic(&self, table: Table, which: Which<'_>) -> Result<BTreeMap<Uuid, bool>> {
+        let (which, parameter) = which.sql();
         let sql = format!(
             "SELECT t.id, t.landing_synced_at IS NOT NULL OR age(t.xmin) <= s.age FROM {} AS t, \
-             (SELECT age(c.xmin) FROM {} AS c JOIN {} AS r ON r.cutover_id = c.id WHERE r.slot = $3) AS s (age) \
-             WHERE t.id > $1 ORDER BY t.id LIMIT $2",
+             (SELECT age(r.switch_xid::xid) FROM {} AS r WHERE r.slot = $2) AS s (age) WHERE {which}",
             self.names.traffic_table(table),
-            self.names.own("cutover"),
             self.names.own("reverse"),
         );
-        let rows = self.traffic.query(&sql, &[&after, &PAGE, &self.names.slot]).await;
+        let rows = self.traffic.query(&sql, &[parameter, &self.names.slot]).await;
         let rows = rows.map_err(|error| reading_keys(table.traffic_name(), "Traffic", &error))?;
         if rows.is_empty() {
             self.check_switched().await?;
@@ -181,13 +244,9 @@ impl Sides<'_> {
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
-    /// Without the row of the cutover there are no keys at all.
+    /// Without its row in `leadbridge.reverse` there are no keys at all.
     async fn check_switched(&self) -> Result<()> {
-        let sql = format!(
-            "SELECT EXISTS (SELECT FROM {} AS c JOIN {} AS r ON r.cutover_id = c.id WHERE r.slot = $1)",
-            self.names.own("cutover"),
-            self.names.own("reverse"),
-        );
+        let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE slot = $1)", self.names.own("reverse"),);
         let row = self.traffic.query_one(&sql, &[&self.names.slot]).await;
         let row = row.map_err(|error| Error::database("looking for the cutover", &error))?;
         match row.get(0) {
@@ -244,10 +303,10 @@ fn is_stamped(row: &Row, own: &Row) -> bool {
     text(own) > text(row)
 }
 
-/// A page of a table's keys.
-async fn page(client: &Client, table: &str, after: Uuid, side: &str) -> Result<Vec<Uuid>> {
-    let sql = format!("SELECT id FROM {table} WHERE id > $1 ORDER BY id LIMIT $2");
-    let rows = client.query(&sql, &[&after, &PAGE]).await;
+/// A table's keys, in their order.
+async fn keys(client: &Client, table: &str, which: Which<'_>, side: &str) -> Result<Vec<Uuid>> {
+    let (which, parameter) = which.sql();
+    let rows = client.query(&format!("SELECT t.id FROM {table} AS t WHERE {which}"), &[parameter]).await;
     Ok(rows.map_err(|error| reading_keys(table, side, &error))?.iter().map(|row| row.get(0)).collect())
 }
 
@@ -257,7 +316,7 @@ fn reading_keys(table: &str, side: &str, error: &tokio_postgres::Error) -> Error
 
 /// Rows that were born on Traffic and are on Landing now are Landing's from a rollback on, as all that come from there:
 /// an update and a delete of theirs reaches Traffic. In the transaction of `traffic`, which passes Traffic's fence.
-/// Returns how many they were.
+/// `which`: a condition on the rows of Traffic that are looked at. Returns how many were adopted.
 ///
 /// # Errors
 /// A database that cannot be read or written.
@@ -267,6 +326,7 @@ pub async fn adopt(
     names: &Names,
     tables: &[Table],
     triggers: TriggerControl,
+    which: &str,
 ) -> Result<u64> {
     let adopting = |error: tokio_postgres::Error| Error::database("adopting rows on Traffic", &error);
     let now = landing.query_one("SELECT clock_timestamp()", &[]).await.map_err(adopting)?;
@@ -276,7 +336,7 @@ pub async fn adopt(
     for &table in tables {
         let (theirs, ours) = (names.traffic_table(table), names.landing_table(table));
         let born = format!(
-            "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND id > $1 ORDER BY id LIMIT $2"
+            "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND {which} AND id > $1 ORDER BY id LIMIT $2"
         );
         let there = format!("SELECT id FROM {ours} WHERE id = ANY ($1)");
         let adopt = format!("UPDATE {theirs} SET landing_synced_at = $2 WHERE id = ANY ($1)");

@@ -23,7 +23,7 @@ mod writer;
 pub use capture::{KeyCapture, Touched};
 pub use carried::{NotCarried, not_carried};
 pub use carry::Carrier;
-pub use compare::{Compared, Example, Lack, adopt, compare};
+pub use compare::{Compared, Example, Lack, adopt, compare, compare_rows};
 pub use keys::{Keys, Load, Loader};
 pub use mapping::{Held, Place, Places, inverse, lost};
 pub use quarantine::ReverseQuarantine;

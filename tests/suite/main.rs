@@ -36,6 +36,7 @@ mod quarantine;
 mod refusals;
 mod replication;
 mod reverse;
+mod rollback;
 mod secrecy;
 mod shutdown;
 mod silence;

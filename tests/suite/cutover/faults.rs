@@ -27,7 +27,7 @@ const POINTS: [Point; 6] = [
 const PATIENT: [&str; 4] = ["--max-pause", "30s", "--timeout", "60s"];
 
 /// Starts a command with `arguments` and answers when it stands still at `point`.
-async fn standing_at(bridge: &Bridge, arguments: &[&str], point: Point) -> Child {
+pub async fn standing_at(bridge: &Bridge, arguments: &[&str], point: Point) -> Child {
     let mut command = bridge.stopping_command(arguments, point);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stat = format!("/proc/{}/stat", child.id().unwrap());
@@ -42,7 +42,7 @@ async fn standing_at(bridge: &Bridge, arguments: &[&str], point: Point) -> Child
 }
 
 /// Lets it go on to its end; what it said, and its exit code.
-async fn go_on(child: Child) -> (String, i32) {
+pub async fn go_on(child: Child) -> (String, i32) {
     kill(Pid::from_raw(child.id().unwrap().cast_signed()), Signal::SIGCONT).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(90), child.wait_with_output()).await;
     let output = ended.expect("it does not end").unwrap();

@@ -31,8 +31,8 @@ pub async fn switch_over(world: &World) {
              (id, slot, direction, state, deadline, finished_at, certificate, operator, leadbridge_version)
              VALUES ('{CUTOVER}', 'leadbridge', 'cutover', 'switched', now(), now(), '{{}}', 'o', 'v');
          UPDATE leadbridge.checkpoint SET state = 'switched';
-         INSERT INTO leadbridge.reverse (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at)
-             VALUES ('leadbridge', '{CUTOVER}', 'leadbridge_reverse', 'x', pg_current_wal_insert_lsn(), now());
+         INSERT INTO leadbridge.reverse (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, caught_up_at)
+             VALUES ('leadbridge', '{CUTOVER}', 'leadbridge_reverse', 'x', pg_current_wal_insert_lsn(), pg_current_xact_id(), now());
          COMMIT"
     );
     traffic(world, &switch).await;

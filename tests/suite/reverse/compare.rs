@@ -110,7 +110,7 @@ async fn what_was_born_on_traffic_is_landings_after_a_rollback() {
     let tables = Table::replicated(false);
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
-    let adopted = adopt(&on_landing, &on_traffic, &world.names, &tables, triggers).await.unwrap();
+    let adopted = adopt(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
     on_traffic.batch_execute("UPDATE leadbridge.checkpoint SET state = 'streaming'; COMMIT").await.unwrap();
     assert_eq!(adopted, 2);
     landing(&world, &format!("SELECT leadbridge.lift_fence('{cutover}')")).await;

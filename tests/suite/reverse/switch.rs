@@ -22,9 +22,9 @@ pub async fn switch(world: &World, bridge: &Bridge) -> Uuid {
          INSERT INTO leadbridge.cutover (id, slot, direction, state, deadline, finished_at, operator, leadbridge_version)
              VALUES ('{cutover}', 'leadbridge', 'cutover', 'switched', now(), now(), 'test', '0');
          UPDATE leadbridge.checkpoint SET state = 'switched' WHERE slot = 'leadbridge';
-         INSERT INTO leadbridge.reverse (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at)
+         INSERT INTO leadbridge.reverse (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, caught_up_at)
              SELECT 'leadbridge', '{cutover}', 'leadbridge_reverse', system_identifier::text,
-                    pg_current_wal_insert_lsn(), clock_timestamp() FROM pg_control_system();
+                    pg_current_wal_insert_lsn(), pg_current_xact_id(), clock_timestamp() FROM pg_control_system();
          SELECT pg_notify('leadbridge_cutover', '{cutover}');
          COMMIT"
     );

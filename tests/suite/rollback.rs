@@ -1,0 +1,175 @@
+//! `leadbridge rollback`: back to Landing with the cutover's proofs, and nothing is lost.
+
+mod kills;
+mod refusals;
+
+use serde_json::Value;
+
+use crate::cutover::Stage;
+use crate::cutover::writers::{Home, Writers, assert_holds, held};
+use crate::testkit::{Said, holds, one, traffic, until_holds};
+
+/// A lead that is born on Landing.
+const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
+
+impl Stage {
+    /// Switched, and the way back is open.
+    pub async fn switched() -> Stage {
+        let mut stage = Stage::new().await;
+        stage.switches(&[]).await;
+        stage.flows_back().await;
+        stage
+    }
+
+    pub async fn flows_back(&mut self) {
+        self.daemon.until("changes flow back", |status| status["state"] == "switched").await;
+        until_holds(&self.world.traffic().await, "bool_or(active) FROM pg_replication_slots").await;
+    }
+
+    pub fn rollback_arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
+        let directory = self.bridge.dir().to_str().unwrap();
+        [&["rollback", "--yes", "--json", "--certificate", directory], more].concat()
+    }
+
+    pub async fn rollback(&self, more: &[&str]) -> Said {
+        self.bridge.run(&self.rollback_arguments(more)).await
+    }
+
+    pub async fn rolls_back(&self, more: &[&str]) -> Value {
+        let said = self.rollback(more).await;
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        serde_json::from_str(&said.out).unwrap()
+    }
+
+    /// Landing takes writes, Traffic refuses them for now, and changes are streamed as before the cutover.
+    pub async fn assert_rolled_back(&mut self) {
+        let world = &self.world;
+        let error = world.traffic().await.batch_execute("DELETE FROM traffic_leads").await.unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "55000");
+        assert!(error.message().contains("leads have moved back to the database landing on"), "{error}");
+        world.landing().await.batch_execute(LEAD).await.unwrap();
+        let traffic = world.traffic().await;
+        assert!(holds(&traffic, "bool_and(state = 'streaming') FROM leadbridge.checkpoint").await);
+        assert!(holds(&traffic, "NOT EXISTS (SELECT FROM leadbridge.reverse)").await);
+        until_holds(&traffic, "NOT EXISTS (SELECT FROM pg_replication_slots)").await;
+        self.daemon.caught_up(&self.world).await;
+        let said = self.bridge.run(&["verify"]).await;
+        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    }
+
+    /// Traffic is the one database still, and changes flow back.
+    pub async fn assert_still_switched(&mut self) {
+        self.assert_switched().await;
+        let traffic = self.world.traffic().await;
+        traffic
+            .batch_execute(
+                "SET lock_timeout = '5s'; BEGIN; INSERT INTO traffic_leads (name) VALUES ('n'); ROLLBACK",
+            )
+            .await
+            .unwrap();
+        self.flows_back().await;
+    }
+}
+
+#[tokio::test]
+async fn what_changed_on_traffic_is_on_landing_and_the_stream_goes_on_without_a_new_snapshot() {
+    let mut stage = Stage::switched().await;
+    traffic(
+        &stage.world,
+        "UPDATE traffic_leads SET name = 'Renamed', click_count = 41 WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads);
+         INSERT INTO traffic_leads (id, name, phone) VALUES ('11111111-1111-4111-8111-111111111111', 'Born there', '+7 702');
+         INSERT INTO traffic_lead_journey (lead_id, stage) VALUES ('11111111-1111-4111-8111-111111111111', 'payment_card')",
+    )
+    .await;
+    let certificate = stage.rolls_back(&[]).await;
+    assert_eq!(certificate["direction"], "rollback");
+    assert_eq!(certificate["complete"], true, "{certificate}");
+    for table in certificate["tables"].as_array().unwrap() {
+        assert_eq!(table["differences"], 0, "{table}");
+        assert_eq!(table["landing_keys"], table["traffic_keys"], "{table}");
+    }
+    let landing = stage.world.landing().await;
+    assert!(
+        holds(&landing, "count(*) = 1 FROM landing_leads WHERE name = 'Renamed' AND click_count = 41").await
+    );
+    let born = "count(*) = 1 FROM landing_leads JOIN lead_journey ON lead_id = landing_leads.id WHERE name = 'Born there'";
+    assert!(holds(&landing, born).await);
+    let before: Option<String> =
+        one(&stage.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;
+    stage.assert_rolled_back().await;
+    let after: Option<String> =
+        one(&stage.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;
+    assert_eq!(before, after, "a new snapshot was taken");
+    // The lead that was born on Traffic is Landing's now, and follows it.
+    landing.batch_execute("DELETE FROM landing_leads WHERE name = 'Born there'").await.unwrap();
+    stage.daemon.caught_up(&stage.world).await;
+    assert!(
+        holds(&stage.world.traffic().await, "count(*) = 0 FROM traffic_leads WHERE name = 'Born there'")
+            .await
+    );
+}
+
+#[tokio::test]
+async fn a_dry_run_changes_nothing_and_tables_too_large_are_proven_afterwards() {
+    let mut stage = Stage::switched().await;
+    let said = stage.rollback(&["--dry-run"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let found: Value = serde_json::from_str(&said.out).unwrap();
+    assert_eq!(found["ready"], true, "{found}");
+    stage.assert_still_switched().await;
+    let certificate = stage.rolls_back(&["--compare", "after"]).await;
+    assert_eq!(certificate["complete"], true, "{certificate}");
+    stage.assert_rolled_back().await;
+}
+
+#[tokio::test]
+async fn traffics_fence_opens_by_itself_and_its_own_writers_go_on() {
+    let mut stage = Stage::switched().await;
+    stage.rolls_back(&["--refuse-for", "4s"]).await;
+    let writer = stage.world.traffic().await;
+    let own = "UPDATE traffic_leads SET status = 'qualified' WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)";
+    assert_eq!(writer.batch_execute(own).await.unwrap_err().code().unwrap().code(), "55000");
+    // The stream passes it meanwhile.
+    stage.world.landing().await.batch_execute(LEAD).await.unwrap();
+    stage.daemon.caught_up(&stage.world).await;
+    crate::testkit::until_true("the fence opens", async || writer.batch_execute(own).await.is_ok()).await;
+}
+
+/// Cutover, changes on Traffic, rollback, and a second cutover, with writers that never stop.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_and_cutover() {
+    let mut stage = Stage::new().await;
+    let writers = Writers::start(&stage);
+    writers.go_on(300).await;
+    stage.switches(&[]).await;
+    writers.go_on(600).await;
+    stage.flows_back().await;
+    stage.rolls_back(&[]).await;
+    writers.go_on(300).await;
+    stage.daemon.streaming().await;
+    stage.switches(&[]).await;
+    writers.go_on(300).await;
+    stage.flows_back().await;
+    let (leads, errors) = writers.stop().await;
+    for seen in &errors {
+        let told: Vec<&str> = seen.iter().map(|text| text.split(" on ").next().unwrap()).collect();
+        assert_eq!(
+            told,
+            [
+                "55000: leads have moved to the database traffic",
+                "55000: leads have moved back to the database landing",
+                "55000: leads have moved to the database traffic",
+            ]
+        );
+    }
+    let on_traffic = stage.world.traffic().await;
+    assert_holds(&leads, held(&on_traffic, "traffic_leads", &leads).await);
+    assert!(
+        [Home::Landing, Home::Traffic].iter().all(|home| leads.iter().any(|lead| lead.inserted_on == *home))
+    );
+    // And on Landing too, once the last has flowed back.
+    stage.rolls_back(&[]).await;
+    assert_holds(&leads, held(&stage.world.landing().await, "landing_leads", &leads).await);
+    stage.assert_rolled_back().await;
+}

@@ -1,0 +1,89 @@
+//! A kill, a crash and a cut network at each step of a rollback: it ends rolled back or switched as before, and a
+//! second try works.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use leadbridge::failpoint::Point;
+use leadbridge::throwaway::Shutdown;
+
+use crate::cutover::{Stage, go_on, standing_at};
+use crate::testkit::{Bridge, Fault, Proxy, Target, holds};
+
+fn points() -> impl Iterator<Item = Point> {
+    Point::ALL.iter().filter(|point| point.name().starts_with("rollback.")).copied()
+}
+
+/// Decided or not, as the journal says; what follows from it holds. Answers whether it was rolled back.
+async fn ends_well(stage: &mut Stage) -> bool {
+    stage.settled().await;
+    let decided = "EXISTS (SELECT FROM leadbridge.cutover WHERE state = 'rolled_back')";
+    if holds(&stage.world.traffic().await, decided).await {
+        stage.assert_rolled_back().await;
+        return true;
+    }
+    stage.assert_still_switched().await;
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_killed_at_any_step_is_undone_or_brought_to_its_end() {
+    let mut stage = Stage::switched().await;
+    for point in points() {
+        let arguments = stage.rollback_arguments(&[]);
+        let output = stage.bridge.dying_command(&arguments, point, 1).output().await.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());
+        if ends_well(&mut stage).await {
+            assert!(matches!(point, Point::RollbackDecided | Point::RollbackLifted), "{}", point.name());
+            stage = Stage::switched().await;
+        }
+    }
+    stage.rolls_back(&[]).await;
+    stage.assert_rolled_back().await;
+}
+
+/// Long enough that standing still is not what ends it.
+const PATIENT: [&str; 4] = ["--max-pause", "30s", "--timeout", "60s"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_server_crashes_at_each_step() {
+    for of_landing in [true, false] {
+        let mut stage = Stage::switched().await;
+        for point in points() {
+            let arguments = stage.rollback_arguments(&PATIENT);
+            let command = standing_at(&stage.bridge, &arguments, point).await;
+            let server = if of_landing { &mut stage.world.landing } else { &mut stage.world.traffic };
+            server.restart(Shutdown::Kill).await.unwrap();
+            go_on(command).await;
+            if ends_well(&mut stage).await {
+                stage = Stage::switched().await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn either_network_is_cut_at_each_step() {
+    for to_landing in [true, false] {
+        let mut stage = Stage::switched().await;
+        for point in points() {
+            let (landing, traffic) = (&stage.world.landing, &stage.world.traffic);
+            let proxy = Proxy::to(if to_landing { landing.port() } else { traffic.port() }).await;
+            let (mut urls, server) =
+                ([stage.world.landing_url(), stage.world.traffic_url()], usize::from(!to_landing));
+            urls[server] = proxy.url(&urls[server], if to_landing { landing.port() } else { traffic.port() });
+            let far = Bridge::between(&urls[0], &urls[1]);
+            let arguments = stage.rollback_arguments(&PATIENT);
+            let command = standing_at(&far, &arguments, point).await;
+            proxy.inject(Target::Every, Fault::Refuse);
+            proxy.inject(Target::Every, Fault::Cut);
+            let going = tokio::spawn(go_on(command));
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            proxy.heal();
+            going.await.unwrap();
+            if ends_well(&mut stage).await {
+                stage = Stage::switched().await;
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A rollback is refused for each condition that does not hold, and nothing has changed.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::cutover::Stage;
+use crate::testkit::{landing, one, traffic, until_holds};
+
+async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str) {
+    let said = stage.rollback(more).await;
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    let found: Value = serde_json::from_str(&said.out).unwrap();
+    let errors: Vec<&Value> =
+        found["findings"].as_array().unwrap().iter().filter(|one| one["level"] == "error").collect();
+    let named =
+        errors.iter().any(|one| one["check"] == check && one["message"].as_str().unwrap().contains(words));
+    assert!(named, "{check}: {words} is not in {errors:?}");
+}
+
+#[tokio::test]
+async fn before_a_cutover() {
+    let stage = Stage::new().await;
+    assert_not_ready(&stage, &[], "state", "nothing was switched").await;
+}
+
+#[tokio::test]
+async fn without_a_daemon() {
+    let mut stage = Stage::switched().await;
+    stage.daemon.signal(Signal::SIGTERM);
+    stage.daemon.ended(Duration::from_secs(20)).await;
+    until_holds(&stage.world.traffic().await, "NOT bool_or(active) FROM pg_replication_slots").await;
+    assert_not_ready(&stage, &[], "slot", "nobody streams").await;
+}
+
+#[tokio::test]
+async fn with_a_row_that_landing_cannot_take() {
+    let mut stage = Stage::switched().await;
+    landing(&stage.world, "ALTER TABLE landing_leads ADD CHECK (click_count < 1000) NOT VALID").await;
+    traffic(&stage.world, "UPDATE traffic_leads SET click_count = 5000 WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)").await;
+    until_holds(&stage.world.traffic().await, "count(*) = 1 FROM leadbridge.reverse_quarantine").await;
+    assert_not_ready(&stage, &[], "quarantine", "1 rows of Traffic wait").await;
+    stage.assert_still_switched().await;
+}
+
+#[tokio::test]
+async fn with_a_transaction_that_holds_traffics_tables() {
+    let mut stage = Stage::switched().await;
+    let holder = stage.world.traffic().await;
+    holder.batch_execute("BEGIN; INSERT INTO traffic_leads (name) VALUES ('n')").await.unwrap();
+    let pid: i32 = one(&holder, "SELECT pg_backend_pid()").await;
+    assert_not_ready(&stage, &[], "old_transactions", &format!("process {pid} ")).await;
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    stage.assert_still_switched().await;
+}
+
+#[tokio::test]
+async fn with_a_landing_row_that_somebody_has_changed_behind_the_fence() {
+    let mut stage = Stage::switched().await;
+    let own = "SET leadbridge.passes_fence = on; UPDATE landing_leads SET name = 'x' WHERE id = (SELECT min(id::text)::uuid FROM landing_leads)";
+    landing(&stage.world, own).await;
+    assert_not_ready(&stage, &[], "verification", "1 rows differ").await;
+    stage.assert_still_switched().await;
+}
