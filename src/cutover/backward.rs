@@ -71,9 +71,17 @@ impl Backward<'_> {
                 return Err(error);
             }
         };
+        // Whom Traffic refuses from now on comes to Landing, and waits there for the moment until it is open.
+        let landing = scene.config.landing.connect("fence").await?;
+        let waiting = fence::wait(&landing, scene.names(), scene.options.lock_timeout).await;
+        if let Err(error) = waiting {
+            held.undo().await;
+            return Err(error);
+        }
         self.scene.closed = true;
         let (_, write_pause) = held.commit().await?;
         reach(Point::RollbackDecided);
+        fence::open(&landing, self.scene.names()).await?;
         tracing::info!("rolled back: writers were held for {:.0} ms", write_pause.as_secs_f64() * 1e3);
         self.finish(proof, write_pause).await
     }

@@ -176,6 +176,38 @@ pub async fn lift(client: &Client, names: &Names, cutover: Uuid) -> Result<bool>
     call(client, names, "lift_fence", cutover).await
 }
 
+/// Lets writers wait in front of a closed fence, in a transaction that [`open`] ends: they would be refused otherwise.
+pub async fn wait(fenced: &Client, names: &Names, lock_timeout: Duration) -> Result<()> {
+    // Nobody but us writes to these tables, so there is nobody to wait for.
+    let sql = format!(
+        "BEGIN; SET LOCAL lock_timeout = '{}ms'; DO $lock$ DECLARE fenced regclass; BEGIN \
+         FOR fenced IN SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'leadbridge_fence' \
+         AND tgrelid IN (SELECT {}(true)) LOOP \
+         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fenced); END LOOP; END $lock$",
+        lock_timeout.as_millis().max(1),
+        names.own("fenced_tables")
+    );
+    let locked = fenced.batch_execute(&sql).await;
+    locked.map_err(|error| Error::database("holding writers in front of the fence", &error))
+}
+
+/// Opens every closed fence, and lets those who wait in front of it through.
+pub async fn open(fenced: &Client, names: &Names) -> Result<()> {
+    for closed in closed(fenced, names).await? {
+        lift(fenced, names, closed).await?;
+    }
+    let committed = fenced.batch_execute("COMMIT").await;
+    committed.map_err(|error| Error::database("opening the fence", &error))
+}
+
+/// Fences that are closed at the moment.
+pub async fn closed(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
+    let sql = format!("SELECT cutover_id FROM {} WHERE lifted_at IS NULL", names.own("fence"));
+    let rows = client.query(&sql, &[]).await;
+    let rows = rows.map_err(|error| Error::database("looking for closed fences", &error))?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
 /// Takes a lifted fence's triggers away, if nobody holds the tables at the moment. They refuse nothing any more.
 pub async fn remove(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
     let sql = format!(

@@ -143,6 +143,10 @@ impl Forward<'_> {
 
     /// Closes Landing for good, has the applications told, and writes down that Traffic is the one database.
     async fn decide(&mut self, held: Held, traffic_id: &str, from: &Handover) -> Result<Switched> {
+        // One that a rollback a moment ago has left: whom Landing refuses from now on must not be refused there, too.
+        for closed in fence::closed(&self.scene.traffic, self.scene.names()).await? {
+            fence::lift(&self.scene.traffic, self.scene.names(), closed).await?;
+        }
         self.scene.closed = true;
         let (_, write_pause) = held.commit().await?;
         let closed = Instant::now();
@@ -189,10 +193,6 @@ impl Forward<'_> {
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&names.slot, &id, &names.reverse_slot(), &traffic_id, &position, &from.xid];
         transaction.execute(&sql, &parameters).await.map_err(failed)?;
-        // One that a rollback a moment ago has left: Traffic is the one to write to again.
-        for closed in resolve::closed_fences(transaction.client(), names).await? {
-            fence::lift(transaction.client(), names, closed).await?;
-        }
         resolve::announce(transaction.client(), id, Direction::Cutover, Step::Switched).await?;
         transaction.commit().await.map_err(failed)
     }

@@ -41,7 +41,7 @@ pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Ent
         (Direction::Cutover, Step::Aborted) => lift(landing, names, entry.id).await?,
         (Direction::Rollback, Step::Aborted) => lift(traffic, names, entry.id).await?,
         (Direction::Rollback, Step::RolledBack) => {
-            for closed in closed_fences(landing, names).await? {
+            for closed in fence::closed(landing, names).await? {
                 lift(landing, names, closed).await?;
             }
             true
@@ -71,14 +71,6 @@ async fn lift(client: &Client, names: &Names, id: Uuid) -> Result<bool> {
         }
     }
     Ok(true)
-}
-
-/// Fences that are closed at the moment.
-pub async fn closed_fences(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
-    let sql = format!("SELECT cutover_id FROM {} WHERE lifted_at IS NULL", names.own("fence"));
-    let rows = client.query(&sql, &[]).await;
-    let rows = rows.map_err(|error| Error::database("looking for closed fences", &error))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Tells everybody who listens to `leadbridge_cutover`, when the transaction commits.
