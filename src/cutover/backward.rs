@@ -116,7 +116,7 @@ impl Backward<'_> {
         let marker = scene.drained(&names.reverse_slot()).await?;
         scene.reach(Step::Drained).await?;
         reach(Point::RollbackDrained);
-        let landing_lsn = catalog::committed_so_far(&scene.landing).await?;
+        let landing_lsn = self.resume_from(held).await?;
         let horizon = self.readiness.horizon.as_ref();
         let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
         adopt::recent(&scene.landing, held.session(), scene.config, self.control, horizon).await?;
@@ -140,6 +140,17 @@ impl Backward<'_> {
         scene.reach(Step::Verified).await?;
         reach(Point::RollbackVerified);
         Ok(Proof { marker, tables, writers, snapshots, landing_lsn })
+    }
+
+    /// Landing's position from which its stream goes on.
+    async fn resume_from(&self, held: &Held) -> Result<Lsn> {
+        let names = self.scene.names();
+        // The daemon moves the slot on Landing along, and writes that down here first: from now on it has to wait, so the
+        // slot cannot pass the position that is read next.
+        let sql = format!("SELECT FROM {} WHERE slot = $1 FOR UPDATE", names.own("checkpoint"));
+        let locked = held.session().query(&sql, &[&names.slot]).await;
+        locked.map_err(|error| Error::database("holding the checkpoint on Traffic", &error))?;
+        catalog::committed_so_far(&self.scene.landing).await
     }
 
     /// Written in the fence's own transaction, which is still to be committed.

@@ -164,12 +164,12 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
         );
     }
     let on_traffic = stage.world.traffic().await;
-    assert_holds(&leads, held(&on_traffic, "traffic_leads", &leads).await);
+    assert_holds(&leads, held(&on_traffic, "traffic_leads", &leads).await, "Traffic");
     assert!(
         [Home::Landing, Home::Traffic].iter().all(|home| leads.iter().any(|lead| lead.inserted_on == *home))
     );
     // And on Landing too, once the last has flowed back.
     stage.rolls_back(&[]).await;
-    assert_holds(&leads, held(&stage.world.landing().await, "landing_leads", &leads).await);
+    assert_holds(&leads, held(&stage.world.landing().await, "landing_leads", &leads).await, "Landing");
     stage.assert_rolled_back().await;
 }
