@@ -118,6 +118,23 @@ CREATE OR REPLACE FUNCTION {{schema}}.keep_fence(cutover uuid) RETURNS boolean
     SELECT EXISTS (SELECT FROM kept)
 $function$;
 
+-- Keeps it from being lifted until the caller's transaction ends; false when it is lifted already. `alone`: nobody else
+-- keeps it so meanwhile.
+CREATE OR REPLACE FUNCTION {{schema}}.hold_fence(cutover uuid, alone boolean) RETURNS boolean
+    LANGUAGE plpgsql
+    SECURITY DEFINER
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+BEGIN
+    IF alone THEN
+        PERFORM FROM {{schema}}.fence WHERE cutover_id = cutover AND lifted_at IS NULL FOR UPDATE;
+    ELSE
+        PERFORM FROM {{schema}}.fence WHERE cutover_id = cutover AND lifted_at IS NULL FOR SHARE;
+    END IF;
+    RETURN FOUND;
+END
+$function$;
+
 -- Opens it at once, without a lock on the tables: one row is written. True when there was one to lift.
 CREATE OR REPLACE FUNCTION {{schema}}.lift_fence(cutover uuid) RETURNS boolean
     LANGUAGE plpgsql
@@ -171,4 +188,4 @@ $function$;
 
 REVOKE ALL ON FUNCTION {{schema}}.refuse_write(), {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
-    {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) FROM PUBLIC;
+    {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) FROM PUBLIC;

@@ -120,11 +120,13 @@ pub struct Doctor {
 
 /// The daemon: a snapshot if there is none, then the stream.
 ///
+/// After a cutover has switched, it carries what changes on Traffic back to Landing instead.
+///
 /// SIGTERM and SIGINT finish the transaction in hand and exit 0.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge run --until-caught-up")]
 pub struct Run {
-    /// Exit 0 once everything committed before the start is applied
+    /// Exit 0 once everything committed before the start is applied, or carried back after a cutover
     #[arg(long)]
     pub until_caught_up: bool,
 }

@@ -29,7 +29,7 @@ GRANT USAGE ON SCHEMA {{schema}} TO {{role}};
 GRANT SELECT ON {{schema}}.fence TO {{role}};
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
-    {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
+    {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
 DO $parameter$
 BEGIN
     GRANT SET ON PARAMETER session_replication_role TO {{role}};

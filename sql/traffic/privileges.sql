@@ -31,7 +31,7 @@ GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence TO {{role}};
 -- For a rollback: the fence on this side; and, from a cutover on, the slot from which changes flow back.
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
-    {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
+    {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
 DO $replication$
 BEGIN
     ALTER ROLE {{role}} REPLICATION;

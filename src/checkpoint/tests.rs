@@ -127,3 +127,22 @@ fn traffic_ahead_of_landing_or_on_a_timeline_that_it_left_before_is_refused() {
     let start = agree(&identity(), &promoted("1\t0/9\t"), Some(&unknown), None, Some(&slot(5)));
     assert_eq!(start.unwrap(), Start::Stream(Lsn(10)));
 }
+
+#[test]
+fn after_the_switch_the_slot_on_landing_does_not_matter_and_the_servers_histories_do() {
+    let recorded = traffic(Stage::Switched, 50);
+    let start = |local: Option<(Identity, Lsn)>, slot: Option<SlotPosition>, wal: &LandingWal| {
+        agree(&identity(), wal, Some(&recorded), local.as_ref(), slot.as_ref())
+    };
+    let lost = SlotPosition { wal_status: Some("lost".into()), ..slot(5) };
+    for slot in [None, Some(lost), Some(slot(50)), Some(slot(60))] {
+        assert_eq!(start(Some(local(50)), slot, &wal()).unwrap(), Start::CarryBack);
+    }
+    let restored = refusal(start(Some(local(51)), Some(slot(5)), &wal()));
+    assert!(restored.contains("Traffic was restored") && !restored.contains("resync"), "{restored}");
+    let behind = LandingWal { flushed: Lsn(49), ..wal() };
+    let gone_back = refusal(start(Some(local(50)), Some(slot(5)), &behind));
+    assert!(gone_back.contains("Landing was restored") && !gone_back.contains("resync"), "{gone_back}");
+    let another = Recorded { identity: Identity { slot: "x".into(), ..identity() }, ..recorded.clone() };
+    refusal(agree(&identity(), &wal(), Some(&another), None, None));
+}

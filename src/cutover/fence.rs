@@ -177,18 +177,24 @@ pub async fn lift(client: &Client, names: &Names, cutover: Uuid) -> Result<bool>
 }
 
 /// Lets writers wait in front of a closed fence, in a transaction that [`open`] ends: they would be refused otherwise.
+/// The way back waits, too, and finds the fence lifted afterwards.
 pub async fn wait(fenced: &Client, names: &Names, lock_timeout: Duration) -> Result<()> {
-    // Nobody but us writes to these tables, so there is nobody to wait for.
+    // Nobody but the way back writes to these tables, and that keeps the fence before it does.
+    let failed = |error| Error::database("holding writers in front of the fence", &error);
+    let begin = format!("BEGIN; SET LOCAL lock_timeout = '{}ms'", lock_timeout.as_millis().max(1));
+    fenced.batch_execute(&begin).await.map_err(failed)?;
+    for closed in closed(fenced, names).await? {
+        let hold = format!("SELECT {}($1, true)", names.own("hold_fence"));
+        fenced.query_one(&hold, &[&closed]).await.map_err(failed)?;
+    }
     let sql = format!(
-        "BEGIN; SET LOCAL lock_timeout = '{}ms'; DO $lock$ DECLARE fenced regclass; BEGIN \
+        "DO $lock$ DECLARE fenced regclass; BEGIN \
          FOR fenced IN SELECT tgrelid::regclass FROM pg_trigger WHERE tgname = 'leadbridge_fence' \
          AND tgrelid IN (SELECT {}(true)) LOOP \
          EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fenced); END LOOP; END $lock$",
-        lock_timeout.as_millis().max(1),
         names.own("fenced_tables")
     );
-    let locked = fenced.batch_execute(&sql).await;
-    locked.map_err(|error| Error::database("holding writers in front of the fence", &error))
+    fenced.batch_execute(&sql).await.map_err(failed)
 }
 
 /// Opens every closed fence, and lets those who wait in front of it through.

@@ -14,8 +14,8 @@ use crate::names::Names;
 
 /// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not one: the triggers that keep
 /// Landing closed are made of it.
-const CALLABLE: [&str; 5] =
-    ["close_fence", "fenced_tables", "keep_fence", "lift_fence", "remove_lifted_fence"];
+const CALLABLE: [&str; 6] =
+    ["close_fence", "fenced_tables", "hold_fence", "keep_fence", "lift_fence", "remove_lifted_fence"];
 
 /// In the order in which they go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -94,8 +94,9 @@ impl Run {
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
         if !self.reached {
             work.rests();
-            // It judges what a stream from Landing needs, and after the switch there is none.
-            if !is_switched(&traffic, &config.names).await? {
+            // It judges what a stream from Landing needs, and after the switch there is none. What comes in the way of
+            // this look is named by the examination.
+            if !is_switched(&traffic, &config.names).await.unwrap_or(false) {
                 preflight(config).await?;
             }
             work.goes_on();

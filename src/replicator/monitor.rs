@@ -92,7 +92,7 @@ impl Sessions {
 }
 
 async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
-    if let Err(error) = in_time(ROUND_LIMIT, look_at_direction(context, &mut sessions.traffic)).await {
+    if let Err(error) = in_time(ASK_LIMIT, look_at_direction(context, &mut sessions.traffic)).await {
         tracing::debug!("monitor: {error}");
         sessions.traffic = None;
     }

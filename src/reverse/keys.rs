@@ -98,9 +98,9 @@ impl Loader {
         }
     }
 
-    /// Too many to collect more.
+    /// Too many to collect more: rows, or transactions that touch the same few.
     pub fn is_full(&self) -> bool {
-        self.whole.rows() + self.open.rows() >= self.limit
+        self.whole.rows() + self.open.rows() >= self.limit || self.whole.xids.len() >= self.limit
     }
 
     /// Holds whole transactions.
@@ -186,6 +186,18 @@ mod tests {
         loader.commit(at(20));
         let rest = loader.take();
         assert_eq!((rest.rows(), rest.end.map(|end| end.lsn), rest.transactions), (0, Some(Lsn(20)), 1));
+    }
+
+    #[test]
+    fn transactions_that_touch_one_row_fill_a_load_too() {
+        let mut loader = Loader::new(3);
+        for xid in 0..3 {
+            assert!(!loader.is_full());
+            transaction(&mut loader, xid, &[1], u64::from(xid) + 1);
+        }
+        assert!(loader.is_full());
+        assert_eq!(loader.take().rows(), 1);
+        assert!(!loader.is_full());
     }
 
     #[test]

@@ -7,10 +7,12 @@
 //! acknowledged: after a crash the same keys are carried again, and what is equal is not written. So nothing has to be
 //! remembered of a row, and a row that Landing refuses is no more than a key in [`ReverseQuarantine`].
 
+mod adopt;
 mod capture;
 mod carried;
 mod carry;
 mod compare;
+mod fence;
 mod keys;
 mod mapping;
 mod metadata;
@@ -20,10 +22,11 @@ mod reading;
 mod statements;
 mod writer;
 
+pub use adopt::adopt;
 pub use capture::{KeyCapture, Touched};
 pub use carried::{NotCarried, not_carried};
 pub use carry::Carrier;
-pub use compare::{Compared, Example, Lack, adopt, compare, compare_rows};
+pub use compare::{Compared, Example, Lack, compare, compare_rows};
 pub use keys::{Keys, Load, Loader};
 pub use mapping::{Held, Place, Places, inverse, lost};
 pub use quarantine::ReverseQuarantine;

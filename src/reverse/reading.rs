@@ -12,7 +12,7 @@ use crate::names::Names;
 use crate::traffic::as_text;
 
 /// Rows of a portion at most.
-const PORTION: usize = 500;
+const PORTION: usize = 2000;
 
 /// A transaction on Traffic that sees one moment.
 pub(super) struct Snapshot<'c> {

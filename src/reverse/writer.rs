@@ -1,12 +1,11 @@
 //! The one session that writes to Landing after the switch: through the fence, and without Landing's triggers.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
+use super::fence;
 use super::places::Target;
 use super::quarantine::Cause;
 use super::statements;
@@ -66,8 +65,8 @@ impl LandingWriter {
     /// Refused when the fence of that cutover does not stand, or is not one that this role passes; transient while
     /// another session of ours still writes.
     pub async fn new(session: Session, names: &Names, tables: &[Table], cutover: Uuid) -> Result<Self> {
-        take_right(&session, names).await?;
-        check_fence(&session, names, cutover).await?;
+        fence::take_right(&session, names).await?;
+        fence::check(&session, names, cutover).await?;
         let passes = session.batch_execute("SET leadbridge.passes_fence = 'on'").await;
         passes.map_err(|error| Error::database("preparing to write to Landing", &error))?;
         let triggers = TriggerControl::probe(&session).await?;
@@ -101,6 +100,7 @@ impl LandingWriter {
             let sql = format!("BEGIN; {}; SET CONSTRAINTS ALL IMMEDIATE", self.triggers.suppress());
             self.execute("opening a transaction on Landing", &sql).await?;
             self.in_transaction = true;
+            fence::hold(&self.session, &self.names, self.cutover).await?;
         }
         Ok(())
     }
@@ -121,7 +121,7 @@ impl LandingWriter {
     pub async fn standing(&self) -> Result<Standing> {
         let sql = format!(
             "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), EXISTS ({})",
-            standing_fence(&self.names)
+            fence::standing(&self.names)
         );
         let row = self.session.query_one(&sql, &[&self.cutover]).await;
         let row = row.map_err(|error| Error::database("reading Landing's position", &error))?;
@@ -244,54 +244,4 @@ fn columns<'r>(target: &Target, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r 
         rows.iter().map(text).collect()
     };
     statements::written(target).map(|(at, known)| column((at, known.kind))).collect()
-}
-
-/// How long an earlier session of ours is given to end.
-const PATIENCE: u32 = 20;
-const LOOK: Duration = Duration::from_millis(100);
-
-async fn take_right(landing: &Client, names: &Names) -> Result<()> {
-    let key = format!("leadbridge/{}/{}/reverse", names.schema, names.slot);
-    for _ in 0..PATIENCE {
-        let row = landing.query_one("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", &[&key]).await;
-        let row = row.map_err(|error| Error::database("taking the right to write to Landing", &error))?;
-        if row.get(0) {
-            return Ok(());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
-    Err(Error::new(Kind::Transient, "another session of leadbridge still writes to Landing"))
-}
-
-/// The fence that stands, as a subquery; its parameter is the cutover.
-fn standing_fence(names: &Names) -> String {
-    format!(
-        "SELECT f.writer FROM {} AS f WHERE f.cutover_id = $1 AND f.lifted_at IS NULL \
-         AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp())",
-        names.own("fence")
-    )
-}
-
-/// # Errors
-/// Others may write to Landing, or we may not.
-async fn check_fence(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
-    let sql =
-        format!("SELECT writer::text, writer = session_user FROM ({}) AS standing", standing_fence(names));
-    let row = landing.query_opt(&sql, &[&cutover]).await;
-    let row = row.map_err(|error| Error::database("looking for the fence around Landing", &error))?;
-    let Some(row) = row else {
-        return Err(Error::refused(format!(
-            "Traffic is switched to, but the fence of cutover {cutover} does not stand around Landing's tables"
-        ))
-        .remedy(
-            "whoever writes there now writes past everybody: find out who lifted it, and bring what was written to \
-             Traffic; the fence is the row of that cutover in leadbridge.fence on Landing",
-        ));
-    };
-    if row.get(1) {
-        return Ok(());
-    }
-    let writer: &str = row.get(0);
-    Err(Error::refused(format!("the fence around Landing's tables lets {writer} pass, and nobody else"))
-        .remedy(format!("let LANDING_DATABASE_URL name the user of the cutover, {writer}")))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
+use super::way_back;
 use crate::config::Config;
 use crate::database::Endpoint;
 use crate::error::{Error, Result};
@@ -130,41 +131,8 @@ async fn ask_traffic(client: &Client, names: &Names) -> Result<Option<Traffic>> 
     });
     let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
     let switched = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.state == State::Switched.as_str());
-    let reverse = if switched { ask_reverse(client, names).await? } else { None };
+    let reverse = if switched { way_back::ask(client, names).await? } else { None };
     Ok(Some(Traffic { checkpoint, reverse, quarantined: count(4), conversion_notes: count(5) }))
-}
-
-/// The way back by Traffic's own record: the lag is an upper bound, what a daemon has measured is better.
-async fn ask_reverse(client: &Client, names: &Names) -> Result<Option<ReverseReport>> {
-    let sql = format!(
-        "SELECT r.reverse_slot, COALESCE(s.active, false), s.wal_status, \
-         pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, r.applied_lsn, \
-         greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.applied_lsn), 0)::bigint, \
-         EXTRACT(EPOCH FROM clock_timestamp() - r.caught_up_at)::float8, (SELECT count(*) FROM {}) \
-         FROM {} AS r LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = r.reverse_slot WHERE r.slot = $1",
-        names.own("reverse_quarantine"),
-        names.own("reverse"),
-    );
-    let row = client.query_opt(&sql, &[&names.slot]).await;
-    let row = row.map_err(|error| Error::database("asking Traffic how far the way back is", &error))?;
-    let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
-    Ok(row.map(|row| {
-        let lag_bytes = unsigned(row.get(5));
-        ReverseReport {
-            slot: row.get(0),
-            active: row.get(1),
-            wal_status: row.get(2),
-            retained_bytes: row.get::<_, Option<i64>>(3).map(unsigned),
-            applied_lsn: Some(row.get::<_, PgLsn>(4).into()),
-            lag_bytes: Some(lag_bytes),
-            lag_seconds: if lag_bytes == 0 {
-                Some(0.0)
-            } else {
-                row.get::<_, Option<f64>>(6).map(|s| s.max(0.0))
-            },
-            quarantined: Some(unsigned(row.get(7))),
-        }
-    }))
 }
 
 /// The daemon knows best; without one, the checkpoint and Landing's position give the state and an upper bound of
@@ -187,13 +155,14 @@ fn put_together(
         live.slot = landing.slot.clone();
         live.landing_lsn = Some(live.landing_lsn.map_or(landing.flushed, |known| known.max(landing.flushed)));
     }
+    let (checkpoint, reverse) = traffic.map_or((None, None), |traffic| (traffic.checkpoint, traffic.reverse));
     if !answered {
-        let (checkpoint, reverse) =
-            traffic.map_or((None, None), |traffic| (traffic.checkpoint, traffic.reverse));
         without_daemon(&mut live, landing.as_ref(), checkpoint.as_ref());
-        if let Some(reverse) = reverse {
-            back_without_daemon(&mut live, reverse);
-        }
+    }
+    match reverse {
+        Some(reverse) if !answered => way_back::without_daemon(&mut live, reverse),
+        // A daemon that stands by, or cannot start, has not measured it.
+        reverse => live.reverse = live.reverse.take().or(reverse),
     }
     if migrated == Some(false) {
         let error =
@@ -230,14 +199,6 @@ fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option
             _ => checkpoint.caught_up_at.map(|at| landing.now.seconds_since(at)),
         };
     }
-}
-
-/// After the switch the lag is that of the way back, and so is the slot by which a daemon is seen.
-fn back_without_daemon(live: &mut Live, reverse: ReverseReport) {
-    live.daemon = if reverse.active { Daemon::Elsewhere } else { Daemon::Down };
-    live.lag_is_estimate = true;
-    (live.lag_bytes, live.lag_seconds) = (reverse.lag_bytes, reverse.lag_seconds);
-    live.reverse = Some(reverse);
 }
 
 #[cfg(test)]

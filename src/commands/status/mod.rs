@@ -2,6 +2,7 @@
 
 mod gather;
 mod view;
+mod way_back;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;

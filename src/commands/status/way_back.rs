@@ -1,0 +1,49 @@
+//! The way back after a cutover, as Traffic has it written down.
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::telemetry::{Daemon, Live, ReverseReport};
+
+/// The way back by Traffic's own record: the lag is an upper bound, what a daemon has measured is better.
+pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>> {
+    let sql = format!(
+        "SELECT r.reverse_slot, COALESCE(s.active, false), s.wal_status, \
+         pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, r.applied_lsn, \
+         greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.applied_lsn), 0)::bigint, \
+         EXTRACT(EPOCH FROM clock_timestamp() - r.caught_up_at)::float8, (SELECT count(*) FROM {}) \
+         FROM {} AS r LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = r.reverse_slot WHERE r.slot = $1",
+        names.own("reverse_quarantine"),
+        names.own("reverse"),
+    );
+    let row = client.query_opt(&sql, &[&names.slot]).await;
+    let row = row.map_err(|error| Error::database("asking Traffic how far the way back is", &error))?;
+    let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    Ok(row.map(|row| {
+        let lag_bytes = unsigned(row.get(5));
+        ReverseReport {
+            slot: row.get(0),
+            active: row.get(1),
+            wal_status: row.get(2),
+            retained_bytes: row.get::<_, Option<i64>>(3).map(unsigned),
+            applied_lsn: Some(row.get::<_, PgLsn>(4).into()),
+            lag_bytes: Some(lag_bytes),
+            lag_seconds: if lag_bytes == 0 {
+                Some(0.0)
+            } else {
+                row.get::<_, Option<f64>>(6).map(|s| s.max(0.0))
+            },
+            quarantined: Some(unsigned(row.get(7))),
+        }
+    }))
+}
+
+/// After the switch the lag is that of the way back, and so is the slot by which a daemon is seen.
+pub fn without_daemon(live: &mut Live, reverse: ReverseReport) {
+    live.daemon = if reverse.active { Daemon::Elsewhere } else { Daemon::Down };
+    live.lag_is_estimate = true;
+    (live.lag_bytes, live.lag_seconds) = (reverse.lag_bytes, reverse.lag_seconds);
+    live.reverse = Some(reverse);
+}

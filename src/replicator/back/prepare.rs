@@ -1,0 +1,88 @@
+//! Before changes flow back: whether Traffic's slot can serve what follows, and whether Landing is ours to write to.
+
+use super::super::Context;
+use crate::checkpoint::{Ledger, Reverse, TrafficNow};
+use crate::database::{Session, Side};
+use crate::error::{Error, Result};
+use crate::landing::primary::{self, Primary};
+use crate::landing::{catalog, slot};
+use crate::reverse::{Carrier, LandingWriter};
+
+/// What the way back begins with: the two sessions, and the position that Traffic has recorded.
+pub struct Prepared {
+    pub(super) traffic: Session,
+    pub(super) landing: LandingWriter,
+    pub(super) carrier: Carrier,
+    pub(super) ledger: Ledger,
+    pub(super) reverse: Reverse,
+    pub(super) primary: Primary,
+}
+
+/// Everything up to the stream. The lease is ours.
+///
+/// # Errors
+/// Refused when Traffic's slot cannot serve what follows the position, or Landing is not fenced.
+pub async fn prepare(
+    context: &Context,
+    traffic: Session,
+    landing: Session,
+    ledger: Ledger,
+) -> Result<Prepared> {
+    let config = &context.config;
+    let names = &config.names;
+    let reverse = Reverse::read(&traffic, names).await?.ok_or_else(|| {
+        Error::refused(
+            "Traffic's checkpoint says `switched`, but how far the way back is was not written down",
+        )
+        .remedy(
+            "only `leadbridge cutover` may switch: put the checkpoint back, or restore leadbridge.reverse",
+        )
+    })?;
+    let system_id = slot::system_identifier(&config.traffic, names).await?;
+    let wal = primary::wal(&traffic, Side::Traffic).await?;
+    let primary = Primary { side: Side::Traffic, system_id, timeline: wal.timeline };
+    check(context, &traffic, &reverse, &primary).await?;
+    check_published(context, &traffic).await?;
+    ledger.claim(&traffic).await?;
+    let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
+    let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;
+    Ok(Prepared { traffic, landing, carrier, ledger, reverse, primary })
+}
+
+pub(super) async fn check(
+    context: &Context,
+    traffic: &Session,
+    reverse: &Reverse,
+    primary: &Primary,
+) -> Result<()> {
+    let slot = catalog::slot(traffic, &reverse.slot).await?;
+    let now = TrafficNow {
+        system_id: &primary.system_id,
+        database: context.config.traffic.database(),
+        flushed: catalog::sample(traffic).await?.flushed,
+        slot: slot.as_ref().map(|slot| &slot.position),
+    };
+    reverse.check(now)
+}
+
+/// A table that is not published would be left out without a word.
+pub async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
+    let names = &context.config.names;
+    let publication = names.reverse_publication();
+    let wanted: Vec<String> = context.tables.iter().map(|table| names.traffic_table(*table)).collect();
+    let sql = "SELECT string_agg(t, ', ') FROM unnest($1::text[]) AS t WHERE NOT EXISTS (
+                   SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
+                   WHERE p.pubname = $2 AND r.prrelid = to_regclass(t) AND r.prqual IS NULL)";
+    let row = traffic.query_one(sql, &[&wanted, &publication]).await;
+    let row = row.map_err(|error| Error::database("reading what Traffic publishes", &error))?;
+    match row.get::<_, Option<&str>>(0) {
+        None => Ok(()),
+        Some(missing) => Err(Error::refused(format!(
+            "the publication `{publication}` on Traffic does not hold all rows of {missing}"
+        ))
+        .remedy(format!(
+            "run as the owner: ALTER PUBLICATION \"{publication}\" ADD TABLE {missing}; rows that were written \
+             meanwhile are carried back when they change again"
+        ))),
+    }
+}

@@ -1,0 +1,54 @@
+//! What a rollback leaves behind: rows that were born on Traffic, and that Landing has by now.
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::change::Table;
+use crate::error::{Error, Result};
+use crate::names::Names;
+use crate::timestamp::Timestamp;
+use crate::traffic::TriggerControl;
+
+/// Keys of a page.
+const PAGE: i64 = 1000;
+
+/// Rows that were born on Traffic and are on Landing now are Landing's from a rollback on, as all that come from there:
+/// an update and a delete of theirs reaches Traffic. In the transaction of `traffic`, which passes Traffic's fence.
+/// `which`: a condition on the rows of Traffic that are looked at. Returns how many were adopted.
+///
+/// # Errors
+/// A database that cannot be read or written.
+pub async fn adopt(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    tables: &[Table],
+    triggers: TriggerControl,
+    which: &str,
+) -> Result<u64> {
+    let adopting = |error: tokio_postgres::Error| Error::database("adopting rows on Traffic", &error);
+    let now = landing.query_one("SELECT clock_timestamp()", &[]).await.map_err(adopting)?;
+    let now: Timestamp = now.get(0);
+    traffic.batch_execute(triggers.suppress()).await.map_err(adopting)?;
+    let mut adopted = 0;
+    for &table in tables {
+        let (theirs, ours) = (names.traffic_table(table), names.landing_table(table));
+        let born = format!(
+            "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND {which} AND id > $1 ORDER BY id LIMIT $2"
+        );
+        let there = format!("SELECT id FROM {ours} WHERE id = ANY ($1)");
+        let adopt = format!("UPDATE {theirs} SET landing_synced_at = $2 WHERE id = ANY ($1)");
+        let mut after = Uuid::nil();
+        loop {
+            let rows = traffic.query(&born, &[&after, &PAGE]).await.map_err(adopting)?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            let Some(last) = ids.last() else { break };
+            after = *last;
+            let found = landing.query(&there, &[&ids]).await.map_err(adopting)?;
+            let found: Vec<Uuid> = found.iter().map(|row| row.get(0)).collect();
+            adopted += traffic.execute(&adopt, &[&found, &now]).await.map_err(adopting)?;
+        }
+    }
+    traffic.batch_execute(triggers.restore()).await.map_err(adopting)?;
+    Ok(adopted)
+}
