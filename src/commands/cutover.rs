@@ -15,6 +15,7 @@ use crate::cutover::{self, Certificate, Direction, Options};
 use crate::doctor::Findings;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::reverse::{self, NotCarried};
 
 /// What `--json` prints when nothing was switched: a dry run, or a condition that does not hold.
 #[derive(Serialize)]
@@ -25,6 +26,8 @@ struct Document<'r> {
     markers: Option<cutover::Latency>,
     predicted_pause_seconds: Option<f64>,
     max_pause_seconds: f64,
+    /// What a rollback would not bring back to Landing.
+    not_carried_back: &'static [NotCarried],
 }
 
 pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
@@ -73,7 +76,7 @@ async fn change(
         return Ok(if ready { Exit::Ok } else { Exit::No });
     }
     if !arguments.json {
-        print(&lines(&prepared.readiness.findings))?;
+        print(&(lines(&prepared.readiness.findings) + &what_stays(direction)))?;
     }
     if !arguments.yes {
         confirm(question)?;
@@ -116,9 +119,10 @@ fn report(readiness: &Readiness, direction: Direction, arguments: &cli::Change) 
             markers: readiness.latency,
             predicted_pause_seconds: readiness.predicted_pause,
             max_pause_seconds: arguments.max_pause.as_secs_f64(),
+            not_carried_back: not_carried(direction),
         });
     }
-    let mut text = lines(&readiness.findings);
+    let mut text = lines(&readiness.findings) + &what_stays(direction);
     text += &match readiness.is_ready() {
         true => {
             format!("Ready: `leadbridge {}` would go through. Nothing was changed.\n", direction.as_str())
@@ -126,4 +130,23 @@ fn report(readiness: &Readiness, direction: Direction, arguments: &cli::Change) 
         false => "NOT READY: nothing was changed.\n".to_owned(),
     };
     print(&text)
+}
+
+fn not_carried(direction: Direction) -> &'static [NotCarried] {
+    match direction {
+        Direction::Cutover => reverse::not_carried(),
+        Direction::Rollback => &[],
+    }
+}
+
+/// For an operator to know before there is something to lose.
+fn what_stays(direction: Direction) -> String {
+    let lines = not_carried(direction).iter().map(|not| format!("  {:<18}  {}\n", not.column, not.reason));
+    let lines: String = lines.collect();
+    match lines.is_empty() {
+        true => lines,
+        false => {
+            format!("\nWhat is changed on Traffic afterwards flows back to Landing, but for:\n{lines}\n")
+        }
+    }
 }

@@ -103,7 +103,8 @@ impl Certificate {
     fn write(&self, page: &mut String) -> std::fmt::Result {
         let (from, to) = self.direction.sides();
         writeln!(page, "CERTIFICATE OF {} {}\n", self.direction.as_str().to_uppercase(), self.id)?;
-        writeln!(page, "Leads are written to {to} now; {from} refuses them.\n")?;
+        let while_ = if self.direction == Direction::Rollback { " for a while" } else { "" };
+        writeln!(page, "Leads are written to {to} now; {from} refuses them{while_}.\n")?;
         for (name, database) in [("Landing", &self.landing), ("Traffic", &self.traffic)] {
             let Database { host, database, system_identifier, version } = database;
             writeln!(

@@ -1,7 +1,9 @@
 //! What has no place on Landing, for an operator to know before a cutover.
 
+use serde::Serialize;
+
 /// A column of `traffic_leads` whose change on Traffic, in this case, does not come back to Landing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct NotCarried {
     pub column: &'static str,
     /// In which case, and why.

@@ -95,6 +95,10 @@ async fn a_dry_run_looks_at_everything_predicts_the_pause_and_changes_nothing() 
     assert_eq!(found["ready"], true, "{found}");
     assert!(found["predicted_pause_seconds"].as_f64().unwrap() > 0.0, "{found}");
     assert_eq!(found["markers"]["markers"], 25, "{found}");
+    assert!(
+        found["not_carried_back"].as_array().unwrap().iter().any(|one| one["column"] == "status"),
+        "{found}"
+    );
     let checks: Vec<&str> =
         found["findings"].as_array().unwrap().iter().map(|one| one["check"].as_str().unwrap()).collect();
     for check in [
