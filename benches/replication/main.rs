@@ -3,6 +3,7 @@
 //! Each measurement ends with a comparison of both sides; a run that differs ends everything.
 
 mod comparison;
+mod cutover;
 mod daemon;
 mod floor;
 mod latency;
@@ -98,6 +99,8 @@ async fn measure() -> Result<()> {
     world.forget_contenders().await?;
     restart::measure(&world, &mut report).await?;
     verify::measure(&world, size, &mut report).await?;
+    drop(world);
+    cutover::measure(&mut report).await?;
     print(&report)
 }
 
