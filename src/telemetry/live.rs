@@ -172,6 +172,9 @@ pub struct Live {
     /// `None` before a cutover has switched.
     #[serde(default)]
     pub reverse: Option<ReverseReport>,
+    /// When the move was finished, by Traffic's clock: nothing is left to replicate then. `None` before.
+    #[serde(default)]
+    pub finished_at: Option<String>,
     /// One entry for each table of the snapshot in hand, or of the last one of this process.
     pub snapshot: Vec<TableProgress>,
     pub snapshot_rows_per_second: Option<f64>,
@@ -208,6 +211,7 @@ impl Live {
             landing_lsn: None,
             slot: None,
             reverse: None,
+            finished_at: None,
             snapshot: Vec::new(),
             snapshot_rows_per_second: None,
             snapshot_seconds_left: None,

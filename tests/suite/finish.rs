@@ -122,6 +122,8 @@ async fn after_a_finish_nothing_begins_again_and_every_command_says_why() {
         (said.code, serde_json::from_str::<Value>(&said.out).unwrap()["state"].as_str()),
         (0, Some("switched"))
     );
+    let said = bridge.run(&["status"]).await;
+    assert!(said.code == 0 && said.out.starts_with("state       FINISHED"), "{} {}", said.out, said.err);
     assert_eq!(remains(&world).await, FINISHED);
 }
 

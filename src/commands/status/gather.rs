@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use super::way_back;
+use crate::checkpoint::Finish;
 use crate::config::Config;
 use crate::database::Endpoint;
 use crate::error::{Error, Result};
@@ -36,6 +37,7 @@ struct Landing {
 struct Traffic {
     checkpoint: Option<Checkpoint>,
     reverse: Option<ReverseReport>,
+    finished: Option<Finish>,
     quarantined: u64,
     conversion_notes: u64,
 }
@@ -131,8 +133,13 @@ async fn ask_traffic(client: &Client, names: &Names) -> Result<Option<Traffic>> 
     });
     let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
     let switched = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.state == State::Switched.as_str());
-    let reverse = if switched { way_back::ask(client, names).await? } else { None };
-    Ok(Some(Traffic { checkpoint, reverse, quarantined: count(4), conversion_notes: count(5) }))
+    let finished = if switched { Finish::read(client, names).await? } else { None };
+    let reverse = match finished {
+        None if switched => way_back::ask(client, names).await?,
+        // Its slot is gone, or about to go, on purpose.
+        _ => None,
+    };
+    Ok(Some(Traffic { checkpoint, reverse, finished, quarantined: count(4), conversion_notes: count(5) }))
 }
 
 /// The daemon knows best; without one, the checkpoint and Landing's position give the state and an upper bound of
@@ -148,6 +155,10 @@ fn put_together(
     let migrated = traffic.as_ref().map(Option::is_some);
     let traffic = traffic.flatten();
     if let Some(traffic) = &traffic {
+        live.finished_at = match traffic.finished {
+            Some(Finish::Finished { at }) => Some(at.to_string()),
+            Some(Finish::Dismantling { .. }) | None => None,
+        };
         live.quarantined = Some(traffic.quarantined);
         live.conversion_notes = Some(traffic.conversion_notes);
     }
@@ -163,6 +174,10 @@ fn put_together(
         Some(reverse) if !answered => way_back::without_daemon(&mut live, reverse),
         // A daemon that stands by, or cannot start, has not measured it.
         reverse => live.reverse = live.reverse.take().or(reverse),
+    }
+    if live.finished_at.is_some() {
+        // Positions of what no longer runs say nothing.
+        (live.lag_bytes, live.lag_seconds, live.lag_is_estimate) = (Some(0), Some(0.0), false);
     }
     if migrated == Some(false) {
         let error =
@@ -231,7 +246,13 @@ mod tests {
             lag_seconds: Some(2.0),
             quarantined: Some(1),
         });
-        Some(Some(Traffic { checkpoint: Some(checkpoint), reverse, quarantined: 3, conversion_notes: 4 }))
+        Some(Some(Traffic {
+            checkpoint: Some(checkpoint),
+            reverse,
+            finished: None,
+            quarantined: 3,
+            conversion_notes: 4,
+        }))
     }
 
     #[test]

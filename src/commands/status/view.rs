@@ -10,6 +10,9 @@ use crate::telemetry::{Daemon, Live, ReverseReport, SlotReport, State, TableProg
 pub fn text(live: &Live) -> String {
     let mut lines = Lines(String::new());
     lines.add("state", &state(live));
+    if live.finished_at.is_some() {
+        return lines.0;
+    }
     lines.add("lag", &lag(live));
     lines.add("slot", &slot(live));
     if let Some(back) = &live.reverse {
@@ -39,6 +42,9 @@ impl Lines {
 }
 
 fn state(live: &Live) -> String {
+    if let Some(at) = &live.finished_at {
+        return format!("FINISHED — Traffic has all leads since {at}; nothing is left to replicate");
+    }
     let meaning = match (live.state, live.daemon) {
         (State::Stopped, Daemon::Unknown) => "no daemon answers here; one may run elsewhere",
         (State::Stopped, _) => "no daemon runs; start it with `leadbridge run`",
