@@ -58,11 +58,9 @@ async fn a_marker_is_written_down_when_everything_before_it_is_on_landing() {
     let mut daemon = bridge.daemon().await;
     carried(&world, &mut daemon).await;
     let marker = uuid::Uuid::new_v4();
-    let sql = format!(
-        "UPDATE traffic_leads SET name = 'before the marker';
-         SELECT pg_logical_emit_message(false, 'leadbridge', '{marker}')"
-    );
-    traffic(&world, &sql).await;
+    // Two transactions: the marker does not wait for the commit of its own.
+    traffic(&world, "UPDATE traffic_leads SET name = 'before the marker'").await;
+    traffic(&world, &format!("SELECT pg_logical_emit_message(false, 'leadbridge', '{marker}')")).await;
     let client = world.traffic().await;
     until_holds(&client, &format!("count(*) = 1 FROM leadbridge.markers WHERE id = '{marker}'")).await;
     let landing = world.landing().await;
