@@ -27,12 +27,18 @@ pub(super) async fn take_right(landing: &Client, names: &Names) -> Result<()> {
 }
 
 /// The fence that stands, as a subquery; its parameter is the cutover.
-pub(super) fn standing(names: &Names) -> String {
+fn standing(names: &Names) -> String {
     format!(
         "SELECT f.writer FROM {} AS f WHERE f.cutover_id = $1 AND f.lifted_at IS NULL \
          AND (f.expires_at IS NULL OR f.expires_at > clock_timestamp())",
         names.own("fence")
     )
+}
+
+/// Whether nobody else may write to Landing's tables.
+pub(super) async fn stands(landing: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
+    let row = landing.query_opt(&standing(names), &[&cutover]).await;
+    Ok(row.map_err(|error| Error::database("looking for the fence around Landing", &error))?.is_some())
 }
 
 /// # Errors

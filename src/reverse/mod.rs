@@ -20,6 +20,7 @@ mod places;
 mod quarantine;
 mod reading;
 mod statements;
+mod step;
 mod writer;
 
 pub use adopt::adopt;

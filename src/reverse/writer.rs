@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use tokio_postgres::types::{PgLsn, ToSql};
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::fence;
@@ -12,7 +12,7 @@ use super::statements;
 use crate::change::{ColumnType, Datum, Row, Table};
 use crate::database::Session;
 use crate::error::{Error, Kind, Result};
-use crate::landing::reading;
+use crate::landing::{catalog, reading};
 use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::timestamp::Timestamp;
@@ -119,16 +119,12 @@ impl LandingWriter {
     /// # Errors
     /// Transient when the fence was lifted: a rollback is under way, or somebody has interfered.
     pub async fn standing(&self) -> Result<Standing> {
-        let sql = format!(
-            "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), EXISTS ({})",
-            fence::standing(&self.names)
-        );
-        let row = self.session.query_one(&sql, &[&self.cutover]).await;
-        let row = row.map_err(|error| Error::database("reading Landing's position", &error))?;
-        if !row.get::<_, bool>(2) {
+        let sample = catalog::sample(&self.session).await?;
+        // Asked after it, in a snapshot of its own: a fence that stands now stood then.
+        if !fence::stands(&self.session, &self.names, self.cutover).await? {
             return Err(Error::new(Kind::Transient, "the fence around Landing's tables was lifted"));
         }
-        Ok(Standing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1) })
+        Ok(Standing { flushed: sample.flushed, now: sample.now })
     }
 
     /// The rows with these ids as Landing has them.

@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// While a long snapshot keeps the daemon from being ready, systemd is asked to wait this much longer.
 const PATIENCE_MICROSECONDS: u32 = 60_000_000;
 
-/// Tells systemd of the state until `shutdown`: ready once it streams, a status line, and that it stops.
+/// Tells systemd of the state until `shutdown`: ready once it streams, whichever way, a status line, and that it stops.
 /// The caller spawns and joins it.
 pub async fn follow(telemetry: Telemetry, shutdown: CancellationToken) {
     let mut ready = false;
@@ -22,7 +22,7 @@ pub async fn follow(telemetry: Telemetry, shutdown: CancellationToken) {
         let live = telemetry.live();
         let line = line(&live);
         let mut states = vec![NotifyState::Status(&line)];
-        if !ready && live.state == State::Streaming {
+        if !ready && matches!(live.state, State::Streaming | State::Switched) {
             ready = true;
             states.push(NotifyState::Ready);
         } else if !ready {
@@ -51,8 +51,8 @@ fn line(live: &Live) -> String {
             (done, Some(expected)) => format!("snapshot: {done} of about {expected} rows"),
             (done, None) => format!("snapshot: {done} rows"),
         },
-        (State::Streaming, Some(bytes), Some(seconds)) => {
-            format!("streaming, {seconds:.1} s and {bytes} bytes behind")
+        (State::Streaming | State::Switched, Some(bytes), Some(seconds)) => {
+            format!("{}, {seconds:.1} s and {bytes} bytes behind", live.state)
         }
         (state, ..) => match &live.last_error {
             Some(error) if state == State::Error => format!("error: {}", error.message),

@@ -5,6 +5,7 @@ mod compare;
 mod echo;
 mod exact;
 mod faults;
+mod installations;
 mod killpoints;
 mod properties;
 mod quarantine;

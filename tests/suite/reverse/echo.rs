@@ -90,3 +90,22 @@ async fn other_sessions_are_refused_on_landing_with_the_fences_words() {
     }
     daemon.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_landings_own_slot_changes_flow_back_all_the_same() {
+    let world = World::new().await;
+    world.fill(213, 5).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    switch(&world, &bridge).await;
+    let landing = world.landing().await;
+    until_holds(&landing, "NOT bool_or(active) FROM pg_replication_slots").await;
+    landing.batch_execute("SELECT pg_drop_replication_slot('leadbridge')").await.unwrap();
+    let mut daemon = bridge.daemon().await;
+    traffic(&world, "UPDATE traffic_leads SET click_count = 5").await;
+    carried(&world, &mut daemon).await;
+    assert_back(&world, &[]).await;
+    daemon.logs("Landing's slot is not moved along").await;
+    assert!(daemon.status().await["slot"].is_null());
+    daemon.terminate().await;
+}

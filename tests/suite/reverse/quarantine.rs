@@ -117,3 +117,23 @@ async fn a_delete_that_landing_forbids_waits_and_one_bad_row_costs_the_others_no
     until_holds(&world.traffic().await, "count(*) = 0 FROM traffic_leads").await;
     daemon.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lead_that_has_become_good_comes_with_the_next_stage_of_it_and_so_do_those_that_waited() {
+    let world = World::new().await;
+    let (_bridge, mut daemon) = switched(&world).await;
+    landing(&world, "ALTER TABLE landing_leads ADD CONSTRAINT short CHECK (length(name) < 5) NOT VALID")
+        .await;
+    let stage = format!(
+        "INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES ('{LEAD}', 's', now());"
+    );
+    traffic(&world, &(born(LEAD, "far too long") + &stage + &stage)).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await.len(), 3);
+    landing(&world, "ALTER TABLE landing_leads DROP CONSTRAINT short").await;
+    traffic(&world, &stage).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await, []);
+    assert_back(&world, &[]).await;
+    daemon.terminate().await;
+}

@@ -1,18 +1,17 @@
 //! What happens to rows: each kind of change, on its way back.
 
-use leadbridge::migrate::Options;
 use uuid::Uuid;
 
 use super::exact::assert_back;
 use super::switch::{carried, switch};
-use crate::testkit::{Bridge, Positions, World, holds, landing, least_privileged, one, table_rows, traffic};
+use crate::testkit::{Bridge, Daemon, World, holds, landing, one, traffic, until_holds};
 
 const LEAD: &str = "00000000-0000-0000-0000-00000000000a";
 const BORN: &str = "00000000-0000-0000-0000-00000000000b";
 const BORN_BEFORE: &str = "00000000-0000-0000-0000-00000000000c";
 const SPELLED: &str = "00000000-0000-0000-0000-00000000000d";
 
-async fn switched(world: &World, bridge: &Bridge) -> crate::testkit::Daemon {
+pub async fn switched(world: &World, bridge: &Bridge) -> Daemon {
     bridge.catch_up().await;
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(world).await;
@@ -200,6 +199,32 @@ async fn metadata_that_the_stream_does_not_send_is_carried_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_is_never_carried_as_it_was_before_the_change_that_asked_for_it() {
+    let world = World::new().await;
+    world.fill(206, 10).await;
+    let bridge = Bridge::new(&world).configured("[stream]\ncheckpoint_interval = \"1h\"");
+    let mut daemon = switched(&world, &bridge).await;
+    // A commit that waits for a standby is streamed already, and no other session sees it.
+    traffic(&world, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
+    traffic(&world, "SELECT pg_reload_conf()").await;
+    let change = traffic(&world, "UPDATE traffic_leads SET click_count = 77");
+    let release = async {
+        let client = world.traffic().await;
+        until_holds(&client, "count(*) > 0 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
+        let waits = "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge apply'
+                     AND query LIKE '%pg_visible_in_snapshot%'";
+        until_holds(&client, waits).await;
+        client.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+        client.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    };
+    tokio::join!(change, release);
+    carried(&world, &mut daemon).await;
+    assert!(holds(&world.landing().await, "bool_and(click_count = 77) FROM landing_leads").await);
+    assert_back(&world, &[]).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_transaction_larger_than_a_load_is_seen_whole_or_not_at_all() {
     let world = World::new().await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40");
@@ -222,99 +247,4 @@ async fn a_transaction_larger_than_a_load_is_seen_whole_or_not_at_all() {
     assert_eq!(said.code, 0, "{}", said.err);
     assert!(seen.iter().all(|count| [0, 500].contains(count)), "{seen:?}");
     assert_back(&world, &[]).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_role_of_least_privilege_carries_back() {
-    let world = World::new().await;
-    world.fill(203, 20).await;
-    let bridge = least_privileged(&world).await;
-    let mut daemon = switched(&world, &bridge).await;
-    let flushed: String = one(&world.landing().await, "SELECT pg_current_wal_flush_lsn()::text").await;
-    let fenced = Some(flushed.parse().unwrap());
-    let sql = "UPDATE traffic_leads SET click_count = 9;
-               INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 's', now() FROM traffic_leads;
-               DELETE FROM traffic_leads WHERE left(id::text, 1) IN ('1', '2', '3', '4')";
-    traffic(&world, sql).await;
-    carried(&world, &mut daemon).await;
-    assert_back(&world, &[]).await;
-    assert!(!daemon.log().contains("is not moved along"), "{}", daemon.log());
-    daemon.terminate().await;
-    let positions = Positions::read(&world, &bridge).await;
-    positions.assert_ordered();
-    // Landing's slot is moved along by that role, too.
-    assert!(positions.slot >= fenced, "{positions:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn notifications_go_along_where_they_are_switched_on() {
-    let world = World::unmigrated().await;
-    world.migrate(&Options { notifications: true, ..Options::default() }).await;
-    world.fill(204, 20).await;
-    let bridge = Bridge::new(&world).configured("scheduled_notifications = true");
-    landing(
-        &world,
-        "INSERT INTO scheduled_notifications (lead_id, notification_type, scheduled_for)
-             SELECT id, 'email', now() FROM landing_leads",
-    )
-    .await;
-    let mut daemon = switched(&world, &bridge).await;
-    let sql = "UPDATE traffic_scheduled_notifications SET status = 'sent', retry_count = 2;
-               INSERT INTO traffic_scheduled_notifications (lead_id, notification_type, scheduled_for)
-                   SELECT id, 'sms', now() FROM traffic_leads;
-               DELETE FROM traffic_scheduled_notifications WHERE left(id::text, 1) IN ('5', '6');
-               DELETE FROM traffic_leads WHERE left(id::text, 1) IN ('1', '2', '3', '4')";
-    traffic(&world, sql).await;
-    carried(&world, &mut daemon).await;
-    assert_back(&world, &[]).await;
-    assert!(!table_rows(&world.landing().await, "scheduled_notifications").await.is_empty());
-    daemon.terminate().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_older_landing_gets_what_it_has_columns_for() {
-    let world = World::unmigrated().await;
-    landing(
-        &world,
-        "ALTER TABLE landing_leads DROP COLUMN phone_normalized, DROP COLUMN amocrm_contact_id, DROP COLUMN click_count,
-             DROP COLUMN email_clicked_at, DROP COLUMN sms_clicked_at;
-         ALTER TABLE landing_leads ALTER COLUMN email SET NOT NULL, ALTER COLUMN email SET DEFAULT '',
-             ALTER COLUMN source TYPE varchar(60);
-         ALTER TABLE landing_leads ADD COLUMN score integer DEFAULT 5, ADD COLUMN of_phone text GENERATED ALWAYS AS (phone || '!') STORED",
-    )
-    .await;
-    world.migrate(&Options::default()).await;
-    landing(&world, "INSERT INTO landing_leads (name, phone, score) VALUES ('n', '1', 7)").await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = switched(&world, &bridge).await;
-    let sql = "UPDATE traffic_leads SET name = 'other', click_count = 3, amocrm_contact_id = 9;
-               INSERT INTO traffic_leads (id, name, phone, funnel_type) VALUES (gen_random_uuid(), 'born', '2', 'express')";
-    traffic(&world, sql).await;
-    carried(&world, &mut daemon).await;
-    assert!(holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.reverse_quarantine").await);
-    let found: String = one(
-        &world.landing().await,
-        "SELECT string_agg(concat_ws(' ', name, email, score, of_phone), ', ' ORDER BY name) FROM landing_leads",
-    )
-    .await;
-    assert_eq!(found, "born  5 2!, other  7 1!");
-    daemon.terminate().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn where_the_role_may_not_switch_triggers_off_landing_stamps_the_time_and_nothing_else() {
-    let world = World::new().await;
-    world.fill(205, 10).await;
-    let bridge = least_privileged(&world).await;
-    landing(&world, "REVOKE SET ON PARAMETER session_replication_role FROM bridge").await;
-    let mut daemon = switched(&world, &bridge).await;
-    let sql = "UPDATE traffic_leads SET click_count = 9, updated_at = '2020-01-01';
-               INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 's', now() FROM traffic_leads;
-               DELETE FROM traffic_leads WHERE left(id::text, 1) IN ('1', '2', '3', '4')";
-    traffic(&world, sql).await;
-    carried(&world, &mut daemon).await;
-    let found = super::exact::differences_back(&world, &[]).await;
-    assert!(!found.is_empty() && found.iter().all(|line| line.ends_with(": updated_at")), "{found:?}");
-    daemon.logs("updated_at becomes the time of carrying").await;
-    daemon.terminate().await;
 }

@@ -30,6 +30,9 @@ async fn status_says_how_far_the_way_back_is_with_and_without_a_daemon() {
         "{}",
         ran.out
     );
+    let examined = bridge.run(&["doctor"]).await;
+    assert_eq!(examined.code, 0, "{}", examined.out);
+    assert!(examined.out.contains("carries what changes on Traffic back"), "{}", examined.out);
     daemon.terminate().await;
     until_holds(&world.traffic().await, "NOT bool_or(active) FROM pg_replication_slots").await;
     traffic(&world, "UPDATE traffic_leads SET click_count = 3").await;
@@ -55,11 +58,9 @@ async fn a_marker_is_written_down_when_everything_before_it_is_on_landing() {
     let mut daemon = bridge.daemon().await;
     carried(&world, &mut daemon).await;
     let marker = uuid::Uuid::new_v4();
-    let sql = format!(
-        "UPDATE traffic_leads SET name = 'before the marker';
-         SELECT pg_logical_emit_message(false, 'leadbridge', '{marker}')"
-    );
-    traffic(&world, &sql).await;
+    // Two transactions: the marker does not wait for the commit of its own.
+    traffic(&world, "UPDATE traffic_leads SET name = 'before the marker'").await;
+    traffic(&world, &format!("SELECT pg_logical_emit_message(false, 'leadbridge', '{marker}')")).await;
     let client = world.traffic().await;
     until_holds(&client, &format!("count(*) = 1 FROM leadbridge.markers WHERE id = '{marker}'")).await;
     let landing = world.landing().await;

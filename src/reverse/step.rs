@@ -1,0 +1,177 @@
+//! One load in hand: reading, comparing and writing its rows.
+
+use std::collections::BTreeSet;
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::carry::Carrier;
+use super::keys::Keys;
+use super::mapping::{self, Held};
+use super::quarantine::Cause;
+use super::reading::Snapshot;
+use super::writer::{Act, LandingWriter};
+use crate::change::{ColumnType, Row, Table};
+use crate::error::Result;
+use crate::failpoint::{Point, reach};
+
+/// Keys of a page of a table that was emptied.
+const PAGE: i64 = 500;
+
+/// One load in hand.
+pub(super) struct Step<'s> {
+    pub(super) carrier: &'s mut Carrier,
+    pub(super) traffic: &'s Client,
+    pub(super) landing: &'s LandingWriter,
+    pub(super) snapshot: &'s Snapshot<'s>,
+    pub(super) refused: Vec<(Table, Uuid, Cause)>,
+    /// Leads that came with what refers to them.
+    pub(super) brought: Vec<Uuid>,
+}
+
+impl Step<'_> {
+    /// What was refused so far, by key and with the reasons; from now on nothing was.
+    pub(super) fn take_refused(&mut self) -> (Keys, Vec<(Table, Uuid, Cause)>) {
+        let refused = std::mem::take(&mut self.refused);
+        let mut keys = Keys::new();
+        for (table, id, _) in &refused {
+            keys.entry(*table).or_default().insert(*id);
+        }
+        (keys, refused)
+    }
+
+    pub(super) async fn keys(&mut self, keys: &Keys) -> Result<()> {
+        let mut gone: Vec<(Table, Vec<Uuid>)> = Vec::new();
+        let mut written = Vec::new();
+        for table in self.carrier.tables.clone() {
+            let mut ids: BTreeSet<Uuid> = keys.get(&table).cloned().unwrap_or_default();
+            if table != Table::LandingLeads && self.carrier.may_wait && !written.is_empty() {
+                let waiting = self.carrier.quarantine.dependents(self.traffic, table, &written).await?;
+                self.carrier.released.entry(table).or_default().extend(&waiting);
+                ids.extend(waiting);
+            }
+            if ids.is_empty() {
+                continue;
+            }
+            let ids: Vec<Uuid> = ids.into_iter().collect();
+            let there = self.write(table, &ids).await?;
+            gone.push((table, ids.into_iter().filter(|id| there.binary_search(id).is_err()).collect()));
+            if table == Table::LandingLeads {
+                written = there;
+            }
+        }
+        self.delete(&gone).await
+    }
+
+    /// Writes those of these rows that are on Traffic; answers which they are, in order.
+    async fn write(&mut self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        let portions = self.snapshot.portions(table, ids).await?;
+        for portion in &portions {
+            let held = self.snapshot.rows(table, portion).await?;
+            let held = if table == Table::LandingLeads { held } else { self.with_their_leads(held).await? };
+            self.write_rows(table, &held).await?;
+        }
+        Ok(portions.concat())
+    }
+
+    async fn write_rows(&mut self, table: Table, held: &[Held]) -> Result<()> {
+        let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
+        let now = self.landing.rows(table, &ids).await?;
+        let target = self.landing.target(table)?;
+        let limits = self.carrier.limits.limits(table);
+        let act = |held: &Held| {
+            let own = now.get(&held.id);
+            let row = mapping::inverse(held, own, &target.places, limits);
+            match own {
+                None => Some(Act::Insert(row)),
+                // What changes nothing writes nothing.
+                Some(own) if own.values == row.values => None,
+                Some(own) => Some(Act::Update { keeps_json: has_json_of(&row, own), row }),
+            }
+        };
+        let acts: Vec<Act> = held.iter().filter_map(act).collect();
+        reach(Point::ReverseRead);
+        let refused = self.landing.apply(table, &acts).await?;
+        self.refused.extend(refused.into_iter().map(|(id, cause)| (table, id, cause)));
+        Ok(())
+    }
+
+    /// Leaves out the rows whose lead Landing cannot have. A lead that was born on Traffic before the switch comes
+    /// with the first of what refers to it.
+    async fn with_their_leads(&mut self, held: Vec<Held>) -> Result<Vec<Held>> {
+        let leads: BTreeSet<Uuid> = held.iter().filter_map(Held::lead_id).collect();
+        let leads: Vec<Uuid> = leads.into_iter().collect();
+        let there: BTreeSet<Uuid> = self.landing.leads_among(&leads).await?.into_iter().collect();
+        let mut missing: BTreeSet<Uuid> = leads.into_iter().filter(|id| !there.contains(id)).collect();
+        if missing.is_empty() {
+            return Ok(held);
+        }
+        // Those that were refused a moment ago would be refused again.
+        let ask: Vec<Uuid> = missing.iter().copied().filter(|id| !self.is_refused(*id)).collect();
+        Box::pin(self.write(Table::LandingLeads, &ask)).await?;
+        let brought = self.landing.leads_among(&ask).await?;
+        for id in &brought {
+            missing.remove(id);
+        }
+        if self.carrier.may_wait {
+            self.carrier.released.entry(Table::LandingLeads).or_default().extend(&brought);
+            self.brought.extend(brought);
+        }
+        let orphaned = |held: &Held| held.lead_id().is_none_or(|lead| missing.contains(&lead));
+        let (waiting, good): (Vec<Held>, Vec<Held>) = held.into_iter().partition(orphaned);
+        let waiting = waiting.into_iter().map(|held| (held.table, held.id, Cause::lead_is_missing()));
+        self.refused.extend(waiting);
+        Ok(good)
+    }
+
+    /// Other rows that wait for those leads.
+    pub(super) async fn add_what_waited_for_brought(&mut self, keys: &mut Keys) -> Result<()> {
+        let brought = std::mem::take(&mut self.brought);
+        for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
+            if !brought.is_empty() {
+                let waiting = self.carrier.quarantine.dependents(self.traffic, table, &brought).await?;
+                keys.entry(table).or_default().extend(waiting);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_refused(&self, lead: Uuid) -> bool {
+        self.refused.iter().any(|(table, id, _)| *table == Table::LandingLeads && *id == lead)
+    }
+
+    /// What is not on Traffic any more, the children first.
+    async fn delete(&mut self, gone: &[(Table, Vec<Uuid>)]) -> Result<()> {
+        if gone.iter().all(|(_, ids)| ids.is_empty()) {
+            return Ok(());
+        }
+        self.landing.fire_triggers(true).await?;
+        for (table, ids) in gone.iter().rev() {
+            let acts: Vec<Act> = ids.iter().copied().map(Act::Delete).collect();
+            let refused = self.landing.apply(*table, &acts).await?;
+            self.refused.extend(refused.into_iter().map(|(id, cause)| (*table, id, cause)));
+        }
+        self.landing.fire_triggers(false).await
+    }
+
+    /// A table that was emptied: what Landing has of it and Traffic has not is deleted.
+    pub(super) async fn truncated(&mut self, tables: &BTreeSet<Table>) -> Result<()> {
+        for &table in tables.iter().rev() {
+            let mut after = Uuid::nil();
+            loop {
+                let page = self.landing.keys(table, after, PAGE).await?;
+                let Some(last) = page.last() else { break };
+                after = *last;
+                let there = self.snapshot.portions(table, &page).await?.concat();
+                let gone = page.into_iter().filter(|id| there.binary_search(id).is_err()).collect();
+                self.delete(&[(table, gone)]).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn has_json_of(row: &Row, own: &Row) -> bool {
+    let columns = row.table.columns().iter().zip(row.values.iter().zip(&own.values));
+    columns.filter(|(column, _)| column.kind == ColumnType::Jsonb).all(|(_, (ours, theirs))| ours == theirs)
+}
