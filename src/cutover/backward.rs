@@ -7,15 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::PgLsn;
 
-use super::certificate::{Certificate, configuration_hash};
-use super::content::{self, TableProof};
+use super::certificate::Certificate;
+use super::content;
 use super::fence::{self, Held};
 use super::journal::{Direction, Step};
 use super::readiness::Readiness;
-use super::scene::Scene;
-use super::writers::Tried;
+use super::scene::{Pause, Proof, Scene};
 use super::{adopt, marker, resolve};
-use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::catalog;
@@ -33,17 +31,6 @@ pub(super) struct Backward<'c> {
     pub refuse_for: Duration,
 }
 
-/// What was proven while writers waited.
-struct Proof {
-    marker: Lsn,
-    tables: Vec<TableProof>,
-    writers: Tried,
-    /// Both sides as they were behind the fence, where every row is still to be compared.
-    snapshots: Option<[Session; 2]>,
-    /// Everything that we have written to Landing is before it, and what others write there will be behind it.
-    landing_lsn: Lsn,
-}
-
 impl Backward<'_> {
     pub(super) async fn run(mut self) -> Result<Certificate> {
         match self.attempt().await {
@@ -56,11 +43,9 @@ impl Backward<'_> {
         let scene = &self.scene;
         scene.journal.begin(&scene.traffic, scene.id, Direction::Rollback, scene.left()).await?;
         reach(Point::RollbackBegun);
-        tracing::info!(id = %scene.id, "closing the fence");
-        let session = scene.config.traffic.connect("fence").await?;
-        let held = fence::hold(session, scene.names(), &self.fence_terms(), scene.left()).await?;
-        let left = scene.options.readiness.max_pause.saturating_sub(held.elapsed());
-        let decided = tokio::time::timeout(left, async {
+        let (landing, traffic) = (&scene.config.landing, &scene.config.traffic);
+        let held = scene.hold(traffic, "moved back", landing, self.refuse_for).await?;
+        let decided = tokio::time::timeout(scene.budget(&held), async {
             let proof = self.behind(&held).await?;
             self.decide(&held, &proof).await.map(|()| proof)
         });
@@ -72,7 +57,7 @@ impl Backward<'_> {
             }
         };
         // Whom Traffic refuses from now on comes to Landing, and waits there for the moment until it is open.
-        let landing = scene.config.landing.connect("fence").await?;
+        let landing = landing.connect("fence").await?;
         let waiting = fence::wait(&landing, scene.names(), scene.options.lock_timeout).await;
         if let Err(error) = waiting {
             held.undo().await;
@@ -84,23 +69,6 @@ impl Backward<'_> {
         fence::open(&landing, self.scene.names()).await?;
         tracing::info!("rolled back: writers were held for {:.0} ms", write_pause.as_secs_f64() * 1e3);
         self.finish(proof, write_pause).await
-    }
-
-    fn fence_terms(&self) -> fence::Terms {
-        let scene = &self.scene;
-        let landing = &scene.config.landing;
-        fence::Terms {
-            cutover: scene.id,
-            message: format!(
-                "leads have moved back to the database {} on {}",
-                landing.database(),
-                landing.hosts()
-            ),
-            with_notifications: scene.config.scheduled_notifications,
-            lock_timeout: scene.options.lock_timeout,
-            idle_limit: scene.options.readiness.max_pause,
-            valid_for: self.refuse_for,
-        }
     }
 
     /// Everything that is done while writers wait.
@@ -116,7 +84,7 @@ impl Backward<'_> {
         let marker = scene.drained(&names.reverse_slot()).await?;
         scene.reach(Step::Drained).await?;
         reach(Point::RollbackDrained);
-        let landing_lsn = self.resume_from(held).await?;
+        let position = self.resume_from(held).await?;
         let horizon = self.readiness.horizon.as_ref();
         let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
         adopt::recent(&scene.landing, held.session(), scene.config, self.control, horizon).await?;
@@ -139,7 +107,7 @@ impl Backward<'_> {
         };
         scene.reach(Step::Verified).await?;
         reach(Point::RollbackVerified);
-        Ok(Proof { marker, tables, writers, snapshots, landing_lsn })
+        Ok(Proof { marker, position, tables, writers, snapshots })
     }
 
     /// Landing's position from which its stream goes on.
@@ -166,7 +134,7 @@ impl Backward<'_> {
              WHERE slot = $1 AND state = 'switched'",
             names.own("checkpoint")
         );
-        let position = PgLsn::from(proof.landing_lsn);
+        let position = PgLsn::from(proof.position);
         if traffic.execute(&sql, &[&names.slot, &position, &now]).await.map_err(failed)? != 1 {
             let slot = &names.slot;
             return Err(Error::refused(format!(
@@ -187,38 +155,16 @@ impl Backward<'_> {
         let entry = entry.ok_or_else(|| Error::internal("the journal has lost this rollback"))?;
         resolve::open(&scene.landing, &scene.traffic, scene.names(), &entry).await?;
         reach(Point::RollbackLifted);
-        let until_decided = write_pause + decided.elapsed();
+        let pause = Pause { write: write_pause, until_decided: write_pause + decided.elapsed() };
         self.scene.hook().await?;
         let scene = &self.scene;
-        let [landing, traffic] = scene.databases().await?;
-        let Proof { marker, tables, writers, snapshots, landing_lsn } = proof;
-        let mut certificate = Certificate {
-            id: scene.id,
-            direction: Direction::Rollback,
-            leadbridge_version: env!("CARGO_PKG_VERSION"),
-            configuration_sha256: configuration_hash(scene.config),
-            landing,
-            traffic,
-            times: scene.times().await?,
-            write_pause_seconds: write_pause.as_secs_f64(),
-            until_decided_seconds: until_decided.as_secs_f64(),
-            marker_lsn: marker,
-            decided_lsn: landing_lsn,
-            writers,
-            complete: snapshots.is_none(),
-            tables,
-            conversion_notes: self.readiness.conversion_notes,
-            markers_before: self.readiness.latency,
-            hook: scene.hooked,
-        };
-        scene.write_down(&certificate).await?;
-        if let Some([landing, traffic]) = snapshots {
+        let mut certificate = scene.certify(&self.readiness, &proof, &pause).await?;
+        if let Some([landing, traffic]) = proof.snapshots {
             tracing::info!("comparing every value of every row, as both sides were behind the fence");
             for (table, proof) in scene.config.tables().into_iter().zip(&mut certificate.tables) {
                 proof.differences = content::flowing_back(&landing, &traffic, scene.names(), table).await?;
             }
-            certificate.complete = true;
-            scene.write_down(&certificate).await?;
+            scene.complete(&mut certificate).await?;
         }
         Ok(certificate)
     }

@@ -1,18 +1,16 @@
 //! The cutover, from its beginning to its decision.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio_postgres::types::{PgLsn, ToSql};
 
-use super::certificate::{Certificate, configuration_hash};
-use super::content::{self, TableProof};
+use super::certificate::Certificate;
+use super::content;
 use super::fence::{self, Held};
 use super::journal::{Direction, Step};
 use super::readiness::Readiness;
-use super::scene::Scene;
-use super::writers::Tried;
+use super::scene::{Pause, Proof, Scene};
 use super::{marker, resolve, reverse_slot};
-use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::slot;
@@ -23,28 +21,12 @@ pub(super) struct Forward<'c> {
     pub readiness: Readiness,
 }
 
-/// What was proven while writers waited.
-struct Proof {
-    marker: Lsn,
-    handover: Handover,
-    tables: Vec<TableProof>,
-    writers: Tried,
-    /// Both sides as they were behind the fence, where every row is still to be compared.
-    snapshots: Option<[Session; 2]>,
-}
-
 /// Where Traffic stood when the last change from Landing was there, and no other could come: what it commits from then on
 /// flows back. Not at the decision: writers that Landing refuses may have come to Traffic before it.
 struct Handover {
     lsn: Lsn,
     /// A transaction id, as the server writes it.
     xid: String,
-}
-
-/// What the decision took.
-struct Switched {
-    write_pause: Duration,
-    until_switched: Duration,
 }
 
 impl Forward<'_> {
@@ -63,15 +45,13 @@ impl Forward<'_> {
         reach(Point::CutoverPrepared);
         scene.journal.begin(&scene.traffic, scene.id, Direction::Cutover, scene.left()).await?;
         reach(Point::CutoverBegun);
-        tracing::info!(id = %scene.id, "closing the fence");
-        let session = scene.config.landing.connect("fence").await?;
-        let held = fence::hold(session, scene.names(), &self.fence_terms(), scene.left()).await?;
-        let left = scene.options.readiness.max_pause.saturating_sub(held.elapsed());
-        let proven = tokio::time::timeout(left, self.behind(&held)).await;
+        let (landing, traffic) = (&scene.config.landing, &scene.config.traffic);
+        let held = scene.hold(landing, "moved", traffic, scene.left()).await?;
+        let proven = tokio::time::timeout(scene.budget(&held), self.behind(&held)).await;
         match proven.unwrap_or_else(|_| Err(self.scene.too_long())) {
-            Ok(proof) => {
-                let switched = self.decide(held, &traffic_id, &proof.handover).await?;
-                self.certify(proof, switched).await
+            Ok((proof, handover)) => {
+                let pause = self.decide(held, &traffic_id, &handover).await?;
+                self.certify(proof, &pause).await
             }
             Err(error) => {
                 held.undo().await;
@@ -80,25 +60,8 @@ impl Forward<'_> {
         }
     }
 
-    fn fence_terms(&self) -> fence::Terms {
-        let scene = &self.scene;
-        let traffic = &scene.config.traffic;
-        fence::Terms {
-            cutover: scene.id,
-            message: format!(
-                "leads have moved to the database {} on {}",
-                traffic.database(),
-                traffic.hosts()
-            ),
-            with_notifications: scene.config.scheduled_notifications,
-            lock_timeout: scene.options.lock_timeout,
-            idle_limit: scene.options.readiness.max_pause,
-            valid_for: scene.left(),
-        }
-    }
-
     /// Everything that is done while writers wait.
-    async fn behind(&self, held: &Held) -> Result<Proof> {
+    async fn behind(&self, held: &Held) -> Result<(Proof, Handover)> {
         let scene = &self.scene;
         let names = scene.names();
         scene.reach(Step::Fenced).await?;
@@ -131,7 +94,7 @@ impl Forward<'_> {
         };
         scene.reach(Step::Verified).await?;
         reach(Point::CutoverVerified);
-        Ok(Proof { marker, handover, tables, writers, snapshots })
+        Ok((Proof { marker, position: handover.lsn, tables, writers, snapshots }, handover))
     }
 
     async fn handover(&self) -> Result<Handover> {
@@ -142,7 +105,7 @@ impl Forward<'_> {
     }
 
     /// Closes Landing for good, has the applications told, and writes down that Traffic is the one database.
-    async fn decide(&mut self, held: Held, traffic_id: &str, from: &Handover) -> Result<Switched> {
+    async fn decide(&mut self, held: Held, traffic_id: &str, from: &Handover) -> Result<Pause> {
         // One that a rollback a moment ago has left: whom Landing refuses from now on must not be refused there, too.
         for closed in fence::closed(&self.scene.traffic, self.scene.names()).await? {
             fence::lift(&self.scene.traffic, self.scene.names(), closed).await?;
@@ -160,7 +123,7 @@ impl Forward<'_> {
         self.switch(traffic_id, from).await?;
         reach(Point::CutoverSwitched);
         tracing::info!("switched: Traffic is the one database");
-        Ok(Switched { write_pause, until_switched: write_pause + closed.elapsed() })
+        Ok(Pause { write: write_pause, until_decided: write_pause + closed.elapsed() })
     }
 
     /// One transaction on Traffic.
@@ -197,37 +160,15 @@ impl Forward<'_> {
         transaction.commit().await.map_err(failed)
     }
 
-    async fn certify(&self, proof: Proof, switched: Switched) -> Result<Certificate> {
+    async fn certify(&self, proof: Proof, pause: &Pause) -> Result<Certificate> {
         let scene = &self.scene;
-        let Proof { marker, handover, tables, writers, snapshots } = proof;
-        let [landing, traffic] = scene.databases().await?;
-        let mut certificate = Certificate {
-            id: scene.id,
-            direction: Direction::Cutover,
-            leadbridge_version: env!("CARGO_PKG_VERSION"),
-            configuration_sha256: configuration_hash(scene.config),
-            landing,
-            traffic,
-            times: scene.times().await?,
-            write_pause_seconds: switched.write_pause.as_secs_f64(),
-            until_decided_seconds: switched.until_switched.as_secs_f64(),
-            marker_lsn: marker,
-            decided_lsn: handover.lsn,
-            writers,
-            complete: snapshots.is_none(),
-            tables,
-            conversion_notes: self.readiness.conversion_notes,
-            markers_before: self.readiness.latency,
-            hook: scene.hooked,
-        };
-        scene.write_down(&certificate).await?;
-        if let Some([landing, traffic]) = snapshots {
+        let mut certificate = scene.certify(&self.readiness, &proof, pause).await?;
+        if let Some([landing, traffic]) = proof.snapshots {
             tracing::info!("comparing every value of every row, as both sides were behind the fence");
             for (table, proof) in scene.config.tables().into_iter().zip(&mut certificate.tables) {
                 content::prove_contents(&landing, &traffic, scene.names(), table, proof).await?;
             }
-            certificate.complete = true;
-            scene.write_down(&certificate).await?;
+            scene.complete(&mut certificate).await?;
         }
         Ok(certificate)
     }

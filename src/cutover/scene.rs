@@ -4,9 +4,13 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-use super::certificate::{Certificate, Database, Times};
+use super::certificate::{Certificate, Database, Times, configuration_hash};
+use super::content::TableProof;
+use super::fence::{self, Held};
 use super::hook::{self, Event};
 use super::journal::{Direction, Journal, Step};
+use super::readiness::Readiness;
+use super::writers::Tried;
 use super::{Options, marker, resolve, reverse_slot};
 use crate::config::Config;
 use crate::database::{Endpoint, Session};
@@ -32,6 +36,26 @@ pub(super) struct Scene<'c> {
     /// The fence may have been committed.
     pub closed: bool,
     pub hooked: bool,
+}
+
+/// What was proven while writers waited.
+pub(super) struct Proof {
+    /// Where our marker stands in the fenced side's WAL.
+    pub marker: Lsn,
+    /// The other side's position when everything was there.
+    pub position: Lsn,
+    pub tables: Vec<TableProof>,
+    pub writers: Tried,
+    /// Landing and Traffic as they were behind the fence, where every row is still to be compared.
+    pub snapshots: Option<[Session; 2]>,
+}
+
+/// What writers have noticed.
+pub(super) struct Pause {
+    /// Until they were refused, and told where to go.
+    pub write: Duration,
+    /// Until the other database was announced.
+    pub until_decided: Duration,
 }
 
 impl<'c> Scene<'c> {
@@ -63,6 +87,32 @@ impl<'c> Scene<'c> {
             .remedy("begin again at a quieter moment, or allow a longer --max-pause")
     }
 
+    /// Takes the fence around the tables of `fenced`; who is refused behind it is told that leads have `moved`.
+    pub async fn hold(
+        &self,
+        fenced: &Endpoint,
+        moved: &str,
+        to: &Endpoint,
+        valid_for: Duration,
+    ) -> Result<Held> {
+        tracing::info!(id = %self.id, "closing the fence");
+        let session = fenced.connect("fence").await?;
+        let terms = fence::Terms {
+            cutover: self.id,
+            message: format!("leads have {moved} to the database {} on {}", to.database(), to.hosts()),
+            with_notifications: self.config.scheduled_notifications,
+            lock_timeout: self.options.lock_timeout,
+            idle_limit: self.options.readiness.max_pause,
+            valid_for,
+        };
+        fence::hold(session, self.names(), &terms, self.left()).await
+    }
+
+    /// What a writer may still be made to wait.
+    pub fn budget(&self, held: &Held) -> Duration {
+        self.options.readiness.max_pause.saturating_sub(held.elapsed())
+    }
+
     pub async fn reach(&self, step: Step) -> Result<()> {
         self.journal.reach(&self.traffic, self.id, step).await
     }
@@ -79,14 +129,46 @@ impl<'c> Scene<'c> {
         hook::run(command, Event::Switch, self.direction, self.id, self.left()).await
     }
 
-    pub async fn write_down(&self, certificate: &Certificate) -> Result<()> {
+    /// The certificate as far as it goes before what is left is compared, written down.
+    pub async fn certify(&self, readiness: &Readiness, proof: &Proof, pause: &Pause) -> Result<Certificate> {
+        let [landing, traffic] = self.databases().await?;
+        let certificate = Certificate {
+            id: self.id,
+            direction: self.direction,
+            leadbridge_version: env!("CARGO_PKG_VERSION"),
+            configuration_sha256: configuration_hash(self.config),
+            landing,
+            traffic,
+            times: self.times().await?,
+            write_pause_seconds: pause.write.as_secs_f64(),
+            until_decided_seconds: pause.until_decided.as_secs_f64(),
+            marker_lsn: proof.marker,
+            decided_lsn: proof.position,
+            writers: proof.writers.clone(),
+            complete: proof.snapshots.is_none(),
+            tables: proof.tables.clone(),
+            conversion_notes: readiness.conversion_notes,
+            markers_before: readiness.latency,
+            hook: self.hooked,
+        };
+        self.write_down(&certificate).await?;
+        Ok(certificate)
+    }
+
+    /// Every value of every row is compared now, as both sides were behind the fence.
+    pub async fn complete(&self, certificate: &mut Certificate) -> Result<()> {
+        certificate.complete = true;
+        self.write_down(certificate).await
+    }
+
+    async fn write_down(&self, certificate: &Certificate) -> Result<()> {
         let document = serde_json::to_value(certificate).map_err(|error| {
             Error::internal("the certificate cannot be written as JSON").source_error(error)
         })?;
         self.journal.certify(&self.traffic, self.id, &document).await
     }
 
-    pub async fn times(&self) -> Result<Times> {
+    async fn times(&self) -> Result<Times> {
         let sql = format!(
             "SELECT started_at, fenced_at, drained_at, verified_at, finished_at FROM {} WHERE id = $1",
             self.names().own("cutover")
@@ -98,7 +180,7 @@ impl<'c> Scene<'c> {
     }
 
     /// Landing and Traffic, for the certificate.
-    pub async fn databases(&self) -> Result<[Database; 2]> {
+    async fn databases(&self) -> Result<[Database; 2]> {
         let of = async |endpoint: &Endpoint, session: &Session| {
             let system_id = slot::system_identifier(endpoint, self.names()).await?;
             let row = session.query_one("SELECT current_setting('server_version')", &[]).await;
