@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::process::Child;
 
-use super::Stage;
-use crate::testkit::{Bridge, Fault, Proxy, Target, holds, until_true};
+use super::{LEAD, Stage};
+use crate::testkit::{Bridge, Fault, Proxy, Target, holds, landing, traffic, until_true};
 
 /// Where the command stands when it happens.
 const POINTS: [Point; 6] = [
@@ -96,6 +96,68 @@ async fn landing_crashes_at_each_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn traffic_crashes_at_each_step() {
     servers_crash(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_dies_at_each_step() {
+    let mut stage = Stage::new().await;
+    for point in POINTS {
+        // Without a daemon no marker arrives.
+        let arguments = stage.arguments(&["--max-pause", "3s", "--timeout", "60s"]);
+        let command = standing_at(&stage.bridge, &arguments, point).await;
+        stage.daemon.signal(Signal::SIGKILL);
+        stage.daemon.ended(Duration::from_secs(20)).await;
+        let ended = go_on(command).await;
+        stage.daemon = stage.bridge.daemon().await;
+        if ends_well(&mut stage, ended, point).await {
+            stage = Stage::new().await;
+        }
+    }
+    stage.switches(&[]).await;
+    stage.assert_switched().await;
+}
+
+/// It stands still, and so does everybody who waits for it: for `--max-pause`, and no longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_hangs_holds_no_writer_for_longer_than_it_may() {
+    let mut stage = Stage::new().await;
+    let arguments = stage.arguments(&["--max-pause", "1s"]);
+    let command = standing_at(&stage.bridge, &arguments, Point::CutoverFenced).await;
+    let writer = stage.world.landing().await;
+    writer.batch_execute(&format!("SET lock_timeout = '20s'; BEGIN; {LEAD}; ROLLBACK")).await.unwrap();
+    let (said, code) = go_on(command).await;
+    assert!(said.contains("ABORTED") && code != 0, "{said}");
+    assert!(!ends_well(&mut stage, (said, code), Point::CutoverFenced).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_changes_behind_the_comparison_is_found_behind_the_fence() {
+    for compare in ["waiting", "after"] {
+        let mut stage = Stage::new().await;
+        let arguments = stage.arguments(&[&PATIENT[..], &["--compare", compare]].concat());
+        let command = standing_at(&stage.bridge, &arguments, Point::CutoverBegun).await;
+        let change = "UPDATE traffic_leads SET sms_sent = NOT sms_sent WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)";
+        traffic(&stage.world, change).await;
+        let (said, code) = go_on(command).await;
+        assert!(said.contains("landing_leads differs behind the fence"), "{said}");
+        assert_eq!(code, 4);
+        assert!(!ends_well(&mut stage, (said, code), Point::CutoverBegun).await);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fence_that_does_not_hold_is_found_by_trying() {
+    let mut stage = Stage::new().await;
+    let harmless = "CREATE OR REPLACE FUNCTION leadbridge.refuse_write() RETURNS trigger LANGUAGE plpgsql AS
+                    $$ BEGIN RETURN NULL; END $$";
+    landing(&stage.world, harmless).await;
+    let said = stage.cutover(&[]).await;
+    assert!(
+        said.err.contains("the fence does not hold") && said.err.contains("landing_leads as "),
+        "{}",
+        said.err
+    );
+    assert!(!ends_well(&mut stage, (said.err, said.code), Point::CutoverFenced).await);
 }
 
 /// Between the command and one database; the daemon has a way of its own.

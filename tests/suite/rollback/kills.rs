@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use leadbridge::failpoint::Point;
 use leadbridge::throwaway::Shutdown;
+use nix::sys::signal::Signal;
 
 use crate::cutover::{Stage, go_on, standing_at};
 use crate::testkit::{Bridge, Fault, Proxy, Target, holds};
@@ -58,6 +59,23 @@ async fn either_server_crashes_at_each_step() {
             if ends_well(&mut stage).await {
                 stage = Stage::switched().await;
             }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_dies_at_each_step() {
+    let mut stage = Stage::switched().await;
+    for point in points() {
+        // Without a daemon no marker arrives.
+        let arguments = stage.rollback_arguments(&["--max-pause", "3s", "--timeout", "60s"]);
+        let command = standing_at(&stage.bridge, &arguments, point).await;
+        stage.daemon.signal(Signal::SIGKILL);
+        stage.daemon.ended(std::time::Duration::from_secs(20)).await;
+        go_on(command).await;
+        stage.daemon = stage.bridge.daemon().await;
+        if ends_well(&mut stage).await {
+            stage = Stage::switched().await;
         }
     }
 }
