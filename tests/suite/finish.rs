@@ -89,7 +89,7 @@ async fn a_finish_backs_up_takes_the_way_back_apart_and_leaves_landing_closed() 
     }
     let certificate: Value =
         serde_json::from_slice(&std::fs::read(directory.join("certificate.json")).unwrap()).unwrap();
-    assert_eq!(certificate["dropped"].as_array().unwrap().len(), 14);
+    assert_eq!(certificate["dropped"].as_array().unwrap().len(), 16);
     assert_eq!(certificate["left_for_owner"], serde_json::json!([]));
     assert_eq!(certificate["backup"]["manifest"], serde_json::to_value(&manifest).unwrap());
     assert_eq!(certificate["way_back"]["left_behind"], 0);
@@ -172,7 +172,7 @@ async fn what_the_role_may_not_drop_is_said_before_and_left_to_its_owner_with_th
         }
         ran += 1;
     }
-    assert_eq!(ran, 12);
+    assert_eq!(ran, 14);
     assert_eq!(remains(&world).await, FINISHED);
     let again = bridge.run(&["finish"]).await;
     assert!(again.code == 0 && !again.out.contains("Left for the owner"), "{}", again.out);
