@@ -85,6 +85,20 @@ impl Quarantine {
         Ok((row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs()))
     }
 
+    /// How many of these rows wait.
+    pub async fn count_among(client: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<u64> {
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        let sql = format!(
+            "SELECT count(*) FROM {} WHERE source_table = $1 AND row_id = ANY ($2) AND {WAITING}",
+            names.own("quarantine")
+        );
+        let row = client.query_one(&sql, &[&table.landing_name(), &ids]).await;
+        let row = row.map_err(|error| Error::database("looking into quarantine", &error))?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
     pub(super) async fn park(
         &self,
         client: &Client,

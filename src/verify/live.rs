@@ -205,22 +205,9 @@ async fn settle(
         (found, 0, false)
     };
     let (table, names) = (sides.table, sides.names);
-    let parked = parked(sides.traffic, names, table, &found.suspects).await?;
+    let parked = Quarantine::count_among(sides.traffic, names, table, &found.suspects).await?;
     let orphaned = orphaned(sides.traffic, names, table).await?;
     Ok((TableVerification { found, moving, parked, orphaned }, passed))
-}
-
-async fn parked(traffic: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<u64> {
-    if ids.is_empty() {
-        return Ok(0);
-    }
-    let sql = format!(
-        "SELECT count(*) FROM {} WHERE source_table = $1 AND row_id = ANY ($2) AND discarded_at IS NULL",
-        names.own("quarantine")
-    );
-    let row = traffic.query_one(&sql, &[&table.landing_name(), &ids]).await;
-    let row = row.map_err(|error| Error::database("looking into quarantine", &error))?;
-    Ok(row.get::<_, i64>(0).unsigned_abs())
 }
 
 /// Rows from Landing whose lead is not on Traffic: PostgreSQL checks no foreign key where the daemon writes.
