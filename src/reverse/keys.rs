@@ -37,10 +37,6 @@ impl Load {
     pub fn rows(&self) -> usize {
         self.keys.values().map(BTreeSet::len).sum()
     }
-
-    fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.truncated.is_empty()
-    }
 }
 
 /// Collects keys until there are as many as may be carried together, or until they are asked for at a commit.
@@ -120,10 +116,9 @@ impl Loader {
         part
     }
 
-    /// When the oldest transaction that was not taken was committed.
+    /// When the oldest transaction that was not taken was committed; also of one that has only begun.
     pub fn oldest(&self) -> Option<Timestamp> {
-        let open = self.open.oldest.filter(|_| !self.open.is_empty());
-        self.whole.oldest.filter(|_| !self.whole.is_empty()).or(open)
+        self.whole.oldest.or(self.open.oldest)
     }
 }
 
@@ -186,6 +181,19 @@ mod tests {
         loader.commit(at(20));
         let rest = loader.take();
         assert_eq!((rest.rows(), rest.end.map(|end| end.lsn), rest.transactions), (0, Some(Lsn(20)), 1));
+    }
+
+    #[test]
+    fn a_transaction_that_has_only_begun_is_under_way() {
+        let mut loader = Loader::new(10);
+        transaction(&mut loader, 1, &[1], 10);
+        loader.begin(2, Timestamp(2));
+        loader.take();
+        assert_eq!(loader.oldest(), Some(Timestamp(2)));
+        loader.commit(at(20));
+        assert_eq!(loader.oldest(), Some(Timestamp(2)), "until it is carried");
+        loader.take();
+        assert_eq!(loader.oldest(), None);
     }
 
     #[test]

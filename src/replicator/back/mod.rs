@@ -158,7 +158,8 @@ impl WayBack<'_> {
             Touched::Commit(end) => self.loader.commit(end),
             Touched::Marker { id, at } => self.loader.mark(id, at),
             Touched::Idle(at) => {
-                let counts = self.context.progress.idle(at);
+                // What waits to be carried lies before it.
+                let counts = self.loader.oldest().is_none() && self.context.progress.idle(at);
                 // Written down now and then only: writing it down makes Traffic write, too.
                 let due = self.written_down.elapsed() >= self.context.config.checkpoint_interval;
                 if counts && (due || self.goal.is_some_and(|goal| at.lsn >= goal)) {
