@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::liveness::Work;
-use crate::batch::{BatchBuilder, BatchLimits};
+use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Change, Operation, Origin, Position, SourcedChange};
 use crate::checkpoint::{Ledger, Published};
 use crate::database::{Session, Side};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::layout::Layout;
-use crate::landing::snapshot::{Range, Reader};
+use crate::landing::snapshot::{Range, Reader, RowStream};
 use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::{Supplied, Touch, Writer, stale};
@@ -56,7 +56,7 @@ pub async fn run(
     reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
-    let copy = Copy::prepare(context, ledger, position, &exported.name).await?;
+    let copy = Copy::prepare(context, ledger, traffic, position, &exported.name).await?;
     // Every reader has imported the snapshot: the session that exported it is no longer needed.
     exported.release();
     reach(Point::Imported);
@@ -106,12 +106,12 @@ async fn finish(
     Ok(())
 }
 
-/// A worker's two ends.
+/// A worker's two ends. While one batch is written, the next is read.
 struct Worker {
     reader: Reader,
+    reading: Work,
     writer: Writer,
-    /// Of these two sessions.
-    work: Work,
+    writing: Work,
 }
 
 struct Copy {
@@ -146,6 +146,7 @@ impl Copy {
     async fn prepare(
         context: &Arc<Context>,
         ledger: &Ledger,
+        traffic: &Session,
         position: Position,
         snapshot: &str,
     ) -> Result<Self> {
@@ -153,19 +154,21 @@ impl Copy {
         let mut workers = Vec::new();
         for _ in 0..config.snapshot_workers {
             let reader = Reader::open(&config.landing, snapshot).await?;
+            let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
+            reading.rests();
             let session = config.traffic.connect("snapshot").await?;
-            let sessions = [(Side::Landing, reader.session()), (Side::Traffic, &session)];
-            let work = context.liveness.watch(&sessions);
+            let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
             let writer =
                 Writer::new(session, &config.names, &context.tables, Touch::EveryRow, config.on_truncate)
                     .await?;
-            work.rests();
-            workers.push(Worker { reader, writer, work });
+            writing.rests();
+            workers.push(Worker { reader, reading, writer, writing });
         }
-        let Some(Worker { reader, work, .. }) = workers.first() else {
+        copy_into_new_tables(context, traffic, &mut workers).await?;
+        let Some(Worker { reader, reading, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
-        work.goes_on();
+        reading.goes_on();
         let published = reader.published(&config.names, &context.tables).await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
@@ -179,7 +182,7 @@ impl Copy {
             });
             parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
         }
-        work.rests();
+        reading.rests();
         context.telemetry.update(|live| live.snapshot = progress);
         let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
         let started = Instant::now();
@@ -226,16 +229,75 @@ impl Copy {
     }
 }
 
-async fn copy_ranges(shared: Arc<Shared>, mut worker: Worker) -> Result<Worker> {
-    while let Some(range) = shared.next_range() {
-        worker.work.goes_on();
-        shared.copy(&range, &mut worker).await?;
-        worker.work.rests();
-        if shared.shutdown().is_cancelled() {
-            break;
+/// A table that holds nothing from Landing gets its rows by COPY. Nothing is written yet: what a table holds now, none
+/// of these workers has brought. What is noted of its rows is of rows that went away.
+async fn copy_into_new_tables(context: &Context, traffic: &Session, workers: &mut [Worker]) -> Result<()> {
+    for &table in &context.tables {
+        let Some(Worker { writer, writing, .. }) = workers.first() else { return Ok(()) };
+        writing.goes_on();
+        let new = writer.may_copy_into(table).await?;
+        writing.rests();
+        let by = if new { "COPY: it holds none from Landing" } else { "upserts" };
+        tracing::info!(table = table.traffic_name(), by, "rows will be written");
+        if !new {
+            continue;
+        }
+        stale::clear_notes(traffic, &context.config.names, table).await?;
+        for Worker { writer, writing, .. } in workers.iter_mut() {
+            writing.goes_on();
+            writer.copy_into(table).await?;
+            writing.rests();
         }
     }
-    Ok(worker)
+    Ok(())
+}
+
+async fn copy_ranges(shared: Arc<Shared>, worker: Worker) -> Result<Worker> {
+    let Worker { reader, reading, mut writer, writing } = worker;
+    let mut source = Source { shared: &shared, reader: &reader, work: &reading, rows: None };
+    let mut batch = source.next_batch().await?;
+    while !batch.changes.is_empty() && !shared.shutdown().is_cancelled() {
+        // Either may be dropped when the other fails: then all is.
+        let written = shared.write(&batch, &mut writer, &writing);
+        let (next, ()) = tokio::try_join!(source.next_batch(), written)?;
+        batch = next;
+    }
+    Ok(Worker { reader, reading, writer, writing })
+}
+
+/// The rows of one range after the other, as long as there are any.
+struct Source<'s> {
+    shared: &'s Shared,
+    reader: &'s Reader,
+    work: &'s Work,
+    rows: Option<RowStream<'s>>,
+}
+
+impl Source<'_> {
+    /// A full batch; at the end what is left, and then an empty one.
+    async fn next_batch(&mut self) -> Result<Batch> {
+        let shared = self.shared;
+        let config = &shared.context.config;
+        let mut builder =
+            BatchBuilder::new(BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes });
+        while !builder.is_full() {
+            self.work.goes_on();
+            let Some(rows) = &mut self.rows else {
+                let Some(range) = shared.next_range() else { break };
+                self.rows = Some(self.reader.rows(&config.names, &shared.layout, &range).await?);
+                continue;
+            };
+            match rows.next().await? {
+                Some(row) => {
+                    let change = Change::Write { operation: Operation::Copy, row, old_id: None };
+                    builder.push(SourcedChange { origin: shared.origin, change });
+                }
+                None => self.rows = None,
+            }
+        }
+        self.work.rests();
+        Ok(builder.take())
+    }
 }
 
 impl Shared {
@@ -247,36 +309,15 @@ impl Shared {
         self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    async fn copy(&self, range: &Range, worker: &mut Worker) -> Result<()> {
-        let config = &self.context.config;
-        let mut builder =
-            BatchBuilder::new(BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes });
-        let Worker { reader, writer, work } = worker;
-        let mut rows = reader.rows(&config.names, &self.layout, range).await?;
-        while let Some(row) = rows.next().await? {
-            work.goes_on();
-            let change = Change::Write { operation: Operation::Copy, row, old_id: None };
-            builder.push(SourcedChange { origin: self.origin, change });
-            if builder.is_full() {
-                self.write(&mut builder, writer, work).await?;
-                if self.shutdown().is_cancelled() {
-                    return Ok(());
-                }
-            }
-        }
-        self.write(&mut builder, writer, work).await
-    }
-
     /// One short transaction, which fails when another daemon has taken over.
-    async fn write(&self, builder: &mut BatchBuilder, writer: &mut Writer, work: &Work) -> Result<()> {
-        let batch = builder.take();
+    async fn write(&self, batch: &Batch, writer: &mut Writer, work: &Work) -> Result<()> {
         work.sends(&batch.changes);
         writer.begin().await?;
         self.ledger.guard(writer.session()).await?;
         // Copied rows are whole: nothing can be missing.
-        writer.apply(&batch, &Supplied::new()).await?;
+        writer.apply(batch, &Supplied::new()).await?;
         writer.commit().await?;
-        work.goes_on();
+        work.rests();
         reach(Point::CopyCommitted);
         self.done.fetch_add(batch.changes.len() as u64, Ordering::Relaxed);
         self.report(false);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
+use super::statements;
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::mapping;
@@ -76,6 +77,37 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     }
     let limit = |name: &str| columns.get(name).copied().flatten().and_then(|limit| limit.try_into().ok());
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
+}
+
+/// Whether COPY into `table` does what an INSERT does: no rule rewrites it, no row-level security stands in its way,
+/// and each column has the very type that the mapping's text is cast to, so that no assignment converts it further.
+pub(super) async fn takes_copy(client: &Client, names: &Names, table: Table) -> Result<bool> {
+    let step = format!("looking at {} on Traffic", table.traffic_name());
+    let sql = "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
+               AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS wanted (name, type) \
+                 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name \
+                 WHERE CASE pg_catalog.format_type(a.atttypid, NULL) WHEN 'character varying' THEN 'text' \
+                   WHEN 'timestamp with time zone' THEN 'timestamptz' \
+                   ELSE pg_catalog.format_type(a.atttypid, NULL) END IS DISTINCT FROM wanted.type) \
+               FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
+    let fixed = [("id", "uuid"), ("landing_synced_at", "timestamptz")];
+    let mapped = mapping::targets(table).iter().map(|target| (target.name, target.sql_type));
+    let status = statements::initial_status(table).map(|_| ("status", "text"));
+    let (columns, types): (Vec<&str>, Vec<&str>) = fixed.into_iter().chain(mapped).chain(status).unzip();
+    let found = client.query_opt(sql, &[&names.traffic_table(table), &columns, &types]).await;
+    let found = found.map_err(|error| Error::database(&step, &error))?;
+    Ok(found.is_some_and(|row| row.get(0)))
+}
+
+/// Whether `table` holds a row that came from Landing.
+pub(super) async fn holds_rows_from_landing(client: &Client, names: &Names, table: Table) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} WHERE landing_synced_at IS NOT NULL)",
+        names.traffic_table(table)
+    );
+    let found = client.query_one(&sql, &[]).await;
+    let step = format!("looking at {} on Traffic", table.traffic_name());
+    Ok(found.map_err(|error| Error::database(step, &error))?.get(0))
 }
 
 /// The columns of `table` beside its key that hold a value of their own, quoted: all but those that PostgreSQL

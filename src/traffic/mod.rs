@@ -5,7 +5,9 @@
 
 mod apply;
 mod beside_metadata;
+mod binary;
 mod catalog;
+mod copying;
 mod mending;
 mod notes;
 mod parked;

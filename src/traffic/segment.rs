@@ -140,7 +140,10 @@ impl Writer {
         if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
             (mapped, rejected) = self.map_rows(table, writes);
         }
-        let orphans = self.upsert_rows(table, &mapped).await?;
+        let orphans = match self.copy_rows(table, &mapped).await? {
+            Some(orphans) => orphans,
+            None => self.upsert_rows(table, &mapped).await?,
+        };
         let done: Vec<&(TrafficRow, Origin)> =
             mapped.iter().filter(|(row, _)| !orphans.contains(&row.id)).collect();
         let ids: Vec<Uuid> = done.iter().map(|(row, _)| row.id).collect();
@@ -201,7 +204,7 @@ impl Writer {
         if self.may_have_quarantined {
             self.quarantine.release(&self.session, table, ids).await?;
         }
-        if self.may_have_notes {
+        if self.may_have_notes && !self.copying.contains_key(&table) {
             let still = rows.iter().map(|(row, _)| row);
             let scope = Scope { table, ids, columns: None };
             self.notes.forget(&self.session, &self.forget_notes, scope, still).await?;

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::notes::Notes;
 use super::quarantine::{Cause, Parked, Quarantine};
 use crate::change::{Operation, Origin, Table};
 use crate::error::{Error, Kind, Result};
@@ -94,4 +95,9 @@ pub async fn clear_quarantine(client: &Client, names: &Names, tables: &[Table]) 
     let tables: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();
     let cleared = client.execute(&sql, &[&tables]).await;
     cleared.map(|_| ()).map_err(|error| Error::database("emptying quarantine before a snapshot", &error))
+}
+
+/// Forgets what is noted of the rows of `table`, which are not there: none of them has come yet.
+pub async fn clear_notes(client: &Client, names: &Names, table: Table) -> Result<()> {
+    Notes::new(names).forget_table(client, table).await
 }

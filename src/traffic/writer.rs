@@ -10,6 +10,7 @@ use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::catalog::TargetCatalog;
+use super::copying::Copying;
 use super::notes::Notes;
 use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
@@ -50,6 +51,10 @@ pub struct Writer {
     reads: HashMap<Table, Statement>,
     pub(super) forget_notes: Statement,
     pub(super) update_beside_metadata: Statement,
+    /// Tables whose rows are inserted by COPY.
+    pub(super) copying: HashMap<Table, Copying>,
+    /// Cleared when a COPY has failed, until the next batch.
+    pub(super) may_copy: bool,
     in_transaction: bool,
     /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
     /// trip of its own.
@@ -83,6 +88,8 @@ impl Writer {
             upserts: HashMap::new(),
             deletes: HashMap::new(),
             reads: HashMap::new(),
+            copying: HashMap::new(),
+            may_copy: false,
             in_transaction: false,
             in_batch: false,
             session,
@@ -186,6 +193,7 @@ impl Writer {
         sql.push_str("SAVEPOINT batch; SAVEPOINT range");
         self.execute("opening a batch on Traffic", &sql).await?;
         (self.in_transaction, self.in_batch) = (true, true);
+        self.may_copy = !self.copying.is_empty();
         Ok(())
     }
 
@@ -199,7 +207,7 @@ impl Writer {
     }
 }
 
-fn preparing(table: Table) -> String {
+pub(super) fn preparing(table: Table) -> String {
     format!("preparing to write {}", table.traffic_name())
 }
 
