@@ -99,6 +99,9 @@ pub struct Write<'c> {
     pub row: Cow<'c, Row>,
     pub operation: Operation,
     pub origin: Origin,
+    /// Nobody had the row before, as far as this replication knows: Landing inserted it within this batch, or a
+    /// snapshot read it.
+    pub new: bool,
 }
 
 /// The net effect of changes that commute: no key is deleted and then written again, and no value that Traffic
@@ -140,7 +143,8 @@ pub fn plan(changes: &[SourcedChange]) -> Vec<Step<'_>> {
                 if let Some(old) = old_id.filter(|old| *old != row.id) {
                     planner.change_key(row.table, old, row.id);
                 }
-                planner.write(Write { row: Cow::Borrowed(row), operation: *operation, origin: *origin });
+                let new = matches!(operation, Operation::Insert | Operation::Copy);
+                planner.write(Write { row: Cow::Borrowed(row), operation: *operation, origin: *origin, new });
             }
             Change::Delete { table, id } => planner.delete(*table, *id),
             Change::Truncate { tables } => {
@@ -172,12 +176,14 @@ impl<'c> Planner<'c> {
             // A row that is deleted and inserted again loses what Traffic owned of it: both must happen.
             Some(Last::Deleted) => self.close_segment(),
             Some(Last::Written(earlier)) => {
+                write.new = earlier.new;
                 if write.row.has_unchanged() {
                     write.row.to_mut().fill_unchanged_from(&earlier.row);
                 }
                 // What the earlier one gave and this one does not, Traffic keeps: as when each is a batch of its own.
                 if mapping::leaves_a_value(&earlier.row, &write.row) {
                     self.close_segment();
+                    write.new = false;
                 }
             }
             None => {}

@@ -114,7 +114,11 @@ impl Run {
         }
         let writer =
             Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
-        Ok(Some(Prepared { writer: writer.await?, control, ledger, from, published }))
+        let mut writer = writer.await?;
+        for &table in &context.tables {
+            writer.copy_into(table).await?;
+        }
+        Ok(Some(Prepared { writer, control, ledger, from, published }))
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {

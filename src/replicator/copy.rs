@@ -164,7 +164,7 @@ impl Copy {
             writing.rests();
             workers.push(Worker { reader, reading, writer, writing });
         }
-        copy_into_new_tables(context, traffic, &mut workers).await?;
+        begin_new_tables(context, traffic, &mut workers).await?;
         let Some(Worker { reader, reading, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
@@ -229,25 +229,24 @@ impl Copy {
     }
 }
 
-/// A table that holds nothing from Landing gets its rows by COPY. Nothing is written yet: what a table holds now, none
-/// of these workers has brought. What is noted of its rows is of rows that went away.
-async fn copy_into_new_tables(context: &Context, traffic: &Session, workers: &mut [Worker]) -> Result<()> {
+/// Nothing is written yet: what a table holds now, none of these workers has brought. Where it holds nothing from
+/// Landing, every row is new, and what is noted there is of rows that went away.
+async fn begin_new_tables(context: &Context, traffic: &Session, workers: &mut [Worker]) -> Result<()> {
     for &table in &context.tables {
         let Some(Worker { writer, writing, .. }) = workers.first() else { return Ok(()) };
         writing.goes_on();
-        let new = writer.may_copy_into(table).await?;
+        let new = writer.is_new(table).await?;
         writing.rests();
-        let by = if new { "COPY: it holds none from Landing" } else { "upserts" };
-        tracing::info!(table = table.traffic_name(), by, "rows will be written");
-        if !new {
-            continue;
+        let mut by_copy = new;
+        if new {
+            stale::clear_notes(traffic, &context.config.names, table).await?;
+            for Worker { writer, writing, .. } in workers.iter_mut() {
+                writing.goes_on();
+                by_copy &= writer.fill(table).await?;
+                writing.rests();
+            }
         }
-        stale::clear_notes(traffic, &context.config.names, table).await?;
-        for Worker { writer, writing, .. } in workers.iter_mut() {
-            writing.goes_on();
-            writer.copy_into(table).await?;
-            writing.rests();
-        }
+        tracing::info!(table = table.traffic_name(), new, by_copy, "a table to copy into");
     }
     Ok(())
 }

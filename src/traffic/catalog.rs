@@ -79,24 +79,22 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
 }
 
-/// Whether COPY into `table` does what an INSERT does: no rule rewrites it, no row-level security stands in its way,
+/// Whether COPY into a table does what an INSERT does: no rule rewrites it, no row-level security stands in its way,
 /// and each column has the very type that the mapping's text is cast to, so that no assignment converts it further.
-pub(super) async fn takes_copy(client: &Client, names: &Names, table: Table) -> Result<bool> {
-    let step = format!("looking at {} on Traffic", table.traffic_name());
-    let sql = "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
-               AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS wanted (name, type) \
-                 LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name \
-                 WHERE CASE pg_catalog.format_type(a.atttypid, NULL) WHEN 'character varying' THEN 'text' \
-                   WHEN 'timestamp with time zone' THEN 'timestamptz' \
-                   ELSE pg_catalog.format_type(a.atttypid, NULL) END IS DISTINCT FROM wanted.type) \
-               FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
+/// Parameters: the table and [`copied_columns`].
+pub(super) const TAKES_COPY: &str = "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
+     AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS wanted (name, type) \
+       LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name \
+       WHERE (a.atttypid = wanted.type::pg_catalog.regtype \
+         OR (wanted.type = 'text' AND a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype)) IS NOT TRUE) \
+     FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
+
+/// The columns that a COPY into what `table` becomes names, and the types of the values it sends.
+pub(super) fn copied_columns(table: Table) -> (Vec<&'static str>, Vec<&'static str>) {
     let fixed = [("id", "uuid"), ("landing_synced_at", "timestamptz")];
     let mapped = mapping::targets(table).iter().map(|target| (target.name, target.sql_type));
     let status = statements::initial_status(table).map(|_| ("status", "text"));
-    let (columns, types): (Vec<&str>, Vec<&str>) = fixed.into_iter().chain(mapped).chain(status).unzip();
-    let found = client.query_opt(sql, &[&names.traffic_table(table), &columns, &types]).await;
-    let found = found.map_err(|error| Error::database(&step, &error))?;
-    Ok(found.is_some_and(|row| row.get(0)))
+    fixed.into_iter().chain(mapped).chain(status).unzip()
 }
 
 /// Whether `table` holds a row that came from Landing.

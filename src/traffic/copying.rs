@@ -13,10 +13,11 @@ use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::binary::Encoder;
+use super::segment::Mapped;
 use super::triggers::TriggerControl;
 use super::writer::{Writer, preparing};
 use super::{catalog, statements};
-use crate::change::{Origin, Table};
+use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::mapping::{self, TrafficRow};
@@ -24,60 +25,80 @@ use crate::mapping::{self, TrafficRow};
 /// How much is handed to the connection at a time, in bytes.
 const PIECE: usize = 64 << 10;
 
+/// With how few rows one statement is as good.
+const WORTHWHILE: usize = 50;
+
 /// What a table's rows are copied with.
 pub(super) struct Copying {
+    hold: Statement,
+    takes_copy: Statement,
     copy: Statement,
     /// Of rows that belong to a lead.
     lock_leads: Option<Statement>,
 }
 
 impl Writer {
-    /// Whether the rows of `table` may be inserted by COPY: Traffic holds none from Landing, the table has the shape
-    /// that our SQL gives it, and triggers do not run for replicated rows.
+    /// Whether all rows of `table` that come from now on are new to it: Traffic holds none from Landing.
     ///
     /// # Errors
     /// The connection broke; the role may not read the table.
-    pub async fn may_copy_into(&self, table: Table) -> Result<bool> {
-        Ok(self.triggers == TriggerControl::ReplicaRole
-            && !catalog::holds_rows_from_landing(&self.session, &self.names, table).await?
-            && catalog::takes_copy(&self.session, &self.names, table).await?)
+    pub async fn is_new(&self, table: Table) -> Result<bool> {
+        Ok(!catalog::holds_rows_from_landing(&self.session, &self.names, table).await?)
     }
 
-    /// From here on, inserts the rows of `table` by COPY. Each of its keys comes once, and none has a note yet.
+    /// Every row of `table` that comes is new, and comes once; none has a note yet. Else as [`Writer::copy_into`].
+    ///
+    /// # Errors
+    /// Those of [`Writer::copy_into`].
+    pub async fn fill(&mut self, table: Table) -> Result<bool> {
+        self.new_tables.insert(table);
+        self.copy_into(table).await
+    }
+
+    /// From here on, new rows of `table` are inserted by COPY where that serves. Returns whether it does: not where
+    /// triggers run for replicated rows, nor in a table of a shape of its own.
     ///
     /// # Errors
     /// The table is gone; the role lacks a privilege; the connection broke.
-    pub async fn copy_into(&mut self, table: Table) -> Result<()> {
-        let failed = |error| Error::database(preparing(table), &error);
-        let copy = self.session.prepare(&statements::copy(&self.names, table)).await.map_err(failed)?;
-        let lock_leads = match table.lead_column() {
-            Some(_) => {
-                Some(self.session.prepare(&statements::lock_leads(&self.names)).await.map_err(failed)?)
-            }
-            None => None,
+    pub async fn copy_into(&mut self, table: Table) -> Result<bool> {
+        if self.triggers != TriggerControl::ReplicaRole {
+            return Ok(false);
+        }
+        let (hold, copy) = (statements::hold_table(&self.names, table), statements::copy(&self.names, table));
+        let prepare = async |sql: &str| {
+            let prepared = self.session.prepare(sql).await;
+            prepared.map_err(|error| Error::database(preparing(table), &error))
         };
-        self.copying.insert(table, Copying { copy, lock_leads });
-        Ok(())
+        let copying = Copying {
+            hold: prepare(&hold).await?,
+            takes_copy: prepare(catalog::TAKES_COPY).await?,
+            copy: prepare(&copy).await?,
+            lock_leads: match table.lead_column() {
+                Some(_) => Some(prepare(&statements::lock_leads(&self.names)).await?),
+                None => None,
+            },
+        };
+        let serves = self.takes_copy(table, &copying).await?;
+        self.copying.insert(table, copying);
+        Ok(serves)
     }
 
-    /// Inserts rows of one table, in primary-key order. Returns the ids of those that were left out because their
-    /// lead is missing; `None` when they must be upserted.
-    pub(super) async fn copy_rows(
-        &self,
-        table: Table,
-        rows: &[(TrafficRow, Origin)],
-    ) -> Result<Option<HashSet<Uuid>>> {
-        let Some(copying) = self.copying.get(&table).filter(|_| self.may_copy) else { return Ok(None) };
-        let orphans = match &copying.lock_leads {
-            Some(lock) => match self.orphans(lock, table, rows).await? {
-                Some(orphans) => orphans,
-                None => return Ok(None),
-            },
-            None => HashSet::new(),
+    /// Inserts those of `rows`, in primary-key order, that are new. Returns the ids of those that were left out because
+    /// their lead is missing; `None` when nothing was inserted, and all are to be upserted.
+    pub(super) async fn copy_new(&self, table: Table, rows: &[Mapped]) -> Result<Option<HashSet<Uuid>>> {
+        let new: Vec<&Mapped> = rows.iter().filter(|mapped| mapped.new).collect();
+        let copying = self.copying.get(&table).filter(|_| self.may_copy && new.len() >= WORTHWHILE);
+        let Some(copying) = copying else { return Ok(None) };
+        // What the table is like now, it is until the transaction ends. One round trip: they are sent together.
+        let hold = async {
+            let held = self.session.execute(&copying.hold, &[]).await;
+            held.map_err(|error| Error::database(writing(table), &error))
         };
+        let orphans = self.orphans(copying, table, &new);
+        let (_, serves, orphans) = tokio::try_join!(hold, self.takes_copy(table, copying), orphans)?;
+        let Some(orphans) = orphans.filter(|_| serves) else { return Ok(None) };
         let mut encoder = Encoder::new(mapping::targets(table), statements::initial_status(table));
-        let written = rows.iter().filter(|(row, _)| !orphans.contains(&row.id));
-        for (row, origin) in written {
+        for Mapped { row, origin, .. } in new.iter().filter(|mapped| !orphans.contains(&mapped.row.id)) {
             if !encoder.row(row, origin.commit_time) {
                 return Ok(None);
             }
@@ -86,16 +107,24 @@ impl Writer {
         Ok(Some(orphans))
     }
 
+    async fn takes_copy(&self, table: Table, copying: &Copying) -> Result<bool> {
+        let (columns, types) = catalog::copied_columns(table);
+        let name = self.names.traffic_table(table);
+        let found = self.session.query_opt(&copying.takes_copy, &[&name, &columns, &types]).await;
+        Ok(found.map_err(|error| Error::database(writing(table), &error))?.is_some_and(|row| row.get(0)))
+    }
+
     /// The rows whose lead is not on Traffic; the others' leads are locked. `None` when a row names none.
     async fn orphans(
         &self,
-        lock: &Statement,
+        copying: &Copying,
         table: Table,
-        rows: &[(TrafficRow, Origin)],
+        rows: &[&Mapped],
     ) -> Result<Option<HashSet<Uuid>>> {
+        let Some(lock) = &copying.lock_leads else { return Ok(Some(HashSet::new())) };
         let column = mapping::targets(table).iter().position(|target| target.name == "lead_id");
         let lead = |row: &TrafficRow| row.values.get(column?)?.as_deref()?.parse::<Uuid>().ok();
-        let Some(leads) = rows.iter().map(|(row, _)| lead(row)).collect::<Option<Vec<_>>>() else {
+        let Some(leads) = rows.iter().map(|mapped| lead(&mapped.row)).collect::<Option<Vec<_>>>() else {
             return Ok(None);
         };
         let mut distinct = leads.clone();
@@ -105,7 +134,7 @@ impl Writer {
         let missing = missing.map_err(|error| Error::database(writing(table), &error))?;
         let missing: HashSet<Uuid> = missing.iter().map(|row| row.get(0)).collect();
         let orphans = rows.iter().zip(leads).filter(|(_, lead)| missing.contains(lead));
-        Ok(Some(orphans.map(|((row, _), _)| row.id).collect()))
+        Ok(Some(orphans.map(|(mapped, _)| mapped.row.id).collect()))
     }
 
     async fn send(&self, table: Table, copy: &Statement, mut rows: BytesMut) -> Result<()> {

@@ -42,6 +42,14 @@ pub(super) enum Resolved {
 /// How much is read back from Traffic at a time, in bytes as stored there. What is compressed becomes more.
 const RESTORED_BYTES: i64 = 4 << 20;
 
+/// A row as it is to be written.
+pub(super) struct Mapped {
+    pub(super) row: TrafficRow,
+    pub(super) origin: Origin,
+    /// As in [`Write`].
+    pub(super) new: bool,
+}
+
 /// Rows that the mapping refused, and why.
 type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
 
@@ -136,17 +144,13 @@ impl Writer {
         }
         let (mut mapped, mut rejected) = self.map_rows(table, writes);
         // What does not fit may fit by now: somebody may have made the column wider.
-        let unfit = !rejected.is_empty() || mapped.iter().any(|(row, _)| row.is_cut());
+        let unfit = !rejected.is_empty() || mapped.iter().any(|mapped| mapped.row.is_cut());
         if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
             (mapped, rejected) = self.map_rows(table, writes);
         }
-        let orphans = match self.copy_rows(table, &mapped).await? {
-            Some(orphans) => orphans,
-            None => self.upsert_rows(table, &mapped).await?,
-        };
-        let done: Vec<&(TrafficRow, Origin)> =
-            mapped.iter().filter(|(row, _)| !orphans.contains(&row.id)).collect();
-        let ids: Vec<Uuid> = done.iter().map(|(row, _)| row.id).collect();
+        let orphans = self.insert_or_update(table, &mapped).await?;
+        let done: Vec<&Mapped> = mapped.iter().filter(|mapped| !orphans.contains(&mapped.row.id)).collect();
+        let ids: Vec<Uuid> = done.iter().map(|mapped| mapped.row.id).collect();
         self.settle(table, &ids, &done).await?;
         for (write, rejection) in rejected {
             let cause = Cause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
@@ -159,16 +163,12 @@ impl Writer {
         Ok(())
     }
 
-    fn map_rows<'w, 'c>(
-        &self,
-        table: Table,
-        writes: &'w [Write<'c>],
-    ) -> (Vec<(TrafficRow, Origin)>, Rejected<'w, 'c>) {
+    fn map_rows<'w, 'c>(&self, table: Table, writes: &'w [Write<'c>]) -> (Vec<Mapped>, Rejected<'w, 'c>) {
         let limits = self.catalog.limits(table);
         let (mut mapped, mut rejected) = (Vec::with_capacity(writes.len()), Vec::new());
         for write in writes {
             match mapping::map(&write.row, limits) {
-                Ok(row) => mapped.push((row, write.origin)),
+                Ok(row) => mapped.push(Mapped { row, origin: write.origin, new: write.new }),
                 Err(rejection) => rejected.push((write, rejection)),
             }
         }
@@ -176,12 +176,23 @@ impl Writer {
     }
 
     /// Returns the ids of the rows that were left out because their lead is missing.
-    async fn upsert_rows(&self, table: Table, rows: &[(TrafficRow, Origin)]) -> Result<HashSet<Uuid>> {
+    async fn insert_or_update(&self, table: Table, rows: &[Mapped]) -> Result<HashSet<Uuid>> {
+        match self.copy_new(table, rows).await? {
+            Some(mut orphans) => {
+                let known: Vec<&Mapped> = rows.iter().filter(|mapped| !mapped.new).collect();
+                orphans.extend(self.upsert_rows(table, &known).await?);
+                Ok(orphans)
+            }
+            None => self.upsert_rows(table, &rows.iter().collect::<Vec<_>>()).await,
+        }
+    }
+
+    async fn upsert_rows(&self, table: Table, rows: &[&Mapped]) -> Result<HashSet<Uuid>> {
         if rows.is_empty() {
             return Ok(HashSet::new());
         }
         let width = mapping::targets(table).len();
-        let columns = Columns::new(width, rows.iter().map(|(row, origin)| (row, origin.commit_time)));
+        let columns = Columns::new(width, rows.iter().map(|mapped| (&mapped.row, mapped.origin.commit_time)));
         let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
         let step = || format!("writing {}", table.traffic_name());
         let upsert = self.upsert(table)?;
@@ -195,21 +206,16 @@ impl Writer {
     }
 
     /// These keys are now as Landing has them: they leave quarantine, and their notes are brought up to date.
-    pub(super) async fn settle(
-        &mut self,
-        table: Table,
-        ids: &[Uuid],
-        rows: &[&(TrafficRow, Origin)],
-    ) -> Result<()> {
+    pub(super) async fn settle(&mut self, table: Table, ids: &[Uuid], rows: &[&Mapped]) -> Result<()> {
         if self.may_have_quarantined {
             self.quarantine.release(&self.session, table, ids).await?;
         }
-        if self.may_have_notes && !self.copying.contains_key(&table) {
-            let still = rows.iter().map(|(row, _)| row);
+        if self.may_have_notes && !self.new_tables.contains(&table) {
+            let still = rows.iter().map(|mapped| &mapped.row);
             let scope = Scope { table, ids, columns: None };
             self.notes.forget(&self.session, &self.forget_notes, scope, still).await?;
         }
-        let noted = rows.iter().map(|(row, origin)| (row, *origin));
+        let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
         self.may_have_notes |= self.notes.write(&self.session, table, noted).await?;
         Ok(())
     }

@@ -72,6 +72,11 @@ pub fn copy(names: &Names, table: Table) -> String {
     format!("COPY {traffic} ({columns}{status}) FROM STDIN (FORMAT binary)")
 }
 
+/// Keeps the table as it is until the transaction ends, as an INSERT does.
+pub fn hold_table(names: &Names, table: Table) -> String {
+    format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", names.traffic_table(table))
+}
+
 /// The status of a lead that is new to Traffic, whose own it is from then on.
 pub fn initial_status(table: Table) -> Option<&'static str> {
     (table == Table::LandingLeads).then_some("new")

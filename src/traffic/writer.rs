@@ -4,7 +4,7 @@
 //! boundary, together with the checkpoint. On any error but a bad row the session is to be dropped: what was
 //! not committed never happened, and the position on Traffic says where to go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Statement;
 use uuid::Uuid;
@@ -51,8 +51,10 @@ pub struct Writer {
     reads: HashMap<Table, Statement>,
     pub(super) forget_notes: Statement,
     pub(super) update_beside_metadata: Statement,
-    /// Tables whose rows are inserted by COPY.
+    /// Tables whose new rows are inserted by COPY.
     pub(super) copying: HashMap<Table, Copying>,
+    /// Tables of which no row has a note yet, and each key comes once.
+    pub(super) new_tables: HashSet<Table>,
     /// Cleared when a COPY has failed, until the next batch.
     pub(super) may_copy: bool,
     in_transaction: bool,
@@ -89,6 +91,7 @@ impl Writer {
             deletes: HashMap::new(),
             reads: HashMap::new(),
             copying: HashMap::new(),
+            new_tables: HashSet::new(),
             may_copy: false,
             in_transaction: false,
             in_batch: false,
