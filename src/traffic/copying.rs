@@ -25,8 +25,8 @@ use crate::mapping::{self, TrafficRow};
 /// How much is handed to the connection at a time, in bytes.
 const PIECE: usize = 64 << 10;
 
-/// With how few rows one statement is as good.
-const WORTHWHILE: usize = 50;
+/// How many new rows are worth the round trips that a COPY takes more than one upsert.
+const WORTHWHILE: usize = 100;
 
 /// What a table's rows are copied with.
 pub(super) struct Copying {
@@ -87,7 +87,8 @@ impl Writer {
     /// their lead is missing; `None` when nothing was inserted, and all are to be upserted.
     pub(super) async fn copy_new(&self, table: Table, rows: &[Mapped]) -> Result<Option<HashSet<Uuid>>> {
         let new: Vec<&Mapped> = rows.iter().filter(|mapped| mapped.new).collect();
-        let copying = self.copying.get(&table).filter(|_| self.may_copy && new.len() >= WORTHWHILE);
+        let worthwhile = new.len() >= WORTHWHILE || self.new_tables.contains(&table);
+        let copying = self.copying.get(&table).filter(|_| self.may_copy && worthwhile);
         let Some(copying) = copying else { return Ok(None) };
         // What the table is like now, it is until the transaction ends. One round trip: they are sent together.
         let hold = async {
