@@ -16,22 +16,15 @@ use crate::database::{Endpoint, Session};
 use crate::error::Result;
 pub use finding::{Finding, Findings, Level, Verdict};
 
-/// Examines this machine and both databases. A database that cannot be reached is one finding, and its other checks
-/// are left out.
+/// Examines this machine and both databases, at the same time. A database that cannot be reached is one finding, and
+/// its other checks are left out.
 pub async fn examine(config: &Config) -> Findings {
-    let mut findings = Findings::default();
-    local::examine(&mut findings, config).await;
-    let landing = reach(&mut findings, &config.landing).await;
-    if let Some(session) = &landing {
-        server::examine(&mut findings, session, &config.landing).await;
-        landing::examine(&mut findings, session, config).await;
-    }
-    let traffic = reach(&mut findings, &config.traffic).await;
-    let mut books_are_open = false;
-    if let Some(session) = &traffic {
-        server::examine(&mut findings, session, &config.traffic).await;
-        books_are_open = traffic::examine(&mut findings, session, config).await;
-    }
+    let (mut findings, landing, traffic) =
+        tokio::join!(here(config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
+    let (landing, found) = landing;
+    findings.extend(found);
+    let (traffic, books_are_open, found) = traffic;
+    findings.extend(found);
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, books_are_open) {
         findings.add("positions", None, slot::agreement(landing, traffic, config).await);
     }
@@ -39,6 +32,34 @@ pub async fn examine(config: &Config) -> Findings {
         session.close().await;
     }
     findings
+}
+
+async fn here(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    local::examine(&mut findings, config).await;
+    findings
+}
+
+async fn landing_side(config: &Config) -> (Option<Session>, Findings) {
+    let mut findings = Findings::default();
+    let session = reach(&mut findings, &config.landing).await;
+    if let Some(session) = &session {
+        server::examine(&mut findings, session, &config.landing).await;
+        landing::examine(&mut findings, session, config).await;
+    }
+    (session, findings)
+}
+
+/// And whether our own tables there could be looked at.
+async fn traffic_side(config: &Config) -> (Option<Session>, bool, Findings) {
+    let mut findings = Findings::default();
+    let session = reach(&mut findings, &config.traffic).await;
+    let mut books_are_open = false;
+    if let Some(session) = &session {
+        server::examine(&mut findings, session, &config.traffic).await;
+        books_are_open = traffic::examine(&mut findings, session, config).await;
+    }
+    (session, books_are_open, findings)
 }
 
 async fn reach(findings: &mut Findings, endpoint: &Endpoint) -> Option<Session> {

@@ -48,8 +48,8 @@ impl Run {
     /// Returns when what the run is for is done, or it was told to stop.
     pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<()> {
         let config = &context.config;
-        let traffic = config.traffic.connect("apply").await?;
-        let control = config.landing.connect("control").await?;
+        let (traffic, control) =
+            tokio::try_join!(config.traffic.connect("apply"), config.landing.connect("control"))?;
         let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
         // Nothing is in flight before the stream begins: it may be dropped anywhere.
         let preparing = Box::pin(self.prepare(context, traffic, control, &work));

@@ -188,11 +188,11 @@ impl Writer {
         for group in deleted.chunk_by(|a, b| a.0 == b.0) {
             let Some(&(table, _)) = group.first() else { continue };
             let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
-            self.session.execute(self.delete(table)?, &[&ids]).await.map_err(|error| {
+            self.session.execute(self.delete(table).await?, &[&ids]).await.map_err(|error| {
                 Error::database(format!("deleting from {}", table.traffic_name()), &error)
             })?;
             reach(Point::Deleted);
-            self.settle(table, &ids, &[]).await?;
+            self.settle(table, &ids, &ids, &[]).await?;
         }
         self.execute("switching triggers off", self.triggers.suppress()).await
     }

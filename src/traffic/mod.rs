@@ -11,6 +11,7 @@ mod copying;
 mod mending;
 mod notes;
 mod parked;
+mod prepared;
 mod quarantine;
 mod rows;
 mod segment;

@@ -50,6 +50,14 @@ pub(super) struct Mapped {
     pub(super) new: bool,
 }
 
+/// What became of rows that were to be written.
+struct Written {
+    /// Left out: their lead is missing.
+    orphans: HashSet<Uuid>,
+    /// The new ones were inserted by COPY.
+    copied: bool,
+}
+
 /// Rows that the mapping refused, and why.
 type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
 
@@ -116,7 +124,7 @@ impl Writer {
         let step = format!("reading unchanged values from {}", table.traffic_name());
         let rows = self
             .session
-            .query(self.read(table)?, &[&ids])
+            .query(self.read(table).await?, &[&ids])
             .await
             .map_err(|error| Error::database(step, &error))?;
         let restorable = statements::restorable(table);
@@ -148,10 +156,15 @@ impl Writer {
         if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
             (mapped, rejected) = self.map_rows(table, writes);
         }
-        let orphans = self.insert_or_update(table, &mapped).await?;
+        let Written { orphans, copied } = self.insert_or_update(table, &mapped).await?;
         let done: Vec<&Mapped> = mapped.iter().filter(|mapped| !orphans.contains(&mapped.row.id)).collect();
         let ids: Vec<Uuid> = done.iter().map(|mapped| mapped.row.id).collect();
-        self.settle(table, &ids, &done).await?;
+        // A row that Landing has just inserted, and that is not on Traffic, left no note behind: its delete took them
+        // along. But for a delete that was parked, of a row that somebody then removed by hand.
+        let unnoted = copied && (self.new_tables.contains(&table) || !self.may_have_quarantined);
+        let noted: Vec<Uuid> =
+            done.iter().filter(|mapped| !(unnoted && mapped.new)).map(|mapped| mapped.row.id).collect();
+        self.settle(table, &ids, &noted, &done).await?;
         for (write, rejection) in rejected {
             let cause = Cause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
             self.park_write(write, &cause).await?;
@@ -175,18 +188,16 @@ impl Writer {
         (mapped, rejected)
     }
 
-    /// Returns the ids of the rows that were left out because their lead is missing.
-    async fn insert_or_update(&self, table: Table, rows: &[Mapped]) -> Result<HashSet<Uuid>> {
-        match self.copy_new(table, rows).await? {
-            Some(mut orphans) => {
-                let known: Vec<&Mapped> = rows.iter().filter(|mapped| !mapped.new).collect();
-                orphans.extend(self.upsert_rows(table, &known).await?);
-                Ok(orphans)
-            }
-            None => self.upsert_rows(table, &rows.iter().collect::<Vec<_>>()).await,
-        }
+    async fn insert_or_update(&self, table: Table, rows: &[Mapped]) -> Result<Written> {
+        let copied = self.copy_new(table, rows).await?;
+        let rest: Vec<&Mapped> = rows.iter().filter(|mapped| copied.is_none() || !mapped.new).collect();
+        let mut orphans = self.upsert_rows(table, &rest).await?;
+        let by_copy = copied.is_some();
+        orphans.extend(copied.into_iter().flatten());
+        Ok(Written { orphans, copied: by_copy })
     }
 
+    /// Returns the ids of the rows that were left out because their lead is missing.
     async fn upsert_rows(&self, table: Table, rows: &[&Mapped]) -> Result<HashSet<Uuid>> {
         if rows.is_empty() {
             return Ok(HashSet::new());
@@ -205,15 +216,22 @@ impl Writer {
         Ok(orphans.iter().map(|row| row.get(0)).collect())
     }
 
-    /// These keys are now as Landing has them: they leave quarantine, and their notes are brought up to date.
-    pub(super) async fn settle(&mut self, table: Table, ids: &[Uuid], rows: &[&Mapped]) -> Result<()> {
+    /// The keys `ids` are now as Landing has them: they leave quarantine, and their notes are brought up to date.
+    /// Those of `noted` may have some.
+    pub(super) async fn settle(
+        &mut self,
+        table: Table,
+        ids: &[Uuid],
+        noted: &[Uuid],
+        rows: &[&Mapped],
+    ) -> Result<()> {
         if self.may_have_quarantined {
             self.quarantine.release(&self.session, table, ids).await?;
         }
-        if self.may_have_notes && !self.new_tables.contains(&table) {
+        if self.may_have_notes && !noted.is_empty() {
             let still = rows.iter().map(|mapped| &mapped.row);
-            let scope = Scope { table, ids, columns: None };
-            self.notes.forget(&self.session, &self.forget_notes, scope, still).await?;
+            let scope = Scope { table, ids: noted, columns: None };
+            self.notes.forget(&self.session, scope, still).await?;
         }
         let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
         self.may_have_notes |= self.notes.write(&self.session, table, noted).await?;
