@@ -307,6 +307,26 @@ mod tests {
     }
 
     #[test]
+    fn a_row_is_new_when_it_was_inserted_in_this_batch_and_nothing_of_it_was_written_before() {
+        let inserted = |metadata: &str| {
+            let mut change = write(Table::LandingLeads, 1, Datum::Null);
+            if let Change::Write { operation, row, .. } = &mut change.change {
+                (*operation, row.values[lead::METADATA]) = (Operation::Insert, Datum::text(metadata));
+            }
+            change
+        };
+        let new = |changes: &[SourcedChange]| -> Vec<Vec<bool>> {
+            let steps = plan(changes);
+            steps.iter().map(|step| segment(step).leads.iter().map(|write| write.new).collect()).collect()
+        };
+        let updated = |id| write(Table::LandingLeads, id, Datum::text("b"));
+        assert_eq!(new(&[inserted("{}"), updated(1), updated(2)]), [vec![true, false]]);
+        assert_eq!(new(&[updated(1), delete(Table::LandingLeads, 1), inserted("{}")]), [vec![], vec![true]]);
+        // Its first image is written before the second one, which drops what Traffic keeps.
+        assert_eq!(new(&[inserted(r#"{"fb_ad_id": "7"}"#), updated(1)]), [vec![true], vec![false]]);
+    }
+
+    #[test]
     fn a_changed_key_stands_between_what_was_before_and_after_it() {
         let mut renamed = write(Table::LandingLeads, 2, Datum::Null);
         if let Change::Write { old_id, .. } = &mut renamed.change {

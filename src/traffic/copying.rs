@@ -156,3 +156,22 @@ impl Writer {
 fn writing(table: Table) -> String {
     format!("writing {}", table.traffic_name())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::Names;
+
+    #[test]
+    fn the_columns_whose_types_are_looked_at_are_those_that_are_copied_in_their_order() {
+        for table in Table::ALL {
+            let (columns, types) = catalog::copied_columns(table);
+            let sql = statements::copy(&Names::default(), table);
+            assert!(sql.contains(&format!("({})", columns.join(", "))), "{sql}");
+            let mapped = mapping::targets(table).iter().map(|target| target.sql_type);
+            let status = statements::initial_status(table).map(|_| "text");
+            let sent = ["uuid", "timestamptz"].into_iter().chain(mapped).chain(status);
+            assert!(sent.eq(types), "{sql}");
+        }
+    }
+}
