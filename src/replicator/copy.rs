@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use super::liveness::Work;
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
-use crate::change::{Change, Operation, Origin, Position, SourcedChange};
+use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::checkpoint::{Ledger, Published};
 use crate::database::{Session, Side};
 use crate::error::{Error, Kind, Result};
@@ -60,7 +60,7 @@ pub async fn run(
     // Every reader has imported the snapshot: the session that exported it is no longer needed.
     exported.release();
     reach(Point::Imported);
-    let published = copy.published.clone();
+    let (published, new_tables) = (copy.published.clone(), copy.new_tables.clone());
     work.rests();
     if !copy.all_tables().await? {
         return Ok(None);
@@ -68,7 +68,7 @@ pub async fn run(
     work.goes_on();
     reach(Point::Copied);
     check_published(context, control, &published).await?;
-    finish(context, traffic, ledger, position, &published).await?;
+    finish(context, traffic, ledger, position, &published, &new_tables).await?;
     Ok(Some((position, published)))
 }
 
@@ -86,6 +86,7 @@ async fn finish(
     ledger: &Ledger,
     position: Position,
     published: &Published,
+    new_tables: &[Table],
 ) -> Result<()> {
     let execute = |sql: &'static str| async move {
         traffic
@@ -95,7 +96,10 @@ async fn finish(
     };
     execute("BEGIN").await?;
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
-    let removed = stale::remove(traffic, &context.config.names, &context.tables, origin).await?;
+    let (names, tables) = (&context.config.names, &context.tables);
+    let known: Vec<Table> = tables.iter().copied().filter(|table| !new_tables.contains(table)).collect();
+    let removed = stale::remove(traffic, names, &known, origin).await?;
+    stale::forget_notes(traffic, names, tables).await?;
     ledger.finish_snapshot(traffic, position, published).await?;
     reach(Point::Finishing);
     execute("COMMIT").await?;
@@ -119,6 +123,8 @@ struct Copy {
     ledger: Ledger,
     origin: Origin,
     published: Published,
+    /// Those that held nothing from Landing before: nothing there can be older than this snapshot.
+    new_tables: Vec<Table>,
     workers: Vec<Worker>,
     parts: Vec<Part>,
     started: Instant,
@@ -164,7 +170,7 @@ impl Copy {
             writing.rests();
             workers.push(Worker { reader, reading, writer, writing });
         }
-        begin_new_tables(context, traffic, &mut workers).await?;
+        let new_tables = begin_new_tables(context, traffic, &mut workers).await?;
         let Some(Worker { reader, reading, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
@@ -191,6 +197,7 @@ impl Copy {
             ledger: ledger.clone(),
             origin,
             published,
+            new_tables,
             workers,
             parts,
             started,
@@ -231,14 +238,20 @@ impl Copy {
 
 /// Nothing is written yet: what a table holds now, none of these workers has brought. Where it holds nothing from
 /// Landing, every row is new, and what is noted there is of rows that went away.
-async fn begin_new_tables(context: &Context, traffic: &Session, workers: &mut [Worker]) -> Result<()> {
+async fn begin_new_tables(
+    context: &Context,
+    traffic: &Session,
+    workers: &mut [Worker],
+) -> Result<Vec<Table>> {
+    let mut new_tables = Vec::new();
     for &table in &context.tables {
-        let Some(Worker { writer, writing, .. }) = workers.first() else { return Ok(()) };
+        let Some(Worker { writer, writing, .. }) = workers.first() else { break };
         writing.goes_on();
         let new = writer.is_new(table).await?;
         writing.rests();
         let mut by_copy = new;
         if new {
+            new_tables.push(table);
             stale::clear_notes(traffic, &context.config.names, table).await?;
             for Worker { writer, writing, .. } in workers.iter_mut() {
                 writing.goes_on();
@@ -248,7 +261,7 @@ async fn begin_new_tables(context: &Context, traffic: &Session, workers: &mut [W
         }
         tracing::info!(table = table.traffic_name(), new, by_copy, "a table to copy into");
     }
-    Ok(())
+    Ok(new_tables)
 }
 
 async fn copy_ranges(shared: Arc<Shared>, worker: Worker) -> Result<Worker> {
