@@ -105,7 +105,10 @@ impl Writer {
                     self.execute("undoing a range on Traffic", "ROLLBACK TO range").await?;
                     match range {
                         // COPY was the first guess: the upserts may take every row, and find the one they do not.
-                        _ if std::mem::take(&mut self.may_copy) => ranges.push(range),
+                        _ if self.tried_copy => {
+                            self.may_copy = false;
+                            ranges.push(range);
+                        }
                         [] => {}
                         [change] => {
                             if let Attempt::Missing(keys) = self.park(change, &error, supplied).await? {
@@ -132,6 +135,7 @@ impl Writer {
     }
 
     async fn apply_range(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<AtOnce> {
+        self.tried_copy = false;
         let missing = |keys| Ok(AtOnce::Attempted(Attempt::Missing(keys)));
         let mut leads = Vec::new();
         for step in plan(range) {

@@ -1,4 +1,4 @@
-//! Inserting rows by COPY: several times less work for the server than an upsert, and only a first guess.
+//! Inserting rows by COPY: less work for the server than an upsert, and only a first guess.
 //!
 //! A copied row that Traffic does not take as it is (somebody else has brought its key, a CHECK forbids it) fails the
 //! COPY as a whole. It is undone then, and its rows are upserted as always, which finds the one that is bad. So this
@@ -83,13 +83,18 @@ impl Writer {
         Ok(serves)
     }
 
+    /// Whether those of `rows` that are new should be copied.
+    pub(super) fn should_copy(&self, table: Table, rows: &[Mapped]) -> bool {
+        let new = rows.iter().filter(|mapped| mapped.new).count();
+        let worthwhile = new >= WORTHWHILE || (new > 0 && self.new_tables.contains(&table));
+        worthwhile && self.may_copy && self.copying.contains_key(&table)
+    }
+
     /// Inserts those of `rows`, in primary-key order, that are new. Returns the ids of those that were left out because
     /// their lead is missing; `None` when nothing was inserted, and all are to be upserted.
     pub(super) async fn copy_new(&self, table: Table, rows: &[Mapped]) -> Result<Option<HashSet<Uuid>>> {
+        let Some(copying) = self.copying.get(&table) else { return Ok(None) };
         let new: Vec<&Mapped> = rows.iter().filter(|mapped| mapped.new).collect();
-        let worthwhile = new.len() >= WORTHWHILE || self.new_tables.contains(&table);
-        let copying = self.copying.get(&table).filter(|_| self.may_copy && worthwhile);
-        let Some(copying) = copying else { return Ok(None) };
         // What the table is like now, it is until the transaction ends. One round trip: they are sent together.
         let hold = async {
             let held = self.session.execute(&copying.hold, &[]).await;

@@ -188,8 +188,13 @@ impl Writer {
         (mapped, rejected)
     }
 
-    async fn insert_or_update(&self, table: Table, rows: &[Mapped]) -> Result<Written> {
-        let copied = self.copy_new(table, rows).await?;
+    async fn insert_or_update(&mut self, table: Table, rows: &[Mapped]) -> Result<Written> {
+        let copied = if self.should_copy(table, rows) {
+            self.tried_copy = true;
+            self.copy_new(table, rows).await?
+        } else {
+            None
+        };
         let rest: Vec<&Mapped> = rows.iter().filter(|mapped| copied.is_none() || !mapped.new).collect();
         let mut orphans = self.upsert_rows(table, &rest).await?;
         let by_copy = copied.is_some();

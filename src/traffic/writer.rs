@@ -60,8 +60,10 @@ pub struct Writer {
     pub(super) copying: HashMap<Table, Copying>,
     /// Tables of which no row has a note yet, and each key comes once.
     pub(super) new_tables: HashSet<Table>,
-    /// Cleared when a COPY has failed, until the next batch.
+    /// Not once a COPY has failed, until the next batch.
     pub(super) may_copy: bool,
+    /// The range in hand was begun with a COPY.
+    pub(super) tried_copy: bool,
     in_transaction: bool,
     /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
     /// trip of its own.
@@ -92,6 +94,7 @@ impl Writer {
             copying: HashMap::new(),
             new_tables: HashSet::new(),
             may_copy: false,
+            tried_copy: false,
             in_transaction: false,
             in_batch: false,
             session,
