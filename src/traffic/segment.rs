@@ -191,7 +191,7 @@ impl Writer {
     async fn insert_or_update(&mut self, table: Table, rows: &[Mapped]) -> Result<Written> {
         let copied = if self.should_copy(table, rows) {
             self.tried_copy = true;
-            self.copy_new(table, rows).await?
+            Box::pin(self.copy_new(table, rows)).await?
         } else {
             None
         };
