@@ -108,6 +108,9 @@ pub struct Write<'c> {
     pub row: Cow<'c, Row>,
     pub operation: Operation,
     pub origin: Origin,
+    /// Nobody had the row before, as far as this replication knows: Landing inserted it within this batch, or a
+    /// snapshot read it.
+    pub new: bool,
 }
 
 /// The net effect of changes that commute: no key is deleted and then written again, and no value that Traffic
@@ -149,7 +152,8 @@ pub fn plan(changes: &[SourcedChange]) -> Vec<Step<'_>> {
                 if let Some(old) = old_id.filter(|old| *old != row.id) {
                     planner.change_key(row.table, old, row.id);
                 }
-                planner.write(Write { row: Cow::Borrowed(row), operation: *operation, origin: *origin });
+                let new = matches!(operation, Operation::Insert | Operation::Copy);
+                planner.write(Write { row: Cow::Borrowed(row), operation: *operation, origin: *origin, new });
             }
             Change::Delete { table, id } => planner.delete(*table, *id),
             Change::Truncate { tables } => {
@@ -181,12 +185,14 @@ impl<'c> Planner<'c> {
             // A row that is deleted and inserted again loses what Traffic owned of it: both must happen.
             Some(Last::Deleted) => self.close_segment(),
             Some(Last::Written(earlier)) => {
+                write.new = earlier.new;
                 if write.row.has_unchanged() {
                     write.row.to_mut().fill_unchanged_from(&earlier.row);
                 }
                 // What the earlier one gave and this one does not, Traffic keeps: as when each is a batch of its own.
                 if mapping::leaves_a_value(&earlier.row, &write.row) {
                     self.close_segment();
+                    write.new = false;
                 }
             }
             None => {}
@@ -306,6 +312,26 @@ mod tests {
         let changes =
             [with(Datum::text("{}")), with(ad.clone()), with(other), with(ad), with(Datum::Unchanged)];
         assert_eq!(plan(&changes).len(), 1, "nothing is dropped: one write is enough");
+    }
+
+    #[test]
+    fn a_row_is_new_when_it_was_inserted_in_this_batch_and_nothing_of_it_was_written_before() {
+        let inserted = |metadata: &str| {
+            let mut change = write(Table::LandingLeads, 1, Datum::Null);
+            if let Change::Write { operation, row, .. } = &mut change.change {
+                (*operation, row.values[lead::METADATA]) = (Operation::Insert, Datum::text(metadata));
+            }
+            change
+        };
+        let new = |changes: &[SourcedChange]| -> Vec<Vec<bool>> {
+            let steps = plan(changes);
+            steps.iter().map(|step| segment(step).leads.iter().map(|write| write.new).collect()).collect()
+        };
+        let updated = |id| write(Table::LandingLeads, id, Datum::text("b"));
+        assert_eq!(new(&[inserted("{}"), updated(1), updated(2)]), [vec![true, false]]);
+        assert_eq!(new(&[updated(1), delete(Table::LandingLeads, 1), inserted("{}")]), [vec![], vec![true]]);
+        // Its first image is written before the second one, which drops what Traffic keeps.
+        assert_eq!(new(&[inserted(r#"{"fb_ad_id": "7"}"#), updated(1)]), [vec![true], vec![false]]);
     }
 
     #[test]

@@ -32,6 +32,7 @@ points! {
     SlotDropped = "snapshot.slot_dropped": "between an earlier snapshot's slot and the new one",
     SlotCreated = "snapshot.slot_created": "nobody has imported its snapshot",
     Imported = "snapshot.imported": "every reader has the snapshot, nothing is copied",
+    Copying = "snapshot.copying": "rows are on their way into a new table, the COPY has not ended",
     CopyCommitted = "snapshot.batch_committed": "a part of a table is on Traffic",
     Copied = "snapshot.copied": "every row is on Traffic, and also those that Landing no longer has",
     Finishing = "snapshot.finishing": "inside the last transaction of the snapshot",

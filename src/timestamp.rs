@@ -19,6 +19,12 @@ pub struct Timestamp(pub i64);
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 impl Timestamp {
+    /// From PostgreSQL's own output in UTC under `DateStyle = ISO`; `None` for what lies outside the years 0 to 9999.
+    pub fn from_output(text: &str) -> Option<Self> {
+        let moment: jiff::Timestamp = text.parse().ok()?;
+        moment.as_microsecond().checked_sub(POSTGRES_EPOCH).map(Timestamp)
+    }
+
     /// Seconds from `earlier` to here; 0 when `earlier` is later.
     pub fn seconds_since(self, earlier: Timestamp) -> f64 {
         self.0.saturating_sub(earlier.0).max(0) as f64 / 1e6
@@ -70,6 +76,17 @@ mod tests {
     fn a_moment_prints_as_people_and_scripts_write_it() {
         assert_eq!(Timestamp(0).to_string(), "2000-01-01T00:00:00Z");
         assert_eq!(Timestamp(i64::MAX).to_string(), i64::MAX.to_string());
+    }
+
+    #[test]
+    fn a_moment_is_read_as_postgresql_writes_it_and_what_has_no_place_in_the_calendar_is_none() {
+        let read = |text| Timestamp::from_output(text).map(|moment| moment.0);
+        assert_eq!(read("2000-01-01 00:00:00+00"), Some(0));
+        assert_eq!(read("1999-12-31 23:59:59.000001+00"), Some(-999_999));
+        assert_eq!(read("2025-10-14 04:41:14.337389+00"), Some(813_732_074_337_389));
+        for text in ["infinity", "0044-03-15 12:00:00+00 BC", "10000-01-01 00:00:00+00", "2025-10-14"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -83,6 +83,11 @@ impl Findings {
         self.findings.push(Finding { check, side, level, message, remedy, hindrance });
     }
 
+    /// Puts another part of the report behind this one.
+    pub fn extend(&mut self, part: Findings) {
+        self.findings.extend(part.findings);
+    }
+
     pub fn worst(&self) -> Level {
         self.findings.iter().map(|finding| finding.level).max().unwrap_or(Level::Ok)
     }

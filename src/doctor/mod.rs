@@ -16,29 +16,17 @@ use crate::database::{Endpoint, Session, Side};
 use crate::error::Result;
 pub use finding::{Finding, Findings, Level, Verdict};
 
-/// Examines this machine and both databases. A database that cannot be reached is one finding, and its other checks
-/// are left out.
+/// Examines this machine and both databases, at the same time. A database that cannot be reached is one finding, and
+/// its other checks are left out.
 pub async fn examine(config: &Config) -> Findings {
-    let mut findings = Findings::default();
-    local::examine(&mut findings, config).await;
-    let landing = reach(&mut findings, &config.landing).await;
-    let traffic = reach(&mut findings, &config.traffic).await;
-    if let Some(session) = &traffic
-        && let Some(end) = traffic::end(session, config).await
-    {
-        // What else is missing was dropped on purpose.
-        findings.add("finish", Some(Side::Traffic), Ok(end));
-        return findings;
+    let (mut findings, landing, traffic) =
+        tokio::join!(here(config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
+    let (landing, found) = landing;
+    if !traffic.is_finished {
+        findings.extend(found);
     }
-    if let Some(session) = &landing {
-        server::examine(&mut findings, session, &config.landing).await;
-        landing::examine(&mut findings, session, config).await;
-    }
-    let mut books_are_open = false;
-    if let Some(session) = &traffic {
-        server::examine(&mut findings, session, &config.traffic).await;
-        books_are_open = traffic::examine(&mut findings, session, config).await;
-    }
+    findings.extend(traffic.findings);
+    let (traffic, books_are_open) = (traffic.session, traffic.books_are_open);
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, books_are_open) {
         findings.add("positions", None, slot::agreement(landing, traffic, config).await);
     }
@@ -46,6 +34,48 @@ pub async fn examine(config: &Config) -> Findings {
         session.close().await;
     }
     findings
+}
+
+async fn here(config: &Config) -> Findings {
+    let mut findings = Findings::default();
+    local::examine(&mut findings, config).await;
+    findings
+}
+
+async fn landing_side(config: &Config) -> (Option<Session>, Findings) {
+    let mut findings = Findings::default();
+    let session = reach(&mut findings, &config.landing).await;
+    if let Some(session) = &session {
+        server::examine(&mut findings, session, &config.landing).await;
+        landing::examine(&mut findings, session, config).await;
+    }
+    (session, findings)
+}
+
+/// What was found on Traffic, and what of that says whether the rest is to be looked at.
+struct TrafficSide {
+    session: Option<Session>,
+    /// Our own tables there could be looked at.
+    books_are_open: bool,
+    /// The move is over: what else is missing, on Landing too, was dropped on purpose.
+    is_finished: bool,
+    findings: Findings,
+}
+
+async fn traffic_side(config: &Config) -> TrafficSide {
+    let mut findings = Findings::default();
+    let session = reach(&mut findings, &config.traffic).await;
+    let (mut books_are_open, mut is_finished) = (false, false);
+    if let Some(session) = &session {
+        if let Some(end) = traffic::end(session, config).await {
+            findings.add("finish", Some(Side::Traffic), Ok(end));
+            is_finished = true;
+        } else {
+            server::examine(&mut findings, session, &config.traffic).await;
+            books_are_open = traffic::examine(&mut findings, session, config).await;
+        }
+    }
+    TrafficSide { session, books_are_open, is_finished, findings }
 }
 
 async fn reach(findings: &mut Findings, endpoint: &Endpoint) -> Option<Session> {

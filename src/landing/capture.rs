@@ -107,12 +107,11 @@ impl Capture {
             Message::Announcement => return Ok(None),
             Message::Insert { relation, new } => self
                 .layout(relation)?
-                .map(|layout| write(layout, Operation::Insert, &new, None))
+                .map(|layout| write(layout, Operation::Insert, new, None))
                 .transpose()?,
-            Message::Update { relation, old, new } => self
-                .layout(relation)?
-                .map(|layout| write(layout, Operation::Update, &new, old.as_ref()))
-                .transpose()?,
+            Message::Update { relation, old, new } => {
+                self.layout(relation)?.map(|layout| write(layout, Operation::Update, new, old)).transpose()?
+            }
             Message::Delete { relation, old } => {
                 self.layout(relation)?.map(|layout| delete(layout, &old)).transpose()?
             }
@@ -194,13 +193,13 @@ impl Capture {
     }
 }
 
-fn write(layout: &Layout, operation: Operation, new: &Tuple, old: Option<&OldTuple>) -> Result<Change> {
+fn write(layout: &Layout, operation: Operation, new: Tuple, old: Option<OldTuple>) -> Result<Change> {
     let mut row = layout.row(new)?;
+    let old_id = old.as_ref().map(|old| layout.id(old.tuple())).transpose()?.filter(|old| *old != row.id);
     // With replica identity full the old row is here, and with it what the new one left out.
     if let Some(OldTuple::Full(old)) = old {
         row.fill_unchanged_from(&layout.row(old)?);
     }
-    let old_id = old.map(|old| layout.id(old.tuple())).transpose()?.filter(|old| *old != row.id);
     Ok(Change::Write { operation, row, old_id })
 }
 

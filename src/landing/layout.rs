@@ -96,12 +96,16 @@ impl Layout {
     ///
     /// # Errors
     /// A tuple of another width, or an id that is no UUID: the server broke the protocol.
-    pub fn row(&self, tuple: &Tuple) -> Result<Row> {
-        let id = self.id(tuple)?;
-        let datum = |position: &Option<usize>| match position.and_then(|at| tuple.0.get(at)) {
-            None | Some(Value::Null) => Datum::Null,
-            Some(Value::Unchanged) => Datum::Unchanged,
-            Some(Value::Text(text)) => Datum::Text(text.clone()),
+    pub fn row(&self, mut tuple: Tuple) -> Result<Row> {
+        let id = self.id(&tuple)?;
+        // No two columns stand at one position: each value is moved to its place.
+        let datum = |position: &Option<usize>| match position.and_then(|at| tuple.0.get_mut(at)) {
+            None => Datum::Null,
+            Some(value) => match std::mem::replace(value, Value::Null) {
+                Value::Null => Datum::Null,
+                Value::Unchanged => Datum::Unchanged,
+                Value::Text(text) => Datum::Text(text),
+            },
         };
         Ok(Row { table: self.table, id, values: self.positions.iter().map(datum).collect() })
     }
@@ -171,11 +175,11 @@ mod tests {
         let id = "00000000-0000-0000-0000-000000000007";
         let text = |text: &str| Value::Text(text.into());
         let tuple = Tuple(vec![text(id), text("t"), Value::Unchanged, text("s"), Value::Null, text(id)]);
-        let row = layout.row(&tuple).unwrap();
+        let row = layout.row(tuple).unwrap();
         assert_eq!(row.values[crate::change::journey::STAGE], Datum::text("s"));
         assert_eq!(row.values[crate::change::journey::METADATA], Datum::Unchanged);
         assert_eq!(row.lead_id(), Some(row.id));
-        assert!(layout.row(&Tuple(vec![text(id)])).is_err());
+        assert!(layout.row(Tuple(vec![text(id)])).is_err());
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod catalog;
+mod copied;
 pub mod layout;
 pub mod primary;
 pub mod reading;

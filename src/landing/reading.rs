@@ -31,8 +31,12 @@ pub fn select(names: &Names, layout: &Layout) -> String {
 }
 
 /// A row from the texts that [`select`] asks for.
-pub fn row<'t>(layout: &Layout, texts: impl Iterator<Item = Option<&'t str>>) -> Result<Row> {
-    let values: Box<[Datum]> = texts.map(|text| text.map_or(Datum::Null, Datum::text)).collect();
+pub fn row_of<'t>(layout: &Layout, texts: impl Iterator<Item = Option<&'t str>>) -> Result<Row> {
+    row(layout, texts.map(|text| text.map_or(Datum::Null, Datum::text)).collect())
+}
+
+/// The same from values.
+pub fn row(layout: &Layout, values: Box<[Datum]>) -> Result<Row> {
     let id = values.first().and_then(Datum::as_str).and_then(|text| text.parse().ok());
     let id = id.ok_or_else(|| {
         Error::internal(format!("{} on Landing: a row without id", layout.table.landing_name()))
@@ -76,7 +80,7 @@ pub async fn by_id(
     found
         .iter()
         .map(|found| {
-            let row = row(layout, (0..found.len()).map(|at| found.get::<_, Option<&str>>(at)))?;
+            let row = row_of(layout, (0..found.len()).map(|at| found.get::<_, Option<&str>>(at)))?;
             Ok((row.id, row))
         })
         .collect()

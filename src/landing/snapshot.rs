@@ -4,10 +4,10 @@ use std::pin::Pin;
 
 use futures_util::StreamExt;
 use postgres_protocol::escape::escape_literal;
-use tokio_postgres::binary_copy::BinaryCopyOutStream;
-use tokio_postgres::types::Type;
+use tokio_postgres::CopyOutStream;
 
 use super::catalog::Measure;
+use super::copied::{Copied, Decoder};
 use super::layout::Layout;
 use super::reading;
 use crate::change::{Row, Table};
@@ -88,8 +88,8 @@ impl Reader {
         let filter = format!(" WHERE ctid >= '({first},0)'{end}");
         let sql = format!("COPY ({}{filter}) TO STDOUT (FORMAT binary)", reading::select(names, layout));
         let stream = self.session.copy_out(&sql).await.map_err(|error| Error::database(step(), &error))?;
-        let types = vec![Type::TEXT; layout.table.columns().len()];
-        Ok(RowStream { layout, rows: Box::pin(BinaryCopyOutStream::new(stream, &types)) })
+        let decoder = Decoder::new(layout.table.columns().len());
+        Ok(RowStream { layout, messages: Box::pin(stream), decoder })
     }
 }
 
@@ -106,21 +106,24 @@ fn page_ranges(table: Table, pages: i64) -> Vec<Range> {
 /// Rows as they arrive; nothing is collected.
 pub struct RowStream<'r> {
     layout: &'r Layout,
-    rows: Pin<Box<BinaryCopyOutStream>>,
+    messages: Pin<Box<CopyOutStream>>,
+    decoder: Decoder,
 }
 
 impl RowStream<'_> {
-    /// The next row, `None` at the end of the range.
+    /// The next row, `None` at the end of the range. Its texts are slices of what was received.
     pub async fn next(&mut self) -> Result<Option<Row>> {
         let step = || format!("copying {} from Landing", self.layout.table.landing_name());
-        let Some(copied) = self.rows.next().await else { return Ok(None) };
-        let copied = copied.map_err(|error| Error::database(step(), &error))?;
-        let mut texts = Vec::with_capacity(self.layout.table.columns().len());
-        for column in 0..self.layout.table.columns().len() {
-            let text = copied.try_get::<Option<&str>>(column);
-            texts.push(text.map_err(|error| Error::database(step(), &error))?);
+        // The end of the rows is not yet the end of the copy: an error may take its place.
+        while let Some(message) = self.messages.next().await {
+            let message = message.map_err(|error| Error::database(step(), &error))?;
+            match self.decoder.message(message) {
+                Ok(Copied::Row(values)) => return reading::row(self.layout, values).map(Some),
+                Ok(Copied::End) => {}
+                Err(what) => return Err(Error::internal(format!("{}: {what}", step()))),
+            }
         }
-        reading::row(self.layout, texts.into_iter()).map(Some)
+        Ok(None)
     }
 }
 

@@ -58,8 +58,8 @@ impl Run {
     /// Returns when what the run is for is done, or it was told to stop.
     pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<()> {
         let config = &context.config;
-        let traffic = config.traffic.connect("apply").await?;
-        let control = config.landing.connect("control").await?;
+        let (traffic, control) =
+            tokio::try_join!(config.traffic.connect("apply"), config.landing.connect("control"))?;
         let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
         // Nothing is in flight before the stream begins: it may be dropped anywhere.
         let preparing = Box::pin(self.prepare(context, traffic, control, &work));
@@ -144,7 +144,11 @@ impl Run {
         }
         let writer =
             Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
-        Ok(Way::Forward(Box::new(Prepared { writer: writer.await?, control, ledger, from, published })))
+        let mut writer = writer.await?;
+        for &table in &context.tables {
+            writer.copy_into(table).await?;
+        }
+        Ok(Way::Forward(Box::new(Prepared { writer, control, ledger, from, published })))
     }
 
     /// Everything that is committed by now on the server that is streamed from. Once for a run, and anew when a cutover

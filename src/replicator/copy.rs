@@ -10,14 +10,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use super::liveness::Work;
-use crate::batch::{BatchBuilder, BatchLimits};
-use crate::change::{Change, Operation, Origin, Position, SourcedChange};
+use crate::batch::{Batch, BatchBuilder, BatchLimits};
+use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::checkpoint::{Ledger, Published};
 use crate::database::{Session, Side};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::layout::Layout;
-use crate::landing::snapshot::{Range, Reader};
+use crate::landing::snapshot::{Range, Reader, RowStream};
 use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::{Supplied, Touch, Writer, stale};
@@ -56,11 +56,11 @@ pub async fn run(
     reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
-    let copy = Copy::prepare(context, ledger, position, &exported.name).await?;
+    let copy = Copy::prepare(context, ledger, traffic, position, &exported.name).await?;
     // Every reader has imported the snapshot: the session that exported it is no longer needed.
     exported.release();
     reach(Point::Imported);
-    let published = copy.published.clone();
+    let (published, new_tables) = (copy.published.clone(), copy.new_tables.clone());
     work.rests();
     if !copy.all_tables().await? {
         return Ok(None);
@@ -68,7 +68,7 @@ pub async fn run(
     work.goes_on();
     reach(Point::Copied);
     check_published(context, control, &published).await?;
-    finish(context, traffic, ledger, position, &published).await?;
+    finish(context, traffic, ledger, position, &published, &new_tables).await?;
     Ok(Some((position, published)))
 }
 
@@ -86,6 +86,7 @@ async fn finish(
     ledger: &Ledger,
     position: Position,
     published: &Published,
+    new_tables: &[Table],
 ) -> Result<()> {
     let execute = |sql: &'static str| async move {
         traffic
@@ -95,7 +96,10 @@ async fn finish(
     };
     execute("BEGIN").await?;
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
-    let removed = stale::remove(traffic, &context.config.names, &context.tables, origin).await?;
+    let (names, tables) = (&context.config.names, &context.tables);
+    let known: Vec<Table> = tables.iter().copied().filter(|table| !new_tables.contains(table)).collect();
+    let removed = stale::remove(traffic, names, &known, origin).await?;
+    stale::forget_notes(traffic, names, tables).await?;
     ledger.finish_snapshot(traffic, position, published).await?;
     reach(Point::Finishing);
     execute("COMMIT").await?;
@@ -106,12 +110,12 @@ async fn finish(
     Ok(())
 }
 
-/// A worker's two ends.
+/// A worker's two ends. While one batch is written, the next is read.
 struct Worker {
     reader: Reader,
+    reading: Work,
     writer: Writer,
-    /// Of these two sessions.
-    work: Work,
+    writing: Work,
 }
 
 struct Copy {
@@ -119,6 +123,8 @@ struct Copy {
     ledger: Ledger,
     origin: Origin,
     published: Published,
+    /// Those that held nothing from Landing before: nothing there can be older than this snapshot.
+    new_tables: Vec<Table>,
     workers: Vec<Worker>,
     parts: Vec<Part>,
     started: Instant,
@@ -146,6 +152,7 @@ impl Copy {
     async fn prepare(
         context: &Arc<Context>,
         ledger: &Ledger,
+        traffic: &Session,
         position: Position,
         snapshot: &str,
     ) -> Result<Self> {
@@ -153,19 +160,21 @@ impl Copy {
         let mut workers = Vec::new();
         for _ in 0..config.snapshot_workers {
             let reader = Reader::open(&config.landing, snapshot).await?;
+            let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
+            reading.rests();
             let session = config.traffic.connect("snapshot").await?;
-            let sessions = [(Side::Landing, reader.session()), (Side::Traffic, &session)];
-            let work = context.liveness.watch(&sessions);
+            let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
             let writer =
                 Writer::new(session, &config.names, &context.tables, Touch::EveryRow, config.on_truncate)
                     .await?;
-            work.rests();
-            workers.push(Worker { reader, writer, work });
+            writing.rests();
+            workers.push(Worker { reader, reading, writer, writing });
         }
-        let Some(Worker { reader, work, .. }) = workers.first() else {
+        let new_tables = begin_new_tables(context, traffic, &mut workers).await?;
+        let Some(Worker { reader, reading, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
-        work.goes_on();
+        reading.goes_on();
         let published = reader.published(&config.names, &context.tables).await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
@@ -179,7 +188,7 @@ impl Copy {
             });
             parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
         }
-        work.rests();
+        reading.rests();
         context.telemetry.update(|live| live.snapshot = progress);
         let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
         let started = Instant::now();
@@ -188,6 +197,7 @@ impl Copy {
             ledger: ledger.clone(),
             origin,
             published,
+            new_tables,
             workers,
             parts,
             started,
@@ -226,16 +236,80 @@ impl Copy {
     }
 }
 
-async fn copy_ranges(shared: Arc<Shared>, mut worker: Worker) -> Result<Worker> {
-    while let Some(range) = shared.next_range() {
-        worker.work.goes_on();
-        shared.copy(&range, &mut worker).await?;
-        worker.work.rests();
-        if shared.shutdown().is_cancelled() {
-            break;
+/// Nothing is written yet: what a table holds now, none of these workers has brought. Where it holds nothing from
+/// Landing, every row is new, and what is noted there is of rows that went away.
+async fn begin_new_tables(
+    context: &Context,
+    traffic: &Session,
+    workers: &mut [Worker],
+) -> Result<Vec<Table>> {
+    let mut new_tables = Vec::new();
+    for &table in &context.tables {
+        let Some(Worker { writer, writing, .. }) = workers.first() else { break };
+        writing.goes_on();
+        let new = writer.is_new(table).await?;
+        writing.rests();
+        let mut by_copy = new;
+        if new {
+            new_tables.push(table);
+            stale::clear_notes(traffic, &context.config.names, table).await?;
+            for Worker { writer, writing, .. } in workers.iter_mut() {
+                writing.goes_on();
+                by_copy &= writer.fill(table).await?;
+                writing.rests();
+            }
         }
+        tracing::info!(table = table.traffic_name(), new, by_copy, "a table to copy into");
     }
-    Ok(worker)
+    Ok(new_tables)
+}
+
+async fn copy_ranges(shared: Arc<Shared>, worker: Worker) -> Result<Worker> {
+    let Worker { reader, reading, mut writer, writing } = worker;
+    let mut source = Source { shared: &shared, reader: &reader, work: &reading, rows: None };
+    let mut batch = source.next_batch().await?;
+    while !batch.changes.is_empty() && !shared.shutdown().is_cancelled() {
+        // Either may be dropped when the other fails: then all is.
+        let written = shared.write(&batch, &mut writer, &writing);
+        let (next, ()) = tokio::try_join!(source.next_batch(), written)?;
+        batch = next;
+    }
+    Ok(Worker { reader, reading, writer, writing })
+}
+
+/// The rows of one range after the other, as long as there are any.
+struct Source<'s> {
+    shared: &'s Shared,
+    reader: &'s Reader,
+    work: &'s Work,
+    rows: Option<RowStream<'s>>,
+}
+
+impl Source<'_> {
+    /// A full batch; at the end what is left, and then an empty one.
+    async fn next_batch(&mut self) -> Result<Batch> {
+        let shared = self.shared;
+        let config = &shared.context.config;
+        let mut builder =
+            BatchBuilder::new(BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes });
+        while !builder.is_full() {
+            self.work.goes_on();
+            let Some(rows) = &mut self.rows else {
+                let Some(range) = shared.next_range() else { break };
+                self.rows = Some(self.reader.rows(&config.names, &shared.layout, &range).await?);
+                continue;
+            };
+            match rows.next().await? {
+                Some(row) => {
+                    let change = Change::Write { operation: Operation::Copy, row, old_id: None };
+                    builder.push(SourcedChange { origin: shared.origin, change });
+                }
+                None => self.rows = None,
+            }
+        }
+        self.work.rests();
+        Ok(builder.take())
+    }
 }
 
 impl Shared {
@@ -247,36 +321,15 @@ impl Shared {
         self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    async fn copy(&self, range: &Range, worker: &mut Worker) -> Result<()> {
-        let config = &self.context.config;
-        let mut builder =
-            BatchBuilder::new(BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes });
-        let Worker { reader, writer, work } = worker;
-        let mut rows = reader.rows(&config.names, &self.layout, range).await?;
-        while let Some(row) = rows.next().await? {
-            work.goes_on();
-            let change = Change::Write { operation: Operation::Copy, row, old_id: None };
-            builder.push(SourcedChange { origin: self.origin, change });
-            if builder.is_full() {
-                self.write(&mut builder, writer, work).await?;
-                if self.shutdown().is_cancelled() {
-                    return Ok(());
-                }
-            }
-        }
-        self.write(&mut builder, writer, work).await
-    }
-
     /// One short transaction, which fails when another daemon has taken over.
-    async fn write(&self, builder: &mut BatchBuilder, writer: &mut Writer, work: &Work) -> Result<()> {
-        let batch = builder.take();
+    async fn write(&self, batch: &Batch, writer: &mut Writer, work: &Work) -> Result<()> {
         work.sends(&batch.changes);
         writer.begin().await?;
         self.ledger.guard(writer.session()).await?;
         // Copied rows are whole: nothing can be missing.
-        writer.apply(&batch, &Supplied::new()).await?;
+        writer.apply(batch, &Supplied::new()).await?;
         writer.commit().await?;
-        work.goes_on();
+        work.rests();
         reach(Point::CopyCommitted);
         self.done.fetch_add(batch.changes.len() as u64, Ordering::Relaxed);
         self.report(false);

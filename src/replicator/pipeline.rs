@@ -62,18 +62,18 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let identity = ledger.identity().clone();
     let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
-    let collector = Collector {
+    let intake = Intake {
         stream,
         builder: BatchBuilder::new(BatchLimits {
             rows: context.config.batch_rows,
             bytes: context.config.batch_bytes,
         }),
         progress: Arc::clone(&context.progress),
-        acknowledged,
         written_down: Instant::now(),
         checkpoint_interval: context.config.checkpoint_interval,
         goal,
     };
+    let collector = Collector { intake, acknowledged };
     let collecting = tokio::spawn(collector.run(Arc::clone(&request), batches.0, stop.clone()));
     context.telemetry.update(|live| {
         live.state = State::Streaming;
@@ -94,63 +94,83 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
 
 /// Reads the stream into batches, and sends acknowledgements on it.
 struct Collector {
+    intake: Intake,
+    acknowledged: watch::Receiver<Lsn>,
+}
+
+impl Collector {
+    async fn run(
+        self,
+        request: Arc<Semaphore>,
+        batches: mpsc::Sender<Batch>,
+        stop: CancellationToken,
+    ) -> Result<()> {
+        let Collector { mut intake, mut acknowledged } = self;
+        let progress = Arc::clone(&intake.progress);
+        let abandoned = progress.abandoned();
+        let stopped = stop.cancelled();
+        tokio::pin!(abandoned, stopped);
+        loop {
+            let (ready, full) = (intake.builder.is_ready(), intake.builder.is_full());
+            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a permit in the
+            // semaphore, an event in the stream or, once it was taken out, in the builder.
+            tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                cause = &mut abandoned => return Err(cause),
+                changed = acknowledged.changed() => {
+                    if changed.is_err() {
+                        break; // The keeper has ended, and with it the run.
+                    }
+                    intake.acknowledge(&mut acknowledged);
+                }
+                permit = request.acquire(), if ready || full => {
+                    let Ok(permit) = permit else { break };
+                    permit.forget();
+                    let batch = intake.builder.take();
+                    progress.handed_over(intake.builder.oldest().map(|origin| origin.commit_time));
+                    // There is room: apply asks for one batch at a time.
+                    if batches.send(batch).await.is_err() {
+                        break;
+                    }
+                }
+                taken = intake.take_in(ready), if !full => taken?,
+            }
+        }
+        drop(batches);
+        // What is still being applied may be acknowledged before the stream ends.
+        while acknowledged.changed().await.is_ok() {
+            intake.acknowledge(&mut acknowledged);
+        }
+        intake.stream.stop().await
+    }
+}
+
+/// The stream, and what has been collected of it.
+struct Intake {
     stream: Stream,
     builder: BatchBuilder,
     progress: Arc<Progress>,
-    acknowledged: watch::Receiver<Lsn>,
     /// When an idle position was last put into a batch.
     written_down: Instant,
     checkpoint_interval: Duration,
     goal: Option<Lsn>,
 }
 
-impl Collector {
-    async fn run(
-        mut self,
-        request: Arc<Semaphore>,
-        batches: mpsc::Sender<Batch>,
-        stop: CancellationToken,
-    ) -> Result<()> {
-        let progress = Arc::clone(&self.progress);
-        let abandoned = progress.abandoned();
-        tokio::pin!(abandoned);
-        loop {
-            let (ready, full) = (self.builder.is_ready(), self.builder.is_full());
-            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a permit in the
-            // semaphore, an event in the stream.
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                cause = &mut abandoned => return Err(cause),
-                changed = self.acknowledged.changed() => {
-                    if changed.is_err() {
-                        break; // The keeper has ended, and with it the run.
-                    }
-                    self.acknowledge();
-                }
-                permit = request.acquire(), if ready || full => {
-                    let Ok(permit) = permit else { break };
-                    permit.forget();
-                    let batch = self.builder.take();
-                    self.progress.handed_over(self.builder.oldest().map(|origin| origin.commit_time));
-                    // There is room: apply asks for one batch at a time.
-                    if batches.send(batch).await.is_err() {
-                        break;
-                    }
-                }
-                captured = self.stream.next(), if !full => self.collect(captured?),
-            }
+impl Intake {
+    /// Collects what the stream says, for as long as nothing else can come of it: until there is no room, or until
+    /// there is something to hand over where there was nothing before (`ready`). Looking at everything else after
+    /// each single event would cost more than the event.
+    async fn take_in(&mut self, ready: bool) -> Result<()> {
+        while !self.builder.is_full() && self.builder.is_ready() == ready {
+            let captured = self.stream.next().await?;
+            self.collect(captured);
         }
-        drop(batches);
-        // What is still being applied may be acknowledged before the stream ends.
-        while self.acknowledged.changed().await.is_ok() {
-            self.acknowledge();
-        }
-        self.stream.stop().await
+        Ok(())
     }
 
-    fn acknowledge(&mut self) {
-        self.stream.acknowledge(*self.acknowledged.borrow_and_update());
+    fn acknowledge(&mut self, acknowledged: &mut watch::Receiver<Lsn>) {
+        self.stream.acknowledge(*acknowledged.borrow_and_update());
         reach(Point::Acknowledged);
     }
 

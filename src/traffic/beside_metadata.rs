@@ -50,7 +50,7 @@ impl Writer {
                 rejected.extend(unfit);
             }
             refused.extend(rejected);
-            let left = self.update_beside_metadata(&mapped).await?;
+            let left = self.write_known(&mapped).await?;
             let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
             let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
             // A row whose funnel was known and that was left all the same went away in between.
@@ -90,14 +90,14 @@ impl Writer {
 
     /// Returns the rows that were not written; `None` for one that is not on Traffic, else what its metadata
     /// declares.
-    async fn update_beside_metadata(
+    async fn write_known(
         &self,
         rows: &[(Write<'_>, TrafficRow)],
     ) -> Result<HashMap<Uuid, Option<Option<String>>>> {
         let width = mapping::targets_beside_metadata().count();
         let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
         let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
-        let left = self.session.query(&self.update_beside_metadata, &parameters).await;
+        let left = self.session.query(self.update_beside_metadata().await?, &parameters).await;
         let left =
             left.map_err(|error| Error::database(format!("writing {}", TABLE.traffic_name()), &error))?;
         Ok(left.iter().map(|row| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)))).collect())
@@ -113,7 +113,7 @@ impl Writer {
                 .collect();
             let still = done.iter().map(|(_, row)| row);
             let scope = Scope { table: TABLE, ids: &ids, columns: Some(&columns) };
-            self.notes.forget(&self.session, &self.forget_notes, scope, still).await?;
+            self.notes.forget(&self.session, scope, still).await?;
         }
         let noted = done.iter().map(|(write, row)| (row, write.origin));
         self.may_have_notes |= self.notes.write(&self.session, TABLE, noted).await?;

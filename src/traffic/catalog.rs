@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
+use super::statements;
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::mapping;
@@ -76,6 +77,35 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     }
     let limit = |name: &str| columns.get(name).copied().flatten().and_then(|limit| limit.try_into().ok());
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
+}
+
+/// Whether COPY into a table does what an INSERT does: no rule rewrites it, no row-level security stands in its way,
+/// and each column has the very type that the mapping's text is cast to, so that no assignment converts it further.
+/// Parameters: the table and [`copied_columns`].
+pub(super) const TAKES_COPY: &str = "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
+     AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS wanted (name, type) \
+       LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name \
+       WHERE (a.atttypid = wanted.type::pg_catalog.regtype \
+         OR (wanted.type = 'text' AND a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype)) IS NOT TRUE) \
+     FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
+
+/// The columns that a COPY into what `table` becomes names, and the types of the values it sends.
+pub(super) fn copied_columns(table: Table) -> (Vec<&'static str>, Vec<&'static str>) {
+    let fixed = [("id", "uuid"), ("landing_synced_at", "timestamptz")];
+    let mapped = mapping::targets(table).iter().map(|target| (target.name, target.sql_type));
+    let status = statements::initial_status(table).map(|_| ("status", "text"));
+    fixed.into_iter().chain(mapped).chain(status).unzip()
+}
+
+/// Whether `table` holds a row that came from Landing.
+pub(super) async fn holds_rows_from_landing(client: &Client, names: &Names, table: Table) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} WHERE landing_synced_at IS NOT NULL)",
+        names.traffic_table(table)
+    );
+    let found = client.query_one(&sql, &[]).await;
+    let step = format!("looking at {} on Traffic", table.traffic_name());
+    Ok(found.map_err(|error| Error::database(step, &error))?.get(0))
 }
 
 /// The columns of `table` beside its key that hold a value of their own, quoted: all but those that PostgreSQL

@@ -5,10 +5,13 @@
 
 mod apply;
 mod beside_metadata;
+mod binary;
 mod catalog;
+mod copying;
 mod mending;
 mod notes;
 mod parked;
+mod prepared;
 mod quarantine;
 mod rows;
 mod segment;

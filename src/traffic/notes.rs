@@ -1,18 +1,21 @@
 //! `conversion_notes`: the originals of values that the mapping had to change (semantics 5.4).
 
+use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
+use super::prepared::Prepared;
 use crate::change::{Origin, Table};
 use crate::error::{Error, Result};
 use crate::mapping::{Note, TrafficRow};
 use crate::names::Names;
 
-/// The statements on the notes table. A row has at most one note per column: what holds now.
+/// The statements on the notes table, for one session. A row has at most one note per column: what holds now.
 #[derive(Debug)]
 pub struct Notes {
     table: String,
+    write: Prepared,
+    forget: Prepared,
 }
 
 /// Which notes a change of rows concerns.
@@ -26,7 +29,20 @@ pub(super) struct Scope<'s> {
 
 impl Notes {
     pub fn new(names: &Names) -> Self {
-        Notes { table: names.own("conversion_notes") }
+        let table = names.own("conversion_notes");
+        let write = format!(
+            "INSERT INTO {table} AS n (source_table, row_id, column_name, original, reason, lsn) \
+             SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::pg_lsn[]) \
+             ON CONFLICT (source_table, row_id, column_name) DO UPDATE SET original = EXCLUDED.original, \
+             reason = EXCLUDED.reason, lsn = EXCLUDED.lsn, noted_at = now() \
+             WHERE (n.original, n.reason) IS DISTINCT FROM (EXCLUDED.original, EXCLUDED.reason)"
+        );
+        let forget = format!(
+            "DELETE FROM {table} WHERE source_table = $1 AND row_id = ANY ($2) \
+             AND ($5::text[] IS NULL OR column_name = ANY ($5)) \
+             AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))"
+        );
+        Notes { table, write: Prepared::new(write), forget: Prepared::new(forget) }
     }
 
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
@@ -48,45 +64,26 @@ impl Notes {
         if noted.is_empty() {
             return Ok(false);
         }
-        let sql = format!(
-            "INSERT INTO {} AS n (source_table, row_id, column_name, original, reason, lsn) \
-             SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::pg_lsn[]) \
-             ON CONFLICT (source_table, row_id, column_name) DO UPDATE SET original = EXCLUDED.original, \
-             reason = EXCLUDED.reason, lsn = EXCLUDED.lsn, noted_at = now() \
-             WHERE (n.original, n.reason) IS DISTINCT FROM (EXCLUDED.original, EXCLUDED.reason)",
-            self.table
-        );
         let ids: Vec<Uuid> = noted.iter().map(|(id, ..)| *id).collect();
         let columns: Vec<&str> = noted.iter().map(|(_, _, note)| note.column).collect();
         let originals: Vec<&str> = noted.iter().map(|(_, _, note)| &*note.original).collect();
         let reasons: Vec<&str> = noted.iter().map(|(_, _, note)| note.reason.as_str()).collect();
         let lsns: Vec<PgLsn> = noted.iter().map(|(_, origin, _)| origin.commit_lsn.into()).collect();
+        let step = "writing conversion notes";
         client
-            .execute(&sql, &[&table.landing_name(), &ids, &columns, &originals, &reasons, &lsns])
+            .execute(
+                self.write.on(client, step).await?,
+                &[&table.landing_name(), &ids, &columns, &originals, &reasons, &lsns],
+            )
             .await
-            .map_err(|error| Error::database("writing conversion notes", &error))?;
+            .map_err(|error| Error::database(step, &error))?;
         Ok(true)
-    }
-
-    /// Prepares [`Notes::forget`] on `client`.
-    pub(super) async fn prepare_forget(&self, client: &Client) -> Result<Statement> {
-        let sql = format!(
-            "DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
-             AND ($5::text[] IS NULL OR column_name = ANY ($5)) \
-             AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))",
-            self.table
-        );
-        client
-            .prepare(&sql)
-            .await
-            .map_err(|error| Error::database("preparing the removal of conversion notes", &error))
     }
 
     /// Removes the notes in `scope`, of rows that were written or deleted, but for those that still hold.
     pub(super) async fn forget(
         &self,
         client: &Client,
-        prepared: &Statement,
         scope: Scope<'_>,
         still: impl Iterator<Item = &TrafficRow>,
     ) -> Result<()> {
@@ -97,13 +94,14 @@ impl Notes {
                 kept_columns.push(note.column);
             }
         }
+        let step = "removing conversion notes";
         client
             .execute(
-                prepared,
+                self.forget.on(client, step).await?,
                 &[&scope.table.landing_name(), &scope.ids, &kept_ids, &kept_columns, &scope.columns],
             )
             .await
-            .map_err(|error| Error::database("removing conversion notes", &error))?;
+            .map_err(|error| Error::database(step, &error))?;
         Ok(())
     }
 

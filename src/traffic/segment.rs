@@ -42,6 +42,22 @@ pub(super) enum Resolved {
 /// How much is read back from Traffic at a time, in bytes as stored there. What is compressed becomes more.
 const RESTORED_BYTES: i64 = 4 << 20;
 
+/// A row as it is to be written.
+pub(super) struct Mapped {
+    pub(super) row: TrafficRow,
+    pub(super) origin: Origin,
+    /// As in [`Write`].
+    pub(super) new: bool,
+}
+
+/// What became of rows that were to be written.
+struct Written {
+    /// Left out: their lead is missing.
+    orphans: HashSet<Uuid>,
+    /// The new ones were inserted by COPY.
+    copied: bool,
+}
+
 /// Rows that the mapping refused, and why.
 type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
 
@@ -108,7 +124,7 @@ impl Writer {
         let step = format!("reading unchanged values from {}", table.traffic_name());
         let rows = self
             .session
-            .query(self.read(table)?, &[&ids])
+            .query(self.read(table).await?, &[&ids])
             .await
             .map_err(|error| Error::database(step, &error))?;
         let restorable = statements::restorable(table);
@@ -136,15 +152,19 @@ impl Writer {
         }
         let (mut mapped, mut rejected) = self.map_rows(table, writes);
         // What does not fit may fit by now: somebody may have made the column wider.
-        let unfit = !rejected.is_empty() || mapped.iter().any(|(row, _)| row.is_cut());
+        let unfit = !rejected.is_empty() || mapped.iter().any(|mapped| mapped.row.is_cut());
         if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
             (mapped, rejected) = self.map_rows(table, writes);
         }
-        let orphans = self.upsert_rows(table, &mapped).await?;
-        let done: Vec<&(TrafficRow, Origin)> =
-            mapped.iter().filter(|(row, _)| !orphans.contains(&row.id)).collect();
-        let ids: Vec<Uuid> = done.iter().map(|(row, _)| row.id).collect();
-        self.settle(table, &ids, &done).await?;
+        let Written { orphans, copied } = self.insert_or_update(table, &mapped).await?;
+        let done: Vec<&Mapped> = mapped.iter().filter(|mapped| !orphans.contains(&mapped.row.id)).collect();
+        let ids: Vec<Uuid> = done.iter().map(|mapped| mapped.row.id).collect();
+        // A row that Landing has just inserted, and that is not on Traffic, left no note behind: its delete took them
+        // along. But for a delete that was parked, of a row that somebody then removed by hand.
+        let unnoted = copied && (self.new_tables.contains(&table) || !self.may_have_quarantined);
+        let noted: Vec<Uuid> =
+            done.iter().filter(|mapped| !(unnoted && mapped.new)).map(|mapped| mapped.row.id).collect();
+        self.settle(table, &ids, &noted, &done).await?;
         for (write, rejection) in rejected {
             let cause = Cause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
             self.park_write(write, &cause).await?;
@@ -156,29 +176,39 @@ impl Writer {
         Ok(())
     }
 
-    fn map_rows<'w, 'c>(
-        &self,
-        table: Table,
-        writes: &'w [Write<'c>],
-    ) -> (Vec<(TrafficRow, Origin)>, Rejected<'w, 'c>) {
+    fn map_rows<'w, 'c>(&self, table: Table, writes: &'w [Write<'c>]) -> (Vec<Mapped>, Rejected<'w, 'c>) {
         let limits = self.catalog.limits(table);
         let (mut mapped, mut rejected) = (Vec::with_capacity(writes.len()), Vec::new());
         for write in writes {
             match mapping::map(&write.row, limits) {
-                Ok(row) => mapped.push((row, write.origin)),
+                Ok(row) => mapped.push(Mapped { row, origin: write.origin, new: write.new }),
                 Err(rejection) => rejected.push((write, rejection)),
             }
         }
         (mapped, rejected)
     }
 
+    async fn insert_or_update(&mut self, table: Table, rows: &[Mapped]) -> Result<Written> {
+        let copied = if self.should_copy(table, rows) {
+            self.tried_copy = true;
+            Box::pin(self.copy_new(table, rows)).await?
+        } else {
+            None
+        };
+        let rest: Vec<&Mapped> = rows.iter().filter(|mapped| copied.is_none() || !mapped.new).collect();
+        let mut orphans = self.upsert_rows(table, &rest).await?;
+        let by_copy = copied.is_some();
+        orphans.extend(copied.into_iter().flatten());
+        Ok(Written { orphans, copied: by_copy })
+    }
+
     /// Returns the ids of the rows that were left out because their lead is missing.
-    async fn upsert_rows(&self, table: Table, rows: &[(TrafficRow, Origin)]) -> Result<HashSet<Uuid>> {
+    async fn upsert_rows(&self, table: Table, rows: &[&Mapped]) -> Result<HashSet<Uuid>> {
         if rows.is_empty() {
             return Ok(HashSet::new());
         }
         let width = mapping::targets(table).len();
-        let columns = Columns::new(width, rows.iter().map(|(row, origin)| (row, origin.commit_time)));
+        let columns = Columns::new(width, rows.iter().map(|mapped| (&mapped.row, mapped.origin.commit_time)));
         let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
         let step = || format!("writing {}", table.traffic_name());
         let upsert = self.upsert(table)?;
@@ -191,22 +221,24 @@ impl Writer {
         Ok(orphans.iter().map(|row| row.get(0)).collect())
     }
 
-    /// These keys are now as Landing has them: they leave quarantine, and their notes are brought up to date.
+    /// The keys `ids` are now as Landing has them: they leave quarantine, and their notes are brought up to date.
+    /// Those of `noted` may have some.
     pub(super) async fn settle(
         &mut self,
         table: Table,
         ids: &[Uuid],
-        rows: &[&(TrafficRow, Origin)],
+        noted: &[Uuid],
+        rows: &[&Mapped],
     ) -> Result<()> {
         if self.may_have_quarantined {
             self.quarantine.release(&self.session, table, ids).await?;
         }
-        if self.may_have_notes {
-            let still = rows.iter().map(|(row, _)| row);
-            let scope = Scope { table, ids, columns: None };
-            self.notes.forget(&self.session, &self.forget_notes, scope, still).await?;
+        if self.may_have_notes && !noted.is_empty() {
+            let still = rows.iter().map(|mapped| &mapped.row);
+            let scope = Scope { table, ids: noted, columns: None };
+            self.notes.forget(&self.session, scope, still).await?;
         }
-        let noted = rows.iter().map(|(row, origin)| (row, *origin));
+        let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
         self.may_have_notes |= self.notes.write(&self.session, table, noted).await?;
         Ok(())
     }

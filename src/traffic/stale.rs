@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::notes::Notes;
 use super::quarantine::{Cause, Parked, Quarantine};
 use crate::change::{Operation, Origin, Table};
 use crate::error::{Error, Kind, Result};
@@ -10,10 +11,9 @@ use crate::names::Names;
 
 const STEP: &str = "removing rows that are no longer on Landing";
 
-/// Deletes the rows that came from Landing and that the snapshot of `origin` did not touch, with triggers
-/// on, and forgets what quarantine and notes say of rows it did not see. A row in quarantine keeps its last good
-/// image: it is on Landing, only not writable. A row that Traffic does not let go is parked with its delete.
-/// Returns how many rows went.
+/// Deletes the rows that came from Landing and that the snapshot of `origin` did not touch, with triggers on. A row in
+/// quarantine keeps its last good image: it is on Landing, only not writable. A row that Traffic does not let go is
+/// parked with its delete. Returns how many rows went.
 pub async fn remove(client: &Client, names: &Names, tables: &[Table], origin: Origin) -> Result<u64> {
     let quarantine = names.own("quarantine");
     let mut removed = 0;
@@ -39,13 +39,22 @@ pub async fn remove(client: &Client, names: &Names, tables: &[Table], origin: Or
             }
             Err(error) => return Err(Error::database(STEP, &error)),
         }
-        let sql = format!(
-            "DELETE FROM {} n WHERE n.source_table = $1 AND NOT EXISTS (SELECT FROM {traffic} t WHERE t.id = n.row_id)",
-            names.own("conversion_notes"),
-        );
-        client.execute(&sql, &[&name]).await.map_err(|error| Error::database(STEP, &error))?;
     }
     Ok(removed)
+}
+
+/// Forgets what is noted of rows that are not there.
+pub async fn forget_notes(client: &Client, names: &Names, tables: &[Table]) -> Result<()> {
+    for &table in tables {
+        let sql = format!(
+            "DELETE FROM {} n WHERE n.source_table = $1 AND NOT EXISTS (SELECT FROM {} t WHERE t.id = n.row_id)",
+            names.own("conversion_notes"),
+            names.traffic_table(table),
+        );
+        let forgotten = client.execute(&sql, &[&table.landing_name()]).await;
+        forgotten.map_err(|error| Error::database(STEP, &error))?;
+    }
+    Ok(())
 }
 
 /// Deletes what can be deleted, and parks the delete of the rest. Returns how many rows went.
@@ -94,4 +103,9 @@ pub async fn clear_quarantine(client: &Client, names: &Names, tables: &[Table]) 
     let tables: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();
     let cleared = client.execute(&sql, &[&tables]).await;
     cleared.map(|_| ()).map_err(|error| Error::database("emptying quarantine before a snapshot", &error))
+}
+
+/// Forgets what is noted of the rows of `table`, which are not there: none of them has come yet.
+pub async fn clear_notes(client: &Client, names: &Names, table: Table) -> Result<()> {
+    Notes::new(names).forget_table(client, table).await
 }

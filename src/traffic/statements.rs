@@ -26,11 +26,12 @@ pub fn upsert_leads(names: &Names, touch: Touch) -> String {
     let targets = &targets;
     // The arrays are in primary-key order and a function scan keeps it: locks are taken in that order.
     format!(
-        "INSERT INTO {traffic} AS t ({columns}, status) SELECT {values}, 'new' FROM {input} \
+        "INSERT INTO {traffic} AS t ({columns}, status) SELECT {values}, '{status}' FROM {input} \
          ON CONFLICT (id) DO UPDATE SET {set} {unequal}",
         traffic = names.traffic_table(table),
         columns = column_list(targets),
         values = value_list(targets),
+        status = initial_status(table).unwrap_or_default(),
         input = input(targets),
         set = set_list(targets),
         unequal = only_when_unequal(targets, touch),
@@ -59,6 +60,34 @@ pub fn upsert_children(names: &Names, table: Table, touch: Touch) -> String {
         values = value_list(targets),
         set = set_list(targets),
         unequal = only_when_unequal(targets, touch),
+    )
+}
+
+/// Inserts rows that are not there, in the binary format: ids, synced times, the mapped columns, and of leads their
+/// status.
+pub fn copy(names: &Names, table: Table) -> String {
+    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+    let status = initial_status(table).map_or("", |_| ", status");
+    let (traffic, columns) = (names.traffic_table(table), column_list(&targets));
+    format!("COPY {traffic} ({columns}{status}) FROM STDIN (FORMAT binary)")
+}
+
+/// Keeps the table as it is until the transaction ends, as an INSERT does.
+pub fn hold_table(names: &Names, table: Table) -> String {
+    format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", names.traffic_table(table))
+}
+
+/// The status of a lead that is new to Traffic, whose own it is from then on.
+pub fn initial_status(table: Table) -> Option<&'static str> {
+    (table == Table::LandingLeads).then_some("new")
+}
+
+/// Locks leads as [`upsert_children`] does, and answers those that are not there. Parameter: ids.
+pub fn lock_leads(names: &Names) -> String {
+    format!(
+        "WITH present AS MATERIALIZED (SELECT l.id FROM {leads} l WHERE l.id = ANY ($1::uuid[]) ORDER BY l.id \
+         FOR KEY SHARE) SELECT i.id FROM unnest($1::uuid[]) AS i(id) WHERE i.id NOT IN (SELECT id FROM present)",
+        leads = names.traffic_table(Table::LandingLeads),
     )
 }
 

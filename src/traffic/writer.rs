@@ -4,13 +4,15 @@
 //! boundary, together with the checkpoint. On any error but a bad row the session is to be dropped: what was
 //! not committed never happened, and the position on Traffic says where to go on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::catalog::TargetCatalog;
+use super::copying::Copying;
 use super::notes::Notes;
+use super::prepared::Prepared;
 use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
 use super::triggers::TriggerControl;
@@ -33,6 +35,13 @@ pub enum Applied {
     Missing(Vec<(Table, Uuid)>),
 }
 
+/// What writes one table.
+struct Statements {
+    upsert: Statement,
+    delete: Prepared,
+    read: Prepared,
+}
+
 /// Applies batches to Traffic.
 pub struct Writer {
     pub(super) session: Session,
@@ -45,11 +54,16 @@ pub struct Writer {
     pub(super) may_have_quarantined: bool,
     pub(super) may_have_notes: bool,
     pub(super) on_truncate: OnTruncate,
-    upserts: HashMap<Table, Statement>,
-    deletes: HashMap<Table, Statement>,
-    reads: HashMap<Table, Statement>,
-    pub(super) forget_notes: Statement,
-    pub(super) update_beside_metadata: Statement,
+    tables: HashMap<Table, Statements>,
+    update_beside_metadata: Prepared,
+    /// Tables whose new rows are inserted by COPY.
+    pub(super) copying: HashMap<Table, Copying>,
+    /// Tables of which no row has a note yet, and each key comes once.
+    pub(super) new_tables: HashSet<Table>,
+    /// Not once a COPY has failed, until the next batch.
+    pub(super) may_copy: bool,
+    /// The range in hand was begun with a COPY.
+    pub(super) tried_copy: bool,
     in_transaction: bool,
     /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
     /// trip of its own.
@@ -74,18 +88,16 @@ impl Writer {
         let catalog = TargetCatalog::read(&session, names, tables).await?;
         let triggers = TriggerControl::probe(&session).await?;
         let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));
-        let beside_metadata = statements::update_leads_beside_metadata(names);
-        let update_beside_metadata = session.prepare(&beside_metadata).await;
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
             may_have_notes: notes.has_rows(&session).await?,
-            forget_notes: notes.prepare_forget(&session).await?,
-            update_beside_metadata: update_beside_metadata
-                .map_err(|error| Error::database(preparing(Table::LandingLeads), &error))?,
+            update_beside_metadata: Prepared::new(statements::update_leads_beside_metadata(names)),
             names: names.clone(),
-            upserts: HashMap::new(),
-            deletes: HashMap::new(),
-            reads: HashMap::new(),
+            tables: HashMap::new(),
+            copying: HashMap::new(),
+            new_tables: HashSet::new(),
+            may_copy: false,
+            tried_copy: false,
             in_transaction: false,
             in_batch: false,
             session,
@@ -108,13 +120,12 @@ impl Writer {
                 statements::upsert_children(&self.names, table, touch)
             }
         };
-        let prepare = |error| Error::database(preparing(table), &error);
-        let upsert = self.session.prepare(&upsert).await.map_err(prepare)?;
-        self.upserts.insert(table, upsert);
-        let delete = self.session.prepare(&statements::delete(&self.names, table)).await.map_err(prepare)?;
-        self.deletes.insert(table, delete);
-        let read = self.session.prepare(&statements::read_verbatim(&self.names, table)).await;
-        self.reads.insert(table, read.map_err(prepare)?);
+        // At once: whether the table is there, with its columns, shows before anything is applied.
+        let upsert = self.session.prepare(&upsert).await;
+        let upsert = upsert.map_err(|error| Error::database(preparing(table), &error))?;
+        let delete = Prepared::new(statements::delete(&self.names, table));
+        let read = Prepared::new(statements::read_verbatim(&self.names, table));
+        self.tables.insert(table, Statements { upsert, delete, read });
         Ok(())
     }
 
@@ -126,17 +137,26 @@ impl Writer {
         self.triggers
     }
 
-    pub(super) fn upsert(&self, table: Table) -> Result<&Statement> {
-        self.upserts.get(&table).ok_or_else(|| not_replicated(table))
+    fn statements(&self, table: Table) -> Result<&Statements> {
+        self.tables.get(&table).ok_or_else(|| not_replicated(table))
     }
 
-    pub(super) fn delete(&self, table: Table) -> Result<&Statement> {
-        self.deletes.get(&table).ok_or_else(|| not_replicated(table))
+    pub(super) fn upsert(&self, table: Table) -> Result<&Statement> {
+        self.statements(table).map(|statements| &statements.upsert)
+    }
+
+    pub(super) async fn delete(&self, table: Table) -> Result<&Statement> {
+        self.statements(table)?.delete.on(&self.session, &preparing(table)).await
     }
 
     /// What [`statements::read_verbatim`] says.
-    pub(super) fn read(&self, table: Table) -> Result<&Statement> {
-        self.reads.get(&table).ok_or_else(|| not_replicated(table))
+    pub(super) async fn read(&self, table: Table) -> Result<&Statement> {
+        self.statements(table)?.read.on(&self.session, &preparing(table)).await
+    }
+
+    /// What [`statements::update_leads_beside_metadata`] says.
+    pub(super) async fn update_beside_metadata(&self) -> Result<&Statement> {
+        self.update_beside_metadata.on(&self.session, &preparing(Table::LandingLeads)).await
     }
 
     pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
@@ -189,6 +209,7 @@ impl Writer {
         sql.push_str("SAVEPOINT batch; SAVEPOINT range");
         self.execute("opening a batch on Traffic", &sql).await?;
         (self.in_transaction, self.in_batch) = (true, true);
+        self.may_copy = !self.copying.is_empty();
         Ok(())
     }
 
@@ -202,7 +223,7 @@ impl Writer {
     }
 }
 
-fn preparing(table: Table) -> String {
+pub(super) fn preparing(table: Table) -> String {
     format!("preparing to write {}", table.traffic_name())
 }
 

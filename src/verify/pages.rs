@@ -144,7 +144,7 @@ impl<'c> Expected<'c> {
 fn landing_row(layout: &Layout, row: &Row) -> Result<LandingRow> {
     let texts: std::result::Result<Vec<Option<&str>>, _> = (0..row.len()).map(|at| row.try_get(at)).collect();
     let texts = texts.map_err(|error| Error::database("reading a row", &error))?;
-    reading::row(layout, texts.into_iter())
+    reading::row_of(layout, texts.into_iter())
 }
 
 /// What Traffic holds of the rows that came from Landing.

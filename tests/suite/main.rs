@@ -8,6 +8,7 @@
 )]
 
 mod connection;
+mod copying;
 mod crash;
 mod cutover;
 mod demo;

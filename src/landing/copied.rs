@@ -1,0 +1,128 @@
+//! The binary COPY format, row by row as the server sends it; pure.
+//!
+//! Every column is asked for as text (`reading::select`), so a field is its length and its text, which stays a slice
+//! of the buffer that it arrived in.
+
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
+
+use crate::change::Datum;
+
+/// What a copy begins with: then come flags, and an extension behind its length.
+const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
+/// Instead of a number of columns, at the end.
+const TRAILER: i16 = -1;
+/// Instead of a field's length.
+const NULL: i32 = -1;
+
+/// What a copy's next message holds.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Copied {
+    Row(Box<[Datum]>),
+    /// No row follows.
+    End,
+}
+
+/// Decodes the messages of one copy, which the server ends with each row.
+#[derive(Debug)]
+pub struct Decoder {
+    width: usize,
+    began: bool,
+}
+
+impl Decoder {
+    /// For rows of `width` columns.
+    pub fn new(width: usize) -> Self {
+        Decoder { width, began: false }
+    }
+
+    /// # Errors
+    /// What the format does not allow; it names no value.
+    pub fn message(&mut self, mut message: Bytes) -> Result<Copied, &'static str> {
+        if !std::mem::replace(&mut self.began, true) {
+            header(&mut message)?;
+        }
+        let width = message.try_get_i16().map_err(|_| "a copied row ends before it begins")?;
+        if width == TRAILER {
+            return if message.is_empty() { Ok(Copied::End) } else { Err("bytes follow the end of a copy") };
+        }
+        if usize::try_from(width) != Ok(self.width) {
+            return Err("a copied row has another number of columns");
+        }
+        let values = (0..self.width).map(|_| field(&mut message)).collect::<Result<_, _>>()?;
+        if message.is_empty() { Ok(Copied::Row(values)) } else { Err("bytes follow a copied row") }
+    }
+}
+
+fn header(message: &mut Bytes) -> Result<(), &'static str> {
+    let unknown = "a copy begins with something unknown";
+    if !message.starts_with(SIGNATURE) {
+        return Err(unknown);
+    }
+    message.advance(SIGNATURE.len());
+    // A flag would say that the rows are of another shape than the one asked for.
+    let (flags, extension) = (message.try_get_i32(), message.try_get_i32());
+    if (flags, extension) == (Ok(0), Ok(0)) { Ok(()) } else { Err(unknown) }
+}
+
+fn field(message: &mut Bytes) -> Result<Datum, &'static str> {
+    let short = "a copied field ends before its length says";
+    let length = message.try_get_i32().map_err(|_| short)?;
+    if length == NULL {
+        return Ok(Datum::Null);
+    }
+    let length = usize::try_from(length).map_err(|_| "a copied field has a negative length")?;
+    if message.len() < length {
+        return Err(short);
+    }
+    let text = ByteString::try_from(message.split_to(length)).map_err(|_| "a copied text is not UTF-8")?;
+    Ok(Datum::Text(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begun(width: usize) -> Decoder {
+        Decoder { width, began: true }
+    }
+
+    #[test]
+    fn the_first_row_follows_the_header_and_the_end_stands_alone() {
+        let mut first = SIGNATURE.to_vec();
+        first.extend([0; 8]);
+        first.extend(b"\0\x02\0\0\0\x03abc\xff\xff\xff\xff");
+        let mut decoder = Decoder::new(2);
+        let row = Copied::Row([Datum::text("abc"), Datum::Null].into());
+        assert_eq!(decoder.message(first.into()), Ok(row));
+        let row = Copied::Row([Datum::text(""), Datum::text("t")].into());
+        assert_eq!(decoder.message(Bytes::from_static(b"\0\x02\0\0\0\0\0\0\0\x01t")), Ok(row));
+        assert_eq!(decoder.message(Bytes::from_static(b"\xff\xff")), Ok(Copied::End));
+    }
+
+    #[test]
+    fn an_empty_table_is_a_header_and_an_end() {
+        let mut all = SIGNATURE.to_vec();
+        all.extend([0; 8]);
+        all.extend([0xff, 0xff]);
+        assert_eq!(Decoder::new(2).message(all.into()), Ok(Copied::End));
+    }
+
+    #[test]
+    fn what_is_cut_left_over_or_of_another_shape_is_refused() {
+        let wrong: [&[u8]; 8] = [
+            b"",
+            b"\0",
+            b"\0\x03\0\0\0\0",
+            b"\0\x01\0\0\0\x02a",
+            b"\0\x01\0\0\0\x01ab",
+            b"\0\x01\xff\xff\xff\xfe",
+            b"\0\x01\0\0\0\x01\xff",
+            b"\xff\xff\0",
+        ];
+        for message in wrong {
+            assert!(begun(1).message(Bytes::from_static(message)).is_err(), "{message:?}");
+        }
+        assert!(Decoder::new(1).message(Bytes::from_static(b"\0\x01\0\0\0\0")).is_err(), "no header");
+    }
+}
