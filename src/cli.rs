@@ -239,7 +239,7 @@ pub struct Rollback {
     #[command(flatten)]
     pub change: Change,
     /// How long Traffic refuses writes to leads and stages afterwards, so that an application that has not heard of the
-    /// rollback does; then Traffic's own writers go on as before the cutover
+    /// rollback does; then Traffic's own writers go on as before the cutover. At least --max-pause
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub refuse_for: Duration,
 }

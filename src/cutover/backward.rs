@@ -44,7 +44,9 @@ impl Backward<'_> {
         scene.journal.begin(&scene.traffic, scene.id, Direction::Rollback, scene.left()).await?;
         reach(Point::RollbackBegun);
         let (landing, traffic) = (&scene.config.landing, &scene.config.traffic);
-        let held = scene.hold(traffic, "moved back", landing, self.refuse_for).await?;
+        // It is counted from here, and has to stand at least until it was tried.
+        let refuse_for = self.refuse_for.max(scene.options.readiness.max_pause);
+        let held = scene.hold(traffic, "moved back", landing, refuse_for).await?;
         let decided = tokio::time::timeout(scene.budget(&held), async {
             let proof = self.behind(&held).await?;
             self.decide(&held, &proof).await.map(|()| proof)

@@ -123,8 +123,7 @@ async fn a_dry_run_looks_at_everything_predicts_the_pause_and_changes_nothing() 
 #[tokio::test]
 async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
     let stage = Stage::new().await;
-    let listener = stage.world.traffic().await;
-    listener.batch_execute("LISTEN leadbridge_cutover").await.unwrap();
+    let (listener, heard) = listen(&stage.world.traffic_url()).await;
     let told = stage.bridge.dir().join("told");
     let hook = format!(
         "echo \"$LEADBRIDGE_EVENT $LEADBRIDGE_DIRECTION $LEADBRIDGE_CUTOVER_ID\" > {}",
@@ -148,6 +147,9 @@ async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
     // Also kept on Traffic, and in the two files.
     let kept: String = one(&listener, "SELECT certificate::text FROM leadbridge.cutover").await;
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), certificate);
+    drop(listener);
+    let heard: Value = serde_json::from_str(&heard.await.unwrap()).unwrap();
+    assert_eq!(heard, serde_json::json!({ "id": id, "direction": "cutover", "state": "switched" }));
     let file = |suffix| stage.bridge.dir().join(format!("leadbridge-cutover-{id}.{suffix}"));
     let saved: Value = serde_json::from_str(&std::fs::read_to_string(file("json")).unwrap()).unwrap();
     assert_eq!(saved, certificate);
@@ -157,6 +159,26 @@ async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
     let again = stage.cutover(&[]).await;
     assert_eq!(again.code, 1, "{}", again.err);
     assert!(again.out.contains("already switched"), "{}", again.out);
+}
+
+/// A session that listens for what a cutover announces, and what it hears first.
+async fn listen(url: &str) -> (tokio_postgres::Client, tokio::task::JoinHandle<String>) {
+    let (client, mut connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+    let heard = tokio::spawn(async move {
+        let mut first = None;
+        loop {
+            let message = std::future::poll_fn(|context| connection.poll_message(context)).await;
+            match message {
+                Some(Ok(tokio_postgres::AsyncMessage::Notification(said))) => {
+                    first.get_or_insert(said.payload().to_owned());
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => return first.expect("nothing was announced"),
+            }
+        }
+    });
+    client.batch_execute("LISTEN leadbridge_cutover").await.unwrap();
+    (client, heard)
 }
 
 #[tokio::test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{LEAD, Stage};
-use crate::testkit::{Bridge, World, landing, one, traffic, until_holds};
+use crate::testkit::{
+    Bridge, World, holds, landing, least_privileged, one, traffic, until_holds, until_true,
+};
 
 /// It says no, names the check and these words, and everything is as it was.
 async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str) {
@@ -99,6 +101,52 @@ async fn with_a_traffic_that_cannot_decode_its_wal() {
 }
 
 #[tokio::test]
+async fn with_a_role_that_may_not_replicate_from_traffic() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let stage = Stage::between(world, bridge).await;
+    traffic(&stage.world, "ALTER ROLE bridge NOREPLICATION").await;
+    assert_not_ready(&stage, &[], "way_back", "the role bridge may not replicate from Traffic").await;
+}
+
+#[tokio::test]
+async fn with_a_traffic_that_has_no_slot_left() {
+    let world = World::unmigrated_with(&[], &[("max_replication_slots", "1")]).await;
+    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let bridge = Bridge::new(&world);
+    let stage = Stage::between(world, bridge).await;
+    traffic(&stage.world, "SELECT pg_create_physical_replication_slot('standby')").await;
+    let said = stage.cutover(&["--dry-run"]).await;
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("Traffic has no replication slot left"), "{}", said.out);
+}
+
+#[tokio::test]
+async fn with_a_slot_that_is_losing_its_wal() {
+    let limits = [("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
+    let world = World::unmigrated_with(&limits, &[]).await;
+    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let bridge = Bridge::new(&world);
+    let stage = Stage::between(world, bridge).await;
+    // The daemon stands still, and Landing writes on.
+    stage.daemon.signal(nix::sys::signal::Signal::SIGSTOP);
+    let noise =
+        "SELECT pg_logical_emit_message(true, 'noise', repeat('x', 8000)) FROM generate_series(1, 4000);
+                 SELECT pg_switch_wal()";
+    let losing = "bool_or(wal_status IN ('unreserved', 'lost')) FROM pg_replication_slots";
+    let client = stage.world.landing().await;
+    until_true("the slot loses its WAL", async || {
+        client.batch_execute(noise).await.unwrap();
+        holds(&client, losing).await
+    })
+    .await;
+    let said = stage.cutover(&["--dry-run"]).await;
+    assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+    assert!(said.out.contains("is losing the WAL") || said.out.contains("nobody streams"), "{}", said.out);
+    stage.daemon.signal(nix::sys::signal::Signal::SIGCONT);
+}
+
+#[tokio::test]
 async fn with_a_pause_that_would_be_too_long() {
     let stage = Stage::new().await;
     assert_not_ready(&stage, &["--max-pause", "1ms"], "pause", "--max-pause").await;
@@ -111,7 +159,7 @@ async fn while_another_command_is_in_the_middle_of_one() {
     let hook = format!("touch {}; sleep 30", hooked.display());
     let arguments = stage.arguments(&["--hook", &hook]);
     let mut first = stage.bridge.command(&arguments).spawn().unwrap();
-    crate::testkit::until_true("the hook runs", async || hooked.exists()).await;
+    until_true("the hook runs", async || hooked.exists()).await;
     let said = stage.cutover(&[]).await;
     crate::testkit::assert_refused(&said, &["another command is in the middle"]);
     first.kill().await.unwrap();
@@ -124,10 +172,6 @@ async fn while_another_command_is_in_the_middle_of_one() {
 async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_for_long() {
     let stage = Stage::new().await;
     let holder = stage.world.landing().await;
-    let hold = async {
-        // Behind the look at old transactions, and before the fence: it begins when the fence's slot is there.
-        until_holds(&stage.world.traffic().await, "count(*) = 1 FROM leadbridge.cutover").await;
-    };
     let statement =
         "UPDATE landing_leads SET click_count = 1 WHERE id = (SELECT min(id::text)::uuid FROM landing_leads)";
     // A lock that only the fence conflicts with, taken again and again in transactions of their own, so that no look
@@ -151,12 +195,25 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
             client.batch_execute("ROLLBACK").await.unwrap();
         }
     };
+    // Somebody who would rather fail than wait for a second.
+    let writer = stage.world.landing().await;
+    let written = async {
+        let mut written = 0;
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            let write = "SET lock_timeout = '1s'; UPDATE landing_leads SET click_count = 2 \
+                         WHERE id = (SELECT max(id::text)::uuid FROM landing_leads)";
+            writer.batch_execute(write).await.unwrap();
+            written += 1;
+        }
+        written
+    };
     let command = async {
         let said = stage.cutover(&["--timeout", "8s", "--lock-timeout", "100ms"]).await;
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         said
     };
-    let (said, (), ()) = tokio::join!(command, relay, hold);
+    let (said, (), written) = tokio::join!(command, relay, written);
+    assert!(written > 0);
     assert_eq!(said.code, 3, "{}{}", said.out, said.err);
     assert!(said.err.contains("could not be locked: they are held by process"), "{}", said.err);
     stage.assert_as_before().await;
