@@ -64,7 +64,10 @@ pub(super) async fn recent(
 }
 
 /// Lets Landing, which is fenced, send these rows anew.
-pub(super) async fn send_anew(config: &Config, rows: &Rows) -> Result<()> {
+pub(super) async fn send_anew(
+    config: &Config,
+    rows: impl Iterator<Item = &(Table, Vec<Uuid>)>,
+) -> Result<()> {
     let landing = config.landing.connect("cutover").await?;
     let triggers = TriggerControl::probe(&landing).await?;
     let failed = |error| Error::database("writing rows on Landing anew", &error);

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::PgLsn;
 
 use super::certificate::Certificate;
-use super::content;
 use super::fence::{self, Held};
 use super::journal::{Direction, Step};
 use super::readiness::Readiness;
@@ -66,7 +65,7 @@ impl Backward<'_> {
             return Err(error);
         }
         self.scene.closed = true;
-        let (_, write_pause) = held.commit().await?;
+        let write_pause = held.commit().await?;
         reach(Point::RollbackDecided);
         fence::open(&landing, self.scene.names()).await?;
         tracing::info!("rolled back: writers were held for {:.0} ms", write_pause.as_secs_f64() * 1e3);
@@ -87,26 +86,11 @@ impl Backward<'_> {
         scene.reach(Step::Drained).await?;
         reach(Point::RollbackDrained);
         let position = self.resume_from(held).await?;
-        let horizon = self.readiness.horizon.as_ref();
-        let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
+        let horizon = self.readiness.horizon()?;
         adopt::recent(&scene.landing, held.session(), scene.config, self.control, horizon).await?;
-        let (mut tables, mut rewrite) = (Vec::new(), self.rewrite.clone());
-        for table in scene.config.tables() {
-            let sides = (&*scene.landing, &**held.session());
-            let (proof, recent) =
-                content::prove_back(sides, names, table, horizon, self.readiness.whole).await?;
-            rewrite.push((table, recent));
-            if !proof.is_equal() {
-                return Err(Error::refused(format!("{} differs behind the fence", proof.table))
-                    .remedy("nothing has changed: see `leadbridge rollback --dry-run`"));
-            }
-            tables.push(proof);
-        }
-        adopt::send_anew(scene.config, &rewrite).await?;
-        let snapshots = match self.readiness.whole {
-            true => None,
-            false => Some(scene.snapshots().await?),
-        };
+        let (tables, recent) = scene.prove(held.session(), &self.readiness).await?;
+        adopt::send_anew(scene.config, self.rewrite.iter().chain(&recent)).await?;
+        let snapshots = scene.snapshots(&self.readiness).await?;
         scene.reach(Step::Verified).await?;
         reach(Point::RollbackVerified);
         Ok(Proof { marker, position, tables, writers, snapshots })
@@ -159,15 +143,6 @@ impl Backward<'_> {
         reach(Point::RollbackLifted);
         let pause = Pause { write: write_pause, until_decided: write_pause + decided.elapsed() };
         self.scene.hook().await?;
-        let scene = &self.scene;
-        let mut certificate = scene.certify(&self.readiness, &proof, &pause).await?;
-        if let Some([landing, traffic]) = proof.snapshots {
-            tracing::info!("comparing every value of every row, as both sides were behind the fence");
-            for (table, proof) in scene.config.tables().into_iter().zip(&mut certificate.tables) {
-                proof.differences = content::flowing_back(&landing, &traffic, scene.names(), table).await?;
-            }
-            scene.complete(&mut certificate).await?;
-        }
-        Ok(certificate)
+        self.scene.certify(&self.readiness, proof, &pause).await
     }
 }

@@ -11,11 +11,12 @@ use serde::Serialize;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::journal::Direction;
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::reverse;
-use crate::verify::{self, Comparison, Contents};
+use crate::verify::{self, Contents};
 
 /// Rows written since the full comparison, beyond which they are too many to compare while writers wait.
 const RECENT: usize = 50_000;
@@ -80,99 +81,91 @@ impl TableProof {
     }
 }
 
-/// Compares keys, and what either side has written since `horizon`.
-///
-/// # Errors
-/// Refused when too much was written since to be compared while writers wait.
-pub async fn prove(
-    landing: &Client,
-    traffic: &Client,
-    names: &Names,
-    table: Table,
-    horizon: &Horizon,
-) -> Result<TableProof> {
-    let (mut proof, recent) = prove_keys(landing, traffic, names, table, horizon).await?;
-    let found = verify::compare_rows(landing, traffic, names, table, &recent).await?;
-    proof.differences = found.differences();
-    Ok(proof)
+/// Landing and Traffic, and which way the leads move between them.
+#[derive(Clone, Copy)]
+pub struct Sides<'c> {
+    pub direction: Direction,
+    pub landing: &'c Client,
+    pub traffic: &'c Client,
+    pub names: &'c Names,
 }
 
-/// The same for a rollback, behind a fence on Traffic; with the rows that were written since. With `whole`, every row is
-/// compared.
-pub async fn prove_back(
-    (landing, traffic): (&Client, &Client),
-    names: &Names,
-    table: Table,
-    horizon: &Horizon,
-    whole: bool,
-) -> Result<(TableProof, Vec<Uuid>)> {
-    let (mut proof, recent) = prove_keys(landing, traffic, names, table, horizon).await?;
-    proof.differences = match whole {
-        true => flowing_back(landing, traffic, names, table).await?,
-        false => differences(&reverse::compare_rows(landing, traffic, names, table, &recent).await?),
-    };
-    Ok((proof, recent))
-}
-
-/// Rows that are not on Landing as the way back would write them, of all.
-pub async fn flowing_back(landing: &Client, traffic: &Client, names: &Names, table: Table) -> Result<u64> {
-    let found = reverse::compare(landing, traffic, names, &[table], 0).await?;
-    Ok(found.iter().map(differences).sum())
-}
-
-fn differences(found: &reverse::Compared) -> u64 {
-    found.missing + found.extra + found.different
-}
-
-/// The keys of both sides, and which rows either side has written since.
-async fn prove_keys(
-    landing: &Client,
-    traffic: &Client,
-    names: &Names,
-    table: Table,
-    horizon: &Horizon,
-) -> Result<(TableProof, Vec<Uuid>)> {
-    let (on_landing, on_traffic) = (names.landing_table(table), names.traffic_table(table));
-    let from_landing = "landing_synced_at IS NOT NULL";
-    let (ours, theirs) = tokio::try_join!(
-        keys(landing, &on_landing, "true", &horizon.landing),
-        keys(traffic, &on_traffic, from_landing, &horizon.traffic),
-    )?;
-    let recent: BTreeSet<Uuid> = ours.recent.into_iter().chain(theirs.recent).collect();
-    if recent.len() > RECENT {
-        return Err(Error::refused(format!(
-            "{} rows of {} were written since they were compared: too many to look at while writers wait",
-            recent.len(),
-            table.landing_name()
-        ))
-        .remedy("begin again at a quieter moment"));
+impl Sides<'_> {
+    /// Compares keys, and of the rows those that either side has written since `horizon`, or with `whole` all. Answers
+    /// which were written since, too.
+    ///
+    /// # Errors
+    /// Refused when too much was written since to be compared while writers wait.
+    pub async fn prove(
+        self,
+        table: Table,
+        horizon: &Horizon,
+        whole: bool,
+    ) -> Result<(TableProof, Vec<Uuid>)> {
+        let (mut proof, recent) = self.keys(table, horizon).await?;
+        if whole {
+            self.prove_whole(table, &mut proof).await?;
+        } else {
+            let Sides { direction, landing, traffic, names } = self;
+            proof.differences = match direction {
+                Direction::Cutover => {
+                    verify::compare_rows(landing, traffic, names, table, &recent).await?.differences()
+                }
+                Direction::Rollback => {
+                    reverse::compare_rows(landing, traffic, names, table, &recent).await?.differences()
+                }
+            };
+        }
+        Ok((proof, recent))
     }
-    let recent: Vec<Uuid> = recent.into_iter().collect();
-    let proof = TableProof {
-        table: table.landing_name(),
-        landing_rows: ours.rows,
-        traffic_rows: theirs.rows,
-        landing_keys: ours.hash,
-        traffic_keys: theirs.hash,
-        recent: recent.len() as u64,
-        differences: 0,
-        contents: None,
-    };
-    Ok((proof, recent))
-}
 
-/// Compares every value of every row, and puts the hashes of both sides into the proof.
-pub async fn prove_contents(
-    landing: &Client,
-    traffic: &Client,
-    names: &Names,
-    table: Table,
-    proof: &mut TableProof,
-) -> Result<Comparison> {
-    let (found, contents) = verify::compare_content(landing, traffic, names, table).await?;
-    proof.contents = Some(contents);
-    proof.differences = found.differences();
-    Ok(found)
+    /// Compares every value of every row, and puts what is found into the proof: in a cutover also the hashes of both
+    /// sides, which what does not flow back would make differ after it.
+    pub async fn prove_whole(self, table: Table, proof: &mut TableProof) -> Result<()> {
+        let Sides { direction, landing, traffic, names } = self;
+        match direction {
+            Direction::Cutover => {
+                let (found, contents) = verify::compare_content(landing, traffic, names, table).await?;
+                (proof.differences, proof.contents) = (found.differences(), Some(contents));
+            }
+            Direction::Rollback => {
+                let found = reverse::compare(landing, traffic, names, &[table], 0).await?;
+                proof.differences = found.iter().map(reverse::Compared::differences).sum();
+            }
+        }
+        Ok(())
+    }
+
+    /// The keys of both sides, and which rows either side has written since.
+    async fn keys(self, table: Table, horizon: &Horizon) -> Result<(TableProof, Vec<Uuid>)> {
+        let (on_landing, on_traffic) = (self.names.landing_table(table), self.names.traffic_table(table));
+        let from_landing = "landing_synced_at IS NOT NULL";
+        let (ours, theirs) = tokio::try_join!(
+            keys(self.landing, &on_landing, "true", &horizon.landing),
+            keys(self.traffic, &on_traffic, from_landing, &horizon.traffic),
+        )?;
+        let recent: BTreeSet<Uuid> = ours.recent.into_iter().chain(theirs.recent).collect();
+        if recent.len() > RECENT {
+            return Err(Error::refused(format!(
+                "{} rows of {} were written since they were compared: too many to look at while writers wait",
+                recent.len(),
+                table.landing_name()
+            ))
+            .remedy("begin again at a quieter moment"));
+        }
+        let recent: Vec<Uuid> = recent.into_iter().collect();
+        let proof = TableProof {
+            table: table.landing_name(),
+            landing_rows: ours.rows,
+            traffic_rows: theirs.rows,
+            landing_keys: ours.hash,
+            traffic_keys: theirs.hash,
+            recent: recent.len() as u64,
+            differences: 0,
+            contents: None,
+        };
+        Ok((proof, recent))
+    }
 }
 
 struct Keys {

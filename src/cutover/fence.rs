@@ -37,7 +37,6 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A fence that holds back every writer, in a transaction that has not been committed.
 pub struct Held {
     session: Session,
-    names: Names,
     cutover: Uuid,
     since: Instant,
 }
@@ -52,7 +51,7 @@ pub async fn hold(session: Session, names: &Names, terms: &Terms, patience: Dura
         // At the latest from here on a writer waits.
         let since = Instant::now();
         let Err(error) = attempt(&session, names, terms).await else {
-            return Ok(Held { session, names: names.clone(), cutover: terms.cutover, since });
+            return Ok(Held { session, cutover: terms.cutover, since });
         };
         let rolled_back = session.batch_execute("ROLLBACK").await;
         rolled_back.map_err(|error| Error::database(FENCING, &error))?;
@@ -125,18 +124,18 @@ impl Held {
         writers.try_each(&self.session, self.cutover).await
     }
 
-    /// Closes it for good, as far as this transaction is concerned: from here on writers are refused.
-    pub async fn commit(self) -> Result<(Session, Duration)> {
+    /// Closes it: from here on writers are refused. Answers for how long they waited.
+    pub async fn commit(self) -> Result<Duration> {
         let committed = self.session.batch_execute("COMMIT").await;
         committed.map_err(|error| Error::database(FENCING, &error))?;
-        Ok((self.session, self.since.elapsed()))
+        Ok(self.since.elapsed())
     }
 
     /// Opens it again as if it had never been.
     pub async fn undo(self) {
         // A server that is gone has undone it itself.
         if self.session.batch_execute("ROLLBACK").await.is_err() {
-            tracing::info!(schema = self.names.schema, "the fence's transaction is gone with its connection");
+            tracing::info!("the fence's transaction is gone with its connection");
         }
         self.session.close().await;
     }

@@ -33,7 +33,7 @@ pub(super) async fn compare(
     let started = Instant::now();
     let all = reverse::compare(landing, traffic, names, &[table], SUSPECTS).await?;
     let rows = all.iter().map(|found| found.compared).sum();
-    let differences = all.iter().map(|found| found.missing + found.extra + found.different).sum();
+    let differences = all.iter().map(Compared::differences).sum();
     let mut differing: Vec<Uuid> = all.iter().flat_map(ids).collect();
     if differences != differing.len() as u64 {
         // So many are not in flight.

@@ -5,7 +5,6 @@ use std::time::Instant;
 use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::certificate::Certificate;
-use super::content;
 use super::fence::{self, Held};
 use super::journal::{Direction, Step};
 use super::readiness::Readiness;
@@ -51,7 +50,7 @@ impl Forward<'_> {
         match proven.unwrap_or_else(|_| Err(self.scene.too_long())) {
             Ok((proof, handover)) => {
                 let pause = self.decide(held, &traffic_id, &handover).await?;
-                self.certify(proof, &pause).await
+                self.scene.certify(&self.readiness, proof, &pause).await
             }
             Err(error) => {
                 held.undo().await;
@@ -74,24 +73,8 @@ impl Forward<'_> {
         scene.reach(Step::Drained).await?;
         let handover = self.handover().await?;
         reach(Point::CutoverDrained);
-        let horizon = self.readiness.horizon.as_ref();
-        let horizon = horizon.ok_or_else(|| Error::internal("readiness without a horizon"))?;
-        let mut tables = Vec::new();
-        for table in scene.config.tables() {
-            let mut proof = content::prove(held.session(), &scene.traffic, names, table, horizon).await?;
-            if self.readiness.whole {
-                content::prove_contents(held.session(), &scene.traffic, names, table, &mut proof).await?;
-            }
-            if !proof.is_equal() {
-                return Err(Error::refused(format!("{} differs behind the fence", proof.table))
-                    .remedy("nothing has changed: see `leadbridge verify`"));
-            }
-            tables.push(proof);
-        }
-        let snapshots = match self.readiness.whole {
-            true => None,
-            false => Some(scene.snapshots().await?),
-        };
+        let (tables, _) = scene.prove(held.session(), &self.readiness).await?;
+        let snapshots = scene.snapshots(&self.readiness).await?;
         scene.reach(Step::Verified).await?;
         reach(Point::CutoverVerified);
         Ok((Proof { marker, position: handover.lsn, tables, writers, snapshots }, handover))
@@ -111,7 +94,7 @@ impl Forward<'_> {
             fence::lift(&self.scene.traffic, self.scene.names(), closed).await?;
         }
         self.scene.closed = true;
-        let (_, write_pause) = held.commit().await?;
+        let write_pause = held.commit().await?;
         let closed = Instant::now();
         reach(Point::CutoverClosed);
         let millis = write_pause.as_secs_f64() * 1e3;
@@ -158,18 +141,5 @@ impl Forward<'_> {
         transaction.execute(&sql, &parameters).await.map_err(failed)?;
         resolve::announce(transaction.client(), id, Direction::Cutover, Step::Switched).await?;
         transaction.commit().await.map_err(failed)
-    }
-
-    async fn certify(&self, proof: Proof, pause: &Pause) -> Result<Certificate> {
-        let scene = &self.scene;
-        let mut certificate = scene.certify(&self.readiness, &proof, pause).await?;
-        if let Some([landing, traffic]) = proof.snapshots {
-            tracing::info!("comparing every value of every row, as both sides were behind the fence");
-            for (table, proof) in scene.config.tables().into_iter().zip(&mut certificate.tables) {
-                content::prove_contents(&landing, &traffic, scene.names(), table, proof).await?;
-            }
-            scene.complete(&mut certificate).await?;
-        }
-        Ok(certificate)
     }
 }

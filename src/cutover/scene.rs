@@ -2,16 +2,17 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::certificate::{Certificate, Database, Times, configuration_hash};
-use super::content::TableProof;
+use super::content::{Sides, TableProof};
 use super::fence::{self, Held};
 use super::hook::{self, Event};
 use super::journal::{Direction, Journal, Step};
 use super::readiness::Readiness;
 use super::writers::Tried;
-use super::{Options, marker, resolve, reverse_slot};
+use super::{Options, adopt, marker, resolve, reverse_slot};
 use crate::config::Config;
 use crate::database::{Endpoint, Session};
 use crate::error::{Error, Kind, Result};
@@ -129,10 +130,45 @@ impl<'c> Scene<'c> {
         hook::run(command, Event::Switch, self.direction, self.id, self.left()).await
     }
 
-    /// The certificate as far as it goes before what is left is compared, written down.
-    pub async fn certify(&self, readiness: &Readiness, proof: &Proof, pause: &Pause) -> Result<Certificate> {
+    /// Compares what both sides have, by way of `fenced` where the fence is. Answers the rows that were written since the
+    /// comparison beforehand, too.
+    ///
+    /// # Errors
+    /// Refused when something differs.
+    pub async fn prove(
+        &self,
+        fenced: &Client,
+        readiness: &Readiness,
+    ) -> Result<(Vec<TableProof>, adopt::Rows)> {
+        let sides = match self.direction {
+            Direction::Cutover => self.sides(fenced, &self.traffic),
+            Direction::Rollback => self.sides(&self.landing, fenced),
+        };
+        let (mut tables, mut recent) = (Vec::new(), adopt::Rows::new());
+        for table in self.config.tables() {
+            let (proof, rows) = sides.prove(table, readiness.horizon()?, readiness.whole).await?;
+            if !proof.is_equal() {
+                let look = match self.direction {
+                    Direction::Cutover => "verify",
+                    Direction::Rollback => "rollback --dry-run",
+                };
+                return Err(Error::refused(format!("{} differs behind the fence", proof.table))
+                    .remedy(format!("nothing has changed: see `leadbridge {look}`")));
+            }
+            tables.push(proof);
+            recent.push((table, rows));
+        }
+        Ok((tables, recent))
+    }
+
+    fn sides<'s>(&'s self, landing: &'s Client, traffic: &'s Client) -> Sides<'s> {
+        Sides { direction: self.direction, landing, traffic, names: self.names() }
+    }
+
+    /// The certificate, written down before what is left is compared, and after.
+    pub async fn certify(&self, readiness: &Readiness, proof: Proof, pause: &Pause) -> Result<Certificate> {
         let [landing, traffic] = self.databases().await?;
-        let certificate = Certificate {
+        let mut certificate = Certificate {
             id: self.id,
             direction: self.direction,
             leadbridge_version: env!("CARGO_PKG_VERSION"),
@@ -144,21 +180,23 @@ impl<'c> Scene<'c> {
             until_decided_seconds: pause.until_decided.as_secs_f64(),
             marker_lsn: proof.marker,
             decided_lsn: proof.position,
-            writers: proof.writers.clone(),
+            writers: proof.writers,
             complete: proof.snapshots.is_none(),
-            tables: proof.tables.clone(),
+            tables: proof.tables,
             conversion_notes: readiness.conversion_notes,
             markers_before: readiness.latency,
             hook: self.hooked,
         };
         self.write_down(&certificate).await?;
+        if let Some([landing, traffic]) = &proof.snapshots {
+            tracing::info!("comparing every value of every row, as both sides were behind the fence");
+            for (table, proof) in self.config.tables().into_iter().zip(&mut certificate.tables) {
+                self.sides(landing, traffic).prove_whole(table, proof).await?;
+            }
+            certificate.complete = true;
+            self.write_down(&certificate).await?;
+        }
         Ok(certificate)
-    }
-
-    /// Every value of every row is compared now, as both sides were behind the fence.
-    pub async fn complete(&self, certificate: &mut Certificate) -> Result<()> {
-        certificate.complete = true;
-        self.write_down(certificate).await
     }
 
     async fn write_down(&self, certificate: &Certificate) -> Result<()> {
@@ -190,8 +228,12 @@ impl<'c> Scene<'c> {
         Ok([of(&self.config.landing, &self.landing).await?, of(&self.config.traffic, &self.traffic).await?])
     }
 
-    /// Sessions on Landing and Traffic that see their databases as they are now, for as long as they live.
-    pub async fn snapshots(&self) -> Result<[Session; 2]> {
+    /// What is compared after the decision: sessions on Landing and Traffic that see their databases as they are now, for
+    /// as long as they live. Not where every row was compared already.
+    pub async fn snapshots(&self, readiness: &Readiness) -> Result<Option<[Session; 2]>> {
+        if readiness.whole {
+            return Ok(None);
+        }
         let of = async |endpoint: &Endpoint| {
             let session = endpoint.connect("cutover").await?;
             let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()";
@@ -199,7 +241,7 @@ impl<'c> Scene<'c> {
             begun.map_err(|error| Error::database("taking a snapshot behind the fence", &error))?;
             Ok::<_, Error>(session)
         };
-        Ok([of(&self.config.landing).await?, of(&self.config.traffic).await?])
+        Ok(Some([of(&self.config.landing).await?, of(&self.config.traffic).await?]))
     }
 
     /// Back to how it was, and why. What has been decided meanwhile stays decided.

@@ -63,9 +63,13 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Nothing is missing, left over or different.
+    /// Rows missing, left over or different.
+    pub fn differences(&self) -> u64 {
+        self.missing + self.extra + self.different
+    }
+
     pub fn is_equal(&self) -> bool {
-        self.missing + self.extra + self.different == 0
+        self.differences() == 0
     }
 
     fn new(table: Table) -> Self {

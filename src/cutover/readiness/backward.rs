@@ -2,15 +2,14 @@
 
 use tokio_postgres::Client;
 
-use super::{MARKERS, Readiness, Terms, checks, judge_lag, timed};
+use super::{MARKERS, Readiness, Terms, checks, judge_lag};
 use crate::config::Config;
-use crate::cutover::content::{self, Horizon};
+use crate::cutover::content::Sides;
 use crate::cutover::flowing_back::{self, Found};
-use crate::cutover::marker;
-use crate::cutover::writers::Writers;
+use crate::cutover::{Direction, marker};
 use crate::database::Side;
 use crate::doctor::{Level, Verdict};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// Looks at every condition; what cannot be looked at counts as one that does not hold.
 pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
@@ -38,25 +37,14 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     if ready.latency.is_none() {
         return ready;
     }
-    ready.horizon = Horizon::now(landing, traffic).await.ok();
-    match Writers::read(traffic, names, config.scheduled_notifications).await {
-        Ok(writers) => ready.writers = writers,
-        Err(error) => ready.findings.add("writers", of_traffic, Err(error)),
-    }
+    ready.look_ahead(config, landing, traffic, Side::Traffic).await;
     let compared = compare(config, terms, landing, traffic).await;
     if let Ok(found) = &compared {
         ready.rows = found.rows;
     }
     ready.findings.add("verification", None, compared.map(judge));
-    let horizon = ready.horizon.clone();
-    let timed = |whole| {
-        let horizon = horizon.as_ref();
-        timed(config, async move |table| {
-            let horizon = horizon.ok_or_else(|| Error::internal("a comparison without a horizon"))?;
-            content::prove_back((landing, traffic), &config.names, table, horizon, whole).await.map(drop)
-        })
-    };
-    Box::pin(ready.predict(terms, timed(true), timed(false))).await;
+    let sides = Sides { direction: Direction::Rollback, landing, traffic, names };
+    Box::pin(ready.predict(config, terms, sides)).await;
     ready
 }
 

@@ -4,16 +4,15 @@ use std::sync::Arc;
 
 use tokio_postgres::Client;
 
-use super::{MARKERS, Readiness, Terms, checks, judge_lag, timed};
+use super::{MARKERS, Readiness, Terms, checks, judge_lag};
 use crate::config::Config;
-use crate::cutover::content::{self, Horizon};
-use crate::cutover::marker;
-use crate::cutover::writers::Writers;
+use crate::cutover::content::Sides;
+use crate::cutover::{Direction, marker};
 use crate::database::Side;
 use crate::doctor::{Level, Verdict};
 use crate::error::{Error, Result};
+use crate::verify::Pace;
 use crate::verify::live::{self, Verification};
-use crate::verify::{self, Pace};
 
 /// Looks at every condition; what cannot be looked at counts as one that does not hold.
 pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
@@ -38,26 +37,14 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     if ready.latency.is_none() {
         return ready;
     }
-    ready.horizon = Horizon::now(landing, traffic).await.ok();
-    match Writers::read(landing, names, config.scheduled_notifications).await {
-        Ok(writers) => ready.writers = writers,
-        Err(error) => ready.findings.add("writers", of_landing, Err(error)),
-    }
+    ready.look_ahead(config, landing, traffic, Side::Landing).await;
     let verified = verify(config, terms).await;
     ready.findings.add("verification", None, judge(verified.as_ref()));
     if let Ok(found) = verified {
         ready.rows = found.tables.iter().map(|table| table.found.landing_rows).sum();
         ready.conversion_notes = found.conversion_notes;
-        let horizon = ready.horizon.clone();
-        let whole = timed(config, async |table| {
-            verify::compare_content(landing, traffic, &config.names, table).await.map(drop)
-        });
-        let keys = timed(config, async |table| {
-            let horizon =
-                horizon.as_ref().ok_or_else(|| Error::internal("a comparison without a horizon"))?;
-            content::prove(landing, traffic, &config.names, table, horizon).await.map(drop)
-        });
-        Box::pin(ready.predict(terms, whole, keys)).await;
+        let sides = Sides { direction: Direction::Cutover, landing, traffic, names };
+        Box::pin(ready.predict(config, terms, sides)).await;
     }
     ready
 }

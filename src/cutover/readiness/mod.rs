@@ -6,11 +6,13 @@ pub mod forward;
 
 use std::time::{Duration, Instant};
 
-use super::content::Horizon;
+use tokio_postgres::Client;
+
+use super::content::{Horizon, Sides};
 use super::marker::Latency;
 use super::writers::Writers;
-use crate::change::Table;
 use crate::config::Config;
+use crate::database::Side;
 use crate::doctor::{Findings, Level, Verdict};
 use crate::error::{Error, Kind, Result};
 
@@ -54,7 +56,7 @@ pub struct Readiness {
     /// Rows that were compared beforehand.
     pub(super) rows: u64,
     pub(super) conversion_notes: u64,
-    pub(super) horizon: Option<Horizon>,
+    horizon: Option<Horizon>,
     pub(super) writers: Writers,
     /// Every row is compared inside the fence.
     pub(super) whole: bool,
@@ -65,29 +67,45 @@ impl Readiness {
         self.findings.count(Level::Error) == 0
     }
 
-    /// How long writers would wait: for the drain, and for the comparison inside the fence. `whole` and `keys`: how long
-    /// that is, in seconds, when every value is compared, and when only keys and recent rows are.
-    async fn predict(
-        &mut self,
-        terms: &Terms,
-        whole: impl Future<Output = Result<f64>>,
-        keys: impl Future<Output = Result<f64>>,
-    ) {
-        let Some(latency) = self.latency else { return };
+    /// Before which everything was compared.
+    ///
+    /// # Errors
+    /// Internal where nothing was: who is ready has one.
+    pub(super) fn horizon(&self) -> Result<&Horizon> {
+        self.horizon.as_ref().ok_or_else(|| Error::internal("readiness without a horizon"))
+    }
+
+    /// What is to be known before the comparison: where it begins, and who may write to `fenced`.
+    async fn look_ahead(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
+        match Horizon::now(landing, traffic).await {
+            Ok(horizon) => self.horizon = Some(horizon),
+            Err(error) => self.findings.add("horizon", None, Err(error)),
+        }
+        let client = if fenced == Side::Landing { landing } else { traffic };
+        match Writers::read(client, &config.names, config.scheduled_notifications).await {
+            Ok(writers) => self.writers = writers,
+            Err(error) => self.findings.add("writers", Some(fenced), Err(error)),
+        }
+    }
+
+    /// How long writers would wait: for the drain, and for the comparison inside the fence.
+    async fn predict(&mut self, config: &Config, terms: &Terms, sides: Sides<'_>) {
+        let (Some(latency), Some(horizon)) = (self.latency, self.horizon.clone()) else { return };
         let budget = terms.max_pause.as_secs_f64();
         let most = budget * COMPARING_SHARE;
         let hopeless = self.rows as f64 / SINGLE_READER > most;
         let seconds = match terms.compare {
-            Compare::Waiting => Some(whole.await),
+            Compare::Waiting => Some(timed(config, sides, &horizon, true).await),
             Compare::Auto if !hopeless => {
-                Some(whole.await).filter(|took| took.as_ref().is_ok_and(|took| *took <= most))
+                let took = timed(config, sides, &horizon, true).await;
+                Some(took).filter(|took| took.as_ref().is_ok_and(|took| *took <= most))
             }
             Compare::Auto | Compare::After => None,
         };
         self.whole = seconds.is_some();
         let seconds = match seconds {
             Some(seconds) => seconds,
-            None => keys.await,
+            None => timed(config, sides, &horizon, false).await,
         };
         let verdict = seconds.map(|seconds| {
             let pause = latency.p99 + seconds;
@@ -108,12 +126,12 @@ impl Readiness {
     }
 }
 
-/// How long it takes to compare every table, in seconds: it is done, without a fence. What is found of rows in flight
-/// says nothing.
-async fn timed(config: &Config, compare: impl AsyncFn(Table) -> Result<()>) -> Result<f64> {
+/// How long the comparison behind the fence takes, in seconds: it is made, without a fence. What is found of rows in
+/// flight says nothing.
+async fn timed(config: &Config, sides: Sides<'_>, horizon: &Horizon, whole: bool) -> Result<f64> {
     let started = Instant::now();
     for table in config.tables() {
-        compare(table).await?;
+        sides.prove(table, horizon, whole).await?;
     }
     Ok(started.elapsed().as_secs_f64())
 }
