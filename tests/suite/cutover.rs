@@ -13,7 +13,7 @@ use crate::testkit::{
 
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 
-pub use faults::{go_on, standing_at};
+pub use faults::{PATIENT, cut_off, go_on, standing_at};
 
 /// A world with leads, and a daemon that streams them.
 pub struct Stage {

@@ -24,7 +24,7 @@ const POINTS: [Point; 6] = [
 ];
 
 /// Long enough that standing still is not what ends it.
-const PATIENT: [&str; 4] = ["--max-pause", "30s", "--timeout", "60s"];
+pub const PATIENT: [&str; 4] = ["--max-pause", "30s", "--timeout", "60s"];
 
 /// Starts a command with `arguments` and answers when it stands still at `point`.
 pub async fn standing_at(bridge: &Bridge, arguments: &[&str], point: Point) -> Child {
@@ -160,30 +160,27 @@ async fn a_fence_that_does_not_hold_is_found_by_trying() {
     assert!(!ends_well(&mut stage, (said.err, said.code), Point::CutoverFenced).await);
 }
 
-/// Between the command and one database; the daemon has a way of its own.
-async fn networks_are_cut(from_landing: bool) {
+/// Runs a command whose network to one database is gone for a second when it stands at `point`; the daemon has a way of
+/// its own. What it said, and its exit code.
+pub async fn cut_off(stage: &Stage, to_landing: bool, arguments: &[&str], point: Point) -> (String, i32) {
+    let server = if to_landing { &stage.world.landing } else { &stage.world.traffic };
+    let proxy = Proxy::to(server.port()).await;
+    let mut urls = [stage.world.landing_url(), stage.world.traffic_url()];
+    let url = &mut urls[usize::from(!to_landing)];
+    *url = proxy.url(url, server.port());
+    let command = standing_at(&Bridge::between(&urls[0], &urls[1]), arguments, point).await;
+    proxy.inject(Target::Every, Fault::Refuse);
+    proxy.inject(Target::Every, Fault::Cut);
+    let going = tokio::spawn(go_on(command));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    proxy.heal();
+    going.await.unwrap()
+}
+
+async fn networks_are_cut(to_landing: bool) {
     let mut stage = Stage::new().await;
     for point in POINTS {
-        let (landing, traffic) = (&stage.world.landing, &stage.world.traffic);
-        let proxy = Proxy::to(if from_landing { landing.port() } else { traffic.port() }).await;
-        let far = match from_landing {
-            true => Bridge::between(
-                &proxy.url(&stage.world.landing_url(), landing.port()),
-                &stage.world.traffic_url(),
-            ),
-            false => Bridge::between(
-                &stage.world.landing_url(),
-                &proxy.url(&stage.world.traffic_url(), traffic.port()),
-            ),
-        };
-        let arguments = stage.arguments(&PATIENT);
-        let command = standing_at(&far, &arguments, point).await;
-        proxy.inject(Target::Every, Fault::Refuse);
-        proxy.inject(Target::Every, Fault::Cut);
-        let going = tokio::spawn(go_on(command));
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        proxy.heal();
-        let ended = going.await.unwrap();
+        let ended = cut_off(&stage, to_landing, &stage.arguments(&PATIENT), point).await;
         if ends_well(&mut stage, ended, point).await {
             stage = Stage::new().await;
         }

@@ -7,8 +7,8 @@ use leadbridge::failpoint::Point;
 use leadbridge::throwaway::Shutdown;
 use nix::sys::signal::Signal;
 
-use crate::cutover::{Stage, go_on, standing_at};
-use crate::testkit::{Bridge, Fault, Proxy, Target, holds};
+use crate::cutover::{PATIENT, Stage, cut_off, go_on, standing_at};
+use crate::testkit::holds;
 
 fn points() -> impl Iterator<Item = Point> {
     Point::ALL.iter().filter(|point| point.name().starts_with("rollback.")).copied()
@@ -42,9 +42,6 @@ async fn a_command_killed_at_any_step_is_undone_or_brought_to_its_end() {
     stage.rolls_back(&[]).await;
     stage.assert_rolled_back().await;
 }
-
-/// Long enough that standing still is not what ends it.
-const PATIENT: [&str; 4] = ["--max-pause", "30s", "--timeout", "60s"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_server_crashes_at_each_step() {
@@ -85,20 +82,7 @@ async fn either_network_is_cut_at_each_step() {
     for to_landing in [true, false] {
         let mut stage = Stage::switched().await;
         for point in points() {
-            let (landing, traffic) = (&stage.world.landing, &stage.world.traffic);
-            let proxy = Proxy::to(if to_landing { landing.port() } else { traffic.port() }).await;
-            let (mut urls, server) =
-                ([stage.world.landing_url(), stage.world.traffic_url()], usize::from(!to_landing));
-            urls[server] = proxy.url(&urls[server], if to_landing { landing.port() } else { traffic.port() });
-            let far = Bridge::between(&urls[0], &urls[1]);
-            let arguments = stage.rollback_arguments(&PATIENT);
-            let command = standing_at(&far, &arguments, point).await;
-            proxy.inject(Target::Every, Fault::Refuse);
-            proxy.inject(Target::Every, Fault::Cut);
-            let going = tokio::spawn(go_on(command));
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-            proxy.heal();
-            going.await.unwrap();
+            cut_off(&stage, to_landing, &stage.rollback_arguments(&PATIENT), point).await;
             if ends_well(&mut stage).await {
                 stage = Stage::switched().await;
             }
