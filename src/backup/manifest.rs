@@ -11,6 +11,7 @@ use super::directory::{self, MANIFEST};
 use super::format::{Format, RowCounter};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::sha256;
 
 /// Of the files and of the manifest itself; a reader refuses others.
 const FORMAT_VERSION: u32 = 1;
@@ -129,7 +130,7 @@ impl TableFile {
             rows.read(piece);
             bytes += read as u64;
         }
-        let found = (bytes, rows.rows(), hexadecimal(&hash.finalize()));
+        let found = (bytes, rows.rows(), sha256::hexadecimal(&hash.finalize()));
         if found == (self.bytes, self.rows, self.sha256.clone()) {
             return Ok(());
         }
@@ -145,10 +146,6 @@ impl TableFile {
         ))
         .remedy("check that disk, and take the backup again into another directory"))
     }
-}
-
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -182,7 +179,7 @@ mod tests {
     fn one_byte_more_less_or_other_is_found() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("t.csv");
-        let manifest = manifest(&hexadecimal(&Sha256::digest(b"a\nxy\n")));
+        let manifest = manifest(&sha256::of("a\nxy\n"));
         assert!(manifest.verify(directory.path()).unwrap_err().to_string().contains("t.csv"));
         std::fs::write(&path, b"a\nxy\n").unwrap();
         manifest.verify(directory.path()).unwrap();

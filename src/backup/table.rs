@@ -11,9 +11,10 @@ use tokio_postgres::Client;
 
 use super::directory::{self, Directory};
 use super::format::{self, Format};
-use super::manifest::{Column, GeneratedColumn, TableFile, hexadecimal};
+use super::manifest::{Column, GeneratedColumn, TableFile};
 use crate::change::Table;
 use crate::error::{Error, Result};
+use crate::sha256;
 
 /// Writes the rows of `name`, which `session`'s snapshot holds, to a file that still has a temporary name.
 pub(super) async fn write(
@@ -95,6 +96,6 @@ impl HashedFile {
     fn finish(mut self) -> std::io::Result<(u64, String)> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
-        Ok((self.bytes, hexadecimal(&self.hash.finalize())))
+        Ok((self.bytes, sha256::hexadecimal(&self.hash.finalize())))
     }
 }

@@ -244,16 +244,21 @@ pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> R
     }
 }
 
-/// Whether the checkpoint says `switched`; also false while there is none, or no table for it.
-pub async fn is_switched(client: &Client, names: &Names) -> Result<bool> {
+/// What the checkpoint's state says; `None` while there is none, or no table for it.
+pub async fn recorded_state(client: &Client, names: &Names) -> Result<Option<String>> {
     let table = names.own("checkpoint");
     let failed = |error| Error::database("reading the checkpoint on Traffic", &error);
     let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await.map_err(failed)?;
     if !there.get::<_, bool>(0) {
-        return Ok(false);
+        return Ok(None);
     }
-    let sql = format!("SELECT state = 'switched' FROM {table} WHERE slot = $1");
-    Ok(client.query_opt(&sql, &[&names.slot]).await.map_err(failed)?.is_some_and(|row| row.get(0)))
+    let sql = format!("SELECT state FROM {table} WHERE slot = $1");
+    Ok(client.query_opt(&sql, &[&names.slot]).await.map_err(failed)?.map(|row| row.get(0)))
+}
+
+/// Whether Traffic is the one database.
+pub async fn is_switched(client: &Client, names: &Names) -> Result<bool> {
+    Ok(recorded_state(client, names).await?.as_deref() == Some("switched"))
 }
 
 fn switched() -> Error {

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::content::TableProof;
@@ -15,6 +14,7 @@ use crate::config::Config;
 use crate::database::Endpoint;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
+use crate::sha256;
 use crate::timestamp::{Timestamp, as_rfc3339};
 
 /// Times are by Traffic's clock, lengths of time by the command's.
@@ -80,11 +80,7 @@ impl Database {
 pub fn configuration_hash(config: &Config) -> String {
     // The settings hold no URL; an endpoint prints without its password.
     let text = format!("{:?}\n{}\n{}", config.settings, config.landing, config.traffic);
-    Sha256::digest(text).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    sha256::of(text)
 }
 
 impl Certificate {

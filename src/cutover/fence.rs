@@ -11,7 +11,7 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::writers::{Tried, Writers};
-use crate::database::Session;
+use crate::database::{Session, advisory};
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
@@ -156,12 +156,10 @@ pub async fn keep(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
 /// Whether the transaction that took this fence has ended. If it has committed, its fence is there to be lifted; if
 /// not, there is none and never will be.
 pub async fn is_released(client: &Client, cutover: Uuid) -> Result<bool> {
-    let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
-    let failed = |error| Error::database("looking for the fence's transaction", &error);
-    let taken: bool = client.query_one(sql, &[&life(cutover)]).await.map_err(failed)?.get(0);
+    let (life, step) = (life(cutover), "looking for the fence's transaction");
+    let taken = advisory::take(client, &life, step).await?;
     if taken {
-        let sql = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
-        client.query_one(sql, &[&life(cutover)]).await.map_err(failed)?;
+        advisory::give_back(client, &life, step).await?;
     }
     Ok(taken)
 }

@@ -12,8 +12,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use crate::database::advisory;
 use crate::error::{Error, Result};
 use crate::names::Names;
+use crate::operator;
 use crate::timestamp::Timestamp;
 
 /// Which way the leads move.
@@ -130,6 +132,8 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
+const TAKING: &str = "taking the cutover's lock on Traffic";
+
 /// What the undecided states are, for SQL.
 const UNDECIDED: &str = "state IN ('started', 'fenced', 'drained', 'verified')";
 
@@ -149,15 +153,17 @@ impl Journal {
 
     /// Takes the right to decide, for as long as the session lives. False when somebody else has it.
     pub async fn take(&self, traffic: &Client) -> Result<bool> {
-        let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
-        let row = traffic.query_one(sql, &[&self.lock]).await;
-        Ok(row.map_err(failed("taking the cutover's lock on Traffic"))?.get(0))
+        advisory::take(traffic, &self.lock, TAKING).await
+    }
+
+    /// The same, within two seconds: the daemon has it for a moment now and then, and so has the session of a command
+    /// that was just killed.
+    pub async fn take_soon(&self, traffic: &Client) -> Result<bool> {
+        advisory::take_within(traffic, &self.lock, TAKING, Duration::from_secs(2)).await
     }
 
     pub async fn give_back(&self, traffic: &Client) -> Result<()> {
-        let sql = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
-        let row = traffic.query_one(sql, &[&self.lock]).await;
-        row.map(|_| ()).map_err(failed("giving back the cutover's lock on Traffic"))
+        advisory::give_back(traffic, &self.lock, "giving back the cutover's lock on Traffic").await
     }
 
     /// Writes down that a cutover or rollback begins, and when it must have been decided.
@@ -173,7 +179,7 @@ impl Journal {
              VALUES ($1, $2, $3, 'started', clock_timestamp() + make_interval(secs => $4), $5, $6)",
             self.table
         );
-        let operator = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER")).unwrap_or_default();
+        let operator = operator::name();
         let version = env!("CARGO_PKG_VERSION");
         let parameters: [&(dyn ToSql + Sync); 6] =
             [&id, &self.slot, &direction.as_str(), &within.as_secs_f64(), &operator, &version];

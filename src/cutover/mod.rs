@@ -88,13 +88,8 @@ pub async fn prepare(config: &Config, options: &Options, direction: Direction) -
 }
 
 async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
-    let journal = Journal::new(&config.names);
-    // The daemon has it for a moment now and then, and so has the session of a command that was just killed.
-    for _ in 0..20 {
-        if journal.take(traffic).await? {
-            return Ok(());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    if Journal::new(&config.names).take_soon(traffic).await? {
+        return Ok(());
     }
     Err(Error::refused("another command is in the middle of a cutover or rollback")
         .remedy("wait for it to end; if it is hung, end it: what it has begun is aborted then"))

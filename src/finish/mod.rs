@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
+use crate::operator;
 use crate::replicator::lease;
 use behind::Behind;
 use certificate::{Backup, WayBack};
@@ -167,7 +168,7 @@ impl Finishing {
         let claimed = backup::Directory::claim(directory)?;
         // Past the point of no return the record stays as it is until the new backup is whole.
         if self.record.as_ref().is_none_or(|record| record.dismantling.is_none()) {
-            let operator = place::operator();
+            let operator = operator::name();
             self.journal.begin(&self.traffic, &self.standing, self.left_behind, directory, &operator).await?;
         }
         reach(Point::FinishBegun);
@@ -214,7 +215,7 @@ impl Finishing {
             cutover_id: self.standing.cutover_id,
             begun_at: record.begun_at.to_string(),
             finished_at,
-            operator: place::operator(),
+            operator: operator::name(),
             leadbridge_version: env!("CARGO_PKG_VERSION").to_owned(),
             traffic,
             way_back: WayBack {
@@ -222,7 +223,11 @@ impl Finishing {
                 applied_lsn: record.reverse_applied,
                 left_behind: record.left_behind,
             },
-            backup: Backup { machine: place::machine(), directory: self.place.directory.clone(), manifest },
+            backup: Backup {
+                machine: operator::machine(),
+                directory: self.place.directory.clone(),
+                manifest,
+            },
             dropped,
             left_for_owner,
             drop_tables: certificate::drop_tables(&self.landing, names, &self.config.tables()).await?,

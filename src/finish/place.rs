@@ -74,16 +74,3 @@ fn absolute(path: &Path) -> Result<PathBuf> {
         Error::usage(format!("{} cannot be a directory: {error}", path.display())).remedy("name another one")
     })
 }
-
-/// Who runs this.
-pub(super) fn operator() -> String {
-    let account = || nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
-    let account = std::env::var("SUDO_USER").ok().or_else(|| account().map(|user| user.name));
-    account.unwrap_or_else(|| nix::unistd::Uid::current().to_string())
-}
-
-/// Where this runs.
-pub(super) fn machine() -> String {
-    nix::unistd::gethostname()
-        .map_or_else(|_| "this machine".to_owned(), |name| name.to_string_lossy().into_owned())
-}

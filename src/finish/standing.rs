@@ -7,10 +7,12 @@ use uuid::Uuid;
 use crate::change::Table;
 use crate::checkpoint::{Identity, check_slot};
 use crate::config::Config;
+use crate::cutover;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, slot};
 use crate::lsn::Lsn;
 use crate::names::Names;
+use crate::reverse::ReverseQuarantine;
 use crate::timestamp::Timestamp;
 
 /// A move after its cutover, as Traffic has it.
@@ -135,30 +137,21 @@ impl Standing {
 }
 
 async fn nothing_undecided(traffic: &Client, names: &Names) -> Result<()> {
-    let sql = format!(
-        "SELECT direction, state, id FROM {} WHERE slot = $1 \
-         AND state IN ('started', 'fenced', 'drained', 'verified')",
-        names.own("cutover")
-    );
-    let row = traffic.query_opt(&sql, &[&names.slot]).await;
-    let Some(row) = row.map_err(|error| Error::database("reading the cutovers on Traffic", &error))? else {
-        return Ok(());
-    };
-    let (direction, state, id): (&str, &str, Uuid) = (row.get(0), row.get(1), row.get(2));
+    let unresolved = cutover::journal::Journal::new(names).unresolved(traffic).await?;
+    let Some(entry) = unresolved.into_iter().find(|entry| !entry.state.is_decided()) else { return Ok(()) };
+    let (direction, state, id) = (entry.direction.as_str(), entry.state, entry.id);
     Err(Error::refused(format!("a {direction} is not decided yet: {id} is `{state}`"))
         .remedy(format!("let it end, or run `leadbridge {direction}` again: it goes on or is taken back")))
 }
 
 async fn nothing_parked(traffic: &Client, names: &Names) -> Result<()> {
-    let parked = names.own("reverse_quarantine");
-    let row = traffic.query_one(&format!("SELECT count(*) FROM {parked}"), &[]).await;
-    let row = row.map_err(|error| Error::database("counting what Landing could not take", &error))?;
-    match row.get::<_, i64>(0) {
+    match ReverseQuarantine::new(names).count(traffic).await? {
         0 => Ok(()),
         rows => Err(Error::refused(format!("{rows} rows of Traffic could not be written to Landing"))
             .remedy(format!(
-                "see {parked} on Traffic: mend what its messages name and let the daemon bring them, or delete \
-                 there what the backup may lack"
+                "see {} on Traffic: mend what its messages name and let the daemon bring them, or delete \
+                 there what the backup may lack",
+                names.own("reverse_quarantine")
             ))),
     }
 }

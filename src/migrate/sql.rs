@@ -1,14 +1,12 @@
 //! The SQL files, with our names put in for their placeholders.
 
-use std::fmt::Write as _;
-
 use postgres_protocol::escape::{escape_identifier, escape_literal};
-use sha2::{Digest, Sha256};
 
 use super::{Database, Options};
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::names::Names;
+use crate::sha256;
 
 /// A migration as it is in `sql/traffic/`.
 pub(super) struct Migration {
@@ -83,11 +81,7 @@ fn fenced(sql: String, name: &dyn Fn(Table) -> String) -> String {
 
 /// Identifies what was applied: SHA-256 of the SQL with its names, in hexadecimal.
 pub(super) fn checksum(sql: &str) -> String {
-    Sha256::digest(sql).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    sha256::of(sql)
 }
 
 /// The statement that records an applied migration.

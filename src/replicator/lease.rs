@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, Result};
+use crate::database::advisory;
+use crate::error::Result;
 use crate::names::Names;
 
 /// How often a daemon that stands by asks again.
@@ -14,25 +15,19 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Takes the lease: an advisory lock of the very session that will write to Traffic. When that session is gone,
 /// so is the lease, and nothing can be committed in its name any more.
 async fn take(traffic: &Client, names: &Names) -> Result<bool> {
-    let key = format!("leadbridge/{}/{}", names.schema, names.slot);
-    let sql = "SELECT pg_try_advisory_lock(hashtextextended($1, 0))";
-    let row = traffic
-        .query_one(sql, &[&key])
-        .await
-        .map_err(|error| Error::database("taking the lease on Traffic", &error))?;
-    Ok(row.get(0))
+    advisory::take(traffic, &lock(names), TAKING).await
+}
+
+const TAKING: &str = "taking the lease on Traffic";
+
+fn lock(names: &Names) -> String {
+    format!("leadbridge/{}/{}", names.schema, names.slot)
 }
 
 /// Takes the lease, or finds out within a second that somebody holds it who does not let go: a server needs a
 /// moment to notice that an earlier session of ours has ended.
 pub async fn take_soon(traffic: &Client, names: &Names) -> Result<bool> {
-    for _ in 0..10 {
-        if take(traffic, names).await? {
-            return Ok(true);
-        }
-        tokio::time::sleep(RETRY / 10).await;
-    }
-    Ok(false)
+    advisory::take_within(traffic, &lock(names), TAKING, RETRY).await
 }
 
 /// Waits until the lease is ours. Returns false when `shutdown` came first.

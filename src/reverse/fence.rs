@@ -5,23 +5,18 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use crate::database::advisory;
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
 /// How long an earlier session of ours is given to end.
-const PATIENCE: u32 = 20;
-const LOOK: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Takes the right to write to Landing, which goes with the session.
 pub(super) async fn take_right(landing: &Client, names: &Names) -> Result<()> {
     let key = format!("leadbridge/{}/{}/reverse", names.schema, names.slot);
-    for _ in 0..PATIENCE {
-        let row = landing.query_one("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", &[&key]).await;
-        let row = row.map_err(|error| Error::database("taking the right to write to Landing", &error))?;
-        if row.get(0) {
-            return Ok(());
-        }
-        tokio::time::sleep(LOOK).await;
+    if advisory::take_within(landing, &key, "taking the right to write to Landing", PATIENCE).await? {
+        return Ok(());
     }
     Err(Error::new(Kind::Transient, "another session of leadbridge still writes to Landing"))
 }

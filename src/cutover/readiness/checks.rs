@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
+use crate::checkpoint;
 use crate::config::Config;
 use crate::cutover::holders;
 use crate::database::Side;
@@ -10,18 +11,11 @@ use crate::doctor::Verdict;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::names::Names;
+use crate::reverse::ReverseQuarantine;
 use crate::traffic::{Quarantine, TriggerControl};
 
-/// The installation's state on Traffic; `None` before the first snapshot.
-async fn state(traffic: &Client, names: &Names) -> Result<Option<String>> {
-    let sql = format!("SELECT state FROM {} WHERE slot = $1", names.own("checkpoint"));
-    let row = traffic.query_opt(&sql, &[&names.slot]).await;
-    let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
-    Ok(row.map(|row| row.get(0)))
-}
-
 pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> {
-    Ok(match state(traffic, names).await?.as_deref() {
+    Ok(match checkpoint::recorded_state(traffic, names).await?.as_deref() {
         Some("streaming") => Verdict::ok("the snapshot is complete, and changes are streamed"),
         Some("switched") => {
             Verdict::error("it is already switched: Traffic is the one database", "nothing is to be done")
@@ -37,9 +31,9 @@ pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> 
 }
 
 pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdict> {
-    Ok(match state(traffic, names).await?.as_deref() {
-        Some("switched") => Verdict::ok("Traffic is the one database, and its changes flow back"),
-        _ => Verdict::error(
+    Ok(match checkpoint::is_switched(traffic, names).await? {
+        true => Verdict::ok("Traffic is the one database, and its changes flow back"),
+        false => Verdict::error(
             "nothing was switched: Landing is the one to write to, as ever",
             "nothing is to be done; a rollback is the way back from `leadbridge cutover`",
         ),
@@ -77,13 +71,9 @@ pub(super) async fn slot_is_healthy(landing: &Client, name: &str) -> Result<Verd
 }
 
 pub(super) async fn reverse_quarantine(traffic: &Client, names: &Names) -> Result<Verdict> {
-    let sql = format!("SELECT count(*) FROM {}", names.own("reverse_quarantine"));
-    let row = traffic.query_one(&sql, &[]).await;
-    let waiting: i64 =
-        row.map_err(|error| Error::database("counting what Landing could not take", &error))?.get(0);
-    Ok(match waiting {
+    Ok(match ReverseQuarantine::new(names).count(traffic).await? {
         0 => Verdict::ok("Landing has taken everything that flowed back"),
-        _ => Verdict::error(
+        waiting => Verdict::error(
             format!("{waiting} rows of Traffic wait: Landing could not take them"),
             format!(
                 "see {} on Traffic, mend the rows there, and they go through",
