@@ -70,7 +70,7 @@ fn not_replicated(table: Table) -> Error {
 /// # Errors
 /// Refused when there are more differences than are known by their keys: that is no work for a repair.
 async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<Repaired> {
-    if let Some(table) = found.tables.iter().find(|table| !table.knows_what_differs()) {
+    if let Some(table) = found.tables.iter().find(|table| !table.found.knows_its_suspects()) {
         return Err(Error::refused(format!(
             "{} rows of {} differ: too many to write one by one; nothing was written",
             table.found.differences(),
@@ -79,7 +79,7 @@ async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<
         .remedy("run `leadbridge resync`: it copies anew"));
     }
     let differing: Vec<(Table, &[Uuid])> =
-        tables.iter().zip(&found.tables).map(|(table, of)| (*table, of.differing())).collect();
+        tables.iter().zip(&found.tables).map(|(table, of)| (*table, of.found.differing())).collect();
     repair.rows(&differing).await
 }
 

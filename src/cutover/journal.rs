@@ -16,7 +16,6 @@ use crate::database::advisory;
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::operator;
-use crate::timestamp::Timestamp;
 
 /// Which way the leads move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -124,12 +123,8 @@ pub struct Entry {
     pub id: Uuid,
     pub direction: Direction,
     pub state: Step,
-    /// By Traffic's clock.
-    pub started_at: Timestamp,
-    pub finished_at: Option<Timestamp>,
     /// The fence that it leaves was lifted, or it leaves none.
     pub is_lifted: bool,
-    pub reason: Option<String>,
 }
 
 const TAKING: &str = "taking the cutover's lock on Traffic";
@@ -243,12 +238,6 @@ impl Journal {
         Ok(rows.into_iter().next())
     }
 
-    /// The one that began last.
-    pub async fn latest(&self, traffic: &Client) -> Result<Option<Entry>> {
-        let rows = self.read(traffic, "ORDER BY started_at DESC LIMIT 1", &[&self.slot]).await?;
-        Ok(rows.into_iter().next())
-    }
-
     /// What somebody has begun and not brought to its end: undecided, or with a fence on Landing that is still to be
     /// lifted. Normally nothing.
     pub async fn unresolved(&self, traffic: &Client) -> Result<Vec<Entry>> {
@@ -265,8 +254,7 @@ impl Journal {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Entry>> {
         let sql = format!(
-            "SELECT id, direction, state, started_at, finished_at, \
-             lifted_at IS NOT NULL, reason FROM {} WHERE slot = $1 {which}",
+            "SELECT id, direction, state, lifted_at IS NOT NULL FROM {} WHERE slot = $1 {which}",
             self.table
         );
         let rows = traffic.query(&sql, parameters).await;
@@ -282,15 +270,7 @@ fn entry(row: &Row) -> Result<Entry> {
     let (Some(direction), Some(state)) = (direction, state) else {
         return Err(Error::internal("the cutover's journal on Traffic says what this version does not know"));
     };
-    Ok(Entry {
-        id: row.get(0),
-        direction,
-        state,
-        started_at: row.get(3),
-        finished_at: row.get(4),
-        is_lifted: row.get(5),
-        reason: row.get(6),
-    })
+    Ok(Entry { id: row.get(0), direction, state, is_lifted: row.get(3) })
 }
 
 fn failed(step: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {

@@ -67,7 +67,8 @@ async fn prepare(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
     let report = migrate(&mut stage.landing, &mut stage.traffic, &names, &Options::default()).await?;
     screen.say(&format!(
         "{} applied while the writers go on: on Traffic the new columns, tables and views, on Landing one \
-         publication that names the two tables to follow. Landing's tables stay as they are.",
+         publication that names the two tables to follow, and the functions of a fence that nobody closes yet. \
+         Landing's tables stay as they are.",
         counted(report.steps.len() as u64, "step"),
     ));
     Ok(())

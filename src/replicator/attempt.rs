@@ -92,16 +92,7 @@ impl Run {
         context.liveness.bury(Side::Traffic, &traffic).await?;
         context.liveness.bury(Side::Landing, &control).await?;
         let system_id = slot::system_identifier(&config.landing, &config.names).await?;
-        if !self.reached {
-            work.rests();
-            // It judges what a stream from Landing needs, and after the switch there is none. What comes in the way of
-            // this look is named by the examination.
-            if !is_switched(&traffic, &config.names).await.unwrap_or(false) {
-                preflight(config).await?;
-            }
-            work.goes_on();
-            self.reached = true;
-        }
+        self.examine(config, &traffic, work).await?;
         if !self.take_lease(context, &traffic).await? {
             return Ok(Way::None);
         }
@@ -149,6 +140,22 @@ impl Run {
             writer.copy_into(table).await?;
         }
         Ok(Way::Forward(Box::new(Prepared { writer, control, ledger, from, published })))
+    }
+
+    /// Once for a run.
+    async fn examine(&mut self, config: &Config, traffic: &Session, work: &Work) -> Result<()> {
+        if self.reached {
+            return Ok(());
+        }
+        work.rests();
+        // It judges what a stream from Landing needs, and after the switch there is none. What comes in the way of this
+        // look is named by the examination.
+        if !is_switched(traffic, &config.names).await.unwrap_or(false) {
+            preflight(config).await?;
+        }
+        work.goes_on();
+        self.reached = true;
+        Ok(())
     }
 
     /// Everything that is committed by now on the server that is streamed from. Once for a run, and anew when a cutover

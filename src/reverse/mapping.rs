@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use super::metadata;
 use crate::change::{ColumnType, Datum, Row, Table, lead};
-use crate::mapping::{self, Limits, Rule, Target, values};
+use crate::mapping::{self, Limits, Rule, values};
 
 /// A Traffic row: one text for each of [`mapping::targets`].
 #[derive(Clone, PartialEq, Eq)]
@@ -79,19 +79,6 @@ pub fn inverse(held: &Held, now: Option<&Row>, places: &Places, limits: &Limits)
         }
     }
     row
-}
-
-/// The columns of Traffic's table whose value the forward mapping does not make of this Landing row.
-pub fn lost(held: &Held, row: &Row, limits: &Limits) -> Vec<&'static str> {
-    let targets = mapping::targets(held.table);
-    let Ok(mapped) = mapping::map(row, limits) else {
-        return targets.iter().map(|target| target.name).collect();
-    };
-    let pairs = targets.iter().zip(mapped.values.iter().zip(&held.values));
-    let differs = |(target, (ours, theirs)): &(&Target, (&Option<ByteString>, &Option<ByteString>))| {
-        ours != theirs && !(ours.is_none() && target.keeps_target_when_null())
-    };
-    pairs.filter(differs).map(|(target, _)| target.name).collect()
 }
 
 /// Each column that is one value on both sides.

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::mapping::Target;
 
 const ID: Uuid = Uuid::from_u128(7);
 const LEADS: Table = Table::LandingLeads;
@@ -337,4 +338,17 @@ proptest! {
         }
         prop_assert!(inverse(&after, Some(&row), &places(), &limits()) == row, "not at rest");
     }
+}
+
+/// The columns of Traffic's table whose value the forward mapping does not make of this Landing row.
+fn lost(held: &Held, row: &Row, limits: &Limits) -> Vec<&'static str> {
+    let targets = mapping::targets(held.table);
+    let Ok(mapped) = mapping::map(row, limits) else {
+        return targets.iter().map(|target| target.name).collect();
+    };
+    let pairs = targets.iter().zip(mapped.values.iter().zip(&held.values));
+    let differs = |(target, (ours, theirs)): &(&Target, (&Option<ByteString>, &Option<ByteString>))| {
+        ours != theirs && !(ours.is_none() && target.keeps_target_when_null())
+    };
+    pairs.filter(differs).map(|(target, _)| target.name).collect()
 }

@@ -29,6 +29,6 @@ pub use carried::{NotCarried, not_carried};
 pub use carry::Carrier;
 pub use compare::{Compared, Example, Lack, compare, compare_rows};
 pub use keys::{Keys, Load, Loader};
-pub use mapping::{Held, Place, Places, inverse, lost};
+pub use mapping::{Held, Place, Places, inverse};
 pub use quarantine::ReverseQuarantine;
 pub use writer::{LandingWriter, Standing};

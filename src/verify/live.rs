@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
-use uuid::Uuid;
 
 use super::attribution::{Attributed, Tally};
 use super::comparison::Comparison;
@@ -61,16 +60,6 @@ pub struct TableVerification {
 }
 
 impl TableVerification {
-    /// Keys of the rows that differ, as far as they are known.
-    pub fn differing(&self) -> &[Uuid] {
-        self.found.differing()
-    }
-
-    /// Whether [`Self::differing`] holds the key of every row that differs.
-    pub fn knows_what_differs(&self) -> bool {
-        self.found.knows_its_suspects()
-    }
-
     fn is_equal(&self) -> bool {
         self.found.differences() + self.moving + self.orphaned == 0
     }
