@@ -1,5 +1,6 @@
 //! Traffic's record: `leadbridge.checkpoint`, one row for each slot.
 
+use futures_util::FutureExt as _;
 use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
@@ -7,6 +8,7 @@ use uuid::Uuid;
 use super::{Identity, Published};
 use crate::change::Position;
 use crate::database::Side;
+use crate::database::pipelined::{IS_OPEN, in_order};
 use crate::error::{Error, Result};
 use crate::landing::primary::Primary;
 use crate::lsn::Lsn;
@@ -48,6 +50,12 @@ pub struct Ledger {
     /// Landing's, in this run's attempt.
     timeline: u32,
     pub(super) run_id: Uuid,
+}
+
+/// What [`Ledger::record`] sends, prepared on one session.
+pub struct Recording {
+    position: Statement,
+    markers: Statement,
 }
 
 impl Ledger {
@@ -169,39 +177,55 @@ impl Ledger {
     }
 
     /// Prepares [`Ledger::record`] on `client`.
-    pub async fn prepare(&self, client: &Client) -> Result<Statement> {
-        let sql = format!(
+    pub async fn prepare(&self, client: &Client) -> Result<Recording> {
+        let position = format!(
             "UPDATE {} SET applied_lsn = $3, commit_time = COALESCE($4, commit_time), caught_up_at = $5, \
-             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'streaming'",
+             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'streaming' AND {IS_OPEN}",
             self.table
         );
-        client
-            .prepare(&sql)
-            .await
-            .map_err(|error| Error::database("preparing the checkpoint on Traffic", &error))
+        let markers = format!(
+            "INSERT INTO {} (id, slot, lsn) SELECT id, $1, lsn FROM unnest($2::uuid[], $3::pg_lsn[]) AS m (id, lsn) \
+             WHERE {IS_OPEN} ON CONFLICT (id) DO NOTHING",
+            self.markers
+        );
+        let (position, markers) = tokio::try_join!(client.prepare(&position), client.prepare(&markers))
+            .map_err(|error| Error::database("preparing the checkpoint on Traffic", &error))?;
+        Ok(Recording { position, markers })
     }
 
-    /// Writes the position within the transaction of its rows.
-    pub async fn record(&self, client: &Client, prepared: &Statement, position: Position) -> Result<()> {
+    /// Writes, within the transaction of its rows, the position, and that these markers of Landing's WAL came through.
+    /// May be sent together with what goes before it.
+    pub async fn record(
+        &self,
+        client: &Client,
+        recording: &Recording,
+        position: Position,
+        markers: &[(Uuid, Lsn)],
+    ) -> Result<()> {
+        let mut statements = Vec::new();
+        if !markers.is_empty() {
+            statements.push(self.mark(client, recording, markers).boxed());
+        }
+        statements.push(self.advance(client, recording, position).boxed());
+        in_order(statements).await.map(|_| ())
+    }
+
+    async fn advance(&self, client: &Client, recording: &Recording, position: Position) -> Result<()> {
         let lsn: PgLsn = position.lsn.into();
         let Position { commit_time, caught_up_at, .. } = position;
+        let parameters: [&(dyn ToSql + Sync); 5] =
+            [&self.identity.slot, &self.run_id, &lsn, &commit_time, &caught_up_at];
         let rows = client
-            .execute(prepared, &[&self.identity.slot, &self.run_id, &lsn, &commit_time, &caught_up_at])
+            .execute(&recording.position, &parameters)
             .await
             .map_err(|error| Error::database("writing the checkpoint on Traffic", &error))?;
         if rows == 1 { Ok(()) } else { Err(self.taken()) }
     }
 
-    /// Writes down that these markers of Landing's WAL came through, within the transaction of their position.
-    pub async fn mark(&self, client: &Client, markers: &[(Uuid, Lsn)]) -> Result<()> {
+    async fn mark(&self, client: &Client, recording: &Recording, markers: &[(Uuid, Lsn)]) -> Result<()> {
         let (ids, positions): (Vec<Uuid>, Vec<PgLsn>) =
             markers.iter().map(|(id, lsn)| (*id, PgLsn::from(*lsn))).unzip();
-        let sql = format!(
-            "INSERT INTO {} (id, slot, lsn) SELECT id, $1, lsn FROM unnest($2::uuid[], $3::pg_lsn[]) AS m (id, lsn) \
-             ON CONFLICT (id) DO NOTHING",
-            self.markers
-        );
-        let written = client.execute(&sql, &[&self.identity.slot, &ids, &positions]).await;
+        let written = client.execute(&recording.markers, &[&self.identity.slot, &ids, &positions]).await;
         written.map(|_| ()).map_err(|error| Error::database("writing a marker on Traffic", &error))
     }
 

@@ -13,7 +13,7 @@ mod reverse;
 mod timeline;
 
 pub use finished::Finish;
-pub use ledger::{Ledger, Recorded, Stage, is_switched, recorded_state, refuse_switched};
+pub use ledger::{Ledger, Recorded, Recording, Stage, is_switched, recorded_state, refuse_switched};
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
 pub use reverse::{Carried, Reverse, TrafficNow};

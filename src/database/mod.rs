@@ -1,11 +1,12 @@
 //! Connections to the two databases: one meaning of a libpq URL for ordinary and for replication connections.
 //!
 //! `url` reads what the operator wrote, `tls` gives `sslmode` libpq's meaning, `endpoint` connects, `session` is
-//! one connection with its settings pinned, `advisory` its rights, `failure` says in an operator's words why a connection failed.
+//! one connection with its settings pinned, `pipelined` sends statements on one together, `advisory` its rights, `failure` says in an operator's words why a connection failed.
 
 pub mod advisory;
 mod endpoint;
 mod failure;
+pub mod pipelined;
 mod session;
 mod tls;
 mod url;

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
-use tokio_postgres::Statement;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::Work;
@@ -16,7 +15,7 @@ use super::progress::Progress;
 use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Position, Table};
-use crate::checkpoint::{Ledger, Published, check_start};
+use crate::checkpoint::{Ledger, Published, Recording, check_start};
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
@@ -50,7 +49,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let (acknowledge, acknowledged) = watch::channel(from.lsn);
     let (request, batches) = (Arc::new(Semaphore::new(0)), mpsc::channel(1));
     // What can fail comes before what is spawned: from then on every task is joined.
-    let record = context.liveness.guard(ledger.prepare(writer.session())).await?;
+    let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
     work.rests();
     let (config, tables) = (&context.config, &context.tables);
     let (names, primary) = (&config.names, ledger.primary());
@@ -80,7 +79,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         live.last_error = None;
     });
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
-    let mut applier = Applier { context, writer, control, ledger: &ledger, record, committed, work };
+    let mut applier = Applier { context, writer, control, ledger: &ledger, recording, committed, work };
     let applied = context.liveness.guard(applier.run(&request, batches.1, goal)).await;
     // Whoever ends first, all end: the keeper when the positions' channel closes, the collector when told.
     stop.cancel();
@@ -202,7 +201,7 @@ struct Applier<'r> {
     writer: Writer,
     control: Session,
     ledger: &'r Ledger,
-    record: Statement,
+    recording: Recording,
     committed: watch::Sender<Lsn>,
     work: &'r Work,
 }
@@ -228,14 +227,11 @@ impl Applier<'_> {
     }
 
     async fn apply(&mut self, batch: &Batch) -> Result<()> {
-        let mut supplied = Supplied::new();
-        while let Applied::Missing(keys) = self.writer.apply(batch, &supplied).await? {
-            self.supply(batch, &keys, &mut supplied).await?;
+        let recorded = self.writer.apply_at_once(batch, self.ledger, &self.recording).await?;
+        if !recorded {
+            self.apply_in_steps(batch).await?;
         }
         if let Some(end) = batch.end {
-            reach(Point::RowsWritten);
-            self.mark(batch).await?;
-            self.ledger.record(self.writer.session(), &self.record, end).await?;
             reach(Point::Recorded);
             self.writer.commit().await?;
             reach(Point::Committed);
@@ -252,13 +248,15 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Writes down the markers that came through, in the transaction of what came before them.
-    async fn mark(&mut self, batch: &Batch) -> Result<()> {
-        if batch.markers.is_empty() {
-            return Ok(());
+    /// Writes whatever the batch holds, and its end if it has one; each answer decides what is done next.
+    async fn apply_in_steps(&mut self, batch: &Batch) -> Result<()> {
+        let mut supplied = Supplied::new();
+        while let Applied::Missing(keys) = self.writer.apply(batch, &supplied).await? {
+            self.supply(batch, &keys, &mut supplied).await?;
         }
-        self.writer.begin().await?;
-        self.ledger.mark(self.writer.session(), &batch.markers).await
+        let Some(end) = batch.end else { return Ok(()) };
+        reach(Point::RowsWritten);
+        self.ledger.record(self.writer.session(), &self.recording, end, &batch.markers).await
     }
 
     /// Reads rows from Landing that Traffic does not have whole: as they are now, never as they were before a

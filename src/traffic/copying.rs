@@ -26,7 +26,7 @@ use crate::mapping::{self, TrafficRow};
 const PIECE: usize = 64 << 10;
 
 /// How many new rows are worth the round trips that a COPY takes more than one upsert.
-const WORTHWHILE: usize = 100;
+pub(super) const WORTHWHILE: usize = 100;
 
 /// What a table's rows are copied with.
 pub(super) struct Copying {
@@ -85,9 +85,14 @@ impl Writer {
 
     /// Whether those of `rows` that are new should be copied.
     pub(super) fn should_copy(&self, table: Table, rows: &[Mapped]) -> bool {
+        self.may_copy && self.is_worth_copying(table, rows)
+    }
+
+    /// The same, unless a COPY has failed meanwhile.
+    pub(super) fn is_worth_copying(&self, table: Table, rows: &[Mapped]) -> bool {
         let new = rows.iter().filter(|mapped| mapped.new).count();
         let worthwhile = new >= WORTHWHILE || (new > 0 && self.new_tables.contains(&table));
-        worthwhile && self.may_copy && self.copying.contains_key(&table)
+        worthwhile && self.copying.contains_key(&table)
     }
 
     /// Inserts those of `rows`, in primary-key order, that are new. Returns the ids of those that were left out because

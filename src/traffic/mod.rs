@@ -4,6 +4,7 @@
 //! take go to [`Quarantine`], values that had to be changed leave a note (`notes`).
 
 mod apply;
+mod at_once;
 mod beside_metadata;
 mod binary;
 mod catalog;

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::prepared::Prepared;
 use crate::change::{Origin, Table};
+use crate::database::pipelined::IS_OPEN;
 use crate::error::{Error, Result};
 use crate::mapping::{Note, TrafficRow};
 use crate::names::Names;
@@ -33,12 +34,12 @@ impl Notes {
         let write = format!(
             "INSERT INTO {table} AS n (source_table, row_id, column_name, original, reason, lsn) \
              SELECT $1, * FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::pg_lsn[]) \
-             ON CONFLICT (source_table, row_id, column_name) DO UPDATE SET original = EXCLUDED.original, \
+             WHERE {IS_OPEN} ON CONFLICT (source_table, row_id, column_name) DO UPDATE SET original = EXCLUDED.original, \
              reason = EXCLUDED.reason, lsn = EXCLUDED.lsn, noted_at = now() \
              WHERE (n.original, n.reason) IS DISTINCT FROM (EXCLUDED.original, EXCLUDED.reason)"
         );
         let forget = format!(
-            "DELETE FROM {table} WHERE source_table = $1 AND row_id = ANY ($2) \
+            "DELETE FROM {table} WHERE {IS_OPEN} AND source_table = $1 AND row_id = ANY ($2) \
              AND ($5::text[] IS NULL OR column_name = ANY ($5)) \
              AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))"
         );
@@ -50,6 +51,16 @@ impl Notes {
         let row =
             client.query_one(&sql, &[]).await.map_err(|error| Error::database("reading notes", &error))?;
         Ok(row.get(0))
+    }
+
+    /// Prepares what will be needed, so that it can be sent together with other statements.
+    pub(super) async fn prepare(&self, client: &Client, forget: bool, write: bool) -> Result<()> {
+        for (statement, needed) in [(&self.forget, forget), (&self.write, write)] {
+            if needed {
+                statement.on(client, "preparing to write conversion notes").await?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the notes of these rows. Returns whether there were any.

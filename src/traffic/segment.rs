@@ -59,7 +59,7 @@ struct Written {
 }
 
 /// Rows that the mapping refused, and why.
-type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
+pub(super) type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
 
 impl Writer {
     /// Makes the rows of the segment whole: an unchanged TOASTed value is taken from quarantine, from Traffic, or
@@ -176,7 +176,11 @@ impl Writer {
         Ok(())
     }
 
-    fn map_rows<'w, 'c>(&self, table: Table, writes: &'w [Write<'c>]) -> (Vec<Mapped>, Rejected<'w, 'c>) {
+    pub(super) fn map_rows<'w, 'c>(
+        &self,
+        table: Table,
+        writes: &'w [Write<'c>],
+    ) -> (Vec<Mapped>, Rejected<'w, 'c>) {
         let limits = self.catalog.limits(table);
         let (mut mapped, mut rejected) = (Vec::with_capacity(writes.len()), Vec::new());
         for write in writes {
@@ -203,7 +207,7 @@ impl Writer {
     }
 
     /// Returns the ids of the rows that were left out because their lead is missing.
-    async fn upsert_rows(&self, table: Table, rows: &[&Mapped]) -> Result<HashSet<Uuid>> {
+    pub(super) async fn upsert_rows(&self, table: Table, rows: &[&Mapped]) -> Result<HashSet<Uuid>> {
         if rows.is_empty() {
             return Ok(HashSet::new());
         }

@@ -4,6 +4,7 @@
 //! server: PostgreSQL alone decides what it can read.
 
 use crate::change::{Table, lead};
+use crate::database::pipelined::IS_OPEN;
 use crate::mapping::{self, Target};
 use crate::names::Names;
 
@@ -19,7 +20,8 @@ pub enum Touch {
     EveryRow,
 }
 
-/// Upsert of leads. Parameters: ids, synced times, then one text array for each target column.
+/// Upsert of leads. Parameters: ids, synced times, then one text array for each target column. Writes nothing outside
+/// of a transaction of ours, as [`IS_OPEN`] says.
 pub fn upsert_leads(names: &Names, touch: Touch) -> String {
     let table = Table::LandingLeads;
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
@@ -27,7 +29,7 @@ pub fn upsert_leads(names: &Names, touch: Touch) -> String {
     // The arrays are in primary-key order and a function scan keeps it: locks are taken in that order.
     format!(
         "INSERT INTO {traffic} AS t ({columns}, status) SELECT {values}, '{status}' FROM {input} \
-         ON CONFLICT (id) DO UPDATE SET {set} {unequal}",
+         WHERE {IS_OPEN} ON CONFLICT (id) DO UPDATE SET {set} {unequal}",
         traffic = names.traffic_table(table),
         columns = column_list(targets),
         values = value_list(targets),
@@ -46,7 +48,7 @@ pub fn upsert_children(names: &Names, table: Table, touch: Touch) -> String {
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
     let targets = &targets;
     format!(
-        "WITH i AS MATERIALIZED (SELECT * FROM {input}), \
+        "WITH i AS MATERIALIZED (SELECT * FROM {input} WHERE {IS_OPEN}), \
          present AS MATERIALIZED (SELECT l.id FROM {leads} l \
            WHERE l.id = ANY (ARRAY(SELECT DISTINCT i.lead_id::uuid FROM i)) ORDER BY l.id FOR KEY SHARE), \
          written AS (INSERT INTO {traffic} AS t ({columns}) SELECT {values} FROM i \

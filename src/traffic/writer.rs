@@ -18,7 +18,7 @@ use super::statements::{self, Touch};
 use super::triggers::TriggerControl;
 use crate::change::{Row, Table};
 use crate::config::OnTruncate;
-use crate::database::Session;
+use crate::database::{Session, pipelined};
 use crate::error::{Error, Result};
 use crate::names::Names;
 
@@ -64,7 +64,7 @@ pub struct Writer {
     pub(super) may_copy: bool,
     /// The range in hand was begun with a COPY.
     pub(super) tried_copy: bool,
-    in_transaction: bool,
+    pub(super) in_transaction: bool,
     /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
     /// trip of its own.
     in_batch: bool,
@@ -187,8 +187,8 @@ impl Writer {
         if self.may_have_quarantined { "pg_advisory_xact_lock_shared" } else { "" }
     }
 
-    fn opening(&self, lock: &str) -> String {
-        let mut sql = format!("BEGIN; {}; ", self.triggers.suppress());
+    pub(super) fn opening(&self, lock: &str) -> String {
+        let mut sql = format!("{}; {}; ", pipelined::OPEN, self.triggers.suppress());
         if !lock.is_empty() {
             let key = postgres_protocol::escape::escape_literal(&self.names.own("quarantine"));
             sql.push_str(&format!("SELECT pg_catalog.{lock}(pg_catalog.hashtextextended({key}, 0)); "));

@@ -162,3 +162,29 @@ async fn killed_at_every_point_of_the_stream_the_next_start_ends_exact() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_around_the_commit_of_a_batch_that_was_sent_together_the_next_start_ends_exact() {
+    let world = World::new().await;
+    world.fill(72, 20).await;
+    let bridge = Bridge::new(&world).configured("[stream]\ncheckpoint_interval = \"1h\"");
+    bridge.catch_up().await;
+    let lead = "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('n', '1') RETURNING id)
+        INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
+    let client = world.traffic().await;
+    for (point, new) in [(Point::Recorded, 0), (Point::Committed, 1)] {
+        let before: i64 = one(&client, "SELECT count(*) FROM traffic_lead_journey").await;
+        landing(&world, lead).await;
+        dies(&bridge, &["run", "--until-caught-up"], point, 1).await;
+        let stages: i64 = one(&client, "SELECT count(*) FROM traffic_lead_journey").await;
+        assert_eq!(stages - before, new, "{}", point.name());
+        Positions::read(&world, &bridge).await.assert_ordered();
+        bridge.catch_up().await;
+        assert_equal(&world).await;
+    }
+    // It was sent together, else it would have died here.
+    landing(&world, lead).await;
+    let mut unharmed = bridge.dying_command(&["run", "--until-caught-up"], Point::BatchOpened, 1);
+    assert!(unharmed.status().await.unwrap().success());
+    assert_equal(&world).await;
+}

@@ -42,6 +42,9 @@ pub enum Fault {
     /// Once: the next COMMIT of a connection that it meets is executed by the server, and the connection is cut
     /// before the client hears of it.
     CutAfterCommit,
+    /// Once: the server does not understand the next BEGIN of a connection that it meets, and takes what follows as if
+    /// there had been none.
+    SpoilBegin,
 }
 
 /// What a connection has to obey at the moment.
@@ -68,6 +71,8 @@ struct State {
     /// One entry for each [`Fault::CutAfterCommit`] that has not struck yet.
     commits_to_cut: Vec<Target>,
     commits_cut: u64,
+    /// The same of each [`Fault::SpoilBegin`].
+    begins_to_spoil: Vec<Target>,
 }
 
 /// A connection, as far as faults are concerned.
@@ -117,8 +122,10 @@ impl Faults {
 
     pub fn inject(&self, target: Target, fault: Fault) -> usize {
         let mut state = self.state();
-        if fault == Fault::CutAfterCommit {
-            state.commits_to_cut.push(target);
+        match fault {
+            Fault::CutAfterCommit => state.commits_to_cut.push(target),
+            Fault::SpoilBegin => state.begins_to_spoil.push(target),
+            _ => {}
         }
         let met: Vec<_> = state
             .links
@@ -137,14 +144,17 @@ impl Faults {
                 };
                 met.iter().for_each(|link| link.dead(other).cancel());
             }
-            Fault::CutAfterCommit => {}
+            Fault::CutAfterCommit | Fault::SpoilBegin => {}
             lasting => self.lasting.send_modify(|faults| faults.push((target, lasting))),
         }
         met.len()
     }
 
     pub fn heal(&self) {
-        self.state().commits_to_cut.clear();
+        let mut state = self.state();
+        state.commits_to_cut.clear();
+        state.begins_to_spoil.clear();
+        drop(state);
         self.lasting.send_modify(Vec::clear);
     }
 
@@ -189,6 +199,13 @@ impl Faults {
         met.is_some()
     }
 
+    /// A transaction is begun on this connection. Returns whether the server must not understand it.
+    pub fn begins(&self, link: &Link) -> bool {
+        let mut state = self.state();
+        let met = state.begins_to_spoil.iter().position(|target| target.meets(link.name.as_deref()));
+        met.map(|index| state.begins_to_spoil.remove(index)).is_some()
+    }
+
     pub fn subscribe(&self) -> watch::Receiver<Vec<(Target, Fault)>> {
         self.lasting.subscribe()
     }
@@ -203,7 +220,7 @@ pub fn conduct(faults: &[(Target, Fault)], name: Option<&str>) -> Conduct {
             Fault::Throttle(rate) => conduct.bytes_per_second = Some(rate.max(1)),
             Fault::Stall => conduct.stalled = true,
             Fault::Refuse => conduct.refused = true,
-            Fault::Cut | Fault::HalfOpen | Fault::OneWay(_) | Fault::CutAfterCommit => {}
+            Fault::Cut | Fault::HalfOpen | Fault::OneWay(_) | Fault::CutAfterCommit | Fault::SpoilBegin => {}
         }
     }
     conduct

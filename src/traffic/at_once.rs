@@ -1,0 +1,132 @@
+//! A small batch in two round trips: everything up to its position is sent together, then COMMIT.
+//!
+//! Under low load a batch is one transaction of a row or two, and most of its time on the way is spent waiting for
+//! answers. Nothing is decided by one of these answers as long as every row is good, so they are awaited together.
+//! When one is not good, everything is undone and the batch is applied step by step. So this changes how fast rows are
+//! written, and nothing of what is written.
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use uuid::Uuid;
+
+use super::copying::WORTHWHILE;
+use super::notes::Scope;
+use super::segment::Mapped;
+use super::writer::Writer;
+use crate::batch::{Batch, Segment, Step, Write, plan};
+use crate::change::{SourcedChange, Table};
+use crate::checkpoint::{Ledger, Recording};
+use crate::database::pipelined::in_order;
+use crate::error::{Kind, Result};
+
+/// The largest batch that is sent together, in bytes. Of a larger one the round trips are the lesser part, and the
+/// tables' rows need not be in memory all at a time.
+const LARGEST: usize = 1 << 20;
+
+/// The rows of one table, in primary-key order.
+type TableRows = (Table, Vec<Mapped>);
+
+impl Writer {
+    /// Tries to write `batch` and its position, in a transaction that is to be committed then. Returns false when it
+    /// has done nothing, and the batch is to be applied as any other: it is not small or not plain, or Traffic does not
+    /// take a row of it.
+    ///
+    /// # Errors
+    /// Anything but a bad row; another daemon has taken over. The session must then be dropped.
+    pub async fn apply_at_once(
+        &mut self,
+        batch: &Batch,
+        ledger: &Ledger,
+        recording: &Recording,
+    ) -> Result<bool> {
+        // Rows in quarantine may be those that are written, or wait for them: that takes more than these statements.
+        if self.in_transaction || self.may_have_quarantined || !is_small(&batch.changes) {
+            return Ok(false);
+        }
+        let (Some(end), Some(segment)) = (batch.end, plain(&batch.changes)) else { return Ok(false) };
+        let Some(tables) = self.map_plain(&segment) else { return Ok(false) };
+        let noted = tables.iter().flat_map(|(_, rows)| rows).any(|mapped| !mapped.row.notes.is_empty());
+        self.notes.prepare(&self.session, self.may_have_notes, noted).await?;
+        let opening = self.opening("");
+        let opened =
+            async { self.execute("opening a transaction on Traffic", &opening).await.map(|()| true) };
+        let mut statements = vec![opened.boxed()];
+        for table in &tables {
+            statements.extend(self.statements_of(table));
+        }
+        let record = ledger.record(&self.session, recording, end, &batch.markers);
+        statements.push(record.map(|recorded| recorded.map(|()| true)).boxed());
+        match in_order(statements).await {
+            Ok(good) if good.iter().all(|good| *good) => {
+                self.may_have_notes |= noted;
+                self.in_transaction = true;
+                return Ok(true);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::Row => {}
+            Err(error) => return Err(error),
+        }
+        self.execute("undoing a batch on Traffic", "ROLLBACK").await?;
+        Ok(false)
+    }
+
+    /// The rows as they are to be written, leads first; `None` when one of them needs a second look.
+    fn map_plain(&self, segment: &Segment<'_>) -> Option<Vec<TableRows>> {
+        let children = segment.children.chunk_by(|a, b| a.row.table == b.row.table);
+        let mut tables = Vec::new();
+        for writes in std::iter::once(&*segment.leads).chain(children) {
+            let Some(Write { row, .. }) = writes.first() else { continue };
+            let table = row.table;
+            let (mapped, rejected) = self.map_rows(table, writes);
+            // What does not fit may fit by now: the limits are to be read again.
+            let fits = rejected.is_empty() && !mapped.iter().any(|mapped| mapped.row.is_cut());
+            if !fits || self.is_worth_copying(table, &mapped) {
+                return None;
+            }
+            tables.push((table, mapped));
+        }
+        Some(tables)
+    }
+
+    /// What is to be done for these rows, as `write_rows` does it. Each answers whether all is good.
+    fn statements_of<'s>(&'s self, (table, rows): &'s TableRows) -> Vec<BoxFuture<'s, Result<bool>>> {
+        let table = *table;
+        let upsert = async move {
+            let rows: Vec<&Mapped> = rows.iter().collect();
+            self.upsert_rows(table, &rows).await.map(|orphans| orphans.is_empty())
+        };
+        let mut statements = vec![upsert.boxed()];
+        if self.may_have_notes {
+            let forget = async move {
+                let ids: Vec<Uuid> = rows.iter().map(|mapped| mapped.row.id).collect();
+                let scope = Scope { table, ids: &ids, columns: None };
+                let still = rows.iter().map(|mapped| &mapped.row);
+                self.notes.forget(&self.session, scope, still).await.map(|()| true)
+            };
+            statements.push(forget.boxed());
+        }
+        if rows.iter().any(|mapped| !mapped.row.notes.is_empty()) {
+            let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
+            statements.push(self.notes.write(&self.session, table, noted).boxed());
+        }
+        statements
+    }
+}
+
+/// Few enough rows, and bytes, for the round trips to be what counts.
+fn is_small(changes: &[SourcedChange]) -> bool {
+    changes.len() < WORTHWHILE && changes.iter().map(|change| change.change.size()).sum::<usize>() <= LARGEST
+}
+
+/// The rows to be written when there is nothing else to be done, and each is whole; else `None`.
+fn plain(changes: &[SourcedChange]) -> Option<Segment<'_>> {
+    let mut steps = plan(changes);
+    let segment = match (steps.pop(), steps.is_empty()) {
+        (None, _) => Segment::default(),
+        (Some(Step::Apply(segment)), true) => segment,
+        _ => return None,
+    };
+    let deletes = !segment.deleted_children.is_empty() || !segment.deleted_leads.is_empty();
+    let unsent = segment.writes().any(|write| write.row.has_unchanged());
+    (!deletes && !unsent).then_some(segment)
+}
