@@ -130,3 +130,58 @@ fn plain(changes: &[SourcedChange]) -> Option<Segment<'_>> {
     let unsent = segment.writes().any(|write| write.row.has_unchanged());
     (!deletes && !unsent).then_some(segment)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::change::{Change, Datum, Operation, Origin, Row};
+    use crate::lsn::Lsn;
+    use crate::timestamp::Timestamp;
+
+    fn sourced(change: Change) -> SourcedChange {
+        let origin = Origin { xid: Some(1), commit_lsn: Lsn(1), commit_time: Timestamp(0) };
+        SourcedChange { origin, change }
+    }
+
+    fn write(table: Table, id: u128, old: Option<u128>, value: Datum) -> SourcedChange {
+        let mut values = vec![Datum::Null; table.columns().len()];
+        values[1] = value;
+        let row = Row { table, id: Uuid::from_u128(id), values: values.into() };
+        sourced(Change::Write { operation: Operation::Update, row, old_id: old.map(Uuid::from_u128) })
+    }
+
+    fn lead(id: u128) -> SourcedChange {
+        write(Table::LandingLeads, id, None, Datum::text("n"))
+    }
+
+    #[test]
+    fn whole_rows_are_plain_and_so_is_nothing_at_all() {
+        let stage = write(Table::LeadJourney, 3, None, Datum::text("s"));
+        let changes = [stage, lead(2), lead(1), lead(2)];
+        let rows: Vec<_> = plain(&changes).unwrap().writes().map(|write| write.row.id.as_u128()).collect();
+        assert_eq!(rows, [1, 2, 3], "leads first, each once, in the order of their keys");
+        assert_eq!(plain(&[]).unwrap().writes().count(), 0);
+    }
+
+    #[test]
+    fn deletes_changed_keys_truncates_and_unsent_values_are_not_plain() {
+        let id = Uuid::from_u128(1);
+        for change in [
+            sourced(Change::Delete { table: Table::LandingLeads, id }),
+            sourced(Change::Delete { table: Table::LeadJourney, id }),
+            sourced(Change::Truncate { tables: vec![Table::LeadJourney] }),
+            write(Table::LandingLeads, 1, Some(9), Datum::text("n")),
+            write(Table::LandingLeads, 1, None, Datum::Unchanged),
+        ] {
+            assert!(plain(&[lead(2), change.clone()]).is_none(), "{change:?}");
+        }
+    }
+
+    #[test]
+    fn many_changes_and_large_ones_are_not_small() {
+        let many: Vec<_> = (0..WORTHWHILE as u128).map(lead).collect();
+        assert!(!is_small(&many) && is_small(&many[1..]));
+        let large = write(Table::LandingLeads, 1, None, Datum::text("x".repeat(LARGEST)));
+        assert!(!is_small(&[large]));
+    }
+}
