@@ -185,8 +185,10 @@ impl Intake {
                 let counts = self.progress.idle(at);
                 // Written down now and then only: a busy LMS must not make Traffic write at its pace.
                 let due = self.written_down.elapsed() >= self.checkpoint_interval;
+                // The last batch before the goal may still be in flight: the position goes behind it, and nobody has to
+                // wait until the server says it again.
                 let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);
-                if counts && (due || at_goal) {
+                if (counts && due) || at_goal {
                     self.written_down = Instant::now();
                     self.builder.advance(at);
                 }
