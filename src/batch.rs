@@ -214,21 +214,29 @@ impl<'c> Planner<'c> {
             return;
         }
         let mut segment = Segment::default();
+        let (mut leads, mut children) = (Vec::new(), Vec::new());
         for ((table, id), last) in self.open.drain() {
             match (last, table) {
-                (Last::Written(write), Table::LandingLeads) => segment.leads.push(write),
-                (Last::Written(write), _) => segment.children.push(write),
+                (Last::Written(write), Table::LandingLeads) => leads.push((id, write)),
+                (Last::Written(write), _) => children.push(((table, id), write)),
                 (Last::Deleted, Table::LandingLeads) => segment.deleted_leads.push(id),
                 (Last::Deleted, _) => segment.deleted_children.push((table, id)),
             }
         }
         // One order everywhere: two writers that lock rows in the same order cannot deadlock.
-        segment.leads.sort_unstable_by_key(|write| write.row.id);
-        segment.children.sort_unstable_by_key(|write| (write.row.table, write.row.id));
+        segment.leads = in_key_order(leads);
+        segment.children = in_key_order(children);
         segment.deleted_children.sort_unstable();
         segment.deleted_leads.sort_unstable();
         self.steps.push(Step::Apply(segment));
     }
+}
+
+/// The keys stand beside what is sorted by them: a look into each row for each comparison took a sixth of a snapshot's
+/// time in this process.
+fn in_key_order<'c, K: Ord + Copy>(mut keyed: Vec<(K, Write<'c>)>) -> Vec<Write<'c>> {
+    keyed.sort_unstable_by_key(|(key, _)| *key);
+    keyed.into_iter().map(|(_, write)| write).collect()
 }
 
 #[cfg(test)]
