@@ -1,5 +1,7 @@
 //! Applying a batch: all at once when every row is good, and by halves around a bad one.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::quarantine::{Cause, Parked};
@@ -167,14 +169,14 @@ impl Writer {
     ) -> Result<Vec<(Table, Uuid)>> {
         let (partial, whole): (Vec<_>, Vec<_>) =
             segment.leads.into_iter().partition(|write| write.row.has_unchanged());
-        self.write_rows(Table::LandingLeads, &whole).await?;
+        let arrived = self.write_rows(Table::LandingLeads, &whole, &HashSet::new()).await?;
         let missing = self.write_beside_metadata(partial, supplied).await?;
         if !missing.is_empty() {
             return Ok(missing);
         }
         for children in segment.children.chunk_by(|a, b| a.row.table == b.row.table) {
             if let Some(first) = children.first() {
-                self.write_rows(first.row.table, children).await?;
+                self.write_rows(first.row.table, children, &arrived).await?;
             }
         }
         let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));

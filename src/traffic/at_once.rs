@@ -77,10 +77,13 @@ impl Writer {
         for writes in std::iter::once(&*segment.leads).chain(children) {
             let Some(Write { row, .. }) = writes.first() else { continue };
             let table = row.table;
-            let (mapped, rejected) = self.map_rows(table, writes);
+            if self.is_worth_copying(table, writes) {
+                return None;
+            }
+            let (mapped, rejected) = self.map_rows(table, writes.iter());
             // What does not fit may fit by now: the limits are to be read again.
             let fits = rejected.is_empty() && !mapped.iter().any(|mapped| mapped.row.is_cut());
-            if !fits || self.is_worth_copying(table, &mapped) {
+            if !fits {
                 return None;
             }
             tables.push((table, mapped));
@@ -91,10 +94,7 @@ impl Writer {
     /// What is to be done for these rows, as `write_rows` does it. Each answers whether all is good.
     fn statements_of<'s>(&'s self, (table, rows): &'s TableRows) -> Vec<BoxFuture<'s, Result<bool>>> {
         let table = *table;
-        let upsert = async move {
-            let rows: Vec<&Mapped> = rows.iter().collect();
-            self.upsert_rows(table, &rows).await.map(|orphans| orphans.is_empty())
-        };
+        let upsert = async move { self.upsert_rows(table, rows).await.map(|orphans| orphans.is_empty()) };
         let mut statements = vec![upsert.boxed()];
         if self.may_have_notes {
             let forget = async move {

@@ -82,7 +82,12 @@ impl<'t> Encoder<'t> {
         true
     }
 
-    /// Everything, to be sent.
+    /// What is encoded and was not taken yet, once it is `size` bytes long.
+    pub(super) fn piece(&mut self, size: usize) -> Option<BytesMut> {
+        (self.out.len() >= size).then(|| self.out.split())
+    }
+
+    /// The rest, with which everything is said.
     pub(super) fn finish(mut self) -> BytesMut {
         self.out.put_i16(TRAILER);
         self.out

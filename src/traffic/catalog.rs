@@ -79,15 +79,26 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
 }
 
-/// Whether COPY into a table does what an INSERT does: no rule rewrites it, no row-level security stands in its way,
-/// and each column has the very type that the mapping's text is cast to, so that no assignment converts it further.
-/// Parameters: the table and [`copied_columns`].
-pub(super) const TAKES_COPY: &str = "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
+/// What a COPY into a table must know, as the table is now. Parameters: the table and [`copied_columns`]. The answer:
+///
+/// 1. whether COPY does what an INSERT does: no rule rewrites it, no row-level security stands in its way, and each column
+///    has the very type that the mapping's text is cast to, so that no assignment converts it further;
+/// 2. whether no trigger looks at each row that is copied under `session_replication_role = replica`;
+/// 3. the longest text of each column, null where there is no limit.
+pub(super) const COPY_TARGET: &str = "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
      AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS wanted (name, type) \
        LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name \
        WHERE (a.atttypid = wanted.type::pg_catalog.regtype \
-         OR (wanted.type = 'text' AND a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype)) IS NOT TRUE) \
+         OR (wanted.type = 'text' AND a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype)) IS NOT TRUE), \
+     NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 1 = 1 \
+       AND t.tgenabled IN ('A', 'R')), \
+     ARRAY(SELECT CASE WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype AND a.atttypmod > 4 THEN a.atttypmod - 4 END \
+       FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, position) \
+       LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name ORDER BY position) \
      FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
+
+/// How many columns of [`copied_columns`] stand before the mapped ones.
+pub(super) const COPIED_BEFORE: usize = 2;
 
 /// The columns that a COPY into what `table` becomes names, and the types of the values it sends.
 pub(super) fn copied_columns(table: Table) -> (Vec<&'static str>, Vec<&'static str>) {

@@ -3,26 +3,29 @@
 //! A copied row that Traffic does not take as it is (somebody else has brought its key, a CHECK forbids it) fails the
 //! COPY as a whole. It is undone then, and its rows are upserted as always, which finds the one that is bad. So this
 //! changes how fast rows are written, and nothing of what is written.
+//!
+//! Rows are mapped while those before them are on their way: the server works meanwhile.
 
 use std::collections::HashSet;
 use std::pin::pin;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::SinkExt;
 use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::binary::Encoder;
-use super::segment::Mapped;
+use super::segment::{Mapped, Rejected};
 use super::triggers::TriggerControl;
 use super::writer::{Writer, preparing};
 use super::{catalog, statements};
+use crate::batch::Write;
 use crate::change::Table;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
-use crate::mapping::{self, TrafficRow};
+use crate::mapping;
 
-/// How much is handed to the connection at a time, in bytes.
+/// How much is handed to the connection at a time, in bytes; a row more when it does not fit.
 const PIECE: usize = 64 << 10;
 
 /// How many new rows are worth the round trips that a COPY takes more than one upsert.
@@ -31,10 +34,33 @@ pub(super) const WORTHWHILE: usize = 100;
 /// What a table's rows are copied with.
 pub(super) struct Copying {
     hold: Statement,
-    takes_copy: Statement,
+    /// [`catalog::COPY_TARGET`].
+    look: Statement,
     copy: Statement,
     /// Of rows that belong to a lead.
     lock_leads: Option<Statement>,
+}
+
+/// What a table that takes COPY is like, for as long as it is held.
+struct Target {
+    limits: Vec<Option<usize>>,
+    /// No trigger of the school's makes less or something else of a row.
+    quiet: bool,
+}
+
+/// What became of rows that were copied.
+#[derive(Default)]
+pub(super) struct Copied<'w, 'c> {
+    /// Those that were sent, in primary-key order.
+    pub(super) ids: Vec<Uuid>,
+    /// Those of them that have notes.
+    pub(super) noted: Vec<Mapped>,
+    /// Left out: their lead is missing.
+    pub(super) orphans: HashSet<Uuid>,
+    /// Left out: the mapping refused them.
+    pub(super) rejected: Rejected<'w, 'c>,
+    /// Whether each that was sent is there now, beyond doubt.
+    pub(super) all_there: bool,
 }
 
 impl Writer {
@@ -71,95 +97,133 @@ impl Writer {
         };
         let copying = Copying {
             hold: prepare(&hold).await?,
-            takes_copy: prepare(catalog::TAKES_COPY).await?,
+            look: prepare(catalog::COPY_TARGET).await?,
             copy: prepare(&copy).await?,
             lock_leads: match table.lead_column() {
                 Some(_) => Some(prepare(&statements::lock_leads(&self.names)).await?),
                 None => None,
             },
         };
-        let serves = self.takes_copy(table, &copying).await?;
+        let serves = self.look(table, &copying).await?.is_some();
         self.copying.insert(table, copying);
         Ok(serves)
     }
 
-    /// Whether those of `rows` that are new should be copied.
-    pub(super) fn should_copy(&self, table: Table, rows: &[Mapped]) -> bool {
-        self.may_copy && self.is_worth_copying(table, rows)
+    /// Whether those of `writes` that are new should be copied.
+    pub(super) fn should_copy(&self, table: Table, writes: &[Write<'_>]) -> bool {
+        self.may_copy && self.is_worth_copying(table, writes)
     }
 
     /// The same, unless a COPY has failed meanwhile.
-    pub(super) fn is_worth_copying(&self, table: Table, rows: &[Mapped]) -> bool {
-        let new = rows.iter().filter(|mapped| mapped.new).count();
+    pub(super) fn is_worth_copying(&self, table: Table, writes: &[Write<'_>]) -> bool {
+        let new = writes.iter().filter(|write| write.new).count();
         let worthwhile = new >= WORTHWHILE || (new > 0 && self.new_tables.contains(&table));
         worthwhile && self.copying.contains_key(&table)
     }
 
-    /// Inserts those of `rows`, in primary-key order, that are new. Returns the ids of those that were left out because
-    /// their lead is missing; `None` when nothing was inserted, and all are to be upserted.
-    pub(super) async fn copy_new(&self, table: Table, rows: &[Mapped]) -> Result<Option<HashSet<Uuid>>> {
+    /// Inserts those of `writes`, in primary-key order, that are new; `None` when nothing was inserted, and all are to be
+    /// upserted. The leads of `present` are there, and nobody else can take them away.
+    ///
+    /// # Errors
+    /// A row that the server does not take, or that has no one binary form: then it is to be undone, and all upserted.
+    pub(super) async fn copy_new<'w, 'c>(
+        &self,
+        table: Table,
+        writes: &'w [Write<'c>],
+        present: &HashSet<Uuid>,
+    ) -> Result<Option<Copied<'w, 'c>>> {
         let Some(copying) = self.copying.get(&table) else { return Ok(None) };
-        let new: Vec<&Mapped> = rows.iter().filter(|mapped| mapped.new).collect();
+        let new = || writes.iter().filter(|write| write.new);
+        let mut leads = Vec::new();
+        if table.lead_column().is_some() {
+            let Some(named) = new().map(|write| write.row.lead_id()).collect::<Option<Vec<_>>>() else {
+                return Ok(None);
+            };
+            leads.extend(named.into_iter().filter(|lead| !present.contains(lead)));
+            leads.sort_unstable();
+            leads.dedup();
+        }
         // What the table is like now, it is until the transaction ends. One round trip: they are sent together.
         let hold = async {
             let held = self.session.execute(&copying.hold, &[]).await;
             held.map_err(|error| Error::database(writing(table), &error))
         };
-        let orphans = self.orphans(copying, table, &new);
-        let (_, serves, orphans) = tokio::try_join!(hold, self.takes_copy(table, copying), orphans)?;
-        let Some(orphans) = orphans.filter(|_| serves) else { return Ok(None) };
-        let mut encoder = Encoder::new(mapping::targets(table), statements::initial_status(table));
-        for Mapped { row, origin, .. } in new.iter().filter(|mapped| !orphans.contains(&mapped.row.id)) {
-            if !encoder.row(row, origin.commit_time) {
-                return Ok(None);
-            }
-        }
-        self.send(table, &copying.copy, encoder.finish()).await?;
-        Ok(Some(orphans))
+        let missing = self.missing_leads(copying, table, &leads);
+        let (_, target, missing) = tokio::try_join!(hold, self.look(table, copying), missing)?;
+        let Some(target) = target else { return Ok(None) };
+        let is_missing = |lead: Uuid| missing.contains(&lead);
+        let is_orphan =
+            |write: &&Write<'_>| !missing.is_empty() && write.row.lead_id().is_some_and(is_missing);
+        let orphans = new().filter(is_orphan).map(|write| write.row.id).collect();
+        let mut copied = Copied { orphans, ..Copied::default() };
+        let rows = new().filter(|write| !is_orphan(write));
+        let taken = self.send(table, copying, &target, rows, &mut copied).await?;
+        copied.all_there = target.quiet && taken == copied.ids.len() as u64;
+        Ok(Some(copied))
     }
 
-    async fn takes_copy(&self, table: Table, copying: &Copying) -> Result<bool> {
+    /// `None` where the table does not take COPY.
+    async fn look(&self, table: Table, copying: &Copying) -> Result<Option<Target>> {
         let (columns, types) = catalog::copied_columns(table);
         let name = self.names.traffic_table(table);
-        let found = self.session.query_opt(&copying.takes_copy, &[&name, &columns, &types]).await;
-        Ok(found.map_err(|error| Error::database(writing(table), &error))?.is_some_and(|row| row.get(0)))
+        let found = self.session.query_opt(&copying.look, &[&name, &columns, &types]).await;
+        let found = found.map_err(|error| Error::database(writing(table), &error))?;
+        let Some(row) = found.filter(|row| row.get(0)) else { return Ok(None) };
+        let limits = row.get::<_, Vec<Option<i32>>>(2).into_iter().skip(catalog::COPIED_BEFORE);
+        let limits = limits.map(|limit| limit.and_then(|limit| limit.try_into().ok())).collect();
+        Ok(Some(Target { limits, quiet: row.get(1) }))
     }
 
-    /// The rows whose lead is not on Traffic; the others' leads are locked. `None` when a row names none.
-    async fn orphans(
-        &self,
-        copying: &Copying,
-        table: Table,
-        rows: &[&Mapped],
-    ) -> Result<Option<HashSet<Uuid>>> {
-        let Some(lock) = &copying.lock_leads else { return Ok(Some(HashSet::new())) };
-        let column = mapping::targets(table).iter().position(|target| target.name == "lead_id");
-        let lead = |row: &TrafficRow| row.values.get(column?)?.as_deref()?.parse::<Uuid>().ok();
-        let Some(leads) = rows.iter().map(|mapped| lead(&mapped.row)).collect::<Option<Vec<_>>>() else {
-            return Ok(None);
+    /// Those of `leads` that are not on Traffic; the others are locked.
+    async fn missing_leads(&self, copying: &Copying, table: Table, leads: &[Uuid]) -> Result<HashSet<Uuid>> {
+        let Some(lock) = copying.lock_leads.as_ref().filter(|_| !leads.is_empty()) else {
+            return Ok(HashSet::new());
         };
-        let mut distinct = leads.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        let missing = self.session.query(lock, &[&distinct]).await;
+        let missing = self.session.query(lock, &[&leads]).await;
         let missing = missing.map_err(|error| Error::database(writing(table), &error))?;
-        let missing: HashSet<Uuid> = missing.iter().map(|row| row.get(0)).collect();
-        let orphans = rows.iter().zip(leads).filter(|(_, lead)| missing.contains(lead));
-        Ok(Some(orphans.map(|(mapped, _)| mapped.row.id).collect()))
+        Ok(missing.iter().map(|row| row.get(0)).collect())
     }
 
-    async fn send(&self, table: Table, copy: &Statement, mut rows: BytesMut) -> Result<()> {
+    /// Maps the rows and sends them, piece by piece. Returns how many the server has taken.
+    async fn send<'w, 'c: 'w>(
+        &self,
+        table: Table,
+        copying: &Copying,
+        target: &Target,
+        rows: impl Iterator<Item = &'w Write<'c>>,
+        copied: &mut Copied<'w, 'c>,
+    ) -> Result<u64> {
         let failed = |error| Error::database(writing(table), &error);
-        let mut sink = pin!(self.session.copy_in::<_, Bytes>(copy).await.map_err(failed)?);
-        while !rows.is_empty() {
-            let piece = rows.split_to(PIECE.min(rows.len())).freeze();
-            // Why the server would take no more, the end says.
-            if sink.send(piece).await.is_err() {
-                break;
+        let mut encoder = Encoder::new(mapping::targets(table), statements::initial_status(table));
+        let mut sink = pin!(self.session.copy_in::<_, Bytes>(&copying.copy).await.map_err(failed)?);
+        for write in rows {
+            let row = match mapping::map(&write.row, &target.limits) {
+                Ok(row) => row,
+                Err(rejection) => {
+                    copied.rejected.push((write, rejection));
+                    continue;
+                }
+            };
+            if !encoder.row(&row, write.origin.commit_time) {
+                // The COPY is given up with its sink.
+                return Err(Error::new(Kind::Row, format!("{}: a value has no binary form", writing(table))));
             }
+            copied.ids.push(row.id);
+            if !row.notes.is_empty() {
+                copied.noted.push(Mapped { row, origin: write.origin });
+            }
+            if let Some(piece) = encoder.piece(PIECE) {
+                // Why the server would take no more, the end says.
+                if sink.send(piece.freeze()).await.is_err() {
+                    break;
+                }
+                reach(Point::Copying);
+            }
+        }
+        if sink.send(encoder.finish().freeze()).await.is_ok() {
             reach(Point::Copying);
         }
-        sink.finish().await.map(|_| ()).map_err(failed)
+        sink.finish().await.map_err(failed)
     }
 }
 

@@ -46,16 +46,6 @@ const RESTORED_BYTES: i64 = 4 << 20;
 pub(super) struct Mapped {
     pub(super) row: TrafficRow,
     pub(super) origin: Origin,
-    /// As in [`Write`].
-    pub(super) new: bool,
-}
-
-/// What became of rows that were to be written.
-struct Written {
-    /// Left out: their lead is missing.
-    orphans: HashSet<Uuid>,
-    /// The new ones were inserted by COPY.
-    copied: bool,
 }
 
 /// Rows that the mapping refused, and why.
@@ -144,70 +134,73 @@ impl Writer {
         Ok(images)
     }
 
-    /// Upserts whole rows of one table, in primary-key order. Those that do not map, and those whose lead is
-    /// not on Traffic, are parked.
-    pub(super) async fn write_rows(&mut self, table: Table, writes: &[Write<'_>]) -> Result<()> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let (mut mapped, mut rejected) = self.map_rows(table, writes);
+    /// Writes whole rows of one table, in primary-key order. Those that do not map, and those whose lead is not on
+    /// Traffic, are parked. The leads of `present` are there, and nobody else can take them away. Returns the keys of
+    /// which the same is true now.
+    pub(super) async fn write_rows(
+        &mut self,
+        table: Table,
+        writes: &[Write<'_>],
+        present: &HashSet<Uuid>,
+    ) -> Result<HashSet<Uuid>> {
+        let copied = if self.should_copy(table, writes) {
+            self.tried_copy = true;
+            Box::pin(self.copy_new(table, writes, present)).await?
+        } else {
+            None
+        };
+        let by_copy = copied.is_some();
+        let copied = copied.unwrap_or_default();
+        let rest = || writes.iter().filter(|write| !(by_copy && write.new));
+        let (mut mapped, mut rejected) = self.map_rows(table, rest());
         // What does not fit may fit by now: somebody may have made the column wider.
         let unfit = !rejected.is_empty() || mapped.iter().any(|mapped| mapped.row.is_cut());
         if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
-            (mapped, rejected) = self.map_rows(table, writes);
+            (mapped, rejected) = self.map_rows(table, rest());
         }
-        let Written { orphans, copied } = self.insert_or_update(table, &mapped).await?;
-        let done: Vec<&Mapped> = mapped.iter().filter(|mapped| !orphans.contains(&mapped.row.id)).collect();
-        let ids: Vec<Uuid> = done.iter().map(|mapped| mapped.row.id).collect();
+        let mut orphans = self.upsert_rows(table, &mapped).await?;
+        mapped.retain(|mapped| !orphans.contains(&mapped.row.id));
+        let upserted = mapped.iter().map(|mapped| mapped.row.id);
         // A row that Landing has just inserted, and that is not on Traffic, left no note behind: its delete took them
         // along. But for a delete that was parked, of a row that somebody then removed by hand.
-        let unnoted = copied && (self.new_tables.contains(&table) || !self.may_have_quarantined);
-        let noted: Vec<Uuid> =
-            done.iter().filter(|mapped| !(unnoted && mapped.new)).map(|mapped| mapped.row.id).collect();
-        self.settle(table, &ids, &noted, &done).await?;
+        let unnoted = self.new_tables.contains(&table) || !self.may_have_quarantined;
+        let mut noted: Vec<Uuid> = upserted.clone().collect();
+        noted.extend(copied.ids.iter().filter(|_| !unnoted));
+        let ids: Vec<Uuid> = upserted.chain(copied.ids.iter().copied()).collect();
+        let rows: Vec<&Mapped> = mapped.iter().chain(&copied.noted).collect();
+        self.settle(table, &ids, &noted, &rows).await?;
+        rejected.extend(copied.rejected);
         for (write, rejection) in rejected {
             let cause = Cause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
             self.park_write(write, &cause).await?;
         }
+        orphans.extend(copied.orphans);
         let cause = Cause { sqlstate: "23503".to_owned(), message: "its lead is not on Traffic".to_owned() };
         for write in writes.iter().filter(|write| orphans.contains(&write.row.id)) {
             self.park_write(write, &cause).await?;
         }
-        Ok(())
+        Ok(copied.ids.into_iter().filter(|_| copied.all_there).collect())
     }
 
-    pub(super) fn map_rows<'w, 'c>(
+    /// The mapped rows, and those that the mapping refused.
+    pub(super) fn map_rows<'w, 'c: 'w>(
         &self,
         table: Table,
-        writes: &'w [Write<'c>],
+        writes: impl Iterator<Item = &'w Write<'c>>,
     ) -> (Vec<Mapped>, Rejected<'w, 'c>) {
         let limits = self.catalog.limits(table);
-        let (mut mapped, mut rejected) = (Vec::with_capacity(writes.len()), Vec::new());
+        let (mut mapped, mut rejected) = (Vec::new(), Vec::new());
         for write in writes {
             match mapping::map(&write.row, limits) {
-                Ok(row) => mapped.push(Mapped { row, origin: write.origin, new: write.new }),
+                Ok(row) => mapped.push(Mapped { row, origin: write.origin }),
                 Err(rejection) => rejected.push((write, rejection)),
             }
         }
         (mapped, rejected)
     }
 
-    async fn insert_or_update(&mut self, table: Table, rows: &[Mapped]) -> Result<Written> {
-        let copied = if self.should_copy(table, rows) {
-            self.tried_copy = true;
-            Box::pin(self.copy_new(table, rows)).await?
-        } else {
-            None
-        };
-        let rest: Vec<&Mapped> = rows.iter().filter(|mapped| copied.is_none() || !mapped.new).collect();
-        let mut orphans = self.upsert_rows(table, &rest).await?;
-        let by_copy = copied.is_some();
-        orphans.extend(copied.into_iter().flatten());
-        Ok(Written { orphans, copied: by_copy })
-    }
-
     /// Returns the ids of the rows that were left out because their lead is missing.
-    pub(super) async fn upsert_rows(&self, table: Table, rows: &[&Mapped]) -> Result<HashSet<Uuid>> {
+    pub(super) async fn upsert_rows(&self, table: Table, rows: &[Mapped]) -> Result<HashSet<Uuid>> {
         if rows.is_empty() {
             return Ok(HashSet::new());
         }
@@ -226,7 +219,7 @@ impl Writer {
     }
 
     /// The keys `ids` are now as Landing has them: they leave quarantine, and their notes are brought up to date.
-    /// Those of `noted` may have some.
+    /// Those of `noted` may have some; `rows` are those that have any now, at least.
     pub(super) async fn settle(
         &mut self,
         table: Table,
