@@ -21,7 +21,33 @@ use std::process::ExitCode;
 
 use leadbridge::error::{Error, Result};
 use report::Report;
+use stream::Commits;
 use world::{Metadata, World};
+
+/// What can be asked for after the snapshot, which comes first in any case.
+const PARTS: [&str; 7] = ["backlog", "updates", "large", "latency", "restart", "verify", "cutover"];
+
+/// What of [`PARTS`] is measured: all, or those that `BENCH_ONLY` names with commas between them.
+struct Wanted(Vec<String>);
+
+impl Wanted {
+    fn from_environment() -> Result<Self> {
+        let Ok(text) = std::env::var("BENCH_ONLY") else {
+            return Ok(Wanted(PARTS.map(str::to_owned).to_vec()));
+        };
+        let wanted: Vec<String> = text.split(',').map(str::to_owned).collect();
+        let known = |part: &String| part == "snapshot" || PARTS.contains(&part.as_str());
+        match wanted.iter().find(|part| !known(part)) {
+            None => Ok(Wanted(wanted)),
+            Some(part) => Err(Error::usage(format!("BENCH_ONLY: there is no part {part}"))
+                .remedy(format!("the parts: snapshot, {}", PARTS.join(", ")))),
+        }
+    }
+
+    fn has(&self, part: &str) -> bool {
+        self.0.iter().any(|wanted| wanted == part)
+    }
+}
 
 /// How much is done, from the environment.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +108,7 @@ fn failed(error: &dyn std::fmt::Display) -> ExitCode {
 }
 
 async fn measure() -> Result<()> {
-    let size = Size::from_environment(30_000)?;
+    let (size, wanted) = (Size::from_environment(30_000)?, Wanted::from_environment()?);
     say(&format!(
         "{} leads, {} small transactions, {} runs of each",
         size.leads, size.transactions, size.repeat
@@ -91,16 +117,35 @@ async fn measure() -> Result<()> {
     let mut world = World::filled(size.leads, size.metadata).await?;
     say(&world.metadata_bytes().await?);
     let contenders = snapshot::measure(&mut world, size, &mut report).await?;
-    stream::small_transactions(&world, Some(&contenders), size, &mut report).await?;
-    stream::spread_updates(&world, Some(&contenders), size, &mut report).await?;
-    stream::one_large_transaction(&world, Some(&contenders), &mut report).await?;
-    latency::measure(&world, &contenders.triggers, &mut report).await?;
+    if wanted.has("backlog") {
+        for commits in [Commits::Together, Commits::Apart] {
+            stream::small_transactions(&world, Some(&contenders), size, commits, &mut report).await?;
+        }
+    }
+    if wanted.has("updates") {
+        stream::spread_updates(&world, Some(&contenders), size, &mut report).await?;
+    }
+    if wanted.has("large") {
+        stream::one_large_transaction(&world, Some(&contenders), &mut report).await?;
+    }
+    if wanted.has("latency") {
+        latency::measure(&world, &contenders.triggers, &mut report).await?;
+    }
+    if wanted.has("restart") {
+        restart::contenders(&world, &contenders, &mut report).await?;
+    }
     drop(contenders);
     world.forget_contenders().await?;
-    restart::measure(&world, &mut report).await?;
-    verify::measure(&world, size, &mut report).await?;
+    if wanted.has("restart") {
+        restart::measure(&world, &mut report).await?;
+    }
+    if wanted.has("verify") {
+        verify::measure(&world, size, &mut report).await?;
+    }
     drop(world);
-    cutover::measure(&mut report).await?;
+    if wanted.has("cutover") {
+        cutover::measure(&mut report).await?;
+    }
     print(&report)
 }
 

@@ -4,6 +4,7 @@ use leadbridge::error::Result;
 
 use super::daemon::{Daemon, Spent};
 use super::report::{Report, Runs, peak, seconds};
+use super::stream::Commits;
 use super::world::World;
 use super::{Size, comparison, floor, print, say, stream};
 
@@ -26,7 +27,7 @@ pub async fn measure() -> Result<()> {
         let world = World::filled(size.leads, size.metadata).await?;
         say(&world.metadata_bytes().await?);
         let snapshot = snapshot(&world, scale, &mut report).await?;
-        let backlog = stream::small_transactions(&world, None, size, &mut report).await?;
+        let backlog = stream::small_transactions(&world, None, size, Commits::Together, &mut report).await?;
         let (first_snapshot, first_backlog) = *smallest.get_or_insert((snapshot, backlog));
         let grown = |what: &str, now: Spent, first: Spent| {
             let times = now.wall.as_secs_f64() / first.wall.as_secs_f64();

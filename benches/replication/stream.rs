@@ -9,14 +9,27 @@ use super::report::{Report, Runs};
 use super::world::{World, execute, failed};
 use super::{Size, comparison, floor, say};
 
-/// A lead arrives, its first stage follows, it is clicked: three transactions each. Gives the daemon's last run.
+/// How a lead's three changes are committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Commits {
+    /// A form's submission: lead, stage and click in one transaction.
+    Together,
+    /// Each in a transaction of its own.
+    Apart,
+}
+
+/// A lead arrives, its first stage follows, it is clicked. Gives the daemon's last run.
 pub async fn small_transactions(
     world: &World,
     contenders: Option<&Contenders>,
     size: Size,
+    commits: Commits,
     report: &mut Report,
 ) -> Result<Spent> {
-    let leads = size.transactions.div_ceil(3);
+    let (leads, between, what) = match commits {
+        Commits::Together => (size.transactions, "", "backlog of transactions with three changes"),
+        Commits::Apart => (size.transactions.div_ceil(3), "COMMIT;", "backlog of single changes"),
+    };
     // A form's lead is like one that is there; the ids are read once, so that making is not what takes long.
     let sql = format!(
         "DO $$ DECLARE
@@ -27,9 +40,9 @@ pub async fn small_transactions(
                 INSERT INTO public.landing_leads (email, name, phone, source, metadata)
                     SELECT email, name, phone, source, metadata FROM public.landing_leads
                     WHERE id = known[1 + i % cardinality(known)] RETURNING id INTO made;
-                COMMIT;
+                {between}
                 INSERT INTO public.lead_journey (lead_id, stage, source) VALUES (made, 'expresscourse_clicked', 'bench');
-                COMMIT;
+                {between}
                 UPDATE public.landing_leads SET email_clicked = true, email_clicked_at = clock_timestamp(),
                     click_count = click_count + 1 WHERE id = made;
                 COMMIT;
@@ -41,7 +54,7 @@ pub async fn small_transactions(
     for _ in 1..size.repeat {
         last = backlog(world, contenders, &sql, &mut runs).await?;
     }
-    report.throughput("backlog of small transactions", leads as u64 * 3, "transactions", &runs);
+    report.throughput(what, leads as u64 * 3, "changes", &runs);
     Ok(last)
 }
 
@@ -71,7 +84,7 @@ pub async fn spread_updates(
     for _ in 0..size.repeat {
         backlog(world, contenders, &sql, &mut runs).await?;
     }
-    report.throughput("updates spread over all leads", count as u64, "transactions", &runs);
+    report.throughput("updates spread over all leads", count as u64, "changes", &runs);
     Ok(())
 }
 

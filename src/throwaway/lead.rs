@@ -102,9 +102,15 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
     (lead, stages)
 }
 
-/// The same with documents as most of them are, where a document is.
+/// The same with documents and CRM ids as most of them are, where there are any.
 pub(super) fn usual_lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
     let (mut lead, mut stages) = lead(rng);
+    // What somebody typed into the CRM's field by hand, of which a note is kept, is rare.
+    for id in &mut lead[7..9] {
+        if id.is_some() && !rng.random_ratio(1, 100) {
+            *id = Some(rng.random_range(10_000_000..99_999_999).to_string());
+        }
+    }
     for document in lead[6..7].iter_mut().chain(stages.iter_mut().map(|stage| &mut stage[4])) {
         *document = document.is_some().then(|| usual_metadata(rng));
     }

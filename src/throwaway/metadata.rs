@@ -38,7 +38,13 @@ pub(super) fn metadata(rng: &mut StdRng) -> Option<String> {
 
 /// JSON text of a document as most of them are: where the lead came from, without a form's answers.
 pub(super) fn usual_metadata(rng: &mut StdRng) -> String {
-    Value::Object(attribution(rng)).to_string()
+    let mut document = attribution(rng);
+    // A funnel that nobody knows, of which a note is kept, is rare.
+    let known = ["challenge3d", "intensive1d", "express"].map(Value::from);
+    if document.get("funnel_type").is_some_and(|funnel| !known.contains(funnel)) && !rng.random_ratio(1, 50) {
+        document.remove("funnel_type");
+    }
+    Value::Object(document).to_string()
 }
 
 fn document(rng: &mut StdRng) -> Map<String, Value> {
