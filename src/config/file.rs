@@ -96,8 +96,8 @@ impl Default for Stream {
     fn default() -> Self {
         Stream {
             on_truncate: OnTruncate::default(),
-            batch_rows: 5000,
-            batch_bytes: 2 << 20,
+            batch_rows: 10_000,
+            batch_bytes: 4 << 20,
             checkpoint_interval: Duration::from_secs(10),
             max_lag_bytes: 64 << 20,
             max_lag_seconds: 60.0,

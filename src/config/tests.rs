@@ -32,7 +32,7 @@ fn every_key_has_a_default_but_the_urls() {
     assert_eq!(config.names, Names::default());
     assert_eq!(config.state_dir, Path::new("/var/lib/leadbridge"));
     assert_eq!(config.http_listen.unwrap().to_string(), "127.0.0.1:9187");
-    assert_eq!((config.batch_rows, config.batch_bytes), (5000, 2 << 20));
+    assert_eq!((config.batch_rows, config.batch_bytes), (10_000, 4 << 20));
     assert_eq!(config.slot_creation_timeout, Duration::from_secs(600));
     assert!(!config.slot_failover);
     assert!(load("[snapshot]\nslot_failover = true", &URLS).unwrap().slot_failover);

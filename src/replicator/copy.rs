@@ -290,8 +290,9 @@ impl Source<'_> {
     async fn next_batch(&mut self) -> Result<Batch> {
         let shared = self.shared;
         let config = &shared.context.config;
-        let mut builder =
-            BatchBuilder::new(BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes });
+        // Each worker holds two: together they take no more memory than a stream's.
+        let limits = BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes / 2 };
+        let mut builder = BatchBuilder::new(limits);
         while !builder.is_full() {
             self.work.goes_on();
             let Some(rows) = &mut self.rows else {
