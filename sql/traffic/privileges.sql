@@ -26,7 +26,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
        {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine,
        {{schema}}.finish TO {{role}};
-GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence TO {{role}};
+GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes TO {{role}};
+
+-- For a snapshot into an empty table: its indexes are left out, and made when the rows are there.
+GRANT EXECUTE ON FUNCTION {{schema}}.defer_indexes(regclass), {{schema}}.make_deferred_index() TO {{role}};
 
 -- For a rollback: the fence on this side; and, from a cutover on, the slot from which changes flow back.
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),

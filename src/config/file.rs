@@ -110,6 +110,7 @@ impl Default for Stream {
 pub struct Snapshot {
     #[serde(deserialize_with = "values::within::<_, 1, 32>")]
     pub workers: usize,
+    pub defer_indexes: bool,
     #[serde(deserialize_with = "values::duration")]
     pub slot_creation_timeout: Duration,
     pub slot_failover: bool,
@@ -117,7 +118,12 @@ pub struct Snapshot {
 
 impl Default for Snapshot {
     fn default() -> Self {
-        Snapshot { workers: 2, slot_creation_timeout: Duration::from_secs(600), slot_failover: false }
+        Snapshot {
+            workers: 2,
+            defer_indexes: true,
+            slot_creation_timeout: Duration::from_secs(600),
+            slot_failover: false,
+        }
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Settings {
     pub max_lag_bytes: u64,
     pub max_lag_seconds: f64,
     pub snapshot_workers: usize,
+    /// Whether a snapshot into an empty table leaves its indexes out and makes them when the rows are there.
+    pub defer_indexes: bool,
     /// How long the slot's creation may wait for old transactions on Landing.
     pub slot_creation_timeout: Duration,
     /// Whether the slot is made for standbys to keep a copy of it.
@@ -157,6 +159,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         max_lag_bytes: file.stream.max_lag_bytes,
         max_lag_seconds: file.stream.max_lag_seconds,
         snapshot_workers: file.snapshot.workers,
+        defer_indexes: file.snapshot.defer_indexes,
         slot_creation_timeout: file.snapshot.slot_creation_timeout,
         slot_failover: file.snapshot.slot_failover,
         retry_initial: file.retry.initial,

@@ -135,5 +135,5 @@ fn the_example_file_says_what_the_defaults_are() {
     let default = load("", &URLS).unwrap();
     assert_eq!(format!("{:?}", example.settings), format!("{:?}", default.settings));
     let keys = uncommented.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 23, "every key is shown");
+    assert_eq!(keys, 24, "every key is shown");
 }

@@ -7,8 +7,8 @@ use crate::checkpoint::Finish;
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
-use crate::names::BOOKS;
-use crate::traffic::{TargetCatalog, TriggerControl};
+use crate::names::{BOOKS, Names};
+use crate::traffic::{TargetCatalog, TriggerControl, indexes};
 
 /// False when the rest cannot be looked at.
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) -> bool {
@@ -26,6 +26,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("schema", side, schema);
     if complete {
         findings.add("columns", side, columns(client, config).await);
+        findings.add("indexes", side, left_out(client, &config.names).await);
     }
     findings.add("privileges", side, privileges(client, &written).await);
     findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
@@ -90,6 +91,23 @@ async fn replication_role(client: &Client, config: &Config) -> Outcome {
             "the role may not set session_replication_role: Traffic's triggers fire for replicated rows, and \
              leadbridge's own pair of triggers keeps updated_at",
             format!("run as a superuser: GRANT SET ON PARAMETER session_replication_role TO \"{user}\""),
+        ),
+    })
+}
+
+/// Indexes that a snapshot has left out and not made yet.
+async fn left_out(client: &Client, names: &Names) -> Outcome {
+    let make = names.own("make_deferred_index");
+    Ok(match indexes::left_out(client, names).await? {
+        None => Verdict::warning(
+            "a snapshot has to keep up every index of an empty table, which takes longer",
+            format!("run `leadbridge migrate`, or {}", server::privileges_remedy(Side::Traffic)),
+        ),
+        Some(missing) if missing.is_empty() => Verdict::ok("no index waits to be made"),
+        // No error: the daemon that would be refused for it is the one that makes them.
+        Some(missing) => Verdict::warning(
+            format!("missing until a snapshot is complete: {}", missing.join(", ")),
+            format!("`leadbridge run` makes them; by hand: SELECT {make}(), again until it names none"),
         ),
     })
 }

@@ -29,7 +29,7 @@ macro_rules! migration {
 const FENCE: &str = include_str!("../../sql/fence.sql");
 
 // 019 stands before 018, which looks at the tables that are there.
-const MIGRATIONS: [Migration; 8] = [
+const MIGRATIONS: [Migration; 9] = [
     migration!("000_migrations", optional: false),
     migration!("016_unified_leads", optional: false),
     migration!("017_leadbridge_schema", optional: false),
@@ -38,6 +38,7 @@ const MIGRATIONS: [Migration; 8] = [
     migration!("020_cutover", optional: false),
     migration!("021_fence", FENCE, optional: false),
     migration!("022_finish", optional: false),
+    migration!("023_deferred_indexes", optional: false),
 ];
 
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::indexes::Indexes;
 use super::liveness::Work;
 use super::pipeline::{self, Prepared};
 use super::{Context, Until, Watched, back, copy, lease};
@@ -118,6 +119,13 @@ impl Run {
             }
             (Start::Stream(lsn), before) => {
                 let published = still_published(context, &control, before.as_ref()).await?;
+                // A snapshot does not end without them; a Traffic that was put back may lack them all the same.
+                let indexes = Indexes::find(context, &traffic).await?;
+                work.rests();
+                if !indexes.make().await? {
+                    return Ok(Way::None);
+                }
+                work.goes_on();
                 ledger.claim(&traffic).await?;
                 if before.as_ref() != Some(&published) {
                     ledger.renew(&traffic, &published).await?;

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::indexes::Indexes;
 use super::liveness::Work;
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
@@ -61,6 +62,7 @@ pub async fn run(
     exported.release();
     reach(Point::Imported);
     let (published, new_tables) = (copy.published.clone(), copy.new_tables.clone());
+    let indexes = Arc::clone(&copy.indexes);
     work.rests();
     if !copy.all_tables().await? {
         return Ok(None);
@@ -68,6 +70,11 @@ pub async fn run(
     work.goes_on();
     reach(Point::Copied);
     check_published(context, control, &published).await?;
+    work.rests();
+    if !indexes.make().await? {
+        return Ok(None);
+    }
+    work.goes_on();
     finish(context, traffic, ledger, position, &published, &new_tables).await?;
     Ok(Some((position, published)))
 }
@@ -123,6 +130,7 @@ struct Copy {
     ledger: Ledger,
     origin: Origin,
     published: Published,
+    indexes: Arc<Indexes>,
     /// Those that held nothing from Landing before: nothing there can be older than this snapshot.
     new_tables: Vec<Table>,
     workers: Vec<Worker>,
@@ -143,6 +151,7 @@ struct Shared {
     ledger: Ledger,
     layout: Layout,
     origin: Origin,
+    indexes: Arc<Indexes>,
     ranges: Mutex<VecDeque<Range>>,
     done: Arc<AtomicU64>,
     started: Instant,
@@ -170,7 +179,8 @@ impl Copy {
             writing.rests();
             workers.push(Worker { reader, reading, writer, writing });
         }
-        let new_tables = begin_new_tables(context, traffic, &mut workers).await?;
+        let indexes = Arc::new(Indexes::find(context, traffic).await?);
+        let new_tables = begin_new_tables(context, traffic, &mut workers, &indexes).await?;
         let Some(Worker { reader, reading, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
@@ -197,6 +207,7 @@ impl Copy {
             ledger: ledger.clone(),
             origin,
             published,
+            indexes,
             new_tables,
             workers,
             parts,
@@ -213,6 +224,7 @@ impl Copy {
                 ledger: self.ledger.clone(),
                 layout,
                 origin: self.origin,
+                indexes: Arc::clone(&self.indexes),
                 ranges: Mutex::new(ranges),
                 done: Arc::clone(&done),
                 started: self.started,
@@ -242,6 +254,7 @@ async fn begin_new_tables(
     context: &Context,
     traffic: &Session,
     workers: &mut [Worker],
+    indexes: &Indexes,
 ) -> Result<Vec<Table>> {
     let mut new_tables = Vec::new();
     for &table in &context.tables {
@@ -253,6 +266,7 @@ async fn begin_new_tables(
         if new {
             new_tables.push(table);
             stale::clear_notes(traffic, &context.config.names, table).await?;
+            indexes.leave_out(traffic, table).await?;
             for Worker { writer, writing, .. } in workers.iter_mut() {
                 writing.goes_on();
                 by_copy &= writer.fill(table).await?;
@@ -324,6 +338,9 @@ impl Shared {
 
     /// One short transaction, which fails when another daemon has taken over.
     async fn write(&self, batch: &Batch, writer: &mut Writer, work: &Work) -> Result<()> {
+        if !self.indexes.admit(batch).await? {
+            return Ok(());
+        }
         work.sends(&batch.changes);
         writer.begin().await?;
         self.ledger.guard(writer.session()).await?;

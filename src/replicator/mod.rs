@@ -10,6 +10,7 @@ mod attempt;
 mod back;
 mod copy;
 mod follow;
+mod indexes;
 mod keeper;
 pub(crate) mod lease;
 mod liveness;

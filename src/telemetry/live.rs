@@ -179,6 +179,9 @@ pub struct Live {
     pub snapshot: Vec<TableProgress>,
     pub snapshot_rows_per_second: Option<f64>,
     pub snapshot_seconds_left: Option<f64>,
+    /// Indexes that are missing on Traffic until the snapshot makes them, when every row is there.
+    #[serde(default)]
+    pub snapshot_indexes_left: Option<u64>,
     /// Rows that Traffic could not take and that wait in quarantine.
     pub quarantined: Option<u64>,
     /// Values that the mapping had to change.
@@ -215,6 +218,7 @@ impl Live {
             snapshot: Vec::new(),
             snapshot_rows_per_second: None,
             snapshot_seconds_left: None,
+            snapshot_indexes_left: None,
             quarantined: None,
             conversion_notes: None,
             last_error: None,

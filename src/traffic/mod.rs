@@ -9,6 +9,7 @@ mod beside_metadata;
 mod binary;
 mod catalog;
 mod copying;
+pub mod indexes;
 mod mending;
 mod notes;
 mod parked;

@@ -20,6 +20,7 @@ mod drift_traffic;
 mod failover;
 mod finish;
 mod foreign_wal;
+mod indexes;
 mod keys;
 mod killpoints;
 mod large;

@@ -139,6 +139,9 @@ fn snapshot(lines: &mut Lines, live: &Live) {
         let left = live.snapshot_seconds_left.map(|left| format!(", about {} left", duration(left)));
         lines.add("", &format!("{rate:.0} rows/s{}", left.unwrap_or_default()));
     }
+    if let Some(left) = live.snapshot_indexes_left.filter(|left| *left > 0) {
+        lines.add("indexes", &format!("{left} left out on Traffic, to be made when every row is there"));
+    }
 }
 
 fn progress(table: &TableProgress) -> String {

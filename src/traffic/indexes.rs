@@ -1,0 +1,121 @@
+//! Indexes of an empty table that a snapshot leaves out and makes when the rows are there (migration 023).
+//!
+//! What is missing is written down on Traffic in the same transaction, so no end of a process loses an index.
+
+use std::time::Duration;
+
+use postgres_protocol::escape::escape_literal;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+
+use crate::change::{ColumnType, Datum, Row, Table};
+use crate::error::{Error, Kind, Result};
+use crate::names::Names;
+
+/// How long a try waits for the table's lock: for so long others may have to wait behind it.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A text of so many bytes may be too long for an index: PostgreSQL takes 2704 bytes an entry, and migration 023 has at
+/// most one text of any length in one, beside columns of 32 bytes.
+const LONG_TEXT: usize = 2000;
+
+/// What became of a try to make an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Making {
+    Made(String),
+    /// Somebody holds the table: try again.
+    Locked,
+    /// None is missing, or each of them is being made.
+    NoneLeft,
+}
+
+/// Drops what of the indexes of `table` can be made again later, if it is empty. Returns their names; none where
+/// anything speaks against it: they stay, and nothing but time is lost.
+///
+/// # Errors
+/// The connection broke.
+pub async fn leave_out(client: &Client, names: &Names, table: Table) -> Result<Vec<String>> {
+    let traffic = names.traffic_table(table);
+    let sql = format!(
+        "SELECT name::text FROM {}({}::pg_catalog.regclass) AS name",
+        names.own("defer_indexes"),
+        escape_literal(&traffic)
+    );
+    let left_out = async {
+        client.batch_execute(&format!("BEGIN; {}", lock_timeout("LOCAL"))).await?;
+        let rows = client.query(&sql, &[]).await?;
+        client.batch_execute("COMMIT").await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    };
+    let step = format!("leaving out the indexes of {}", table.traffic_name());
+    let error = match left_out.await {
+        Ok(names) => return Ok(names),
+        Err(error) => Error::database(&step, &error),
+    };
+    if error.kind() == Kind::Unreachable {
+        return Err(error);
+    }
+    client.batch_execute("ROLLBACK").await.map_err(|error| Error::database(&step, &error))?;
+    tracing::info!(table = table.traffic_name(), "its indexes stay while it is filled: {error}");
+    Ok(Vec::new())
+}
+
+/// The indexes that are missing until somebody makes them. `None` where the book of them is not there or not open to our
+/// role: then we have never left one out.
+///
+/// # Errors
+/// The connection broke.
+pub async fn left_out(client: &Client, names: &Names) -> Result<Option<Vec<String>>> {
+    let book = names.own("deferred_indexes");
+    let failed = |error| Error::database("looking for indexes that were left out", &error);
+    let open = "SELECT COALESCE(pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'SELECT'), false)";
+    if !client.query_one(open, &[&book]).await.map_err(failed)?.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    let sql = format!("SELECT index_name::text FROM {book} ORDER BY 1");
+    let rows = client.query(&sql, &[]).await.map_err(failed)?;
+    Ok(Some(rows.iter().map(|row| row.get(0)).collect()))
+}
+
+/// Prepares a session to make indexes.
+///
+/// # Errors
+/// The connection broke.
+pub async fn begin(client: &Client) -> Result<()> {
+    let set = client.batch_execute(&lock_timeout("SESSION")).await;
+    set.map_err(|error| Error::database("preparing to make indexes", &error))
+}
+
+/// Makes one of those that are missing, over a session of [`begin`]. Writers to its table wait meanwhile.
+///
+/// # Errors
+/// Refused where a row that is there now does not fit into it; the disk is full; the connection broke.
+pub async fn make_one(client: &Client, names: &Names) -> Result<Making> {
+    let sql = format!("SELECT {}()::text", names.own("make_deferred_index"));
+    match client.query_one(&sql, &[]).await {
+        Ok(row) => Ok(row.get::<_, Option<String>>(0).map_or(Making::NoneLeft, Making::Made)),
+        Err(error) if error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE) => Ok(Making::Locked),
+        Err(error) => {
+            let error = Error::database("making an index that was left out", &error);
+            Err(match error.kind() {
+                Kind::Row => Error::refused(error.message().to_owned()).remedy(format!(
+                    "a row on Traffic does not fit into an index that the snapshot left out: change it, or take the \
+                     index out of {}, then start again",
+                    names.own("deferred_indexes")
+                )),
+                _ => error,
+            })
+        }
+    }
+}
+
+/// Whether an index that is left out might not take this row of Landing: with the index in place it is parked.
+pub fn might_refuse(row: &Row) -> bool {
+    let long = |datum: &Datum| datum.as_str().is_some_and(|text| text.len() > LONG_TEXT);
+    let texts = row.table.columns().iter().zip(&row.values);
+    texts.filter(|(column, _)| column.kind == ColumnType::Text).any(|(_, datum)| long(datum))
+}
+
+fn lock_timeout(scope: &str) -> String {
+    format!("SET {scope} lock_timeout = '{}ms'", LOCK_TIMEOUT.as_millis())
+}
