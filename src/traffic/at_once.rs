@@ -39,18 +39,21 @@ impl Writer {
         ledger: &Ledger,
         recording: &Recording,
     ) -> Result<bool> {
-        // Rows in quarantine may be those that are written, or wait for them: that takes more than these statements.
-        if self.in_transaction || self.may_have_quarantined || !is_small(&batch.changes) {
+        if self.in_transaction || !is_small(&batch.changes) {
             return Ok(false);
         }
         let (Some(end), Some(segment)) = (batch.end, plain(&batch.changes)) else { return Ok(false) };
         let Some(tables) = self.map_plain(&segment) else { return Ok(false) };
         let noted = tables.iter().flat_map(|(_, rows)| rows).any(|mapped| !mapped.row.notes.is_empty());
         self.notes.prepare(&self.session, self.may_have_notes, noted).await?;
-        let opening = self.opening("");
+        let opening = self.opening(self.beside_retries());
         let opened =
             async { self.execute("opening a transaction on Traffic", &opening).await.map(|()| true) };
         let mut statements = vec![opened.boxed()];
+        if self.may_have_quarantined {
+            self.quarantine.prepare(&self.session).await?;
+            statements.push(self.is_apart_from_quarantine(&tables).boxed());
+        }
         for table in &tables {
             statements.extend(self.statements_of(table));
         }
@@ -68,6 +71,14 @@ impl Writer {
         }
         self.execute("undoing a batch on Traffic", "ROLLBACK").await?;
         Ok(false)
+    }
+
+    /// Whether none of these rows is in quarantine, and none there waits for one of them: that takes more than these
+    /// statements.
+    async fn is_apart_from_quarantine(&self, tables: &[TableRows]) -> Result<bool> {
+        let keys = tables.iter().flat_map(|(table, rows)| rows.iter().map(|mapped| (*table, mapped.row.id)));
+        let keys: Vec<_> = keys.collect();
+        self.quarantine.is_concerned(&self.session, &keys).await.map(|concerned| !concerned)
     }
 
     /// The rows as they are to be written, leads first; `None` when one of them needs a second look.

@@ -13,6 +13,7 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
 use super::parked;
+use super::prepared::Prepared;
 use crate::change::{Change, Operation, Origin, Row, SourcedChange, Table};
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -47,11 +48,18 @@ pub(super) const WAITING: &str = "discarded_at IS NULL";
 #[derive(Debug)]
 pub struct Quarantine {
     table: String,
+    concerned: Prepared,
 }
 
 impl Quarantine {
     pub fn new(names: &Names) -> Self {
-        Quarantine { table: names.own("quarantine") }
+        let table = names.own("quarantine");
+        let concerned = format!(
+            "SELECT EXISTS (SELECT FROM {table} \
+             WHERE (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))) \
+             OR EXISTS (SELECT FROM {table} WHERE lead_id = ANY ($2))"
+        );
+        Quarantine { table, concerned: Prepared::new(concerned) }
     }
 
     pub(super) fn table(&self) -> &str {
@@ -66,6 +74,20 @@ impl Quarantine {
             .await
             .map_err(|error| Error::database("reading quarantine", &error))?;
         Ok(row.get(0))
+    }
+
+    /// Prepares [`Quarantine::is_concerned`], so that it can be sent together with other statements.
+    pub(super) async fn prepare(&self, client: &Client) -> Result<()> {
+        self.concerned.on(client, "preparing to look into quarantine").await.map(|_| ())
+    }
+
+    /// Whether there is an image of one of these keys, or of what belongs to a lead among them.
+    pub(super) async fn is_concerned(&self, client: &Client, keys: &[(Table, Uuid)]) -> Result<bool> {
+        let (tables, ids): (Vec<&str>, Vec<Uuid>) =
+            keys.iter().map(|(table, id)| (table.landing_name(), *id)).unzip();
+        let step = "looking into quarantine";
+        let row = client.query_one(self.concerned.on(client, step).await?, &[&tables, &ids]).await;
+        Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
     }
 
     /// How many rows wait, as a subquery.

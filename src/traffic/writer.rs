@@ -183,7 +183,7 @@ impl Writer {
     /// A transaction of changes waits for a retry, and a retry for it: between applying a row and releasing it from
     /// quarantine, the other would apply an older image, or bring back what was deleted. While nothing is parked,
     /// there is nothing to retry.
-    fn beside_retries(&self) -> &'static str {
+    pub(super) fn beside_retries(&self) -> &'static str {
         if self.may_have_quarantined { "pg_advisory_xact_lock_shared" } else { "" }
     }
 

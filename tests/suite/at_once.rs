@@ -153,6 +153,34 @@ async fn a_stage_whose_lead_is_not_on_traffic_is_parked_and_the_rest_of_its_smal
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_haste() {
+    let mut scene = Scene::new().await;
+    traffic(&scene.world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
+    landing(&scene.world, "INSERT INTO landing_leads (name, phone) VALUES ('bad', '1')").await;
+    scene.daemon.caught_up(&scene.world).await;
+    assert_eq!(scene.parked().await, [("landing_leads".to_owned(), "23514".to_owned())]);
+    let before = scene.sent(0).len();
+    landing(&scene.world, LEAD).await;
+    scene.daemon.caught_up(&scene.world).await;
+    assert_eq!(scene.sent(before), ["BEGIN", "SELECT", "INSERT", "WITH", "UPDATE", "COMMIT"]);
+    // A stage of the parked lead, then the lead itself, for which the stage has waited.
+    let before = scene.sent(0).len();
+    let stage =
+        "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'";
+    landing(&scene.world, stage).await;
+    scene.daemon.caught_up(&scene.world).await;
+    let tried = ["BEGIN", "SELECT", "WITH", "UPDATE", "ROLLBACK", "BEGIN"];
+    assert_eq!(scene.sent(before)[..6], tried);
+    assert_eq!(scene.parked().await.len(), 2);
+    let before = scene.sent(0).len();
+    landing(&scene.world, "UPDATE landing_leads SET name = 'better' WHERE name = 'bad'").await;
+    caught_up_and_equal(&scene.world, &mut scene.daemon).await;
+    assert_eq!(scene.sent(before)[..5], ["BEGIN", "SELECT", "INSERT", "UPDATE", "ROLLBACK"]);
+    assert_eq!(scene.parked().await, []);
+    scene.daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_another_daemon_has_taken_over_is_not_committed() {
     let mut scene = Scene::new().await;
     traffic(&scene.world, "UPDATE leadbridge.checkpoint SET run_id = gen_random_uuid()").await;
