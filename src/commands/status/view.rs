@@ -214,5 +214,14 @@ mod tests {
         };
         assert!(progress(&table(150, false)).contains("99 %"));
         assert!(progress(&table(150, true)).ends_with("done"));
+        let copied = vec![table(150, true)];
+        let finished = Live { state: State::Snapshot, snapshot: copied, ..Live::starting() };
+        let said = |left| text(&Live { snapshot_indexes_left: left, ..finished.clone() });
+        assert!(
+            said(Some(7)).contains("indexes     7 left out on Traffic, to be made when every row is there")
+        );
+        for left in [None, Some(0)] {
+            assert!(!said(left).contains("indexes"));
+        }
     }
 }
