@@ -3,27 +3,18 @@
 use uuid::Uuid;
 
 use crate::testkit::{
-    Bridge, World, assert_equal, differences_beside_quarantine, holds, landing, least_privileged, one,
-    traffic,
+    Bridge, World, assert_equal, at_each_insert, differences_beside_quarantine, holds, landing,
+    least_privileged, one, traffic,
 };
 
 const BORN_HERE: &str = "00000000-0000-0000-0000-00000000000a";
 
 /// From now on Traffic writes down by what statement rows come into a table, whoever writes.
 async fn watch_statements(world: &World) {
-    let sql = "CREATE TABLE public.came_by (relation text, statement text);
-        CREATE FUNCTION public.note_statement() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-        BEGIN
-            INSERT INTO public.came_by VALUES (TG_RELNAME, pg_catalog.left(pg_catalog.current_query(), 4));
-            RETURN NULL;
-        END $$;
-        CREATE TRIGGER note_statement AFTER INSERT ON public.traffic_leads
-            FOR EACH STATEMENT EXECUTE FUNCTION public.note_statement();
-        CREATE TRIGGER note_statement AFTER INSERT ON public.traffic_lead_journey
-            FOR EACH STATEMENT EXECUTE FUNCTION public.note_statement();
-        ALTER TABLE public.traffic_leads ENABLE ALWAYS TRIGGER note_statement;
-        ALTER TABLE public.traffic_lead_journey ENABLE ALWAYS TRIGGER note_statement";
-    traffic(world, sql).await;
+    traffic(world, "CREATE TABLE public.came_by (relation text, statement text)").await;
+    let note = "INSERT INTO public.came_by
+        VALUES (TG_RELNAME, pg_catalog.left(pg_catalog.current_query(), 4))";
+    at_each_insert(world, note).await;
 }
 
 /// `leads COPY, stages COPY`, for what was committed since the last time.

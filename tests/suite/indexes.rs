@@ -3,8 +3,8 @@
 use leadbridge::failpoint::Point;
 
 use crate::testkit::{
-    Bridge, World, assert_equal, differences_beside_quarantine, holds, landing, least_privileged, one,
-    traffic, until_holds, until_true,
+    Bridge, World, assert_equal, at_each_insert, differences_beside_quarantine, holds, landing,
+    least_privileged, one, traffic, until_holds, until_true,
 };
 
 /// What is there of both tables' indexes, with their definitions.
@@ -18,21 +18,11 @@ async fn definitions(world: &World) -> String {
 
 /// From now on Traffic writes down which indexes a table has when rows come into it, whoever writes.
 async fn watch_indexes(world: &World) {
-    let sql = "CREATE TABLE public.seen (relation text, index text);
-        CREATE FUNCTION public.note_indexes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
-        BEGIN
-            INSERT INTO public.seen SELECT DISTINCT TG_RELNAME, c.relname
-                FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
-                WHERE i.indrelid = TG_RELID;
-            RETURN NULL;
-        END $$;
-        CREATE TRIGGER note_indexes AFTER INSERT ON public.traffic_leads
-            FOR EACH STATEMENT EXECUTE FUNCTION public.note_indexes();
-        CREATE TRIGGER note_indexes AFTER INSERT ON public.traffic_lead_journey
-            FOR EACH STATEMENT EXECUTE FUNCTION public.note_indexes();
-        ALTER TABLE public.traffic_leads ENABLE ALWAYS TRIGGER note_indexes;
-        ALTER TABLE public.traffic_lead_journey ENABLE ALWAYS TRIGGER note_indexes";
-    traffic(world, sql).await;
+    traffic(world, "CREATE TABLE public.seen (relation text, index text)").await;
+    let note = "INSERT INTO public.seen SELECT DISTINCT TG_RELNAME, c.relname
+        FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+        WHERE i.indrelid = TG_RELID";
+    at_each_insert(world, note).await;
 }
 
 /// The indexes that were there for some row of the table.

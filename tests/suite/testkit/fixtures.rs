@@ -75,6 +75,23 @@ pub async fn release_brake(world: &World) {
     world.traffic().await.batch_execute("DROP FUNCTION public.brake CASCADE").await.unwrap();
 }
 
+/// From now on Traffic does this for each statement that brings rows into its two tables, whoever runs it; `TG_RELNAME`
+/// and `TG_RELID` are the table's.
+pub async fn at_each_insert(world: &World, statement: &str) {
+    let mut sql = format!(
+        "CREATE FUNCTION public.at_insert() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+             $$ BEGIN {statement}; RETURN NULL; END $$;"
+    );
+    for table in ["public.traffic_leads", "public.traffic_lead_journey"] {
+        sql += &format!(
+            "CREATE TRIGGER at_insert AFTER INSERT ON {table}
+                 FOR EACH STATEMENT EXECUTE FUNCTION public.at_insert();
+             ALTER TABLE {table} ENABLE ALWAYS TRIGGER at_insert;"
+        );
+    }
+    traffic(world, &sql).await;
+}
+
 /// An installation with the roles of least privilege that a DBA makes from our SQL.
 pub async fn least_privileged(world: &World) -> Bridge {
     for (database, client) in

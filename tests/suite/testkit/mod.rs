@@ -17,8 +17,8 @@ pub use copies::{back_up, copy_dir, restore, standby_of};
 pub use daemon::Daemon;
 pub use exact::differences_beside_quarantine;
 pub use fixtures::{
-    Positions, brake, caught_up_and_equal, holds, landing, least_privileged, one, release_brake, released,
-    traffic, until_holds, writers_go_on,
+    Positions, at_each_insert, brake, caught_up_and_equal, holds, landing, least_privileged, one,
+    release_brake, released, traffic, until_holds, writers_go_on,
 };
 pub use oracle::{assert_equal, differences, expected_leads, table_rows};
 pub use proxy::{Direction, Fault, Proxy, Target};
