@@ -30,7 +30,7 @@ const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Messages that the transport reads ahead. They are bounded by number alone and a lead may have 20 kB, so there
 /// are few; what is to be applied is collected elsewhere, bounded by bytes.
-const BUFFERED_EVENTS: usize = 512;
+const BUFFERED_EVENTS: usize = 128;
 
 impl Endpoint {
     /// Reads a libpq URL.
