@@ -1,7 +1,5 @@
 //! Applying a batch: all at once when every row is good, and by halves around a bad one.
 
-use std::collections::HashSet;
-
 use uuid::Uuid;
 
 use super::quarantine::{Cause, Parked};
@@ -169,7 +167,7 @@ impl Writer {
     ) -> Result<Vec<(Table, Uuid)>> {
         let (partial, whole): (Vec<_>, Vec<_>) =
             segment.leads.into_iter().partition(|write| write.row.has_unchanged());
-        let arrived = self.write_rows(Table::LandingLeads, &whole, &HashSet::new()).await?;
+        let arrived = self.write_rows(Table::LandingLeads, &whole, &[]).await?;
         let missing = self.write_beside_metadata(partial, supplied).await?;
         if !missing.is_empty() {
             return Ok(missing);

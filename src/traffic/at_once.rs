@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::copying::WORTHWHILE;
 use super::notes::Scope;
-use super::segment::Mapped;
+use super::segment::{Mapped, all_fit};
 use super::writer::Writer;
 use crate::batch::{Batch, Segment, Step, Write, plan};
 use crate::change::{SourcedChange, Table};
@@ -93,8 +93,7 @@ impl Writer {
             }
             let (mapped, rejected) = self.map_rows(table, writes.iter());
             // What does not fit may fit by now: the limits are to be read again.
-            let fits = rejected.is_empty() && !mapped.iter().any(|mapped| mapped.row.is_cut());
-            if !fits {
+            if !all_fit(&mapped, &rejected) {
                 return None;
             }
             tables.push((table, mapped));

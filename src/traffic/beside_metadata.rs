@@ -1,7 +1,7 @@
 //! Updates of leads that left a TOASTed `metadata` alone: `pgoutput` did not send it, so it stays on the server,
 //! and with it what comes from it alone. Reading it back would cost memory and time by its size.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
@@ -134,7 +134,7 @@ impl Writer {
                 Resolved::Missing(keys) => missing.extend(keys),
                 // One row is never too large: there is nothing to split.
                 Resolved::Whole | Resolved::TooLarge => {
-                    self.write_rows(TABLE, &alone.leads, &HashSet::new()).await?;
+                    self.write_rows(TABLE, &alone.leads, &[]).await?;
                 }
             }
         }

@@ -6,6 +6,7 @@
 use bytes::{BufMut, BytesMut};
 use uuid::Uuid;
 
+use super::statements::FIXED;
 use crate::mapping::{Target, TrafficRow};
 use crate::timestamp::Timestamp;
 
@@ -35,7 +36,7 @@ impl<'t> Encoder<'t> {
 
     /// Returns false when a value has no one meaning; what was encoded is then worth nothing.
     pub(super) fn row(&mut self, row: &TrafficRow, synced: Timestamp) -> bool {
-        let columns = 2 + self.targets.len() + usize::from(self.constant.is_some());
+        let columns = FIXED.len() + self.targets.len() + usize::from(self.constant.is_some());
         let Ok(columns) = i16::try_from(columns) else { return false };
         self.out.put_i16(columns);
         let fixed = self.field(row.id.as_bytes()) && self.field(&synced.0.to_be_bytes());

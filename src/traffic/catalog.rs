@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
-use super::statements;
+use super::statements::{self, FIXED};
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::mapping;
@@ -57,17 +57,17 @@ impl TargetCatalog {
 
 async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Option<usize>>> {
     let step = format!("reading the columns of {} on Traffic", table.traffic_name());
-    // A varchar(n) has type modifier n + 4.
-    let sql = "SELECT a.attname::text, CASE WHEN a.atttypid IN ('pg_catalog.varchar'::regtype, \
-               'pg_catalog.bpchar'::regtype) AND a.atttypmod > 4 THEN a.atttypmod - 4 END \
-               FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass($1) \
-               AND a.attnum > 0 AND NOT a.attisdropped";
+    let sql = format!(
+        "SELECT a.attname::text, {TEXT_LIMIT} \
+         FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass($1) \
+         AND a.attnum > 0 AND NOT a.attisdropped"
+    );
     let rows = client
-        .query(sql, &[&names.traffic_table(table)])
+        .query(&sql, &[&names.traffic_table(table)])
         .await
         .map_err(|error| Error::database(&step, &error))?;
     let columns: HashMap<String, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-    let fixed = ["id", "landing_synced_at"];
+    let fixed = FIXED.map(|(name, _)| name);
     let mapped = mapping::targets(table).iter().map(|target| target.name);
     let missing: Vec<_> =
         fixed.into_iter().chain(mapped).filter(|name| !columns.contains_key(*name)).collect();
@@ -75,8 +75,17 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
         let what = if columns.is_empty() { "the table is missing".into() } else { missing.join(", ") };
         return Err(Error::refused(format!("{step}: not there: {what}")).remedy("run `leadbridge migrate`"));
     }
-    let limit = |name: &str| columns.get(name).copied().flatten().and_then(|limit| limit.try_into().ok());
+    let limit = |name: &str| text_limit(columns.get(name).copied().flatten());
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
+}
+
+/// The longest text of a column `a`, null where there is no limit. A varchar(n) has type modifier n + 4.
+const TEXT_LIMIT: &str = "CASE WHEN a.atttypid IN ('pg_catalog.varchar'::pg_catalog.regtype, \
+     'pg_catalog.bpchar'::pg_catalog.regtype) AND a.atttypmod > 4 THEN a.atttypmod - 4 END";
+
+/// What [`TEXT_LIMIT`] says.
+pub(super) fn text_limit(found: Option<i32>) -> Option<usize> {
+    found.and_then(|limit| limit.try_into().ok())
 }
 
 /// What a COPY into a table must know, as the table is now. Parameters: the table and [`copied_columns`]. The answer:
@@ -84,28 +93,27 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
 /// 1. whether COPY does what an INSERT does: no rule rewrites it, no row-level security stands in its way, and each column
 ///    has the very type that the mapping's text is cast to, so that no assignment converts it further;
 /// 2. whether no trigger looks at each row that is copied under `session_replication_role = replica`;
-/// 3. the longest text of each column, null where there is no limit.
-pub(super) const COPY_TARGET: &str = "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
-     AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS wanted (name, type) \
-       LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name \
-       WHERE (a.atttypid = wanted.type::pg_catalog.regtype \
-         OR (wanted.type = 'text' AND a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype)) IS NOT TRUE), \
-     NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 1 = 1 \
-       AND t.tgenabled IN ('A', 'R')), \
-     ARRAY(SELECT CASE WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype AND a.atttypmod > 4 THEN a.atttypmod - 4 END \
-       FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, position) \
-       LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name ORDER BY position) \
-     FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)";
-
-/// How many columns of [`copied_columns`] stand before the mapped ones.
-pub(super) const COPIED_BEFORE: usize = 2;
+/// 3. the [`TEXT_LIMIT`] of each column.
+pub(super) fn copy_target() -> String {
+    format!(
+        "SELECT c.relkind IN ('r', 'p') AND NOT c.relhasrules AND NOT pg_catalog.row_security_active(c.oid) \
+         AND NOT EXISTS (SELECT FROM unnest($2::text[], $3::text[]) AS wanted (name, type) \
+           LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name \
+           WHERE (a.atttypid = wanted.type::pg_catalog.regtype \
+             OR (wanted.type = 'text' AND a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype)) IS NOT TRUE), \
+         NOT EXISTS (SELECT FROM pg_catalog.pg_trigger t WHERE t.tgrelid = c.oid AND t.tgtype & 1 = 1 \
+           AND t.tgenabled IN ('A', 'R')), \
+         ARRAY(SELECT {TEXT_LIMIT} FROM unnest($2::text[]) WITH ORDINALITY AS wanted (name, position) \
+           LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = wanted.name ORDER BY position) \
+         FROM pg_catalog.pg_class c WHERE c.oid = pg_catalog.to_regclass($1)"
+    )
+}
 
 /// The columns that a COPY into what `table` becomes names, and the types of the values it sends.
 pub(super) fn copied_columns(table: Table) -> (Vec<&'static str>, Vec<&'static str>) {
-    let fixed = [("id", "uuid"), ("landing_synced_at", "timestamptz")];
     let mapped = mapping::targets(table).iter().map(|target| (target.name, target.sql_type));
     let status = statements::initial_status(table).map(|_| ("status", "text"));
-    fixed.into_iter().chain(mapped).chain(status).unzip()
+    FIXED.into_iter().chain(mapped).chain(status).unzip()
 }
 
 /// Whether `table` holds a row that came from Landing.

@@ -34,7 +34,7 @@ pub(super) const WORTHWHILE: usize = 100;
 /// What a table's rows are copied with.
 pub(super) struct Copying {
     hold: Statement,
-    /// [`catalog::COPY_TARGET`].
+    /// [`catalog::copy_target`].
     look: Statement,
     copy: Statement,
     /// Of rows that belong to a lead.
@@ -97,7 +97,7 @@ impl Writer {
         };
         let copying = Copying {
             hold: prepare(&hold).await?,
-            look: prepare(catalog::COPY_TARGET).await?,
+            look: prepare(&catalog::copy_target()).await?,
             copy: prepare(&copy).await?,
             lock_leads: match table.lead_column() {
                 Some(_) => Some(prepare(&statements::lock_leads(&self.names)).await?),
@@ -122,7 +122,7 @@ impl Writer {
     }
 
     /// Inserts those of `writes`, in primary-key order, that are new; `None` when nothing was inserted, and all are to be
-    /// upserted. The leads of `present` are there, and nobody else can take them away.
+    /// upserted. The leads of `present`, in the order of their keys, are there, and nobody else can take them away.
     ///
     /// # Errors
     /// A row that the server does not take, or that has no one binary form: then it is to be undone, and all upserted.
@@ -130,7 +130,7 @@ impl Writer {
         &self,
         table: Table,
         writes: &'w [Write<'c>],
-        present: &HashSet<Uuid>,
+        present: &[Uuid],
     ) -> Result<Option<Copied<'w, 'c>>> {
         let Some(copying) = self.copying.get(&table) else { return Ok(None) };
         let new = || writes.iter().filter(|write| write.new);
@@ -139,7 +139,7 @@ impl Writer {
             let Some(named) = new().map(|write| write.row.lead_id()).collect::<Option<Vec<_>>>() else {
                 return Ok(None);
             };
-            leads.extend(named.into_iter().filter(|lead| !present.contains(lead)));
+            leads.extend(named.into_iter().filter(|lead| present.binary_search(lead).is_err()));
             leads.sort_unstable();
             leads.dedup();
         }
@@ -169,8 +169,8 @@ impl Writer {
         let found = self.session.query_opt(&copying.look, &[&name, &columns, &types]).await;
         let found = found.map_err(|error| Error::database(writing(table), &error))?;
         let Some(row) = found.filter(|row| row.get(0)) else { return Ok(None) };
-        let limits = row.get::<_, Vec<Option<i32>>>(2).into_iter().skip(catalog::COPIED_BEFORE);
-        let limits = limits.map(|limit| limit.and_then(|limit| limit.try_into().ok())).collect();
+        let limits = row.get::<_, Vec<Option<i32>>>(2).into_iter().skip(statements::FIXED.len());
+        let limits = limits.map(catalog::text_limit).collect();
         Ok(Some(Target { limits, quiet: row.get(1) }))
     }
 

@@ -135,14 +135,17 @@ impl Writer {
     }
 
     /// Writes whole rows of one table, in primary-key order. Those that do not map, and those whose lead is not on
-    /// Traffic, are parked. The leads of `present` are there, and nobody else can take them away. Returns the keys of
-    /// which the same is true now.
+    /// Traffic, are parked. The leads of `present`, in the order of their keys, are there, and nobody else can take them
+    /// away. Returns the keys of which the same is true now, in their order.
     pub(super) async fn write_rows(
         &mut self,
         table: Table,
         writes: &[Write<'_>],
-        present: &HashSet<Uuid>,
-    ) -> Result<HashSet<Uuid>> {
+        present: &[Uuid],
+    ) -> Result<Vec<Uuid>> {
+        if writes.is_empty() {
+            return Ok(Vec::new());
+        }
         let copied = if self.should_copy(table, writes) {
             self.tried_copy = true;
             Box::pin(self.copy_new(table, writes, present)).await?
@@ -154,8 +157,9 @@ impl Writer {
         let rest = || writes.iter().filter(|write| !(by_copy && write.new));
         let (mut mapped, mut rejected) = self.map_rows(table, rest());
         // What does not fit may fit by now: somebody may have made the column wider.
-        let unfit = !rejected.is_empty() || mapped.iter().any(|mapped| mapped.row.is_cut());
-        if unfit && self.catalog.renew_limits(&self.session, &self.names, table).await? {
+        if !all_fit(&mapped, &rejected)
+            && self.catalog.renew_limits(&self.session, &self.names, table).await?
+        {
             (mapped, rejected) = self.map_rows(table, rest());
         }
         let mut orphans = self.upsert_rows(table, &mapped).await?;
@@ -179,7 +183,7 @@ impl Writer {
         for write in writes.iter().filter(|write| orphans.contains(&write.row.id)) {
             self.park_write(write, &cause).await?;
         }
-        Ok(copied.ids.into_iter().filter(|_| copied.all_there).collect())
+        Ok(if copied.all_there { copied.ids } else { Vec::new() })
     }
 
     /// The mapped rows, and those that the mapping refused.
@@ -284,6 +288,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// Whether nothing was refused or cut for its length, by the limits as they were read last.
+pub(super) fn all_fit(mapped: &[Mapped], rejected: &Rejected<'_, '_>) -> bool {
+    rejected.is_empty() && !mapped.iter().any(|mapped| mapped.row.is_cut())
 }
 
 /// Completes one write from what Traffic has, or else from what Landing supplied. Returns false when only Landing

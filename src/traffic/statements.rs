@@ -9,7 +9,7 @@ use crate::mapping::{self, Target};
 use crate::names::Names;
 
 /// The columns that stand before the mapped ones in every set of rows: their name and array type.
-const FIXED: [(&str, &str); 2] = [("id", "uuid"), ("landing_synced_at", "timestamptz")];
+pub(super) const FIXED: [(&str, &str); 2] = [("id", "uuid"), ("landing_synced_at", "timestamptz")];
 
 /// Whether a row that is equal already is written all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
