@@ -1,7 +1,8 @@
 //! Connections to the two databases: one meaning of a libpq URL for ordinary and for replication connections.
 //!
 //! `url` reads what the operator wrote, `tls` gives `sslmode` libpq's meaning, `endpoint` connects, `session` is
-//! one connection with its settings pinned, `pipelined` sends statements on one together, `advisory` its rights, `failure` says in an operator's words why a connection failed.
+//! one connection with its settings pinned, `pipelined` sends statements on one together, `advisory` its rights,
+//! `failure` says in an operator's words why a connection failed.
 
 pub mod advisory;
 mod endpoint;

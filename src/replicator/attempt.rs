@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::indexes::Indexes;
 use super::liveness::Work;
 use super::pipeline::{self, Prepared};
-use super::{Context, Until, Watched, back, copy, lease};
+use super::{Context, Until, Watched, back, copy, indexes, lease};
 use crate::change::Position;
 use crate::checkpoint::{
     Finish, Identity, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched, refuse_switched,
@@ -119,13 +118,9 @@ impl Run {
             }
             (Start::Stream(lsn), before) => {
                 let published = still_published(context, &control, before.as_ref()).await?;
-                // A snapshot does not end without them; a Traffic that was put back may lack them all the same.
-                let indexes = Indexes::find(context, &traffic).await?;
-                work.rests();
-                if !indexes.make().await? {
+                if !indexes::complete(context, &traffic, work).await? {
                     return Ok(Way::None);
                 }
-                work.goes_on();
                 ledger.claim(&traffic).await?;
                 if before.as_ref() != Some(&published) {
                     ledger.renew(&traffic, &published).await?;
@@ -141,12 +136,7 @@ impl Run {
             self.resynced = true;
             return Ok(Way::None);
         }
-        let writer =
-            Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
-        let mut writer = writer.await?;
-        for &table in &context.tables {
-            writer.copy_into(table).await?;
-        }
+        let writer = stream_writer(context, traffic).await?;
         Ok(Way::Forward(Box::new(Prepared { writer, control, ledger, from, published })))
     }
 
@@ -218,6 +208,17 @@ impl Run {
         let start = agree(ledger.identity(), &wal, recorded.as_ref(), local.as_ref(), slot.as_ref())?;
         Ok((start, recorded.and_then(|recorded| recorded.published)))
     }
+}
+
+/// What applies a stream on Traffic.
+async fn stream_writer(context: &Context, traffic: Session) -> Result<Writer> {
+    let config = &context.config;
+    let writer = Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
+    let mut writer = writer.await?;
+    for &table in &context.tables {
+        writer.copy_into(table).await?;
+    }
+    Ok(writer)
 }
 
 /// What Landing publishes, unless something may have been left out of the stream since it was written down.

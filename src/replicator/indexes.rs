@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::Context;
+use super::liveness::Work;
 use crate::batch::Batch;
 use crate::change::{Change, Table};
 use crate::database::{Session, Side};
@@ -98,6 +99,19 @@ impl Indexes {
         }
         Ok(!*missing)
     }
+}
+
+/// Before a stream: makes what is missing after all. A snapshot does not end without them, but Traffic may have been put
+/// back to a moment within one. Returns false when it was told to stop.
+///
+/// # Errors
+/// Those of [`Indexes::find`] and [`Indexes::make`].
+pub async fn complete(context: &Arc<Context>, traffic: &Session, work: &Work) -> Result<bool> {
+    let indexes = Indexes::find(context, traffic).await?;
+    work.rests();
+    let complete = indexes.make().await?;
+    work.goes_on();
+    Ok(complete)
 }
 
 /// Shorter when it is told to stop.

@@ -49,7 +49,7 @@ pub async fn leave_out(client: &Client, names: &Names, table: Table) -> Result<V
     };
     let step = format!("leaving out the indexes of {}", table.traffic_name());
     let error = match left_out.await {
-        Ok(names) => return Ok(names),
+        Ok(left_out) => return Ok(left_out),
         Err(error) => Error::database(&step, &error),
     };
     if error.kind() == Kind::Unreachable {
