@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use super::{Bridge, World, until, until_true, within};
+use super::{Bridge, World, tried_for_a_minute, until, until_true, within};
 
 /// Below the ports that Linux gives out by itself, and apart from those of the throw-away servers.
 const PORTS: std::ops::Range<u16> = 10_000..15_000;
@@ -92,9 +92,17 @@ impl Daemon {
         status.await
     }
 
-    /// Waits until its status is as wanted.
+    /// Waits until its status is as wanted; fails after a minute with the last one.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        until(what, async || Some(self.status().await).filter(|status| wanted(status))).await
+        let mut last = Value::Null;
+        let looked = tried_for_a_minute(async || {
+            last = self.status().await;
+            wanted(&last).then(|| last.clone())
+        });
+        match looked.await {
+            Some(status) => status,
+            None => panic!("in vain: {what}; the daemon says {last}"),
+        }
     }
 
     pub async fn streaming(&mut self) {

@@ -23,5 +23,5 @@ pub use fixtures::{
 pub use oracle::{assert_equal, differences, expected_leads, table_rows};
 pub use proxy::{Direction, Fault, Proxy, Target};
 pub use refusal::{assert_refused, ends_refused};
-pub use wait::{until, until_true, within};
+pub use wait::{tried_for_a_minute, until, until_true, within};
 pub use world::{World, template};

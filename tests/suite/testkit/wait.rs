@@ -11,13 +11,24 @@ pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
 }
 
 /// The same with another deadline, where being quick is what is proved.
-pub async fn within<T>(limit: Duration, what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn within<T>(limit: Duration, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
+    tried(limit, look).await.unwrap_or_else(|| panic!("in vain for {limit:?}: {what}"))
+}
+
+/// The same for who has more to say of it: `None` after a minute.
+pub async fn tried_for_a_minute<T>(look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
+    tried(DEADLINE, look).await
+}
+
+async fn tried<T>(limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look().await {
-            return found;
+            return Some(found);
         }
-        assert!(Instant::now() < deadline, "in vain for {limit:?}: {what}");
+        if Instant::now() >= deadline {
+            return None;
+        }
         tokio::time::sleep(PAUSE).await;
     }
 }
