@@ -18,6 +18,7 @@ mod measure;
 mod monitor;
 mod pipeline;
 pub mod progress;
+mod reader;
 pub mod repair;
 
 use std::sync::atomic::{AtomicBool, Ordering};

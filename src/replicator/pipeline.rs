@@ -1,17 +1,21 @@
 //! Streaming: capture collects while apply writes, so that decoding and writing overlap.
 //!
 //! Apply asks for a batch when it is free, and gets what has been collected by then up to the last commit: a
-//! single transaction under low load, thousands of changes under high load, with no timer in between.
+//! single transaction under low load, thousands of changes under high load, with no timer in between. While apply is
+//! busy, nobody waits for what comes: it is read in portions.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::Work;
 use super::progress::Progress;
+use super::reader::{Demand, Reader};
 use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Position, Table};
@@ -21,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::capture::Captured;
 use crate::landing::layout::Layout;
+use crate::landing::primary::Primary;
 use crate::landing::stream::Stream;
 use crate::landing::{catalog, reading};
 use crate::lsn::Lsn;
@@ -47,22 +52,25 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     context.progress.begin(from);
     let (committed, committed_at) = watch::channel(from.lsn);
     let (acknowledge, acknowledged) = watch::channel(from.lsn);
-    let (request, batches) = (Arc::new(Semaphore::new(0)), mpsc::channel(1));
+    let batches = mpsc::channel(1);
     // What can fail comes before what is spawned: from then on every task is joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
     work.rests();
-    let (config, tables) = (&context.config, &context.tables);
-    let (names, primary) = (&config.names, ledger.primary());
-    let stream = Stream::start(&config.landing, names, tables, published, from.lsn, &primary).await?;
+    let reader = Reader::start()?;
+    let demand = reader.demand();
+    let starting = reader.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
+    let stream =
+        starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
     work.goes_on();
-    let slot = context.liveness.guard(catalog::slot(&control, &config.names.slot)).await?;
+    let slot = context.liveness.guard(catalog::slot(&control, &context.config.names.slot)).await?;
     work.rests();
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let identity = ledger.identity().clone();
     let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
     let intake = Intake {
         stream,
+        demand: demand.clone(),
         builder: BatchBuilder::new(BatchLimits {
             rows: context.config.batch_rows,
             bytes: context.config.batch_bytes,
@@ -73,14 +81,14 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         goal,
     };
     let collector = Collector { intake, acknowledged };
-    let collecting = tokio::spawn(collector.run(Arc::clone(&request), batches.0, stop.clone()));
+    let collecting = reader.spawn(collector.run(batches.0, stop.clone()));
     context.telemetry.update(|live| {
         live.state = State::Streaming;
         live.last_error = None;
     });
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
     let mut applier = Applier { context, writer, control, ledger: &ledger, recording, committed, work };
-    let applied = context.liveness.guard(applier.run(&request, batches.1, goal)).await;
+    let applied = context.liveness.guard(applier.run(&demand, batches.1, goal)).await;
     // Whoever ends first, all end: the keeper when the positions' channel closes, the collector when told.
     stop.cancel();
     drop(applier);
@@ -98,21 +106,16 @@ struct Collector {
 }
 
 impl Collector {
-    async fn run(
-        self,
-        request: Arc<Semaphore>,
-        batches: mpsc::Sender<Batch>,
-        stop: CancellationToken,
-    ) -> Result<()> {
+    async fn run(self, batches: mpsc::Sender<Batch>, stop: CancellationToken) -> Result<()> {
         let Collector { mut intake, mut acknowledged } = self;
-        let progress = Arc::clone(&intake.progress);
+        let (progress, demand) = (Arc::clone(&intake.progress), intake.demand.clone());
         let abandoned = progress.abandoned();
         let stopped = stop.cancelled();
         tokio::pin!(abandoned, stopped);
         loop {
             let (ready, full) = (intake.builder.is_ready(), intake.builder.is_full());
-            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a permit in the
-            // semaphore, an event in the stream or, once it was taken out, in the builder.
+            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a demand is raised
+            // until it is taken, an event in the stream or, once it was taken out, in the builder.
             tokio::select! {
                 biased;
                 () = &mut stopped => break,
@@ -123,9 +126,7 @@ impl Collector {
                     }
                     intake.acknowledge(&mut acknowledged);
                 }
-                permit = request.acquire(), if ready || full => {
-                    let Ok(permit) = permit else { break };
-                    permit.forget();
+                () = demand.taken(), if ready || full => {
                     let batch = intake.builder.take();
                     progress.handed_over(intake.builder.oldest().map(|origin| origin.commit_time));
                     // There is room: apply asks for one batch at a time.
@@ -145,9 +146,17 @@ impl Collector {
     }
 }
 
+/// Starts the stream on the thread that this runs on.
+async fn start(context: Arc<Context>, published: Published, from: Lsn, primary: Primary) -> Result<Stream> {
+    let Context { config, tables, .. } = &*context;
+    Stream::start(&config.landing, &config.names, tables, published, from, &primary).await
+}
+
 /// The stream, and what has been collected of it.
 struct Intake {
     stream: Stream,
+    /// Apply's, for a batch.
+    demand: Demand,
     builder: BatchBuilder,
     progress: Arc<Progress>,
     /// When an idle position was last put into a batch.
@@ -162,10 +171,33 @@ impl Intake {
     /// each single event would cost more than the event.
     async fn take_in(&mut self, ready: bool) -> Result<()> {
         while !self.builder.is_full() && self.builder.is_ready() == ready {
-            let captured = self.stream.next().await?;
+            let captured = self.next().await?;
             self.collect(captured);
         }
         Ok(())
+    }
+
+    /// What the stream says next: at once when apply waits for it. While apply is busy, a stream that has run dry is
+    /// left alone for a moment: where Traffic is faster than Landing decodes, each message would wake this thread.
+    async fn next(&mut self) -> Result<Captured> {
+        if !self.demand.is_raised() {
+            if let Some(captured) = self.at_hand() {
+                return captured;
+            }
+            // The transport takes its turn: it may have more.
+            tokio::task::yield_now().await;
+            if let Some(captured) = self.at_hand() {
+                return captured;
+            }
+            self.demand.nap();
+        }
+        self.stream.next().await
+    }
+
+    /// `None` when the transport has handed over nothing more.
+    fn at_hand(&mut self) -> Option<Result<Captured>> {
+        // Not what the runtime's budget allows for a turn: a stream that seems dry because of that is not.
+        unconstrained(self.stream.next()).now_or_never()
     }
 
     fn acknowledge(&mut self, acknowledged: &mut watch::Receiver<Lsn>) {
@@ -212,7 +244,7 @@ impl Applier<'_> {
     /// Ends when the collector does, when the goal is reached, or when the attempt is dropped.
     async fn run(
         &mut self,
-        request: &Semaphore,
+        demand: &Demand,
         mut batches: mpsc::Receiver<Batch>,
         goal: Option<Lsn>,
     ) -> Result<()> {
@@ -220,7 +252,7 @@ impl Applier<'_> {
             if goal.is_some_and(|goal| *self.committed.borrow() >= goal) {
                 return Ok(());
             }
-            request.add_permits(1);
+            demand.raise();
             let Some(batch) = batches.recv().await else { return Ok(()) };
             self.work.sends(&batch.changes);
             self.apply(&batch).await?;
