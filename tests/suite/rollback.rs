@@ -5,8 +5,8 @@ mod refusals;
 
 use serde_json::Value;
 
-use crate::cutover::Stage;
 use crate::cutover::writers::{Home, Writers, assert_holds, held};
+use crate::cutover::{PATIENT, Stage};
 use crate::testkit::{Said, holds, one, traffic, until_holds};
 
 /// A lead that is born on Landing.
@@ -136,23 +136,22 @@ async fn traffics_fence_opens_by_itself_and_its_own_writers_go_on() {
     crate::testkit::until_true("the fence opens", async || writer.batch_execute(own).await.is_ok()).await;
 }
 
-/// For writers that never stop: on a machine with too much to do they are seconds ahead, and the limits that an
-/// operator has by default would refuse, or undo, what is proved here.
-const PATIENT: [&str; 4] = ["--max-lag-seconds", "60", "--max-pause", "30s"];
-
 /// Cutover, changes on Traffic, rollback, and a second cutover, with writers that never stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_and_cutover() {
+    // On a machine with too much to do the writers are seconds ahead, and the limits that an operator has by default
+    // would refuse, or undo, what is proved here.
+    let patient = [&PATIENT[..], &["--max-lag-seconds", "60"]].concat();
     let mut stage = Stage::new().await;
     let writers = Writers::start(&stage);
     writers.go_on(300).await;
-    stage.switches(&PATIENT).await;
+    stage.switches(&patient).await;
     writers.go_on(600).await;
     stage.flows_back().await;
-    stage.rolls_back(&PATIENT).await;
+    stage.rolls_back(&patient).await;
     writers.go_on(300).await;
     stage.daemon.streaming().await;
-    stage.switches(&PATIENT).await;
+    stage.switches(&patient).await;
     writers.go_on(300).await;
     stage.flows_back().await;
     let (leads, errors) = writers.stop().await;
@@ -173,7 +172,7 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
         [Home::Landing, Home::Traffic].iter().all(|home| leads.iter().any(|lead| lead.inserted_on == *home))
     );
     // And on Landing too, once the last has flowed back.
-    stage.rolls_back(&PATIENT).await;
+    stage.rolls_back(&patient).await;
     assert_holds(&leads, held(&stage.world.landing().await, "landing_leads", &leads).await, "Landing");
     stage.assert_rolled_back().await;
 }

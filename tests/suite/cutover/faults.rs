@@ -23,7 +23,7 @@ const POINTS: [Point; 6] = [
     Point::CutoverSwitched,
 ];
 
-/// Long enough that standing still is not what ends it.
+/// Long enough that neither standing still nor a busy machine is what ends it.
 pub const PATIENT: [&str; 4] = ["--max-pause", "30s", "--timeout", "60s"];
 
 /// Starts a command with `arguments` and answers when it stands still at `point`.
