@@ -18,8 +18,8 @@ mod measure;
 mod monitor;
 mod pipeline;
 pub mod progress;
-mod reader;
 pub mod repair;
+mod stream_thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};

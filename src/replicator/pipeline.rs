@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::liveness::Work;
 use super::progress::Progress;
-use super::reader::{Demand, Reader};
+use super::stream_thread::{Demand, StreamThread};
 use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Position, Table};
@@ -56,9 +56,9 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     // What can fail comes before what is spawned: from then on every task is joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
     work.rests();
-    let reader = Reader::start()?;
-    let demand = reader.demand();
-    let starting = reader.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
+    let thread = StreamThread::start()?;
+    let demand = thread.demand();
+    let starting = thread.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
     let stream =
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
@@ -81,7 +81,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         goal,
     };
     let collector = Collector { intake, acknowledged };
-    let collecting = reader.spawn(collector.run(batches.0, stop.clone()));
+    let collecting = thread.spawn(collector.run(batches.0, stop.clone()));
     context.telemetry.update(|live| {
         live.state = State::Streaming;
         live.last_error = None;

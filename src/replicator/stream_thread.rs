@@ -18,24 +18,24 @@ use crate::error::{Error, Result};
 const NAP: Duration = Duration::from_millis(1);
 
 /// Ends when it is dropped, and with it whatever still runs on it.
-pub(super) struct Reader {
+pub(super) struct StreamThread {
     handle: Handle,
     thread: Thread,
     _ends: DropGuard,
 }
 
-impl Reader {
+impl StreamThread {
     /// # Errors
     /// The system has no thread or no file descriptor left.
     pub(super) fn start() -> Result<Self> {
-        let failed = |error| Error::internal("the reading thread cannot be started").source_error(error);
+        let failed = |error| Error::internal("the stream's thread cannot be started").source_error(error);
         let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let ends = CancellationToken::new();
         let ended = ends.clone();
         let run = move || runtime.block_on(ended.cancelled());
-        let started = thread::Builder::new().name("reader".to_owned()).spawn(run).map_err(failed)?;
-        Ok(Reader { handle, thread: started.thread().clone(), _ends: ends.drop_guard() })
+        let started = thread::Builder::new().name("stream".to_owned()).spawn(run).map_err(failed)?;
+        Ok(StreamThread { handle, thread: started.thread().clone(), _ends: ends.drop_guard() })
     }
 
     pub(super) fn spawn<T: Send + 'static>(
@@ -47,7 +47,7 @@ impl Reader {
 
     /// Nobody waits yet.
     pub(super) fn demand(&self) -> Demand {
-        Demand { permits: Arc::new(Semaphore::new(0)), reader: self.thread.clone() }
+        Demand { permits: Arc::new(Semaphore::new(0)), thread: self.thread.clone() }
     }
 }
 
@@ -55,14 +55,14 @@ impl Reader {
 #[derive(Clone)]
 pub(super) struct Demand {
     permits: Arc<Semaphore>,
-    reader: Thread,
+    thread: Thread,
 }
 
 impl Demand {
-    /// Somebody waits for one thing more. The reader wakes up if it naps.
+    /// Somebody waits for one thing more. The thread wakes up if it naps.
     pub(super) fn raise(&self) {
         self.permits.add_permits(1);
-        self.reader.unpark();
+        self.thread.unpark();
     }
 
     pub(super) fn is_raised(&self) -> bool {
@@ -77,8 +77,8 @@ impl Demand {
         }
     }
 
-    /// Holds up everything on the reader's thread, so that what comes meanwhile is read at once: until it is raised, for
-    /// a millisecond at most. For the reader only.
+    /// Holds up everything on the stream's thread, so that what comes meanwhile is read at once: until it is raised, for
+    /// a millisecond at most. To be called on that thread only.
     pub(super) fn nap(&self) {
         thread::park_timeout(NAP);
     }
@@ -89,18 +89,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_runs_on_the_readers_thread_and_ends_with_it() {
-        let reader = Reader::start().unwrap();
-        let name = reader.spawn(async { std::thread::current().name().map(str::to_owned) });
-        assert_eq!(name.await.unwrap().as_deref(), Some("reader"));
-        let endless = reader.spawn(std::future::pending::<()>());
-        drop(reader);
+    async fn work_runs_on_the_streams_thread_and_ends_with_it() {
+        let thread = StreamThread::start().unwrap();
+        let name = thread.spawn(async { std::thread::current().name().map(str::to_owned) });
+        assert_eq!(name.await.unwrap().as_deref(), Some("stream"));
+        let endless = thread.spawn(std::future::pending::<()>());
+        drop(thread);
         assert!(endless.await.unwrap_err().is_cancelled());
     }
 
     #[tokio::test]
     async fn what_is_demanded_once_is_taken_once() {
-        let demand = Reader::start().unwrap().demand();
+        let demand = StreamThread::start().unwrap().demand();
         assert!(!demand.is_raised());
         demand.raise();
         assert!(demand.is_raised());
