@@ -6,8 +6,10 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::change::{Change, Operation, Origin, Position, Row, SourcedChange, Table};
+use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::mapping;
+use crate::reached::Reached;
 
 /// Changes in commit order, cut by number and size.
 #[derive(Debug, Default)]
@@ -33,6 +35,8 @@ pub struct BatchLimits {
 #[derive(Debug)]
 pub struct BatchBuilder {
     limits: BatchLimits,
+    /// Where the last batch ended, or the stream began; then where this one ends.
+    reached: Reached,
     /// Whole transactions, as far as they have ended.
     whole: Batch,
     /// The changes of the transaction in progress.
@@ -42,8 +46,10 @@ pub struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    pub fn new(limits: BatchLimits) -> Self {
-        BatchBuilder { limits, whole: Batch::default(), open: Vec::new(), bytes: 0, open_bytes: 0 }
+    /// Everything before `from` is applied.
+    pub fn new(limits: BatchLimits, from: Position) -> Self {
+        let reached = Reached::new(from);
+        BatchBuilder { limits, reached, whole: Batch::default(), open: Vec::new(), bytes: 0, open_bytes: 0 }
     }
 
     /// A change of the transaction in progress.
@@ -55,11 +61,18 @@ impl BatchBuilder {
     }
 
     /// The transaction in progress ends here.
-    pub fn commit(&mut self, end: Position) {
+    ///
+    /// # Errors
+    /// Internal for a transaction that ends before the position from which the server was to send: it was applied.
+    pub fn commit(&mut self, end: Position) -> Result<()> {
+        if !self.reached.advance(end) {
+            return Err(sent_again(end.lsn, self.reached.lsn()));
+        }
         self.whole.changes.append(&mut self.open);
         self.open_bytes = 0;
-        self.whole.end = Some(end);
+        self.whole.end = Some(self.reached.position());
         self.whole.transactions += 1;
+        Ok(())
     }
 
     /// A marker, between transactions: the batch may be taken with it.
@@ -68,11 +81,10 @@ impl BatchBuilder {
         self.whole.markers.push((id, at.lsn));
     }
 
-    /// Nothing is in flight up to this position. Ignored unless it is between transactions and moves ahead.
+    /// Nothing is in flight up to this position. Ignored unless it is between transactions and does not lie behind.
     pub fn advance(&mut self, to: Position) {
-        if self.open.is_empty() && self.whole.end.is_none_or(|end| end.lsn < to.lsn) {
-            let commit_time = self.whole.end.and_then(|end| end.commit_time);
-            self.whole.end = Some(Position { commit_time, ..to });
+        if self.open.is_empty() && self.reached.advance(to) {
+            self.whole.end = Some(self.reached.position());
         }
     }
 
@@ -100,6 +112,12 @@ impl BatchBuilder {
     pub fn oldest(&self) -> Option<Origin> {
         self.whole.changes.first().or(self.open.first()).map(|change| change.origin)
     }
+}
+
+pub(crate) fn sent_again(end: Lsn, reached: Lsn) -> Error {
+    Error::internal(format!(
+        "the stream brings a transaction that ends at {end}, but everything before {reached} was applied"
+    ))
 }
 
 /// A row to be written, with its latest values.

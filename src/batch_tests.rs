@@ -129,12 +129,12 @@ fn position(lsn: u64) -> Position {
 
 #[test]
 fn a_batch_is_ready_only_between_transactions() {
-    let mut builder = BatchBuilder::new(BatchLimits { rows: 2, bytes: 1 << 20 });
+    let mut builder = BatchBuilder::new(BatchLimits { rows: 2, bytes: 1 << 20 }, Position::default());
     assert!(!builder.is_ready());
     builder.push(delete(Table::LandingLeads, 1));
     builder.advance(Position { commit_time: None, ..position(5) });
     assert!(!builder.is_ready(), "a keepalive inside a transaction moves nothing");
-    builder.commit(position(10));
+    builder.commit(position(10)).unwrap();
     assert!(builder.is_ready() && !builder.is_full());
     builder.push(delete(Table::LandingLeads, 2));
     assert!(builder.is_full() && builder.is_ready());
@@ -148,9 +148,9 @@ fn a_batch_is_ready_only_between_transactions() {
 
 #[test]
 fn a_keepalive_moves_the_end_ahead_and_never_back() {
-    let mut builder = BatchBuilder::new(BatchLimits { rows: 10, bytes: 1 << 20 });
+    let mut builder = BatchBuilder::new(BatchLimits { rows: 10, bytes: 1 << 20 }, Position::default());
     builder.push(delete(Table::LandingLeads, 1));
-    builder.commit(position(10));
+    builder.commit(position(10)).unwrap();
     builder.advance(Position { commit_time: None, ..position(9) });
     builder.advance(Position { commit_time: None, ..position(20) });
     let end = builder.take().end.unwrap();
@@ -159,7 +159,24 @@ fn a_keepalive_moves_the_end_ahead_and_never_back() {
 
 #[test]
 fn a_batch_is_full_by_size_as_well_as_by_number() {
-    let mut builder = BatchBuilder::new(BatchLimits { rows: 1000, bytes: 10_000 });
+    let mut builder = BatchBuilder::new(BatchLimits { rows: 1000, bytes: 10_000 }, Position::default());
     builder.push(write(Table::LandingLeads, 1, Datum::text("x".repeat(10_000))));
     assert!(builder.is_full());
+}
+
+#[test]
+fn no_batch_ends_before_the_one_before_it_or_before_the_streams_start() {
+    let mut builder = BatchBuilder::new(BatchLimits { rows: 10, bytes: 1 << 20 }, position(100));
+    let keepalive = |lsn| Position { commit_time: None, ..position(lsn) };
+    builder.advance(keepalive(40));
+    assert!(!builder.is_ready(), "the server decodes old WAL again");
+    builder.advance(keepalive(100));
+    assert_eq!(builder.take().end.map(|end| end.lsn), Some(Lsn(100)));
+    builder.push(delete(Table::LandingLeads, 1));
+    builder.commit(position(120)).unwrap();
+    builder.take();
+    builder.advance(keepalive(110));
+    assert!(!builder.is_ready());
+    builder.push(delete(Table::LandingLeads, 2));
+    assert!(builder.commit(position(119)).is_err(), "it was applied");
 }

@@ -372,7 +372,7 @@ pub struct SourcedChange {
 
 /// A position from which a restart loses and repeats nothing: the end of a transaction, or a keepalive that
 /// came while nothing was in flight. Times are by Landing's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// The position after the commit record; a keepalive's WAL end.
     pub lsn: Lsn,

@@ -28,7 +28,7 @@
 //! is what the operator types. [`throwaway`] starts servers for the [`demo`] and the tests, [`verify`] compares both
 //! sides through the mapping, [`cutover`] makes Traffic the one database and goes back, [`backup`] writes whole tables
 //! to files, [`mod@finish`] ends a move, and [`failpoint`] names the places where the tests let a process die.
-//! [`operator`] and [`mod@sha256`] say who, where and exactly what, in the records that outlive a command.
+//! [`reached`] holds positions, which never fall. [`operator`] and [`mod@sha256`] say who, where and exactly what, in the records that outlive a command.
 //!
 //! `docs/design.md` has the invariants, the flow, and what happens on each failure.
 
@@ -54,6 +54,7 @@ pub mod migrate;
 pub mod names;
 pub mod operator;
 pub mod pgoutput;
+pub mod reached;
 pub mod replicator;
 pub mod reverse;
 pub mod sha256;

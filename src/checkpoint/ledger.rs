@@ -176,11 +176,13 @@ impl Ledger {
         found.map(|_| ()).ok_or_else(|| self.taken())
     }
 
-    /// Prepares [`Ledger::record`] on `client`.
+    /// Prepares [`Ledger::record`] on `client`. A position that lies before the recorded one is not written: as where
+    /// another run owns the row, nothing of its batch counts.
     pub async fn prepare(&self, client: &Client) -> Result<Recording> {
         let position = format!(
-            "UPDATE {} SET applied_lsn = $3, commit_time = COALESCE($4, commit_time), caught_up_at = $5, \
-             updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'streaming' AND {IS_OPEN}",
+            "UPDATE {} SET applied_lsn = $3, commit_time = COALESCE($4, commit_time), \
+             caught_up_at = greatest(caught_up_at, $5), updated_at = now() \
+             WHERE slot = $1 AND run_id = $2 AND state = 'streaming' AND applied_lsn <= $3 AND {IS_OPEN}",
             self.table
         );
         let markers = format!(
@@ -246,7 +248,8 @@ impl Ledger {
         Error::new(
             crate::error::Kind::Transient,
             format!(
-                "slot `{}` was switched by a cutover, or taken over by another daemon; nothing of this batch was applied",
+                "slot `{}` was switched by a cutover, taken over by another daemon, or has another position than this run's; \
+                 nothing of this batch was applied",
                 self.identity.slot
             ),
         )

@@ -39,7 +39,7 @@ impl LocalStore {
         Ok(LocalStore { db, path: directory.to_owned() })
     }
 
-    /// The identity and position of the last [`LocalStore::write`]; `None` in a new store.
+    /// The identity and position of the last [`LocalStore::advance`]; `None` in a new store.
     pub fn read(&self) -> Result<Option<(Identity, Lsn)>> {
         let Some(bytes) = self.db.get(KEY).map_err(|error| self.error("reading", &error))? else {
             return Ok(None);
@@ -52,8 +52,12 @@ impl LocalStore {
         Ok(Some((record.identity, record.applied_lsn)))
     }
 
-    /// Writes the position and flushes it to the disk. Blocks for the length of an fsync.
-    pub fn write(&self, identity: &Identity, applied_lsn: Lsn) -> Result<()> {
+    /// Writes the position and flushes it to the disk. Blocks for the length of an fsync. A position that does not
+    /// lie after the one that is there changes nothing: only [`LocalStore::clear`] forgets that.
+    pub fn advance(&self, identity: &Identity, applied_lsn: Lsn) -> Result<()> {
+        if self.read()?.is_some_and(|(known, at)| known == *identity && at >= applied_lsn) {
+            return Ok(());
+        }
         let record = Record { format: FORMAT, identity: identity.clone(), applied_lsn };
         let bytes = serde_json::to_vec(&record).map_err(|error| Error::internal(error.to_string()))?;
         let written = self.db.insert(KEY, bytes).and_then(|_| {
@@ -132,8 +136,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = LocalStore::open(directory.path()).unwrap();
         assert_eq!(store.read().unwrap(), None);
-        store.write(&identity("a"), Lsn(1)).unwrap();
-        store.write(&identity("a"), Lsn(0x1_0000_0002)).unwrap();
+        store.advance(&identity("a"), Lsn(1)).unwrap();
+        store.advance(&identity("a"), Lsn(0x1_0000_0002)).unwrap();
+        store.advance(&identity("a"), Lsn(0x1_0000_0001)).unwrap();
         drop(store);
         let store = reopened(directory.path());
         assert_eq!(store.read().unwrap(), Some((identity("a"), Lsn(0x1_0000_0002))));

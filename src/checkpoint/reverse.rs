@@ -129,7 +129,8 @@ impl Ledger {
     /// what we have written there. In one statement, so that a distant Traffic costs one round trip.
     ///
     /// # Errors
-    /// Transient when the checkpoint is no longer `switched`, or another daemon's: nothing was written.
+    /// Transient when the checkpoint is no longer `switched`, or another daemon's, or the position lies before the
+    /// recorded one: nothing was written.
     pub async fn record_carried(
         &self,
         client: &Client,
@@ -139,12 +140,13 @@ impl Ledger {
         let sql = format!(
             "WITH ours AS (UPDATE {checkpoint} SET applied_lsn = greatest(applied_lsn, $3), \
                caught_up_at = greatest(caught_up_at, $4), updated_at = now() \
-               WHERE slot = $1 AND run_id = $2 AND state = 'switched' RETURNING true), \
+               WHERE slot = $1 AND run_id = $2 AND state = 'switched' \
+               AND EXISTS (SELECT FROM {reverse} AS r WHERE r.slot = $1 AND r.applied_lsn <= $5) RETURNING true), \
              marked AS (INSERT INTO {markers} (id, slot, lsn) SELECT m.id, $7, m.lsn \
                FROM unnest($8::uuid[], $9::pg_lsn[]) AS m (id, lsn) WHERE EXISTS (SELECT FROM ours) \
                ON CONFLICT (id) DO NOTHING) \
-             UPDATE {reverse} SET applied_lsn = $5, caught_up_at = $6, updated_at = now() \
-               WHERE slot = $1 AND EXISTS (SELECT FROM ours)",
+             UPDATE {reverse} SET applied_lsn = $5, caught_up_at = greatest(caught_up_at, $6), updated_at = now() \
+               WHERE slot = $1 AND applied_lsn <= $5 AND EXISTS (SELECT FROM ours)",
             checkpoint = self.table,
             markers = self.markers,
             reverse = self.reverse,

@@ -115,6 +115,7 @@ impl Backward<'_> {
         let now = catalog::sample(&scene.landing).await?.now;
         let traffic = held.session();
         scene.journal.reach(traffic, scene.id, Step::RolledBack).await?;
+        // A position of another stream than the last one's, set on purpose: nothing else may set one but a commit.
         let sql = format!(
             "UPDATE {} SET state = 'streaming', applied_lsn = $2, caught_up_at = $3, updated_at = now() \
              WHERE slot = $1 AND state = 'switched'",

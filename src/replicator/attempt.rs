@@ -127,7 +127,7 @@ impl Run {
                 }
                 // Traffic may be ahead of the local store: a commit whose answer was lost. The stream confirms its
                 // start to the slot at once, and the slot must not pass the store.
-                context.store.write(ledger.identity(), lsn)?;
+                context.store.advance(ledger.identity(), lsn)?;
                 let caught_up_at = ledger.caught_up_at(&traffic).await?;
                 (Position { lsn, commit_time: None, caught_up_at }, published)
             }

@@ -111,7 +111,7 @@ async fn finish(
     reach(Point::Finishing);
     execute("COMMIT").await?;
     reach(Point::Finished);
-    context.store.write(ledger.identity(), position.lsn)?;
+    context.store.advance(ledger.identity(), position.lsn)?;
     reach(Point::FinishStored);
     tracing::info!(removed, at = %position.lsn, "snapshot complete");
     Ok(())
@@ -306,7 +306,7 @@ impl Source<'_> {
         let config = &shared.context.config;
         // Each worker holds two: together they take no more memory than a stream's.
         let limits = BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes / 2 };
-        let mut builder = BatchBuilder::new(limits);
+        let mut builder = BatchBuilder::new(limits, Position::default());
         while !builder.is_full() {
             self.work.goes_on();
             let Some(rows) = &mut self.rows else {

@@ -35,7 +35,7 @@ pub async fn follow(
     while positions.changed().await.is_ok() {
         let lsn = *positions.borrow_and_update();
         let (store, identity) = (context.store.clone(), identity.clone());
-        tokio::task::spawn_blocking(move || store.write(&identity, lsn))
+        tokio::task::spawn_blocking(move || store.advance(&identity, lsn))
             .await
             .map_err(|error| Error::internal(format!("writing the local store: {error}")))??;
         reach(Point::FollowStored);

@@ -28,7 +28,7 @@ pub async fn way_back(context: &Context, sessions: &mut Sessions) -> Result<()> 
     let streams = context.telemetry.live().state == State::Switched;
     sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Traffic");
     let standing = settled(context, sample.flushed).await;
-    let started = standing.applied > Lsn::ZERO;
+    let started = standing.applied() > Lsn::ZERO;
     let lag = started.then(|| standing.lag(&sample));
     let (lag_bytes, lag_seconds) = (lag.map(|lag| lag.bytes), lag.map(|lag| lag.seconds));
     let reverse = ReverseReport {
@@ -36,7 +36,7 @@ pub async fn way_back(context: &Context, sessions: &mut Sessions) -> Result<()> 
         active: slot.as_ref().is_some_and(|slot| slot.active),
         retained_bytes: slot.as_ref().map(|slot| slot.retained_bytes),
         wal_status: slot.and_then(|slot| slot.position.wal_status),
-        applied_lsn: started.then_some(standing.applied),
+        applied_lsn: started.then_some(standing.applied()),
         lag_bytes,
         lag_seconds,
         quarantined: Some(quarantined),

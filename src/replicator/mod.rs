@@ -144,7 +144,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
     let mut pause = pauses.build();
     let mut run = attempt::Run::new(until);
     loop {
-        let before = context.progress.standing().applied;
+        let before = context.progress.standing().applied();
         // Dropping an attempt is safe anywhere: what was not committed never happened.
         let attempted = tokio::select! {
             attempted = Box::pin(run.attempt(context)) => attempted,
@@ -166,7 +166,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
         if error.response() != Response::Retry || never_reached {
             return Err(error);
         }
-        if context.progress.standing().applied > before {
+        if context.progress.standing().applied() > before {
             pause = pauses.build();
         }
         let wait = pause.next().unwrap_or(context.config.retry_max);

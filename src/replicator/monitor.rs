@@ -225,11 +225,11 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
     let streams = context.telemetry.live().state == State::Streaming;
     sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Landing");
     let standing = settled(context, sample.flushed).await;
-    let started = standing.applied > Lsn::ZERO;
+    let started = standing.applied() > Lsn::ZERO;
     let lag = started.then(|| standing.lag(&sample));
     context.telemetry.update(|live| {
         live.landing_lsn = Some(sample.flushed);
-        live.applied_lsn = started.then_some(standing.applied);
+        live.applied_lsn = started.then_some(standing.applied());
         live.lag_bytes = lag.map(|lag| lag.bytes);
         live.lag_seconds = lag.map(|lag| lag.seconds);
         live.slot = slot.map(|slot| report(name, slot));
@@ -242,7 +242,7 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
 /// and the lag is 0 whatever others write.
 pub(super) async fn settled(context: &Context, sampled: Lsn) -> Standing {
     let mut standing = context.progress.subscribe();
-    let reached = standing.wait_for(|standing| standing.applied >= sampled);
+    let reached = standing.wait_for(|standing| standing.applied() >= sampled);
     let _ = tokio::time::timeout(SETTLE, reached).await;
     context.progress.standing()
 }

@@ -29,6 +29,7 @@ use crate::landing::primary::Primary;
 use crate::landing::stream::Stream;
 use crate::landing::{catalog, reading};
 use crate::lsn::Lsn;
+use crate::reached::Advancing;
 use crate::telemetry::State;
 use crate::traffic::{Applied, Supplied, Writer};
 
@@ -50,8 +51,8 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let Prepared { writer, control, ledger, from, published } = prepared;
     let stop = context.shutdown.child_token();
     context.progress.begin(from);
-    let (committed, committed_at) = watch::channel(from.lsn);
-    let (acknowledge, acknowledged) = watch::channel(from.lsn);
+    let (committed, committed_at) = Advancing::channel(from.lsn);
+    let (acknowledge, acknowledged) = Advancing::channel(from.lsn);
     let batches = mpsc::channel(1);
     // What can fail comes before what is spawned: from then on every task is joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
@@ -68,13 +69,11 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let identity = ledger.identity().clone();
     let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
+    let limits = BatchLimits { rows: context.config.batch_rows, bytes: context.config.batch_bytes };
     let intake = Intake {
         stream,
         demand: demand.clone(),
-        builder: BatchBuilder::new(BatchLimits {
-            rows: context.config.batch_rows,
-            bytes: context.config.batch_bytes,
-        }),
+        builder: BatchBuilder::new(limits, from),
         progress: Arc::clone(&context.progress),
         written_down: Instant::now(),
         checkpoint_interval: context.config.checkpoint_interval,
@@ -172,7 +171,7 @@ impl Intake {
     async fn take_in(&mut self, ready: bool) -> Result<()> {
         while !self.builder.is_full() && self.builder.is_ready() == ready {
             let captured = self.next().await?;
-            self.collect(captured);
+            self.collect(captured)?;
         }
         Ok(())
     }
@@ -205,13 +204,13 @@ impl Intake {
         reach(Point::Acknowledged);
     }
 
-    fn collect(&mut self, captured: Captured) {
+    fn collect(&mut self, captured: Captured) -> Result<()> {
         match captured {
             Captured::Change(change) => {
                 self.progress.captured(change.origin.commit_time);
                 self.builder.push(change);
             }
-            Captured::Commit(end) => self.builder.commit(end),
+            Captured::Commit(end) => self.builder.commit(end)?,
             Captured::Marker { id, at } => self.builder.mark(id, at),
             Captured::Idle(at) => {
                 let counts = self.progress.idle(at);
@@ -226,6 +225,7 @@ impl Intake {
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -236,7 +236,7 @@ struct Applier<'r> {
     control: Session,
     ledger: &'r Ledger,
     recording: Recording,
-    committed: watch::Sender<Lsn>,
+    committed: Advancing,
     work: &'r Work,
 }
 
@@ -249,7 +249,7 @@ impl Applier<'_> {
         goal: Option<Lsn>,
     ) -> Result<()> {
         loop {
-            if goal.is_some_and(|goal| *self.committed.borrow() >= goal) {
+            if goal.is_some_and(|goal| self.committed.lsn() >= goal) {
                 return Ok(());
             }
             demand.raise();
@@ -269,7 +269,7 @@ impl Applier<'_> {
             reach(Point::Recorded);
             self.writer.commit().await?;
             reach(Point::Committed);
-            self.committed.send_replace(end.lsn);
+            self.committed.advance(end.lsn);
             self.context.progress.committed(end);
         } else {
             reach(Point::PartWritten);
@@ -277,7 +277,7 @@ impl Applier<'_> {
         self.context.telemetry.update(|live| {
             live.transactions_applied += batch.transactions;
             live.rows_applied += batch.changes.len() as u64;
-            live.applied_lsn = Some(self.context.progress.standing().applied);
+            live.applied_lsn = Some(self.context.progress.standing().applied());
         });
         Ok(())
     }

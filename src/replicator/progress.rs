@@ -8,6 +8,7 @@ use crate::change::Position;
 use crate::error::Error;
 use crate::landing::catalog::Sample;
 use crate::lsn::Lsn;
+use crate::reached::Reached;
 use crate::timestamp::Timestamp;
 
 /// Where the stream stands at one moment.
@@ -16,9 +17,7 @@ use crate::timestamp::Timestamp;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     /// Everything before it is committed on Traffic.
-    pub applied: Lsn,
-    /// Everything that Landing committed before this moment of its clock is committed on Traffic.
-    caught_up_at: Timestamp,
+    applied: Reached,
     /// Commit time of the oldest transaction of the batch that is being applied.
     applying: Option<Timestamp>,
     /// Commit time of the oldest transaction that waits behind it.
@@ -33,18 +32,23 @@ pub struct Lag {
 }
 
 impl Standing {
+    /// Everything before it is committed on Traffic.
+    pub fn applied(&self) -> Lsn {
+        self.applied.lsn()
+    }
+
     fn in_flight(&self) -> bool {
         self.applying.is_some() || self.collecting.is_some()
     }
 
     /// Times are compared on Landing's clock alone.
     pub fn lag(&self, landing: &Sample) -> Lag {
-        let bytes = landing.flushed.bytes_since(self.applied);
+        let bytes = landing.flushed.bytes_since(self.applied());
         let oldest = self.applying.or(self.collecting);
         let seconds = match oldest {
             Some(committed) => landing.now.seconds_since(committed),
             // WAL not examined yet: what it holds was committed after we had caught up.
-            None if bytes > 0 => landing.now.seconds_since(self.caught_up_at),
+            None if bytes > 0 => landing.now.seconds_since(self.applied.caught_up_at()),
             None => 0.0,
         };
         Lag { bytes, seconds }
@@ -61,14 +65,10 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// The stream begins at a position that is durable on Traffic; what was in flight before is void.
+    /// The stream begins at a position that is durable on Traffic; what was in flight before is void. The one way to
+    /// an earlier position: of another slot, or of the other direction.
     pub fn begin(&self, at: Position) {
-        self.standing.send_replace(Standing {
-            applied: at.lsn,
-            caught_up_at: at.caught_up_at,
-            applying: None,
-            collecting: None,
-        });
+        self.standing.send_replace(Standing { applied: Reached::new(at), applying: None, collecting: None });
     }
 
     /// A change was captured and waits.
@@ -93,18 +93,16 @@ impl Progress {
     pub fn committed(&self, end: Position) {
         self.standing.send_modify(|standing| {
             standing.applying = None;
-            standing.advance(end);
+            standing.applied.advance(end);
         });
     }
 
-    /// A keepalive came between transactions. Returns whether it counts: nothing is in flight.
+    /// A keepalive came between transactions. Returns whether it counts: nothing is in flight, and the server is not
+    /// on its way to the position yet.
     pub fn idle(&self, at: Position) -> bool {
         let mut counts = false;
         self.standing.send_modify(|standing| {
-            counts = !standing.in_flight();
-            if counts {
-                standing.advance(at);
-            }
+            counts = !standing.in_flight() && standing.applied.advance(at);
         });
         counts
     }
@@ -129,13 +127,6 @@ impl Progress {
 
     pub fn subscribe(&self) -> watch::Receiver<Standing> {
         self.standing.subscribe()
-    }
-}
-
-impl Standing {
-    fn advance(&mut self, to: Position) {
-        self.applied = self.applied.max(to.lsn);
-        self.caught_up_at = self.caught_up_at.max(to.caught_up_at);
     }
 }
 
@@ -167,10 +158,19 @@ mod tests {
         assert!(!progress.idle(position(500, 2)));
         progress.handed_over(None);
         assert!(!progress.idle(position(500, 2)));
-        assert_eq!(progress.standing().applied, Lsn(100));
+        assert_eq!(progress.standing().applied(), Lsn(100));
         progress.committed(position(400, 1));
         assert!(progress.idle(position(500, 2)));
-        assert_eq!(progress.standing().applied, Lsn(500));
+        assert_eq!(progress.standing().applied(), Lsn(500));
+    }
+
+    #[test]
+    fn a_keepalive_of_a_server_that_decodes_old_wal_again_moves_neither_position_nor_time() {
+        let progress = Progress::default();
+        progress.begin(position(100, 1_000_000));
+        assert!(!progress.idle(position(40, 9_000_000)));
+        assert_eq!(progress.standing().lag(&sample(101, 4_000_000)), Lag { bytes: 1, seconds: 3.0 });
+        assert!(progress.idle(position(100, 9_000_000)));
     }
 
     #[test]

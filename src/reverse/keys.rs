@@ -7,8 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
+use crate::batch::sent_again;
 use crate::change::{Position, Table};
+use crate::error::Result;
 use crate::lsn::Lsn;
+use crate::reached::Reached;
 use crate::timestamp::Timestamp;
 
 /// Keys by table, in the order in which tables are written.
@@ -43,6 +46,8 @@ impl Load {
 #[derive(Debug)]
 pub struct Loader {
     limit: usize,
+    /// Where the last load ended, or the stream began; then where this one ends.
+    reached: Reached,
     /// Whole transactions.
     whole: Load,
     /// The transaction in progress.
@@ -50,9 +55,9 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// For loads of that many rows.
-    pub fn new(limit: usize) -> Self {
-        Loader { limit, whole: Load::default(), open: Load::default() }
+    /// For loads of that many rows. Everything before `from` is carried.
+    pub fn new(limit: usize, from: Position) -> Self {
+        Loader { limit, reached: Reached::new(from), whole: Load::default(), open: Load::default() }
     }
 
     pub fn begin(&mut self, xid: u32, committed: Timestamp) {
@@ -68,9 +73,15 @@ impl Loader {
     }
 
     /// The transaction in progress ends here.
-    pub fn commit(&mut self, end: Position) {
+    ///
+    /// # Errors
+    /// Internal for a transaction that ends before the position from which the server was to send: it was carried.
+    pub fn commit(&mut self, end: Position) -> Result<()> {
+        if !self.reached.advance(end) {
+            return Err(sent_again(end.lsn, self.reached.lsn()));
+        }
         let open = std::mem::take(&mut self.open);
-        self.whole.end = Some(end);
+        self.whole.end = Some(self.reached.position());
         self.whole.transactions += 1;
         // A transaction whose last part was carried before has an end, and nothing more.
         self.whole.oldest = self.whole.oldest.or(open.oldest);
@@ -79,6 +90,7 @@ impl Loader {
         }
         self.whole.truncated.extend(open.truncated);
         self.whole.xids.extend(open.xids);
+        Ok(())
     }
 
     pub fn mark(&mut self, id: Uuid, at: Position) {
@@ -86,11 +98,10 @@ impl Loader {
         self.whole.markers.push((id, at.lsn));
     }
 
-    /// Nothing is in flight up to this position. Ignored unless it is between transactions and moves ahead.
+    /// Nothing is in flight up to this position. Ignored unless it is between transactions and does not lie behind.
     pub fn advance(&mut self, to: Position) {
-        if self.open.xids.is_empty() && self.whole.end.is_none_or(|end| end.lsn < to.lsn) {
-            let commit_time = self.whole.end.and_then(|end| end.commit_time);
-            self.whole.end = Some(Position { commit_time, ..to });
+        if self.open.xids.is_empty() && self.reached.advance(to) {
+            self.whole.end = Some(self.reached.position());
         }
     }
 
@@ -139,12 +150,12 @@ mod tests {
     fn transaction(loader: &mut Loader, xid: u32, ids: &[u128], end: u64) {
         loader.begin(xid, Timestamp(1));
         loader.touch(LEADS, ids.iter().map(|n| id(*n)));
-        loader.commit(at(end));
+        loader.commit(at(end)).unwrap();
     }
 
     #[test]
     fn a_key_that_many_transactions_touch_is_carried_once() {
-        let mut loader = Loader::new(10);
+        let mut loader = Loader::new(10, Position::default());
         transaction(&mut loader, 1, &[1, 2], 10);
         transaction(&mut loader, 2, &[2], 20);
         let load = loader.take();
@@ -155,7 +166,7 @@ mod tests {
 
     #[test]
     fn only_whole_transactions_are_taken_while_there_are_any() {
-        let mut loader = Loader::new(3);
+        let mut loader = Loader::new(3, Position::default());
         transaction(&mut loader, 1, &[1], 10);
         loader.begin(2, Timestamp(2));
         loader.touch(LEADS, [id(2), id(3)]);
@@ -163,13 +174,13 @@ mod tests {
         let load = loader.take();
         assert_eq!((load.rows(), load.end.map(|end| end.lsn)), (1, Some(Lsn(10))));
         assert_eq!(loader.oldest(), Some(Timestamp(2)));
-        loader.commit(at(20));
+        loader.commit(at(20)).unwrap();
         assert_eq!(loader.take().keys.get(&LEADS).map(BTreeSet::len), Some(2));
     }
 
     #[test]
     fn a_transaction_larger_than_a_load_is_taken_in_parts_and_ends_with_the_last() {
-        let mut loader = Loader::new(2);
+        let mut loader = Loader::new(2, Position::default());
         loader.begin(7, Timestamp(3));
         loader.touch(LEADS, [id(1), id(2)]);
         assert!(loader.is_full() && !loader.is_ready());
@@ -178,19 +189,19 @@ mod tests {
         // A position inside it is none.
         loader.advance(at(5));
         assert!(!loader.is_ready());
-        loader.commit(at(20));
+        loader.commit(at(20)).unwrap();
         let rest = loader.take();
         assert_eq!((rest.rows(), rest.end.map(|end| end.lsn), rest.transactions), (0, Some(Lsn(20)), 1));
     }
 
     #[test]
     fn a_transaction_that_has_only_begun_is_under_way() {
-        let mut loader = Loader::new(10);
+        let mut loader = Loader::new(10, Position::default());
         transaction(&mut loader, 1, &[1], 10);
         loader.begin(2, Timestamp(2));
         loader.take();
         assert_eq!(loader.oldest(), Some(Timestamp(2)));
-        loader.commit(at(20));
+        loader.commit(at(20)).unwrap();
         assert_eq!(loader.oldest(), Some(Timestamp(2)), "until it is carried");
         loader.take();
         assert_eq!(loader.oldest(), None);
@@ -198,7 +209,7 @@ mod tests {
 
     #[test]
     fn transactions_that_touch_one_row_fill_a_load_too() {
-        let mut loader = Loader::new(3);
+        let mut loader = Loader::new(3, Position::default());
         for xid in 0..3 {
             assert!(!loader.is_full());
             transaction(&mut loader, xid, &[1], u64::from(xid) + 1);
@@ -210,11 +221,24 @@ mod tests {
 
     #[test]
     fn a_marker_makes_a_load_of_its_own() {
-        let mut loader = Loader::new(2);
+        let mut loader = Loader::new(2, Position::default());
         loader.mark(id(9), at(30));
         assert!(loader.is_ready());
         let load = loader.take();
         assert_eq!((load.rows(), load.markers), (0, vec![(id(9), Lsn(30))]));
         assert_eq!(loader.oldest(), None);
+    }
+
+    #[test]
+    fn no_load_ends_before_the_one_before_it_or_before_the_streams_start() {
+        let mut loader = Loader::new(10, at(100));
+        loader.advance(at(40));
+        assert!(!loader.is_ready(), "the server decodes old WAL again");
+        transaction(&mut loader, 1, &[1], 120);
+        loader.take();
+        loader.advance(at(110));
+        assert!(!loader.is_ready());
+        loader.begin(2, Timestamp(2));
+        assert!(loader.commit(at(119)).is_err(), "it was carried");
     }
 }

@@ -1,5 +1,7 @@
 //! Positions that contradict each other are refused, and a resync mends them.
 
+mod rereading;
+
 use std::path::Path;
 
 use leadbridge::checkpoint::LocalStore;
@@ -224,7 +226,7 @@ async fn a_local_store_that_is_ahead_of_traffic_is_refused_until_a_resync() {
     bridge.catch_up().await;
     let store = LocalStore::open(&bridge.state_dir()).unwrap();
     let (identity, Lsn(lsn)) = store.read().unwrap().unwrap();
-    store.write(&identity, Lsn(lsn + 1)).unwrap();
+    store.advance(&identity, Lsn(lsn + 1)).unwrap();
     drop(store);
     assert_refused(&bridge.run(&["run"]).await, &["the local state directory is at", "leadbridge resync"]);
     assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);

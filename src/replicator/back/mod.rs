@@ -8,7 +8,6 @@ mod prepare;
 use std::sync::Arc;
 
 use futures_util::FutureExt as _;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::liveness::Work;
@@ -22,6 +21,7 @@ use crate::failpoint::{Point, reach};
 use crate::landing::reading;
 use crate::landing::stream::{Events, Source};
 use crate::lsn::Lsn;
+use crate::reached::{Advancing, Reached};
 use crate::reverse::{Carrier, KeyCapture, LandingWriter, Load, Loader, Touched};
 use crate::telemetry::State;
 use prepare::check;
@@ -33,8 +33,9 @@ pub use prepare::{Prepared, check_published, prepare};
 /// Whatever ends the stream; the caller drops everything and begins anew from the position on Traffic.
 pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, work: &Work) -> Result<()> {
     let Prepared { traffic, landing, carrier, ledger, reverse, primary } = prepared;
-    let from = reverse.applied;
-    context.progress.begin(Position { lsn: from, commit_time: None, caught_up_at: reverse.caught_up_at });
+    let begin = Position { lsn: reverse.applied, commit_time: None, caught_up_at: reverse.caught_up_at };
+    let from = begin.lsn;
+    context.progress.begin(begin);
     work.rests();
     let config = &context.config;
     let publication = config.names.reverse_publication();
@@ -48,7 +49,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
     work.goes_on();
     context.liveness.guard(check(context, &traffic, &reverse, &primary)).await?;
-    let (behind, positions) = watch::channel(Lsn::ZERO);
+    let (behind, positions) = Advancing::channel(Lsn::ZERO);
     let following = tokio::spawn(follow::follow(Arc::clone(context), ledger.identity().clone(), positions));
     context.telemetry.update(|live| {
         live.state = State::Switched;
@@ -58,10 +59,10 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let mut way = WayBack {
         context,
         capture: KeyCapture::new(&config.names.traffic_schema, &context.tables),
-        loader: Loader::new(config.batch_rows),
+        loader: Loader::new(config.batch_rows, begin),
         written_down: Instant::now(),
         goal,
-        recorded: from,
+        recorded: Reached::new(begin),
         events,
         traffic,
         landing,
@@ -90,14 +91,14 @@ struct WayBack<'r> {
     written_down: Instant,
     goal: Option<Lsn>,
     /// The position that Traffic has a record of.
-    recorded: Lsn,
+    recorded: Reached,
     traffic: Session,
     landing: LandingWriter,
     carrier: Carrier,
     ledger: &'r Ledger,
     reverse: &'r Reverse,
     /// Where Landing stands behind all that we have written.
-    behind: watch::Sender<Lsn>,
+    behind: Advancing,
     work: &'r Work,
 }
 
@@ -108,7 +109,7 @@ impl WayBack<'_> {
         let abandoned = context.progress.abandoned();
         tokio::pin!(abandoned);
         loop {
-            if self.goal.is_some_and(|goal| self.recorded >= goal) {
+            if self.goal.is_some_and(|goal| self.recorded.lsn() >= goal) {
                 return Ok(());
             }
             let touched = if self.loader.is_full() {
@@ -155,7 +156,7 @@ impl WayBack<'_> {
                 }
                 self.loader.truncate(tables);
             }
-            Touched::Commit(end) => self.loader.commit(end),
+            Touched::Commit(end) => self.loader.commit(end)?,
             Touched::Marker { id, at } => self.loader.mark(id, at),
             Touched::Idle(at) => {
                 // What waits to be carried lies before it.
@@ -205,11 +206,11 @@ impl WayBack<'_> {
         };
         self.ledger.record_carried(&self.traffic, self.reverse, carried).await?;
         reach(Point::ReverseRecorded);
-        self.recorded = end.lsn;
+        self.recorded.advance(end);
         self.events.acknowledge(end.lsn);
         reach(Point::ReverseAcknowledged);
         self.context.progress.committed(end);
-        self.behind.send_replace(standing.flushed);
+        self.behind.advance(standing.flushed);
         self.context.telemetry.update(|live| live.applied_lsn = Some(standing.flushed));
         Ok(())
     }
