@@ -148,6 +148,13 @@ impl Cluster {
         Ok(())
     }
 
+    /// Stops the server in order; new clusters then start as copies of everything that its databases hold.
+    pub async fn into_template(mut self) -> Result<Template> {
+        self.stop(Shutdown::Fast).await?;
+        let Cluster { template, dir, _watchdog: watchdog, .. } = self;
+        Ok(template.with_data_of(dir, watchdog))
+    }
+
     pub async fn restart(&mut self, shutdown: Shutdown) -> Result<()> {
         self.stop(shutdown).await?;
         self.resume().await

@@ -1,7 +1,7 @@
 //! Throw-away PostgreSQL servers with realistic leads, for `leadbridge demo` and for the tests.
 //!
-//! A [`Template`] is one `initdb`; each [`Cluster`] is a running copy of it in a private directory, on a private
-//! port. Whatever happens to this process, a `watchdog` ends its servers and removes their directories.
+//! A [`Template`] is a stopped server's data directory; each [`Cluster`] is a running copy of it in a private
+//! directory, on a private port. Whatever happens to this process, a `watchdog` ends its servers and removes their directories.
 
 mod binaries;
 mod cluster;

@@ -1,4 +1,4 @@
-//! One `initdb`, to be copied for each cluster: a copy takes a tenth of the time.
+//! A data directory to be copied for each cluster: a copy takes a tenth of the time of an `initdb`.
 
 use std::path::{Path, PathBuf};
 
@@ -33,6 +33,17 @@ impl Template {
         owner.write(&dir.join("password"), password.as_bytes())?;
         initdb(&binaries, owner, &dir).await?;
         Ok(Template { binaries, owner, password, dir, _watchdog: watchdog })
+    }
+
+    /// The same programs, owner and password for the data directory that a stopped cluster leaves in `dir`.
+    pub(super) fn with_data_of(&self, dir: PathBuf, watchdog: Watchdog) -> Self {
+        Template {
+            binaries: self.binaries.clone(),
+            owner: self.owner,
+            password: self.password.clone(),
+            dir,
+            _watchdog: watchdog,
+        }
     }
 
     /// The data directory's copy, as `data` in `dir`.

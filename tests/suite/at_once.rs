@@ -1,6 +1,5 @@
 //! Small batches, which are sent as a whole: two round trips when all is good, and whatever it takes when not.
 
-use leadbridge::migrate::Options;
 use uuid::Uuid;
 
 use crate::testkit::{
@@ -26,8 +25,7 @@ impl Scene {
     async fn new() -> Scene {
         let settings =
             [("log_statement", "all"), ("log_parameter_max_length", "0"), ("log_line_prefix", "%a %p ")];
-        let world = World::unmigrated_with(&[], &settings).await;
-        world.migrate(&Options::default()).await;
+        let world = World::with_settings(&[], &settings).await;
         let proxy = Proxy::to(world.traffic.port()).await;
         let url = proxy.url(&world.traffic_url(), world.traffic.port());
         // Nothing is written down but what changes.

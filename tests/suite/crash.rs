@@ -79,8 +79,7 @@ async fn a_killed_walsender_and_restarted_servers_are_survived_without_an_operat
 async fn a_traffic_server_that_commits_asynchronously_and_crashes_is_never_behind_the_slot() {
     // What was not flushed when the server was killed is lost, unless the daemon insists.
     let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
-    let mut world = World::unmigrated_with(&[], &settings).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let mut world = World::with_settings(&[], &settings).await;
     world.fill(5, 50).await;
     let bridge = Bridge::new(&world);
     let mut daemon = bridge.daemon().await;

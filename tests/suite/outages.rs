@@ -14,8 +14,7 @@ use crate::testkit::{
 };
 
 async fn with_settings(landing: &[(&str, &str)], traffic: &[(&str, &str)], leads: usize) -> World {
-    let world = World::unmigrated_with(landing, traffic).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let world = World::with_settings(landing, traffic).await;
     world.fill(90, leads).await;
     world
 }

@@ -100,8 +100,7 @@ async fn after_a_dropped_slot_a_resync_ends_exact_and_keeps_what_was_born_on_tra
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_lost_slot_a_resync_ends_exact_and_keeps_what_was_born_on_traffic() {
     let settings = [("max_slot_wal_keep_size", "16MB"), ("min_wal_size", "32MB"), ("max_wal_size", "32MB")];
-    let world = World::unmigrated_with(&settings, &[]).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let world = World::with_settings(&settings, &[]).await;
     world.fill(23, 200).await;
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
@@ -313,8 +312,7 @@ async fn a_slot_that_is_dropped_or_made_anew_under_a_running_daemon_ends_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_invalidated_while_the_daemon_is_held_up_ends_it() {
     let settings = [("max_slot_wal_keep_size", "16MB"), ("min_wal_size", "32MB"), ("max_wal_size", "32MB")];
-    let world = World::unmigrated_with(&settings, &[]).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let world = World::with_settings(&settings, &[]).await;
     world.fill(29, 50).await;
     let bridge = Bridge::new(&world);
     let mut daemon = bridge.daemon().await;

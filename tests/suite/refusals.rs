@@ -133,8 +133,7 @@ async fn rows_that_are_hidden(world: &World) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_landing_that_does_not_decode_is_refused_with_the_setting_to_change() {
-    let world = World::unmigrated_with(&[("wal_level", "replica")], &[]).await;
-    world.migrate(&Options::default()).await;
+    let world = World::with_settings(&[("wal_level", "replica")], &[]).await;
     refused(&world, &Bridge::new(&world), "wal_level", 4, &["wal_level", "logical"]).await;
 }
 

@@ -4,8 +4,7 @@ use crate::testkit::{Bridge, Fault, Proxy, Target, World, assert_equal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_anew() {
-    let world = World::unmigrated_with(&[("wal_sender_timeout", "2s")], &[]).await;
-    world.migrate(&Default::default()).await;
+    let world = World::with_settings(&[("wal_sender_timeout", "2s")], &[]).await;
     world.fill(70, 50).await;
     let proxy = Proxy::to(world.landing.port()).await;
     let landing = proxy.url(&world.landing_url(), world.landing.port());

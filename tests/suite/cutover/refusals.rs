@@ -69,8 +69,7 @@ async fn with_a_transaction_that_holds_the_tables() {
 
 #[tokio::test]
 async fn with_a_prepared_transaction_that_holds_the_tables() {
-    let world = World::unmigrated_with(&[("max_prepared_transactions", "2")], &[]).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let world = World::with_settings(&[("max_prepared_transactions", "2")], &[]).await;
     let bridge = Bridge::new(&world);
     let stage = Stage::between(world, bridge).await;
     landing(&stage.world, &format!("BEGIN; {LEAD}; PREPARE TRANSACTION 'forgotten'")).await;
@@ -93,8 +92,7 @@ async fn without_a_way_back() {
 
 #[tokio::test]
 async fn with_a_traffic_that_cannot_decode_its_wal() {
-    let world = World::unmigrated_with(&[], &[("wal_level", "replica")]).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let world = World::with_settings(&[], &[("wal_level", "replica")]).await;
     let bridge = Bridge::new(&world);
     let stage = Stage::between(world, bridge).await;
     assert_not_ready(&stage, &[], "way_back", "cannot decode its WAL").await;
@@ -111,8 +109,7 @@ async fn with_a_role_that_may_not_replicate_from_traffic() {
 
 #[tokio::test]
 async fn with_a_traffic_that_has_no_slot_left() {
-    let world = World::unmigrated_with(&[], &[("max_replication_slots", "1")]).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let world = World::with_settings(&[], &[("max_replication_slots", "1")]).await;
     let bridge = Bridge::new(&world);
     let stage = Stage::between(world, bridge).await;
     traffic(&stage.world, "SELECT pg_create_physical_replication_slot('standby')").await;
@@ -124,8 +121,7 @@ async fn with_a_traffic_that_has_no_slot_left() {
 #[tokio::test]
 async fn with_a_slot_that_is_losing_its_wal() {
     let limits = [("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
-    let world = World::unmigrated_with(&limits, &[]).await;
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    let world = World::with_settings(&limits, &[]).await;
     let bridge = Bridge::new(&world);
     let stage = Stage::between(world, bridge).await;
     // The daemon stands still, and Landing writes on.

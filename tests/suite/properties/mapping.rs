@@ -1,6 +1,5 @@
 //! Thousands of rows of every column's every form, mapped in one go and compared with the oracle.
 
-use leadbridge::migrate::Options;
 use tokio_postgres::Client;
 
 use crate::testkit::{Bridge, World, differences_beside_quarantine, one};
@@ -107,8 +106,7 @@ async fn assert_maps(world: &World, landing: &Client, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_rows_of_every_form_map_as_the_oracle_says() {
-    let world = World::unmigrated().await;
-    world.migrate(&Options::default()).await;
+    let world = World::new().await;
     let bridge = Bridge::new(&world);
     let landing = world.landing().await;
     // The snapshot, and then twice the stream: new rows, and other values in the old ones.

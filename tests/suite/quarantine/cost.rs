@@ -1,16 +1,12 @@
 //! What bad rows cost: rounds, never one for each row.
 
-use leadbridge::migrate::Options;
-
 use super::{parked, streaming};
 use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic};
 
 /// A world whose Traffic writes down every statement.
 async fn counting() -> World {
     let settings = [("log_statement", "all"), ("log_parameter_max_length", "0")];
-    let world = World::unmigrated_with(&[], &settings).await;
-    world.migrate(&Options::default()).await;
-    world
+    World::with_settings(&[], &settings).await
 }
 
 /// How often this was part of a statement so far.

@@ -21,6 +21,33 @@ pub async fn template() -> Arc<Template> {
     TEMPLATE.get_or_init(async || Arc::new(Template::create().await.unwrap())).await.clone()
 }
 
+/// What a world's two servers are copies of.
+#[derive(Clone)]
+struct Templates {
+    landing: Arc<Template>,
+    traffic: Arc<Template>,
+}
+
+impl Templates {
+    /// The databases as the school has them: made once, for most of a small test's time would go into making them.
+    async fn unmigrated() -> Templates {
+        static TEMPLATES: OnceCell<Templates> = OnceCell::const_new();
+        let make = async || World::filled_from(&template().await).await.into_templates().await;
+        TEMPLATES.get_or_init(make).await.clone()
+    }
+
+    /// The same after `leadbridge migrate`.
+    async fn migrated() -> Templates {
+        static TEMPLATES: OnceCell<Templates> = OnceCell::const_new();
+        let make = async || {
+            let world = World::unmigrated().await;
+            let _ = world.migrate(&Options::default()).await;
+            world.into_templates().await
+        };
+        TEMPLATES.get_or_init(make).await.clone()
+    }
+}
+
 impl World {
     /// The databases as the school has them, before `leadbridge migrate`.
     pub async fn unmigrated() -> World {
@@ -29,37 +56,52 @@ impl World {
 
     /// The same, with settings for the two servers.
     pub async fn unmigrated_with(landing: &[(&str, &str)], traffic: &[(&str, &str)]) -> World {
-        Self::from_template(&template().await, landing, traffic).await
+        Self::from_templates(&Templates::unmigrated().await, landing, traffic).await
     }
 
-    async fn from_template(
-        template: &Arc<Template>,
+    async fn from_templates(
+        templates: &Templates,
         landing: &[(&str, &str)],
         traffic: &[(&str, &str)],
     ) -> World {
-        let server = async |settings, name, schema| {
-            let cluster = Cluster::start(template, settings).await.unwrap();
+        let (landing, traffic) = tokio::join!(
+            Cluster::start(&templates.landing, landing),
+            Cluster::start(&templates.traffic, traffic),
+        );
+        World { landing: landing.unwrap(), traffic: traffic.unwrap(), names: Names::default() }
+    }
+
+    /// Both databases made in copies of `template`.
+    async fn filled_from(template: &Arc<Template>) -> World {
+        let server = async |name, schema| {
+            let cluster = Cluster::start(template, &[]).await.unwrap();
             cluster.create_database(name, schema).await.unwrap();
             cluster
         };
-        let (landing, traffic) = tokio::join!(
-            server(landing, "landing", fixture::LANDING),
-            server(traffic, "traffic", fixture::TRAFFIC),
-        );
+        let (landing, traffic) =
+            tokio::join!(server("landing", fixture::LANDING), server("traffic", fixture::TRAFFIC));
         World { landing, traffic, names: Names::default() }
+    }
+
+    async fn into_templates(self) -> Templates {
+        let (landing, traffic) = tokio::join!(self.landing.into_template(), self.traffic.into_template());
+        Templates { landing: Arc::new(landing.unwrap()), traffic: Arc::new(traffic.unwrap()) }
     }
 
     /// Migrated, and still empty of leads.
     pub async fn new() -> World {
-        let world = Self::unmigrated().await;
-        world.migrate(&Options::default()).await;
-        world
+        Self::with_settings(&[], &[]).await
+    }
+
+    /// The same, with settings for the two servers.
+    pub async fn with_settings(landing: &[(&str, &str)], traffic: &[(&str, &str)]) -> World {
+        Self::from_templates(&Templates::migrated().await, landing, traffic).await
     }
 
     /// Migrated, and with other system identifiers than all other worlds have: not of the one template.
     pub async fn of_another_cluster() -> World {
         let template = Arc::new(Template::create().await.unwrap());
-        let world = Self::from_template(&template, &[], &[]).await;
+        let world = Self::filled_from(&template).await;
         world.migrate(&Options::default()).await;
         world
     }
