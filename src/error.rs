@@ -4,6 +4,8 @@
 //! a password: of a server's error only the SQLSTATE and the primary message are kept, and the message of
 //! class 22 (data exceptions) is cut before the value that it quotes.
 
+mod context;
+
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -22,8 +24,8 @@ pub enum Kind {
     Transient,
     /// A database, the state directory or the two positions are not as they must be; an operator decides.
     Refused,
-    /// One row's values were not accepted (SQLSTATE classes 22, 23, 54 and P0, and what a trigger
-    /// raises with a code of its own). The row goes to quarantine.
+    /// Traffic does not take one row: its values were not accepted (a data exception, a constraint), or a user-defined
+    /// function failed or left the row out. The row goes to quarantine.
     Row,
     /// Something that should not happen: a protocol violation, a broken invariant.
     Internal,
@@ -95,7 +97,7 @@ impl Error {
             Some(db) if db.routine() == Some(RAISE) => Self::raised(step, db.code().clone()),
             Some(db) => {
                 let error = Self::server(step, db.code().clone(), db.message());
-                match db.where_().and_then(|place| remedy_within(db.code(), place)) {
+                match db.where_().and_then(|place| context::remedy(db.code(), place)) {
                     Some(remedy) => error.remedy(remedy),
                     None => error,
                 }
@@ -108,9 +110,71 @@ impl Error {
         }
     }
 
+    /// From a statement that writes or deletes rows, or that makes deferred constraints look at them. What fails inside
+    /// a user-defined function is an error of the row at which the function was called, whatever its SQLSTATE.
+    pub fn writing(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(db) if db.routine() != Some(RAISE) => {
+                Self::in_function(&step, db.code(), db.message(), db.where_().unwrap_or_default())
+                    .unwrap_or_else(|| Self::database(step, error))
+            }
+            Some(db) if is_of_a_row(db.code(), db.where_().unwrap_or_default()) => {
+                Error { kind: Kind::Row, ..Self::database(step, error) }
+            }
+            _ => Self::database(step, error),
+        }
+    }
+
+    /// A user-defined trigger returned NULL: PostgreSQL then leaves the row out, and reports no error.
+    pub fn skipped(step: impl fmt::Display) -> Self {
+        Error {
+            sqlstate: Some(SqlState::TRIGGERED_ACTION_EXCEPTION),
+            ..Self::new(Kind::Row, format!("{step}: a user-defined trigger left the row out"))
+        }
+    }
+
+    /// `None` for what is no error of a user-defined function.
+    fn in_function(step: impl fmt::Display, code: &SqlState, message: &str, place: &str) -> Option<Self> {
+        if !is_of_a_row(code, place) {
+            return None;
+        }
+        let error = Self::server("", code.clone(), message);
+        let message = context::without_names(code, message);
+        let function = context::function(place).map(|name| format!(", in the user-defined function {name}"));
+        Some(Error {
+            kind: Kind::Row,
+            message: format!(
+                "{step}: {message}{} (SQLSTATE {})",
+                function.unwrap_or_default(),
+                code.code()
+            ),
+            remedy: context::remedy(code, place),
+            ..error
+        })
+    }
+
+    /// Whether it may have arisen only because our `search_path` is empty: a user-defined function does not find what it
+    /// names without a schema.
+    pub fn may_be_of_search_path(&self) -> bool {
+        self.kind == Kind::Row && self.sqlstate.as_ref().is_some_and(context::is_looked_up)
+    }
+
+    /// No matter of one row: an operator is to mend it.
+    pub fn into_refused(self) -> Self {
+        Error { kind: Kind::Refused, ..self }
+    }
+
+    /// A row that is refused at COMMIT, when nobody knows which: the batch is to be applied again.
+    pub fn into_transient(self) -> Self {
+        match self.kind {
+            Kind::Row => Error { kind: Kind::Transient, ..self },
+            _ => self,
+        }
+    }
+
     /// From an error answer of a server, by its SQLSTATE and primary message.
     pub fn server(step: impl fmt::Display, code: SqlState, message: &str) -> Self {
-        let message = without_values(&code, message);
+        let message = context::without_values(&code, message);
         Error {
             kind: kind_of(&code),
             message: format!("{step}: {message} (SQLSTATE {})", code.code()),
@@ -123,7 +187,7 @@ impl Error {
     /// From a `RAISE` of a trigger or function. Its words may hold anything, also somebody's name; and a SQLSTATE of
     /// the school's own says no more than P0001 does: this row is not wanted.
     fn raised(step: impl fmt::Display, code: SqlState) -> Self {
-        let error = Self::server(step, code, RAISED);
+        let error = Self::server(step, code, context::RAISED);
         match error.kind {
             Kind::Internal => Error { kind: Kind::Row, ..error },
             _ => error,
@@ -180,9 +244,6 @@ impl Error {
 /// The server's routine behind PL/pgSQL's `RAISE`, which an error answer names.
 const RAISE: &str = "exec_stmt_raise";
 
-/// Instead of a trigger's own words.
-const RAISED: &str = "refused by a trigger or function";
-
 /// A TLS failure: the peer is not who it should be, or does not speak TLS. Retrying does not help.
 pub(crate) fn tls_error(message: String) -> Error {
     Error::refused(message)
@@ -210,9 +271,20 @@ fn kind_of(code: &SqlState) -> Kind {
             // Data exceptions, constraints, what a row is too large or too deep for (an index entry, say), and what a
             // trigger in PL/pgSQL did not like.
             Some("22" | "23" | "54" | "P0") => Kind::Row,
+            // A trigger that failed, changed the very row, or broke its protocol; a subquery in it with too many rows;
+            // a function that failed; a view's WITH CHECK OPTION.
+            Some("09" | "21" | "27" | "2F" | "38" | "39" | "44") => Kind::Row,
             _ => Kind::Internal,
         },
     }
+}
+
+/// Whether an error with this context is one of a user-defined function. What the server or the connection does may
+/// happen at any moment, also inside of one.
+fn is_of_a_row(code: &SqlState, place: &str) -> bool {
+    let passing = matches!(code.code().get(..2), Some("08" | "40" | "53" | "57" | "58"))
+        || matches!(kind_of(code), Kind::Unreachable | Kind::Transient);
+    !passing && context::is_user_defined(place)
 }
 
 fn remedy_for(code: &SqlState) -> Option<&'static str> {
@@ -233,38 +305,6 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
         "53300" => "raise max_connections there or close idle sessions; the daemon carries on by itself",
         _ => return None,
     })
-}
-
-/// What helps when something is missing not in our statement but in a function of that database which it called,
-/// a trigger's say: our `search_path` is empty, as that of PostgreSQL's own apply worker is. `place` is the answer's
-/// context; it may quote statements with their values, so no more than the function's name is taken from it.
-fn remedy_within(code: &SqlState, place: &str) -> Option<String> {
-    // Of what is missing, that which is looked for along the search_path.
-    if !matches!(code.code(), "42P01" | "42883" | "42704") {
-        return None;
-    }
-    let plpgsql =
-        place.lines().find_map(|line| line.strip_prefix("PL/pgSQL function ")?.split_once(" line "));
-    let name = match plpgsql {
-        Some((signature, _)) if !signature.contains('"') => signature,
-        // A server that speaks another language names the language all the same.
-        _ if place.contains("PL/") || place.contains("SQL function") => "…",
-        _ => return None,
-    };
-    Some(format!(
-        "it was missed inside a trigger or function of that database ({name}), which runs under an empty search_path: \
-         qualify the names in it, or ALTER FUNCTION {name} SET search_path = public; then start again"
-    ))
-}
-
-/// Class 22 messages quote the value that was refused, and a trigger's own words may hold anything: cut it off,
-/// for it may be somebody's name.
-fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
-    match code.code() {
-        "P0001" | "P0004" => RAISED,
-        code if code.starts_with("22") => message.split(": \"").next().unwrap_or(message),
-        _ => message,
-    }
 }
 
 fn has_io_source(error: &tokio_postgres::Error) -> bool {
@@ -295,75 +335,4 @@ impl StdError for Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_sqlstate_has_one_response_and_the_unknown_halts() {
-        let table = [
-            ("08006", Response::Retry),
-            ("40001", Response::Retry),
-            ("40P01", Response::Retry),
-            ("53100", Response::Retry),
-            ("55006", Response::Retry),
-            ("57P01", Response::Retry),
-            ("57P03", Response::Retry),
-            ("58030", Response::Retry),
-            ("28P01", Response::AskOperator),
-            ("42501", Response::AskOperator),
-            ("42P01", Response::AskOperator),
-            ("55000", Response::AskOperator),
-            ("XX001", Response::Halt),
-            ("ZZZZZ", Response::Halt),
-        ];
-        for (code, response) in table {
-            let error = Error::server("step", SqlState::from_code(code), "message");
-            assert_eq!(error.response(), response, "{code}");
-        }
-    }
-
-    #[test]
-    fn a_data_exception_is_a_matter_of_one_row_and_shows_no_value() {
-        let text = "invalid input syntax for type uuid: \"Айгерим +7 701\"";
-        let error = Error::server("apply", SqlState::INVALID_TEXT_REPRESENTATION, text);
-        assert_eq!(error.kind(), Kind::Row);
-        assert!(!error.to_string().contains("Айгерим"));
-        assert!(error.to_string().contains("22P02"));
-    }
-
-    #[test]
-    fn what_a_trigger_raises_is_a_matter_of_one_row_whatever_its_code_and_its_words_stay_there() {
-        for code in ["P0001", "23514", "SCH01", "XX000"] {
-            let error = Error::raised("apply", SqlState::from_code(code));
-            assert_eq!(error.kind(), Kind::Row, "{code}");
-            assert_eq!(error.message(), format!("apply: refused by a trigger or function (SQLSTATE {code})"));
-        }
-        let known = Error::raised("apply", SqlState::from_code("40001"));
-        assert_eq!(known.response(), Response::Retry, "what the code says comes first");
-        assert_eq!(Error::server("apply", SqlState::from_code("P0002"), "no rows").kind(), Kind::Row);
-    }
-
-    #[test]
-    fn what_a_function_misses_is_mended_in_that_function() {
-        let place = "SQL statement \"INSERT INTO audit VALUES ('Айгерим')\"\n\
-                     PL/pgSQL function public.audit_lead() line 3 at SQL statement";
-        let remedy = remedy_within(&SqlState::UNDEFINED_TABLE, place).unwrap();
-        assert!(remedy.contains("ALTER FUNCTION public.audit_lead() SET search_path"), "{remedy}");
-        assert!(!remedy.contains("Айгерим"));
-        for place in ["SQL function \"note\" statement 1", "функция PL/pgSQL f(), строка 3, оператор SQL"]
-        {
-            let remedy = remedy_within(&SqlState::UNDEFINED_FUNCTION, place).unwrap();
-            assert!(remedy.contains("ALTER FUNCTION … SET search_path"), "{remedy}");
-        }
-        assert_eq!(remedy_within(&SqlState::UNDEFINED_TABLE, "unnamed portal parameter $1"), None);
-        assert_eq!(remedy_within(&SqlState::UNIQUE_VIOLATION, place), None);
-    }
-
-    #[test]
-    fn the_replication_transport_keeps_the_sqlstate() {
-        let wire = pgwire_replication::PgWireError::Server(
-            "replication slot \"x\" is active for PID 7 (SQLSTATE 55006)".into(),
-        );
-        assert_eq!(Error::replication("start", &wire).response(), Response::Retry);
-    }
-}
+mod tests;

@@ -17,7 +17,8 @@ use crate::cli;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::replicator::repair::{Repair, Repaired};
+use crate::replicator::repair::Repair;
+use crate::traffic::RowCounts;
 use crate::verify::live::{self, Options, TableVerification, Verification};
 use crate::verify::{Difference, Pace};
 
@@ -31,6 +32,8 @@ struct Document<'v> {
     found: &'v Verification,
     /// Rows that `--repair` wrote or deleted; null without it.
     repaired: Option<u64>,
+    /// Rows that `--repair` could not write or delete, and that are in quarantine; null without it.
+    repair_quarantined: Option<u64>,
 }
 
 pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
@@ -54,8 +57,9 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
         None => None,
     };
     if arguments.json {
+        let repair_quarantined = repaired.map(|repaired| repaired.quarantined);
         let repaired = repaired.map(|repaired| repaired.written + repaired.deleted);
-        print_json(&Document { found: &found, repaired })?;
+        print_json(&Document { found: &found, repaired, repair_quarantined })?;
     } else {
         print(&text(&found, repaired))?;
     }
@@ -69,7 +73,7 @@ fn not_replicated(table: Table) -> Error {
 
 /// # Errors
 /// Refused when there are more differences than are known by their keys: that is no work for a repair.
-async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<Repaired> {
+async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<RowCounts> {
     if let Some(table) = found.tables.iter().find(|table| !table.found.knows_its_suspects()) {
         return Err(Error::refused(format!(
             "{} rows of {} differ: too many to write one by one; nothing was written",
@@ -113,7 +117,7 @@ async fn draw(bar: ProgressBar, pace: Arc<Pace>, stop: CancellationToken) {
     bar.finish_and_clear();
 }
 
-fn text(found: &Verification, repaired: Option<Repaired>) -> String {
+fn text(found: &Verification, repaired: Option<RowCounts>) -> String {
     let mut text = format!("{}\n", grid(&found.tables));
     // Writing to a String cannot fail.
     for table in &found.tables {
@@ -133,10 +137,11 @@ fn text(found: &Verification, repaired: Option<Repaired>) -> String {
         found.quarantined, found.conversion_notes, found.seconds, found.rows_per_second
     );
     let _ = writeln!(text, "{}", verdict(found, repaired.is_some()));
-    if let Some(Repaired { written, deleted }) = repaired {
+    if let Some(RowCounts { written, unchanged, deleted, quarantined }) = repaired {
         let _ = writeln!(
             text,
-            "Repaired: {written} rows written as Landing has them, {deleted} deleted that it does not have. \
+            "Repaired: {written} rows written as Landing has them, {deleted} deleted that it does not have, \
+             {unchanged} found equal by now, {quarantined} in quarantine. \
              Start the daemon, then run `leadbridge verify` again."
         );
     }

@@ -105,7 +105,7 @@ async fn finish(
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
     let (names, tables) = (&context.config.names, &context.tables);
     let known: Vec<Table> = tables.iter().copied().filter(|table| !new_tables.contains(table)).collect();
-    let removed = stale::remove(traffic, names, &known, origin).await?;
+    let removed = stale::remove(traffic, names, &known, tables, origin).await?;
     stale::forget_notes(traffic, names, tables).await?;
     ledger.finish_snapshot(traffic, position, published).await?;
     reach(Point::Finishing);

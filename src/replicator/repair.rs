@@ -14,18 +14,9 @@ use crate::config::Config;
 use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
-use crate::traffic::{Supplied, Touch, Writer};
+use crate::traffic::{RowCounts, Supplied, Touch, Writer};
 
 const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; what flows back is seen in `leadbridge status`";
-
-/// What a repair did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Repaired {
-    /// Rows that Landing has, written or parked in quarantine.
-    pub written: u64,
-    /// Rows that Landing does not have, deleted.
-    pub deleted: u64,
-}
 
 /// The right to apply for the slot, as long as it lives.
 pub struct Repair {
@@ -47,21 +38,17 @@ impl Repair {
     }
 
     /// Makes these rows on Traffic what Landing has now. Tables come in the order of [`Table::ALL`].
-    pub async fn rows(self, differing: &[(Table, &[Uuid])]) -> Result<Repaired> {
+    /// Returns what became of them.
+    pub async fn rows(self, differing: &[(Table, &[Uuid])]) -> Result<RowCounts> {
         let config = &self.config;
         let landing = config.landing.connect("repair").await?;
         let tables = config.tables();
         let writer =
             Writer::new(self.traffic, &config.names, &tables, Touch::OnlyChanges, config.on_truncate);
         let mut writer = writer.await?;
-        let mut repaired = Repaired::default();
         for (table, ids) in differing {
             for ids in ids.chunks(config.batch_rows) {
                 let batch = batch(&landing, config, *table, ids).await?;
-                let written =
-                    batch.changes.iter().filter(|c| matches!(c.change, Change::Write { .. })).count();
-                repaired.written += written as u64;
-                repaired.deleted += (ids.len() - written) as u64;
                 // In the transaction of the rows: no cutover switches in between.
                 writer.begin().await?;
                 refuse_switched(writer.session(), &config.names, AFTER_THE_SWITCH).await?;
@@ -70,7 +57,7 @@ impl Repair {
                 writer.commit().await?;
             }
         }
-        Ok(repaired)
+        Ok(writer.counts())
     }
 }
 

@@ -62,11 +62,33 @@ impl Carrier {
         landing.begin().await?;
         let names = self.names.clone();
         let snapshot = Snapshot::begin(traffic, &names, self.bytes).await?;
+        let released = self.released.clone();
+        let mut written = self.write(traffic, landing, &snapshot, load).await?;
+        if landing.check_deferred().await? {
+            self.released = released;
+            written = self.write(traffic, landing, &snapshot, load).await?;
+        }
+        let (again, refused) = written;
+        snapshot.end().await?;
+        let lsn = load.end.map(|end| end.lsn);
+        self.settle(traffic, &load.keys, &again, refused, lsn).await?;
+        reach(Point::ReverseWritten);
+        Ok(())
+    }
+
+    /// Returns the keys that were written again, and what Landing refuses.
+    async fn write(
+        &mut self,
+        traffic: &Client,
+        landing: &LandingWriter,
+        snapshot: &Snapshot<'_>,
+        load: &Load,
+    ) -> Result<(Keys, Vec<(Table, Uuid, Cause)>)> {
         let mut step = Step {
             carrier: self,
             traffic,
             landing,
-            snapshot: &snapshot,
+            snapshot,
             refused: Vec::new(),
             brought: Vec::new(),
         };
@@ -78,12 +100,7 @@ impl Carrier {
         if !again.is_empty() {
             step.keys(&again).await?;
         }
-        let (_, refused) = step.take_refused();
-        snapshot.end().await?;
-        let lsn = load.end.map(|end| end.lsn);
-        self.settle(traffic, &load.keys, &again, refused, lsn).await?;
-        reach(Point::ReverseWritten);
-        Ok(())
+        Ok((again, step.take_refused().1))
     }
 
     /// Rows that are refused are written down at once, for they are told apart from nothing else; those that are

@@ -1,15 +1,16 @@
-//! Applying a batch: all at once when every row is good, and by halves around a bad one.
+//! Applying a batch: all at once when every row is good, and by bisection around a bad one.
 
+use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::quarantine::{Cause, Parked};
 use super::segment::{Resolved, Unsent};
-use super::writer::{Applied, Supplied, Writer};
+use super::writer::{Applied, CHECK_DEFERRED, RowCounts, Supplied, Writer};
 use crate::batch::{Batch, Segment, Step, Write, plan};
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
-use crate::config::OnTruncate;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
+use crate::lsn::Lsn;
 
 /// What became of changes.
 enum Attempt {
@@ -40,24 +41,70 @@ impl Writer {
         }
         self.begin_batch().await?;
         reach(Point::BatchOpened);
-        let leads = match self.apply_ranges(&batch.changes, supplied).await? {
-            Attempt::Done(leads) => leads,
-            Attempt::Missing(keys) => {
-                self.execute("undoing a batch on Traffic", "ROLLBACK TO batch").await?;
-                return Ok(Applied::Missing(keys));
-            }
-        };
-        self.apply_dependents(&leads, &batch.changes).await?;
-        Ok(Applied::Done)
+        let applied = self.apply_changes(&batch.changes, supplied, batch.end.is_some()).await?;
+        if let Applied::Missing(_) = applied {
+            self.execute("undoing a batch on Traffic", "ROLLBACK TO batch").await?;
+        }
+        Ok(applied)
     }
 
     /// Applies parked changes again, and what waited for them. Returns how many of them are parked still.
     pub(super) async fn reapply(&mut self, changes: &[SourcedChange]) -> Result<usize> {
-        self.execute("setting a savepoint on Traffic", "SAVEPOINT range").await?;
-        if let Attempt::Done(leads) = self.apply_ranges(changes, &Supplied::new()).await? {
-            self.apply_dependents(&leads, changes).await?;
-        }
+        self.execute("setting savepoints on Traffic", "SAVEPOINT batch; SAVEPOINT range").await?;
+        self.apply_changes(changes, &Supplied::new(), true).await?;
         self.quarantine.count(&self.session, changes).await
+    }
+
+    /// Applies changes, and what waits for their leads. What is deferred looks at all of them together first, for a set
+    /// may be valid only as a whole; when it refuses the set, it looks at each range, so that the row is found.
+    async fn apply_changes(
+        &mut self,
+        changes: &[SourcedChange],
+        supplied: &Supplied,
+        ends: bool,
+    ) -> Result<Applied> {
+        let counts = self.counts;
+        self.checks_ranges = false;
+        let refused = match self.apply_with_dependents(changes, supplied).await? {
+            Attempt::Missing(keys) => return Ok(Applied::Missing(keys)),
+            Attempt::Done(_) => self.check_deferred(ends).await,
+        };
+        match refused {
+            Ok(()) => return Ok(Applied::Done),
+            Err(error) if error.kind() == Kind::Row => {}
+            Err(error) => return Err(error),
+        }
+        self.execute("undoing a batch on Traffic", "ROLLBACK TO batch; SAVEPOINT range").await?;
+        (self.counts, self.checks_ranges) = (counts, true);
+        Ok(match self.apply_with_dependents(changes, supplied).await? {
+            Attempt::Done(_) => Applied::Done,
+            Attempt::Missing(keys) => Applied::Missing(keys),
+        })
+    }
+
+    async fn apply_with_dependents(
+        &mut self,
+        changes: &[SourcedChange],
+        supplied: &Supplied,
+    ) -> Result<Attempt> {
+        let attempt = self.apply_ranges(changes, supplied).await?;
+        if let Attempt::Done(leads) = &attempt {
+            self.apply_dependents(leads, changes).await?;
+        }
+        Ok(attempt)
+    }
+
+    /// Lets deferred constraints look at what was done. Unless the transaction `ends`, they look at it again at its end.
+    pub(super) async fn check_deferred(&self, ends: bool) -> Result<()> {
+        if !self.catalog.may_defer() {
+            return Ok(());
+        }
+        let sql = match ends {
+            true => CHECK_DEFERRED.to_owned(),
+            false => format!("SAVEPOINT checked; {CHECK_DEFERRED}; ROLLBACK TO checked; RELEASE checked"),
+        };
+        let checked = self.session.batch_execute(&sql).await;
+        checked.map_err(|error| Error::writing("checking deferred constraints on Traffic", &error))
     }
 
     /// Rows that waited in quarantine for a lead that has now been written.
@@ -90,43 +137,88 @@ impl Writer {
             if std::mem::take(&mut done) {
                 self.renew_range().await?;
             }
-            match self.apply_range(range, supplied).await {
+            let counts = self.counts;
+            match self.apply_and_check(range, supplied).await {
                 Ok(AtOnce::Attempted(Attempt::Done(written))) => {
                     leads.extend(written);
                     done = true;
                 }
                 Ok(AtOnce::Attempted(missing)) => return Ok(missing),
                 Ok(AtOnce::TooLarge) => {
-                    self.execute("undoing a range on Traffic", "ROLLBACK TO range").await?;
-                    let (first, second) = range.split_at(range.len() / 2);
-                    ranges.extend([second, first]);
+                    self.undo_range(counts).await?;
+                    ranges.extend(halves(range));
                 }
                 Err(error) if error.kind() == Kind::Row => {
-                    self.execute("undoing a range on Traffic", "ROLLBACK TO range").await?;
+                    self.undo_range(counts).await?;
                     match range {
                         // COPY was the first guess: the upserts may take every row, and find the one they do not.
                         _ if self.tried_copy => {
                             self.may_copy = false;
                             ranges.push(range);
                         }
+                        // Somebody has made a column narrower: what may be cut to fit, is.
+                        _ if self.has_narrowed(&error).await? => ranges.push(range),
                         [] => {}
                         [change] => {
+                            if error.may_be_of_search_path() && self.passes_elsewhere(range, supplied).await? {
+                                return Err(error.into_refused());
+                            }
                             if let Attempt::Missing(keys) = self.park(change, &error, supplied).await? {
                                 return Ok(Attempt::Missing(keys));
                             }
                             // The next range's undoing must not take the parked row with it.
                             done = true;
                         }
-                        _ => {
-                            let (first, second) = range.split_at(range.len() / 2);
-                            ranges.extend([second, first]);
-                        }
+                        _ => ranges.extend(halves(range)),
                     }
                 }
                 Err(error) => return Err(error),
             }
         }
         Ok(Attempt::Done(leads))
+    }
+
+    async fn undo_range(&mut self, counts: RowCounts) -> Result<()> {
+        self.counts = counts;
+        self.execute("undoing a range on Traffic", "ROLLBACK TO range").await
+    }
+
+    /// Whether a text is too long because the limits that it was mapped with hold no more; they are read again.
+    async fn has_narrowed(&mut self, error: &Error) -> Result<bool> {
+        if error.sqlstate() != Some(&SqlState::STRING_DATA_RIGHT_TRUNCATION) {
+            return Ok(false);
+        }
+        let mut changed = false;
+        for table in self.written_tables().collect::<Vec<_>>() {
+            changed |= self.catalog.renew_limits(&self.session, &self.names, table).await?;
+        }
+        Ok(changed)
+    }
+
+    /// Whether a change that fails because something is missing in a function would be taken under the role's own
+    /// `search_path`: then no row is to blame, and the whole table would go to quarantine. Nothing is left of the try.
+    async fn passes_elsewhere(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<bool> {
+        let counts = self.counts;
+        let sql = "SELECT pg_catalog.set_config(s.name, s.reset_val, true) FROM pg_catalog.pg_settings s \
+                   WHERE s.name = 'search_path'";
+        self.execute("setting the search_path on Traffic", sql).await?;
+        let tried = self.apply_and_check(range, supplied).await;
+        self.undo_range(counts).await?;
+        match tried {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == Kind::Row => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn apply_and_check(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<AtOnce> {
+        let applied = self.apply_range(range, supplied).await?;
+        if let AtOnce::Attempted(Attempt::Done(_)) = applied
+            && self.checks_ranges
+        {
+            self.check_deferred(false).await?;
+        }
+        Ok(applied)
     }
 
     /// What was done so far stays, whatever becomes of the next range.
@@ -136,6 +228,7 @@ impl Writer {
 
     async fn apply_range(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<AtOnce> {
         self.tried_copy = false;
+        let at = range.last().map_or(Lsn::ZERO, |change| change.origin.commit_lsn);
         let missing = |keys| Ok(AtOnce::Attempted(Attempt::Missing(keys)));
         let mut leads = Vec::new();
         for step in plan(range) {
@@ -147,7 +240,7 @@ impl Writer {
                         Resolved::TooLarge => return Ok(AtOnce::TooLarge),
                     }
                     leads.extend(segment.leads.iter().map(|write| write.row.id));
-                    let keys = self.apply_segment(segment, supplied).await?;
+                    let keys = self.apply_segment(segment, supplied, at).await?;
                     if !keys.is_empty() {
                         return missing(keys);
                     }
@@ -164,6 +257,7 @@ impl Writer {
         &mut self,
         segment: Segment<'_>,
         supplied: &Supplied,
+        at: Lsn,
     ) -> Result<Vec<(Table, Uuid)>> {
         let (partial, whole): (Vec<_>, Vec<_>) =
             segment.leads.into_iter().partition(|write| write.row.has_unchanged());
@@ -179,48 +273,8 @@ impl Writer {
         }
         let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
         let deleted: Vec<_> = segment.deleted_children.iter().copied().chain(leads).collect();
-        self.delete_rows(&deleted).await?;
+        self.delete_rows(&deleted, at).await?;
         Ok(Vec::new())
-    }
-
-    /// Deletes run with triggers on, so that their cascades reach Traffic's own rows. Children come first.
-    async fn delete_rows(&mut self, deleted: &[(Table, Uuid)]) -> Result<()> {
-        if deleted.is_empty() {
-            return Ok(());
-        }
-        self.execute("switching triggers on", self.triggers.restore()).await?;
-        for group in deleted.chunk_by(|a, b| a.0 == b.0) {
-            let Some(&(table, _)) = group.first() else { continue };
-            let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
-            self.session.execute(self.delete(table).await?, &[&ids]).await.map_err(|error| {
-                Error::database(format!("deleting from {}", table.traffic_name()), &error)
-            })?;
-            reach(Point::Deleted);
-            self.settle(table, &ids, &ids, &[]).await?;
-        }
-        self.execute("switching triggers off", self.triggers.suppress()).await
-    }
-
-    async fn truncate(&mut self, tables: &[Table]) -> Result<()> {
-        if self.on_truncate == OnTruncate::Stop {
-            let names: Vec<_> = tables.iter().map(|table| table.landing_name()).collect();
-            return Err(Error::refused(format!("TRUNCATE on Landing of {}", names.join(", "))).remedy(
-                "nothing was applied; to delete the rows that came from Landing on Traffic too, set \
-                 on_truncate = \"apply\" and start again",
-            ));
-        }
-        self.execute("switching triggers on", self.triggers.restore()).await?;
-        // Children first, so that a lead's cascade finds nothing left to do.
-        for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
-            let sql = format!(
-                "DELETE FROM {} WHERE landing_synced_at IS NOT NULL",
-                self.names.traffic_table(table)
-            );
-            self.execute("applying a TRUNCATE", &sql).await?;
-            self.quarantine.release_table(&self.session, table).await?;
-            self.notes.forget_table(&self.session, table).await?;
-        }
-        self.execute("switching triggers off", self.triggers.suppress()).await
     }
 
     /// Parks the one change that Traffic did not take.
@@ -294,10 +348,22 @@ impl Writer {
         cause: &Cause,
     ) -> Result<()> {
         self.may_have_quarantined = true;
+        self.counts.quarantined += 1;
         self.quarantine.park(&self.session, what, operation, origin, cause).await?;
         reach(Point::Parked);
         Ok(())
     }
+}
+
+/// The two halves of a range, the second first. They are cut between two transactions of Landing where there are some:
+/// each is valid as a whole.
+fn halves(range: &[SourcedChange]) -> [&[SourcedChange]; 2] {
+    let middle = range.len() / 2;
+    let transaction = |at: usize| range.get(at).map(|change| change.origin.commit_lsn);
+    let is_between = |at: &usize| transaction(at - 1) != transaction(*at);
+    let nearest = (1..range.len()).filter(is_between).min_by_key(|at| at.abs_diff(middle));
+    let (first, second) = range.split_at(nearest.unwrap_or(middle));
+    [second, first]
 }
 
 fn not_a_row(change: &Change, error: &Error) -> Error {

@@ -45,7 +45,7 @@ impl Writer {
         let (Some(end), Some(segment)) = (batch.end, plain(&batch.changes)) else { return Ok(false) };
         let Some(tables) = self.map_plain(&segment) else { return Ok(false) };
         let noted = tables.iter().flat_map(|(_, rows)| rows).any(|mapped| !mapped.row.notes.is_empty());
-        self.notes.prepare(&self.session, self.may_have_notes, noted).await?;
+        self.notes.prepare(&self.session, self.may_have_notes(), noted).await?;
         let opening = self.opening(self.beside_retries());
         let opened =
             async { self.execute("opening a transaction on Traffic", &opening).await.map(|()| true) };
@@ -57,11 +57,14 @@ impl Writer {
         for table in &tables {
             statements.extend(self.statements_of(table));
         }
+        if self.catalog.may_defer() {
+            statements.push(self.check_deferred(true).map(|checked| checked.map(|()| true)).boxed());
+        }
         let record = ledger.record(&self.session, recording, end, &batch.markers);
         statements.push(record.map(|recorded| recorded.map(|()| true)).boxed());
         match in_order(statements).await {
             Ok(good) if good.iter().all(|good| *good) => {
-                self.may_have_notes |= noted;
+                self.has_noted |= noted;
                 self.in_transaction = true;
                 return Ok(true);
             }
@@ -104,9 +107,9 @@ impl Writer {
     /// What is to be done for these rows, as `write_rows` does it. Each answers whether all is good.
     fn statements_of<'s>(&'s self, (table, rows): &'s TableRows) -> Vec<BoxFuture<'s, Result<bool>>> {
         let table = *table;
-        let upsert = async move { self.upsert_rows(table, rows).await.map(|orphans| orphans.is_empty()) };
+        let upsert = async move { self.upsert_rows(table, rows).await.map(|upserted| upserted.is_complete()) };
         let mut statements = vec![upsert.boxed()];
-        if self.may_have_notes {
+        if self.may_have_notes() {
             let forget = async move {
                 let ids: Vec<Uuid> = rows.iter().map(|mapped| mapped.row.id).collect();
                 let scope = Scope { table, ids: &ids, columns: None };

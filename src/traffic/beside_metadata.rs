@@ -1,9 +1,10 @@
 //! Updates of leads that left a TOASTed `metadata` alone: `pgoutput` did not send it, so it stays on the server,
 //! and with it what comes from it alone. Reading it back would cost memory and time by its size.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::types::ToSql;
+use tokio_postgres::Row as Answer;
 use uuid::Uuid;
 
 use super::notes::Scope;
@@ -25,7 +26,7 @@ pub(super) fn lacks_only_metadata(row: &Row) -> bool {
         && !row.values.iter().enumerate().any(unsent)
 }
 
-/// A lead that Traffic has, but whose funnel must be computed anew: what its metadata declares.
+/// A lead that Traffic has, but whose funnel must be computed again: what its metadata declares.
 type Declared = HashMap<Uuid, Option<String>>;
 
 impl Writer {
@@ -50,7 +51,9 @@ impl Writer {
                 rejected.extend(unfit);
             }
             refused.extend(rejected);
-            let left = self.write_known(&mapped).await?;
+            let (left, skipped) = self.write_known(&mapped).await?;
+            // Written whole, they are seen to be left out, and parked.
+            refused.extend(mapped.extract_if(.., |(write, _)| skipped.contains(&write.row.id)).map(|(write, _)| write));
             let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
             let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
             // A row whose funnel was known and that was left all the same went away in between.
@@ -88,25 +91,27 @@ impl Writer {
         (mapped, refused)
     }
 
-    /// Returns the rows that were not written; `None` for one that is not on Traffic, else what its metadata
-    /// declares.
+    /// Returns the rows that could not be written; `None` for one that is not on Traffic, else what its metadata
+    /// declares. And those that were not written although they differ: a trigger has left them out.
     async fn write_known(
         &self,
         rows: &[(Write<'_>, TrafficRow)],
-    ) -> Result<HashMap<Uuid, Option<Option<String>>>> {
+    ) -> Result<(HashMap<Uuid, Option<Option<String>>>, HashSet<Uuid>)> {
         let width = mapping::targets_beside_metadata().count();
         let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
         let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
         let left = self.session.query(self.update_beside_metadata().await?, &parameters).await;
         let left =
-            left.map_err(|error| Error::database(format!("writing {}", TABLE.traffic_name()), &error))?;
-        Ok(left.iter().map(|row| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)))).collect())
+            left.map_err(|error| Error::writing(format!("writing {}", TABLE.traffic_name()), &error))?;
+        let (skipped, left): (Vec<_>, Vec<_>) = left.iter().partition(|row| row.get(3));
+        let declared = |row: &&Answer| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)));
+        Ok((left.iter().map(declared).collect(), skipped.iter().map(|row| row.get(0)).collect()))
     }
 
     /// What is noted about `metadata` still holds; the notes of the other columns are brought up to date.
     async fn settle_beside_metadata(&mut self, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
         let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
-        if self.may_have_notes {
+        if self.may_have_notes() {
             let columns: Vec<&str> = mapping::targets_beside_metadata()
                 .filter(|target| !target.is_partly_of_metadata())
                 .map(|target| target.name)
@@ -116,7 +121,7 @@ impl Writer {
             self.notes.forget(&self.session, scope, still).await?;
         }
         let noted = done.iter().map(|(write, row)| (row, write.origin));
-        self.may_have_notes |= self.notes.write(&self.session, TABLE, noted).await?;
+        self.has_noted |= self.notes.write(&self.session, TABLE, noted).await?;
         Ok(())
     }
 

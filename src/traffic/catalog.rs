@@ -14,6 +14,7 @@ use crate::names::{Names, qualified};
 #[derive(Debug)]
 pub struct TargetCatalog {
     limits: HashMap<Table, Vec<Option<usize>>>,
+    may_defer: bool,
 }
 
 /// A foreign key of any Traffic table on a target table's `id`.
@@ -29,7 +30,7 @@ impl TargetCatalog {
     /// # Errors
     /// A target table or column that is not there: run `leadbridge migrate`.
     pub async fn read(client: &Client, names: &Names, tables: &[Table]) -> Result<Self> {
-        let mut catalog = TargetCatalog { limits: HashMap::new() };
+        let mut catalog = TargetCatalog { limits: HashMap::new(), may_defer: may_defer(client).await? };
         for &table in tables {
             catalog.limits.insert(table, limits(client, names, table).await?);
         }
@@ -39,6 +40,11 @@ impl TargetCatalog {
     /// The longest text of each mapped column; none for a table that is not replicated.
     pub fn limits(&self, table: Table) -> &mapping::Limits {
         self.limits.get(&table).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether something may be checked only at the end of a transaction.
+    pub(super) fn may_defer(&self) -> bool {
+        self.may_defer
     }
 
     /// Reads the limits of `table` again. Returns whether they were others.
@@ -53,6 +59,14 @@ impl TargetCatalog {
         self.limits.insert(table, now);
         Ok(others)
     }
+}
+
+/// Whether the database of `client` has a constraint or a trigger that can be deferred, on whatever table: a trigger of
+/// ours may lead to any.
+pub async fn may_defer(client: &Client) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)";
+    let found = client.query_one(sql, &[]).await;
+    Ok(found.map_err(|error| Error::database("looking for deferrable constraints", &error))?.get(0))
 }
 
 async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Option<usize>>> {

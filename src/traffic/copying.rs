@@ -55,7 +55,7 @@ pub(super) struct Copied<'w, 'c> {
     pub(super) ids: Vec<Uuid>,
     /// Those of them that have notes.
     pub(super) noted: Vec<Mapped>,
-    /// Left out: their lead is missing.
+    /// Left out: their lead is missing, or they name none.
     pub(super) orphans: HashSet<Uuid>,
     /// Left out: the mapping refused them.
     pub(super) rejected: Rejected<'w, 'c>,
@@ -136,10 +136,8 @@ impl Writer {
         let new = || writes.iter().filter(|write| write.new);
         let mut leads = Vec::new();
         if table.lead_column().is_some() {
-            let Some(named) = new().map(|write| write.row.lead_id()).collect::<Option<Vec<_>>>() else {
-                return Ok(None);
-            };
-            leads.extend(named.into_iter().filter(|lead| present.binary_search(lead).is_err()));
+            let named = new().filter_map(|write| write.row.lead_id());
+            leads.extend(named.filter(|lead| present.binary_search(lead).is_err()));
             leads.sort_unstable();
             leads.dedup();
         }
@@ -151,14 +149,19 @@ impl Writer {
         let missing = self.missing_leads(copying, table, &leads);
         let (_, target, missing) = tokio::try_join!(hold, self.look(table, copying), missing)?;
         let Some(target) = target else { return Ok(None) };
-        let is_missing = |lead: Uuid| missing.contains(&lead);
-        let is_orphan =
-            |write: &&Write<'_>| !missing.is_empty() && write.row.lead_id().is_some_and(is_missing);
+        let has_lead = table.lead_column().is_some();
+        let is_orphan = |write: &&Write<'_>| {
+            has_lead && write.row.lead_id().is_none_or(|lead| missing.contains(&lead))
+        };
         let orphans = new().filter(is_orphan).map(|write| write.row.id).collect();
         let mut copied = Copied { orphans, ..Copied::default() };
         let rows = new().filter(|write| !is_orphan(write));
         let taken = self.send(table, copying, &target, rows, &mut copied).await?;
-        copied.all_there = target.quiet && taken == copied.ids.len() as u64;
+        if taken != copied.ids.len() as u64 {
+            // The upserts find out which.
+            return Err(Error::skipped(writing(table)));
+        }
+        copied.all_there = target.quiet;
         Ok(Some(copied))
     }
 
@@ -193,7 +196,7 @@ impl Writer {
         rows: impl Iterator<Item = &'w Write<'c>>,
         copied: &mut Copied<'w, 'c>,
     ) -> Result<u64> {
-        let failed = |error| Error::database(writing(table), &error);
+        let failed = |error| Error::writing(writing(table), &error);
         let mut encoder = Encoder::new(mapping::targets(table), statements::initial_status(table));
         let mut sink = pin!(self.session.copy_in::<_, Bytes>(&copying.copy).await.map_err(failed)?);
         for write in rows {

@@ -26,7 +26,15 @@ pub(super) struct Cause {
     pub(super) message: String,
 }
 
+/// SQLSTATE and message of a row that names a lead which Traffic lacks, or none.
+pub(super) const LEAD_IS_MISSING: (&str, &str) = ("23503", "its lead is not on Traffic");
+
 impl Cause {
+    pub(super) fn lead_is_missing() -> Self {
+        let (sqlstate, message) = LEAD_IS_MISSING;
+        Cause { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
+    }
+
     pub(super) fn of(error: &Error) -> Self {
         Cause {
             sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),

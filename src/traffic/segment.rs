@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::beside_metadata::lacks_only_metadata;
@@ -46,6 +45,32 @@ const RESTORED_BYTES: i64 = 4 << 20;
 pub(super) struct Mapped {
     pub(super) row: TrafficRow,
     pub(super) origin: Origin,
+}
+
+/// What became of rows that were upserted. All others were equal already.
+#[derive(Default)]
+pub(super) struct Upserted {
+    pub(super) written: u64,
+    /// Left out because their lead is missing.
+    pub(super) orphans: HashSet<Uuid>,
+    /// Neither written nor equal, as it seemed to the statement.
+    pub(super) unexplained: HashSet<Uuid>,
+}
+
+impl Upserted {
+    /// Whether Traffic holds each row now.
+    pub(super) fn is_complete(&self) -> bool {
+        self.orphans.is_empty() && self.unexplained.is_empty()
+    }
+}
+
+fn writing(table: Table) -> String {
+    format!("writing {}", table.traffic_name())
+}
+
+fn columns_of<'m>(table: Table, rows: impl Iterator<Item = &'m Mapped>) -> Columns<'m> {
+    let width = mapping::targets(table).len();
+    Columns::new(width, rows.map(|mapped| (&mapped.row, mapped.origin.commit_time)))
 }
 
 /// Rows that the mapping refused, and why.
@@ -162,8 +187,12 @@ impl Writer {
         {
             (mapped, rejected) = self.map_rows(table, rest());
         }
-        let mut orphans = self.upsert_rows(table, &mapped).await?;
-        mapped.retain(|mapped| !orphans.contains(&mapped.row.id));
+        let upserted = self.upsert_rows(table, &mapped).await?;
+        let skipped = self.skipped(table, &mapped, &upserted.unexplained).await?;
+        let mut orphans = upserted.orphans;
+        mapped.retain(|mapped| !orphans.contains(&mapped.row.id) && !skipped.contains(&mapped.row.id));
+        self.counts.written += upserted.written + copied.ids.len() as u64;
+        self.counts.unchanged += (mapped.len() as u64).saturating_sub(upserted.written);
         let upserted = mapped.iter().map(|mapped| mapped.row.id);
         // A row that Landing has just inserted, and that is not on Traffic, left no note behind: its delete took them
         // along. But for a delete that was parked, of a row that somebody then removed by hand.
@@ -179,8 +208,12 @@ impl Writer {
             self.park_write(write, &cause).await?;
         }
         orphans.extend(copied.orphans);
-        let cause = Cause { sqlstate: "23503".to_owned(), message: "its lead is not on Traffic".to_owned() };
+        let cause = Cause::lead_is_missing();
         for write in writes.iter().filter(|write| orphans.contains(&write.row.id)) {
+            self.park_write(write, &cause).await?;
+        }
+        let cause = Cause::of(&Error::skipped(writing(table)));
+        for write in writes.iter().filter(|write| skipped.contains(&write.row.id)) {
             self.park_write(write, &cause).await?;
         }
         Ok(if copied.all_there { copied.ids } else { Vec::new() })
@@ -203,23 +236,48 @@ impl Writer {
         (mapped, rejected)
     }
 
-    /// Returns the ids of the rows that were left out because their lead is missing.
-    pub(super) async fn upsert_rows(&self, table: Table, rows: &[Mapped]) -> Result<HashSet<Uuid>> {
+    /// Writes rows, and says what became of them.
+    ///
+    /// # Errors
+    /// Internal when Traffic does not answer for each row.
+    pub(super) async fn upsert_rows(&self, table: Table, rows: &[Mapped]) -> Result<Upserted> {
         if rows.is_empty() {
+            return Ok(Upserted::default());
+        }
+        let columns = columns_of(table, rows.iter());
+        let step = writing(table);
+        let answer = self.session.query_one(self.upsert(table)?, &columns.parameters()).await;
+        let answer = answer.map_err(|error| Error::writing(&step, &error))?;
+        let count = |at| answer.get::<_, i64>(at).unsigned_abs();
+        let ids = |at| answer.get::<_, Vec<Uuid>>(at).into_iter().collect::<HashSet<Uuid>>();
+        let (written, unchanged) = (count(0), count(1));
+        let upserted = Upserted { written, unexplained: ids(2), orphans: ids(3) };
+        let left_out = (upserted.unexplained.len() + upserted.orphans.len()) as u64;
+        match written + unchanged + left_out == rows.len() as u64 {
+            true => Ok(upserted),
+            false => Err(Error::internal(format!(
+                "{step}: {} rows were sent, and Traffic answers for {written} written, {unchanged} unchanged and \
+                 {left_out} left out",
+                rows.len()
+            ))),
+        }
+    }
+
+    /// Those of the rows that a trigger has left out: they were not written, and Traffic does not hold them.
+    async fn skipped(
+        &self,
+        table: Table,
+        rows: &[Mapped],
+        unexplained: &HashSet<Uuid>,
+    ) -> Result<HashSet<Uuid>> {
+        if unexplained.is_empty() {
             return Ok(HashSet::new());
         }
-        let width = mapping::targets(table).len();
-        let columns = Columns::new(width, rows.iter().map(|mapped| (&mapped.row, mapped.origin.commit_time)));
-        let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
-        let step = || format!("writing {}", table.traffic_name());
-        let upsert = self.upsert(table)?;
-        if table.lead_column().is_none() {
-            let done = self.session.execute(upsert, &parameters).await;
-            return done.map(|_| HashSet::new()).map_err(|error| Error::database(step(), &error));
-        }
-        let orphans = self.session.query(upsert, &parameters).await;
-        let orphans = orphans.map_err(|error| Error::database(step(), &error))?;
-        Ok(orphans.iter().map(|row| row.get(0)).collect())
+        // They were judged by a snapshot that may be older than what somebody else has committed meanwhile.
+        let columns = columns_of(table, rows.iter().filter(|mapped| unexplained.contains(&mapped.row.id)));
+        let differing = self.session.query(self.differing(table).await?, &columns.parameters()).await;
+        let differing = differing.map_err(|error| Error::database(writing(table), &error))?;
+        Ok(differing.iter().map(|row| row.get(0)).collect())
     }
 
     /// The keys `ids` are now as Landing has them: they leave quarantine, and their notes are brought up to date.
@@ -234,13 +292,13 @@ impl Writer {
         if self.may_have_quarantined {
             self.quarantine.release(&self.session, table, ids).await?;
         }
-        if self.may_have_notes && !noted.is_empty() {
+        if self.may_have_notes() && !noted.is_empty() {
             let still = rows.iter().map(|mapped| &mapped.row);
             let scope = Scope { table, ids: noted, columns: None };
             self.notes.forget(&self.session, scope, still).await?;
         }
         let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
-        self.may_have_notes |= self.notes.write(&self.session, table, noted).await?;
+        self.has_noted |= self.notes.write(&self.session, table, noted).await?;
         Ok(())
     }
 
@@ -277,13 +335,13 @@ impl Writer {
             self.session
                 .execute(&sql, &[&old, &new])
                 .await
-                .map_err(|error| Error::database(&step, &error))?;
+                .map_err(|error| Error::writing(&step, &error))?;
             reach(Point::KeyMoving);
         }
         if self.may_have_quarantined {
             self.quarantine.change_key(&self.session, table, old, new).await?;
         }
-        if self.may_have_notes {
+        if self.may_have_notes() {
             self.notes.change_key(&self.session, table, old, new).await?;
         }
         Ok(())

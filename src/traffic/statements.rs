@@ -20,48 +20,67 @@ pub enum Touch {
     EveryRow,
 }
 
-/// Upsert of leads. Parameters: ids, synced times, then one text array for each target column. Writes nothing outside
-/// of a transaction of ours, as [`IS_OPEN`] says.
-pub fn upsert_leads(names: &Names, touch: Touch) -> String {
-    let table = Table::LandingLeads;
+/// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. Writes nothing
+/// outside of a transaction of ours, as [`IS_OPEN`] says.
+///
+/// Each row is answered for, in one row of four columns: how many rows were written; how many were equal already; the
+/// ids of those that are neither, as far as the statement's snapshot shows; the ids of those whose lead is not there.
+pub fn upsert(names: &Names, table: Table, touch: Touch) -> String {
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
     let targets = &targets;
+    let traffic = names.traffic_table(table);
+    let lead_is_there = "EXISTS (SELECT FROM present p WHERE p.id = i.lead_id::uuid)";
+    let has_lead = table.lead_column().is_some();
     // The arrays are in primary-key order and a function scan keeps it: locks are taken in that order.
+    let (with, source, condition, order, orphans) = match has_lead {
+        false => ("WITH".to_owned(), input(targets), IS_OPEN, "", "'{}'::uuid[]".to_owned()),
+        true => (
+            format!("{} ", with_present_leads(names, targets)),
+            "i".to_owned(),
+            lead_is_there,
+            "ORDER BY i.id",
+            format!("ARRAY(SELECT i.id FROM i WHERE NOT {lead_is_there})"),
+        ),
+    };
+    let initial = initial_status(table).map(|status| format!(", '{status}'")).unwrap_or_default();
+    // Rows are looked at again only when some were not written.
     format!(
-        "INSERT INTO {traffic} AS t ({columns}, status) SELECT {values}, '{status}' FROM {input} \
-         WHERE {IS_OPEN} ON CONFLICT (id) DO UPDATE SET {set} {unequal}",
-        traffic = names.traffic_table(table),
+        "{with} written AS (INSERT INTO {traffic} AS t ({columns}{status}) SELECT {values}{initial} FROM {source} \
+           WHERE {condition} {order} ON CONFLICT (id) DO UPDATE SET {set} {unequal} RETURNING t.id), \
+         rest AS MATERIALIZED (SELECT i.id, {equal} AS equal FROM {source} LEFT JOIN {traffic} t ON t.id = i.id \
+           WHERE (SELECT count(*) FROM written) < cardinality($1) AND {condition} \
+           AND NOT EXISTS (SELECT FROM written w WHERE w.id = i.id)) \
+         SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM rest WHERE rest.equal), \
+           ARRAY(SELECT rest.id FROM rest WHERE NOT rest.equal), {orphans}",
         columns = column_list(targets),
+        status = initial_status(table).map_or("", |_| ", status"),
         values = value_list(targets),
-        status = initial_status(table).unwrap_or_default(),
-        input = input(targets),
         set = set_list(targets),
         unequal = only_when_unequal(targets, touch),
+        equal = is_equal(targets, touch),
     )
 }
 
-/// Upsert of stages or notifications whose lead is there; answers the ids of those whose lead is not.
-///
-/// The lead is locked as PostgreSQL's own foreign key check would lock it, since that check does not run
-/// under `session_replication_role = replica`. Parameters as in [`upsert_leads`].
-pub fn upsert_children(names: &Names, table: Table, touch: Touch) -> String {
-    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
-    let targets = &targets;
+/// The input of rows that belong to a lead, and those of their leads that are there. A lead is locked as PostgreSQL's own
+/// foreign key check would lock it, since that check does not run under `session_replication_role = replica`.
+fn with_present_leads(names: &Names, targets: &[&Target]) -> String {
     format!(
         "WITH i AS MATERIALIZED (SELECT * FROM {input} WHERE {IS_OPEN}), \
          present AS MATERIALIZED (SELECT l.id FROM {leads} l \
-           WHERE l.id = ANY (ARRAY(SELECT DISTINCT i.lead_id::uuid FROM i)) ORDER BY l.id FOR KEY SHARE), \
-         written AS (INSERT INTO {traffic} AS t ({columns}) SELECT {values} FROM i \
-           WHERE i.lead_id::uuid IN (SELECT id FROM present) ORDER BY i.id \
-           ON CONFLICT (id) DO UPDATE SET {set} {unequal}) \
-         SELECT i.id FROM i WHERE i.lead_id::uuid NOT IN (SELECT id FROM present)",
+           WHERE l.id = ANY (ARRAY(SELECT DISTINCT i.lead_id::uuid FROM i)) ORDER BY l.id FOR KEY SHARE),",
         input = input(targets),
         leads = names.traffic_table(Table::LandingLeads),
+    )
+}
+
+/// Those of the rows that Traffic does not hold as they are to be written, now. Parameters as in [`upsert`].
+pub fn differing(names: &Names, table: Table, touch: Touch) -> String {
+    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+    format!(
+        "SELECT i.id FROM {input} LEFT JOIN {traffic} t ON t.id = i.id WHERE NOT {equal}",
+        input = input(&targets),
         traffic = names.traffic_table(table),
-        columns = column_list(targets),
-        values = value_list(targets),
-        set = set_list(targets),
-        unequal = only_when_unequal(targets, touch),
+        equal = is_equal(&targets, touch),
     )
 }
 
@@ -94,9 +113,9 @@ pub fn lock_leads(names: &Names) -> String {
 }
 
 /// Update of leads whose `metadata` was left alone: it and what comes from it stay on the server as they are.
-/// Answers the rows that it could not write: id, whether Traffic has the row from Landing, and what its metadata
-/// declares as the funnel. It could not when the row is not there, or when `funnel_type` is null and the source is
-/// another one now, so that the funnel must be computed anew.
+/// Answers the rows that it has not written although they differ: id, whether Traffic has the row from Landing, what
+/// its metadata declares as the funnel, and whether it should have been written. It could not be when the row is not
+/// there, or when `funnel_type` is null and the source is another one now, so that the funnel must be computed again.
 ///
 /// Parameters: ids, synced times, then one text array for each of [`mapping::targets_beside_metadata`].
 pub fn update_leads_beside_metadata(names: &Names) -> String {
@@ -108,25 +127,30 @@ pub fn update_leads_beside_metadata(names: &Names) -> String {
     let new: Vec<String> = targets.iter().map(|target| kept(target)).collect();
     let set: Vec<String> =
         targets.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.name)).collect();
-    let current: Vec<String> = targets.iter().map(|target| format!("t.{}", target.name)).collect();
+    let differs = differs(targets.iter().zip(new).map(|(target, new)| (*target, new)));
     // A row is locked before it is judged, in primary-key order: it cannot change between the two.
     format!(
         "WITH i AS MATERIALIZED (SELECT {values} FROM {input}), \
          known AS MATERIALIZED (SELECT t.id FROM {traffic} t JOIN i ON i.id = t.id \
            WHERE t.landing_synced_at IS NOT NULL \
-           AND (i.funnel_type IS NOT NULL OR i.landing_source IS NOT DISTINCT FROM t.landing_source) \
+           AND (i.funnel_type IS NOT NULL \
+             OR {landing_source} IS NOT DISTINCT FROM {held_source}) \
            ORDER BY t.id FOR NO KEY UPDATE OF t), \
          written AS (UPDATE {traffic} t SET {set}, landing_synced_at = i.landing_synced_at FROM i \
-           WHERE t.id = i.id AND t.id IN (SELECT id FROM known) AND ({current}) IS DISTINCT FROM ({new})) \
-         SELECT i.id, t.id IS NOT NULL, t.metadata->>'funnel_type' FROM i \
+           WHERE t.id = i.id AND t.id IN (SELECT id FROM known) AND ({differs}) RETURNING t.id) \
+         SELECT i.id, t.id IS NOT NULL, t.metadata->>'funnel_type', false FROM i \
            LEFT JOIN {traffic} t ON t.id = i.id AND t.landing_synced_at IS NOT NULL \
-           WHERE i.id NOT IN (SELECT id FROM known)",
+           WHERE NOT EXISTS (SELECT FROM known k WHERE k.id = i.id) \
+         UNION ALL SELECT i.id, true, NULL, true FROM i JOIN {traffic} t ON t.id = i.id \
+           WHERE (SELECT count(*) FROM written) < (SELECT count(*) FROM known) \
+           AND t.id IN (SELECT id FROM known) AND NOT EXISTS (SELECT FROM written w WHERE w.id = i.id) \
+           AND ({differs})",
         values = named_value_list(&targets),
         input = input(&targets),
         traffic = names.traffic_table(Table::LandingLeads),
         set = set.join(", "),
-        current = current.join(", "),
-        new = new.join(", "),
+        landing_source = text_of("i.landing_source"),
+        held_source = text_of("t.landing_source"),
     )
 }
 
@@ -138,14 +162,6 @@ pub fn as_text(target: &Target) -> String {
         "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
         _ => format!("t.{name}::text"),
     }
-}
-
-/// Deletes rows that came from Landing. Parameter: ids.
-pub fn delete(names: &Names, table: Table) -> String {
-    format!(
-        "DELETE FROM {} WHERE id = ANY ($1::uuid[]) AND landing_synced_at IS NOT NULL",
-        names.traffic_table(table)
-    )
 }
 
 /// What Traffic holds verbatim of rows whose change left TOASTed values out. Parameter: ids.
@@ -199,15 +215,14 @@ fn column_list(targets: &[&Target]) -> String {
 
 fn value_list(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(name, _)| format!("i.{name}"));
-    let cast = targets.iter().map(|target| format!("i.{}::{}", target.name, target.sql_type));
-    fixed.chain(cast).collect::<Vec<_>>().join(", ")
+    fixed.chain(targets.iter().map(|target| cast(target))).collect::<Vec<_>>().join(", ")
 }
 
 /// The same, each under its own name.
 fn named_value_list(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(name, _)| format!("i.{name}"));
-    let cast = targets.iter().map(|target| format!("i.{0}::{1} AS {0}", target.name, target.sql_type));
-    fixed.chain(cast).collect::<Vec<_>>().join(", ")
+    let named = targets.iter().map(|target| format!("{} AS {}", cast(target), target.name));
+    fixed.chain(named).collect::<Vec<_>>().join(", ")
 }
 
 /// The value a column gets in an update: Traffic keeps its own where Landing has none to give.
@@ -230,9 +245,63 @@ fn only_when_unequal(targets: &[&Target], touch: Touch) -> String {
     if touch == Touch::EveryRow {
         return String::new();
     }
-    let current: Vec<_> = targets.iter().map(|target| format!("t.{}", target.name)).collect();
-    let new: Vec<_> = targets.iter().map(|target| updated(target)).collect();
-    format!("WHERE ({}) IS DISTINCT FROM ({})", current.join(", "), new.join(", "))
+    let new = targets.iter().map(|target| (*target, updated(target)));
+    // A row that Landing has is Landing's, whoever brought it to Traffic.
+    format!("WHERE t.landing_synced_at IS NULL OR {}", differs(new))
+}
+
+/// Whether Traffic's row `t` needs no write to become the row `i`. All columns are compared as text: that of `i` has the
+/// mapping's type, that of `t` may have been given another one.
+fn is_equal(targets: &[&Target], touch: Touch) -> String {
+    if touch == Touch::EveryRow {
+        return "false".to_owned();
+    }
+    let equal = |target: &&Target| {
+        let (held, value) = (text_of(&format!("t.{}", target.name)), text_of(&cast(target)));
+        match target.keeps_target_when_null() {
+            true => format!("(i.{} IS NULL OR {held} IS NOT DISTINCT FROM {value})", target.name),
+            false => format!("{held} IS NOT DISTINCT FROM {value}"),
+        }
+    };
+    let all: Vec<String> = targets.iter().map(equal).collect();
+    format!("(t.landing_synced_at IS NOT NULL AND {})", all.join(" AND "))
+}
+
+/// Whether a row `t` holds another text in one of these columns than the new value has. A type's own equality may be
+/// coarser than its text: jsonb takes 5 for 5.00, a nondeterministic collation upper case for lower case. The texts of
+/// jsonb are made only where all else is equal.
+fn differs<'t>(values: impl Iterator<Item = (&'t Target, String)>) -> String {
+    let (mut held, mut new, mut documents) = (Vec::new(), Vec::new(), String::new());
+    for (target, value) in values {
+        let column = format!("t.{}", target.name);
+        match target.sql_type {
+            "jsonb" => {
+                let (text, new_text) = (text_of(&column), text_of(&value));
+                documents += &format!(
+                    " OR {column} IS DISTINCT FROM {value} OR {text} IS DISTINCT FROM {new_text}"
+                );
+            }
+            "text" => {
+                held.push(text_of(&column));
+                new.push(text_of(&value));
+            }
+            _ => {
+                held.push(column);
+                new.push(value);
+            }
+        }
+    }
+    format!("({}) IS DISTINCT FROM ({}){documents}", held.join(", "), new.join(", "))
+}
+
+/// Its text, compared byte by byte.
+fn text_of(value: &str) -> String {
+    format!("({value})::text COLLATE \"C\"")
+}
+
+/// An input's value of the mapping's type.
+fn cast(target: &Target) -> String {
+    format!("i.{}::{}", target.name, target.sql_type)
 }
 
 #[cfg(test)]
@@ -241,12 +310,25 @@ mod tests {
 
     #[test]
     fn an_update_never_names_a_column_that_traffic_owns() {
-        let sql = upsert_leads(&Names::default(), Touch::OnlyChanges);
-        let update = sql.split("DO UPDATE").nth(1).unwrap();
+        let sql = upsert(&Names::default(), Table::LandingLeads, Touch::OnlyChanges);
+        let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
         for owned in ["status", "amocrm_pipeline_id", "amocrm_status_id"] {
             assert!(!update.contains(owned), "{owned}");
         }
         assert!(update.contains("fb_ad_id = COALESCE(EXCLUDED.fb_ad_id, t.fb_ad_id)"));
+    }
+
+    #[test]
+    fn what_is_equal_for_its_type_only_is_compared_as_text() {
+        for table in Table::ALL {
+            let sql = upsert(&Names::default(), table, Touch::OnlyChanges);
+            let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
+            for target in mapping::targets(table) {
+                let is_coarse = matches!(target.sql_type, "jsonb" | "text");
+                let as_text = text_of(&format!("t.{}", target.name));
+                assert_eq!(update.contains(&as_text), is_coarse, "{}", target.name);
+            }
+        }
     }
 
     #[test]

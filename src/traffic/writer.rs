@@ -15,6 +15,7 @@ use super::notes::Notes;
 use super::prepared::Prepared;
 use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
+use super::deletes;
 use super::triggers::TriggerControl;
 use crate::change::{Row, Table};
 use crate::config::OnTruncate;
@@ -35,9 +36,24 @@ pub enum Applied {
     Missing(Vec<(Table, Uuid)>),
 }
 
+/// What became of the rows of the batches that were applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    pub written: u64,
+    /// Traffic held them already as they were to be written.
+    pub unchanged: u64,
+    pub deleted: u64,
+    pub quarantined: u64,
+}
+
+/// Makes deferred constraints and triggers look at what was done so far.
+pub(super) const CHECK_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+
 /// What writes one table.
 struct Statements {
     upsert: Statement,
+    /// [`statements::differing`].
+    differing: Prepared,
     delete: Prepared,
     read: Prepared,
 }
@@ -50,9 +66,11 @@ pub struct Writer {
     pub(super) triggers: TriggerControl,
     pub(super) quarantine: Quarantine,
     pub(super) notes: Notes,
-    /// May be true while the table is empty, never the other way round: nothing is looked up in vain.
+    /// Whether `quarantine` may hold rows. True for an empty table costs a query or two; false for a table with rows
+    /// would apply an older image. Only the holder of the lease adds rows, a retry changes those that are there.
     pub(super) may_have_quarantined: bool,
-    pub(super) may_have_notes: bool,
+    /// Whether this process knows of conversion notes. Ask [`Writer::may_have_notes`]: a retry writes some, too.
+    pub(super) has_noted: bool,
     pub(super) on_truncate: OnTruncate,
     tables: HashMap<Table, Statements>,
     update_beside_metadata: Prepared,
@@ -64,6 +82,9 @@ pub struct Writer {
     pub(super) may_copy: bool,
     /// The range in hand was begun with a COPY.
     pub(super) tried_copy: bool,
+    /// Deferred constraints look at each range: they have refused the batch as a whole.
+    pub(super) checks_ranges: bool,
+    pub(super) counts: RowCounts,
     pub(super) in_transaction: bool,
     /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
     /// trip of its own.
@@ -90,7 +111,7 @@ impl Writer {
         let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
-            may_have_notes: notes.has_rows(&session).await?,
+            has_noted: notes.has_rows(&session).await?,
             update_beside_metadata: Prepared::new(statements::update_leads_beside_metadata(names)),
             names: names.clone(),
             tables: HashMap::new(),
@@ -98,6 +119,8 @@ impl Writer {
             new_tables: HashSet::new(),
             may_copy: false,
             tried_copy: false,
+            checks_ranges: false,
+            counts: RowCounts::default(),
             in_transaction: false,
             in_batch: false,
             session,
@@ -108,24 +131,20 @@ impl Writer {
             on_truncate,
         };
         for &table in tables {
-            writer.prepare(table, touch).await?;
+            writer.prepare(table, tables, touch).await?;
         }
         Ok(writer)
     }
 
-    async fn prepare(&mut self, table: Table, touch: Touch) -> Result<()> {
-        let upsert = match table {
-            Table::LandingLeads => statements::upsert_leads(&self.names, touch),
-            Table::LeadJourney | Table::ScheduledNotifications => {
-                statements::upsert_children(&self.names, table, touch)
-            }
-        };
+    async fn prepare(&mut self, table: Table, tables: &[Table], touch: Touch) -> Result<()> {
+        let upsert = statements::upsert(&self.names, table, touch);
         // At once: whether the table is there, with its columns, shows before anything is applied.
         let upsert = self.session.prepare(&upsert).await;
         let upsert = upsert.map_err(|error| Error::database(preparing(table), &error))?;
-        let delete = Prepared::new(statements::delete(&self.names, table));
+        let differing = Prepared::new(statements::differing(&self.names, table, touch));
+        let delete = Prepared::new(deletes::delete(&self.names, table, tables));
         let read = Prepared::new(statements::read_verbatim(&self.names, table));
-        self.tables.insert(table, Statements { upsert, delete, read });
+        self.tables.insert(table, Statements { upsert, differing, delete, read });
         Ok(())
     }
 
@@ -145,6 +164,27 @@ impl Writer {
         self.statements(table).map(|statements| &statements.upsert)
     }
 
+    /// The tables that this writes, in the order in which they are written.
+    pub(super) fn written_tables(&self) -> impl Iterator<Item = Table> {
+        Table::ALL.into_iter().filter(|table| self.tables.contains_key(table))
+    }
+
+    /// What became of all rows so far.
+    pub fn counts(&self) -> RowCounts {
+        self.counts
+    }
+
+    /// Whether a row may have conversion notes. A retry of quarantine, which is another process, writes notes only
+    /// while there is something to retry.
+    pub(super) fn may_have_notes(&self) -> bool {
+        self.has_noted || self.may_have_quarantined
+    }
+
+    pub(super) async fn differing(&self, table: Table) -> Result<&Statement> {
+        self.statements(table)?.differing.on(&self.session, &preparing(table)).await
+    }
+
+    /// What [`deletes::delete`] says.
     pub(super) async fn delete(&self, table: Table) -> Result<&Statement> {
         self.statements(table)?.delete.on(&self.session, &preparing(table)).await
     }
@@ -214,9 +254,15 @@ impl Writer {
     }
 
     /// Makes what was applied durable. When this fails, only Traffic's checkpoint tells whether it did.
+    ///
+    /// # Errors
+    /// Transient when a deferred constraint refuses a row: it is newer than this writer, and the next one's batches are
+    /// checked before they are committed.
     pub async fn commit(&mut self) -> Result<()> {
         if self.in_transaction {
-            self.execute("committing on Traffic", "COMMIT").await?;
+            let step = "committing on Traffic";
+            let committed = self.session.batch_execute("COMMIT").await;
+            committed.map_err(|error| Error::writing(step, &error).into_transient())?;
             (self.in_transaction, self.in_batch) = (false, false);
         }
         Ok(())

@@ -61,7 +61,7 @@ async fn a_small_transaction_takes_two_round_trips() {
     let before = scene.sent(0).len();
     landing(&scene.world, LEAD).await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
-    assert_eq!(scene.sent(before), ["BEGIN", "INSERT", "WITH", "UPDATE", "COMMIT"]);
+    assert_eq!(scene.sent(before), ["BEGIN", "WITH", "WITH", "UPDATE", "COMMIT"]);
     // From here on no answer arrives, and all but the COMMIT is sent all the same.
     assert_eq!(scene.traffic.inject(APPLY, Fault::OneWay(Direction::ToServer)), 1);
     landing(&scene.world, LEAD).await;
@@ -96,8 +96,8 @@ async fn notes_of_a_small_transaction_come_and_go_with_its_rows() {
     change("'7'").await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
     assert_eq!(one::<String>(&client, originals).await, "");
-    let noted = ["BEGIN", "INSERT", "DELETE", "INSERT", "UPDATE", "COMMIT"];
-    let freed = ["BEGIN", "INSERT", "DELETE", "UPDATE", "COMMIT"];
+    let noted = ["BEGIN", "WITH", "DELETE", "INSERT", "UPDATE", "COMMIT"];
+    let freed = ["BEGIN", "WITH", "DELETE", "UPDATE", "COMMIT"];
     assert_eq!(scene.sent(before), [&noted[..], &freed].concat());
     scene.daemon.terminate().await;
 }
@@ -118,7 +118,7 @@ async fn a_row_that_traffic_refuses_is_parked_and_the_rest_of_its_small_batch_ar
         "(SELECT count(*) = 2 FROM traffic_leads) AND (SELECT count(*) = 2 FROM traffic_lead_journey)";
     assert!(holds(&scene.world.traffic().await, arrived).await);
     // The refused statement is the last that the log has of the first try: the others are not even begun.
-    assert_eq!(scene.sent(before)[..4], ["BEGIN", "INSERT", "ROLLBACK", "BEGIN"]);
+    assert_eq!(scene.sent(before)[..4], ["BEGIN", "WITH", "ROLLBACK", "BEGIN"]);
     assert!(!scene.daemon.log().contains("retry_in"), "{}", scene.daemon.log());
     landing(&scene.world, "UPDATE landing_leads SET name = 'better' WHERE name = 'bad'").await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
@@ -139,7 +139,7 @@ async fn a_stage_whose_lead_is_not_on_traffic_is_parked_and_the_rest_of_its_smal
     scene.daemon.caught_up(&scene.world).await;
     assert_eq!(scene.parked().await, [("lead_journey".to_owned(), "23503".to_owned())]);
     assert!(holds(&scene.world.traffic().await, "count(*) = 1 FROM traffic_lead_journey").await);
-    let tried = ["BEGIN", "INSERT", "WITH", "UPDATE", "ROLLBACK", "BEGIN"];
+    let tried = ["BEGIN", "WITH", "WITH", "UPDATE", "ROLLBACK", "BEGIN"];
     assert_eq!(scene.sent(before)[..6], tried);
     landing(
         &scene.world,
@@ -160,20 +160,20 @@ async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_hast
     let before = scene.sent(0).len();
     landing(&scene.world, LEAD).await;
     scene.daemon.caught_up(&scene.world).await;
-    assert_eq!(scene.sent(before), ["BEGIN", "SELECT", "INSERT", "WITH", "UPDATE", "COMMIT"]);
+    assert_eq!(scene.sent(before), ["BEGIN", "SELECT", "WITH", "DELETE", "WITH", "DELETE", "UPDATE", "COMMIT"]);
     // A stage of the parked lead, then the lead itself, for which the stage has waited.
     let before = scene.sent(0).len();
     let stage =
         "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'";
     landing(&scene.world, stage).await;
     scene.daemon.caught_up(&scene.world).await;
-    let tried = ["BEGIN", "SELECT", "WITH", "UPDATE", "ROLLBACK", "BEGIN"];
-    assert_eq!(scene.sent(before)[..6], tried);
+    let tried = ["BEGIN", "SELECT", "WITH", "DELETE", "UPDATE", "ROLLBACK", "BEGIN"];
+    assert_eq!(scene.sent(before)[..7], tried);
     assert_eq!(scene.parked().await.len(), 2);
     let before = scene.sent(0).len();
     landing(&scene.world, "UPDATE landing_leads SET name = 'better' WHERE name = 'bad'").await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
-    assert_eq!(scene.sent(before)[..5], ["BEGIN", "SELECT", "INSERT", "UPDATE", "ROLLBACK"]);
+    assert_eq!(scene.sent(before)[..6], ["BEGIN", "SELECT", "WITH", "DELETE", "UPDATE", "ROLLBACK"]);
     assert_eq!(scene.parked().await, []);
     scene.daemon.terminate().await;
 }
@@ -187,7 +187,7 @@ async fn what_another_daemon_has_taken_over_is_not_committed() {
     scene.daemon.logs("taken over by another daemon").await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
     let sent = scene.sent(before);
-    assert_eq!(sent[..4], ["BEGIN", "INSERT", "WITH", "UPDATE"]);
+    assert_eq!(sent[..4], ["BEGIN", "WITH", "WITH", "UPDATE"]);
     assert_ne!(sent[4], "COMMIT");
     scene.daemon.terminate().await;
 }

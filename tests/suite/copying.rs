@@ -77,7 +77,7 @@ async fn a_lead_born_on_traffic_under_a_key_of_landings_is_merged_where_the_othe
     watch_statements(&world).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 70");
     bridge.catch_up().await;
-    assert_eq!(statements(&world).await, "leads COPY, leads INSE, stages COPY", "one batch falls back");
+    assert_eq!(statements(&world).await, "leads COPY, leads WITH, stages COPY", "one batch falls back");
     assert_equal(&world).await;
     let kept =
         format!("status = 'lost' AND landing_synced_at IS NOT NULL FROM traffic_leads WHERE id = '{known}'");
@@ -92,7 +92,7 @@ async fn a_lead_born_on_traffic_under_a_key_of_landings_is_merged_where_the_othe
     landing(&world, &same).await;
     three_hundred_leads(&world, "twland").await;
     bridge.catch_up().await;
-    assert_eq!(statements(&world).await, "leads INSE, stages WITH", "the batch falls back as a whole");
+    assert_eq!(statements(&world).await, "leads WITH, stages WITH", "the batch falls back as a whole");
     assert_equal(&world).await;
     let kept = format!("status = 'qualified' AND name = 'new' FROM traffic_leads WHERE id = '{BORN_HERE}'");
     assert!(holds(&world.traffic().await, &kept).await);

@@ -284,3 +284,40 @@ async fn a_table_or_column_that_was_dropped_is_made_by_migrate_again_and_filled_
         assert_eq!(differences_beside_quarantine(&world).await, [""; 0], "{loss}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_derived_column_made_narrower_while_streaming_is_cut_with_a_note_and_a_verbatim_one_parks() {
+    let world = World::new().await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    let long = |phone: &str, rows: usize| {
+        format!(
+            "INSERT INTO landing_leads (name, phone, metadata) SELECT 'n', '{phone}',
+                 jsonb_build_object('utm_source', repeat('u', 30)) FROM generate_series(1, {rows})"
+        )
+    };
+    landing(&world, &long("1", 1)).await;
+    daemon.caught_up(&world).await;
+    drop_views(&world).await;
+    let narrower = "ALTER TABLE traffic_leads ALTER utm_source TYPE varchar(20) USING left(utm_source, 20)";
+    traffic(&world, narrower).await;
+    let client = world.traffic().await;
+    // A batch that is pipelined, one whose rows are updated beside their metadata or whole, and one that is copied.
+    for (phone, rows) in [("2", 1), ("3", 50), ("4", 300)] {
+        landing(&world, &long(phone, rows)).await;
+        daemon.caught_up(&world).await;
+        let cut = format!(
+            "(SELECT count(*) = {rows} FROM traffic_leads WHERE phone = '{phone}' AND length(utm_source) = 20)
+             AND NOT EXISTS (SELECT FROM leadbridge.quarantine)"
+        );
+        assert!(holds(&client, &cut).await, "{phone}");
+    }
+    let noted = "count(*) = 351 FROM leadbridge.conversion_notes WHERE column_name = 'utm_source' AND length(original) = 30";
+    assert!(holds(&client, noted).await);
+    traffic(&world, "ALTER TABLE traffic_leads ALTER landing_source TYPE varchar(10)").await;
+    landing(&world, "UPDATE landing_leads SET source = repeat('s', 11) WHERE phone = '2'").await;
+    daemon.caught_up(&world).await;
+    assert!(holds(&client, "count(*) = 1 FROM leadbridge.quarantine WHERE sqlstate = '22001'").await);
+    daemon.terminate().await;
+}

@@ -2,7 +2,10 @@
 
 use leadbridge::throwaway::writers::Pace;
 
-use crate::testkit::{Bridge, World, assert_equal, holds, least_privileged, one, writers_go_on};
+use crate::testkit::{
+    Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, one, traffic,
+    writers_go_on,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_traffic_owns_stays_as_it_was_under_the_least_privileged_role() {
@@ -79,4 +82,63 @@ async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) 
              AND (status, amocrm_pipeline_id) IS DISTINCT FROM ('lost', 77))"
     );
     assert!(holds(&traffic, &known).await, "the lead that was there before");
+}
+
+/// Lets Traffic have brought these rows by itself, with the same values: a dual write, or an import.
+const BROUGHT_BY_TRAFFIC: &str = "SET session_replication_role = replica;
+    UPDATE traffic_leads SET landing_synced_at = NULL; UPDATE traffic_lead_journey SET landing_synced_at = NULL";
+
+const ALL_ARE_LANDINGS: &str = "(SELECT bool_and(landing_synced_at IS NOT NULL) FROM traffic_leads)
+    AND (SELECT bool_and(landing_synced_at IS NOT NULL) FROM traffic_lead_journey)";
+
+/// Landing inserts rows that Traffic has already, and deletes them later.
+async fn inserts_what_is_there(world: &World, daemon: &mut Daemon, leads: usize) {
+    let made = format!(
+        "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, {leads}) AS n;
+         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads;
+         CREATE TABLE leads AS SELECT * FROM landing_leads; CREATE TABLE entries AS SELECT * FROM lead_journey"
+    );
+    landing(world, &made).await;
+    caught_up_and_equal(world, daemon).await;
+    traffic(world, BROUGHT_BY_TRAFFIC).await;
+    landing(world, "DELETE FROM landing_leads").await;
+    daemon.caught_up(world).await;
+    let client = world.traffic().await;
+    assert!(holds(&client, &format!("count(*) = {leads} FROM traffic_leads")).await, "they are Traffic's");
+    landing(
+        world,
+        "BEGIN; INSERT INTO landing_leads SELECT * FROM leads; INSERT INTO lead_journey SELECT * FROM entries;
+         COMMIT; DROP TABLE leads, entries",
+    )
+    .await;
+    caught_up_and_equal(world, daemon).await;
+    assert!(holds(&client, ALL_ARE_LANDINGS).await);
+    landing(world, "DELETE FROM landing_leads").await;
+    caught_up_and_equal(world, daemon).await;
+    assert!(holds(&client, "count(*) = 0 FROM traffic_lead_journey").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_landing_inserts_becomes_landings_although_traffic_has_it_with_the_same_values() {
+    let world = World::new().await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    for leads in [2, 300] {
+        inserts_what_is_there(&world, &mut daemon, leads).await;
+    }
+    // An update alone does it, too, and so does a repair.
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '1'), ('m', '2')").await;
+    landing(&world, "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    traffic(&world, BROUGHT_BY_TRAFFIC).await;
+    landing(&world, "UPDATE landing_leads SET phone_normalized = 'x'; UPDATE lead_journey SET stage = stage").await;
+    daemon.caught_up(&world).await;
+    assert!(holds(&world.traffic().await, ALL_ARE_LANDINGS).await);
+    daemon.terminate().await;
+    traffic(&world, BROUGHT_BY_TRAFFIC).await;
+    let repaired = bridge.run(&["verify", "--repair"]).await;
+    assert!(repaired.out.contains("4 rows written"), "{}{}", repaired.out, repaired.err);
+    assert!(holds(&world.traffic().await, ALL_ARE_LANDINGS).await);
+    assert_eq!(bridge.run(&["verify", "--wait", "0s"]).await.code, 0);
 }

@@ -2,10 +2,14 @@
 
 mod codes;
 mod cost;
+mod deferred;
 mod deletes;
 mod discarded;
+mod functions;
 mod keys;
+mod left_out;
 mod retry;
+mod without_lead;
 
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 //! Comparing two real databases.
 
 mod live;
+mod texts;
 
 use leadbridge::change::Table;
 use leadbridge::checkpoint::LocalStore;

@@ -1,7 +1,9 @@
 //! A retry beside the daemon.
 
 use super::{parked, streaming};
-use crate::testkit::{World, assert_equal, caught_up_and_equal, landing, said, traffic, until_holds};
+use crate::testkit::{
+    World, assert_equal, caught_up_and_equal, holds, landing, said, traffic, until_holds,
+};
 
 /// A statement that deletes leads on Traffic waits for this lock before it ends.
 const GATE: &str = "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
@@ -67,5 +69,37 @@ async fn retries_without_end_beside_the_daemon_end_equal() {
         assert_eq!(parked(&world).await, []);
     }
     assert_equal(&world).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_note_that_a_retry_wrote_beside_the_daemon_goes_when_its_value_is_good_or_its_row_is_gone() {
+    let world = World::new().await;
+    let (bridge, mut daemon) = streaming(&world).await;
+    let notes = async |count: usize| {
+        let sql = format!("count(*) = {count} FROM leadbridge.conversion_notes");
+        holds(&world.traffic().await, &sql).await
+    };
+    for rows in [1, 300] {
+        traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
+        let insert = format!(
+            "INSERT INTO landing_leads (name, phone, amocrm_lead_id) VALUES ('bad', '1', 'none'), ('bad', '2', 'none');
+             INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, {rows}) AS n"
+        );
+        landing(&world, &insert).await;
+        daemon.caught_up(&world).await;
+        assert!(notes(0).await, "the daemon has written none");
+        traffic(&world, "ALTER TABLE traffic_leads DROP CONSTRAINT no").await;
+        assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
+        assert!(notes(2).await);
+        let good = "UPDATE landing_leads SET amocrm_lead_id = '5' WHERE name = 'bad' AND phone = '1';
+                    UPDATE landing_leads SET email = 'e' WHERE name = 'n'";
+        landing(&world, good).await;
+        daemon.caught_up(&world).await;
+        assert!(notes(1).await);
+        landing(&world, "DELETE FROM landing_leads").await;
+        caught_up_and_equal(&world, &mut daemon).await;
+        assert!(notes(0).await);
+    }
     daemon.terminate().await;
 }

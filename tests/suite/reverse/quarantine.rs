@@ -137,3 +137,91 @@ async fn a_lead_that_has_become_good_comes_with_the_next_stage_of_it_and_so_do_t
     assert_back(&world, &[]).await;
     daemon.terminate().await;
 }
+
+/// A user-defined trigger on Landing, for replicated rows too, that fails or leaves out what is named `bad`.
+fn trigger(events: &str, body: &str) -> String {
+    format!(
+        "CREATE FUNCTION public.says() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
+             IF coalesce(NEW.name, OLD.name) = 'bad' THEN {body}; END IF;
+             RETURN coalesce(NEW, OLD);
+         END $f$;
+         CREATE TRIGGER says BEFORE {events} ON landing_leads FOR EACH ROW EXECUTE FUNCTION public.says();
+         ALTER TABLE landing_leads ENABLE ALWAYS TRIGGER says"
+    )
+}
+
+const LIFT: &str = "DROP FUNCTION public.says CASCADE";
+
+async fn only_bad_waits(world: &World, daemon: &mut Daemon, code: &str, what: &str) {
+    carried(world, daemon).await;
+    let found = waiting(world).await;
+    assert_eq!((found.len(), found.first().map(|row| row.1.as_str())), (1, Some(code)), "{what}: {found:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_trigger_on_landing_fails_at_or_leaves_out_waits_alone_whatever_the_code() {
+    let world = World::new().await;
+    let (bridge, mut daemon) = switched(&world).await;
+    for (body, code) in [
+        ("PERFORM 1 / 0", "22012"),
+        ("PERFORM FROM nowhere", "42P01"),
+        ("RAISE USING ERRCODE = 'object_not_in_prerequisite_state'", "55000"),
+        ("RETURN NULL", "09000"),
+    ] {
+        landing(&world, &trigger("INSERT OR UPDATE", body)).await;
+        let both = format!("BEGIN; {} {} COMMIT", born(LEAD, "bad"), born(OTHER, "good"));
+        traffic(&world, &both).await;
+        only_bad_waits(&world, &mut daemon, code, body).await;
+        assert!(holds(&world.landing().await, &format!("count(*) = 1 FROM landing_leads WHERE id = '{OTHER}'")).await);
+        traffic(&world, &format!("UPDATE traffic_leads SET name = 'fine' WHERE id = '{LEAD}'")).await;
+        carried(&world, &mut daemon).await;
+        assert_eq!(waiting(&world).await, [], "{body}");
+        traffic(&world, &format!("UPDATE traffic_leads SET name = 'bad' WHERE id = '{LEAD}'")).await;
+        only_bad_waits(&world, &mut daemon, code, body).await;
+        landing(&world, LIFT).await;
+        // The delete of what waits, and of the other.
+        let bad = format!("SET leadbridge.passes_fence = on; UPDATE landing_leads SET name = 'bad' WHERE id = '{LEAD}'");
+        landing(&world, &bad).await;
+        landing(&world, &trigger("DELETE", body)).await;
+        traffic(&world, &format!("DELETE FROM traffic_leads WHERE id IN ('{LEAD}', '{OTHER}')")).await;
+        only_bad_waits(&world, &mut daemon, code, body).await;
+        assert!(holds(&world.landing().await, &format!("count(*) = 1 FROM landing_leads WHERE id = '{LEAD}'")).await);
+        daemon.terminate().await;
+        landing(&world, LIFT).await;
+        bridge.catch_up().await;
+        assert_eq!(waiting(&world).await, [], "{body}");
+        assert_back(&world, &[]).await;
+        daemon = bridge.daemon().await;
+        carried(&world, &mut daemon).await;
+    }
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_landing_refuses_only_at_commit_waits_alone_and_what_holds_at_the_end_passes() {
+    let world = World::new().await;
+    let (_bridge, mut daemon) = switched(&world).await;
+    let deferred = "CREATE TABLE deals (lead_id uuid REFERENCES landing_leads DEFERRABLE INITIALLY DEFERRED);
+        INSERT INTO deals SELECT id FROM landing_leads ORDER BY id LIMIT 1;
+        CREATE FUNCTION public.needs_entry() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
+            IF NOT EXISTS (SELECT FROM public.lead_journey j WHERE j.lead_id = NEW.id) THEN RAISE EXCEPTION 'no'; END IF;
+            RETURN NULL;
+        END $f$;
+        CREATE CONSTRAINT TRIGGER needs_entry AFTER INSERT ON landing_leads
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION public.needs_entry();
+        ALTER TABLE landing_leads ENABLE ALWAYS TRIGGER needs_entry";
+    landing(&world, deferred).await;
+    let entry = "INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES";
+    let whole = format!("BEGIN; {} {entry} ('{LEAD}', 's', now()); COMMIT", born(LEAD, "with an entry"));
+    traffic(&world, &whole).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await, []);
+    assert_back(&world, &[]).await;
+    traffic(&world, &born(OTHER, "without")).await;
+    only_bad_waits(&world, &mut daemon, "P0001", "no entry").await;
+    traffic(&world, &format!("DELETE FROM traffic_leads WHERE id = '{OTHER}'")).await;
+    traffic(&world, "DELETE FROM traffic_leads").await;
+    only_bad_waits(&world, &mut daemon, "23503", "a deal").await;
+    assert!(holds(&world.landing().await, "count(*) = 1 FROM landing_leads").await);
+    daemon.terminate().await;
+}

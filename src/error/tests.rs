@@ -1,0 +1,71 @@
+use super::*;
+
+#[test]
+fn every_sqlstate_has_one_response_and_the_unknown_halts() {
+    let table = [
+        ("08006", Response::Retry),
+        ("40001", Response::Retry),
+        ("40P01", Response::Retry),
+        ("53100", Response::Retry),
+        ("55006", Response::Retry),
+        ("57P01", Response::Retry),
+        ("57P03", Response::Retry),
+        ("58030", Response::Retry),
+        ("28P01", Response::AskOperator),
+        ("42501", Response::AskOperator),
+        ("42P01", Response::AskOperator),
+        ("55000", Response::AskOperator),
+        ("XX001", Response::Halt),
+        ("ZZZZZ", Response::Halt),
+    ];
+    for (code, response) in table {
+        let error = Error::server("step", SqlState::from_code(code), "message");
+        assert_eq!(error.response(), response, "{code}");
+    }
+}
+
+#[test]
+fn a_data_exception_is_a_matter_of_one_row_and_shows_no_value() {
+    let text = "invalid input syntax for type uuid: \"Айгерим +7 701\"";
+    let error = Error::server("apply", SqlState::INVALID_TEXT_REPRESENTATION, text);
+    assert_eq!(error.kind(), Kind::Row);
+    assert!(!error.to_string().contains("Айгерим"));
+    assert!(error.to_string().contains("22P02"));
+}
+
+#[test]
+fn what_a_trigger_raises_is_a_matter_of_one_row_whatever_its_code_and_its_words_stay_there() {
+    for code in ["P0001", "23514", "SCH01", "XX000"] {
+        let error = Error::raised("apply", SqlState::from_code(code));
+        assert_eq!(error.kind(), Kind::Row, "{code}");
+        assert_eq!(error.message(), format!("apply: refused by a trigger or function (SQLSTATE {code})"));
+    }
+    let known = Error::raised("apply", SqlState::from_code("40001"));
+    assert_eq!(known.response(), Response::Retry, "what the code says comes first");
+    assert_eq!(Error::server("apply", SqlState::from_code("P0002"), "no rows").kind(), Kind::Row);
+}
+
+#[test]
+fn what_fails_inside_a_user_defined_function_is_a_matter_of_one_row_whatever_its_code() {
+    let place = "PL/pgSQL function public.audit_lead() line 3 at assignment";
+    for code in ["22012", "21000", "42703", "42P01", "42501", "0A000", "55000", "XX000", "24000", "ZZZZZ"] {
+        let error = Error::in_function("apply", &SqlState::from_code(code), "no", place).unwrap();
+        assert_eq!(error.kind(), Kind::Row, "{code}");
+        assert!(error.message().contains("public.audit_lead()"), "{}", error.message());
+    }
+    for code in ["08006", "40001", "40P01", "53100", "53400", "57014", "57P01", "58030", "55P03", "25006"] {
+        assert!(Error::in_function("apply", &SqlState::from_code(code), "no", place).is_none(), "{code}");
+    }
+    let ours = "PL/pgSQL function leadbridge.refuse_write() line 13 at RAISE";
+    for place in ["", "unnamed portal parameter $1", ours] {
+        assert!(Error::in_function("apply", &SqlState::from_code("55000"), "no", place).is_none());
+    }
+}
+
+#[test]
+fn the_replication_transport_keeps_the_sqlstate() {
+    let wire = pgwire_replication::PgWireError::Server(
+        "replication slot \"x\" is active for PID 7 (SQLSTATE 55006)".into(),
+    );
+    assert_eq!(Error::replication("start", &wire).response(), Response::Retry);
+}

@@ -1,0 +1,197 @@
+//! Deletes: with triggers on, so that their cascades reach Traffic's own rows (semantics 4.2), and without losing what
+//! Landing still has.
+
+use tokio_postgres::types::PgLsn;
+use tokio_postgres::{Client, ToStatement};
+use uuid::Uuid;
+
+use super::quarantine;
+use super::statements;
+use super::writer::Writer;
+use crate::change::Table;
+use crate::config::OnTruncate;
+use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
+use crate::lsn::Lsn;
+use crate::names::Names;
+
+/// Deletes rows of `table` that came from Landing. Parameters: ids; of leads also the position that what is quarantined
+/// is to name. Answers one row: how many rows were deleted, the ids of those that came from Landing and were not, as far
+/// as the statement's snapshot shows, and how many rows were quarantined.
+///
+/// A lead's rows of `children` go with it by Traffic's cascade. Where Landing's own cascade ran, their deletes come in the
+/// same transaction, and the batch has made those it knows before. What is still there then, Landing may have kept: it is
+/// quarantined, and leaves when its delete comes.
+pub(super) fn delete(names: &Names, table: Table, children: &[Table]) -> String {
+    let traffic = names.traffic_table(table);
+    let (mut kept, mut counts) = (String::new(), Vec::new());
+    if table == Table::LandingLeads {
+        for (number, child) in children.iter().filter(|child| child.lead_column().is_some()).enumerate() {
+            kept += &format!("kept_{number} AS ({}), ", keep(names, *child));
+            counts.push(format!("(SELECT count(*) FROM kept_{number})"));
+        }
+    }
+    let counts = if counts.is_empty() { "0::bigint".to_owned() } else { counts.join(" + ") };
+    format!(
+        "WITH {kept}gone AS (DELETE FROM {traffic} t \
+           WHERE t.id = ANY ($1::uuid[]) AND t.landing_synced_at IS NOT NULL RETURNING t.id) \
+         SELECT (SELECT count(*) FROM gone), ARRAY(SELECT t.id FROM {traffic} t \
+           WHERE (SELECT count(*) FROM gone) < cardinality($1) AND t.id = ANY ($1::uuid[]) \
+           AND t.landing_synced_at IS NOT NULL AND NOT EXISTS (SELECT FROM gone g WHERE g.id = t.id)), {counts}"
+    )
+}
+
+/// Quarantines the rows of `child` that came from Landing and whose lead is about to be deleted. Traffic holds them as
+/// Landing sent them: each column of theirs is verbatim.
+fn keep(names: &Names, child: Table) -> String {
+    let columns = statements::restorable(child).into_iter().filter_map(|(at, target)| {
+        let column = child.columns().get(at)?;
+        Some(format!("'{}', {}", column.name, statements::as_text(target)))
+    });
+    let columns: Vec<String> = columns.collect();
+    format!(
+        "INSERT INTO {quarantine} (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
+         SELECT '{name}', t.id, t.lead_id, 'update', $2::pg_lsn, '{sqlstate}', '{message}', \
+           pg_catalog.jsonb_build_object('id', t.id::text, {columns}) \
+         FROM {table} t JOIN {leads} l ON l.id = t.lead_id \
+         WHERE t.lead_id = ANY ($1::uuid[]) AND t.landing_synced_at IS NOT NULL AND l.landing_synced_at IS NOT NULL \
+         ON CONFLICT (source_table, row_id) DO NOTHING RETURNING row_id",
+        quarantine = names.own("quarantine"),
+        name = child.landing_name(),
+        sqlstate = quarantine::LEAD_IS_MISSING.0,
+        message = quarantine::LEAD_IS_MISSING.1,
+        columns = columns.join(", "),
+        table = names.traffic_table(child),
+        leads = names.traffic_table(Table::LandingLeads),
+    )
+}
+
+/// What became of deletes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deleted {
+    pub(super) rows: u64,
+    /// Rows of deleted leads that were quarantined.
+    pub(super) kept: u64,
+}
+
+/// Runs [`delete`], prepared or not.
+///
+/// # Errors
+/// A row that Traffic does not let go, or that a trigger leaves out; anything else that ends an attempt.
+pub(super) async fn run<S>(
+    client: &Client,
+    names: &Names,
+    statement: &S,
+    table: Table,
+    ids: &[Uuid],
+    at: Lsn,
+) -> Result<Deleted>
+where
+    S: ?Sized + ToStatement,
+{
+    let step = format!("deleting from {}", table.traffic_name());
+    let lsn = PgLsn::from(at);
+    let answer = match table {
+        Table::LandingLeads => client.query_one(statement, &[&ids, &lsn]).await,
+        Table::LeadJourney | Table::ScheduledNotifications => client.query_one(statement, &[&ids]).await,
+    };
+    let answer = answer.map_err(|error| Error::writing(&step, &error))?;
+    let left: Vec<Uuid> = answer.get(1);
+    if !left.is_empty() && is_there(client, names, table, &left).await? {
+        return Err(Error::skipped(step));
+    }
+    let count = |at| answer.get::<_, i64>(at).unsigned_abs();
+    Ok(Deleted { rows: count(0), kept: count(2) })
+}
+
+/// Whether one of these rows is there, now: somebody else may have been first.
+async fn is_there(client: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<bool> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} WHERE id = ANY ($1::uuid[]) AND landing_synced_at IS NOT NULL)",
+        names.traffic_table(table)
+    );
+    let row = client.query_one(&sql, &[&ids]).await;
+    Ok(row.map_err(|error| Error::database("looking for rows that were to be deleted", &error))?.get(0))
+}
+
+impl Writer {
+    /// Deletes rows, with triggers on; children come first. `at` is the position that what is quarantined is to name.
+    pub(super) async fn delete_rows(&mut self, deleted: &[(Table, Uuid)], at: Lsn) -> Result<()> {
+        if deleted.is_empty() {
+            return Ok(());
+        }
+        self.execute("switching triggers on", self.triggers.restore()).await?;
+        for group in deleted.chunk_by(|a, b| a.0 == b.0) {
+            let Some(&(table, _)) = group.first() else { continue };
+            let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
+            let delete = self.delete(table).await?;
+            let Deleted { rows, kept } = run(&self.session, &self.names, delete, table, &ids, at).await?;
+            if kept > 0 {
+                self.may_have_quarantined = true;
+                tracing::info!(
+                    rows = kept,
+                    "rows of leads that Landing has deleted wait in quarantine, unless their own deletes follow"
+                );
+            }
+            self.counts.deleted += rows;
+            self.counts.quarantined += kept;
+            reach(Point::Deleted);
+            self.settle(table, &ids, &ids, &[]).await?;
+        }
+        self.execute("switching triggers off", self.triggers.suppress()).await
+    }
+
+    pub(super) async fn truncate(&mut self, tables: &[Table]) -> Result<()> {
+        let names = |tables: &[Table]| {
+            tables.iter().map(|table| table.landing_name()).collect::<Vec<_>>().join(", ")
+        };
+        if self.on_truncate == OnTruncate::Stop {
+            return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables))).remedy(
+                "nothing was applied; to delete the rows that came from Landing on Traffic too, set \
+                 on_truncate = \"apply\" and start again",
+            ));
+        }
+        let spared: Vec<Table> = self.written_tables().filter(|table| !tables.contains(table)).collect();
+        if tables.contains(&Table::LandingLeads) && !spared.is_empty() {
+            return Err(Error::refused(format!(
+                "TRUNCATE on Landing of {} and not of {}, whose rows have lost their leads",
+                names(tables),
+                names(&spared)
+            ))
+            .remedy("nothing was applied; run `leadbridge resync`: what has lost its lead waits in quarantine then"));
+        }
+        self.execute("switching triggers on", self.triggers.restore()).await?;
+        // Children first, so that a lead's cascade finds nothing left to do.
+        for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
+            let (step, traffic) = ("applying a TRUNCATE", self.names.traffic_table(table));
+            let sql = format!("DELETE FROM {traffic} WHERE landing_synced_at IS NOT NULL");
+            let deleted = self.session.execute(&sql, &[]).await;
+            self.counts.deleted += deleted.map_err(|error| Error::writing(step, &error))?;
+            let left = format!("SELECT EXISTS (SELECT FROM {traffic} WHERE landing_synced_at IS NOT NULL)");
+            let left = self.session.query_one(&left, &[]).await;
+            if left.map_err(|error| Error::database(step, &error))?.get(0) {
+                return Err(Error::skipped(step));
+            }
+            self.quarantine.release_table(&self.session, table).await?;
+            self.notes.forget_table(&self.session, table).await?;
+        }
+        self.execute("switching triggers off", self.triggers.suppress()).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_deleted_lead_has_every_column_of_landings() {
+        let sql = delete(&Names::default(), Table::LandingLeads, &Table::ALL);
+        for child in Table::ALL.into_iter().filter(|table| table.lead_column().is_some()) {
+            assert!(sql.contains(&format!("SELECT '{}', t.id", child.landing_name())), "{sql}");
+            for column in child.columns() {
+                assert!(sql.contains(&format!("'{}', t.{}", column.name, column.name)), "{}", column.name);
+            }
+        }
+        assert!(!delete(&Names::default(), Table::LeadJourney, &Table::ALL).contains("quarantine"));
+    }
+}
