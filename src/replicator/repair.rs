@@ -46,23 +46,45 @@ impl Repair {
         let writer =
             Writer::new(self.traffic, &config.names, &tables, Touch::OnlyChanges, config.on_truncate);
         let mut writer = writer.await?;
+        let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
         for (table, ids) in differing {
+            let mut deletes = Vec::new();
             for ids in ids.chunks(config.batch_rows) {
-                let batch = batch(&landing, config, *table, ids).await?;
-                // In the transaction of the rows: no cutover switches in between.
-                writer.begin().await?;
-                refuse_switched(writer.session(), &config.names, AFTER_THE_SWITCH).await?;
-                // The rows are whole: nothing can be missing.
-                writer.apply(&batch, &Supplied::new()).await?;
-                writer.commit().await?;
+                let (writes, missing) = changes(&landing, config, *table, ids).await?;
+                deletes.extend(missing);
+                write(&mut writer, config, writes).await?;
+            }
+            gone.push(deletes);
+        }
+        // Children first: what is still there when its lead goes is taken for an entry that Landing has kept.
+        for deletes in gone.into_iter().rev() {
+            for portion in deletes.chunks(config.batch_rows) {
+                write(&mut writer, config, portion.to_vec()).await?;
             }
         }
         Ok(writer.counts())
     }
 }
 
-/// Rows as Landing has them now; a row that is not there is to be deleted.
-async fn batch(landing: &Session, config: &Config, table: Table, ids: &[Uuid]) -> Result<Batch> {
+async fn write(writer: &mut Writer, config: &Config, changes: Vec<SourcedChange>) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    // In the transaction of the rows: no cutover switches in between.
+    writer.begin().await?;
+    refuse_switched(writer.session(), &config.names, AFTER_THE_SWITCH).await?;
+    // The rows are whole: nothing can be missing.
+    writer.apply(&Batch { changes, ..Batch::default() }, &Supplied::new()).await?;
+    writer.commit().await
+}
+
+/// Rows as Landing has them now, to be written; and those that are not there, to be deleted.
+async fn changes(
+    landing: &Session,
+    config: &Config,
+    table: Table,
+    ids: &[Uuid],
+) -> Result<(Vec<SourcedChange>, Vec<SourcedChange>)> {
     let sample = catalog::sample(landing).await?;
     let layout = catalog::layout(landing, &config.names, table).await?;
     let mut found = reading::by_id(landing, &config.names, &layout, ids).await?;
@@ -71,6 +93,6 @@ async fn batch(landing: &Session, config: &Config, table: Table, ids: &[Uuid]) -
         Some(row) => Change::Write { operation: Operation::Update, row, old_id: None },
         None => Change::Delete { table, id: *id },
     };
-    let changes = ids.iter().map(change).map(|change| SourcedChange { origin, change }).collect();
-    Ok(Batch { changes, ..Batch::default() })
+    let all = ids.iter().map(change).map(|change| SourcedChange { origin, change });
+    Ok(all.partition(|sourced| matches!(sourced.change, Change::Write { .. })))
 }

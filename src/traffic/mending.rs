@@ -101,8 +101,10 @@ impl Writer {
             Some(ids) => self.quarantine.parked(&self.session, "id = ANY ($1)", &[&ids], now).await?,
             None => self.quarantine.parked(&self.session, "true", &[], now).await?,
         };
-        let tried = changes.len();
-        let left = self.reapply(&changes).await?;
+        // Those need their row from Landing, which comes with its next change.
+        let without_image = self.quarantine.count_without_image(&self.session, ids).await?;
+        let tried = changes.len() + without_image;
+        let left = self.reapply(&changes).await? + without_image;
         self.commit().await?;
         Ok(Retried { tried, left })
     }

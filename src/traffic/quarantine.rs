@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::parked;
 use super::prepared::Prepared;
-use crate::change::{Change, Operation, Origin, Row, SourcedChange, Table};
+use crate::change::{Change, Datum, Operation, Origin, Row, SourcedChange, Table};
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::timestamp::Timestamp;
@@ -43,6 +43,10 @@ impl Cause {
     }
 }
 
+/// The longest image that quarantine can hold, in bytes of its values: a jsonb takes 2^28 - 1 in all. Of a longer row it
+/// holds the key alone: that row cannot be tried again, and its next change reads it whole from Landing.
+const LARGEST_IMAGE: usize = (1 << 28) - (1 << 16);
+
 /// What is parked: a row that could not be written, or a delete that could not be made.
 pub(super) enum Parked<'r> {
     Row(&'r Row),
@@ -51,6 +55,9 @@ pub(super) enum Parked<'r> {
 
 /// The rows that an operator sees and a retry tries: those that were not discarded.
 pub(super) const WAITING: &str = "discarded_at IS NULL";
+
+/// Rows that can be tried again: a delete needs no image.
+const HAS_ITS_IMAGE: &str = "(row_data IS NOT NULL OR operation = 'delete')";
 
 /// The statements on the quarantine table.
 #[derive(Debug)]
@@ -138,8 +145,13 @@ impl Quarantine {
         cause: &Cause,
     ) -> Result<()> {
         let (table, id, lead_id, data) = match what {
-            Parked::Row(row) => (row.table, row.id, row.lead_id(), Some(parked::to_json(row).to_string())),
+            Parked::Row(row) => (row.table, row.id, row.lead_id(), image_of(row)),
             Parked::Delete { table, id } => (table, id, None, None),
+        };
+        let too_large = data.is_none() && operation != Operation::Delete;
+        let message = match too_large {
+            true => format!("{}; the row is too large to be kept here, and waits for its next change", cause.message),
+            false => cause.message.clone(),
         };
         let sql = format!(
             "INSERT INTO {} AS q (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
@@ -161,7 +173,7 @@ impl Quarantine {
                     &operation.as_str(),
                     &lsn,
                     &cause.sqlstate,
-                    &cause.message,
+                    &message,
                     &data,
                 ],
             )
@@ -169,21 +181,21 @@ impl Quarantine {
             .map_err(|error| Error::database("writing to quarantine", &error))?;
         tracing::warn!(
             table = table.landing_name(), id = %id, operation = operation.as_str(), lsn = %origin.commit_lsn,
-            sqlstate = cause.sqlstate, "row quarantined; see `leadbridge quarantine list`"
+            sqlstate = cause.sqlstate, too_large, "row quarantined; see `leadbridge quarantine list`"
         );
         Ok(())
     }
 
-    /// The parked images of these keys, those that were discarded too.
+    /// The parked images of these keys, those that were discarded too; `None` for a row that is too large to have one.
     pub(super) async fn images(
         &self,
         client: &Client,
         table: Table,
         ids: &[Uuid],
-    ) -> Result<HashMap<Uuid, Row>> {
+    ) -> Result<HashMap<Uuid, Option<Row>>> {
         let sql = format!(
             "SELECT row_id, row_data::text FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
-             AND row_data IS NOT NULL",
+             AND operation <> 'delete'",
             self.table
         );
         let rows = client
@@ -193,7 +205,8 @@ impl Quarantine {
         rows.iter()
             .map(|row| {
                 let id: Uuid = row.get(0);
-                Ok((id, image(table, id, row.get(1))?))
+                let json: Option<&str> = row.get(1);
+                Ok((id, json.map(|json| image(table, id, json)).transpose()?))
             })
             .collect()
     }
@@ -225,7 +238,7 @@ impl Quarantine {
     ) -> Result<Vec<SourcedChange>> {
         let sql = format!(
             "SELECT source_table, row_id, row_data::text, lsn FROM {} \
-             WHERE {filter} AND {WAITING} ORDER BY id FOR UPDATE",
+             WHERE {filter} AND {WAITING} AND {HAS_ITS_IMAGE} ORDER BY id FOR UPDATE",
             self.table
         );
         let rows = client
@@ -269,6 +282,17 @@ impl Quarantine {
         Ok(row.get::<_, i64>(0) as usize)
     }
 
+    /// How many rows wait, of all or of those with these ids, that are too large to be tried again from here.
+    pub(super) async fn count_without_image(&self, client: &Client, ids: Option<&[i64]>) -> Result<usize> {
+        let sql = format!(
+            "SELECT count(*) FROM {} WHERE {WAITING} AND NOT {HAS_ITS_IMAGE} AND ($1::bigint[] IS NULL OR id = ANY ($1))",
+            self.table
+        );
+        let row = client.query_one(&sql, &[&ids]).await;
+        let row = row.map_err(|error| Error::database("reading quarantine", &error))?;
+        Ok(row.get::<_, i64>(0) as usize)
+    }
+
     /// These keys are as Landing has them, or gone: they leave quarantine.
     pub(super) async fn release(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2)", self.table);
@@ -298,6 +322,12 @@ impl Quarantine {
     }
 }
 
+/// The row as quarantine keeps it; `None` when it is too large.
+fn image_of(row: &Row) -> Option<String> {
+    let size: usize = row.values.iter().filter_map(Datum::as_str).map(str::len).sum();
+    (size <= LARGEST_IMAGE).then(|| parked::to_json(row).to_string())
+}
+
 fn image(table: Table, id: Uuid, json: &str) -> Result<Row> {
     let parsed = serde_json::from_str(json).ok().and_then(|json| parked::from_json(table, id, &json));
     parsed.ok_or_else(|| {
@@ -307,4 +337,19 @@ fn image(table: Table, id: Uuid, json: &str) -> Result<Row> {
         ))
         .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_no_jsonb_could_hold_has_no_image() {
+        let of_size = |size: usize| {
+            let values = [Datum::text("x".repeat(size)), Datum::Null, Datum::Unchanged].into();
+            image_of(&Row { table: Table::LeadJourney, id: Uuid::nil(), values })
+        };
+        assert!(of_size(10).is_some());
+        assert!(of_size(LARGEST_IMAGE + 1).is_none());
+    }
 }

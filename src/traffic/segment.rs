@@ -106,7 +106,8 @@ impl Writer {
                 for write in writes.iter_mut().filter(|write| write.row.table == table) {
                     let key = (table, write.row.id);
                     let known = images.contains_key(&write.row.id) || supplied.contains_key(&key);
-                    if (known || !may_stay(write)) && !fill(write, images.get(&write.row.id), supplied) {
+                    let image = images.get(&write.row.id).and_then(Option::as_ref);
+                    if (known || !may_stay(write)) && !fill(write, image, supplied) {
                         missing.insert(key);
                     }
                 }
@@ -130,8 +131,9 @@ impl Writer {
         Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
     }
 
-    /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself.
-    async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
+    /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself. `None` for a
+    /// quarantined row that is too large to have an image: Traffic's own is older.
+    async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Row>>> {
         let mut images = HashMap::new();
         if ids.is_empty() {
             return Ok(images);
@@ -151,7 +153,7 @@ impl Writer {
                     *value = found.get::<_, Option<String>>(answer + 1).map_or(Datum::Null, Datum::text);
                 }
             }
-            images.insert(id, Row { table, id, values });
+            images.insert(id, Some(Row { table, id, values }));
         }
         if self.may_have_quarantined {
             images.extend(self.quarantine.images(&self.session, table, ids).await?);

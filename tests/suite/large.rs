@@ -235,3 +235,23 @@ async fn a_hundred_thousand_changes_of_traffic_flow_back_and_a_rollback_has_them
     stage.rolls_back(&["--max-pause", "60s", "--timeout", "300s"]).await;
     stage.assert_rolled_back().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes minutes: make test-large"]
+async fn a_row_of_which_quarantine_could_hold_no_image_waits_by_its_key_and_everything_else_flows() {
+    let world = World::new().await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    let name = "INSERT INTO landing_leads (name, phone) VALUES (repeat('x', 280 << 20), '1'), ('n', '2')";
+    landing(&world, name).await;
+    daemon.caught_up(&world).await;
+    let client = world.traffic().await;
+    let held = "count(*) = 1 FROM leadbridge.quarantine WHERE row_data IS NULL AND message LIKE '%too large to be kept%'";
+    assert!(holds(&client, held).await);
+    landing(&world, "UPDATE landing_leads SET name = 'short' WHERE phone = '1'").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    assert!(holds(&client, "count(*) = 0 FROM leadbridge.quarantine").await);
+    assert_bounded(&daemon, (280 << 20) * COPIES_OF_A_ROW);
+    daemon.terminate().await;
+}

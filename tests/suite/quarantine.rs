@@ -9,6 +9,7 @@ mod functions;
 mod keys;
 mod left_out;
 mod retry;
+mod too_large;
 mod without_lead;
 
 use serde_json::Value;

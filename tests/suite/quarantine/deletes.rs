@@ -113,3 +113,19 @@ async fn an_applied_truncate_takes_parked_rows_with_it_and_one_that_is_forbidden
     bridge.catch_up().await;
     assert_equal(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncate_of_leads_alone_is_refused_even_where_truncates_are_applied() {
+    let world = World::new().await;
+    let bridge = crate::testkit::Bridge::new(&world).configured("[stream]\non_truncate = \"apply\"");
+    landing(&world, LEADS).await;
+    bridge.catch_up().await;
+    let alone = "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_lead_id_fkey; TRUNCATE landing_leads";
+    landing(&world, alone).await;
+    let said = bridge.run(&["run", "--until-caught-up"]).await;
+    assert_eq!(said.code, 4, "{}", said.err);
+    assert!(said.err.contains("not of lead_journey") && said.err.contains("resync"), "{}", said.err);
+    assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_lead_journey").await);
+    assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+    assert_eq!(parked(&world).await, vec![super::pair("lead_journey", "23503"); 2]);
+}
