@@ -143,11 +143,7 @@ impl Error {
         let function = context::function(place).map(|name| format!(", in the user-defined function {name}"));
         Some(Error {
             kind: Kind::Row,
-            message: format!(
-                "{step}: {message}{} (SQLSTATE {})",
-                function.unwrap_or_default(),
-                code.code()
-            ),
+            message: format!("{step}: {message}{} (SQLSTATE {})", function.unwrap_or_default(), code.code()),
             remedy: context::remedy(code, place),
             ..error
         })

@@ -18,9 +18,8 @@ const FENCE: &str = "refuse_write()";
 pub(super) fn is_user_defined(place: &str) -> bool {
     let sql_function =
         |line: &str| line.contains("SQL") && line.ends_with(|last: char| last.is_ascii_digit());
-    let of_function = |line: &str| {
-        line.contains("PL/") || line.starts_with("SQL function") || sql_function(line)
-    };
+    let of_function =
+        |line: &str| line.contains("PL/") || line.starts_with("SQL function") || sql_function(line);
     !place.contains(FENCE) && place.lines().any(of_function)
 }
 
@@ -85,7 +84,8 @@ mod tests {
         let found = remedy_of(MISSED).unwrap();
         assert!(found.contains("ALTER FUNCTION public.audit_lead() SET search_path"), "{found}");
         assert!(!found.contains("Айгерим"));
-        for place in ["SQL function \"note\" statement 1", "функция PL/pgSQL f(), строка 3, оператор SQL"] {
+        for place in ["SQL function \"note\" statement 1", "функция PL/pgSQL f(), строка 3, оператор SQL"]
+        {
             let found = remedy_of(place).unwrap();
             assert!(found.contains("ALTER FUNCTION … SET search_path"), "{found}");
         }

@@ -84,14 +84,8 @@ impl Carrier {
         snapshot: &Snapshot<'_>,
         load: &Load,
     ) -> Result<(Keys, Vec<(Table, Uuid, Cause)>)> {
-        let mut step = Step {
-            carrier: self,
-            traffic,
-            landing,
-            snapshot,
-            refused: Vec::new(),
-            brought: Vec::new(),
-        };
+        let mut step =
+            Step { carrier: self, traffic, landing, snapshot, refused: Vec::new(), brought: Vec::new() };
         step.truncated(&load.truncated).await?;
         step.keys(&load.keys).await?;
         // What only a row in the way had forbidden, a unique value say, is possible now.

@@ -123,10 +123,8 @@ impl LandingWriter {
         match checked.map_err(|error| Error::writing("checking deferred constraints on Landing", &error)) {
             Ok(()) => Ok(false),
             Err(error) if error.kind() == Kind::Row => {
-                let sql = format!(
-                    "ROLLBACK TO load; {}; SET CONSTRAINTS ALL IMMEDIATE",
-                    self.triggers.suppress()
-                );
+                let sql =
+                    format!("ROLLBACK TO load; {}; SET CONSTRAINTS ALL IMMEDIATE", self.triggers.suppress());
                 self.execute("undoing a load on Landing", &sql).await?;
                 Ok(true)
             }

@@ -160,7 +160,8 @@ impl Writer {
                         _ if self.has_narrowed(&error).await? => ranges.push(range),
                         [] => {}
                         [change] => {
-                            if error.may_be_of_search_path() && self.passes_elsewhere(range, supplied).await? {
+                            if error.may_be_of_search_path() && self.passes_elsewhere(range, supplied).await?
+                            {
                                 return Err(error.into_refused());
                             }
                             if let Attempt::Missing(keys) = self.park(change, &error, supplied).await? {

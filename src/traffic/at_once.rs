@@ -107,7 +107,8 @@ impl Writer {
     /// What is to be done for these rows, as `write_rows` does it. Each answers whether all is good.
     fn statements_of<'s>(&'s self, (table, rows): &'s TableRows) -> Vec<BoxFuture<'s, Result<bool>>> {
         let table = *table;
-        let upsert = async move { self.upsert_rows(table, rows).await.map(|upserted| upserted.is_complete()) };
+        let upsert =
+            async move { self.upsert_rows(table, rows).await.map(|upserted| upserted.is_complete()) };
         let mut statements = vec![upsert.boxed()];
         if self.may_have_notes() {
             let forget = async move {

@@ -3,8 +3,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tokio_postgres::types::ToSql;
 use tokio_postgres::Row as Answer;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::notes::Scope;
@@ -53,7 +53,9 @@ impl Writer {
             refused.extend(rejected);
             let (left, skipped) = self.write_known(&mapped).await?;
             // Written whole, they are seen to be left out, and parked.
-            refused.extend(mapped.extract_if(.., |(write, _)| skipped.contains(&write.row.id)).map(|(write, _)| write));
+            refused.extend(
+                mapped.extract_if(.., |(write, _)| skipped.contains(&write.row.id)).map(|(write, _)| write),
+            );
             let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
             let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
             // A row whose funnel was known and that was left all the same went away in between.

@@ -150,9 +150,8 @@ impl Writer {
         let (_, target, missing) = tokio::try_join!(hold, self.look(table, copying), missing)?;
         let Some(target) = target else { return Ok(None) };
         let has_lead = table.lead_column().is_some();
-        let is_orphan = |write: &&Write<'_>| {
-            has_lead && write.row.lead_id().is_none_or(|lead| missing.contains(&lead))
-        };
+        let is_orphan =
+            |write: &&Write<'_>| has_lead && write.row.lead_id().is_none_or(|lead| missing.contains(&lead));
         let orphans = new().filter(is_orphan).map(|write| write.row.id).collect();
         let mut copied = Copied { orphans, ..Copied::default() };
         let rows = new().filter(|write| !is_orphan(write));

@@ -142,9 +142,8 @@ impl Writer {
     }
 
     pub(super) async fn truncate(&mut self, tables: &[Table]) -> Result<()> {
-        let names = |tables: &[Table]| {
-            tables.iter().map(|table| table.landing_name()).collect::<Vec<_>>().join(", ")
-        };
+        let names =
+            |tables: &[Table]| tables.iter().map(|table| table.landing_name()).collect::<Vec<_>>().join(", ");
         if self.on_truncate == OnTruncate::Stop {
             return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables))).remedy(
                 "nothing was applied; to delete the rows that came from Landing on Traffic too, set \

@@ -150,7 +150,10 @@ impl Quarantine {
         };
         let too_large = data.is_none() && operation != Operation::Delete;
         let message = match too_large {
-            true => format!("{}; the row is too large to be kept here, and waits for its next change", cause.message),
+            true => format!(
+                "{}; the row is too large to be kept here, and waits for its next change",
+                cause.message
+            ),
             false => cause.message.clone(),
         };
         let sql = format!(

@@ -334,10 +334,7 @@ impl Writer {
         };
         let step = format!("changing a key of {}", table.traffic_name());
         for sql in statements {
-            self.session
-                .execute(&sql, &[&old, &new])
-                .await
-                .map_err(|error| Error::writing(&step, &error))?;
+            self.session.execute(&sql, &[&old, &new]).await.map_err(|error| Error::writing(&step, &error))?;
             reach(Point::KeyMoving);
         }
         if self.may_have_quarantined {

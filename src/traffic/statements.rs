@@ -277,9 +277,8 @@ fn differs<'t>(values: impl Iterator<Item = (&'t Target, String)>) -> String {
         match target.sql_type {
             "jsonb" => {
                 let (text, new_text) = (text_of(&column), text_of(&value));
-                documents += &format!(
-                    " OR {column} IS DISTINCT FROM {value} OR {text} IS DISTINCT FROM {new_text}"
-                );
+                documents +=
+                    &format!(" OR {column} IS DISTINCT FROM {value} OR {text} IS DISTINCT FROM {new_text}");
             }
             "text" => {
                 held.push(text_of(&column));

@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use super::catalog::TargetCatalog;
 use super::copying::Copying;
+use super::deletes;
 use super::notes::Notes;
 use super::prepared::Prepared;
 use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
-use super::deletes;
 use super::triggers::TriggerControl;
 use crate::change::{Row, Table};
 use crate::config::OnTruncate;

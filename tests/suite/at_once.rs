@@ -160,7 +160,10 @@ async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_hast
     let before = scene.sent(0).len();
     landing(&scene.world, LEAD).await;
     scene.daemon.caught_up(&scene.world).await;
-    assert_eq!(scene.sent(before), ["BEGIN", "SELECT", "WITH", "DELETE", "WITH", "DELETE", "UPDATE", "COMMIT"]);
+    assert_eq!(
+        scene.sent(before),
+        ["BEGIN", "SELECT", "WITH", "DELETE", "WITH", "DELETE", "UPDATE", "COMMIT"]
+    );
     // A stage of the parked lead, then the lead itself, for which the stage has waited.
     let before = scene.sent(0).len();
     let stage =

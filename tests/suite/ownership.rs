@@ -132,7 +132,8 @@ async fn a_row_that_landing_inserts_becomes_landings_although_traffic_has_it_wit
     landing(&world, "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads").await;
     caught_up_and_equal(&world, &mut daemon).await;
     traffic(&world, BROUGHT_BY_TRAFFIC).await;
-    landing(&world, "UPDATE landing_leads SET phone_normalized = 'x'; UPDATE lead_journey SET stage = stage").await;
+    landing(&world, "UPDATE landing_leads SET phone_normalized = 'x'; UPDATE lead_journey SET stage = stage")
+        .await;
     daemon.caught_up(&world).await;
     assert!(holds(&world.traffic().await, ALL_ARE_LANDINGS).await);
     daemon.terminate().await;

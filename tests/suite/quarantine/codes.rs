@@ -50,15 +50,50 @@ const REFUSALS: [(&str, &str, &str, &str); 19] = [
         "SELECT school('')",
         "P0002",
     ),
-    ("SELECT school('PERFORM 1 / (length(NEW.name) - length(NEW.name))')", "name = 'Әлия'", "SELECT school('')", "22012"),
-    ("SELECT school('PERFORM (SELECT u.id FROM public.traffic_users u)')", "name = 'Әлия'", "SELECT school('')", "21000"),
-    ("SELECT school('CASE NEW.email WHEN ''x'' THEN NULL; END CASE')", "name = 'Әлия'", "SELECT school('')", "20000"),
-    ("SELECT school('EXECUTE ''SELECT '' || quote_ident(NEW.name)')", "name = 'Әлия'", "SELECT school('')", "42703"),
+    (
+        "SELECT school('PERFORM 1 / (length(NEW.name) - length(NEW.name))')",
+        "name = 'Әлия'",
+        "SELECT school('')",
+        "22012",
+    ),
+    (
+        "SELECT school('PERFORM (SELECT u.id FROM public.traffic_users u)')",
+        "name = 'Әлия'",
+        "SELECT school('')",
+        "21000",
+    ),
+    (
+        "SELECT school('CASE NEW.email WHEN ''x'' THEN NULL; END CASE')",
+        "name = 'Әлия'",
+        "SELECT school('')",
+        "20000",
+    ),
+    (
+        "SELECT school('EXECUTE ''SELECT '' || quote_ident(NEW.name)')",
+        "name = 'Әлия'",
+        "SELECT school('')",
+        "42703",
+    ),
     ("SELECT school('PERFORM FROM nowhere')", "name = 'Әлия'", "SELECT school('')", "42P01"),
     ("SELECT school('PERFORM public.nothing()')", "name = 'Әлия'", "SELECT school('')", "42883"),
-    ("SELECT school('RAISE USING ERRCODE = ''insufficient_privilege''')", "name = 'Әлия'", "SELECT school('')", "42501"),
-    ("SELECT school('RAISE USING ERRCODE = ''object_not_in_prerequisite_state''')", "name = 'Әлия'", "SELECT school('')", "55000"),
-    ("SELECT school('IF TG_OP = ''UPDATE'' AND pg_trigger_depth() = 1 THEN UPDATE public.traffic_leads SET sms_sent = true WHERE id = NEW.id; END IF')", "name = 'Әлия'", "SELECT school('')", "27000"),
+    (
+        "SELECT school('RAISE USING ERRCODE = ''insufficient_privilege''')",
+        "name = 'Әлия'",
+        "SELECT school('')",
+        "42501",
+    ),
+    (
+        "SELECT school('RAISE USING ERRCODE = ''object_not_in_prerequisite_state''')",
+        "name = 'Әлия'",
+        "SELECT school('')",
+        "55000",
+    ),
+    (
+        "SELECT school('IF TG_OP = ''UPDATE'' AND pg_trigger_depth() = 1 THEN UPDATE public.traffic_leads SET sms_sent = true WHERE id = NEW.id; END IF')",
+        "name = 'Әлия'",
+        "SELECT school('')",
+        "27000",
+    ),
 ];
 
 /// `school(body)`: a trigger of the school's that fires for replicated rows too, for one of the two leads.

@@ -120,8 +120,10 @@ async fn a_truncate_of_leads_alone_is_refused_even_where_truncates_are_applied()
     let bridge = crate::testkit::Bridge::new(&world).configured("[stream]\non_truncate = \"apply\"");
     landing(&world, LEADS).await;
     bridge.catch_up().await;
-    let alone = "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_lead_id_fkey; TRUNCATE landing_leads";
-    landing(&world, alone).await;
+    for table in ["lead_journey", "scheduled_notifications"] {
+        landing(&world, &format!("ALTER TABLE {table} DROP CONSTRAINT {table}_lead_id_fkey")).await;
+    }
+    landing(&world, "TRUNCATE landing_leads").await;
     let said = bridge.run(&["run", "--until-caught-up"]).await;
     assert_eq!(said.code, 4, "{}", said.err);
     assert!(said.err.contains("not of lead_journey") && said.err.contains("resync"), "{}", said.err);

@@ -21,7 +21,8 @@ const LIFT: &str = "DROP FUNCTION public.ratio CASCADE";
 async fn a_trigger_that_divides_by_zero_costs_its_row_alone_in_copy_and_stream() {
     let world = World::new().await;
     traffic(&world, &divides_by_zero("traffic_leads", "INSERT OR UPDATE", "NEW.name = 'bad'")).await;
-    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('a', '1'), ('bad', '2'), ('c', '3')").await;
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('a', '1'), ('bad', '2'), ('c', '3')")
+        .await;
     let (bridge, mut daemon) = streaming(&world).await;
     let lead = || pair("landing_leads", "22012");
     assert_eq!(parked(&world).await, [lead()]);
@@ -52,7 +53,11 @@ async fn a_trigger_that_divides_by_zero_costs_its_row_alone_in_copy_and_stream()
 async fn a_trigger_that_divides_by_zero_at_a_delete_costs_that_delete_alone() {
     let world = World::new().await;
     let (bridge, mut daemon) = streaming(&world).await;
-    landing(&world, "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 200) AS n").await;
+    landing(
+        &world,
+        "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 200) AS n",
+    )
+    .await;
     daemon.caught_up(&world).await;
     traffic(&world, &divides_by_zero("traffic_leads", "DELETE", "OLD.phone IN ('2', '150')")).await;
     landing(&world, "DELETE FROM landing_leads WHERE phone IN ('1', '2', '3')").await;

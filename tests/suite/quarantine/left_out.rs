@@ -24,10 +24,12 @@ const SKIPPED: &str = "09000";
 async fn an_insert_that_a_trigger_leaves_out_waits_in_a_small_batch_a_large_one_and_a_copy() {
     let world = World::new().await;
     traffic(&world, &leaves_out("traffic_leads", "INSERT", "NEW.phone = '2'")).await;
-    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('a', '1'), ('b', '2'), ('c', '3')").await;
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('a', '1'), ('b', '2'), ('c', '3')")
+        .await;
     let (bridge, mut daemon) = streaming(&world).await;
     assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED)]);
-    let small = "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('d', '1'), ('e', '2') RETURNING id)
+    let small =
+        "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('d', '1'), ('e', '2') RETURNING id)
         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
     landing(&world, small).await;
     daemon.caught_up(&world).await;
@@ -85,7 +87,11 @@ async fn an_update_that_a_trigger_leaves_out_waits_whole_or_partial() {
 async fn a_delete_that_a_trigger_leaves_out_waits_in_the_stream_and_at_the_end_of_a_copy() {
     let world = World::new().await;
     let (bridge, mut daemon) = streaming(&world).await;
-    landing(&world, "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 200) AS n").await;
+    landing(
+        &world,
+        "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 200) AS n",
+    )
+    .await;
     daemon.caught_up(&world).await;
     traffic(&world, &leaves_out("traffic_leads", "DELETE", "OLD.phone IN ('2', '150')")).await;
     landing(&world, "DELETE FROM landing_leads WHERE phone = '2'").await;

@@ -1,9 +1,7 @@
 //! A retry beside the daemon.
 
 use super::{parked, streaming};
-use crate::testkit::{
-    World, assert_equal, caught_up_and_equal, holds, landing, said, traffic, until_holds,
-};
+use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, said, traffic, until_holds};
 
 /// A statement that deletes leads on Traffic waits for this lock before it ends.
 const GATE: &str = "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS

@@ -7,7 +7,8 @@ use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, t
 async fn a_row_without_an_image_is_not_tried_again_and_its_next_change_reads_it_whole_from_landing() {
     let world = World::new().await;
     let (bridge, mut daemon) = streaming(&world).await;
-    let metadata = |letter: char| format!("jsonb_build_object('utm_source', '{letter}', 'x', repeat('{letter}', 9000))");
+    let metadata =
+        |letter: char| format!("jsonb_build_object('utm_source', '{letter}', 'x', repeat('{letter}', 9000))");
     landing(
         &world,
         &format!(
@@ -25,7 +26,9 @@ async fn a_row_without_an_image_is_not_tried_again_and_its_next_change_reads_it_
     // As if it were too large.
     traffic(&world, "UPDATE leadbridge.quarantine SET row_data = NULL").await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
-    assert!(holds(&world.traffic().await, "bool_and(metadata ->> 'utm_source' = 'o') FROM traffic_leads").await);
+    assert!(
+        holds(&world.traffic().await, "bool_and(metadata ->> 'utm_source' = 'o') FROM traffic_leads").await
+    );
     // What the next changes do not send, Traffic has only as it was before.
     landing(&world, "UPDATE landing_leads SET email = 'e'").await;
     daemon.caught_up(&world).await;

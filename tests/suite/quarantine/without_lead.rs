@@ -35,7 +35,11 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     all_wait(&world, &mut daemon, 3).await;
     // A comparison says that they wait.
     let verified = bridge.run(&["verify", "--json", "--table", "lead_journey"]).await;
-    assert!(verified.out.contains("\"parked\":3") || verified.out.contains("\"parked\": 3"), "{}", verified.out);
+    assert!(
+        verified.out.contains("\"parked\":3") || verified.out.contains("\"parked\": 3"),
+        "{}",
+        verified.out
+    );
     landing(
         &world,
         "UPDATE lead_journey SET lead_id = (SELECT id FROM landing_leads LIMIT 1) WHERE lead_id IS NULL",
@@ -69,7 +73,9 @@ fn without_cascade(more: &str) -> String {
 }
 
 async fn images_are_landings(world: &World) {
-    let sql = format!("SELECT string_agg(to_jsonb(j)::text, ' ' ORDER BY j.id) FROM lead_journey j WHERE lead_id = '{LEAD}'");
+    let sql = format!(
+        "SELECT string_agg(to_jsonb(j)::text, ' ' ORDER BY j.id) FROM lead_journey j WHERE lead_id = '{LEAD}'"
+    );
     let kept: String = one(&world.landing().await, &sql).await;
     for word in ["\"stage\": \"2\"", "1.50"] {
         assert!(kept.contains(word), "{kept}");
@@ -92,8 +98,12 @@ async fn the_entries_of_a_lead_that_landing_deleted_without_its_cascade_wait_and
     landing(&world, &without_cascade("DELETE FROM lead_journey WHERE stage = '1';")).await;
     all_wait(&world, &mut daemon, 2).await;
     images_are_landings(&world).await;
-    assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_lead_journey").await, "the other lead's");
-    landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')")).await;
+    assert!(
+        holds(&world.traffic().await, "count(*) = 2 FROM traffic_lead_journey").await,
+        "the other lead's"
+    );
+    landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')"))
+        .await;
     daemon.caught_up(&world).await;
     assert_eq!(parked(&world).await, []);
     assert_equal(&world).await;
@@ -133,17 +143,23 @@ async fn the_entries_that_landing_kept_wait_after_a_resync_a_repair_and_a_retry_
     images_are_landings(&world).await;
 
     // A lead that only Traffic has, with entries that Landing has: a repair deletes the lead.
-    landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')")).await;
+    landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')"))
+        .await;
     bridge.catch_up().await;
     assert_equal(&world).await;
     landing(&world, &without_cascade("")).await;
     let repaired = bridge.run(&["verify", "--repair"]).await;
     assert_eq!(repaired.code, 0, "{}{}", repaired.out, repaired.err);
-    assert!(repaired.out.contains("1 deleted") && repaired.out.contains("3 in quarantine"), "{}", repaired.out);
+    assert!(
+        repaired.out.contains("1 deleted") && repaired.out.contains("3 in quarantine"),
+        "{}",
+        repaired.out
+    );
     assert_eq!(parked(&world).await, vec![pair("lead_journey", "23503"); 3]);
 
     // And a delete that waited, tried again.
-    landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')")).await;
+    landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')"))
+        .await;
     bridge.catch_up().await;
     let contracts = "CREATE TABLE contracts (lead_id uuid REFERENCES traffic_leads (id) ON DELETE RESTRICT);
                      INSERT INTO contracts SELECT id FROM traffic_leads";

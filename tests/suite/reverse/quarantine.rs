@@ -172,7 +172,10 @@ async fn what_a_trigger_on_landing_fails_at_or_leaves_out_waits_alone_whatever_t
         let both = format!("BEGIN; {} {} COMMIT", born(LEAD, "bad"), born(OTHER, "good"));
         traffic(&world, &both).await;
         only_bad_waits(&world, &mut daemon, code, body).await;
-        assert!(holds(&world.landing().await, &format!("count(*) = 1 FROM landing_leads WHERE id = '{OTHER}'")).await);
+        assert!(
+            holds(&world.landing().await, &format!("count(*) = 1 FROM landing_leads WHERE id = '{OTHER}'"))
+                .await
+        );
         traffic(&world, &format!("UPDATE traffic_leads SET name = 'fine' WHERE id = '{LEAD}'")).await;
         carried(&world, &mut daemon).await;
         assert_eq!(waiting(&world).await, [], "{body}");
@@ -180,12 +183,17 @@ async fn what_a_trigger_on_landing_fails_at_or_leaves_out_waits_alone_whatever_t
         only_bad_waits(&world, &mut daemon, code, body).await;
         landing(&world, LIFT).await;
         // The delete of what waits, and of the other.
-        let bad = format!("SET leadbridge.passes_fence = on; UPDATE landing_leads SET name = 'bad' WHERE id = '{LEAD}'");
+        let bad = format!(
+            "SET leadbridge.passes_fence = on; UPDATE landing_leads SET name = 'bad' WHERE id = '{LEAD}'"
+        );
         landing(&world, &bad).await;
         landing(&world, &trigger("DELETE", body)).await;
         traffic(&world, &format!("DELETE FROM traffic_leads WHERE id IN ('{LEAD}', '{OTHER}')")).await;
         only_bad_waits(&world, &mut daemon, code, body).await;
-        assert!(holds(&world.landing().await, &format!("count(*) = 1 FROM landing_leads WHERE id = '{LEAD}'")).await);
+        assert!(
+            holds(&world.landing().await, &format!("count(*) = 1 FROM landing_leads WHERE id = '{LEAD}'"))
+                .await
+        );
         daemon.terminate().await;
         landing(&world, LIFT).await;
         bridge.catch_up().await;

@@ -53,7 +53,8 @@ async fn a_repair_writes_what_differs_in_its_text_alone_and_a_comparison_is_equa
 async fn a_text_that_its_collation_takes_for_another_is_written() {
     let world = World::new().await;
     landing(&world, "ALTER TABLE landing_leads DISABLE TRIGGER USER").await;
-    let collation = "CREATE COLLATION ignores_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    let collation =
+        "CREATE COLLATION ignores_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
         DROP VIEW v_traffic_leads_with_journey, v_traffic_leads_last_stage;
         ALTER TABLE traffic_leads ALTER email TYPE varchar(255) COLLATE ignores_case,
             ALTER landing_source TYPE text COLLATE ignores_case";
@@ -72,6 +73,9 @@ async fn a_text_that_its_collation_takes_for_another_is_written() {
     landing(&world, "UPDATE landing_leads SET email = 'Small@x'").await;
     landing(&world, "UPDATE landing_leads SET source = 'Word'").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert!(holds(&world.traffic().await, "bool_and(landing_source COLLATE \"C\" = 'Word') FROM traffic_leads").await);
+    assert!(
+        holds(&world.traffic().await, "bool_and(landing_source COLLATE \"C\" = 'Word') FROM traffic_leads")
+            .await
+    );
     daemon.terminate().await;
 }
