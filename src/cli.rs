@@ -97,6 +97,10 @@ pub struct Migrate {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Take the schema over from the installation that it is recorded for: its names, or its Landing, were changed for
+    /// good. Run `leadbridge resync` afterwards
+    #[arg(long, conflicts_with = "print")]
+    pub replace_installation: bool,
 }
 
 /// Whose SQL is shown.

@@ -7,7 +7,7 @@ use postgres_protocol::escape::escape_identifier;
 use crate::change::Table;
 
 /// Our own tables on Traffic that the daemon writes.
-pub const BOOKS: [&str; 8] = [
+pub const BOOKS: [&str; 9] = [
     "checkpoint",
     "quarantine",
     "conversion_notes",
@@ -16,6 +16,7 @@ pub const BOOKS: [&str; 8] = [
     "reverse",
     "reverse_quarantine",
     "finish",
+    "installation",
 ];
 
 /// Names on both databases. All can be changed, so that two installations can share a server.

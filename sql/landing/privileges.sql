@@ -26,7 +26,7 @@ GRANT SELECT ON {{published}} TO {{role}};
 -- For the cutover: to close and lift the fence. While it is closed, and only then, this role may write to the
 -- tables: closing it grants that, lifting it takes it back.
 GRANT USAGE ON SCHEMA {{schema}} TO {{role}};
-GRANT SELECT ON {{schema}}.fence TO {{role}};
+GRANT SELECT ON {{schema}}.fence, {{schema}}.installation TO {{role}};
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
     {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};

@@ -33,7 +33,7 @@ COMMENT ON COLUMN {{schema}}.checkpoint.caught_up_at IS
 -- Made again after somebody dropped them, these two no longer know the rows that Traffic could not take, and the
 -- values that had to change: the next start copies anew.
 UPDATE {{schema}}.checkpoint SET state = 'snapshot'
-WHERE state = 'streaming'
+WHERE slot = {{slot_name}} AND state = 'streaming'
   AND (to_regclass('{{schema}}.quarantine') IS NULL OR to_regclass('{{schema}}.conversion_notes') IS NULL);
 
 CREATE TABLE IF NOT EXISTS {{schema}}.quarantine (

@@ -22,7 +22,7 @@ BEGIN
         ALTER TABLE {{traffic}}.traffic_scheduled_notifications ENABLE ROW LEVEL SECURITY;
         -- Made again after somebody dropped it, it has lost its rows: the next start copies anew.
         UPDATE {{schema}}.checkpoint SET state = 'snapshot'
-        WHERE state = 'streaming' AND published::jsonb #> '{tables,scheduled_notifications}' IS NOT NULL;
+        WHERE slot = {{slot_name}} AND state = 'streaming' AND published::jsonb #> '{tables,scheduled_notifications}' IS NOT NULL;
         -- Switched on later than migration 020 was applied, which publishes the others.
         IF EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {{reverse_publication_name}}) THEN
             ALTER PUBLICATION {{reverse_publication}} ADD TABLE {{traffic}}.traffic_scheduled_notifications;

@@ -6,6 +6,7 @@
 //! lacked WAL, somebody else's directory) is refused, never guessed around.
 
 mod finished;
+mod installation;
 mod ledger;
 mod local;
 mod published;
@@ -13,6 +14,7 @@ mod reverse;
 mod timeline;
 
 pub use finished::Finish;
+pub use installation::Installation;
 pub use ledger::{Ledger, Recorded, Recording, Stage, is_switched, recorded_state, refuse_switched};
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
@@ -208,7 +210,7 @@ fn same_identity(live: &Identity, recorded: &Identity, place: &str) -> Result<()
         ))
         .remedy(
             "check the URLs, the names in the configuration and LEADBRIDGE_STATE_DIR; if Landing was really \
-             replaced, run `leadbridge resync`",
+             replaced, run `leadbridge migrate --replace-installation`, then `leadbridge resync`",
         )),
     }
 }

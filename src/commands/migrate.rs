@@ -28,6 +28,7 @@ pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
     let options = Options {
         notifications: config.scheduled_notifications,
         dry_run: arguments.dry_run,
+        replace_installation: arguments.replace_installation,
         ..Options::default()
     };
     let mut landing = config.landing.connect("migrate").await?;

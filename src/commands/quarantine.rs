@@ -5,8 +5,10 @@ use comfy_table::{ContentArrangement, Table as Grid};
 
 use super::confirm::confirm;
 use super::print;
+use crate::checkpoint::Installation;
 use crate::cli::{Quarantine as Arguments, QuarantineAction};
 use crate::config::Config;
+use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::traffic::{Entry, Quarantine, Touch, Writer};
@@ -20,8 +22,14 @@ pub async fn run(config: &Config, arguments: &Arguments) -> Result<Exit> {
     }
 }
 
-async fn list(config: &Config) -> Result<Exit> {
+async fn connect(config: &Config) -> Result<Session> {
     let traffic = config.traffic.connect("quarantine").await?;
+    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+    Ok(traffic)
+}
+
+async fn list(config: &Config) -> Result<Exit> {
+    let traffic = connect(config).await?;
     let entries = Quarantine::new(&config.names).list(&traffic).await?;
     if entries.is_empty() {
         print("Quarantine is empty.\n")?;
@@ -47,7 +55,7 @@ async fn list(config: &Config) -> Result<Exit> {
 }
 
 async fn show(config: &Config, id: i64) -> Result<Exit> {
-    let traffic = config.traffic.connect("quarantine").await?;
+    let traffic = connect(config).await?;
     let Some(document) = Quarantine::new(&config.names).show(&traffic, id).await? else {
         return Err(unknown(&[id]));
     };
@@ -56,7 +64,7 @@ async fn show(config: &Config, id: i64) -> Result<Exit> {
 }
 
 async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
-    let traffic = config.traffic.connect("quarantine").await?;
+    let traffic = connect(config).await?;
     let tables = config.tables();
     let mut writer =
         Writer::new(traffic, &config.names, &tables, Touch::OnlyChanges, config.on_truncate).await?;
@@ -69,7 +77,7 @@ async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
     if !yes {
         confirm(&format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic))?;
     }
-    let traffic = config.traffic.connect("quarantine").await?;
+    let traffic = connect(config).await?;
     let missing = Quarantine::new(&config.names).discard(&traffic, ids).await?;
     if missing.is_empty() { Ok(Exit::Ok) } else { Err(unknown(&missing)) }
 }

@@ -41,9 +41,9 @@ pub use marker::Latency;
 use readiness::Readiness;
 use scene::Scene;
 
-use crate::checkpoint::Finish;
+use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
-use crate::database::Session;
+use crate::database::{Session, Side};
 use crate::doctor::Level;
 use crate::error::{Error, Result};
 use crate::traffic::TriggerControl;
@@ -76,6 +76,9 @@ pub struct Prepared {
 pub async fn prepare(config: &Config, options: &Options, direction: Direction) -> Result<Prepared> {
     let landing = config.landing.connect("cutover").await?;
     let traffic = config.traffic.connect("cutover").await?;
+    for (session, side) in [(&traffic, Side::Traffic), (&landing, Side::Landing)] {
+        Installation::refuse_another(session, config, side).await?;
+    }
     Finish::refuse(&traffic, &config.names).await?;
     take_the_right(config, &traffic).await?;
     resolve::settle(&landing, &traffic, &config.names).await?;

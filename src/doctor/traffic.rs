@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Findings, Level, Outcome, Verdict, server};
-use crate::checkpoint::Finish;
+use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
@@ -17,6 +17,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
         return false;
     }
     let side = Some(Side::Traffic);
+    findings.add("installation", side, installation(client, config).await);
     let targets: Vec<String> =
         config.tables().into_iter().map(|table| config.names.traffic_table(table)).collect();
     let mut written = targets.clone();
@@ -46,6 +47,12 @@ pub async fn end(client: &Client, config: &Config) -> Option<Verdict> {
         }
         Ok(None) | Err(_) => None,
     }
+}
+
+/// Whose our schema is.
+async fn installation(client: &Client, config: &Config) -> Outcome {
+    Installation::refuse_another(client, config, Side::Traffic).await?;
+    Ok(Verdict::ok("the schema belongs to no other installation"))
 }
 
 async fn schema(client: &Client, tables: &[String]) -> Outcome {

@@ -20,6 +20,7 @@ pub use certificate::Certificate;
 pub use objects::Object;
 
 use crate::backup::{self, Format, Manifest};
+use crate::checkpoint::Installation;
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};
@@ -72,6 +73,7 @@ pub struct Finishing {
 pub async fn examine(config: &Config, options: Options) -> Result<Examined> {
     let names = &config.names;
     let traffic = config.traffic.connect("finish").await?;
+    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
     // Before anybody is told to stop a daemon that is not to be stopped.
     Standing::read(&traffic, names).await?;
     if !lease::take_soon(&traffic, names).await? {
@@ -80,6 +82,7 @@ pub async fn examine(config: &Config, options: Options) -> Result<Examined> {
     }
     let standing = Standing::read(&traffic, names).await?;
     let landing = config.landing.connect("finish").await?;
+    Installation::refuse_another(&landing, config, Side::Landing).await?;
     standing.check_landing(&landing, config).await?;
     let journal = Journal::new(names);
     let record = journal.read(&traffic).await?.filter(|record| record.cutover_id == standing.cutover_id);

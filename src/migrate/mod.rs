@@ -14,7 +14,9 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::change::Table;
-use crate::error::Result;
+use crate::checkpoint::{Identity, Installation};
+use crate::database::Side;
+use crate::error::{Error, Result};
 use crate::names::Names;
 
 pub use lock::Patience;
@@ -27,6 +29,8 @@ pub struct Options {
     pub notifications: bool,
     /// Find out what would be done, and do nothing.
     pub dry_run: bool,
+    /// The schema is this installation's from now on, whosever it was.
+    pub replace_installation: bool,
     pub patience: Patience,
 }
 
@@ -106,8 +110,8 @@ impl fmt::Display for Report {
 /// Brings both databases to the form that this version wants.
 ///
 /// # Errors
-/// Refused, before anything is changed, when a table is missing, or when the publication holds what it must
-/// not. Transient when a lock could not be had within [`Patience`]: what was applied until then stays, recorded.
+/// Refused, before anything is changed, when a table is missing, when the publication holds what it must not, or when
+/// the schema or the tables on Traffic belong to another installation. Transient when a lock could not be had within [`Patience`]: what was applied until then stays, recorded.
 pub async fn migrate(
     landing: &mut Client,
     traffic: &mut Client,
@@ -115,6 +119,12 @@ pub async fn migrate(
     options: &Options,
 ) -> Result<Report> {
     sql::check_names(names)?;
+    let identity = identity(landing, names).await?;
+    if !options.replace_installation {
+        Installation::refuse_another_than(&identity, traffic, names, Side::Traffic).await?;
+        Installation::refuse_another_than(&identity, landing, names, Side::Landing).await?;
+    }
+    Installation::refuse_shared_tables(traffic, names).await?;
     let publication = landing::plan(landing, names, options).await?;
     let fence = landing::plan_fence(landing, names).await?;
     let migrations = traffic::plan(traffic, names, options).await?;
@@ -123,9 +133,24 @@ pub async fn migrate(
     steps.extend([publication.clone(), fence.clone()]);
     let report = Report { dry_run: options.dry_run, steps };
     if !options.dry_run {
+        if options.replace_installation {
+            Installation::replace(&identity, traffic, names).await?;
+            Installation::replace(&identity, landing, names).await?;
+        }
         traffic::apply(traffic, names, &migrations, options.patience).await?;
         landing::apply(landing, names, &publication, options).await?;
         landing::apply_fence(landing, names, &fence, options).await?;
+        Installation::admit(&identity, traffic, names, Side::Traffic).await?;
+        Installation::admit(&identity, landing, names, Side::Landing).await?;
     }
     Ok(report)
+}
+
+/// Who this installation is, as Landing itself says.
+async fn identity(landing: &Client, names: &Names) -> Result<Identity> {
+    let sql = "SELECT system_identifier::text, pg_catalog.current_database()::text FROM pg_catalog.pg_control_system()";
+    let row = landing.query_one(sql, &[]).await;
+    let row = row.map_err(|error| Error::database("asking Landing for its system identifier", &error))?;
+    let (slot, publication) = (names.slot.clone(), names.publication.clone());
+    Ok(Identity { landing_system_id: row.get(0), landing_database: row.get(1), slot, publication })
 }

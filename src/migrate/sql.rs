@@ -27,10 +27,13 @@ macro_rules! migration {
 
 /// The same on both databases.
 const FENCE: &str = include_str!("../../sql/fence.sql");
+const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 
-// 019 stands before 018, which looks at the tables that are there.
-const MIGRATIONS: [Migration; 9] = [
+// 024 stands before those that change what is there, for it refuses another installation's schema. 019 stands before
+// 018, which looks at the tables that are there.
+const MIGRATIONS: [Migration; 10] = [
     migration!("000_migrations", optional: false),
+    migration!("024_installation", INSTALLATION, optional: false),
     migration!("016_unified_leads", optional: false),
     migration!("017_leadbridge_schema", optional: false),
     migration!("019_scheduled_notifications", optional: true),
@@ -57,9 +60,9 @@ impl Migration {
     }
 }
 
-/// The fence on Landing. It has no table of migrations: a comment on it holds its checksum.
+/// The fence on Landing, and whose it is. It has no table of migrations: a comment on it holds its checksum.
 pub(super) fn landing_fence(names: &Names) -> String {
-    fenced(render(FENCE, names), &|table| names.landing_table(table))
+    fenced(render(FENCE, names) + &render(INSTALLATION, names), &|table| names.landing_table(table))
 }
 
 /// The statement that writes down which fence is installed.
@@ -100,9 +103,7 @@ pub(super) fn record(name: &str, sql: &str, names: &Names) -> String {
 
 pub(super) fn publication(names: &Names, tables: &[Table]) -> String {
     let published: Vec<_> = tables.iter().map(|table| escape_literal(&names.landing_table(*table))).collect();
-    render(PUBLICATION, names)
-        .replace("{{publication_name}}", &escape_literal(&names.publication))
-        .replace("{{published}}", &published.join(", "))
+    render(PUBLICATION, names).replace("{{published}}", &published.join(", "))
 }
 
 /// Everything that [`super::migrate`] would do on a fresh database, for a DBA to run with `psql`.
@@ -159,6 +160,9 @@ fn render(template: &str, names: &Names) -> String {
     template
         .replace("{{schema}}", &escape_identifier(&names.schema))
         .replace("{{schema_name}}", &escape_literal(&names.schema))
+        .replace("{{slot_name}}", &escape_literal(&names.slot))
+        .replace("{{publication_name}}", &escape_literal(&names.publication))
+        .replace("{{traffic_name}}", &escape_literal(&names.traffic_schema))
         .replace("{{traffic}}", &escape_identifier(&names.traffic_schema))
         .replace("{{landing}}", &escape_identifier(&names.landing_schema))
         .replace("{{publication}}", &escape_identifier(&names.publication))

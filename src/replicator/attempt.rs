@@ -8,7 +8,8 @@ use super::pipeline::{self, Prepared};
 use super::{Context, Until, Watched, back, copy, indexes, lease};
 use crate::change::Position;
 use crate::checkpoint::{
-    Finish, Identity, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched, refuse_switched,
+    Finish, Identity, Installation, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched,
+    refuse_switched,
 };
 use crate::config::Config;
 use crate::database::{Session, Side};
@@ -87,6 +88,8 @@ impl Run {
         work: &Work,
     ) -> Result<Way> {
         let config = &context.config;
+        // First of all: what another installation has written down is not ours to judge.
+        Installation::refuse_another(&traffic, config, Side::Traffic).await?;
         // Before anything is missed that was dropped on purpose.
         Finish::refuse(&traffic, &config.names).await?;
         context.liveness.bury(Side::Traffic, &traffic).await?;
@@ -101,6 +104,7 @@ impl Run {
         // Sampled under the lease: nobody else moves Traffic's position beyond it meanwhile.
         let wal = primary::wal(&control, Side::Landing).await?;
         let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
+        Installation::admit(ledger.identity(), &traffic, &config.names, Side::Traffic).await?;
         let start = self.start(context, &control, &traffic, &ledger, wal).await?;
         match start {
             (Start::CarryBack, _) => self.set_goal(Side::Traffic, &traffic).await?,

@@ -9,9 +9,9 @@ use uuid::Uuid;
 use super::lease;
 use crate::batch::Batch;
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
-use crate::checkpoint::refuse_switched;
+use crate::checkpoint::{Installation, refuse_switched};
 use crate::config::Config;
-use crate::database::Session;
+use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer};
@@ -29,6 +29,7 @@ impl Repair {
     /// Refused while a daemon applies for the slot, and after a cutover.
     pub async fn begin(config: &Config) -> Result<Self> {
         let traffic = config.traffic.connect("repair").await?;
+        Installation::refuse_another(&traffic, config, Side::Traffic).await?;
         refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
         if !lease::take_soon(&traffic, &config.names).await? {
             return Err(Error::refused("a daemon applies for this slot")

@@ -15,9 +15,9 @@ use super::comparison::Comparison;
 use super::pages::Keys;
 use super::{Pace, Sides, recheck};
 use crate::change::Table;
-use crate::checkpoint::refuse_switched;
+use crate::checkpoint::{Installation, refuse_switched};
 use crate::config::Config;
-use crate::database::Session;
+use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::lsn::Lsn;
@@ -81,6 +81,7 @@ pub struct Options {
 pub async fn verify(config: &Config, options: &Options) -> Result<Verification> {
     let landing = config.landing.connect("verify").await?;
     let traffic = config.traffic.connect("verify").await?;
+    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
     let instead = "what flows back to Landing is seen in `leadbridge status`; a rollback compares both sides before it \
                    switches";
     refuse_switched(&traffic, &config.names, instead).await?;

@@ -21,6 +21,7 @@ mod failover;
 mod finish;
 mod foreign_wal;
 mod indexes;
+mod installations;
 mod keys;
 mod killpoints;
 mod large;

@@ -7,9 +7,9 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use super::way_back;
-use crate::checkpoint::Finish;
+use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
-use crate::database::Endpoint;
+use crate::database::{Endpoint, Side};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
@@ -53,7 +53,7 @@ pub async fn gather(config: &Config) -> Gathered {
     let (daemon, landing, traffic) = tokio::join!(
         ask_daemon(config.http_listen, &config.names),
         ask(&config.landing, async |client| ask_landing(client, &config.names).await),
-        ask(&config.traffic, async |client| ask_traffic(client, &config.names).await),
+        ask(&config.traffic, async |client| ask_traffic(client, config).await),
     );
     let mut unreachable = Vec::new();
     let landing = landing.map_err(|error| unreachable.push(error)).ok();
@@ -109,7 +109,9 @@ async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {
     Ok(Landing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1), slot })
 }
 
-async fn ask_traffic(client: &Client, names: &Names) -> Result<Option<Traffic>> {
+async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>> {
+    let names = &config.names;
+    Installation::refuse_another(client, config, Side::Traffic).await?;
     let failed = |error: &tokio_postgres::Error| Error::database("asking Traffic for the checkpoint", error);
     let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
                     AND to_regclass($3) IS NOT NULL";

@@ -1,0 +1,206 @@
+//! Which installation our schema on either database belongs to. The state tables hold rows without a slot, so a second
+//! installation in the same schema would empty the first one's quarantine and take its fence for its own.
+
+use tokio_postgres::Client;
+
+use super::Identity;
+use crate::config::Config;
+use crate::database::Side;
+use crate::error::{Error, Kind, Result};
+use crate::names::Names;
+
+const CHOOSE_ANOTHER: &str = "give this installation a schema of its own: `[names] schema` in its configuration, then \
+    `leadbridge migrate`; if it is the same installation, and its names or its Landing were changed for good, run \
+    `leadbridge migrate --replace-installation`, then `leadbridge resync`";
+
+/// What `installation` holds: who migrated first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation {
+    slot: String,
+    publication: String,
+    /// Of Landing. `None` until a start, or a migration of both databases, has asked for it.
+    system_id: Option<String>,
+    database: Option<String>,
+}
+
+impl Installation {
+    /// Of a version that did not record it: whose checkpoint the schema holds, another one's first. `None` where there is
+    /// neither, or none is open to the role: what is missing is named by the examination and by `migrate`, which nobody
+    /// can do without.
+    ///
+    /// # Errors
+    /// The database cannot be asked.
+    async fn read(client: &Client, names: &Names) -> Result<Option<Self>> {
+        for table in ["installation", "checkpoint"] {
+            let sql = format!(
+                "SELECT slot, publication, landing_system_id, landing_database FROM {} ORDER BY slot = $1 LIMIT 1",
+                names.own(table)
+            );
+            match client.query_opt(&sql, &[&names.slot]).await {
+                Ok(row) => {
+                    return Ok(row.map(|row| Installation {
+                        slot: row.get(0),
+                        publication: row.get(1),
+                        system_id: row.get(2),
+                        database: row.get(3),
+                    }));
+                }
+                Err(error) => {
+                    let error = Error::database("asking whose schema it is", &error);
+                    if error.kind() != Kind::Refused {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// For every command, before it reads or writes a state table on `side`.
+    ///
+    /// # Errors
+    /// Refused when the schema there belongs to another installation, as far as the configuration tells one from
+    /// another.
+    pub async fn refuse_another(client: &Client, config: &Config, side: Side) -> Result<()> {
+        let Some(known) = Self::read(client, &config.names).await? else { return Ok(()) };
+        let Names { slot, publication, schema, .. } = &config.names;
+        known.compare(&[slot, publication, config.landing.database()], schema, side)
+    }
+
+    /// For whoever has asked Landing who it is.
+    ///
+    /// # Errors
+    /// Refused when the schema on `side` belongs to another installation.
+    pub async fn refuse_another_than(
+        identity: &Identity,
+        client: &Client,
+        names: &Names,
+        side: Side,
+    ) -> Result<()> {
+        let Some(known) = Self::read(client, names).await? else { return Ok(()) };
+        let Identity { landing_system_id, landing_database, slot, publication } = identity;
+        known.compare(&[slot, publication, landing_database, landing_system_id], &names.schema, side)
+    }
+
+    /// `ours`: slot, publication, Landing's database and Landing's cluster, as far as they are known.
+    fn compare(&self, ours: &[&str], schema: &str, side: Side) -> Result<()> {
+        let known = [
+            ("slot", Some(&self.slot)),
+            ("publication", Some(&self.publication)),
+            ("Landing database", self.database.as_ref()),
+            ("Landing cluster (system identifier)", self.system_id.as_ref()),
+        ];
+        let named =
+            known.into_iter().zip(ours).filter_map(|((what, known), ours)| Some((what, known?, *ours)));
+        let Some((what, known, ours)) = named.into_iter().find(|(_, known, ours)| known != ours) else {
+            return Ok(());
+        };
+        Err(Error::refused(format!(
+            "{side}: the schema `{schema}` belongs to another installation: its {what} is `{known}`, this one's is \
+             `{ours}`"
+        ))
+        .remedy(CHOOSE_ANOTHER))
+    }
+
+    /// Another schema of ours on Traffic may be in charge of the same tables: a snapshot of either would remove the
+    /// other's rows.
+    ///
+    /// # Errors
+    /// Refused when one is.
+    pub async fn refuse_shared_tables(traffic: &Client, names: &Names) -> Result<()> {
+        let step = "looking for other installations on Traffic";
+        let failed = |error| Error::database(step, &error);
+        let sql = "SELECT n.nspname::text FROM pg_catalog.pg_class AS c \
+                   JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+                   WHERE c.relname = 'installation' AND c.relkind = 'r' AND n.nspname::text <> $1 \
+                   AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
+                   AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
+                   AND (SELECT count(*) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid \
+                        AND a.attname IN ('slot', 'traffic_schema', 'landing_system_id')) = 3";
+        for row in traffic.query(sql, &[&names.schema]).await.map_err(failed)? {
+            let other = Names { schema: row.get(0), ..names.clone() };
+            let sql = format!("SELECT slot FROM {} WHERE traffic_schema = $1", other.own("installation"));
+            if let Some(row) = traffic.query_opt(&sql, &[&names.traffic_schema]).await.map_err(failed)? {
+                return Err(Error::refused(format!(
+                    "Traffic: the tables of the schema `{}` belong to another installation: that of slot `{}`, whose \
+                     own schema is `{}`",
+                    names.traffic_schema,
+                    row.get::<_, String>(0),
+                    other.schema
+                ))
+                .remedy("let this installation write to tables of its own: `[names] traffic_schema`, or another database"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down who Landing is, where that is not known yet.
+    ///
+    /// # Errors
+    /// Refused when the schema belongs to another installation.
+    pub async fn admit(identity: &Identity, client: &Client, names: &Names, side: Side) -> Result<()> {
+        Self::refuse_another_than(identity, client, names, side).await?;
+        let Some(Installation { system_id: None, .. }) = Self::read(client, names).await? else {
+            return Ok(());
+        };
+        let sql = format!(
+            "UPDATE {} SET landing_system_id = $1, landing_database = $2 WHERE landing_system_id IS NULL",
+            names.own("installation")
+        );
+        let done = client.execute(&sql, &[&identity.landing_system_id, &identity.landing_database]).await;
+        done.map(|_| ()).map_err(|error| Error::database("writing down whose schema it is", &error))
+    }
+
+    /// The schema is this installation's from now on, whosever it was.
+    pub async fn replace(identity: &Identity, client: &Client, names: &Names) -> Result<()> {
+        let step = "writing down whose schema it is";
+        let failed = |error| Error::database(step, &error);
+        let table = names.own("installation");
+        let there =
+            client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await.map_err(failed)?;
+        if !there.get::<_, bool>(0) {
+            return Ok(());
+        }
+        let sql = format!(
+            "UPDATE {table} SET slot = $1, publication = $2, landing_system_id = $3, landing_database = $4, \
+             traffic_schema = $5, recorded_at = now()"
+        );
+        let Identity { landing_system_id, landing_database, slot, publication } = identity;
+        let done = client
+            .execute(&sql, &[slot, publication, landing_system_id, landing_database, &names.traffic_schema])
+            .await;
+        done.map(|_| ()).map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(system_id: Option<&str>) -> Installation {
+        let text = str::to_owned;
+        Installation {
+            slot: text("a"),
+            publication: text("p"),
+            system_id: system_id.map(text),
+            database: system_id.map(|_| text("landing")),
+        }
+    }
+
+    #[test]
+    fn another_slot_publication_database_or_cluster_is_refused_and_what_is_not_known_is_not_compared() {
+        let compare =
+            |known: &Installation, ours: [&str; 4]| known.compare(&ours, "leadbridge", Side::Traffic);
+        for other in [
+            ["b", "p", "landing", "7"],
+            ["a", "q", "landing", "7"],
+            ["a", "p", "x", "7"],
+            ["a", "p", "landing", "8"],
+        ] {
+            let error = compare(&known(Some("7")), other).expect_err(other[0]);
+            assert!(error.to_string().contains("[names] schema"), "{error}");
+        }
+        assert!(compare(&known(Some("7")), ["a", "p", "landing", "7"]).is_ok());
+        assert!(compare(&known(None), ["a", "p", "x", "8"]).is_ok());
+    }
+}
