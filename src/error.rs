@@ -85,6 +85,12 @@ impl Error {
         self
     }
 
+    /// The same, taken for another kind by who knows more than the SQLSTATE says.
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        self.kind = kind;
+        self
+    }
+
     /// Puts what was being done in front of the message.
     pub fn context(mut self, step: impl fmt::Display) -> Self {
         self.message = format!("{step}: {}", self.message);
@@ -260,7 +266,7 @@ fn kind_of(code: &SqlState) -> Kind {
         // Serialization, deadlock; a standby or a server in recovery; an operator cancelled the statement.
         "40001" | "40P01" | "25006" | "57014" => Kind::Transient,
         // Shutdown, crash, start-up, idle timeouts, terminated by an administrator.
-        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" => Kind::Transient,
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Kind::Transient,
         _ => match code.get(..2) {
             Some("08") => Kind::Unreachable,
             Some("58") => Kind::Transient,

@@ -49,12 +49,12 @@ impl Default for Names {
 impl Names {
     /// The slot on Traffic from which changes flow back after a cutover.
     pub fn reverse_slot(&self) -> String {
-        format!("{}_reverse", self.slot)
+        format!("{}{REVERSE_SUFFIX}", self.slot)
     }
 
     /// The publication on Traffic of what flows back.
     pub fn reverse_publication(&self) -> String {
-        format!("{}_reverse", self.publication)
+        format!("{}{REVERSE_SUFFIX}", self.publication)
     }
 
     /// A table on Landing: `"public"."landing_leads"`.
@@ -72,6 +72,27 @@ impl Names {
         qualified(&self.schema, table)
     }
 }
+
+/// Why `name` cannot be the name of an object of ours or of the school's: PostgreSQL would cut it, or it stands inside
+/// literals, dollar quotes and format strings of our SQL files, where a few characters mean something else.
+///
+/// # Errors
+/// The reason, as what follows the name in a sentence.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    let forbidden = |c: char| matches!(c, '\'' | '"' | '$' | '%' | '\\' | '{' | '}') || c.is_control();
+    match name {
+        "" => Err("cannot be empty"),
+        name if name.len() > LONGEST => Err("has more than 63 bytes, which PostgreSQL would cut"),
+        name if name.contains(forbidden) => Err("holds quotes, or one of $ % \\ { }"),
+        _ => Ok(()),
+    }
+}
+
+/// PostgreSQL's `NAMEDATALEN` less its terminating zero.
+pub const LONGEST: usize = 63;
+
+/// What the names on Traffic of the way back have behind those on Landing.
+pub const REVERSE_SUFFIX: &str = "_reverse";
 
 /// `"schema"."object"`, both quoted.
 pub fn qualified(schema: &str, object: &str) -> String {

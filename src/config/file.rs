@@ -51,9 +51,9 @@ impl Default for File {
 pub struct NamesTable {
     #[serde(deserialize_with = "slot")]
     slot: String,
-    #[serde(deserialize_with = "identifier")]
+    #[serde(deserialize_with = "publication")]
     publication: String,
-    #[serde(deserialize_with = "identifier")]
+    #[serde(deserialize_with = "own_schema")]
     schema: String,
     #[serde(deserialize_with = "identifier")]
     landing_schema: String,
@@ -172,6 +172,14 @@ fn secret<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Located<SecretStr
 
 fn slot<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     values::checked(from, values::slot)
+}
+
+fn publication<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    values::checked(from, values::publication)
+}
+
+fn own_schema<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    values::checked(from, values::own_schema)
 }
 
 fn identifier<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
+use crate::names::{LONGEST, REVERSE_SUFFIX, check_name};
+
 /// What a TRUNCATE on Landing does (semantics 3.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTruncate {
@@ -89,25 +91,42 @@ pub fn filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// What PostgreSQL allows for a slot's name; NAMEDATALEN leaves 63 bytes.
+/// A replication slot, and what PostgreSQL takes for its name. Traffic's has a suffix behind it.
 pub fn slot(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     match text {
         "" => Err("a slot's name cannot be empty".to_owned()),
-        name if name.len() > 63 => Err("a slot's name has at most 63 characters".to_owned()),
-        name if name.bytes().all(allowed) => Ok(name.to_owned()),
+        name if name.bytes().all(allowed) => with_room_for_suffix("a slot's", name),
         _ => Err("a slot's name holds only a–z, 0–9 and _".to_owned()),
     }
 }
 
-/// A name that PostgreSQL would not cut. The publication's list is separated by commas and blanks.
+/// A publication's name. Traffic's has a suffix behind it.
+pub fn publication(text: &str) -> Result<String, String> {
+    identifier(text).and_then(|name| with_room_for_suffix("a publication's", &name))
+}
+
+fn with_room_for_suffix(whose: &str, name: &str) -> Result<String, String> {
+    let longest = LONGEST - REVERSE_SUFFIX.len();
+    match name.len() {
+        length if length > longest => Err(format!(
+            "{whose} name has at most {longest} bytes: with {REVERSE_SUFFIX} behind it, it is that on Traffic"
+        )),
+        _ => Ok(name.to_owned()),
+    }
+}
+
+/// A schema's name.
 pub fn identifier(text: &str) -> Result<String, String> {
-    let separator = |c: char| c.is_whitespace() || c.is_control() || matches!(c, ',' | '\'' | '\\');
+    check_name(text).map_err(|why| format!("a name that {why}"))?;
+    Ok(text.to_owned())
+}
+
+/// A schema's name that PostgreSQL lets be created.
+pub fn own_schema(text: &str) -> Result<String, String> {
     match text {
-        "" => Err("a name cannot be empty".to_owned()),
-        name if name.len() > 63 => Err("a name has at most 63 bytes".to_owned()),
-        name if name.contains(separator) => Err("a name holds no blanks, commas or quotes".to_owned()),
-        name => Ok(name.to_owned()),
+        name if name.starts_with("pg_") => Err("a schema's name cannot begin with pg_".to_owned()),
+        name => identifier(name),
     }
 }
 

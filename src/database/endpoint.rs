@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use pgwire_replication::ReplicationConfig;
+use postgres_protocol::escape::escape_identifier;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -177,6 +178,9 @@ impl Endpoint {
             Some(own) => format!("{own} {}", start_options()),
             None => start_options(),
         };
+        // The transport puts both into the command as they are. Not quoted, a publication's name would be folded to
+        // lower case: the server says nothing, and nothing of ours is in its stream.
+        let (slot, publication) = (escape_identifier(slot), escape_identifier(publication));
         ReplicationConfig::new(host.name, self.user(), password, self.database(), slot, publication)
             .with_port(host.port)
             .with_status_interval(STATUS_INTERVAL)

@@ -9,7 +9,7 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use super::Side;
 use super::url::Host;
-use crate::error::{Error, tls_error};
+use crate::error::{Error, Kind, tls_error};
 
 /// What was tried.
 pub struct Attempt<'a> {
@@ -109,6 +109,16 @@ fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             error.remedy(format!("GRANT CONNECT ON DATABASE … TO {user}, as an administrator"))
         }
+        // The settings that a URL's options name.
+        code if matches!(code.code().get(..2), Some("22" | "42")) => error
+            .of_kind(Kind::Refused)
+            .remedy(format!("correct the options in {variable}, and the settings of user {user} on that server")),
+        // No session was made, and that is all that is known: a pooler that is full says XX000. Nothing can have
+        // been lost by it.
+        _ if matches!(error.kind(), Kind::Row | Kind::Internal) => error.of_kind(Kind::Unreachable).remedy(format!(
+            "the server, or a pooler in front of it, turned the connection away: is the pooler full (its pool_size, \
+             other clients of its session mode)? Else look into its log, and check user {user} in {variable}"
+        )),
         _ => error,
     }
 }

@@ -5,7 +5,7 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 use super::{Database, Options};
 use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::names::{self, Names};
 use crate::sha256;
 
 /// A migration as it is in `sql/traffic/`.
@@ -170,8 +170,7 @@ fn render(template: &str, names: &Names) -> String {
         .replace("{{reverse_publication_name}}", &escape_literal(&names.reverse_publication()))
 }
 
-/// Quoted names stand inside literals, dollar quotes and format strings of the SQL files too, where a few
-/// characters would mean something else.
+/// The configuration has been checked for the same; the command line has a role's name of its own.
 pub(super) fn check_names(names: &Names) -> Result<()> {
     let Names { slot: _, publication, schema, landing_schema, traffic_schema } = names;
     check_name("publication", publication)?;
@@ -182,12 +181,10 @@ pub(super) fn check_names(names: &Names) -> Result<()> {
 }
 
 fn check_name(what: &str, name: &str) -> Result<()> {
-    let forbidden = |c: char| matches!(c, '\'' | '"' | '$' | '%' | '\\' | '{' | '}') || c.is_control();
-    if name.is_empty() || name.len() > 63 || name.contains(forbidden) {
-        return Err(Error::usage(format!("`{name}` cannot be the name of the {what}"))
-            .remedy("use 1 to 63 bytes of letters, digits, underscores and hyphens"));
-    }
-    Ok(())
+    names::check_name(name).map_err(|why| {
+        Error::usage(format!("`{name}` cannot be the name of the {what}: it {why}"))
+            .remedy("use 1 to 63 bytes of letters, digits, underscores and hyphens")
+    })
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 mod attempt;
 mod back;
 mod copy;
+mod cuts;
 mod follow;
 mod indexes;
 mod keeper;
@@ -22,16 +23,17 @@ pub mod repair;
 mod stream_thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio_util::sync::CancellationToken;
 
 use crate::change::Table;
 use crate::checkpoint::{LocalStore, Published};
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::error::{Error, Kind, Response, Result};
 use crate::telemetry::{LastError, State, Telemetry};
+use cuts::Cuts;
 use liveness::Liveness;
 use progress::Progress;
 
@@ -66,6 +68,8 @@ struct Context {
     back: AtomicBool,
     /// A cutover or a rollback has turned the direction: the next attempt begins at once.
     turned: AtomicBool,
+    /// How the latest streams ended.
+    cuts: Mutex<Cuts>,
 }
 
 /// Which way changes flow, and what must stay as it is meanwhile.
@@ -91,6 +95,22 @@ impl Context {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
 
+    /// Nobody leaves it half changed: after a panic elsewhere it is as good as before.
+    fn cuts(&self) -> MutexGuard<'_, Cuts> {
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream runs: what went wrong before it is over, unless streams begin well and are cut again and again.
+    fn streams(&self, state: State) {
+        let keeps_failing = self.cuts().is_told();
+        self.telemetry.update(|live| {
+            live.state = state;
+            if !keeps_failing {
+                live.last_error = None;
+            }
+        });
+    }
+
     fn watched(&self) -> Option<Watched> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -109,12 +129,19 @@ pub async fn run(
     until: Until,
 ) -> Result<()> {
     let tables = config.tables();
-    let progress = Arc::new(Progress::default());
-    let liveness = Arc::new(Liveness::default());
-    let (watched, back, turned) = (Mutex::default(), AtomicBool::new(false), AtomicBool::new(false));
-    let context =
-        Context { config, tables, telemetry, store, progress, liveness, shutdown, watched, back, turned };
-    let context = Arc::new(context);
+    let context = Arc::new(Context {
+        config,
+        tables,
+        telemetry,
+        store,
+        progress: Arc::new(Progress::default()),
+        liveness: Arc::new(Liveness::default()),
+        shutdown,
+        watched: Mutex::default(),
+        back: AtomicBool::new(false),
+        turned: AtomicBool::new(false),
+        cuts: Mutex::default(),
+    });
     let stop_monitor = context.shutdown.child_token();
     let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
     let result = attempts(&context, until).await;
@@ -135,12 +162,18 @@ async fn grace(shutdown: &CancellationToken) {
     tokio::time::sleep(GRACE).await;
 }
 
-async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(context.config.retry_initial)
-        .with_max_delay(context.config.retry_max)
+/// Pauses between attempts that grow. Their jitter differs from process to process: two daemons that lost the same
+/// server do not come back to it in step.
+fn pauses(settings: &Settings) -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(settings.retry_initial)
+        .with_max_delay(settings.retry_max)
         .without_max_times()
-        .with_jitter();
+        .with_jitter()
+}
+
+async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
+    let pauses = pauses(&context.config);
     let mut pause = pauses.build();
     let mut run = attempt::Run::new(until);
     loop {
@@ -179,5 +212,18 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
             () = context.shutdown.cancelled() => return run.stopped(),
             () = tokio::time::sleep(wait) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+
+    #[test]
+    fn the_pauses_between_attempts_differ_from_run_to_run() {
+        let settings = Settings::load(&Flags::default(), &|_| None).unwrap();
+        let of_a_run = || pauses(&settings).build().take(4).collect::<Vec<_>>();
+        assert_ne!(of_a_run(), of_a_run());
     }
 }

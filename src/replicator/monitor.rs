@@ -126,6 +126,9 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         // With the session goes the right to decide, if we had it.
         sessions.traffic = None;
     }
+    if !back && context.cuts().ends(context.progress.standing().applied()) {
+        context.telemetry.update(|live| live.last_error = None);
+    }
     look_after_ours(context, sessions).await;
 }
 

@@ -20,7 +20,7 @@ use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Position, Table};
 use crate::checkpoint::{Ledger, Published, Recording, check_start};
-use crate::database::Session;
+use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::capture::Captured;
@@ -79,12 +79,9 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         checkpoint_interval: context.config.checkpoint_interval,
         goal,
     };
-    let collector = Collector { intake, acknowledged };
+    let collector = Collector { intake, acknowledged, context: Arc::clone(context) };
     let collecting = thread.spawn(collector.run(batches.0, stop.clone()));
-    context.telemetry.update(|live| {
-        live.state = State::Streaming;
-        live.last_error = None;
-    });
+    context.streams(State::Streaming);
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
     let mut applier = Applier { context, writer, control, ledger: &ledger, recording, committed, work };
     let applied = context.liveness.guard(applier.run(&demand, batches.1, goal)).await;
@@ -102,11 +99,13 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
 struct Collector {
     intake: Intake,
     acknowledged: watch::Receiver<Lsn>,
+    context: Arc<Context>,
 }
 
 impl Collector {
     async fn run(self, batches: mpsc::Sender<Batch>, stop: CancellationToken) -> Result<()> {
-        let Collector { mut intake, mut acknowledged } = self;
+        let Collector { mut intake, mut acknowledged, context } = self;
+        let cut = |error| context.cuts().take_in(Side::Landing, context.progress.standing().applied(), error);
         let (progress, demand) = (Arc::clone(&intake.progress), intake.demand.clone());
         let abandoned = progress.abandoned();
         let stopped = stop.cancelled();
@@ -118,7 +117,7 @@ impl Collector {
             tokio::select! {
                 biased;
                 () = &mut stopped => break,
-                cause = &mut abandoned => return Err(cause),
+                cause = &mut abandoned => return Err(cut(cause)),
                 changed = acknowledged.changed() => {
                     if changed.is_err() {
                         break; // The keeper has ended, and with it the run.
@@ -133,7 +132,7 @@ impl Collector {
                         break;
                     }
                 }
-                taken = intake.take_in(ready), if !full => taken?,
+                taken = intake.take_in(ready), if !full => taken.map_err(&cut)?,
             }
         }
         drop(batches);

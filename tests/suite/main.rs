@@ -27,6 +27,7 @@ mod killpoints;
 mod large;
 mod live_status;
 mod migrations;
+mod naming;
 mod neighbours;
 mod network;
 mod oracle;

@@ -286,3 +286,67 @@ async fn a_network_that_carries_nothing_for_a_while_is_waited_for() {
     writers.stop().await.unwrap();
     net.exact(daemon).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_landing_is_left_alone() {
+    let net = Net::configured(91, 10, "[stream]\ncheckpoint_interval = \"1h\"").await;
+    let daemon = net.streaming().await;
+    // Longer than any connection may be silent that somebody waits for.
+    let idle = "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge apply'
+        AND state = 'idle' AND now() - state_change > interval '15 seconds'";
+    until_holds(&net.world.traffic().await, idle).await;
+    assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_cut_at_one_position_again_and_again_points_to_the_servers_log() {
+    let net = Net::new(92, 20).await;
+    let mut daemon = net.streaming().await;
+    // Nothing is written meanwhile, but now and then the server's own notes move the position.
+    while !daemon.log().contains("cut 3 times in a row") {
+        daemon.streaming().await;
+        let heard = daemon.log().matches("retry_in").count();
+        strike(&net.landing, Target::Named("stream"), Fault::Cut).await;
+        until_true("the cut is heard of", async || daemon.log().matches("retry_in").count() > heard).await;
+    }
+    assert!(daemon.log().contains("log of the Landing DB's server"), "{}", daemon.log());
+    // A stream that has begun is no progress: it began before each cut.
+    let told = |status: &serde_json::Value| {
+        status["state"] == "streaming"
+            && status["last_error"]["message"]
+                .as_str()
+                .is_some_and(|message| message.contains("times in a row"))
+    };
+    daemon.until("the status tells of it, too", told).await;
+    landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
+    daemon.until("nothing is wrong any more", |status| status["last_error"].is_null()).await;
+    net.exact(daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_is_full_is_named_and_waited_for_once_both_databases_were_reached() {
+    let net = Net::new(93, 20).await;
+    for proxy in [&net.landing, &net.traffic] {
+        proxy.inject(Target::Every, Fault::TurnAway);
+        let said = net.bridge.run(&["run"]).await;
+        assert_eq!(said.code, 3, "{}", said.err);
+        assert!(said.err.contains("XX000") && said.err.contains("what to do: "), "{}", said.err);
+        proxy.heal();
+    }
+    let mut daemon = net.streaming().await;
+    for proxy in [&net.landing, &net.traffic] {
+        proxy.inject(Target::Every, Fault::TurnAway);
+        proxy.inject(Target::Every, Fault::Cut);
+        let full = |status: &serde_json::Value| {
+            let error = &status["last_error"];
+            error["retrying"] == true
+                && error["message"].as_str().is_some_and(|message| message.contains("XX000"))
+                && error["remedy"].as_str().is_some_and(|remedy| remedy.contains("pooler full"))
+        };
+        daemon.until("the pooler is named", full).await;
+        proxy.heal();
+        daemon.caught_up(&net.world).await;
+    }
+    net.exact(daemon).await;
+}

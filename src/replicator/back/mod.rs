@@ -15,7 +15,7 @@ use super::{Context, follow};
 use crate::change::Position;
 use crate::checkpoint::{Carried, Ledger, Reverse};
 use crate::config::OnTruncate;
-use crate::database::Session;
+use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::reading;
@@ -49,12 +49,11 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
     work.goes_on();
     context.liveness.guard(check(context, &traffic, &reverse, &primary)).await?;
+    // From here on there may be nothing to carry for hours: nobody is waited for until there is.
+    work.rests();
     let (behind, positions) = Advancing::channel(Lsn::ZERO);
     let following = tokio::spawn(follow::follow(Arc::clone(context), ledger.identity().clone(), positions));
-    context.telemetry.update(|live| {
-        live.state = State::Switched;
-        live.last_error = None;
-    });
+    context.streams(State::Switched);
     tracing::info!(%from, slot = reverse.slot, "carrying Traffic's changes back to Landing");
     let mut way = WayBack {
         context,
@@ -116,14 +115,17 @@ impl WayBack<'_> {
                 None
             } else if self.loader.is_ready() {
                 // What has arrived already goes along; nobody waits for more.
-                next(&mut self.events, &mut self.capture).now_or_never().transpose()?
+                next(&mut self.events, &mut self.capture)
+                    .now_or_never()
+                    .transpose()
+                    .map_err(|e| self.cut(e))?
             } else {
                 // Every branch is cancellation-safe: an event stays in the stream.
                 tokio::select! {
                     biased;
                     () = context.shutdown.cancelled() => return Ok(()),
-                    cause = &mut abandoned => return Err(cause),
-                    touched = next(&mut self.events, &mut self.capture) => Some(touched?),
+                    cause = &mut abandoned => return Err(self.cut(cause)),
+                    touched = next(&mut self.events, &mut self.capture) => Some(touched.map_err(|e| self.cut(e))?),
                 }
             };
             match touched {
@@ -137,6 +139,12 @@ impl WayBack<'_> {
                 }
             }
         }
+    }
+
+    /// The position that is written down tells whether there was progress: each attempt writes to Traffic itself, so a
+    /// keepalive is always further than the last one.
+    fn cut(&self, error: Error) -> Error {
+        self.context.cuts().take_in(Side::Traffic, self.recorded.lsn(), error)
     }
 
     fn collect(&mut self, touched: Touched) -> Result<()> {
@@ -211,7 +219,13 @@ impl WayBack<'_> {
         reach(Point::ReverseAcknowledged);
         self.context.progress.committed(end);
         self.behind.advance(standing.flushed);
-        self.context.telemetry.update(|live| live.applied_lsn = Some(standing.flushed));
+        let uncut = self.context.cuts().ends(end.lsn);
+        self.context.telemetry.update(|live| {
+            live.applied_lsn = Some(standing.flushed);
+            if uncut {
+                live.last_error = None;
+            }
+        });
         Ok(())
     }
 

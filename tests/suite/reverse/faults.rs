@@ -179,3 +179,41 @@ async fn killed_at_any_moment_under_load_it_ends_exact_and_a_second_daemon_takes
     let born: i64 = one(&world.landing().await, "SELECT count(*) FROM landing_leads WHERE name = 'b'").await;
     assert!(born > 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_traffic_is_left_alone() {
+    let world = World::new().await;
+    world.fill(265, 10).await;
+    let bridge = Bridge::new(&world).configured("[stream]\ncheckpoint_interval = \"1h\"");
+    bridge.catch_up().await;
+    switch(&world, &bridge).await;
+    let mut daemon = bridge.daemon().await;
+    carried(&world, &mut daemon).await;
+    // Longer than any connection may be silent that somebody waits for.
+    let idle = "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge apply'
+        AND state = 'idle' AND now() - state_change > interval '15 seconds'";
+    until_holds(&world.traffic().await, idle).await;
+    assert!(!daemon.log().contains("retry_in"), "{}", daemon.log());
+    traffic(&world, CHANGES).await;
+    carried(&world, &mut daemon).await;
+    daemon.terminate().await;
+    assert_back(&world, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_traffic_that_is_cut_at_one_position_again_and_again_points_to_its_servers_log() {
+    let (net, mut daemon) = carrying(266).await;
+    // Nothing is written meanwhile, but now and then the server's own notes move the position.
+    while !daemon.log().contains("cut 3 times in a row") {
+        daemon.until("it carries back", |status| status["state"] == "switched").await;
+        let heard = daemon.log().matches("retry_in").count();
+        until_true("the stream is cut", async || net.traffic.inject(Target::Named("stream"), Fault::Cut) > 0)
+            .await;
+        until_true("the cut is heard of", async || daemon.log().matches("retry_in").count() > heard).await;
+    }
+    assert!(daemon.log().contains("log of the Traffic DB's server"), "{}", daemon.log());
+    traffic(&net.world, CHANGES).await;
+    carried(&net.world, &mut daemon).await;
+    daemon.until("nothing is wrong any more", |status| status["last_error"].is_null()).await;
+    exact(net, daemon).await;
+}

@@ -39,6 +39,8 @@ pub enum Fault {
     Stall,
     /// New connections are closed as soon as they have said who they are, until healed.
     Refuse,
+    /// New connections are answered as a session pooler answers that is full, until healed.
+    TurnAway,
     /// Once: the next COMMIT of a connection that it meets is executed by the server, and the connection is cut
     /// before the client hears of it.
     CutAfterCommit,
@@ -54,6 +56,7 @@ pub struct Conduct {
     pub bytes_per_second: Option<u32>,
     pub stalled: bool,
     refused: bool,
+    pub turned_away: bool,
 }
 
 /// The faults that last, and the connections that are open.
@@ -220,6 +223,7 @@ pub fn conduct(faults: &[(Target, Fault)], name: Option<&str>) -> Conduct {
             Fault::Throttle(rate) => conduct.bytes_per_second = Some(rate.max(1)),
             Fault::Stall => conduct.stalled = true,
             Fault::Refuse => conduct.refused = true,
+            Fault::TurnAway => conduct.turned_away = true,
             Fault::Cut | Fault::HalfOpen | Fault::OneWay(_) | Fault::CutAfterCommit | Fault::SpoilBegin => {}
         }
     }

@@ -10,7 +10,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use super::faults::{Conduct, Direction, Faults, Link, conduct};
 use super::reach;
-use super::wire::{Answers, read_start};
+use super::wire::{Answers, full, read_start};
 
 /// The largest piece that is forwarded at once.
 const PIECE: usize = 1 << 16;
@@ -21,7 +21,10 @@ const SPOONFUL: u32 = 20;
 pub async fn serve(mut client: TcpStream, server: u16, faults: Arc<Faults>) {
     let Ok(start) = read_start(&mut client).await else { return };
     let Some(link) = faults.open(start.application_name) else { return };
-    if let Some(mut server) = reach(server).await
+    if conduct(&faults.subscribe().borrow(), link.name.as_deref()).turned_away {
+        // The peer may have gone: then it has heard enough.
+        let _ = client.write_all(&full()).await;
+    } else if let Some(mut server) = reach(server).await
         && server.write_all(&start.bytes).await.is_ok()
         && client.set_nodelay(true).is_ok()
     {

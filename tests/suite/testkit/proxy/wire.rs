@@ -37,6 +37,13 @@ pub async fn read_start(client: &mut TcpStream) -> io::Result<Start> {
     Ok(Start { bytes, application_name })
 }
 
+/// What a session pooler says that has no connection to a server left.
+pub fn full() -> Vec<u8> {
+    let fields = "SFATAL\0VFATAL\0CXX000\0MMaxClientsInSessionMode: max clients reached\0\0".as_bytes();
+    let length = (fields.len() + 4) as u32;
+    [b"E", &length.to_be_bytes()[..], fields].concat()
+}
+
 /// Finds the answers to COMMIT in what a server sends, however it is cut into pieces.
 #[derive(Default)]
 pub struct Answers {
