@@ -61,7 +61,7 @@ impl ColumnType {
 pub struct Column {
     pub name: &'static str,
     pub kind: ColumnType,
-    /// Older databases lack the others; an absent column counts as null (domain.md).
+    /// Older databases lack the others: what such a column becomes is then Traffic's (semantics 4.3).
     pub required: bool,
 }
 

@@ -283,6 +283,15 @@ pub async fn recorded_state(client: &Client, names: &Names) -> Result<Option<Str
     Ok(client.query_opt(&sql, &[&names.slot]).await.map_err(failed)?.map(|row| row.get(0)))
 }
 
+/// What Landing published at the position that Traffic has; empty where that was not written down.
+pub async fn recorded_published(client: &Client, names: &Names) -> Result<Published> {
+    let sql = format!("SELECT published FROM {} WHERE slot = $1", names.own("checkpoint"));
+    let row = client.query_opt(&sql, &[&names.slot]).await;
+    let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+    let text = row.as_ref().and_then(|row| row.get::<_, Option<&str>>(0));
+    Ok(published_of(&names.slot, text)?.unwrap_or_default())
+}
+
 /// Whether Traffic is the one database.
 pub async fn is_switched(client: &Client, names: &Names) -> Result<bool> {
     Ok(recorded_state(client, names).await?.as_deref() == Some("switched"))
@@ -313,14 +322,18 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
         landing_system_id: row.get(1),
         landing_database: row.get(2),
     };
-    let published = row.get::<_, Option<&str>>(5).map(serde_json::from_str).transpose().map_err(|error| {
-        Error::refused(format!(
-            "what the checkpoint of slot `{slot}` says of Landing is not understood: {error}"
-        ))
-        .remedy("run `leadbridge resync`")
-    })?;
+    let published = published_of(slot, row.get(5))?;
     // A number that is no timeline is in no history: it is refused as one of another branch.
     let timeline = row.get::<_, Option<i64>>(6).map(|timeline| u32::try_from(timeline).unwrap_or(0));
     let applied = row.get::<_, Option<PgLsn>>(4).map(Into::into);
     Ok(Recorded { identity, stage, applied, timeline, published })
+}
+
+fn published_of(slot: &str, text: Option<&str>) -> Result<Option<Published>> {
+    text.map(serde_json::from_str).transpose().map_err(|error| {
+        Error::refused(format!(
+            "what the checkpoint of slot `{slot}` says of Landing is not understood: {error}"
+        ))
+        .remedy("run `leadbridge resync`")
+    })
 }

@@ -15,7 +15,9 @@ mod timeline;
 
 pub use finished::Finish;
 pub use installation::Installation;
-pub use ledger::{Ledger, Recorded, Recording, Stage, is_switched, recorded_state, refuse_switched};
+pub use ledger::{
+    Ledger, Recorded, Recording, Stage, is_switched, recorded_published, recorded_state, refuse_switched,
+};
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
 pub use reverse::{Carried, Reverse, TrafficNow};

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::change::{Table, lead};
 use crate::error::{Error, Result};
+use crate::mapping::Absent;
 
 /// The publication and the replicated tables, as the catalog had them at one position.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,13 @@ impl Published {
     pub fn is_read(table: Table, column: &str) -> bool {
         let unused = |at: usize| table == Table::LandingLeads && at == lead::PHONE_NORMALIZED;
         table.columns().iter().enumerate().any(|(at, known)| known.name == column && !unused(at))
+    }
+
+    /// The columns that Landing lacks of `table`, of those that the mapping reads; none where that was not written down.
+    pub fn absent(&self, table: Table) -> Absent {
+        let Some(known) = self.tables.get(table.landing_name()) else { return Absent::none(table) };
+        let has = |name: &str| !Published::is_read(table, name) || known.columns.contains_key(name);
+        Absent::new(table, |at| table.columns().get(at).is_some_and(|column| has(column.name)))
     }
 
     /// The OID by which the stream must announce `table`; `None` when that was not written down.

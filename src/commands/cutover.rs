@@ -10,7 +10,7 @@ use super::doctor::lines;
 use super::{print, print_json};
 use crate::cli;
 use crate::config::Config;
-use crate::cutover::readiness::{Readiness, Terms};
+use crate::cutover::readiness::{Readiness, Terms, TrafficOwned};
 use crate::cutover::{self, Certificate, Direction, Options};
 use crate::doctor::Findings;
 use crate::error::{Error, Result};
@@ -28,6 +28,8 @@ struct Document<'r> {
     max_pause_seconds: f64,
     /// What a rollback would not bring back to Landing.
     not_carried_back: &'static [NotCarried],
+    /// What neither direction writes, because Landing lacks its source.
+    traffic_owned: &'r [TrafficOwned],
 }
 
 pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
@@ -120,6 +122,7 @@ fn report(readiness: &Readiness, direction: Direction, arguments: &cli::Change) 
             predicted_pause_seconds: readiness.predicted_pause,
             max_pause_seconds: arguments.max_pause.as_secs_f64(),
             not_carried_back: not_carried(direction),
+            traffic_owned: &readiness.traffic_owned,
         });
     }
     let mut text = lines(&readiness.findings) + &what_stays(direction);

@@ -5,7 +5,7 @@ use comfy_table::{ContentArrangement, Table as Grid};
 
 use super::confirm::confirm;
 use super::print;
-use crate::checkpoint::Installation;
+use crate::checkpoint::{Installation, recorded_published};
 use crate::cli::{Quarantine as Arguments, QuarantineAction};
 use crate::config::Config;
 use crate::database::{Session, Side};
@@ -65,9 +65,10 @@ async fn show(config: &Config, id: i64) -> Result<Exit> {
 
 async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
     let traffic = connect(config).await?;
-    let tables = config.tables();
+    let (names, tables) = (&config.names, config.tables());
+    let landing = recorded_published(&traffic, names).await?;
     let mut writer =
-        Writer::new(traffic, &config.names, &tables, Touch::OnlyChanges, config.on_truncate).await?;
+        Writer::new(traffic, names, &landing, &tables, Touch::OnlyChanges, config.on_truncate).await?;
     let outcome = writer.retry((!ids.is_empty()).then_some(ids)).await?;
     print(&format!("{} of {} rows left quarantine.\n", outcome.tried - outcome.left, outcome.tried))?;
     Ok(if outcome.left == 0 { Exit::Ok } else { Exit::No })

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::content::TableProof;
 use super::journal::Direction;
 use super::marker::Latency;
+use super::readiness::TrafficOwned;
 use super::writers::Tried;
 use crate::config::Config;
 use crate::database::Endpoint;
@@ -43,6 +44,8 @@ pub struct Certificate {
     /// tables that are too large to be read while writers wait.
     pub complete: bool,
     pub conversion_notes: u64,
+    /// Columns of Traffic's that were not compared: Landing lacks their source, and neither direction writes them.
+    pub traffic_owned: Vec<TrafficOwned>,
     pub markers_before: Option<Latency>,
     pub hook: bool,
 }
@@ -132,6 +135,9 @@ impl Certificate {
             writeln!(page, "{:<26}{}", "and holds, untried, for", self.writers.not_tried.join(", "))?;
         }
         writeln!(page, "{:<26}{}", "values changed on the way", self.conversion_notes)?;
+        for TrafficOwned { table, columns } in &self.traffic_owned {
+            writeln!(page, "{:<26}{table}: {}", "Traffic's, not compared", columns.join(", "))?;
+        }
         let verdict = match (self.complete, self.is_proven()) {
             (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
             (true, true) => match self.direction {

@@ -184,6 +184,7 @@ impl<'c> Scene<'c> {
             complete: proof.snapshots.is_none(),
             tables: proof.tables,
             conversion_notes: readiness.conversion_notes,
+            traffic_owned: readiness.traffic_owned.clone(),
             markers_before: readiness.latency,
             hook: self.hooked,
         };

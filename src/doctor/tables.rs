@@ -27,8 +27,8 @@ pub async fn examine(findings: &mut Findings, client: &Client, names: &Names, ta
     findings.add("replica_identity", side, replica_identity(client, names, table).await);
 }
 
-/// A needed column that is missing or of another type is an error; an optional one that is missing counts as null.
-/// A generated one is an error too: a snapshot would read it, and the stream does not send it.
+/// A needed column that is missing or of another type is an error. What comes of an optional one that is missing is
+/// Traffic's. A generated one is an error too: a snapshot would read it, and the stream does not send it.
 fn columns(found: &[Found], table: Table) -> Verdict {
     let name = table.landing_name();
     let generated: Vec<String> = found
@@ -52,12 +52,16 @@ fn columns(found: &[Found], table: Table) -> Verdict {
                 wrong.push(format!("{name}.{} is {type_name}, not {expected}", column.name));
             }
             None if column.required => wrong.push(format!("{name}.{} is missing", column.name)),
-            None => absent.push(column.name),
+            None if Published::is_read(table, column.name) => absent.push(column.name),
+            None => {}
         }
     }
     let fine = match absent.as_slice() {
         [] => format!("{name} has every column"),
-        absent => format!("{name} has what is needed; without {}, which count as null", absent.join(", ")),
+        absent => format!(
+            "{name} has what is needed; without {}: these columns are Traffic's own, in every direction",
+            absent.join(", ")
+        ),
     };
     let remedy = "give the columns the names and types that the mapping knows; see the table in the README";
     Verdict::none_of(&wrong, &fine, "columns do not fit", remedy)

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use crate::change::{Column, Datum, Row, Table};
 use crate::error::{Error, Result};
+use crate::mapping::Absent;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
 /// What a change of a table costs a running stream.
@@ -86,6 +87,11 @@ impl Layout {
     /// Whether this database has the column at that position of [`Table::columns`].
     pub fn has(&self, column: usize) -> bool {
         self.position(column).is_some()
+    }
+
+    /// The columns that this database lacks.
+    pub fn absent(&self) -> Absent {
+        Absent::new(self.table, |column| self.has(column))
     }
 
     fn position(&self, column: usize) -> Option<usize> {

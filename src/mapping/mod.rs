@@ -4,6 +4,7 @@
 //! tables of the contract. The writer builds its statements from the same tables, so a column cannot be mapped
 //! and then forgotten.
 
+mod absent;
 mod journey;
 pub mod json;
 mod leads;
@@ -12,6 +13,8 @@ pub(crate) mod values;
 
 use bytestring::ByteString;
 use uuid::Uuid;
+
+pub use absent::Absent;
 
 use crate::change::{Datum, Row, Table, lead};
 use leads::Metadata;

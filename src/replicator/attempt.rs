@@ -140,7 +140,7 @@ impl Run {
             self.resynced = true;
             return Ok(Way::None);
         }
-        let writer = stream_writer(context, traffic).await?;
+        let writer = stream_writer(context, traffic, &published).await?;
         Ok(Way::Forward(Box::new(Prepared { writer, control, ledger, from, published })))
     }
 
@@ -215,10 +215,10 @@ impl Run {
 }
 
 /// What applies a stream on Traffic.
-async fn stream_writer(context: &Context, traffic: Session) -> Result<Writer> {
+async fn stream_writer(context: &Context, traffic: Session, landing: &Published) -> Result<Writer> {
     let config = &context.config;
-    let writer = Writer::new(traffic, &config.names, &context.tables, Touch::OnlyChanges, config.on_truncate);
-    let mut writer = writer.await?;
+    let (names, tables, touch) = (&config.names, &context.tables, Touch::OnlyChanges);
+    let mut writer = Writer::new(traffic, names, landing, tables, touch, config.on_truncate).await?;
     for &table in &context.tables {
         writer.copy_into(table).await?;
     }

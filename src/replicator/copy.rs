@@ -166,26 +166,30 @@ impl Copy {
         snapshot: &str,
     ) -> Result<Self> {
         let config = &context.config;
+        let (names, tables, touch) = (&config.names, &context.tables, Touch::EveryRow);
         let mut workers = Vec::new();
+        let mut published = None;
         for _ in 0..config.snapshot_workers {
             let reader = Reader::open(&config.landing, snapshot).await?;
             let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
+            // All readers see the same.
+            let published = match &published {
+                Some(published) => published,
+                None => published.insert(reader.published(names, tables).await?),
+            };
             reading.rests();
             let session = config.traffic.connect("snapshot").await?;
             let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
-            let writer =
-                Writer::new(session, &config.names, &context.tables, Touch::EveryRow, config.on_truncate)
-                    .await?;
+            let writer = Writer::new(session, names, published, tables, touch, config.on_truncate).await?;
             writing.rests();
             workers.push(Worker { reader, reading, writer, writing });
         }
         let indexes = Arc::new(Indexes::find(context, traffic).await?);
         let new_tables = begin_new_tables(context, traffic, &mut workers, &indexes).await?;
-        let Some(Worker { reader, reading, .. }) = workers.first() else {
+        let (Some(Worker { reader, reading, .. }), Some(published)) = (workers.first(), published) else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
         reading.goes_on();
-        let published = reader.published(&config.names, &context.tables).await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
             let layout = reader.layout(&config.names, table).await?;

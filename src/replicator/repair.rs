@@ -43,10 +43,10 @@ impl Repair {
     pub async fn rows(self, differing: &[(Table, &[Uuid])]) -> Result<RowCounts> {
         let config = &self.config;
         let landing = config.landing.connect("repair").await?;
-        let tables = config.tables();
-        let writer =
-            Writer::new(self.traffic, &config.names, &tables, Touch::OnlyChanges, config.on_truncate);
-        let mut writer = writer.await?;
+        let (names, tables, touch) = (&config.names, config.tables(), Touch::OnlyChanges);
+        let published = catalog::published(&landing, names, &tables).await?;
+        let mut writer =
+            Writer::new(self.traffic, names, &published, &tables, touch, config.on_truncate).await?;
         let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
         for (table, ids) in differing {
             let mut deletes = Vec::new();

@@ -5,7 +5,7 @@
 
 use crate::change::{Table, lead};
 use crate::database::pipelined::IS_OPEN;
-use crate::mapping::{self, Target};
+use crate::mapping::{self, Absent, Target};
 use crate::names::Names;
 
 /// The columns that stand before the mapped ones in every set of rows: their name and array type.
@@ -20,14 +20,15 @@ pub enum Touch {
     EveryRow,
 }
 
-/// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. Writes nothing
-/// outside of a transaction of ours, as [`IS_OPEN`] says.
+/// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. A row that is
+/// there keeps what comes from the columns that Landing lacks, `absent`. Writes nothing outside of a transaction of ours,
+/// as [`IS_OPEN`] says.
 ///
 /// Each row is answered for, in one row of four columns: how many rows were written; how many were equal already; the
 /// ids of those that are neither, as far as the statement's snapshot shows; the ids of those whose lead is not there.
-pub fn upsert(names: &Names, table: Table, touch: Touch) -> String {
+pub fn upsert(names: &Names, table: Table, absent: &Absent, touch: Touch) -> String {
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
-    let targets = &targets;
+    let (targets, given) = (&targets, &given(&targets, absent));
     let traffic = names.traffic_table(table);
     let lead_is_there = "EXISTS (SELECT FROM present p WHERE p.id = i.lead_id::uuid)";
     let has_lead = table.lead_column().is_some();
@@ -55,9 +56,9 @@ pub fn upsert(names: &Names, table: Table, touch: Touch) -> String {
         columns = column_list(targets),
         status = initial_status(table).map_or("", |_| ", status"),
         values = value_list(targets),
-        set = set_list(targets),
-        unequal = only_when_unequal(targets, touch),
-        equal = is_equal(targets, touch),
+        set = set_list(given),
+        unequal = only_when_unequal(given, touch),
+        equal = is_equal(given, touch),
     )
 }
 
@@ -74,13 +75,13 @@ fn with_present_leads(names: &Names, targets: &[&Target]) -> String {
 }
 
 /// Those of the rows that Traffic does not hold as they are to be written, now. Parameters as in [`upsert`].
-pub fn differing(names: &Names, table: Table, touch: Touch) -> String {
+pub fn differing(names: &Names, table: Table, absent: &Absent, touch: Touch) -> String {
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
     format!(
         "SELECT i.id FROM {input} LEFT JOIN {traffic} t ON t.id = i.id WHERE NOT {equal}",
         input = input(&targets),
         traffic = names.traffic_table(table),
-        equal = is_equal(&targets, touch),
+        equal = is_equal(&given(&targets, absent), touch),
     )
 }
 
@@ -118,16 +119,17 @@ pub fn lock_leads(names: &Names) -> String {
 /// there, or when `funnel_type` is null and the source is another one now, so that the funnel must be computed again.
 ///
 /// Parameters: ids, synced times, then one text array for each of [`mapping::targets_beside_metadata`].
-pub fn update_leads_beside_metadata(names: &Names) -> String {
+pub fn update_leads_beside_metadata(names: &Names, absent: &Absent) -> String {
     let targets: Vec<&Target> = mapping::targets_beside_metadata().collect();
+    let given = given(&targets, absent);
     let kept = |target: &Target| match target.is_partly_of_metadata() {
         true => format!("COALESCE(i.{0}, t.{0})", target.name),
         false => format!("i.{}", target.name),
     };
-    let new: Vec<String> = targets.iter().map(|target| kept(target)).collect();
+    let new: Vec<String> = given.iter().map(|target| kept(target)).collect();
     let set: Vec<String> =
-        targets.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.name)).collect();
-    let differs = differs(targets.iter().zip(new).map(|(target, new)| (*target, new)));
+        given.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.name)).collect();
+    let differs = differs(given.iter().zip(new).map(|(target, new)| (*target, new)));
     // A row is locked before it is judged, in primary-key order: it cannot change between the two.
     format!(
         "WITH i AS MATERIALIZED (SELECT {values} FROM {input}), \
@@ -196,6 +198,11 @@ pub fn restorable(table: Table) -> Vec<(usize, &'static Target)> {
 /// Columns that Traffic does not hold verbatim and yet no rule needs: they do not have to be read again.
 pub fn is_expendable(table: Table, column: usize) -> bool {
     table == Table::LandingLeads && column == lead::PHONE_NORMALIZED
+}
+
+/// Those that Landing gives a value.
+fn given<'t>(targets: &[&'t Target], absent: &Absent) -> Vec<&'t Target> {
+    targets.iter().copied().filter(|target| absent.leaves(target)).collect()
 }
 
 fn input(targets: &[&Target]) -> String {
@@ -309,7 +316,8 @@ mod tests {
 
     #[test]
     fn an_update_never_names_a_column_that_traffic_owns() {
-        let sql = upsert(&Names::default(), Table::LandingLeads, Touch::OnlyChanges);
+        let none = Absent::none(Table::LandingLeads);
+        let sql = upsert(&Names::default(), Table::LandingLeads, &none, Touch::OnlyChanges);
         let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
         for owned in ["status", "amocrm_pipeline_id", "amocrm_status_id"] {
             assert!(!update.contains(owned), "{owned}");
@@ -320,7 +328,7 @@ mod tests {
     #[test]
     fn what_is_equal_for_its_type_only_is_compared_as_text() {
         for table in Table::ALL {
-            let sql = upsert(&Names::default(), table, Touch::OnlyChanges);
+            let sql = upsert(&Names::default(), table, &Absent::none(table), Touch::OnlyChanges);
             let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
             for target in mapping::targets(table) {
                 let is_coarse = matches!(target.sql_type, "jsonb" | "text");

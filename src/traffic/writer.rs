@@ -18,9 +18,11 @@ use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
 use super::triggers::TriggerControl;
 use crate::change::{Row, Table};
+use crate::checkpoint::Published;
 use crate::config::OnTruncate;
 use crate::database::{Session, pipelined};
 use crate::error::{Error, Result};
+use crate::mapping::Absent;
 use crate::names::Names;
 
 /// Rows read from Landing for changes whose row was not on Traffic; `None` for a row that is gone there too.
@@ -92,13 +94,15 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Prepares to write `tables` over `session`.
+    /// Prepares to write `tables` over `session`. What comes from a column that Landing does not publish, it leaves
+    /// alone: that is Traffic's.
     ///
     /// # Errors
     /// A target table or column is missing; the role lacks a privilege; the connection broke.
     pub async fn new(
         session: Session,
         names: &Names,
+        landing: &Published,
         tables: &[Table],
         touch: Touch,
         on_truncate: OnTruncate,
@@ -112,7 +116,10 @@ impl Writer {
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
             has_noted: notes.has_rows(&session).await?,
-            update_beside_metadata: Prepared::new(statements::update_leads_beside_metadata(names)),
+            update_beside_metadata: Prepared::new(statements::update_leads_beside_metadata(
+                names,
+                &landing.absent(Table::LandingLeads),
+            )),
             names: names.clone(),
             tables: HashMap::new(),
             copying: HashMap::new(),
@@ -131,17 +138,17 @@ impl Writer {
             on_truncate,
         };
         for &table in tables {
-            writer.prepare(table, tables, touch).await?;
+            writer.prepare(table, tables, &landing.absent(table), touch).await?;
         }
         Ok(writer)
     }
 
-    async fn prepare(&mut self, table: Table, tables: &[Table], touch: Touch) -> Result<()> {
-        let upsert = statements::upsert(&self.names, table, touch);
+    async fn prepare(&mut self, table: Table, tables: &[Table], absent: &Absent, touch: Touch) -> Result<()> {
+        let upsert = statements::upsert(&self.names, table, absent, touch);
         // At once: whether the table is there, with its columns, shows before anything is applied.
         let upsert = self.session.prepare(&upsert).await;
         let upsert = upsert.map_err(|error| Error::database(preparing(table), &error))?;
-        let differing = Prepared::new(statements::differing(&self.names, table, touch));
+        let differing = Prepared::new(statements::differing(&self.names, table, absent, touch));
         let delete = Prepared::new(deletes::delete(&self.names, table, tables));
         let read = Prepared::new(statements::read_verbatim(&self.names, table));
         self.tables.insert(table, Statements { upsert, differing, delete, read });

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::content::{Contents, RowHash};
 use crate::change::Table;
-use crate::mapping::{self, Target, TrafficRow};
+use crate::mapping::{self, Absent, Target, TrafficRow};
 
 /// Examples that are kept of each kind.
 const EXAMPLES: usize = 10;
@@ -75,6 +75,9 @@ pub struct Comparison {
     pub(super) suspects: Vec<Uuid>,
     #[serde(skip)]
     targets: &'static [Target],
+    /// What comes from the columns that Landing lacks is Traffic's, and not compared.
+    #[serde(skip)]
+    absent: Absent,
     /// The hashes of both sides, when they are wanted.
     #[serde(skip)]
     pub(super) contents: Option<Contents>,
@@ -90,7 +93,7 @@ pub(super) enum Next {
 }
 
 impl Comparison {
-    pub(super) fn new(table: Table) -> Self {
+    pub(super) fn new(table: Table, absent: Absent) -> Self {
         Comparison {
             table: table.landing_name(),
             landing_rows: 0,
@@ -105,6 +108,7 @@ impl Comparison {
             examples: Vec::new(),
             suspects: Vec::new(),
             targets: mapping::targets(table),
+            absent,
             contents: None,
         }
     }
@@ -190,7 +194,7 @@ impl Comparison {
         let mut is_later = false;
         let (mut ours_hash, mut theirs_hash) = (RowHash::new(expected.id), RowHash::new(held.id));
         for (target, (ours, theirs)) in self.targets.iter().zip(expected.values.iter().zip(&held.values)) {
-            if ours.is_none() && target.keeps_target_when_null() {
+            if (ours.is_none() && target.keeps_target_when_null()) || !self.absent.leaves(target) {
                 continue;
             }
             self.values += 1;

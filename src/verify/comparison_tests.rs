@@ -26,7 +26,7 @@ fn held(id: u128, changed: &[(&str, &str)]) -> HeldRow {
 }
 
 fn compare(landing: &[ExpectedRow], traffic: &[HeldRow]) -> Comparison {
-    let mut found = Comparison::new(TABLE);
+    let mut found = Comparison::new(TABLE, Absent::none(TABLE));
     let (mut landing, mut traffic) = (landing.iter(), traffic.iter());
     let (mut left, mut right) = (landing.next(), traffic.next());
     loop {

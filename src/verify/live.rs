@@ -21,6 +21,7 @@ use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::lsn::Lsn;
+use crate::mapping::Absent;
 use crate::names::Names;
 use crate::traffic::Quarantine;
 
@@ -146,7 +147,7 @@ async fn scan(config: &Config, table: Table, pace: &Arc<Pace>) -> Result<(Compar
         let worker = Worker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
         running.spawn(worker.scan(config.names.clone(), table));
     }
-    let (mut found, mut tally) = (Comparison::new(table), Tally::default());
+    let (mut found, mut tally) = (Comparison::new(table, Absent::none(table)), Tally::default());
     // On an error the set is dropped, and with it the other workers.
     while let Some(ended) = running.join_next().await {
         let (part, of_part) =
@@ -167,7 +168,7 @@ struct Worker {
 impl Worker {
     async fn scan(self, names: Names, table: Table) -> Result<(Comparison, Tally)> {
         let sides = Sides::read(&self.landing, &self.traffic, &names, table).await?;
-        let (mut found, mut tally) = (Comparison::new(table), Tally::default());
+        let (mut found, mut tally) = (sides.nothing_yet(), Tally::default());
         while let Some(keys) = self.next() {
             found.add(sides.compare(keys, &mut tally, &self.pace).await?);
         }

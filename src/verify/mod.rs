@@ -50,7 +50,7 @@ pub async fn compare_content(
     table: Table,
 ) -> Result<(Comparison, Contents)> {
     let sides = Sides::read(landing, traffic, names, table).await?;
-    let mut comparison = Comparison::new(table).with_contents();
+    let mut comparison = sides.nothing_yet().with_contents();
     sides.merge(Keys::all(), &mut comparison, &mut Tally::default(), &Pace::new(None)).await?;
     let contents = comparison.contents.take().unwrap_or_default();
     Ok((comparison, contents))
@@ -65,7 +65,7 @@ pub async fn compare_rows(
     ids: &[Uuid],
 ) -> Result<Comparison> {
     let sides = Sides::read(landing, traffic, names, table).await?;
-    let mut comparison = Comparison::new(table);
+    let mut comparison = sides.nothing_yet();
     for page in ids.chunks(PAGE) {
         let keys = Keys::These(page.to_vec());
         sides.merge(keys, &mut comparison, &mut Tally::default(), &Pace::new(None)).await?;
@@ -95,6 +95,11 @@ impl<'c> Sides<'c> {
         Ok(Sides { landing, traffic, names, table, layout, target })
     }
 
+    /// A comparison that has looked at no row.
+    fn nothing_yet(&self) -> Comparison {
+        Comparison::new(self.table, self.layout.absent())
+    }
+
     fn expected(&self, keys: Keys) -> Expected<'_> {
         Expected::new(self.landing, self.names, &self.layout, self.target.limits(self.table), keys)
     }
@@ -105,7 +110,7 @@ impl<'c> Sides<'c> {
 
     /// Merges the rows with these keys.
     async fn compare(&self, keys: Keys, tally: &mut Tally, pace: &Pace) -> Result<Comparison> {
-        let mut comparison = Comparison::new(self.table);
+        let mut comparison = self.nothing_yet();
         self.merge(keys, &mut comparison, tally, pace).await?;
         Ok(comparison)
     }

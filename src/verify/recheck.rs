@@ -10,7 +10,6 @@ use uuid::Uuid;
 use super::comparison::{Comparison, ExpectedRow, HeldRow, Next, meet};
 use super::pages::{Keys, PAGE};
 use super::{Expected, Held, Sides};
-use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::lsn::Lsn;
@@ -32,7 +31,7 @@ impl Sides<'_> {
     /// Compares the rows with these keys until each is equal, or differs although the stream has passed it.
     pub(super) async fn recheck(&self, mut ids: Vec<Uuid>, patience: Duration) -> Result<Settled> {
         ids.sort_unstable();
-        let mut settled = Settled { comparison: Comparison::new(self.table), moving: 0, passed: true };
+        let mut settled = Settled { comparison: self.nothing_yet(), moving: 0, passed: true };
         // Most were in flight a moment ago and are equal by now: nobody has to wait for those.
         let mut later = Vec::new();
         for page in ids.chunks(PAGE) {
@@ -66,28 +65,29 @@ impl Sides<'_> {
         let mut before = collect_expected(self.expected(these())).await?;
         let Some(waiting) = waiting else {
             let held = collect_held(self.held(these())).await?;
-            return Ok((merge(self.table, &before, &held), Vec::new()));
+            return Ok((merge(self.nothing_yet(), &before, &held), Vec::new()));
         };
         let read_at = catalog::committed_so_far(self.landing).await?;
         waiting.until_applied(self, read_at).await?;
         let mut held = collect_held(self.held(these())).await?;
         let after = collect_expected(self.expected(these())).await?;
-        let moving = take_what_moved(self.table, &mut before, after, &held);
+        let moving = take_what_moved(&self.nothing_yet(), &mut before, after, &held);
         before.retain(|row| !moving.contains(&row.id));
         held.retain(|row| !moving.contains(&row.id));
-        Ok((merge(self.table, &before, &held), moving))
+        Ok((merge(self.nothing_yet(), &before, &held), moving))
     }
 }
 
 /// Rows that Landing has changed while we looked: where Traffic holds what it has `after`, that goes into `before`.
 /// Answers the rows of which Traffic holds neither: it may be what Landing had in between.
 fn take_what_moved(
-    table: Table,
+    nothing_yet: &Comparison,
     before: &mut Vec<ExpectedRow>,
     after: Vec<ExpectedRow>,
     held: &[HeldRow],
 ) -> Vec<Uuid> {
-    let (old, new) = (merge(table, before, held).suspects, merge(table, &after, held).suspects);
+    let merged = |rows: &[ExpectedRow]| merge(nothing_yet.clone(), rows, held).suspects;
+    let (old, new) = (merged(before), merged(&after));
     let mut after: HashMap<Uuid, ExpectedRow> = after.into_iter().map(|row| (row.id, row)).collect();
     let mut moving = Vec::new();
     for id in old {
@@ -109,8 +109,7 @@ fn take_what_moved(
     moving
 }
 
-fn merge(table: Table, expected: &[ExpectedRow], held: &[HeldRow]) -> Comparison {
-    let mut comparison = Comparison::new(table);
+fn merge(mut comparison: Comparison, expected: &[ExpectedRow], held: &[HeldRow]) -> Comparison {
     let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
     loop {
         match meet(&mut comparison, left.peek().copied(), right.peek().copied()) {
@@ -170,7 +169,8 @@ async fn collect_held(mut rows: Held<'_>) -> Result<Vec<HeldRow>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mapping::{TrafficRow, targets};
+    use crate::change::Table;
+    use crate::mapping::{Absent, TrafficRow, targets};
 
     const TABLE: Table = Table::LeadJourney;
 
@@ -188,10 +188,11 @@ mod tests {
     fn judged(before: Option<&str>, after: Option<&str>, on_traffic: Option<&str>) -> (u64, usize) {
         let rows = |value: Option<&str>| value.map(expected).into_iter().collect::<Vec<_>>();
         let (mut before, mut held) = (rows(before), on_traffic.map(held).into_iter().collect::<Vec<_>>());
-        let moving = take_what_moved(TABLE, &mut before, rows(after), &held);
+        let nothing_yet = Comparison::new(TABLE, Absent::none(TABLE));
+        let moving = take_what_moved(&nothing_yet, &mut before, rows(after), &held);
         before.retain(|row| !moving.contains(&row.id));
         held.retain(|row| !moving.contains(&row.id));
-        (merge(TABLE, &before, &held).differences(), moving.len())
+        (merge(nothing_yet, &before, &held).differences(), moving.len())
     }
 
     #[test]

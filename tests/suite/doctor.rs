@@ -88,7 +88,7 @@ async fn each_damage_to_landing_is_found_by_its_own_check() {
     }
     landing.batch_execute("ALTER TABLE landing_leads DROP click_count").await.unwrap();
     let findings = examine(&world).await;
-    assert_eq!(complaints(&findings), [], "an optional column counts as null");
+    assert_eq!(complaints(&findings), [], "what comes of an optional column is Traffic's");
     assert!(findings.findings.iter().any(|finding| finding.message.contains("click_count")));
 }
 

@@ -7,6 +7,7 @@
     reason = "what a test cannot go on without fails it; clippy's own exception stops at #[test] functions"
 )]
 
+mod absent;
 mod at_once;
 mod connection;
 mod copying;

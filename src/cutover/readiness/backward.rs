@@ -26,6 +26,8 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     findings.add("forward_slot", of_landing, checks::slot_is_healthy(landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::reverse_quarantine(traffic, names).await);
     findings.add("fence", of_traffic, checks::fence(traffic, Side::Traffic, names).await);
+    ready.look_at_columns(config, landing).await;
+    let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
         // The rest asks what these stand for.
         return ready;

@@ -24,6 +24,8 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     findings.add("slot", of_landing, checks::slot_in_use(landing, Side::Landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::quarantine(traffic, names).await);
     findings.add("fence", of_landing, checks::fence(landing, Side::Landing, names).await);
+    ready.look_at_columns(config, landing).await;
+    let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
         // The rest asks what these stand for.
         return ready;

@@ -2,11 +2,14 @@
 
 pub mod backward;
 mod checks;
+mod columns;
 pub mod forward;
 
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
+
+pub use columns::TrafficOwned;
 
 use super::content::{Horizon, Sides};
 use super::marker::Latency;
@@ -56,6 +59,8 @@ pub struct Readiness {
     /// Rows that were compared beforehand.
     pub(super) rows: u64,
     pub(super) conversion_notes: u64,
+    /// Columns that neither direction writes, for Landing lacks them.
+    pub traffic_owned: Vec<TrafficOwned>,
     horizon: Option<Horizon>,
     pub(super) writers: Writers,
     /// Every row is compared inside the fence.
@@ -73,6 +78,20 @@ impl Readiness {
     /// Internal where nothing was: who is ready has one.
     pub(super) fn horizon(&self) -> Result<&Horizon> {
         self.horizon.as_ref().ok_or_else(|| Error::internal("readiness without a horizon"))
+    }
+
+    /// Which columns are compared and written at all.
+    async fn look_at_columns(&mut self, config: &Config, landing: &Client) {
+        let owned = columns::traffic_owned(landing, config).await;
+        self.findings.add(
+            "columns",
+            Some(Side::Landing),
+            owned.map(|owned| {
+                let verdict = columns::judge(&owned);
+                self.traffic_owned = owned;
+                verdict
+            }),
+        );
     }
 
     /// What is to be known before the comparison: where it begins, and who may write to `fenced`.

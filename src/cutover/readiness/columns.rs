@@ -1,0 +1,46 @@
+//! The columns that Landing lacks: neither direction writes what they become on Traffic, for an operator to know before.
+
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use crate::config::Config;
+use crate::doctor::Verdict;
+use crate::error::Result;
+use crate::landing::catalog;
+
+/// Columns of one of Traffic's tables that are Traffic's own, because Landing lacks their source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TrafficOwned {
+    /// The table's name on Traffic.
+    pub table: &'static str,
+    pub columns: Vec<&'static str>,
+}
+
+/// The tables that have any.
+pub(super) async fn traffic_owned(landing: &Client, config: &Config) -> Result<Vec<TrafficOwned>> {
+    let mut owned = Vec::new();
+    for table in config.tables() {
+        let absent = catalog::layout(landing, &config.names, table).await?.absent();
+        let columns: Vec<_> = absent.traffics().collect();
+        if !columns.is_empty() {
+            owned.push(TrafficOwned { table: table.traffic_name(), columns });
+        }
+    }
+    Ok(owned)
+}
+
+pub(super) fn judge(owned: &[TrafficOwned]) -> Verdict {
+    let of = |table: &TrafficOwned| {
+        let columns: Vec<_> =
+            table.columns.iter().map(|column| format!("{}.{column}", table.table)).collect();
+        columns.join(", ")
+    };
+    let all: Vec<String> = owned.iter().map(of).collect();
+    Verdict::ok(match all.is_empty() {
+        true => "Landing has every column".to_owned(),
+        false => format!(
+            "Landing lacks the source of {}: these columns are Traffic's own, neither direction writes them",
+            all.join(", ")
+        ),
+    })
+}
