@@ -106,6 +106,16 @@ fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
         code if *code == SqlState::INVALID_CATALOG_NAME => {
             error.remedy(format!("correct the database's name in {variable}"))
         }
+        code if *code == SqlState::INSUFFICIENT_PRIVILEGE
+            && db.message().contains("session_replication_role") =>
+        {
+            error.remedy(format!(
+                "no cascade of a delete runs under this role's default: run as a superuser ALTER ROLE \"{user}\" RESET \
+                 session_replication_role (and ALTER ROLE \"{user}\" IN DATABASE \"{}\" RESET …), or GRANT SET ON \
+                 PARAMETER session_replication_role TO \"{user}\"",
+                attempt.database
+            ))
+        }
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             error.remedy(format!("GRANT CONNECT ON DATABASE … TO {user}, as an administrator"))
         }

@@ -114,12 +114,17 @@ pub(super) const PINNED: [(&str, &str); 20] = [
     ("tcp_user_timeout", "30000"),
 ];
 
+/// A role's default may be `replica`: then no cascade of a delete would run. The writers switch to it themselves, for a
+/// transaction. Only who has that default needs the right to leave it.
+const PIN_ROLE: &str = "SELECT pg_catalog.set_config('session_replication_role', 'origin', false) \
+     WHERE pg_catalog.current_setting('session_replication_role') = 'replica'";
+
 /// Pins them all and then says who serves the session: one round trip, and no setting is missed.
 fn pin_statement() -> String {
     let rows: Vec<String> = PINNED.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     format!(
         "SELECT pg_catalog.set_config(p.name, p.value, false) FROM (VALUES {}) AS p (name, value) \
-         JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) = p.name; \
+         JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) = p.name; {PIN_ROLE}; \
          SELECT pid, backend_start AS started FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())",
         rows.join(", ")
     )

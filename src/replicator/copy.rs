@@ -21,7 +21,7 @@ use crate::landing::layout::Layout;
 use crate::landing::snapshot::{Range, Reader, RowStream};
 use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
-use crate::traffic::{Supplied, Touch, Writer, stale};
+use crate::traffic::{Supplied, Touch, TriggerControl, Writer, stale};
 
 /// Copies the tables and returns the position at which the stream goes on; `None` when it was told to stop.
 ///
@@ -95,13 +95,13 @@ async fn finish(
     published: &Published,
     new_tables: &[Table],
 ) -> Result<()> {
-    let execute = |sql: &'static str| async move {
-        traffic
-            .batch_execute(sql)
-            .await
-            .map_err(|error| Error::database("finishing the snapshot on Traffic", &error))
+    let execute = async |sql: &str| {
+        let done = traffic.batch_execute(sql).await;
+        done.map_err(|error| Error::database("finishing the snapshot on Traffic", &error))
     };
-    execute("BEGIN").await?;
+    // The role's own default may be to run none.
+    let triggers = TriggerControl::probe(traffic).await?;
+    execute(&format!("BEGIN; {}", triggers.restore())).await?;
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
     let (names, tables) = (&context.config.names, &context.tables);
     let known: Vec<Table> = tables.iter().copied().filter(|table| !new_tables.contains(table)).collect();
