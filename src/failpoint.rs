@@ -45,7 +45,7 @@ points! {
     PartWritten = "apply.part_written": "a part of a Landing transaction, with more of it to come",
     Recorded = "apply.recorded": "rows and position, not committed",
     Committed = "apply.committed": "committed, and nobody else knows",
-    KeyMoving = "apply.key_moving": "between the statements of a changed key",
+    KeyMoving = "apply.key_moving": "a row and what refers to it have the new key, before what is known of the row has",
     Deleted = "apply.deleted": "a delete and its cascades, before what was known of those rows is forgotten",
     Parked = "apply.parked": "a row is in quarantine, not committed",
     StoreWritten = "keep.written": "the local store has the position, not flushed",

@@ -55,6 +55,10 @@ CREATE TABLE IF NOT EXISTS {{schema}}.quarantine (
 ALTER TABLE {{schema}}.quarantine ADD COLUMN IF NOT EXISTS discarded_at timestamptz;
 COMMENT ON COLUMN {{schema}}.quarantine.discarded_at IS
     'given up: no longer tried; the image stays for the values that a later change of the row does not send';
+-- Added later: Traffic refused the row's new key, and holds its older image under the earlier one.
+ALTER TABLE {{schema}}.quarantine ADD COLUMN IF NOT EXISTS held_under uuid;
+COMMENT ON COLUMN {{schema}}.quarantine.held_under IS
+    'the key under which Traffic holds the row still; null when it is row_id, or when Traffic has no such row';
 CREATE INDEX IF NOT EXISTS quarantine_lead_idx
     ON {{schema}}.quarantine (lead_id) WHERE lead_id IS NOT NULL;
 COMMENT ON COLUMN {{schema}}.quarantine.row_data IS

@@ -2,7 +2,7 @@
 //!
 //! `url` reads what the operator wrote, `tls` gives `sslmode` libpq's meaning, `endpoint` connects, `session` is
 //! one connection with its settings pinned, `pipelined` sends statements on one together, `advisory` its rights,
-//! `failure` says in an operator's words why a connection failed.
+//! `unique` lets rows exchange unique values, `failure` says in an operator's words why a connection failed.
 
 pub mod advisory;
 mod endpoint;
@@ -10,6 +10,7 @@ mod failure;
 pub mod pipelined;
 mod session;
 mod tls;
+pub mod unique;
 mod url;
 
 use std::fmt;

@@ -19,6 +19,16 @@ use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::traffic::TargetCatalog;
 
+/// What became of a load.
+struct Written {
+    /// Keys that were written a second time.
+    again: Keys,
+    /// Those of them that waited before, and that are not of this load.
+    known: Keys,
+    /// What Landing refuses.
+    refused: Vec<(Table, Uuid, Cause)>,
+}
+
 /// Carries loads, and knows which rows have to wait.
 pub struct Carrier {
     pub(super) names: Names,
@@ -68,22 +78,26 @@ impl Carrier {
             self.released = released;
             written = self.write(traffic, landing, &snapshot, load).await?;
         }
-        let (again, refused) = written;
+        let Written { again, known, refused } = written;
         snapshot.end().await?;
         let lsn = load.end.map(|end| end.lsn);
-        self.settle(traffic, &load.keys, &again, refused, lsn).await?;
+        self.keep_released(traffic, &load.keys, &again, &refused).await?;
+        // Of those that waited before, and do still, everything is written down.
+        let new =
+            |(table, id, _): &(Table, Uuid, Cause)| known.get(table).is_none_or(|ids| !ids.contains(id));
+        self.park(traffic, refused.into_iter().filter(new), lsn).await?;
         reach(Point::ReverseWritten);
         Ok(())
     }
 
-    /// Returns the keys that were written again, and what Landing refuses.
+    /// Writes the rows, and tries those again that Landing refuses.
     async fn write(
         &mut self,
         traffic: &Client,
         landing: &LandingWriter,
         snapshot: &Snapshot<'_>,
         load: &Load,
-    ) -> Result<(Keys, Vec<(Table, Uuid, Cause)>)> {
+    ) -> Result<Written> {
         let mut step =
             Step { carrier: self, traffic, landing, snapshot, refused: Vec::new(), brought: Vec::new() };
         step.truncated(&load.truncated).await?;
@@ -91,21 +105,20 @@ impl Carrier {
         // What only a row in the way had forbidden, a unique value say, is possible now.
         let mut again: Keys = step.take_refused().0;
         step.add_what_waited_for_brought(&mut again).await?;
+        let known = step.add_what_collided_before(&mut again, &load.keys).await?;
         if !again.is_empty() {
             step.keys(&again).await?;
         }
-        Ok((again, step.take_refused().1))
+        Ok(Written { again, known, refused: step.take_refused().1 })
     }
 
-    /// Rows that are refused are written down at once, for they are told apart from nothing else; those that are
-    /// good leave when Landing has them for good.
-    async fn settle(
+    /// What waited and is good now leaves when Landing has it for good.
+    async fn keep_released(
         &mut self,
         traffic: &Client,
         keys: &Keys,
         again: &Keys,
-        refused: Vec<(Table, Uuid, Cause)>,
-        lsn: Option<Lsn>,
+        refused: &[(Table, Uuid, Cause)],
     ) -> Result<()> {
         if self.may_wait {
             for asked in [keys, again] {
@@ -114,11 +127,23 @@ impl Carrier {
                 }
             }
         }
+        for (table, id, _) in refused {
+            if let Some(released) = self.released.get_mut(table) {
+                released.remove(id);
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows that are refused are written down at once, for they are told apart from nothing else.
+    async fn park(
+        &mut self,
+        traffic: &Client,
+        refused: impl Iterator<Item = (Table, Uuid, Cause)>,
+        lsn: Option<Lsn>,
+    ) -> Result<()> {
         for (table, id, cause) in refused {
             self.may_wait = true;
-            if let Some(released) = self.released.get_mut(&table) {
-                released.remove(&id);
-            }
             self.quarantine.park(traffic, table, id, lsn, &cause).await?;
             reach(Point::ReverseParked);
         }

@@ -21,6 +21,7 @@ mod quarantine;
 mod reading;
 mod statements;
 mod step;
+mod together;
 mod writer;
 
 pub use adopt::adopt;

@@ -13,6 +13,12 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
+/// A unique index, or an exclusion constraint.
+const COLLISIONS: [&str; 2] = ["23505", "23P01"];
+
+/// The most rows that are tried again beside each load.
+const MOST_COLLIDING: usize = 200;
+
 /// Why a row is parked. Holds no values.
 #[derive(Clone, Debug)]
 pub(super) struct Cause {
@@ -26,6 +32,11 @@ impl Cause {
             sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
             message: error.message().to_owned(),
         }
+    }
+
+    /// It was refused for a value that another row holds.
+    pub(super) fn is_collision(&self) -> bool {
+        COLLISIONS.contains(&self.sqlstate.as_str())
     }
 
     pub(super) fn lead_is_missing() -> Self {
@@ -55,6 +66,18 @@ impl ReverseQuarantine {
     pub(super) async fn all(&self, traffic: &Client) -> Result<Keys> {
         let sql = format!("SELECT traffic_table, row_id FROM {}", self.table);
         let rows = traffic.query(&sql, &[]).await.map_err(|error| failed("reading", &error))?;
+        Ok(keys(&rows))
+    }
+
+    /// Rows that wait for a value which another row holds: it may have given it up, or be refused for the same reason now.
+    pub(super) async fn colliding(&self, traffic: &Client) -> Result<Keys> {
+        let sql = format!(
+            "SELECT traffic_table, row_id FROM {} WHERE sqlstate = ANY ($1) \
+             ORDER BY last_seen DESC LIMIT {MOST_COLLIDING}",
+            self.table
+        );
+        let rows =
+            traffic.query(&sql, &[&&COLLISIONS[..]]).await.map_err(|error| failed("reading", &error))?;
         Ok(keys(&rows))
     }
 

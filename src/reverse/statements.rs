@@ -4,6 +4,7 @@
 
 use super::places::Target;
 use crate::change::{Column, ColumnType};
+use crate::database::unique::{self, Filler, UniqueColumn};
 use crate::names::Names;
 
 /// The columns that are written, with their position in a row. The id is the first.
@@ -41,6 +42,26 @@ pub(super) fn update(names: &Names, target: &Target) -> String {
         set.collect::<Vec<_>>().join(", "),
         input(&columns, "keeps_json"),
     )
+}
+
+/// Lets rows give up the values of `unique` columns that they are about to change. Parameters: those of [`insert`]. `None`
+/// when none of these columns is written.
+pub(super) fn give_up(
+    names: &Names,
+    target: &Target,
+    unique: &[UniqueColumn],
+    filler: Filler,
+) -> Option<String> {
+    let written: Vec<&Column> = written(target).map(|(_, column)| column).collect();
+    let columns = unique.iter().filter_map(|column| {
+        // JSON is not always sent.
+        let of = |known: &&&Column| known.name == column.name && known.kind != ColumnType::Jsonb;
+        let known = written.iter().find(of)?;
+        Some((column, format!("(l.{} IS DISTINCT FROM {})", known.name, value(known))))
+    });
+    let (set, changed) = unique::give_up("l", columns, filler)?;
+    let (landing, input) = (names.landing_table(target.layout.table), input(&written, ""));
+    Some(format!("UPDATE {landing} AS l SET {set} FROM {input} WHERE l.id = i.id::uuid AND ({changed})"))
 }
 
 /// Parameter: ids.

@@ -136,6 +136,26 @@ impl Step<'_> {
         Ok(())
     }
 
+    /// Rows of earlier loads that wait for a value which another row holds. Answers those that are not of this load, nor
+    /// among the keys that are tried again anyway.
+    pub(super) async fn add_what_collided_before(&self, keys: &mut Keys, load: &Keys) -> Result<Keys> {
+        let mut known = Keys::new();
+        if !self.carrier.may_wait {
+            return Ok(known);
+        }
+        let holds =
+            |keys: &Keys, table: &Table, id: &Uuid| keys.get(table).is_some_and(|ids| ids.contains(id));
+        for (table, ids) in self.carrier.quarantine.colliding(self.traffic).await? {
+            for id in ids.into_iter().filter(|id| !holds(load, &table, id) && !holds(keys, &table, id)) {
+                known.entry(table).or_default().insert(id);
+            }
+        }
+        for (table, ids) in &known {
+            keys.entry(*table).or_default().extend(ids);
+        }
+        Ok(known)
+    }
+
     fn is_refused(&self, lead: Uuid) -> bool {
         self.refused.iter().any(|(table, id, _)| *table == Table::LandingLeads && *id == lead)
     }

@@ -31,7 +31,7 @@ pub(super) enum Act {
 }
 
 impl Act {
-    fn id(&self) -> Uuid {
+    pub(super) fn id(&self) -> Uuid {
         match self {
             Act::Insert(row) | Act::Update { row, .. } => row.id,
             Act::Delete(id) => *id,
@@ -49,8 +49,8 @@ pub struct Standing {
 
 /// Writes to Landing, in one transaction at a time. On any error but a bad row it is to be dropped.
 pub struct LandingWriter {
-    session: Session,
-    names: Names,
+    pub(super) session: Session,
+    pub(super) names: Names,
     cutover: Uuid,
     triggers: TriggerControl,
     targets: HashMap<Table, Target>,
@@ -93,7 +93,7 @@ impl LandingWriter {
         self.targets.get(&table).ok_or_else(unknown)
     }
 
-    async fn execute(&self, step: &str, sql: &str) -> Result<()> {
+    pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
         self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
     }
 
@@ -197,7 +197,7 @@ impl LandingWriter {
 
     /// Does all of it but for the rows that Landing refuses, each of which it answers with the reason. A set that is
     /// refused is bisected until the row stands alone.
-    pub(super) async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, Cause)>> {
+    pub(super) async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, Cause)>> {
         let (mut refused, mut ranges) = (Vec::new(), vec![acts]);
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
@@ -231,7 +231,7 @@ impl LandingWriter {
 
     /// Whether a change that fails because something is missing in a function would be taken under the role's own
     /// `search_path`: then no row is to blame. Nothing is left of the try.
-    async fn passes_elsewhere(&self, table: Table, range: &[Act]) -> Result<bool> {
+    async fn passes_elsewhere(&self, table: Table, range: &[&Act]) -> Result<bool> {
         let sql = "SAVEPOINT range; SELECT pg_catalog.set_config(s.name, s.reset_val, true) \
                    FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'";
         self.execute("setting the search_path on Landing", sql).await?;
@@ -244,7 +244,7 @@ impl LandingWriter {
         }
     }
 
-    async fn apply_range(&self, table: Table, range: &[Act]) -> Result<()> {
+    async fn apply_range(&self, table: Table, range: &[&Act]) -> Result<()> {
         let target = self.target(table)?;
         let (mut new, mut changed, mut kept, mut gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for act in range {
@@ -280,7 +280,7 @@ impl LandingWriter {
     }
 
     /// Returns how many rows were written.
-    async fn run(
+    pub(super) async fn run(
         &self,
         step: &str,
         sql: &str,
@@ -301,7 +301,7 @@ fn all(written: u64, sent: usize, step: String) -> Result<()> {
 }
 
 /// The rows as one array for each column that is written; JSON that stays is not sent.
-fn columns<'r>(target: &Target, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
+pub(super) fn columns<'r>(target: &Target, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
     let column = |(at, kind): (usize, ColumnType)| {
         let text = |(row, keeps_json): &(&'r Row, bool)| match kind {
             ColumnType::Jsonb if *keeps_json => None,

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::quarantine::{Cause, Parked};
 use super::segment::{Resolved, Unsent};
+use super::together::is_collision;
 use super::writer::{Applied, CHECK_DEFERRED, RowCounts, Supplied, Writer};
 use crate::batch::{Batch, Segment, Step, Write, plan};
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
@@ -13,14 +14,14 @@ use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 
 /// What became of changes.
-enum Attempt {
+pub(super) enum Attempt {
     /// Applied; these leads were written.
     Done(Vec<Uuid>),
     Missing(Vec<(Table, Uuid)>),
 }
 
 /// What became of a range of changes that was applied at once.
-enum AtOnce {
+pub(super) enum AtOnce {
     Attempted(Attempt),
     /// Not to be applied at once: by halves.
     TooLarge,
@@ -87,8 +88,10 @@ impl Writer {
         changes: &[SourcedChange],
         supplied: &Supplied,
     ) -> Result<Attempt> {
-        let attempt = self.apply_ranges(changes, supplied).await?;
-        if let Attempt::Done(leads) = &attempt {
+        self.collided = false;
+        let mut attempt = self.apply_ranges(changes, supplied).await?;
+        if let (Attempt::Done(leads), Some(last)) = (&mut attempt, changes.last()) {
+            leads.extend(self.apply_together(last.origin).await?);
             self.apply_dependents(leads, changes).await?;
         }
         Ok(attempt)
@@ -223,11 +226,15 @@ impl Writer {
     }
 
     /// What was done so far stays, whatever becomes of the next range.
-    async fn renew_range(&self) -> Result<()> {
+    pub(super) async fn renew_range(&self) -> Result<()> {
         self.execute("renewing a savepoint on Traffic", "RELEASE range; SAVEPOINT range").await
     }
 
-    async fn apply_range(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<AtOnce> {
+    pub(super) async fn apply_range(
+        &mut self,
+        range: &[SourcedChange],
+        supplied: &Supplied,
+    ) -> Result<AtOnce> {
         self.tried_copy = false;
         let at = range.last().map_or(Lsn::ZERO, |change| change.origin.commit_lsn);
         let missing = |keys| Ok(AtOnce::Attempted(Attempt::Missing(keys)));
@@ -246,7 +253,7 @@ impl Writer {
                         return missing(keys);
                     }
                 }
-                Step::ChangeKey { table, old, new } => self.change_key(table, old, new).await?,
+                Step::ChangeKey { table, old, new } => self.change_key(table, old, new, at).await?,
                 Step::Truncate { tables } => self.truncate(&tables).await?,
             }
         }
@@ -281,6 +288,8 @@ impl Writer {
     /// Parks the one change that Traffic did not take.
     async fn park(&mut self, change: &SourcedChange, error: &Error, supplied: &Supplied) -> Result<Attempt> {
         let cause = Cause::of(error);
+        self.collided |= is_collision(&cause.sqlstate);
+        let mut held = None;
         for step in plan(std::slice::from_ref(change)) {
             match step {
                 Step::Apply(mut segment) => {
@@ -305,36 +314,20 @@ impl Writer {
                     }
                 }
                 Step::ChangeKey { table, old, new } => {
-                    self.park_key(table, old, new, change.origin, &cause).await?;
+                    let under = self.park_key(table, old, new, change.origin.commit_lsn).await?;
+                    held = under.map(|under| (table, new, under));
                 }
                 Step::Truncate { .. } => return Err(not_a_row(&change.change, error)),
             }
         }
-        Ok(Attempt::Done(Vec::new()))
-    }
-
-    /// The parked row has another key now. What Traffic holds of it, an older image, gets that key too: the row that
-    /// is parked and the row that is there stay one and the same. When even that fails (the new key is taken), the
-    /// older image stays for now, and its removal waits beside the row: else nobody would remember it.
-    async fn park_key(
-        &mut self,
-        table: Table,
-        old: Uuid,
-        new: Uuid,
-        origin: Origin,
-        cause: &Cause,
-    ) -> Result<()> {
-        self.execute("setting a savepoint on Traffic", "SAVEPOINT key").await?;
-        match self.change_key(table, old, new).await {
-            Ok(()) => self.execute("releasing a savepoint on Traffic", "RELEASE key").await,
-            Err(error) if error.kind() == Kind::Row => {
-                self.execute("undoing a changed key on Traffic", "ROLLBACK TO key; RELEASE key").await?;
-                self.quarantine.change_key(&self.session, table, old, new).await?;
-                let removal = Parked::Delete { table, id: old };
-                self.park_parked(removal, Operation::Delete, origin, cause).await
-            }
-            Err(error) => Err(error),
+        if let Some((table, new, under)) = held
+            && !self.quarantine.hold_under(&self.session, table, new, under).await?
+        {
+            // The row is gone from Landing, and nothing waits that would remember what Traffic holds of it.
+            let removal = Parked::Delete { table, id: under };
+            self.park_parked(removal, Operation::Delete, change.origin, &cause).await?;
         }
+        Ok(Attempt::Done(Vec::new()))
     }
 
     pub(super) async fn park_write(&mut self, write: &Write<'_>, cause: &Cause) -> Result<()> {

@@ -17,7 +17,7 @@ pub struct TargetCatalog {
     may_defer: bool,
 }
 
-/// A foreign key of any Traffic table on a target table's `id`.
+/// A column of any Traffic table that a foreign key compares with a target table's `id`, alone or beside other columns.
 #[derive(Debug)]
 pub struct Reference {
     /// The referring table, qualified and quoted.
@@ -141,30 +141,17 @@ pub(super) async fn holds_rows_from_landing(client: &Client, names: &Names, tabl
     Ok(found.map_err(|error| Error::database(step, &error))?.get(0))
 }
 
-/// The columns of `table` beside its key that hold a value of their own, quoted: all but those that PostgreSQL
-/// computes.
-pub(super) async fn stored_columns(client: &Client, names: &Names, table: Table) -> Result<Vec<String>> {
-    let step = format!("reading the columns of {} on Traffic", table.traffic_name());
-    let sql = "SELECT pg_catalog.quote_ident(a.attname) FROM pg_catalog.pg_attribute a \
-               WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped \
-               AND a.attgenerated = '' AND a.attname <> 'id' ORDER BY a.attnum";
-    let rows = client
-        .query(sql, &[&names.traffic_table(table)])
-        .await
-        .map_err(|error| Error::database(&step, &error))?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
 /// The foreign keys on `table` as they are now: the school may add one at any time, and a key changes rarely.
 pub(super) async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
     let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());
-    let sql = "SELECT n.nspname::text, c.relname::text, a.attname::text \
+    let sql = "SELECT DISTINCT n.nspname::text, c.relname::text, a.attname::text \
                FROM pg_catalog.pg_constraint k \
                JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1] \
-               JOIN pg_catalog.pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = k.confkey[1] \
-               WHERE k.contype = 'f' AND k.conparentid = 0 AND cardinality(k.conkey) = 1 \
+               CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair (referring, referred) \
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = pair.referring \
+               JOIN pg_catalog.pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = pair.referred \
+               WHERE k.contype = 'f' AND k.conparentid = 0 \
                AND r.attname = 'id' AND k.confrelid = pg_catalog.to_regclass($1) ORDER BY 1, 2, 3";
     let rows = client
         .query(sql, &[&names.traffic_table(table)])

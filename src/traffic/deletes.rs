@@ -124,21 +124,34 @@ impl Writer {
         for group in deleted.chunk_by(|a, b| a.0 == b.0) {
             let Some(&(table, _)) = group.first() else { continue };
             let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
-            let delete = self.delete(table).await?;
-            let Deleted { rows, kept } = run(&self.session, &self.names, delete, table, &ids, at).await?;
-            if kept > 0 {
-                self.may_have_quarantined = true;
-                tracing::info!(
-                    rows = kept,
-                    "rows of leads that Landing has deleted wait in quarantine, unless their own deletes follow"
-                );
-            }
-            self.counts.deleted += rows;
-            self.counts.quarantined += kept;
+            let on_traffic = self.held_as(table, &ids).await?;
+            self.remove(table, &on_traffic, at).await?;
             reach(Point::Deleted);
             self.settle(table, &ids, &ids, &[]).await?;
         }
         self.execute("switching triggers off", self.triggers.suppress()).await
+    }
+
+    /// Deletes rows of Traffic with triggers on, whatever is known of their keys.
+    pub(super) async fn remove_stale(&mut self, table: Table, ids: &[Uuid], at: Lsn) -> Result<()> {
+        self.execute("switching triggers on", self.triggers.restore()).await?;
+        self.remove(table, ids, at).await?;
+        self.execute("switching triggers off", self.triggers.suppress()).await
+    }
+
+    async fn remove(&mut self, table: Table, ids: &[Uuid], at: Lsn) -> Result<()> {
+        let delete = self.delete(table).await?;
+        let Deleted { rows, kept } = run(&self.session, &self.names, delete, table, ids, at).await?;
+        if kept > 0 {
+            self.may_have_quarantined = true;
+            tracing::info!(
+                rows = kept,
+                "rows of leads that Landing has deleted wait in quarantine, unless their own deletes follow"
+            );
+        }
+        self.counts.deleted += rows;
+        self.counts.quarantined += kept;
+        Ok(())
     }
 
     pub(super) async fn truncate(&mut self, tables: &[Table]) -> Result<()> {

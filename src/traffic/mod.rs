@@ -11,6 +11,7 @@ mod catalog;
 mod copying;
 mod deletes;
 pub mod indexes;
+mod keys;
 mod mending;
 mod notes;
 mod parked;
@@ -20,6 +21,7 @@ mod rows;
 mod segment;
 pub mod stale;
 mod statements;
+mod together;
 mod triggers;
 mod writer;
 

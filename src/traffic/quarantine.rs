@@ -72,7 +72,8 @@ impl Quarantine {
         let concerned = format!(
             "SELECT EXISTS (SELECT FROM {table} \
              WHERE (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))) \
-             OR EXISTS (SELECT FROM {table} WHERE lead_id = ANY ($2))"
+             OR EXISTS (SELECT FROM {table} WHERE lead_id = ANY ($2)) \
+             OR EXISTS (SELECT FROM {table} WHERE held_under IS NOT NULL)"
         );
         Quarantine { table, concerned: Prepared::new(concerned) }
     }
@@ -96,7 +97,8 @@ impl Quarantine {
         self.concerned.on(client, "preparing to look into quarantine").await.map(|_| ())
     }
 
-    /// Whether there is an image of one of these keys, or of what belongs to a lead among them.
+    /// Whether there is an image of one of these keys, or of what belongs to a lead among them; or any image that Traffic
+    /// holds under another key, which may be one of these or of their leads.
     pub(super) async fn is_concerned(&self, client: &Client, keys: &[(Table, Uuid)]) -> Result<bool> {
         let (tables, ids): (Vec<&str>, Vec<Uuid>) =
             keys.iter().map(|(table, id)| (table.landing_name(), *id)).unzip();

@@ -1,4 +1,4 @@
-//! The set-based statements of one segment: resolving, writing, renaming.
+//! The set-based statements of one segment: resolving and writing.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -6,17 +6,14 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use super::beside_metadata::lacks_only_metadata;
-use super::catalog;
 use super::notes::Scope;
 use super::quarantine::Cause;
 use super::rows::Columns;
 use super::statements;
-use super::triggers::TriggerControl;
 use super::writer::{Supplied, Writer};
 use crate::batch::{Segment, Write};
 use crate::change::{Datum, Origin, Row, Table};
 use crate::error::{Error, Result};
-use crate::failpoint::{Point, reach};
 use crate::mapping::{self, TrafficRow};
 
 /// What becomes of a lead whose metadata, and nothing else, was not sent.
@@ -170,6 +167,12 @@ impl Writer {
         writes: &[Write<'_>],
         present: &[Uuid],
     ) -> Result<Vec<Uuid>> {
+        let waiting = self.take_keys(table, writes).await?;
+        if !waiting.is_empty() {
+            let others: Vec<Write<'_>> =
+                writes.iter().filter(|write| !waiting.contains(&write.row.id)).cloned().collect();
+            return Box::pin(self.write_rows(table, &others, present)).await;
+        }
         if writes.is_empty() {
             return Ok(Vec::new());
         }
@@ -301,48 +304,6 @@ impl Writer {
         }
         let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
         self.has_noted |= self.notes.write(&self.session, table, noted).await?;
-        Ok(())
-    }
-
-    /// Gives a row its new key and moves what refers to it, so that what Traffic owns of it stays.
-    pub(super) async fn change_key(&mut self, table: Table, old: Uuid, new: Uuid) -> Result<()> {
-        let traffic = self.names.traffic_table(table);
-        let references = catalog::references(&self.session, &self.names, table).await?;
-        let moves = references.iter().map(|reference| {
-            format!(
-                "UPDATE {} SET {column} = $2 WHERE {column} = $1",
-                reference.table,
-                column = reference.column
-            )
-        });
-        let statements: Vec<String> = match self.triggers {
-            TriggerControl::ReplicaRole => {
-                let rename = format!("UPDATE {traffic} SET id = $2 WHERE id = $1");
-                [rename].into_iter().chain(moves).collect()
-            }
-            // With foreign keys checked, the children need a parent at every moment: copy, move, delete.
-            TriggerControl::GuardTriggers => {
-                let others = catalog::stored_columns(&self.session, &self.names, table).await?.join(", ");
-                let copy = format!(
-                    "INSERT INTO {traffic} (id, {others}) OVERRIDING SYSTEM VALUE SELECT $2, {others} \
-                     FROM {traffic} WHERE id = $1"
-                );
-                // The new key is no part of it, but all of these take the same two parameters.
-                let remove = format!("DELETE FROM {traffic} WHERE id = $1 AND id <> $2");
-                [copy].into_iter().chain(moves).chain([remove]).collect()
-            }
-        };
-        let step = format!("changing a key of {}", table.traffic_name());
-        for sql in statements {
-            self.session.execute(&sql, &[&old, &new]).await.map_err(|error| Error::writing(&step, &error))?;
-            reach(Point::KeyMoving);
-        }
-        if self.may_have_quarantined {
-            self.quarantine.change_key(&self.session, table, old, new).await?;
-        }
-        if self.may_have_notes() {
-            self.notes.change_key(&self.session, table, old, new).await?;
-        }
         Ok(())
     }
 }

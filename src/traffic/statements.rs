@@ -5,6 +5,7 @@
 
 use crate::change::{Table, lead};
 use crate::database::pipelined::IS_OPEN;
+use crate::database::unique::{self, Filler, UniqueColumn};
 use crate::mapping::{self, Absent, Target};
 use crate::names::Names;
 
@@ -104,7 +105,7 @@ pub fn initial_status(table: Table) -> Option<&'static str> {
     (table == Table::LandingLeads).then_some("new")
 }
 
-/// Locks leads as [`upsert_children`] does, and answers those that are not there. Parameter: ids.
+/// Locks leads as [`upsert`] does, and answers those that are not there. Parameter: ids.
 pub fn lock_leads(names: &Names) -> String {
     format!(
         "WITH present AS MATERIALIZED (SELECT l.id FROM {leads} l WHERE l.id = ANY ($1::uuid[]) ORDER BY l.id \
@@ -164,6 +165,30 @@ pub fn as_text(target: &Target) -> String {
         "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
         _ => format!("t.{name}::text"),
     }
+}
+
+/// Lets rows give up the values of `unique` columns that they are about to change. Parameters as in [`upsert`]. `None`
+/// when Landing gives none of these columns a value.
+pub fn give_up(
+    names: &Names,
+    table: Table,
+    absent: &Absent,
+    unique: &[UniqueColumn],
+    filler: Filler,
+) -> Option<String> {
+    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+    let given = given(&targets, absent);
+    let columns = unique.iter().filter_map(|column| {
+        let target = given.iter().find(|target| target.name == column.name)?;
+        let (name, new) = (target.name, cast(target));
+        // What Landing gives no value keeps Traffic's.
+        let given =
+            if target.keeps_target_when_null() { format!("{new} IS NOT NULL AND ") } else { String::new() };
+        Some((column, format!("({given}t.{name} IS DISTINCT FROM {new})")))
+    });
+    let (set, changed) = unique::give_up("t", columns, filler)?;
+    let (traffic, input) = (names.traffic_table(table), input(&targets));
+    Some(format!("UPDATE {traffic} AS t SET {set} FROM {input} WHERE t.id = i.id AND ({changed})"))
 }
 
 /// What Traffic holds verbatim of rows whose change left TOASTed values out. Parameter: ids.

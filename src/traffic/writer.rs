@@ -53,6 +53,8 @@ pub(super) const CHECK_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
 /// What writes one table.
 struct Statements {
+    /// The columns that Landing lacks.
+    absent: Absent,
     upsert: Statement,
     /// [`statements::differing`].
     differing: Prepared,
@@ -86,6 +88,8 @@ pub struct Writer {
     pub(super) tried_copy: bool,
     /// Deferred constraints look at each range: they have refused the batch as a whole.
     pub(super) checks_ranges: bool,
+    /// A row of the batch was refused for a value that another row holds.
+    pub(super) collided: bool,
     pub(super) counts: RowCounts,
     pub(super) in_transaction: bool,
     /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
@@ -127,6 +131,7 @@ impl Writer {
             may_copy: false,
             tried_copy: false,
             checks_ranges: false,
+            collided: false,
             counts: RowCounts::default(),
             in_transaction: false,
             in_batch: false,
@@ -138,20 +143,20 @@ impl Writer {
             on_truncate,
         };
         for &table in tables {
-            writer.prepare(table, tables, &landing.absent(table), touch).await?;
+            writer.prepare(table, tables, landing.absent(table), touch).await?;
         }
         Ok(writer)
     }
 
-    async fn prepare(&mut self, table: Table, tables: &[Table], absent: &Absent, touch: Touch) -> Result<()> {
-        let upsert = statements::upsert(&self.names, table, absent, touch);
+    async fn prepare(&mut self, table: Table, tables: &[Table], absent: Absent, touch: Touch) -> Result<()> {
+        let upsert = statements::upsert(&self.names, table, &absent, touch);
         // At once: whether the table is there, with its columns, shows before anything is applied.
         let upsert = self.session.prepare(&upsert).await;
         let upsert = upsert.map_err(|error| Error::database(preparing(table), &error))?;
-        let differing = Prepared::new(statements::differing(&self.names, table, absent, touch));
+        let differing = Prepared::new(statements::differing(&self.names, table, &absent, touch));
         let delete = Prepared::new(deletes::delete(&self.names, table, tables));
         let read = Prepared::new(statements::read_verbatim(&self.names, table));
-        self.tables.insert(table, Statements { upsert, differing, delete, read });
+        self.tables.insert(table, Statements { absent, upsert, differing, delete, read });
         Ok(())
     }
 
@@ -165,6 +170,10 @@ impl Writer {
 
     fn statements(&self, table: Table) -> Result<&Statements> {
         self.tables.get(&table).ok_or_else(|| not_replicated(table))
+    }
+
+    pub(super) fn absent(&self, table: Table) -> Result<&Absent> {
+        self.statements(table).map(|statements| &statements.absent)
     }
 
     pub(super) fn upsert(&self, table: Table) -> Result<&Statement> {

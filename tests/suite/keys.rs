@@ -41,7 +41,7 @@ async fn deletes_and_changed_keys_do_the_same_where_triggers_cannot_be_switched_
 async fn a_changed_key_takes_the_schools_own_columns_along_whatever_fills_them() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    // Copied, not renamed, where foreign keys are checked all the time.
+    // Where foreign keys are checked all the time.
     traffic(&world, "REVOKE SET ON PARAMETER session_replication_role FROM bridge").await;
     world.fill(43, 10).await;
     traffic(
@@ -63,6 +63,45 @@ async fn a_changed_key_takes_the_schools_own_columns_along_whatever_fills_them()
     bridge.catch_up().await;
     assert_equal(&world).await;
     assert_eq!(one::<String>(&world.traffic().await, kept).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_key_keeps_what_traffic_owns_beside_unique_indexes_and_whatever_refers_to_the_lead() {
+    for switches_triggers_off in [true, false] {
+        let world = World::new().await;
+        let bridge = least_privileged(&world).await;
+        if !switches_triggers_off {
+            traffic(&world, "REVOKE SET ON PARAMETER session_replication_role FROM bridge").await;
+        }
+        landing(
+            &world,
+            "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 10) AS n",
+        )
+        .await;
+        bridge.catch_up().await;
+        traffic(
+            &world,
+            "CREATE UNIQUE INDEX ON traffic_leads (phone);
+             ALTER TABLE traffic_leads ADD tenant int DEFAULT 1, ADD merged_into uuid REFERENCES traffic_leads,
+                 ADD UNIQUE (tenant, id);
+             CREATE TABLE deals (tenant int DEFAULT 1, lead_id uuid, second uuid REFERENCES traffic_leads ON UPDATE RESTRICT,
+                 FOREIGN KEY (tenant, lead_id) REFERENCES traffic_leads (tenant, id) ON UPDATE SET NULL);
+             GRANT SELECT, UPDATE ON deals TO bridge;
+             INSERT INTO deals (lead_id, second) SELECT id, id FROM traffic_leads;
+             SET session_replication_role = replica; UPDATE traffic_leads SET merged_into = id",
+        )
+        .await;
+        traffic(&world, OWN).await;
+        landing(&world, "UPDATE landing_leads SET id = gen_random_uuid(), name = 'm'").await;
+        bridge.catch_up().await;
+        assert_equal(&world).await;
+        let own = world.traffic().await;
+        assert!(holds(&own, "count(*) = 0 FROM leadbridge.quarantine").await);
+        let kept = "count(*) = 10 FROM traffic_leads AS l JOIN traffic_sales AS s ON s.lead_id = l.id
+            JOIN deals AS d ON (d.tenant, d.lead_id, d.second) = (l.tenant, l.id, l.id)
+            WHERE l.status = 'qualified' AND l.merged_into = l.id";
+        assert!(holds(&own, kept).await, "{switches_triggers_off}");
+    }
 }
 
 async fn deletes_and_keys(world: &World, bridge: &Bridge) {

@@ -10,6 +10,6 @@ mod killpoints;
 mod properties;
 mod quarantine;
 mod refusals;
-mod rows;
+pub mod rows;
 mod status;
-mod switch;
+pub mod switch;

@@ -1,0 +1,137 @@
+//! Columns of a table's unique indexes, and how rows get out of each other's way in them.
+//!
+//! A unique index is checked row by row. Rows that exchange their values are valid as a set, and each of them is refused as
+//! long as another still holds its value. So within a transaction the rows of such a set give up their old values first, and
+//! get the new ones then.
+
+use tokio_postgres::Client;
+
+use crate::error::{Error, Result};
+
+/// A column whose value may be given up for a moment: a unique index or an exclusion constraint looks at it, and no foreign
+/// key does, whose actions would carry the moment's value on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UniqueColumn {
+    pub name: String,
+    sql_type: String,
+    /// The longest text; `None` where there is no limit, or for another type.
+    limit: Option<i32>,
+    /// It must have a value, which no other row may have.
+    needs_value: bool,
+}
+
+/// What stands in a column for a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filler {
+    /// Null wherever the column and its indexes take it: a CHECK seldom minds.
+    Null,
+    /// A value of the row's own, for a CHECK that demands one.
+    Value,
+}
+
+impl Filler {
+    /// In the order in which they are to be tried.
+    pub const ALL: [Filler; 2] = [Filler::Null, Filler::Value];
+}
+
+/// The columns of `table`, which is quoted for SQL.
+///
+/// # Errors
+/// The catalog cannot be read.
+pub async fn columns(client: &Client, table: &str) -> Result<Vec<UniqueColumn>> {
+    // An index depends on the columns of its expressions and its condition too; that of a constraint depends on that.
+    let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, NULL), \
+               CASE WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype AND a.atttypmod > 4 \
+                 THEN a.atttypmod - 4 END, \
+               a.attnotnull OR pg_catalog.bool_or(i.indnullsnotdistinct) \
+               FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
+               AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated = '' AND a.attidentity = '' \
+               WHERE i.indrelid = pg_catalog.to_regclass($1) AND (i.indisunique OR i.indisexclusion) \
+               AND i.indislive AND a.attname <> 'id' \
+               AND (a.attnum = ANY (i.indkey) OR EXISTS (SELECT FROM pg_catalog.pg_depend d \
+                 WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = i.indexrelid \
+                 AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = i.indrelid \
+                 AND d.refobjsubid = a.attnum)) \
+               AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.contype = 'f' \
+                 AND (k.conrelid = i.indrelid AND a.attnum = ANY (k.conkey) \
+                   OR k.confrelid = i.indrelid AND a.attnum = ANY (k.confkey))) \
+               GROUP BY a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attnum ORDER BY a.attnum";
+    let rows = client.query(sql, &[&table]).await;
+    let rows =
+        rows.map_err(|error| Error::database(format!("reading the unique indexes of {table}"), &error))?;
+    let column = |row: &tokio_postgres::Row| UniqueColumn {
+        name: row.get(0),
+        sql_type: row.get(1),
+        limit: row.get(2),
+        needs_value: row.get(3),
+    };
+    Ok(rows.iter().map(column).collect())
+}
+
+impl UniqueColumn {
+    /// SQL for what the column of row `id` gets for a moment; `None` for a type of which there is no such value.
+    pub fn filler(&self, id: &str, filler: Filler) -> Option<String> {
+        if filler == Filler::Null && !self.needs_value {
+            return Some("NULL".to_owned());
+        }
+        Some(match self.sql_type.as_str() {
+            "text" | "character varying" => {
+                format!(
+                    "pg_catalog.left(pg_catalog.replace({id}::text, '-', ''), {})",
+                    self.limit.unwrap_or(32)
+                )
+            }
+            "bigint" | "numeric" => {
+                format!("-1 - (pg_catalog.hashtextextended({id}::text, 0) & 4611686018427387903)")
+            }
+            "integer" => format!("-1 - (pg_catalog.hashtext({id}::text) & 1073741823)"),
+            "uuid" => "pg_catalog.gen_random_uuid()".to_owned(),
+            _ if !self.needs_value => "NULL".to_owned(),
+            _ => return None,
+        })
+    }
+}
+
+/// `SET` and `WHERE` of an UPDATE that lets the rows of `alias` give up the values that others may wait for. Each column
+/// comes with the condition under which it changes. `None` when there is none.
+pub fn give_up<'c>(
+    alias: &str,
+    columns: impl Iterator<Item = (&'c UniqueColumn, String)>,
+    filler: Filler,
+) -> Option<(String, String)> {
+    let id = format!("{alias}.id");
+    let (mut set, mut changed) = (Vec::new(), Vec::new());
+    for (column, condition) in columns {
+        let Some(value) = column.filler(&id, filler) else { continue };
+        let name = &column.name;
+        set.push(format!("{name} = CASE WHEN {condition} THEN {value} ELSE {alias}.{name} END"));
+        changed.push(condition);
+    }
+    (!set.is_empty()).then(|| (set.join(", "), changed.join(" OR ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(sql_type: &str, needs_value: bool) -> UniqueColumn {
+        UniqueColumn { name: "c".into(), sql_type: sql_type.into(), limit: Some(5), needs_value }
+    }
+
+    #[test]
+    fn a_column_that_takes_null_gets_null_first_and_one_that_does_not_a_value_of_the_rows_own() {
+        assert_eq!(column("text", false).filler("t.id", Filler::Null).as_deref(), Some("NULL"));
+        for filler in Filler::ALL {
+            let value = column("character varying", true).filler("t.id", filler).unwrap();
+            assert!(value.contains("t.id") && value.ends_with("5)"), "{value}");
+        }
+        assert_eq!(column("boolean", false).filler("t.id", Filler::Value).as_deref(), Some("NULL"));
+        assert_eq!(column("boolean", true).filler("t.id", Filler::Null), None);
+    }
+
+    #[test]
+    fn without_a_column_that_can_be_given_up_there_is_no_statement() {
+        let fixed = column("boolean", true);
+        assert_eq!(give_up("t", [(&fixed, "true".to_owned())].into_iter(), Filler::Null), None);
+    }
+}

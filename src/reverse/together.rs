@@ -1,0 +1,76 @@
+//! Rows that Landing refuses one by one, because each has a unique value that another still holds, and takes as a set.
+
+use std::collections::HashSet;
+
+use uuid::Uuid;
+
+use super::quarantine::Cause;
+use super::statements;
+use super::writer::{Act, LandingWriter, columns};
+use crate::change::{Row, Table};
+use crate::database::unique::{self, Filler};
+use crate::error::{Kind, Result};
+
+impl LandingWriter {
+    /// Does all of it but for the rows that Landing refuses, each of which it answers with the reason. Those that are
+    /// refused for a value that another row holds are tried as a set.
+    pub(super) async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, Cause)>> {
+        let all: Vec<&Act> = acts.iter().collect();
+        let mut refused = self.bisect(table, &all).await?;
+        let colliding: HashSet<Uuid> =
+            refused.iter().filter(|(_, cause)| cause.is_collision()).map(|(id, _)| *id).collect();
+        let is_member = |act: &&Act| colliding.contains(&act.id()) && !matches!(act, Act::Delete(_));
+        let written = self.apply_together(table, acts.iter().filter(is_member).collect()).await?;
+        refused.retain(|(id, _)| !written.contains(id));
+        Ok(refused)
+    }
+
+    /// Does what Landing refused because of the values of other rows, once all of these rows have given theirs up. Whoever
+    /// is refused then as well is left out, and the rest is tried again. Answers whose acts were done.
+    async fn apply_together(&self, table: Table, mut set: Vec<&Act>) -> Result<HashSet<Uuid>> {
+        // One alone was refused a moment ago.
+        while set.len() > 1 {
+            self.execute("setting a savepoint on Landing", "SAVEPOINT together").await?;
+            let refused: HashSet<Uuid> = match self.give_up(table, &set).await? {
+                true => self.bisect(table, &set).await?.into_iter().map(|(id, _)| id).collect(),
+                false => set.iter().map(|act| act.id()).collect(),
+            };
+            if refused.is_empty() {
+                self.execute("releasing a savepoint on Landing", "RELEASE together").await?;
+                return Ok(set.iter().map(|act| act.id()).collect());
+            }
+            self.execute("undoing a set on Landing", "ROLLBACK TO together; RELEASE together").await?;
+            set.retain(|act| !refused.contains(&act.id()));
+        }
+        Ok(HashSet::new())
+    }
+
+    /// Lets the rows give up the unique values that they are about to change. Answers whether they could.
+    async fn give_up(&self, table: Table, set: &[&Act]) -> Result<bool> {
+        let target = self.target(table)?;
+        let unique = unique::columns(&self.session, &self.names.landing_table(table)).await?;
+        let row = |act: &&'_ Act| match act {
+            Act::Insert(row) | Act::Update { row, .. } => Some((row.clone(), false)),
+            Act::Delete(_) => None,
+        };
+        let rows: Vec<(Row, bool)> = set.iter().filter_map(row).collect();
+        let rows: Vec<(&Row, bool)> = rows.iter().map(|(row, keeps)| (row, *keeps)).collect();
+        let columns = columns(target, &rows);
+        let step = format!("updating {} on Landing", table.landing_name());
+        for filler in Filler::ALL {
+            let Some(sql) = statements::give_up(&self.names, target, &unique, filler) else { break };
+            self.execute("setting a savepoint on Landing", "SAVEPOINT filler").await?;
+            match self.run(&step, &sql, &columns, &[]).await {
+                Ok(_) => {
+                    self.execute("releasing a savepoint on Landing", "RELEASE filler").await?;
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == Kind::Row => {
+                    self.execute("undoing a range on Landing", "ROLLBACK TO filler; RELEASE filler").await?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+}

@@ -1,0 +1,296 @@
+//! Changed keys: what Traffic owns of a row stays with it (semantics 3.1), also where Traffic refuses the change at first.
+//!
+//! A row whose new key was refused is in quarantine under that key, and Traffic holds its older image under the earlier one:
+//! `held_under`. Until the image has the new key, nobody else may have either: a row that takes the earlier key would become
+//! the other's, and what belongs to a lead of one of the two keys would be the other's as well.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::catalog::{self, Reference};
+use super::quarantine::{Cause, Quarantine};
+use super::writer::Writer;
+use crate::batch::Write;
+use crate::change::Table;
+use crate::error::{Error, Kind, Result};
+use crate::failpoint::{Point, reach};
+use crate::lsn::Lsn;
+use crate::names::Names;
+
+impl Writer {
+    /// Gives a row its new key and moves what refers to it, so that what Traffic owns of it stays.
+    pub(super) async fn change_key(&mut self, table: Table, old: Uuid, new: Uuid, at: Lsn) -> Result<()> {
+        let mut from = Some(old);
+        if self.may_have_quarantined {
+            from = self.quarantine.held(&self.session, table, &[old]).await?.on_traffic(old);
+            // Landing has the new key free: what Traffic has of it is a row whose delete waits.
+            if self.quarantine.is_deleted(&self.session, table, new).await? {
+                let stale = self.held_as(table, &[new]).await?;
+                self.remove_stale(table, &stale, at).await?;
+            }
+        }
+        if let Some(from) = from {
+            self.rename(table, from, new).await?;
+        }
+        if self.may_have_quarantined {
+            self.quarantine.change_key(&self.session, table, old, new).await?;
+            self.quarantine.at_home(&self.session, table, new).await?;
+        }
+        Ok(())
+    }
+
+    /// The row that is being parked has another key now. What Traffic holds of it, an older image, gets that key too, if it
+    /// can; else the answer is the key under which Traffic holds it.
+    pub(super) async fn park_key(
+        &mut self,
+        table: Table,
+        old: Uuid,
+        new: Uuid,
+        at: Lsn,
+    ) -> Result<Option<Uuid>> {
+        self.execute("setting a savepoint on Traffic", "SAVEPOINT key").await?;
+        match self.change_key(table, old, new, at).await {
+            Ok(()) => {
+                self.execute("releasing a savepoint on Traffic", "RELEASE key").await?;
+                Ok(None)
+            }
+            Err(error) if error.kind() == Kind::Row => {
+                self.execute("undoing a changed key on Traffic", "ROLLBACK TO key; RELEASE key").await?;
+                let held = self.quarantine.held(&self.session, table, &[old]).await?;
+                self.quarantine.change_key(&self.session, table, old, new).await?;
+                Ok(held.on_traffic(old))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn rename(&mut self, table: Table, from: Uuid, to: Uuid) -> Result<()> {
+        let step = format!("changing a key of {}", table.traffic_name());
+        let references = catalog::references(&self.session, &self.names, table).await?;
+        let sql = rename(&self.names, table, &references);
+        self.session.execute(&sql, &[&from, &to]).await.map_err(|error| Error::writing(&step, &error))?;
+        reach(Point::KeyMoving);
+        if self.may_have_notes() {
+            self.notes.change_key(&self.session, table, from, to).await?;
+        }
+        Ok(())
+    }
+
+    /// The keys under which Traffic holds these rows.
+    pub(super) async fn held_as(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        if !self.may_have_quarantined {
+            return Ok(ids.to_vec());
+        }
+        let held = self.quarantine.held(&self.session, table, ids).await?;
+        Ok(ids.iter().filter_map(|id| held.on_traffic(*id)).collect())
+    }
+
+    /// Gives the rows that are about to be written their keys on Traffic, and parks those that cannot be written before
+    /// others have theirs. Answers the keys of the latter.
+    pub(super) async fn take_keys(&mut self, table: Table, writes: &[Write<'_>]) -> Result<HashSet<Uuid>> {
+        if !self.may_have_quarantined {
+            return Ok(HashSet::new());
+        }
+        let at = writes.iter().map(|write| write.origin.commit_lsn).max().unwrap_or_default();
+        let ids: HashSet<Uuid> = writes.iter().map(|write| write.row.id).collect();
+        let mut held =
+            self.quarantine.held(&self.session, table, &Vec::from_iter(ids.iter().copied())).await?;
+        while let Some(key) = held.next(&ids) {
+            let Some(under) = held.0.remove(&key) else { break };
+            if held.occupies(key) {
+                // Each waits for the other's key: one of them gives way.
+                let aside = Uuid::new_v4();
+                self.rename(table, under, aside).await?;
+                held.0.insert(key, aside);
+                continue;
+            }
+            // What Traffic has under that key is not this row: a row that Landing has deleted.
+            self.remove_stale(table, &[key], at).await?;
+            self.rename(table, under, key).await?;
+            self.quarantine.at_home(&self.session, table, key).await?;
+        }
+        let mut waiting = HashSet::new();
+        for write in writes.iter().filter(|write| held.occupies(write.row.id)) {
+            let message = "Traffic holds another row under its key, which waits in quarantine".to_owned();
+            self.park_write(write, &Cause { sqlstate: "23505".to_owned(), message }).await?;
+            waiting.insert(write.row.id);
+        }
+        let leads: Vec<Uuid> = writes.iter().filter_map(|write| write.row.lead_id()).collect();
+        if leads.is_empty() {
+            return Ok(waiting);
+        }
+        let held = self.quarantine.held(&self.session, Table::LandingLeads, &leads).await?;
+        let unsettled = |lead: Uuid| held.0.iter().any(|(key, under)| *key == lead || *under == lead);
+        for write in writes.iter().filter(|write| write.row.lead_id().is_some_and(unsettled)) {
+            let message = "its lead is not on Traffic under its key".to_owned();
+            self.park_write(write, &Cause { sqlstate: "23503".to_owned(), message }).await?;
+            waiting.insert(write.row.id);
+        }
+        Ok(waiting)
+    }
+}
+
+/// The keys under which Traffic holds rows, by the keys that they have on Landing; only where the two differ.
+struct Held(HashMap<Uuid, Uuid>);
+
+impl Held {
+    fn occupies(&self, key: Uuid) -> bool {
+        self.0.values().any(|under| *under == key)
+    }
+
+    /// Under which key Traffic holds the row `id`; `None` when another row has that key there.
+    fn on_traffic(&self, id: Uuid) -> Option<Uuid> {
+        self.0.get(&id).copied().or_else(|| (!self.occupies(id)).then_some(id))
+    }
+
+    /// One of `ids` that can be given its key: nobody has it, or whoever has it is among them too and waits in a circle.
+    fn next(&self, ids: &HashSet<Uuid>) -> Option<Uuid> {
+        let mine = || self.0.keys().copied().filter(|key| ids.contains(key));
+        let in_the_way = |key: Uuid| self.0.iter().find(|(_, under)| **under == key).map(|(other, _)| *other);
+        mine().find(|key| in_the_way(*key).is_none()).or_else(|| {
+            mine().find(|key| {
+                let mut other = in_the_way(*key);
+                // A circle has no more members than there are rows.
+                for _ in 0..self.0.len() {
+                    match other {
+                        Some(next) if next == *key => return true,
+                        Some(next) if ids.contains(&next) => other = in_the_way(next),
+                        _ => return false,
+                    }
+                }
+                false
+            })
+        })
+    }
+}
+
+/// Gives a row of `table` another key, and to whatever refers to it. Parameters: the key as it was, and as it is now.
+///
+/// One statement, at the end of which PostgreSQL checks foreign keys: then the row and all that refers to it agree, whatever
+/// the foreign keys say of an update. Each table occurs once, since a statement changes a row once.
+fn rename(names: &Names, table: Table, references: &[Reference]) -> String {
+    let itself = names.traffic_table(table);
+    let mut columns: BTreeMap<&str, Vec<&str>> = BTreeMap::from([(&*itself, vec!["id"])]);
+    for Reference { table, column } in references {
+        columns.entry(table).or_default().push(column);
+    }
+    let update = |table: &str, columns: &[&str]| {
+        let set: Vec<String> = columns
+            .iter()
+            .map(|c| format!("{c} = CASE {c} WHEN $1::uuid THEN $2::uuid ELSE {c} END"))
+            .collect();
+        format!("UPDATE {table} SET {} WHERE $1::uuid IN ({})", set.join(", "), columns.join(", "))
+    };
+    let (own, others): (Vec<_>, Vec<_>) = columns.iter().partition(|(table, _)| **table == itself);
+    let moves: Vec<String> = others
+        .iter()
+        .enumerate()
+        .map(|(at, (table, columns))| format!("moved_{at} AS ({})", update(table, columns)))
+        .collect();
+    let with = if moves.is_empty() { String::new() } else { format!("WITH {} ", moves.join(", ")) };
+    let own: String = own.iter().map(|(table, columns)| update(table, columns)).collect();
+    with + &own
+}
+
+impl Quarantine {
+    /// Rows of which Traffic holds the older image under another key, where one of the two keys is among `ids`.
+    async fn held(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<Held> {
+        let sql = format!(
+            "SELECT row_id, held_under FROM {} WHERE source_table = $1 AND held_under IS NOT NULL \
+             AND (row_id = ANY ($2) OR held_under = ANY ($2))",
+            self.table()
+        );
+        let rows =
+            client.query(&sql, &[&table.landing_name(), &ids]).await.map_err(|error| failed(&error))?;
+        Ok(Held(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
+    }
+
+    /// Whether the delete of that row waits.
+    async fn is_deleted(&self, client: &Client, table: Table, id: Uuid) -> Result<bool> {
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM {} WHERE source_table = $1 AND row_id = $2 AND row_data IS NULL)",
+            self.table()
+        );
+        let row =
+            client.query_one(&sql, &[&table.landing_name(), &id]).await.map_err(|error| failed(&error))?;
+        Ok(row.get(0))
+    }
+
+    /// Traffic holds the parked row `id` under that key. Answers whether the row is parked at all.
+    pub(super) async fn hold_under(
+        &self,
+        client: &Client,
+        table: Table,
+        id: Uuid,
+        under: Uuid,
+    ) -> Result<bool> {
+        let sql =
+            format!("UPDATE {} SET held_under = $3 WHERE source_table = $1 AND row_id = $2", self.table());
+        let rows = client.execute(&sql, &[&table.landing_name(), &id, &under]).await;
+        Ok(rows.map_err(|error| failed(&error))? == 1)
+    }
+
+    /// Traffic holds the row `id` under its own key, if at all.
+    async fn at_home(&self, client: &Client, table: Table, id: Uuid) -> Result<()> {
+        let sql = format!(
+            "UPDATE {} SET held_under = NULL WHERE source_table = $1 AND row_id = $2 AND held_under IS NOT NULL",
+            self.table()
+        );
+        let done = client.execute(&sql, &[&table.landing_name(), &id]).await;
+        done.map(|_| ()).map_err(|error| failed(&error))
+    }
+}
+
+fn failed(error: &tokio_postgres::Error) -> Error {
+    Error::database("looking for keys in quarantine", error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u128) -> Uuid {
+        Uuid::from_u128(n)
+    }
+
+    /// Rows by their key, and the key under which each is held.
+    fn held(rows: &[(u128, u128)]) -> Held {
+        Held(rows.iter().map(|(key, under)| (id(*key), id(*under))).collect())
+    }
+
+    #[test]
+    fn a_table_that_refers_to_a_row_more_than_once_and_the_rows_own_are_updated_once() {
+        let names = Names::default();
+        let reference = |table: &str, column: &str| Reference { table: table.into(), column: column.into() };
+        let leads = names.traffic_table(Table::LandingLeads);
+        let sql = rename(
+            &names,
+            Table::LandingLeads,
+            &[reference("s", "a"), reference("s", "b"), reference(&leads, "c")],
+        );
+        assert_eq!((sql.matches("UPDATE").count(), sql.matches("UPDATE s SET").count()), (2, 1), "{sql}");
+        assert!(
+            sql.contains("WHERE $1::uuid IN (id, c)") && sql.contains("WHERE $1::uuid IN (a, b)"),
+            "{sql}"
+        );
+    }
+
+    #[test]
+    fn a_row_takes_a_key_that_nobody_has_before_one_that_another_row_must_leave_first() {
+        let chain = held(&[(3, 2), (2, 1)]);
+        assert_eq!(chain.next(&HashSet::from([id(2), id(3)])), Some(id(3)));
+        assert_eq!(chain.next(&HashSet::from([id(2)])), None, "whoever has the key is not written now");
+        assert_eq!(chain.on_traffic(id(3)), Some(id(2)));
+        assert_eq!(chain.on_traffic(id(1)), None);
+        assert_eq!(chain.on_traffic(id(9)), Some(id(9)));
+    }
+
+    #[test]
+    fn a_circle_is_opened_only_when_all_of_it_is_written() {
+        let circle = held(&[(1, 2), (2, 3), (3, 1)]);
+        assert!(circle.next(&HashSet::from([id(1), id(2), id(3)])).is_some());
+        assert_eq!(circle.next(&HashSet::from([id(1), id(2)])), None);
+    }
+}
