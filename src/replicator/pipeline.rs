@@ -5,7 +5,6 @@
 //! busy, nobody waits for what comes: it is read in portions.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
@@ -14,7 +13,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::Work;
-use super::progress::Progress;
 use super::stream_thread::{Demand, StreamThread};
 use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
@@ -74,12 +72,11 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         stream,
         demand: demand.clone(),
         builder: BatchBuilder::new(limits, from),
-        progress: Arc::clone(&context.progress),
+        context: Arc::clone(context),
         written_down: Instant::now(),
-        checkpoint_interval: context.config.checkpoint_interval,
         goal,
     };
-    let collector = Collector { intake, acknowledged, context: Arc::clone(context) };
+    let collector = Collector { intake, acknowledged };
     let collecting = thread.spawn(collector.run(batches.0, stop.clone()));
     context.streams(State::Streaming);
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
@@ -99,14 +96,14 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
 struct Collector {
     intake: Intake,
     acknowledged: watch::Receiver<Lsn>,
-    context: Arc<Context>,
 }
 
 impl Collector {
     async fn run(self, batches: mpsc::Sender<Batch>, stop: CancellationToken) -> Result<()> {
-        let Collector { mut intake, mut acknowledged, context } = self;
+        let Collector { mut intake, mut acknowledged } = self;
+        let context = Arc::clone(&intake.context);
         let cut = |error| context.cuts().take_in(Side::Landing, context.progress.standing().applied(), error);
-        let (progress, demand) = (Arc::clone(&intake.progress), intake.demand.clone());
+        let (progress, demand) = (Arc::clone(&context.progress), intake.demand.clone());
         let abandoned = progress.abandoned();
         let stopped = stop.cancelled();
         tokio::pin!(abandoned, stopped);
@@ -156,10 +153,9 @@ struct Intake {
     /// Apply's, for a batch.
     demand: Demand,
     builder: BatchBuilder,
-    progress: Arc<Progress>,
+    context: Arc<Context>,
     /// When an idle position was last put into a batch.
     written_down: Instant,
-    checkpoint_interval: Duration,
     goal: Option<Lsn>,
 }
 
@@ -206,15 +202,18 @@ impl Intake {
     fn collect(&mut self, captured: Captured) -> Result<()> {
         match captured {
             Captured::Change(change) => {
-                self.progress.captured(change.origin.commit_time);
+                self.context.progress.captured(change.origin.commit_time);
                 self.builder.push(change);
             }
             Captured::Commit(end) => self.builder.commit(end)?,
             Captured::Marker { id, at } => self.builder.mark(id, at),
             Captured::Idle(at) => {
-                let counts = self.progress.idle(at);
+                let counts = self.context.progress.idle(at);
+                if counts {
+                    self.context.telemetry.update(|live| live.applied_lsn = Some(at.lsn));
+                }
                 // Written down now and then only: a busy LMS must not make Traffic write at its pace.
-                let due = self.written_down.elapsed() >= self.checkpoint_interval;
+                let due = self.written_down.elapsed() >= self.context.config.checkpoint_interval;
                 // The last batch before the goal may still be in flight: the position goes behind it, and nobody has to
                 // wait until the server says it again.
                 let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);

@@ -169,6 +169,9 @@ impl WayBack<'_> {
             Touched::Idle(at) => {
                 // What waits to be carried lies before it.
                 let counts = self.loader.oldest().is_none() && self.context.progress.idle(at);
+                if counts {
+                    self.report_applied(at.lsn);
+                }
                 // Written down now and then only: writing it down makes Traffic write, too.
                 let due = self.written_down.elapsed() >= self.context.config.checkpoint_interval;
                 if counts && (due || self.goal.is_some_and(|goal| at.lsn >= goal)) {
@@ -218,6 +221,7 @@ impl WayBack<'_> {
         self.events.acknowledge(end.lsn);
         reach(Point::ReverseAcknowledged);
         self.context.progress.committed(end);
+        self.report_applied(end.lsn);
         self.behind.advance(standing.flushed);
         let uncut = self.context.cuts().ends(end.lsn);
         self.context.telemetry.update(|live| {
@@ -227,6 +231,15 @@ impl WayBack<'_> {
             }
         });
         Ok(())
+    }
+
+    /// `status` shows the position at once; the lag waits for the monitor, which asks both servers.
+    fn report_applied(&self, position: Lsn) {
+        self.context.telemetry.update(|live| {
+            if let Some(reverse) = &mut live.reverse {
+                reverse.applied_lsn = Some(position);
+            }
+        });
     }
 
     /// What a row waits for may have been mended on Landing while no daemon ran.
