@@ -55,18 +55,27 @@ pub(super) fn remedy(code: &SqlState, place: &str) -> Option<String> {
 pub(super) fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
     match code.code() {
         "P0001" | "P0004" => RAISED,
-        code if code.starts_with("22") => message.split(": \"").next().unwrap_or(message),
+        code if code.starts_with("22") => before_quoted_value(message),
         _ => message,
     }
+}
+
+/// What stands before a colon and a quotation, in the quotation marks of whatever language.
+fn before_quoted_value(message: &str) -> &str {
+    let colon = |(at, _): (usize, char)| message.get(..at)?.trim_end().strip_suffix([':', '：']);
+    message.char_indices().filter(|(_, letter)| is_quotation_mark(*letter)).find_map(colon).unwrap_or(message)
+}
+
+fn is_quotation_mark(letter: char) -> bool {
+    matches!(letter, '"' | '\'' | '«' | '»' | '„' | '“' | '”' | '‘' | '’' | '「')
 }
 
 /// The message of an error inside a user-defined function, which may have put values where names stand: in dynamic SQL.
 /// A constraint's message quotes names only.
 pub(super) fn without_names<'m>(code: &SqlState, message: &'m str) -> &'m str {
     let message = without_values(code, message);
-    let quotes = |letter: char| matches!(letter, '"' | '\'' | '«' | '»' | '„' | '“' | '”' | '‘' | '’' | '「');
     match code.code().starts_with("23") {
-        false if message.contains(quotes) => FAILED,
+        false if message.contains(is_quotation_mark) => FAILED,
         _ => message,
     }
 }
@@ -110,6 +119,24 @@ mod tests {
         ];
         assert!(functions.iter().all(|place| is_user_defined(place)));
         assert!(!others.iter().any(|place| is_user_defined(place)));
+    }
+
+    #[test]
+    fn a_data_exception_shows_no_value_in_any_language() {
+        for (message, shown) in [
+            ("invalid input syntax for type uuid: \"Айгерим\"", "invalid input syntax for type uuid"),
+            ("ungültige Eingabesyntax für Typ integer: »Айгерим«", "ungültige Eingabesyntax für Typ integer"),
+            (
+                "syntaxe en entrée invalide pour le type uuid : « Айгерим »",
+                "syntaxe en entrée invalide pour le type uuid ",
+            ),
+            (
+                "invalid byte sequence for encoding \"UTF8\": 0x00",
+                "invalid byte sequence for encoding \"UTF8\": 0x00",
+            ),
+        ] {
+            assert_eq!(without_values(&SqlState::INVALID_TEXT_REPRESENTATION, message), shown);
+        }
     }
 
     #[test]

@@ -167,11 +167,31 @@ impl Step<'_> {
         }
         self.landing.fire_triggers(true).await?;
         for (table, ids) in gone.iter().rev() {
+            let kept = if *table == Table::LandingLeads { self.kept(ids).await? } else { Vec::new() };
             let acts: Vec<Act> = ids.iter().copied().map(Act::Delete).collect();
             let refused = self.landing.apply(*table, &acts).await?;
             self.refused.extend(refused.into_iter().map(|(id, cause)| (*table, id, cause)));
+            for (child, id, lead) in kept {
+                if !self.is_refused(lead) {
+                    self.refused.push((child, id, Cause::lead_is_missing()));
+                }
+            }
         }
         self.landing.fire_triggers(false).await
+    }
+
+    /// What belongs to these leads and is still there on both sides, with its lead: Traffic has deleted the leads without
+    /// its cascade, and Landing's will take it along.
+    async fn kept(&self, leads: &[Uuid]) -> Result<Vec<(Table, Uuid, Uuid)>> {
+        let mut kept = Vec::new();
+        for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
+            let (ids, of): (Vec<Uuid>, Vec<Uuid>) =
+                self.landing.of_leads(table, leads).await?.into_iter().unzip();
+            let there = self.snapshot.portions(table, &ids).await?.concat();
+            let both = ids.into_iter().zip(of).filter(|(id, _)| there.binary_search(id).is_ok());
+            kept.extend(both.map(|(id, lead)| (table, id, lead)));
+        }
+        Ok(kept)
     }
 
     /// A table that was emptied: what Landing has of it and Traffic has not is deleted.

@@ -164,6 +164,16 @@ impl LandingWriter {
         reading::by_id(&self.session, &self.names, &self.target(table)?.layout, ids).await
     }
 
+    /// The rows that belong to these leads, each with its lead.
+    pub(super) async fn of_leads(&self, table: Table, leads: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
+        let sql =
+            format!("SELECT id, lead_id FROM {} WHERE lead_id = ANY ($1)", self.names.landing_table(table));
+        let found = self.session.query(&sql, &[&leads]).await;
+        let found =
+            found.map_err(|error| Error::database("looking for what belongs to leads on Landing", &error))?;
+        Ok(found.iter().map(|row| (row.get(0), row.get(1))).collect())
+    }
+
     /// Whether Landing has one of these rows.
     async fn has_any(&self, table: Table, ids: &[Uuid]) -> Result<bool> {
         let sql =

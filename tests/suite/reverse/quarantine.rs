@@ -233,3 +233,26 @@ async fn what_landing_refuses_only_at_commit_waits_alone_and_what_holds_at_the_e
     assert!(holds(&world.landing().await, "count(*) = 1 FROM landing_leads").await);
     daemon.terminate().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_entries_of_a_lead_that_traffic_deleted_without_its_cascade_wait_and_come_back_with_it() {
+    let world = World::new().await;
+    let (_bridge, mut daemon) = switched(&world).await;
+    let entry = format!(
+        "INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES ('{LEAD}', 's', now());"
+    );
+    traffic(&world, &(born(LEAD, "n") + &entry + &entry)).await;
+    carried(&world, &mut daemon).await;
+    assert_back(&world, &[]).await;
+    let delete =
+        format!("SET session_replication_role = replica; DELETE FROM traffic_leads WHERE id = '{LEAD}'");
+    traffic(&world, &delete).await;
+    carried(&world, &mut daemon).await;
+    let codes: Vec<String> = waiting(&world).await.into_iter().map(|row| row.1).collect();
+    assert_eq!(codes, ["23503", "23503"]);
+    traffic(&world, &born(LEAD, "again")).await;
+    carried(&world, &mut daemon).await;
+    assert_eq!(waiting(&world).await, []);
+    assert_back(&world, &[]).await;
+    daemon.terminate().await;
+}
