@@ -51,8 +51,12 @@ CREATE TABLE IF NOT EXISTS {{schema}}.reverse (
     applied_lsn pg_lsn NOT NULL,
     switch_xid xid8 NOT NULL,
     caught_up_at timestamptz,
-    updated_at timestamptz NOT NULL DEFAULT now()
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    storage jsonb
 );
+ALTER TABLE {{schema}}.reverse ADD COLUMN IF NOT EXISTS storage jsonb;
+COMMENT ON COLUMN {{schema}}.reverse.storage IS
+    'by table, OID and file of Traffic''s tables at switch_xid: a rewrite since then gives every row another xmin';
 COMMENT ON COLUMN {{schema}}.reverse.switch_xid IS
     'what is written on Traffic by this and later transactions must be on Landing, too';
 COMMENT ON COLUMN {{schema}}.reverse.slot IS 'the slot of the forward direction, which names the installation';

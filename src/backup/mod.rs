@@ -11,6 +11,8 @@ mod manifest;
 mod restore;
 mod table;
 
+use std::time::Duration;
+
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
@@ -21,7 +23,7 @@ pub use manifest::{Column, GeneratedColumn, Manifest, Source, TableFile};
 pub use restore::restore_hint;
 
 use crate::change::Table;
-use crate::database::Endpoint;
+use crate::database::{Endpoint, Side, table_lock};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
@@ -62,16 +64,14 @@ pub async fn take(
     Ok(manifest)
 }
 
+/// How long a transaction may hold the backup up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// One snapshot for all tables, whose columns stay as they are meanwhile.
 async fn begin(session: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     let tables: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
-    // The lock comes first: the snapshot is that of the first statement that reads.
-    let sql = format!(
-        "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; LOCK TABLE {} IN ACCESS SHARE MODE",
-        tables.join(", ")
-    );
-    let begun = session.batch_execute(&sql).await;
-    begun.map_err(|error| Error::database("beginning the backup on Landing", &error))
+    let patience = Some(PATIENCE);
+    table_lock::open(session, Side::Landing, table_lock::ONE_SNAPSHOT, &tables, "", patience).await.map(drop)
 }
 
 async fn source(session: &Client, landing: &Endpoint) -> Result<Source> {

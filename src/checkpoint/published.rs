@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Table, lead};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::mapping::Absent;
 
 /// The publication and the replicated tables, as the catalog had them at one position.
@@ -85,6 +85,40 @@ impl Published {
                      `leadbridge resync`",
                 )),
         }
+    }
+
+    /// Whether a copy under the snapshot that this was read in sees the rows of `table`, whose OID and storage are these
+    /// now. To an older snapshot a table that ALTER TABLE or TRUNCATE has rewritten is empty; VACUUM FULL moves rows from
+    /// a part that was not copied into one that was.
+    ///
+    /// # Errors
+    /// Transient: the copy must begin again.
+    pub fn check_storage(&self, table: Table, now: Option<(u32, u32)>) -> Result<()> {
+        let name = table.landing_name();
+        let known = self.tables.get(name).map(|table| (table.relation, table.storage));
+        if now.is_some() && now == known {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Transient,
+            format!("the copy begins again: {name} on Landing was rewritten or replaced since its snapshot"),
+        ))
+    }
+
+    /// The same of every table, as `now` has them at the end of the copy.
+    ///
+    /// # Errors
+    /// Transient: the copy must begin again.
+    pub fn check_copied(&self, now: &Published) -> Result<()> {
+        now.check_successor_of(self).map_err(|error| {
+            Error::new(Kind::Transient, format!("the copy begins again: {}", error.message()))
+        })?;
+        let tables = self.tables.keys().filter_map(|name| Table::from_landing_name(name));
+        for table in tables {
+            let storage = now.tables.get(table.landing_name()).map(|table| (table.relation, table.storage));
+            self.check_storage(table, storage)?;
+        }
+        Ok(())
     }
 
     fn difference(&self, before: &Published) -> Option<String> {
@@ -215,6 +249,23 @@ mod tests {
             leads.columns.insert("name".into(), PublishedColumn { number: 3, version: "9".into() });
         };
         assert!(after(anew).is_err());
+    }
+
+    #[test]
+    fn a_copy_ends_only_with_the_storage_that_it_began_with() {
+        let before = published();
+        before.check_copied(&published()).unwrap();
+        let changes: [fn(&mut PublishedTable); 2] = [|leads| leads.storage = 1, |leads| leads.relation = 1];
+        for change in changes {
+            let mut now = published();
+            change(now.tables.get_mut("landing_leads").unwrap());
+            let error = before.check_copied(&now).unwrap_err();
+            assert_eq!(error.kind(), Kind::Transient);
+            assert!(error.message().contains("landing_leads"), "{error}");
+        }
+        let gone = before.check_storage(Table::LandingLeads, None);
+        assert!(gone.is_err(), "a table that is not there is not the one of the snapshot");
+        before.check_storage(Table::LandingLeads, Some((100, 100))).unwrap();
     }
 
     #[test]

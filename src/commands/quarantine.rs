@@ -64,7 +64,8 @@ async fn show(config: &Config, id: i64) -> Result<Exit> {
 }
 
 async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
-    let traffic = connect(config).await?;
+    let traffic = config.traffic.connect_to_write("quarantine").await?;
+    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
     let (names, tables) = (&config.names, config.tables());
     let landing = recorded_published(&traffic, names).await?;
     let mut writer =

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::journal::Direction;
 use crate::change::Table;
 use crate::error::{Error, Result};
+use crate::landing::catalog;
 use crate::names::Names;
 use crate::reverse;
 use crate::verify::{self, Contents};
@@ -31,7 +32,10 @@ pub struct Horizon {
 impl Horizon {
     /// As of now: to be taken before the full comparison begins.
     pub async fn now(landing: &Client, traffic: &Client) -> Result<Self> {
-        Ok(Horizon { landing: oldest(landing).await?, traffic: oldest(traffic).await? })
+        // What a snapshot sees was written before the oldest transaction that runs, or is still to be written.
+        let (landing, traffic) =
+            (catalog::oldest_running(landing).await?, catalog::oldest_running(traffic).await?);
+        Ok(Horizon { landing, traffic })
     }
 
     /// A condition on a row of a Traffic table: it was written since.
@@ -45,12 +49,6 @@ fn is_recent(horizon: &str) -> String {
     // A transaction's age counts back from the newest, so it compares across a wrap-around of ids. The number is the
     // server's own text.
     format!("age(xmin) <= age('{horizon}'::xid8::xid)")
-}
-
-/// The oldest transaction that still runs: what a snapshot sees was written before it, or is still to be written.
-async fn oldest(client: &Client) -> Result<String> {
-    let row = client.query_one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await;
-    Ok(row.map_err(|error| Error::database("reading a snapshot", &error))?.get(0))
 }
 
 /// One table, as both sides have it behind the fence.

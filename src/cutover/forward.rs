@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::slot;
 use crate::lsn::Lsn;
+use crate::reverse;
 
 pub(super) struct Forward<'c> {
     pub scene: Scene<'c>,
@@ -26,6 +27,8 @@ struct Handover {
     lsn: Lsn,
     /// A transaction id, as the server writes it.
     xid: String,
+    /// What storage its tables had then, as JSON: see [`reverse::storage`].
+    storage: Option<String>,
 }
 
 impl Forward<'_> {
@@ -81,10 +84,13 @@ impl Forward<'_> {
     }
 
     async fn handover(&self) -> Result<Handover> {
-        let sql = "SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text";
-        let row = self.scene.traffic.query_one(sql, &[]).await;
+        // The statement's snapshot is older than its transaction id: a rewrite in between counts as one since the switch.
+        let storage = reverse::storage(self.scene.names());
+        let sql =
+            format!("SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text, ({storage})::text");
+        let row = self.scene.traffic.query_one(&sql, &[]).await;
         let row = row.map_err(|error| Error::database("reading Traffic's position", &error))?;
-        Ok(Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1) })
+        Ok(Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1), storage: row.get(2) })
     }
 
     /// Closes Landing for good, has the applications told, and writes down that Traffic is the one database.
@@ -128,16 +134,16 @@ impl Forward<'_> {
             .remedy("see `leadbridge status`"));
         }
         let sql = format!(
-            "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, caught_up_at) \
-             VALUES ($1, $2, $3, $4, $5, $6::text::xid8, clock_timestamp()) ON CONFLICT (slot) DO UPDATE \
-             SET (cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, caught_up_at, updated_at) = \
+            "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, storage, caught_up_at) \
+             VALUES ($1, $2, $3, $4, $5, $6::text::xid8, $7::text::jsonb, clock_timestamp()) ON CONFLICT (slot) DO UPDATE \
+             SET (cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, storage, caught_up_at, updated_at) = \
              (EXCLUDED.cutover_id, EXCLUDED.reverse_slot, EXCLUDED.traffic_system_id, EXCLUDED.applied_lsn, \
-              EXCLUDED.switch_xid, EXCLUDED.caught_up_at, now())",
+              EXCLUDED.switch_xid, EXCLUDED.storage, EXCLUDED.caught_up_at, now())",
             names.own("reverse")
         );
         let position = PgLsn::from(from.lsn);
-        let parameters: [&(dyn ToSql + Sync); 6] =
-            [&names.slot, &id, &names.reverse_slot(), &traffic_id, &position, &from.xid];
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&names.slot, &id, &names.reverse_slot(), &traffic_id, &position, &from.xid, &from.storage];
         transaction.execute(&sql, &parameters).await.map_err(failed)?;
         resolve::announce(transaction.client(), id, Direction::Cutover, Step::Switched).await?;
         transaction.commit().await.map_err(failed)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::error::{Error, Result};
+use crate::database::holders;
+use crate::error::Result;
 use crate::names::Names;
 
 /// A transaction that holds a lock for so long is none that a fence can wait for.
@@ -32,27 +33,8 @@ pub async fn old(client: &Client, names: &Names, with_notifications: bool) -> Re
 
 /// By the transaction's own id.
 async fn read(client: &Client, names: &Names, with_notifications: bool) -> Result<BTreeMap<String, String>> {
-    // SHARE ROW EXCLUSIVE goes together with ACCESS SHARE and ROW SHARE only. A prepared transaction has no process.
-    let sql = format!(
-        "SELECT l.virtualtransaction, CASE WHEN l.pid IS NULL
-             THEN 'prepared transaction ' || coalesce(quote_literal(x.gid), '(of another database)')
-             ELSE format('process %s (%s, application %s)', l.pid,
-                         coalesce(a.usename, a.backend_type, 'another user'),
-                         quote_literal(coalesce(a.application_name, '')))
-                  || coalesce(', in a transaction for '
-                              || date_trunc('second', clock_timestamp() - a.xact_start), '') END
-         FROM pg_locks AS l
-         JOIN {}($1) AS t ON l.relation = t
-         LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
-         LEFT JOIN pg_locks AS own ON l.pid IS NULL AND own.pid IS NULL AND own.locktype = 'transactionid'
-             AND own.virtualtransaction = l.virtualtransaction
-         LEFT JOIN pg_prepared_xacts AS x ON x.transaction = own.transactionid
-         WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
-           AND l.locktype = 'relation' AND l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
-           AND l.pid IS DISTINCT FROM pg_backend_pid()",
-        names.own("fenced_tables")
-    );
-    let rows = client.query(&sql, &[&with_notifications]).await;
-    let rows = rows.map_err(|error| Error::database("looking for who holds the tables", &error))?;
-    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
+    let tables = format!("SELECT {}({with_notifications})", names.own("fenced_tables"));
+    // SHARE ROW EXCLUSIVE goes together with ACCESS SHARE and ROW SHARE only.
+    let which = "l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')";
+    holders::of(client, &tables, which).await
 }

@@ -13,8 +13,9 @@ use super::journal::{Direction, Journal, Step};
 use super::readiness::Readiness;
 use super::writers::Tried;
 use super::{Options, adopt, marker, resolve, reverse_slot};
+use crate::change::Table;
 use crate::config::Config;
-use crate::database::{Endpoint, Session};
+use crate::database::{Endpoint, Session, table_lock};
 use crate::error::{Error, Kind, Result};
 use crate::landing::slot;
 use crate::lsn::Lsn;
@@ -230,19 +231,25 @@ impl<'c> Scene<'c> {
     }
 
     /// What is compared after the decision: sessions on Landing and Traffic that see their databases as they are now, for
-    /// as long as they live. Not where every row was compared already.
+    /// as long as they live, and whose tables cannot be rewritten until then. Not where every row was compared already.
     pub async fn snapshots(&self, readiness: &Readiness) -> Result<Option<[Session; 2]>> {
         if readiness.whole {
             return Ok(None);
         }
-        let of = async |endpoint: &Endpoint| {
+        let tables = self.config.tables();
+        let of = async |endpoint: &Endpoint, name: &dyn Fn(Table) -> String| {
             let session = endpoint.connect("cutover").await?;
-            let sql = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SELECT pg_current_snapshot()";
-            let begun = session.batch_execute(sql).await;
-            begun.map_err(|error| Error::database("taking a snapshot behind the fence", &error))?;
+            // They are read after the decision: a rewrite in between would leave nothing to compare.
+            let tables: Vec<String> = tables.iter().map(|table| name(*table)).collect();
+            let (side, patience) = (endpoint.side(), Some(self.options.lock_timeout));
+            let taken = "SELECT pg_current_snapshot()";
+            table_lock::open(&session, side, table_lock::ONE_SNAPSHOT, &tables, taken, patience).await?;
             Ok::<_, Error>(session)
         };
-        Ok(Some([of(&self.config.landing).await?, of(&self.config.traffic).await?]))
+        let names = self.names();
+        let landing = of(&self.config.landing, &|table| names.landing_table(table)).await?;
+        let traffic = of(&self.config.traffic, &|table| names.traffic_table(table)).await?;
+        Ok(Some([landing, traffic]))
     }
 
     /// Back to how it was, and why. What has been decided meanwhile stays decided.

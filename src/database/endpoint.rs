@@ -80,6 +80,19 @@ impl Endpoint {
         self.connect_seeing(purpose, &SeenCertificate::default()).await
     }
 
+    /// A session that writes to the replicated tables: those of the daemon, and of a repair or retry. A fence of ours may
+    /// stand around them, after a rollback for a while, and lets our own sessions pass that say so.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::connect`].
+    pub async fn connect_to_write(&self, purpose: &str) -> Result<Session> {
+        let session = self.connect(purpose).await?;
+        let passing = session.batch_execute("SET leadbridge.passes_fence = 'on'").await;
+        passing
+            .map_err(|error| Error::database(format!("preparing to write to the {}", self.side), &error))?;
+        Ok(session)
+    }
+
     /// Tries the hosts in their order; the first error that another host cannot mend ends it.
     async fn connect_seeing(&self, purpose: &str, seen: &SeenCertificate) -> Result<Session> {
         let mut failed = None;

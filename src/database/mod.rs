@@ -2,13 +2,16 @@
 //!
 //! `url` reads what the operator wrote, `tls` gives `sslmode` libpq's meaning, `endpoint` connects, `session` is
 //! one connection with its settings pinned, `pipelined` sends statements on one together, `advisory` its rights,
-//! `unique` lets rows exchange unique values, `failure` says in an operator's words why a connection failed.
+//! `table_lock` the lock before its snapshot, `holders` who is in the way of a lock, `unique` lets rows exchange unique
+//! values, `failure` says in an operator's words why a connection failed.
 
 pub mod advisory;
 mod endpoint;
 mod failure;
+pub mod holders;
 pub mod pipelined;
 mod session;
+pub mod table_lock;
 mod tls;
 pub mod unique;
 mod url;

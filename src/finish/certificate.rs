@@ -139,9 +139,10 @@ fn indented(lines: &str) -> String {
 /// refers to them makes PostgreSQL refuse: it is named.
 pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table]) -> Result<String> {
     let ours: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
-    let sql = "SELECT DISTINCT conrelid::regclass::text FROM pg_constraint \
-               WHERE contype = 'f' AND confrelid IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name) \
-               AND conrelid NOT IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name) ORDER BY 1";
+    let sql = "WITH ours AS (SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) AS name) \
+               SELECT DISTINCT conrelid::regclass::text FROM pg_constraint \
+               WHERE contype = 'f' AND confrelid IN (SELECT oid FROM ours) \
+               AND NOT EXISTS (SELECT FROM ours WHERE ours.oid = conrelid) ORDER BY 1";
     let others = landing.query(sql, &[&ours]).await;
     let others =
         others.map_err(|error| Error::database("looking for what refers to Landing's tables", &error))?;

@@ -62,6 +62,13 @@ pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
     Ok(latest.flushed)
 }
 
+/// The oldest transaction that still runs, as the session's own snapshot has it: everything that earlier ones
+/// committed is in the snapshot.
+pub async fn oldest_running(client: &Client) -> Result<String> {
+    let row = client.query_one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await;
+    Ok(row.map_err(|error| Error::database("reading a snapshot", &error))?.get(0))
+}
+
 /// The slot of that name; `None` when there is none.
 pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \

@@ -4,7 +4,7 @@ use std::pin::Pin;
 
 use futures_util::StreamExt;
 use postgres_protocol::escape::escape_literal;
-use tokio_postgres::CopyOutStream;
+use tokio_postgres::{CopyOutStream, SimpleQueryMessage};
 
 use super::catalog::Measure;
 use super::copied::{Copied, Decoder};
@@ -12,7 +12,8 @@ use super::layout::Layout;
 use super::reading;
 use crate::change::{Row, Table};
 use crate::checkpoint::Published;
-use crate::database::{Endpoint, Session};
+use crate::database::table_lock::{self, Opening};
+use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Result};
 use crate::names::Names;
 
@@ -37,15 +38,23 @@ pub struct Extent {
 }
 
 /// A session on Landing that sees the exported snapshot.
+///
+/// It locks a table only while it reads a range of it: a lock for the whole copy would make an ALTER TABLE wait for
+/// hours, and behind it every writer of the site. So the table may be rewritten between two ranges, or before the first
+/// one, and then looks empty to the snapshot. Under each lock the table's storage is compared with the one that the
+/// snapshot knows: as long as they are the same, no rewrite has come in between.
 pub struct Reader {
     session: Session,
 }
+
+/// A range, or a look at a table, ends by undoing it: that gives its lock back, and keeps the snapshot.
+const RANGE: Opening<'_> = Opening { begin: "ROLLBACK TO range", undo: "ROLLBACK TO range" };
 
 impl Reader {
     pub async fn open(landing: &Endpoint, snapshot: &str) -> Result<Self> {
         let session = landing.connect("snapshot").await?;
         let sql = format!(
-            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}",
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SAVEPOINT range",
             escape_literal(snapshot)
         );
         session
@@ -57,6 +66,38 @@ impl Reader {
 
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// The oldest transaction that the snapshot does not see whole: what earlier ones committed is in it.
+    pub async fn horizon(&self) -> Result<String> {
+        super::catalog::oldest_running(&self.session).await
+    }
+
+    /// Locks a table against whatever changes its storage, until [`Reader::release`] or the next lock. Waits for as long
+    /// as somebody else has it to himself.
+    ///
+    /// # Errors
+    /// Transient when its storage is not the one that `published` has of it: then the snapshot may not see its rows.
+    pub async fn lock(&self, names: &Names, table: Table, published: &Published) -> Result<()> {
+        let name = names.landing_table(table);
+        // Of the cache that the lock has brought up to date, not of the snapshot.
+        let storage = format!(
+            "SELECT to_regclass({0})::oid, pg_relation_filenode(to_regclass({0}))",
+            escape_literal(&name)
+        );
+        let said = table_lock::open(&self.session, Side::Landing, RANGE, &[name], &storage, None).await?;
+        let row = said.iter().find_map(|said| match said {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        let number = |column| row.and_then(|row| row.get(column)).and_then(|text| text.parse().ok());
+        published.check_storage(table, number(0).zip(number(1)))
+    }
+
+    /// Gives the last lock back.
+    pub async fn release(&self) -> Result<()> {
+        let released = self.session.batch_execute(RANGE.undo).await;
+        released.map_err(|error| Error::database("giving a lock on Landing back", &error))
     }
 
     /// The layout of a table under the snapshot.
@@ -76,12 +117,17 @@ impl Reader {
     }
 
     /// Streams the rows of one range.
+    ///
+    /// # Errors
+    /// Those of [`Reader::lock`], and of the database.
     pub async fn rows<'r>(
         &'r self,
         names: &Names,
+        published: &Published,
         layout: &'r Layout,
         range: &Range,
     ) -> Result<RowStream<'r>> {
+        self.lock(names, layout.table, published).await?;
         let step = || format!("copying {} from Landing", layout.table.landing_name());
         let first = range.first_page;
         let end = range.end_page.map_or(String::new(), |end| format!(" AND ctid < '({end},0)'"));

@@ -60,7 +60,7 @@ impl Run {
     pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<()> {
         let config = &context.config;
         let (traffic, control) =
-            tokio::try_join!(config.traffic.connect("apply"), config.landing.connect("control"))?;
+            tokio::try_join!(config.traffic.connect_to_write("apply"), config.landing.connect("control"))?;
         let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
         // Nothing is in flight before the stream begins: it may be dropped anywhere.
         let preparing = Box::pin(self.prepare(context, traffic, control, &work));

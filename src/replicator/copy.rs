@@ -9,19 +9,20 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::Context;
+use super::copy_outcome::Outcome;
 use super::indexes::Indexes;
 use super::liveness::Work;
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::checkpoint::{Ledger, Published};
 use crate::database::{Session, Side};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::layout::Layout;
 use crate::landing::snapshot::{Range, Reader, RowStream};
 use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
-use crate::traffic::{Supplied, Touch, TriggerControl, Writer, stale};
+use crate::traffic::{Supplied, Touch, TriggerControl, Writer, fence, stale};
 
 /// Copies the tables and returns the position at which the stream goes on; `None` when it was told to stop.
 ///
@@ -36,6 +37,8 @@ pub async fn run(
     work: &Work,
 ) -> Result<Option<(Position, Published)>> {
     let config = &context.config;
+    // Found out now, not when every row is copied.
+    fence::check_passable(traffic, &config.names).await?;
     context.telemetry.update(|live| {
         live.state = State::Snapshot;
         live.snapshot.clear();
@@ -62,6 +65,7 @@ pub async fn run(
     exported.release();
     reach(Point::Imported);
     let (published, new_tables) = (copy.published.clone(), copy.new_tables.clone());
+    let outcome = copy.outcome();
     let indexes = Arc::clone(&copy.indexes);
     work.rests();
     if !copy.all_tables().await? {
@@ -69,7 +73,7 @@ pub async fn run(
     }
     work.goes_on();
     reach(Point::Copied);
-    check_published(context, control, &published).await?;
+    outcome.check(&context.config.names, &context.tables, control).await?;
     work.rests();
     if !indexes.make().await? {
         return Ok(None);
@@ -77,13 +81,6 @@ pub async fn run(
     work.goes_on();
     finish(context, traffic, ledger, position, &published, &new_tables).await?;
     Ok(Some((position, published)))
-}
-
-/// A table that ALTER TABLE has rewritten looks empty to a snapshot of before: what was copied then is not the table.
-async fn check_published(context: &Context, control: &Session, before: &Published) -> Result<()> {
-    let now = catalog::published(control, &context.config.names, &context.tables).await?;
-    now.check_successor_of(before)
-        .map_err(|error| Error::new(Kind::Transient, format!("the copy is begun anew: {}", error.message())))
 }
 
 /// The last transaction of a snapshot: what it did not touch goes, and from now on the stream counts.
@@ -130,6 +127,8 @@ struct Copy {
     ledger: Ledger,
     origin: Origin,
     published: Published,
+    /// Of the snapshot on Landing.
+    horizon: String,
     indexes: Arc<Indexes>,
     /// Those that held nothing from Landing before: nothing there can be older than this snapshot.
     new_tables: Vec<Table>,
@@ -149,6 +148,7 @@ struct Part {
 struct Shared {
     context: Arc<Context>,
     ledger: Ledger,
+    published: Published,
     layout: Layout,
     origin: Origin,
     indexes: Arc<Indexes>,
@@ -178,7 +178,7 @@ impl Copy {
                 None => published.insert(reader.published(names, tables).await?),
             };
             reading.rests();
-            let session = config.traffic.connect("snapshot").await?;
+            let session = config.traffic.connect_to_write("snapshot").await?;
             let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
             let writer = Writer::new(session, names, published, tables, touch, config.on_truncate).await?;
             writing.rests();
@@ -190,8 +190,10 @@ impl Copy {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
         reading.goes_on();
+        let horizon = reader.horizon().await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
+            reader.lock(&config.names, table, &published).await?;
             let layout = reader.layout(&config.names, table).await?;
             let extent = reader.extent(&config.names, table).await?;
             progress.push(TableProgress {
@@ -202,6 +204,7 @@ impl Copy {
             });
             parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
         }
+        reader.release().await?;
         reading.rests();
         context.telemetry.update(|live| live.snapshot = progress);
         let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
@@ -211,12 +214,19 @@ impl Copy {
             ledger: ledger.clone(),
             origin,
             published,
+            horizon,
             indexes,
             new_tables,
             workers,
             parts,
             started,
         })
+    }
+
+    fn outcome(&self) -> Outcome {
+        let rows = |part: &Part| (part.layout.table, Arc::clone(&part.done));
+        let copied = self.parts.iter().map(rows).collect();
+        Outcome { published: self.published.clone(), horizon: self.horizon.clone(), copied }
     }
 
     /// One table after the other: a stage needs its lead. Returns false when it was told to stop.
@@ -226,6 +236,7 @@ impl Copy {
             let shared = Arc::new(Shared {
                 context: Arc::clone(&self.context),
                 ledger: self.ledger.clone(),
+                published: self.published.clone(),
                 layout,
                 origin: self.origin,
                 indexes: Arc::clone(&self.indexes),
@@ -314,8 +325,12 @@ impl Source<'_> {
         while !builder.is_full() {
             self.work.goes_on();
             let Some(rows) = &mut self.rows else {
-                let Some(range) = shared.next_range() else { break };
-                self.rows = Some(self.reader.rows(&config.names, &shared.layout, &range).await?);
+                let Some(range) = shared.next_range() else {
+                    self.reader.release().await?;
+                    break;
+                };
+                let rows = self.reader.rows(&config.names, &shared.published, &shared.layout, &range);
+                self.rows = Some(rows.await?);
                 continue;
             };
             match rows.next().await? {

@@ -89,7 +89,7 @@ impl Indexes {
             while let Some(ended) = running.join_next().await {
                 ended.map_err(|error| Error::internal(format!("making indexes: {error}")))??;
             }
-            let session = context.config.traffic.connect("indexes").await?;
+            let session = context.config.traffic.connect_to_write("indexes").await?;
             let left = indexes::left_out(&session, &context.config.names).await?.unwrap_or_default();
             session.close().await;
             *missing = !left.is_empty();
@@ -132,7 +132,7 @@ fn count(context: &Context, now: impl FnOnce(u64) -> u64) {
 /// One after the other, until none is left that nobody else is making, or until it is told to stop.
 async fn make_some(context: Arc<Context>) -> Result<()> {
     let config = &context.config;
-    let session = config.traffic.connect("indexes").await?;
+    let session = config.traffic.connect_to_write("indexes").await?;
     let work = context.liveness.watch(&[(Side::Traffic, &session)]);
     indexes::begin(&session).await?;
     let growing = ExponentialBuilder::default().with_max_delay(Duration::from_secs(10)).without_max_times();

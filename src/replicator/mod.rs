@@ -9,6 +9,7 @@
 mod attempt;
 mod back;
 mod copy;
+mod copy_outcome;
 mod cuts;
 mod follow;
 mod indexes;

@@ -28,7 +28,7 @@ impl Repair {
     /// # Errors
     /// Refused while a daemon applies for the slot, and after a cutover.
     pub async fn begin(config: &Config) -> Result<Self> {
-        let traffic = config.traffic.connect("repair").await?;
+        let traffic = config.traffic.connect_to_write("repair").await?;
         Installation::refuse_another(&traffic, config, Side::Traffic).await?;
         refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
         if !lease::take_soon(&traffic, &config.names).await? {

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::paging::PageStart;
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -33,17 +34,20 @@ pub async fn adopt(
     let mut adopted = 0;
     for &table in tables {
         let (theirs, ours) = (names.traffic_table(table), names.landing_table(table));
-        let born = format!(
-            "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND {which} AND id > $1 ORDER BY id LIMIT $2"
-        );
+        let born = |start: &PageStart| {
+            format!(
+                "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND {which} AND {} ORDER BY id LIMIT $2",
+                start.condition("id")
+            )
+        };
         let there = format!("SELECT id FROM {ours} WHERE id = ANY ($1)");
         let adopt = format!("UPDATE {theirs} SET landing_synced_at = $2 WHERE id = ANY ($1)");
-        let mut after = Uuid::nil();
+        let mut start = PageStart::FIRST;
         loop {
-            let rows = traffic.query(&born, &[&after, &PAGE]).await.map_err(adopting)?;
+            let rows = traffic.query(&born(&start), &[start.key(), &PAGE]).await.map_err(adopting)?;
             let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
             let Some(last) = ids.last() else { break };
-            after = *last;
+            start = PageStart::after(*last);
             let found = landing.query(&there, &[&ids]).await.map_err(adopting)?;
             let found: Vec<Uuid> = found.iter().map(|row| row.get(0)).collect();
             adopted += traffic.execute(&adopt, &[&found, &now]).await.map_err(adopting)?;

@@ -20,11 +20,15 @@ pub enum Touched {
         xid: u32,
         committed: Timestamp,
     },
-    /// A row was written or deleted; a row whose key changed, under both.
-    Row {
+    /// A row was written; a row whose key changed, under both.
+    Written {
         table: Table,
         id: Uuid,
         old_id: Option<Uuid>,
+    },
+    Deleted {
+        table: Table,
+        id: Uuid,
     },
     Truncate(Vec<Table>),
     /// The transaction of what came before ends here.
@@ -109,9 +113,12 @@ impl KeyCapture {
         match message {
             Message::Relation(relation) => self.relation(&relation).map(|()| None),
             Message::Announcement => Ok(None),
-            Message::Insert { relation, new } => self.row(relation, &new, None),
-            Message::Update { relation, old, new } => self.row(relation, &new, old.as_ref()),
-            Message::Delete { relation, old } => self.row(relation, old.tuple(), None),
+            Message::Insert { relation, new } => self.written(relation, &new, None),
+            Message::Update { relation, old, new } => self.written(relation, &new, old.as_ref()),
+            Message::Delete { relation, old } => {
+                let row = self.row(relation, old.tuple())?;
+                Ok(row.map(|(table, id)| Touched::Deleted { table, id }))
+            }
             Message::Truncate { relations } => {
                 let mut tables = Vec::new();
                 for relation in relations {
@@ -149,18 +156,24 @@ impl KeyCapture {
         self.relations.get(&relation).copied().ok_or_else(never)
     }
 
-    fn row(&self, relation: u32, tuple: &Tuple, old: Option<&OldTuple>) -> Result<Option<Touched>> {
+    /// The row that a tuple names; `None` in a table that is not carried.
+    fn row(&self, relation: u32, tuple: &Tuple) -> Result<Option<(Table, Uuid)>> {
         let Some((table, at)) = self.key(relation)? else { return Ok(None) };
-        let id = |tuple: &Tuple| match tuple.0.get(at) {
+        let id = match tuple.0.get(at) {
             Some(Value::Text(text)) => text.parse::<Uuid>().ok(),
             _ => None,
         };
         let broken = || {
             Error::internal(format!("replication stream: a row of {} without its id", table.traffic_name()))
         };
-        let old_id = old.map(|old| id(old.tuple()).ok_or_else(broken)).transpose()?;
-        let id = id(tuple).ok_or_else(broken)?;
-        Ok(Some(Touched::Row { table, id, old_id: old_id.filter(|old| *old != id) }))
+        Ok(Some((table, id.ok_or_else(broken)?)))
+    }
+
+    fn written(&self, relation: u32, new: &Tuple, old: Option<&OldTuple>) -> Result<Option<Touched>> {
+        let Some((table, id)) = self.row(relation, new)? else { return Ok(None) };
+        let old = old.map(|old| self.row(relation, old.tuple())).transpose()?.flatten();
+        let old_id = old.map(|(_, old_id)| old_id).filter(|old_id| *old_id != id);
+        Ok(Some(Touched::Written { table, id, old_id }))
     }
 }
 

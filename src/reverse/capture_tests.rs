@@ -30,7 +30,7 @@ fn every_kind_of_change_gives_its_keys() {
     let mut capture = capture();
     let leads = Table::LandingLeads;
     assert_eq!(capture.message(relation(7, "traffic_leads", ReplicaIdentity::Default)).unwrap(), None);
-    let row = |id, old_id| Some(Touched::Row { table: leads, id, old_id });
+    let row = |id, old_id| Some(Touched::Written { table: leads, id, old_id });
     let insert = Message::Insert { relation: 7, new: tuple(NEW) };
     assert_eq!(capture.message(insert).unwrap(), row(NEW, None));
     let update = |old: Option<OldTuple>| Message::Update { relation: 7, old, new: tuple(NEW) };
@@ -39,7 +39,7 @@ fn every_kind_of_change_gives_its_keys() {
     // With replica identity full the old row is sent with every update.
     assert_eq!(capture.message(update(Some(OldTuple::Full(tuple(NEW))))).unwrap(), row(NEW, None));
     let delete = Message::Delete { relation: 7, old: OldTuple::Key(tuple(OLD)) };
-    assert_eq!(capture.message(delete).unwrap(), row(OLD, None));
+    assert_eq!(capture.message(delete).unwrap(), Some(Touched::Deleted { table: leads, id: OLD }));
     let truncate = Message::Truncate { relations: vec![7] };
     assert_eq!(capture.message(truncate).unwrap(), Some(Touched::Truncate(vec![leads])));
 }

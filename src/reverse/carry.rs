@@ -69,9 +69,11 @@ impl Carrier {
     /// # Errors
     /// Whatever makes the attempt end; both sessions are to be dropped then.
     pub async fn carry(&mut self, traffic: &Client, landing: &mut LandingWriter, load: &Load) -> Result<()> {
-        landing.begin().await?;
         let names = self.names.clone();
-        let snapshot = Snapshot::begin(traffic, &names, self.bytes).await?;
+        // It may have to wait for a lock on Traffic: nothing is held on Landing meanwhile that is not held already.
+        let snapshot = Snapshot::begin(traffic, &names, &self.tables, self.bytes).await?;
+        // A fence that stands now stood when the snapshot was taken: Landing has nothing newer of its own.
+        landing.begin().await?;
         let released = self.released.clone();
         let mut written = self.write(traffic, landing, &snapshot, load).await?;
         if landing.check_deferred().await? {
@@ -98,8 +100,15 @@ impl Carrier {
         snapshot: &Snapshot<'_>,
         load: &Load,
     ) -> Result<Written> {
-        let mut step =
-            Step { carrier: self, traffic, landing, snapshot, refused: Vec::new(), brought: Vec::new() };
+        let mut step = Step {
+            carrier: self,
+            traffic,
+            landing,
+            snapshot,
+            deleted: &load.deleted,
+            refused: Vec::new(),
+            brought: Vec::new(),
+        };
         step.truncated(&load.truncated).await?;
         step.keys(&load.keys).await?;
         // What only a row in the way had forbidden, a unique value say, is possible now.

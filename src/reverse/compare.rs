@@ -10,8 +10,10 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::mapping;
+use super::paging::PageStart;
 use super::places::Target;
 use super::reading::Snapshot;
+use super::since_switch::SinceSwitch;
 use crate::change::{Row, Table, lead, notification};
 use crate::error::{Error, Result};
 use crate::landing::reading;
@@ -50,7 +52,7 @@ pub struct Compared {
     pub table: &'static str,
     /// Rows on both sides, whose every value was compared.
     pub compared: u64,
-    /// Rows that were born on Traffic and have not changed since the switch: they need not be on Landing.
+    /// Rows that were born on Traffic and are not known to have changed since the switch: they need not be on Landing.
     pub elsewhere: u64,
     pub missing: u64,
     pub extra: u64,
@@ -142,8 +144,7 @@ pub async fn compare_rows(
 /// Which keys are read, in their order.
 #[derive(Clone, Copy)]
 enum Which<'k> {
-    /// A page of those behind this one.
-    Behind(&'k Uuid),
+    Page(&'k PageStart),
     These(&'k [Uuid]),
 }
 
@@ -151,7 +152,9 @@ impl Which<'_> {
     /// A condition on `t` and what ends the statement, with its one parameter.
     fn sql(&self) -> (String, &(dyn ToSql + Sync)) {
         match self {
-            Which::Behind(after) => (format!("t.id > $1 ORDER BY t.id LIMIT {PAGE}"), *after),
+            Which::Page(start) => {
+                (format!("{} ORDER BY t.id LIMIT {PAGE}", start.condition("t.id")), start.key())
+            }
             Which::These(ids) => ("t.id = ANY ($1) ORDER BY t.id".to_owned(), ids),
         }
     }
@@ -163,6 +166,7 @@ struct Sides<'c> {
     names: &'c Names,
     target: Target,
     limits: TargetCatalog,
+    since_switch: SinceSwitch,
 }
 
 impl<'c> Sides<'c> {
@@ -172,18 +176,19 @@ impl<'c> Sides<'c> {
         names: &'c Names,
         table: Table,
     ) -> Result<Sides<'c>> {
+        let since_switch = SinceSwitch::read(traffic, names, table).await?;
         let target = Target::read(landing, names, table).await?;
         let limits = TargetCatalog::read(traffic, names, &[table]).await?;
-        Ok(Sides { landing, traffic, names, target, limits })
+        Ok(Sides { landing, traffic, names, target, limits, since_switch })
     }
 
     async fn compare(&self, table: Table, examples: usize) -> Result<Compared> {
         let mut found = Compared::new(table);
-        let mut after = Uuid::nil();
+        let mut start = PageStart::FIRST;
         loop {
-            let mut theirs = self.on_traffic(table, Which::Behind(&after)).await?;
+            let mut theirs = self.on_traffic(table, Which::Page(&start)).await?;
             let landing = self.names.landing_table(table);
-            let mut ours = keys(self.landing, &landing, Which::Behind(&after), "Landing").await?;
+            let mut ours = keys(self.landing, &landing, Which::Page(&start), "Landing").await?;
             // As far as both pages reach, nothing of either side is left out.
             let full = |count: usize| count as i64 == PAGE;
             let ends = [
@@ -197,7 +202,7 @@ impl<'c> Sides<'c> {
             if horizon == Uuid::max() {
                 break;
             }
-            after = horizon;
+            start = PageStart::after(horizon);
         }
         found.parked = self.parked(table).await?;
         Ok(found)
@@ -229,36 +234,17 @@ impl<'c> Sides<'c> {
         self.values(table, &both, found, examples).await
     }
 
-    /// Traffic's keys, each with whether Landing must have the row: it came from there, or its last version
-    /// was written by a transaction that began after the one that switched.
+    /// Traffic's keys, each with whether Landing must have the row: it came from there, or was written since the switch.
     async fn on_traffic(&self, table: Table, which: Which<'_>) -> Result<BTreeMap<Uuid, bool>> {
         let (which, parameter) = which.sql();
         let sql = format!(
-            "SELECT t.id, t.landing_synced_at IS NOT NULL OR age(t.xmin) <= s.age FROM {} AS t, \
-             (SELECT age(r.switch_xid::xid) FROM {} AS r WHERE r.slot = $2) AS s (age) WHERE {which}",
+            "SELECT t.id, t.landing_synced_at IS NOT NULL OR {} FROM {} AS t WHERE {which}",
+            self.since_switch.condition(),
             self.names.traffic_table(table),
-            self.names.own("reverse"),
         );
-        let rows = self.traffic.query(&sql, &[parameter, &self.names.slot]).await;
+        let rows = self.traffic.query(&sql, &[parameter]).await;
         let rows = rows.map_err(|error| reading_keys(table.traffic_name(), "Traffic", &error))?;
-        if rows.is_empty() {
-            self.check_switched().await?;
-        }
         Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
-    }
-
-    /// Without its row in `leadbridge.reverse` there are no keys at all.
-    async fn check_switched(&self) -> Result<()> {
-        let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE slot = $1)", self.names.own("reverse"),);
-        let row = self.traffic.query_one(&sql, &[&self.names.slot]).await;
-        let row = row.map_err(|error| Error::database("looking for the cutover", &error))?;
-        match row.get(0) {
-            true => Ok(()),
-            false => {
-                Err(Error::refused("no cutover has switched to Traffic: there is no way back to compare")
-                    .remedy("run `leadbridge verify`"))
-            }
-        }
     }
 
     async fn values(&self, table: Table, ids: &[Uuid], found: &mut Compared, examples: usize) -> Result<()> {

@@ -21,6 +21,8 @@ pub type Keys = BTreeMap<Table, BTreeSet<Uuid>>;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Load {
     pub keys: Keys,
+    /// Those of them that the stream has said to be deleted, or that may have been.
+    pub deleted: Keys,
     /// Tables that were emptied by a TRUNCATE; the keys may be of before or after.
     pub truncated: BTreeSet<Table>,
     /// The transactions that must be visible before the rows are read.
@@ -68,6 +70,12 @@ impl Loader {
         self.open.keys.entry(table).or_default().extend(ids);
     }
 
+    /// A row that is not there under its key any more.
+    pub fn delete(&mut self, table: Table, id: Uuid) {
+        self.touch(table, [id]);
+        self.open.deleted.entry(table).or_default().insert(id);
+    }
+
     pub fn truncate(&mut self, tables: Vec<Table>) {
         self.open.truncated.extend(tables);
     }
@@ -85,9 +93,8 @@ impl Loader {
         self.whole.transactions += 1;
         // A transaction whose last part was carried before has an end, and nothing more.
         self.whole.oldest = self.whole.oldest.or(open.oldest);
-        for (table, ids) in open.keys {
-            self.whole.keys.entry(table).or_default().extend(ids);
-        }
+        add(&mut self.whole.keys, open.keys);
+        add(&mut self.whole.deleted, open.deleted);
         self.whole.truncated.extend(open.truncated);
         self.whole.xids.extend(open.xids);
         Ok(())
@@ -130,6 +137,12 @@ impl Loader {
     /// When the oldest transaction that was not taken was committed; also of one that has only begun.
     pub fn oldest(&self) -> Option<Timestamp> {
         self.whole.oldest.or(self.open.oldest)
+    }
+}
+
+fn add(keys: &mut Keys, more: Keys) {
+    for (table, ids) in more {
+        keys.entry(table).or_default().extend(ids);
     }
 }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::mapping::Held;
 use crate::change::Table;
+use crate::database::{Side, table_lock};
 use crate::error::{Error, Result};
 use crate::mapping;
 use crate::names::Names;
@@ -28,11 +29,17 @@ impl<'c> Snapshot<'c> {
         Snapshot { traffic, names, bytes }
     }
 
-    /// Whatever was committed before is seen. An error leaves the transaction open: the session is to be dropped.
-    pub(super) async fn begin(traffic: &'c Client, names: &'c Names, bytes: usize) -> Result<Self> {
-        let snapshot = Snapshot::none(traffic, names, bytes);
-        snapshot.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
-        Ok(snapshot)
+    /// Whatever was committed before is seen. What is absent in it is deleted on Landing, so the tables are locked
+    /// first, and until its end.
+    pub(super) async fn begin(
+        traffic: &'c Client,
+        names: &'c Names,
+        tables: &[Table],
+        bytes: usize,
+    ) -> Result<Self> {
+        let tables: Vec<String> = tables.iter().map(|table| names.traffic_table(*table)).collect();
+        table_lock::open(traffic, Side::Traffic, table_lock::ONE_SNAPSHOT, &tables, "", None).await?;
+        Ok(Snapshot::none(traffic, names, bytes))
     }
 
     pub(super) async fn end(self) -> Result<()> {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::carry::Carrier;
 use super::keys::Keys;
 use super::mapping::{self, Held};
+use super::paging::PageStart;
 use super::quarantine::Cause;
 use super::reading::Snapshot;
 use super::writer::{Act, LandingWriter};
@@ -24,6 +25,8 @@ pub(super) struct Step<'s> {
     pub(super) traffic: &'s Client,
     pub(super) landing: &'s LandingWriter,
     pub(super) snapshot: &'s Snapshot<'s>,
+    /// What may be deleted on Landing where Traffic does not have it.
+    pub(super) deleted: &'s Keys,
     pub(super) refused: Vec<(Table, Uuid, Cause)>,
     /// Leads that came with what refers to them.
     pub(super) brought: Vec<Uuid>,
@@ -55,7 +58,11 @@ impl Step<'_> {
             }
             let ids: Vec<Uuid> = ids.into_iter().collect();
             let there = self.write(table, &ids).await?;
-            gone.push((table, ids.into_iter().filter(|id| there.binary_search(id).is_err()).collect()));
+            // A row that is absent although the stream has only written it is on its way out: its delete comes, or a
+            // TRUNCATE, which may have to be refused.
+            let deleted = |id: &Uuid| self.deleted.get(&table).is_some_and(|deleted| deleted.contains(id));
+            let absent = ids.into_iter().filter(|id| there.binary_search(id).is_err());
+            gone.push((table, absent.filter(deleted).collect()));
             if table == Table::LandingLeads {
                 written = there;
             }
@@ -197,11 +204,11 @@ impl Step<'_> {
     /// A table that was emptied: what Landing has of it and Traffic has not is deleted.
     pub(super) async fn truncated(&mut self, tables: &BTreeSet<Table>) -> Result<()> {
         for &table in tables.iter().rev() {
-            let mut after = Uuid::nil();
+            let mut start = PageStart::FIRST;
             loop {
-                let page = self.landing.keys(table, after, PAGE).await?;
+                let page = self.landing.keys(table, start, PAGE).await?;
                 let Some(last) = page.last() else { break };
-                after = *last;
+                start = PageStart::after(*last);
                 let there = self.snapshot.portions(table, &page).await?.concat();
                 let gone = page.into_iter().filter(|id| there.binary_search(id).is_err()).collect();
                 self.delete(&[(table, gone)]).await?;

@@ -6,6 +6,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::fence;
+use super::paging::PageStart;
 use super::places::Target;
 use super::quarantine::Cause;
 use super::statements;
@@ -190,11 +191,11 @@ impl LandingWriter {
         Ok(found.iter().map(|row| row.get(0)).collect())
     }
 
-    /// A page of a table's keys, behind `after`.
-    pub(super) async fn keys(&self, table: Table, after: Uuid, count: i64) -> Result<Vec<Uuid>> {
+    /// A page of a table's keys.
+    pub(super) async fn keys(&self, table: Table, start: PageStart, count: i64) -> Result<Vec<Uuid>> {
         let table = self.names.landing_table(table);
-        let sql = format!("SELECT id FROM {table} WHERE id > $1 ORDER BY id LIMIT $2");
-        let found = self.session.query(&sql, &[&after, &count]).await;
+        let sql = format!("SELECT id FROM {table} WHERE {} ORDER BY id LIMIT $2", start.condition("id"));
+        let found = self.session.query(&sql, &[start.key(), &count]).await;
         let found = found.map_err(|error| Error::database("reading keys on Landing", &error))?;
         Ok(found.iter().map(|row| row.get(0)).collect())
     }

@@ -10,6 +10,7 @@ mod binary;
 mod catalog;
 mod copying;
 mod deletes;
+pub mod fence;
 pub mod indexes;
 mod keys;
 mod mending;

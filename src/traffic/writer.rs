@@ -98,8 +98,9 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Prepares to write `tables` over `session`. What comes from a column that Landing does not publish, it leaves
-    /// alone: that is Traffic's.
+    /// Prepares to write `tables` over `session`, which passes our own fence
+    /// ([`Endpoint::connect_to_write`](crate::database::Endpoint::connect_to_write)). What comes from a column that Landing
+    /// does not publish, it leaves alone: that is Traffic's.
     ///
     /// # Errors
     /// A target table or column is missing; the role lacks a privilege; the connection broke.
@@ -111,9 +112,6 @@ impl Writer {
         touch: Touch,
         on_truncate: OnTruncate,
     ) -> Result<Self> {
-        // After a rollback Traffic refuses everybody else's writes for a while.
-        let passing = session.batch_execute("SET leadbridge.passes_fence = on").await;
-        passing.map_err(|error| Error::database("preparing to write to Traffic", &error))?;
         let catalog = TargetCatalog::read(&session, names, tables).await?;
         let triggers = TriggerControl::probe(&session).await?;
         let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));

@@ -3,7 +3,7 @@
 mod backup;
 mod killed;
 mod refusals;
-mod switched;
+pub mod switched;
 
 use std::path::{Path, PathBuf};
 

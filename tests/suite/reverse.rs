@@ -1,9 +1,9 @@
 //! After the switch: what changes on Traffic is on Landing, whatever breaks meanwhile, and nothing comes back as an
 //! echo.
 
-mod compare;
+pub mod compare;
 mod echo;
-mod exact;
+pub mod exact;
 mod faults;
 mod installations;
 mod killpoints;

@@ -3,11 +3,14 @@
 mod kills;
 mod refusals;
 
+use leadbridge::throwaway::connect;
 use serde_json::Value;
 
 use crate::cutover::writers::{Home, Writers, assert_holds, held};
 use crate::cutover::{PATIENT, Stage};
-use crate::testkit::{Said, holds, one, traffic, until_holds};
+use crate::testkit::{
+    Said, World, assert_equal, holds, landing, least_privileged, one, traffic, until_holds,
+};
 
 /// A lead that is born on Landing.
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
@@ -175,4 +178,47 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
     stage.rolls_back(&patient).await;
     assert_holds(&leads, held(&stage.world.landing().await, "landing_leads", &leads).await, "Landing");
     stage.assert_rolled_back().await;
+}
+
+/// With roles of least privilege: no superuser passes anywhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resync_while_traffic_refuses_writers_after_a_rollback_passes_the_fence() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let mut stage = Stage::between(world, bridge).await;
+    stage.switches(&[]).await;
+    stage.flows_back().await;
+    stage.rolls_back(&["--refuse-for", "1h"]).await;
+    stage.daemon.streaming().await;
+    let Stage { world, bridge, daemon } = stage;
+    daemon.terminate().await;
+    let client = world.traffic().await;
+    // Rows that the copy has to remove, and a table that it fills by COPY, without its indexes.
+    landing(&world, "DELETE FROM landing_leads WHERE left(id::text, 1) = '3'").await;
+    let ours = connect(&world.traffic.url_as("bridge", "bridge", "traffic")).await.unwrap();
+    ours.batch_execute("SET leadbridge.passes_fence = on; DELETE FROM public.traffic_lead_journey")
+        .await
+        .unwrap();
+    let said = bridge.run(&["resync", "--yes"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    assert!(holds(&client, "count(*) = 1 FROM leadbridge.fence WHERE lifted_at IS NULL").await);
+    assert_equal(&world).await;
+    let said = bridge.run(&["verify", "--wait", "1s"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    // Another role does not pass: it is told so before anything is copied, and begins when it may.
+    let another = "UPDATE leadbridge.fence SET writer = 'somebody' WHERE lifted_at IS NULL; DELETE FROM leadbridge.checkpoint";
+    client.batch_execute(another).await.unwrap();
+    landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;
+    std::fs::remove_dir_all(bridge.state_dir()).unwrap();
+    let mut daemon = bridge.daemon().await;
+    daemon.logs("lets only the role somebody pass").await;
+    assert!(holds(&world.landing().await, "NOT EXISTS (SELECT FROM pg_replication_slots)").await);
+    assert!(holds(&client, "NOT EXISTS (SELECT FROM leadbridge.checkpoint)").await);
+    client
+        .batch_execute("UPDATE leadbridge.fence SET lifted_at = now() WHERE lifted_at IS NULL")
+        .await
+        .unwrap();
+    daemon.caught_up(&world).await;
+    assert_equal(&world).await;
+    daemon.terminate().await;
 }

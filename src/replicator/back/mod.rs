@@ -153,7 +153,13 @@ impl WayBack<'_> {
                 self.context.progress.captured(committed);
                 self.loader.begin(xid, committed);
             }
-            Touched::Row { table, id, old_id } => self.loader.touch(table, [id].into_iter().chain(old_id)),
+            Touched::Written { table, id, old_id } => {
+                self.loader.touch(table, [id]);
+                if let Some(old_id) = old_id {
+                    self.loader.delete(table, old_id);
+                }
+            }
+            Touched::Deleted { table, id } => self.loader.delete(table, id),
             Touched::Truncate(tables) => {
                 if self.context.config.on_truncate == OnTruncate::Stop {
                     let names: Vec<_> = tables.iter().map(|table| table.traffic_name()).collect();
@@ -249,7 +255,8 @@ impl WayBack<'_> {
             return Ok(());
         }
         self.work.goes_on();
-        let load = Load { keys, ..Load::default() };
+        // A delete may be among them that Landing has refused: the stream does not say it again.
+        let load = Load { deleted: keys.clone(), keys, ..Load::default() };
         self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
         self.landing.commit().await?;
         self.carrier.committed(&self.traffic).await?;

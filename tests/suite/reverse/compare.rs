@@ -13,7 +13,7 @@ const LEAD: &str = "00000000-0000-0000-0000-00000000000a";
 const BORN: &str = "00000000-0000-0000-0000-00000000000b";
 const UNTOUCHED: &str = "00000000-0000-0000-0000-00000000000c";
 
-fn born(id: &str) -> String {
+pub fn born(id: &str) -> String {
     format!(
         "INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
              VALUES ('{id}', 'b', '1', '1', 'express');"
@@ -29,7 +29,7 @@ fn config(world: &World) -> Config {
     Config::load(&Flags::default(), &env).unwrap()
 }
 
-async fn sessions(world: &World) -> (Session, Session) {
+pub async fn sessions(world: &World) -> (Session, Session) {
     let config = config(world);
     let sessions = (config.landing.connect("test").await, config.traffic.connect("test").await);
     (sessions.0.unwrap(), sessions.1.unwrap())
@@ -41,7 +41,7 @@ async fn compared(world: &World) -> Vec<Compared> {
 }
 
 /// By hand on Landing, through the fence.
-async fn tamper(world: &World, sql: &str) {
+pub async fn tamper(world: &World, sql: &str) {
     landing(
         world,
         &format!("SET leadbridge.passes_fence = 'on'; SET session_replication_role = replica; {sql}"),

@@ -1,0 +1,94 @@
+//! The smallest key, `00000000-0000-0000-0000-000000000000`, is a key like any other.
+
+use leadbridge::change::Table;
+use leadbridge::reverse::{Lack, adopt, compare};
+use leadbridge::traffic::TriggerControl;
+
+use crate::finish::switched::{caught_up, switch as switch_by_hand};
+use crate::reverse::compare::{born, sessions, tamper};
+use crate::reverse::rows::switched;
+use crate::reverse::switch::carried;
+use crate::testkit::{Bridge, World, caught_up_and_equal, holds, landing, traffic, until_holds};
+
+const FIRST: &str = "00000000-0000-0000-0000-000000000000";
+
+/// A lead and a journey entry, both with that key.
+async fn born_on_landing(world: &World) {
+    let sql = format!(
+        "INSERT INTO landing_leads (id, name, phone) VALUES ('{FIRST}', 'n', '1');
+         INSERT INTO lead_journey (id, lead_id, stage) VALUES ('{FIRST}', '{FIRST}', 's')"
+    );
+    landing(world, &sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_and_a_repair_see_the_first_key() {
+    let world = World::new().await;
+    world.fill(310, 20).await;
+    born_on_landing(&world).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    traffic(&world, &format!("UPDATE traffic_leads SET name = 'x' WHERE id = '{FIRST}'")).await;
+    let said = bridge.run(&["verify"]).await;
+    assert!(said.code == 1 && said.out.contains(FIRST), "{}{}", said.out, said.err);
+    traffic(&world, &format!("DELETE FROM traffic_lead_journey WHERE id = '{FIRST}'")).await;
+    daemon.terminate().await;
+    let said = bridge.run(&["verify", "--repair", "--wait", "1s"]).await;
+    assert!(said.out.contains("Repaired: 2 rows"), "{}{}", said.out, said.err);
+    let mut daemon = bridge.daemon().await;
+    caught_up_and_equal(&world, &mut daemon).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_compares_and_adopts_the_first_key() {
+    let world = World::new().await;
+    world.fill(311, 20).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = switched(&world, &bridge).await;
+    let stage = format!(
+        "INSERT INTO traffic_lead_journey (id, lead_id, stage, created_at) VALUES ('{FIRST}', '{FIRST}', 's', now())"
+    );
+    traffic(&world, &(born(FIRST) + &stage)).await;
+    carried(&world, &mut daemon).await;
+    daemon.terminate().await;
+    let (on_landing, on_traffic) = sessions(&world).await;
+    let tables = Table::replicated(false);
+    tamper(&world, &format!("UPDATE landing_leads SET name = 'x' WHERE id = '{FIRST}'")).await;
+    tamper(&world, &format!("DELETE FROM lead_journey WHERE id = '{FIRST}'")).await;
+    let found = compare(&on_landing, &on_traffic, &world.names, &tables, 1).await.unwrap();
+    let lacks: Vec<_> = found.iter().flat_map(|table| &table.examples).map(|example| &example.lack).collect();
+    assert_eq!(lacks, [&Lack::Different(vec!["name"]), &Lack::Missing]);
+    let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
+    on_traffic.batch_execute("BEGIN").await.unwrap();
+    let adopted = adopt(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
+    assert_eq!(adopted, 1, "the lead; Landing has lost the journey entry");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncate_on_traffic_takes_the_first_key_along_on_landing() {
+    let world = World::new().await;
+    world.fill(312, 20).await;
+    born_on_landing(&world).await;
+    let bridge = Bridge::new(&world).configured("[stream]\non_truncate = \"apply\"");
+    let mut daemon = switched(&world, &bridge).await;
+    let on_landing = world.landing().await;
+    assert!(holds(&on_landing, "count(*) = 21 FROM landing_leads").await);
+    traffic(&world, "TRUNCATE traffic_leads CASCADE").await;
+    carried(&world, &mut daemon).await;
+    until_holds(&on_landing, "count(*) = 0 FROM landing_leads").await;
+    assert!(holds(&on_landing, "count(*) = 0 FROM lead_journey").await);
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backup_of_landing_holds_the_first_key() {
+    let world = World::new().await;
+    world.fill(313, 5).await;
+    born_on_landing(&world).await;
+    let bridge = Bridge::new(&world);
+    switch_by_hand(&world, &bridge).await;
+    caught_up(&world).await;
+    let said = bridge.run(&["finish", "--yes"]).await;
+    assert!(said.code == 0 && said.out.contains("6 rows"), "{}{}", said.out, said.err);
+}
