@@ -126,6 +126,7 @@ fn text(found: &Verification, repaired: Option<RowCounts>) -> String {
                 Difference::Missing => "is missing on Traffic".to_owned(),
                 Difference::Extra => "is on Traffic only".to_owned(),
                 Difference::Different(columns) => format!("differs in {}", columns.join(", ")),
+                Difference::Changed(columns) => format!("was changed on Traffic in {}", columns.join(", ")),
             };
             let _ = writeln!(text, "{} {} {what}", table.found.table, example.id);
         }
@@ -159,6 +160,7 @@ fn grid(tables: &[TableVerification]) -> Grid {
         "extra",
         "different",
         "refused",
+        "changed on Traffic",
         "orphaned",
         "parked",
     ]);
@@ -170,6 +172,7 @@ fn grid(tables: &[TableVerification]) -> Grid {
             found.extra,
             found.different,
             found.refused,
+            found.changed_on_traffic,
         ];
         let counts = counts.into_iter().chain([*orphaned, *parked]).map(|count| count.to_string());
         grid.add_row([found.table.to_owned()].into_iter().chain(counts));

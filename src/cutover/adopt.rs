@@ -44,7 +44,7 @@ pub(super) async fn all(
             ))
             .remedy("has somebody changed a column on Traffic for every lead that Landing owns? See `leadbridge rollback --dry-run`"));
         }
-        rows.push((table, found.differing().to_vec()));
+        rows.push((table, found.unlike()));
     }
     Ok(rows)
 }

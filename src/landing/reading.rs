@@ -13,6 +13,11 @@ use crate::names::Names;
 
 /// `SELECT` of every column the mapping knows, as text, in the order of a [`Row`].
 pub fn select(names: &Names, layout: &Layout) -> String {
+    format!("SELECT {} FROM {}", columns(layout), names.landing_table(layout.table))
+}
+
+/// The columns of [`select`].
+pub fn columns(layout: &Layout) -> String {
     let columns: Vec<String> = layout
         .table
         .columns()
@@ -27,7 +32,7 @@ pub fn select(names: &Names, layout: &Layout) -> String {
             _ => format!("{}::text", column.name),
         })
         .collect();
-    format!("SELECT {} FROM {}", columns.join(", "), names.landing_table(layout.table))
+    columns.join(", ")
 }
 
 /// A row from the texts that [`select`] asks for.

@@ -79,6 +79,14 @@ impl Target {
         }
     }
 
+    /// The same of any table.
+    pub fn is_metadatas_of(&self, table: Table) -> bool {
+        match table {
+            Table::LandingLeads => self.is_of_metadata(),
+            Table::LeadJourney | Table::ScheduledNotifications => self.name == "metadata",
+        }
+    }
+
     /// A lead's column that comes from `metadata` and another column.
     pub fn is_partly_of_metadata(&self) -> bool {
         matches!(self.rule, Rule::Funnel { .. })

@@ -20,6 +20,8 @@ pub(super) const SUSPECTS: usize = 100_000;
 pub(super) struct ExpectedRow {
     pub id: Uuid,
     pub row: Option<TrafficRow>,
+    /// An update of the row need not have sent its metadata.
+    pub may_be_unsent: bool,
 }
 
 /// A Traffic row: one text for each of [`mapping::targets`].
@@ -38,6 +40,9 @@ pub enum Difference {
     Extra,
     /// On both, with other values in these columns of Traffic's table.
     Different(Vec<&'static str>),
+    /// On both, with other values in these columns, which come from metadata that Landing need not have sent since: somebody
+    /// changed them on Traffic, and they stay until Landing sends metadata again. No difference.
+    Changed(Vec<&'static str>),
 }
 
 /// A row that differs, without its values.
@@ -67,12 +72,19 @@ pub struct Comparison {
     /// Equal but for an `updated_at` that is later on Traffic: somebody changed one of Traffic's own columns
     /// there, and Traffic's trigger stamped the row. No difference; Landing's next change brings its own back.
     pub touched_on_traffic: u64,
+    /// Rows of which Traffic's own change stays: see [`Difference::Changed`].
+    pub changed_on_traffic: u64,
     /// Values compared, all columns that Landing owns.
     pub values: u64,
     pub examples: Vec<Example>,
     /// Keys of the rows counted in `missing`, `extra`, `different` and `refused`, the first [`SUSPECTS`] of them.
     #[serde(skip)]
     pub(super) suspects: Vec<Uuid>,
+    /// Keys of the rows counted in `changed_on_traffic`, the first [`SUSPECTS`] of them.
+    #[serde(skip)]
+    changed: Vec<Uuid>,
+    #[serde(skip)]
+    of: Table,
     #[serde(skip)]
     targets: &'static [Target],
     /// What comes from the columns that Landing lacks is Traffic's, and not compared.
@@ -104,9 +116,12 @@ impl Comparison {
             refused: 0,
             refused_and_held: 0,
             touched_on_traffic: 0,
+            changed_on_traffic: 0,
             values: 0,
             examples: Vec::new(),
             suspects: Vec::new(),
+            changed: Vec::new(),
+            of: table,
             targets: mapping::targets(table),
             absent,
             contents: None,
@@ -127,9 +142,15 @@ impl Comparison {
         &self.suspects
     }
 
-    /// Whether the key of every row that differs is known.
+    /// The same with the rows of which Traffic's own change stays: all that are not as the mapping makes them.
+    pub fn unlike(&self) -> Vec<Uuid> {
+        self.suspects.iter().chain(&self.changed).copied().collect()
+    }
+
+    /// Whether the key of every row that is not as the mapping makes it is known.
     pub fn knows_its_suspects(&self) -> bool {
         self.suspects.len() as u64 == self.differences()
+            && self.changed.len() as u64 == self.changed_on_traffic
     }
 
     /// Adds what was found in another part of the same table.
@@ -144,6 +165,7 @@ impl Comparison {
             (&mut self.missing, other.missing),
             (&mut self.extra, other.extra),
             (&mut self.different, other.different),
+            (&mut self.changed_on_traffic, other.changed_on_traffic),
         ];
         for (sum, count) in kinds {
             *sum += count;
@@ -157,13 +179,16 @@ impl Comparison {
         }
         let room = SUSPECTS.saturating_sub(self.suspects.len());
         self.suspects.extend(other.suspects.into_iter().take(room));
+        let room = SUSPECTS.saturating_sub(self.changed.len());
+        self.changed.extend(other.changed.into_iter().take(room));
     }
 
     /// Forgets the rows that differed: they are looked at again, and what is found then counts.
     pub(super) fn without_suspects(mut self) -> Self {
-        self.landing_rows -= self.missing + self.different + self.refused;
-        self.traffic_rows -= self.extra + self.different + self.refused_and_held;
-        (self.missing, self.extra, self.different) = (0, 0, 0);
+        self.landing_rows -= self.missing + self.different + self.refused + self.changed_on_traffic;
+        self.traffic_rows -= self.extra + self.different + self.refused_and_held + self.changed_on_traffic;
+        (self.missing, self.extra, self.different, self.changed_on_traffic) = (0, 0, 0, 0);
+        self.changed.clear();
         (self.refused, self.refused_and_held) = (0, 0);
         self.examples.clear();
         self.suspects.clear();
@@ -177,11 +202,16 @@ impl Comparison {
     }
 
     fn note(&mut self, id: Uuid, difference: Difference) {
-        self.suspect(id);
+        if !matches!(difference, Difference::Changed(_)) {
+            self.suspect(id);
+        } else if self.changed.len() < SUSPECTS {
+            self.changed.push(id);
+        }
         let count = match difference {
             Difference::Missing => &mut self.missing,
             Difference::Extra => &mut self.extra,
             Difference::Different(_) => &mut self.different,
+            Difference::Changed(_) => &mut self.changed_on_traffic,
         };
         *count += 1;
         if *count <= EXAMPLES as u64 {
@@ -189,8 +219,8 @@ impl Comparison {
         }
     }
 
-    fn pair(&mut self, expected: &TrafficRow, held: &HeldRow) {
-        let mut columns = Vec::new();
+    fn pair(&mut self, expected: &TrafficRow, may_be_unsent: bool, held: &HeldRow) {
+        let mut columns: Vec<&'static Target> = Vec::new();
         let mut is_later = false;
         let (mut ours_hash, mut theirs_hash) = (RowHash::new(expected.id), RowHash::new(held.id));
         for (target, (ours, theirs)) in self.targets.iter().zip(expected.values.iter().zip(&held.values)) {
@@ -204,21 +234,37 @@ impl Comparison {
             }
             if ours.as_deref() != theirs.as_deref() {
                 // Times in UTC and ISO form stand in the order of their text.
-                is_later = theirs.as_deref() > ours.as_deref();
-                columns.push(target.name);
+                is_later |= target.name == "updated_at" && theirs.as_deref() > ours.as_deref();
+                columns.push(target);
             }
         }
-        let touched = matches!(columns[..], ["updated_at"] if is_later);
+        let touched = matches!(columns[..], [only] if only.name == "updated_at") && is_later;
+        let changed = may_be_unsent && self.is_traffics_change(&columns, is_later);
         if let Some(contents) = &mut self.contents {
-            // A stamp of Traffic's own trigger is no difference, and must not make the hashes differ.
-            contents.traffic.add(if touched { ours_hash.clone() } else { theirs_hash });
+            // What is no difference must not make the hashes differ.
+            contents.traffic.add(if touched || changed { ours_hash.clone() } else { theirs_hash });
             contents.landing.add(ours_hash);
         }
+        let names = columns.iter().map(|target| target.name).collect();
         match columns[..] {
             [] => {}
             _ if touched => self.touched_on_traffic += 1,
-            _ => self.note(held.id, Difference::Different(columns)),
+            _ if changed => self.note(held.id, Difference::Changed(names)),
+            _ => self.note(held.id, Difference::Different(names)),
         }
+    }
+
+    /// Whether what differs can be left of a change that somebody made on Traffic: what comes from metadata alone, what is
+    /// computed from it and the source since, and the stamp of Traffic's trigger.
+    fn is_traffics_change(&self, columns: &[&Target], is_later: bool) -> bool {
+        let is_metadata = |target: &&Target| target.is_metadatas_of(self.of);
+        let document = columns.iter().any(|target| target.name == "metadata");
+        columns.iter().any(is_metadata)
+            && columns.iter().all(|target| {
+                is_metadata(target)
+                    || (target.is_partly_of_metadata() && document)
+                    || (target.name == "updated_at" && is_later)
+            })
     }
 }
 
@@ -244,7 +290,7 @@ pub(super) fn meet(found: &mut Comparison, landing: Option<&ExpectedRow>, traffi
                 }
                 found.note(expected.id, Difference::Missing);
             }
-            (Some(row), Some(held)) => found.pair(row, held),
+            (Some(row), Some(held)) => found.pair(row, expected.may_be_unsent, held),
         }
     }
     if let Some(held) = traffic.filter(|_| order.is_ge()) {

@@ -18,7 +18,7 @@ fn values(changed: &[(&str, &str)]) -> Vec<Option<String>> {
 fn expected(id: u128, changed: &[(&str, &str)]) -> ExpectedRow {
     let id = Uuid::from_u128(id);
     let values = values(changed).into_iter().map(|value| value.map(Into::into)).collect();
-    ExpectedRow { id, row: Some(TrafficRow { id, values, notes: Vec::new() }) }
+    ExpectedRow { id, row: Some(TrafficRow { id, values, notes: Vec::new() }), may_be_unsent: false }
 }
 
 fn held(id: u128, changed: &[(&str, &str)]) -> HeldRow {
@@ -77,8 +77,31 @@ fn a_later_updated_at_alone_is_traffics_own_stamp_and_an_earlier_one_is_a_differ
 }
 
 #[test]
+fn what_traffic_changed_of_metadata_that_need_not_be_sent_is_counted_apart() {
+    let changed = |values: &[(&str, &str)], may_be_unsent| {
+        let landing = [ExpectedRow { may_be_unsent, ..expected(1, &[("metadata", "{}")]) }];
+        let mut values = values.to_vec();
+        if values.iter().all(|(name, _)| *name != "metadata") {
+            values.push(("metadata", "{}"));
+        }
+        let mut found = Comparison::new(TABLE, Absent::none(TABLE)).with_contents();
+        meet(&mut found, Some(&landing[0]), Some(&held(1, &values)));
+        (found.changed_on_traffic, found.different, found.contents.map(|both| both.landing == both.traffic))
+    };
+    let later = ("updated_at", "2026-01-01 10:00:00.51+00");
+    let apart = (1, 0, Some(true));
+    assert_eq!(changed(&[("utm_source", "x")], true), apart);
+    assert_eq!(changed(&[("utm_source", "x"), later], true), apart);
+    assert_eq!(changed(&[("metadata", "[]"), ("funnel_type", "challenge3d")], true), apart);
+    let different = (0, 1, Some(false));
+    assert_eq!(changed(&[("utm_source", "x")], false), different, "it would have been sent");
+    assert_eq!(changed(&[("utm_source", "x"), ("phone", "1")], true), different);
+    assert_eq!(changed(&[("funnel_type", "challenge3d")], true), different);
+}
+
+#[test]
 fn a_row_that_the_mapping_refuses_is_counted_whether_traffic_has_an_older_image_or_not() {
-    let refused = || [ExpectedRow { id: Uuid::from_u128(1), row: None }];
+    let refused = || [ExpectedRow { id: Uuid::from_u128(1), row: None, may_be_unsent: false }];
     assert_eq!(compare(&refused(), &[]).refused, 1);
     let found = compare(&refused(), &[held(1, &[])]);
     assert_eq!((found.refused, found.traffic_rows, found.differences()), (1, 1, 1));

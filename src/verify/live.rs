@@ -187,7 +187,7 @@ async fn settle(
     patience: Duration,
 ) -> Result<(TableVerification, bool)> {
     let (found, moving, passed) = if found.knows_its_suspects() {
-        let settled = sides.recheck(found.suspects.clone(), patience).await?;
+        let settled = sides.recheck(found.unlike(), patience).await?;
         let mut all = found.without_suspects();
         all.add(settled.comparison);
         (all, settled.moving, settled.passed)

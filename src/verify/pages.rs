@@ -8,7 +8,7 @@ use tokio_postgres::{Client, Row, RowStream, Statement};
 use uuid::Uuid;
 
 use super::comparison::{ExpectedRow, HeldRow};
-use crate::change::{Row as LandingRow, Table};
+use crate::change::{ColumnType, Row as LandingRow, Table};
 use crate::error::{Error, Result};
 use crate::landing::layout::Layout;
 use crate::landing::reading;
@@ -128,23 +128,42 @@ impl<'c> Expected<'c> {
         limits: &'c Limits,
         keys: Keys,
     ) -> Self {
-        let select = format!("{} AS t WHERE", reading::select(names, layout));
+        // How much is stored, not how long the text is: a value that is compressed may stay in its row.
+        let select = format!(
+            "SELECT {}, pg_catalog.pg_column_size(t.metadata)::text FROM {} AS t WHERE",
+            reading::columns(layout),
+            names.landing_table(layout.table)
+        );
         let step = format!("reading {} on Landing", layout.table.landing_name());
         Expected { pages: Pages::new(client, select, step, keys), layout, limits }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<ExpectedRow>> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
-        let row = landing_row(self.layout, &row).map_err(|error| error.context(&self.pages.step))?;
+        let (row, stored) =
+            landing_row(self.layout, &row).map_err(|error| error.context(&self.pages.step))?;
         self.pages.after = Some(row.id);
-        Ok(Some(ExpectedRow { id: row.id, row: mapping::map(&row, self.limits).ok() }))
+        let may_be_unsent = may_be_unsent(&row, stored);
+        Ok(Some(ExpectedRow { id: row.id, row: mapping::map(&row, self.limits).ok(), may_be_unsent }))
     }
 }
 
-fn landing_row(layout: &Layout, row: &Row) -> Result<LandingRow> {
+/// The row, and the bytes that its metadata takes where it is stored.
+fn landing_row(layout: &Layout, row: &Row) -> Result<(LandingRow, usize)> {
     let texts: std::result::Result<Vec<Option<&str>>, _> = (0..row.len()).map(|at| row.try_get(at)).collect();
-    let texts = texts.map_err(|error| Error::database("reading a row", &error))?;
-    reading::row_of(layout, texts.into_iter())
+    let mut texts = texts.map_err(|error| Error::database("reading a row", &error))?;
+    let stored = texts.pop().flatten().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
+    Ok((reading::row_of(layout, texts.into_iter())?, stored))
+}
+
+/// Whether an update that leaves metadata alone may not send it: PostgreSQL stores the largest values of a row of more
+/// than about 2 kB out of line.
+fn may_be_unsent(row: &LandingRow, stored: usize) -> bool {
+    const LARGE: usize = 1800;
+    let others = row.table.columns().iter().zip(&row.values);
+    let others = others.filter(|(column, _)| column.kind != ColumnType::Jsonb);
+    let texts = others.filter_map(|(_, value)| value.as_str()).map(str::len).sum::<usize>();
+    stored > 0 && stored + texts >= LARGE
 }
 
 /// What Traffic holds of the rows that came from Landing.

@@ -36,7 +36,7 @@ impl Sides<'_> {
         let mut later = Vec::new();
         for page in ids.chunks(PAGE) {
             let (found, _) = self.look(page, None).await?;
-            later.extend_from_slice(&found.suspects);
+            later.extend(found.unlike());
             settled.comparison.add(found.without_suspects());
         }
         let deadline = Instant::now() + patience;
@@ -86,7 +86,7 @@ fn take_what_moved(
     after: Vec<ExpectedRow>,
     held: &[HeldRow],
 ) -> Vec<Uuid> {
-    let merged = |rows: &[ExpectedRow]| merge(nothing_yet.clone(), rows, held).suspects;
+    let merged = |rows: &[ExpectedRow]| merge(nothing_yet.clone(), rows, held).unlike();
     let (old, new) = (merged(before), merged(&after));
     let mut after: HashMap<Uuid, ExpectedRow> = after.into_iter().map(|row| (row.id, row)).collect();
     let mut moving = Vec::new();
@@ -177,7 +177,8 @@ mod tests {
     /// One row whose every value is this.
     fn expected(value: &str) -> ExpectedRow {
         let values = vec![Some(value.to_owned().into()); targets(TABLE).len()];
-        ExpectedRow { id: Uuid::nil(), row: Some(TrafficRow { id: Uuid::nil(), values, notes: Vec::new() }) }
+        let row = Some(TrafficRow { id: Uuid::nil(), values, notes: Vec::new() });
+        ExpectedRow { id: Uuid::nil(), row, may_be_unsent: false }
     }
 
     fn held(value: &str) -> HeldRow {

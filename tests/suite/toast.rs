@@ -1,6 +1,10 @@
 //! Values that the stream leaves out because they are stored out of line and did not change.
 
-use crate::testkit::{Bridge, World, caught_up_and_equal, holds, landing, traffic, until_holds};
+use serde_json::Value;
+
+use crate::testkit::{
+    Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic, until_holds,
+};
 
 /// A lead with more than 2 kB of metadata that do not compress, and a stage with the same.
 async fn with_large_leads() -> (World, Bridge) {
@@ -129,4 +133,53 @@ async fn a_row_read_from_landing_is_never_older_than_the_change_that_asked_for_i
     tokio::join!(change, release);
     caught_up_and_equal(&world, &mut daemon).await;
     daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_traffic_changed_of_unsent_metadata_stays_and_is_counted_apart_until_landing_sends_it() {
+    let (world, bridge) = with_large_leads().await;
+    landing(
+        &world,
+        "INSERT INTO landing_leads (name, phone, metadata) VALUES ('small', '2', '{\"utm_source\": \"x\"}')",
+    )
+    .await;
+    bridge.catch_up().await;
+    traffic(
+        &world,
+        "UPDATE traffic_leads SET utm_source = 'on Traffic';
+         UPDATE traffic_lead_journey SET metadata = '{\"on\": \"Traffic\"}'",
+    )
+    .await;
+    landing(&world, "UPDATE landing_leads SET phone = '3'; UPDATE lead_journey SET stage = 'payment_kaspi'")
+        .await;
+    bridge.catch_up().await;
+    let stays = "count(*) = 20 FROM traffic_leads WHERE utm_source = 'on Traffic' AND phone = '3' AND name <> 'small'";
+    assert!(holds(&world.traffic().await, stays).await);
+    let restored = "count(*) = 1 FROM traffic_leads WHERE utm_source = 'x' AND name = 'small'";
+    assert!(holds(&world.traffic().await, restored).await, "a small document is sent with each change");
+    let said = bridge.run(&["verify", "--json"]).await;
+    assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+    let found: Value = serde_json::from_str(&said.out).unwrap();
+    for (table, column) in [(0, "utm_source"), (1, "metadata")] {
+        let table = &found["tables"][table];
+        assert_eq!((&table["changed_on_traffic"], &table["different"]), (&20.into(), &0.into()), "{table}");
+        let example = &table["examples"][0];
+        assert_eq!(
+            (&example["kind"], &example["columns"][0]),
+            (&"changed".into(), &column.into()),
+            "{example}"
+        );
+    }
+    let said = bridge.run(&["verify"]).await;
+    assert!(said.out.contains("was changed on Traffic in utm_source"), "{}", said.out);
+    // A repair leaves alone what is no difference.
+    assert_eq!(bridge.run(&["verify", "--repair"]).await.code, 0);
+    assert!(holds(&world.traffic().await, stays).await);
+    landing(
+        &world,
+        "UPDATE landing_leads SET metadata = metadata || '{\"sent\": 1}'; UPDATE lead_journey SET metadata = metadata || '{\"sent\": 1}'",
+    )
+    .await;
+    bridge.catch_up().await;
+    assert_equal(&world).await;
 }

@@ -64,7 +64,12 @@ fn judge(verified: std::result::Result<&Verification, &Error>) -> Result<Verdict
     match verified {
         Ok(found) if found.equal => {
             let rows: u64 = found.tables.iter().map(|table| table.found.landing_rows).sum();
-            Ok(Verdict::ok(format!("all {rows} rows are equal ({:.1} s)", found.seconds)))
+            let changed: u64 = found.tables.iter().map(|table| table.found.changed_on_traffic).sum();
+            let changed = match changed {
+                0 => String::new(),
+                _ => format!(", but for {changed} that were changed on Traffic and stay so"),
+            };
+            Ok(Verdict::ok(format!("all {rows} rows are equal{changed} ({:.1} s)", found.seconds)))
         }
         Ok(found) => {
             let of = |table: &live::TableVerification| {
