@@ -210,7 +210,7 @@ impl Quarantine {
     /// Whether the delete of that row waits.
     async fn is_deleted(&self, client: &Client, table: Table, id: Uuid) -> Result<bool> {
         let sql = format!(
-            "SELECT EXISTS (SELECT FROM {} WHERE source_table = $1 AND row_id = $2 AND row_data IS NULL)",
+            "SELECT EXISTS (SELECT FROM {} WHERE source_table = $1 AND row_id = $2 AND operation = 'delete')",
             self.table()
         );
         let row =
