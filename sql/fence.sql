@@ -38,20 +38,21 @@ CREATE OR REPLACE FUNCTION {{schema}}.refuse_write() RETURNS trigger
     AS $function$
 DECLARE
     fence record;
+    ours boolean;
 BEGIN
     SELECT * INTO fence FROM {{schema}}.fence AS f WHERE f.cutover_id = TG_ARGV[0]::uuid;
     IF fence.lifted_at IS NOT NULL OR fence.expires_at <= clock_timestamp() THEN
         RETURN NULL;
     END IF;
-    IF session_user = fence.writer AND current_setting('leadbridge.passes_fence', true) = 'on' THEN
+    ours := coalesce(session_user = fence.writer, false);
+    IF ours AND current_setting('leadbridge.passes_fence', true) = 'on' THEN
         RETURN NULL;
     END IF;
-    -- Not read_only_sql_transaction: some clients take that for a standby, and try again for ever.
+    -- Not read_only_sql_transaction: some clients take that for a standby, and try again for ever. An anonymous client
+    -- of a web API is shown message, detail and hint: only our own role is told which fence refused the write.
     RAISE object_not_in_prerequisite_state USING
-        MESSAGE = coalesce(fence.message, 'leads have moved to another database'),
-        DETAIL = format('%s on %I.%I was refused by the leadbridge fence %s; nothing was written.',
-                        TG_OP, TG_TABLE_SCHEMA, TG_TABLE_NAME, TG_ARGV[0]),
-        HINT = 'Write to the database that the message names.';
+        MESSAGE = coalesce(fence.message, TG_ARGV[1], 'writes to this table are closed for maintenance'),
+        DETAIL = CASE WHEN ours THEN format('leadbridge fence %s', TG_ARGV[0]) ELSE 'Nothing was written.' END;
 END
 $function$;
 
@@ -93,7 +94,7 @@ BEGIN
     LOOP
         EXECUTE format(
             'CREATE OR REPLACE TRIGGER leadbridge_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
-            'FOR EACH STATEMENT EXECUTE FUNCTION {{schema}}.refuse_write(%L)', fenced, cutover);
+            'FOR EACH STATEMENT EXECUTE FUNCTION {{schema}}.refuse_write(%L, %L)', fenced, cutover, told);
         -- Also under session_replication_role = replica.
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER leadbridge_fence', fenced);
         IF grants THEN

@@ -25,6 +25,7 @@ pub struct File {
     pub names: NamesTable,
     pub stream: Stream,
     pub snapshot: Snapshot,
+    pub cutover: Cutover,
     pub retry: Retry,
     pub log: LogTable,
 }
@@ -40,6 +41,7 @@ impl Default for File {
             names: NamesTable::default(),
             stream: Stream::default(),
             snapshot: Snapshot::default(),
+            cutover: Cutover::default(),
             retry: Retry::default(),
             log: LogTable::default(),
         }
@@ -129,6 +131,19 @@ impl Default for Snapshot {
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Cutover {
+    #[serde(deserialize_with = "message")]
+    pub message: String,
+}
+
+impl Default for Cutover {
+    fn default() -> Self {
+        Cutover { message: "writes to this table are closed for maintenance".into() }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Retry {
     #[serde(deserialize_with = "values::duration")]
     pub initial: Duration,
@@ -184,6 +199,10 @@ fn own_schema<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 
 fn identifier<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     values::checked(from, values::identifier)
+}
+
+fn message<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    values::checked(from, values::message)
 }
 
 fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

@@ -53,6 +53,8 @@ pub struct Settings {
     pub slot_creation_timeout: Duration,
     /// Whether the slot is made for standbys to keep a copy of it.
     pub slot_failover: bool,
+    /// What a writer is told whom a cutover's or a rollback's fence refuses.
+    pub fence_message: String,
     /// The first and the longest pause between two attempts.
     pub retry_initial: Duration,
     pub retry_max: Duration,
@@ -162,6 +164,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         defer_indexes: file.snapshot.defer_indexes,
         slot_creation_timeout: file.snapshot.slot_creation_timeout,
         slot_failover: file.snapshot.slot_failover,
+        fence_message: file.cutover.message,
         retry_initial: file.retry.initial,
         retry_max: file.retry.max,
     })

@@ -130,6 +130,16 @@ pub fn own_schema(text: &str) -> Result<String, String> {
     }
 }
 
+/// One line for whoever is refused; longer texts do not fit where clients show them.
+pub fn message(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a message cannot be empty".to_owned()),
+        line if line.chars().count() > 500 => Err("a message has at most 500 characters".to_owned()),
+        line if line.contains(char::is_control) => Err("a message is one line".to_owned()),
+        line => Ok(line.to_owned()),
+    }
+}
+
 /// Reads a string and gives it to its `FromStr`.
 pub fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)

@@ -45,7 +45,7 @@ impl Backward<'_> {
         let (landing, traffic) = (&scene.config.landing, &scene.config.traffic);
         // It is counted from here, and has to stand at least until it was tried.
         let refuse_for = self.refuse_for.max(scene.options.readiness.max_pause);
-        let held = scene.hold(traffic, "moved back", landing, refuse_for).await?;
+        let held = scene.hold(traffic, refuse_for).await?;
         let decided = tokio::time::timeout(scene.budget(&held), async {
             let proof = self.behind(&held).await?;
             self.decide(&held, &proof).await.map(|()| proof)

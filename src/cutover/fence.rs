@@ -2,7 +2,7 @@
 //!
 //! Until it commits, writers wait on its lock and nothing has changed: a killed command, a cut network or a server's
 //! own time limit end the transaction, and the fence with it, without anybody's help. Once it has committed, writers
-//! get an error that names the other database.
+//! get an error in the operator's words.
 
 use std::time::{Duration, Instant};
 

@@ -47,8 +47,7 @@ impl Forward<'_> {
         reach(Point::CutoverPrepared);
         scene.journal.begin(&scene.traffic, scene.id, Direction::Cutover, scene.left()).await?;
         reach(Point::CutoverBegun);
-        let (landing, traffic) = (&scene.config.landing, &scene.config.traffic);
-        let held = scene.hold(landing, "moved", traffic, scene.left()).await?;
+        let held = scene.hold(&scene.config.landing, scene.left()).await?;
         let proven = tokio::time::timeout(scene.budget(&held), self.behind(&held)).await;
         match proven.unwrap_or_else(|_| Err(self.scene.too_long())) {
             Ok((proof, handover)) => {

@@ -89,19 +89,13 @@ impl<'c> Scene<'c> {
             .remedy("begin again at a quieter moment, or allow a longer --max-pause")
     }
 
-    /// Takes the fence around the tables of `fenced`; who is refused behind it is told that leads have `moved`.
-    pub async fn hold(
-        &self,
-        fenced: &Endpoint,
-        moved: &str,
-        to: &Endpoint,
-        valid_for: Duration,
-    ) -> Result<Held> {
+    /// Takes the fence around the tables of `fenced`.
+    pub async fn hold(&self, fenced: &Endpoint, valid_for: Duration) -> Result<Held> {
         tracing::info!(id = %self.id, "closing the fence");
         let session = fenced.connect("fence").await?;
         let terms = fence::Terms {
             cutover: self.id,
-            message: format!("leads have {moved} to the database {} on {}", to.database(), to.hosts()),
+            message: self.config.fence_message.clone(),
             with_notifications: self.config.scheduled_notifications,
             lock_timeout: self.options.lock_timeout,
             idle_limit: self.options.readiness.max_pause,

@@ -11,6 +11,9 @@ use crate::testkit::{
     Bridge, Daemon, Said, World, holds, landing, least_privileged, one, traffic, until_holds,
 };
 
+/// What a writer is told, where nobody has configured anything else.
+pub const CLOSED: &str = "writes to this table are closed for maintenance";
+
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 
 pub use faults::{PATIENT, cut_off, go_on, standing_at};
@@ -74,7 +77,7 @@ impl Stage {
         let error = self.world.landing().await.batch_execute(LEAD).await.unwrap_err();
         let error = error.as_db_error().unwrap();
         assert_eq!(error.code().code(), "55000");
-        assert!(error.message().contains("leads have moved to the database traffic on"), "{error}");
+        assert_eq!(error.message(), CLOSED);
         let traffic = self.world.traffic().await;
         assert!(holds(&traffic, "bool_and(state = 'switched') FROM leadbridge.checkpoint").await);
         assert!(holds(&traffic, "count(*) > 0 FROM leadbridge.cutover WHERE state = 'switched'").await);
@@ -257,4 +260,50 @@ async fn a_fence_holds_back_every_statement_and_a_transaction_whose_snapshot_is_
     landing(&stage.world, "SELECT leadbridge.lift_fence(cutover_id) FROM leadbridge.fence").await;
     traffic(&stage.world, "SELECT 1").await;
     client.batch_execute(LEAD).await.unwrap();
+}
+
+/// What a client of a web API is shown of an error: all but its context.
+fn shown(error: &tokio_postgres::Error) -> String {
+    let error = error.as_db_error().unwrap();
+    let (detail, hint) = (error.detail().unwrap_or_default(), error.hint().unwrap_or_default());
+    format!("{} {} {detail} {hint}", error.code().code(), error.message())
+}
+
+#[tokio::test]
+async fn the_fence_tells_an_anonymous_client_the_operators_words_and_nothing_of_the_inside() {
+    let world = World::new().await;
+    let told = "leads are taken at https://school.example/new from now on, 100%";
+    let bridge = Bridge::new(&world).configured(&format!("[cutover]\nmessage = \"{told}\""));
+    let mut stage = Stage::between(world, bridge).await;
+    for (client, table) in
+        [(stage.world.landing().await, "landing_leads"), (stage.world.traffic().await, "traffic_leads")]
+    {
+        let role = format!("CREATE ROLE visitor LOGIN PASSWORD 'visitor'; GRANT INSERT ON {table} TO visitor");
+        client.batch_execute(&role).await.unwrap();
+    }
+    stage.switches(&[]).await;
+    stage.daemon.until("reverse replication", |status| status["state"] == "switched").await;
+    let url = stage.world.landing.url_as("visitor", "visitor", "landing");
+    let visitor = leadbridge::throwaway::connect(&url).await.unwrap();
+    let refused = visitor.batch_execute(LEAD).await.unwrap_err();
+    assert_eq!(shown(&refused), format!("55000 {told} Nothing was written. "));
+    // An operator finds out which fence refused: the command's own role is told, and the server's log has the context.
+    let ours = shown(&stage.world.landing().await.batch_execute(LEAD).await.unwrap_err());
+    assert!(ours.contains("leadbridge fence "), "{ours}");
+    // The same of Traffic's, after a rollback.
+    until_holds(&stage.world.traffic().await, "bool_or(active) FROM pg_replication_slots").await;
+    stage.rolls_back(&[]).await;
+    let url = stage.world.traffic.url_as("visitor", "visitor", "traffic");
+    let visitor = leadbridge::throwaway::connect(&url).await.unwrap();
+    let refused = visitor.batch_execute("INSERT INTO traffic_leads (name) VALUES ('n')").await.unwrap_err();
+    assert_eq!(shown(&refused), format!("55000 {told} Nothing was written. "));
+}
+
+#[tokio::test]
+async fn a_transaction_with_an_older_snapshot_is_told_the_same() {
+    let stage = Stage::new().await;
+    let old = stage.world.landing().await;
+    old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM users LIMIT 1").await.unwrap();
+    stage.switches(&[]).await;
+    assert_eq!(shown(&old.batch_execute(LEAD).await.unwrap_err()), format!("55000 {CLOSED} Nothing was written. "));
 }
