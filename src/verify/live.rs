@@ -94,7 +94,9 @@ pub async fn verify(config: &Config, options: &Options) -> Result<Verification> 
         let (found, of_table) = scan(config, table, &options.pace).await?;
         tally.merge(of_table);
         let sides = Sides::read(&landing, &traffic, &config.names, table).await?;
-        let (table, passed) = settle(&sides, found, options.patience).await?;
+        // A stream that did not pass one table's rows is not waited for again.
+        let patience = if stream_passed { options.patience } else { Duration::ZERO };
+        let (table, passed) = settle(&sides, found, patience).await?;
         stream_passed &= passed;
         tables.push(table);
     }

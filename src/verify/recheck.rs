@@ -18,6 +18,9 @@ use crate::names::Names;
 /// How often it is looked how far the stream is, and again at a row that moves.
 const LOOK: Duration = Duration::from_millis(50);
 
+/// A wait for a stream that flows is over before this, as a rule, and nothing is said of it.
+const SHORT: Duration = Duration::from_secs(1);
+
 /// What is left of the rows that differed.
 pub(super) struct Settled {
     pub comparison: Comparison,
@@ -40,10 +43,11 @@ impl Sides<'_> {
             settled.comparison.add(found.without_suspects());
         }
         let deadline = Instant::now() + patience;
+        let mut told = false;
         while !later.is_empty() {
             let mut moving = Vec::new();
             for page in later.chunks(PAGE) {
-                let look = Waiting { deadline, passed: &mut settled.passed };
+                let look = Waiting { deadline, passed: &mut settled.passed, told: &mut told };
                 let (found, moved) = self.look(page, Some(look)).await?;
                 settled.comparison.add(found);
                 moving.extend(moved);
@@ -125,17 +129,52 @@ fn merge(mut comparison: Comparison, expected: &[ExpectedRow], held: &[HeldRow])
 struct Waiting<'w> {
     deadline: Instant,
     passed: &'w mut bool,
+    /// Whether it was said that there is a wait.
+    told: &'w mut bool,
 }
 
 impl Waiting<'_> {
     async fn until_applied(self, sides: &Sides<'_>, read_at: Lsn) -> Result<()> {
-        while *self.passed && applied(sides.traffic, sides.names).await?.is_none_or(|at| at < read_at) {
+        let began = Instant::now();
+        while *self.passed {
+            let at = applied(sides.traffic, sides.names).await?;
+            if at.is_some_and(|at| at >= read_at) {
+                break;
+            }
             if Instant::now() >= self.deadline {
                 *self.passed = false;
+                break;
+            }
+            if !*self.told {
+                let slot = catalog::slot(sides.landing, &sides.names.slot).await?;
+                let streams = slot.is_some_and(|slot| slot.active);
+                if !streams || began.elapsed() >= SHORT {
+                    *self.told = true;
+                    self.tell(sides, at, read_at, streams);
+                }
             }
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
+    }
+
+    /// An operator sees for what the command waits, and until when at most.
+    fn tell(&self, sides: &Sides<'_>, at: Option<Lsn>, read_at: Lsn, streams: bool) {
+        let (table, slot) = (sides.table.landing_name(), &sides.names.slot);
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        let until = jiff::Timestamp::now().checked_add(left).map_or_else(
+            |_| "it has passed".to_owned(),
+            |until| format!("{}", until.strftime("%H:%M:%S UTC")),
+        );
+        let at = at.map_or_else(|| "nowhere yet".to_owned(), |at| format!("at {at}"));
+        let daemon = match streams {
+            true => String::new(),
+            false => format!("; nobody streams from the slot `{slot}`: start the daemon (`leadbridge run`)"),
+        };
+        tracing::warn!(
+            "rows of {table} differ and may be on their way: waiting until Traffic's checkpoint, {at}, has passed \
+             {read_at}, or until {until} (--wait){daemon}"
+        );
     }
 }
 

@@ -2,6 +2,7 @@
 
 use leadbridge::throwaway::writers::Pace;
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::testkit::{
     Bridge, Said, World, assert_equal, assert_refused, landing, least_privileged, one, traffic, writers_go_on,
@@ -198,4 +199,37 @@ async fn before_a_snapshot_is_complete_and_of_a_table_that_is_not_replicated_it_
     let said = bridge.run(&["verify", "--table", "users"]).await;
     assert_eq!(said.code, 64, "{}", said.err);
     assert!(said.err.contains("landing_leads, lead_journey"), "{}", said.err);
+}
+
+/// A wait of a minute without a word looks like a command that hangs.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_daemon_it_is_said_at_once_for_what_is_waited_and_until_when() {
+    let (world, bridge) = copied(20).await;
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')").await;
+    let mut child = bridge
+        .command(&["verify", "--wait", "50s"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let said = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains("may be on their way") {
+                return line;
+            }
+        }
+        panic!("nothing was said");
+    };
+    // Well before the wait is over.
+    let said = tokio::time::timeout(std::time::Duration::from_secs(30), said).await.unwrap();
+    let checkpoint: String = one(&world.traffic().await, "SELECT applied_lsn::text FROM leadbridge.checkpoint").await;
+    for words in ["landing_leads", &checkpoint, "UTC", "--wait", "nobody streams", "leadbridge run"] {
+        assert!(said.contains(words), "{words} is not in: {said}");
+    }
+    // And when the daemon runs, the wait is over.
+    bridge.catch_up().await;
+    let reading = async { while lines.next_line().await.unwrap().is_some() {} };
+    let (ended, ()) = tokio::join!(child.wait(), reading);
+    assert_eq!(ended.unwrap().code(), Some(0));
 }
