@@ -289,6 +289,10 @@ fn is_of_a_row(code: &SqlState, place: &str) -> bool {
     !passing && context::is_user_defined(place)
 }
 
+/// Which of three limits it is, `leadbridge doctor` says.
+const TOO_MANY: &str = "raise the role's or the database's CONNECTION LIMIT where there is one, or else max_connections, \
+                        or close idle sessions; the daemon carries on by itself";
+
 fn remedy_for(code: &SqlState) -> Option<&'static str> {
     Some(match code.code() {
         "28P01" | "28000" => "check user and password in the database URL, and the server's pg_hba.conf",
@@ -303,8 +307,12 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
             "a column was given another type, or is generated now: put it back as `leadbridge migrate` made it, then start \
              again"
         }
+        "25006" => {
+            "is the server a standby, its disk full, or default_transaction_read_only set? `leadbridge doctor` says which; \
+             the daemon carries on by itself"
+        }
         "53100" => "free disk space on that server; the daemon carries on by itself",
-        "53300" => "raise max_connections there or close idle sessions; the daemon carries on by itself",
+        "53300" => TOO_MANY,
         _ => return None,
     })
 }

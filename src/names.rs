@@ -7,7 +7,7 @@ use postgres_protocol::escape::escape_identifier;
 use crate::change::Table;
 
 /// Our own tables on Traffic that the daemon writes.
-pub const BOOKS: [&str; 9] = [
+pub const BOOKS: [&str; 10] = [
     "checkpoint",
     "quarantine",
     "conversion_notes",
@@ -17,6 +17,7 @@ pub const BOOKS: [&str; 9] = [
     "reverse_quarantine",
     "finish",
     "installation",
+    "last_error",
 ];
 
 /// Names on both databases. All can be changed, so that two installations can share a server.

@@ -25,7 +25,7 @@ GRANT SELECT ON {{traffic}}.traffic_users, {{traffic}}.traffic_user_utm_sources 
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
        {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine,
-       {{schema}}.finish, {{schema}}.installation TO {{role}};
+       {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error TO {{role}};
 GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes TO {{role}};
 
 -- For a snapshot into an empty table: its indexes are left out, and made when the rows are there.

@@ -1,21 +1,28 @@
 //! The local store: one record in sled, so that a restored Traffic is noticed.
 
+use std::fs::OpenOptions;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::Identity;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 
 const KEY: &str = "checkpoint";
 const FORMAT: u32 = 1;
 
-/// The position last made durable here. Holds the directory's lock for as long as it lives.
+/// The position last made durable here. Holds the directory's lock for as long as it lives, but for the time in which
+/// the disk takes no writes.
 #[derive(Clone)]
 pub struct LocalStore {
-    db: sled::Db,
+    /// `None` after an error: sled answers every later call with the same error, so it is opened again.
+    db: Arc<Mutex<Option<sled::Db>>>,
     path: PathBuf,
 }
 
@@ -31,17 +38,41 @@ impl LocalStore {
     /// Opens, or makes, the store in `directory`.
     ///
     /// # Errors
-    /// Refused when another daemon holds it, when it cannot be written, or when it is damaged.
+    /// Refused when another daemon holds it, when it cannot be written, or when it is damaged. A disk that is full is no
+    /// error yet: the store is opened when it is used.
     pub fn open(directory: &Path) -> Result<Self> {
-        // The record is a hundred bytes: sled's default cache of 1 GiB would be absurd.
-        let config = sled::Config::new().path(directory).cache_capacity(1 << 20).flush_every_ms(None);
-        let db = config.open().map_err(|error| open_error(directory, &error))?;
-        Ok(LocalStore { db, path: directory.to_owned() })
+        let db = match open(directory) {
+            Ok(db) => Some(db),
+            Err(sled::Error::Io(cause)) if passes(&cause).is_some() => None,
+            Err(error) => return Err(open_error(directory, &error)),
+        };
+        Ok(LocalStore { db: Arc::new(Mutex::new(db)), path: directory.to_owned() })
+    }
+
+    /// Does `work` on the store, and opens it before where an earlier error has closed it.
+    fn with<T>(&self, doing: &str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
+        let mut open_store = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        let db = match open_store.take() {
+            Some(db) => db,
+            None => open(&self.path).map_err(|error| self.reopen_error(doing, &error))?,
+        };
+        let done = work(&db).map_err(|error| self.error(doing, &error))?;
+        *open_store = Some(db);
+        Ok(done)
+    }
+
+    /// Whether somebody has the store in `directory` open: the lock goes with the process that has it.
+    pub fn is_held(directory: &Path) -> bool {
+        let Ok(file) = OpenOptions::new().read(true).write(true).open(directory.join("db")) else {
+            return false;
+        };
+        // Our own lock goes at once, with the value that holds it.
+        matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, Errno::EWOULDBLOCK)))
     }
 
     /// The identity and position of the last [`LocalStore::advance`]; `None` in a new store.
     pub fn read(&self) -> Result<Option<(Identity, Lsn)>> {
-        let Some(bytes) = self.db.get(KEY).map_err(|error| self.error("reading", &error))? else {
+        let Some(bytes) = self.with("reading", |db| db.get(KEY))? else {
             return Ok(None);
         };
         let record: Record =
@@ -60,20 +91,45 @@ impl LocalStore {
         }
         let record = Record { format: FORMAT, identity: identity.clone(), applied_lsn };
         let bytes = serde_json::to_vec(&record).map_err(|error| Error::internal(error.to_string()))?;
-        let written = self.db.insert(KEY, bytes).and_then(|_| {
+        self.with("writing", |db| {
+            db.insert(KEY, bytes)?;
             reach(Point::StoreWritten);
-            self.db.flush()
-        });
-        written.map(|_| ()).map_err(|error| self.error("writing", &error))
+            db.flush().map(drop)
+        })
     }
 
     /// Forgets the position: a new snapshot begins, which makes every earlier position meaningless.
     pub fn clear(&self) -> Result<()> {
-        let cleared = self.db.remove(KEY).and_then(|_| self.db.flush());
-        cleared.map(|_| ()).map_err(|error| self.error("clearing", &error))
+        self.with("clearing", |db| {
+            db.remove(KEY)?;
+            db.flush().map(drop)
+        })
+    }
+
+    fn reopen_error(&self, doing: &str, error: &sled::Error) -> Error {
+        match error {
+            // What is left of the store that was closed goes within a moment.
+            sled::Error::Io(cause) if is_lock(cause) => Error::new(
+                Kind::Transient,
+                format!("{doing} the state directory {}: another process uses it", self.path.display()),
+            )
+            .remedy("stop the other leadbridge, or give this one its own LEADBRIDGE_STATE_DIR"),
+            _ => self.error(doing, error),
+        }
     }
 
     fn error(&self, doing: &str, error: &sled::Error) -> Error {
+        if let sled::Error::Io(cause) = error
+            && let Some(why) = passes(cause)
+        {
+            return Error::new(
+                Kind::Transient,
+                format!("{doing} the state directory {}: {why}", self.path.display()),
+            )
+            .remedy(
+                "free space on its disk, or let the daemon's user write more there; it carries on by itself",
+            );
+        }
         Error::refused(format!("{doing} the state directory {}: {error}", self.path.display())).remedy(
             "check its disk and permissions; its content may be deleted, Traffic has the position too",
         )
@@ -87,10 +143,37 @@ impl LocalStore {
     }
 }
 
+fn open(directory: &Path) -> sled::Result<sled::Db> {
+    // The record is a hundred bytes: sled's default cache of 1 GiB would be absurd.
+    sled::Config::new().path(directory).cache_capacity(1 << 20).flush_every_ms(None).open()
+}
+
+fn is_lock(cause: &io::Error) -> bool {
+    cause.to_string().contains("could not acquire lock")
+}
+
+/// What is wrong, where it goes away without a change of the configuration. sled repeats an error as text, its number
+/// lost; the kind stays.
+fn passes(cause: &io::Error) -> Option<&'static str> {
+    let (kind, text) = (cause.kind(), cause.to_string());
+    let number = |errno: Errno| {
+        cause.raw_os_error() == Some(errno as i32) || text.contains(&format!("code: {},", errno as i32))
+    };
+    match kind {
+        io::ErrorKind::StorageFull => Some("no space is left on its disk"),
+        io::ErrorKind::QuotaExceeded => Some("the quota of the daemon's user is used up"),
+        io::ErrorKind::FileTooLarge => Some("no file may grow any further (ulimit -f)"),
+        io::ErrorKind::OutOfMemory => Some("no memory is left"),
+        _ if number(Errno::EIO) => Some("its disk reports an error (EIO)"),
+        _ if number(Errno::EMFILE) || number(Errno::ENFILE) => Some("no file descriptor is left"),
+        _ => None,
+    }
+}
+
 fn open_error(directory: &Path, error: &sled::Error) -> Error {
     let place = directory.display();
     match error {
-        sled::Error::Io(cause) if cause.to_string().contains("could not acquire lock") => {
+        sled::Error::Io(cause) if is_lock(cause) => {
             Error::refused(format!("another leadbridge uses the state directory {place}"))
                 .remedy("stop it, or give this one its own LEADBRIDGE_STATE_DIR: it then stands by")
         }
@@ -144,6 +227,26 @@ mod tests {
         assert_eq!(store.read().unwrap(), Some((identity("a"), Lsn(0x1_0000_0002))));
         store.clear().unwrap();
         assert_eq!(store.read().unwrap(), None);
+    }
+
+    #[test]
+    fn a_disk_that_takes_no_writes_for_a_while_is_told_from_one_that_never_will() {
+        for (errno, transient) in [
+            (Errno::ENOSPC, true),
+            (Errno::EDQUOT, true),
+            (Errno::EFBIG, true),
+            (Errno::EIO, true),
+            (Errno::EMFILE, true),
+            (Errno::EACCES, false),
+            (Errno::EROFS, false),
+            (Errno::ENOTDIR, false),
+        ] {
+            let cause = io::Error::from_raw_os_error(errno as i32);
+            assert_eq!(passes(&cause).is_some(), transient, "{cause}");
+            // As sled gives it to every call after the first.
+            let repeated = io::Error::new(cause.kind(), format!("{cause:?}"));
+            assert_eq!(passes(&repeated).is_some(), transient, "{repeated}");
+        }
     }
 
     #[test]

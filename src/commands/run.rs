@@ -8,13 +8,19 @@ use crate::cli::Run;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::replicator::{self, Until};
+use crate::replicator::{self, Until, last_error};
 use crate::telemetry::{Telemetry, http, systemd};
 
 pub async fn run(config: Config, arguments: &Run) -> Result<Exit> {
     let until = if arguments.until_caught_up { Until::CaughtUp } else { Until::Shutdown };
-    replicate(config, until).await?;
-    Ok(Exit::Ok)
+    let replicated = replicate(config.clone(), until).await;
+    // A daemon that is well holds the state directory: what this one could not do says nothing of the replication.
+    if let Err(error) = &replicated
+        && !LocalStore::is_held(&config.state_dir)
+    {
+        last_error::keep(&config, error).await;
+    }
+    replicated.map(|()| Exit::Ok)
 }
 
 /// Replicates with everything around it: the state directory's lock, signals, HTTP, systemd.
@@ -50,10 +56,12 @@ async fn serve(config: &Config, telemetry: &Telemetry, stop: &CancellationToken)
     Ok(Some(tokio::spawn(http::serve(listener, telemetry.clone(), limits, stop.clone()))))
 }
 
-/// SIGTERM and SIGINT, from now on no longer the process's end.
+/// SIGTERM, SIGINT and SIGXFSZ, from now on no longer the process's end.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Comes with a write beyond `ulimit -f`. The write says so, too: that is enough.
+    _file_limit: Signal,
 }
 
 impl Signals {
@@ -63,6 +71,7 @@ impl Signals {
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            _file_limit: listen(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?,
         })
     }
 

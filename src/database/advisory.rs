@@ -26,6 +26,17 @@ pub async fn take_within(client: &Client, name: &str, step: &str, patience: Dura
     Ok(false)
 }
 
+/// The server process of the session that has the lock; `None` when no session has it.
+pub async fn holder(client: &Client, name: &str, step: &str) -> Result<Option<i32>> {
+    // A key of 64 bits is shown as two of 32.
+    let sql = "SELECT l.pid FROM hashtextextended($1, 0) AS key, pg_locks AS l WHERE l.locktype = 'advisory' \
+               AND l.granted AND l.objsubid = 1 AND l.classid = ((key >> 32) & 4294967295)::oid \
+               AND l.objid = (key & 4294967295)::oid \
+               AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
+    let row = client.query_opt(sql, &[&name]).await;
+    Ok(row.map_err(|error| Error::database(step, &error))?.map(|row| row.get(0)))
+}
+
 /// Lets go of a lock that this session has.
 pub async fn give_back(client: &Client, name: &str, step: &str) -> Result<()> {
     let row = client.query_one("SELECT pg_advisory_unlock(hashtextextended($1, 0))", &[&name]).await;

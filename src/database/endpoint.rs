@@ -199,7 +199,7 @@ impl Endpoint {
             .with_status_interval(STATUS_INTERVAL)
             .with_wakeup_interval(STATUS_INTERVAL)
             .with_buffer_size(BUFFERED_EVENTS)
-            .with_application_name("leadbridge stream")
+            .with_application_name(crate::landing::synchronous::STREAM_NAME)
             .with_options(options)
     }
 

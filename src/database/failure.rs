@@ -119,6 +119,21 @@ fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             error.remedy(format!("GRANT CONNECT ON DATABASE … TO {user}, as an administrator"))
         }
+        // The server's own routines name the limit in every language.
+        code if *code == SqlState::TOO_MANY_CONNECTIONS => match db.routine() {
+            Some("InitializeSessionUserId") => error.remedy(format!(
+                "run as an administrator: ALTER ROLE {user} CONNECTION LIMIT … (`leadbridge doctor` says how many), or \
+                 close other sessions of that role; the daemon carries on by itself"
+            )),
+            Some("CheckMyDatabase") => error.remedy(format!(
+                "run as an administrator: ALTER DATABASE {} CONNECTION LIMIT …, or close other sessions in that \
+                 database; the daemon carries on by itself",
+                attempt.database
+            )),
+            _ => error.remedy(
+                "raise max_connections there, or close idle sessions; the daemon carries on by itself",
+            ),
+        },
         // The settings that a URL's options name.
         code if matches!(code.code().get(..2), Some("22" | "42")) => error
             .of_kind(Kind::Refused)

@@ -2,11 +2,12 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Outcome, Verdict, publication, server, slot, tables};
+use super::{Findings, Level, Outcome, Verdict, publication, server, slot, tables, writable};
 use crate::config::Config;
 use crate::database::Side;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::landing::slot::system_identifier;
+use crate::landing::synchronous::{self, STREAM_NAME};
 
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
     let side = Some(Side::Landing);
@@ -15,6 +16,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("wal_level", side, wal_level(client).await);
     findings.add("slots", side, free_slots(client, &names.slot).await);
     findings.add("senders", side, free_senders(client).await);
+    findings.add("synchronous_standby_names", side, standbys(client, &names.slot).await);
     findings.add("role", side, role(client).await);
     findings.add("replication_connection", side, replication_connection(config).await);
     if server::open_schemas(findings, client, Side::Landing, &[&names.landing_schema]).await {
@@ -26,6 +28,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     }
     findings.add("publication", side, publication::exists(client, config).await);
     slot::examine(findings, client, config).await;
+    findings.add("read_only", side, read_only(client, config).await);
     findings.add("wal_sender_timeout", side, wal_sender_timeout(client).await);
 }
 
@@ -61,9 +64,11 @@ async fn free_slots(client: &Client, ours: &str) -> Outcome {
 
 async fn free_senders(client: &Client) -> Outcome {
     let sql = "SELECT current_setting('max_wal_senders')::bigint, count(*), \
-               COALESCE(bool_or(application_name = 'leadbridge stream'), false) FROM pg_stat_replication";
-    let row =
-        client.query_one(sql, &[]).await.map_err(|error| Error::database("counting WAL senders", &error))?;
+               COALESCE(bool_or(application_name = $1), false) FROM pg_stat_replication";
+    let row = client
+        .query_one(sql, &[&STREAM_NAME])
+        .await
+        .map_err(|error| Error::database("counting WAL senders", &error))?;
     let (max, used): (i64, i64) = (row.get(0), row.get(1));
     let message = format!("{used} of {max} WAL senders are in use");
     Ok(if row.get(2) {
@@ -76,6 +81,11 @@ async fn free_senders(client: &Client) -> Outcome {
             "stop a standby or stream that nobody needs, or raise max_wal_senders and restart",
         )
     })
+}
+
+async fn standbys(client: &Client, slot: &str) -> Outcome {
+    synchronous::refuse(client, Side::Landing, slot).await?;
+    Ok(Verdict::ok("no commit on Landing waits for the stream"))
 }
 
 /// REPLICATION may come from the attribute or, on a managed service, from membership in its own role.
@@ -116,6 +126,23 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
         "privileges are missing",
         server::privileges_remedy(Side::Landing),
     ))
+}
+
+/// Replication only reads on Landing; a cutover writes there.
+async fn read_only(client: &Client, config: &Config) -> Outcome {
+    Ok(match writable::writable(client, Side::Landing, &config.names).await {
+        Ok(Verdict { level: Level::Error, message, remedy }) => Verdict {
+            level: Level::Warning,
+            message: format!("{message}, so no cutover can be made"),
+            remedy,
+        },
+        Ok(verdict) => verdict,
+        // Other checks say what is missing.
+        Err(error) if matches!(error.kind(), Kind::Refused) => {
+            Verdict::ok("no write was tried: the fence is not open to this role yet")
+        }
+        Err(error) => return Err(error),
+    })
 }
 
 async fn wal_sender_timeout(client: &Client) -> Outcome {

@@ -1,12 +1,11 @@
 //! This machine: the state directory and the HTTP address.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use nix::fcntl::{Flock, FlockArg};
-
 use super::{Findings, Outcome, Verdict};
+use crate::checkpoint::LocalStore;
 use crate::config::Config;
 use crate::telemetry::http;
 
@@ -23,7 +22,7 @@ fn state_dir(directory: &Path) -> Verdict {
             "the state directory {place} is not there yet; `leadbridge run` makes it"
         ));
     }
-    if is_locked(&directory.join("db")) {
+    if LocalStore::is_held(directory) {
         return Verdict::ok(format!("the state directory {place} is in use by a running daemon"));
     }
     let probe = directory.join(format!(".doctor.{}", std::process::id()));
@@ -35,13 +34,6 @@ fn state_dir(directory: &Path) -> Verdict {
             "give it to the daemon's user, or set LEADBRIDGE_STATE_DIR; is this command run as that user?",
         ),
     }
-}
-
-/// The local store locks its file for as long as a daemon lives.
-fn is_locked(file: &Path) -> bool {
-    let Ok(file) = OpenOptions::new().read(true).write(true).open(file) else { return false };
-    // The lock goes at once, with the value that holds it.
-    matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, nix::errno::Errno::EWOULDBLOCK)))
 }
 
 async fn http_listen(config: &Config) -> Outcome {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is changed on either database. What needs trying is tried in a transaction that is rolled back.
 
+mod connections;
 mod finding;
 mod landing;
 mod local;
@@ -10,11 +11,14 @@ mod server;
 mod slot;
 mod tables;
 mod traffic;
+mod writable;
 
 use crate::config::Config;
 use crate::database::{Endpoint, Session, Side};
 use crate::error::Result;
 pub use finding::{Finding, Findings, Level, Verdict};
+pub use server::privileges_remedy;
+pub use writable::writable;
 
 /// Examines this machine and both databases, at the same time. A database that cannot be reached is one finding, and
 /// its other checks are left out.
@@ -47,6 +51,7 @@ async fn landing_side(config: &Config) -> (Option<Session>, Findings) {
     let session = reach(&mut findings, &config.landing).await;
     if let Some(session) = &session {
         server::examine(&mut findings, session, &config.landing).await;
+        findings.add("connection_limit", Some(Side::Landing), connections::limit(session, config).await);
         landing::examine(&mut findings, session, config).await;
     }
     (session, findings)
@@ -72,6 +77,7 @@ async fn traffic_side(config: &Config) -> TrafficSide {
             is_finished = true;
         } else {
             server::examine(&mut findings, session, &config.traffic).await;
+            findings.add("connection_limit", Some(Side::Traffic), connections::limit(session, config).await);
             books_are_open = traffic::examine(&mut findings, session, config).await;
         }
     }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Outcome, Verdict};
+use super::{Findings, Outcome, Verdict, writable};
 use crate::database::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
 
@@ -80,9 +80,8 @@ async fn primary(client: &Client, side: Side) -> Outcome {
             "point the URL to the primary, not to a read replica",
         )),
         // A full disk makes some platforms do this, and undo it once there is room: no reason to give up for good.
-        (false, true) => Err(Error::new(Kind::Transient, "transactions are read-only by default").remedy(
-            "is the disk full, or the project paused? Reset default_transaction_read_only for this role",
-        )),
+        (false, true) => Err(Error::new(Kind::Transient, "transactions are read-only by default")
+            .remedy(writable::read_only_remedy(client).await?)),
         (false, false) => Ok(Verdict::ok("the server is a primary")),
     }
 }

@@ -29,7 +29,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     }
     findings.add("slot", side, slot.map(|slot| judge(name, slot)));
     findings.add("max_slot_wal_keep_size", side, keep_size(client).await);
-    findings.add("idle_replication_slot_timeout", side, idle_timeout(client).await);
+    findings.add("idle_replication_slot_timeout", side, idle_timeout(client, Side::Landing).await);
     if !there {
         findings.add("old_transactions", side, old_transactions(client).await);
         findings.add("prepared_transactions", side, prepared_transactions(client).await);
@@ -128,11 +128,17 @@ async fn keep_size(client: &Client) -> Outcome {
 }
 
 /// PostgreSQL 18 and later; 0 or absent is off. In seconds.
-async fn idle_timeout(client: &Client) -> Outcome {
+pub(super) async fn idle_timeout(client: &Client, side: Side) -> Outcome {
+    let slot = match side {
+        Side::Landing => "the slot, which the daemon keeps active after a cutover, too",
+        Side::Traffic => "the slot from which changes are carried back after a cutover",
+    };
     Ok(match server::number(client, "idle_replication_slot_timeout").await? {
         Some(seconds) if seconds > 0 => Verdict::warning(
-            format!("a slot that is not read for {seconds} s is invalidated (idle_replication_slot_timeout)"),
-            "set it to 0, or to longer than any outage of the daemon",
+            format!(
+                "{slot}, is invalidated when the daemon is down for {seconds} s (idle_replication_slot_timeout)"
+            ),
+            format!("set it to 0 on the {side}, or to longer than any outage of the daemon or of a database"),
         ),
         _ => Verdict::ok("a slot is not invalidated for being idle"),
     })

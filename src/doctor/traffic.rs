@@ -2,11 +2,12 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Level, Outcome, Verdict, server};
-use crate::checkpoint::{Finish, Installation};
+use super::{Findings, Level, Outcome, Verdict, server, slot};
+use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
+use crate::landing::synchronous;
 use crate::names::{BOOKS, Names};
 use crate::traffic::{TargetCatalog, TriggerControl, indexes};
 
@@ -33,6 +34,8 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
     findings.add("session_replication_role", side, replication_role(client, config).await);
     findings.add("triggers", side, always_triggers(client, &targets).await);
+    findings.add("idle_replication_slot_timeout", side, slot::idle_timeout(client, Side::Traffic).await);
+    findings.add("synchronous_standby_names", side, standbys(client, &config.names).await);
     true
 }
 
@@ -117,6 +120,25 @@ async fn left_out(client: &Client, names: &Names) -> Outcome {
             format!("`leadbridge run` makes them; by hand: SELECT {make}(), again until it names none"),
         ),
     })
+}
+
+/// Nothing streams from Traffic before a cutover has switched.
+async fn standbys(client: &Client, names: &Names) -> Outcome {
+    let Some(list) = synchronous::listed(client, &names.reverse_slot()).await? else {
+        return Ok(Verdict::ok(
+            "no commit on Traffic waits, or will wait, for the stream of reverse replication",
+        ));
+    };
+    if is_switched(client, names).await.unwrap_or(false) {
+        return Err(synchronous::refusal(Side::Traffic, &list));
+    }
+    Ok(Verdict::warning(
+        format!(
+            "Traffic would take reverse replication for a synchronous standby, so no cutover can be made \
+             (synchronous_standby_names = '{list}')"
+        ),
+        synchronous::remedy(Side::Traffic),
+    ))
 }
 
 /// ENABLE ALWAYS and ENABLE REPLICA triggers fire whatever the session says.

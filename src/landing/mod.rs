@@ -9,3 +9,4 @@ pub mod reading;
 pub mod slot;
 pub mod snapshot;
 pub mod stream;
+pub mod synchronous;

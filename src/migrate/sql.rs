@@ -31,7 +31,7 @@ const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 
 // 024 stands before those that change what is there, for it refuses another installation's schema. 019 stands before
 // 018, which looks at the tables that are there.
-const MIGRATIONS: [Migration; 10] = [
+const MIGRATIONS: [Migration; 11] = [
     migration!("000_migrations", optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
     migration!("016_unified_leads", optional: false),
@@ -42,6 +42,7 @@ const MIGRATIONS: [Migration; 10] = [
     migration!("021_fence", FENCE, optional: false),
     migration!("022_finish", optional: false),
     migration!("023_deferred_indexes", optional: false),
+    migration!("028_last_error", optional: false),
 ];
 
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::liveness::Work;
 use super::pipeline::{self, Prepared};
-use super::{Context, Until, Watched, back, copy, indexes, lease};
+use super::{Context, Until, Watched, back, copy, indexes, last_error, lease};
 use crate::change::Position;
 use crate::checkpoint::{
     Finish, Identity, Installation, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched,
@@ -112,6 +112,7 @@ impl Run {
         }
         let (from, published) = match start {
             (Start::CarryBack, _) => {
+                last_error::forget(&traffic, config).await?;
                 let prepared = back::prepare(context, traffic, control, ledger).await?;
                 return Ok(Way::Back(Box::new(prepared)));
             }
@@ -140,6 +141,7 @@ impl Run {
             self.resynced = true;
             return Ok(Way::None);
         }
+        last_error::forget(&traffic, config).await?;
         let writer = stream_writer(context, traffic, &published).await?;
         Ok(Way::Forward(Box::new(Prepared { writer, control, ledger, from, published })))
     }
@@ -247,8 +249,9 @@ async fn preflight(config: &Config) -> Result<()> {
     let examined = tokio::time::timeout(EXAMINATION, doctor::examine(config)).await;
     let late = |_| Error::unreachable("the examination of both databases got no answer");
     let findings = examined.map_err(late)?.findings;
-    // Slot and positions are the attempt's own to judge: a resync mends what a stream must refuse.
-    let ours = |check: &str| matches!(check, "slot" | "positions");
+    // Slot and positions are the attempt's own to judge: a resync mends what a stream must refuse. A limit on sessions
+    // that is enough for a stream may be too low for a copy: whoever gets no session tries again.
+    let ours = |check: &str| matches!(check, "slot" | "positions" | "connection_limit");
     let stops = |finding: &&Finding| finding.level == Level::Error && !ours(finding.check);
     let errors: Vec<_> = findings.iter().filter(stops).collect();
     // A connection that broke meanwhile says nothing about what is wrong: only that it should be tried again.

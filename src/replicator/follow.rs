@@ -21,6 +21,9 @@ use crate::lsn::Lsn;
 /// Between two moves: each is an fsync here, and decoding there.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How long a slot of a server that drops none for being idle is left alone: the setting may be changed.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// Follows the positions until their channel closes; the last one counts in any case. A slot that cannot be moved is
 /// said once, and tried again: only a rollback needs it.
 ///
@@ -31,8 +34,21 @@ pub async fn follow(
     identity: Identity,
     mut positions: watch::Receiver<Lsn>,
 ) -> Result<()> {
-    let mut slot = ForwardSlot { context: Arc::clone(&context), session: None, complained: false };
-    while positions.changed().await.is_ok() {
+    let mut slot =
+        ForwardSlot { context: Arc::clone(&context), session: None, complained: false, idle_for: PAUSE };
+    loop {
+        // A position stays in its channel.
+        tokio::select! {
+            changed = positions.changed() => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+            () = tokio::time::sleep(slot.idle_for) => {
+                slot.keep_active().await;
+                continue;
+            }
+        }
         let lsn = *positions.borrow_and_update();
         let (store, identity) = (context.store.clone(), identity.clone());
         tokio::task::spawn_blocking(move || store.advance(&identity, lsn))
@@ -47,13 +63,14 @@ pub async fn follow(
             _ = closing.wait_for(|_| false) => {}
         }
     }
-    Ok(())
 }
 
 struct ForwardSlot {
     context: Arc<Context>,
     session: Option<(Session, Work)>,
     complained: bool,
+    /// How long the slot may lie idle before it is used again.
+    idle_for: Duration,
 }
 
 impl ForwardSlot {
@@ -76,21 +93,59 @@ impl ForwardSlot {
         }
     }
 
-    /// False when there is no slot that could be moved.
-    async fn try_advance(&mut self, to: Lsn) -> Result<bool> {
+    /// PostgreSQL 18 and later drop a slot that nobody has used for `idle_replication_slot_timeout`, and nothing moves
+    /// this one while Traffic is quiet. Moving a slot to where it is uses it.
+    async fn keep_active(&mut self) {
+        let context = Arc::clone(&self.context);
+        match context.liveness.guard(self.try_keep_active()).await {
+            Ok(Some(timeout)) => self.idle_for = (timeout / 3).min(IDLE),
+            Ok(None) => self.idle_for = IDLE,
+            Err(error) => {
+                self.session = None;
+                self.complain(&error.to_string());
+            }
+        }
+    }
+
+    /// Answers the time after which the server drops an idle slot; `None` for never.
+    async fn try_keep_active(&mut self) -> Result<Option<Duration>> {
+        let slot = self.context.config.names.slot.clone();
+        let (session, work) = self.open().await?;
+        work.goes_on();
+        let failed = |error| Error::database("keeping Landing's slot active", &error);
+        // In seconds.
+        let sql = "SELECT setting::float8 FROM pg_settings WHERE name = 'idle_replication_slot_timeout'";
+        let timeout = session.query_opt(sql, &[]).await.map_err(failed)?;
+        let timeout = timeout.map(|row| row.get::<_, f64>(0)).filter(|seconds| *seconds > 0.0);
+        if timeout.is_some() {
+            let sql = "SELECT pg_replication_slot_advance(slot_name, confirmed_flush_lsn) FROM pg_replication_slots \
+                       WHERE slot_name::text = $1 AND NOT active AND wal_status IS DISTINCT FROM 'lost'";
+            session.query_opt(sql, &[&slot]).await.map_err(failed)?;
+        }
+        work.rests();
+        Ok(timeout.map(Duration::from_secs_f64))
+    }
+
+    async fn open(&mut self) -> Result<&mut (Session, Work)> {
         let context = &self.context;
-        let (session, work) = match &mut self.session {
+        Ok(match &mut self.session {
             Some(open) => open,
             none => {
                 let session = context.config.landing.connect("slot").await?;
                 let work = context.liveness.watch(&[(Side::Landing, &session)]);
                 none.insert((session, work))
             }
-        };
+        })
+    }
+
+    /// False when there is no slot that could be moved.
+    async fn try_advance(&mut self, to: Lsn) -> Result<bool> {
+        let slot = self.context.config.names.slot.clone();
+        let (session, work) = self.open().await?;
         work.goes_on();
         let sql = "SELECT CASE WHEN confirmed_flush_lsn < $2 THEN pg_replication_slot_advance(slot_name, $2) END \
                    FROM pg_replication_slots WHERE slot_name::text = $1 AND wal_status IS DISTINCT FROM 'lost'";
-        let moved = session.query_opt(sql, &[&context.config.names.slot, &PgLsn::from(to)]).await;
+        let moved = session.query_opt(sql, &[&slot, &PgLsn::from(to)]).await;
         work.rests();
         Ok(moved.map_err(|error| Error::database("moving Landing's slot along", &error))?.is_some())
     }

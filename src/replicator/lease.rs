@@ -20,7 +20,8 @@ async fn take(traffic: &Client, names: &Names) -> Result<bool> {
 
 const TAKING: &str = "taking the lease on Traffic";
 
-fn lock(names: &Names) -> String {
+/// The name of the advisory lock on Traffic.
+pub fn lock(names: &Names) -> String {
     format!("leadbridge/{}/{}", names.schema, names.slot)
 }
 

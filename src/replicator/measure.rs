@@ -1,7 +1,8 @@
 //! The monitor's figures while changes flow back: the lag is Traffic's, and Landing's slot is looked after all the same.
 
-use super::monitor::{Sessions, open, report, settled};
+use super::monitor::{Sessions, check_synchronous, open, report, settled};
 use super::{Context, Watched, back};
+use crate::database::Side;
 use crate::error::{Kind, Result};
 use crate::landing::catalog;
 use crate::lsn::Lsn;
@@ -25,6 +26,7 @@ pub async fn way_back(context: &Context, sessions: &mut Sessions) -> Result<()> 
         }
         return Err(error);
     }
+    check_synchronous(context, traffic, Side::Traffic, &name, sample.flushed).await?;
     let streams = context.telemetry.live().state == State::Switched;
     sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Traffic");
     let standing = settled(context, sample.flushed).await;

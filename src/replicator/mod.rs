@@ -14,6 +14,7 @@ mod cuts;
 mod follow;
 mod indexes;
 mod keeper;
+pub(crate) mod last_error;
 pub(crate) mod lease;
 mod liveness;
 mod measure;

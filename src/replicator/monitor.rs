@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Standing;
@@ -14,6 +15,7 @@ use crate::cutover::resolve;
 use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog::{self, SlotState};
+use crate::landing::synchronous;
 use crate::lsn::Lsn;
 use crate::telemetry::{SlotReport, State};
 use crate::traffic::Quarantine;
@@ -225,6 +227,7 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
     let sample = catalog::sample(client).await?;
     let slot = catalog::slot(client, name).await?;
     check_published(context, client).await?;
+    check_synchronous(context, client, Side::Landing, name, sample.flushed).await?;
     let streams = context.telemetry.live().state == State::Streaming;
     sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Landing");
     let standing = settled(context, sample.flushed).await;
@@ -273,6 +276,28 @@ async fn check_published(context: &Context, client: &Session) -> Result<()> {
         if context.watched() == watched {
             context.progress.abandon(cause);
         }
+    }
+    Ok(())
+}
+
+/// A server's list of synchronous standbys may be changed at any time. Commits that wait for the stream by then are let
+/// go before the stream ends.
+pub(super) async fn check_synchronous(
+    context: &Context,
+    client: &Client,
+    side: Side,
+    slot: &str,
+    flushed: Lsn,
+) -> Result<()> {
+    let watched = context.watched();
+    let Some(names) = synchronous::listed(client, slot).await?.filter(|_| watched.is_some()) else {
+        return Ok(());
+    };
+    context.progress.hurry();
+    synchronous::release(client, slot, flushed).await?;
+    // A new attempt may have begun meanwhile: the list is read at its start, too.
+    if context.watched() == watched {
+        context.progress.abandon(synchronous::refusal(side, &names));
     }
     Ok(())
 }

@@ -25,7 +25,7 @@ use crate::landing::capture::Captured;
 use crate::landing::layout::Layout;
 use crate::landing::primary::Primary;
 use crate::landing::stream::Stream;
-use crate::landing::{catalog, reading};
+use crate::landing::{catalog, reading, synchronous};
 use crate::lsn::Lsn;
 use crate::reached::Advancing;
 use crate::telemetry::State;
@@ -54,6 +54,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let batches = mpsc::channel(1);
     // What can fail comes before what is spawned: from then on every task is joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
+    synchronous::refuse(&control, Side::Landing, &context.config.names.slot).await?;
     work.rests();
     let thread = StreamThread::start()?;
     let demand = thread.demand();
@@ -81,7 +82,12 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     context.streams(State::Streaming);
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
     let mut applier = Applier { context, writer, control, ledger: &ledger, recording, committed, work };
-    let applied = context.liveness.guard(applier.run(&demand, batches.1, goal)).await;
+    let applying = context.liveness.guard(applier.run(&demand, batches.1, goal));
+    // Apply may wait for what only the end of the stream lets happen: a commit on Landing that waits for the stream.
+    let (applied, given_up) = tokio::select! {
+        applied = applying => (applied, false),
+        () = context.progress.given_up() => (Ok(()), true),
+    };
     // Whoever ends first, all end: the keeper when the positions' channel closes, the collector when told.
     stop.cancel();
     drop(applier);
@@ -89,7 +95,8 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let kept = kept.map_err(|error| Error::internal(format!("the checkpoint keeper: {error}")))?;
     let collected = collected.map_err(|error| Error::internal(format!("the collector: {error}")))?;
     // The first cause first: the others may have ended because of it.
-    applied.and(kept).and(collected)
+    applied.and(kept).and(collected)?;
+    if given_up { Err(context.progress.cause()) } else { Ok(()) }
 }
 
 /// Reads the stream into batches, and sends acknowledgements on it.
@@ -213,7 +220,8 @@ impl Intake {
                     self.context.telemetry.update(|live| live.applied_lsn = Some(at.lsn));
                 }
                 // Written down now and then only: a busy LMS must not make Traffic write at its pace.
-                let due = self.written_down.elapsed() >= self.context.config.checkpoint_interval;
+                let due = self.context.progress.is_hurried()
+                    || self.written_down.elapsed() >= self.checkpoint_interval;
                 // The last batch before the goal may still be in flight: the position goes behind it, and nobody has to
                 // wait until the server says it again.
                 let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);

@@ -1,5 +1,6 @@
 //! How far the daemon is, and how far behind; pure but for the channels that carry it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -62,12 +63,15 @@ pub struct Progress {
     abandoned: Notify,
     /// Why, for who hears it.
     cause: Mutex<Option<Error>>,
+    /// The source's commits wait for each position that is acknowledged.
+    hurried: AtomicBool,
 }
 
 impl Progress {
     /// The stream begins at a position that is durable on Traffic; what was in flight before is void. The one way to
     /// an earlier position: of another slot, or of the other direction.
     pub fn begin(&self, at: Position) {
+        self.hurried.store(false, Ordering::Relaxed);
         self.standing.send_replace(Standing { applied: Reached::new(at), applying: None, collecting: None });
     }
 
@@ -107,6 +111,15 @@ impl Progress {
         counts
     }
 
+    /// The source's commits wait for the stream: from now on an idle position is written down at once.
+    pub fn hurry(&self) {
+        self.hurried.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Relaxed)
+    }
+
     /// The stream must not go on, although it would: it is dead without a word, or does not say everything any
     /// more. Heard by who waits for it at that moment.
     pub fn abandon(&self, cause: Error) {
@@ -116,7 +129,17 @@ impl Progress {
 
     /// Resolves when the stream is found to be abandoned, from now on.
     pub async fn abandoned(&self) -> Error {
+        self.given_up().await;
+        self.cause()
+    }
+
+    /// The same for whom the cause does not concern: somebody else reports it.
+    pub async fn given_up(&self) {
         self.abandoned.notified().await;
+    }
+
+    /// Why the stream was abandoned. The first who asks is told.
+    pub fn cause(&self) -> Error {
         let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
         cause.unwrap_or_else(|| Error::unreachable("the stream was abandoned"))
     }

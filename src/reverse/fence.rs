@@ -14,11 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Takes the right to write to Landing, which goes with the session.
 pub(super) async fn take_right(landing: &Client, names: &Names) -> Result<()> {
-    let key = format!("leadbridge/{}/{}/reverse", names.schema, names.slot);
-    if advisory::take_within(landing, &key, "taking the right to write to Landing", PATIENCE).await? {
+    let step = "taking the right to write to Landing";
+    if advisory::take_within(landing, &right(names), step, PATIENCE).await? {
         return Ok(());
     }
     Err(Error::new(Kind::Transient, "another session of leadbridge still writes to Landing"))
+}
+
+/// The name of the advisory lock on Landing that is the right to write there.
+pub(crate) fn right(names: &Names) -> String {
+    format!("leadbridge/{}/{}/reverse", names.schema, names.slot)
 }
 
 /// The fence that stands, as a subquery; its parameter is the cutover.

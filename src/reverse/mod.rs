@@ -31,6 +31,7 @@ pub use capture::{KeyCapture, Touched};
 pub use carried::{NotCarried, not_carried};
 pub use carry::Carrier;
 pub use compare::{Compared, Example, Lack, compare, compare_rows};
+pub(crate) use fence::right;
 pub use keys::{Keys, Load, Loader};
 pub use mapping::{Held, Place, Places, inverse};
 pub use quarantine::ReverseQuarantine;

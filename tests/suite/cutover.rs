@@ -278,7 +278,8 @@ async fn the_fence_tells_an_anonymous_client_the_operators_words_and_nothing_of_
     for (client, table) in
         [(stage.world.landing().await, "landing_leads"), (stage.world.traffic().await, "traffic_leads")]
     {
-        let role = format!("CREATE ROLE visitor LOGIN PASSWORD 'visitor'; GRANT INSERT ON {table} TO visitor");
+        let role =
+            format!("CREATE ROLE visitor LOGIN PASSWORD 'visitor'; GRANT INSERT ON {table} TO visitor");
         client.batch_execute(&role).await.unwrap();
     }
     stage.switches(&[]).await;
@@ -305,5 +306,8 @@ async fn a_transaction_with_an_older_snapshot_is_told_the_same() {
     let old = stage.world.landing().await;
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM users LIMIT 1").await.unwrap();
     stage.switches(&[]).await;
-    assert_eq!(shown(&old.batch_execute(LEAD).await.unwrap_err()), format!("55000 {CLOSED} Nothing was written. "));
+    assert_eq!(
+        shown(&old.batch_execute(LEAD).await.unwrap_err()),
+        format!("55000 {CLOSED} Nothing was written. ")
+    );
 }

@@ -4,7 +4,7 @@ use leadbridge::config::{Config, Flags};
 use leadbridge::doctor::{self, Finding, Findings, Level};
 use leadbridge::migrate::{Database, Options, privileges};
 
-use crate::testkit::World;
+use crate::testkit::{World, least_privileged};
 
 fn config(landing: &str, traffic: &str) -> Config {
     let env = |name: &str| match name {
@@ -180,6 +180,54 @@ async fn a_landing_that_never_gives_up_on_a_stream_or_at_once_is_a_warning() {
         let warning = [("wal_sender_timeout", Level::Warning)];
         assert_eq!(complaints(&examine(&world).await), warning[usize::from(!expected)..], "{limit}");
     }
+}
+
+/// The limit that the server names is the limit that is to be raised.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_limit_that_is_too_low_is_named_with_the_statement_that_raises_it() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let (landing, traffic) = (world.landing().await, world.traffic().await);
+    let roomy = "ALTER ROLE bridge CONNECTION LIMIT 10";
+    landing.batch_execute(roomy).await.unwrap();
+    traffic.batch_execute(roomy).await.unwrap();
+    let urls = || {
+        (
+            world.landing.url_as("bridge", "bridge", "landing"),
+            world.traffic.url_as("bridge", "bridge", "traffic"),
+        )
+    };
+    let examined = async || {
+        let (from, to) = urls();
+        doctor::examine(&config(&from, &to)).await
+    };
+    assert_eq!(complaints(&examined().await), []);
+    for (client, what, limit, level) in [
+        (&landing, "ROLE bridge", 4, Level::Error),
+        (&landing, "ROLE bridge", 8, Level::Warning),
+        (&traffic, "ROLE bridge", 4, Level::Error),
+        (&traffic, "DATABASE traffic", 4, Level::Error),
+    ] {
+        client.batch_execute(&format!("ALTER {what} CONNECTION LIMIT {limit}")).await.unwrap();
+        let found = examined().await;
+        assert_eq!(complaints(&found), [("connection_limit", level)], "{what} {limit}: {found:?}");
+        let remedy = found.findings.iter().find(|one| one.check == "connection_limit" && one.level == level);
+        let remedy = remedy.unwrap().remedy.clone().unwrap();
+        assert!(remedy.contains(&format!("ALTER {what} CONNECTION LIMIT 1")), "{remedy}");
+        let reset = if what.starts_with("ROLE") { 10 } else { -1 };
+        client.batch_execute(&format!("ALTER {what} CONNECTION LIMIT {reset}")).await.unwrap();
+    }
+    // Whoever gets no session at all is told the same.
+    landing.batch_execute("ALTER ROLE bridge CONNECTION LIMIT 0").await.unwrap();
+    let said = bridge.run(&["doctor"]).await;
+    assert_eq!(said.code, 1, "{}", said.out);
+    assert!(said.out.contains("ALTER ROLE bridge CONNECTION LIMIT"), "{}", said.out);
+    assert!(!said.out.contains("max_connections"), "{}", said.out);
+    landing.batch_execute("ALTER ROLE bridge CONNECTION LIMIT 10").await.unwrap();
+    // A limit that is enough for a stream stops none, and a copy that gets too few sessions tries again.
+    bridge.catch_up().await;
+    landing.batch_execute("ALTER ROLE bridge CONNECTION LIMIT 4").await.unwrap();
+    bridge.catch_up().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

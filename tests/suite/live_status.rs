@@ -63,3 +63,76 @@ async fn status_tells_of_snapshot_stream_lag_and_a_daemon_that_is_down() {
     assert!(down["lag_bytes"].as_u64() > Some(0) && down["lag_is_estimate"] == true, "{down}");
     assert_eq!(down["slot"]["active"], false);
 }
+
+async fn asked(bridge: &Bridge, environment: &[(&str, &str)]) -> (i32, Value) {
+    let mut command = bridge.command(&["status", "--json"]);
+    command.envs(environment.iter().copied());
+    let said = said(command).await;
+    (said.code, serde_json::from_str(&said.out).unwrap())
+}
+
+/// Whoever is woken by a daemon that is down asks `status`, on whatever machine, also when a database is down too.
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_run_ended_is_shown_until_a_later_one_streams() {
+    let world = World::new().await;
+    world.fill(51, 30).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    assert_eq!(asked(&bridge, &[]).await.1["last_error"], Value::Null);
+    world.landing().await.batch_execute("TRUNCATE landing_leads CASCADE").await.unwrap();
+    assert_eq!(bridge.run(&["run"]).await.code, 4);
+    let nobody = "postgresql://postgres@127.0.0.1:1/traffic?sslmode=disable";
+    for (place, environment, code) in [
+        ("both places", &[][..], 2),
+        ("another machine", &[("LEADBRIDGE_STATE_DIR", "/nowhere/yet")], 2),
+        ("without Traffic", &[("TRAFFIC_DATABASE_URL", nobody)], 3),
+    ] {
+        let (actual, found) = asked(&bridge, environment).await;
+        assert_eq!((actual, &found["state"]), (code, &"stopped".into()), "{place}: {found}");
+        let last = &found["last_error"];
+        assert!(last["message"].as_str().unwrap().contains("TRUNCATE"), "{place}: {found}");
+        assert!(last["remedy"].as_str().unwrap().contains("on_truncate"), "{place}: {found}");
+        assert_eq!(last["retrying"], false, "{place}: {found}");
+    }
+    let text = bridge.run(&["status"]).await.out;
+    assert!(text.contains("last error  TRUNCATE") && text.contains("what to do  "), "{text}");
+
+    let bridge = bridge.configured("[stream]\non_truncate = \"apply\"");
+    let mut daemon = bridge.daemon().await;
+    daemon.caught_up(&world).await;
+    daemon.kill().await;
+    let (code, found) = asked(&bridge, &[]).await;
+    assert_eq!((code, &found["last_error"]), (2, &Value::Null), "{found}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_internal_error_is_shown_afterwards_too_and_holds_no_value() {
+    let world = World::new().await;
+    world.fill(52, 30).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let broken = "CREATE FUNCTION public.broken() RETURNS trigger LANGUAGE plpgsql AS
+                      $$ BEGIN RAISE 'Айгерим' USING ERRCODE = 'XX000'; END $$;
+                  CREATE TRIGGER broken BEFORE UPDATE ON leadbridge.checkpoint FOR EACH ROW
+                      EXECUTE FUNCTION public.broken();
+                  ALTER TABLE leadbridge.checkpoint ENABLE ALWAYS TRIGGER broken";
+    world.traffic().await.batch_execute(broken).await.unwrap();
+    assert_eq!(bridge.run(&["run"]).await.code, 70);
+    let (code, found) = asked(&bridge, &[]).await;
+    assert_eq!(code, 2);
+    assert!(found["last_error"]["message"].as_str().unwrap().contains("XX000"), "{found}");
+    assert!(!found.to_string().contains("Айгерим"), "{found}");
+}
+
+/// A second daemon on the same state directory ends with exit code 4, and the first one is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_second_daemon_could_not_do_is_not_the_first_ones_last_error() {
+    let world = World::new().await;
+    world.fill(53, 30).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.caught_up(&world).await;
+    assert_eq!(bridge.run(&["run"]).await.code, 4);
+    daemon.terminate().await;
+    assert_eq!(asked(&bridge, &[]).await.1["last_error"], Value::Null);
+}

@@ -5,6 +5,7 @@ pub mod compare;
 mod echo;
 pub mod exact;
 mod faults;
+mod idle_slot;
 mod installations;
 mod killpoints;
 mod properties;

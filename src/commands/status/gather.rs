@@ -13,6 +13,7 @@ use crate::database::{Endpoint, Side};
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
+use crate::replicator::last_error;
 use crate::telemetry::{Daemon, LastError, Live, ReverseReport, SlotReport, State};
 use crate::timestamp::Timestamp;
 use crate::traffic::Quarantine;
@@ -53,12 +54,20 @@ pub async fn gather(config: &Config) -> Gathered {
     let (daemon, landing, traffic) = tokio::join!(
         ask_daemon(config.http_listen, &config.names),
         ask(&config.landing, async |client| ask_landing(client, &config.names).await),
-        ask(&config.traffic, async |client| ask_traffic(client, config).await),
+        ask(&config.traffic, async |client| {
+            let traffic = ask_traffic(client, config).await?;
+            Ok((traffic, last_error::read_row(client, &config.names).await?))
+        }),
     );
     let mut unreachable = Vec::new();
     let landing = landing.map_err(|error| unreachable.push(error)).ok();
     let traffic = traffic.map_err(|error| unreachable.push(error)).ok();
-    Gathered { live: put_together(daemon, landing, traffic, &config.names), unreachable }
+    let (traffic, kept) = traffic.map_or((None, None), |(traffic, kept)| (Some(traffic), kept));
+    let mut live = put_together(daemon, landing, traffic, &config.names);
+    if matches!(live.daemon, Daemon::Down | Daemon::Unknown) && live.last_error.is_none() {
+        live.last_error = last_error::latest(&config.state_dir, kept);
+    }
+    Gathered { live, unreachable }
 }
 
 async fn ask<T>(endpoint: &Endpoint, question: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {

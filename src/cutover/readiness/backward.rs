@@ -2,14 +2,16 @@
 
 use tokio_postgres::Client;
 
+use super::roles::{self, Known};
 use super::{MARKERS, Readiness, Terms, checks, judge_lag};
 use crate::config::Config;
 use crate::cutover::content::Sides;
 use crate::cutover::flowing_back::{self, Found};
 use crate::cutover::{Direction, marker};
 use crate::database::Side;
-use crate::doctor::{Level, Verdict};
+use crate::doctor::{Level, Verdict, writable};
 use crate::error::Result;
+use crate::reverse;
 
 /// Looks at every condition; what cannot be looked at counts as one that does not hold.
 pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
@@ -17,28 +19,39 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     let names = &config.names;
     let findings = &mut ready.findings;
     let (of_landing, of_traffic) = (Some(Side::Landing), Some(Side::Traffic));
-    let reverse = names.reverse_slot();
+    let reverse_slot = names.reverse_slot();
     findings.add("state", of_traffic, checks::is_switched(traffic, names).await);
     if findings.worst() == Level::Error {
         return ready;
     }
-    findings.add("slot", of_traffic, checks::slot_in_use(traffic, Side::Traffic, &reverse).await);
+    findings.add("slot", of_traffic, checks::slot_in_use(traffic, Side::Traffic, &reverse_slot).await);
     findings.add("forward_slot", of_landing, checks::slot_is_healthy(landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::reverse_quarantine(traffic, names).await);
     findings.add("fence", of_traffic, checks::fence(traffic, Side::Traffic, names).await);
+    findings.add("read_only", of_landing, writable(landing, Side::Landing, names).await);
+    findings.add("read_only", of_traffic, writable(traffic, Side::Traffic, names).await);
     ready.look_at_columns(config, landing).await;
     let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
         // The rest asks what these stand for.
         return ready;
     }
+    findings.add(
+        "synchronous_standby_names",
+        of_landing,
+        checks::standbys(landing, Side::Landing, &names.slot).await,
+    );
     findings.add("old_transactions", of_traffic, checks::held(traffic, config).await);
-    let lag = marker::latency(traffic, traffic, names, &reverse, MARKERS, terms.max_lag).await;
+    let lag = marker::latency(traffic, traffic, names, &reverse_slot, MARKERS, terms.max_lag).await;
     findings.add("lag", None, judge_lag(lag.as_ref(), terms.max_lag));
     ready.latency = lag.ok();
     if ready.latency.is_none() {
         return ready;
     }
+    // A marker came through, so the daemon has its sessions on both sides.
+    let (on_landing, on_traffic) = (Known::Lock(reverse::right(names)), Known::Slot(reverse_slot.clone()));
+    ready.findings.add("role", of_landing, roles::same(landing, Side::Landing, on_landing).await);
+    ready.findings.add("role", of_traffic, roles::same(traffic, Side::Traffic, on_traffic).await);
     ready.look_ahead(config, landing, traffic, Side::Traffic).await;
     let compared = compare(config, terms, landing, traffic).await;
     if let Ok(found) = &compared {

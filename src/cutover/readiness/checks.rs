@@ -7,9 +7,9 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::cutover::holders;
 use crate::database::Side;
-use crate::doctor::Verdict;
+use crate::doctor::{Verdict, privileges_remedy};
 use crate::error::{Error, Result};
-use crate::landing::catalog;
+use crate::landing::{catalog, synchronous};
 use crate::names::Names;
 use crate::reverse::ReverseQuarantine;
 use crate::traffic::{Quarantine, TriggerControl};
@@ -102,13 +102,9 @@ pub(super) async fn fence(client: &Client, side: Side, names: &Names) -> Result<
     let row = row.map_err(|error| Error::database(format!("looking for the fence on {side}"), &error))?;
     Ok(match (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1)) {
         (3, Some(true)) => Verdict::ok("the fence is installed"),
-        (3, _) => Verdict::error(
-            format!("this role may not close the fence on {side}"),
-            format!(
-                "run what `leadbridge migrate --print={} --role ROLE` shows",
-                side.to_string().to_lowercase()
-            ),
-        ),
+        (3, _) => {
+            Verdict::error(format!("this role may not close the fence on {side}"), privileges_remedy(side))
+        }
         _ => Verdict::error(format!("the fence is not installed on {side}"), "run `leadbridge migrate`"),
     })
 }
@@ -164,6 +160,12 @@ pub(super) async fn way_back(traffic: &Client, config: &Config) -> Result<Verdic
             "run `leadbridge migrate`",
         )
     })
+}
+
+/// Once the direction has changed, the server that is streamed from must not wait for the stream.
+pub(super) async fn standbys(client: &Client, side: Side, slot: &str) -> Result<Verdict> {
+    synchronous::refuse(client, side, slot).await?;
+    Ok(Verdict::ok(format!("no commit on the {side} will wait for the stream")))
 }
 
 pub(super) async fn landing_triggers(landing: &Client) -> Result<Verdict> {

@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use tokio_postgres::Client;
 
+use super::roles::{self, Known};
 use super::{MARKERS, Readiness, Terms, checks, judge_lag};
 use crate::config::Config;
 use crate::cutover::content::Sides;
 use crate::cutover::{Direction, marker};
 use crate::database::Side;
-use crate::doctor::{Level, Verdict};
+use crate::doctor::{Level, Verdict, writable};
 use crate::error::{Error, Result};
+use crate::replicator::lease;
 use crate::verify::Pace;
 use crate::verify::live::{self, Verification};
 
@@ -24,6 +26,8 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     findings.add("slot", of_landing, checks::slot_in_use(landing, Side::Landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::quarantine(traffic, names).await);
     findings.add("fence", of_landing, checks::fence(landing, Side::Landing, names).await);
+    findings.add("read_only", of_landing, writable(landing, Side::Landing, names).await);
+    findings.add("read_only", of_traffic, writable(traffic, Side::Traffic, names).await);
     ready.look_at_columns(config, landing).await;
     let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
@@ -32,6 +36,11 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     }
     findings.add("old_transactions", of_landing, checks::held(landing, config).await);
     findings.add("way_back", of_traffic, checks::way_back(traffic, config).await);
+    findings.add(
+        "synchronous_standby_names",
+        of_traffic,
+        checks::standbys(traffic, Side::Traffic, &names.reverse_slot()).await,
+    );
     findings.add("landing_triggers", of_landing, checks::landing_triggers(landing).await);
     let lag = marker::latency(landing, traffic, names, &names.slot, MARKERS, terms.max_lag).await;
     findings.add("lag", None, judge_lag(lag.as_ref(), terms.max_lag));
@@ -39,6 +48,10 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     if ready.latency.is_none() {
         return ready;
     }
+    // A marker came through, so the daemon has its sessions on both sides.
+    let (on_landing, on_traffic) = (Known::Slot(names.slot.clone()), Known::Lock(lease::lock(names)));
+    ready.findings.add("role", of_landing, roles::same(landing, Side::Landing, on_landing).await);
+    ready.findings.add("role", of_traffic, roles::same(traffic, Side::Traffic, on_traffic).await);
     ready.look_ahead(config, landing, traffic, Side::Landing).await;
     let verified = verify(config, terms).await;
     ready.findings.add("verification", None, judge(verified.as_ref()));

@@ -71,7 +71,11 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         behind,
         work,
     };
-    let carried = context.liveness.guard(way.run()).await;
+    // A load may wait for what only the end of the stream lets happen: a commit on Traffic that waits for the stream.
+    let carried = tokio::select! {
+        carried = context.liveness.guard(way.run()) => carried,
+        cause = context.progress.abandoned() => Err(way.cut(cause)),
+    };
     let WayBack { events, behind, .. } = way;
     // Whoever ends first, all end: the follower when the positions' channel closes.
     drop(behind);
@@ -105,8 +109,6 @@ impl WayBack<'_> {
     async fn run(&mut self) -> Result<()> {
         self.try_again_what_waits().await?;
         let context = self.context;
-        let abandoned = context.progress.abandoned();
-        tokio::pin!(abandoned);
         loop {
             if self.goal.is_some_and(|goal| self.recorded.lsn() >= goal) {
                 return Ok(());
@@ -124,7 +126,6 @@ impl WayBack<'_> {
                 tokio::select! {
                     biased;
                     () = context.shutdown.cancelled() => return Ok(()),
-                    cause = &mut abandoned => return Err(self.cut(cause)),
                     touched = next(&mut self.events, &mut self.capture) => Some(touched.map_err(|e| self.cut(e))?),
                 }
             };
@@ -179,7 +180,8 @@ impl WayBack<'_> {
                     self.report_applied(at.lsn);
                 }
                 // Written down now and then only: writing it down makes Traffic write, too.
-                let due = self.written_down.elapsed() >= self.context.config.checkpoint_interval;
+                let due = self.context.progress.is_hurried()
+                    || self.written_down.elapsed() >= self.context.config.checkpoint_interval;
                 if counts && (due || self.goal.is_some_and(|goal| at.lsn >= goal)) {
                     self.written_down = Instant::now();
                     self.loader.advance(at);

@@ -5,7 +5,7 @@ use crate::checkpoint::{Ledger, Reverse, TrafficNow};
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::landing::primary::{self, Primary};
-use crate::landing::{catalog, slot};
+use crate::landing::{catalog, slot, synchronous};
 use crate::reverse::{Carrier, LandingWriter};
 
 /// What the way back begins with: the two sessions, and the position that Traffic has recorded.
@@ -43,6 +43,7 @@ pub async fn prepare(
     let primary = Primary { side: Side::Traffic, system_id, timeline: wal.timeline };
     check(context, &traffic, &reverse, &primary).await?;
     check_published(context, &traffic).await?;
+    synchronous::refuse(&traffic, Side::Traffic, &reverse.slot).await?;
     ledger.claim(&traffic).await?;
     let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
     let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;

@@ -214,3 +214,61 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
     assert!(said.err.contains("could not be locked: they are held by process"), "{}", said.err);
     stage.assert_as_before().await;
 }
+
+/// The fence lets one role pass on Landing, the role that closed it: the daemon must be of that role.
+#[tokio::test]
+async fn as_another_role_than_the_daemons() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let stage = Stage::between(world, bridge).await;
+    let urls = [("LANDING_DATABASE_URL", "Landing DB"), ("TRAFFIC_DATABASE_URL", "Traffic DB")];
+    for (at, (variable, side)) in urls.into_iter().enumerate() {
+        let url = [stage.world.landing_url(), stage.world.traffic_url()];
+        let mut command = stage.bridge.command(&stage.arguments(&[]));
+        command.env(variable, &url[at]);
+        let said = crate::testkit::said(command).await;
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        let message = format!("on the {side} the daemon is bridge, and this command is postgres");
+        assert!(said.out.contains(&message) && said.out.contains(variable), "{}", said.out);
+        stage.assert_as_before().await;
+    }
+    stage.switches(&[]).await;
+}
+
+/// Nothing is written on Landing before the fence, so a role that may only read there is found by a write that is
+/// rolled back.
+#[tokio::test]
+async fn as_a_role_whose_transactions_are_read_only() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let stage = Stage::between(world, bridge).await;
+    let settings = [
+        ("ALTER ROLE bridge", "ALTER ROLE bridge RESET"),
+        ("ALTER ROLE bridge IN DATABASE landing", "ALTER ROLE bridge IN DATABASE landing RESET"),
+        ("ALTER DATABASE landing", "ALTER DATABASE landing RESET"),
+    ];
+    for (whose, remedy) in settings {
+        landing(&stage.world, &format!("{whose} SET default_transaction_read_only = on")).await;
+        let said = stage.cutover(&["--dry-run"]).await;
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        assert!(
+            said.out.contains("transactions of this role on the Landing DB are read-only"),
+            "{}",
+            said.out
+        );
+        assert!(said.out.contains(remedy), "{}", said.out);
+        let doctor = stage.bridge.run(&["doctor"]).await;
+        assert_eq!(doctor.code, 0, "replication only reads there: {}{}", doctor.out, doctor.err);
+        assert!(doctor.out.contains("so no cutover can be made"), "{}", doctor.out);
+        assert!(doctor.out.contains(remedy), "{}", doctor.out);
+        let client = stage.world.landing().await;
+        client.batch_execute("SET default_transaction_read_only = off").await.unwrap();
+        let reset = format!("{whose} RESET default_transaction_read_only");
+        client.batch_execute(&reset).await.unwrap();
+        stage.assert_as_before().await;
+    }
+    traffic(&stage.world, "ALTER ROLE bridge SET default_transaction_read_only = on").await;
+    assert_not_ready(&stage, &[], "read_only", "on the Traffic DB are read-only").await;
+    traffic(&stage.world, "ALTER ROLE bridge RESET default_transaction_read_only").await;
+    stage.switches(&[]).await;
+}

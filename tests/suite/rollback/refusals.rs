@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::cutover::Stage;
-use crate::testkit::{landing, one, traffic, until_holds};
+use crate::testkit::{World, landing, least_privileged, one, traffic, until_holds};
 
 async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str) {
     let said = stage.rollback(more).await;
@@ -62,4 +62,25 @@ async fn with_a_landing_row_that_somebody_has_changed_behind_the_fence() {
     landing(&stage.world, own).await;
     assert_not_ready(&stage, &[], "verification", "1 rows differ").await;
     stage.assert_still_switched().await;
+}
+
+#[tokio::test]
+async fn as_another_role_than_the_daemons() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let mut stage = Stage::between(world, bridge).await;
+    stage.switches(&[]).await;
+    stage.flows_back().await;
+    let urls = [("LANDING_DATABASE_URL", "Landing DB"), ("TRAFFIC_DATABASE_URL", "Traffic DB")];
+    for (at, (variable, side)) in urls.into_iter().enumerate() {
+        let url = [stage.world.landing_url(), stage.world.traffic_url()];
+        let mut command = stage.bridge.command(&stage.rollback_arguments(&[]));
+        command.env(variable, &url[at]);
+        let said = crate::testkit::said(command).await;
+        assert_eq!(said.code, 1, "{}{}", said.out, said.err);
+        let message = format!("on the {side} the daemon is bridge, and this command is postgres");
+        assert!(said.out.contains(&message) && said.out.contains(variable), "{}", said.out);
+    }
+    stage.rolls_back(&[]).await;
+    stage.assert_rolled_back().await;
 }

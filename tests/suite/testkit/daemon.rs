@@ -140,6 +140,10 @@ impl Daemon {
         Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("not waited for")
+    }
+
     pub fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("not waited for");
         kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();

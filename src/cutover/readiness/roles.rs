@@ -1,0 +1,71 @@
+//! Whether the daemon and this command log in as the same role. A fence lets one role pass: the role that closed it.
+
+use tokio_postgres::Client;
+
+use crate::database::{Side, advisory};
+use crate::doctor::Verdict;
+use crate::error::{Error, Result};
+
+/// How the daemon's session is known on a server.
+pub(super) enum Known {
+    /// It streams from the slot of this name.
+    Slot(String),
+    /// It holds the advisory lock of this name.
+    Lock(String),
+}
+
+/// Compares the role of the daemon's session with the role of `client`, this command's session.
+pub(super) async fn same(client: &Client, side: Side, daemon: Known) -> Result<Verdict> {
+    let step = "reading the role of the daemon's session";
+    let failed = |error| Error::database(format!("{step} on the {side}"), &error);
+    let pid: Option<i32> = match daemon {
+        Known::Slot(name) => {
+            let sql = "SELECT active_pid FROM pg_replication_slots WHERE slot_name::text = $1";
+            client.query_opt(sql, &[&name]).await.map_err(failed)?.and_then(|row| row.get(0))
+        }
+        Known::Lock(name) => advisory::holder(client, &name, step).await?,
+    };
+    let sql = "SELECT session_user::text, (SELECT usename::text FROM pg_stat_activity WHERE pid = $1)";
+    let row = client.query_one(sql, &[&pid]).await.map_err(failed)?;
+    let (ours, theirs): (String, Option<String>) = (row.get(0), row.get(1));
+    Ok(judge(side, &ours, theirs.as_deref()))
+}
+
+fn judge(side: Side, ours: &str, theirs: Option<&str>) -> Verdict {
+    let variable = side.variable();
+    match theirs {
+        Some(theirs) if theirs == ours => {
+            Verdict::ok(format!("the daemon and this command are both {ours} on the {side}"))
+        }
+        Some(theirs) => Verdict::error(
+            format!(
+                "on the {side} the daemon is {theirs}, and this command is {ours}: the fence would let {ours} pass, \
+                 and the daemon could not write"
+            ),
+            format!(
+                "run this command with the daemon's {variable}, as {theirs}; or restart the daemon with this one, as \
+                 {ours}"
+            ),
+        ),
+        None => Verdict::error(
+            format!("the daemon has no session on the {side} at the moment"),
+            "let the daemon get going (`leadbridge status`), then try again",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn another_role_is_an_error_that_names_both() {
+        assert_eq!(judge(Side::Landing, "a", Some("a")).level, Level::Ok);
+        assert_eq!(judge(Side::Landing, "a", None).level, Level::Error);
+        let verdict = judge(Side::Traffic, "dba", Some("bridge"));
+        assert_eq!(verdict.level, Level::Error);
+        assert!(verdict.message.contains("dba") && verdict.message.contains("bridge"), "{verdict:?}");
+        assert!(verdict.remedy.is_some_and(|remedy| remedy.contains("TRAFFIC_DATABASE_URL")));
+    }
+}

@@ -1,0 +1,87 @@
+//! How many sessions the role and the database may have, and how many leadbridge needs.
+
+use tokio_postgres::Client;
+
+use super::{Outcome, Verdict};
+use crate::config::Config;
+use crate::error::Error;
+
+/// Besides the workers of a copy: the session that applies or reads, the monitor's, and the stream's.
+const BESIDES_WORKERS: i64 = 3;
+
+/// Compares the limits of this session's role and database with what leadbridge needs there. Superusers have no limit.
+pub(super) async fn limit(client: &Client, config: &Config) -> Outcome {
+    let sql = "SELECT r.rolsuper, r.rolconnlimit, quote_ident(r.rolname), d.datconnlimit, quote_ident(d.datname), \
+               (SELECT count(*) FROM pg_stat_activity AS a WHERE a.usesysid = r.oid \
+                AND COALESCE(a.application_name, '') NOT LIKE 'leadbridge %'), \
+               (SELECT count(*) FROM pg_stat_activity AS a WHERE a.datid = d.oid \
+                AND COALESCE(a.application_name, '') NOT LIKE 'leadbridge %') \
+               FROM pg_roles AS r, pg_database AS d \
+               WHERE r.rolname = session_user AND d.datname = current_database()";
+    let row = client.query_one(sql, &[]).await;
+    let row = row.map_err(|error| Error::database("reading the limits on connections", &error))?;
+    if row.get(0) {
+        return Ok(Verdict::ok("a superuser's sessions are not limited"));
+    }
+    let workers = i64::try_from(config.snapshot_workers).unwrap_or(i64::MAX / 4);
+    let (role, database): (&str, &str) = (row.get(2), row.get(4));
+    let limits = [
+        Limit { of: format!("ROLE {role}"), most: row.get::<_, i32>(1).into(), others: row.get(5) },
+        Limit { of: format!("DATABASE {database}"), most: row.get::<_, i32>(3).into(), others: row.get(6) },
+    ];
+    let verdicts = limits.iter().filter_map(|limit| limit.judge(workers + BESIDES_WORKERS));
+    let worst = verdicts.max_by_key(|verdict| verdict.level);
+    Ok(worst
+        .unwrap_or_else(|| Verdict::ok("the limits on connections leave room for the daemon and a command")))
+}
+
+/// A CONNECTION LIMIT; negative means none.
+struct Limit {
+    of: String,
+    most: i64,
+    /// Sessions that count and are not leadbridge's.
+    others: i64,
+}
+
+impl Limit {
+    /// `needed`: by the daemon. A command beside it, a comparison or a cutover, needs as many again.
+    fn judge(&self, needed: i64) -> Option<Verdict> {
+        let Limit { of, most, others } = self;
+        if *most < 0 || most - others >= 2 * needed {
+            return None;
+        }
+        let enough = others + 2 * needed;
+        let remedy = format!("run as an administrator: ALTER {of} CONNECTION LIMIT {enough}");
+        let has = format!("{of} has CONNECTION LIMIT {most}, and {others} sessions of others");
+        Some(if *most < needed {
+            Verdict::error(format!("{has}: a copy needs {needed} sessions"), remedy)
+        } else if most - others < needed {
+            Verdict::warning(format!("{has}: a copy needs {needed} sessions more"), remedy)
+        } else {
+            let message =
+                format!("{has}: enough for the daemon, not for a comparison or a cutover beside it");
+            Verdict::warning(message, remedy)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+
+    #[test]
+    fn a_limit_must_leave_room_for_the_daemon_and_a_command_beside_it() {
+        let judged = |most, others| {
+            let limit = Limit { of: "ROLE bridge".to_owned(), most, others };
+            limit.judge(5).map(|verdict| (verdict.level, verdict.remedy.unwrap()))
+        };
+        let alter = |enough| format!("run as an administrator: ALTER ROLE bridge CONNECTION LIMIT {enough}");
+        assert_eq!(judged(-1, 99), None);
+        assert_eq!(judged(10, 0), None);
+        assert_eq!(judged(9, 0), Some((Level::Warning, alter(10))));
+        assert_eq!(judged(9, 6), Some((Level::Warning, alter(16))));
+        assert_eq!(judged(4, 0), Some((Level::Error, alter(10))));
+        assert_eq!(judged(0, 0), Some((Level::Error, alter(10))));
+    }
+}

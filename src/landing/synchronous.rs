@@ -1,0 +1,134 @@
+//! Whether a server takes our stream for a synchronous standby. The same of Traffic, for reverse replication.
+//!
+//! Every commit of such a server waits until the stream has acknowledged its position. A change whose row must be read
+//! from that server is applied once its commit is visible there, and the commit becomes visible once the change is
+//! acknowledged: neither ever happens. So leadbridge never streams from a server that counts on the stream.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::catalog;
+use crate::database::Side;
+use crate::error::{Error, Result};
+use crate::lsn::Lsn;
+
+/// The `application_name` of the replication connection. A list of standbys must quote the blank, so nobody lists the
+/// name by accident; `*` matches every name.
+pub const STREAM_NAME: &str = "leadbridge stream";
+
+/// How long the commits that wait for the stream are given before the stream ends.
+const RELEASE: Duration = Duration::from_secs(2);
+/// How often the slot's position is read meanwhile.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What `synchronous_standby_names` says, where the server counts, or would count, the stream from `slot` among its
+/// synchronous standbys.
+pub async fn listed(client: &Client, slot: &str) -> Result<Option<String>> {
+    // A role without pg_read_all_stats sees no sync_state: for such a role the list alone decides.
+    let sql = "SELECT current_setting('synchronous_standby_names'), (SELECT r.sync_state \
+               FROM pg_replication_slots AS s JOIN pg_stat_replication AS r ON r.pid = s.active_pid \
+               WHERE s.slot_name::text = $1)";
+    let row = client.query_one(sql, &[&slot]).await;
+    let row = row.map_err(|error| Error::database("reading synchronous_standby_names", &error))?;
+    let (names, state): (String, Option<String>) = (row.get(0), row.get(1));
+    let counted = state.is_some_and(|state| state != "async");
+    Ok((counted || matches_stream(&names)).then_some(names))
+}
+
+/// # Errors
+/// Refused where the server would count the stream from `slot` among its synchronous standbys.
+pub async fn refuse(client: &Client, side: Side, slot: &str) -> Result<()> {
+    match listed(client, slot).await? {
+        None => Ok(()),
+        Some(names) => Err(refusal(side, &names)),
+    }
+}
+
+pub fn refusal(side: Side, names: &str) -> Error {
+    Error::refused(format!(
+        "{side} takes the stream for a synchronous standby: every commit there would wait for leadbridge \
+         (synchronous_standby_names = '{names}')"
+    ))
+    .remedy(remedy(side))
+}
+
+pub fn remedy(side: Side) -> String {
+    format!(
+        "name the standbys that are meant in synchronous_standby_names on the {side} (`*` and \"{STREAM_NAME}\" mean \
+         leadbridge, too): ALTER SYSTEM SET synchronous_standby_names = 'FIRST 1 (…)', SELECT pg_reload_conf()"
+    )
+}
+
+/// Waits until the server may let go of every commit before `sampled`, for a moment at most: the commits wait for the
+/// stream, which is about to end.
+pub async fn release(client: &Client, slot: &str, sampled: Lsn) -> Result<()> {
+    let released = async {
+        while catalog::slot(client, slot).await?.is_some_and(|slot| slot.position.confirmed_flush < sampled) {
+            tokio::time::sleep(LOOK).await;
+        }
+        Ok(())
+    };
+    tokio::time::timeout(RELEASE, released).await.unwrap_or(Ok(()))
+}
+
+/// Whether a list of standbys, as PostgreSQL reads it, holds the stream's name.
+fn matches_stream(list: &str) -> bool {
+    members(list).iter().any(|name| name == "*" || name.eq_ignore_ascii_case(STREAM_NAME))
+}
+
+/// The names of `a, b`, `2 (a, b)`, `FIRST 2 (a, b)` or `ANY 2 (a, b)`. PostgreSQL accepts nothing else.
+fn members(list: &str) -> Vec<String> {
+    let (mut names, mut name) = (Vec::new(), String::new());
+    let mut quoted = false;
+    let mut letters = list.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '"' if quoted && letters.next_if_eq(&'"').is_some() => name.push('"'),
+            '"' => quoted = !quoted,
+            _ if quoted => name.push(letter),
+            // What stands before the parenthesis says how many are waited for.
+            '(' => (names, name) = (Vec::new(), String::new()),
+            ',' | ')' => names.push(std::mem::take(&mut name)),
+            _ if letter.is_whitespace() => {}
+            _ => name.push(letter),
+        }
+    }
+    names.push(name);
+    names.retain(|name| !name.is_empty());
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_standbys_is_read_as_postgresql_reads_it() {
+        let table = [
+            ("", &[][..]),
+            ("s1", &["s1"]),
+            ("s1, \"s 2\" ,S3", &["s1", "s 2", "S3"]),
+            ("2 (s1,s2)", &["s1", "s2"]),
+            ("FIRST 1 (s1)", &["s1"]),
+            ("any 1(\"a\"\"b,(\", *)", &["a\"b,(", "*"]),
+        ];
+        for (list, expected) in table {
+            assert_eq!(members(list), expected, "{list}");
+        }
+    }
+
+    #[test]
+    fn the_stream_is_meant_by_its_name_and_by_every_name() {
+        for list in
+            ["*", "s1, *", "ANY 1 (*)", "\"*\"", "\"LeadBridge Stream\"", "2 (s1, \"leadbridge stream\")"]
+        {
+            assert!(matches_stream(list), "{list}");
+        }
+        for list in
+            ["", "s1", "leadbridge", "leadbridge_stream", "FIRST 1 (s1, s2)", "\"leadbridge stream 2\""]
+        {
+            assert!(!matches_stream(list), "{list}");
+        }
+    }
+}
