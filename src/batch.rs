@@ -24,6 +24,33 @@ pub struct Batch {
     pub markers: Vec<(Uuid, Lsn)>,
 }
 
+impl Batch {
+    /// The same changes in so many batches, in their order; the last one has the end. They are cut between transactions
+    /// of Landing, each of which is valid as a whole, where there is one near.
+    pub fn cut(mut self, parts: usize) -> Vec<Batch> {
+        let count = self.changes.len();
+        let parts = parts.clamp(1, count.max(1));
+        let near = count / parts / 3;
+        let mut cut = Vec::with_capacity(parts);
+        for part in (1..parts).rev() {
+            let at = self.boundary(part * count / parts, near);
+            let later = self.changes.split_off(at);
+            cut.push(Batch { changes: later, end: self.end.take(), ..Batch::default() });
+        }
+        cut.push(Batch { changes: self.changes, end: self.end, ..Batch::default() });
+        cut.reverse();
+        cut
+    }
+
+    /// The place between two transactions that is nearest to `at`, or else `at`.
+    fn boundary(&self, at: usize, near: usize) -> usize {
+        let commit = |at: usize| self.changes.get(at).map(|change| change.origin.commit_lsn);
+        let places = at.saturating_sub(near).max(1)..=at.saturating_add(near);
+        let between = places.filter(|place| commit(place - 1) != commit(*place));
+        between.min_by_key(|place| place.abs_diff(at)).unwrap_or(at)
+    }
+}
+
 /// How large a batch may grow.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {

@@ -180,3 +180,32 @@ fn no_batch_ends_before_the_one_before_it_or_before_the_streams_start() {
     builder.push(delete(Table::LandingLeads, 2));
     assert!(builder.commit(position(119)).is_err(), "it was applied");
 }
+
+#[test]
+fn a_batch_is_cut_into_parts_that_hold_its_changes_in_their_order() {
+    let of = |commits: &[u64]| {
+        let change = |(id, commit): (usize, &u64)| {
+            let mut change = delete(Table::LandingLeads, id as u128);
+            change.origin.commit_lsn = Lsn(*commit);
+            change
+        };
+        let changes = commits.iter().enumerate().map(change).collect();
+        Batch { changes, end: Some(position(9)), ..Batch::default() }
+    };
+    let sizes = |batch: Batch, parts| {
+        let (changes, end) = (batch.changes.clone(), batch.end);
+        let cut = batch.cut(parts);
+        assert_eq!(cut.iter().flat_map(|part| part.changes.clone()).collect::<Vec<_>>(), changes);
+        assert_eq!(cut.last().unwrap().end, end);
+        assert_eq!(cut.iter().filter(|part| part.end.is_some()).count(), 1);
+        cut.iter().map(|part| part.changes.len()).collect::<Vec<_>>()
+    };
+    for (parts, expected) in
+        [(1, vec![7]), (2, vec![3, 4]), (3, vec![2, 2, 3]), (7, vec![1; 7]), (100, vec![1; 7])]
+    {
+        assert_eq!(sizes(of(&[1; 7]), parts), expected, "one transaction");
+    }
+    assert_eq!(sizes(of(&[1, 1, 1, 1, 1, 2, 2, 2]), 2), [5, 3], "between the two");
+    assert_eq!(sizes(of(&[1, 2, 2, 2, 2, 2, 2, 2]), 2), [4, 4], "too far away");
+    assert_eq!(sizes(of(&[]), 2), [0]);
+}

@@ -212,6 +212,11 @@ impl Error {
                 let message = text.split(" (SQLSTATE").next().unwrap_or(text);
                 Self::server(step, code, message)
             }
+            // Of what is read ahead: the stream begins again, and reads one message at a time.
+            E::MessageTooLarge { payload_bytes, .. } => Self::new(
+                Kind::Transient,
+                format!("{step}: a row of {payload_bytes} bytes: from now on one row is read at a time"),
+            ),
             other => Self::internal(format!("{step}: {other}")),
         }
     }

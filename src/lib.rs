@@ -28,12 +28,13 @@
 //! is what the operator types. [`throwaway`] starts servers for the [`demo`] and the tests, [`verify`] compares both
 //! sides through the mapping, [`cutover`] makes Traffic the one database and goes back, [`backup`] writes whole tables
 //! to files, [`mod@finish`] ends a move, and [`failpoint`] names the places where the tests let a process die.
-//! [`reached`] holds positions, which never fall. [`operator`] and [`mod@sha256`] say who, where and exactly what, in the records that outlive a command.
+//! [`budget`] counts what is held in bytes, [`reached`] holds positions, which never fall. [`operator`] and [`mod@sha256`] say who, where and exactly what, in the records that outlive a command.
 //!
 //! `docs/design.md` has the invariants, the flow, and what happens on each failure.
 
 pub mod backup;
 pub mod batch;
+pub mod budget;
 pub mod change;
 pub mod checkpoint;
 pub mod cli;

@@ -1,6 +1,8 @@
 //! A database that can be connected to.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pgwire_replication::ReplicationConfig;
@@ -23,15 +25,20 @@ pub struct Endpoint {
     side: Side,
     address: Address,
     tls: Tls,
+    /// A message of the stream was longer than [`LONGEST_READ_AHEAD`]. Of all clones.
+    reads_alone: Arc<AtomicBool>,
 }
 
 /// How often the transport confirms positions to the server, and tells it that it is alive. Well below any
 /// `wal_sender_timeout` in use: while Traffic is slow and the queue is full, this is all that the server hears of us.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Messages that the transport reads ahead. They are bounded by number alone and a lead may have 20 kB, so there
-/// are few; what is to be applied is collected elsewhere, bounded by bytes.
-const BUFFERED_EVENTS: usize = 128;
+/// Messages that the transport reads ahead, which bounds them by number alone. What is to be applied is collected
+/// elsewhere.
+const READ_AHEAD: usize = 8;
+/// The longest of these messages, in bytes: so the bound is 16 MiB. A longer one ends the stream, and from then on one
+/// message is read at a time.
+const LONGEST_READ_AHEAD: usize = 2 << 20;
 
 impl Endpoint {
     /// Reads a libpq URL.
@@ -45,7 +52,7 @@ impl Endpoint {
         let tls =
             Tls::resolve(address.ssl_mode, address.root_certificate.as_ref(), default_root().as_deref())
                 .map_err(|error| error.context(side.variable()))?;
-        Ok(Endpoint { side, address, tls })
+        Ok(Endpoint { side, address, tls, reads_alone: Arc::default() })
     }
 
     pub fn side(&self) -> Side {
@@ -163,6 +170,11 @@ impl Endpoint {
         }
     }
 
+    /// A message of the stream was too long to be read ahead with others: the next stream reads one at a time.
+    pub fn read_alone(&self) {
+        self.reads_alone.store(true, Ordering::Relaxed);
+    }
+
     /// What the replication transport needs, with the same meaning of TLS and the same pinned settings.
     ///
     /// It opens an ordinary session first when only the server can tell something: which of several hosts answers,
@@ -194,11 +206,13 @@ impl Endpoint {
         // The transport puts both into the command as they are. Not quoted, a publication's name would be folded to
         // lower case: the server says nothing, and nothing of ours is in its stream.
         let (slot, publication) = (escape_identifier(slot), escape_identifier(publication));
+        let alone = self.reads_alone.load(Ordering::Relaxed);
         ReplicationConfig::new(host.name, self.user(), password, self.database(), slot, publication)
             .with_port(host.port)
             .with_status_interval(STATUS_INTERVAL)
             .with_wakeup_interval(STATUS_INTERVAL)
-            .with_buffer_size(BUFFERED_EVENTS)
+            .with_buffer_size(if alone { 1 } else { READ_AHEAD })
+            .with_max_message_size(if alone { usize::MAX } else { LONGEST_READ_AHEAD })
             .with_application_name(crate::landing::synchronous::STREAM_NAME)
             .with_options(options)
     }

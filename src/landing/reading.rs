@@ -3,10 +3,12 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::layout::Layout;
+use crate::budget;
 use crate::change::{ColumnType, Datum, Row};
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -79,14 +81,49 @@ pub async fn by_id(
     layout: &Layout,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Row>> {
+    let mut rows = HashMap::new();
+    let take = |row: Row| _ = rows.insert(row.id, row);
+    each_by_id(client, names, layout, ids, take).await?;
+    Ok(rows)
+}
+
+/// The same, one row after the other as they come: of what is not kept, a few are held.
+pub async fn each_by_id(
+    client: &Client,
+    names: &Names,
+    layout: &Layout,
+    ids: &[Uuid],
+    mut take: impl FnMut(Row),
+) -> Result<()> {
     let sql = format!("{} WHERE id = ANY ($1)", select(names, layout));
     let step = format!("reading rows of {} on Landing", layout.table.landing_name());
-    let found = client.query(&sql, &[&ids]).await.map_err(|error| Error::database(step, &error))?;
-    found
-        .iter()
-        .map(|found| {
-            let row = row_of(layout, (0..found.len()).map(|at| found.get::<_, Option<&str>>(at)))?;
-            Ok((row.id, row))
-        })
-        .collect()
+    let failed = |error| Error::database(&step, &error);
+    let found = client.query_raw(&sql, [ids]).await.map_err(failed)?;
+    pin_mut!(found);
+    while let Some(found) = found.try_next().await.map_err(failed)? {
+        let texts: std::result::Result<Vec<_>, _> = (0..found.len()).map(|at| found.try_get(at)).collect();
+        take(row_of(layout, texts.map_err(failed)?.into_iter())?);
+    }
+    Ok(())
+}
+
+/// The bytes of those of these rows that are there, as [`by_id`] would hold them, about.
+pub async fn weights(
+    client: &Client,
+    names: &Names,
+    layout: &Layout,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, u64>> {
+    let columns = layout.table.columns().iter().enumerate();
+    let heavy = |kind| matches!(kind, ColumnType::Text | ColumnType::Jsonb);
+    let columns = columns.filter(|(at, column)| layout.has(*at) && heavy(column.kind));
+    let sql = format!(
+        "SELECT id, {} FROM {} WHERE id = ANY ($1)",
+        budget::weight(columns.map(|(_, column)| column.name)),
+        names.landing_table(layout.table)
+    );
+    let rows = client.query(&sql, &[&ids]).await;
+    let step = || format!("weighing rows of {} on Landing", layout.table.landing_name());
+    let rows = rows.map_err(|error| Error::database(step(), &error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs())).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pgwire_replication::{ReplicationClient, ReplicationEvent};
+use pgwire_replication::{PgWireError, ReplicationClient, ReplicationEvent};
 
 use super::capture::{Capture, Captured};
 use super::primary::Primary;
@@ -28,6 +28,7 @@ pub struct Source<'s> {
 /// An open replication stream, not yet understood. It holds the slot: no other session can.
 pub struct Events {
     client: ReplicationClient,
+    endpoint: Endpoint,
 }
 
 impl Events {
@@ -50,7 +51,7 @@ impl Events {
         };
         let started = tokio::time::timeout(START_TIMEOUT, starting).await;
         started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))??;
-        Ok(Events { client })
+        Ok(Events { client, endpoint: source.endpoint.clone() })
     }
 
     /// What the server sends next. Cancellation-safe: an event that was not returned is not lost.
@@ -59,7 +60,13 @@ impl Events {
     /// The connection broke, or the server ended the stream.
     pub async fn next(&mut self) -> Result<ReplicationEvent> {
         let step = "reading the replication stream";
-        let event = self.client.recv().await.map_err(|error| Error::replication(step, &error))?;
+        let failed = |error| {
+            if let PgWireError::MessageTooLarge { .. } = error {
+                self.endpoint.read_alone();
+            }
+            Error::replication(step, &error)
+        };
+        let event = self.client.recv().await.map_err(failed)?;
         event.ok_or_else(|| Error::unreachable(format!("{step}: the server ended it")))
     }
 

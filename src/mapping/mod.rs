@@ -98,6 +98,15 @@ impl Target {
     }
 }
 
+/// The target columns that hold texts or JSON, and so most of a row's bytes.
+pub fn texts(table: Table) -> impl Iterator<Item = &'static str> {
+    let of_fixed_size = ["uuid", "boolean", "integer", "bigint", "timestamptz"];
+    targets(table)
+        .iter()
+        .filter(move |target| !of_fixed_size.contains(&target.sql_type))
+        .map(|target| target.name)
+}
+
 /// The columns of the Traffic table that `table` becomes, `id` and `landing_synced_at` apart.
 pub fn targets(table: Table) -> &'static [Target] {
     match table {

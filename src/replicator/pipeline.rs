@@ -11,11 +11,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::coop::unconstrained;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::liveness::Work;
 use super::stream_thread::{Demand, StreamThread};
 use super::{Context, keeper};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
+use crate::budget::Budget;
 use crate::change::{Position, Table};
 use crate::checkpoint::{Ledger, Published, Recording, check_start};
 use crate::database::{Session, Side};
@@ -259,14 +261,15 @@ impl Applier<'_> {
                 return Ok(());
             }
             demand.raise();
-            let Some(batch) = batches.recv().await else { return Ok(()) };
+            let Some(mut batch) = batches.recv().await else { return Ok(()) };
             self.work.sends(&batch.changes);
-            self.apply(&batch).await?;
+            self.apply(&mut batch).await?;
             self.work.rests();
         }
     }
 
-    async fn apply(&mut self, batch: &Batch) -> Result<()> {
+    async fn apply(&mut self, batch: &mut Batch) -> Result<()> {
+        let rows = batch.changes.len() as u64;
         let recorded = self.writer.apply_at_once(batch, self.ledger, &self.recording).await?;
         if !recorded {
             self.apply_in_steps(batch).await?;
@@ -282,17 +285,26 @@ impl Applier<'_> {
         }
         self.context.telemetry.update(|live| {
             live.transactions_applied += batch.transactions;
-            live.rows_applied += batch.changes.len() as u64;
+            live.rows_applied += rows;
             live.applied_lsn = Some(self.context.progress.standing().applied());
         });
         Ok(())
     }
 
-    /// Writes whatever the batch holds, and its end if it has one; each answer decides what is done next.
-    async fn apply_in_steps(&mut self, batch: &Batch) -> Result<()> {
-        let mut supplied = Supplied::new();
-        while let Applied::Missing(keys) = self.writer.apply(batch, &supplied).await? {
-            self.supply(batch, &keys, &mut supplied).await?;
+    /// Writes whatever the batch holds, and its end if it has one; each answer decides what is done next. Where what
+    /// only Landing can supply is too much to be held, the batch is applied in parts.
+    async fn apply_in_steps(&mut self, batch: &mut Batch) -> Result<()> {
+        let changes = std::mem::take(&mut batch.changes);
+        let mut parts = vec![Batch { changes, end: batch.end, ..Batch::default() }];
+        while let Some(part) = parts.pop() {
+            let mut supplied = Supplied::new();
+            while let Applied::Missing(keys) = self.writer.apply(&part, &supplied).await? {
+                let count = self.supply(&part, &keys, &mut supplied).await?;
+                if count > 1 {
+                    parts.extend(part.cut(count).into_iter().rev());
+                    break;
+                }
+            }
         }
         let Some(end) = batch.end else { return Ok(()) };
         reach(Point::RowsWritten);
@@ -300,26 +312,33 @@ impl Applier<'_> {
     }
 
     /// Reads rows from Landing that Traffic does not have whole: as they are now, never as they were before a
-    /// change of this batch. So a row that is not there is deleted by this batch or a later one.
-    async fn supply(
-        &self,
-        batch: &Batch,
-        keys: &[(Table, uuid::Uuid)],
-        supplied: &mut Supplied,
-    ) -> Result<()> {
+    /// change of this batch. So a row that is not there is deleted by this batch or a later one. Reads none of them, and
+    /// answers into how many parts the batch is to be cut, where they are too much to be held together.
+    async fn supply(&self, batch: &Batch, keys: &[(Table, Uuid)], supplied: &mut Supplied) -> Result<usize> {
         let mut xids: Vec<u32> = batch.changes.iter().filter_map(|change| change.origin.xid).collect();
         xids.dedup();
         reading::until_visible(&self.control, &xids).await?;
+        let (control, names) = (&self.control, &self.context.config.names);
+        let (mut wanted, mut bytes) = (Vec::new(), 0);
         for table in Table::ALL {
             let ids: Vec<_> = keys.iter().filter(|key| key.0 == table).map(|key| key.1).collect();
             if ids.is_empty() {
                 continue;
             }
-            let names = &self.context.config.names;
-            let layout: Layout = catalog::layout(&self.control, names, table).await?;
-            let mut found = reading::by_id(&self.control, names, &layout, &ids).await?;
-            supplied.extend(ids.into_iter().map(|id| ((table, id), found.remove(&id))));
+            let layout: Layout = catalog::layout(control, names, table).await?;
+            if batch.changes.len() > 1 {
+                bytes += reading::weights(control, names, &layout, &ids).await?.values().sum::<u64>();
+            }
+            wanted.push((layout, ids));
         }
-        Ok(())
+        let parts = Budget::of(self.context.config.batch_bytes).parts(batch.changes.len(), bytes);
+        if parts > 1 {
+            return Ok(parts);
+        }
+        for (layout, ids) in wanted {
+            let mut found = reading::by_id(control, names, &layout, &ids).await?;
+            supplied.extend(ids.into_iter().map(|id| ((layout.table, id), found.remove(&id))));
+        }
+        Ok(1)
     }
 }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::lease;
 use crate::batch::Batch;
+use crate::budget::Budget;
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::checkpoint::{Installation, refuse_switched};
 use crate::config::Config;
@@ -50,8 +51,8 @@ impl Repair {
         let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
         for (table, ids) in differing {
             let mut deletes = Vec::new();
-            for ids in ids.chunks(config.batch_rows) {
-                let (writes, missing) = changes(&landing, config, *table, ids).await?;
+            for ids in portions(&landing, config, *table, ids).await? {
+                let (writes, missing) = changes(&landing, config, *table, &ids).await?;
                 deletes.extend(missing);
                 write(&mut writer, config, writes).await?;
             }
@@ -77,6 +78,14 @@ async fn write(writer: &mut Writer, config: &Config, changes: Vec<SourcedChange>
     // The rows are whole: nothing can be missing.
     writer.apply(&Batch { changes, ..Batch::default() }, &Supplied::new()).await?;
     writer.commit().await
+}
+
+/// As many rows at a time as a batch of the stream may hold.
+async fn portions(landing: &Session, config: &Config, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+    let layout = catalog::layout(landing, &config.names, table).await?;
+    let weights = reading::weights(landing, &config.names, &layout, ids).await?;
+    let weighed = ids.iter().map(|id| (*id, weights.get(id).copied().unwrap_or(0)));
+    Ok(Budget::of(config.batch_bytes).portions(weighed, config.batch_rows))
 }
 
 /// Rows as Landing has them now, to be written; and those that are not there, to be deleted.

@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::mapping::Held;
+use crate::budget::{self, Budget};
 use crate::change::Table;
 use crate::database::{Side, table_lock};
 use crate::error::{Error, Result};
@@ -19,14 +20,14 @@ const PORTION: usize = 2000;
 pub(super) struct Snapshot<'c> {
     traffic: &'c Client,
     names: &'c Names,
-    /// Bytes, as Traffic stores them, that may be read at once.
-    bytes: usize,
+    /// Of what is read at once.
+    budget: Budget,
 }
 
 impl<'c> Snapshot<'c> {
     /// Without a transaction of its own: each statement sees what the session sees then.
     pub(super) fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
-        Snapshot { traffic, names, bytes }
+        Snapshot { traffic, names, budget: Budget::of(bytes) }
     }
 
     /// Whatever was committed before is seen. What is absent in it is deleted on Landing, so the tables are locked
@@ -54,23 +55,13 @@ impl<'c> Snapshot<'c> {
     /// Those of the rows that are there, in portions.
     pub(super) async fn portions(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
         let sql = format!(
-            "SELECT t.id, pg_catalog.pg_column_size(t.metadata) FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
+            "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
+            budget::weight(mapping::texts(table)),
             self.names.traffic_table(table)
         );
         let rows = self.traffic.query(&sql, &[&ids]).await.map_err(|error| reading(table, &error))?;
-        let (mut portions, mut weight) = (Vec::<Vec<Uuid>>::new(), 0);
-        for row in &rows {
-            let bytes = row.get::<_, Option<i32>>(1).unwrap_or(0).unsigned_abs() as usize;
-            weight += bytes;
-            match portions.last_mut() {
-                Some(portion) if portion.len() < PORTION && weight <= self.bytes => portion.push(row.get(0)),
-                _ => {
-                    portions.push(vec![row.get(0)]);
-                    weight = bytes;
-                }
-            }
-        }
-        Ok(portions)
+        let weighed = rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
+        Ok(self.budget.portions(weighed, PORTION))
     }
 
     /// The rows with these ids, whole.

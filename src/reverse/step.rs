@@ -1,6 +1,6 @@
 //! One load in hand: reading, comparing and writing its rows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ use super::paging::PageStart;
 use super::quarantine::Cause;
 use super::reading::Snapshot;
 use super::writer::{Act, LandingWriter};
-use crate::change::{ColumnType, Row, Table};
+use crate::change::{ColumnType, Datum, Row, Table};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
 
@@ -83,20 +83,29 @@ impl Step<'_> {
 
     async fn write_rows(&mut self, table: Table, held: &[Held]) -> Result<()> {
         let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
-        let now = self.landing.rows(table, &ids).await?;
         let target = self.landing.target(table)?;
         let limits = self.carrier.limits.limits(table);
-        let act = |held: &Held| {
-            let own = now.get(&held.id);
-            let row = mapping::inverse(held, own, &target.places, limits);
-            match own {
-                None => Some(Act::Insert(row)),
-                // What changes nothing writes nothing.
-                Some(own) if own.values == row.values => None,
-                Some(own) => Some(Act::Update { keeps_json: has_json_of(&row, own), row }),
+        let mut left: BTreeMap<Uuid, &Held> = held.iter().map(|held| (held.id, held)).collect();
+        let mut acts = BTreeMap::new();
+        // Landing's rows may be larger than Traffic's: each is dropped once it is known what becomes of it.
+        let meet = |own: Row| {
+            let Some(held) = left.remove(&own.id) else { return };
+            let mut row = mapping::inverse(held, Some(&own), &target.places, limits);
+            // What changes nothing writes nothing.
+            if own.values != row.values {
+                let keeps_json = has_json_of(&row, &own);
+                if keeps_json {
+                    forget_json(&mut row);
+                }
+                acts.insert(own.id, Act::Update { keeps_json, row });
             }
         };
-        let acts: Vec<Act> = held.iter().filter_map(act).collect();
+        self.landing.each_row(table, &ids, meet).await?;
+        let new = left
+            .into_iter()
+            .map(|(id, held)| (id, Act::Insert(mapping::inverse(held, None, &target.places, limits))));
+        acts.extend(new);
+        let acts: Vec<Act> = acts.into_values().collect();
         reach(Point::ReverseRead);
         let refused = self.landing.apply(table, &acts).await?;
         self.refused.extend(refused.into_iter().map(|(id, cause)| (table, id, cause)));
@@ -215,6 +224,15 @@ impl Step<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// It stays on Landing, and is not sent.
+fn forget_json(row: &mut Row) {
+    for (column, value) in row.table.columns().iter().zip(&mut row.values) {
+        if column.kind == ColumnType::Jsonb {
+            *value = Datum::Null;
+        }
     }
 }
 

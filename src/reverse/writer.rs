@@ -160,9 +160,9 @@ impl LandingWriter {
         Ok(Standing { flushed: sample.flushed, now: sample.now })
     }
 
-    /// The rows with these ids as Landing has them.
-    pub(super) async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Row>> {
-        reading::by_id(&self.session, &self.names, &self.target(table)?.layout, ids).await
+    /// Hands over the rows with these ids as Landing has them, one after the other.
+    pub(super) async fn each_row(&self, table: Table, ids: &[Uuid], take: impl FnMut(Row)) -> Result<()> {
+        reading::each_by_id(&self.session, &self.names, &self.target(table)?.layout, ids, take).await
     }
 
     /// The rows that belong to these leads, each with its lead.

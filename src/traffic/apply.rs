@@ -117,15 +117,14 @@ impl Writer {
             return Ok(());
         }
         let on_traffic = self.names.traffic_table(Table::LandingLeads);
-        let waiting = self.quarantine.dependents(&self.session, leads, &on_traffic, now).await?;
-        if waiting.is_empty() {
-            return Ok(());
-        }
-        self.renew_range().await?;
-        self.apply_ranges(&waiting, &Supplied::new()).await?;
-        let rows = waiting.len() - self.quarantine.count(&self.session, &waiting).await?;
-        if rows > 0 {
-            tracing::info!(rows, "rows leave quarantine: their lead has arrived");
+        for portion in self.quarantine.dependents(&self.session, leads, &on_traffic).await? {
+            let waiting = self.quarantine.changes(&self.session, &portion, now).await?;
+            self.renew_range().await?;
+            self.apply_ranges(&waiting, &Supplied::new()).await?;
+            let rows = waiting.len() - self.quarantine.count(&self.session, &waiting).await?;
+            if rows > 0 {
+                tracing::info!(rows, "rows leave quarantine: their lead has arrived");
+            }
         }
         Ok(())
     }

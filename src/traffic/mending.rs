@@ -97,14 +97,19 @@ impl Writer {
             "a retry would bring back Landing's older row: nothing was done; discard what still waits";
         refuse_switched(&self.session, &self.names, instead).await?;
         let now = self.landing_time().await?;
-        let changes = match ids {
-            Some(ids) => self.quarantine.parked(&self.session, "id = ANY ($1)", &[&ids], now).await?,
-            None => self.quarantine.parked(&self.session, "true", &[], now).await?,
+        let portions = match ids {
+            Some(ids) => self.quarantine.portions(&self.session, "id = ANY ($1)", &[&ids]).await?,
+            None => self.quarantine.portions(&self.session, "true", &[]).await?,
         };
-        // Those need their row from Landing, which comes with its next change.
+        // Those without an image need their row from Landing, which comes with its next change.
         let without_image = self.quarantine.count_without_image(&self.session, ids).await?;
-        let tried = changes.len() + without_image;
-        let left = self.reapply(&changes).await? + without_image;
+        let (mut tried, mut left) = (without_image, without_image);
+        for portion in portions {
+            tried += portion.len();
+            // Those that waited for a row of an earlier portion may have left with it.
+            let changes = self.quarantine.changes(&self.session, &portion, now).await?;
+            left += self.reapply(&changes).await?;
+        }
         self.commit().await?;
         Ok(Retried { tried, left })
     }

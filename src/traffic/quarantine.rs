@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::parked;
 use super::prepared::Prepared;
+use crate::budget::{self, Budget};
 use crate::change::{Change, Datum, Operation, Origin, Row, SourcedChange, Table};
 use crate::error::{Error, Result};
 use crate::names::Names;
@@ -52,6 +53,9 @@ pub(super) enum Parked<'r> {
     Row(&'r Row),
     Delete { table: Table, id: Uuid },
 }
+
+/// Of the images that are applied together.
+const IMAGES: Budget = Budget::of(4 << 20);
 
 /// The rows that an operator sees and a retry tries: those that were not discarded.
 pub(super) const WAITING: &str = "discarded_at IS NULL";
@@ -216,38 +220,67 @@ impl Quarantine {
             .collect()
     }
 
-    /// The parked rows that belong to those of these leads that are on Traffic, in its table `on_traffic`, as changes
-    /// to apply now, in the order in which they were parked; locked until the transaction ends. `now` is the commit
-    /// time they get on Traffic.
+    /// The bytes of these keys' images, about.
+    pub(super) async fn weight(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
+        let sql = format!(
+            "SELECT coalesce(sum({}), 0)::bigint FROM {} WHERE source_table = $1 AND row_id = ANY ($2)",
+            budget::weight(["row_data"].into_iter()),
+            self.table
+        );
+        let row = client.query_one(&sql, &[&table.landing_name(), &ids]).await;
+        let row = row.map_err(|error| Error::database("weighing rows in quarantine", &error))?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
+    /// The quarantined rows that belong to those of these leads that are on Traffic, in its table `on_traffic`, in
+    /// portions that [`Quarantine::changes`] reads.
     pub(super) async fn dependents(
         &self,
         client: &Client,
         leads: &[Uuid],
         on_traffic: &str,
-        now: Timestamp,
-    ) -> Result<Vec<SourcedChange>> {
+    ) -> Result<Vec<Vec<i64>>> {
         let filter = format!(
             "lead_id = ANY ($1) AND lead_id IN (SELECT l.id FROM {on_traffic} l WHERE l.id = ANY ($1)) \
              AND row_data IS NOT NULL"
         );
-        self.parked(client, &filter, &[&leads], now).await
+        self.portions(client, &filter, &[&leads]).await
     }
 
-    /// Parked rows by `filter`, as changes to apply now; locked until the transaction ends.
-    pub(super) async fn parked(
+    /// Quarantined rows by `filter`, in the order in which they came there, in portions whose images may be held
+    /// together; locked until the transaction ends.
+    pub(super) async fn portions(
         &self,
         client: &Client,
         filter: &str,
         parameters: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Vec<i64>>> {
+        let sql = format!(
+            "SELECT id, {} FROM {} WHERE {filter} AND {WAITING} AND {HAS_ITS_IMAGE} ORDER BY id FOR UPDATE",
+            budget::weight(["row_data"].into_iter()),
+            self.table
+        );
+        let rows = client.query(&sql, parameters).await;
+        let rows = rows.map_err(|error| Error::database("weighing rows in quarantine", &error))?;
+        let weighed = rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
+        Ok(IMAGES.portions(weighed, usize::MAX))
+    }
+
+    /// Those of these rows that are still quarantined, as changes to apply now. `now` is the commit time that they get
+    /// on Traffic.
+    pub(super) async fn changes(
+        &self,
+        client: &Client,
+        ids: &[i64],
         now: Timestamp,
     ) -> Result<Vec<SourcedChange>> {
         let sql = format!(
             "SELECT source_table, row_id, row_data::text, lsn FROM {} \
-             WHERE {filter} AND {WAITING} AND {HAS_ITS_IMAGE} ORDER BY id FOR UPDATE",
+             WHERE id = ANY ($1) AND {WAITING} ORDER BY id",
             self.table
         );
         let rows = client
-            .query(&sql, parameters)
+            .query(&sql, &[&ids])
             .await
             .map_err(|error| Error::database("reading quarantine", &error))?;
         let mut changes = Vec::with_capacity(rows.len());

@@ -35,8 +35,8 @@ pub(super) enum Resolved {
     TooLarge,
 }
 
-/// How much is read back from Traffic at a time, in bytes as stored there. What is compressed becomes more.
-const RESTORED_BYTES: i64 = 4 << 20;
+/// How much is read back from Traffic and from quarantine at a time. One row is, however large.
+const RESTORED_BYTES: u64 = 4 << 20;
 
 /// A row as it is to be written.
 pub(super) struct Mapped {
@@ -93,7 +93,7 @@ impl Writer {
                 if may_stay(write) { stay } else { fill }.push(write.row.id);
             }
             for (table, (stay, ids)) in by_table {
-                if ids.len() > 1 && self.weight(table, &ids).await? > RESTORED_BYTES {
+                if self.weight(table, &stay, &ids).await? > RESTORED_BYTES {
                     return Ok(Resolved::TooLarge);
                 }
                 let mut images = self.images(table, &ids).await?;
@@ -121,11 +121,20 @@ impl Writer {
         })
     }
 
-    /// What Traffic holds of these rows, in bytes as stored.
-    async fn weight(&self, table: Table, ids: &[Uuid]) -> Result<i64> {
-        let row = self.session.query_one(&statements::weigh(&self.names, table), &[&ids]).await;
-        let step = format!("weighing rows of {}", table.traffic_name());
-        Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
+    /// The bytes that would be read back for these rows: of those that stay on Traffic, what is in quarantine. Not
+    /// asked for one row.
+    async fn weight(&self, table: Table, stay: &[Uuid], fill: &[Uuid]) -> Result<u64> {
+        let mut bytes = 0;
+        if fill.len() > 1 {
+            let row = self.session.query_one(&statements::weigh(&self.names, table), &[&fill]).await;
+            let step = format!("weighing rows of {}", table.traffic_name());
+            let row = row.map_err(|error| Error::database(step, &error))?;
+            bytes += row.get::<_, i64>(0).unsigned_abs();
+        }
+        if self.may_have_quarantined && stay.len() + fill.len() > 1 {
+            bytes += self.quarantine.weight(&self.session, table, &[stay, fill].concat()).await?;
+        }
+        Ok(bytes)
     }
 
     /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself. `None` for a

@@ -3,6 +3,7 @@
 //! Rows travel as arrays, one per column, so that a batch is one round trip per table. Texts are cast on the
 //! server: PostgreSQL alone decides what it can read.
 
+use crate::budget;
 use crate::change::{Table, lead};
 use crate::database::pipelined::IS_OPEN;
 use crate::database::unique::{self, Filler, UniqueColumn};
@@ -202,15 +203,11 @@ pub fn read_verbatim(names: &Names, table: Table) -> String {
     )
 }
 
-/// The bytes in which Traffic stores what [`read_verbatim`] would answer, without reading them. Parameter: ids.
+/// The bytes of what [`read_verbatim`] would answer, about. Parameter: ids.
 pub fn weigh(names: &Names, table: Table) -> String {
-    let sizes: Vec<String> = restorable(table)
-        .iter()
-        .map(|(_, target)| format!("coalesce(pg_catalog.pg_column_size(t.{}), 0)", target.name))
-        .collect();
     format!(
         "SELECT coalesce(sum({}), 0)::bigint FROM {} t WHERE t.id = ANY ($1::uuid[])",
-        sizes.join(" + "),
+        budget::weight(restorable(table).iter().map(|(_, target)| target.name)),
         names.traffic_table(table)
     )
 }

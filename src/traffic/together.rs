@@ -34,8 +34,10 @@ impl Writer {
              AND discarded_at IS NULL ORDER BY last_seen DESC, id DESC LIMIT {MOST})",
             self.quarantine.table()
         );
-        let mut set =
-            self.quarantine.parked(&self.session, &filter, &[&&COLLISIONS[..]], last.commit_time).await?;
+        // Of large rows, as many of the newest as may be held.
+        let mut portions = self.quarantine.portions(&self.session, &filter, &[&&COLLISIONS[..]]).await?;
+        let newest = portions.pop().unwrap_or_default();
+        let mut set = self.quarantine.changes(&self.session, &newest, last.commit_time).await?;
         self.renew_range().await?;
         let counts = self.counts;
         // One alone was refused a moment ago.

@@ -1,5 +1,6 @@
 //! Reading a table in the order of its keys, a page at a time.
 
+use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 
@@ -8,6 +9,7 @@ use tokio_postgres::{Client, Row, RowStream, Statement};
 use uuid::Uuid;
 
 use super::comparison::{ExpectedRow, HeldRow};
+use crate::budget;
 use crate::change::{ColumnType, Row as LandingRow, Table};
 use crate::error::{Error, Result};
 use crate::landing::layout::Layout;
@@ -189,6 +191,24 @@ impl<'c> Held<'c> {
         self.0.after = Some(id);
         Ok(Some(held))
     }
+}
+
+/// The bytes of what [`Held`] answers for these rows, about.
+pub(super) async fn held_weights(
+    client: &Client,
+    names: &Names,
+    table: Table,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, u64>> {
+    let sql = format!(
+        "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1)",
+        budget::weight(mapping::texts(table)),
+        names.traffic_table(table)
+    );
+    let rows = client.query(&sql, &[&ids]).await;
+    let step = || format!("weighing rows of {} on Traffic", table.traffic_name());
+    let rows = rows.map_err(|error| Error::database(step(), &error))?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs())).collect())
 }
 
 #[cfg(test)]

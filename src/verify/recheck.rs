@@ -8,10 +8,11 @@ use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
 use super::comparison::{Comparison, ExpectedRow, HeldRow, Next, meet};
-use super::pages::{Keys, PAGE};
+use super::pages::{Keys, PAGE, held_weights};
 use super::{Expected, Held, Sides};
+use crate::budget::Budget;
 use crate::error::{Error, Result};
-use crate::landing::catalog;
+use crate::landing::{catalog, reading};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
@@ -20,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A wait for a stream that flows is over before this, as a rule, and nothing is said of it.
 const SHORT: Duration = Duration::from_secs(1);
+
+/// What is held of both sides while rows are looked at again.
+const HELD: Budget = Budget::of(4 << 20);
 
 /// What is left of the rows that differed.
 pub(super) struct Settled {
@@ -37,8 +41,8 @@ impl Sides<'_> {
         let mut settled = Settled { comparison: self.nothing_yet(), moving: 0, passed: true };
         // Most were in flight a moment ago and are equal by now: nobody has to wait for those.
         let mut later = Vec::new();
-        for page in ids.chunks(PAGE) {
-            let (found, _) = self.look(page, None).await?;
+        for page in self.portions(&ids).await? {
+            let (found, _) = self.look(&page, None).await?;
             later.extend(found.unlike());
             settled.comparison.add(found.without_suspects());
         }
@@ -46,9 +50,9 @@ impl Sides<'_> {
         let mut told = false;
         while !later.is_empty() {
             let mut moving = Vec::new();
-            for page in later.chunks(PAGE) {
+            for page in self.portions(&later).await? {
                 let look = Waiting { deadline, passed: &mut settled.passed, told: &mut told };
-                let (found, moved) = self.look(page, Some(look)).await?;
+                let (found, moved) = self.look(&page, Some(look)).await?;
                 settled.comparison.add(found);
                 moving.extend(moved);
             }
@@ -60,6 +64,18 @@ impl Sides<'_> {
         }
         settled.moving = later.len() as u64;
         Ok(settled)
+    }
+
+    /// Pages of these keys, in each of which both sides' rows may be held.
+    async fn portions(&self, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+        let mut portions = Vec::new();
+        for page in ids.chunks(PAGE) {
+            let landing = reading::weights(self.landing, self.names, &self.layout, page).await?;
+            let traffic = held_weights(self.traffic, self.names, self.table, page).await?;
+            let weight = |id: &Uuid| [&landing, &traffic].iter().filter_map(|side| side.get(id)).sum::<u64>();
+            portions.extend(HELD.portions(page.iter().map(|id| (*id, weight(id))), PAGE));
+        }
+        Ok(portions)
     }
 
     /// Compares a page of rows. With `waiting` Traffic is read once the stream has passed what was read of Landing,

@@ -6,7 +6,10 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use crate::cutover::Stage;
-use crate::testkit::{Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, one, within};
+use crate::testkit::{
+    Bridge, Daemon, World, assert_equal, assert_peak, caught_up_and_equal, holds, landing, one,
+    said_with_peak, within,
+};
 
 /// What the daemon may have resident, whatever it moves, in bytes. It is the unoptimised build that is measured.
 const MEMORY: u64 = 96 << 20;
@@ -46,9 +49,7 @@ async fn watch_for_halves(world: &World, whole: &str) {
 }
 
 fn assert_bounded(daemon: &Daemon, bound: u64) {
-    let peak = daemon.peak_memory().expect("it runs");
-    eprintln!("{} MiB resident at the peak", peak >> 20);
-    assert!(peak <= bound, "{} MiB resident at the peak, {} MiB are allowed", peak >> 20, bound >> 20);
+    assert_peak(daemon.peak_memory().expect("it runs"), bound);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,28 +184,16 @@ async fn one_flipped_boolean_in_a_million_rows_is_found_in_bounded_memory() {
         UPDATE traffic_leads SET email_clicked = NOT email_clicked WHERE id = md5('lead 271828')::uuid";
     world.traffic().await.batch_execute(flip).await.unwrap();
 
-    let mut command = bridge.command(&["verify", "--json"]);
-    let child = command.stdout(std::process::Stdio::piped()).spawn().unwrap();
-    let status = format!("/proc/{}/status", child.id().unwrap());
-    let ended = tokio::spawn(child.wait_with_output());
-    let mut peak = 0;
-    within(PATIENCE, "the comparison is complete", async || {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        peak = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak);
-        ended.is_finished().then_some(())
-    })
-    .await;
-    let output = ended.await.unwrap().unwrap();
-    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    eprintln!("{} rows per second, {} MiB resident at the peak", found["rows_per_second"], peak >> 10);
-    assert_eq!(output.status.code(), Some(1), "{found}");
+    let (said, peak) = said_with_peak(bridge.command(&["verify", "--json"]), PATIENCE).await;
+    let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    eprintln!("{} rows per second", found["rows_per_second"]);
+    assert_eq!(said.code, 1, "{found}");
     let rows = |at: usize| found["tables"][at]["landing_rows"].as_u64().unwrap();
     assert_eq!(rows(0) + rows(1), 1_020_000);
     let different = |at: usize| found["tables"][at]["different"].as_u64().unwrap();
     assert_eq!((different(0), different(1)), (1, 0), "{found}");
     assert_eq!(found["tables"][0]["examples"][0]["columns"], serde_json::json!(["email_clicked"]));
-    assert!(peak << 10 <= MEMORY, "{} MiB resident at the peak", peak >> 10);
+    assert_peak(peak, MEMORY);
 }
 
 /// An hour of a busy school, in one go.

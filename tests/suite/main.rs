@@ -28,6 +28,7 @@ mod keys;
 mod killpoints;
 mod large;
 mod live_status;
+mod memory;
 mod migrations;
 mod naming;
 mod neighbours;

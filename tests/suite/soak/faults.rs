@@ -40,10 +40,12 @@ pub enum Fault {
     LockRowsOnTraffic,
     LongTransactionOnLanding,
     LargeTransaction,
+    OldTransactionOnLanding,
+    LargeRowsWhileHeldUp,
 }
 
 /// One that is named twice is drawn twice as often.
-const ALL: [Fault; 22] = [
+const ALL: [Fault; 24] = [
     Fault::Cut,
     Fault::HalfOpen,
     Fault::OneWay,
@@ -66,6 +68,8 @@ const ALL: [Fault; 22] = [
     Fault::LockRowsOnTraffic,
     Fault::LongTransactionOnLanding,
     Fault::LargeTransaction,
+    Fault::OldTransactionOnLanding,
+    Fault::LargeRowsWhileHeldUp,
 ];
 
 const CONNECTIONS: [Target; 7] = [
@@ -106,6 +110,8 @@ impl Fault {
             Fault::LockRowsOnTraffic => "rows locked on Traffic",
             Fault::LongTransactionOnLanding => "a long transaction on Landing",
             Fault::LargeTransaction => "a transaction of many batches",
+            Fault::OldTransactionOnLanding => "old WAL decoded again while the stream is slow",
+            Fault::LargeRowsWhileHeldUp => "many large rows while Traffic is locked",
         }
     }
 }
@@ -152,6 +158,11 @@ impl Soak {
                 hold(&self.world.landing().await, open, moment(&mut self.rng)).await;
             }
             Fault::LargeTransaction => large_transaction(&self.world).await,
+            Fault::OldTransactionOnLanding => self.decodes_old_wal().await,
+            Fault::LargeRowsWhileHeldUp => {
+                let lasts = moment(&mut self.rng);
+                large_rows(&self.world, lasts).await;
+            }
             wire => self.on_the_wire(wire).await,
         }
         self.landing.heal();
@@ -184,6 +195,25 @@ impl Soak {
             side.inject(target, fault);
         }
         tokio::time::sleep(moment(&mut self.rng)).await;
+    }
+
+    /// An old transaction keeps the slot's WAL back. After the cut the server decodes all of it again, and asks meanwhile
+    /// whether we are still there: what it says of its position then is old.
+    async fn decodes_old_wal(&mut self) {
+        let old = self.world.landing().await;
+        old.batch_execute("ALTER SYSTEM SET wal_sender_timeout = '1500ms'").await.unwrap();
+        let open = "SELECT pg_reload_conf(); BEGIN; SELECT pg_current_xact_id()";
+        old.batch_execute(open).await.unwrap();
+        let noise = "CREATE TABLE IF NOT EXISTS soak_noise (n bigint); TRUNCATE soak_noise;
+            INSERT INTO soak_noise SELECT * FROM generate_series(1, 500000)";
+        self.world.landing().await.batch_execute(noise).await.unwrap();
+        self.landing.inject(Target::Named("stream"), Wire::Delay(Duration::from_secs(1)));
+        self.landing.inject(Target::Named("stream"), Wire::Cut);
+        // As long as a start with such delays takes, and some of what comes after it.
+        tokio::time::sleep(Duration::from_secs(8) + moment(&mut self.rng)).await;
+        old.batch_execute("ROLLBACK").await.unwrap();
+        old.batch_execute("ALTER SYSTEM RESET wal_sender_timeout").await.unwrap();
+        old.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     }
 
     async fn freeze(&mut self) {
@@ -250,6 +280,19 @@ async fn terminate_backends(world: &World) {
     for client in [world.landing().await, world.traffic().await] {
         client.batch_execute(sql).await.unwrap();
     }
+}
+
+/// Twenty megabytes in fifty rows; they go again, so that a long run stays as quick as a short one.
+async fn large_rows(world: &World, lasts: Duration) {
+    let insert = "INSERT INTO landing_leads (name, phone, metadata)
+        SELECT 'large', n::text, jsonb_build_object('answers', repeat(md5(n::text), 12800)) FROM generate_series(1, 50) AS n";
+    let delete = "UPDATE landing_leads SET click_count = 1 WHERE name = 'large'; DELETE FROM landing_leads WHERE name = 'large'";
+    let landing = world.landing().await;
+    // A deadlock with a writer ends one of the two; either is as good.
+    let _ = landing.batch_execute(insert).await;
+    let lock = "SET LOCAL lock_timeout = '1s'; LOCK TABLE traffic_leads IN SHARE ROW EXCLUSIVE MODE";
+    hold(&world.traffic().await, lock, lasts).await;
+    let _ = landing.batch_execute(delete).await;
 }
 
 /// Far more changes than a batch takes, with metadata left alone among them.

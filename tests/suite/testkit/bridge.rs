@@ -107,7 +107,11 @@ impl Bridge {
 pub async fn said(mut command: Command) -> Said {
     let limit = std::time::Duration::from_secs(60);
     let ended = tokio::time::timeout(limit, command.output()).await;
-    let Output { status, stdout, stderr } = ended.expect("the command does not end").unwrap();
+    said_of(ended.expect("the command does not end").unwrap())
+}
+
+pub fn said_of(output: Output) -> Said {
+    let Output { status, stdout, stderr } = output;
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Said { code: status.code().unwrap_or(-1), out: text(stdout), err: text(stderr) }
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -13,7 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
-use super::{Bridge, World, tried_for_a_minute, until, until_true, within};
+use super::{Bridge, World, memory, tried_for_a_minute, until, until_true, within};
 
 /// Below the ports that Linux gives out by itself, and apart from those of the throw-away servers.
 const PORTS: std::ops::Range<u16> = 10_000..15_000;
@@ -23,6 +24,15 @@ pub struct Daemon {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
+    /// The most memory that it was seen to have.
+    peak: AtomicU64,
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.peak_memory();
+        memory::report(self.peak.load(Ordering::Relaxed));
+    }
 }
 
 impl Daemon {
@@ -57,7 +67,7 @@ impl Daemon {
             .stderr(file)
             .spawn()
             .unwrap();
-        Daemon { child, address, log }
+        Daemon { child, address, log, peak: AtomicU64::new(0) }
     }
 
     /// What it has logged, on stdout and stderr, so far.
@@ -74,6 +84,7 @@ impl Daemon {
 
     /// The body of an answer; `None` when there is none.
     pub async fn get(&self, path: &str) -> Option<String> {
+        self.peak_memory();
         let mut stream = TcpStream::connect(self.address).await.ok()?;
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.ok()?;
@@ -135,9 +146,9 @@ impl Daemon {
     /// The most memory that it ever had resident (Linux's `VmHWM`), in bytes.
     /// `None` once it has ended.
     pub fn peak_memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+        let peak = memory::peak_of(self.child.id()?)?;
+        self.peak.fetch_max(peak, Ordering::Relaxed);
+        Some(peak)
     }
 
     pub fn pid(&self) -> u32 {
@@ -145,12 +156,14 @@ impl Daemon {
     }
 
     pub fn signal(&self, signal: Signal) {
+        self.peak_memory();
         let pid = self.child.id().expect("not waited for");
         kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
     }
 
     /// `kill -9`; returns when the process is gone.
     pub async fn kill(mut self) {
+        self.peak_memory();
         self.child.kill().await.unwrap();
     }
 

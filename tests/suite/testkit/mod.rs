@@ -6,13 +6,14 @@ mod copies;
 mod daemon;
 mod exact;
 mod fixtures;
+mod memory;
 mod oracle;
 mod proxy;
 mod refusal;
 mod wait;
 mod world;
 
-pub use bridge::{Bridge, Said, said};
+pub use bridge::{Bridge, Said, said, said_of};
 pub use copies::{back_up, copy_dir, restore, standby_of};
 pub use daemon::Daemon;
 pub use exact::differences_beside_quarantine;
@@ -20,6 +21,7 @@ pub use fixtures::{
     Positions, at_each_insert, brake, caught_up_and_equal, holds, landing, least_privileged, one,
     release_brake, released, traffic, until_holds, writers_go_on,
 };
+pub use memory::{assert_peak, said_with_peak};
 pub use oracle::{assert_equal, differences, expected_leads, table_rows};
 pub use proxy::{Direction, Fault, Proxy, Target};
 pub use refusal::{assert_refused, ends_refused};

@@ -1,0 +1,73 @@
+//! How many bytes of rows are held at a time; pure.
+//!
+//! Rows are counted in bytes and not by number wherever they are collected: a lead may have 300 bytes of metadata, or
+//! 50 MB. A row that is larger than the budget goes alone.
+
+/// Bytes of rows that may be held together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget(u64);
+
+impl Budget {
+    pub const fn of(bytes: usize) -> Self {
+        Budget(bytes as u64)
+    }
+
+    /// Into how many parts rows of so many bytes are to be cut.
+    pub fn parts(self, rows: usize, bytes: u64) -> usize {
+        let parts = bytes / self.0.max(1) + u64::from(bytes % self.0.max(1) > 0);
+        usize::try_from(parts).unwrap_or(usize::MAX).clamp(1, rows.max(1))
+    }
+
+    /// Cuts keys, each with the bytes of its row, into portions of so many keys at most.
+    pub fn portions<K>(self, keys: impl IntoIterator<Item = (K, u64)>, most: usize) -> Vec<Vec<K>> {
+        let (mut portions, mut held) = (Vec::<Vec<K>>::new(), 0);
+        for (key, bytes) in keys {
+            held += bytes;
+            match portions.last_mut() {
+                Some(portion) if portion.len() < most && held <= self.0 => portion.push(key),
+                _ => {
+                    portions.push(vec![key]);
+                    held = bytes;
+                }
+            }
+        }
+        portions
+    }
+}
+
+/// SQL for the bytes that these columns, of text or JSON, have as text, about. A value that is stored as it is needs
+/// not be read for that; how much a compressed one becomes is known only once it is read.
+pub fn weight<'c>(columns: impl Iterator<Item = &'c str>) -> String {
+    let weights: Vec<String> = columns
+        .map(|column| {
+            format!(
+                "coalesce(CASE WHEN pg_catalog.pg_column_compression({column}) IS NULL \
+                 THEN pg_catalog.pg_column_size({column}) ELSE pg_catalog.octet_length({column}::text) END, 0)"
+            )
+        })
+        .collect();
+    format!("({})::bigint", weights.join(" + "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn portions_stay_within_the_budget_and_a_larger_row_goes_alone() {
+        let budget = Budget::of(10);
+        let portions = budget.portions([("a", 4), ("b", 6), ("c", 1), ("d", 11), ("e", 2), ("f", 0)], 10);
+        assert_eq!(portions, [vec!["a", "b"], vec!["c"], vec!["d"], vec!["e", "f"]]);
+        assert_eq!(budget.portions([(1, 0), (2, 0), (3, 0)], 2), [vec![1, 2], vec![3]]);
+        assert!(budget.portions(Vec::<(u8, u64)>::new(), 2).is_empty());
+    }
+
+    #[test]
+    fn rows_are_cut_into_as_many_parts_as_they_are_budgets() {
+        let budget = Budget::of(10);
+        assert_eq!([0, 10, 11, 30].map(|bytes| budget.parts(100, bytes)), [1, 1, 2, 3]);
+        assert_eq!(budget.parts(2, 1000), 2, "no part without a row");
+        assert_eq!(budget.parts(1, 1000), 1);
+        assert_eq!(budget.parts(0, 1000), 1);
+    }
+}

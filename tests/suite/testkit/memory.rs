@@ -1,0 +1,52 @@
+//! The most memory that a process ever had resident: Linux's `VmHWM`.
+
+use std::fs::{OpenOptions, read_to_string};
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::{Said, said_of, within};
+
+/// In bytes; `None` once the process has ended.
+pub fn peak_of(process: u32) -> Option<u64> {
+    let status = read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
+}
+
+/// Runs `command` to its end, and answers the most memory that it was seen to have.
+pub async fn said_with_peak(mut command: Command, patience: Duration) -> (Said, u64) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let process = child.id().expect("not waited for");
+    let ended = tokio::spawn(child.wait_with_output());
+    let mut peak = 0;
+    within(patience, "the command ends", async || {
+        peak = peak_of(process).unwrap_or(0).max(peak);
+        ended.is_finished().then_some(())
+    })
+    .await;
+    (said_of(ended.await.unwrap().unwrap()), peak)
+}
+
+pub fn assert_peak(peak: u64, bound: u64) {
+    eprintln!("{} MiB resident at the peak", peak >> 20);
+    assert!(
+        peak > 0 && peak <= bound,
+        "{} MiB resident at the peak, {} MiB are allowed",
+        peak >> 20,
+        bound >> 20
+    );
+}
+
+/// Adds a daemon's peak, and the name of the test, to the file that `LEADBRIDGE_PEAKS` names: `scripts/test-on` tells
+/// the highest.
+pub fn report(peak: u64) {
+    let Some(file) = std::env::var_os("LEADBRIDGE_PEAKS") else { return };
+    let test = std::thread::current().name().unwrap_or("a thread without a name").to_owned();
+    // One short write, which appends whole: tests run side by side. Nobody's test fails for want of the report.
+    if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(file) {
+        let _ = file.write_all(format!("{peak}\t{test}\n").as_bytes());
+    }
+}
