@@ -223,7 +223,7 @@ impl Intake {
                 }
                 // Written down now and then only: a busy LMS must not make Traffic write at its pace.
                 let due = self.context.progress.is_hurried()
-                    || self.written_down.elapsed() >= self.checkpoint_interval;
+                    || self.written_down.elapsed() >= self.context.config.checkpoint_interval;
                 // The last batch before the goal may still be in flight: the position goes behind it, and nobody has to
                 // wait until the server says it again.
                 let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);
