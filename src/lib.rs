@@ -23,8 +23,8 @@
 //! [`replicator`] ties them together and is the only room that knows them all. One value travels back: the
 //! durable position, from Traffic's commit by way of the local store to the slot.
 //!
-//! Around them: [`database`] connects, [`config`] says where to, [`doctor`] looks before anything is changed,
-//! [`migrate`] prepares both databases, [`telemetry`] is the one place where state is collected, and [`commands`]
+//! Around them: [`database`] connects, [`config`] says where to, [`admission`] lists what a replicated
+//! table may look like, [`doctor`] looks before anything is changed, [`migrate`] prepares both databases, [`telemetry`] is the one place where state is collected, and [`commands`]
 //! is what the operator types. [`throwaway`] starts servers for the [`demo`] and the tests, [`verify`] compares both
 //! sides through the mapping, [`cutover`] makes Traffic the one database and goes back, [`backup`] writes whole tables
 //! to files, [`mod@finish`] ends a move, and [`failpoint`] names the places where the tests let a process die.
@@ -32,6 +32,7 @@
 //!
 //! `docs/design.md` has the invariants, the flow, and what happens on each failure.
 
+pub mod admission;
 pub mod backup;
 pub mod batch;
 pub mod budget;

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Findings, Level, Outcome, Verdict, publication, server, slot, tables, writable};
+use crate::admission::Extent;
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::{Error, Kind, Result};
@@ -22,9 +23,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     if server::open_schemas(findings, client, Side::Landing, &[&names.landing_schema]).await {
         findings.add("privileges", side, privileges(client, &tables).await);
         findings.add("row_security", side, server::row_security(client, &config.landing, &tables).await);
-        for table in config.tables() {
-            tables::examine(findings, client, names, table).await;
-        }
+        tables::examine(findings, client, Side::Landing, config, Extent::Whole).await;
     }
     findings.add("publication", side, publication::exists(client, config).await);
     slot::examine(findings, client, config).await;

@@ -9,7 +9,7 @@ mod local;
 mod publication;
 mod server;
 mod slot;
-mod tables;
+pub(crate) mod tables;
 mod traffic;
 mod writable;
 

@@ -2,14 +2,15 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Level, Outcome, Verdict, server, slot};
+use super::{Findings, Level, Outcome, Verdict, server, slot, tables};
+use crate::admission::Extent;
 use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
 use crate::landing::synchronous;
 use crate::names::{BOOKS, Names};
-use crate::traffic::{TargetCatalog, TriggerControl, indexes};
+use crate::traffic::{TriggerControl, indexes};
 
 /// False when the rest cannot be looked at.
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) -> bool {
@@ -21,19 +22,19 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("installation", side, installation(client, config).await);
     let targets: Vec<String> =
         config.tables().into_iter().map(|table| config.names.traffic_table(table)).collect();
-    let mut written = targets.clone();
-    written.extend(BOOKS.iter().map(|table| config.names.own(table)));
+    let written: Vec<String> =
+        targets.into_iter().chain(BOOKS.iter().map(|table| config.names.own(table))).collect();
     let schema = schema(client, &written).await;
     let complete = matches!(&schema, Ok(verdict) if verdict.level == Level::Ok);
     findings.add("schema", side, schema);
+    let extent = if complete { Extent::Whole } else { Extent::BeforeMigrate };
+    tables::examine(findings, client, Side::Traffic, config, extent).await;
     if complete {
-        findings.add("columns", side, columns(client, config).await);
         findings.add("indexes", side, left_out(client, &config.names).await);
     }
     findings.add("privileges", side, privileges(client, &written).await);
     findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
     findings.add("session_replication_role", side, replication_role(client, config).await);
-    findings.add("triggers", side, always_triggers(client, &targets).await);
     findings.add("idle_replication_slot_timeout", side, slot::idle_timeout(client, Side::Traffic).await);
     findings.add("synchronous_standby_names", side, standbys(client, &config.names).await);
     true
@@ -71,12 +72,6 @@ async fn schema(client: &Client, tables: &[String]) -> Outcome {
         "tables are missing",
         "run `leadbridge migrate`, or have a DBA run what `leadbridge migrate --print` shows",
     ))
-}
-
-/// What the writer will ask of the tables before it writes the first row.
-async fn columns(client: &Client, config: &Config) -> Outcome {
-    TargetCatalog::read(client, &config.names, &config.tables()).await?;
-    Ok(Verdict::ok("the tables have every column that is written"))
 }
 
 async fn privileges(client: &Client, tables: &[String]) -> Outcome {
@@ -139,24 +134,4 @@ async fn standbys(client: &Client, names: &Names) -> Outcome {
         ),
         synchronous::remedy(Side::Traffic),
     ))
-}
-
-/// ENABLE ALWAYS and ENABLE REPLICA triggers fire whatever the session says.
-async fn always_triggers(client: &Client, tables: &[String]) -> Outcome {
-    let sql = "SELECT t.tgname || ' on ' || t.tgrelid::regclass FROM pg_trigger AS t \
-               WHERE t.tgrelid IN (SELECT to_regclass(name)::oid FROM unnest($1::text[]) AS name) \
-               AND NOT t.tgisinternal AND t.tgenabled IN ('A', 'R') ORDER BY 1";
-    let rows = client
-        .query(sql, &[&tables])
-        .await
-        .map_err(|error| Error::database("looking for triggers", &error))?;
-    let triggers: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    Ok(if triggers.is_empty() {
-        Verdict::ok("no trigger fires for replicated rows")
-    } else {
-        Verdict::warning(
-            format!("triggers that fire for replicated rows too: {}", triggers.join(", ")),
-            "is that wanted? Otherwise ALTER TABLE … ENABLE TRIGGER … makes them ordinary",
-        )
-    })
 }

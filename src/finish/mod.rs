@@ -19,6 +19,7 @@ use std::time::Duration;
 pub use certificate::Certificate;
 pub use objects::Object;
 
+use crate::admission::{Bars, admit_both};
 use crate::backup::{self, Format, Manifest};
 use crate::checkpoint::Installation;
 use crate::config::Config;
@@ -94,6 +95,7 @@ pub async fn examine(config: &Config, options: Options) -> Result<Examined> {
         // The slot that would tell may be gone, and was asked.
         Some(record) if record.dismantling.is_some() => record.left_behind,
         _ => {
+            admit_both(&landing, &traffic, names, &config.tables(), Bars::Cutover).await?;
             standing.check_settled(&landing, &traffic, names, &config.tables()).await?;
             let behind = Behind::read(&traffic, names, &standing).await?;
             behind.check(options.max_behind, names)?;

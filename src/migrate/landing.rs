@@ -10,12 +10,8 @@ use crate::names::Names;
 /// What is to be done about the publication; changes nothing.
 ///
 /// # Errors
-/// Refused when a wanted table is missing or has no replica identity (publishing it would break the school's
-/// own updates), and when the publication holds more, or less of a table, than it should.
+/// Refused when the publication holds more, or less of a table, than it should.
 pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Step> {
-    for table in options.tables() {
-        check_table(client, &names.landing_table(table)).await?;
-    }
     let step = |effect| Step {
         database: Database::Landing,
         name: format!("publication {}", names.publication),
@@ -64,26 +60,6 @@ pub(super) async fn apply_fence(
     let fence = sql::landing_fence(names);
     let sql = format!("{fence}{}", sql::comment_on_fence(names, &fence));
     options.patience.execute(client, "the fence on Landing", &sql).await
-}
-
-async fn check_table(client: &Client, table: &str) -> Result<()> {
-    // The default identity is the primary key; without one, updates of a published table are refused.
-    let sql = "SELECT c.relreplident IN ('f', 'i') OR (c.relreplident = 'd' AND EXISTS (
-                   SELECT FROM pg_catalog.pg_index AS i WHERE i.indrelid = c.oid AND i.indisprimary))
-               FROM pg_catalog.pg_class AS c WHERE c.oid = pg_catalog.to_regclass($1)";
-    let row = client
-        .query_opt(sql, &[&table])
-        .await
-        .map_err(|e| Error::database(format!("looking at {table} on Landing"), &e))?
-        .ok_or_else(|| {
-            Error::refused(format!("{table} is not on the Landing database"))
-                .remedy("check that LANDING_DATABASE_URL names the Landing DB, and the Landing schema's name")
-        })?;
-    if row.get(0) {
-        return Ok(());
-    }
-    Err(Error::refused(format!("{table} has no replica identity: publishing it would break its updates"))
-        .remedy(format!("give it back its primary key, or ALTER TABLE {table} REPLICA IDENTITY DEFAULT")))
 }
 
 /// A publication as it is in the catalog.

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use crate::admission::{self, Bars, Extent};
 use crate::change::Table;
 use crate::checkpoint::{Identity, Installation};
 use crate::database::Side;
@@ -110,8 +111,9 @@ impl fmt::Display for Report {
 /// Brings both databases to the form that this version wants.
 ///
 /// # Errors
-/// Refused, before anything is changed, when a table is missing, when the publication holds what it must not, or when
-/// the schema or the tables on Traffic belong to another installation. Transient when a lock could not be had within [`Patience`]: what was applied until then stays, recorded.
+/// Refused, before anything is changed, when a table is not admissible, when the publication holds what it must not, or
+/// when the schema or the tables on Traffic belong to another installation. Transient when a lock could not be had within
+/// [`Patience`]: what was applied until then stays, recorded.
 pub async fn migrate(
     landing: &mut Client,
     traffic: &mut Client,
@@ -125,6 +127,11 @@ pub async fn migrate(
         Installation::refuse_another_than(&identity, landing, names, Side::Landing).await?;
     }
     Installation::refuse_shared_tables(traffic, names).await?;
+    let tables = options.tables();
+    // A table of another shape would be published to the harm of the applications that write to it.
+    admission::admit(landing, Side::Landing, names, &tables, Extent::Whole, Bars::Replication).await?;
+    admission::admit(traffic, Side::Traffic, names, &tables, Extent::BeforeMigrate, Bars::Replication)
+        .await?;
     let publication = landing::plan(landing, names, options).await?;
     let fence = landing::plan_fence(landing, names).await?;
     let migrations = traffic::plan(traffic, names, options).await?;

@@ -19,7 +19,6 @@ pub(super) struct Planned {
 
 /// Compares what is recorded with what this version brings; changes nothing.
 pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Vec<Planned>> {
-    require_leads(client, names).await?;
     let applied = applied(client, names).await?;
     let made = |migration: &Migration| applied.contains_key(migration.name);
     // Notifications that were never there are not missing.
@@ -65,19 +64,6 @@ pub(super) async fn apply(
             .map_err(|e| Error::database("telling PostgREST about the new schema", &e))?;
     }
     Ok(())
-}
-
-async fn require_leads(client: &Client, names: &Names) -> Result<()> {
-    let leads = names.traffic_table(Table::LandingLeads);
-    let row = client
-        .query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&leads])
-        .await
-        .map_err(|e| Error::database("looking for traffic_leads on Traffic", &e))?;
-    if row.get(0) {
-        return Ok(());
-    }
-    Err(Error::refused(format!("{leads} is not on the Traffic database"))
-        .remedy("check that TRAFFIC_DATABASE_URL names the Traffic DB, and the Traffic schema's name"))
 }
 
 /// Whether all is there still that is written: a table or a column that somebody has dropped is made again.

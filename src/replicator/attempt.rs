@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::liveness::Work;
 use super::pipeline::{self, Prepared};
 use super::{Context, Until, Watched, back, copy, indexes, last_error, lease};
+use crate::admission::{Bars, admit_both};
 use crate::change::Position;
 use crate::checkpoint::{
     Finish, Identity, Installation, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched,
@@ -117,6 +118,7 @@ impl Run {
                 return Ok(Way::Back(Box::new(prepared)));
             }
             (Start::Snapshot { drop_slot }, _) => {
+                admit_both(&control, &traffic, &config.names, &context.tables, Bars::Replication).await?;
                 let copied = copy::run(context, &control, &traffic, &ledger, drop_slot, work).await?;
                 let Some(copied) = copied else { return Ok(Way::None) };
                 copied
@@ -137,6 +139,8 @@ impl Run {
                 (Position { lsn, commit_time: None, caught_up_at }, published)
             }
         };
+        // A copy takes long, and so may a standby's wait.
+        admit_both(&control, &traffic, &config.names, &context.tables, Bars::Replication).await?;
         if self.until == Until::Resynced {
             self.resynced = true;
             return Ok(Way::None);

@@ -22,6 +22,7 @@ mod monitor;
 mod pipeline;
 pub mod progress;
 pub mod repair;
+mod shape;
 mod stream_thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -8,7 +8,8 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::progress::Standing;
-use super::{Context, Watched, liveness, measure};
+use super::{Context, Watched, liveness, measure, shape};
+use crate::admission;
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{Journal, Step};
 use crate::cutover::resolve;
@@ -78,6 +79,8 @@ fn report_snapshot(context: &Context) {
 pub(super) struct Sessions {
     pub(super) landing: Option<Session>,
     pub(super) traffic: Option<Session>,
+    /// What admission found last, on Landing and on Traffic.
+    pub(super) shapes: [admission::Watch; 2],
     /// Rounds in a row in which we streamed and the server had nobody on the slot.
     slot_unused: u32,
 }
@@ -116,6 +119,11 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
             live.lag_bytes = None;
             live.lag_seconds = None;
         });
+    }
+    // After what is published: a table that was replaced is told as that, whatever its shape.
+    if let Err(error) = in_time(ROUND_LIMIT, shape::watch(context, sessions)).await {
+        tracing::debug!("monitor: {error}");
+        (sessions.landing, sessions.traffic) = (None, None);
     }
     if round.is_multiple_of(COUNT_EVERY)
         && let Err(error) = in_time(ROUND_LIMIT, observe_traffic(context, &mut sessions.traffic)).await

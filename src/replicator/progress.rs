@@ -72,6 +72,8 @@ impl Progress {
     /// an earlier position: of another slot, or of the other direction.
     pub fn begin(&self, at: Position) {
         self.hurried.store(false, Ordering::Relaxed);
+        // A cause that nobody heard concerned an earlier stream.
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.standing.send_replace(Standing { applied: Reached::new(at), applying: None, collecting: None });
     }
 
@@ -121,9 +123,9 @@ impl Progress {
     }
 
     /// The stream must not go on, although it would: it is dead without a word, or does not say everything any
-    /// more. Heard by who waits for it at that moment.
+    /// more. Heard by who waits for it at that moment; of several causes the first counts.
     pub fn abandon(&self, cause: Error) {
-        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+        self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         self.abandoned.notify_waiters();
     }
 

@@ -17,7 +17,7 @@ pub struct TargetCatalog {
     may_defer: bool,
 }
 
-/// A column of any Traffic table that a foreign key compares with a target table's `id`, alone or beside other columns.
+/// A column of any Traffic table that changes with a target table's `id`: a foreign key compares the two.
 #[derive(Debug)]
 pub struct Reference {
     /// The referring table, qualified and quoted.
@@ -141,18 +141,27 @@ pub(super) async fn holds_rows_from_landing(client: &Client, names: &Names, tabl
     Ok(found.map_err(|error| Error::database(step, &error))?.get(0))
 }
 
-/// The foreign keys on `table` as they are now: the school may add one at any time, and a key changes rarely.
+/// The columns that change with the id of `table`, as the foreign keys say now: those that refer to it, alone or beside
+/// other columns, and those that refer to such a column, in that order. The school may add a foreign key at any time, and
+/// a key changes rarely.
 pub(super) async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
     let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());
-    let sql = "SELECT DISTINCT n.nspname::text, c.relname::text, a.attname::text \
-               FROM pg_catalog.pg_constraint k \
-               JOIN pg_catalog.pg_class c ON c.oid = k.conrelid \
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-               CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair (referring, referred) \
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = pair.referring \
-               JOIN pg_catalog.pg_attribute r ON r.attrelid = k.confrelid AND r.attnum = pair.referred \
-               WHERE k.contype = 'f' AND k.conparentid = 0 \
-               AND r.attname = 'id' AND k.confrelid = pg_catalog.to_regclass($1) ORDER BY 1, 2, 3";
+    let sql = "WITH RECURSIVE moved (relation, attribute, depth) AS (
+                   SELECT a.attrelid, a.attnum, 0 FROM pg_catalog.pg_attribute a
+                   WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attname = 'id' AND NOT a.attisdropped
+                   UNION
+                   SELECT k.conrelid, pair.referring, m.depth + 1 FROM moved m
+                   JOIN pg_catalog.pg_constraint k
+                       ON k.contype = 'f' AND k.conparentid = 0 AND k.confrelid = m.relation
+                   CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair (referring, referred)
+                   -- Keys may go round in a circle.
+                   WHERE pair.referred = m.attribute AND m.depth < 16)
+               SELECT n.nspname::text, c.relname::text, a.attname::text
+               FROM (SELECT relation, attribute, min(depth) AS depth FROM moved GROUP BY relation, attribute) m
+               JOIN pg_catalog.pg_class c ON c.oid = m.relation
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = m.relation AND a.attnum = m.attribute
+               WHERE m.depth > 0 ORDER BY m.depth, 1, 2, 3";
     let rows = client
         .query(sql, &[&names.traffic_table(table)])
         .await

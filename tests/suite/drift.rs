@@ -217,7 +217,7 @@ async fn a_replica_identity_without_the_id_ends_the_stream_until_a_resync() {
         assert_eq!(ended.code(), Some(4), "{change}: {log}");
         let (_, error) = log.rsplit_once("error: ").expect("an error");
         assert_eq!(error.matches("what to do: ").count(), 1, "{change}: {error}");
-        for word in [default, "leadbridge resync"] {
+        for word in ["REPLICA IDENTITY DEFAULT", "leadbridge resync"] {
             assert!(error.contains(word), "{change}: {word} is not in: {error}");
         }
         assert_eq!(bridge.run(&["run"]).await.code, 4, "{change}: with Landing as it is");

@@ -54,7 +54,7 @@ const DAMAGES: [(&str, &str, Outcome); 17] = [
     (
         "ALTER TABLE traffic_leads ALTER amocrm_lead_id TYPE text",
         "ALTER TABLE traffic_leads ALTER amocrm_lead_id TYPE bigint USING amocrm_lead_id::bigint",
-        Exact,
+        Refused("amocrm_lead_id"),
     ),
     (
         "ALTER TABLE traffic_leads ALTER metadata TYPE json",
@@ -81,7 +81,7 @@ const DAMAGES: [(&str, &str, Outcome); 17] = [
         "ALTER TABLE traffic_leads ADD CONSTRAINT known FOREIGN KEY (utm_source)
              REFERENCES traffic_teams (name) NOT VALID",
         "ALTER TABLE traffic_leads DROP CONSTRAINT known",
-        Exact,
+        Refused("known"),
     ),
     (
         "ALTER TABLE traffic_leads ALTER utm_source TYPE text",

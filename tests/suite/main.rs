@@ -8,6 +8,7 @@
 )]
 
 mod absent;
+mod admission;
 mod at_once;
 mod connection;
 mod copying;

@@ -146,7 +146,8 @@ async fn a_table_that_was_replaced_is_refused() {
     let world = World::new().await;
     world.fill(82, 20).await;
     let bridge = Bridge::new(&world);
-    let anew = "CREATE TABLE lead_journey (LIKE elsewhere INCLUDING ALL);
+    let anew = "CREATE TABLE lead_journey (LIKE elsewhere INCLUDING ALL,
+            FOREIGN KEY (lead_id) REFERENCES landing_leads (id) ON DELETE CASCADE);
         INSERT INTO lead_journey SELECT * FROM elsewhere ORDER BY id LIMIT 10";
     for (what, sql) in [
         ("recreated", "ALTER TABLE lead_journey RENAME TO elsewhere; ANEW; DROP TABLE elsewhere"),

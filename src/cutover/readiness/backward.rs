@@ -31,6 +31,7 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     findings.add("read_only", of_landing, writable(landing, Side::Landing, names).await);
     findings.add("read_only", of_traffic, writable(traffic, Side::Traffic, names).await);
     ready.look_at_columns(config, landing).await;
+    ready.admit(config, landing, traffic, Side::Traffic).await;
     let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
         // The rest asks what these stand for.

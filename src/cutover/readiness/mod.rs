@@ -15,8 +15,10 @@ pub use columns::TrafficOwned;
 use super::content::{Horizon, Sides};
 use super::marker::Latency;
 use super::writers::Writers;
+use crate::admission::{self, Extent, Facts};
 use crate::config::Config;
 use crate::database::Side;
+use crate::doctor::tables::stands_in_the_way;
 use crate::doctor::{Findings, Level, Verdict};
 use crate::error::{Error, Kind, Result};
 
@@ -95,6 +97,23 @@ impl Readiness {
         );
     }
 
+    /// Whether both sides' tables may be written to in either direction, and who else reaches `fenced`.
+    async fn admit(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
+        for (side, client) in [(Side::Landing, landing), (Side::Traffic, traffic)] {
+            let examined =
+                admission::examine(client, side, &config.names, &config.tables(), Extent::Whole).await;
+            if let (true, Ok((facts, _))) = (side == fenced, &examined) {
+                self.findings.add("other_writers", Some(side), Ok(other_writers(facts)));
+            }
+            stands_in_the_way(
+                &mut self.findings,
+                side,
+                examined,
+                "the tables may be written to in either direction",
+            );
+        }
+    }
+
     /// What is to be known before the comparison: where it begins, and who may write to `fenced`.
     async fn look_ahead(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
         match Horizon::now(landing, traffic).await {
@@ -143,6 +162,22 @@ impl Readiness {
             }
         });
         self.findings.add("pause", None, verdict);
+    }
+}
+
+/// Writes to other tables that a fence would refuse too.
+fn other_writers(facts: &Facts) -> Verdict {
+    match admission::reached_by_others(facts) {
+        reached if reached.is_empty() => {
+            Verdict::ok("no write to another table reaches the tables by a foreign key")
+        }
+        reached => Verdict::warning(
+            format!(
+                "writes to other tables reach the tables, and will be refused by the fence: {}",
+                reached.join("; ")
+            ),
+            "change the applications that write so, or drop the foreign keys' actions before",
+        ),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Before changes flow back: whether Traffic's slot can serve what follows, and whether Landing is ours to write to.
 
 use super::super::Context;
+use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{Ledger, Reverse, TrafficNow};
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};
@@ -44,6 +45,7 @@ pub async fn prepare(
     check(context, &traffic, &reverse, &primary).await?;
     check_published(context, &traffic).await?;
     synchronous::refuse(&traffic, Side::Traffic, &reverse.slot).await?;
+    admit_both(&landing, &traffic, names, &context.tables, Bars::Cutover).await?;
     ledger.claim(&traffic).await?;
     let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
     let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;

@@ -1,0 +1,143 @@
+//! Foreign keys of the tables and to them. Replicated rows are written under `session_replication_role = replica`, where
+//! PostgreSQL neither checks a foreign key nor runs its ON UPDATE action; deletes run with both.
+
+use super::{Bars, Facts, ForeignKey, Subject, Unfit, columns};
+use crate::change::Table;
+use crate::database::Side;
+
+pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
+    let mut found: Vec<Unfit> = lead_reference(subject).into_iter().collect();
+    found.extend(incoming(subject).filter_map(|key| judge_incoming(subject, key)));
+    found.extend(outgoing(subject).filter_map(|key| judge_outgoing(subject, key)));
+    found
+}
+
+fn unfit(bars: Bars, what: String, remedy: String) -> Unfit {
+    Unfit { check: "references", bars, what, remedy }
+}
+
+fn position(subject: &Subject<'_>, table: Table) -> Option<usize> {
+    subject.tables.iter().position(|known| *known == table)
+}
+
+/// Keys that refer to the table; for the leads also those that refer to what changes with a lead's id.
+fn incoming<'f>(subject: &'f Subject<'_>) -> impl Iterator<Item = &'f ForeignKey> {
+    let this = position(subject, subject.table);
+    let is_leads = subject.table == Table::LandingLeads;
+    // A key of neither this nor another replicated table belongs to a chain that begins at one of them.
+    let belongs = move |key: &&ForeignKey| {
+        key.to_table == this || (is_leads && key.to_table.is_none() && key.from_table.is_none())
+    };
+    subject.facts.references.iter().filter(|key| key.is_enforced).filter(belongs)
+}
+
+fn outgoing<'f>(subject: &'f Subject<'_>) -> impl Iterator<Item = &'f ForeignKey> {
+    let this = position(subject, subject.table);
+    subject.facts.references.iter().filter(move |key| key.is_enforced && key.from_table == this)
+}
+
+/// Whether this is a journey entry's or a notification's key to its lead.
+fn is_lead_reference(subject: &Subject<'_>, key: &ForeignKey) -> bool {
+    let leads = position(subject, Table::LandingLeads);
+    subject.table != Table::LandingLeads
+        && key.to_table == leads
+        && key.from_columns == ["lead_id"]
+        && key.to_columns == ["id"]
+}
+
+/// Traffic's own foreign key deletes what refers to a lead. Where Landing's does not, the rows would stay there.
+fn lead_reference(subject: &Subject<'_>) -> Option<Unfit> {
+    let is_child = subject.side == Side::Landing && subject.table != Table::LandingLeads;
+    let acts = |key: &ForeignKey| is_lead_reference(subject, key) && !key.is_disabled;
+    if !is_child || outgoing(subject).any(acts) {
+        return None;
+    }
+    let (name, short) = (subject.name, subject.short());
+    Some(unfit(
+        Bars::Replication,
+        format!(
+            "{short} has no foreign key from lead_id to the leads' id that acts: rows would outlive their lead on \
+             Landing, and not on Traffic"
+        ),
+        format!(
+            "run on the {}: ALTER TABLE {name} ADD FOREIGN KEY (lead_id) REFERENCES {} (id) ON DELETE CASCADE NOT \
+             VALID; where there is one, ALTER TABLE … ENABLE TRIGGER ALL",
+            subject.side,
+            Table::LandingLeads.landing_name()
+        ),
+    ))
+}
+
+fn judge_incoming(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
+    let (side, bars) = (subject.side, subject.bars_writing());
+    let ForeignKey { name, from, to, .. } = key;
+    // A changed id takes along what refers to it, whatever stands beside it; other columns are updated alone.
+    let is_updated = |column: &&String| *column != "id" && is_written(subject, column);
+    if key.to_table.is_some()
+        && let Some(column) = key.to_columns.iter().find(is_updated)
+    {
+        return Some(unfit(
+            bars,
+            format!(
+                "the foreign key {name} of {from} refers to {to}.{column}: replicated updates of this column would not \
+                 reach {from}"
+            ),
+            format!(
+                "run on the {side}: ALTER TABLE {from} DROP CONSTRAINT \"{name}\", and refer to the id alone"
+            ),
+        ));
+    }
+    key.is_disabled.then(|| {
+        unfit(
+            bars,
+            format!("a trigger of the foreign key {name} of {from} is disabled: deletes would leave {from} as it is"),
+            format!("run on the {side}: ALTER TABLE {to} ENABLE TRIGGER ALL, and the same for {from}"),
+        )
+    })
+}
+
+/// Whether replication writes this column, on Landing after a cutover.
+fn is_written(subject: &Subject<'_>, column: &str) -> bool {
+    match subject.side {
+        Side::Landing => subject.table.columns().iter().any(|known| known.name == column),
+        Side::Traffic => columns::written(subject.table).iter().any(|(known, _)| *known == column),
+    }
+}
+
+/// A reference that replication writes, and PostgreSQL does not check.
+fn judge_outgoing(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
+    let (side, name, short) = (subject.side, subject.name, subject.short());
+    if is_lead_reference(subject, key) || !key.from_columns.iter().any(|column| is_written(subject, column)) {
+        return None;
+    }
+    Some(unfit(
+        subject.bars_writing(),
+        format!(
+            "{short}: PostgreSQL does not check the foreign key {} ({} to {}) for replicated rows",
+            key.name,
+            key.from_columns.join(", "),
+            key.to
+        ),
+        format!("run on the {side}: ALTER TABLE {name} DROP CONSTRAINT \"{}\"", key.name),
+    ))
+}
+
+/// Foreign keys by whose actions a write to another table reaches a replicated one: a fence refuses such a write.
+pub fn reached_by_others(facts: &Facts) -> Vec<String> {
+    let acts = |action: &String| matches!(action.as_str(), "c" | "n" | "d");
+    let reaches = |key: &&ForeignKey| {
+        key.is_enforced
+            && key.from_table.is_some()
+            && key.to_table.is_none()
+            && (acts(&key.on_delete) || acts(&key.on_update))
+    };
+    let says = |key: &ForeignKey| {
+        let cause = match (acts(&key.on_delete), acts(&key.on_update)) {
+            (true, true) => "deletes and key changes",
+            (true, false) => "deletes",
+            _ => "key changes",
+        };
+        format!("{cause} in {} reach {} by {}", key.to, key.from, key.name)
+    };
+    facts.references.iter().filter(reaches).map(says).collect()
+}

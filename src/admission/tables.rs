@@ -1,0 +1,135 @@
+//! What kind of relation a replicated table is, and who writes to it in what way.
+
+use super::{Bars, Extent, Subject, Unfit};
+use crate::change::Table;
+use crate::database::Side;
+
+/// A trigger of ours that fires whatever the session says.
+const FENCE: &str = "leadbridge_fence";
+
+/// A table that is not there. `leadbridge migrate` makes all of Traffic's but the leads.
+pub(super) fn missing(side: Side, table: Table, name: &str, extent: Extent) -> Option<Unfit> {
+    if extent == Extent::BeforeMigrate && side == Side::Traffic && table != Table::LandingLeads {
+        return None;
+    }
+    let remedy = match (side, table) {
+        (Side::Landing, _) => "check the database's name in LANDING_DATABASE_URL and [names] landing_schema",
+        (Side::Traffic, Table::LandingLeads) => {
+            "check the database's name in TRAFFIC_DATABASE_URL and [names] traffic_schema; where it is the right one, \
+             bring the table back and run `leadbridge migrate`"
+        }
+        (Side::Traffic, _) => "run `leadbridge migrate`",
+    };
+    Some(Unfit {
+        check: "tables",
+        bars: Bars::Replication,
+        what: format!("table {name} is missing"),
+        remedy: remedy.to_owned(),
+    })
+}
+
+pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
+    let (shape, name, short) = (subject.shape, subject.name, subject.short());
+    let side = subject.side;
+    let unfit = |bars, what: String, remedy: String| Unfit {
+        check: "tables",
+        bars,
+        what: format!("{short} {what}"),
+        remedy,
+    };
+    if let Some(kind) = odd_kind(&shape.kind) {
+        return vec![unfit(
+            Bars::Replication,
+            format!("is {kind}, not an ordinary table"),
+            "leadbridge replicates ordinary tables only: give the table itself this name, or name its schema in [names]"
+                .to_owned(),
+        )];
+    }
+    let mut found = Vec::new();
+    if shape.persistence != "p" {
+        found.push(unfit(
+            Bars::Replication,
+            "is UNLOGGED: a crash empties the table, and its changes are in no WAL".to_owned(),
+            format!("run on the {side}: ALTER TABLE {name} SET LOGGED"),
+        ));
+    }
+    if let Some(method) = shape.access_method.as_deref().filter(|method| *method != "heap") {
+        found.push(unfit(
+            Bars::Replication,
+            format!("has the access method {method}: only heap is known to be decoded and upserted exactly"),
+            format!("move the rows into a table of the access method heap (PostgreSQL 15: ALTER TABLE {name} SET ACCESS METHOD heap)"),
+        ));
+    }
+    let (leave, release) = match shape.is_partition {
+        true => (format!("DETACH PARTITION {name}"), "is a partition of"),
+        false => (format!("{name} NO INHERIT"), "inherits from"),
+    };
+    for parent in &shape.parents {
+        let sql = match shape.is_partition {
+            true => format!("ALTER TABLE {parent} {leave}"),
+            false => format!("ALTER TABLE {leave} {parent}"),
+        };
+        found.push(unfit(
+            Bars::Replication,
+            format!("{release} {parent}: what is written through the parent passes the fence"),
+            format!("run on the {side}: {sql}"),
+        ));
+    }
+    for child in &shape.children {
+        found.push(unfit(
+            Bars::Replication,
+            format!(
+                "has the child table {child}, whose rows are read with the table and are not in its stream"
+            ),
+            format!("run on the {side}: ALTER TABLE {child} NO INHERIT {name}"),
+        ));
+    }
+    for rule in &shape.rules {
+        found.push(unfit(
+            subject.bars_writing(),
+            format!("has the rule {rule}, which rewrites what is written there"),
+            format!(
+                "run on the {side}: DROP RULE \"{rule}\" ON {name}; a trigger does the same for each row"
+            ),
+        ));
+    }
+    for subscription in &shape.subscriptions {
+        found.push(unfit(
+            Bars::Cutover,
+            format!("is written to by the subscription {subscription}, whose writes no fence sees"),
+            format!("take the table out of what {subscription} subscribes to before a cutover"),
+        ));
+    }
+    found.extend(triggers(subject));
+    found
+}
+
+fn odd_kind(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "r" => return None,
+        "p" => "a partitioned table",
+        "v" => "a view",
+        "m" => "a materialized view",
+        "f" => "a foreign table",
+        _ => "another kind of relation",
+    })
+}
+
+/// ENABLE ALWAYS and ENABLE REPLICA triggers fire whatever the session says.
+fn triggers(subject: &Subject<'_>) -> Option<Unfit> {
+    let firing: Vec<&str> =
+        subject.shape.triggers.iter().map(String::as_str).filter(|name| *name != FENCE).collect();
+    if subject.side == Side::Landing || firing.is_empty() {
+        return None;
+    }
+    Some(Unfit {
+        check: "triggers",
+        bars: Bars::Nothing,
+        what: format!(
+            "triggers of {} that fire for replicated rows too: {}",
+            subject.short(),
+            firing.join(", ")
+        ),
+        remedy: "is that wanted? Otherwise ALTER TABLE … ENABLE TRIGGER … makes them ordinary".to_owned(),
+    })
+}
