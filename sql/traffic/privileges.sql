@@ -43,18 +43,29 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $replication$;
 
--- A lead whose key changed on Landing takes its children with it: every table here with a foreign key to
--- traffic_leads, found in the catalog. Of those tables only that column may be read and written.
+-- A row whose key changed on Landing takes its children with it: every table here with a foreign key to its id, and
+-- every table with one to such a column, found in the catalog. Of those tables only that column may be read and written.
 DO $children$
 DECLARE
     child record;
+    replicated oid[] := array_remove(ARRAY[
+        to_regclass('{{traffic}}.traffic_leads'), to_regclass('{{traffic}}.traffic_lead_journey'),
+        to_regclass('{{traffic}}.traffic_scheduled_notifications')]::oid[], NULL);
 BEGIN
     FOR child IN
-        SELECT c.conrelid::regclass AS relation, string_agg(quote_ident(a.attname), ', ') AS columns
-        FROM pg_catalog.pg_constraint AS c
-        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.conrelid AND a.attnum = ANY (c.conkey)
-        WHERE c.contype = 'f' AND c.confrelid = '{{traffic}}.traffic_leads'::regclass
-        GROUP BY c.conrelid
+        WITH RECURSIVE moved (relation, attribute) AS (
+            SELECT a.attrelid, a.attnum FROM pg_catalog.pg_attribute AS a
+            WHERE a.attname = 'id' AND NOT a.attisdropped AND a.attrelid = ANY (replicated)
+            UNION
+            SELECT c.conrelid, c.conkey[1] FROM moved AS m
+            JOIN pg_catalog.pg_constraint AS c ON c.contype = 'f' AND c.conparentid = 0
+                AND c.confrelid = m.relation AND c.confkey = ARRAY[m.attribute]
+        )
+        SELECT m.relation::regclass AS relation, string_agg(quote_ident(a.attname), ', ') AS columns
+        FROM moved AS m
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = m.relation AND a.attnum = m.attribute
+        WHERE m.relation <> ALL (replicated)
+        GROUP BY m.relation
     LOOP
         EXECUTE format('GRANT SELECT (%1$s), UPDATE (%1$s) ON %2$s TO {{role}}',
                        child.columns, child.relation);
