@@ -6,6 +6,22 @@ use crate::checkpoint::Published;
 use crate::database::Side;
 use crate::mapping;
 
+/// The columns of the leads that `leadbridge migrate` adds (Migration 016). A journey or notification table that is there
+/// is left as it is.
+const MADE_BY_MIGRATE: [&str; 11] = [
+    "phone_normalized",
+    "email_sent",
+    "sms_sent",
+    "email_clicked",
+    "sms_clicked",
+    "email_clicked_at",
+    "sms_clicked_at",
+    "click_count",
+    "amocrm_synced",
+    "landing_source",
+    "landing_synced_at",
+];
+
 /// What a column that changed on Landing costs a running stream.
 const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then";
 

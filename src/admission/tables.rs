@@ -60,30 +60,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
             format!("move the rows into a table of the access method heap (PostgreSQL 15: ALTER TABLE {name} SET ACCESS METHOD heap)"),
         ));
     }
-    let (leave, release) = match shape.is_partition {
-        true => (format!("DETACH PARTITION {name}"), "is a partition of"),
-        false => (format!("{name} NO INHERIT"), "inherits from"),
-    };
-    for parent in &shape.parents {
-        let sql = match shape.is_partition {
-            true => format!("ALTER TABLE {parent} {leave}"),
-            false => format!("ALTER TABLE {leave} {parent}"),
-        };
-        found.push(unfit(
-            Bars::Replication,
-            format!("{release} {parent}: what is written through the parent passes the fence"),
-            format!("run on the {side}: {sql}"),
-        ));
-    }
-    for child in &shape.children {
-        found.push(unfit(
-            Bars::Replication,
-            format!(
-                "has the child table {child}, whose rows are read with the table and are not in its stream"
-            ),
-            format!("run on the {side}: ALTER TABLE {child} NO INHERIT {name}"),
-        ));
-    }
+    found.extend(inheritance(subject));
     for rule in &shape.rules {
         found.push(unfit(
             subject.bars_writing(),
@@ -102,6 +79,37 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     }
     found.extend(triggers(subject));
     found
+}
+
+/// A parent, a partitioned table, a child or a partition: writes through one of them are no writes to the other, for a
+/// stream as for a fence.
+fn inheritance(subject: &Subject<'_>) -> Vec<Unfit> {
+    let (shape, name, short, side) = (subject.shape, subject.name, subject.short(), subject.side);
+    let unfit = |what: String, sql: String| Unfit {
+        check: "tables",
+        bars: Bars::Replication,
+        what: format!("{short} {what}"),
+        remedy: format!("run on the {side}: {sql}"),
+    };
+    let of_parent = |parent: &String| match shape.is_partition {
+        true => unfit(
+            format!("is a partition of {parent}: what is written through that table passes the fence"),
+            format!("ALTER TABLE {parent} DETACH PARTITION {name}"),
+        ),
+        false => unfit(
+            format!("inherits from {parent}: what is written through that table passes the fence"),
+            format!("ALTER TABLE {name} NO INHERIT {parent}"),
+        ),
+    };
+    let of_child = |child: &String| {
+        unfit(
+            format!(
+                "has the child table {child}, whose rows are read with the table and are not in its stream"
+            ),
+            format!("ALTER TABLE {child} NO INHERIT {name}"),
+        )
+    };
+    shape.parents.iter().map(of_parent).chain(shape.children.iter().map(of_child)).collect()
 }
 
 fn odd_kind(kind: &str) -> Option<&'static str> {

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::testkit::{
-    Bridge, Said, World, differences_beside_quarantine, holds, landing, one, traffic, until, until_holds,
+    Bridge, Said, World, differences_beside_quarantine, holds, landing, one, until, until_holds,
 };
 
 /// When a variation comes.
@@ -296,5 +296,4 @@ pub async fn play_all(varied: Varied, variations: &[Variation]) {
         }
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), variations.len(), wrong.join("\n"));
-    traffic(&stage.world, "SELECT").await;
 }
