@@ -90,12 +90,17 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
 fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit> {
     let place = format!("{}.{name}", subject.short());
     let Some(found) = subject.shape.column(name) else {
+        let is_made = subject.table == Table::LandingLeads && MADE_BY_MIGRATE.contains(&name);
         let missing = || {
-            let remedy =
-                "run `leadbridge migrate`; a column that it does not make is to be brought back by hand";
+            let remedy = match is_made {
+                true => "run `leadbridge migrate`",
+                false => {
+                    "bring the column back, as `leadbridge migrate --print=traffic` and the contract have it"
+                }
+            };
             unfit(Bars::Replication, format!("{place} is missing"), remedy.to_owned())
         };
-        return (subject.extent == Extent::Whole).then(missing).into_iter().collect();
+        return (subject.extent == Extent::Whole || !is_made).then(missing).into_iter().collect();
     };
     let (accepted, names) = accepted(subject.table, name, kind);
     let mut all = Vec::new();

@@ -5,7 +5,7 @@ use super::stage::{Variation, Varied, first, play_all, streaming};
 
 /// Shapes that are handled exactly, in the stream at least.
 const ADMITTED: &[Variation] = &[
-    first("ALTER TABLE landing_leads ADD COLUMN score int DEFAULT 7, DROP COLUMN click_count", Exact),
+    first("ALTER TABLE landing_leads ADD COLUMN score int DEFAULT 7, ADD COLUMN rank text NOT NULL DEFAULT 'x'", Exact),
     first("ALTER TABLE landing_leads FORCE ROW LEVEL SECURITY; CREATE POLICY p ON landing_leads FOR INSERT WITH CHECK (true)", Exact),
     first("ALTER TABLE landing_leads ADD CONSTRAINT reachable CHECK (phone <> '' OR email IS NOT NULL) NOT VALID", Exact),
     first("ALTER TABLE landing_leads ADD UNIQUE (amocrm_lead_id), ALTER amocrm_contact_id TYPE varchar(50)", Exact),

@@ -12,7 +12,7 @@ const NOTHING_DANGLES: &str =
 const ADMITTED: &[Variation] = &[
     first(
         "ALTER TABLE traffic_leads ADD COLUMN score int DEFAULT 7 NOT NULL, ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY,
-             ADD COLUMN length int GENERATED ALWAYS AS (length(phone)) STORED, ADD COLUMN raw xml",
+             ADD COLUMN length int GENERATED ALWAYS AS (length(phone)) STORED, ADD COLUMN raw xml, ADD COLUMN click_count bigint",
         Exact,
     ),
     first("ALTER TABLE traffic_leads FORCE ROW LEVEL SECURITY; CREATE POLICY p ON traffic_leads USING (false)", Exact),
@@ -26,7 +26,7 @@ const ADMITTED: &[Variation] = &[
     first("ALTER TABLE traffic_leads ALTER utm_source TYPE text, ALTER name TYPE varchar, ALTER status TYPE text", Exact),
     first("ALTER TABLE traffic_leads REPLICA IDENTITY FULL", Exact),
     migrated(
-        "ALTER TABLE traffic_leads ALTER click_count TYPE bigint USING click_count; DROP INDEX traffic_lead_journey_lead_idx",
+        "DROP INDEX traffic_lead_journey_lead_idx; ALTER TABLE traffic_lead_journey ADD COLUMN own int, ADD UNIQUE (id, stage)",
         Exact,
     ),
     first(
@@ -58,7 +58,7 @@ const ADMITTED: &[Variation] = &[
     streaming(
         "CREATE TABLE refers (lead uuid UNIQUE REFERENCES traffic_leads (id) ON DELETE SET NULL ON UPDATE SET NULL);
          CREATE TABLE notes_of (lead uuid REFERENCES refers (lead) ON DELETE SET NULL ON UPDATE CASCADE);
-         INSERT INTO refers SELECT id FROM traffic_leads",
+         INSERT INTO refers SELECT id FROM traffic_leads; INSERT INTO notes_of SELECT lead FROM refers",
         Exact,
     )
     .ends_with(NOTHING_DANGLES),
@@ -72,7 +72,7 @@ const ADMITTED: &[Variation] = &[
 const REFUSED: &[Variation] = &[
     first(
         "ALTER TABLE traffic_leads DROP CONSTRAINT traffic_leads_pkey CASCADE, ADD UNIQUE (id)",
-        Refused("traffic_leads has no replica identity"),
+        Refused("traffic_leads"),
     ),
     first("ALTER TABLE traffic_leads DROP CONSTRAINT traffic_leads_pkey CASCADE", Refused("traffic_leads: id is not unique")),
     first(
@@ -158,8 +158,8 @@ const REFUSED: &[Variation] = &[
         "ALTER TABLE traffic_leads ADD CONSTRAINT known FOREIGN KEY (utm_source) REFERENCES traffic_teams (name)",
         Refused("known"),
     ),
-    first("ALTER TABLE traffic_leads DISABLE TRIGGER ALL", Refused("traffic_sales")),
-    migrated("ALTER TABLE traffic_leads DROP COLUMN landing_source", Refused("traffic_leads.landing_source")),
+    first("ALTER TABLE traffic_leads DISABLE TRIGGER ALL", Refused("challenge3d_sales")),
+    migrated("ALTER TABLE traffic_leads DROP COLUMN landing_source CASCADE", Refused("traffic_leads.landing_source")),
     migrated("ALTER TABLE traffic_lead_journey DROP CONSTRAINT traffic_lead_journey_pkey", Refused("traffic_lead_journey")),
     migrated("CREATE TABLE more () INHERITS (traffic_lead_journey)", Refused("more")),
 ];
@@ -174,7 +174,11 @@ const STREAMING: &[Variation] = &[
          CREATE TABLE forms (fb varchar(100) CONSTRAINT by_fb REFERENCES traffic_leads (fb_lead_id) ON UPDATE CASCADE)",
         Refused("by_fb"),
     ),
-    streaming("ALTER TABLE traffic_lead_journey ALTER created_at TYPE timestamptz(0)", Refused("traffic_lead_journey.created_at")),
+    streaming(
+        "DROP VIEW v_traffic_leads_with_journey, v_traffic_leads_last_stage CASCADE;
+         ALTER TABLE traffic_lead_journey ALTER created_at TYPE timestamptz(0)",
+        Refused("traffic_lead_journey.created_at"),
+    ),
     streaming("ALTER TABLE traffic_leads ADD UNIQUE (email), ADD CHECK (phone <> '')", Exact),
 ];
 
