@@ -256,3 +256,30 @@ async fn a_checkpoint_without_its_slot_or_of_another_cluster_is_an_error() {
     let findings = examine(&world).await;
     assert!(findings.findings.iter().any(|finding| finding.message.contains("another Landing")));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shape_that_is_not_admissible_is_an_error_with_what_to_run_and_one_that_bars_a_cutover_a_warning() {
+    let world = World::new().await;
+    let remedy = |findings: &Findings, check: &str| {
+        let found = findings.findings.iter().find(|one| one.check == check && one.level != Level::Ok);
+        found.and_then(|one| one.remedy.clone()).unwrap_or_default()
+    };
+    let traffic = world.traffic().await;
+    traffic
+        .batch_execute("ALTER TABLE traffic_leads DROP CONSTRAINT traffic_leads_pkey CASCADE")
+        .await
+        .unwrap();
+    let findings = examine(&world).await;
+    assert_eq!(complaints(&findings), [("keys", Level::Error), ("replica_identity", Level::Error)]);
+    assert!(remedy(&findings, "keys").contains("ADD PRIMARY KEY (id)"), "{findings:?}");
+    traffic.batch_execute("ALTER TABLE traffic_leads ADD PRIMARY KEY (id)").await.unwrap();
+    let landing = world.landing().await;
+    landing.batch_execute("ALTER TABLE landing_leads ALTER source TYPE char(20)").await.unwrap();
+    let findings = examine(&world).await;
+    assert_eq!(complaints(&findings), [("columns", Level::Error)]);
+    let says = remedy(&findings, "columns");
+    assert!(says.contains("ALTER COLUMN \"source\" TYPE text"), "{says}");
+    landing.batch_execute("ALTER TABLE landing_leads ALTER source TYPE text").await.unwrap();
+    landing.batch_execute("ALTER TABLE landing_leads ADD UNIQUE (email) DEFERRABLE").await.unwrap();
+    assert_eq!(complaints(&examine(&world).await), [("keys", Level::Warning)]);
+}

@@ -111,3 +111,21 @@ async fn a_table_that_is_not_published_any_more_is_refused_also_in_mid_stream() 
     traffic(&world, "ALTER PUBLICATION leadbridge_reverse ADD TABLE traffic_lead_journey").await;
     bridge.catch_up().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_on_landing_whose_writers_would_pass_the_fence_is_refused_by_a_rollback_and_a_finish_too() {
+    let world = World::new().await;
+    let bridge = switched(&world, "").await;
+    let mut daemon = bridge.daemon().await;
+    carried(&world, &mut daemon).await;
+    landing(&world, "CREATE TABLE more_leads () INHERITS (landing_leads)").await;
+    let words = ["landing_leads", "more_leads", "NO INHERIT"];
+    ends_refused(&mut daemon, &words).await;
+    assert_refused(&bridge.run(&["run"]).await, &words);
+    assert_refused(&bridge.run(&["finish", "--yes"]).await, &words);
+    let said = bridge.run(&["rollback", "--dry-run"]).await;
+    assert!(said.code == 1 && said.out.contains("more_leads"), "{}{}", said.out, said.err);
+    landing(&world, "ALTER TABLE more_leads NO INHERIT landing_leads").await;
+    bridge.catch_up().await;
+    assert_back(&world, &[]).await;
+}
