@@ -1,6 +1,6 @@
 //! Traffic's tables, varied.
 
-use super::stage::Wanted::{Exact, ExactAndNamed, Refused};
+use super::stage::Wanted::{Exact, Refused};
 use super::stage::{Variation, Varied, first, migrated, play_all, streaming};
 
 /// No row of `refers` names a lead that is not there.
@@ -64,7 +64,7 @@ const ADMITTED: &[Variation] = &[
     .ends_with(NOTHING_DANGLES),
     first(
         "ALTER TABLE traffic_leads ADD COLUMN team_id uuid CONSTRAINT by_team REFERENCES traffic_teams (id) ON DELETE CASCADE",
-        ExactAndNamed("by_team"),
+        Exact,
     ),
 ];
 
@@ -168,7 +168,7 @@ const REFUSED: &[Variation] = &[
 const STREAMING: &[Variation] = &[
     streaming("ALTER TABLE traffic_leads ADD CONSTRAINT mail UNIQUE (email) DEFERRABLE", Refused("mail")),
     streaming("CREATE TABLE more_leads () INHERITS (traffic_leads)", Refused("more_leads")),
-    streaming("CREATE RULE kept AS ON DELETE TO traffic_lead_journey DO INSTEAD NOTHING", Refused("kept")),
+    streaming("CREATE RULE kept AS ON UPDATE TO traffic_lead_journey DO INSTEAD NOTHING", Refused("kept")),
     streaming(
         "ALTER TABLE traffic_leads ADD UNIQUE (fb_lead_id);
          CREATE TABLE forms (fb varchar(100) CONSTRAINT by_fb REFERENCES traffic_leads (fb_lead_id) ON UPDATE CASCADE)",
