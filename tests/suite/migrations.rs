@@ -114,12 +114,14 @@ async fn a_publication_that_lacks_something_is_completed() {
 }
 
 #[tokio::test]
-async fn a_table_without_a_replica_identity_is_refused() {
+async fn a_table_without_a_replica_identity_is_refused_and_not_published() {
     let world = World::unmigrated().await;
     let drop = "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey";
     world.landing().await.batch_execute(drop).await.unwrap();
     let error = fails(&world, &Options::default()).await;
-    assert!(error.to_string().contains("replica identity"), "{error}");
+    assert!(error.to_string().contains("lead_journey: id is not unique"), "{error}");
+    let unpublished = "SELECT count(*) = 0 FROM pg_publication";
+    assert!(scalar::<bool>(&world.landing().await, unpublished).await, "{error}");
 }
 
 #[tokio::test]
