@@ -196,31 +196,6 @@ impl Error {
         }
     }
 
-    /// From the replication transport, which carries a server's error only as text.
-    pub fn replication(step: impl fmt::Display, error: &pgwire_replication::PgWireError) -> Self {
-        use pgwire_replication::PgWireError as E;
-        match error {
-            E::Io(_) | E::Task(_) => Self::unreachable(format!("{step}: {error}")),
-            E::Auth(message) => Self::refused(format!("{step}: {message}"))
-                .remedy("check user and password in the database's URL"),
-            E::Tls(message) => tls_error(format!("{step}: {message}")),
-            E::Server(text) => {
-                let code = text
-                    .split_once("SQLSTATE ")
-                    .and_then(|(_, rest)| rest.get(..5))
-                    .map_or(SqlState::INTERNAL_ERROR, SqlState::from_code);
-                let message = text.split(" (SQLSTATE").next().unwrap_or(text);
-                Self::server(step, code, message)
-            }
-            // Of what is read ahead: the stream begins again, and reads one message at a time.
-            E::MessageTooLarge { payload_bytes, .. } => Self::new(
-                Kind::Transient,
-                format!("{step}: a row of {payload_bytes} bytes: from now on one row is read at a time"),
-            ),
-            other => Self::internal(format!("{step}: {other}")),
-        }
-    }
-
     pub fn kind(&self) -> Kind {
         self.kind
     }

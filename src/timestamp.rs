@@ -16,7 +16,7 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checke
 pub struct Timestamp(pub i64);
 
 /// 2000-01-01 00:00 UTC in microseconds since 1970.
-const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+pub const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 impl Timestamp {
     /// From PostgreSQL's own output in UTC under `DateStyle = ISO`; `None` for what lies outside the years 0 to 9999.

@@ -5,8 +5,9 @@ use arbitrary::Arbitrary;
 use bytes::Bytes;
 use leadbridge::change::Table;
 use leadbridge::landing::capture::{Capture, Captured};
+use leadbridge::lsn::Lsn;
+use leadbridge::pgoutput::ReplicationEvent;
 use libfuzzer_sys::fuzz_target;
-use pgwire_replication::{Lsn, ReplicationEvent};
 
 #[derive(Arbitrary, Debug)]
 enum Event {
@@ -56,23 +57,17 @@ fn row(tag: u8, relation: u8, values: &[Option<String>]) -> Vec<u8> {
 }
 
 fn event(event: Event) -> ReplicationEvent {
-    let data = |bytes: Vec<u8>| ReplicationEvent::XLogData {
-        wal_start: Lsn::from(0),
-        wal_end: Lsn::from(0),
-        server_time_micros: 0,
-        data: Bytes::from(bytes),
-    };
+    let data = |bytes: Vec<u8>| ReplicationEvent::XLogData { data: Bytes::from(bytes) };
     match event {
         Event::Begin(lsn, time) => {
-            ReplicationEvent::Begin { final_lsn: Lsn::from(lsn), xid: 1, commit_time_micros: time }
+            ReplicationEvent::Begin { final_lsn: Lsn(lsn), xid: 1, commit_time_micros: time }
         }
         Event::Commit(lsn, time) => ReplicationEvent::Commit {
-            lsn: Lsn::from(lsn),
-            end_lsn: Lsn::from(lsn),
+            end_lsn: Lsn(lsn),
             commit_time_micros: time,
         },
         Event::KeepAlive(lsn, time) => ReplicationEvent::KeepAlive {
-            wal_end: Lsn::from(lsn),
+            wal_end: Lsn(lsn),
             reply_requested: false,
             server_time_micros: time,
         },

@@ -168,7 +168,7 @@ pub struct LogTable {
 
 impl Default for LogTable {
     fn default() -> Self {
-        LogTable { filter: "info,pgwire_replication=off".into(), format: LogFormat::default() }
+        LogTable { filter: "info".into(), format: LogFormat::default() }
     }
 }
 

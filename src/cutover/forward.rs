@@ -42,7 +42,7 @@ impl Forward<'_> {
     async fn attempt(&mut self) -> Result<Certificate> {
         let scene = &self.scene;
         // Asked for before anybody waits.
-        let traffic_id = slot::system_identifier(&scene.config.traffic, scene.names()).await?;
+        let traffic_id = slot::system_identifier(&scene.config.traffic).await?;
         reverse_slot::create(&scene.traffic, scene.names(), scene.left()).await?;
         reach(Point::CutoverPrepared);
         scene.journal.begin(&scene.traffic, scene.id, Direction::Cutover, scene.left()).await?;

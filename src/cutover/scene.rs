@@ -216,7 +216,7 @@ impl<'c> Scene<'c> {
     /// Landing and Traffic, for the certificate.
     async fn databases(&self) -> Result<[Database; 2]> {
         let of = async |endpoint: &Endpoint, session: &Session| {
-            let system_id = slot::system_identifier(endpoint, self.names()).await?;
+            let system_id = slot::system_identifier(endpoint).await?;
             let row = session.query_one("SELECT current_setting('server_version')", &[]).await;
             let row = row.map_err(|error| Error::database("asking for the server's version", &error))?;
             Ok::<_, Error>(Database::new(endpoint, system_id, row.get(0)))

@@ -1,23 +1,21 @@
 //! A database that can be connected to.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use pgwire_replication::ReplicationConfig;
-use postgres_protocol::escape::escape_identifier;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::Side;
 use super::failure::{self, Attempt};
-use super::session::{Session, start_options};
-use super::tls::{SeenCertificate, Tls, default_root};
+use super::place::{Answered, Place, Search};
+use super::replication::Replication;
+use super::session::Session;
+use super::tls::{Tls, default_root};
 use super::url::{self, Address, Host};
-use crate::error::{Error, Kind, Result};
+use super::{Side, socket};
+use crate::error::{Error, Result};
 
 /// Where one of the two databases is and how to log in. Printing it shows host, port, database and user only.
 #[derive(Clone)]
@@ -25,20 +23,8 @@ pub struct Endpoint {
     side: Side,
     address: Address,
     tls: Tls,
-    /// A message of the stream was longer than [`LONGEST_READ_AHEAD`]. Of all clones.
-    reads_alone: Arc<AtomicBool>,
+    answered: Answered,
 }
-
-/// How often the transport confirms positions to the server, and tells it that it is alive. Well below any
-/// `wal_sender_timeout` in use: while Traffic is slow and the queue is full, this is all that the server hears of us.
-const STATUS_INTERVAL: Duration = Duration::from_millis(250);
-
-/// Messages that the transport reads ahead, which bounds them by number alone. What is to be applied is collected
-/// elsewhere.
-const READ_AHEAD: usize = 8;
-/// The longest of these messages, in bytes: so the bound is 16 MiB. A longer one ends the stream, and from then on one
-/// message is read at a time.
-const LONGEST_READ_AHEAD: usize = 2 << 20;
 
 impl Endpoint {
     /// Reads a libpq URL.
@@ -52,7 +38,7 @@ impl Endpoint {
         let tls =
             Tls::resolve(address.ssl_mode, address.root_certificate.as_ref(), default_root().as_deref())
                 .map_err(|error| error.context(side.variable()))?;
-        Ok(Endpoint { side, address, tls, reads_alone: Arc::default() })
+        Ok(Endpoint { side, address, tls, answered: Answered::default() })
     }
 
     pub fn side(&self) -> Side {
@@ -84,7 +70,17 @@ impl Endpoint {
     /// `Unreachable` when no host answers, `Refused` for a wrong password, name or certificate, `Transient` when
     /// the server is starting or full; each with what to do.
     pub async fn connect(&self, purpose: &str) -> Result<Session> {
-        self.connect_seeing(purpose, &SeenCertificate::default()).await
+        let mut search = Search::begin(self, &self.address.hosts, &self.answered);
+        while let Some(place) = search.next().await {
+            match self.connect_at(&place, purpose).await {
+                Ok(session) => {
+                    search.found(place);
+                    return Ok(session);
+                }
+                Err(error) => search.failed(error)?,
+            }
+        }
+        Err(search.reason())
     }
 
     /// A session that writes to the replicated tables: those of the daemon, and of a repair or retry. A fence of ours may
@@ -94,50 +90,89 @@ impl Endpoint {
     /// Those of [`Endpoint::connect`].
     pub async fn connect_to_write(&self, purpose: &str) -> Result<Session> {
         let session = self.connect(purpose).await?;
-        let passing = session.batch_execute("SET leadbridge.passes_fence = 'on'").await;
-        passing
-            .map_err(|error| Error::database(format!("preparing to write to the {}", self.side), &error))?;
+        let step = format!("preparing to write to the {}", self.side);
+        let passing = session.batch_execute("SET leadbridge.passes_fence = 'on'");
+        let late = |_| Error::unreachable(format!("{step}: no answer in time"));
+        let passed = tokio::time::timeout(self.connect_timeout(), passing).await.map_err(late)?;
+        passed.map_err(|error| Error::database(&step, &error))?;
         Ok(session)
     }
 
-    /// Tries the hosts in their order; the first error that another host cannot mend ends it.
-    async fn connect_seeing(&self, purpose: &str, seen: &SeenCertificate) -> Result<Session> {
-        let mut failed = None;
-        for host in &self.address.hosts {
-            match self.connect_host(host, purpose, seen).await {
-                Ok(session) => return Ok(session),
-                Err(error) if matches!(error.kind(), Kind::Unreachable | Kind::Transient) => {
-                    failed = Some(error)
+    /// The same as [`Endpoint::connect`], for a replication session.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::connect`].
+    pub async fn replicate(&self) -> Result<Replication> {
+        let mut search = Search::begin(self, &self.address.hosts, &self.answered);
+        while let Some(place) = search.next().await {
+            match self.replicate_at(&place).await {
+                Ok(session) => {
+                    search.found(place);
+                    return Ok(session);
                 }
-                Err(error) => return Err(error),
+                Err(error) => search.failed(error)?,
             }
         }
-        // A URL without a host is refused when it is read, so there was an error.
-        Err(failed.unwrap_or_else(|| Error::internal(format!("{}: no host to connect to", self.side))))
+        Err(search.reason())
     }
 
-    async fn connect_host(&self, host: &Host, purpose: &str, seen: &SeenCertificate) -> Result<Session> {
-        let attempt = Attempt { side: self.side, host, user: self.user(), database: self.database() };
-        let tls = MakeRustlsConnect::new(self.tls.client_config(seen)?);
-        let config = self.driver_config(host, purpose);
-        // The driver's own limit ends with the TCP handshake; a server that accepts and then says nothing must
-        // not hold us either. Resolving a name has the same limit this way.
-        let limit = self.address.connect_timeout;
-        let connect = async {
+    /// The next connection goes through the hosts as the URL names them, wherever the last one has ended up.
+    pub fn begin_with_first_host(&self) {
+        self.answered.set(None);
+    }
+
+    /// Connects to one place and no other, for whoever wants to hear of the server that is there.
+    ///
+    /// # Errors
+    /// Those of [`Endpoint::connect`].
+    pub async fn connect_at(&self, place: &Place, purpose: &str) -> Result<Session> {
+        let attempt = self.attempt(place);
+        let tls = MakeRustlsConnect::new(self.tls.client_config()?);
+        let config = self.driver_config(place, purpose);
+        self.in_time(&attempt, async {
             let (client, connection) =
                 config.connect(tls).await.map_err(|e| failure::explain(&attempt, &e))?;
             // Its error also reaches every statement that waits for an answer, so none is lost here.
             let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
-            Session::pin(client, task, host.clone()).await.map_err(|e| failure::explain(&attempt, &e))
-        };
-        match tokio::time::timeout(limit, connect).await {
+            Session::pin(client, task, place.clone()).await.map_err(|e| failure::explain(&attempt, &e))
+        })
+        .await
+    }
+
+    async fn replicate_at(&self, place: &Place) -> Result<Replication> {
+        let attempt = self.attempt(place);
+        self.in_time(&attempt, async {
+            let socket = socket::open(&attempt, &self.tls).await?;
+            Replication::log_in(&attempt, &self.address, socket).await
+        })
+        .await
+    }
+
+    fn attempt<'a>(&'a self, place: &'a Place) -> Attempt<'a> {
+        Attempt { side: self.side, place, user: self.user(), database: self.database() }
+    }
+
+    /// The driver's own limit ends with the TCP handshake; a server that accepts and then says nothing must not hold us
+    /// either.
+    async fn in_time<T>(
+        &self,
+        attempt: &Attempt<'_>,
+        connecting: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let limit = self.connect_timeout();
+        match tokio::time::timeout(limit, connecting).await {
             Ok(result) => result,
-            Err(_) => Err(failure::timed_out(&attempt, limit)),
+            Err(_) => Err(failure::timed_out(attempt, limit)),
         }
     }
 
-    fn driver_config(&self, host: &Host, purpose: &str) -> tokio_postgres::Config {
+    fn driver_config(&self, place: &Place, purpose: &str) -> tokio_postgres::Config {
+        let host = &place.host;
         let mut config = tokio_postgres::Config::new();
+        // The name is what a certificate is made out to, the address is where it is.
+        if let Some(address) = place.address {
+            config.hostaddr(address);
+        }
         config
             .host(&host.name)
             .port(host.port)
@@ -168,77 +203,6 @@ impl Endpoint {
             Tls::Preferred => DriverSslMode::Prefer,
             Tls::Required | Tls::Chain(_) | Tls::Full(_) => DriverSslMode::Require,
         }
-    }
-
-    /// A message of the stream was too long to be read ahead with others: the next stream reads one at a time.
-    pub fn read_alone(&self) {
-        self.reads_alone.store(true, Ordering::Relaxed);
-    }
-
-    /// What the replication transport needs, with the same meaning of TLS and the same pinned settings.
-    ///
-    /// It opens an ordinary session first when only the server can tell something: which of several hosts answers,
-    /// and, for `verify-ca`, what name its certificate is made out to.
-    ///
-    /// # Errors
-    /// Those of [`Endpoint::connect`]; `Refused` for a certificate without a name.
-    pub async fn replication(&self, slot: &str, publication: &str) -> Result<ReplicationConfig> {
-        let mut host = self.address.hosts.first().cloned();
-        let mut certificate_name = None;
-        if self.address.hosts.len() > 1 || matches!(self.tls, Tls::Chain(_)) {
-            let seen = SeenCertificate::default();
-            let session = self.connect_seeing("probe", &seen).await?;
-            certificate_name = seen.matching_name(&session.host().name);
-            host = Some(session.host().clone());
-            session.close().await;
-        }
-        let host = host.ok_or_else(|| Error::internal(format!("{}: no host to connect to", self.side)))?;
-        let tls = self.replication_tls(&host, certificate_name)?;
-        Ok(self.replication_config(host, slot, publication).with_tls(tls))
-    }
-
-    fn replication_config(&self, host: Host, slot: &str, publication: &str) -> ReplicationConfig {
-        let password = self.address.password.as_ref().map_or("", |password| password.expose_secret());
-        let options = match &self.address.options {
-            Some(own) => format!("{own} {}", start_options()),
-            None => start_options(),
-        };
-        // The transport puts both into the command as they are. Not quoted, a publication's name would be folded to
-        // lower case: the server says nothing, and nothing of ours is in its stream.
-        let (slot, publication) = (escape_identifier(slot), escape_identifier(publication));
-        let alone = self.reads_alone.load(Ordering::Relaxed);
-        ReplicationConfig::new(host.name, self.user(), password, self.database(), slot, publication)
-            .with_port(host.port)
-            .with_status_interval(STATUS_INTERVAL)
-            .with_wakeup_interval(STATUS_INTERVAL)
-            .with_buffer_size(if alone { 1 } else { READ_AHEAD })
-            .with_max_message_size(if alone { usize::MAX } else { LONGEST_READ_AHEAD })
-            .with_application_name(crate::landing::synchronous::STREAM_NAME)
-            .with_options(options)
-    }
-
-    fn replication_tls(
-        &self,
-        host: &Host,
-        certificate_name: Option<String>,
-    ) -> Result<pgwire_replication::TlsConfig> {
-        if host.is_socket() {
-            return Ok(Tls::Off.replication(""));
-        }
-        let name = match (&self.tls, certificate_name) {
-            (Tls::Chain(_), None) => {
-                return Err(Error::refused(format!(
-                    "{} at {host}: the server's certificate holds no DNS name, and the replication connection \
-                     needs one",
-                    self.side
-                ))
-                .remedy("give the server a certificate with a subject alternative name, or use \
-                     sslmode=require without sslrootcert"));
-            }
-            (Tls::Chain(_), Some(name)) => name,
-            _ => host.name.clone(),
-        };
-        Ok(self.tls.replication(&name))
     }
 }
 
@@ -283,6 +247,7 @@ impl fmt::Debug for Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Kind;
 
     fn parse(side: Side, url: &str) -> Result<Endpoint> {
         Endpoint::parse(side, &SecretString::from(url))
@@ -307,18 +272,5 @@ mod tests {
             assert!(error.to_string().contains(why) && error.remedy_text().is_some(), "{error}");
         }
         assert!(parse(Side::Traffic, "postgresql://u@aws-0-eu.pooler.supabase.com:5432/d").is_ok());
-    }
-
-    #[tokio::test]
-    async fn the_stream_has_the_same_settings_and_the_same_meaning_of_tls() {
-        let endpoint = parse(Side::Landing, "postgresql://u:p@10.0.0.7/d?sslmode=require").unwrap();
-        let config = endpoint.replication("slot", "publication").await.unwrap();
-        assert_eq!(config.tls.mode, pgwire_replication::SslMode::Require);
-        assert_eq!(config.tls.sni_hostname.as_deref(), Some("10.0.0.7"));
-        assert_eq!(config.application_name.as_deref(), Some("leadbridge stream"));
-        let options = config.options.unwrap();
-        assert!(options.contains("-c datestyle=ISO,\\ YMD"), "{options}");
-        assert!(options.contains("-c statement_timeout=0"), "{options}");
-        assert!(!options.contains("transaction_timeout"), "a server before 17 would refuse it: {options}");
     }
 }

@@ -5,23 +5,24 @@ use std::io;
 use std::time::Duration;
 
 use rustls::CertificateError;
-use tokio_postgres::error::{DbError, SqlState};
+use tokio_postgres::error::SqlState;
 
 use super::Side;
+use super::place::Place;
 use super::url::Host;
 use crate::error::{Error, Kind, tls_error};
 
 /// What was tried.
 pub struct Attempt<'a> {
     pub side: Side,
-    pub host: &'a Host,
+    pub place: &'a Place,
     pub user: &'a str,
     pub database: &'a str,
 }
 
 impl Attempt<'_> {
     fn place(&self) -> String {
-        format!("{} at {}", self.side, self.host)
+        format!("{} at {}", self.side, self.place)
     }
 
     fn unreachable(&self, what: &str) -> Error {
@@ -30,14 +31,15 @@ impl Attempt<'_> {
 
     /// Hosts of Supabase's direct connection have an IPv6 address only, unless the project pays for IPv4.
     fn is_direct_supabase(&self) -> bool {
-        self.host.name.ends_with(".supabase.co")
+        self.place.host.name.ends_with(".supabase.co")
     }
 }
 
 /// Turns the driver's error into ours.
 pub fn explain(attempt: &Attempt<'_>, error: &tokio_postgres::Error) -> Error {
     if let Some(db) = error.as_db_error() {
-        return server_said(attempt, db);
+        let answer = Answer { code: db.code(), message: db.message(), routine: db.routine() };
+        return server_said(attempt, &answer);
     }
     if let Some(tls) = cause::<rustls::Error>(error) {
         return tls_failure(attempt, tls);
@@ -50,14 +52,11 @@ pub fn explain(attempt: &Attempt<'_>, error: &tokio_postgres::Error) -> Error {
         return io_failure(attempt, io);
     }
     if text.contains("does not support TLS") {
-        tls_error(format!("{}: the server does not support TLS", attempt.place()))
-            .remedy("switch `ssl = on` on the server, or use sslmode=prefer or disable in the URL")
+        no_tls(attempt)
     } else if text.contains("password missing") {
-        Error::refused(format!("{}: the server asks for a password and the URL has none", attempt.place()))
-            .remedy(format!("put the password of user {} into {}", attempt.user, attempt.side.variable()))
+        no_password(attempt)
     } else if text.contains("authentication error") {
-        Error::refused(format!("{}: {text}", attempt.place()))
-            .remedy("use SCRAM-SHA-256 (password_encryption) for this user on the server")
+        authentication(attempt, &text)
     } else if error.is_closed() {
         attempt.unreachable("closed the connection while it was being set up").remedy(server_log())
     } else {
@@ -76,7 +75,42 @@ pub fn timed_out(attempt: &Attempt<'_>, limit: Duration) -> Error {
     attempt.unreachable(&format!("did not answer within {} s", limit.as_secs())).remedy(remedy)
 }
 
-fn not_postgresql(attempt: &Attempt<'_>) -> Error {
+/// The same for a connection that the driver has not made: it broke while it was being made.
+pub fn broken(attempt: &Attempt<'_>, error: &io::Error) -> Error {
+    match cause::<rustls::Error>(error) {
+        Some(tls) => tls_failure(attempt, tls),
+        None => io_failure(attempt, error),
+    }
+}
+
+pub fn no_tls(attempt: &Attempt<'_>) -> Error {
+    tls_error(format!("{}: the server does not support TLS", attempt.place()))
+        .remedy("switch `ssl = on` on the server, or use sslmode=prefer or disable in the URL")
+}
+
+pub fn no_password(attempt: &Attempt<'_>) -> Error {
+    Error::refused(format!("{}: the server asks for a password and the URL has none", attempt.place()))
+        .remedy(format!("put the password of user {} into {}", attempt.user, attempt.side.variable()))
+}
+
+/// The exchange that proves the password has failed, `why` without the password.
+pub fn authentication(attempt: &Attempt<'_>, why: &str) -> Error {
+    Error::refused(format!("{}: {why}", attempt.place()))
+        .remedy("use SCRAM-SHA-256 (password_encryption) for this user on the server")
+}
+
+pub fn unknown_authentication(attempt: &Attempt<'_>) -> Error {
+    authentication(attempt, "the server asks for a kind of authentication that leadbridge does not know")
+}
+
+pub fn no_name(side: Side, host: &Host) -> Error {
+    Error::unreachable(format!("{side}: the name {} cannot be resolved", host.name)).remedy(format!(
+        "check the host's spelling in {}, this machine's DNS, and that the Supabase project is not paused",
+        side.variable()
+    ))
+}
+
+pub fn not_postgresql(attempt: &Attempt<'_>) -> Error {
     attempt
         .unreachable("answers, but not as a PostgreSQL server does")
         .remedy("check host and port; is a proxy, a firewall or another service in between?")
@@ -86,15 +120,25 @@ fn server_log() -> &'static str {
     "look into the server's log; is a proxy or another service listening on that port?"
 }
 
-fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
+/// What a server's error answer says, as far as it is looked at.
+pub struct Answer<'a> {
+    pub code: &'a SqlState,
+    pub message: &'a str,
+    /// Of the server's own source: the same in every language.
+    pub routine: Option<&'a str>,
+}
+
+/// An error answer to the start-up message, or to the first statement.
+pub fn server_said(attempt: &Attempt<'_>, answer: &Answer<'_>) -> Error {
+    let Answer { code, message, routine } = *answer;
     let (place, user, variable) = (attempt.place(), attempt.user, attempt.side.variable());
-    let error = Error::server(&place, db.code().clone(), db.message());
-    match db.code() {
+    let error = Error::server(&place, code.clone(), message);
+    match code {
         code if *code == SqlState::INVALID_PASSWORD => {
             error.remedy(format!("correct the password of user {user} in {variable}"))
         }
         code if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION
-            && db.message().contains("no encryption") =>
+            && message.contains("no encryption") =>
         {
             error.remedy(format!("use sslmode=require or better in {variable}: the server wants TLS"))
         }
@@ -107,7 +151,7 @@ fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
             error.remedy(format!("correct the database's name in {variable}"))
         }
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE
-            && db.message().contains("session_replication_role") =>
+            && message.contains("session_replication_role") =>
         {
             error.remedy(format!(
                 "no cascade of a delete runs under this role's default: run as a superuser ALTER ROLE \"{user}\" RESET \
@@ -119,21 +163,7 @@ fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             error.remedy(format!("GRANT CONNECT ON DATABASE … TO {user}, as an administrator"))
         }
-        // The server's own routines name the limit in every language.
-        code if *code == SqlState::TOO_MANY_CONNECTIONS => match db.routine() {
-            Some("InitializeSessionUserId") => error.remedy(format!(
-                "run as an administrator: ALTER ROLE {user} CONNECTION LIMIT … (`leadbridge doctor` says how many), or \
-                 close other sessions of that role; the daemon carries on by itself"
-            )),
-            Some("CheckMyDatabase") => error.remedy(format!(
-                "run as an administrator: ALTER DATABASE {} CONNECTION LIMIT …, or close other sessions in that \
-                 database; the daemon carries on by itself",
-                attempt.database
-            )),
-            _ => error.remedy(
-                "raise max_connections there, or close idle sessions; the daemon carries on by itself",
-            ),
-        },
+        code if *code == SqlState::TOO_MANY_CONNECTIONS => too_many(attempt, routine, error),
         // The settings that a URL's options name.
         code if matches!(code.code().get(..2), Some("22" | "42")) => error
             .of_kind(Kind::Refused)
@@ -145,6 +175,23 @@ fn server_said(attempt: &Attempt<'_>, db: &DbError) -> Error {
              other clients of its session mode)? Else look into its log, and check user {user} in {variable}"
         )),
         _ => error,
+    }
+}
+
+/// The server's own routines name the limit in every language.
+fn too_many(attempt: &Attempt<'_>, routine: Option<&str>, error: Error) -> Error {
+    let (user, database) = (attempt.user, attempt.database);
+    match routine {
+        Some("InitializeSessionUserId") => error.remedy(format!(
+            "run as an administrator: ALTER ROLE {user} CONNECTION LIMIT … (`leadbridge doctor` says how many), or \
+             close other sessions of that role; the daemon carries on by itself"
+        )),
+        Some("CheckMyDatabase") => error.remedy(format!(
+            "run as an administrator: ALTER DATABASE {database} CONNECTION LIMIT …, or close other sessions in that \
+             database; the daemon carries on by itself"
+        )),
+        _ => error
+            .remedy("raise max_connections there, or close idle sessions; the daemon carries on by itself"),
     }
 }
 
@@ -162,7 +209,7 @@ fn tls_failure(attempt: &Attempt<'_>, error: &rustls::Error) -> Error {
         .remedy(format!("name the right CA's file in sslrootcert in {variable}")),
         C::NotValidForName | C::NotValidForNameContext { .. } => tls_error(format!(
             "{place}: the server's certificate is made out to another name than {}",
-            attempt.host.name
+            attempt.place.host.name
         ))
         .remedy(format!(
             "use in {variable} the host name that the certificate holds; sslmode=verify-ca checks the CA only"
@@ -180,16 +227,16 @@ fn tls_failure(attempt: &Attempt<'_>, error: &rustls::Error) -> Error {
 }
 
 fn io_failure(attempt: &Attempt<'_>, error: &io::Error) -> Error {
-    let name = &attempt.host.name;
+    let name = &attempt.place.host.name;
     let text = error.to_string();
     match error.kind() {
         io::ErrorKind::ConnectionRefused => attempt
             .unreachable("refused the connection")
             .remedy("check that the server runs, listens on that address and port (listen_addresses)"),
-        io::ErrorKind::NotFound if attempt.host.is_socket() => attempt
+        io::ErrorKind::NotFound if attempt.place.host.is_socket() => attempt
             .unreachable("is not there: no such socket")
             .remedy("check the directory in the URL's host parameter, the port, and that the server runs"),
-        io::ErrorKind::PermissionDenied if attempt.host.is_socket() => attempt
+        io::ErrorKind::PermissionDenied if attempt.place.host.is_socket() => attempt
             .unreachable("cannot be opened: permission denied on the socket")
             .remedy("check the permissions of the socket's directory (unix_socket_permissions)"),
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => {
@@ -206,15 +253,9 @@ fn io_failure(attempt: &Attempt<'_>, error: &io::Error) -> Error {
         io::ErrorKind::InvalidInput if text.contains("dns name") => {
             tls_error(format!("{}: {name} is no name that a certificate can hold", attempt.place()))
         }
-        _ if text.contains("lookup address") => Error::unreachable(format!(
-            "{}: the name {name} cannot be resolved",
-            attempt.side
-        ))
-        .remedy(format!(
-            "check the host's spelling in {}, this machine's DNS, and that the Supabase project is not paused",
-            attempt.side.variable()
-        )),
-        _ => attempt.unreachable(&format!("cannot be reached ({text})")).remedy("check host, port and network"),
+        _ => {
+            attempt.unreachable(&format!("cannot be reached ({text})")).remedy("check host, port and network")
+        }
     }
 }
 

@@ -1,16 +1,20 @@
 //! Connections to the two databases: one meaning of a libpq URL for ordinary and for replication connections.
 //!
-//! `url` reads what the operator wrote, `tls` gives `sslmode` libpq's meaning, `endpoint` connects, `session` is
-//! one connection with its settings pinned, `pipelined` sends statements on one together, `advisory` its rights,
-//! `table_lock` the lock before its snapshot, `holders` who is in the way of a lock, `unique` lets rows exchange unique
-//! values, `failure` says in an operator's words why a connection failed.
+//! `url` reads what the operator wrote, `place` finds the addresses, `tls` gives `sslmode` libpq's meaning, `socket`
+//! and `endpoint` connect, `session` is one ordinary connection with its settings pinned, `replication` one that streams,
+//! `pipelined` sends statements on one together, `advisory` its rights, `table_lock` the lock before its snapshot,
+//! `holders` who is in the way of a lock, `unique` lets rows exchange unique values, `failure` says in an operator's words
+//! why a connection failed.
 
 pub mod advisory;
 mod endpoint;
 mod failure;
 pub mod holders;
 pub mod pipelined;
+mod place;
+pub mod replication;
 mod session;
+mod socket;
 pub mod table_lock;
 mod tls;
 pub mod unique;

@@ -3,17 +3,16 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use tokio_postgres::{Client, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::url::Host;
+use super::place::Place;
 
 /// A connection to one database. Dropping it ends the connection; [`Session::close`] does so and waits for it.
 pub struct Session {
     client: Client,
     // Owns the task that moves the bytes: it ends with the session, never after it.
     connection: AbortOnDropHandle<()>,
-    host: Host,
     backend: Backend,
 }
 
@@ -23,6 +22,33 @@ pub struct Backend {
     pub pid: i32,
     /// When it started, as the server writes it.
     pub started: String,
+    /// Where we have reached its server.
+    pub place: Place,
+    /// Where its server says that it was reached: one address may lead to several. `None` on a Unix socket.
+    pub reached: Option<String>,
+    /// Its server was a standby then.
+    pub on_standby: bool,
+}
+
+impl Backend {
+    /// Nobody's, until the server has said who it is.
+    pub(super) fn unknown(place: Place) -> Self {
+        Backend { pid: 0, started: "-infinity".to_owned(), place, reached: None, on_standby: false }
+    }
+
+    /// The columns of the last row that [`pin_statement`] brings.
+    pub(super) fn take_in(&mut self, columns: [Option<String>; 4]) {
+        let [pid, started, reached, on_standby] = columns;
+        self.pid = pid.and_then(|pid| pid.parse().ok()).unwrap_or(self.pid);
+        self.started = started.unwrap_or_else(|| self.started.clone());
+        self.reached = reached;
+        self.on_standby = on_standby.as_deref() == Some("t");
+    }
+
+    /// Whether the same server serves `other`.
+    pub fn is_beside(&self, other: &Backend) -> bool {
+        self.place == other.place && self.reached == other.reached
+    }
 }
 
 impl Session {
@@ -30,31 +56,26 @@ impl Session {
     pub(super) async fn pin(
         client: Client,
         connection: AbortOnDropHandle<()>,
-        host: Host,
+        place: Place,
     ) -> Result<Self, tokio_postgres::Error> {
         let answers = client.simple_query(&pin_statement()).await?;
         let rows = answers.iter().filter_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
         });
-        let column = |row: &SimpleQueryRow, name| row.try_get(name).ok().flatten().map(str::to_owned);
-        let backend = rows.last().map(|row| Backend {
-            // The last row is the server's word on this very session; process 0 is nobody's.
-            pid: column(row, "pid").and_then(|pid| pid.parse().ok()).unwrap_or(0),
-            started: column(row, "started").unwrap_or_else(|| "-infinity".to_owned()),
-        });
-        let backend = backend.unwrap_or(Backend { pid: 0, started: "-infinity".to_owned() });
-        Ok(Session { client, connection, host, backend })
+        let mut backend = Backend::unknown(place);
+        // The last row is the server's word on this very session; process 0 is nobody's.
+        if let Some(row) = rows.last() {
+            backend.take_in(
+                [0_usize, 1, 2, 3].map(|column| row.try_get(column).ok().flatten().map(str::to_owned)),
+            );
+        }
+        Ok(Session { client, connection, backend })
     }
 
     /// Who serves it: behind a pooler too, since the server itself was asked.
     pub fn backend(&self) -> &Backend {
         &self.backend
-    }
-
-    /// The host that answered, of those in the URL.
-    pub(super) fn host(&self) -> &Host {
-        &self.host
     }
 
     /// Says goodbye to the server and waits until the connection's task has ended, for a moment at most: a peer
@@ -91,7 +112,7 @@ impl DerefMut for Session {
 /// that its locks go too; `row_security = off` turns silently hidden rows into an error; `synchronous_commit = on`,
 /// because a position is acknowledged to the slot as soon as Traffic has committed it: a crash must not undo that;
 /// `read committed`, as statements that wait for other writers and then go on with what those wrote are written for.
-pub(super) const PINNED: [(&str, &str); 20] = [
+const PINNED: [(&str, &str); 20] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
@@ -120,25 +141,14 @@ const PIN_ROLE: &str = "SELECT pg_catalog.set_config('session_replication_role',
      WHERE pg_catalog.current_setting('session_replication_role') = 'replica'";
 
 /// Pins them all and then says who serves the session: one round trip, and no setting is missed.
-fn pin_statement() -> String {
+pub(super) fn pin_statement() -> String {
     let rows: Vec<String> = PINNED.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     format!(
         "SELECT pg_catalog.set_config(p.name, p.value, false) FROM (VALUES {}) AS p (name, value) \
          JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) = p.name; {PIN_ROLE}; \
-         SELECT pid, backend_start AS started FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())",
+         SELECT pid, backend_start, pg_catalog.host(pg_catalog.inet_server_addr()) || ':' || \
+         pg_catalog.inet_server_port(), pg_catalog.pg_is_in_recovery() \
+         FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())",
         rows.join(", ")
     )
-}
-
-/// The same for a replication connection, as start-up options: it takes no `SET` before it streams, and only
-/// what every supported server (15 and later) knows may stand here.
-pub(super) fn start_options() -> String {
-    PINNED
-        .iter()
-        .filter(|(name, value)| {
-            !value.is_empty() && !matches!(*name, "transaction_timeout" | "client_encoding")
-        })
-        .map(|(name, value)| format!("-c {name}={}", value.replace(' ', "\\ ")))
-        .collect::<Vec<_>>()
-        .join(" ")
 }

@@ -1,7 +1,7 @@
-//! libpq's meaning of `sslmode` and `sslrootcert`, for rustls and for the replication transport alike.
+//! libpq's meaning of `sslmode` and `sslrootcert`, for rustls.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -69,8 +69,9 @@ impl Tls {
         Ok(tls)
     }
 
-    /// For rustls. `seen` receives the certificate of a server whose chain was found good.
-    pub fn client_config(&self, seen: &SeenCertificate) -> Result<ClientConfig> {
+    /// # Errors
+    /// The root certificate cannot be read any more.
+    pub fn client_config(&self) -> Result<ClientConfig> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
@@ -86,24 +87,10 @@ impl Tls {
                 let full = WebPkiServerVerifier::builder_with_provider(roots, provider)
                     .build()
                     .map_err(|error| Error::internal("TLS cannot be set up").source_error(error))?;
-                let verifier = ChainOnly { full, seen: seen.clone() };
+                let verifier = ChainOnly { full };
                 builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
             }
         })
-    }
-
-    /// For the replication transport. `name` is the name to check the certificate against.
-    pub fn replication(&self, name: &str) -> pgwire_replication::TlsConfig {
-        use pgwire_replication::{SslMode, TlsConfig};
-        let (mode, file) = match self {
-            Tls::Off => (SslMode::Disable, None),
-            Tls::Preferred => (SslMode::Prefer, None),
-            Tls::Required => (SslMode::Require, None),
-            Tls::Chain(file) => (SslMode::VerifyCa, Some(file.clone())),
-            Tls::Full(file) => (SslMode::VerifyFull, Some(file.clone())),
-        };
-        // Naming it also when it is the host: the transport refuses an IP address that is not named twice.
-        TlsConfig { mode, ca_pem_path: file, sni_hostname: Some(name.to_owned()), ..TlsConfig::default() }
     }
 }
 
@@ -132,38 +119,10 @@ fn read_roots(file: &Path) -> Result<RootCertStore> {
     if added == 0 { Err(unreadable("holds no certificate".into())) } else { Ok(roots) }
 }
 
-/// The certificate that a server showed, once its chain was verified.
-#[derive(Clone, Debug, Default)]
-pub struct SeenCertificate(Arc<Mutex<Option<CertificateDer<'static>>>>);
-
-impl SeenCertificate {
-    fn put(&self, certificate: &CertificateDer<'_>) {
-        // Poisoning cannot matter: nobody panics while holding a plain value.
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(certificate.clone().into_owned());
-    }
-
-    /// A name that the certificate is made out to: `host` itself if it is one of them.
-    ///
-    /// The replication transport's check of the chain also wants a matching name. Giving it a name that the
-    /// verified certificate holds makes it check what `verify-ca` means: the chain, and the chain only.
-    pub fn matching_name(&self, host: &str) -> Option<String> {
-        let certificate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let certificate = webpki::EndEntityCert::try_from(certificate.as_ref()?).ok()?;
-        if let Ok(name) = ServerName::try_from(host)
-            && certificate.verify_is_valid_for_subject_name(&name).is_ok()
-        {
-            return Some(host.to_owned());
-        }
-        let name = certificate.valid_dns_names().next()?;
-        Some(name.strip_prefix('*').map_or_else(|| name.to_owned(), |parent| format!("any{parent}")))
-    }
-}
-
 /// `verify-ca`: everything but the name.
 #[derive(Debug)]
 struct ChainOnly {
     full: Arc<WebPkiServerVerifier>,
-    seen: SeenCertificate,
 }
 
 impl ServerCertVerifier for ChainOnly {
@@ -181,7 +140,6 @@ impl ServerCertVerifier for ChainOnly {
             // The name is looked at last, after the chain was found good.
             Ok(_)
             | Err(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
-                self.seen.put(end_entity);
                 Ok(ServerCertVerified::assertion())
             }
             Err(error) => Err(error),

@@ -113,7 +113,7 @@ async fn role(client: &Client) -> Outcome {
 
 /// Proves what no catalog tells: no pooler in between, the same TLS, and pg_hba.conf lets it through.
 async fn replication_connection(config: &Config) -> Outcome {
-    let system = system_identifier(&config.landing, &config.names).await?;
+    let system = system_identifier(&config.landing).await?;
     Ok(Verdict::ok(format!("a replication connection can be opened (system identifier {system})")))
 }
 

@@ -192,14 +192,14 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     if !there.get::<_, bool>(0) {
         return Ok(Verdict::ok("nothing was replicated yet"));
     }
-    let system_id = slot::system_identifier(&config.landing, &config.names).await?;
+    let system_id = slot::system_identifier(&config.landing).await?;
     let timeline = primary::wal(landing, Side::Landing).await?.timeline;
     let ledger = Ledger::new(&config.names, Identity::new(config, system_id), timeline);
     let recorded = ledger.read(traffic).await?;
     // After Traffic's position: a daemon that runs moves both.
     let wal = primary::wal(landing, Side::Landing).await?;
     let timeline = recorded.as_ref().and_then(|recorded| recorded.timeline);
-    let wal = primary::with_history(wal, &config.landing, &config.names, timeline).await?;
+    let wal = primary::with_history(wal, &config.landing, timeline).await?;
     let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
     // The local store is left out: a running daemon holds its lock.
     let start = agree(ledger.identity(), &wal, recorded.as_ref(), None, slot.as_ref())?;

@@ -61,11 +61,3 @@ fn what_fails_inside_a_user_defined_function_is_a_matter_of_one_row_whatever_its
         assert!(Error::in_function("apply", &SqlState::from_code("55000"), "no", place).is_none());
     }
 }
-
-#[test]
-fn the_replication_transport_keeps_the_sqlstate() {
-    let wire = pgwire_replication::PgWireError::Server(
-        "replication slot \"x\" is active for PID 7 (SQLSTATE 55006)".into(),
-    );
-    assert_eq!(Error::replication("start", &wire).response(), Response::Retry);
-}

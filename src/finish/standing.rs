@@ -71,7 +71,7 @@ impl Standing {
     /// # Errors
     /// Refused when it is another.
     pub async fn check_landing(&self, landing: &Client, config: &Config) -> Result<()> {
-        let live = Identity::new(config, slot::system_identifier(&config.landing, &config.names).await?);
+        let live = Identity::new(config, slot::system_identifier(&config.landing).await?);
         if (&live.landing_system_id, &live.landing_database)
             != (&self.landing_system_id, &self.landing_database)
         {

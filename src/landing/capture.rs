@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use pgwire_replication::ReplicationEvent;
 use uuid::Uuid;
 
 use super::layout::Layout;
@@ -11,7 +10,7 @@ use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
-use crate::pgoutput::{self, Message, OldTuple, Relation, Tuple};
+use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicationEvent, Tuple};
 use crate::timestamp::Timestamp;
 
 /// The prefix of the messages that are markers; their content is a UUID as text.
@@ -66,25 +65,25 @@ impl Capture {
         match event {
             ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
                 let commit_time = Timestamp(commit_time_micros);
-                let origin = Origin { xid: Some(xid), commit_lsn: final_lsn.into(), commit_time };
+                let origin = Origin { xid: Some(xid), commit_lsn: final_lsn, commit_time };
                 self.transaction = Some(origin);
                 Ok(None)
             }
-            ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
+            ReplicationEvent::Commit { end_lsn, commit_time_micros } => {
                 self.transaction = None;
                 let at = Timestamp(commit_time_micros);
                 self.clock = self.clock.max(at);
-                let end = Position { lsn: end_lsn.into(), commit_time: Some(at), caught_up_at: at };
+                let end = Position { lsn: end_lsn, commit_time: Some(at), caught_up_at: at };
                 Ok(Some(Captured::Commit(end)))
             }
             // Inside a transaction a keepalive may already be ahead of its commit: it says nothing for us.
             ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
                 let at = Timestamp(server_time_micros);
                 self.clock = self.clock.max(at);
-                let idle = Position { lsn: wal_end.into(), commit_time: None, caught_up_at: at };
+                let idle = Position { lsn: wal_end, commit_time: None, caught_up_at: at };
                 Ok((self.transaction.is_none() && idle.lsn > Lsn::ZERO).then_some(Captured::Idle(idle)))
             }
-            ReplicationEvent::XLogData { data, .. } => {
+            ReplicationEvent::XLogData { data } => {
                 let message = pgoutput::decode(data)
                     .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
                 self.message(message)
@@ -93,11 +92,11 @@ impl Capture {
                 if prefix == MARKER_PREFIX =>
             {
                 // PostgreSQL sends it as soon as it decodes it, which is never within a transaction.
-                let at = Position { lsn: lsn.into(), commit_time: None, caught_up_at: self.clock };
+                let at = Position { lsn, commit_time: None, caught_up_at: self.clock };
                 let id = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
                 Ok(id.map(|id| Captured::Marker { id, at }))
             }
-            ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => Ok(None),
+            ReplicationEvent::Message { .. } => Ok(None),
         }
     }
 

@@ -1,15 +1,13 @@
 //! Which server answers for Landing, and where its WAL is. After a failover it is another one, and while a failover
 //! is under way each connection may reach another. The same of Traffic, for the way back.
 
-use pgwire_replication::ReplicationClient;
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use super::slot;
 use crate::checkpoint::{LandingWal, TimelineHistory};
+use crate::database::replication::Replication;
 use crate::database::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
 
 /// The server that an attempt began with, and that each of its connections must reach.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +24,10 @@ impl Primary {
     ///
     /// # Errors
     /// Transient when it has not: a failover is under way, and the next attempt begins with the new server.
-    pub async fn check(&self, session: &mut ReplicationClient) -> Result<()> {
+    pub async fn check(&self, session: &mut Replication) -> Result<()> {
         let step = "asking which server the replication connection has reached";
-        let failed = |error| Error::replication(step, &error);
-        let identity = session.identify_system().await.map_err(failed)?;
-        let rows = session.simple_query("SELECT pg_is_in_recovery()").await.map_err(failed)?;
+        let identity = session.identify_system(step).await?;
+        let rows = session.query(step, "SELECT pg_is_in_recovery()").await?;
         if rows.first().and_then(|row| row.first()).and_then(Option::as_deref) != Some(b"f".as_slice()) {
             return Err(standby(self.side));
         }
@@ -76,34 +73,20 @@ pub async fn wal(control: &Client, side: Side) -> Result<LandingWal> {
 ///
 /// # Errors
 /// Refused when the server has no history of its timeline.
-pub async fn with_history(
-    wal: LandingWal,
-    landing: &Endpoint,
-    names: &Names,
-    recorded: Option<u32>,
-) -> Result<LandingWal> {
+pub async fn with_history(wal: LandingWal, landing: &Endpoint, recorded: Option<u32>) -> Result<LandingWal> {
     match recorded {
         Some(recorded) if recorded < wal.timeline => {
-            let history = history(landing, names, wal.timeline).await?;
+            let history = history(landing, wal.timeline).await?;
             Ok(LandingWal { history, ..wal })
         }
         _ => Ok(wal),
     }
 }
 
-async fn history(landing: &Endpoint, names: &Names, timeline: u32) -> Result<TimelineHistory> {
+async fn history(landing: &Endpoint, timeline: u32) -> Result<TimelineHistory> {
     let step = format!("reading the history of Landing's timeline {timeline}");
-    let limit = landing.connect_timeout();
-    let reading = async {
-        let mut session = slot::open(landing, names).await?;
-        session
-            .timeline_history(timeline)
-            .await
-            .map_err(|error| no_history(Error::replication(&step, &error)))
-    };
-    let late = |_| Error::unreachable(format!("{step}: no answer within {} s", limit.as_secs()));
-    let history = tokio::time::timeout(limit, reading).await.map_err(late)??;
-    String::from_utf8_lossy(&history.content).parse()
+    let mut session = landing.replicate().await?;
+    session.timeline_history(&step, timeline).await.map_err(no_history)?.parse()
 }
 
 /// The file is copied with every base backup, and never removed by the server: it does not come back by itself.

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use pgwire_replication::ReplicationClient;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::primary::Primary;
 use crate::config::Config;
 use crate::database::Endpoint;
+use crate::database::replication::Replication;
 use crate::error::{Error, Kind, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
@@ -20,7 +20,7 @@ const BLOCKER_REPORT: Duration = Duration::from_secs(5);
 ///
 /// The snapshot can be imported for as long as this lives: it belongs to the session that created the slot.
 pub struct ExportedSnapshot {
-    session: ReplicationClient,
+    session: Replication,
     /// The snapshot holds everything before this position, the stream everything after it.
     pub consistent_point: Lsn,
     /// For `SET TRANSACTION SNAPSHOT`.
@@ -38,19 +38,10 @@ impl ExportedSnapshot {
 /// it is dropped.
 ///
 /// # Errors
-/// Those of a connection; unreachable when there is no answer within the endpoint's connect timeout.
-pub async fn system_identifier(endpoint: &Endpoint, names: &Names) -> Result<String> {
+/// Those of a connection, and of a look at the server's state.
+pub async fn system_identifier(endpoint: &Endpoint) -> Result<String> {
     let step = format!("opening the replication connection to the {}", endpoint.side());
-    let limit = endpoint.connect_timeout();
-    let identify = async {
-        let mut session = open(endpoint, names).await?;
-        session.identify_system().await.map_err(|error| Error::replication(&step, &error))
-    };
-    let identity = tokio::time::timeout(limit, identify).await.map_err(|_| {
-        Error::unreachable(format!("{step}: no answer within {} s", limit.as_secs()))
-            .remedy("is there a pooler or proxy in between? Use the direct connection")
-    })??;
-    Ok(identity.system_id)
+    Ok(endpoint.replicate().await?.identify_system(&step).await?.system_id)
 }
 
 /// Creates the slot on `primary` with an exported snapshot. PostgreSQL waits for transactions that are running; who it waits
@@ -65,7 +56,7 @@ pub async fn create(
     shutdown: &CancellationToken,
 ) -> Result<ExportedSnapshot> {
     let names = &config.names;
-    let mut session = open(&config.landing, names).await?;
+    let mut session = config.landing.replicate().await?;
     primary.check(&mut session).await?;
     // Servers before 17 do not know the word.
     let failover = if config.slot_failover { ", FAILOVER true" } else { "" };
@@ -73,8 +64,9 @@ pub async fn create(
         "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export'{failover})",
         postgres_protocol::escape::escape_identifier(&names.slot)
     );
+    let step = format!("creating the slot `{}` on Landing", names.slot);
     let created = tokio::select! {
-        created = session.simple_query(&sql) => Some(created),
+        created = session.query_patiently(&step, &sql) => Some(created),
         () = report_blockers(control) => None,
         () = tokio::time::sleep(config.slot_creation_timeout) => None,
         () = shutdown.cancelled() => None,
@@ -89,7 +81,7 @@ pub async fn create(
         )
         .remedy("end that transaction, or wait: it is tried again"));
     };
-    let rows = created.map_err(|error| creation_error(names, &error))?;
+    let rows = created.map_err(creation_error)?;
     let text = |column: usize| {
         let value = rows.first().and_then(|row| row.get(column)).and_then(Option::as_ref);
         value.map(|bytes| String::from_utf8_lossy(bytes).into_owned())
@@ -100,20 +92,13 @@ pub async fn create(
     Ok(ExportedSnapshot { session, consistent_point: point, name })
 }
 
-fn creation_error(names: &Names, error: &pgwire_replication::PgWireError) -> Error {
-    let error = Error::replication(format!("creating the slot `{}` on Landing", names.slot), error);
+fn creation_error(error: Error) -> Error {
     match error.sqlstate().map(|code| code.code()) {
         Some("55000") => error.remedy("set wal_level = logical on Landing and restart it"),
         Some("53400") => Error::refused(error.message())
             .remedy("raise max_replication_slots on Landing, or drop a slot that nobody uses"),
         _ => error,
     }
-}
-
-pub(super) async fn open(endpoint: &Endpoint, names: &Names) -> Result<ReplicationClient> {
-    let config = endpoint.replication(&names.slot, &names.publication).await?;
-    let step = format!("opening the replication connection to the {}", endpoint.side());
-    ReplicationClient::connect_gated(config).await.map_err(|error| Error::replication(step, &error))
 }
 
 /// Never returns on its own: it says every few seconds who holds up the creation.

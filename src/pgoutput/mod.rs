@@ -1,16 +1,18 @@
 //! `pgoutput`, protocol version 1: bytes in, messages out; no I/O, no state.
 //!
 //! Source of the format: PostgreSQL's documentation, "Logical Replication Message Formats".
-//! Begin, Commit and logical messages are framed by the transport (pgwire-replication), which needs them for
-//! its own events, and never reach this decoder. Any bytes are safe to decode: what is truncated, has bytes
+//! The envelopes in which a stream carries them are opened first; Begin, Commit and logical messages are events of their
+//! own by then, and never reach the decoder. Any bytes are safe to decode: what is truncated, has bytes
 //! left over or is unknown is a [`DecodeError`], never a panic.
 
 mod decode;
+mod envelope;
 mod reader;
 
 use bytestring::ByteString;
 
 pub use decode::decode;
+pub use envelope::{ReplicationEvent, open_envelope};
 pub use reader::DecodeError;
 
 /// One message of the stream.

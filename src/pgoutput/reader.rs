@@ -51,6 +51,10 @@ impl Reader {
         self.0.try_get_u32().map_err(|_| DecodeError::Truncated(what))
     }
 
+    pub(super) fn i64(&mut self, what: &'static str) -> Result<i64> {
+        self.0.try_get_i64().map_err(|_| DecodeError::Truncated(what))
+    }
+
     /// A column count: a non-negative Int16.
     pub(super) fn count16(&mut self, what: &'static str) -> Result<usize> {
         let count = self.0.try_get_i16().map_err(|_| DecodeError::Truncated(what))?;
@@ -63,12 +67,22 @@ impl Reader {
         usize::try_from(count).map_err(|_| DecodeError::Negative(what))
     }
 
-    /// `length` bytes of text, shared with the message.
-    pub(super) fn text(&mut self, length: usize, what: &'static str) -> Result<ByteString> {
+    /// `length` bytes, shared with the message.
+    pub(super) fn bytes(&mut self, length: usize, what: &'static str) -> Result<Bytes> {
         if self.0.len() < length {
             return Err(DecodeError::Truncated(what));
         }
-        ByteString::try_from(self.0.split_to(length)).map_err(|_| DecodeError::NotUtf8(what))
+        Ok(self.0.split_to(length))
+    }
+
+    /// All that is left.
+    pub(super) fn rest(self) -> Bytes {
+        self.0
+    }
+
+    /// `length` bytes of text, shared with the message.
+    pub(super) fn text(&mut self, length: usize, what: &'static str) -> Result<ByteString> {
+        ByteString::try_from(self.bytes(length, what)?).map_err(|_| DecodeError::NotUtf8(what))
     }
 
     /// Text up to a zero byte.

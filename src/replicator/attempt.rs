@@ -60,6 +60,9 @@ impl Run {
     /// Returns when what the run is for is done, or it was told to stop.
     pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<()> {
         let config = &context.config;
+        for endpoint in [&config.landing, &config.traffic] {
+            endpoint.begin_with_first_host();
+        }
         let (traffic, control) =
             tokio::try_join!(config.traffic.connect_to_write("apply"), config.landing.connect("control"))?;
         let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
@@ -95,7 +98,7 @@ impl Run {
         Finish::refuse(&traffic, &config.names).await?;
         context.liveness.bury(Side::Traffic, &traffic).await?;
         context.liveness.bury(Side::Landing, &control).await?;
-        let system_id = slot::system_identifier(&config.landing, &config.names).await?;
+        let system_id = slot::system_identifier(&config.landing).await?;
         self.examine(config, &traffic, work).await?;
         if !self.take_lease(context, &traffic).await? {
             return Ok(Way::None);
@@ -212,7 +215,7 @@ impl Run {
         }
         let recorded = ledger.read(traffic).await?;
         let timeline = recorded.as_ref().and_then(|recorded| recorded.timeline);
-        let wal = primary::with_history(wal, &config.landing, &config.names, timeline).await?;
+        let wal = primary::with_history(wal, &config.landing, timeline).await?;
         let local = context.store.read()?;
         let slot = slot.map(|slot| slot.position);
         let start = agree(ledger.identity(), &wal, recorded.as_ref(), local.as_ref(), slot.as_ref())?;

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tokio_postgres::Client;
 
 use crate::change::SourcedChange;
+use crate::database::replication::{Feed, Pulse};
 use crate::database::{Backend, Session, Side};
 use crate::error::{Error, Kind, Result};
 
@@ -48,6 +49,8 @@ struct Crew {
     /// How long this turn may be silent.
     patience: Duration,
     at_rest: bool,
+    /// Of a stream: what arrives on it is the turn.
+    pulse: Option<Arc<Pulse>>,
     seen: Option<Silence>,
 }
 
@@ -115,11 +118,20 @@ pub enum Answer {
 impl Liveness {
     /// Looks after sessions from now on; their work has begun.
     pub fn watch(self: &Arc<Self>, sessions: &[(Side, &Session)]) -> Work {
-        let members = sessions.iter().map(|(side, session)| (*side, session.backend().clone())).collect();
+        self.hire(sessions.iter().map(|(side, session)| (*side, session.backend().clone())).collect(), None)
+    }
+
+    /// Looks after a stream, which asks its server to answer when it has been silent for long.
+    pub fn watch_stream(self: &Arc<Self>, side: Side, feed: &Feed) -> Work {
+        self.hire(vec![(side, feed.backend().clone())], Some(Arc::clone(feed.pulse())))
+    }
+
+    fn hire(self: &Arc<Self>, members: Vec<(Side, Backend)>, pulse: Option<Arc<Pulse>>) -> Work {
         let mut state = self.state();
         state.hired += 1;
         let number = state.hired;
-        state.crews.insert(number, Crew { members, turn: 0, patience: SILENCE, at_rest: false, seen: None });
+        let crew = Crew { members, turn: 0, patience: SILENCE, at_rest: false, pulse, seen: None };
+        state.crews.insert(number, crew);
         Work { liveness: Arc::clone(self), number }
     }
 
@@ -182,8 +194,16 @@ impl Liveness {
 }
 
 impl Crew {
+    fn turn(&self) -> u64 {
+        self.pulse.as_ref().map_or(self.turn, |pulse| pulse.arrivals())
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.pulse.as_ref().map_or(self.at_rest, |pulse| pulse.is_full())
+    }
+
     fn is_overdue(&self) -> bool {
-        !self.at_rest && self.seen.as_ref().is_some_and(|seen| seen.turn == self.turn)
+        !self.is_at_rest() && self.seen.as_ref().is_some_and(|seen| seen.turn == self.turn())
     }
 
     /// Returns whether it has been silent for too long.
@@ -202,6 +222,7 @@ impl Crew {
                 Some(Answer::Unknown) | None => works = true,
             }
         }
+        let turn = self.turn();
         match &mut self.seen {
             Some(seen) if overdue && !works && (seen.looks == 0 || seen.marks == marks) => {
                 seen.marks = marks;
@@ -209,7 +230,7 @@ impl Crew {
                 seen.looks >= LOOKS && seen.since.elapsed() >= self.patience
             }
             _ => {
-                self.seen = Some(Silence { turn: self.turn, marks, since: Instant::now(), looks: 0 });
+                self.seen = Some(Silence { turn, marks, since: Instant::now(), looks: 0 });
                 false
             }
         }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
+use super::liveness::Answer;
 use super::progress::Standing;
 use super::{Context, Watched, liveness, measure, shape};
 use crate::admission;
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{Journal, Step};
 use crate::cutover::resolve;
-use crate::database::{Endpoint, Session, Side};
+use crate::database::{Backend, Endpoint, Session, Side};
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog::{self, SlotState};
 use crate::landing::synchronous;
@@ -202,8 +203,7 @@ async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
         if overdue.is_empty() {
             continue;
         }
-        let asking = async { liveness::ask(open(session, endpoint).await?, &overdue).await };
-        let asked = in_time(ASK_LIMIT, asking).await;
+        let asked = in_time(ASK_LIMIT, ask_beside(session, endpoint, &overdue)).await;
         answers.push((
             side,
             asked.unwrap_or_else(|error| {
@@ -214,6 +214,26 @@ async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
         ));
     }
     context.liveness.judge(&answers);
+}
+
+/// Asks the server that serves these sessions, and no other: of several hosts in one URL, another one may have come first
+/// by now. All of them were opened by one attempt, so the first stands for all.
+async fn ask_beside(
+    session: &mut Option<Session>,
+    endpoint: &Endpoint,
+    overdue: &[Backend],
+) -> Result<Answer> {
+    let Some(ours) = overdue.first() else { return Ok(Answer::Unknown) };
+    if session.as_ref().is_none_or(|session| !session.backend().is_beside(ours)) {
+        *session = Some(endpoint.connect_at(&ours.place, "monitor").await?);
+    }
+    match session {
+        Some(session) if session.backend().is_beside(ours) => liveness::ask(session, overdue).await,
+        // That address leads to a standby as well as to our server.
+        Some(session) if session.backend().on_standby => Ok(Answer::Unknown),
+        // That address leads to another server now: ours is not there any more.
+        _ => Ok(Answer::Nothing),
+    }
 }
 
 pub(super) async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {

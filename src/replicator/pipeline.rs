@@ -63,6 +63,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let starting = thread.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
     let stream =
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
+    let _looked_after = context.liveness.watch_stream(Side::Landing, stream.feed());
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
     work.goes_on();
     let slot = context.liveness.guard(catalog::slot(&control, &context.config.names.slot)).await?;
@@ -77,6 +78,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         builder: BatchBuilder::new(limits, from),
         context: Arc::clone(context),
         written_down: Instant::now(),
+        known: from.lsn,
         goal,
     };
     let collector = Collector { intake, acknowledged };
@@ -165,6 +167,8 @@ struct Intake {
     context: Arc<Context>,
     /// When an idle position was last put into a batch.
     written_down: Instant,
+    /// The position that was put into a batch last.
+    known: Lsn,
     goal: Option<Lsn>,
 }
 
@@ -204,7 +208,7 @@ impl Intake {
     }
 
     fn acknowledge(&mut self, acknowledged: &mut watch::Receiver<Lsn>) {
-        self.stream.acknowledge(*acknowledged.borrow_and_update());
+        self.stream.feed().acknowledge(*acknowledged.borrow_and_update());
         reach(Point::Acknowledged);
     }
 
@@ -214,7 +218,10 @@ impl Intake {
                 self.context.progress.captured(change.origin.commit_time);
                 self.builder.push(change);
             }
-            Captured::Commit(end) => self.builder.commit(end)?,
+            Captured::Commit(end) => {
+                self.known = self.known.max(end.lsn);
+                self.builder.commit(end)?;
+            }
             Captured::Marker { id, at } => self.builder.mark(id, at),
             Captured::Idle(at) => {
                 let counts = self.context.progress.idle(at);
@@ -222,13 +229,16 @@ impl Intake {
                     self.context.telemetry.update(|live| live.applied_lsn = Some(at.lsn));
                 }
                 // Written down now and then only: a busy LMS must not make Traffic write at its pace.
-                let due = self.context.progress.is_hurried()
-                    || self.written_down.elapsed() >= self.context.config.checkpoint_interval;
+                let news = at.lsn > self.known;
+                let interval = self.context.config.checkpoint_interval;
+                let due =
+                    news && (self.context.progress.is_hurried() || self.written_down.elapsed() >= interval);
                 // The last batch before the goal may still be in flight: the position goes behind it, and nobody has to
                 // wait until the server says it again.
                 let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);
                 if (counts && due) || at_goal {
                     self.written_down = Instant::now();
+                    self.known = self.known.max(at.lsn);
                     self.builder.advance(at);
                 }
             }

@@ -2,14 +2,13 @@
 
 use std::collections::HashMap;
 
-use pgwire_replication::ReplicationEvent;
 use uuid::Uuid;
 
 use crate::change::{Position, Table};
 use crate::error::{Error, Result};
 use crate::landing::capture::MARKER_PREFIX;
 use crate::lsn::Lsn;
-use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicaIdentity, Tuple, Value};
+use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicaIdentity, ReplicationEvent, Tuple, Value};
 use crate::timestamp::Timestamp;
 
 /// What the stream says.
@@ -76,24 +75,20 @@ impl KeyCapture {
                 self.in_transaction = true;
                 Some(Touched::Begin { xid, committed: Timestamp(commit_time_micros) })
             }
-            ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
+            ReplicationEvent::Commit { end_lsn, commit_time_micros } => {
                 self.in_transaction = false;
                 let at = Timestamp(commit_time_micros);
                 self.clock = self.clock.max(at);
-                Some(Touched::Commit(Position {
-                    lsn: end_lsn.into(),
-                    commit_time: Some(at),
-                    caught_up_at: at,
-                }))
+                Some(Touched::Commit(Position { lsn: end_lsn, commit_time: Some(at), caught_up_at: at }))
             }
             // Inside a transaction a keepalive may already be ahead of its commit: it says nothing for us.
             ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
                 let at = Timestamp(server_time_micros);
                 self.clock = self.clock.max(at);
-                let idle = Position { lsn: wal_end.into(), commit_time: None, caught_up_at: at };
+                let idle = Position { lsn: wal_end, commit_time: None, caught_up_at: at };
                 (!self.in_transaction && idle.lsn > Lsn::ZERO).then_some(Touched::Idle(idle))
             }
-            ReplicationEvent::XLogData { data, .. } => {
+            ReplicationEvent::XLogData { data } => {
                 let message = pgoutput::decode(data)
                     .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
                 self.message(message)?
@@ -101,11 +96,11 @@ impl KeyCapture {
             ReplicationEvent::Message { transactional: false, lsn, prefix, content }
                 if prefix == MARKER_PREFIX =>
             {
-                let at = Position { lsn: lsn.into(), commit_time: None, caught_up_at: self.clock };
+                let at = Position { lsn, commit_time: None, caught_up_at: self.clock };
                 let id = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
                 id.map(|id| Touched::Marker { id, at })
             }
-            ReplicationEvent::Message { .. } | ReplicationEvent::StoppedAt { .. } => None,
+            ReplicationEvent::Message { .. } => None,
         })
     }
 

@@ -69,14 +69,11 @@ fn what_does_not_name_its_row_is_refused() {
 #[test]
 fn a_keepalive_counts_between_transactions_only() {
     let mut capture = capture();
-    let keepalive = || ReplicationEvent::KeepAlive {
-        wal_end: Lsn(50).into(),
-        reply_requested: false,
-        server_time_micros: 9,
-    };
+    let keepalive =
+        || ReplicationEvent::KeepAlive { wal_end: Lsn(50), reply_requested: false, server_time_micros: 9 };
     let idle = Position { lsn: Lsn(50), commit_time: None, caught_up_at: Timestamp(9) };
     assert_eq!(capture.event(keepalive()).unwrap(), Some(Touched::Idle(idle)));
-    let begin = ReplicationEvent::Begin { final_lsn: Lsn(60).into(), xid: 5, commit_time_micros: 8 };
+    let begin = ReplicationEvent::Begin { final_lsn: Lsn(60), xid: 5, commit_time_micros: 8 };
     let begun = Touched::Begin { xid: 5, committed: Timestamp(8) };
     assert_eq!(capture.event(begin).unwrap(), Some(begun));
     assert_eq!(capture.event(keepalive()).unwrap(), None);
@@ -87,7 +84,7 @@ fn a_marker_is_a_uuid_under_our_prefix() {
     let mut capture = capture();
     let message = |prefix: &str, content: &str| ReplicationEvent::Message {
         transactional: false,
-        lsn: Lsn(70).into(),
+        lsn: Lsn(70),
         prefix: prefix.into(),
         content: content.to_owned().into(),
     };

@@ -79,7 +79,7 @@ async fn the_next_host_is_tried_when_one_does_not_answer() {
     let url = format!("postgresql://postgres:{password}@127.0.0.1:1,127.0.0.1:{port}/postgres");
     endpoint(&url).connect("test").await.unwrap();
     let landing = Endpoint::parse(Side::Landing, &url.as_str().into()).unwrap();
-    assert_eq!(landing.replication("slot", "publication").await.unwrap().port, port);
+    assert_eq!(landing.replicate().await.unwrap().backend().place.host.port, port);
 }
 
 #[tokio::test]

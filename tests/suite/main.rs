@@ -59,5 +59,6 @@ mod testkit;
 mod throwaway;
 mod tls;
 mod toast;
+mod transport;
 mod unique;
 mod verify;

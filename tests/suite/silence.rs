@@ -15,6 +15,8 @@ async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_anew() {
     world.fill(71, 50).await;
     daemon.caught_up(&world).await;
     assert_equal(&world).await;
-    assert!(daemon.log().contains("no longer serves the stream"), "{}", daemon.log());
+    // Whichever is seen first: that nobody is on the slot, or that nobody answers.
+    let log = daemon.log();
+    assert!(log.contains("no longer serves the stream") || log.contains("died without a word"), "{log}");
     daemon.terminate().await;
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use leadbridge::database::{Endpoint, Side};
 use leadbridge::error::{Error, Kind, Result};
 use leadbridge::throwaway::Cluster;
-use pgwire_replication::ReplicationClient;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::testkit::{template, until_true};
@@ -64,12 +63,8 @@ async fn ordinary(url: &str) -> Result<bool> {
 }
 
 async fn replication(url: &str) -> Result<()> {
-    let config = Endpoint::parse(Side::Landing, &url.into())?.replication("slot", "publication").await?;
-    let failed = |error| Error::replication("connecting", &error);
-    let mut client = ReplicationClient::connect_gated(config).await.map_err(failed)?;
-    client.identify_system().await.map_err(failed)?;
-    client.abort();
-    Ok(())
+    let mut session = Endpoint::parse(Side::Landing, &url.into())?.replicate().await?;
+    session.identify_system("connecting").await.map(|_| ())
 }
 
 async fn accepted(url: &str) {
@@ -77,13 +72,14 @@ async fn accepted(url: &str) {
     replication(url).await.unwrap();
 }
 
-/// Refused on both kinds of connection; the ordinary one's error `says` why, and what to do.
+/// Refused on both kinds of connection; the error `says` why, and what to do.
 async fn refused(url: &str, says: &str) {
     let error = ordinary(url).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused, "{error}");
     assert!(error.message().contains(says) && error.remedy_text().is_some(), "{error}");
     let error = replication(url).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert!(error.message().contains(says) && error.remedy_text().is_some(), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

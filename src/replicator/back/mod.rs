@@ -15,11 +15,12 @@ use super::{Context, follow};
 use crate::change::Position;
 use crate::checkpoint::{Carried, Ledger, Reverse};
 use crate::config::OnTruncate;
+use crate::database::replication::Feed;
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::reading;
-use crate::landing::stream::{Events, Source};
+use crate::landing::stream::{self, Source};
 use crate::lsn::Lsn;
 use crate::reached::{Advancing, Reached};
 use crate::reverse::{Carrier, KeyCapture, LandingWriter, Load, Loader, Touched};
@@ -45,7 +46,8 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         publication: &publication,
         primary: &primary,
     };
-    let events = Events::start(source, from).await?;
+    let feed = stream::start(source, from).await?;
+    let _looked_after = context.liveness.watch_stream(Side::Traffic, &feed);
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
     work.goes_on();
     context.liveness.guard(check(context, &traffic, &reverse, &primary)).await?;
@@ -62,7 +64,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         written_down: Instant::now(),
         goal,
         recorded: Reached::new(begin),
-        events,
+        feed,
         traffic,
         landing,
         carrier,
@@ -76,18 +78,18 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         carried = context.liveness.guard(way.run()) => carried,
         cause = context.progress.abandoned() => Err(way.cut(cause)),
     };
-    let WayBack { events, behind, .. } = way;
+    let WayBack { feed, behind, .. } = way;
     // Whoever ends first, all end: the follower when the positions' channel closes.
     drop(behind);
     let followed = following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?;
-    let stopped = events.stop().await;
+    let stopped = feed.stop().await;
     // The first cause first: the others may have ended because of it.
     carried.and(followed).and(stopped)
 }
 
 struct WayBack<'r> {
     context: &'r Context,
-    events: Events,
+    feed: Feed,
     capture: KeyCapture,
     loader: Loader,
     /// When an idle position was last put into a load.
@@ -117,16 +119,13 @@ impl WayBack<'_> {
                 None
             } else if self.loader.is_ready() {
                 // What has arrived already goes along; nobody waits for more.
-                next(&mut self.events, &mut self.capture)
-                    .now_or_never()
-                    .transpose()
-                    .map_err(|e| self.cut(e))?
+                next(&mut self.feed, &mut self.capture).now_or_never().transpose().map_err(|e| self.cut(e))?
             } else {
                 // Every branch is cancellation-safe: an event stays in the stream.
                 tokio::select! {
                     biased;
                     () = context.shutdown.cancelled() => return Ok(()),
-                    touched = next(&mut self.events, &mut self.capture) => Some(touched.map_err(|e| self.cut(e))?),
+                    touched = next(&mut self.feed, &mut self.capture) => Some(touched.map_err(|e| self.cut(e))?),
                 }
             };
             match touched {
@@ -180,8 +179,10 @@ impl WayBack<'_> {
                     self.report_applied(at.lsn);
                 }
                 // Written down now and then only: writing it down makes Traffic write, too.
-                let due = self.context.progress.is_hurried()
-                    || self.written_down.elapsed() >= self.context.config.checkpoint_interval;
+                let news = at.lsn > self.recorded.lsn();
+                let interval = self.context.config.checkpoint_interval;
+                let due =
+                    news && (self.context.progress.is_hurried() || self.written_down.elapsed() >= interval);
                 if counts && (due || self.goal.is_some_and(|goal| at.lsn >= goal)) {
                     self.written_down = Instant::now();
                     self.loader.advance(at);
@@ -226,7 +227,7 @@ impl WayBack<'_> {
         self.ledger.record_carried(&self.traffic, self.reverse, carried).await?;
         reach(Point::ReverseRecorded);
         self.recorded.advance(end);
-        self.events.acknowledge(end.lsn);
+        self.feed.acknowledge(end.lsn);
         reach(Point::ReverseAcknowledged);
         self.context.progress.committed(end);
         self.report_applied(end.lsn);
@@ -268,9 +269,9 @@ impl WayBack<'_> {
 }
 
 /// What the stream says next. Cancellation-safe: an event is understood in the moment in which it is received.
-async fn next(events: &mut Events, capture: &mut KeyCapture) -> Result<Touched> {
+async fn next(feed: &mut Feed, capture: &mut KeyCapture) -> Result<Touched> {
     loop {
-        if let Some(touched) = capture.event(events.next().await?)? {
+        if let Some(touched) = capture.event(feed.next().await?)? {
             return Ok(touched);
         }
     }

@@ -39,7 +39,7 @@ pub async fn prepare(
             "only `leadbridge cutover` may switch: put the checkpoint back, or restore leadbridge.reverse",
         )
     })?;
-    let system_id = slot::system_identifier(&config.traffic, names).await?;
+    let system_id = slot::system_identifier(&config.traffic).await?;
     let wal = primary::wal(&traffic, Side::Traffic).await?;
     let primary = Primary { side: Side::Traffic, system_id, timeline: wal.timeline };
     check(context, &traffic, &reverse, &primary).await?;

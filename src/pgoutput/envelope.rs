@@ -1,0 +1,163 @@
+//! What a replication stream carries: keepalives, and the messages of `pgoutput` in their envelopes.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+
+use super::reader::{DecodeError, Reader};
+use crate::lsn::Lsn;
+
+/// One thing that the server says in a stream. Times are microseconds since 2000 by the server's clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplicationEvent {
+    KeepAlive {
+        /// Everything before it has been sent.
+        wal_end: Lsn,
+        reply_requested: bool,
+        server_time_micros: i64,
+    },
+    Begin {
+        /// Where the commit is.
+        final_lsn: Lsn,
+        xid: u32,
+        commit_time_micros: i64,
+    },
+    Commit {
+        end_lsn: Lsn,
+        commit_time_micros: i64,
+    },
+    /// Of `pg_logical_emit_message`.
+    Message {
+        transactional: bool,
+        lsn: Lsn,
+        prefix: ByteString,
+        content: Bytes,
+    },
+    /// Any other message of `pgoutput`, not decoded yet.
+    XLogData {
+        data: Bytes,
+    },
+}
+
+type Result<T> = std::result::Result<T, DecodeError>;
+
+/// Takes the content of one CopyData message apart; the result shares its buffer.
+///
+/// # Errors
+/// Truncated, left-over or unknown bytes; a prefix that is not UTF-8.
+pub fn open_envelope(content: Bytes) -> Result<ReplicationEvent> {
+    let mut reader = Reader::new(content);
+    match reader.u8("envelope")? {
+        b'k' => {
+            let wal_end = lsn(&mut reader, "keepalive position")?;
+            let server_time_micros = reader.i64("keepalive time")?;
+            let reply_requested = reader.u8("keepalive reply flag")? != 0;
+            reader.end()?;
+            Ok(ReplicationEvent::KeepAlive { wal_end, reply_requested, server_time_micros })
+        }
+        b'w' => {
+            // Where the data begins and ends, and the server's clock: commits and keepalives say it for us.
+            for what in ["data start", "data end", "data time"] {
+                reader.i64(what)?;
+            }
+            message(reader.rest())
+        }
+        tag => Err(DecodeError::Unknown("envelope", tag)),
+    }
+}
+
+fn message(data: Bytes) -> Result<ReplicationEvent> {
+    if !matches!(data.first(), Some(b'B' | b'C' | b'M')) {
+        return Ok(ReplicationEvent::XLogData { data });
+    }
+    let mut reader = Reader::new(data);
+    let event = match reader.u8("message tag")? {
+        b'B' => ReplicationEvent::Begin {
+            final_lsn: lsn(&mut reader, "final position")?,
+            commit_time_micros: reader.i64("commit time")?,
+            xid: reader.u32("transaction id")?,
+        },
+        b'C' => {
+            reader.u8("commit flags")?;
+            lsn(&mut reader, "commit position")?;
+            let end_lsn = lsn(&mut reader, "commit end")?;
+            ReplicationEvent::Commit { end_lsn, commit_time_micros: reader.i64("commit time")? }
+        }
+        _ => {
+            let transactional = reader.u8("message flags")? & 1 != 0;
+            let lsn = lsn(&mut reader, "message position")?;
+            let prefix = reader.name("message prefix")?;
+            let length = reader.count32("message length")?;
+            let content = reader.bytes(length, "message content")?;
+            ReplicationEvent::Message { transactional, lsn, prefix, content }
+        }
+    };
+    reader.end()?;
+    Ok(event)
+}
+
+fn lsn(reader: &mut Reader, what: &'static str) -> Result<Lsn> {
+    reader.i64(what).map(|position| Lsn(position.cast_unsigned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope(data: &[u8]) -> Bytes {
+        [b"w", &[0; 24][..], data].concat().into()
+    }
+
+    fn numbers(numbers: &[i64]) -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_be_bytes()).collect()
+    }
+
+    #[test]
+    fn a_keepalive_says_how_far_the_server_is_and_whether_it_waits_for_a_reply() {
+        let content = [b"k", &*numbers(&[0x16_0000_0001, 7]), &[1]].concat();
+        let event = ReplicationEvent::KeepAlive {
+            wal_end: Lsn(0x16_0000_0001),
+            reply_requested: true,
+            server_time_micros: 7,
+        };
+        assert_eq!(open_envelope(content.into()), Ok(event));
+    }
+
+    #[test]
+    fn the_bounds_of_a_transaction_and_a_message_are_opened_and_all_else_is_left_to_the_decoder() {
+        let begin = [b"B", &*numbers(&[9, 8]), &[0, 0, 0, 5]].concat();
+        let expected = ReplicationEvent::Begin { final_lsn: Lsn(9), xid: 5, commit_time_micros: 8 };
+        assert_eq!(open_envelope(envelope(&begin)), Ok(expected));
+        let commit = [b"C\0", &*numbers(&[9, 10, 8])].concat();
+        let expected = ReplicationEvent::Commit { end_lsn: Lsn(10), commit_time_micros: 8 };
+        assert_eq!(open_envelope(envelope(&commit)), Ok(expected));
+        let emitted = [b"M\x01", &*numbers(&[9]), b"ours\0\0\0\0\x02hi"].concat();
+        let expected = ReplicationEvent::Message {
+            transactional: true,
+            lsn: Lsn(9),
+            prefix: "ours".into(),
+            content: Bytes::from_static(b"hi"),
+        };
+        assert_eq!(open_envelope(envelope(&emitted)), Ok(expected));
+        let expected = ReplicationEvent::XLogData { data: Bytes::from_static(b"I...") };
+        assert_eq!(open_envelope(envelope(b"I...")), Ok(expected));
+    }
+
+    #[test]
+    fn bytes_that_are_missing_or_left_over_are_an_error_and_never_a_panic() {
+        let whole: [Vec<u8>; 4] = [
+            [b"k", &*numbers(&[1, 2]), &[0]].concat(),
+            envelope(&[b"B", &*numbers(&[9, 8]), &[0, 0, 0, 5]].concat()).to_vec(),
+            envelope(&[b"C\0", &*numbers(&[9, 10, 8])].concat()).to_vec(),
+            envelope(&[b"M\0", &*numbers(&[9]), b"p\0\0\0\0\x02hi"].concat()).to_vec(),
+        ];
+        for content in whole {
+            assert!(open_envelope(content.clone().into()).is_ok());
+            let longer = [&content[..], b"x"].concat();
+            assert_eq!(open_envelope(longer.into()), Err(DecodeError::Trailing(1)));
+            // An envelope without content is left to the decoder, which refuses it.
+            for length in (0..content.len()).filter(|length| content[0] == b'k' || *length != 25) {
+                assert!(open_envelope(content[..length].to_vec().into()).is_err(), "{length}");
+            }
+        }
+    }
+}
