@@ -37,6 +37,7 @@ async fn landings_slot_outlives_a_quiet_time_after_the_switch() {
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
+    stage.flows_back().await;
     stage.rolls_back(&[]).await;
     stage.assert_rolled_back().await;
 }
