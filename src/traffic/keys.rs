@@ -70,7 +70,15 @@ impl Writer {
         let step = format!("changing a key of {}", table.traffic_name());
         let references = catalog::references(&self.session, &self.names, table).await?;
         let sql = rename(&self.names, table, &references);
-        self.session.execute(&sql, &[&from, &to]).await.map_err(|error| Error::writing(&step, &error))?;
+        let renamed = self.session.execute(&sql, &[&from, &to]).await;
+        if renamed.map_err(|error| Error::writing(&step, &error))? == 0 {
+            // The row is not on Traffic, or a trigger has left it out.
+            let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE id = $1)", self.names.traffic_table(table));
+            let row = self.session.query_one(&sql, &[&from]).await;
+            if row.map_err(|error| Error::database(&step, &error))?.get(0) {
+                return Err(Error::skipped(step));
+            }
+        }
         reach(Point::KeyMoving);
         if self.may_have_notes() {
             self.notes.change_key(&self.session, table, from, to).await?;

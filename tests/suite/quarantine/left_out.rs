@@ -124,3 +124,24 @@ async fn a_merge_that_a_trigger_leaves_out_waits_and_the_row_that_is_there_stays
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
     assert_equal(&world).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_key_that_a_trigger_leaves_out_waits_and_what_traffic_owns_comes_along_later() {
+    let world = World::new().await;
+    let (bridge, mut daemon) = streaming(&world).await;
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('a', '1'), ('b', '2')").await;
+    daemon.caught_up(&world).await;
+    traffic(&world, "UPDATE traffic_leads SET status = 'qualified'").await;
+    traffic(&world, &leaves_out("traffic_leads", "UPDATE", "NEW.phone = '2'")).await;
+    landing(&world, "UPDATE landing_leads SET id = gen_random_uuid()").await;
+    daemon.caught_up(&world).await;
+    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED)]);
+    traffic(&world, LIFT).await;
+    assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
+    landing(&world, "UPDATE landing_leads SET email = 'e'").await;
+    daemon.caught_up(&world).await;
+    assert_eq!(parked(&world).await, []);
+    assert_equal(&world).await;
+    assert!(holds(&world.traffic().await, "bool_and(status = 'qualified') FROM traffic_leads").await);
+    daemon.terminate().await;
+}
