@@ -14,8 +14,7 @@ impl Budget {
 
     /// Into how many parts rows of so many bytes are to be cut.
     pub fn parts(self, rows: usize, bytes: u64) -> usize {
-        let parts = bytes / self.0.max(1) + u64::from(bytes % self.0.max(1) > 0);
-        usize::try_from(parts).unwrap_or(usize::MAX).clamp(1, rows.max(1))
+        usize::try_from(bytes.div_ceil(self.0.max(1))).unwrap_or(usize::MAX).clamp(1, rows.max(1))
     }
 
     /// Cuts keys, each with the bytes of its row, into portions of so many keys at most.

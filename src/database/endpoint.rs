@@ -160,7 +160,8 @@ impl Endpoint {
         connecting: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let limit = self.connect_timeout();
-        match tokio::time::timeout(limit, connecting).await {
+        // Boxed: TLS and login would make every future that connects some 16 kB larger.
+        match tokio::time::timeout(limit, Box::pin(connecting)).await {
             Ok(result) => result,
             Err(_) => Err(failure::timed_out(attempt, limit)),
         }

@@ -72,7 +72,7 @@ impl Run {
             Way::None => return Ok(()),
             Way::Forward(prepared) => {
                 context.watch(Some(Watched::Landing(prepared.published.clone())));
-                pipeline::run(context, *prepared, self.goal.map(|goal| goal.1), &work).await
+                Box::pin(pipeline::run(context, *prepared, self.goal.map(|goal| goal.1), &work)).await
             }
             Way::Back(prepared) => {
                 context.watch(Some(Watched::Traffic));

@@ -73,7 +73,8 @@ impl Writer {
         let renamed = self.session.execute(&sql, &[&from, &to]).await;
         if renamed.map_err(|error| Error::writing(&step, &error))? == 0 {
             // The row is not on Traffic, or a trigger has left it out.
-            let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE id = $1)", self.names.traffic_table(table));
+            let sql =
+                format!("SELECT EXISTS (SELECT FROM {} WHERE id = $1)", self.names.traffic_table(table));
             let row = self.session.query_one(&sql, &[&from]).await;
             if row.map_err(|error| Error::database(&step, &error))?.get(0) {
                 return Err(Error::skipped(step));

@@ -113,7 +113,7 @@ impl Writer {
     /// Writes the rows, and finds those that are refused: as [`Writer::apply`] does, but that nothing is parked.
     async fn try_each(&mut self, set: &[SourcedChange]) -> Result<Result<Vec<Uuid>, Vec<usize>>> {
         let (mut leads, mut refused) = (Vec::new(), Vec::new());
-        let mut ranges = vec![0..set.len()];
+        let mut ranges: Vec<_> = std::iter::once(0..set.len()).collect();
         self.execute("setting a savepoint on Traffic", "SAVEPOINT member").await?;
         while let Some(range) = ranges.pop() {
             let Some(changes) = set.get(range.clone()) else { continue };
