@@ -182,14 +182,14 @@ impl Segment<'_> {
 
 /// One step of a plan; steps are applied in order.
 #[derive(Debug)]
-pub enum Step<'c> {
+pub enum PlanStep<'c> {
     Apply(Segment<'c>),
     ChangeKey { table: Table, old: Uuid, new: Uuid },
     Truncate { tables: Vec<Table> },
 }
 
 /// The steps that have the same effect as the changes one after the other.
-pub fn plan(changes: &[SourcedChange]) -> Vec<Step<'_>> {
+pub fn plan(changes: &[SourcedChange]) -> Vec<PlanStep<'_>> {
     let mut planner = Planner::default();
     for SourcedChange { origin, change } in changes {
         match change {
@@ -203,7 +203,7 @@ pub fn plan(changes: &[SourcedChange]) -> Vec<Step<'_>> {
             Change::Delete { table, id } => planner.delete(*table, *id),
             Change::Truncate { tables } => {
                 planner.close_segment();
-                planner.steps.push(Step::Truncate { tables: tables.clone() });
+                planner.steps.push(PlanStep::Truncate { tables: tables.clone() });
             }
         }
     }
@@ -219,7 +219,7 @@ enum Last<'c> {
 
 #[derive(Default)]
 struct Planner<'c> {
-    steps: Vec<Step<'c>>,
+    steps: Vec<PlanStep<'c>>,
     open: HashMap<(Table, Uuid), Last<'c>>,
 }
 
@@ -251,7 +251,7 @@ impl<'c> Planner<'c> {
 
     fn change_key(&mut self, table: Table, old: Uuid, new: Uuid) {
         self.close_segment();
-        self.steps.push(Step::ChangeKey { table, old, new });
+        self.steps.push(PlanStep::ChangeKey { table, old, new });
     }
 
     fn close_segment(&mut self) {
@@ -273,7 +273,7 @@ impl<'c> Planner<'c> {
         segment.children = in_key_order(children);
         segment.deleted_children.sort_unstable();
         segment.deleted_leads.sort_unstable();
-        self.steps.push(Step::Apply(segment));
+        self.steps.push(PlanStep::Apply(segment));
     }
 }
 

@@ -24,9 +24,9 @@ fn delete(table: Table, id: u128) -> SourcedChange {
     SourcedChange { origin: ORIGIN, change: Change::Delete { table, id: Uuid::from_u128(id) } }
 }
 
-fn segment<'s, 'c>(step: &'s Step<'c>) -> &'s Segment<'c> {
+fn segment<'s, 'c>(step: &'s PlanStep<'c>) -> &'s Segment<'c> {
     match step {
-        Step::Apply(segment) => segment,
+        PlanStep::Apply(segment) => segment,
         other => panic!("not a segment: {other:?}"),
     }
 }
@@ -109,7 +109,7 @@ fn a_changed_key_stands_between_what_was_before_and_after_it() {
     let changes = [write(Table::LandingLeads, 1, Datum::Null), renamed];
     let steps = plan(&changes);
     assert_eq!(steps.len(), 3);
-    assert!(matches!(steps[1], Step::ChangeKey { old, new, .. }
+    assert!(matches!(steps[1], PlanStep::ChangeKey { old, new, .. }
         if old == Uuid::from_u128(1) && new == Uuid::from_u128(2)));
     assert_eq!(segment(&steps[2]).leads[0].row.id, Uuid::from_u128(2));
 }

@@ -61,7 +61,7 @@ impl ColumnType {
 pub struct Column {
     pub name: &'static str,
     pub kind: ColumnType,
-    /// Older databases lack the others: what such a column becomes is then Traffic's (semantics 4.3).
+    /// Older databases lack the others: what such a column becomes is then Traffic's (guarantees 4.3).
     pub required: bool,
 }
 
@@ -93,7 +93,7 @@ pub mod lead {
     pub const CLICK_COUNT: usize = 15;
     pub const CREATED_AT: usize = 16;
     pub const UPDATED_AT: usize = 17;
-    /// Landing's own normalisation: carried so that a quarantined row is whole, never used (domain.md).
+    /// Landing's own normalisation: carried so that a quarantined row is whole, never used (docs/mapping.md).
     pub const PHONE_NORMALIZED: usize = 18;
 }
 

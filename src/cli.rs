@@ -64,14 +64,14 @@ impl Global {
 pub enum Command {
     Migrate(Migrate),
     Doctor(Doctor),
-    Run(Run),
+    Run(RunArguments),
     Status(Status),
     Verify(Verify),
     Cutover(Cutover),
     Rollback(Rollback),
     Resync(Resync),
-    Finish(Finish),
-    Quarantine(Quarantine),
+    Finish(FinishArguments),
+    Quarantine(QuarantineArguments),
     Demo(Demo),
 }
 
@@ -129,7 +129,7 @@ pub struct Doctor {
 /// SIGTERM and SIGINT finish the transaction in hand and exit 0.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge run --until-caught-up")]
-pub struct Run {
+pub struct RunArguments {
     /// Exit 0 once everything committed before the start is applied, or carried back after a cutover
     #[arg(long)]
     pub until_caught_up: bool,
@@ -175,12 +175,12 @@ pub struct Verify {
     /// Read no more of Landing's rows in a second, to leave the machine to the school's site
     #[arg(long, value_name = "ROWS")]
     pub max_rows_per_second: Option<NonZeroU64>,
-    /// Write the rows that differ anew, as the stream would; the daemon must be stopped
+    /// Write the rows that differ again, as the stream would; the daemon must be stopped
     #[arg(long)]
     pub repair: bool,
 }
 
-/// Make Traffic the one database: fence Landing, drain, verify, switch. Or nothing has changed.
+/// Make Traffic the system of record: fence Landing, drain, verify, switch. Or nothing has changed.
 ///
 /// Checks every condition first, and asks, unless --yes. Landing's writers wait for the drain and the proof, and get
 /// an error that names Traffic afterwards. Any failure before the decision lifts the fence. Exits 0 when switched, 1
@@ -191,12 +191,12 @@ pub struct Verify {
 )]
 pub struct Cutover {
     #[command(flatten)]
-    pub change: Change,
+    pub change: ChangeArguments,
 }
 
 /// What a cutover and a rollback are told.
 #[derive(Debug, Args)]
-pub struct Change {
+pub struct ChangeArguments {
     /// Check everything and predict the write pause; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -233,7 +233,7 @@ pub struct Change {
 
 /// Make Landing the database to write to again: fence Traffic, drain, verify, open Landing. Loses nothing.
 ///
-/// The way back from a cutover, with the same proofs. Traffic's writers wait for the drain and the proof, and get an
+/// Undo a cutover: back to Landing, with the same proofs. Traffic's writers wait for the drain and the proof, and get an
 /// error that names Landing for a while afterwards. Exits as `cutover` does.
 #[derive(Debug, Args)]
 #[command(
@@ -241,7 +241,7 @@ pub struct Change {
 )]
 pub struct Rollback {
     #[command(flatten)]
-    pub change: Change,
+    pub change: ChangeArguments,
     /// How long Traffic refuses writes to leads and stages afterwards, so that an application that has not heard of the
     /// rollback does; then Traffic's own writers go on as before the cutover. At least --max-pause
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
@@ -266,7 +266,7 @@ pub struct Resync {
 /// unless --yes.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge finish --backup /srv/backup/landing --format jsonl")]
-pub struct Finish {
+pub struct FinishArguments {
     /// Where the backup goes: a directory that is not there yet, or is empty
     /// [default: a new one in backups/ of the state directory]
     #[arg(long, value_name = "DIR")]
@@ -288,7 +288,7 @@ pub struct Finish {
 /// Rows that Traffic could not take.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge quarantine list")]
-pub struct Quarantine {
+pub struct QuarantineArguments {
     #[command(subcommand)]
     pub action: QuarantineAction,
 }

@@ -26,7 +26,7 @@
 //! Around them: [`database`] connects, [`config`] says where to, [`admission`] lists what a replicated table may look
 //! like, [`doctor`] looks before anything is changed, [`migrate`] prepares both databases, [`telemetry`] is the one place
 //! where state is collected, and [`commands`] is what the operator types. [`throwaway`] starts servers for the [`demo`] and the tests, [`verify`] compares both
-//! sides through the mapping, [`cutover`] makes Traffic the one database and goes back, [`backup`] writes whole tables
+//! sides through the mapping, [`cutover`] makes Traffic the system of record and goes back, [`backup`] writes whole tables
 //! to files, [`mod@finish`] ends a move, and [`failpoint`] names the places where the tests let a process die.
 //! [`budget`] counts what is held in bytes, [`reached`] holds positions, which never fall. [`operator`] and [`mod@sha256`] say who, where and exactly what, in the records that outlive a command.
 //!

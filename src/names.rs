@@ -7,7 +7,7 @@ use postgres_protocol::escape::escape_identifier;
 use crate::change::Table;
 
 /// Our own tables on Traffic that the daemon writes.
-pub const BOOKS: [&str; 10] = [
+pub const STATE_TABLES: [&str; 10] = [
     "checkpoint",
     "quarantine",
     "conversion_notes",
@@ -27,7 +27,7 @@ pub struct Names {
     pub slot: String,
     /// The publication on Landing.
     pub publication: String,
-    /// Our own schema: on Traffic checkpoint, quarantine, notes, migrations and the cutover's books, on both the fence.
+    /// Our own schema: on Traffic checkpoint, quarantine, notes, migrations and the cutover's state_tables, on both the fence.
     pub schema: String,
     /// Where the replicated tables are on Landing.
     pub landing_schema: String,
@@ -92,7 +92,7 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
 /// PostgreSQL's `NAMEDATALEN` less its terminating zero.
 pub const LONGEST: usize = 63;
 
-/// What the names on Traffic of the way back have behind those on Landing.
+/// What the names on Traffic of reverse replication have behind those on Landing.
 pub const REVERSE_SUFFIX: &str = "_reverse";
 
 /// `"schema"."object"`, both quoted.

@@ -20,7 +20,7 @@ const ORACLE: &str = include_str!("../../tests/suite/testkit/oracle.sql");
 pub async fn equal(world: &World) -> Result<()> {
     let (landing, traffic) = (world.landing().await?, world.traffic().await?);
     mapped(&landing, &traffic).await?;
-    nothing_parked(&traffic).await
+    nothing_quarantined(&traffic).await
 }
 
 /// Whether the rows are what the mapping makes of Landing's, whoever wrote them.
@@ -110,10 +110,12 @@ async fn next(rows: &mut Pin<&mut RowStream>) -> Result<Option<(Uuid, Map<String
     Ok(Some((row.get(0), columns)))
 }
 
-async fn nothing_parked(traffic: &Client) -> Result<()> {
+async fn nothing_quarantined(traffic: &Client) -> Result<()> {
     let row = traffic.query_one("SELECT count(*) FROM leadbridge.quarantine", &[]).await;
     match row.map_err(|error| failed(&error))?.get::<_, i64>(0) {
         0 => Ok(()),
-        parked => Err(Error::internal(format!("{parked} rows in quarantine: the benchmark makes none"))),
+        quarantined => {
+            Err(Error::internal(format!("{quarantined} rows in quarantine: the benchmark makes none")))
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use leadbridge::error::{Error, Result};
-use leadbridge::migrate::{Options, migrate};
+use leadbridge::migrate::{MigrateOptions, migrate};
 use leadbridge::names::Names;
 use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads};
 use tokio_postgres::Client;
@@ -112,7 +112,7 @@ impl World {
     }
 
     async fn migrate_to(&self, mut traffic: Client) -> Result<()> {
-        migrate(&mut self.landing().await?, &mut traffic, &self.names, &Options::default()).await?;
+        migrate(&mut self.landing().await?, &mut traffic, &self.names, &MigrateOptions::default()).await?;
         Ok(())
     }
 

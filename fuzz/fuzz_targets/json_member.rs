@@ -1,12 +1,12 @@
 //! `->>` agrees with a JSON parser that builds the whole document.
 #![no_main]
 
-use leadbridge::mapping::json::Object;
+use leadbridge::mapping::json::JsonObject;
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|data: &str| {
-    let object = Object::parse(data, |_| true);
+    let object = JsonObject::parse(data, |_| true);
     let ours = object.text("key");
     let _ = object.object("key", |_| true).text("key");
     let Ok(Value::Object(members)) = serde_json::from_str::<Value>(data) else { return };

@@ -31,7 +31,7 @@ BEGIN
     );
     IF missing IS NOT NULL THEN
         EXECUTE 'ALTER TABLE {{traffic}}.traffic_leads ' || missing;
-        -- Where leads have been replicated already, they lack what belongs there: the next start copies anew.
+        -- Where leads have been replicated already, they lack what belongs there: the next start copies again.
         IF to_regclass('{{schema}}.checkpoint') IS NOT NULL THEN
             UPDATE {{schema}}.checkpoint SET state = 'snapshot' WHERE state = 'streaming';
         END IF;
@@ -58,7 +58,7 @@ BEGIN
             landing_synced_at timestamptz
         );
         ALTER TABLE {{traffic}}.traffic_lead_journey ENABLE ROW LEVEL SECURITY;
-        -- Made again after somebody dropped it, it has lost its rows: the next start copies anew.
+        -- Made again after somebody dropped it, it has lost its rows: the next start copies again.
         IF to_regclass('{{schema}}.checkpoint') IS NOT NULL THEN
             UPDATE {{schema}}.checkpoint SET state = 'snapshot' WHERE state = 'streaming';
         END IF;

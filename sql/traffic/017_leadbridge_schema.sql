@@ -31,7 +31,7 @@ COMMENT ON COLUMN {{schema}}.checkpoint.caught_up_at IS
     'everything committed on Landing before this moment of Landing''s clock is applied';
 
 -- Made again after somebody dropped them, these two no longer know the rows that Traffic could not take, and the
--- values that had to change: the next start copies anew.
+-- values that had to change: the next start copies again.
 UPDATE {{schema}}.checkpoint SET state = 'snapshot'
 WHERE slot = {{slot_name}} AND state = 'streaming'
   AND (to_regclass('{{schema}}.quarantine') IS NULL OR to_regclass('{{schema}}.conversion_notes') IS NULL);

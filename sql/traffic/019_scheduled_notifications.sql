@@ -20,7 +20,7 @@ BEGIN
             landing_synced_at timestamptz
         );
         ALTER TABLE {{traffic}}.traffic_scheduled_notifications ENABLE ROW LEVEL SECURITY;
-        -- Made again after somebody dropped it, it has lost its rows: the next start copies anew.
+        -- Made again after somebody dropped it, it has lost its rows: the next start copies again.
         UPDATE {{schema}}.checkpoint SET state = 'snapshot'
         WHERE slot = {{slot_name}} AND state = 'streaming' AND published::jsonb #> '{tables,scheduled_notifications}' IS NOT NULL;
         -- Switched on later than migration 020 was applied, which publishes the others.

@@ -1,5 +1,5 @@
 -- The cutover's books: who fenced what and when, which markers came through, how far Traffic's own changes are on
--- their way back to Landing.
+-- Landing in reverse replication.
 
 -- One row for each cutover and each rollback. `leadbridge cutover` writes each state in the transaction that
 -- reaches it. Applications may read here which database is the one to write to:

@@ -38,7 +38,7 @@ impl Directory {
                 return Err(Error::refused(format!("{} is not empty", path.display()))
                     .remedy("name a directory that is not there yet: a backup overwrites nothing"));
             }
-            tracing::info!("{} holds an interrupted backup: it is begun anew", path.display());
+            tracing::info!("{} holds an interrupted backup: it is restarted", path.display());
             for name in found.iter().filter(|name| **name != *marker) {
                 let path = path.join(name);
                 fs::remove_file(&path).map_err(|error| failed("removing", &path, &error))?;
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(mode(&path.join("landing_leads.csv")), 0o600);
         assert_eq!(mode(&path.join(MANIFEST)), 0o600);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
-        assert!(Directory::claim(&path).is_err(), "a whole backup is never begun anew");
+        assert!(Directory::claim(&path).is_err(), "a whole backup is never restarted");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::manifest::Column;
+use super::manifest::BackupColumn;
 use crate::error::{Error, Result};
 
 /// How rows are written.
@@ -44,7 +44,7 @@ impl fmt::Display for Format {
 ///
 /// # Errors
 /// `Internal` for what is not such a row; without its values.
-pub(super) fn json_line(columns: &[Column], row: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn json_line(columns: &[BackupColumn], row: &[u8]) -> Result<Vec<u8>> {
     let not_a_row = || Error::internal("COPY sent a row that is not understood");
     let row = row.strip_suffix(b"\n").ok_or_else(not_a_row)?;
     let values: Vec<&[u8]> = row.split(|byte| *byte == b'\t').collect();
@@ -128,8 +128,8 @@ impl RowCounter {
 mod tests {
     use super::*;
 
-    fn columns(names: &[&str]) -> Vec<Column> {
-        names.iter().map(|name| Column { name: (*name).into(), sql_type: "text".into() }).collect()
+    fn columns(names: &[&str]) -> Vec<BackupColumn> {
+        names.iter().map(|name| BackupColumn { name: (*name).into(), sql_type: "text".into() }).collect()
     }
 
     #[test]

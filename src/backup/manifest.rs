@@ -22,13 +22,13 @@ pub struct Manifest {
     pub format_version: u32,
     pub leadbridge_version: String,
     pub format: Format,
-    pub source: Source,
+    pub source: BackupSource,
     pub tables: Vec<TableFile>,
 }
 
 /// Where and when it was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct BackupSource {
     /// As in the URL: `host:port`.
     pub host: String,
     pub database: String,
@@ -50,13 +50,13 @@ pub struct TableFile {
     /// In hexadecimal.
     pub sha256: String,
     /// Those in the file, in its order.
-    pub columns: Vec<Column>,
+    pub columns: Vec<BackupColumn>,
     /// Those that PostgreSQL computes from them: not in the file, since they cannot be written back.
     pub generated: Vec<GeneratedColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Column {
+pub struct BackupColumn {
     pub name: String,
     /// As SQL writes it, `character varying(255)`.
     #[serde(rename = "type")]
@@ -66,12 +66,12 @@ pub struct Column {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GeneratedColumn {
     #[serde(flatten)]
-    pub column: Column,
+    pub column: BackupColumn,
     pub expression: String,
 }
 
 impl Manifest {
-    pub(super) fn of(source: Source, format: Format) -> Self {
+    pub(super) fn of(source: BackupSource, format: Format) -> Self {
         Manifest {
             format_version: FORMAT_VERSION,
             leadbridge_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -155,7 +155,7 @@ mod tests {
     fn manifest(sha256: &str) -> Manifest {
         let wal_position = Lsn(1);
         let text = |text: &str| text.to_owned();
-        let source = Source {
+        let source = BackupSource {
             host: text("h:5432"),
             database: text("d"),
             server_version: text("17"),
@@ -169,7 +169,7 @@ mod tests {
             rows: 1,
             bytes: 5,
             sha256: text(sha256),
-            columns: vec![Column { name: text("a"), sql_type: text("text") }],
+            columns: vec![BackupColumn { name: text("a"), sql_type: text("text") }],
             generated: Vec::new(),
         });
         manifest

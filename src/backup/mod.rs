@@ -19,7 +19,7 @@ use tokio_postgres::types::PgLsn;
 pub use directory::Directory;
 pub(crate) use directory::replace;
 pub use format::Format;
-pub use manifest::{Column, GeneratedColumn, Manifest, Source, TableFile};
+pub use manifest::{BackupColumn, BackupSource, GeneratedColumn, Manifest, TableFile};
 pub use restore::restore_hint;
 
 use crate::change::Table;
@@ -74,11 +74,11 @@ async fn begin(session: &Client, names: &Names, tables: &[Table]) -> Result<()> 
     table_lock::open(session, Side::Landing, table_lock::ONE_SNAPSHOT, &tables, "", patience).await.map(drop)
 }
 
-async fn source(session: &Client, landing: &Endpoint) -> Result<Source> {
+async fn source(session: &Client, landing: &Endpoint) -> Result<BackupSource> {
     let sql = "SELECT now(), pg_current_wal_insert_lsn(), current_setting('server_version')";
     let row = session.query_one(sql, &[]).await;
     let row = row.map_err(|error| Error::database("reading Landing's WAL position", &error))?;
-    Ok(Source {
+    Ok(BackupSource {
         host: landing.hosts(),
         database: landing.database().to_owned(),
         server_version: row.get(2),

@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 use super::directory::{self, Directory};
 use super::format::{self, Format};
-use super::manifest::{Column, GeneratedColumn, TableFile};
+use super::manifest::{BackupColumn, GeneratedColumn, TableFile};
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::sha256;
@@ -56,7 +56,7 @@ pub(super) async fn write(
 }
 
 /// Every column that the table has: those that are stored, and those that PostgreSQL computes.
-async fn columns(session: &Client, name: &str) -> Result<(Vec<Column>, Vec<GeneratedColumn>)> {
+async fn columns(session: &Client, name: &str) -> Result<(Vec<BackupColumn>, Vec<GeneratedColumn>)> {
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
                CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END \
                FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
@@ -65,7 +65,7 @@ async fn columns(session: &Client, name: &str) -> Result<(Vec<Column>, Vec<Gener
     let rows = rows.map_err(|error| Error::database(format!("reading the columns of {name}"), &error))?;
     let (mut columns, mut generated) = (Vec::new(), Vec::new());
     for row in rows {
-        let column = Column { name: row.get(0), sql_type: row.get(1) };
+        let column = BackupColumn { name: row.get(0), sql_type: row.get(1) };
         match row.get(2) {
             None => columns.push(column),
             Some(expression) => generated.push(GeneratedColumn { column, expression }),

@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 
 /// How far a slot's replication is, durably.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum ReplicationState {
     /// Set before the slot is created, until the copy is complete. After a restart the snapshot starts again.
     Snapshot,
     /// Set in the transaction that completes the snapshot. After a restart the stream goes on.
@@ -31,7 +31,7 @@ pub enum Stage {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     pub identity: Identity,
-    pub stage: Stage,
+    pub stage: ReplicationState,
     pub applied: Option<Lsn>,
     /// Landing's timeline on which it was reached; `None` as with `published`.
     pub timeline: Option<u32>,
@@ -292,13 +292,13 @@ pub async fn recorded_published(client: &Client, names: &Names) -> Result<Publis
     Ok(published_of(&names.slot, text)?.unwrap_or_default())
 }
 
-/// Whether Traffic is the one database.
+/// Whether Traffic is the system of record.
 pub async fn is_switched(client: &Client, names: &Names) -> Result<bool> {
     Ok(recorded_state(client, names).await?.as_deref() == Some("switched"))
 }
 
 fn switched() -> Error {
-    Error::refused("Traffic is the one database since the cutover: Landing's rows are older than its own")
+    Error::refused("Traffic is the system of record since the cutover: Landing's rows are older than its own")
 }
 
 fn to_text(published: &Published) -> Result<String> {
@@ -308,9 +308,9 @@ fn to_text(published: &Published) -> Result<String> {
 fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
     let state: &str = row.get(3);
     let stage = match state {
-        "snapshot" => Stage::Snapshot,
-        "streaming" => Stage::Streaming,
-        "switched" => Stage::Switched,
+        "snapshot" => ReplicationState::Snapshot,
+        "streaming" => ReplicationState::Streaming,
+        "switched" => ReplicationState::Switched,
         other => {
             return Err(Error::refused(format!("the checkpoint of slot `{slot}` is in state `{other}`"))
                 .remedy("this version does not know it: use the version that wrote it"));

@@ -27,7 +27,7 @@ pub struct LocalStore {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Record {
+struct LocalRecord {
     format: u32,
     #[serde(flatten)]
     identity: Identity,
@@ -75,7 +75,7 @@ impl LocalStore {
         let Some(bytes) = self.with("reading", |db| db.get(KEY))? else {
             return Ok(None);
         };
-        let record: Record =
+        let record: LocalRecord =
             serde_json::from_slice(&bytes).map_err(|error| self.damaged(&error.to_string()))?;
         if record.format != FORMAT {
             return Err(self.damaged(&format!("format {}, this version knows {FORMAT}", record.format)));
@@ -89,7 +89,7 @@ impl LocalStore {
         if self.read()?.is_some_and(|(known, at)| known == *identity && at >= applied_lsn) {
             return Ok(());
         }
-        let record = Record { format: FORMAT, identity: identity.clone(), applied_lsn };
+        let record = LocalRecord { format: FORMAT, identity: identity.clone(), applied_lsn };
         let bytes = serde_json::to_vec(&record).map_err(|error| Error::internal(error.to_string()))?;
         self.with("writing", |db| {
             db.insert(KEY, bytes)?;

@@ -1,4 +1,4 @@
-//! The three positions and their agreement at start (semantics 1.3, 1.4); this file is pure.
+//! The three positions and their agreement at start (guarantees 1.3, 1.4); this file is pure.
 //!
 //! The position reached is written to Traffic in the transaction of the rows, then to the local store, and only
 //! then acknowledged to the slot. So always: slot ≤ local ≤ Traffic, and Traffic's is a position of Landing's
@@ -16,7 +16,8 @@ mod timeline;
 pub use finished::Finish;
 pub use installation::Installation;
 pub use ledger::{
-    Ledger, Recorded, Recording, Stage, is_switched, recorded_published, recorded_state, refuse_switched,
+    Ledger, Recorded, Recording, ReplicationState, is_switched, recorded_published, recorded_state,
+    refuse_switched,
 };
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
@@ -94,9 +95,9 @@ pub fn agree(
     };
     same_identity(live, &recorded.identity, "Traffic's checkpoint")?;
     match recorded.stage {
-        Stage::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
-        Stage::Streaming => resume(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
-        Stage::Switched => carry_back(wal, recorded, local.map(|(_, lsn)| *lsn)),
+        ReplicationState::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
+        ReplicationState::Streaming => resume(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
+        ReplicationState::Switched => carry_back(wal, recorded, local.map(|(_, lsn)| *lsn)),
     }
 }
 
@@ -162,7 +163,7 @@ fn carry_back(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Resu
         Error::refused(error.message()).remedy(
             "Landing was restored to an earlier state after the cutover: changes of Traffic that had come back are \
              not there any more. Check that the URL names the right server; bring that Landing back, or do without \
-             the way back",
+             reverse replication",
         )
     })
 }

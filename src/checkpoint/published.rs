@@ -1,6 +1,6 @@
 //! What Landing publishes, written down with the position it belongs to; pure.
 //!
-//! A stream goes on without a word when a table leaves the publication, when the publication is restricted for a
+//! A stream goes on silently when a table leaves the publication, when the publication is restricted for a
 //! while, or when `ALTER TABLE` rewrites rows: none of that is in the stream. So the objects are remembered by what
 //! PostgreSQL never gives twice (OIDs, column numbers, the `xmin` of a catalog row), and any look at them, however
 //! late, tells whether something was not sent.
@@ -125,7 +125,7 @@ impl Published {
         match (&self.publication, &before.publication) {
             (None, _) => return Some("the publication on Landing is gone".into()),
             (Some(now), Some(before)) if now.oid != before.oid => {
-                return Some("the publication on Landing was dropped and made anew".into());
+                return Some("the publication on Landing was dropped and recreated".into());
             }
             // A new owner is a new version too.
             (Some(now), Some(before)) if now.version != before.version && now.owner == before.owner => {
@@ -159,7 +159,7 @@ impl PublishedTable {
             match self.columns.get(known) {
                 None => return Some(format!("{} was dropped or renamed", column(known))),
                 Some(now) if now.number != earlier.number => {
-                    return Some(format!("{} was dropped and made anew", column(known)));
+                    return Some(format!("{} was dropped and recreated", column(known)));
                 }
                 Some(_) => {}
             }
@@ -224,7 +224,7 @@ mod tests {
     fn whatever_may_have_kept_a_change_out_of_the_stream_is_refused() {
         let refused: [(&str, Damage<'_>); 11] = [
             ("gone", &|now, _| now.publication = None),
-            ("made anew", &|now, _| now.publication.as_mut().unwrap().oid = 6),
+            ("recreated", &|now, _| now.publication.as_mut().unwrap().oid = 6),
             ("altered", &|now, _| now.publication.as_mut().unwrap().version = "8".into()),
             ("not replicated any more", &|now, _| drop(now.tables.remove("landing_leads"))),
             ("until now", &|now, _| drop(now.tables.insert("other".into(), table(300)))),
@@ -245,10 +245,10 @@ mod tests {
             assert!(error.message().contains(says), "{error}");
             assert!(error.to_string().contains("leadbridge resync"), "{error}");
         }
-        let anew = |_: &mut Published, leads: &mut PublishedTable| {
+        let again = |_: &mut Published, leads: &mut PublishedTable| {
             leads.columns.insert("name".into(), PublishedColumn { number: 3, version: "9".into() });
         };
-        assert!(after(anew).is_err());
+        assert!(after(again).is_err());
     }
 
     #[test]

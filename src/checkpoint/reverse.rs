@@ -1,4 +1,4 @@
-//! Traffic's record of the way back: `leadbridge.reverse`, one row for each slot that was switched.
+//! Traffic's record of reverse replication: `leadbridge.reverse`, one row for each slot that was switched.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -49,7 +49,8 @@ impl Reverse {
             names.own("reverse")
         );
         let row = client.query_opt(&sql, &[&names.slot]).await;
-        let row = row.map_err(|error| Error::database("reading how far the way back is", &error))?;
+        let row =
+            row.map_err(|error| Error::database("reading the position of reverse replication", &error))?;
         Ok(row.map(|row| Reverse {
             cutover_id: row.get(0),
             slot: row.get(1),
@@ -79,11 +80,11 @@ impl Reverse {
         let (name, applied) = (&self.slot, self.applied);
         if now.system_id != self.traffic_system_id {
             return Err(Error::refused(format!(
-                "the way back belongs to another Traffic cluster: its record says system identifier `{}`, this one \
+                "reverse replication belongs to another Traffic cluster: its record says system identifier `{}`, this one \
                  has `{}`",
                 self.traffic_system_id, now.system_id
             ))
-            .remedy("check TRAFFIC_DATABASE_URL; a Traffic that was restored into another cluster has no way back"));
+            .remedy("check TRAFFIC_DATABASE_URL; a Traffic that was restored into another cluster has no reverse replication"));
         }
         let Some(slot) = now.slot else {
             return Err(lost(format!("the slot `{name}` is gone from Traffic; Landing is at {applied}")));
@@ -120,7 +121,7 @@ impl Reverse {
 fn lost(what: String) -> Error {
     Error::refused(what).remedy(
         "the changes in between cannot be carried back any more, so a rollback would lose them. Traffic has \
-         everything and stays the one database; stop the daemon",
+         everything and stays the system of record; stop the daemon",
     )
 }
 
@@ -170,7 +171,7 @@ impl Ledger {
                 ],
             )
             .await
-            .map_err(|error| Error::database("writing down how far the way back is", &error))?;
+            .map_err(|error| Error::database("writing down the position of reverse replication", &error))?;
         if written == 1 { Ok(()) } else { Err(self.taken()) }
     }
 }

@@ -11,7 +11,7 @@ fn identity() -> Identity {
     }
 }
 
-fn traffic(stage: Stage, lsn: u64) -> Recorded {
+fn traffic(stage: ReplicationState, lsn: u64) -> Recorded {
     Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)), timeline: Some(1), published: None }
 }
 
@@ -46,7 +46,7 @@ fn nothing_anywhere_begins_with_a_snapshot() {
 
 #[test]
 fn an_interrupted_snapshot_starts_again_and_drops_its_slot() {
-    let recorded = traffic(Stage::Snapshot, 0);
+    let recorded = traffic(ReplicationState::Snapshot, 0);
     for left in [Some(slot(5)), None] {
         let start = agree(&identity(), &wal(), Some(&recorded), None, left.as_ref()).unwrap();
         assert_eq!(start, Start::Snapshot { drop_slot: left.is_some() });
@@ -55,7 +55,7 @@ fn an_interrupted_snapshot_starts_again_and_drops_its_slot() {
 
 #[test]
 fn a_local_store_that_is_empty_or_older_yields_to_traffic() {
-    let recorded = traffic(Stage::Streaming, 10);
+    let recorded = traffic(ReplicationState::Streaming, 10);
     for local in [None, Some(local(5)), Some(local(10))] {
         let start = agree(&identity(), &wal(), Some(&recorded), local.as_ref(), Some(&slot(5))).unwrap();
         assert_eq!(start, Start::Stream(Lsn(10)));
@@ -64,21 +64,21 @@ fn a_local_store_that_is_empty_or_older_yields_to_traffic() {
 
 #[test]
 fn traffic_behind_the_slot_is_refused() {
-    let recorded = traffic(Stage::Streaming, 10);
+    let recorded = traffic(ReplicationState::Streaming, 10);
     let text = refusal(agree(&identity(), &wal(), Some(&recorded), None, Some(&slot(11))));
     assert!(text.contains("0/A") && text.contains("0/B") && text.contains("resync"), "{text}");
 }
 
 #[test]
 fn traffic_behind_the_local_store_is_refused() {
-    let recorded = traffic(Stage::Streaming, 10);
+    let recorded = traffic(ReplicationState::Streaming, 10);
     let text = refusal(agree(&identity(), &wal(), Some(&recorded), Some(&local(11)), Some(&slot(5))));
     assert!(text.contains("0/A") && text.contains("0/B") && text.contains("resync"), "{text}");
 }
 
 #[test]
 fn a_slot_that_is_gone_or_lost_is_refused() {
-    let recorded = traffic(Stage::Streaming, 10);
+    let recorded = traffic(ReplicationState::Streaming, 10);
     assert!(refusal(agree(&identity(), &wal(), Some(&recorded), None, None)).contains("gone"));
     let lost = SlotPosition { wal_status: Some("lost".into()), ..slot(5) };
     assert!(refusal(agree(&identity(), &wal(), Some(&recorded), None, Some(&lost))).contains("lost"));
@@ -86,7 +86,7 @@ fn a_slot_that_is_gone_or_lost_is_refused() {
 
 #[test]
 fn another_cluster_slot_or_publication_is_refused() {
-    let recorded = traffic(Stage::Streaming, 10);
+    let recorded = traffic(ReplicationState::Streaming, 10);
     for change in [
         |identity: &mut Identity| identity.landing_system_id = "8".into(),
         |identity: &mut Identity| identity.landing_database = "other".into(),
@@ -107,14 +107,14 @@ fn a_slot_that_traffic_does_not_know_is_not_taken_over() {
 
 #[test]
 fn a_slot_of_another_kind_is_never_touched() {
-    let recorded = traffic(Stage::Snapshot, 0);
+    let recorded = traffic(ReplicationState::Snapshot, 0);
     let foreign = SlotPosition { plugin: "wal2json".into(), ..slot(5) };
     assert!(refusal(agree(&identity(), &wal(), Some(&recorded), None, Some(&foreign))).contains("wal2json"));
 }
 
 #[test]
 fn traffic_ahead_of_landing_or_on_a_timeline_that_it_left_before_is_refused() {
-    let recorded = traffic(Stage::Streaming, 10);
+    let recorded = traffic(ReplicationState::Streaming, 10);
     let agreed = |wal: &LandingWal| agree(&identity(), wal, Some(&recorded), None, Some(&slot(5)));
     let text = refusal(agreed(&LandingWal { flushed: Lsn(9), ..wal() }));
     assert!(text.contains("0/A") && text.contains("0/9") && text.contains("resync"), "{text}");
@@ -130,7 +130,7 @@ fn traffic_ahead_of_landing_or_on_a_timeline_that_it_left_before_is_refused() {
 
 #[test]
 fn after_the_switch_the_slot_on_landing_does_not_matter_and_the_servers_histories_do() {
-    let recorded = traffic(Stage::Switched, 50);
+    let recorded = traffic(ReplicationState::Switched, 50);
     let start = |local: Option<(Identity, Lsn)>, slot: Option<SlotPosition>, wal: &LandingWal| {
         agree(&identity(), wal, Some(&recorded), local.as_ref(), slot.as_ref())
     };

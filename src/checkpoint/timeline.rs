@@ -1,8 +1,8 @@
-//! Whether a position lies on the way that Landing's WAL has taken (semantics 1.4); pure.
+//! Whether a position lies on the way that Landing's WAL has taken (guarantees 1.4); pure.
 //!
 //! A standby's promotion and a recovery to a point in time leave one timeline and begin another. What was written
 //! behind that point on the timeline that was left is not in this Landing, and the same positions will be given to
-//! other changes: a stream that began there would skip them without a word.
+//! other changes: a stream that began there would skip them silently.
 
 use std::str::FromStr;
 

@@ -10,8 +10,8 @@ use super::doctor::lines;
 use super::{print, print_json};
 use crate::cli;
 use crate::config::Config;
-use crate::cutover::readiness::{Readiness, Terms, TrafficOwned};
-use crate::cutover::{self, Certificate, Direction, Options};
+use crate::cutover::readiness::{Readiness, ReadinessTerms, TrafficOwned};
+use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
 use crate::doctor::Findings;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
@@ -19,7 +19,7 @@ use crate::reverse::{self, NotCarried};
 
 /// What `--json` prints when nothing was switched: a dry run, or a condition that does not hold.
 #[derive(Serialize)]
-struct Document<'r> {
+struct CutoverDocument<'r> {
     ready: bool,
     #[serde(flatten)]
     findings: &'r Findings,
@@ -34,8 +34,8 @@ struct Document<'r> {
 
 pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
     let question = format!(
-        "Landing ({}) will refuse every write to leads, and Traffic ({}) will be the one database. The way back is \
-         `leadbridge rollback`.",
+        "Landing ({}) will refuse every write to leads, and Traffic ({}) will be the system of record. `leadbridge \
+         rollback` undoes it.",
         config.landing, config.traffic
     );
     change(config, Direction::Cutover, &arguments.change, Duration::ZERO, &question).await
@@ -54,12 +54,12 @@ pub async fn roll_back(config: &Config, arguments: &cli::Rollback) -> Result<Exi
 async fn change(
     config: &Config,
     direction: Direction,
-    arguments: &cli::Change,
+    arguments: &cli::ChangeArguments,
     refuse_for: Duration,
     question: &str,
 ) -> Result<Exit> {
-    let options = Options {
-        readiness: Terms {
+    let options = CutoverOptions {
+        readiness: ReadinessTerms {
             max_lag: Duration::from_secs_f64(arguments.max_lag_seconds),
             max_pause: arguments.max_pause,
             verify_wait: Duration::from_secs(30),
@@ -95,7 +95,7 @@ async fn change(
     verdict(&certificate)
 }
 
-fn verdict(certificate: &Certificate) -> Result<Exit> {
+fn verdict(certificate: &CutoverCertificate) -> Result<Exit> {
     if certificate.is_proven() {
         return Ok(Exit::Ok);
     }
@@ -113,9 +113,9 @@ fn check_directory(directory: &Path) -> Result<()> {
     })
 }
 
-fn report(readiness: &Readiness, direction: Direction, arguments: &cli::Change) -> Result<()> {
+fn report(readiness: &Readiness, direction: Direction, arguments: &cli::ChangeArguments) -> Result<()> {
     if arguments.json {
-        return print_json(&Document {
+        return print_json(&CutoverDocument {
             ready: readiness.is_ready(),
             findings: &readiness.findings,
             markers: readiness.latency,

@@ -8,11 +8,11 @@ use crate::cli;
 use crate::config::Config;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::finish::{self, Certificate, Examined, Object, Options};
+use crate::finish::{self, Examined, FinishCertificate, FinishOptions, OwnedObject};
 
-pub async fn run(config: &Config, arguments: &cli::Finish) -> Result<Exit> {
-    let cli::Finish { backup, format, max_behind, yes, json } = arguments;
-    let options = Options { backup: backup.clone(), format: *format, max_behind: *max_behind };
+pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Exit> {
+    let cli::FinishArguments { backup, format, max_behind, yes, json } = arguments;
+    let options = FinishOptions { backup: backup.clone(), format: *format, max_behind: *max_behind };
     match finish::examine(config, options).await? {
         Examined::Finished(certificate, left) => show(&certificate, Some(&left), *json)?,
         Examined::Ready(finish) => {
@@ -30,7 +30,7 @@ pub async fn run(config: &Config, arguments: &cli::Finish) -> Result<Exit> {
 }
 
 /// `left`: what is there now, of a move that was finished earlier.
-fn show(certificate: &Certificate, left: Option<&[Object]>, json: bool) -> Result<()> {
+fn show(certificate: &FinishCertificate, left: Option<&[OwnedObject]>, json: bool) -> Result<()> {
     let mut certificate = certificate.clone();
     if let Some(left) = left {
         certificate.left_for_owner = left.to_vec();

@@ -5,15 +5,16 @@ use crate::cli::{Migrate, Print};
 use crate::config::{Config, Settings};
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::migrate::{Database, Options, migrate, privileges, script};
+use crate::migrate::{MigrateOptions, MigratedSide, migrate, privileges, script};
 
 /// The SQL of one or both databases, with the names of this configuration, and the daemon's role if one is named.
 pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Exit> {
-    let options = Options { notifications: settings.scheduled_notifications, ..Options::default() };
-    let databases: &[Database] = match which {
-        Print::Landing => &[Database::Landing],
-        Print::Traffic => &[Database::Traffic],
-        Print::Both => &[Database::Traffic, Database::Landing],
+    let options =
+        MigrateOptions { notifications: settings.scheduled_notifications, ..MigrateOptions::default() };
+    let databases: &[MigratedSide] = match which {
+        Print::Landing => &[MigratedSide::Landing],
+        Print::Traffic => &[MigratedSide::Traffic],
+        Print::Both => &[MigratedSide::Traffic, MigratedSide::Landing],
     };
     for &database in databases {
         output(&script(database, &settings.names, &options)?)?;
@@ -25,11 +26,11 @@ pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Ex
 }
 
 pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
-    let options = Options {
+    let options = MigrateOptions {
         notifications: config.scheduled_notifications,
         dry_run: arguments.dry_run,
         replace_installation: arguments.replace_installation,
-        ..Options::default()
+        ..MigrateOptions::default()
     };
     let mut landing = config.landing.connect("migrate").await?;
     let mut traffic = config.traffic.connect("migrate").await?;

@@ -6,14 +6,14 @@ use comfy_table::{ContentArrangement, Table as Grid};
 use super::confirm::confirm;
 use super::print;
 use crate::checkpoint::{Installation, recorded_published};
-use crate::cli::{Quarantine as Arguments, QuarantineAction};
+use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::traffic::{Entry, Quarantine, Touch, Writer};
+use crate::traffic::{Quarantine, QuarantineEntry, Touch, Writer};
 
-pub async fn run(config: &Config, arguments: &Arguments) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &QuarantineArguments) -> Result<Exit> {
     match &arguments.action {
         QuarantineAction::List => list(config).await,
         QuarantineAction::Show { id } => show(config, *id).await,
@@ -39,7 +39,7 @@ async fn list(config: &Config) -> Result<Exit> {
     grid.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
     grid.set_header(["id", "table", "row", "what", "why", "since", "tries"]);
     for entry in &entries {
-        let Entry { id, table, row_id, operation, sqlstate, message, first_seen, attempts } = entry;
+        let QuarantineEntry { id, table, row_id, operation, sqlstate, message, first_seen, attempts } = entry;
         grid.add_row([
             id.to_string(),
             table.clone(),

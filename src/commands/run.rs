@@ -4,14 +4,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::LocalStore;
-use crate::cli::Run;
+use crate::cli::RunArguments;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::replicator::{self, Until, last_error};
 use crate::telemetry::{Telemetry, http, systemd};
 
-pub async fn run(config: Config, arguments: &Run) -> Result<Exit> {
+pub async fn run(config: Config, arguments: &RunArguments) -> Result<Exit> {
     let until = if arguments.until_caught_up { Until::CaughtUp } else { Until::Shutdown };
     let replicated = replicate(config.clone(), until).await;
     // A daemon that is well holds the state directory: what this one could not do says nothing of the replication.

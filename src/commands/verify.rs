@@ -19,15 +19,15 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::replicator::repair::Repair;
 use crate::traffic::RowCounts;
-use crate::verify::live::{self, Options, TableVerification, Verification};
-use crate::verify::{Difference, Pace};
+use crate::verify::live::{self, TableVerification, Verification, VerifyOptions};
+use crate::verify::{Difference, ReadRate};
 
 /// How often the progress bar is drawn.
 const DRAW: Duration = Duration::from_millis(200);
 
 /// What `--json` prints.
 #[derive(Serialize)]
-struct Document<'v> {
+struct VerifyDocument<'v> {
     #[serde(flatten)]
     found: &'v Verification,
     /// Rows that `--repair` wrote or deleted; null without it.
@@ -46,10 +46,10 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     let repair = if arguments.repair { Some(Repair::begin(config).await?) } else { None };
     // While we hold the slot no stream passes anything.
     let patience = if repair.is_some() { Duration::ZERO } else { arguments.wait };
-    let options = Options {
+    let options = VerifyOptions {
         tables: tables.clone(),
         patience,
-        pace: Arc::new(Pace::new(arguments.max_rows_per_second)),
+        pace: Arc::new(ReadRate::new(arguments.max_rows_per_second)),
     };
     let found = with_progress(config, &options).await?;
     let repaired = match repair {
@@ -59,7 +59,7 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     if arguments.json {
         let repair_quarantined = repaired.map(|repaired| repaired.quarantined);
         let repaired = repaired.map(|repaired| repaired.written + repaired.deleted);
-        print_json(&Document { found: &found, repaired, repair_quarantined })?;
+        print_json(&VerifyDocument { found: &found, repaired, repair_quarantined })?;
     } else {
         print(&text(&found, repaired))?;
     }
@@ -80,7 +80,7 @@ async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<
             table.found.differences(),
             table.found.table
         ))
-        .remedy("run `leadbridge resync`: it copies anew"));
+        .remedy("run `leadbridge resync`: it copies again"));
     }
     let differing: Vec<(Table, &[Uuid])> =
         tables.iter().zip(&found.tables).map(|(table, of)| (*table, of.found.differing())).collect();
@@ -88,7 +88,7 @@ async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<
 }
 
 /// Compares, with a bar on stderr where that is a terminal.
-async fn with_progress(config: &Config, options: &Options) -> Result<Verification> {
+async fn with_progress(config: &Config, options: &VerifyOptions) -> Result<Verification> {
     let bar = ProgressBar::new(live::expected_rows(config, &options.tables).await?);
     let style =
         ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {rate} per second, {eta} left");
@@ -106,7 +106,7 @@ async fn with_progress(config: &Config, options: &Options) -> Result<Verificatio
     verified
 }
 
-async fn draw(bar: ProgressBar, pace: Arc<Pace>, stop: CancellationToken) {
+async fn draw(bar: ProgressBar, pace: Arc<ReadRate>, stop: CancellationToken) {
     loop {
         bar.set_position(pace.rows());
         tokio::select! {
@@ -162,9 +162,9 @@ fn grid(tables: &[TableVerification]) -> Grid {
         "refused",
         "changed on Traffic",
         "orphaned",
-        "parked",
+        "quarantined",
     ]);
-    for TableVerification { found, parked, orphaned, .. } in tables {
+    for TableVerification { found, quarantined, orphaned, .. } in tables {
         let counts = [
             found.landing_rows,
             found.traffic_rows,
@@ -174,7 +174,7 @@ fn grid(tables: &[TableVerification]) -> Grid {
             found.refused,
             found.changed_on_traffic,
         ];
-        let counts = counts.into_iter().chain([*orphaned, *parked]).map(|count| count.to_string());
+        let counts = counts.into_iter().chain([*orphaned, *quarantined]).map(|count| count.to_string());
         grid.add_row([found.table.to_owned()].into_iter().chain(counts));
     }
     for column in grid.column_iter_mut().skip(1) {

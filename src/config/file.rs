@@ -23,8 +23,8 @@ pub struct File {
     pub http_listen: Listen,
     pub scheduled_notifications: bool,
     pub names: NamesTable,
-    pub stream: Stream,
-    pub snapshot: Snapshot,
+    pub stream: StreamSection,
+    pub snapshot: SnapshotSection,
     pub cutover: Cutover,
     pub retry: Retry,
     pub log: LogTable,
@@ -39,8 +39,8 @@ impl Default for File {
             http_listen: Listen::At(([127, 0, 0, 1], 9187).into()),
             scheduled_notifications: false,
             names: NamesTable::default(),
-            stream: Stream::default(),
-            snapshot: Snapshot::default(),
+            stream: StreamSection::default(),
+            snapshot: SnapshotSection::default(),
             cutover: Cutover::default(),
             retry: Retry::default(),
             log: LogTable::default(),
@@ -79,7 +79,7 @@ impl From<NamesTable> for Names {
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Stream {
+pub struct StreamSection {
     #[serde(deserialize_with = "values::parsed")]
     pub on_truncate: OnTruncate,
     #[serde(deserialize_with = "values::within::<_, 1, 1_000_000>")]
@@ -94,9 +94,9 @@ pub struct Stream {
     pub max_lag_seconds: f64,
 }
 
-impl Default for Stream {
+impl Default for StreamSection {
     fn default() -> Self {
-        Stream {
+        StreamSection {
             on_truncate: OnTruncate::default(),
             batch_rows: 10_000,
             batch_bytes: 4 << 20,
@@ -109,7 +109,7 @@ impl Default for Stream {
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Snapshot {
+pub struct SnapshotSection {
     #[serde(deserialize_with = "values::within::<_, 1, 32>")]
     pub workers: usize,
     pub defer_indexes: bool,
@@ -118,9 +118,9 @@ pub struct Snapshot {
     pub slot_failover: bool,
 }
 
-impl Default for Snapshot {
+impl Default for SnapshotSection {
     fn default() -> Self {
-        Snapshot {
+        SnapshotSection {
             workers: 2,
             defer_indexes: true,
             slot_creation_timeout: Duration::from_secs(600),

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::names::{LONGEST, REVERSE_SUFFIX, check_name};
 
-/// What a TRUNCATE on Landing does (semantics 3.3).
+/// What a TRUNCATE on Landing does (guarantees 3.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTruncate {
     /// The daemon stops with an error.

@@ -1,7 +1,7 @@
 //! What a rollback makes Landing's again: rows that were born on Traffic and have been carried to Landing, and columns
 //! that Landing owns and whose values on Traffic could not be carried there.
 //!
-//! The first are marked (`landing_synced_at`). Of all of them Landing writes the row anew, unchanged, behind the position
+//! The first are marked (`landing_synced_at`). Of all of them Landing writes the row again, unchanged, behind the position
 //! at which its stream goes on: so the stream brings to Traffic what the mapping makes of it, as after any change.
 
 use tokio_postgres::Client;
@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::traffic::TriggerControl;
 use crate::{reverse, verify};
 
-/// Rows to be sent anew, by table.
+/// Rows to be sent again, by table.
 pub(super) type Rows = Vec<(Table, Vec<Uuid>)>;
 
 /// Marks every such row, before anybody waits. Answers which rows are not on Traffic as the mapping makes them; some
@@ -63,14 +63,14 @@ pub(super) async fn recent(
     reverse::adopt(landing, fenced, &config.names, &config.tables(), triggers, &recent).await.map(drop)
 }
 
-/// Lets Landing, which is fenced, send these rows anew.
-pub(super) async fn send_anew(
+/// Lets Landing, which is fenced, send these rows again.
+pub(super) async fn send_again(
     config: &Config,
     rows: impl Iterator<Item = &(Table, Vec<Uuid>)>,
 ) -> Result<()> {
     let landing = config.landing.connect("cutover").await?;
     let triggers = TriggerControl::probe(&landing).await?;
-    let failed = |error| Error::database("writing rows on Landing anew", &error);
+    let failed = |error| Error::database("writing rows on Landing again", &error);
     let begin = format!("BEGIN; {}; SET LOCAL leadbridge.passes_fence = 'on'", triggers.suppress());
     landing.batch_execute(&begin).await.map_err(failed)?;
     for (table, ids) in rows {

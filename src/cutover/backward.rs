@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::PgLsn;
 
-use super::certificate::Certificate;
-use super::fence::{self, Held};
-use super::journal::{Direction, Step};
+use super::certificate::CutoverCertificate;
+use super::fence::{self, HeldFence};
+use super::journal::{CutoverStep, Direction};
 use super::readiness::Readiness;
 use super::scene::{Pause, Proof, Scene};
 use super::{adopt, marker, resolve};
@@ -24,21 +24,21 @@ pub(super) struct Backward<'c> {
     pub readiness: Readiness,
     /// How rows on Traffic are written without a stamp of its triggers.
     pub control: TriggerControl,
-    /// Rows that Landing has to send anew.
+    /// Rows that Landing has to send again.
     pub rewrite: adopt::Rows,
     /// How long Traffic refuses writers afterwards, so that those who have not heard of it do.
     pub refuse_for: Duration,
 }
 
 impl Backward<'_> {
-    pub(super) async fn run(mut self) -> Result<Certificate> {
+    pub(super) async fn run(mut self) -> Result<CutoverCertificate> {
         match self.attempt().await {
             Ok(certificate) => Ok(certificate),
             Err(error) => Err(self.scene.abort(error).await),
         }
     }
 
-    async fn attempt(&mut self) -> Result<Certificate> {
+    async fn attempt(&mut self) -> Result<CutoverCertificate> {
         let scene = &self.scene;
         scene.journal.begin(&scene.traffic, scene.id, Direction::Rollback, scene.left()).await?;
         reach(Point::RollbackBegun);
@@ -73,31 +73,31 @@ impl Backward<'_> {
     }
 
     /// Everything that is done while writers wait.
-    async fn behind(&self, held: &Held) -> Result<Proof> {
+    async fn behind(&self, held: &HeldFence) -> Result<Proof> {
         let scene = &self.scene;
         let names = scene.names();
-        scene.reach(Step::Fenced).await?;
+        scene.reach(CutoverStep::Fenced).await?;
         reach(Point::RollbackFenced);
         marker::write(held.session(), scene.id).await?;
         marker::flush(&scene.traffic).await?;
         // While the marker travels.
         let writers = held.prove(&self.readiness.writers).await?;
         let marker = scene.drained(&names.reverse_slot()).await?;
-        scene.reach(Step::Drained).await?;
+        scene.reach(CutoverStep::Drained).await?;
         reach(Point::RollbackDrained);
         let position = self.resume_from(held).await?;
         let horizon = self.readiness.horizon()?;
         adopt::recent(&scene.landing, held.session(), scene.config, self.control, horizon).await?;
         let (tables, recent) = scene.prove(held.session(), &self.readiness).await?;
-        adopt::send_anew(scene.config, self.rewrite.iter().chain(&recent)).await?;
+        adopt::send_again(scene.config, self.rewrite.iter().chain(&recent)).await?;
         let snapshots = scene.snapshots(&self.readiness).await?;
-        scene.reach(Step::Verified).await?;
+        scene.reach(CutoverStep::Verified).await?;
         reach(Point::RollbackVerified);
         Ok(Proof { marker, position, tables, writers, snapshots })
     }
 
     /// Landing's position from which its stream goes on.
-    async fn resume_from(&self, held: &Held) -> Result<Lsn> {
+    async fn resume_from(&self, held: &HeldFence) -> Result<Lsn> {
         let names = self.scene.names();
         // The daemon moves the slot on Landing along, and writes that down here first: from now on it has to wait, so the
         // slot cannot pass the position that is read next.
@@ -108,13 +108,13 @@ impl Backward<'_> {
     }
 
     /// Written in the fence's own transaction, which is still to be committed.
-    async fn decide(&self, held: &Held, proof: &Proof) -> Result<()> {
+    async fn decide(&self, held: &HeldFence, proof: &Proof) -> Result<()> {
         let scene = &self.scene;
         let names = scene.names();
         let failed = |error| Error::database("rolling back on Traffic", &error);
         let now = catalog::sample(&scene.landing).await?.now;
         let traffic = held.session();
-        scene.journal.reach(traffic, scene.id, Step::RolledBack).await?;
+        scene.journal.reach(traffic, scene.id, CutoverStep::RolledBack).await?;
         // A position of another stream than the last one's, set on purpose: nothing else may set one but a commit.
         let sql = format!(
             "UPDATE {} SET state = 'streaming', applied_lsn = $2, caught_up_at = $3, updated_at = now() \
@@ -131,11 +131,11 @@ impl Backward<'_> {
         }
         let sql = format!("DELETE FROM {} WHERE slot = $1", names.own("reverse"));
         traffic.execute(&sql, &[&names.slot]).await.map_err(failed)?;
-        resolve::announce(traffic, scene.id, Direction::Rollback, Step::RolledBack).await
+        resolve::announce(traffic, scene.id, Direction::Rollback, CutoverStep::RolledBack).await
     }
 
     /// Opens Landing, and has the applications told. What cannot be done now, the daemon does.
-    async fn finish(&mut self, proof: Proof, write_pause: Duration) -> Result<Certificate> {
+    async fn finish(&mut self, proof: Proof, write_pause: Duration) -> Result<CutoverCertificate> {
         let decided = Instant::now();
         let scene = &self.scene;
         let entry = scene.journal.entry(&scene.traffic, scene.id).await?;

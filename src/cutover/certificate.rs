@@ -20,14 +20,14 @@ use crate::timestamp::{Timestamp, as_rfc3339};
 
 /// Times are by Traffic's clock, lengths of time by the command's.
 #[derive(Clone, Debug, Serialize)]
-pub struct Certificate {
+pub struct CutoverCertificate {
     pub id: Uuid,
     pub direction: Direction,
     pub leadbridge_version: &'static str,
     /// SHA-256 of the settings and of both databases' addresses, without passwords.
     pub configuration_sha256: String,
-    pub landing: Database,
-    pub traffic: Database,
+    pub landing: CertifiedDatabase,
+    pub traffic: CertifiedDatabase,
     pub times: Times,
     /// From the moment at which writers had to wait until they were refused and told where to go.
     pub write_pause_seconds: f64,
@@ -51,7 +51,7 @@ pub struct Certificate {
 }
 
 #[derive(Clone, Debug, Serialize)]
-pub struct Database {
+pub struct CertifiedDatabase {
     pub host: String,
     pub database: String,
     pub system_identifier: String,
@@ -72,10 +72,10 @@ pub struct Times {
     pub decided: Timestamp,
 }
 
-impl Database {
+impl CertifiedDatabase {
     pub fn new(endpoint: &Endpoint, system_identifier: String, version: String) -> Self {
         let (host, database) = (endpoint.hosts(), endpoint.database().to_owned());
-        Database { host, database, system_identifier, version }
+        CertifiedDatabase { host, database, system_identifier, version }
     }
 }
 
@@ -86,7 +86,7 @@ pub fn configuration_hash(config: &Config) -> String {
     sha256::of(text)
 }
 
-impl Certificate {
+impl CutoverCertificate {
     pub fn is_proven(&self) -> bool {
         self.complete && self.tables.iter().all(TableProof::is_equal)
     }
@@ -105,7 +105,7 @@ impl Certificate {
         let while_ = if self.direction == Direction::Rollback { " for a while" } else { "" };
         writeln!(page, "Leads are written to {to} now; {from} refuses them{while_}.\n")?;
         for (name, database) in [("Landing", &self.landing), ("Traffic", &self.traffic)] {
-            let Database { host, database, system_identifier, version } = database;
+            let CertifiedDatabase { host, database, system_identifier, version } = database;
             writeln!(
                 page,
                 "{name:<26}{database} on {host}, PostgreSQL {version}, system {system_identifier}"
@@ -139,7 +139,7 @@ impl Certificate {
             writeln!(page, "{:<26}{table}: {}", "Traffic's, not compared", columns.join(", "))?;
         }
         let verdict = match (self.complete, self.is_proven()) {
-            (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
+            (false, _) => "KeySet and recent rows are equal. Every value is still being compared.",
             (true, true) => match self.direction {
                 Direction::Cutover => "Every value of every row is equal on both sides.",
                 Direction::Rollback => "Landing has every value of every row that can flow back.",

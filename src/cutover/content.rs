@@ -81,14 +81,14 @@ impl TableProof {
 
 /// Landing and Traffic, and which way the leads move between them.
 #[derive(Clone, Copy)]
-pub struct Sides<'c> {
+pub struct FencedSides<'c> {
     pub direction: Direction,
     pub landing: &'c Client,
     pub traffic: &'c Client,
     pub names: &'c Names,
 }
 
-impl Sides<'_> {
+impl FencedSides<'_> {
     /// Compares keys, and of the rows those that either side has written since `horizon`, or with `whole` all. Answers
     /// which were written since, too.
     ///
@@ -104,7 +104,7 @@ impl Sides<'_> {
         if whole {
             self.prove_whole(table, &mut proof).await?;
         } else {
-            let Sides { direction, landing, traffic, names } = self;
+            let FencedSides { direction, landing, traffic, names } = self;
             proof.differences = match direction {
                 Direction::Cutover => {
                     verify::compare_rows(landing, traffic, names, table, &recent).await?.differences()
@@ -120,7 +120,7 @@ impl Sides<'_> {
     /// Compares every value of every row, and puts what is found into the proof: in a cutover also the hashes of both
     /// sides, which what does not flow back would make differ after it.
     pub async fn prove_whole(self, table: Table, proof: &mut TableProof) -> Result<()> {
-        let Sides { direction, landing, traffic, names } = self;
+        let FencedSides { direction, landing, traffic, names } = self;
         match direction {
             Direction::Cutover => {
                 let (found, contents) = verify::compare_content(landing, traffic, names, table).await?;
@@ -166,13 +166,13 @@ impl Sides<'_> {
     }
 }
 
-struct Keys {
+struct KeySet {
     rows: u64,
     hash: String,
     recent: Vec<Uuid>,
 }
 
-async fn keys(client: &Client, table: &str, which: &str, horizon: &str) -> Result<Keys> {
+async fn keys(client: &Client, table: &str, which: &str, horizon: &str) -> Result<KeySet> {
     let sql = format!(
         "SELECT count(*), coalesce(sum(uuid_hash_extended(id, 0)), 0)::text,
                 coalesce(array_agg(id) FILTER (WHERE {}), '{{}}')
@@ -181,5 +181,5 @@ async fn keys(client: &Client, table: &str, which: &str, horizon: &str) -> Resul
     );
     let row = client.query_one(&sql, &[]).await;
     let row = row.map_err(|error| Error::database(format!("reading the keys of {table}"), &error))?;
-    Ok(Keys { rows: row.get::<_, i64>(0).unsigned_abs(), hash: row.get(1), recent: row.get(2) })
+    Ok(KeySet { rows: row.get::<_, i64>(0).unsigned_abs(), hash: row.get(1), recent: row.get(2) })
 }

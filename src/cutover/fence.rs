@@ -10,14 +10,14 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::writers::{Tried, Writers};
+use super::writers::{FencedRoles, Tried};
 use crate::database::{Session, advisory};
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
 /// How the fence is taken.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct FenceTerms {
     pub cutover: Uuid,
     /// What a writer is told once it is closed.
     pub message: String,
@@ -35,7 +35,7 @@ pub struct Terms {
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// A fence that holds back every writer, in a transaction that has not been committed.
-pub struct Held {
+pub struct HeldFence {
     session: Session,
     cutover: Uuid,
     since: Instant,
@@ -45,13 +45,18 @@ pub struct Held {
 ///
 /// # Errors
 /// Transient, with the sessions that hold the tables, when no attempt got its locks; nobody waits for it any more.
-pub async fn hold(session: Session, names: &Names, terms: &Terms, patience: Duration) -> Result<Held> {
+pub async fn hold(
+    session: Session,
+    names: &Names,
+    terms: &FenceTerms,
+    patience: Duration,
+) -> Result<HeldFence> {
     let started = Instant::now();
     loop {
         // At the latest from here on a writer waits.
         let since = Instant::now();
         let Err(error) = attempt(&session, names, terms).await else {
-            return Ok(Held { session, cutover: terms.cutover, since });
+            return Ok(HeldFence { session, cutover: terms.cutover, since });
         };
         let rolled_back = session.batch_execute("ROLLBACK").await;
         rolled_back.map_err(|error| Error::database(FENCING, &error))?;
@@ -83,7 +88,7 @@ const FENCING: &str = "closing the fence";
 async fn attempt(
     session: &Client,
     names: &Names,
-    terms: &Terms,
+    terms: &FenceTerms,
 ) -> std::result::Result<(), tokio_postgres::Error> {
     // Each table's lock may be waited for, while those before it are held: together no longer than was promised.
     let each = terms.lock_timeout / if terms.with_notifications { 3 } else { 2 };
@@ -105,7 +110,7 @@ async fn attempt(
     session.query_one(&close, &[&terms.cutover, &terms.message, &valid_for, &notifications]).await.map(|_| ())
 }
 
-impl Held {
+impl HeldFence {
     /// The session whose transaction holds the fence.
     pub fn session(&self) -> &Session {
         &self.session
@@ -120,7 +125,7 @@ impl Held {
     ///
     /// # Errors
     /// Refused when one is not refused.
-    pub async fn prove(&self, writers: &Writers) -> Result<Tried> {
+    pub async fn prove(&self, writers: &FencedRoles) -> Result<Tried> {
         writers.try_each(&self.session, self.cutover).await
     }
 
@@ -174,9 +179,9 @@ pub async fn lift(client: &Client, names: &Names, cutover: Uuid) -> Result<bool>
 }
 
 /// Lets writers wait in front of a closed fence, in a transaction that [`open`] ends: they would be refused otherwise.
-/// The way back waits, too, and finds the fence lifted afterwards.
+/// Reverse replication waits, too, and finds the fence lifted afterwards.
 pub async fn wait(fenced: &Client, names: &Names, lock_timeout: Duration) -> Result<()> {
-    // Nobody but the way back writes to these tables, and that keeps the fence before it does.
+    // Nobody but reverse replication writes to these tables, and that keeps the fence before it does.
     let failed = |error| Error::database("holding writers in front of the fence", &error);
     let begin = format!("BEGIN; SET LOCAL lock_timeout = '{}ms'", lock_timeout.as_millis().max(1));
     fenced.batch_execute(&begin).await.map_err(failed)?;

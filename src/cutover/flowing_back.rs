@@ -16,7 +16,7 @@ const SUSPECTS: usize = 10_000;
 
 /// What a comparison has found.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Found {
+pub(super) struct ReverseFindings {
     pub rows: u64,
     /// Rows that differ although the stream has passed them.
     pub differences: u64,
@@ -29,7 +29,7 @@ pub(super) async fn compare(
     names: &Names,
     table: Table,
     patience: Duration,
-) -> Result<Found> {
+) -> Result<ReverseFindings> {
     let started = Instant::now();
     let all = reverse::compare(landing, traffic, names, &[table], SUSPECTS).await?;
     let rows = all.iter().map(|found| found.compared).sum();
@@ -37,13 +37,13 @@ pub(super) async fn compare(
     let mut differing: Vec<Uuid> = all.iter().flat_map(ids).collect();
     if differences != differing.len() as u64 {
         // So many are not in flight.
-        return Ok(Found { rows, differences });
+        return Ok(ReverseFindings { rows, differences });
     }
     while !differing.is_empty() && started.elapsed() < patience {
         passed(traffic, names, patience.saturating_sub(started.elapsed())).await?;
         differing = ids(&reverse::compare_rows(landing, traffic, names, table, &differing).await?);
     }
-    Ok(Found { rows, differences: differing.len() as u64 })
+    Ok(ReverseFindings { rows, differences: differing.len() as u64 })
 }
 
 fn ids(found: &Compared) -> Vec<Uuid> {

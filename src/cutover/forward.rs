@@ -4,9 +4,9 @@ use std::time::Instant;
 
 use tokio_postgres::types::{PgLsn, ToSql};
 
-use super::certificate::Certificate;
-use super::fence::{self, Held};
-use super::journal::{Direction, Step};
+use super::certificate::CutoverCertificate;
+use super::fence::{self, HeldFence};
+use super::journal::{CutoverStep, Direction};
 use super::readiness::Readiness;
 use super::scene::{Pause, Proof, Scene};
 use super::{marker, resolve, reverse_slot};
@@ -32,14 +32,14 @@ struct Handover {
 }
 
 impl Forward<'_> {
-    pub(super) async fn run(mut self) -> Result<Certificate> {
+    pub(super) async fn run(mut self) -> Result<CutoverCertificate> {
         match self.attempt().await {
             Ok(certificate) => Ok(certificate),
             Err(error) => Err(self.scene.abort(error).await),
         }
     }
 
-    async fn attempt(&mut self) -> Result<Certificate> {
+    async fn attempt(&mut self) -> Result<CutoverCertificate> {
         let scene = &self.scene;
         // Asked for before anybody waits.
         let traffic_id = slot::system_identifier(&scene.config.traffic).await?;
@@ -62,22 +62,22 @@ impl Forward<'_> {
     }
 
     /// Everything that is done while writers wait.
-    async fn behind(&self, held: &Held) -> Result<(Proof, Handover)> {
+    async fn behind(&self, held: &HeldFence) -> Result<(Proof, Handover)> {
         let scene = &self.scene;
         let names = scene.names();
-        scene.reach(Step::Fenced).await?;
+        scene.reach(CutoverStep::Fenced).await?;
         reach(Point::CutoverFenced);
         marker::write(held.session(), scene.id).await?;
         marker::flush(&scene.landing).await?;
         // While the marker travels.
         let writers = held.prove(&self.readiness.writers).await?;
         let marker = scene.drained(&names.slot).await?;
-        scene.reach(Step::Drained).await?;
+        scene.reach(CutoverStep::Drained).await?;
         let handover = self.handover().await?;
         reach(Point::CutoverDrained);
         let (tables, _) = scene.prove(held.session(), &self.readiness).await?;
         let snapshots = scene.snapshots(&self.readiness).await?;
-        scene.reach(Step::Verified).await?;
+        scene.reach(CutoverStep::Verified).await?;
         reach(Point::CutoverVerified);
         Ok((Proof { marker, position: handover.lsn, tables, writers, snapshots }, handover))
     }
@@ -92,8 +92,8 @@ impl Forward<'_> {
         Ok(Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1), storage: row.get(2) })
     }
 
-    /// Closes Landing for good, has the applications told, and writes down that Traffic is the one database.
-    async fn decide(&mut self, held: Held, traffic_id: &str, from: &Handover) -> Result<Pause> {
+    /// Closes Landing for good, has the applications told, and writes down that Traffic is the system of record.
+    async fn decide(&mut self, held: HeldFence, traffic_id: &str, from: &Handover) -> Result<Pause> {
         // One that a rollback a moment ago has left: whom Landing refuses from now on must not be refused there, too.
         for closed in fence::closed(&self.scene.traffic, self.scene.names()).await? {
             fence::lift(&self.scene.traffic, self.scene.names(), closed).await?;
@@ -110,7 +110,7 @@ impl Forward<'_> {
         reach(Point::CutoverKept);
         self.switch(traffic_id, from).await?;
         reach(Point::CutoverSwitched);
-        tracing::info!("switched: Traffic is the one database");
+        tracing::info!("switched: Traffic is the system of record");
         Ok(Pause { write: write_pause, until_decided: write_pause + closed.elapsed() })
     }
 
@@ -120,7 +120,7 @@ impl Forward<'_> {
         let (names, id, journal) = (scene.names(), scene.id, scene.journal.clone());
         let failed = |error| Error::database("switching on Traffic", &error);
         let transaction = scene.traffic.transaction().await.map_err(failed)?;
-        journal.reach(transaction.client(), id, Step::Switched).await?;
+        journal.reach(transaction.client(), id, CutoverStep::Switched).await?;
         let sql = format!(
             "UPDATE {} SET state = 'switched', updated_at = now() WHERE slot = $1 AND state = 'streaming'",
             names.own("checkpoint")
@@ -144,7 +144,7 @@ impl Forward<'_> {
         let parameters: [&(dyn ToSql + Sync); 7] =
             [&names.slot, &id, &names.reverse_slot(), &traffic_id, &position, &from.xid, &from.storage];
         transaction.execute(&sql, &parameters).await.map_err(failed)?;
-        resolve::announce(transaction.client(), id, Direction::Cutover, Step::Switched).await?;
+        resolve::announce(transaction.client(), id, Direction::Cutover, CutoverStep::Switched).await?;
         transaction.commit().await.map_err(failed)
     }
 }

@@ -21,7 +21,7 @@ use crate::operator;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
-    /// Landing is fenced, and Traffic becomes the one database.
+    /// Landing is fenced, and Traffic becomes the system of record.
     Cutover,
     /// Traffic is fenced, and Landing takes writes again.
     Rollback,
@@ -44,10 +44,10 @@ impl Direction {
     }
 
     /// The state in which it is done.
-    pub fn done(self) -> Step {
+    pub fn done(self) -> CutoverStep {
         match self {
-            Direction::Cutover => Step::Switched,
-            Direction::Rollback => Step::RolledBack,
+            Direction::Cutover => CutoverStep::Switched,
+            Direction::Rollback => CutoverStep::RolledBack,
         }
     }
 }
@@ -55,7 +55,7 @@ impl Direction {
 /// How far it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Step {
+pub enum CutoverStep {
     /// Nothing is fenced yet.
     Started,
     /// No writer is in the tables, and none gets in.
@@ -72,46 +72,46 @@ pub enum Step {
     Aborted,
 }
 
-impl Step {
-    const ALL: [Step; 7] = [
-        Step::Started,
-        Step::Fenced,
-        Step::Drained,
-        Step::Verified,
-        Step::Switched,
-        Step::RolledBack,
-        Step::Aborted,
+impl CutoverStep {
+    const ALL: [CutoverStep; 7] = [
+        CutoverStep::Started,
+        CutoverStep::Fenced,
+        CutoverStep::Drained,
+        CutoverStep::Verified,
+        CutoverStep::Switched,
+        CutoverStep::RolledBack,
+        CutoverStep::Aborted,
     ];
 
     pub fn as_str(self) -> &'static str {
         match self {
-            Step::Started => "started",
-            Step::Fenced => "fenced",
-            Step::Drained => "drained",
-            Step::Verified => "verified",
-            Step::Switched => "switched",
-            Step::RolledBack => "rolled_back",
-            Step::Aborted => "aborted",
+            CutoverStep::Started => "started",
+            CutoverStep::Fenced => "fenced",
+            CutoverStep::Drained => "drained",
+            CutoverStep::Verified => "verified",
+            CutoverStep::Switched => "switched",
+            CutoverStep::RolledBack => "rolled_back",
+            CutoverStep::Aborted => "aborted",
         }
     }
 
     pub fn is_decided(self) -> bool {
-        matches!(self, Step::Switched | Step::RolledBack | Step::Aborted)
+        matches!(self, CutoverStep::Switched | CutoverStep::RolledBack | CutoverStep::Aborted)
     }
 
     /// The one step that may come before; `None` for those that are reached in a way of their own.
-    pub fn before(self) -> Option<Step> {
+    pub fn before(self) -> Option<CutoverStep> {
         match self {
-            Step::Fenced => Some(Step::Started),
-            Step::Drained => Some(Step::Fenced),
-            Step::Verified => Some(Step::Drained),
-            Step::Switched | Step::RolledBack => Some(Step::Verified),
-            Step::Started | Step::Aborted => None,
+            CutoverStep::Fenced => Some(CutoverStep::Started),
+            CutoverStep::Drained => Some(CutoverStep::Fenced),
+            CutoverStep::Verified => Some(CutoverStep::Drained),
+            CutoverStep::Switched | CutoverStep::RolledBack => Some(CutoverStep::Verified),
+            CutoverStep::Started | CutoverStep::Aborted => None,
         }
     }
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for CutoverStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -119,10 +119,10 @@ impl fmt::Display for Step {
 
 /// One row of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
+pub struct JournalEntry {
     pub id: Uuid,
     pub direction: Direction,
-    pub state: Step,
+    pub state: CutoverStep,
     /// The fence that it leaves was lifted, or it leaves none.
     pub is_lifted: bool,
 }
@@ -134,16 +134,16 @@ const UNDECIDED: &str = "state IN ('started', 'fenced', 'drained', 'verified')";
 
 /// The journal of one installation.
 #[derive(Clone, Debug)]
-pub struct Journal {
+pub struct CutoverJournal {
     table: String,
     slot: String,
     lock: String,
 }
 
-impl Journal {
+impl CutoverJournal {
     pub fn new(names: &Names) -> Self {
         let lock = format!("leadbridge/{}/{}/cutover", names.schema, names.slot);
-        Journal { table: names.own("cutover"), slot: names.slot.clone(), lock }
+        CutoverJournal { table: names.own("cutover"), slot: names.slot.clone(), lock }
     }
 
     /// Takes the right to decide, for as long as the session lives. False when somebody else has it.
@@ -187,10 +187,10 @@ impl Journal {
     /// # Errors
     /// Refused when the journal says something else by now: the cutover was aborted by the daemon or by another
     /// command.
-    pub async fn reach(&self, traffic: &Client, id: Uuid, step: Step) -> Result<()> {
-        let before = step.before().map_or("", Step::as_str);
+    pub async fn reach(&self, traffic: &Client, id: Uuid, step: CutoverStep) -> Result<()> {
+        let before = step.before().map_or("", CutoverStep::as_str);
         let at = match step {
-            Step::Switched | Step::RolledBack => "finished",
+            CutoverStep::Switched | CutoverStep::RolledBack => "finished",
             _ => step.as_str(),
         };
         let sql = format!(
@@ -233,14 +233,14 @@ impl Journal {
         written.map(|_| ()).map_err(failed("writing the certificate on Traffic"))
     }
 
-    pub async fn entry(&self, traffic: &Client, id: Uuid) -> Result<Option<Entry>> {
+    pub async fn entry(&self, traffic: &Client, id: Uuid) -> Result<Option<JournalEntry>> {
         let rows = self.read(traffic, "AND id = $2", &[&self.slot, &id]).await?;
         Ok(rows.into_iter().next())
     }
 
     /// What somebody has begun and not brought to its end: undecided, or with a fence on Landing that is still to be
     /// lifted. Normally nothing.
-    pub async fn unresolved(&self, traffic: &Client) -> Result<Vec<Entry>> {
+    pub async fn unresolved(&self, traffic: &Client) -> Result<Vec<JournalEntry>> {
         let sql = format!(
             "AND ({UNDECIDED} OR (lifted_at IS NULL AND state IN ('aborted', 'rolled_back'))) ORDER BY started_at"
         );
@@ -252,7 +252,7 @@ impl Journal {
         traffic: &Client,
         which: &str,
         parameters: &[&(dyn ToSql + Sync)],
-    ) -> Result<Vec<Entry>> {
+    ) -> Result<Vec<JournalEntry>> {
         let sql = format!(
             "SELECT id, direction, state, lifted_at IS NOT NULL FROM {} WHERE slot = $1 {which}",
             self.table
@@ -262,15 +262,15 @@ impl Journal {
     }
 }
 
-fn entry(row: &Row) -> Result<Entry> {
+fn entry(row: &Row) -> Result<JournalEntry> {
     let (direction, state): (&str, &str) = (row.get(1), row.get(2));
     let directions = [Direction::Cutover, Direction::Rollback];
     let direction = directions.into_iter().find(|known| known.as_str() == direction);
-    let state = Step::ALL.into_iter().find(|known| known.as_str() == state);
+    let state = CutoverStep::ALL.into_iter().find(|known| known.as_str() == state);
     let (Some(direction), Some(state)) = (direction, state) else {
         return Err(Error::internal("the cutover's journal on Traffic says what this version does not know"));
     };
-    Ok(Entry { id: row.get(0), direction, state, is_lifted: row.get(3) })
+    Ok(JournalEntry { id: row.get(0), direction, state, is_lifted: row.get(3) })
 }
 
 fn failed(step: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
@@ -290,7 +290,10 @@ mod tests {
             }
             way.reverse();
             let end = direction.done();
-            assert_eq!(way, [Step::Started, Step::Fenced, Step::Drained, Step::Verified, end]);
+            assert_eq!(
+                way,
+                [CutoverStep::Started, CutoverStep::Fenced, CutoverStep::Drained, CutoverStep::Verified, end]
+            );
             assert!(way.iter().all(|step| step.is_decided() == (*step == end)));
         }
     }

@@ -33,10 +33,10 @@ mod writers;
 use std::time::Duration;
 
 use backward::Backward;
-pub use certificate::Certificate;
+pub use certificate::CutoverCertificate;
 use forward::Forward;
+use journal::CutoverJournal;
 pub use journal::Direction;
-use journal::Journal;
 pub use marker::Latency;
 use readiness::Readiness;
 use scene::Scene;
@@ -50,8 +50,8 @@ use crate::traffic::TriggerControl;
 
 /// What the operator asks for.
 #[derive(Clone, Debug)]
-pub struct Options {
-    pub readiness: readiness::Terms,
+pub struct CutoverOptions {
+    pub readiness: readiness::ReadinessTerms,
     /// From the beginning to the decision. What is not decided by then is aborted.
     pub timeout: Duration,
     /// The longest that a writer may wait behind an attempt to lock the tables that fails.
@@ -62,7 +62,7 @@ pub struct Options {
 }
 
 /// A cutover or rollback that may begin: both databases, the right to decide, and what was found.
-pub struct Prepared {
+pub struct PreparedCutover {
     pub readiness: Readiness,
     direction: Direction,
     landing: Session,
@@ -73,7 +73,11 @@ pub struct Prepared {
 ///
 /// # Errors
 /// Refused when another command is in the middle of one; those of databases that cannot be reached.
-pub async fn prepare(config: &Config, options: &Options, direction: Direction) -> Result<Prepared> {
+pub async fn prepare(
+    config: &Config,
+    options: &CutoverOptions,
+    direction: Direction,
+) -> Result<PreparedCutover> {
     let landing = config.landing.connect("cutover").await?;
     let traffic = config.traffic.connect("cutover").await?;
     for (session, side) in [(&traffic, Side::Traffic), (&landing, Side::Landing)] {
@@ -87,11 +91,11 @@ pub async fn prepare(config: &Config, options: &Options, direction: Direction) -
         Direction::Cutover => readiness::forward::examine(config, terms, &landing, &traffic).await,
         Direction::Rollback => readiness::backward::examine(config, terms, &landing, &traffic).await,
     };
-    Ok(Prepared { direction, readiness, landing, traffic })
+    Ok(PreparedCutover { direction, readiness, landing, traffic })
 }
 
 async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
-    if Journal::new(&config.names).take_soon(traffic).await? {
+    if CutoverJournal::new(&config.names).take_soon(traffic).await? {
         return Ok(());
     }
     Err(Error::refused("another command is in the middle of a cutover or rollback")
@@ -102,8 +106,12 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
 ///
 /// # Errors
 /// Why it was aborted. Everything is as it was then, or the message says what is still to be undone, and by whom.
-pub async fn execute(config: &Config, options: &Options, prepared: Prepared) -> Result<Certificate> {
-    let Prepared { direction, readiness, landing, traffic } = prepared;
+pub async fn execute(
+    config: &Config,
+    options: &CutoverOptions,
+    prepared: PreparedCutover,
+) -> Result<CutoverCertificate> {
+    let PreparedCutover { direction, readiness, landing, traffic } = prepared;
     if !readiness.is_ready() {
         let errors = readiness.findings.findings.iter().filter(|finding| finding.level == Level::Error);
         let messages: Vec<&str> = errors.map(|finding| finding.message.as_str()).collect();

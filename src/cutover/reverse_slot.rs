@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
-/// Makes it; one that an earlier attempt has left is made anew. Everything that Traffic commits from then on is kept
+/// Makes it; one that an earlier attempt has left is recreated. Everything that Traffic commits from then on is kept
 /// for it.
 ///
 /// # Errors

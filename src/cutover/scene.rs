@@ -1,18 +1,18 @@
-//! What a cutover and a rollback have in common: the journal, the deadline, the hook, and the way back from anywhere.
+//! What a cutover and a rollback have in common: the journal, the deadline, the hook, and undoing from any step.
 
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::certificate::{Certificate, Database, Times, configuration_hash};
-use super::content::{Sides, TableProof};
-use super::fence::{self, Held};
+use super::certificate::{CertifiedDatabase, CutoverCertificate, Times, configuration_hash};
+use super::content::{FencedSides, TableProof};
+use super::fence::{self, HeldFence};
 use super::hook::{self, Event};
-use super::journal::{Direction, Journal, Step};
+use super::journal::{CutoverJournal, CutoverStep, Direction};
 use super::readiness::Readiness;
 use super::writers::Tried;
-use super::{Options, adopt, marker, resolve, reverse_slot};
+use super::{CutoverOptions, adopt, marker, resolve, reverse_slot};
 use crate::change::Table;
 use crate::config::Config;
 use crate::database::{Endpoint, Session, table_lock};
@@ -28,11 +28,11 @@ const UNDOING: Duration = Duration::from_secs(20);
 /// One cutover or rollback on its way.
 pub(super) struct Scene<'c> {
     pub config: &'c Config,
-    pub options: &'c Options,
+    pub options: &'c CutoverOptions,
     pub direction: Direction,
     pub landing: Session,
     pub traffic: Session,
-    pub journal: Journal,
+    pub journal: CutoverJournal,
     pub id: Uuid,
     started: Instant,
     /// The fence may have been committed.
@@ -63,12 +63,12 @@ pub(super) struct Pause {
 impl<'c> Scene<'c> {
     pub fn new(
         config: &'c Config,
-        options: &'c Options,
+        options: &'c CutoverOptions,
         direction: Direction,
         landing: Session,
         traffic: Session,
     ) -> Self {
-        let (journal, id) = (Journal::new(&config.names), Uuid::new_v4());
+        let (journal, id) = (CutoverJournal::new(&config.names), Uuid::new_v4());
         let started = Instant::now();
         let (closed, hooked) = (false, false);
         Scene { config, options, direction, landing, traffic, journal, id, started, closed, hooked }
@@ -90,10 +90,10 @@ impl<'c> Scene<'c> {
     }
 
     /// Takes the fence around the tables of `fenced`.
-    pub async fn hold(&self, fenced: &Endpoint, valid_for: Duration) -> Result<Held> {
+    pub async fn hold(&self, fenced: &Endpoint, valid_for: Duration) -> Result<HeldFence> {
         tracing::info!(id = %self.id, "closing the fence");
         let session = fenced.connect("fence").await?;
-        let terms = fence::Terms {
+        let terms = fence::FenceTerms {
             cutover: self.id,
             message: self.config.fence_message.clone(),
             with_notifications: self.config.scheduled_notifications,
@@ -105,11 +105,11 @@ impl<'c> Scene<'c> {
     }
 
     /// What a writer may still be made to wait.
-    pub fn budget(&self, held: &Held) -> Duration {
+    pub fn budget(&self, held: &HeldFence) -> Duration {
         self.options.readiness.max_pause.saturating_sub(held.elapsed())
     }
 
-    pub async fn reach(&self, step: Step) -> Result<()> {
+    pub async fn reach(&self, step: CutoverStep) -> Result<()> {
         self.journal.reach(&self.traffic, self.id, step).await
     }
 
@@ -156,14 +156,19 @@ impl<'c> Scene<'c> {
         Ok((tables, recent))
     }
 
-    fn sides<'s>(&'s self, landing: &'s Client, traffic: &'s Client) -> Sides<'s> {
-        Sides { direction: self.direction, landing, traffic, names: self.names() }
+    fn sides<'s>(&'s self, landing: &'s Client, traffic: &'s Client) -> FencedSides<'s> {
+        FencedSides { direction: self.direction, landing, traffic, names: self.names() }
     }
 
     /// The certificate, written down before what is left is compared, and after.
-    pub async fn certify(&self, readiness: &Readiness, proof: Proof, pause: &Pause) -> Result<Certificate> {
+    pub async fn certify(
+        &self,
+        readiness: &Readiness,
+        proof: Proof,
+        pause: &Pause,
+    ) -> Result<CutoverCertificate> {
         let [landing, traffic] = self.databases().await?;
-        let mut certificate = Certificate {
+        let mut certificate = CutoverCertificate {
             id: self.id,
             direction: self.direction,
             leadbridge_version: env!("CARGO_PKG_VERSION"),
@@ -195,7 +200,7 @@ impl<'c> Scene<'c> {
         Ok(certificate)
     }
 
-    async fn write_down(&self, certificate: &Certificate) -> Result<()> {
+    async fn write_down(&self, certificate: &CutoverCertificate) -> Result<()> {
         let document = serde_json::to_value(certificate).map_err(|error| {
             Error::internal("the certificate cannot be written as JSON").source_error(error)
         })?;
@@ -214,12 +219,12 @@ impl<'c> Scene<'c> {
     }
 
     /// Landing and Traffic, for the certificate.
-    async fn databases(&self) -> Result<[Database; 2]> {
+    async fn databases(&self) -> Result<[CertifiedDatabase; 2]> {
         let of = async |endpoint: &Endpoint, session: &Session| {
             let system_id = slot::system_identifier(endpoint).await?;
             let row = session.query_one("SELECT current_setting('server_version')", &[]).await;
             let row = row.map_err(|error| Error::database("asking for the server's version", &error))?;
-            Ok::<_, Error>(Database::new(endpoint, system_id, row.get(0)))
+            Ok::<_, Error>(CertifiedDatabase::new(endpoint, system_id, row.get(0)))
         };
         Ok([of(&self.config.landing, &self.landing).await?, of(&self.config.traffic, &self.traffic).await?])
     }
@@ -277,7 +282,7 @@ impl<'c> Scene<'c> {
     }
 
     /// On new connections: those that we have may be what failed.
-    async fn undo(&mut self, cause: &Error) -> Result<Step> {
+    async fn undo(&mut self, cause: &Error) -> Result<CutoverStep> {
         loop {
             match self.try_undo(cause).await {
                 Ok(Some(state)) => return Ok(state),
@@ -290,7 +295,7 @@ impl<'c> Scene<'c> {
     }
 
     /// `None` while the fence's transaction is still alive.
-    async fn try_undo(&mut self, cause: &Error) -> Result<Option<Step>> {
+    async fn try_undo(&mut self, cause: &Error) -> Result<Option<CutoverStep>> {
         let traffic = self.config.traffic.connect("cutover").await?;
         self.journal.abort(&traffic, self.id, cause.message()).await?;
         let Some(entry) = self.journal.entry(&traffic, self.id).await? else {
@@ -298,16 +303,16 @@ impl<'c> Scene<'c> {
             if self.direction == Direction::Cutover {
                 reverse_slot::drop_unused(&traffic, self.names()).await?;
             }
-            return Ok(Some(Step::Aborted));
+            return Ok(Some(CutoverStep::Aborted));
         };
-        if entry.state != Step::Aborted || entry.is_lifted {
+        if entry.state != CutoverStep::Aborted || entry.is_lifted {
             return Ok(Some(entry.state));
         }
         let landing = self.config.landing.connect("cutover").await?;
         if !resolve::open(&landing, &traffic, self.names(), &entry).await? {
             return Ok(None);
         }
-        resolve::announce(&traffic, self.id, self.direction, Step::Aborted).await?;
-        Ok(Some(Step::Aborted))
+        resolve::announce(&traffic, self.id, self.direction, CutoverStep::Aborted).await?;
+        Ok(Some(CutoverStep::Aborted))
     }
 }

@@ -10,7 +10,7 @@ use crate::names::Names;
 
 /// Every role that may write to a fenced table.
 #[derive(Clone, Debug, Default)]
-pub struct Writers {
+pub struct FencedRoles {
     /// Role, table as SQL, and a statement that touches no row.
     attempts: Vec<(String, String, String)>,
     /// Roles that this session may not become.
@@ -27,7 +27,7 @@ pub struct Tried {
     pub not_tried: Vec<String>,
 }
 
-impl Writers {
+impl FencedRoles {
     /// Reads who they are: before the fence is taken, so that nobody waits for it.
     pub async fn read(client: &Client, names: &Names, with_notifications: bool) -> Result<Self> {
         // Statement triggers fire for a statement that finds no row, too. Which statement depends on what is granted.
@@ -43,7 +43,7 @@ impl Writers {
         );
         let rows = client.query(&sql, &[&with_notifications]).await;
         let rows = rows.map_err(|error| Error::database("reading who may write to the tables", &error))?;
-        let mut writers = Writers::default();
+        let mut writers = FencedRoles::default();
         for row in &rows {
             let (role, table): (String, String) = (row.get(0), row.get(1));
             if !row.get::<_, bool>(4) {

@@ -8,7 +8,7 @@ use tokio_postgres::config::SslMode as DriverSslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::failure::{self, Attempt};
+use super::failure::{self, ConnectionAttempt};
 use super::place::{Answered, Place, Search};
 use super::replication::Replication;
 use super::session::Session;
@@ -148,15 +148,15 @@ impl Endpoint {
         .await
     }
 
-    fn attempt<'a>(&'a self, place: &'a Place) -> Attempt<'a> {
-        Attempt { side: self.side, place, user: self.user(), database: self.database() }
+    fn attempt<'a>(&'a self, place: &'a Place) -> ConnectionAttempt<'a> {
+        ConnectionAttempt { side: self.side, place, user: self.user(), database: self.database() }
     }
 
     /// The driver's own limit ends with the TCP handshake; a server that accepts and then says nothing must not hold us
     /// either.
     async fn in_time<T>(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &ConnectionAttempt<'_>,
         connecting: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let limit = self.connect_timeout();

@@ -13,14 +13,14 @@ use super::url::Host;
 use crate::error::{Error, Kind, tls_error};
 
 /// What was tried.
-pub struct Attempt<'a> {
+pub struct ConnectionAttempt<'a> {
     pub side: Side,
     pub place: &'a Place,
     pub user: &'a str,
     pub database: &'a str,
 }
 
-impl Attempt<'_> {
+impl ConnectionAttempt<'_> {
     fn place(&self) -> String {
         format!("{} at {}", self.side, self.place)
     }
@@ -36,7 +36,7 @@ impl Attempt<'_> {
 }
 
 /// Turns the driver's error into ours.
-pub fn explain(attempt: &Attempt<'_>, error: &tokio_postgres::Error) -> Error {
+pub fn explain(attempt: &ConnectionAttempt<'_>, error: &tokio_postgres::Error) -> Error {
     if let Some(db) = error.as_db_error() {
         let answer = Answer { code: db.code(), message: db.message(), routine: db.routine() };
         return server_said(attempt, &answer);
@@ -65,7 +65,7 @@ pub fn explain(attempt: &Attempt<'_>, error: &tokio_postgres::Error) -> Error {
 }
 
 /// The server took longer than `connect_timeout`.
-pub fn timed_out(attempt: &Attempt<'_>, limit: Duration) -> Error {
+pub fn timed_out(attempt: &ConnectionAttempt<'_>, limit: Duration) -> Error {
     let remedy = if attempt.is_direct_supabase() {
         "check that this machine has IPv6 (the project's direct host has no IPv4 without the add-on), and that \
          the project is not paused"
@@ -76,30 +76,30 @@ pub fn timed_out(attempt: &Attempt<'_>, limit: Duration) -> Error {
 }
 
 /// The same for a connection that the driver has not made: it broke while it was being made.
-pub fn broken(attempt: &Attempt<'_>, error: &io::Error) -> Error {
+pub fn broken(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
     match cause::<rustls::Error>(error) {
         Some(tls) => tls_failure(attempt, tls),
         None => io_failure(attempt, error),
     }
 }
 
-pub fn no_tls(attempt: &Attempt<'_>) -> Error {
+pub fn no_tls(attempt: &ConnectionAttempt<'_>) -> Error {
     tls_error(format!("{}: the server does not support TLS", attempt.place()))
         .remedy("switch `ssl = on` on the server, or use sslmode=prefer or disable in the URL")
 }
 
-pub fn no_password(attempt: &Attempt<'_>) -> Error {
+pub fn no_password(attempt: &ConnectionAttempt<'_>) -> Error {
     Error::refused(format!("{}: the server asks for a password and the URL has none", attempt.place()))
         .remedy(format!("put the password of user {} into {}", attempt.user, attempt.side.variable()))
 }
 
 /// The exchange that proves the password has failed, `why` without the password.
-pub fn authentication(attempt: &Attempt<'_>, why: &str) -> Error {
+pub fn authentication(attempt: &ConnectionAttempt<'_>, why: &str) -> Error {
     Error::refused(format!("{}: {why}", attempt.place()))
         .remedy("use SCRAM-SHA-256 (password_encryption) for this user on the server")
 }
 
-pub fn unknown_authentication(attempt: &Attempt<'_>) -> Error {
+pub fn unknown_authentication(attempt: &ConnectionAttempt<'_>) -> Error {
     authentication(attempt, "the server asks for a kind of authentication that leadbridge does not know")
 }
 
@@ -110,7 +110,7 @@ pub fn no_name(side: Side, host: &Host) -> Error {
     ))
 }
 
-pub fn not_postgresql(attempt: &Attempt<'_>) -> Error {
+pub fn not_postgresql(attempt: &ConnectionAttempt<'_>) -> Error {
     attempt
         .unreachable("answers, but not as a PostgreSQL server does")
         .remedy("check host and port; is a proxy, a firewall or another service in between?")
@@ -129,7 +129,7 @@ pub struct Answer<'a> {
 }
 
 /// An error answer to the start-up message, or to the first statement.
-pub fn server_said(attempt: &Attempt<'_>, answer: &Answer<'_>) -> Error {
+pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &Answer<'_>) -> Error {
     let Answer { code, message, routine } = *answer;
     let (place, user, variable) = (attempt.place(), attempt.user, attempt.side.variable());
     let error = Error::server(&place, code.clone(), message);
@@ -179,7 +179,7 @@ pub fn server_said(attempt: &Attempt<'_>, answer: &Answer<'_>) -> Error {
 }
 
 /// The server's own routines name the limit in every language.
-fn too_many(attempt: &Attempt<'_>, routine: Option<&str>, error: Error) -> Error {
+fn too_many(attempt: &ConnectionAttempt<'_>, routine: Option<&str>, error: Error) -> Error {
     let (user, database) = (attempt.user, attempt.database);
     match routine {
         Some("InitializeSessionUserId") => error.remedy(format!(
@@ -195,7 +195,7 @@ fn too_many(attempt: &Attempt<'_>, routine: Option<&str>, error: Error) -> Error
     }
 }
 
-fn tls_failure(attempt: &Attempt<'_>, error: &rustls::Error) -> Error {
+fn tls_failure(attempt: &ConnectionAttempt<'_>, error: &rustls::Error) -> Error {
     use CertificateError as C;
     let place = attempt.place();
     let variable = attempt.side.variable();
@@ -226,7 +226,7 @@ fn tls_failure(attempt: &Attempt<'_>, error: &rustls::Error) -> Error {
     }
 }
 
-fn io_failure(attempt: &Attempt<'_>, error: &io::Error) -> Error {
+fn io_failure(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
     let name = &attempt.place.host.name;
     let text = error.to_string();
     match error.kind() {

@@ -7,7 +7,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::failure::{self, Attempt};
+use super::failure::{self, ConnectionAttempt};
 use super::replication::Socket;
 use super::tls::Tls;
 use crate::error::Result;
@@ -16,7 +16,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// Those of a connection, in an operator's words.
-pub async fn open(attempt: &Attempt<'_>, tls: &Tls) -> Result<Box<dyn Socket>> {
+pub async fn open(attempt: &ConnectionAttempt<'_>, tls: &Tls) -> Result<Box<dyn Socket>> {
     let failed = |error: std::io::Error| failure::broken(attempt, &error);
     let host = &attempt.place.host;
     let Some(address) = attempt.place.address else {

@@ -6,7 +6,7 @@ use tokio_postgres::types::PgLsn;
 
 use super::daemon::{PATIENCE, in_vain};
 use super::lag::Lock;
-use super::stage::Stage;
+use super::stage::DemoStage;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 
@@ -21,7 +21,7 @@ pub struct Recovery {
 }
 
 /// Kills the daemon in the middle of a transaction and starts another one.
-pub async fn kill_and_recover(stage: &mut Stage<'_>) -> Result<Recovery> {
+pub async fn kill_and_recover(stage: &mut DemoStage<'_>) -> Result<Recovery> {
     let table = stage.config.names.own("checkpoint");
     // Every batch writes its position last: behind this lock it has written its rows and waits.
     let lock = Lock::take(stage, &table).await?;
@@ -38,7 +38,7 @@ pub async fn kill_and_recover(stage: &mut Stage<'_>) -> Result<Recovery> {
 }
 
 /// Returns when the daemon's transaction has written something and waits for a lock.
-async fn await_half_a_transaction(stage: &Stage<'_>) -> Result<()> {
+async fn await_half_a_transaction(stage: &DemoStage<'_>) -> Result<()> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity \
                WHERE datname = pg_catalog.current_database() AND application_name = 'leadbridge apply' \
                AND wait_event_type = 'Lock' AND backend_xid IS NOT NULL)";
@@ -55,7 +55,7 @@ async fn await_half_a_transaction(stage: &Stage<'_>) -> Result<()> {
     }
 }
 
-async fn checkpoint(stage: &Stage<'_>) -> Result<Lsn> {
+async fn checkpoint(stage: &DemoStage<'_>) -> Result<Lsn> {
     let sql = format!("SELECT applied_lsn FROM {} WHERE slot = $1", stage.config.names.own("checkpoint"));
     let row = stage.traffic.query_one(&sql, &[&stage.config.names.slot]).await;
     Ok(row.map_err(|error| Error::database("reading the checkpoint", &error))?.get::<_, PgLsn>(0).into())

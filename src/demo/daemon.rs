@@ -21,12 +21,12 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// A running daemon. Killed when dropped.
 #[derive(Debug)]
-pub struct Daemon {
+pub struct DemoDaemon {
     child: Child,
     listen: SocketAddr,
 }
 
-impl Daemon {
+impl DemoDaemon {
     /// Starts this very program as `leadbridge run` with the configuration in `home`.
     pub fn start(home: &Home, listen: SocketAddr) -> Result<Self> {
         let failed = |error| {
@@ -52,7 +52,7 @@ impl Daemon {
         if let Some(pid) = child.id() {
             home.write_pid(pid)?;
         }
-        Ok(Daemon { child, listen })
+        Ok(DemoDaemon { child, listen })
     }
 
     /// What it says of itself; `None` while it does not answer.

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use super::daemon::Daemon;
+use super::daemon::DemoDaemon;
 use super::figures;
 use super::screen::Screen;
-use super::stage::Stage;
+use super::stage::DemoStage;
 use crate::change::Table;
 use crate::database::Session;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub struct Wave {
     pub readings: Vec<u64>,
 }
 
-pub async fn rise_and_fall(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<Wave> {
+pub async fn rise_and_fall(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<Wave> {
     let mut wave = Wave { peak_bytes: 0, peak_seconds: 0.0, caught_up: Duration::ZERO, readings: Vec::new() };
     let lock = Lock::take(stage, &stage.config.names.traffic_table(Table::LandingLeads)).await?;
     wave.follow(stage.daemon()?, screen, "the lag to grow", |live| live.lag_seconds >= Some(HIGH)).await?;
@@ -46,7 +46,7 @@ impl Wave {
     /// Looks at the lag, and shows it, until `reached`.
     async fn follow(
         &mut self,
-        daemon: &mut Daemon,
+        daemon: &mut DemoDaemon,
         screen: &mut Screen,
         what: &str,
         reached: impl Fn(&Live) -> bool,
@@ -86,7 +86,7 @@ pub fn reading(live: &Live) -> String {
 pub struct Lock(Session);
 
 impl Lock {
-    pub async fn take(stage: &Stage<'_>, table: &str) -> Result<Self> {
+    pub async fn take(stage: &DemoStage<'_>, table: &str) -> Result<Self> {
         let session = stage.config.traffic.connect("demo lock").await?;
         let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
         session.batch_execute(&sql).await.map_err(|error| Error::database("locking a table", &error))?;

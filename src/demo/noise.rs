@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::daemon::{PATIENCE, in_vain};
 use super::screen::Screen;
-use super::stage::Stage;
+use super::stage::DemoStage;
 use super::{figures, lag};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
@@ -24,7 +24,7 @@ pub struct Noise {
 }
 
 /// The writers must have been stopped, and everything applied.
-pub async fn make(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<Noise> {
+pub async fn make(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<Noise> {
     let before = stage.landing_position().await?;
     let rows = stage.daemon()?.until("the daemon", |live| Some(live.rows_applied)).await?;
     write(stage).await?;
@@ -41,7 +41,7 @@ pub async fn make(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<Noise> {
     Ok(Noise { written, retained, rows_applied: rows_since })
 }
 
-async fn write(stage: &Stage<'_>) -> Result<()> {
+async fn write(stage: &DemoStage<'_>) -> Result<()> {
     let table = |name| qualified(&stage.config.names.landing_schema, name);
     let sql = format!(
         "INSERT INTO {} (user_id, lesson_id, position_seconds, payload) \
@@ -57,7 +57,7 @@ async fn write(stage: &Stage<'_>) -> Result<()> {
 
 /// Waits until the slot keeps less than `enough`. A slot can let go of WAL only up to a point that the server
 /// itself writes every few seconds and with every checkpoint; we ask for checkpoints to have it at once.
-async fn let_go(stage: &Stage<'_>, screen: &mut Screen, enough: u64) -> Result<u64> {
+async fn let_go(stage: &DemoStage<'_>, screen: &mut Screen, enough: u64) -> Result<u64> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         stage

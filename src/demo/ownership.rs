@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::stage::Stage;
+use super::stage::DemoStage;
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
@@ -46,7 +46,7 @@ impl Kept {
 }
 
 /// A person on Traffic changes the status of leads; a Facebook form brings a lead of Traffic's own.
-pub async fn write(stage: &Stage<'_>) -> Result<Owned> {
+pub async fn write(stage: &DemoStage<'_>) -> Result<Owned> {
     let failed = |error| Error::database("writing on Traffic", &error);
     let names = &stage.config.names;
     let (leads, stages) = (names.traffic_table(Table::LandingLeads), names.traffic_table(Table::LeadJourney));
@@ -75,7 +75,7 @@ pub async fn write(stage: &Stage<'_>) -> Result<Owned> {
 }
 
 /// Both sides must be still.
-pub async fn look_again(stage: &Stage<'_>, owned: &Owned) -> Result<Kept> {
+pub async fn look_again(stage: &DemoStage<'_>, owned: &Owned) -> Result<Kept> {
     let failed = |error| Error::database("looking at what Traffic owns", &error);
     let names = &stage.config.names;
     let count =

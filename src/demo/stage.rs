@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::daemon::{Daemon, free_address};
+use super::daemon::{DemoDaemon, free_address};
 use super::guard::Home;
 use crate::config::{Config, Flags};
 use crate::database::Session;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::lsn::Lsn;
 use crate::throwaway::leads::{self, Filled};
-use crate::throwaway::writers::{Pace, Writers};
+use crate::throwaway::writers::{LiveWriters, WriteRate};
 use crate::throwaway::{Cluster, Template, fixture};
 
 /// Leads that are there before the story begins; each has about three stages.
@@ -21,10 +21,10 @@ const LEADS: usize = 1_000;
 const SEED: u64 = 2026;
 
 /// Everything the story is played with.
-pub struct Stage<'h> {
+pub struct DemoStage<'h> {
     // Dropped in this order: the daemon before the servers it talks to.
-    pub daemon: Option<Daemon>,
-    pub writers: Option<Writers>,
+    pub daemon: Option<DemoDaemon>,
+    pub writers: Option<LiveWriters>,
     pub config: Config,
     /// Our own sessions, pinned like the daemon's.
     pub landing: Session,
@@ -38,7 +38,7 @@ pub struct Stage<'h> {
     _servers: [Cluster; 2],
 }
 
-impl<'h> Stage<'h> {
+impl<'h> DemoStage<'h> {
     pub async fn set(home: &'h Home) -> Result<Self> {
         let template = Arc::new(Template::create().await?);
         let (landing_server, traffic_server) = tokio::try_join!(
@@ -54,7 +54,7 @@ impl<'h> Stage<'h> {
             tokio::try_join!(config.landing.connect("demo"), config.traffic.connect("demo"))?;
         let version = version(&landing).await?;
         let filled = leads::fill(&landing, &config.names, SEED, LEADS).await?;
-        Ok(Stage {
+        Ok(DemoStage {
             daemon: None,
             writers: None,
             version,
@@ -69,18 +69,18 @@ impl<'h> Stage<'h> {
         })
     }
 
-    /// Lets the school's sites write to Landing until [`Stage::writers`] is stopped.
+    /// Lets the school's sites write to Landing until [`DemoStage::writers`] is stopped.
     pub fn start_writers(&mut self) {
-        let pace = Pace { pause: Duration::from_millis(25), seed: SEED, ..Pace::default() };
-        self.writers = Some(Writers::start(&self.landing_url, &self.config.names, &pace));
+        let pace = WriteRate { pause: Duration::from_millis(25), seed: SEED, ..WriteRate::default() };
+        self.writers = Some(LiveWriters::start(&self.landing_url, &self.config.names, &pace));
     }
 
-    pub fn start_daemon(&mut self) -> Result<&mut Daemon> {
-        Ok(self.daemon.insert(Daemon::start(self.home, self.listen)?))
+    pub fn start_daemon(&mut self) -> Result<&mut DemoDaemon> {
+        Ok(self.daemon.insert(DemoDaemon::start(self.home, self.listen)?))
     }
 
     /// The daemon that runs.
-    pub fn daemon(&mut self) -> Result<&mut Daemon> {
+    pub fn daemon(&mut self) -> Result<&mut DemoDaemon> {
         self.daemon.as_mut().ok_or_else(|| Error::internal("no daemon runs"))
     }
 

@@ -6,11 +6,11 @@ use super::figures::{bytes, count, counted, curve, duration, rate, seconds};
 use super::guard::Home;
 use super::ownership::Owned;
 use super::screen::Screen;
-use super::stage::Stage;
+use super::stage::DemoStage;
 use super::switch::{self, Switched};
 use super::{crash, lag, noise, ownership};
 use crate::error::{Error, Result};
-use crate::migrate::{Options, migrate};
+use crate::migrate::{MigrateOptions, migrate};
 use crate::telemetry::{Live, State};
 use crate::verify::{self, Comparison};
 
@@ -46,10 +46,10 @@ pub async fn tell(screen: &mut Screen, home: &Home) -> Result<bool> {
     Ok(equal && kept && proven)
 }
 
-async fn set<'h>(screen: &mut Screen, home: &'h Home) -> Result<Stage<'h>> {
+async fn set<'h>(screen: &mut Screen, home: &'h Home) -> Result<DemoStage<'h>> {
     screen.step("Two PostgreSQL servers are set up");
     screen.moving("starting the servers");
-    let mut stage = Stage::set(home).await?;
+    let mut stage = DemoStage::set(home).await?;
     stage.start_writers();
     screen.say(&format!(
         "PostgreSQL {}. Landing holds {} and {} of their journeys, all made up. Four writers begin to work on \
@@ -61,10 +61,10 @@ async fn set<'h>(screen: &mut Screen, home: &'h Home) -> Result<Stage<'h>> {
     Ok(stage)
 }
 
-async fn prepare(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn prepare(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("`leadbridge migrate` prepares both databases");
     let names = stage.config.names.clone();
-    let report = migrate(&mut stage.landing, &mut stage.traffic, &names, &Options::default()).await?;
+    let report = migrate(&mut stage.landing, &mut stage.traffic, &names, &MigrateOptions::default()).await?;
     screen.say(&format!(
         "{} applied while the writers go on: on Traffic the new columns, tables and views, on Landing one \
          publication that names the two tables to follow, and the functions of a fence that nobody closes yet. \
@@ -74,7 +74,7 @@ async fn prepare(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
     Ok(())
 }
 
-async fn snapshot(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn snapshot(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("`leadbridge run` copies what is there: the snapshot");
     let daemon = stage.start_daemon()?;
     let live = daemon
@@ -102,7 +102,7 @@ fn copying(live: &Live) -> String {
     }
 }
 
-async fn stream(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn stream(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("It goes on with every change: the stream");
     let daemon = stage.daemon()?;
     let (first, started) = (daemon.until("the daemon", |live| Some(live.clone())).await?, Instant::now());
@@ -128,7 +128,7 @@ async fn stream(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
     Ok(())
 }
 
-async fn own(stage: &Stage<'_>, screen: &mut Screen) -> Result<Owned> {
+async fn own(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<Owned> {
     screen.step("Meanwhile people work on Traffic too");
     let owned = ownership::write(stage).await?;
     screen.say(&format!(
@@ -139,7 +139,7 @@ async fn own(stage: &Stage<'_>, screen: &mut Screen) -> Result<Owned> {
     Ok(owned)
 }
 
-async fn rise_and_fall(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn rise_and_fall(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("Traffic's leads are locked for some seconds: the lag rises and falls");
     let wave = lag::rise_and_fall(stage, screen).await?;
     screen.say(&format!(
@@ -153,7 +153,7 @@ async fn rise_and_fall(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()>
     Ok(())
 }
 
-async fn kill(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn kill(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("kill -9: the daemon dies in the middle of a transaction");
     let recovery = crash::kill_and_recover(stage).await?;
     screen.say(&format!(
@@ -166,7 +166,7 @@ async fn kill(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
     Ok(())
 }
 
-async fn stop_writers(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn stop_writers(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("The writers stop");
     let writers = stage.writers.take().ok_or_else(|| Error::internal("no writers"))?;
     let totals = writers.stop().await?;
@@ -185,7 +185,7 @@ async fn stop_writers(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> 
     Ok(())
 }
 
-async fn make_noise(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn make_noise(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("Landing's other tables make noise");
     let noise = noise::make(stage, screen).await?;
     screen.say(&format!(
@@ -203,7 +203,7 @@ async fn make_noise(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
     }
 }
 
-async fn compare(stage: &Stage<'_>, screen: &mut Screen) -> Result<bool> {
+async fn compare(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<bool> {
     screen.step("Both sides are compared, row by row and value by value");
     let (mut rows, mut values, mut differences, mut touched) = (0, 0, 0, 0);
     for table in stage.config.tables() {
@@ -235,7 +235,7 @@ fn show(found: &Comparison, screen: &mut Screen) {
     }
 }
 
-async fn look_again(stage: &Stage<'_>, screen: &mut Screen, owned: &Owned) -> Result<bool> {
+async fn look_again(stage: &DemoStage<'_>, screen: &mut Screen, owned: &Owned) -> Result<bool> {
     screen.step("What belongs to Traffic is as it was");
     let kept = ownership::look_again(stage, owned).await?;
     screen.say(&format!(
@@ -251,8 +251,8 @@ async fn look_again(stage: &Stage<'_>, screen: &mut Screen, owned: &Owned) -> Re
     Ok(kept.holds())
 }
 
-async fn cut_over(stage: &Stage<'_>, screen: &mut Screen) -> Result<bool> {
-    screen.step("`leadbridge cutover`: Traffic becomes the one database");
+async fn cut_over(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<bool> {
+    screen.step("`leadbridge cutover`: Traffic becomes the system of record");
     let Switched { certificate, told } = switch::switch(stage).await?;
     let rows = certificate.tables.iter().map(|table| table.landing_rows).sum();
     screen.say(&format!(
@@ -265,7 +265,7 @@ async fn cut_over(stage: &Stage<'_>, screen: &mut Screen) -> Result<bool> {
     Ok(certificate.is_proven())
 }
 
-async fn stop(stage: &mut Stage<'_>, screen: &mut Screen) -> Result<()> {
+async fn stop(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("SIGTERM: the daemon ends in order");
     let daemon = stage.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
     let took = daemon.stop().await?;

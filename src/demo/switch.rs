@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
-use super::stage::Stage;
-use crate::cutover::readiness::{Compare, Terms};
-use crate::cutover::{self, Certificate, Direction, Options};
+use super::stage::DemoStage;
+use crate::cutover::readiness::{Compare, ReadinessTerms};
+use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
 use crate::error::{Error, Result};
 
 /// What the cutover certified, and what a writer is told now.
 pub struct Switched {
-    pub certificate: Certificate,
+    pub certificate: CutoverCertificate,
     pub told: String,
 }
 
 /// # Errors
 /// A condition does not hold, or it was aborted; Landing takes a write all the same.
-pub async fn switch(stage: &Stage<'_>) -> Result<Switched> {
-    let options = Options {
-        readiness: Terms {
+pub async fn switch(stage: &DemoStage<'_>) -> Result<Switched> {
+    let options = CutoverOptions {
+        readiness: ReadinessTerms {
             max_lag: Duration::from_secs(5),
             max_pause: Duration::from_secs(5),
             verify_wait: Duration::from_secs(10),

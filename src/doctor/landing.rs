@@ -149,7 +149,7 @@ async fn wal_sender_timeout(client: &Client) -> Outcome {
     Ok(match milliseconds {
         // Nobody else tells us: a connection that is half open still takes what we send.
         0 => Verdict::warning(
-            "wal_sender_timeout is off: a stream whose connection dies without a word is never noticed",
+            "wal_sender_timeout is off: a stream whose connection dies silently is never noticed",
             "set it to a minute, its default, at least for this role: ALTER ROLE … SET wal_sender_timeout = '1min'",
         ),
         limit if limit < 10_000 => Verdict::warning(

@@ -30,8 +30,8 @@ pub async fn examine(config: &Config) -> Findings {
         findings.extend(found);
     }
     findings.extend(traffic.findings);
-    let (traffic, books_are_open) = (traffic.session, traffic.books_are_open);
-    if let (Some(landing), Some(traffic), true) = (&landing, &traffic, books_are_open) {
+    let (traffic, state_tables_are_readable) = (traffic.session, traffic.state_tables_are_readable);
+    if let (Some(landing), Some(traffic), true) = (&landing, &traffic, state_tables_are_readable) {
         findings.add("positions", None, slot::agreement(landing, traffic, config).await);
     }
     for session in [landing, traffic].into_iter().flatten() {
@@ -61,7 +61,7 @@ async fn landing_side(config: &Config) -> (Option<Session>, Findings) {
 struct TrafficSide {
     session: Option<Session>,
     /// Our own tables there could be looked at.
-    books_are_open: bool,
+    state_tables_are_readable: bool,
     /// The move is over: what else is missing, on Landing too, was dropped on purpose.
     is_finished: bool,
     findings: Findings,
@@ -70,7 +70,7 @@ struct TrafficSide {
 async fn traffic_side(config: &Config) -> TrafficSide {
     let mut findings = Findings::default();
     let session = reach(&mut findings, &config.traffic).await;
-    let (mut books_are_open, mut is_finished) = (false, false);
+    let (mut state_tables_are_readable, mut is_finished) = (false, false);
     if let Some(session) = &session {
         if let Some(end) = traffic::end(session, config).await {
             findings.add("finish", Some(Side::Traffic), Ok(end));
@@ -78,10 +78,10 @@ async fn traffic_side(config: &Config) -> TrafficSide {
         } else {
             server::examine(&mut findings, session, &config.traffic).await;
             findings.add("connection_limit", Some(Side::Traffic), connections::limit(session, config).await);
-            books_are_open = traffic::examine(&mut findings, session, config).await;
+            state_tables_are_readable = traffic::examine(&mut findings, session, config).await;
         }
     }
-    TrafficSide { session, books_are_open, is_finished, findings }
+    TrafficSide { session, state_tables_are_readable, is_finished, findings }
 }
 
 async fn reach(findings: &mut Findings, endpoint: &Endpoint) -> Option<Session> {

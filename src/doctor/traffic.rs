@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::database::Side;
 use crate::error::Error;
 use crate::landing::synchronous;
-use crate::names::{BOOKS, Names};
+use crate::names::{Names, STATE_TABLES};
 use crate::traffic::{TriggerControl, indexes};
 
 /// False when the rest cannot be looked at.
@@ -23,7 +23,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     let targets: Vec<String> =
         config.tables().into_iter().map(|table| config.names.traffic_table(table)).collect();
     let written: Vec<String> =
-        targets.into_iter().chain(BOOKS.iter().map(|table| config.names.own(table))).collect();
+        targets.into_iter().chain(STATE_TABLES.iter().map(|table| config.names.own(table))).collect();
     let schema = schema(client, &written).await;
     let complete = matches!(&schema, Ok(verdict) if verdict.level == Level::Ok);
     findings.add("schema", side, schema);

@@ -7,7 +7,7 @@ use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, Row};
 
-use super::standing::Standing;
+use super::standing::SettledCutover;
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
@@ -28,7 +28,7 @@ impl Behind {
     ///
     /// # Errors
     /// Transient while somebody still streams from the slot.
-    pub async fn read(traffic: &Client, names: &Names, standing: &Standing) -> Result<Self> {
+    pub async fn read(traffic: &Client, names: &Names, standing: &SettledCutover) -> Result<Self> {
         let slot = names.reverse_slot();
         let failed = |error| Error::database("looking for the reverse slot on Traffic", &error);
         let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND plugin = 'pgoutput' \
@@ -84,7 +84,7 @@ impl Behind {
 /// How many transactions are not on Landing, how many messages were seen, how old the oldest of those transactions is.
 /// `pgoutput` leaves out what does not touch the published tables, and says of a commit (C) when it was: after one
 /// byte of flags and two positions, in microseconds since 2000. The row's position is the commit's end.
-async fn peek(traffic: &Client, names: &Names, standing: &Standing, limit: i32) -> Result<Row> {
+async fn peek(traffic: &Client, names: &Names, standing: &SettledCutover, limit: i32) -> Result<Row> {
     let sql = "SELECT count(*) FILTER (WHERE pending), count(*), \
                extract(epoch FROM clock_timestamp() - min(committed) FILTER (WHERE pending))::float8 FROM ( \
                    SELECT is_commit AND lsn > $4 AS pending, CASE WHEN is_commit THEN timestamptz '2000-01-01 00:00+00' \

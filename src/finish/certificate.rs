@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use super::objects::{self, Object};
+use super::objects::{self, OwnedObject};
 use crate::backup::{Manifest, restore_hint};
 use crate::change::Table;
 use crate::error::{Error, Result};
@@ -20,26 +20,26 @@ pub(super) const FILE: &str = "certificate.json";
 
 /// `certificate.json`, and what `--json` prints. Names, counts and hashes; no row, no password.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Certificate {
+pub struct FinishCertificate {
     pub cutover_id: Uuid,
     pub begun_at: String,
     pub finished_at: String,
     /// Who ran it, by this machine's accounts.
     pub operator: String,
     pub leadbridge_version: String,
-    pub traffic: Server,
-    pub way_back: WayBack,
+    pub traffic: FinishedServer,
+    pub reverse: ReverseState,
     pub backup: Backup,
-    pub dropped: Vec<Object>,
+    pub dropped: Vec<OwnedObject>,
     /// What our role may not drop: harmless without the slots, but for the owner to remove.
-    pub left_for_owner: Vec<Object>,
+    pub left_for_owner: Vec<OwnedObject>,
     /// SQL that removes Landing's tables and the fence around them; never run here.
     pub drop_tables: String,
 }
 
 /// Traffic when it was written.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Server {
+pub struct FinishedServer {
     pub host: String,
     pub database: String,
     pub server_version: String,
@@ -48,7 +48,7 @@ pub struct Server {
 
 /// How far Traffic's changes were on Landing when the backup was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct WayBack {
+pub struct ReverseState {
     pub slot: String,
     /// Everything that Traffic committed before it is in the backup.
     pub applied_lsn: Lsn,
@@ -64,7 +64,7 @@ pub struct Backup {
     pub manifest: Manifest,
 }
 
-impl Certificate {
+impl FinishCertificate {
     /// For people.
     pub fn text(&self) -> String {
         let Backup { machine, directory, manifest } = &self.backup;
@@ -91,15 +91,15 @@ impl Certificate {
                 let _ = writeln!(text, "    without {}, which is generated", generated.column.name);
             }
         }
-        if self.way_back.left_behind != Some(0) {
+        if self.reverse.left_behind != Some(0) {
             let behind = self
-                .way_back
+                .reverse
                 .left_behind
                 .map_or("what".to_owned(), |count| format!("{count} transactions that"));
             let _ = writeln!(
                 text,
                 "  It may lack {behind} Traffic committed after {}: Traffic has them.",
-                self.way_back.applied_lsn
+                self.reverse.applied_lsn
             );
         }
         let _ = writeln!(text, "\nTo restore it, in psql:\n{}", indented(&restore_hint(manifest, directory)));
@@ -118,7 +118,7 @@ impl Certificate {
 }
 
 /// What somebody else has to drop, with the SQL; empty when there is nothing.
-fn left(objects: &[Object]) -> String {
+fn left(objects: &[OwnedObject]) -> String {
     let mut text = String::new();
     if !objects.is_empty() {
         text.push_str("\nLeft for the owner, since our role may not drop it:\n");
@@ -163,11 +163,11 @@ pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table
 pub(super) async fn server(
     traffic: &Client,
     endpoint: &crate::database::Endpoint,
-) -> Result<(Server, String)> {
+) -> Result<(FinishedServer, String)> {
     let sql = "SELECT current_setting('server_version'), pg_current_wal_insert_lsn(), clock_timestamp()";
     let row = traffic.query_one(sql, &[]).await;
     let row = row.map_err(|error| Error::database("reading Traffic's WAL position", &error))?;
-    let server = Server {
+    let server = FinishedServer {
         host: endpoint.hosts(),
         database: endpoint.database().to_owned(),
         server_version: row.get(0),

@@ -9,9 +9,9 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
-use super::certificate::Certificate;
-use super::objects::Object;
-use super::standing::Standing;
+use super::certificate::FinishCertificate;
+use super::objects::OwnedObject;
+use super::standing::SettledCutover;
 use crate::backup::Manifest;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
@@ -20,9 +20,9 @@ use crate::timestamp::Timestamp;
 
 /// How far an earlier run came.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Record {
+pub struct FinishRecord {
     pub cutover_id: Uuid,
-    /// Landing's tables are as they were while this is Traffic's position of the way back.
+    /// Landing's tables are as they were while this is Traffic's position of reverse replication.
     pub reverse_applied: Lsn,
     /// Transactions of Traffic that Landing lacks, as an operator allowed.
     pub left_behind: Option<u64>,
@@ -31,7 +31,7 @@ pub struct Record {
     /// `None` until the backup is complete; from then on the slots may be gone.
     pub dismantling: Option<Dismantling>,
     /// The end.
-    pub certificate: Option<Certificate>,
+    pub certificate: Option<FinishCertificate>,
 }
 
 /// The point of no return.
@@ -39,23 +39,23 @@ pub struct Record {
 pub struct Dismantling {
     pub manifest: Manifest,
     /// All that was there to drop.
-    pub objects: Vec<Object>,
+    pub objects: Vec<OwnedObject>,
 }
 
 /// Reads and writes the row on a session that holds the lease.
-pub struct Journal {
+pub struct FinishJournal {
     table: String,
     slot: String,
 }
 
-impl Journal {
+impl FinishJournal {
     pub fn new(names: &Names) -> Self {
-        Journal { table: names.own("finish"), slot: names.slot.clone() }
+        FinishJournal { table: names.own("finish"), slot: names.slot.clone() }
     }
 
     /// # Errors
     /// The table is missing: `leadbridge migrate` of this version has not run.
-    pub async fn read(&self, traffic: &Client) -> Result<Option<Record>> {
+    pub async fn read(&self, traffic: &Client) -> Result<Option<FinishRecord>> {
         let sql = format!(
             "SELECT cutover_id, reverse_applied_lsn, left_behind, directory, begun_at, manifest::text, \
              dismantled::text, certificate::text, dismantling_at IS NOT NULL FROM {} WHERE slot = $1",
@@ -72,7 +72,7 @@ impl Journal {
             _ => None,
         };
         let certificate = row.get::<_, Option<&str>>(7).map(|text| self.understood(text)).transpose()?;
-        Ok(Some(Record {
+        Ok(Some(FinishRecord {
             cutover_id: row.get(0),
             reverse_applied: row.get::<_, PgLsn>(1).into(),
             left_behind: row.get::<_, Option<i64>>(2).and_then(|count| count.try_into().ok()),
@@ -97,7 +97,7 @@ impl Journal {
     pub async fn begin(
         &self,
         traffic: &Client,
-        standing: &Standing,
+        standing: &SettledCutover,
         left_behind: Option<u64>,
         directory: &Path,
         operator: &str,
@@ -139,7 +139,7 @@ impl Journal {
     }
 
     /// All is dropped, and certified.
-    pub async fn finish(&self, traffic: &Client, certificate: &Certificate) -> Result<()> {
+    pub async fn finish(&self, traffic: &Client, certificate: &FinishCertificate) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET certificate = $2::text::jsonb, finished_at = clock_timestamp() WHERE slot = $1",
             self.table

@@ -16,8 +16,8 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use certificate::Certificate;
-pub use objects::Object;
+pub use certificate::FinishCertificate;
+pub use objects::OwnedObject;
 
 use crate::admission::{Bars, admit_both};
 use crate::backup::{self, Format, Manifest};
@@ -29,15 +29,15 @@ use crate::failpoint::{Point, reach};
 use crate::operator;
 use crate::replicator::lease;
 use behind::Behind;
-use certificate::{Backup, WayBack};
-use journal::{Dismantling, Journal, Record};
-use objects::Kind;
-use place::Place;
-use standing::Standing;
+use certificate::{Backup, ReverseState};
+use journal::{Dismantling, FinishJournal, FinishRecord};
+use objects::ObjectKind;
+use place::BackupPlace;
+use standing::SettledCutover;
 
 /// What the operator chose.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct FinishOptions {
     /// Where the backup goes; `None`: below the state directory.
     pub backup: Option<PathBuf>,
     pub format: Format,
@@ -48,44 +48,44 @@ pub struct Options {
 /// What there is to do.
 pub enum Examined {
     /// Nothing, but for what is left to the owner.
-    Finished(Box<Certificate>, Vec<Object>),
+    Finished(Box<FinishCertificate>, Vec<OwnedObject>),
     Ready(Box<Finishing>),
 }
 
 /// A finish that may begin or go on: nothing stands in its way, and no daemon can start while this lives.
 pub struct Finishing {
     config: Config,
-    options: Options,
+    options: FinishOptions,
     landing: Session,
     /// Holds the lease.
     traffic: Session,
-    standing: Standing,
-    journal: Journal,
-    record: Option<Record>,
+    standing: SettledCutover,
+    journal: FinishJournal,
+    record: Option<FinishRecord>,
     left_behind: Option<u64>,
-    place: Place,
-    objects: Vec<Object>,
+    place: BackupPlace,
+    objects: Vec<OwnedObject>,
 }
 
 /// Looks at everything and changes nothing.
 ///
 /// # Errors
 /// Refused when there was no cutover, when something is undecided, and while Landing is behind or a daemon runs.
-pub async fn examine(config: &Config, options: Options) -> Result<Examined> {
+pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined> {
     let names = &config.names;
     let traffic = config.traffic.connect("finish").await?;
     Installation::refuse_another(&traffic, config, Side::Traffic).await?;
     // Before anybody is told to stop a daemon that is not to be stopped.
-    Standing::read(&traffic, names).await?;
+    SettledCutover::read(&traffic, names).await?;
     if !lease::take_soon(&traffic, names).await? {
         return Err(Error::refused("a daemon applies for this slot")
             .remedy("stop it, and every other that stands by, then run `leadbridge finish` at once"));
     }
-    let standing = Standing::read(&traffic, names).await?;
+    let standing = SettledCutover::read(&traffic, names).await?;
     let landing = config.landing.connect("finish").await?;
     Installation::refuse_another(&landing, config, Side::Landing).await?;
     standing.check_landing(&landing, config).await?;
-    let journal = Journal::new(names);
+    let journal = FinishJournal::new(names);
     let record = journal.read(&traffic).await?.filter(|record| record.cutover_id == standing.cutover_id);
     let objects = objects::find(&landing, &traffic, names).await?;
     if let Some(certificate) = record.as_ref().and_then(|record| record.certificate.clone()) {
@@ -102,7 +102,7 @@ pub async fn examine(config: &Config, options: Options) -> Result<Examined> {
             behind.transactions
         }
     };
-    let place = Place::choose(&options, config, record.as_ref(), &standing)?;
+    let place = BackupPlace::choose(&options, config, record.as_ref(), &standing)?;
     let config = config.clone();
     let finish = Finishing {
         config,
@@ -124,7 +124,8 @@ impl Finishing {
     pub fn plan(&self) -> String {
         let goes_on =
             if self.record.is_some() { " An earlier run was interrupted: this one goes on." } else { "" };
-        let mut plan = format!("This is the end of the way back to {}.{goes_on}\n", self.config.landing);
+        let mut plan =
+            format!("This is the end of reverse replication to {}.{goes_on}\n", self.config.landing);
         let tables: Vec<&str> = self.config.tables().iter().map(|table| table.landing_name()).collect();
         let directory = self.place.directory.display();
         // Writing to a String cannot fail.
@@ -140,7 +141,7 @@ impl Finishing {
         for line in objects::summary(self.objects.iter().filter(|object| object.permitted)) {
             let _ = writeln!(plan, "  {line}: dropped");
         }
-        let others: Vec<&Object> = self.objects.iter().filter(|object| !object.permitted).collect();
+        let others: Vec<&OwnedObject> = self.objects.iter().filter(|object| !object.permitted).collect();
         for line in objects::summary(others.iter().copied()) {
             let _ = writeln!(plan, "  {line}: left, since another role owns it; the SQL is shown at the end");
         }
@@ -152,7 +153,7 @@ impl Finishing {
     ///
     /// # Errors
     /// Whatever stops a step. Nothing is dropped before the backup is whole and was read back.
-    pub async fn carry_out(mut self) -> Result<Certificate> {
+    pub async fn carry_out(mut self) -> Result<FinishCertificate> {
         let manifest = self.back_up().await?;
         let begun = self.record.take().and_then(|record| record.dismantling);
         let objects = begun.map_or_else(|| self.objects.clone(), |begun| begun.objects);
@@ -164,7 +165,7 @@ impl Finishing {
     }
 
     async fn back_up(&self) -> Result<Manifest> {
-        let Place { directory, there } = &self.place;
+        let BackupPlace { directory, there } = &self.place;
         if let Some(manifest) = there {
             manifest.verify(directory)?;
             return Ok(manifest.clone());
@@ -186,12 +187,12 @@ impl Finishing {
 
     async fn dismantle(&self) -> Result<()> {
         for (kind, side, passed) in [
-            (Kind::Slot, Some(Side::Traffic), Point::ReverseSlotDropped),
-            (Kind::Slot, Some(Side::Landing), Point::ForwardSlotDropped),
-            (Kind::Publication, None, Point::PublicationsDropped),
-            (Kind::Function, None, Point::Dismantled),
+            (ObjectKind::Slot, Some(Side::Traffic), Point::ReverseSlotDropped),
+            (ObjectKind::Slot, Some(Side::Landing), Point::ForwardSlotDropped),
+            (ObjectKind::Publication, None, Point::PublicationsDropped),
+            (ObjectKind::Function, None, Point::Dismantled),
         ] {
-            let meant = |object: &&Object| {
+            let meant = |object: &&OwnedObject| {
                 object.permitted && object.kind == kind && side.is_none_or(|side| object.database == side)
             };
             for object in self.objects.iter().filter(meant) {
@@ -205,25 +206,25 @@ impl Finishing {
         Ok(())
     }
 
-    async fn certify(&self, dismantling: Dismantling) -> Result<Certificate> {
+    async fn certify(&self, dismantling: Dismantling) -> Result<FinishCertificate> {
         let names = &self.config.names;
         let Dismantling { manifest, objects } = dismantling;
         let left_for_owner = objects::find(&self.landing, &self.traffic, names).await?;
-        let is_left = |object: &Object| {
+        let is_left = |object: &OwnedObject| {
             left_for_owner.iter().any(|left| (left.database, &left.name) == (object.database, &object.name))
         };
         let dropped = objects.into_iter().filter(|object| !is_left(object)).collect();
         let (traffic, finished_at) = certificate::server(&self.traffic, &self.config.traffic).await?;
         let record = self.journal.read(&self.traffic).await?;
         let record = record.ok_or_else(|| Error::internal("the row of leadbridge.finish has vanished"))?;
-        let certificate = Certificate {
+        let certificate = FinishCertificate {
             cutover_id: self.standing.cutover_id,
             begun_at: record.begun_at.to_string(),
             finished_at,
             operator: operator::name(),
             leadbridge_version: env!("CARGO_PKG_VERSION").to_owned(),
             traffic,
-            way_back: WayBack {
+            reverse: ReverseState {
                 slot: names.reverse_slot(),
                 applied_lsn: record.reverse_applied,
                 left_behind: record.left_behind,

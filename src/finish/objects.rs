@@ -20,7 +20,7 @@ const CALLABLE: [&str; 6] =
 /// In the order in which they go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ObjectKind {
     Slot,
     Publication,
     Function,
@@ -28,9 +28,9 @@ pub enum Kind {
 
 /// Something of ours in one of the databases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Object {
+pub struct OwnedObject {
     pub database: Side,
-    pub kind: Kind,
+    pub kind: ObjectKind,
     pub name: String,
     /// Drops it; does nothing when it is not there.
     pub sql: String,
@@ -41,21 +41,21 @@ pub struct Object {
 }
 
 /// `slot leadbridge on the Landing DB`.
-impl fmt::Display for Object {
+impl fmt::Display for OwnedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
-            Kind::Slot => "slot",
-            Kind::Publication => "publication",
-            Kind::Function if self.name.contains("), ") => "functions",
-            Kind::Function => "function",
+            ObjectKind::Slot => "slot",
+            ObjectKind::Publication => "publication",
+            ObjectKind::Function if self.name.contains("), ") => "functions",
+            ObjectKind::Function => "function",
         };
         write!(f, "{kind} {} on the {}", self.name, self.database)
     }
 }
 
 /// One line for each kind on each side: `functions a(), b() on the Traffic DB`.
-pub fn summary<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<String> {
-    let mut groups: Vec<Object> = Vec::new();
+pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<String> {
+    let mut groups: Vec<OwnedObject> = Vec::new();
     for object in objects {
         match groups.last_mut() {
             Some(group) if (group.kind, group.database) == (object.kind, object.database) => {
@@ -64,7 +64,7 @@ pub fn summary<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<String> {
             _ => groups.push(object.clone()),
         }
     }
-    groups.iter().map(Object::to_string).collect()
+    groups.iter().map(OwnedObject::to_string).collect()
 }
 
 /// Everything of ours that is there now, in the order in which it goes: Traffic's slot first, so that nothing can
@@ -73,7 +73,7 @@ pub fn summary<'o>(objects: impl Iterator<Item = &'o Object>) -> Vec<String> {
 /// # Errors
 /// Refused when a slot that is there is in use, is not ours, or may not be dropped by our role: it would keep WAL for
 /// ever.
-pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<Vec<Object>> {
+pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<Vec<OwnedObject>> {
     let mut found = Vec::new();
     for (side, client, name) in
         [(Side::Traffic, traffic, names.reverse_slot()), (Side::Landing, landing, names.slot.clone())]
@@ -93,7 +93,7 @@ pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<V
     Ok(found)
 }
 
-async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<Object>> {
+async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObject>> {
     let sql = "SELECT r.rolsuper OR r.rolreplication, \
                COALESCE(s.plugin = 'pgoutput' AND s.database = current_database(), false), s.active_pid \
                FROM pg_replication_slots AS s, pg_roles AS r \
@@ -120,9 +120,9 @@ async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<Object>>
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = {}",
         escape_literal(name)
     );
-    Ok(Some(Object {
+    Ok(Some(OwnedObject {
         database: side,
-        kind: Kind::Slot,
+        kind: ObjectKind::Slot,
         name: name.to_owned(),
         sql,
         owner: None,
@@ -130,15 +130,15 @@ async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<Object>>
     }))
 }
 
-async fn publication(side: Side, client: &Client, name: &str) -> Result<Option<Object>> {
+async fn publication(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObject>> {
     let sql = "SELECT pg_get_userbyid(pubowner)::text, pg_has_role(pubowner, 'USAGE') FROM pg_publication \
                WHERE pubname = $1";
     let row = client.query_opt(sql, &[&name]).await;
     let row =
         row.map_err(|error| Error::database(format!("looking for the publication on the {side}"), &error))?;
-    Ok(row.map(|row| Object {
+    Ok(row.map(|row| OwnedObject {
         database: side,
-        kind: Kind::Publication,
+        kind: ObjectKind::Publication,
         name: name.to_owned(),
         sql: format!("DROP PUBLICATION IF EXISTS {}", escape_identifier(name)),
         owner: row.get(0),
@@ -146,7 +146,7 @@ async fn publication(side: Side, client: &Client, name: &str) -> Result<Option<O
     }))
 }
 
-async fn functions(side: Side, client: &Client, names: &Names) -> Result<Vec<Object>> {
+async fn functions(side: Side, client: &Client, names: &Names) -> Result<Vec<OwnedObject>> {
     // Whoever owns the schema may drop what is in it, too.
     let sql = "SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner)::text, \
                pg_has_role(p.proowner, 'USAGE') OR pg_has_role(n.nspowner, 'USAGE') \
@@ -156,9 +156,9 @@ async fn functions(side: Side, client: &Client, names: &Names) -> Result<Vec<Obj
     let rows = rows.map_err(|error| {
         Error::database(format!("looking for the fence's functions on the {side}"), &error)
     })?;
-    let function = |row: &tokio_postgres::Row| Object {
+    let function = |row: &tokio_postgres::Row| OwnedObject {
         database: side,
-        kind: Kind::Function,
+        kind: ObjectKind::Function,
         name: row.get(0),
         sql: format!("DROP FUNCTION IF EXISTS {}", row.get::<_, &str>(0)),
         owner: row.get(1),
@@ -167,7 +167,7 @@ async fn functions(side: Side, client: &Client, names: &Names) -> Result<Vec<Obj
     Ok(rows.iter().map(function).collect())
 }
 
-impl Object {
+impl OwnedObject {
     /// Drops it.
     ///
     /// # Errors

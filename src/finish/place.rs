@@ -2,42 +2,42 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Options;
-use super::journal::Record;
-use super::standing::Standing;
+use super::FinishOptions;
+use super::journal::FinishRecord;
+use super::standing::SettledCutover;
 use crate::backup::Manifest;
 use crate::config::Config;
 use crate::error::{Error, Result};
 
 /// The backup's directory.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Place {
+pub(super) struct BackupPlace {
     /// Absolute: it is written down for others.
     pub directory: PathBuf,
     /// A whole backup of an interrupted run, which Landing's tables are still as.
     pub there: Option<Manifest>,
 }
 
-impl Place {
+impl BackupPlace {
     /// The directory that the operator named, else that of an interrupted run, else a new one.
     ///
     /// # Errors
     /// Refused when the slots may be gone and the backup that was taken before is not where it was.
     pub fn choose(
-        options: &Options,
+        options: &FinishOptions,
         config: &Config,
-        record: Option<&Record>,
-        standing: &Standing,
+        record: Option<&FinishRecord>,
+        standing: &SettledCutover,
     ) -> Result<Self> {
         let named = options.backup.as_ref().map(|path| absolute(path)).transpose()?;
-        let still = |record: &&Record| {
+        let still = |record: &&FinishRecord| {
             record.dismantling.is_some() || record.reverse_applied == standing.reverse_applied
         };
         let Some(record) = record.filter(still) else {
-            return Ok(Place { directory: named.map_or_else(|| by_default(config), Ok)?, there: None });
+            return Ok(BackupPlace { directory: named.map_or_else(|| by_default(config), Ok)?, there: None });
         };
         if let Some(directory) = named.filter(|named| *named != record.directory) {
-            return Ok(Place { directory, there: None });
+            return Ok(BackupPlace { directory, there: None });
         }
         let directory = record.directory.clone();
         let there = Manifest::read(&directory)?.filter(|manifest| holds_all(manifest, config));
@@ -53,7 +53,7 @@ impl Place {
                  Landing has not changed since",
             ));
         }
-        Ok(Place { directory, there })
+        Ok(BackupPlace { directory, there })
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whether there is anything to finish: what the books of both sides say, and what that forbids.
+//! Whether there is anything to finish: what the state_tables of both sides say, and what that forbids.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -17,7 +17,7 @@ use crate::timestamp::Timestamp;
 
 /// A move after its cutover, as Traffic has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct SettledCutover {
     pub cutover_id: Uuid,
     landing_system_id: String,
     landing_database: String,
@@ -27,7 +27,7 @@ pub struct Standing {
     pub caught_up_at: Option<Timestamp>,
 }
 
-impl Standing {
+impl SettledCutover {
     /// # Errors
     /// Refused when there was no cutover, or it was taken back.
     pub async fn read(traffic: &Client, names: &Names) -> Result<Self> {
@@ -57,7 +57,7 @@ impl Standing {
             return Err(Error::refused(format!("{reverse} has no row for slot `{}`", names.slot))
                 .remedy("it is written by the cutover itself: was Traffic restored from a backup since?"));
         };
-        Ok(Standing {
+        Ok(SettledCutover {
             cutover_id,
             landing_system_id: row.get(1),
             landing_database: row.get(2),
@@ -103,7 +103,7 @@ impl Standing {
         tables: &[Table],
     ) -> Result<()> {
         nothing_undecided(traffic, names).await?;
-        nothing_parked(traffic, names).await?;
+        nothing_quarantined(traffic, names).await?;
         self.check_fence(landing, names, tables).await
     }
 
@@ -137,14 +137,14 @@ impl Standing {
 }
 
 async fn nothing_undecided(traffic: &Client, names: &Names) -> Result<()> {
-    let unresolved = cutover::journal::Journal::new(names).unresolved(traffic).await?;
+    let unresolved = cutover::journal::CutoverJournal::new(names).unresolved(traffic).await?;
     let Some(entry) = unresolved.into_iter().find(|entry| !entry.state.is_decided()) else { return Ok(()) };
     let (direction, state, id) = (entry.direction.as_str(), entry.state, entry.id);
     Err(Error::refused(format!("a {direction} is not decided yet: {id} is `{state}`"))
         .remedy(format!("let it end, or run `leadbridge {direction}` again: it goes on or is taken back")))
 }
 
-async fn nothing_parked(traffic: &Client, names: &Names) -> Result<()> {
+async fn nothing_quarantined(traffic: &Client, names: &Names) -> Result<()> {
     match ReverseQuarantine::new(names).count(traffic).await? {
         0 => Ok(()),
         rows => Err(Error::refused(format!("{rows} rows of Traffic could not be written to Landing"))

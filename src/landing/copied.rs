@@ -17,7 +17,7 @@ const NULL: i32 = -1;
 
 /// What a copy's next message holds.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Copied {
+pub enum CopiedMessage {
     Row(Box<[Datum]>),
     /// No row follows.
     End,
@@ -38,19 +38,23 @@ impl Decoder {
 
     /// # Errors
     /// What the format does not allow; it names no value.
-    pub fn message(&mut self, mut message: Bytes) -> Result<Copied, &'static str> {
+    pub fn message(&mut self, mut message: Bytes) -> Result<CopiedMessage, &'static str> {
         if !std::mem::replace(&mut self.began, true) {
             header(&mut message)?;
         }
         let width = message.try_get_i16().map_err(|_| "a copied row ends before it begins")?;
         if width == TRAILER {
-            return if message.is_empty() { Ok(Copied::End) } else { Err("bytes follow the end of a copy") };
+            return if message.is_empty() {
+                Ok(CopiedMessage::End)
+            } else {
+                Err("bytes follow the end of a copy")
+            };
         }
         if usize::try_from(width) != Ok(self.width) {
             return Err("a copied row has another number of columns");
         }
         let values = (0..self.width).map(|_| field(&mut message)).collect::<Result<_, _>>()?;
-        if message.is_empty() { Ok(Copied::Row(values)) } else { Err("bytes follow a copied row") }
+        if message.is_empty() { Ok(CopiedMessage::Row(values)) } else { Err("bytes follow a copied row") }
     }
 }
 
@@ -93,11 +97,11 @@ mod tests {
         first.extend([0; 8]);
         first.extend(b"\0\x02\0\0\0\x03abc\xff\xff\xff\xff");
         let mut decoder = Decoder::new(2);
-        let row = Copied::Row([Datum::text("abc"), Datum::Null].into());
+        let row = CopiedMessage::Row([Datum::text("abc"), Datum::Null].into());
         assert_eq!(decoder.message(first.into()), Ok(row));
-        let row = Copied::Row([Datum::text(""), Datum::text("t")].into());
+        let row = CopiedMessage::Row([Datum::text(""), Datum::text("t")].into());
         assert_eq!(decoder.message(Bytes::from_static(b"\0\x02\0\0\0\0\0\0\0\x01t")), Ok(row));
-        assert_eq!(decoder.message(Bytes::from_static(b"\xff\xff")), Ok(Copied::End));
+        assert_eq!(decoder.message(Bytes::from_static(b"\xff\xff")), Ok(CopiedMessage::End));
     }
 
     #[test]
@@ -105,7 +109,7 @@ mod tests {
         let mut all = SIGNATURE.to_vec();
         all.extend([0; 8]);
         all.extend([0xff, 0xff]);
-        assert_eq!(Decoder::new(2).message(all.into()), Ok(Copied::End));
+        assert_eq!(Decoder::new(2).message(all.into()), Ok(CopiedMessage::End));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Which server answers for Landing, and where its WAL is. After a failover it is another one, and while a failover
-//! is under way each connection may reach another. The same of Traffic, for the way back.
+//! is under way each connection may reach another. The same of Traffic, for reverse replication.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;

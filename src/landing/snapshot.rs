@@ -7,7 +7,7 @@ use postgres_protocol::escape::escape_literal;
 use tokio_postgres::{CopyOutStream, SimpleQueryMessage};
 
 use super::catalog::Measure;
-use super::copied::{Copied, Decoder};
+use super::copied::{CopiedMessage, Decoder};
 use super::layout::Layout;
 use super::reading;
 use crate::change::{Row, Table};
@@ -43,14 +43,14 @@ pub struct Extent {
 /// hours, and behind it every writer of the site. So the table may be rewritten between two ranges, or before the first
 /// one, and then looks empty to the snapshot. Under each lock the table's storage is compared with the one that the
 /// snapshot knows: as long as they are the same, no rewrite has come in between.
-pub struct Reader {
+pub struct SnapshotReader {
     session: Session,
 }
 
 /// A range, or a look at a table, ends by undoing it: that gives its lock back, and keeps the snapshot.
 const RANGE: Opening<'_> = Opening { begin: "ROLLBACK TO range", undo: "ROLLBACK TO range" };
 
-impl Reader {
+impl SnapshotReader {
     pub async fn open(landing: &Endpoint, snapshot: &str) -> Result<Self> {
         let session = landing.connect("snapshot").await?;
         let sql = format!(
@@ -61,7 +61,7 @@ impl Reader {
             .batch_execute(&sql)
             .await
             .map_err(|error| Error::database("importing the snapshot on Landing", &error))?;
-        Ok(Reader { session })
+        Ok(SnapshotReader { session })
     }
 
     pub fn session(&self) -> &Session {
@@ -73,7 +73,7 @@ impl Reader {
         super::catalog::oldest_running(&self.session).await
     }
 
-    /// Locks a table against whatever changes its storage, until [`Reader::release`] or the next lock. Waits for as long
+    /// Locks a table against whatever changes its storage, until [`SnapshotReader::release`] or the next lock. Waits for as long
     /// as somebody else has it to himself.
     ///
     /// # Errors
@@ -119,7 +119,7 @@ impl Reader {
     /// Streams the rows of one range.
     ///
     /// # Errors
-    /// Those of [`Reader::lock`], and of the database.
+    /// Those of [`SnapshotReader::lock`], and of the database.
     pub async fn rows<'r>(
         &'r self,
         names: &Names,
@@ -164,8 +164,8 @@ impl RowStream<'_> {
         while let Some(message) = self.messages.next().await {
             let message = message.map_err(|error| Error::database(step(), &error))?;
             match self.decoder.message(message) {
-                Ok(Copied::Row(values)) => return reading::row(self.layout, values).map(Some),
-                Ok(Copied::End) => {}
+                Ok(CopiedMessage::Row(values)) => return reading::row(self.layout, values).map(Some),
+                Ok(CopiedMessage::End) => {}
                 Err(what) => return Err(Error::internal(format!("{}: {what}", step()))),
             }
         }

@@ -17,7 +17,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A slot, and what of it is published, on the server that is to be streamed from.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'s> {
+pub struct StreamSource<'s> {
     pub endpoint: &'s Endpoint,
     pub slot: &'s str,
     pub publication: &'s str,
@@ -29,7 +29,7 @@ pub struct Source<'s> {
 ///
 /// # Errors
 /// Transient while another session still holds the slot; refused when the slot or the publication is gone.
-pub async fn start(source: Source<'_>, from: Lsn) -> Result<Feed> {
+pub async fn start(source: StreamSource<'_>, from: Lsn) -> Result<Feed> {
     let step = "starting the replication stream";
     let mut session = source.endpoint.replicate().await?;
     let starting = async {
@@ -42,12 +42,12 @@ pub async fn start(source: Source<'_>, from: Lsn) -> Result<Feed> {
 }
 
 /// Landing's stream, understood.
-pub struct Stream {
+pub struct LandingStream {
     feed: Feed,
     capture: Capture,
 }
 
-impl Stream {
+impl LandingStream {
     /// # Errors
     /// Those of [`start`].
     pub async fn start(
@@ -59,9 +59,9 @@ impl Stream {
         primary: &Primary,
     ) -> Result<Self> {
         let source =
-            Source { endpoint: landing, slot: &names.slot, publication: &names.publication, primary };
+            StreamSource { endpoint: landing, slot: &names.slot, publication: &names.publication, primary };
         let feed = start(source, from).await?;
-        Ok(Stream { feed, capture: Capture::new(&names.landing_schema, tables, published) })
+        Ok(LandingStream { feed, capture: Capture::new(&names.landing_schema, tables, published) })
     }
 
     /// What the stream says next. Cancellation-safe: an event that was not returned is not lost.

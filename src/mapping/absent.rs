@@ -1,4 +1,4 @@
-//! The Landing columns that a database lacks, as older ones do: what they become is Traffic's (semantics 4.3); pure.
+//! The Landing columns that a database lacks, as older ones do: what they become is Traffic's (guarantees 4.3); pure.
 
 use super::{Rule, Target, targets};
 use crate::change::{Table, lead};

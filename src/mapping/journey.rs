@@ -1,4 +1,4 @@
-//! `lead_journey` → `traffic_lead_journey`: verbatim (domain.md).
+//! `lead_journey` → `traffic_lead_journey`: verbatim (docs/mapping.md).
 
 use super::{Rule, Target};
 use crate::change::journey;

@@ -11,14 +11,14 @@ use serde_json::value::RawValue;
 
 /// Members of a JSON object, those that were asked for.
 #[derive(Default)]
-pub struct Object<'j>(Vec<(Cow<'j, str>, &'j RawValue)>);
+pub struct JsonObject<'j>(Vec<(Cow<'j, str>, &'j RawValue)>);
 
-impl<'j> Object<'j> {
+impl<'j> JsonObject<'j> {
     /// Keeps the members whose key is `wanted`. Empty when `json` is not an object, as `->>` gives null then.
     pub fn parse(json: &'j str, wanted: impl Fn(&str) -> bool) -> Self {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let members = deserializer.deserialize_any(Members(wanted)).ok();
-        Object(members.filter(|_| deserializer.end().is_ok()).unwrap_or_default())
+        JsonObject(members.filter(|_| deserializer.end().is_ok()).unwrap_or_default())
     }
 
     /// `object->>key`: a string gives its text, null or a missing key `None`, everything else its JSON text.
@@ -32,8 +32,8 @@ impl<'j> Object<'j> {
     }
 
     /// `object->key` as an object; empty when it is none.
-    pub fn object(&self, key: &str, wanted: impl Fn(&str) -> bool) -> Object<'j> {
-        self.get(key).map(|value| Object::parse(value.get(), wanted)).unwrap_or_default()
+    pub fn object(&self, key: &str, wanted: impl Fn(&str) -> bool) -> JsonObject<'j> {
+        self.get(key).map(|value| JsonObject::parse(value.get(), wanted)).unwrap_or_default()
     }
 
     /// Every member that was kept, in its order: the key, and the value's JSON text.
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     fn text(json: &str, key: &str) -> Option<String> {
-        Object::parse(json, |_| true).text(key).map(Cow::into_owned)
+        JsonObject::parse(json, |_| true).text(key).map(Cow::into_owned)
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! `landing_leads` → `traffic_leads` (domain.md, "Mapping").
+//! `landing_leads` → `traffic_leads` (docs/mapping.md, "Mapping").
 //!
 //! Not listed, because Landing never gives them a value: `status`, `amocrm_pipeline_id` and `amocrm_status_id`
 //! are Traffic's own. `id` and `landing_synced_at` are the writer's.
 
 use std::borrow::Cow;
 
-use super::json::Object;
+use super::json::JsonObject;
 use super::{Rule, Target};
 use crate::change::{Datum, Row, lead};
 
@@ -57,8 +57,8 @@ pub(super) static TARGETS: [Target; 30] = [
 /// The keys of a lead's `metadata` that rules ask for; empty when it is not an object.
 #[derive(Default)]
 pub(super) struct Metadata<'m> {
-    top: Object<'m>,
-    utm_params: Object<'m>,
+    top: JsonObject<'m>,
+    utm_params: JsonObject<'m>,
     /// What it declares, where no more than that is known of it.
     declared_funnel: Option<&'m str>,
 }
@@ -69,7 +69,7 @@ impl<'m> Metadata<'m> {
             return Metadata::default();
         };
         let wanted = |key: &str| key.starts_with("utm") || key.starts_with("fb_") || key == "funnel_type";
-        let top = Object::parse(text, wanted);
+        let top = JsonObject::parse(text, wanted);
         let utm_params = top.object("utmParams", wanted);
         Metadata { top, utm_params, declared_funnel: None }
     }

@@ -1,4 +1,4 @@
-//! From a Landing row to the Traffic row it becomes: domain.md as tables of rules; pure.
+//! From a Landing row to the Traffic row it becomes: docs/mapping.md as tables of rules; pure.
 //!
 //! `leads`, `journey` and `notifications` hold one table of [`Target`] columns each, which read like the
 //! tables of the contract. The writer builds its statements from the same tables, so a column cannot be mapped
@@ -52,7 +52,7 @@ pub(crate) enum Rule {
 }
 
 impl Target {
-    /// For the way back, which undoes it.
+    /// For reverse replication, which undoes it.
     pub(crate) fn rule(&self) -> Rule {
         self.rule
     }
@@ -117,7 +117,7 @@ pub fn targets(table: Table) -> &'static [Target] {
 }
 
 /// The columns of `traffic_leads` that a change can reach which leaves `metadata` alone.
-pub fn targets_beside_metadata() -> impl Iterator<Item = &'static Target> {
+pub fn partial_update_targets() -> impl Iterator<Item = &'static Target> {
     leads::TARGETS.iter().filter(|target| !target.is_of_metadata())
 }
 
@@ -128,7 +128,7 @@ pub type Limits = [Option<usize>];
 #[derive(Debug, PartialEq, Eq)]
 pub struct TrafficRow {
     pub id: Uuid,
-    /// One value for each of [`targets`], or of [`targets_beside_metadata`], as text.
+    /// One value for each of [`targets`], or of [`partial_update_targets`], as text.
     pub values: Vec<Option<ByteString>>,
     /// What had to be changed on the way.
     pub notes: Vec<Note>,
@@ -163,7 +163,7 @@ pub struct Rejection {
 /// Maps a row whose unchanged values have been resolved. `limits` has one entry for each of [`targets`].
 ///
 /// # Errors
-/// A verbatim value that is longer than its target column: it is never cut (domain.md).
+/// A verbatim value that is longer than its target column: it is never cut (docs/mapping.md).
 pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
     let metadata = match row.table {
         Table::LandingLeads => Metadata::parse(row),
@@ -172,11 +172,11 @@ pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
     map_targets(row, &metadata, targets(row.table).iter().zip(limits))
 }
 
-/// Maps a lead whose `metadata` was left alone: one value for each of [`targets_beside_metadata`].
+/// Maps a lead whose `metadata` was left alone: one value for each of [`partial_update_targets`].
 ///
 /// # Errors
 /// Those of [`map`].
-pub fn map_beside_metadata(
+pub fn map_partial_update(
     row: &Row,
     limits: &Limits,
     funnel: DeclaredFunnel<'_>,
@@ -188,7 +188,7 @@ pub fn map_beside_metadata(
     let targets = leads::TARGETS.iter().zip(limits).filter(|(target, _)| !target.is_of_metadata());
     let mut mapped = map_targets(row, &metadata, targets)?;
     if funnel == DeclaredFunnel::Unknown {
-        for (value, target) in mapped.values.iter_mut().zip(targets_beside_metadata()) {
+        for (value, target) in mapped.values.iter_mut().zip(partial_update_targets()) {
             if target.is_partly_of_metadata() {
                 *value = None;
             }
@@ -196,7 +196,7 @@ pub fn map_beside_metadata(
     }
     // What the metadata declares was noted when it came, and is as it was.
     mapped.notes.retain(|note| {
-        !targets_beside_metadata().any(|target| target.is_partly_of_metadata() && target.name == note.column)
+        !partial_update_targets().any(|target| target.is_partly_of_metadata() && target.name == note.column)
     });
     Ok(mapped)
 }

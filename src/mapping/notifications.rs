@@ -1,4 +1,4 @@
-//! `scheduled_notifications` → `traffic_scheduled_notifications`: verbatim, when switched on (domain.md).
+//! `scheduled_notifications` → `traffic_scheduled_notifications`: verbatim, when switched on (docs/mapping.md).
 
 use super::{Rule, Target};
 use crate::change::notification;

@@ -1,4 +1,4 @@
-//! The rules for single values (domain.md). Letters are compared without case in ASCII only: the words that are
+//! The rules for single values (docs/mapping.md). Letters are compared without case in ASCII only: the words that are
 //! looked for are ASCII, and no locale shall change what a lead's source is.
 
 const FUNNELS: [&str; 3] = ["express", "challenge3d", "intensive1d"];

@@ -3,7 +3,7 @@
 
 use tokio_postgres::{Client, Row};
 
-use super::{Database, Effect, Options, Step, sql};
+use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
 use crate::names::Names;
 
@@ -11,9 +11,9 @@ use crate::names::Names;
 ///
 /// # Errors
 /// Refused when the publication holds more, or less of a table, than it should.
-pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Step> {
-    let step = |effect| Step {
-        database: Database::Landing,
+pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOptions) -> Result<MigrationStep> {
+    let step = |effect| MigrationStep {
+        database: MigratedSide::Landing,
         name: format!("publication {}", names.publication),
         effect,
     };
@@ -25,7 +25,12 @@ pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> R
     Ok(step(if complete { Effect::Unchanged } else { Effect::Renew }))
 }
 
-pub(super) async fn apply(client: &mut Client, names: &Names, step: &Step, options: &Options) -> Result<()> {
+pub(super) async fn apply(
+    client: &mut Client,
+    names: &Names,
+    step: &MigrationStep,
+    options: &MigrateOptions,
+) -> Result<()> {
     if step.effect == Effect::Unchanged {
         return Ok(());
     }
@@ -34,7 +39,7 @@ pub(super) async fn apply(client: &mut Client, names: &Names, step: &Step, optio
 }
 
 /// Whether the fence is installed as this version wants it; changes nothing.
-pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<Step> {
+pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<MigrationStep> {
     let sql = "SELECT pg_catalog.obj_description(pg_catalog.to_regclass($1), 'pg_class')
                WHERE pg_catalog.to_regclass($1) IS NOT NULL";
     let row = client.query_opt(sql, &[&names.own("fence")]).await;
@@ -45,14 +50,14 @@ pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<Step> {
         Some(installed) if installed == sql::installed_fence(&sql::landing_fence(names)) => Effect::Unchanged,
         Some(_) => Effect::Renew,
     };
-    Ok(Step { database: Database::Landing, name: "fence".into(), effect })
+    Ok(MigrationStep { database: MigratedSide::Landing, name: "fence".into(), effect })
 }
 
 pub(super) async fn apply_fence(
     client: &mut Client,
     names: &Names,
-    step: &Step,
-    options: &Options,
+    step: &MigrationStep,
+    options: &MigrateOptions,
 ) -> Result<()> {
     if step.effect == Effect::Unchanged {
         return Ok(());
@@ -63,22 +68,22 @@ pub(super) async fn apply_fence(
 }
 
 /// A publication as it is in the catalog.
-struct Publication {
+struct FoundPublication {
     /// FOR ALL TABLES, or for a schema.
     wide: bool,
     every_operation: bool,
-    tables: Vec<Published>,
+    tables: Vec<FoundTable>,
 }
 
-struct Published {
+struct FoundTable {
     /// Schema and name, unquoted.
     name: (String, String),
     /// With a row filter or a column list.
     partial: bool,
 }
 
-impl Publication {
-    fn check(&self, names: &Names, options: &Options) -> Result<()> {
+impl FoundPublication {
+    fn check(&self, names: &Names, options: &MigrateOptions) -> Result<()> {
         let publication = &names.publication;
         let refuse = |what: String, remedy: &str| {
             Err(Error::refused(format!("publication {publication} on Landing {what}")).remedy(remedy))
@@ -89,7 +94,7 @@ impl Publication {
                 "drop it, or choose another name for leadbridge's publication in the configuration",
             );
         }
-        for Published { name: (schema, table), partial } in &self.tables {
+        for FoundTable { name: (schema, table), partial } in &self.tables {
             let wanted = options.tables().iter().any(|t| t.landing_name() == table);
             if *schema != names.landing_schema || !wanted {
                 return refuse(
@@ -108,7 +113,7 @@ impl Publication {
     }
 }
 
-async fn read(client: &Client, names: &Names) -> Result<Option<Publication>> {
+async fn read(client: &Client, names: &Names) -> Result<Option<FoundPublication>> {
     let failed = |e| Error::database("reading the publication on Landing", &e);
     let publication = client
         .query_opt(
@@ -133,8 +138,8 @@ async fn read(client: &Client, names: &Names) -> Result<Option<Publication>> {
         )
         .await
         .map_err(failed)?;
-    let published = |row: &Row| Published { name: (row.get(0), row.get(1)), partial: row.get(2) };
-    Ok(Some(Publication {
+    let published = |row: &Row| FoundTable { name: (row.get(0), row.get(1)), partial: row.get(2) };
+    Ok(Some(FoundPublication {
         wide: row.get(0),
         every_operation: row.get(1),
         tables: tables.iter().map(published).collect(),

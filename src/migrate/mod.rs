@@ -25,7 +25,7 @@ pub use sql::{privileges, script};
 
 /// What to migrate, and how.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub struct MigrateOptions {
     /// Copy `scheduled_notifications` as well.
     pub notifications: bool,
     /// Find out what would be done, and do nothing.
@@ -35,7 +35,7 @@ pub struct Options {
     pub patience: Patience,
 }
 
-impl Options {
+impl MigrateOptions {
     /// The tables to publish, in the order in which they are copied.
     pub fn tables(&self) -> Vec<Table> {
         Table::replicated(self.notifications)
@@ -45,16 +45,16 @@ impl Options {
 /// Which of the two databases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Database {
+pub enum MigratedSide {
     Landing,
     Traffic,
 }
 
-impl fmt::Display for Database {
+impl fmt::Display for MigratedSide {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Database::Landing => "Landing",
-            Database::Traffic => "Traffic",
+            MigratedSide::Landing => "Landing",
+            MigratedSide::Traffic => "Traffic",
         })
     }
 }
@@ -73,8 +73,8 @@ pub enum Effect {
 
 /// One migration, the publication, or the fence on Landing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
-    pub database: Database,
+pub struct MigrationStep {
+    pub database: MigratedSide,
     pub name: String,
     pub effect: Effect,
 }
@@ -83,7 +83,7 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub dry_run: bool,
-    pub steps: Vec<Step>,
+    pub steps: Vec<MigrationStep>,
 }
 
 impl Report {
@@ -94,7 +94,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Step { database, name, effect } in &self.steps {
+        for MigrationStep { database, name, effect } in &self.steps {
             let effect = match (effect, self.dry_run) {
                 (Effect::Unchanged, _) => "up to date",
                 (Effect::Create, false) => "applied",
@@ -118,7 +118,7 @@ pub async fn migrate(
     landing: &mut Client,
     traffic: &mut Client,
     names: &Names,
-    options: &Options,
+    options: &MigrateOptions,
 ) -> Result<Report> {
     sql::check_names(names)?;
     let identity = identity(landing, names).await?;
@@ -136,7 +136,7 @@ pub async fn migrate(
     let fence = landing::plan_fence(landing, names).await?;
     let migrations = traffic::plan(traffic, names, options).await?;
 
-    let mut steps: Vec<Step> = migrations.iter().map(|planned| planned.step.clone()).collect();
+    let mut steps: Vec<MigrationStep> = migrations.iter().map(|planned| planned.step.clone()).collect();
     steps.extend([publication.clone(), fence.clone()]);
     let report = Report { dry_run: options.dry_run, steps };
     if !options.dry_run {

@@ -2,7 +2,7 @@
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
-use super::{Database, Options};
+use super::{MigrateOptions, MigratedSide};
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::names::{self, Names};
@@ -51,7 +51,7 @@ const TRAFFIC_PRIVILEGES: &str = include_str!("../../sql/traffic/privileges.sql"
 
 impl Migration {
     /// The migrations that `options` ask for, in the order in which they are applied.
-    pub fn wanted(options: &Options) -> impl Iterator<Item = &'static Migration> {
+    pub fn wanted(options: &MigrateOptions) -> impl Iterator<Item = &'static Migration> {
         let notifications = options.notifications;
         MIGRATIONS.iter().filter(move |migration| notifications || !migration.optional)
     }
@@ -111,7 +111,7 @@ pub(super) fn publication(names: &Names, tables: &[Table]) -> String {
 ///
 /// # Errors
 /// Usage, for a name that cannot stand in the SQL files.
-pub fn script(database: Database, names: &Names, options: &Options) -> Result<String> {
+pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -> Result<String> {
     check_names(names)?;
     let mut script = format!(
         "-- leadbridge {}, for the {database} database. Run with: psql -v ON_ERROR_STOP=1 -f FILE\n\
@@ -119,12 +119,12 @@ pub fn script(database: Database, names: &Names, options: &Options) -> Result<St
         env!("CARGO_PKG_VERSION")
     );
     match database {
-        Database::Landing => {
+        MigratedSide::Landing => {
             let fence = landing_fence(names);
             script.push_str(&publication(names, &options.tables()));
             script.push_str(&format!("\nBEGIN;\n{fence}{}COMMIT;\n", comment_on_fence(names, &fence)));
         }
-        Database::Traffic => {
+        MigratedSide::Traffic => {
             for migration in Migration::wanted(options) {
                 let sql = migration.sql(names);
                 let record = record(migration.name, &sql, names);
@@ -140,15 +140,20 @@ pub fn script(database: Database, names: &Names, options: &Options) -> Result<St
 ///
 /// # Errors
 /// Usage, for a name that cannot stand in the SQL files.
-pub fn privileges(database: Database, names: &Names, role: &str, options: &Options) -> Result<String> {
+pub fn privileges(
+    database: MigratedSide,
+    names: &Names,
+    role: &str,
+    options: &MigrateOptions,
+) -> Result<String> {
     check_names(names)?;
     check_name("role", role)?;
     let tables = options.tables();
     let list =
         |name: &dyn Fn(Table) -> String| tables.iter().map(|t| name(*t)).collect::<Vec<_>>().join(", ");
     let template = match database {
-        Database::Landing => LANDING_PRIVILEGES,
-        Database::Traffic => TRAFFIC_PRIVILEGES,
+        MigratedSide::Landing => LANDING_PRIVILEGES,
+        MigratedSide::Traffic => TRAFFIC_PRIVILEGES,
     };
     Ok(render(template, names)
         .replace("{{role}}", &escape_identifier(role))
@@ -194,9 +199,9 @@ mod tests {
 
     #[test]
     fn no_placeholder_is_left_in_what_a_dba_is_given() {
-        let options = Options { notifications: true, ..Options::default() };
+        let options = MigrateOptions { notifications: true, ..MigrateOptions::default() };
         let names = Names::default();
-        for database in [Database::Landing, Database::Traffic] {
+        for database in [MigratedSide::Landing, MigratedSide::Traffic] {
             let text = script(database, &names, &options).unwrap()
                 + &privileges(database, &names, "leadbridge", &options).unwrap();
             assert!(!text.contains("{{"), "{database}");
@@ -206,9 +211,12 @@ mod tests {
     #[test]
     fn a_name_that_would_break_out_of_its_quotes_is_refused() {
         for name in ["", "a'b", "a\"b", "a$b", "a%I", "a\nb"] {
-            assert!(script(Database::Landing, &named(name), &Options::default()).is_err(), "{name}");
+            assert!(
+                script(MigratedSide::Landing, &named(name), &MigrateOptions::default()).is_err(),
+                "{name}"
+            );
         }
-        assert!(script(Database::Traffic, &named("Школа-2"), &Options::default()).is_ok());
+        assert!(script(MigratedSide::Traffic, &named("Школа-2"), &MigrateOptions::default()).is_ok());
     }
 
     fn named(schema: &str) -> Names {

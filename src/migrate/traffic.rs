@@ -5,20 +5,20 @@ use std::collections::HashMap;
 use tokio_postgres::Client;
 
 use super::sql::{Migration, checksum, record};
-use super::{Database, Effect, Options, Patience, Step};
+use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience};
 use crate::change::Table;
 use crate::error::{Error, Kind, Result};
-use crate::names::{BOOKS, Names};
+use crate::names::{Names, STATE_TABLES};
 use crate::traffic::TargetCatalog;
 
 /// A migration with its SQL and what has to be done about it.
 pub(super) struct Planned {
-    pub step: Step,
+    pub step: MigrationStep,
     sql: String,
 }
 
 /// Compares what is recorded with what this version brings; changes nothing.
-pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> Result<Vec<Planned>> {
+pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOptions) -> Result<Vec<Planned>> {
     let applied = applied(client, names).await?;
     let made = |migration: &Migration| applied.contains_key(migration.name);
     // Notifications that were never there are not missing.
@@ -32,7 +32,8 @@ pub(super) async fn plan(client: &Client, names: &Names, options: &Options) -> R
                 Some(recorded) if whole && *recorded == checksum(&sql) => Effect::Unchanged,
                 Some(_) => Effect::Renew,
             };
-            let step = Step { database: Database::Traffic, name: migration.name.to_owned(), effect };
+            let step =
+                MigrationStep { database: MigratedSide::Traffic, name: migration.name.to_owned(), effect };
             Planned { step, sql }
         })
         .collect())
@@ -73,9 +74,9 @@ async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result
         Err(error) if error.kind() == Kind::Refused => return Ok(false),
         Err(error) => return Err(error),
     }
-    let books: Vec<String> = BOOKS.iter().map(|book| names.own(book)).collect();
+    let state_tables: Vec<String> = STATE_TABLES.iter().map(|book| names.own(book)).collect();
     let sql = "SELECT bool_and(pg_catalog.to_regclass(book) IS NOT NULL) FROM unnest($1::text[]) AS book";
-    let row = client.query_one(sql, &[&books]).await;
+    let row = client.query_one(sql, &[&state_tables]).await;
     Ok(row.map_err(|e| Error::database("looking for our tables on Traffic", &e))?.get(0))
 }
 

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::reader::{DecodeError, Reader};
+use super::reader::{ByteReader, DecodeError};
 use super::{Message, OldTuple, Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
 type Result<T> = std::result::Result<T, DecodeError>;
@@ -12,7 +12,7 @@ type Result<T> = std::result::Result<T, DecodeError>;
 /// # Errors
 /// Truncated, left-over or unknown bytes; text that is not UTF-8.
 pub fn decode(message: Bytes) -> Result<Message> {
-    let mut reader = Reader::new(message);
+    let mut reader = ByteReader::new(message);
     let decoded = match reader.u8("message tag")? {
         b'R' => Message::Relation(relation(&mut reader)?),
         b'I' => insert(&mut reader)?,
@@ -27,7 +27,7 @@ pub fn decode(message: Bytes) -> Result<Message> {
     Ok(decoded)
 }
 
-fn relation(reader: &mut Reader) -> Result<Relation> {
+fn relation(reader: &mut ByteReader) -> Result<Relation> {
     let id = reader.u32("relation id")?;
     let namespace = reader.name("relation namespace")?;
     let name = reader.name("relation name")?;
@@ -46,7 +46,7 @@ fn relation(reader: &mut Reader) -> Result<Relation> {
     Ok(Relation { id, namespace, name, replica_identity, columns })
 }
 
-fn relation_column(reader: &mut Reader) -> Result<RelationColumn> {
+fn relation_column(reader: &mut ByteReader) -> Result<RelationColumn> {
     let key = match reader.u8("column flags")? {
         0 => false,
         1 => true,
@@ -58,7 +58,7 @@ fn relation_column(reader: &mut Reader) -> Result<RelationColumn> {
     Ok(RelationColumn { key, name, type_oid })
 }
 
-fn insert(reader: &mut Reader) -> Result<Message> {
+fn insert(reader: &mut ByteReader) -> Result<Message> {
     let relation = reader.u32("relation id")?;
     match reader.u8("tuple kind")? {
         b'N' => Ok(Message::Insert { relation, new: tuple(reader)? }),
@@ -66,7 +66,7 @@ fn insert(reader: &mut Reader) -> Result<Message> {
     }
 }
 
-fn update(reader: &mut Reader) -> Result<Message> {
+fn update(reader: &mut ByteReader) -> Result<Message> {
     let relation = reader.u32("relation id")?;
     let mut kind = reader.u8("tuple kind")?;
     let mut old = None;
@@ -80,13 +80,13 @@ fn update(reader: &mut Reader) -> Result<Message> {
     }
 }
 
-fn delete(reader: &mut Reader) -> Result<Message> {
+fn delete(reader: &mut ByteReader) -> Result<Message> {
     let relation = reader.u32("relation id")?;
     let kind = reader.u8("tuple kind")?;
     Ok(Message::Delete { relation, old: old_tuple(kind, reader)? })
 }
 
-fn truncate(reader: &mut Reader) -> Result<Message> {
+fn truncate(reader: &mut ByteReader) -> Result<Message> {
     let count = reader.count32("relation count")?;
     // CASCADE and RESTART IDENTITY: PostgreSQL lists the cascaded tables itself, and we have no sequences.
     reader.u8("truncate options")?;
@@ -97,21 +97,21 @@ fn truncate(reader: &mut Reader) -> Result<Message> {
     Ok(Message::Truncate { relations })
 }
 
-fn data_type(reader: &mut Reader) -> Result<Message> {
+fn data_type(reader: &mut ByteReader) -> Result<Message> {
     reader.u32("type id")?;
     reader.name("type namespace")?;
     reader.name("type name")?;
     Ok(Message::Announcement)
 }
 
-fn origin(reader: &mut Reader) -> Result<Message> {
+fn origin(reader: &mut ByteReader) -> Result<Message> {
     reader.u32("origin LSN")?;
     reader.u32("origin LSN")?;
     reader.name("origin name")?;
     Ok(Message::Announcement)
 }
 
-fn old_tuple(kind: u8, reader: &mut Reader) -> Result<OldTuple> {
+fn old_tuple(kind: u8, reader: &mut ByteReader) -> Result<OldTuple> {
     match kind {
         b'K' => Ok(OldTuple::Key(tuple(reader)?)),
         b'O' => Ok(OldTuple::Full(tuple(reader)?)),
@@ -119,7 +119,7 @@ fn old_tuple(kind: u8, reader: &mut Reader) -> Result<OldTuple> {
     }
 }
 
-fn tuple(reader: &mut Reader) -> Result<Tuple> {
+fn tuple(reader: &mut ByteReader) -> Result<Tuple> {
     let count = reader.count16("value count")?;
     let mut values = Vec::with_capacity(reader.capacity(count));
     for _ in 0..count {
@@ -128,7 +128,7 @@ fn tuple(reader: &mut Reader) -> Result<Tuple> {
     Ok(Tuple(values))
 }
 
-fn value(reader: &mut Reader) -> Result<Value> {
+fn value(reader: &mut ByteReader) -> Result<Value> {
     match reader.u8("value kind")? {
         b'n' => Ok(Value::Null),
         b'u' => Ok(Value::Unchanged),

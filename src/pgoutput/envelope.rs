@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 
-use super::reader::{DecodeError, Reader};
+use super::reader::{ByteReader, DecodeError};
 use crate::lsn::Lsn;
 
 /// One thing that the server says in a stream. Times are microseconds since 2000 by the server's clock.
@@ -45,7 +45,7 @@ type Result<T> = std::result::Result<T, DecodeError>;
 /// # Errors
 /// Truncated, left-over or unknown bytes; a prefix that is not UTF-8.
 pub fn open_envelope(content: Bytes) -> Result<ReplicationEvent> {
-    let mut reader = Reader::new(content);
+    let mut reader = ByteReader::new(content);
     match reader.u8("envelope")? {
         b'k' => {
             let wal_end = lsn(&mut reader, "keepalive position")?;
@@ -69,7 +69,7 @@ fn message(data: Bytes) -> Result<ReplicationEvent> {
     if !matches!(data.first(), Some(b'B' | b'C' | b'M')) {
         return Ok(ReplicationEvent::XLogData { data });
     }
-    let mut reader = Reader::new(data);
+    let mut reader = ByteReader::new(data);
     let event = match reader.u8("message tag")? {
         b'B' => ReplicationEvent::Begin {
             final_lsn: lsn(&mut reader, "final position")?,
@@ -95,7 +95,7 @@ fn message(data: Bytes) -> Result<ReplicationEvent> {
     Ok(event)
 }
 
-fn lsn(reader: &mut Reader, what: &'static str) -> Result<Lsn> {
+fn lsn(reader: &mut ByteReader, what: &'static str) -> Result<Lsn> {
     reader.i64(what).map(|position| Lsn(position.cast_unsigned()))
 }
 

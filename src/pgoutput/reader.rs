@@ -36,11 +36,11 @@ impl std::error::Error for DecodeError {}
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-pub(super) struct Reader(Bytes);
+pub(super) struct ByteReader(Bytes);
 
-impl Reader {
+impl ByteReader {
     pub(super) fn new(message: Bytes) -> Self {
-        Reader(message)
+        ByteReader(message)
     }
 
     pub(super) fn u8(&mut self, what: &'static str) -> Result<u8> {

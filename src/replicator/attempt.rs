@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::liveness::Work;
-use super::pipeline::{self, Prepared};
-use super::{Context, Until, Watched, back, copy, indexes, last_error, lease};
+use super::pipeline::{self, PreparedStream};
+use super::{Context, Until, Watched, copy, indexes, last_error, lease, reverse};
 use crate::admission::{Bars, admit_both};
 use crate::change::Position;
 use crate::checkpoint::{
@@ -22,15 +22,15 @@ use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
 
 /// What follows the preparations.
-enum Way {
+enum Next {
     /// The run is over, or was told to stop.
-    None,
-    Forward(Box<Prepared>),
-    Back(Box<back::Prepared>),
+    End,
+    Forward(Box<PreparedStream>),
+    Reverse(Box<reverse::PreparedReverse>),
 }
 
 /// What is remembered from one attempt to the next.
-pub struct Run {
+pub struct Attempts {
     until: Until,
     /// Where the run ends, once known.
     goal: Option<(Side, Lsn)>,
@@ -38,9 +38,9 @@ pub struct Run {
     resynced: bool,
 }
 
-impl Run {
+impl Attempts {
     pub fn new(until: Until) -> Self {
-        Run { until, goal: None, reached: false, resynced: false }
+        Attempts { until, goal: None, reached: false, resynced: false }
     }
 
     /// Both databases have answered at least once.
@@ -52,7 +52,7 @@ impl Run {
     pub fn stopped(&self) -> Result<()> {
         if self.until == Until::Resynced && !self.resynced {
             return Err(Error::refused("stopped before the snapshot was complete")
-                .remedy("run `leadbridge resync` again; a snapshot that had begun is begun anew by `leadbridge run`, too"));
+                .remedy("run `leadbridge resync` again; a snapshot that had begun is restarted by `leadbridge run`, too"));
         }
         Ok(())
     }
@@ -69,14 +69,14 @@ impl Run {
         // Nothing is in flight before the stream begins: it may be dropped anywhere.
         let preparing = Box::pin(self.prepare(context, traffic, control, &work));
         let streamed = match context.liveness.guard(preparing).await? {
-            Way::None => return Ok(()),
-            Way::Forward(prepared) => {
+            Next::End => return Ok(()),
+            Next::Forward(prepared) => {
                 context.watch(Some(Watched::Landing(prepared.published.clone())));
                 Box::pin(pipeline::run(context, *prepared, self.goal.map(|goal| goal.1), &work)).await
             }
-            Way::Back(prepared) => {
+            Next::Reverse(prepared) => {
                 context.watch(Some(Watched::Traffic));
-                back::run(context, *prepared, self.goal.map(|goal| goal.1), &work).await
+                reverse::run(context, *prepared, self.goal.map(|goal| goal.1), &work).await
             }
         };
         context.watch(None);
@@ -90,18 +90,18 @@ impl Run {
         traffic: Session,
         control: Session,
         work: &Work,
-    ) -> Result<Way> {
+    ) -> Result<Next> {
         let config = &context.config;
         // First of all: what another installation has written down is not ours to judge.
         Installation::refuse_another(&traffic, config, Side::Traffic).await?;
         // Before anything is missed that was dropped on purpose.
         Finish::refuse(&traffic, &config.names).await?;
-        context.liveness.bury(Side::Traffic, &traffic).await?;
-        context.liveness.bury(Side::Landing, &control).await?;
+        context.liveness.terminate_stale_backends(Side::Traffic, &traffic).await?;
+        context.liveness.terminate_stale_backends(Side::Landing, &control).await?;
         let system_id = slot::system_identifier(&config.landing).await?;
         self.examine(config, &traffic, work).await?;
         if !self.take_lease(context, &traffic).await? {
-            return Ok(Way::None);
+            return Ok(Next::End);
         }
         // It may have been a finish that held it.
         Finish::refuse(&traffic, &config.names).await?;
@@ -117,19 +117,19 @@ impl Run {
         let (from, published) = match start {
             (Start::CarryBack, _) => {
                 last_error::forget(&traffic, config).await?;
-                let prepared = back::prepare(context, traffic, control, ledger).await?;
-                return Ok(Way::Back(Box::new(prepared)));
+                let prepared = reverse::prepare(context, traffic, control, ledger).await?;
+                return Ok(Next::Reverse(Box::new(prepared)));
             }
             (Start::Snapshot { drop_slot }, _) => {
                 admit_both(&control, &traffic, &config.names, &context.tables, Bars::Replication).await?;
                 let copied = copy::run(context, &control, &traffic, &ledger, drop_slot, work).await?;
-                let Some(copied) = copied else { return Ok(Way::None) };
+                let Some(copied) = copied else { return Ok(Next::End) };
                 copied
             }
             (Start::Stream(lsn), before) => {
                 let published = still_published(context, &control, before.as_ref()).await?;
                 if !indexes::complete(context, &traffic, work).await? {
-                    return Ok(Way::None);
+                    return Ok(Next::End);
                 }
                 ledger.claim(&traffic).await?;
                 if before.as_ref() != Some(&published) {
@@ -146,11 +146,11 @@ impl Run {
         admit_both(&control, &traffic, &config.names, &context.tables, Bars::Replication).await?;
         if self.until == Until::Resynced {
             self.resynced = true;
-            return Ok(Way::None);
+            return Ok(Next::End);
         }
         last_error::forget(&traffic, config).await?;
         let writer = stream_writer(context, traffic, &published).await?;
-        Ok(Way::Forward(Box::new(Prepared { writer, control, ledger, from, published })))
+        Ok(Next::Forward(Box::new(PreparedStream { writer, control, ledger, from, published })))
     }
 
     /// Once for a run.
@@ -158,18 +158,18 @@ impl Run {
         if self.reached {
             return Ok(());
         }
-        work.rests();
+        work.idle();
         // It judges what a stream from Landing needs, and after the switch there is none. What comes in the way of this
         // look is named by the examination.
         if !is_switched(traffic, &config.names).await.unwrap_or(false) {
             preflight(config).await?;
         }
-        work.goes_on();
+        work.busy();
         self.reached = true;
         Ok(())
     }
 
-    /// Everything that is committed by now on the server that is streamed from. Once for a run, and anew when a cutover
+    /// Everything that is committed by now on the server that is streamed from. Once for a run, and again when a cutover
     /// has turned the direction meanwhile: positions of two servers cannot be compared.
     async fn set_goal(&mut self, side: Side, source: &Session) -> Result<()> {
         if self.until == Until::CaughtUp && self.goal.as_ref().is_none_or(|goal| goal.0 != side) {

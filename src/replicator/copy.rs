@@ -1,4 +1,4 @@
-//! The snapshot: both tables under exactly the slot's exported snapshot, in parallel (semantics 2).
+//! The snapshot: both tables under exactly the slot's exported snapshot, in parallel (guarantees 2).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,7 +19,7 @@ use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::layout::Layout;
-use crate::landing::snapshot::{Range, Reader, RowStream};
+use crate::landing::snapshot::{Range, RowStream, SnapshotReader};
 use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::{Supplied, Touch, TriggerControl, Writer, fence, stale};
@@ -67,18 +67,18 @@ pub async fn run(
     let (published, new_tables) = (copy.published.clone(), copy.new_tables.clone());
     let outcome = copy.outcome();
     let indexes = Arc::clone(&copy.indexes);
-    work.rests();
+    work.idle();
     if !copy.all_tables().await? {
         return Ok(None);
     }
-    work.goes_on();
+    work.busy();
     reach(Point::Copied);
     outcome.check(&context.config.names, &context.tables, control).await?;
-    work.rests();
+    work.idle();
     if !indexes.make().await? {
         return Ok(None);
     }
-    work.goes_on();
+    work.busy();
     finish(context, traffic, ledger, position, &published, &new_tables).await?;
     Ok(Some((position, published)))
 }
@@ -115,8 +115,8 @@ async fn finish(
 }
 
 /// A worker's two ends. While one batch is written, the next is read.
-struct Worker {
-    reader: Reader,
+struct CopyWorker {
+    reader: SnapshotReader,
     reading: Work,
     writer: Writer,
     writing: Work,
@@ -132,7 +132,7 @@ struct Copy {
     indexes: Arc<Indexes>,
     /// Those that held nothing from Landing before: nothing there can be older than this snapshot.
     new_tables: Vec<Table>,
-    workers: Vec<Worker>,
+    workers: Vec<CopyWorker>,
     parts: Vec<Part>,
     started: Instant,
 }
@@ -170,26 +170,26 @@ impl Copy {
         let mut workers = Vec::new();
         let mut published = None;
         for _ in 0..config.snapshot_workers {
-            let reader = Reader::open(&config.landing, snapshot).await?;
+            let reader = SnapshotReader::open(&config.landing, snapshot).await?;
             let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
             // All readers see the same.
             let published = match &published {
                 Some(published) => published,
                 None => published.insert(reader.published(names, tables).await?),
             };
-            reading.rests();
+            reading.idle();
             let session = config.traffic.connect_to_write("snapshot").await?;
             let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
             let writer = Writer::new(session, names, published, tables, touch, config.on_truncate).await?;
-            writing.rests();
-            workers.push(Worker { reader, reading, writer, writing });
+            writing.idle();
+            workers.push(CopyWorker { reader, reading, writer, writing });
         }
         let indexes = Arc::new(Indexes::find(context, traffic).await?);
         let new_tables = begin_new_tables(context, traffic, &mut workers, &indexes).await?;
-        let (Some(Worker { reader, reading, .. }), Some(published)) = (workers.first(), published) else {
+        let (Some(CopyWorker { reader, reading, .. }), Some(published)) = (workers.first(), published) else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
-        reading.goes_on();
+        reading.busy();
         let horizon = reader.horizon().await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
@@ -205,7 +205,7 @@ impl Copy {
             parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
         }
         reader.release().await?;
-        reading.rests();
+        reading.idle();
         context.telemetry.update(|live| live.snapshot = progress);
         let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
         let started = Instant::now();
@@ -268,24 +268,24 @@ impl Copy {
 async fn begin_new_tables(
     context: &Context,
     traffic: &Session,
-    workers: &mut [Worker],
+    workers: &mut [CopyWorker],
     indexes: &Indexes,
 ) -> Result<Vec<Table>> {
     let mut new_tables = Vec::new();
     for &table in &context.tables {
-        let Some(Worker { writer, writing, .. }) = workers.first() else { break };
-        writing.goes_on();
+        let Some(CopyWorker { writer, writing, .. }) = workers.first() else { break };
+        writing.busy();
         let new = writer.is_new(table).await?;
-        writing.rests();
+        writing.idle();
         let mut by_copy = new;
         if new {
             new_tables.push(table);
             stale::clear_notes(traffic, &context.config.names, table).await?;
             indexes.leave_out(traffic, table).await?;
-            for Worker { writer, writing, .. } in workers.iter_mut() {
-                writing.goes_on();
+            for CopyWorker { writer, writing, .. } in workers.iter_mut() {
+                writing.busy();
                 by_copy &= writer.fill(table).await?;
-                writing.rests();
+                writing.idle();
             }
         }
         tracing::info!(table = table.traffic_name(), new, by_copy, "a table to copy into");
@@ -293,9 +293,9 @@ async fn begin_new_tables(
     Ok(new_tables)
 }
 
-async fn copy_ranges(shared: Arc<Shared>, worker: Worker) -> Result<Worker> {
-    let Worker { reader, reading, mut writer, writing } = worker;
-    let mut source = Source { shared: &shared, reader: &reader, work: &reading, rows: None };
+async fn copy_ranges(shared: Arc<Shared>, worker: CopyWorker) -> Result<CopyWorker> {
+    let CopyWorker { reader, reading, mut writer, writing } = worker;
+    let mut source = CopySource { shared: &shared, reader: &reader, work: &reading, rows: None };
     let mut batch = source.next_batch().await?;
     while !batch.changes.is_empty() && !shared.shutdown().is_cancelled() {
         // Either may be dropped when the other fails: then all is.
@@ -303,18 +303,18 @@ async fn copy_ranges(shared: Arc<Shared>, worker: Worker) -> Result<Worker> {
         let (next, ()) = tokio::try_join!(source.next_batch(), written)?;
         batch = next;
     }
-    Ok(Worker { reader, reading, writer, writing })
+    Ok(CopyWorker { reader, reading, writer, writing })
 }
 
 /// The rows of one range after the other, as long as there are any.
-struct Source<'s> {
+struct CopySource<'s> {
     shared: &'s Shared,
-    reader: &'s Reader,
+    reader: &'s SnapshotReader,
     work: &'s Work,
     rows: Option<RowStream<'s>>,
 }
 
-impl Source<'_> {
+impl CopySource<'_> {
     /// A full batch; at the end what is left, and then an empty one.
     async fn next_batch(&mut self) -> Result<Batch> {
         let shared = self.shared;
@@ -323,7 +323,7 @@ impl Source<'_> {
         let limits = BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes / 2 };
         let mut builder = BatchBuilder::new(limits, Position::default());
         while !builder.is_full() {
-            self.work.goes_on();
+            self.work.busy();
             let Some(rows) = &mut self.rows else {
                 let Some(range) = shared.next_range() else {
                     self.reader.release().await?;
@@ -341,7 +341,7 @@ impl Source<'_> {
                 None => self.rows = None,
             }
         }
-        self.work.rests();
+        self.work.idle();
         Ok(builder.take())
     }
 }
@@ -360,13 +360,13 @@ impl Shared {
         if !self.indexes.admit(batch).await? {
             return Ok(());
         }
-        work.sends(&batch.changes);
+        work.busy_sending(&batch.changes);
         writer.begin().await?;
         self.ledger.guard(writer.session()).await?;
-        // Copied rows are whole: nothing can be missing.
+        // CopiedMessage rows are whole: nothing can be missing.
         writer.apply(batch, &Supplied::new()).await?;
         writer.commit().await?;
-        work.rests();
+        work.idle();
         reach(Point::CopyCommitted);
         self.done.fetch_add(batch.changes.len() as u64, Ordering::Relaxed);
         self.report(false);

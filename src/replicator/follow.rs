@@ -76,7 +76,7 @@ struct ForwardSlot {
 impl ForwardSlot {
     async fn advance(&mut self, to: Lsn) {
         let context = Arc::clone(&self.context);
-        // A connection that dies without a word must not hold up the end of the attempt.
+        // A connection that dies silently must not hold up the end of the attempt.
         match context.liveness.guard(self.try_advance(to)).await {
             Ok(true) => self.complained = false,
             Ok(false) => self.complain("it is gone, or has lost its WAL"),
@@ -111,7 +111,7 @@ impl ForwardSlot {
     async fn try_keep_active(&mut self) -> Result<Option<Duration>> {
         let slot = self.context.config.names.slot.clone();
         let (session, work) = self.open().await?;
-        work.goes_on();
+        work.busy();
         let failed = |error| Error::database("keeping Landing's slot active", &error);
         // In seconds.
         let sql = "SELECT setting::float8 FROM pg_settings WHERE name = 'idle_replication_slot_timeout'";
@@ -122,7 +122,7 @@ impl ForwardSlot {
                        WHERE slot_name::text = $1 AND NOT active AND wal_status IS DISTINCT FROM 'lost'";
             session.query_opt(sql, &[&slot]).await.map_err(failed)?;
         }
-        work.rests();
+        work.idle();
         Ok(timeout.map(Duration::from_secs_f64))
     }
 
@@ -142,11 +142,11 @@ impl ForwardSlot {
     async fn try_advance(&mut self, to: Lsn) -> Result<bool> {
         let slot = self.context.config.names.slot.clone();
         let (session, work) = self.open().await?;
-        work.goes_on();
+        work.busy();
         let sql = "SELECT CASE WHEN confirmed_flush_lsn < $2 THEN pg_replication_slot_advance(slot_name, $2) END \
                    FROM pg_replication_slots WHERE slot_name::text = $1 AND wal_status IS DISTINCT FROM 'lost'";
         let moved = session.query_opt(sql, &[&slot, &PgLsn::from(to)]).await;
-        work.rests();
+        work.idle();
         Ok(moved.map_err(|error| Error::database("moving Landing's slot along", &error))?.is_some())
     }
 }

@@ -61,7 +61,7 @@ impl Indexes {
     }
 
     /// Whether `batch` may be written. If what is missing might not take one of its rows, it is made first, and the row
-    /// is parked as it would have been all along. False when it was told to stop.
+    /// is quarantined as it would have been all along. False when it was told to stop.
     ///
     /// # Errors
     /// Those of [`Indexes::make`].
@@ -108,9 +108,9 @@ impl Indexes {
 /// Those of [`Indexes::find`] and [`Indexes::make`].
 pub async fn complete(context: &Arc<Context>, traffic: &Session, work: &Work) -> Result<bool> {
     let indexes = Indexes::find(context, traffic).await?;
-    work.rests();
+    work.idle();
     let complete = indexes.make().await?;
-    work.goes_on();
+    work.busy();
     Ok(complete)
 }
 
@@ -139,7 +139,7 @@ async fn make_some(context: Arc<Context>) -> Result<()> {
     let mut waits = growing.build();
     while !context.shutdown.is_cancelled() {
         let begun = Instant::now();
-        work.goes_on();
+        work.busy();
         match indexes::make_one(&session, &config.names).await? {
             Making::Made(index) => {
                 tracing::info!(index, seconds = begun.elapsed().as_secs_f32(), "index made");
@@ -149,7 +149,7 @@ async fn make_some(context: Arc<Context>) -> Result<()> {
             }
             Making::NoneLeft => return Ok(()),
             Making::Locked => {
-                work.rests();
+                work.idle();
                 let wait = waits.next().unwrap_or_default();
                 tracing::info!(again_in = ?wait, "an index waits: its table is locked by somebody else");
                 pause(&context, wait).await;

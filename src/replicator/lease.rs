@@ -1,4 +1,4 @@
-//! One daemon applies for a slot; the others stand by (semantics 1.5).
+//! One daemon applies for a slot; the others stand by (guarantees 1.5).
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Connections that die without a word: a firewall that forgot them, a proxy whose other side is gone.
+//! Connections that die silently: a firewall that forgot them, a proxy whose other side is gone.
 //!
 //! TCP's own limits do not see a peer that a proxy answers for, and a statement has no limit in time: it may wait
 //! for somebody's lock for as long as that takes. So, when an answer is long in coming, another connection asks the
@@ -16,7 +16,7 @@ use crate::database::replication::{Feed, Pulse};
 use crate::database::{Backend, Session, Side};
 use crate::error::{Error, Kind, Result};
 
-/// How long a crew may be silent, and how many looks in a row must agree: a process that was stopped for a while
+/// How long a watched may be silent, and how many looks in a row must agree: a process that was stopped for a while
 /// has looked once only.
 const SILENCE: Duration = Duration::from_secs(8);
 const LOOKS: u32 = 3;
@@ -25,30 +25,30 @@ const SLOWEST: usize = 16 << 10;
 /// What the earlier run of a session is given to end, in milliseconds.
 const END_LIMIT: i64 = 2_000;
 
-/// The sessions that this process waits for, by crew.
+/// The sessions that this process waits for, by watched.
 #[derive(Debug, Default)]
 pub struct Liveness {
-    state: Mutex<State>,
+    state: Mutex<Watch>,
     silent: Notify,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    crews: BTreeMap<u64, Crew>,
-    hired: u64,
-    /// Of crews that have ended: the servers may not have noticed.
-    former: Vec<(Side, Backend)>,
+struct Watch {
+    watched: BTreeMap<u64, WatchedSessions>,
+    numbers_given: u64,
+    /// Of watched that have ended: the servers may not have noticed.
+    stale: Vec<(Side, Backend)>,
 }
 
 /// Sessions that take turns at one piece of work: while it is not at rest, one of them is waited for.
 #[derive(Debug)]
-struct Crew {
+struct WatchedSessions {
     members: Vec<(Side, Backend)>,
     /// Raised whenever something is known to have moved.
     turn: u64,
     /// How long this turn may be silent.
     patience: Duration,
-    at_rest: bool,
+    is_idle: bool,
     /// Of a stream: what arrives on it is the turn.
     pulse: Option<Arc<Pulse>>,
     seen: Option<Silence>,
@@ -63,7 +63,7 @@ struct Silence {
     looks: u32,
 }
 
-/// A crew's place among those that are looked after, until it is dropped.
+/// A watched's place among those that are looked after, until it is dropped.
 #[derive(Debug)]
 pub struct Work {
     liveness: Arc<Liveness>,
@@ -72,25 +72,25 @@ pub struct Work {
 
 impl Work {
     /// Begins to wait for the databases, or goes on: something was achieved.
-    pub fn goes_on(&self) {
+    pub fn busy(&self) {
         self.turn(false, 0);
     }
 
     /// The same with so many bytes to be sent: a server at which they have not arrived does not work yet.
-    pub fn sends(&self, changes: &[SourcedChange]) {
+    pub fn busy_sending(&self, changes: &[SourcedChange]) {
         self.turn(false, changes.iter().map(|change| change.change.size()).sum());
     }
 
     /// Waits for something else than these sessions.
-    pub fn rests(&self) {
+    pub fn idle(&self) {
         self.turn(true, 0);
     }
 
-    fn turn(&self, at_rest: bool, bytes: usize) {
-        if let Some(crew) = self.liveness.state().crews.get_mut(&self.number) {
-            crew.turn += 1;
-            crew.at_rest = at_rest;
-            crew.patience = SILENCE + Duration::from_secs((bytes / SLOWEST) as u64);
+    fn turn(&self, is_idle: bool, bytes: usize) {
+        if let Some(watched) = self.liveness.state().watched.get_mut(&self.number) {
+            watched.turn += 1;
+            watched.is_idle = is_idle;
+            watched.patience = SILENCE + Duration::from_secs((bytes / SLOWEST) as u64);
         }
     }
 }
@@ -98,8 +98,8 @@ impl Work {
 impl Drop for Work {
     fn drop(&mut self) {
         let mut state = self.liveness.state();
-        if let Some(crew) = state.crews.remove(&self.number) {
-            state.former.extend(crew.members);
+        if let Some(watched) = state.watched.remove(&self.number) {
+            state.stale.extend(watched.members);
         }
     }
 }
@@ -128,20 +128,21 @@ impl Liveness {
 
     fn hire(self: &Arc<Self>, members: Vec<(Side, Backend)>, pulse: Option<Arc<Pulse>>) -> Work {
         let mut state = self.state();
-        state.hired += 1;
-        let number = state.hired;
-        let crew = Crew { members, turn: 0, patience: SILENCE, at_rest: false, pulse, seen: None };
-        state.crews.insert(number, crew);
+        state.numbers_given += 1;
+        let number = state.numbers_given;
+        let watched =
+            WatchedSessions { members, turn: 0, patience: SILENCE, is_idle: false, pulse, seen: None };
+        state.watched.insert(number, watched);
         Work { liveness: Arc::clone(self), number }
     }
 
-    /// Does `work`, unless a connection dies without a word meanwhile.
+    /// Does `work`, unless a connection dies silently meanwhile.
     pub async fn guard<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let silent = self.silent.notified();
         tokio::select! {
             done = work => done,
             () = silent => Err(Error::unreachable(format!(
-                "a connection has died without a word: no answer for {} s or more, and no server works on one",
+                "a connection has died silently: no answer for {} s or more, and no server works on one",
                 SILENCE.as_secs()
             ))),
         }
@@ -149,12 +150,12 @@ impl Liveness {
 
     /// Ends what earlier attempts of this process have left behind on a server that has not noticed their end: it
     /// holds the lease, or locks.
-    pub async fn bury(&self, side: Side, client: &Client) -> Result<()> {
-        let former: Vec<_> = self.state().former.iter().filter(|member| member.0 == side).cloned().collect();
-        if former.is_empty() {
+    pub async fn terminate_stale_backends(&self, side: Side, client: &Client) -> Result<()> {
+        let stale: Vec<_> = self.state().stale.iter().filter(|member| member.0 == side).cloned().collect();
+        if stale.is_empty() {
             return Ok(());
         }
-        let (pids, started) = columns(former.iter().map(|member| &member.1));
+        let (pids, started) = columns(stale.iter().map(|member| &member.1));
         let sql = "SELECT pg_terminate_backend(a.pid, $3) FROM pg_stat_activity AS a \
                    JOIN unnest($1::int4[], $2::text[]) AS ours (pid, started) \
                    ON a.pid = ours.pid AND a.backend_start = ours.started::timestamptz";
@@ -164,23 +165,23 @@ impl Liveness {
         if ended > 0 {
             tracing::info!(%side, ended, "{step} that the server had not noticed the end of");
         }
-        self.state().former.retain(|member| !former.contains(member));
+        self.state().stale.retain(|member| !stale.contains(member));
         Ok(())
     }
 
-    /// The sessions of `side` to ask after: of crews that are still at the turn they were at in the last look.
+    /// The sessions of `side` to ask after: of watched that are still at the turn they were at in the last look.
     pub fn overdue(&self, side: Side) -> Vec<Backend> {
         let state = self.state();
-        let crews = state.crews.values().filter(|crew| crew.is_overdue());
-        let members = crews.flat_map(|crew| &crew.members).filter(|member| member.0 == side);
+        let watched = state.watched.values().filter(|watched| watched.is_overdue());
+        let members = watched.flat_map(|watched| &watched.members).filter(|member| member.0 == side);
         members.map(|member| member.1.clone()).collect()
     }
 
     /// Takes in what the servers said, once in each of the monitor's rounds.
     pub fn judge(&self, answers: &[(Side, Answer)]) {
         let mut silent = false;
-        for crew in self.state().crews.values_mut() {
-            silent |= crew.judge(answers);
+        for watched in self.state().watched.values_mut() {
+            silent |= watched.judge(answers);
         }
         if silent {
             self.silent.notify_waiters();
@@ -188,18 +189,18 @@ impl Liveness {
     }
 
     /// Nobody leaves it half changed: after a panic elsewhere it is as good as before.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Watch> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Crew {
+impl WatchedSessions {
     fn turn(&self) -> u64 {
         self.pulse.as_ref().map_or(self.turn, |pulse| pulse.arrivals())
     }
 
     fn is_at_rest(&self) -> bool {
-        self.pulse.as_ref().map_or(self.at_rest, |pulse| pulse.is_full())
+        self.pulse.as_ref().map_or(self.is_idle, |pulse| pulse.is_full())
     }
 
     fn is_overdue(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The monitor's figures while changes flow back: the lag is Traffic's, and Landing's slot is looked after all the same.
 
 use super::monitor::{Sessions, check_synchronous, open, report, settled};
-use super::{Context, Watched, back};
+use super::{Context, Watched, reverse};
 use crate::database::Side;
 use crate::error::{Kind, Result};
 use crate::landing::catalog;
@@ -10,7 +10,7 @@ use crate::reverse::ReverseQuarantine;
 use crate::telemetry::{ReverseReport, State};
 
 /// One round.
-pub async fn way_back(context: &Context, sessions: &mut Sessions) -> Result<()> {
+pub async fn reverse(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let (config, names) = (&context.config, &context.config.names);
     let traffic = open(&mut sessions.traffic, &config.traffic).await?;
     let name = names.reverse_slot();
@@ -18,7 +18,7 @@ pub async fn way_back(context: &Context, sessions: &mut Sessions) -> Result<()> 
     let slot = catalog::slot(traffic, &name).await?;
     let quarantined = ReverseQuarantine::new(names).count(traffic).await?;
     if context.watched() == Some(Watched::Traffic)
-        && let Err(error) = back::check_published(context, traffic).await
+        && let Err(error) = reverse::check_published(context, traffic).await
     {
         if error.kind() == Kind::Refused {
             context.progress.abandon(error);

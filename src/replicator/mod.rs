@@ -2,18 +2,17 @@
 //!
 //! An attempt connects, takes the lease, compares the positions, copies if there is no complete snapshot, and
 //! streams. Whatever goes wrong ends the attempt; nothing is patched up in place. What was not committed never
-//! happened, so the next attempt reads Traffic's position and goes on from there: one way back for every fault.
+//! happened, so the next attempt reads Traffic's position and goes on from there: one recovery for every fault.
 //!
 //! Which way an attempt streams, from Landing or (`back`) from Traffic, is what Traffic's checkpoint says.
 
+mod acknowledger;
 mod attempt;
-mod back;
 mod copy;
 mod copy_outcome;
 mod cuts;
 mod follow;
 mod indexes;
-mod keeper;
 pub(crate) mod last_error;
 pub(crate) mod lease;
 mod liveness;
@@ -22,6 +21,7 @@ mod monitor;
 mod pipeline;
 pub mod progress;
 pub mod repair;
+mod reverse;
 mod shape;
 mod stream_thread;
 
@@ -67,7 +67,7 @@ struct Context {
     shutdown: CancellationToken,
     /// What the stream that runs now relies on.
     watched: Mutex<Option<Watched>>,
-    /// Whether the latest stream was the way back: what is measured between two attempts is measured for it.
+    /// Whether the latest stream was reverse replication: what is measured between two attempts is measured for it.
     back: AtomicBool,
     /// A cutover or a rollback has turned the direction: the next attempt begins at once.
     turned: AtomicBool,
@@ -178,7 +178,7 @@ fn pauses(settings: &Settings) -> ExponentialBuilder {
 async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
     let pauses = pauses(&context.config);
     let mut pause = pauses.build();
-    let mut run = attempt::Run::new(until);
+    let mut run = attempt::Attempts::new(until);
     loop {
         let before = context.progress.standing().applied();
         // Dropping an attempt is safe anywhere: what was not committed never happened.

@@ -8,11 +8,11 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::Answer;
-use super::progress::Standing;
+use super::progress::StreamPosition;
 use super::{Context, Watched, liveness, measure, shape};
 use crate::admission;
 use crate::checkpoint::is_switched;
-use crate::cutover::journal::{Journal, Step};
+use crate::cutover::journal::{CutoverJournal, CutoverStep};
 use crate::cutover::resolve;
 use crate::database::{Backend, Endpoint, Session, Side};
 use crate::error::{Error, Kind, Result};
@@ -105,7 +105,7 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
     let back = context.back.load(Ordering::Relaxed);
     let observing = async {
         if back {
-            measure::way_back(context, sessions).await
+            measure::reverse(context, sessions).await
         } else {
             observe_landing(context, sessions).await
         }
@@ -146,21 +146,21 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
 /// Shows how far a cutover is, and brings to its end what somebody has begun and did not live to end.
 async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let names = &context.config.names;
-    let journal = Journal::new(names);
+    let journal = CutoverJournal::new(names);
     let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
     let unresolved = journal.unresolved(traffic).await?;
     let reached = unresolved.iter().find_map(|entry| match entry.state {
-        Step::Fenced => Some(State::Fenced),
-        Step::Drained => Some(State::Drained),
-        Step::Verified => Some(State::Verified),
+        CutoverStep::Fenced => Some(State::Fenced),
+        CutoverStep::Drained => Some(State::Drained),
+        CutoverStep::Verified => Some(State::Verified),
         _ => None,
     });
     let is_about_one = |state| matches!(state, State::Fenced | State::Drained | State::Verified);
     let is_back = context.watched().is_some_and(|watched| watched.is_back());
-    let at_rest = if is_back { State::Switched } else { State::Streaming };
+    let is_idle = if is_back { State::Switched } else { State::Streaming };
     context.telemetry.update(|live| {
-        if live.state == at_rest || is_about_one(live.state) {
-            live.state = reached.unwrap_or(at_rest);
+        if live.state == is_idle || is_about_one(live.state) {
+            live.state = reached.unwrap_or(is_idle);
         }
     });
     // Whoever is in the middle of it has the right to decide for as long as it lives.
@@ -274,7 +274,7 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
 
 /// Where the stream stands, when it was given a moment to reach what was sampled: on an idle server it does so at once,
 /// and the lag is 0 whatever others write.
-pub(super) async fn settled(context: &Context, sampled: Lsn) -> Standing {
+pub(super) async fn settled(context: &Context, sampled: Lsn) -> StreamPosition {
     let mut standing = context.progress.subscribe();
     let reached = standing.wait_for(|standing| standing.applied() >= sampled);
     let _ = tokio::time::timeout(SETTLE, reached).await;

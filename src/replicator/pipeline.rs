@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use super::liveness::Work;
 use super::stream_thread::{Demand, StreamThread};
-use super::{Context, keeper};
+use super::{Context, acknowledger};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::budget::Budget;
 use crate::change::{Position, Table};
@@ -26,7 +26,7 @@ use crate::failpoint::{Point, reach};
 use crate::landing::capture::Captured;
 use crate::landing::layout::Layout;
 use crate::landing::primary::Primary;
-use crate::landing::stream::Stream;
+use crate::landing::stream::LandingStream;
 use crate::landing::{catalog, reading, synchronous};
 use crate::lsn::Lsn;
 use crate::reached::Advancing;
@@ -34,7 +34,7 @@ use crate::telemetry::State;
 use crate::traffic::{Applied, Supplied, Writer};
 
 /// What a stream begins with: the two sessions, and the position that Traffic has.
-pub struct Prepared {
+pub struct PreparedStream {
     pub writer: Writer,
     pub control: Session,
     pub ledger: Ledger,
@@ -46,9 +46,14 @@ pub struct Prepared {
 /// Streams from the position that Traffic has until shutdown, or until `goal` is applied.
 ///
 /// # Errors
-/// Whatever ends the stream; the caller drops everything and begins anew from Traffic's position.
-pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, work: &Work) -> Result<()> {
-    let Prepared { writer, control, ledger, from, published } = prepared;
+/// Whatever ends the stream; the caller drops everything and restarts from Traffic's position.
+pub async fn run(
+    context: &Arc<Context>,
+    prepared: PreparedStream,
+    goal: Option<Lsn>,
+    work: &Work,
+) -> Result<()> {
+    let PreparedStream { writer, control, ledger, from, published } = prepared;
     let stop = context.shutdown.child_token();
     context.progress.begin(from);
     let (committed, committed_at) = Advancing::channel(from.lsn);
@@ -57,7 +62,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     // What can fail comes before what is spawned: from then on every task is joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
     synchronous::refuse(&control, Side::Landing, &context.config.names.slot).await?;
-    work.rests();
+    work.idle();
     let thread = StreamThread::start()?;
     let demand = thread.demand();
     let starting = thread.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
@@ -65,12 +70,13 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
     let _looked_after = context.liveness.watch_stream(Side::Landing, stream.feed());
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
-    work.goes_on();
+    work.busy();
     let slot = context.liveness.guard(catalog::slot(&control, &context.config.names.slot)).await?;
-    work.rests();
+    work.idle();
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let identity = ledger.identity().clone();
-    let keeper = tokio::spawn(keeper::keep(context.store.clone(), identity, committed_at, acknowledge));
+    let acknowledger =
+        tokio::spawn(acknowledger::keep(context.store.clone(), identity, committed_at, acknowledge));
     let limits = BatchLimits { rows: context.config.batch_rows, bytes: context.config.batch_bytes };
     let intake = Intake {
         stream,
@@ -92,11 +98,11 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         applied = applying => (applied, false),
         () = context.progress.given_up() => (Ok(()), true),
     };
-    // Whoever ends first, all end: the keeper when the positions' channel closes, the collector when told.
+    // Whoever ends first, all end: the acknowledger when the positions' channel closes, the collector when told.
     stop.cancel();
     drop(applier);
-    let (kept, collected) = (keeper.await, collecting.await);
-    let kept = kept.map_err(|error| Error::internal(format!("the checkpoint keeper: {error}")))?;
+    let (kept, collected) = (acknowledger.await, collecting.await);
+    let kept = kept.map_err(|error| Error::internal(format!("the acknowledger: {error}")))?;
     let collected = collected.map_err(|error| Error::internal(format!("the collector: {error}")))?;
     // The first cause first: the others may have ended because of it.
     applied.and(kept).and(collected)?;
@@ -128,7 +134,7 @@ impl Collector {
                 cause = &mut abandoned => return Err(cut(cause)),
                 changed = acknowledged.changed() => {
                     if changed.is_err() {
-                        break; // The keeper has ended, and with it the run.
+                        break; // The acknowledger has ended, and with it the run.
                     }
                     intake.acknowledge(&mut acknowledged);
                 }
@@ -153,14 +159,19 @@ impl Collector {
 }
 
 /// Starts the stream on the thread that this runs on.
-async fn start(context: Arc<Context>, published: Published, from: Lsn, primary: Primary) -> Result<Stream> {
+async fn start(
+    context: Arc<Context>,
+    published: Published,
+    from: Lsn,
+    primary: Primary,
+) -> Result<LandingStream> {
     let Context { config, tables, .. } = &*context;
-    Stream::start(&config.landing, &config.names, tables, published, from, &primary).await
+    LandingStream::start(&config.landing, &config.names, tables, published, from, &primary).await
 }
 
 /// The stream, and what has been collected of it.
 struct Intake {
-    stream: Stream,
+    stream: LandingStream,
     /// Apply's, for a batch.
     demand: Demand,
     builder: BatchBuilder,
@@ -272,15 +283,15 @@ impl Applier<'_> {
             }
             demand.raise();
             let Some(mut batch) = batches.recv().await else { return Ok(()) };
-            self.work.sends(&batch.changes);
+            self.work.busy_sending(&batch.changes);
             self.apply(&mut batch).await?;
-            self.work.rests();
+            self.work.idle();
         }
     }
 
     async fn apply(&mut self, batch: &mut Batch) -> Result<()> {
         let rows = batch.changes.len() as u64;
-        let recorded = self.writer.apply_at_once(batch, self.ledger, &self.recording).await?;
+        let recorded = self.writer.apply_pipelined(batch, self.ledger, &self.recording).await?;
         if !recorded {
             self.apply_in_steps(batch).await?;
         }

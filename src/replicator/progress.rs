@@ -16,7 +16,7 @@ use crate::timestamp::Timestamp;
 ///
 /// Only a commit executed on Traffic moves `applied`; a keepalive moves it when nothing at all is in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct StreamPosition {
     /// Everything before it is committed on Traffic.
     applied: Reached,
     /// Commit time of the oldest transaction of the batch that is being applied.
@@ -25,14 +25,14 @@ pub struct Standing {
     collecting: Option<Timestamp>,
 }
 
-/// The lag as semantics 6 defines it.
+/// The lag as guarantees 6 defines it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
     pub bytes: u64,
     pub seconds: f64,
 }
 
-impl Standing {
+impl StreamPosition {
     /// Everything before it is committed on Traffic.
     pub fn applied(&self) -> Lsn {
         self.applied.lsn()
@@ -56,10 +56,10 @@ impl Standing {
     }
 }
 
-/// The shared [`Standing`]: capture and apply write it, the monitor reads it.
+/// The shared [`StreamPosition`]: capture and apply write it, the monitor reads it.
 #[derive(Debug, Default)]
 pub struct Progress {
-    standing: watch::Sender<Standing>,
+    standing: watch::Sender<StreamPosition>,
     abandoned: Notify,
     /// Why, for who hears it.
     cause: Mutex<Option<Error>>,
@@ -74,7 +74,11 @@ impl Progress {
         self.hurried.store(false, Ordering::Relaxed);
         // A cause that nobody heard concerned an earlier stream.
         self.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.standing.send_replace(Standing { applied: Reached::new(at), applying: None, collecting: None });
+        self.standing.send_replace(StreamPosition {
+            applied: Reached::new(at),
+            applying: None,
+            collecting: None,
+        });
     }
 
     /// A change was captured and waits.
@@ -122,7 +126,7 @@ impl Progress {
         self.hurried.load(Ordering::Relaxed)
     }
 
-    /// The stream must not go on, although it would: it is dead without a word, or does not say everything any
+    /// The stream must not go on, although it would: it is dead silently, or does not say everything any
     /// more. Heard by who waits for it at that moment; of several causes the first counts.
     pub fn abandon(&self, cause: Error) {
         self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
@@ -146,11 +150,11 @@ impl Progress {
         cause.unwrap_or_else(|| Error::unreachable("the stream was abandoned"))
     }
 
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> StreamPosition {
         *self.standing.borrow()
     }
 
-    pub fn subscribe(&self) -> watch::Receiver<Standing> {
+    pub fn subscribe(&self) -> watch::Receiver<StreamPosition> {
         self.standing.subscribe()
     }
 }

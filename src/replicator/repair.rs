@@ -1,4 +1,4 @@
-//! Writing rows anew that were found to differ, through the mapping and the writer that the stream uses.
+//! Writing rows again that were found to differ, through the mapping and the writer that the stream uses.
 //!
 //! Only while nobody else applies for the slot: between our reading of a row on Landing and our writing it on
 //! Traffic, a daemon could apply the row's delete, and we would bring it back. What the stream sends of these rows

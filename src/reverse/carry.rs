@@ -8,9 +8,9 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::keys::{Keys, Load};
-use super::quarantine::{Cause, ReverseQuarantine};
-use super::reading::Snapshot;
-use super::step::Step;
+use super::quarantine::{RefusalCause, ReverseQuarantine};
+use super::reading::TrafficSnapshot;
+use super::step::LoadInHand;
 use super::writer::LandingWriter;
 use crate::change::Table;
 use crate::error::Result;
@@ -26,7 +26,7 @@ struct Written {
     /// Those of them that waited before, and that are not of this load.
     known: Keys,
     /// What Landing refuses.
-    refused: Vec<(Table, Uuid, Cause)>,
+    refused: Vec<(Table, Uuid, RefusalCause)>,
 }
 
 /// Carries loads, and knows which rows have to wait.
@@ -71,7 +71,7 @@ impl Carrier {
     pub async fn carry(&mut self, traffic: &Client, landing: &mut LandingWriter, load: &Load) -> Result<()> {
         let names = self.names.clone();
         // It may have to wait for a lock on Traffic: nothing is held on Landing meanwhile that is not held already.
-        let snapshot = Snapshot::begin(traffic, &names, &self.tables, self.bytes).await?;
+        let snapshot = TrafficSnapshot::begin(traffic, &names, &self.tables, self.bytes).await?;
         // A fence that stands now stood when the snapshot was taken: Landing has nothing newer of its own.
         landing.begin().await?;
         let released = self.released.clone();
@@ -85,9 +85,10 @@ impl Carrier {
         let lsn = load.end.map(|end| end.lsn);
         self.keep_released(traffic, &load.keys, &again, &refused).await?;
         // Of those that waited before, and do still, everything is written down.
-        let new =
-            |(table, id, _): &(Table, Uuid, Cause)| known.get(table).is_none_or(|ids| !ids.contains(id));
-        self.park(traffic, refused.into_iter().filter(new), lsn).await?;
+        let new = |(table, id, _): &(Table, Uuid, RefusalCause)| {
+            known.get(table).is_none_or(|ids| !ids.contains(id))
+        };
+        self.quarantine_refused(traffic, refused.into_iter().filter(new), lsn).await?;
         reach(Point::ReverseWritten);
         Ok(())
     }
@@ -97,10 +98,10 @@ impl Carrier {
         &mut self,
         traffic: &Client,
         landing: &LandingWriter,
-        snapshot: &Snapshot<'_>,
+        snapshot: &TrafficSnapshot<'_>,
         load: &Load,
     ) -> Result<Written> {
-        let mut step = Step {
+        let mut step = LoadInHand {
             carrier: self,
             traffic,
             landing,
@@ -127,7 +128,7 @@ impl Carrier {
         traffic: &Client,
         keys: &Keys,
         again: &Keys,
-        refused: &[(Table, Uuid, Cause)],
+        refused: &[(Table, Uuid, RefusalCause)],
     ) -> Result<()> {
         if self.may_wait {
             for asked in [keys, again] {
@@ -145,16 +146,16 @@ impl Carrier {
     }
 
     /// Rows that are refused are written down at once, for they are told apart from nothing else.
-    async fn park(
+    async fn quarantine_refused(
         &mut self,
         traffic: &Client,
-        refused: impl Iterator<Item = (Table, Uuid, Cause)>,
+        refused: impl Iterator<Item = (Table, Uuid, RefusalCause)>,
         lsn: Option<Lsn>,
     ) -> Result<()> {
         for (table, id, cause) in refused {
             self.may_wait = true;
-            self.quarantine.park(traffic, table, id, lsn, &cause).await?;
-            reach(Point::ReverseParked);
+            self.quarantine.put(traffic, table, id, lsn, &cause).await?;
+            reach(Point::ReverseQuarantined);
         }
         Ok(())
     }

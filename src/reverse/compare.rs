@@ -1,4 +1,4 @@
-//! Whether Landing holds what the way back makes of Traffic, for a rollback to know before it opens Landing again.
+//! Whether Landing holds what reverse replication makes of Traffic, for a rollback to know before it opens Landing again.
 //!
 //! Both sides are to be still: fenced, and drained. Ids, column names and counts come out of it, never a value.
 
@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::mapping;
 use super::paging::PageStart;
-use super::places::Target;
-use super::reading::Snapshot;
+use super::places::LandingTarget;
+use super::reading::TrafficSnapshot;
 use super::since_switch::SinceSwitch;
 use crate::change::{Row, Table, lead, notification};
 use crate::error::{Error, Result};
@@ -33,13 +33,13 @@ pub enum Lack {
     Missing,
     /// Landing has it, and Traffic has not.
     Extra,
-    /// Landing has other values in these columns of its own than the way back would write.
+    /// Landing has other values in these columns of its own than reverse replication would write.
     Different(Vec<&'static str>),
 }
 
 /// A row that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Example {
+pub struct ReverseExample {
     pub id: Uuid,
     #[serde(flatten)]
     pub lack: Lack,
@@ -59,9 +59,9 @@ pub struct Compared {
     pub different: u64,
     /// Equal but for an `updated_at` that Landing's own trigger has stamped: no difference.
     pub stamped: u64,
-    /// Rows of the table that wait in the quarantine of the way back: each of them is one of the differences.
-    pub parked: u64,
-    pub examples: Vec<Example>,
+    /// Rows of the table that wait in the quarantine of reverse replication: each of them is one of the differences.
+    pub quarantined: u64,
+    pub examples: Vec<ReverseExample>,
 }
 
 impl Compared {
@@ -83,7 +83,7 @@ impl Compared {
             extra: 0,
             different: 0,
             stamped: 0,
-            parked: 0,
+            quarantined: 0,
             examples: Vec::new(),
         }
     }
@@ -95,7 +95,7 @@ impl Compared {
             Lack::Different(_) => self.different += 1,
         }
         if self.examples.len() < examples {
-            self.examples.push(Example { id, lack });
+            self.examples.push(ReverseExample { id, lack });
         }
     }
 }
@@ -114,7 +114,7 @@ pub async fn compare(
 ) -> Result<Vec<Compared>> {
     let mut all = Vec::new();
     for &table in tables {
-        let sides = Sides::read(landing, traffic, names, table).await?;
+        let sides = ReverseSides::read(landing, traffic, names, table).await?;
         all.push(sides.compare(table, examples).await?);
     }
     Ok(all)
@@ -131,7 +131,7 @@ pub async fn compare_rows(
     table: Table,
     ids: &[Uuid],
 ) -> Result<Compared> {
-    let sides = Sides::read(landing, traffic, names, table).await?;
+    let sides = ReverseSides::read(landing, traffic, names, table).await?;
     let mut found = Compared::new(table);
     for page in ids.chunks(PAGE as usize) {
         let theirs = sides.on_traffic(table, Which::These(page)).await?;
@@ -160,26 +160,26 @@ impl Which<'_> {
     }
 }
 
-struct Sides<'c> {
+struct ReverseSides<'c> {
     landing: &'c Client,
     traffic: &'c Client,
     names: &'c Names,
-    target: Target,
+    target: LandingTarget,
     limits: TargetCatalog,
     since_switch: SinceSwitch,
 }
 
-impl<'c> Sides<'c> {
+impl<'c> ReverseSides<'c> {
     async fn read(
         landing: &'c Client,
         traffic: &'c Client,
         names: &'c Names,
         table: Table,
-    ) -> Result<Sides<'c>> {
+    ) -> Result<ReverseSides<'c>> {
         let since_switch = SinceSwitch::read(traffic, names, table).await?;
-        let target = Target::read(landing, names, table).await?;
+        let target = LandingTarget::read(landing, names, table).await?;
         let limits = TargetCatalog::read(traffic, names, &[table]).await?;
-        Ok(Sides { landing, traffic, names, target, limits, since_switch })
+        Ok(ReverseSides { landing, traffic, names, target, limits, since_switch })
     }
 
     async fn compare(&self, table: Table, examples: usize) -> Result<Compared> {
@@ -204,7 +204,7 @@ impl<'c> Sides<'c> {
             }
             start = PageStart::after(horizon);
         }
-        found.parked = self.parked(table).await?;
+        found.quarantined = self.quarantined(table).await?;
         Ok(found)
     }
 
@@ -248,7 +248,7 @@ impl<'c> Sides<'c> {
     }
 
     async fn values(&self, table: Table, ids: &[Uuid], found: &mut Compared, examples: usize) -> Result<()> {
-        let snapshot = Snapshot::none(self.traffic, self.names, BYTES);
+        let snapshot = TrafficSnapshot::none(self.traffic, self.names, BYTES);
         for portion in snapshot.portions(table, ids).await? {
             let now = reading::by_id(self.landing, self.names, &self.target.layout, &portion).await?;
             for held in snapshot.rows(table, &portion).await? {
@@ -267,11 +267,12 @@ impl<'c> Sides<'c> {
         Ok(())
     }
 
-    async fn parked(&self, table: Table) -> Result<u64> {
+    async fn quarantined(&self, table: Table) -> Result<u64> {
         let sql =
             format!("SELECT count(*) FROM {} WHERE traffic_table = $1", self.names.own("reverse_quarantine"));
         let row = self.traffic.query_one(&sql, &[&table.traffic_name()]).await;
-        let row = row.map_err(|error| Error::database("counting the quarantine of the way back", &error))?;
+        let row =
+            row.map_err(|error| Error::database("counting the quarantine of reverse replication", &error))?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 }

@@ -23,13 +23,13 @@ use crate::mapping::{self, Limits, Rule, values};
 
 /// A Traffic row: one text for each of [`mapping::targets`].
 #[derive(Clone, PartialEq, Eq)]
-pub struct Held {
+pub struct TrafficImage {
     pub table: Table,
     pub id: Uuid,
     pub values: Vec<Option<ByteString>>,
 }
 
-impl Held {
+impl TrafficImage {
     /// The lead that a stage or a notification belongs to.
     pub fn lead_id(&self) -> Option<Uuid> {
         self.table.lead_column()?;
@@ -44,18 +44,18 @@ impl Held {
 
 /// What Landing can hold in one column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ColumnPlace {
     /// It is there, and PostgreSQL does not compute it.
     pub is_written: bool,
     pub is_not_null: bool,
 }
 
 /// One for each of [`Table::columns`].
-pub type Places = [Place];
+pub type Places = [ColumnPlace];
 
 /// The Landing row that Traffic's row becomes, beside the one that Landing has now. Values of columns that are not
 /// written are Landing's own. `limits` are those of Traffic's columns.
-pub fn inverse(held: &Held, now: Option<&Row>, places: &Places, limits: &Limits) -> Row {
+pub fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: &Limits) -> Row {
     let mut row = verbatim(held, now, limits);
     if held.table == Table::LandingLeads {
         set(&mut row, lead::SOURCE, source(held, now, limits));
@@ -82,7 +82,7 @@ pub fn inverse(held: &Held, now: Option<&Row>, places: &Places, limits: &Limits)
 }
 
 /// Each column that is one value on both sides.
-fn verbatim(held: &Held, now: Option<&Row>, limits: &Limits) -> Row {
+fn verbatim(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Row {
     let targets = mapping::targets(held.table);
     // What Landing has may be too long for Traffic: then it says nothing.
     let mapped = now.and_then(|now| Some((now, mapping::map(now, limits).ok()?)));
@@ -110,7 +110,7 @@ fn verbatim(held: &Held, now: Option<&Row>, limits: &Limits) -> Row {
 }
 
 /// A `source` that maps to Traffic's; where none does, what Landing has, or what Traffic says of a new lead.
-fn source(held: &Held, now: Option<&Row>, limits: &Limits) -> Datum {
+fn source(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Datum {
     let (landing_source, source) = (held.value("landing_source"), held.value("source"));
     let own = now.map(|now| now.values.get(lead::SOURCE).and_then(Datum::as_str));
     let limit = limit("source", limits);
@@ -120,7 +120,7 @@ fn source(held: &Held, now: Option<&Row>, limits: &Limits) -> Datum {
 }
 
 /// Traffic's `metadata`, and in it what it does not imply of the columns that come from it.
-fn metadata_of(held: &Held, row: &Row, limits: &Limits) -> Datum {
+fn metadata_of(held: &TrafficImage, row: &Row, limits: &Limits) -> Datum {
     let base = held.value("metadata");
     let mut plain = row.clone();
     set(&mut plain, lead::METADATA, datum(base));

@@ -23,12 +23,12 @@ fn limits() -> Vec<Option<usize>> {
     targets().iter().map(limit).collect()
 }
 
-fn everywhere() -> Vec<Place> {
-    LEADS.columns().iter().map(|_| Place { is_written: true, is_not_null: false }).collect()
+fn everywhere() -> Vec<ColumnPlace> {
+    LEADS.columns().iter().map(|_| ColumnPlace { is_written: true, is_not_null: false }).collect()
 }
 
 /// Where Landing has NOT NULL.
-fn places() -> Vec<Place> {
+fn places() -> Vec<ColumnPlace> {
     let mut places = everywhere();
     for column in [lead::ID, lead::NAME, lead::PHONE, lead::CREATED_AT, lead::UPDATED_AT] {
         places[column].is_not_null = true;
@@ -51,12 +51,12 @@ fn landing(set: &[(usize, &str)]) -> Row {
 }
 
 /// What the forward mapping made of it.
-fn forward(row: &Row) -> Held {
+fn forward(row: &Row) -> TrafficImage {
     let values = mapping::map(row, &limits()).expect("the row fits").values;
-    Held { table: LEADS, id: ID, values }
+    TrafficImage { table: LEADS, id: ID, values }
 }
 
-fn change(mut held: Held, set: &[(&str, Option<&str>)]) -> Held {
+fn change(mut held: TrafficImage, set: &[(&str, Option<&str>)]) -> TrafficImage {
     for (name, value) in set {
         let at = targets().iter().position(|target| target.name == *name).expect("a column");
         held.values[at] = value.map(ByteString::from);
@@ -160,7 +160,7 @@ fn a_source_is_what_landing_had_or_whatever_maps_to_traffics() {
 #[test]
 fn a_lead_that_was_born_on_traffic_has_the_source_that_it_has_there() {
     let born = |source: &str| {
-        let held = Held { table: LEADS, id: ID, values: vec![None; targets().len()] };
+        let held = TrafficImage { table: LEADS, id: ID, values: vec![None; targets().len()] };
         let held = change(held, &[("source", Some(source)), ("funnel_type", Some("express"))]);
         let row = inverse(&held, None, &places(), &limits());
         text(&row, lead::SOURCE).map(str::to_owned)
@@ -232,9 +232,9 @@ fn null_becomes_what_a_column_that_is_not_null_can_hold() {
     let (row, lost) = carried(&[], &[("name", None), ("phone", None), ("phone_normalized", None)]);
     assert_eq!((text(&row, lead::NAME), text(&row, lead::PHONE)), (Some(""), Some("")));
     assert_eq!(lost, ["name", "phone", "phone_normalized"]);
-    let strict: Vec<Place> =
-        LEADS.columns().iter().map(|_| Place { is_written: true, is_not_null: true }).collect();
-    let held = Held { table: LEADS, id: ID, values: vec![None; targets().len()] };
+    let strict: Vec<ColumnPlace> =
+        LEADS.columns().iter().map(|_| ColumnPlace { is_written: true, is_not_null: true }).collect();
+    let held = TrafficImage { table: LEADS, id: ID, values: vec![None; targets().len()] };
     let row = inverse(&held, None, &strict, &limits());
     let all = [lead::EMAIL, lead::METADATA, lead::EMAIL_SENT, lead::CLICK_COUNT].map(|at| text(&row, at));
     assert_eq!(all, [Some(""), Some("{}"), Some("f"), Some("0")]);
@@ -245,7 +245,7 @@ fn null_becomes_what_a_column_that_is_not_null_can_hold() {
 fn columns_that_an_older_landing_lacks_are_left_alone() {
     let mut older = places();
     for column in [lead::CLICK_COUNT, lead::PHONE_NORMALIZED, lead::EMAIL] {
-        older[column] = Place { is_written: false, is_not_null: false };
+        older[column] = ColumnPlace { is_written: false, is_not_null: false };
     }
     let own = landing(&[]);
     let held = change(forward(&own), &[("click_count", Some("5")), ("email", Some("e"))]);
@@ -258,9 +258,10 @@ fn columns_that_an_older_landing_lacks_are_left_alone() {
 fn a_stage_is_carried_verbatim_and_knows_its_lead() {
     let table = Table::LeadJourney;
     let values = [Some("00000000-0000-0000-0000-000000000009"), Some("s"), None, Some("{}"), Some("c")];
-    let held = Held { table, id: ID, values: values.iter().map(|v| v.map(ByteString::from)).collect() };
+    let held =
+        TrafficImage { table, id: ID, values: values.iter().map(|v| v.map(ByteString::from)).collect() };
     assert_eq!(held.lead_id(), Some(Uuid::from_u128(9)));
-    let places = vec![Place { is_written: true, is_not_null: false }; table.columns().len()];
+    let places = vec![ColumnPlace { is_written: true, is_not_null: false }; table.columns().len()];
     let limits = vec![None; mapping::targets(table).len()];
     let row = inverse(&held, None, &places, &limits);
     assert_eq!(row.values[1..], values.map(|v| v.map_or(Datum::Null, Datum::text)));
@@ -268,7 +269,7 @@ fn a_stage_is_carried_verbatim_and_knows_its_lead() {
 }
 
 /// What [`not_carried`](crate::reverse::not_carried) admits of these columns' values.
-fn admitted(column: &str, held: &Held, row: &Row) -> bool {
+fn admitted(column: &str, held: &TrafficImage, row: &Row) -> bool {
     let value = held.value(column);
     let json = held.value("metadata");
     let no_object = json.is_some_and(|json| !metadata::is_object(json));
@@ -321,9 +322,9 @@ fn any_values() -> impl Strategy<Value = Vec<Option<String>>> {
     targets().iter().map(any_value).collect::<Vec<_>>()
 }
 
-fn held(values: Vec<Option<String>>) -> Held {
+fn held(values: Vec<Option<String>>) -> TrafficImage {
     let values = values.into_iter().map(|value| value.map(ByteString::from)).collect();
-    Held { table: LEADS, id: ID, values }
+    TrafficImage { table: LEADS, id: ID, values }
 }
 
 proptest! {
@@ -341,7 +342,7 @@ proptest! {
 }
 
 /// The columns of Traffic's table whose value the forward mapping does not make of this Landing row.
-fn lost(held: &Held, row: &Row, limits: &Limits) -> Vec<&'static str> {
+fn lost(held: &TrafficImage, row: &Row, limits: &Limits) -> Vec<&'static str> {
     let targets = mapping::targets(held.table);
     let Ok(mapped) = mapping::map(row, limits) else {
         return targets.iter().map(|target| target.name).collect();

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::mapping::json::Object;
+use crate::mapping::json::JsonObject;
 
 /// Whether members can be put into it.
 pub(super) fn is_object(json: &str) -> bool {
@@ -12,7 +12,7 @@ pub(super) fn is_object(json: &str) -> bool {
 
 /// The object with these members, each a string, in place of those of the same key. `None` is an empty object.
 pub(super) fn with_members(json: Option<&str>, put: &[(&str, &str)]) -> String {
-    let object = Object::parse(json.unwrap_or("{}"), |_| true);
+    let object = JsonObject::parse(json.unwrap_or("{}"), |_| true);
     let kept = object.members().filter(|(key, _)| put.iter().all(|(name, _)| name != key));
     let kept = kept.map(|(key, value)| (key, Cow::Borrowed(value)));
     let new = put.iter().map(|(key, value)| (*key, Cow::Owned(quoted(value))));

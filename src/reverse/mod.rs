@@ -1,4 +1,4 @@
-//! The way back: after a cutover has switched, what changes on Traffic is carried to Landing, so that a rollback loses
+//! Reverse replication: after a cutover has switched, what changes on Traffic is carried to Landing, so that a rollback loses
 //! nothing.
 //!
 //! Traffic's stream gives keys only ([`KeyCapture`], [`Loader`]); what a row is, is read when it is carried, in one
@@ -30,10 +30,10 @@ pub use adopt::adopt;
 pub use capture::{KeyCapture, Touched};
 pub use carried::{NotCarried, not_carried};
 pub use carry::Carrier;
-pub use compare::{Compared, Example, Lack, compare, compare_rows};
+pub use compare::{Compared, Lack, ReverseExample, compare, compare_rows};
 pub(crate) use fence::right;
 pub use keys::{Keys, Load, Loader};
-pub use mapping::{Held, Place, Places, inverse};
+pub use mapping::{ColumnPlace, Places, TrafficImage, inverse};
 pub use quarantine::ReverseQuarantine;
 pub use since_switch::storage;
-pub use writer::{LandingWriter, Standing};
+pub use writer::{LandingPosition, LandingWriter};

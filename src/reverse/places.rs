@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
-use super::mapping::Place;
+use super::mapping::ColumnPlace;
 use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
@@ -13,13 +13,13 @@ use crate::names::Names;
 
 /// One Landing table, as rows are written to it.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct LandingTarget {
     pub layout: Layout,
     /// One for each of [`Table::columns`].
-    pub places: Vec<Place>,
+    pub places: Vec<ColumnPlace>,
 }
 
-impl Target {
+impl LandingTarget {
     /// # Errors
     /// A table or a column that the mapping needs is missing there.
     pub async fn read(landing: &Client, names: &Names, table: Table) -> Result<Self> {
@@ -33,11 +33,11 @@ impl Target {
             rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
         let place = |name: &str| match known.get(name) {
             Some((is_not_null, is_generated)) => {
-                Place { is_written: !is_generated, is_not_null: *is_not_null }
+                ColumnPlace { is_written: !is_generated, is_not_null: *is_not_null }
             }
-            None => Place { is_written: false, is_not_null: false },
+            None => ColumnPlace { is_written: false, is_not_null: false },
         };
         let places = table.columns().iter().map(|column| place(column.name)).collect();
-        Ok(Target { layout, places })
+        Ok(LandingTarget { layout, places })
     }
 }

@@ -19,16 +19,16 @@ const COLLISIONS: [&str; 2] = ["23505", "23P01"];
 /// The most rows that are tried again beside each load.
 const MOST_COLLIDING: usize = 200;
 
-/// Why a row is parked. Holds no values.
+/// Why a row is quarantined. Holds no values.
 #[derive(Clone, Debug)]
-pub(super) struct Cause {
+pub(super) struct RefusalCause {
     sqlstate: String,
     message: String,
 }
 
-impl Cause {
+impl RefusalCause {
     pub(super) fn of(error: &Error) -> Self {
-        Cause {
+        RefusalCause {
             sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
             message: error.message().to_owned(),
         }
@@ -40,7 +40,7 @@ impl Cause {
     }
 
     pub(super) fn lead_is_missing() -> Self {
-        Cause { sqlstate: "23503".to_owned(), message: "its lead is not on Landing".to_owned() }
+        RefusalCause { sqlstate: "23503".to_owned(), message: "its lead is not on Landing".to_owned() }
     }
 }
 
@@ -110,13 +110,13 @@ impl ReverseQuarantine {
         Ok(rows.map_err(|error| failed("reading", &error))?.iter().map(|row| row.get(0)).collect())
     }
 
-    pub(super) async fn park(
+    pub(super) async fn put(
         &self,
         traffic: &Client,
         table: Table,
         id: Uuid,
         lsn: Option<Lsn>,
-        cause: &Cause,
+        cause: &RefusalCause,
     ) -> Result<()> {
         let sql = format!(
             "INSERT INTO {} AS q (traffic_table, row_id, lsn, sqlstate, message) VALUES ($1, $2, $3, $4, $5) \
@@ -162,5 +162,5 @@ fn columns(keys: &Keys) -> (Vec<&'static str>, Vec<Uuid>) {
 }
 
 fn failed(doing: &str, error: &tokio_postgres::Error) -> Error {
-    Error::database(format!("{doing} the quarantine of the way back"), error)
+    Error::database(format!("{doing} the quarantine of reverse replication"), error)
 }

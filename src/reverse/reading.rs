@@ -4,7 +4,7 @@ use bytestring::ByteString;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::mapping::Held;
+use super::mapping::TrafficImage;
 use crate::budget::{self, Budget};
 use crate::change::Table;
 use crate::database::{Side, table_lock};
@@ -17,17 +17,17 @@ use crate::traffic::as_text;
 const PORTION: usize = 2000;
 
 /// A transaction on Traffic that sees one moment.
-pub(super) struct Snapshot<'c> {
+pub(super) struct TrafficSnapshot<'c> {
     traffic: &'c Client,
     names: &'c Names,
     /// Of what is read at once.
     budget: Budget,
 }
 
-impl<'c> Snapshot<'c> {
+impl<'c> TrafficSnapshot<'c> {
     /// Without a transaction of its own: each statement sees what the session sees then.
     pub(super) fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
-        Snapshot { traffic, names, budget: Budget::of(bytes) }
+        TrafficSnapshot { traffic, names, budget: Budget::of(bytes) }
     }
 
     /// Whatever was committed before is seen. What is absent in it is deleted on Landing, so the tables are locked
@@ -40,7 +40,7 @@ impl<'c> Snapshot<'c> {
     ) -> Result<Self> {
         let tables: Vec<String> = tables.iter().map(|table| names.traffic_table(*table)).collect();
         table_lock::open(traffic, Side::Traffic, table_lock::ONE_SNAPSHOT, &tables, "", None).await?;
-        Ok(Snapshot::none(traffic, names, bytes))
+        Ok(TrafficSnapshot::none(traffic, names, bytes))
     }
 
     pub(super) async fn end(self) -> Result<()> {
@@ -65,7 +65,7 @@ impl<'c> Snapshot<'c> {
     }
 
     /// The rows with these ids, whole.
-    pub(super) async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Held>> {
+    pub(super) async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<Vec<TrafficImage>> {
         let columns: String =
             mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
         let sql = format!(
@@ -78,12 +78,12 @@ impl<'c> Snapshot<'c> {
 }
 
 /// A row whose first column is the id, with one text for each of [`mapping::targets`] behind it.
-fn held(table: Table, row: &tokio_postgres::Row) -> Result<Held> {
+fn held(table: Table, row: &tokio_postgres::Row) -> Result<TrafficImage> {
     let failed = |error| reading(table, &error);
     let id = row.try_get(0).map_err(failed)?;
     let text = |at: usize| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
     let values: std::result::Result<_, _> = (1..=mapping::targets(table).len()).map(text).collect();
-    Ok(Held { table, id, values: values.map_err(failed)? })
+    Ok(TrafficImage { table, id, values: values.map_err(failed)? })
 }
 
 fn reading(table: Table, error: &tokio_postgres::Error) -> Error {

@@ -43,7 +43,7 @@ impl SinceSwitch {
         let row = traffic.query_opt(&sql, &[&names.slot, &table.traffic_name()]).await.map_err(failed)?;
         let Some(row) = row else {
             return Err(Error::refused(
-                "no cutover has switched to Traffic: there is no way back to compare",
+                "no cutover has switched to Traffic: there is no reverse replication to compare",
             )
             .remedy("run `leadbridge verify`"));
         };

@@ -2,19 +2,19 @@
 //!
 //! Rows travel as arrays of text, one per column; texts are cast on the server.
 
-use super::places::Target;
+use super::places::LandingTarget;
 use crate::change::{Column, ColumnType};
 use crate::database::unique::{self, Filler, UniqueColumn};
 use crate::names::Names;
 
 /// The columns that are written, with their position in a row. The id is the first.
-pub(super) fn written(target: &Target) -> impl Iterator<Item = (usize, &'static Column)> {
+pub(super) fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &'static Column)> {
     let columns = target.layout.table.columns().iter().zip(&target.places).enumerate();
     columns.filter(|(_, (_, place))| place.is_written).map(|(at, (column, _))| (at, column))
 }
 
 /// New rows. Parameters: one text array for each of [`written`].
-pub(super) fn insert(names: &Names, target: &Target) -> String {
+pub(super) fn insert(names: &Names, target: &LandingTarget) -> String {
     let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let list = |of: &dyn Fn(&Column) -> String| columns.iter().map(|c| of(c)).collect::<Vec<_>>().join(", ");
     format!(
@@ -28,7 +28,7 @@ pub(super) fn insert(names: &Names, target: &Target) -> String {
 
 /// Rows that are there. Parameters: those of [`insert`], then whether each row's JSON stays as it is, which leaves
 /// a large value where it is stored.
-pub(super) fn update(names: &Names, target: &Target) -> String {
+pub(super) fn update(names: &Names, target: &LandingTarget) -> String {
     let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let set = columns.iter().filter(|column| column.name != "id").map(|column| match column.kind {
         ColumnType::Jsonb => {
@@ -48,7 +48,7 @@ pub(super) fn update(names: &Names, target: &Target) -> String {
 /// when none of these columns is written.
 pub(super) fn give_up(
     names: &Names,
-    target: &Target,
+    target: &LandingTarget,
     unique: &[UniqueColumn],
     filler: Filler,
 ) -> Option<String> {
@@ -65,7 +65,7 @@ pub(super) fn give_up(
 }
 
 /// Parameter: ids.
-pub(super) fn delete(names: &Names, target: &Target) -> String {
+pub(super) fn delete(names: &Names, target: &LandingTarget) -> String {
     format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table))
 }
 

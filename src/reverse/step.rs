@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::carry::Carrier;
 use super::keys::Keys;
-use super::mapping::{self, Held};
+use super::mapping::{self, TrafficImage};
 use super::paging::PageStart;
-use super::quarantine::Cause;
-use super::reading::Snapshot;
+use super::quarantine::RefusalCause;
+use super::reading::TrafficSnapshot;
 use super::writer::{Act, LandingWriter};
 use crate::change::{ColumnType, Datum, Row, Table};
 use crate::error::Result;
@@ -20,21 +20,21 @@ use crate::failpoint::{Point, reach};
 const PAGE: i64 = 500;
 
 /// One load in hand.
-pub(super) struct Step<'s> {
+pub(super) struct LoadInHand<'s> {
     pub(super) carrier: &'s mut Carrier,
     pub(super) traffic: &'s Client,
     pub(super) landing: &'s LandingWriter,
-    pub(super) snapshot: &'s Snapshot<'s>,
+    pub(super) snapshot: &'s TrafficSnapshot<'s>,
     /// What may be deleted on Landing where Traffic does not have it.
     pub(super) deleted: &'s Keys,
-    pub(super) refused: Vec<(Table, Uuid, Cause)>,
+    pub(super) refused: Vec<(Table, Uuid, RefusalCause)>,
     /// Leads that came with what refers to them.
     pub(super) brought: Vec<Uuid>,
 }
 
-impl Step<'_> {
+impl LoadInHand<'_> {
     /// What was refused so far, by key and with the reasons; from now on nothing was.
-    pub(super) fn take_refused(&mut self) -> (Keys, Vec<(Table, Uuid, Cause)>) {
+    pub(super) fn take_refused(&mut self) -> (Keys, Vec<(Table, Uuid, RefusalCause)>) {
         let refused = std::mem::take(&mut self.refused);
         let mut keys = Keys::new();
         for (table, id, _) in &refused {
@@ -81,11 +81,11 @@ impl Step<'_> {
         Ok(portions.concat())
     }
 
-    async fn write_rows(&mut self, table: Table, held: &[Held]) -> Result<()> {
+    async fn write_rows(&mut self, table: Table, held: &[TrafficImage]) -> Result<()> {
         let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
         let target = self.landing.target(table)?;
         let limits = self.carrier.limits.limits(table);
-        let mut left: BTreeMap<Uuid, &Held> = held.iter().map(|held| (held.id, held)).collect();
+        let mut left: BTreeMap<Uuid, &TrafficImage> = held.iter().map(|held| (held.id, held)).collect();
         let mut acts = BTreeMap::new();
         // Landing's rows may be larger than Traffic's: each is dropped once it is known what becomes of it.
         let meet = |own: Row| {
@@ -114,8 +114,8 @@ impl Step<'_> {
 
     /// Leaves out the rows whose lead Landing cannot have. A lead that was born on Traffic before the switch comes
     /// with the first of what refers to it.
-    async fn with_their_leads(&mut self, held: Vec<Held>) -> Result<Vec<Held>> {
-        let leads: BTreeSet<Uuid> = held.iter().filter_map(Held::lead_id).collect();
+    async fn with_their_leads(&mut self, held: Vec<TrafficImage>) -> Result<Vec<TrafficImage>> {
+        let leads: BTreeSet<Uuid> = held.iter().filter_map(TrafficImage::lead_id).collect();
         let leads: Vec<Uuid> = leads.into_iter().collect();
         let there: BTreeSet<Uuid> = self.landing.leads_among(&leads).await?.into_iter().collect();
         let mut missing: BTreeSet<Uuid> = leads.into_iter().filter(|id| !there.contains(id)).collect();
@@ -133,9 +133,9 @@ impl Step<'_> {
             self.carrier.released.entry(Table::LandingLeads).or_default().extend(&brought);
             self.brought.extend(brought);
         }
-        let orphaned = |held: &Held| held.lead_id().is_none_or(|lead| missing.contains(&lead));
-        let (waiting, good): (Vec<Held>, Vec<Held>) = held.into_iter().partition(orphaned);
-        let waiting = waiting.into_iter().map(|held| (held.table, held.id, Cause::lead_is_missing()));
+        let orphaned = |held: &TrafficImage| held.lead_id().is_none_or(|lead| missing.contains(&lead));
+        let (waiting, good): (Vec<TrafficImage>, Vec<TrafficImage>) = held.into_iter().partition(orphaned);
+        let waiting = waiting.into_iter().map(|held| (held.table, held.id, RefusalCause::lead_is_missing()));
         self.refused.extend(waiting);
         Ok(good)
     }
@@ -189,7 +189,7 @@ impl Step<'_> {
             self.refused.extend(refused.into_iter().map(|(id, cause)| (*table, id, cause)));
             for (child, id, lead) in kept {
                 if !self.is_refused(lead) {
-                    self.refused.push((child, id, Cause::lead_is_missing()));
+                    self.refused.push((child, id, RefusalCause::lead_is_missing()));
                 }
             }
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::quarantine::Cause;
+use super::quarantine::RefusalCause;
 use super::statements;
 use super::writer::{Act, LandingWriter, columns};
 use crate::change::{Row, Table};
@@ -14,7 +14,7 @@ use crate::error::{Kind, Result};
 impl LandingWriter {
     /// Does all of it but for the rows that Landing refuses, each of which it answers with the reason. Those that are
     /// refused for a value that another row holds are tried as a set.
-    pub(super) async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, Cause)>> {
+    pub(super) async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
         let all: Vec<&Act> = acts.iter().collect();
         let mut refused = self.bisect(table, &all).await?;
         let colliding: HashSet<Uuid> =

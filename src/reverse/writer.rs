@@ -7,8 +7,8 @@ use uuid::Uuid;
 
 use super::fence;
 use super::paging::PageStart;
-use super::places::Target;
-use super::quarantine::Cause;
+use super::places::LandingTarget;
+use super::quarantine::RefusalCause;
 use super::statements;
 use crate::change::{ColumnType, Datum, Row, Table};
 use crate::database::Session;
@@ -42,7 +42,7 @@ impl Act {
 
 /// Where Landing stands after a commit of ours.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct LandingPosition {
     /// Durable, and behind everything that we have written.
     pub flushed: Lsn,
     pub now: Timestamp,
@@ -54,7 +54,7 @@ pub struct LandingWriter {
     pub(super) names: Names,
     cutover: Uuid,
     triggers: TriggerControl,
-    targets: HashMap<Table, Target>,
+    targets: HashMap<Table, LandingTarget>,
     /// Something may be checked only at the end of a transaction.
     may_defer: bool,
     in_transaction: bool,
@@ -82,14 +82,14 @@ impl LandingWriter {
         }
         let mut targets = HashMap::new();
         for &table in tables {
-            targets.insert(table, Target::read(&session, names, table).await?);
+            targets.insert(table, LandingTarget::read(&session, names, table).await?);
         }
         let may_defer = may_defer(&session).await?;
         let names = names.clone();
         Ok(LandingWriter { session, names, cutover, triggers, targets, may_defer, in_transaction: false })
     }
 
-    pub(super) fn target(&self, table: Table) -> Result<&Target> {
+    pub(super) fn target(&self, table: Table) -> Result<&LandingTarget> {
         let unknown = || Error::internal(format!("{} is not carried back", table.traffic_name()));
         self.targets.get(&table).ok_or_else(unknown)
     }
@@ -151,13 +151,13 @@ impl LandingWriter {
     ///
     /// # Errors
     /// Transient when the fence was lifted: a rollback is under way, or somebody has interfered.
-    pub async fn standing(&self) -> Result<Standing> {
+    pub async fn standing(&self) -> Result<LandingPosition> {
         let sample = catalog::sample(&self.session).await?;
         // Asked after it, in a snapshot of its own: a fence that stands now stood then.
         if !fence::stands(&self.session, &self.names, self.cutover).await? {
             return Err(Error::new(Kind::Transient, "the fence around Landing's tables was lifted"));
         }
-        Ok(Standing { flushed: sample.flushed, now: sample.now })
+        Ok(LandingPosition { flushed: sample.flushed, now: sample.now })
     }
 
     /// Hands over the rows with these ids as Landing has them, one after the other.
@@ -208,7 +208,7 @@ impl LandingWriter {
 
     /// Does all of it but for the rows that Landing refuses, each of which it answers with the reason. A set that is
     /// refused is bisected until the row stands alone.
-    pub(super) async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, Cause)>> {
+    pub(super) async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
         let (mut refused, mut ranges) = (Vec::new(), vec![acts]);
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
@@ -229,7 +229,7 @@ impl LandingWriter {
                     if error.may_be_of_search_path() && self.passes_elsewhere(table, range).await? {
                         return Err(error.into_refused());
                     }
-                    refused.push((act.id(), Cause::of(&error)));
+                    refused.push((act.id(), RefusalCause::of(&error)));
                 }
                 _ => {
                     let (first, second) = range.split_at(range.len() / 2);
@@ -312,7 +312,7 @@ fn all(written: u64, sent: usize, step: String) -> Result<()> {
 }
 
 /// The rows as one array for each column that is written; JSON that stays is not sent.
-pub(super) fn columns<'r>(target: &Target, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
+pub(super) fn columns<'r>(target: &LandingTarget, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
     let column = |(at, kind): (usize, ColumnType)| {
         let text = |(row, keeps_json): &(&'r Row, bool)| match kind {
             ColumnType::Jsonb if *keeps_json => None,

@@ -29,7 +29,7 @@ pub enum State {
     Drained,
     /// Set by the cutover when both sides were found equal; lasts. Then `switched`, or `streaming` when undone.
     Verified,
-    /// Set by the cutover: Traffic is the one database, and what changes there is carried back; lasts. Then a
+    /// Set by the cutover: Traffic is the system of record, and what changes there is carried back; lasts. Then a
     /// rollback's `streaming`.
     Switched,
     /// Set by a daemon that ends as it was told to, and reported when none runs. Does not last. Then `starting`.
@@ -73,7 +73,7 @@ impl fmt::Display for State {
 /// Which daemon the document speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Daemon {
+pub enum DaemonPresence {
     /// The daemon itself said it.
     Running,
     /// Someone streams from the slot, but no daemon answers at the configured HTTP address.
@@ -107,7 +107,7 @@ pub struct SlotReport {
     pub retained_bytes: Option<u64>,
 }
 
-/// The way back, after a cutover.
+/// Reverse replication, after a cutover.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReverseReport {
     /// The slot on Traffic.
@@ -156,9 +156,9 @@ impl LastError {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Live {
     pub state: State,
-    pub daemon: Daemon,
-    /// Landing's current WAL position minus the position applied; 0 on an idle Landing (semantics 6). After the switch
-    /// the lag is that of the way back.
+    pub daemon: DaemonPresence,
+    /// Landing's current WAL position minus the position applied; 0 on an idle Landing (guarantees 6). After the switch
+    /// the lag is that of reverse replication.
     pub lag_bytes: Option<u64>,
     /// Landing's now minus the commit time of the oldest Landing transaction not yet applied; 0 if there is none.
     pub lag_seconds: Option<f64>,
@@ -198,7 +198,7 @@ pub struct Live {
 impl Live {
     /// A daemon that begins now.
     pub fn starting() -> Self {
-        Live { started_at: Some(Timestamp::now()), daemon: Daemon::Running, ..Self::stopped() }
+        Live { started_at: Some(Timestamp::now()), daemon: DaemonPresence::Running, ..Self::stopped() }
             .with_state(State::Starting)
     }
 
@@ -206,7 +206,7 @@ impl Live {
     pub fn stopped() -> Self {
         Live {
             state: State::Stopped,
-            daemon: Daemon::Down,
+            daemon: DaemonPresence::Down,
             lag_bytes: None,
             lag_seconds: None,
             lag_is_estimate: false,

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::{Client, NoTls};
 
-use super::server::{Server, Start};
+use super::server::{ServerProcess, ServerStart};
 use super::template::Template;
 use super::watchdog::Watchdog;
 use crate::error::{Error, Result};
@@ -32,7 +32,7 @@ pub enum Shutdown {
 /// A server of its own, with its own directory, port and socket. Stopped and removed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
-    server: Option<Server>,
+    server: Option<ServerProcess>,
     template: Arc<Template>,
     dir: PathBuf,
     port: u16,
@@ -55,13 +55,14 @@ impl Cluster {
         cluster.configure(settings)?;
         for _ in 0..5 {
             cluster.port = free_port()?;
-            match Server::start(template, &cluster.dir, cluster.port, &cluster.url("postgres")).await? {
-                Start::Running(server) => {
+            match ServerProcess::start(template, &cluster.dir, cluster.port, &cluster.url("postgres")).await?
+            {
+                ServerStart::Running(server) => {
                     cluster.server = Some(server);
                     return Ok(cluster);
                 }
-                Start::Ended(log) if log.contains("could not create any TCP/IP sockets") => {}
-                Start::Ended(log) => return Err(not_started(&log)),
+                ServerStart::Ended(log) if log.contains("could not create any TCP/IP sockets") => {}
+                ServerStart::Ended(log) => return Err(not_started(&log)),
             }
         }
         Err(Error::refused("no free port for a throw-away server in five tries").remedy("try again"))
@@ -138,11 +139,11 @@ impl Cluster {
     pub async fn resume(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.server.is_none() {
-            match Server::start(&self.template, &self.dir, self.port, &self.url("postgres")).await? {
-                Start::Running(server) => self.server = Some(server),
+            match ServerProcess::start(&self.template, &self.dir, self.port, &self.url("postgres")).await? {
+                ServerStart::Running(server) => self.server = Some(server),
                 // After a kill, the old server's children hold its memory or its port for a moment.
-                Start::Ended(log) if Instant::now() > deadline => return Err(not_started(&log)),
-                Start::Ended(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                ServerStart::Ended(log) if Instant::now() > deadline => return Err(not_started(&log)),
+                ServerStart::Ended(_) => tokio::time::sleep(Duration::from_millis(50)).await,
             }
         }
         Ok(())

@@ -16,18 +16,18 @@ use crate::error::{Error, Result};
 const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
-pub(super) struct Server(Child);
+pub(super) struct ServerProcess(Child);
 
 /// How a start ended.
-pub(super) enum Start {
-    Running(Server),
+pub(super) enum ServerStart {
+    Running(ServerProcess),
     /// It ended by itself before it took connections; this is the end of its log.
     Ended(String),
 }
 
-impl Server {
+impl ServerProcess {
     /// Starts it in `dir` and waits until `url` takes connections.
-    pub async fn start(template: &Template, dir: &Path, port: u16, url: &str) -> Result<Start> {
+    pub async fn start(template: &Template, dir: &Path, port: u16, url: &str) -> Result<ServerStart> {
         let log = dir.join("log");
         let output =
             File::options().create(true).append(true).open(&log).map_err(|e| io("opening", &log, &e))?;
@@ -42,14 +42,14 @@ impl Server {
             .stderr(errors)
             .spawn()
             .map_err(|e| io("running", &program, &e))?;
-        let mut server = Server(child);
+        let mut server = ServerProcess(child);
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
             if server.has_ended()? {
-                return Ok(Start::Ended(tail(&log)));
+                return Ok(ServerStart::Ended(tail(&log)));
             }
             if tokio_postgres::connect(url, tokio_postgres::NoTls).await.is_ok() {
-                return Ok(Start::Running(server));
+                return Ok(ServerStart::Running(server));
             }
             if Instant::now() > deadline {
                 server.end(Signal::SIGQUIT);
@@ -89,7 +89,7 @@ impl Server {
 }
 
 /// A server must not outlive a failed start, nor a panic.
-impl Drop for Server {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         if !matches!(self.0.try_wait(), Ok(Some(_))) {
             self.end(Signal::SIGQUIT);

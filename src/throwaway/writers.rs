@@ -15,7 +15,7 @@ use crate::names::Names;
 
 /// How many writers, and how fast.
 #[derive(Clone, Debug)]
-pub struct Pace {
+pub struct WriteRate {
     pub writers: u64,
     /// Between two transactions of one writer; zero for as fast as the server goes.
     pub pause: Duration,
@@ -23,9 +23,9 @@ pub struct Pace {
     pub seed: u64,
 }
 
-impl Default for Pace {
+impl Default for WriteRate {
     fn default() -> Self {
-        Pace { writers: 4, pause: Duration::from_millis(20), seed: 1 }
+        WriteRate { writers: 4, pause: Duration::from_millis(20), seed: 1 }
     }
 }
 
@@ -40,20 +40,20 @@ pub struct Totals {
     pub broken: u64,
 }
 
-/// Running writers. Dropping them aborts them in the middle; [`Writers::stop`] lets each end its transaction.
+/// Running writers. Dropping them aborts them in the middle; [`LiveWriters::stop`] lets each end its transaction.
 #[derive(Debug)]
-pub struct Writers {
+pub struct LiveWriters {
     stop: CancellationToken,
     tasks: JoinSet<Result<Totals>>,
 }
 
-impl Writers {
+impl LiveWriters {
     /// Starts them on the Landing server at `url`.
-    pub fn start(url: &str, names: &Names, pace: &Pace) -> Self {
+    pub fn start(url: &str, names: &Names, pace: &WriteRate) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         for number in 0..pace.writers {
-            let writer = Writer {
+            let writer = LiveWriter {
                 url: url.to_owned(),
                 names: names.clone(),
                 pause: pace.pause,
@@ -62,7 +62,7 @@ impl Writers {
             };
             tasks.spawn(writer.run(stop.clone()));
         }
-        Writers { stop, tasks }
+        LiveWriters { stop, tasks }
     }
 
     /// Returns when every writer has ended its last transaction.
@@ -82,7 +82,7 @@ impl Writers {
     }
 }
 
-struct Writer {
+struct LiveWriter {
     url: String,
     names: Names,
     pause: Duration,
@@ -90,7 +90,7 @@ struct Writer {
     totals: Totals,
 }
 
-impl Writer {
+impl LiveWriter {
     async fn run(mut self, stop: CancellationToken) -> Result<Totals> {
         while !stop.is_cancelled() {
             match connect(&self.url).await {

@@ -3,34 +3,34 @@
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::quarantine::{Cause, Parked};
-use super::segment::{Resolved, Unsent};
+use super::quarantine::{QuarantineCause, Refused};
+use super::segment::{Resolved, UnchangedToast};
 use super::together::is_collision;
 use super::writer::{Applied, CHECK_DEFERRED, RowCounts, Supplied, Writer};
-use crate::batch::{Batch, Segment, Step, Write, plan};
+use crate::batch::{Batch, PlanStep, Segment, Write, plan};
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 
 /// What became of changes.
-pub(super) enum Attempt {
+pub(super) enum RangeResult {
     /// Applied; these leads were written.
     Done(Vec<Uuid>),
     Missing(Vec<(Table, Uuid)>),
 }
 
 /// What became of a range of changes that was applied at once.
-pub(super) enum AtOnce {
-    Attempted(Attempt),
-    /// Not to be applied at once: by halves.
+pub(super) enum RangeAttempt {
+    Done(RangeResult),
+    /// Not to be applied at once: by bisection.
     TooLarge,
 }
 
 impl Writer {
     /// Applies the changes of `batch` within the open transaction, which it opens when there is none.
     ///
-    /// A row that Traffic does not take is parked; finding it among thousands costs a few statements, since a
+    /// A row that Traffic does not take is quarantined; finding it among thousands costs a few statements, since a
     /// range that fails is split in halves. Ranges stay in commit order, so a split changes no result.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Writer {
         Ok(applied)
     }
 
-    /// Applies parked changes again, and what waited for them. Returns how many of them are parked still.
+    /// Applies quarantined changes again, and what waited for them. Returns how many of them are quarantined still.
     pub(super) async fn reapply(&mut self, changes: &[SourcedChange]) -> Result<usize> {
         self.execute("setting savepoints on Traffic", "SAVEPOINT batch; SAVEPOINT range").await?;
         self.apply_changes(changes, &Supplied::new(), true).await?;
@@ -67,8 +67,8 @@ impl Writer {
         let counts = self.counts;
         self.checks_ranges = false;
         let refused = match self.apply_with_dependents(changes, supplied).await? {
-            Attempt::Missing(keys) => return Ok(Applied::Missing(keys)),
-            Attempt::Done(_) => self.check_deferred(ends).await,
+            RangeResult::Missing(keys) => return Ok(Applied::Missing(keys)),
+            RangeResult::Done(_) => self.check_deferred(ends).await,
         };
         match refused {
             Ok(()) => return Ok(Applied::Done),
@@ -78,8 +78,8 @@ impl Writer {
         self.execute("undoing a batch on Traffic", "ROLLBACK TO batch; SAVEPOINT range").await?;
         (self.counts, self.checks_ranges) = (counts, true);
         Ok(match self.apply_with_dependents(changes, supplied).await? {
-            Attempt::Done(_) => Applied::Done,
-            Attempt::Missing(keys) => Applied::Missing(keys),
+            RangeResult::Done(_) => Applied::Done,
+            RangeResult::Missing(keys) => Applied::Missing(keys),
         })
     }
 
@@ -87,10 +87,10 @@ impl Writer {
         &mut self,
         changes: &[SourcedChange],
         supplied: &Supplied,
-    ) -> Result<Attempt> {
+    ) -> Result<RangeResult> {
         self.collided = false;
         let mut attempt = self.apply_ranges(changes, supplied).await?;
-        if let (Attempt::Done(leads), Some(last)) = (&mut attempt, changes.last()) {
+        if let (RangeResult::Done(leads), Some(last)) = (&mut attempt, changes.last()) {
             leads.extend(self.apply_together(last.origin).await?);
             self.apply_dependents(leads, changes).await?;
         }
@@ -129,7 +129,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn apply_ranges(&mut self, changes: &[SourcedChange], supplied: &Supplied) -> Result<Attempt> {
+    async fn apply_ranges(&mut self, changes: &[SourcedChange], supplied: &Supplied) -> Result<RangeResult> {
         let mut ranges = vec![changes];
         let mut leads = Vec::new();
         // Whether something was done since the savepoint that must stay. Looked at before the next range, not
@@ -141,12 +141,12 @@ impl Writer {
             }
             let counts = self.counts;
             match self.apply_and_check(range, supplied).await {
-                Ok(AtOnce::Attempted(Attempt::Done(written))) => {
+                Ok(RangeAttempt::Done(RangeResult::Done(written))) => {
                     leads.extend(written);
                     done = true;
                 }
-                Ok(AtOnce::Attempted(missing)) => return Ok(missing),
-                Ok(AtOnce::TooLarge) => {
+                Ok(RangeAttempt::Done(missing)) => return Ok(missing),
+                Ok(RangeAttempt::TooLarge) => {
                     self.undo_range(counts).await?;
                     ranges.extend(halves(range));
                 }
@@ -166,10 +166,12 @@ impl Writer {
                             {
                                 return Err(error.into_refused());
                             }
-                            if let Attempt::Missing(keys) = self.park(change, &error, supplied).await? {
-                                return Ok(Attempt::Missing(keys));
+                            if let RangeResult::Missing(keys) =
+                                self.quarantine_change(change, &error, supplied).await?
+                            {
+                                return Ok(RangeResult::Missing(keys));
                             }
-                            // The next range's undoing must not take the parked row with it.
+                            // The next range's undoing must not take the quarantined row with it.
                             done = true;
                         }
                         _ => ranges.extend(halves(range)),
@@ -178,7 +180,7 @@ impl Writer {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Attempt::Done(leads))
+        Ok(RangeResult::Done(leads))
     }
 
     async fn undo_range(&mut self, counts: RowCounts) -> Result<()> {
@@ -214,9 +216,13 @@ impl Writer {
         }
     }
 
-    async fn apply_and_check(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<AtOnce> {
+    async fn apply_and_check(
+        &mut self,
+        range: &[SourcedChange],
+        supplied: &Supplied,
+    ) -> Result<RangeAttempt> {
         let applied = self.apply_range(range, supplied).await?;
-        if let AtOnce::Attempted(Attempt::Done(_)) = applied
+        if let RangeAttempt::Done(RangeResult::Done(_)) = applied
             && self.checks_ranges
         {
             self.check_deferred(false).await?;
@@ -233,18 +239,18 @@ impl Writer {
         &mut self,
         range: &[SourcedChange],
         supplied: &Supplied,
-    ) -> Result<AtOnce> {
+    ) -> Result<RangeAttempt> {
         self.tried_copy = false;
         let at = range.last().map_or(Lsn::ZERO, |change| change.origin.commit_lsn);
-        let missing = |keys| Ok(AtOnce::Attempted(Attempt::Missing(keys)));
+        let missing = |keys| Ok(RangeAttempt::Done(RangeResult::Missing(keys)));
         let mut leads = Vec::new();
         for step in plan(range) {
             match step {
-                Step::Apply(mut segment) => {
-                    match self.resolve(&mut segment, supplied, Unsent::MayStay).await? {
+                PlanStep::Apply(mut segment) => {
+                    match self.resolve(&mut segment, supplied, UnchangedToast::MayStay).await? {
                         Resolved::Whole => {}
                         Resolved::Missing(keys) => return missing(keys),
-                        Resolved::TooLarge => return Ok(AtOnce::TooLarge),
+                        Resolved::TooLarge => return Ok(RangeAttempt::TooLarge),
                     }
                     leads.extend(segment.leads.iter().map(|write| write.row.id));
                     let keys = self.apply_segment(segment, supplied, at).await?;
@@ -252,11 +258,11 @@ impl Writer {
                         return missing(keys);
                     }
                 }
-                Step::ChangeKey { table, old, new } => self.change_key(table, old, new, at).await?,
-                Step::Truncate { tables } => self.truncate(&tables).await?,
+                PlanStep::ChangeKey { table, old, new } => self.change_key(table, old, new, at).await?,
+                PlanStep::Truncate { tables } => self.truncate(&tables).await?,
             }
         }
-        Ok(AtOnce::Attempted(Attempt::Done(leads)))
+        Ok(RangeAttempt::Done(RangeResult::Done(leads)))
     }
 
     /// Returns the keys that only Landing can supply; then what was done is to be undone.
@@ -269,7 +275,7 @@ impl Writer {
         let (partial, whole): (Vec<_>, Vec<_>) =
             segment.leads.into_iter().partition(|write| write.row.has_unchanged());
         let arrived = self.write_rows(Table::LandingLeads, &whole, &[]).await?;
-        let missing = self.write_beside_metadata(partial, supplied).await?;
+        let missing = self.write_partial_updates(partial, supplied).await?;
         if !missing.is_empty() {
             return Ok(missing);
         }
@@ -285,26 +291,31 @@ impl Writer {
     }
 
     /// Parks the one change that Traffic did not take.
-    async fn park(&mut self, change: &SourcedChange, error: &Error, supplied: &Supplied) -> Result<Attempt> {
-        let cause = Cause::of(error);
+    async fn quarantine_change(
+        &mut self,
+        change: &SourcedChange,
+        error: &Error,
+        supplied: &Supplied,
+    ) -> Result<RangeResult> {
+        let cause = QuarantineCause::of(error);
         self.collided |= is_collision(&cause.sqlstate);
         let mut held = None;
         for step in plan(std::slice::from_ref(change)) {
             match step {
-                Step::Apply(mut segment) => {
+                PlanStep::Apply(mut segment) => {
                     // One change is never too large: there is nothing to split.
                     if let Resolved::Missing(keys) =
-                        self.resolve(&mut segment, supplied, Unsent::IsNeeded).await?
+                        self.resolve(&mut segment, supplied, UnchangedToast::IsNeeded).await?
                     {
-                        return Ok(Attempt::Missing(keys));
+                        return Ok(RangeResult::Missing(keys));
                     }
                     for write in segment.writes() {
                         self.park_write(write, &cause).await?;
                     }
                     let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
                     for (table, id) in segment.deleted_children.iter().copied().chain(leads) {
-                        self.park_parked(
-                            Parked::Delete { table, id },
+                        self.quarantine_refused(
+                            Refused::Delete { table, id },
                             Operation::Delete,
                             change.origin,
                             &cause,
@@ -312,38 +323,38 @@ impl Writer {
                         .await?;
                     }
                 }
-                Step::ChangeKey { table, old, new } => {
+                PlanStep::ChangeKey { table, old, new } => {
                     let under = self.park_key(table, old, new, change.origin.commit_lsn).await?;
                     held = under.map(|under| (table, new, under));
                 }
-                Step::Truncate { .. } => return Err(not_a_row(&change.change, error)),
+                PlanStep::Truncate { .. } => return Err(not_a_row(&change.change, error)),
             }
         }
         if let Some((table, new, under)) = held
             && !self.quarantine.hold_under(&self.session, table, new, under).await?
         {
             // The row is gone from Landing, and nothing waits that would remember what Traffic holds of it.
-            let removal = Parked::Delete { table, id: under };
-            self.park_parked(removal, Operation::Delete, change.origin, &cause).await?;
+            let removal = Refused::Delete { table, id: under };
+            self.quarantine_refused(removal, Operation::Delete, change.origin, &cause).await?;
         }
-        Ok(Attempt::Done(Vec::new()))
+        Ok(RangeResult::Done(Vec::new()))
     }
 
-    pub(super) async fn park_write(&mut self, write: &Write<'_>, cause: &Cause) -> Result<()> {
-        self.park_parked(Parked::Row(&write.row), write.operation, write.origin, cause).await
+    pub(super) async fn park_write(&mut self, write: &Write<'_>, cause: &QuarantineCause) -> Result<()> {
+        self.quarantine_refused(Refused::Row(&write.row), write.operation, write.origin, cause).await
     }
 
-    async fn park_parked(
+    async fn quarantine_refused(
         &mut self,
-        what: Parked<'_>,
+        what: Refused<'_>,
         operation: Operation,
         origin: Origin,
-        cause: &Cause,
+        cause: &QuarantineCause,
     ) -> Result<()> {
         self.may_have_quarantined = true;
         self.counts.quarantined += 1;
-        self.quarantine.park(&self.session, what, operation, origin, cause).await?;
-        reach(Point::Parked);
+        self.quarantine.put(&self.session, what, operation, origin, cause).await?;
+        reach(Point::Quarantined);
         Ok(())
     }
 }

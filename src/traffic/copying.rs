@@ -42,7 +42,7 @@ pub(super) struct Copying {
 }
 
 /// What a table that takes COPY is like, for as long as it is held.
-struct Target {
+struct CopyTarget {
     limits: Vec<Option<usize>>,
     /// No trigger of the school's makes less or something else of a row.
     quiet: bool,
@@ -50,7 +50,7 @@ struct Target {
 
 /// What became of rows that were copied.
 #[derive(Default)]
-pub(super) struct Copied<'w, 'c> {
+pub(super) struct CopyResult<'w, 'c> {
     /// Those that were sent, in primary-key order.
     pub(super) ids: Vec<Uuid>,
     /// Those of them that have notes.
@@ -131,7 +131,7 @@ impl Writer {
         table: Table,
         writes: &'w [Write<'c>],
         present: &[Uuid],
-    ) -> Result<Option<Copied<'w, 'c>>> {
+    ) -> Result<Option<CopyResult<'w, 'c>>> {
         let Some(copying) = self.copying.get(&table) else { return Ok(None) };
         let new = || writes.iter().filter(|write| write.new);
         let mut leads = Vec::new();
@@ -153,7 +153,7 @@ impl Writer {
         let is_orphan =
             |write: &&Write<'_>| has_lead && write.row.lead_id().is_none_or(|lead| missing.contains(&lead));
         let orphans = new().filter(is_orphan).map(|write| write.row.id).collect();
-        let mut copied = Copied { orphans, ..Copied::default() };
+        let mut copied = CopyResult { orphans, ..CopyResult::default() };
         let rows = new().filter(|write| !is_orphan(write));
         let taken = self.send(table, copying, &target, rows, &mut copied).await?;
         if taken != copied.ids.len() as u64 {
@@ -165,7 +165,7 @@ impl Writer {
     }
 
     /// `None` where the table does not take COPY.
-    async fn look(&self, table: Table, copying: &Copying) -> Result<Option<Target>> {
+    async fn look(&self, table: Table, copying: &Copying) -> Result<Option<CopyTarget>> {
         let (columns, types) = catalog::copied_columns(table);
         let name = self.names.traffic_table(table);
         let found = self.session.query_opt(&copying.look, &[&name, &columns, &types]).await;
@@ -173,7 +173,7 @@ impl Writer {
         let Some(row) = found.filter(|row| row.get(0)) else { return Ok(None) };
         let limits = row.get::<_, Vec<Option<i32>>>(2).into_iter().skip(statements::FIXED.len());
         let limits = limits.map(catalog::text_limit).collect();
-        Ok(Some(Target { limits, quiet: row.get(1) }))
+        Ok(Some(CopyTarget { limits, quiet: row.get(1) }))
     }
 
     /// Those of `leads` that are not on Traffic; the others are locked.
@@ -191,9 +191,9 @@ impl Writer {
         &self,
         table: Table,
         copying: &Copying,
-        target: &Target,
+        target: &CopyTarget,
         rows: impl Iterator<Item = &'w Write<'c>>,
-        copied: &mut Copied<'w, 'c>,
+        copied: &mut CopyResult<'w, 'c>,
     ) -> Result<u64> {
         let failed = |error| Error::writing(writing(table), &error);
         let mut encoder = Encoder::new(mapping::targets(table), statements::initial_status(table));

@@ -1,4 +1,4 @@
-//! Deletes: with triggers on, so that their cascades reach Traffic's own rows (semantics 4.2), and without losing what
+//! Deletes: with triggers on, so that their cascades reach Traffic's own rows (guarantees 4.2), and without losing what
 //! Landing still has.
 
 use tokio_postgres::types::PgLsn;

@@ -109,7 +109,7 @@ pub async fn make_one(client: &Client, names: &Names) -> Result<Making> {
     }
 }
 
-/// Whether an index that is left out might not take this row of Landing: with the index in place it is parked.
+/// Whether an index that is left out might not take this row of Landing: with the index in place it is quarantined.
 pub fn might_refuse(row: &Row) -> bool {
     let long = |datum: &Datum| datum.as_str().is_some_and(|text| text.len() > LONG_TEXT);
     let texts = row.table.columns().iter().zip(&row.values);

@@ -1,4 +1,4 @@
-//! Changed keys: what Traffic owns of a row stays with it (semantics 3.1), also where Traffic refuses the change at first.
+//! Changed keys: what Traffic owns of a row stays with it (guarantees 3.1), also where Traffic refuses the change at first.
 //!
 //! A row whose new key was refused is in quarantine under that key, and Traffic holds its older image under the earlier one:
 //! `held_under`. Until the image has the new key, nobody else may have either: a row that takes the earlier key would become
@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::catalog::{self, Reference};
-use super::quarantine::{Cause, Quarantine};
+use super::quarantine::{Quarantine, QuarantineCause};
 use super::writer::Writer;
 use crate::batch::Write;
 use crate::change::Table;
@@ -41,7 +41,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The row that is being parked has another key now. What Traffic holds of it, an older image, gets that key too, if it
+    /// The row that is being quarantined has another key now. What Traffic holds of it, an older image, gets that key too, if it
     /// can; else the answer is the key under which Traffic holds it.
     pub(super) async fn park_key(
         &mut self,
@@ -96,7 +96,7 @@ impl Writer {
         Ok(ids.iter().filter_map(|id| held.on_traffic(*id)).collect())
     }
 
-    /// Gives the rows that are about to be written their keys on Traffic, and parks those that cannot be written before
+    /// Gives the rows that are about to be written their keys on Traffic, and quarantines those that cannot be written before
     /// others have theirs. Answers the keys of the latter.
     pub(super) async fn take_keys(&mut self, table: Table, writes: &[Write<'_>]) -> Result<HashSet<Uuid>> {
         if !self.may_have_quarantined {
@@ -123,7 +123,7 @@ impl Writer {
         let mut waiting = HashSet::new();
         for write in writes.iter().filter(|write| held.occupies(write.row.id)) {
             let message = "Traffic holds another row under its key, which waits in quarantine".to_owned();
-            self.park_write(write, &Cause { sqlstate: "23505".to_owned(), message }).await?;
+            self.park_write(write, &QuarantineCause { sqlstate: "23505".to_owned(), message }).await?;
             waiting.insert(write.row.id);
         }
         let leads: Vec<Uuid> = writes.iter().filter_map(|write| write.row.lead_id()).collect();
@@ -134,7 +134,7 @@ impl Writer {
         let unsettled = |lead: Uuid| held.0.iter().any(|(key, under)| *key == lead || *under == lead);
         for write in writes.iter().filter(|write| write.row.lead_id().is_some_and(unsettled)) {
             let message = "its lead is not on Traffic under its key".to_owned();
-            self.park_write(write, &Cause { sqlstate: "23503".to_owned(), message }).await?;
+            self.park_write(write, &QuarantineCause { sqlstate: "23503".to_owned(), message }).await?;
             waiting.insert(write.row.id);
         }
         Ok(waiting)
@@ -227,7 +227,7 @@ impl Quarantine {
         Ok(row.get(0))
     }
 
-    /// Traffic holds the parked row `id` under that key. Answers whether the row is parked at all.
+    /// Traffic holds the quarantined row `id` under that key. Answers whether the row is quarantined at all.
     pub(super) async fn hold_under(
         &self,
         client: &Client,

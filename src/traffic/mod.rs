@@ -4,20 +4,20 @@
 //! take go to [`Quarantine`], values that had to be changed leave a note (`notes`).
 
 mod apply;
-mod at_once;
-mod beside_metadata;
 mod binary;
 mod catalog;
 mod copying;
 mod deletes;
 pub mod fence;
+mod image;
 pub mod indexes;
 mod keys;
-mod mending;
 mod notes;
-mod parked;
+mod partial_update;
+mod pipelined_batch;
 mod prepared;
 mod quarantine;
+mod retry;
 mod rows;
 mod segment;
 pub mod stale;
@@ -27,8 +27,8 @@ mod triggers;
 mod writer;
 
 pub use catalog::{TargetCatalog, may_defer};
-pub use mending::{Entry, Retried};
 pub use quarantine::Quarantine;
+pub use retry::{QuarantineEntry, Retried};
 pub use statements::{Touch, as_text};
 pub use triggers::TriggerControl;
 pub use writer::{Applied, RowCounts, Supplied, Writer};

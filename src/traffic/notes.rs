@@ -1,10 +1,10 @@
-//! `conversion_notes`: the originals of values that the mapping had to change (semantics 5.4).
+//! `conversion_notes`: the originals of values that the mapping had to change (guarantees 5.4).
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use super::prepared::Prepared;
+use super::prepared::LazyStatement;
 use crate::change::{Origin, Table};
 use crate::database::pipelined::IS_OPEN;
 use crate::error::{Error, Result};
@@ -15,8 +15,8 @@ use crate::names::Names;
 #[derive(Debug)]
 pub struct Notes {
     table: String,
-    write: Prepared,
-    forget: Prepared,
+    write: LazyStatement,
+    forget: LazyStatement,
 }
 
 /// Which notes a change of rows concerns.
@@ -43,7 +43,7 @@ impl Notes {
              AND ($5::text[] IS NULL OR column_name = ANY ($5)) \
              AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))"
         );
-        Notes { table, write: Prepared::new(write), forget: Prepared::new(forget) }
+        Notes { table, write: LazyStatement::new(write), forget: LazyStatement::new(forget) }
     }
 
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {

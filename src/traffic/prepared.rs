@@ -7,14 +7,14 @@ use crate::error::{Error, Result};
 
 /// Of one session.
 #[derive(Debug)]
-pub(super) struct Prepared {
+pub(super) struct LazyStatement {
     sql: String,
     statement: OnceCell<Statement>,
 }
 
-impl Prepared {
+impl LazyStatement {
     pub(super) fn new(sql: String) -> Self {
-        Prepared { sql, statement: OnceCell::new() }
+        LazyStatement { sql, statement: OnceCell::new() }
     }
 
     /// The statement on `client`, which must be the same each time. `step` says what it is for.

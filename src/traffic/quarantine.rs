@@ -1,6 +1,6 @@
-//! Rows that Traffic could not take, and how they come back (semantics 5).
+//! Rows that Traffic could not take, and how they come back (guarantees 5).
 //!
-//! A parked row is always the latest image of its key, so nothing has to be replayed: whatever makes it good,
+//! A quarantined row is always the latest image of its key, so nothing has to be replayed: whatever makes it good,
 //! applying that image is exact. A later change of the key replaces the image or frees it; a delete removes it.
 //!
 //! A row that was discarded is over: not listed, not counted, not applied again. Its image stays until the key is
@@ -12,17 +12,17 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
-use super::parked;
-use super::prepared::Prepared;
+use super::image;
+use super::prepared::LazyStatement;
 use crate::budget::{self, Budget};
 use crate::change::{Change, Datum, Operation, Origin, Row, SourcedChange, Table};
 use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::timestamp::Timestamp;
 
-/// Why a row was parked.
+/// Why a row was quarantined.
 #[derive(Debug)]
-pub(super) struct Cause {
+pub(super) struct QuarantineCause {
     pub(super) sqlstate: String,
     pub(super) message: String,
 }
@@ -30,14 +30,14 @@ pub(super) struct Cause {
 /// SQLSTATE and message of a row that names a lead which Traffic lacks, or none.
 pub(super) const LEAD_IS_MISSING: (&str, &str) = ("23503", "its lead is not on Traffic");
 
-impl Cause {
+impl QuarantineCause {
     pub(super) fn lead_is_missing() -> Self {
         let (sqlstate, message) = LEAD_IS_MISSING;
-        Cause { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
+        QuarantineCause { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
     }
 
     pub(super) fn of(error: &Error) -> Self {
-        Cause {
+        QuarantineCause {
             sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
             message: error.message().to_owned(),
         }
@@ -48,8 +48,8 @@ impl Cause {
 /// holds the key alone: that row cannot be tried again, and its next change reads it whole from Landing.
 const LARGEST_IMAGE: usize = (1 << 28) - (1 << 16);
 
-/// What is parked: a row that could not be written, or a delete that could not be made.
-pub(super) enum Parked<'r> {
+/// What is quarantined: a row that could not be written, or a delete that could not be made.
+pub(super) enum Refused<'r> {
     Row(&'r Row),
     Delete { table: Table, id: Uuid },
 }
@@ -67,7 +67,7 @@ const HAS_ITS_IMAGE: &str = "(row_data IS NOT NULL OR operation = 'delete')";
 #[derive(Debug)]
 pub struct Quarantine {
     table: String,
-    concerned: Prepared,
+    concerned: LazyStatement,
 }
 
 impl Quarantine {
@@ -79,14 +79,14 @@ impl Quarantine {
              OR EXISTS (SELECT FROM {table} WHERE lead_id = ANY ($2)) \
              OR EXISTS (SELECT FROM {table} WHERE held_under IS NOT NULL)"
         );
-        Quarantine { table, concerned: Prepared::new(concerned) }
+        Quarantine { table, concerned: LazyStatement::new(concerned) }
     }
 
     pub(super) fn table(&self) -> &str {
         &self.table
     }
 
-    /// Whether there is any image, of a parked row or of one that was discarded.
+    /// Whether there is any image, of a quarantined row or of one that was discarded.
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
         let row = client
@@ -142,17 +142,17 @@ impl Quarantine {
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
-    pub(super) async fn park(
+    pub(super) async fn put(
         &self,
         client: &Client,
-        what: Parked<'_>,
+        what: Refused<'_>,
         operation: Operation,
         origin: Origin,
-        cause: &Cause,
+        cause: &QuarantineCause,
     ) -> Result<()> {
         let (table, id, lead_id, data) = match what {
-            Parked::Row(row) => (row.table, row.id, row.lead_id(), image_of(row)),
-            Parked::Delete { table, id } => (table, id, None, None),
+            Refused::Row(row) => (row.table, row.id, row.lead_id(), image_of(row)),
+            Refused::Delete { table, id } => (table, id, None, None),
         };
         let too_large = data.is_none() && operation != Operation::Delete;
         let message = match too_large {
@@ -195,7 +195,7 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The parked images of these keys, those that were discarded too; `None` for a row that is too large to have one.
+    /// The quarantined images of these keys, those that were discarded too; `None` for a row that is too large to have one.
     pub(super) async fn images(
         &self,
         client: &Client,
@@ -285,7 +285,7 @@ impl Quarantine {
             .map_err(|error| Error::database("reading quarantine", &error))?;
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
-            // A table that is no longer known keeps its parked rows.
+            // A table that is no longer known keeps its quarantined rows.
             let Some(table) = Table::from_landing_name(row.get(0)) else { continue };
             let id: Uuid = row.get(1);
             let change = match row.get::<_, Option<&str>>(2) {
@@ -302,7 +302,7 @@ impl Quarantine {
         Ok(changes)
     }
 
-    /// How many of these changes' rows are parked.
+    /// How many of these changes' rows are quarantined.
     pub(super) async fn count(&self, client: &Client, changes: &[SourcedChange]) -> Result<usize> {
         let key = |change: &SourcedChange| match &change.change {
             Change::Write { row, .. } => Some((row.table.landing_name(), row.id)),
@@ -348,7 +348,7 @@ impl Quarantine {
             .map_err(|error| Error::database("releasing from quarantine", &error))
     }
 
-    /// A parked row's primary key changed. What is parked under the new one is over: Landing has had that key free.
+    /// A quarantined row's primary key changed. What is quarantined under the new one is over: Landing has had that key free.
     pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
         self.release(client, table, &[new]).await?;
         let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
@@ -363,11 +363,11 @@ impl Quarantine {
 /// The row as quarantine keeps it; `None` when it is too large.
 fn image_of(row: &Row) -> Option<String> {
     let size: usize = row.values.iter().filter_map(Datum::as_str).map(str::len).sum();
-    (size <= LARGEST_IMAGE).then(|| parked::to_json(row).to_string())
+    (size <= LARGEST_IMAGE).then(|| image::to_json(row).to_string())
 }
 
 fn image(table: Table, id: Uuid, json: &str) -> Result<Row> {
-    let parsed = serde_json::from_str(json).ok().and_then(|json| parked::from_json(table, id, &json));
+    let parsed = serde_json::from_str(json).ok().and_then(|json| image::from_json(table, id, &json));
     parsed.ok_or_else(|| {
         Error::refused(format!(
             "the quarantined row {id} of {} is not one that leadbridge wrote",

@@ -5,9 +5,9 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::beside_metadata::lacks_only_metadata;
 use super::notes::Scope;
-use super::quarantine::Cause;
+use super::partial_update::lacks_only_metadata;
+use super::quarantine::QuarantineCause;
 use super::rows::Columns;
 use super::statements;
 use super::writer::{Supplied, Writer};
@@ -18,7 +18,7 @@ use crate::mapping::{self, TrafficRow};
 
 /// What becomes of a lead whose metadata, and nothing else, was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unsent {
+pub(super) enum UnchangedToast {
     /// It is written beside its metadata, which stays on Traffic.
     MayStay,
     /// It is needed whole.
@@ -75,17 +75,18 @@ pub(super) type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
 
 impl Writer {
     /// Makes the rows of the segment whole: an unchanged TOASTed value is taken from quarantine, from Traffic, or
-    /// with the whole row from Landing. Leads that lack only their metadata may stay so: see `beside_metadata`.
+    /// with the whole row from Landing. Leads that lack only their metadata may stay so: see `partial_update`.
     ///
-    /// A row that is gone from Landing too is dropped: its delete is on the way (semantics 3.2).
+    /// A row that is gone from Landing too is dropped: its delete is on the way (guarantees 3.2).
     pub(super) async fn resolve(
         &mut self,
         segment: &mut Segment<'_>,
         supplied: &Supplied,
-        metadata: Unsent,
+        metadata: UnchangedToast,
     ) -> Result<Resolved> {
         let mut missing = HashSet::new();
-        let may_stay = |write: &Write<'_>| metadata == Unsent::MayStay && lacks_only_metadata(&write.row);
+        let may_stay =
+            |write: &Write<'_>| metadata == UnchangedToast::MayStay && lacks_only_metadata(&write.row);
         for writes in [&mut segment.leads, &mut segment.children] {
             let mut by_table: HashMap<Table, (Vec<Uuid>, Vec<Uuid>)> = HashMap::new();
             for write in writes.iter().filter(|write| write.row.has_unchanged()) {
@@ -168,7 +169,7 @@ impl Writer {
     }
 
     /// Writes whole rows of one table, in primary-key order. Those that do not map, and those whose lead is not on
-    /// Traffic, are parked. The leads of `present`, in the order of their keys, are there, and nobody else can take them
+    /// Traffic, are quarantined. The leads of `present`, in the order of their keys, are there, and nobody else can take them
     /// away. Returns the keys of which the same is true now, in their order.
     pub(super) async fn write_rows(
         &mut self,
@@ -209,7 +210,7 @@ impl Writer {
         self.counts.unchanged += (mapped.len() as u64).saturating_sub(upserted.written);
         let upserted = mapped.iter().map(|mapped| mapped.row.id);
         // A row that Landing has just inserted, and that is not on Traffic, left no note behind: its delete took them
-        // along. But for a delete that was parked, of a row that somebody then removed by hand.
+        // along. But for a delete that was quarantined, of a row that somebody then removed by hand.
         let unnoted = self.new_tables.contains(&table) || !self.may_have_quarantined;
         let mut noted: Vec<Uuid> = upserted.clone().collect();
         noted.extend(copied.ids.iter().filter(|_| !unnoted));
@@ -218,15 +219,16 @@ impl Writer {
         self.settle(table, &ids, &noted, &rows).await?;
         rejected.extend(copied.rejected);
         for (write, rejection) in rejected {
-            let cause = Cause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
+            let cause =
+                QuarantineCause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
             self.park_write(write, &cause).await?;
         }
         orphans.extend(copied.orphans);
-        let cause = Cause::lead_is_missing();
+        let cause = QuarantineCause::lead_is_missing();
         for write in writes.iter().filter(|write| orphans.contains(&write.row.id)) {
             self.park_write(write, &cause).await?;
         }
-        let cause = Cause::of(&Error::skipped(writing(table)));
+        let cause = QuarantineCause::of(&Error::skipped(writing(table)));
         for write in writes.iter().filter(|write| skipped.contains(&write.row.id)) {
             self.park_write(write, &cause).await?;
         }

@@ -1,11 +1,11 @@
-//! After a snapshot: rows that came from Landing once and are not there any more (semantics 2.4).
+//! After a snapshot: rows that came from Landing once and are not there any more (guarantees 2.4).
 
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::deletes;
 use super::notes::Notes;
-use super::quarantine::{Cause, Parked, Quarantine};
+use super::quarantine::{Quarantine, QuarantineCause, Refused};
 use super::writer::CHECK_DEFERRED;
 use crate::change::{Operation, Origin, Table};
 use crate::error::{Error, Kind, Result};
@@ -18,7 +18,7 @@ const PORTION: usize = 5000;
 
 /// Deletes the rows of `tables` that came from Landing and that the snapshot of `origin` did not touch, with triggers on.
 /// A row in quarantine keeps its last good image: it is on Landing, only not writable. A row that Traffic does not let go
-/// is parked with its delete, and what the snapshot did bring of a lead that goes, is parked without it: `children` are
+/// is quarantined with its delete, and what the snapshot did bring of a lead that goes, is quarantined without it: `children` are
 /// all tables that are replicated. Returns how many rows went.
 pub async fn remove(
     client: &Client,
@@ -75,7 +75,7 @@ impl Removal<'_> {
         Ok(rows.map_err(|error| Error::database(STEP, &error))?.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Deletes what can be deleted, and parks the delete of the rest. Returns how many rows went.
+    /// Deletes what can be deleted, and quarantines the delete of the rest. Returns how many rows went.
     async fn bisect(&self, table: Table, ids: &[Uuid], delete: &Statement) -> Result<u64> {
         let (client, at) = (self.client, self.origin.commit_lsn);
         let mut removed = 0;
@@ -95,10 +95,10 @@ impl Removal<'_> {
             }
             execute(client, "ROLLBACK TO portion; RELEASE portion").await?;
             if let &[id] = range {
-                let what = Parked::Delete { table, id };
-                let cause = Cause::of(&error);
+                let what = Refused::Delete { table, id };
+                let cause = QuarantineCause::of(&error);
                 let quarantine = Quarantine::new(self.names);
-                quarantine.park(client, what, Operation::Delete, self.origin, &cause).await?;
+                quarantine.put(client, what, Operation::Delete, self.origin, &cause).await?;
             } else {
                 let (first, second) = range.split_at(range.len() / 2);
                 ranges.extend([second, first]);
@@ -126,7 +126,7 @@ async fn execute(client: &Client, sql: &str) -> Result<()> {
     client.batch_execute(sql).await.map_err(|error| Error::database(STEP, &error))
 }
 
-/// Empties quarantine of these tables' rows when a snapshot begins: it reads every row anew.
+/// Empties quarantine of these tables' rows when a snapshot begins: it reads every row again.
 pub async fn clear_quarantine(client: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     let sql = format!("DELETE FROM {} WHERE source_table = ANY ($1)", names.own("quarantine"));
     let tables: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();

@@ -16,7 +16,7 @@ pub(super) const FIXED: [(&str, &str); 2] = [("id", "uuid"), ("landing_synced_at
 /// Whether a row that is equal already is written all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
-    /// The stream: what changes nothing writes nothing (semantics 4.3).
+    /// The stream: what changes nothing writes nothing (guarantees 4.3).
     OnlyChanges,
     /// The snapshot: every row gets its `landing_synced_at`, by which the rows it did not touch are found.
     EveryRow,
@@ -120,9 +120,9 @@ pub fn lock_leads(names: &Names) -> String {
 /// its metadata declares as the funnel, and whether it should have been written. It could not be when the row is not
 /// there, or when `funnel_type` is null and the source is another one now, so that the funnel must be computed again.
 ///
-/// Parameters: ids, synced times, then one text array for each of [`mapping::targets_beside_metadata`].
-pub fn update_leads_beside_metadata(names: &Names, absent: &Absent) -> String {
-    let targets: Vec<&Target> = mapping::targets_beside_metadata().collect();
+/// Parameters: ids, synced times, then one text array for each of [`mapping::partial_update_targets`].
+pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
+    let targets: Vec<&Target> = mapping::partial_update_targets().collect();
     let given = given(&targets, absent);
     let kept = |target: &Target| match target.is_partly_of_metadata() {
         true => format!("COALESCE(i.{0}, t.{0})", target.name),

@@ -2,11 +2,11 @@
 
 use uuid::Uuid;
 
-use super::apply::{AtOnce, Attempt};
+use super::apply::{RangeAttempt, RangeResult};
 use super::rows::Columns;
 use super::statements;
 use super::writer::{Supplied, Writer};
-use crate::batch::{Step, plan};
+use crate::batch::{PlanStep, plan};
 use crate::change::{Origin, SourcedChange, Table};
 use crate::database::unique::{self, Filler};
 use crate::error::{Error, Kind, Result};
@@ -82,7 +82,7 @@ impl Writer {
     async fn give_up(&mut self, set: &[SourcedChange], filler: Filler) -> Result<bool> {
         let mut any = false;
         for step in plan(set) {
-            let Step::Apply(segment) = step else { continue };
+            let PlanStep::Apply(segment) = step else { continue };
             let children = segment.children.chunk_by(|a, b| a.row.table == b.row.table);
             for writes in std::iter::once(&*segment.leads).chain(children) {
                 let Some(table) = writes.first().map(|write| write.row.table) else { continue };
@@ -110,7 +110,7 @@ impl Writer {
             .map_err(|error| Error::writing(format!("writing {}", table.traffic_name()), &error))
     }
 
-    /// Writes the rows, and finds those that are refused: as [`Writer::apply`] does, but that nothing is parked.
+    /// Writes the rows, and finds those that are refused: as [`Writer::apply`] does, but that nothing is quarantined.
     async fn try_each(&mut self, set: &[SourcedChange]) -> Result<Result<Vec<Uuid>, Vec<usize>>> {
         let (mut leads, mut refused) = (Vec::new(), Vec::new());
         let mut ranges: Vec<_> = std::iter::once(0..set.len()).collect();
@@ -119,13 +119,13 @@ impl Writer {
             let Some(changes) = set.get(range.clone()) else { continue };
             let counts = self.counts;
             match self.apply_range(changes, &Supplied::new()).await {
-                Ok(AtOnce::Attempted(Attempt::Done(written))) => {
+                Ok(RangeAttempt::Done(RangeResult::Done(written))) => {
                     leads.extend(written);
                     self.execute("renewing a savepoint on Traffic", "RELEASE member; SAVEPOINT member")
                         .await?;
                     continue;
                 }
-                // Parked images are whole: nothing can be missing.
+                // Refused images are whole: nothing can be missing.
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::Row => {}
                 Err(error) => return Err(error),

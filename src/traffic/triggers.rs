@@ -1,4 +1,4 @@
-//! Keeping Traffic's ordinary triggers from firing for replicated rows (semantics 4.1).
+//! Keeping Traffic's ordinary triggers from firing for replicated rows (guarantees 4.1).
 
 use tokio_postgres::Client;
 
@@ -38,7 +38,7 @@ impl TriggerControl {
         }
     }
 
-    /// From here on triggers fire: for deletes, whose cascades must reach Traffic's own rows (semantics 4.2).
+    /// From here on triggers fire: for deletes, whose cascades must reach Traffic's own rows (guarantees 4.2).
     pub(crate) fn restore(self) -> &'static str {
         match self {
             TriggerControl::ReplicaRole => "SET LOCAL session_replication_role = origin",

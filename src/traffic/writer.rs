@@ -13,7 +13,7 @@ use super::catalog::TargetCatalog;
 use super::copying::Copying;
 use super::deletes;
 use super::notes::Notes;
-use super::prepared::Prepared;
+use super::prepared::LazyStatement;
 use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
 use super::triggers::TriggerControl;
@@ -57,9 +57,9 @@ struct Statements {
     absent: Absent,
     upsert: Statement,
     /// [`statements::differing`].
-    differing: Prepared,
-    delete: Prepared,
-    read: Prepared,
+    differing: LazyStatement,
+    delete: LazyStatement,
+    read: LazyStatement,
 }
 
 /// Applies batches to Traffic.
@@ -77,7 +77,7 @@ pub struct Writer {
     pub(super) has_noted: bool,
     pub(super) on_truncate: OnTruncate,
     tables: HashMap<Table, Statements>,
-    update_beside_metadata: Prepared,
+    partial_update: LazyStatement,
     /// Tables whose new rows are inserted by COPY.
     pub(super) copying: HashMap<Table, Copying>,
     /// Tables of which no row has a note yet, and each key comes once.
@@ -118,7 +118,7 @@ impl Writer {
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
             has_noted: notes.has_rows(&session).await?,
-            update_beside_metadata: Prepared::new(statements::update_leads_beside_metadata(
+            partial_update: LazyStatement::new(statements::partial_update_leads(
                 names,
                 &landing.absent(Table::LandingLeads),
             )),
@@ -151,9 +151,9 @@ impl Writer {
         // At once: whether the table is there, with its columns, shows before anything is applied.
         let upsert = self.session.prepare(&upsert).await;
         let upsert = upsert.map_err(|error| Error::database(preparing(table), &error))?;
-        let differing = Prepared::new(statements::differing(&self.names, table, &absent, touch));
-        let delete = Prepared::new(deletes::delete(&self.names, table, tables));
-        let read = Prepared::new(statements::read_verbatim(&self.names, table));
+        let differing = LazyStatement::new(statements::differing(&self.names, table, &absent, touch));
+        let delete = LazyStatement::new(deletes::delete(&self.names, table, tables));
+        let read = LazyStatement::new(statements::read_verbatim(&self.names, table));
         self.tables.insert(table, Statements { absent, upsert, differing, delete, read });
         Ok(())
     }
@@ -208,9 +208,9 @@ impl Writer {
         self.statements(table)?.read.on(&self.session, &preparing(table)).await
     }
 
-    /// What [`statements::update_leads_beside_metadata`] says.
-    pub(super) async fn update_beside_metadata(&self) -> Result<&Statement> {
-        self.update_beside_metadata.on(&self.session, &preparing(Table::LandingLeads)).await
+    /// What [`statements::partial_update_leads`] says.
+    pub(super) async fn partial_update(&self) -> Result<&Statement> {
+        self.partial_update.on(&self.session, &preparing(Table::LandingLeads)).await
     }
 
     pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
@@ -227,7 +227,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Opens a transaction in which nobody else touches parked rows or what they become.
+    /// Opens a transaction in which nobody else touches quarantined rows or what they become.
     pub(super) async fn begin_retry(&mut self) -> Result<()> {
         self.execute("opening a transaction on Traffic", &self.opening("pg_advisory_xact_lock")).await?;
         self.in_transaction = true;
@@ -235,7 +235,7 @@ impl Writer {
     }
 
     /// A transaction of changes waits for a retry, and a retry for it: between applying a row and releasing it from
-    /// quarantine, the other would apply an older image, or bring back what was deleted. While nothing is parked,
+    /// quarantine, the other would apply an older image, or bring back what was deleted. While nothing is quarantined,
     /// there is nothing to retry.
     pub(super) fn beside_retries(&self) -> &'static str {
         if self.may_have_quarantined { "pg_advisory_xact_lock_shared" } else { "" }

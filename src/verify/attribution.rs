@@ -1,4 +1,4 @@
-//! Leads by the targetologist whom they are attributed to, on both sides (domain.md, "Attribution").
+//! Leads by the targetologist whom they are attributed to, on both sides (docs/mapping.md, "Attribution").
 
 use std::collections::HashMap;
 

@@ -12,7 +12,7 @@ use crate::mapping::{self, Absent, Target, TrafficRow};
 /// Examples that are kept of each kind.
 const EXAMPLES: usize = 10;
 
-/// Keys of rows that differ which are remembered, so that they can be looked at again: 16 bytes each.
+/// KeyRange of rows that differ which are remembered, so that they can be looked at again: 16 bytes each.
 pub(super) const SUSPECTS: usize = 100_000;
 
 /// A Landing row, translated; `row` is `None` when the mapping refuses it and it belongs in quarantine.
@@ -47,7 +47,7 @@ pub enum Difference {
 
 /// A row that differs, without its values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Example {
+pub struct DifferenceExample {
     pub id: Uuid,
     #[serde(flatten)]
     pub difference: Difference,
@@ -76,11 +76,11 @@ pub struct Comparison {
     pub changed_on_traffic: u64,
     /// Values compared, all columns that Landing owns.
     pub values: u64,
-    pub examples: Vec<Example>,
-    /// Keys of the rows counted in `missing`, `extra`, `different` and `refused`, the first [`SUSPECTS`] of them.
+    pub examples: Vec<DifferenceExample>,
+    /// KeyRange of the rows counted in `missing`, `extra`, `different` and `refused`, the first [`SUSPECTS`] of them.
     #[serde(skip)]
     pub(super) suspects: Vec<Uuid>,
-    /// Keys of the rows counted in `changed_on_traffic`, the first [`SUSPECTS`] of them.
+    /// KeyRange of the rows counted in `changed_on_traffic`, the first [`SUSPECTS`] of them.
     #[serde(skip)]
     changed: Vec<Uuid>,
     #[serde(skip)]
@@ -137,7 +137,7 @@ impl Comparison {
         self.missing + self.extra + self.different + self.refused
     }
 
-    /// Keys of the rows that differ, as far as they are known.
+    /// KeyRange of the rows that differ, as far as they are known.
     pub fn differing(&self) -> &[Uuid] {
         &self.suspects
     }
@@ -172,7 +172,7 @@ impl Comparison {
         }
         for example in other.examples {
             let kind = std::mem::discriminant(&example.difference);
-            let of_its_kind = |known: &&Example| std::mem::discriminant(&known.difference) == kind;
+            let of_its_kind = |known: &&DifferenceExample| std::mem::discriminant(&known.difference) == kind;
             if self.examples.iter().filter(of_its_kind).count() < EXAMPLES {
                 self.examples.push(example);
             }
@@ -215,7 +215,7 @@ impl Comparison {
         };
         *count += 1;
         if *count <= EXAMPLES as u64 {
-            self.examples.push(Example { id, difference });
+            self.examples.push(DifferenceExample { id, difference });
         }
     }
 
@@ -268,7 +268,7 @@ impl Comparison {
     }
 }
 
-/// Takes the two sides' smallest keys that have not been dealt with. Keys ascend in bytes, as PostgreSQL's do.
+/// Takes the two sides' smallest keys that have not been dealt with. KeyRange ascend in bytes, as PostgreSQL's do.
 pub(super) fn meet(found: &mut Comparison, landing: Option<&ExpectedRow>, traffic: Option<&HeldRow>) -> Next {
     let order = match (landing, traffic) {
         (None, None) => return Next::End,

@@ -12,8 +12,8 @@ use tokio_postgres::Client;
 
 use super::attribution::{Attributed, Tally};
 use super::comparison::Comparison;
-use super::pages::Keys;
-use super::{Pace, Sides, recheck};
+use super::pages::KeyRange;
+use super::{ComparedSides, ReadRate, recheck};
 use crate::change::Table;
 use crate::checkpoint::{Installation, refuse_switched};
 use crate::config::Config;
@@ -55,7 +55,7 @@ pub struct TableVerification {
     /// Rows that Landing changed each time they were looked at, and of which nothing is known.
     pub moving: u64,
     /// Rows that differ and wait in quarantine: it says why.
-    pub parked: u64,
+    pub quarantined: u64,
     /// Rows on Traffic whose lead is not there.
     pub orphaned: u64,
 }
@@ -68,18 +68,18 @@ impl TableVerification {
 
 /// What to compare, and how.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub struct VerifyOptions {
     pub tables: Vec<Table>,
     /// How long the stream may take to pass what was read, and a row that moves to be seen at rest.
     pub patience: Duration,
-    pub pace: Arc<Pace>,
+    pub pace: Arc<ReadRate>,
 }
 
 /// Compares the tables, each through the mapping, while writers and the daemon go on.
 ///
 /// # Errors
 /// Refused when nothing has been copied yet, and after a cutover. Otherwise a database that cannot be read.
-pub async fn verify(config: &Config, options: &Options) -> Result<Verification> {
+pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verification> {
     let landing = config.landing.connect("verify").await?;
     let traffic = config.traffic.connect("verify").await?;
     Installation::refuse_another(&traffic, config, Side::Traffic).await?;
@@ -93,7 +93,7 @@ pub async fn verify(config: &Config, options: &Options) -> Result<Verification> 
     for &table in &options.tables {
         let (found, of_table) = scan(config, table, &options.pace).await?;
         tally.merge(of_table);
-        let sides = Sides::read(&landing, &traffic, &config.names, table).await?;
+        let sides = ComparedSides::read(&landing, &traffic, &config.names, table).await?;
         // A stream that did not pass one table's rows is not waited for again.
         let patience = if stream_passed { options.patience } else { Duration::ZERO };
         let (table, passed) = settle(&sides, found, patience).await?;
@@ -139,14 +139,14 @@ async fn check_copied(traffic: &Client, names: &Names) -> Result<()> {
 }
 
 /// Every range of a table, once.
-async fn scan(config: &Config, table: Table, pace: &Arc<Pace>) -> Result<(Comparison, Tally)> {
+async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<(Comparison, Tally)> {
     let workers = u32::try_from(config.snapshot_workers).unwrap_or(1);
-    let ranges = Arc::new(Mutex::new(VecDeque::from(Keys::ranges(workers * RANGES_PER_WORKER))));
+    let ranges = Arc::new(Mutex::new(VecDeque::from(KeyRange::ranges(workers * RANGES_PER_WORKER))));
     let mut running = JoinSet::new();
     for _ in 0..workers {
         let landing = config.landing.connect("verify").await?;
         let traffic = config.traffic.connect("verify").await?;
-        let worker = Worker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
+        let worker = VerifyWorker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
         running.spawn(worker.scan(config.names.clone(), table));
     }
     let (mut found, mut tally) = (Comparison::new(table, Absent::none(table)), Tally::default());
@@ -160,16 +160,16 @@ async fn scan(config: &Config, table: Table, pace: &Arc<Pace>) -> Result<(Compar
     Ok((found, tally))
 }
 
-struct Worker {
+struct VerifyWorker {
     landing: Session,
     traffic: Session,
-    ranges: Arc<Mutex<VecDeque<Keys>>>,
-    pace: Arc<Pace>,
+    ranges: Arc<Mutex<VecDeque<KeyRange>>>,
+    pace: Arc<ReadRate>,
 }
 
-impl Worker {
+impl VerifyWorker {
     async fn scan(self, names: Names, table: Table) -> Result<(Comparison, Tally)> {
-        let sides = Sides::read(&self.landing, &self.traffic, &names, table).await?;
+        let sides = ComparedSides::read(&self.landing, &self.traffic, &names, table).await?;
         let (mut found, mut tally) = (sides.nothing_yet(), Tally::default());
         while let Some(keys) = self.next() {
             found.add(sides.compare(keys, &mut tally, &self.pace).await?);
@@ -177,14 +177,14 @@ impl Worker {
         Ok((found, tally))
     }
 
-    fn next(&self) -> Option<Keys> {
+    fn next(&self) -> Option<KeyRange> {
         self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 }
 
 /// What is left when rows in flight have been looked at again.
 async fn settle(
-    sides: &Sides<'_>,
+    sides: &ComparedSides<'_>,
     found: Comparison,
     patience: Duration,
 ) -> Result<(TableVerification, bool)> {
@@ -198,9 +198,9 @@ async fn settle(
         (found, 0, false)
     };
     let (table, names) = (sides.table, sides.names);
-    let parked = Quarantine::count_among(sides.traffic, names, table, &found.suspects).await?;
+    let quarantined = Quarantine::count_among(sides.traffic, names, table, &found.suspects).await?;
     let orphaned = orphaned(sides.traffic, names, table).await?;
-    Ok((TableVerification { found, moving, parked, orphaned }, passed))
+    Ok((TableVerification { found, moving, quarantined, orphaned }, passed))
 }
 
 /// Rows from Landing whose lead is not on Traffic: PostgreSQL checks no foreign key where the daemon writes.

@@ -19,11 +19,11 @@ use uuid::Uuid;
 
 pub use attribution::Attributed;
 use attribution::Tally;
-pub use comparison::{Comparison, Difference, Example};
+pub use comparison::{Comparison, Difference, DifferenceExample};
 use comparison::{Next, meet};
 pub use content::{Contents, Digest};
-pub use pace::Pace;
-use pages::{Expected, Held, Keys, PAGE};
+pub use pace::ReadRate;
+use pages::{Expected, KeyRange, PAGE, TrafficPages};
 
 use crate::change::Table;
 use crate::error::Result;
@@ -38,8 +38,8 @@ use crate::traffic::TargetCatalog;
 /// # Errors
 /// A database that cannot be read, or a table or column that is not there.
 pub async fn compare(landing: &Client, traffic: &Client, names: &Names, table: Table) -> Result<Comparison> {
-    let sides = Sides::read(landing, traffic, names, table).await?;
-    sides.compare(Keys::all(), &mut Tally::default(), &Pace::new(None)).await
+    let sides = ComparedSides::read(landing, traffic, names, table).await?;
+    sides.compare(KeyRange::all(), &mut Tally::default(), &ReadRate::new(None)).await
 }
 
 /// Like [`compare`], and takes the hash of both sides' contents with it.
@@ -49,9 +49,9 @@ pub async fn compare_content(
     names: &Names,
     table: Table,
 ) -> Result<(Comparison, Contents)> {
-    let sides = Sides::read(landing, traffic, names, table).await?;
+    let sides = ComparedSides::read(landing, traffic, names, table).await?;
     let mut comparison = sides.nothing_yet().with_contents();
-    sides.merge(Keys::all(), &mut comparison, &mut Tally::default(), &Pace::new(None)).await?;
+    sides.merge(KeyRange::all(), &mut comparison, &mut Tally::default(), &ReadRate::new(None)).await?;
     let contents = comparison.contents.take().unwrap_or_default();
     Ok((comparison, contents))
 }
@@ -64,17 +64,17 @@ pub async fn compare_rows(
     table: Table,
     ids: &[Uuid],
 ) -> Result<Comparison> {
-    let sides = Sides::read(landing, traffic, names, table).await?;
+    let sides = ComparedSides::read(landing, traffic, names, table).await?;
     let mut comparison = sides.nothing_yet();
     for page in ids.chunks(PAGE) {
-        let keys = Keys::These(page.to_vec());
-        sides.merge(keys, &mut comparison, &mut Tally::default(), &Pace::new(None)).await?;
+        let keys = KeyRange::These(page.to_vec());
+        sides.merge(keys, &mut comparison, &mut Tally::default(), &ReadRate::new(None)).await?;
     }
     Ok(comparison)
 }
 
 /// A table on both sides, and two sessions to read it with.
-struct Sides<'c> {
+struct ComparedSides<'c> {
     landing: &'c Client,
     traffic: &'c Client,
     names: &'c Names,
@@ -83,16 +83,16 @@ struct Sides<'c> {
     target: TargetCatalog,
 }
 
-impl<'c> Sides<'c> {
+impl<'c> ComparedSides<'c> {
     async fn read(
         landing: &'c Client,
         traffic: &'c Client,
         names: &'c Names,
         table: Table,
-    ) -> Result<Sides<'c>> {
+    ) -> Result<ComparedSides<'c>> {
         let layout = catalog::layout(landing, names, table).await?;
         let target = TargetCatalog::read(traffic, names, &[table]).await?;
-        Ok(Sides { landing, traffic, names, table, layout, target })
+        Ok(ComparedSides { landing, traffic, names, table, layout, target })
     }
 
     /// A comparison that has looked at no row.
@@ -100,16 +100,16 @@ impl<'c> Sides<'c> {
         Comparison::new(self.table, self.layout.absent())
     }
 
-    fn expected(&self, keys: Keys) -> Expected<'_> {
+    fn expected(&self, keys: KeyRange) -> Expected<'_> {
         Expected::new(self.landing, self.names, &self.layout, self.target.limits(self.table), keys)
     }
 
-    fn held(&self, keys: Keys) -> Held<'_> {
-        Held::new(self.traffic, self.names, self.table, keys)
+    fn held(&self, keys: KeyRange) -> TrafficPages<'_> {
+        TrafficPages::new(self.traffic, self.names, self.table, keys)
     }
 
     /// Merges the rows with these keys.
-    async fn compare(&self, keys: Keys, tally: &mut Tally, pace: &Pace) -> Result<Comparison> {
+    async fn compare(&self, keys: KeyRange, tally: &mut Tally, pace: &ReadRate) -> Result<Comparison> {
         let mut comparison = self.nothing_yet();
         self.merge(keys, &mut comparison, tally, pace).await?;
         Ok(comparison)
@@ -118,10 +118,10 @@ impl<'c> Sides<'c> {
     /// The same, into what was found before.
     async fn merge(
         &self,
-        keys: Keys,
+        keys: KeyRange,
         comparison: &mut Comparison,
         tally: &mut Tally,
-        pace: &Pace,
+        pace: &ReadRate,
     ) -> Result<()> {
         let (mut expected, mut held) = (self.expected(keys.clone()), self.held(keys));
         let (mut left, mut right) = tokio::try_join!(expected.next(), held.next())?;

@@ -6,16 +6,16 @@ use std::time::{Duration, Instant};
 
 /// Shared by the workers of one comparison.
 #[derive(Debug)]
-pub struct Pace {
+pub struct ReadRate {
     rows: AtomicU64,
     started: Instant,
     limit: Option<NonZeroU64>,
 }
 
-impl Pace {
+impl ReadRate {
     /// `limit` is in Landing rows per second, of all workers together.
     pub fn new(limit: Option<NonZeroU64>) -> Self {
-        Pace { rows: AtomicU64::new(0), started: Instant::now(), limit }
+        ReadRate { rows: AtomicU64::new(0), started: Instant::now(), limit }
     }
 
     /// Landing rows compared so far.
@@ -44,8 +44,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn pace(limit: u64, rows: u64) -> Pace {
-        let pace = Pace::new(NonZeroU64::new(limit));
+    fn pace(limit: u64, rows: u64) -> ReadRate {
+        let pace = ReadRate::new(NonZeroU64::new(limit));
         (0..rows).for_each(|_| pace.count());
         pace
     }

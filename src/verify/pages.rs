@@ -23,15 +23,15 @@ pub(super) const PAGE: usize = 500;
 
 /// Which rows are read.
 #[derive(Clone, Debug)]
-pub(super) enum Keys {
+pub(super) enum KeyRange {
     Within(RangeInclusive<Uuid>),
     /// These, a [`PAGE`] at most.
     These(Vec<Uuid>),
 }
 
-impl Keys {
+impl KeyRange {
     pub(super) fn all() -> Self {
-        Keys::Within(Uuid::nil()..=Uuid::max())
+        KeyRange::Within(Uuid::nil()..=Uuid::max())
     }
 
     /// The whole of the keys in `count` ranges of the same width, as random UUIDs fill them evenly.
@@ -39,7 +39,7 @@ impl Keys {
         let width = u128::MAX / u128::from(count.max(1));
         let starts: Vec<u128> = (0..u128::from(count.max(1))).map(|at| at * width).collect();
         let ends = starts.iter().skip(1).map(|next| next - 1).chain([u128::MAX]);
-        starts.iter().zip(ends).map(|(&start, end)| Keys::Within(uuid(start)..=uuid(end))).collect()
+        starts.iter().zip(ends).map(|(&start, end)| KeyRange::Within(uuid(start)..=uuid(end))).collect()
     }
 }
 
@@ -55,7 +55,7 @@ struct Pages<'c> {
     /// `SELECT … FROM … AS t WHERE …`, to which the bounds are added.
     select: String,
     step: String,
-    keys: Keys,
+    keys: KeyRange,
     /// For the pages behind the first.
     prepared: Option<Statement>,
     after: Option<Uuid>,
@@ -66,7 +66,7 @@ struct Pages<'c> {
 }
 
 impl<'c> Pages<'c> {
-    fn new(client: &'c Client, select: String, step: String, keys: Keys) -> Self {
+    fn new(client: &'c Client, select: String, step: String, keys: KeyRange) -> Self {
         let (prepared, after, page) = (None, None, None);
         Pages { client, select, step, keys, prepared, after, page, taken: 0, is_last: false }
     }
@@ -84,7 +84,7 @@ impl<'c> Pages<'c> {
                     return row.map(Some);
                 }
                 self.page = None;
-                self.is_last = self.taken < PAGE || matches!(self.keys, Keys::These(_));
+                self.is_last = self.taken < PAGE || matches!(self.keys, KeyRange::These(_));
             }
             if self.is_last {
                 return Ok(None);
@@ -98,11 +98,11 @@ impl<'c> Pages<'c> {
         // The table's column, not the query's: that one may be text.
         let select = &self.select;
         match &self.keys {
-            Keys::These(ids) => {
+            KeyRange::These(ids) => {
                 let these = format!("{select} t.id = ANY ($1) ORDER BY t.id");
                 self.client.query_raw(&these, [ids]).await
             }
-            Keys::Within(range) => match (&self.after, &self.prepared) {
+            KeyRange::Within(range) => match (&self.after, &self.prepared) {
                 (Some(after), Some(behind)) => self.client.query_raw(behind, [after, range.end()]).await,
                 _ => {
                     let bounded =
@@ -128,7 +128,7 @@ impl<'c> Expected<'c> {
         names: &Names,
         layout: &'c Layout,
         limits: &'c Limits,
-        keys: Keys,
+        keys: KeyRange,
     ) -> Self {
         // How much is stored, not how long the text is: a value that is compressed may stay in its row.
         let select = format!(
@@ -169,17 +169,17 @@ fn may_be_unsent(row: &LandingRow, stored: usize) -> bool {
 }
 
 /// What Traffic holds of the rows that came from Landing.
-pub(super) struct Held<'c>(Pages<'c>);
+pub(super) struct TrafficPages<'c>(Pages<'c>);
 
-impl<'c> Held<'c> {
-    pub(super) fn new(client: &'c Client, names: &Names, table: Table, keys: Keys) -> Self {
+impl<'c> TrafficPages<'c> {
+    pub(super) fn new(client: &'c Client, names: &Names, table: Table, keys: KeyRange) -> Self {
         let columns: String =
             mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
         let select = format!(
             "SELECT t.id{columns} FROM {} AS t WHERE t.landing_synced_at IS NOT NULL AND",
             names.traffic_table(table)
         );
-        Held(Pages::new(client, select, format!("reading {} on Traffic", table.traffic_name()), keys))
+        TrafficPages(Pages::new(client, select, format!("reading {} on Traffic", table.traffic_name()), keys))
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<HeldRow>> {
@@ -193,7 +193,7 @@ impl<'c> Held<'c> {
     }
 }
 
-/// The bytes of what [`Held`] answers for these rows, about.
+/// The bytes of what [`TrafficPages`] answers for these rows, about.
 pub(super) async fn held_weights(
     client: &Client,
     names: &Names,
@@ -218,11 +218,11 @@ mod tests {
     #[test]
     fn ranges_hold_every_key_once() {
         for count in [1, 2, 3, 16, 1000] {
-            let ranges = Keys::ranges(count);
+            let ranges = KeyRange::ranges(count);
             assert_eq!(ranges.len(), count as usize);
             let mut next = 0;
             for (at, keys) in ranges.iter().enumerate() {
-                let Keys::Within(range) = keys else { panic!("not a range") };
+                let KeyRange::Within(range) = keys else { panic!("not a range") };
                 assert_eq!(range.start().as_u128(), next, "range {at} of {count}");
                 next = range.end().as_u128().wrapping_add(1);
             }

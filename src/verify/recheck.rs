@@ -8,8 +8,8 @@ use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
 use super::comparison::{Comparison, ExpectedRow, HeldRow, Next, meet};
-use super::pages::{Keys, PAGE, held_weights};
-use super::{Expected, Held, Sides};
+use super::pages::{KeyRange, PAGE, held_weights};
+use super::{ComparedSides, Expected, TrafficPages};
 use crate::budget::Budget;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
@@ -34,7 +34,7 @@ pub(super) struct Settled {
     pub passed: bool,
 }
 
-impl Sides<'_> {
+impl ComparedSides<'_> {
     /// Compares the rows with these keys until each is equal, or differs although the stream has passed it.
     pub(super) async fn recheck(&self, mut ids: Vec<Uuid>, patience: Duration) -> Result<Settled> {
         ids.sort_unstable();
@@ -81,7 +81,7 @@ impl Sides<'_> {
     /// Compares a page of rows. With `waiting` Traffic is read once the stream has passed what was read of Landing,
     /// and rows are left out and answered that Landing has changed since, so that nothing can be said of them.
     async fn look(&self, ids: &[Uuid], waiting: Option<Waiting<'_>>) -> Result<(Comparison, Vec<Uuid>)> {
-        let these = || Keys::These(ids.to_vec());
+        let these = || KeyRange::These(ids.to_vec());
         let mut before = collect_expected(self.expected(these())).await?;
         let Some(waiting) = waiting else {
             let held = collect_held(self.held(these())).await?;
@@ -150,7 +150,7 @@ struct Waiting<'w> {
 }
 
 impl Waiting<'_> {
-    async fn until_applied(self, sides: &Sides<'_>, read_at: Lsn) -> Result<()> {
+    async fn until_applied(self, sides: &ComparedSides<'_>, read_at: Lsn) -> Result<()> {
         let began = Instant::now();
         while *self.passed {
             let at = applied(sides.traffic, sides.names).await?;
@@ -175,7 +175,7 @@ impl Waiting<'_> {
     }
 
     /// An operator sees for what the command waits, and until when at most.
-    fn tell(&self, sides: &Sides<'_>, at: Option<Lsn>, read_at: Lsn, streams: bool) {
+    fn tell(&self, sides: &ComparedSides<'_>, at: Option<Lsn>, read_at: Lsn, streams: bool) {
         let (table, slot) = (sides.table.landing_name(), &sides.names.slot);
         let left = self.deadline.saturating_duration_since(Instant::now());
         let until = jiff::Timestamp::now().checked_add(left).map_or_else(
@@ -213,7 +213,7 @@ async fn collect_expected(mut rows: Expected<'_>) -> Result<Vec<ExpectedRow>> {
     Ok(collected)
 }
 
-async fn collect_held(mut rows: Held<'_>) -> Result<Vec<HeldRow>> {
+async fn collect_held(mut rows: TrafficPages<'_>) -> Result<Vec<HeldRow>> {
     let mut collected = Vec::new();
     while let Some(row) = rows.next().await? {
         collected.push(row);

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use leadbridge::migrate::Options;
+use leadbridge::migrate::MigrateOptions;
 
 use crate::cutover::{PATIENT, Stage};
 use crate::testkit::{
@@ -26,7 +26,7 @@ async fn older() -> (World, Bridge) {
              DROP click_count, DROP phone_normalized",
     )
     .await;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     landing(
         &world,
         &format!(

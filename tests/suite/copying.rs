@@ -1,4 +1,4 @@
-//! Rows that are inserted by COPY: whatever a COPY does not take is written as well, or parked, as without it.
+//! Rows that are inserted by COPY: whatever a COPY does not take is written as well, or quarantined, as without it.
 
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ async fn statements(world: &World) -> String {
     seen
 }
 
-async fn parked(world: &World) -> Vec<(String, String)> {
+async fn quarantined(world: &World) -> Vec<(String, String)> {
     let sql = "SELECT source_table, sqlstate FROM leadbridge.quarantine ORDER BY source_table, sqlstate";
     let rows = world.traffic().await.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| (row.get(0), row.get(1))).collect()
@@ -99,7 +99,7 @@ async fn a_lead_born_on_traffic_under_a_key_of_landings_is_merged_where_the_othe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_only_the_server_refuses_are_parked_and_their_neighbours_arrive() {
+async fn rows_that_only_the_server_refuses_are_quarantined_and_their_neighbours_arrive() {
     let world = World::new().await;
     world.fill(122, 200).await;
     traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT c CHECK (click_count <> 77)").await;
@@ -114,7 +114,7 @@ async fn rows_that_only_the_server_refuses_are_parked_and_their_neighbours_arriv
     bridge.catch_up().await;
     assert!(statements(&world).await.contains("leads COPY"));
     // Its stages have no lead on Traffic: none of them was copied.
-    let here = parked(&world).await;
+    let here = quarantined(&world).await;
     assert!(here.contains(&pair("landing_leads", "23514")), "{here:?}");
     let orphans = here.iter().filter(|row| **row == pair("lead_journey", "23503")).count();
     assert!(orphans as i64 >= stages && stages > 0, "{here:?}");
@@ -132,12 +132,12 @@ async fn rows_that_only_the_server_refuses_are_parked_and_their_neighbours_arriv
     .await;
     let before = here.len();
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await.len(), before + 2);
+    assert_eq!(quarantined(&world).await.len(), before + 2);
     assert_eq!(differences_beside_quarantine(&world).await.len(), 4, "the two that the constraint refuses");
     // What is mended on Landing comes out of quarantine, its stages with it.
     landing(&world, "UPDATE landing_leads SET click_count = 1 WHERE click_count = 77").await;
     bridge.catch_up().await;
-    assert!(!parked(&world).await.contains(&pair("landing_leads", "23514")));
+    assert!(!quarantined(&world).await.contains(&pair("landing_leads", "23514")));
     assert_eq!(differences_beside_quarantine(&world).await, Vec::<String>::new());
 }
 

@@ -1,7 +1,7 @@
 //! Killed daemons, killed walsenders, restarted servers: nothing lost, nothing twice, nothing half.
 
 use leadbridge::throwaway::Shutdown;
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{
     Bridge, Positions, World, assert_equal, brake, one, release_brake, until_holds, writers_go_on,
@@ -12,7 +12,7 @@ async fn killed_at_any_moment_of_snapshot_and_stream_it_ends_exact_and_the_posit
     let world = World::new().await;
     world.fill(3, 600).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40\ncheckpoint_interval = \"100ms\"");
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     brake(&world, 0.1).await;
     for killed_after in [0, 1, 300] {
         let mut daemon = bridge.daemon().await;
@@ -44,7 +44,7 @@ async fn a_killed_walsender_and_restarted_servers_are_survived_without_an_operat
     let mut world = World::new().await;
     world.fill(4, 200).await;
     let bridge = Bridge::new(&world);
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     for _ in 0..2 {

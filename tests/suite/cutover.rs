@@ -110,7 +110,7 @@ async fn a_dry_run_looks_at_everything_predicts_the_pause_and_changes_nothing() 
         "quarantine",
         "fence",
         "old_transactions",
-        "way_back",
+        "reverse_replication",
         "lag",
         "verification",
         "pause",
@@ -228,7 +228,7 @@ async fn roles_of_least_privilege_are_enough_and_write_to_landing_only_while_it_
     assert!(holds(&client, may).await);
     let untried = certificate["writers"]["not_tried"].as_array().unwrap();
     assert!(!untried.is_empty(), "superusers may write, and this role may not become one");
-    // The barrier is for it too, unless it says that it is the way back.
+    // The barrier is for it too, unless it says that it is reverse replication.
     let ours = leadbridge::throwaway::connect(&stage.world.landing.url_as("bridge", "bridge", "landing"))
         .await
         .unwrap();

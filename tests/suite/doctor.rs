@@ -2,7 +2,7 @@
 
 use leadbridge::config::{Config, Flags};
 use leadbridge::doctor::{self, Finding, Findings, Level};
-use leadbridge::migrate::{Database, Options, privileges};
+use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
 
 use crate::testkit::{World, least_privileged};
 
@@ -124,10 +124,10 @@ async fn a_role_without_privileges_is_told_each_thing_that_it_lacks() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_roles_that_a_dba_creates_from_our_sql_get_no_complaint() {
     let world = World::new().await;
-    let options = Options::default();
+    let options = MigrateOptions::default();
     let sql = |database| privileges(database, &world.names, "bridge", &options).unwrap();
-    world.landing().await.batch_execute(&sql(Database::Landing)).await.unwrap();
-    world.traffic().await.batch_execute(&sql(Database::Traffic)).await.unwrap();
+    world.landing().await.batch_execute(&sql(MigratedSide::Landing)).await.unwrap();
+    world.traffic().await.batch_execute(&sql(MigratedSide::Traffic)).await.unwrap();
     let password = "ALTER ROLE bridge PASSWORD 'bridge'";
     world.landing().await.batch_execute(password).await.unwrap();
     world.traffic().await.batch_execute(password).await.unwrap();

@@ -114,7 +114,7 @@ async fn columns_that_change_without_a_value_are_followed_in_mid_stream() {
     daemon.terminate().await;
 }
 
-/// What changes values without a word in the stream, what undoes it, and the column.
+/// What changes values silently in the stream, what undoes it, and the column.
 const UNSENT: [(&str, &str, &str); 10] = [
     ("ALTER TABLE landing_leads ADD COLUMN click_count int DEFAULT 5", "", "click_count"),
     ("ALTER TABLE landing_leads ALTER name TYPE text USING upper(name)", "", "name"),

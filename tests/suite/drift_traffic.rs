@@ -1,4 +1,4 @@
-//! Traffic's tables change while the stream runs: the rows are right, or parked, or the daemon says why not.
+//! Traffic's tables change while the stream runs: the rows are right, or quarantined, or the daemon says why not.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count,
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Exact,
-    Parked,
+    Quarantined,
     Refused(&'static str),
 }
-use Outcome::{Exact, Parked, Refused};
+use Outcome::{Exact, Quarantined, Refused};
 
 /// What the school does, what undoes it, and what becomes of the rows in between.
 const DAMAGES: [(&str, &str, Outcome); 17] = [
@@ -66,18 +66,18 @@ const DAMAGES: [(&str, &str, Outcome); 17] = [
     (
         "ALTER TABLE traffic_leads ADD CONSTRAINT few CHECK (phone <> '555') NOT VALID",
         "ALTER TABLE traffic_leads DROP CONSTRAINT few",
-        Parked,
+        Quarantined,
     ),
     (
         "ALTER TABLE traffic_leads ADD CONSTRAINT more CHECK (utm_source IS NULL) NOT VALID",
         "ALTER TABLE traffic_leads DROP CONSTRAINT more",
-        Parked,
+        Quarantined,
     ),
     (
         "CREATE UNIQUE INDEX alone ON traffic_leads (phone) WHERE phone = '555'
              AND created_at > clock_timestamp_of_the_damage",
         "DROP INDEX alone",
-        Parked,
+        Quarantined,
     ),
     (
         "ALTER TABLE traffic_leads ADD CONSTRAINT known FOREIGN KEY (utm_source)
@@ -93,7 +93,7 @@ const DAMAGES: [(&str, &str, Outcome); 17] = [
     (
         "ALTER TABLE traffic_leads ALTER landing_source TYPE varchar(20) USING left(landing_source, 20)",
         "ALTER TABLE traffic_leads ALTER landing_source TYPE text",
-        Parked,
+        Quarantined,
     ),
     (
         "ALTER TABLE traffic_leads RENAME TO leads_of_traffic",
@@ -140,7 +140,7 @@ async fn outcome(world: &World, daemon: &mut Daemon) -> Option<i32> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rows_that_a_changed_target_table_still_takes_are_right_and_the_others_are_parked() {
+async fn rows_that_a_changed_target_table_still_takes_are_right_and_the_others_are_quarantined() {
     suffer(90, |wanted| !matches!(wanted, Refused(_))).await;
 }
 
@@ -167,9 +167,9 @@ async fn suffer(seed: u64, of_kind: impl Fn(&Outcome) -> bool) {
         // What is applied before the next look at the shape does no harm, and is looked at all the same.
         let code = match wanted {
             Refused(_) => daemon.ended(Duration::from_secs(30)).await.code(),
-            Exact | Parked => outcome(&world, &mut daemon).await,
+            Exact | Quarantined => outcome(&world, &mut daemon).await,
         };
-        let parked = "SELECT count(*) FROM leadbridge.quarantine";
+        let quarantined = "SELECT count(*) FROM leadbridge.quarantine";
         match wanted {
             Refused(word) => {
                 let log = daemon.log();
@@ -177,9 +177,12 @@ async fn suffer(seed: u64, of_kind: impl Fn(&Outcome) -> bool) {
                 let (_, error) = log.rsplit_once("error: ").expect("an error");
                 assert!(error.contains(word) && error.contains("what to do: "), "{damage}: {error}");
             }
-            Parked => {
+            Quarantined => {
                 assert_eq!(code, None, "{damage}: {}", daemon.log());
-                assert!(one::<i64>(&world.traffic().await, parked).await > 0, "{damage}: nothing is parked");
+                assert!(
+                    one::<i64>(&world.traffic().await, quarantined).await > 0,
+                    "{damage}: nothing is quarantined"
+                );
             }
             Exact => {
                 assert_eq!(code, None, "{damage}: {}", daemon.log());
@@ -190,7 +193,7 @@ async fn suffer(seed: u64, of_kind: impl Fn(&Outcome) -> bool) {
         daemon.kill().await;
         landing(&world, "UPDATE landing_leads SET email_sent = NOT coalesce(email_sent, false)").await;
         bridge.catch_up().await;
-        assert_eq!(one::<i64>(&world.traffic().await, parked).await, 0, "{damage}: parked still");
+        assert_eq!(one::<i64>(&world.traffic().await, quarantined).await, 0, "{damage}: quarantined still");
         assert_eq!(differences(&world).await, [""; 0], "{damage}: after {repair}");
     }
 }
@@ -238,9 +241,9 @@ async fn a_wider_column_takes_the_whole_value_from_the_next_row_on() {
         landing(&world, &format!("DELETE FROM landing_leads WHERE name = 'n'; {long}")).await;
         daemon.caught_up(&world).await;
         let cut = format!("length(utm_source) = {length} FROM traffic_leads WHERE name = 'n'");
-        let parked = "count(*) > 0 FROM leadbridge.quarantine";
+        let quarantined = "count(*) > 0 FROM leadbridge.quarantine";
         let client = world.traffic().await;
-        assert!(holds(&client, parked).await || holds(&client, &cut).await, "{sql_type}");
+        assert!(holds(&client, quarantined).await || holds(&client, &cut).await, "{sql_type}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! `leadbridge finish`: a proven backup, then the way back is taken apart; and what keeps it from beginning.
+//! `leadbridge finish`: a proven backup, then reverse replication is taken apart; and what keeps it from beginning.
 
 mod backup;
 mod killed;
@@ -54,7 +54,7 @@ fn only(parent: &Path) -> PathBuf {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_finish_backs_up_takes_the_way_back_apart_and_leaves_landing_closed() {
+async fn a_finish_backs_up_takes_reverse_replication_apart_and_leaves_landing_closed() {
     let (world, bridge) = switched(300).await;
     let said = bridge.run(&["finish", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
@@ -92,7 +92,7 @@ async fn a_finish_backs_up_takes_the_way_back_apart_and_leaves_landing_closed() 
     assert_eq!(certificate["dropped"].as_array().unwrap().len(), 16);
     assert_eq!(certificate["left_for_owner"], serde_json::json!([]));
     assert_eq!(certificate["backup"]["manifest"], serde_json::to_value(&manifest).unwrap());
-    assert_eq!(certificate["way_back"]["left_behind"], 0);
+    assert_eq!(certificate["reverse"]["left_behind"], 0);
 
     let again = bridge.run(&["finish", "--yes", "--json"]).await;
     assert_eq!(again.code, 0, "{}", again.err);

@@ -151,7 +151,7 @@ async fn a_stream_does_not_begin_while_an_index_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_an_index_would_refuse_is_parked_as_if_it_had_been_there() {
+async fn a_row_that_an_index_would_refuse_is_quarantined_as_if_it_had_been_there() {
     let world = World::new().await;
     world.fill(144, 100).await;
     // So long that no index takes it, compressed or not.
@@ -170,10 +170,10 @@ async fn a_row_that_an_index_would_refuse_is_parked_as_if_it_had_been_there() {
     let before = definitions(&world).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40");
     bridge.catch_up().await;
-    let parked = "SELECT string_agg(source_table || ' ' || sqlstate, ', ' ORDER BY source_table)
+    let quarantined = "SELECT string_agg(source_table || ' ' || sqlstate, ', ' ORDER BY source_table)
         FROM leadbridge.quarantine WHERE row_id::text LIKE '00000000-0000-0000-0000-0000000000%'";
-    let parked: String = one(&world.traffic().await, parked).await;
-    assert_eq!(parked, "landing_leads 54000, lead_journey 54000");
+    let quarantined: String = one(&world.traffic().await, quarantined).await;
+    assert_eq!(quarantined, "landing_leads 54000, lead_journey 54000");
     assert_eq!(definitions(&world).await, before);
     // The oracle does not know of indexes: it misses these two rows, and nothing else.
     let missed = differences_beside_quarantine(&world).await;

@@ -1,6 +1,6 @@
 //! A schema belongs to one installation: a second one that shares a server with the first changes nothing of it.
 
-use leadbridge::migrate::{Options, migrate};
+use leadbridge::migrate::{MigrateOptions, migrate};
 use tokio_postgres::Client;
 
 use crate::testkit::{Bridge, World, assert_equal, assert_refused, holds, landing, one, traffic};
@@ -37,10 +37,10 @@ async fn first(world: &World) -> Bridge {
     landing(world, bad).await;
     let bridge = Bridge::new(world);
     bridge.catch_up().await;
-    let parked = "count(*) = 1 FROM leadbridge.quarantine";
+    let quarantined = "count(*) = 1 FROM leadbridge.quarantine";
     let noted = "count(*) >= 1 FROM leadbridge.conversion_notes";
     let traffic = world.traffic().await;
-    assert!(holds(&traffic, parked).await && holds(&traffic, noted).await);
+    assert!(holds(&traffic, quarantined).await && holds(&traffic, noted).await);
     bridge
 }
 
@@ -119,14 +119,14 @@ async fn a_second_installation_with_a_schema_and_tables_of_its_own_runs_beside_t
     assert!(holds(&world.traffic().await, same).await);
 }
 
-async fn migrated(world: &World, landing: &mut Client, options: &Options) -> Result<(), String> {
+async fn migrated(world: &World, landing: &mut Client, options: &MigrateOptions) -> Result<(), String> {
     let mut traffic = world.traffic().await;
     let report = migrate(landing, &mut traffic, &world.names, options).await;
     report.map(drop).map_err(|error| error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_landing_that_was_replaced_is_refused_until_the_operator_says_so_and_copied_anew_then() {
+async fn a_landing_that_was_replaced_is_refused_until_the_operator_says_so_and_copied_again_then() {
     let world = World::new().await;
     let bridge = first(&world).await;
     let other = World::of_another_cluster().await;
@@ -137,7 +137,7 @@ async fn a_landing_that_was_replaced_is_refused_until_the_operator_says_so_and_c
         assert_refused(&moved.run(command).await, &["belongs to another", "--replace-installation"]);
         assert_eq!(state(&world).await, before, "{command:?}");
     }
-    let refused = migrated(&world, &mut other.landing().await, &Options::default()).await.unwrap_err();
+    let refused = migrated(&world, &mut other.landing().await, &MigrateOptions::default()).await.unwrap_err();
     assert!(refused.contains("--replace-installation"), "{refused}");
     assert_eq!(state(&world).await, before);
 

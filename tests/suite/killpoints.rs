@@ -3,7 +3,7 @@
 use std::os::unix::process::ExitStatusExt as _;
 
 use leadbridge::failpoint::Point;
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{Bridge, Positions, World, assert_equal, holds, landing, one, released, traffic};
 
@@ -40,7 +40,7 @@ async fn killed_at_every_point_of_a_snapshot_the_next_start_ends_exact() {
     let world = World::new().await;
     world.fill(70, 60).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40");
-    let writers = world.write(&Pace { writers: 2, ..Pace::default() });
+    let writers = world.write(&WriteRate { writers: 2, ..WriteRate::default() });
     // One interrupted snapshot after another, as at a first start.
     for point in points(&COPY) {
         let finished = matches!(point, Point::FinishStored);

@@ -131,7 +131,7 @@ async fn a_hundred_thousand_tiny_transactions_as_fast_as_landing_commits_end_exa
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make test-large"]
-async fn a_row_with_fifty_megabytes_of_metadata_is_copied_streamed_left_alone_parked_and_deleted() {
+async fn a_row_with_fifty_megabytes_of_metadata_is_copied_streamed_left_alone_quarantined_and_deleted() {
     const BYTES: u64 = 50 << 20;
     let huge = format!(
         "jsonb_build_object('funnel_type', 'challenge3d', 'answers', \
@@ -156,10 +156,10 @@ async fn a_row_with_fifty_megabytes_of_metadata_is_copied_streamed_left_alone_pa
     caught_up_and_equal(&world, &mut daemon).await;
     landing(&world, "UPDATE landing_leads SET metadata = metadata || '{\"utm_source\": \"x\"}'").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    // Too long for Traffic: it is parked whole, and good again without its metadata being sent.
+    // Too long for Traffic: it is quarantined whole, and good again without its metadata being sent.
     landing(&world, "UPDATE landing_leads SET name = repeat('n', 300), source = 'x' WHERE name = 'copied'")
         .await;
-    daemon.until("the row is parked", |status| status["quarantined"] == 1).await;
+    daemon.until("the row is quarantined", |status| status["quarantined"] == 1).await;
     landing(&world, "UPDATE landing_leads SET name = 'good again' WHERE name LIKE 'nnn%'").await;
     daemon.until("the row is free", |status| status["quarantined"] == 0).await;
     caught_up_and_equal(&world, &mut daemon).await;

@@ -9,7 +9,6 @@
 
 mod absent;
 mod admission;
-mod at_once;
 mod connection;
 mod copying;
 mod crash;
@@ -37,6 +36,7 @@ mod network;
 mod oracle;
 mod outages;
 mod ownership;
+mod pipelined_batch;
 mod positions;
 mod privileges;
 mod properties;

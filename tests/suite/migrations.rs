@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use leadbridge::error::{Error, Kind};
-use leadbridge::migrate::{Database, Effect, Options, Patience, Report, migrate, privileges, script};
+use leadbridge::migrate::{
+    Effect, MigrateOptions, MigratedSide, Patience, Report, migrate, privileges, script,
+};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
@@ -15,7 +17,7 @@ async fn scalar<T: for<'a> tokio_postgres::types::FromSql<'a>>(client: &Client, 
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-async fn fails(world: &World, options: &Options) -> Error {
+async fn fails(world: &World, options: &MigrateOptions) -> Error {
     let (mut landing, mut traffic) = (world.landing().await, world.traffic().await);
     migrate(&mut landing, &mut traffic, &world.names, options).await.unwrap_err()
 }
@@ -27,13 +29,13 @@ fn effects(report: &Report, effect: Effect) -> usize {
 #[tokio::test]
 async fn migrating_twice_does_nothing_the_second_time_and_a_dry_run_never_does() {
     let world = World::unmigrated().await;
-    let dry = Options { dry_run: true, ..Options::default() };
+    let dry = MigrateOptions { dry_run: true, ..MigrateOptions::default() };
     let planned = world.migrate(&dry).await;
     assert_eq!(effects(&planned, Effect::Create), 12);
     assert_eq!(world.migrate(&dry).await, planned);
 
-    assert!(world.migrate(&Options::default()).await.changes_something());
-    assert!(!world.migrate(&Options::default()).await.changes_something());
+    assert!(world.migrate(&MigrateOptions::default()).await.changes_something());
+    assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
     let traffic = world.traffic().await;
     assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 10);
 }
@@ -47,19 +49,19 @@ async fn a_migration_that_has_changed_is_applied_again_and_disturbs_nothing() {
     let rows = "SELECT md5(string_agg(l::text, '')) FROM traffic_leads AS l";
     let before: String = scalar(&traffic, rows).await;
     traffic.batch_execute("UPDATE leadbridge.migrations SET checksum = 'old'").await.unwrap();
-    assert_eq!(effects(&world.migrate(&Options::default()).await, Effect::Renew), 10);
+    assert_eq!(effects(&world.migrate(&MigrateOptions::default()).await, Effect::Renew), 10);
     assert_eq!(scalar::<String>(&traffic, rows).await, before);
-    assert!(!world.migrate(&Options::default()).await.changes_something());
+    assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
 }
 
 #[tokio::test]
 async fn the_printed_script_does_what_migrate_does() {
     let world = World::unmigrated().await;
-    let options = Options { notifications: true, ..Options::default() };
+    let options = MigrateOptions { notifications: true, ..MigrateOptions::default() };
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     for _ in 0..2 {
-        landing.batch_execute(&script(Database::Landing, &world.names, &options).unwrap()).await.unwrap();
-        traffic.batch_execute(&script(Database::Traffic, &world.names, &options).unwrap()).await.unwrap();
+        landing.batch_execute(&script(MigratedSide::Landing, &world.names, &options).unwrap()).await.unwrap();
+        traffic.batch_execute(&script(MigratedSide::Traffic, &world.names, &options).unwrap()).await.unwrap();
     }
     assert!(!world.migrate(&options).await.changes_something());
 }
@@ -70,7 +72,7 @@ async fn notifications_are_copied_only_when_switched_on() {
     let traffic = world.traffic().await;
     let there = "SELECT to_regclass('traffic_scheduled_notifications') IS NOT NULL";
     assert!(!scalar::<bool>(&traffic, there).await);
-    let on = Options { notifications: true, ..Options::default() };
+    let on = MigrateOptions { notifications: true, ..MigrateOptions::default() };
     let report = world.migrate(&on).await;
     assert_eq!((effects(&report, Effect::Create), effects(&report, Effect::Renew)), (1, 1));
     assert!(scalar::<bool>(&traffic, there).await);
@@ -90,7 +92,7 @@ async fn a_publication_with_anything_else_in_it_is_refused_and_nothing_is_change
         "FOR TABLE landing_leads, scheduled_notifications",
     ] {
         landing.batch_execute(&format!("CREATE PUBLICATION leadbridge {wrong}")).await.unwrap();
-        let error = fails(&world, &Options::default()).await;
+        let error = fails(&world, &MigrateOptions::default()).await;
         assert_eq!(error.kind(), Kind::Refused, "{wrong}");
         assert!(error.remedy_text().is_some(), "{wrong}");
         landing.batch_execute("DROP PUBLICATION leadbridge").await.unwrap();
@@ -105,7 +107,7 @@ async fn a_publication_that_lacks_something_is_completed() {
     let landing = world.landing().await;
     let lacking = "CREATE PUBLICATION leadbridge FOR TABLE lead_journey WITH (publish = 'insert')";
     landing.batch_execute(lacking).await.unwrap();
-    let report = world.migrate(&Options::default()).await;
+    let report = world.migrate(&MigrateOptions::default()).await;
     let publication = report.steps.iter().find(|step| step.name.starts_with("publication")).unwrap();
     assert_eq!(publication.effect, Effect::Renew);
     let tables = "SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_publication_tables";
@@ -118,7 +120,7 @@ async fn a_table_without_a_replica_identity_is_refused_and_not_published() {
     let world = World::unmigrated().await;
     let drop = "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey";
     world.landing().await.batch_execute(drop).await.unwrap();
-    let error = fails(&world, &Options::default()).await;
+    let error = fails(&world, &MigrateOptions::default()).await;
     assert!(error.to_string().contains("lead_journey: id is not unique"), "{error}");
     let unpublished = "SELECT count(*) = 0 FROM pg_publication";
     assert!(scalar::<bool>(&world.landing().await, unpublished).await, "{error}");
@@ -132,7 +134,7 @@ async fn migrating_gives_up_politely_while_a_long_transaction_holds_the_table_an
     let pid: i32 = scalar(&holder, "SELECT pg_backend_pid()").await;
     let patience =
         Patience { lock_timeout: Duration::from_millis(50), retries: 1, pause: Duration::from_millis(10) };
-    let hasty = Options { patience, ..Options::default() };
+    let hasty = MigrateOptions { patience, ..MigrateOptions::default() };
     let error = fails(&world, &hasty).await;
     assert_eq!(error.kind(), Kind::Transient, "{error}");
     assert!(error.remedy_text().unwrap().contains(&format!("pid {pid} (idle in transaction")), "{error}");
@@ -146,7 +148,7 @@ async fn migrating_gives_up_politely_while_a_long_transaction_holds_the_table_an
 #[tokio::test]
 async fn two_migrations_at_once_are_as_good_as_one() {
     let world = World::unmigrated().await;
-    let options = Options::default();
+    let options = MigrateOptions::default();
     let (first, second) = tokio::join!(world.migrate(&options), world.migrate(&options));
     // The later one may have found everything done.
     assert!(first.changes_something() || second.changes_something());
@@ -282,16 +284,16 @@ async fn a_trigger_outside_of_the_pair_that_keeps_updated_at_is_refused() {
     let outside = "CREATE TRIGGER \"я\" BEFORE UPDATE ON traffic_leads FOR EACH ROW
                    EXECUTE FUNCTION update_updated_at_column()";
     world.traffic().await.batch_execute(outside).await.unwrap();
-    let error = fails(&world, &Options::default()).await;
+    let error = fails(&world, &MigrateOptions::default()).await;
     assert_eq!(error.kind(), Kind::Refused, "{error}");
 }
 
 #[tokio::test]
 async fn the_least_privileged_roles_can_do_their_work_and_no_more() {
     let world = World::new().await;
-    let options = Options::default();
+    let options = MigrateOptions::default();
     let (landing, traffic) = (world.landing().await, world.traffic().await);
-    for (client, database) in [(&landing, Database::Landing), (&traffic, Database::Traffic)] {
+    for (client, database) in [(&landing, MigratedSide::Landing), (&traffic, MigratedSide::Traffic)] {
         let sql = privileges(database, &world.names, "lead-bridge", &options).unwrap();
         client.batch_execute(&sql).await.unwrap();
         client.batch_execute(&sql).await.unwrap();

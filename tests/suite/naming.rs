@@ -1,6 +1,6 @@
 //! Names that need quotes: whatever the configuration accepts works on every connection, in both directions.
 
-use leadbridge::migrate::Options;
+use leadbridge::migrate::MigrateOptions;
 use leadbridge::names::Names;
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ async fn installed(names: Names) -> (World, Bridge) {
         names.slot, names.publication, names.schema, names.landing_schema, names.traffic_schema
     );
     world.names = names;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     let bridge = Bridge::new(&world).configured(&lines);
     (world, bridge)
 }

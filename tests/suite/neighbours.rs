@@ -3,7 +3,7 @@
 use crate::testkit::{Bridge, World};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_rows_side_by_side_are_all_parked_and_the_good_ones_around_them_arrive() {
+async fn bad_rows_side_by_side_are_all_quarantined_and_the_good_ones_around_them_arrive() {
     let world = World::new().await;
     let traffic = world.traffic().await;
     traffic.batch_execute("ALTER TABLE traffic_leads ADD CHECK (click_count < 100)").await.unwrap();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{
     Bridge, Daemon, Fault, Positions, Proxy, Target, World, assert_equal, brake, caught_up_and_equal, holds,
@@ -94,7 +94,7 @@ async fn strike(proxy: &Proxy, target: Target, fault: Fault) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_connection_of_the_stream_may_be_cut_under_live_writers() {
     let net = Net::new(80, 60).await;
-    let writers = net.world.write(&Pace::default());
+    let writers = net.world.write(&WriteRate::default());
     let daemon = net.streaming().await;
     for (proxy, target) in net.connections(true) {
         strike(proxy, target, Fault::Cut).await;
@@ -111,7 +111,7 @@ async fn every_connection_of_the_stream_may_be_cut_under_live_writers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_connection_of_the_snapshot_may_be_cut_under_live_writers() {
     let (net, mut daemon) = Net::copying(81, 200).await;
-    let writers = net.world.write(&Pace::default());
+    let writers = net.world.write(&WriteRate::default());
     for (proxy, target) in net.connections(false) {
         copies(&mut daemon).await;
         strike(proxy, target, Fault::Cut).await;
@@ -124,7 +124,7 @@ async fn every_connection_of_the_snapshot_may_be_cut_under_live_writers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_and_a_narrow_network_delay_snapshot_and_stream_and_break_nothing() {
     let net = Net::new(82, 60).await;
-    let writers = net.world.write(&Pace::default());
+    let writers = net.world.write(&WriteRate::default());
     for proxy in [&net.landing, &net.traffic] {
         proxy.inject(Target::Every, Fault::Throttle(200_000));
     }
@@ -185,7 +185,7 @@ async fn a_half_open_apply_connection_is_given_up_and_its_lease_and_locks_with_i
     let mut daemon = net.streaming().await;
     strike(&net.traffic, Target::Named("apply"), Fault::HalfOpen).await;
     landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
-    daemon.logs("died without a word").await;
+    daemon.logs("died silently").await;
     caught_up_and_equal(&net.world, &mut daemon).await;
     assert!(!daemon.log().contains("standing by"), "its own earlier session is no other daemon");
     net.exact(daemon).await;
@@ -207,7 +207,7 @@ async fn a_half_open_connection_that_rows_are_read_back_on_is_given_up() {
     daemon.caught_up(&net.world).await;
     traffic(&net.world, "DELETE FROM traffic_leads").await;
     landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
-    daemon.logs("died without a word").await;
+    daemon.logs("died silently").await;
     caught_up_and_equal(&net.world, &mut daemon).await;
     net.exact(daemon).await;
 }
@@ -224,7 +224,7 @@ async fn half_open_connections_of_a_snapshot_are_given_up_on_either_side() {
 async fn a_half_open_snapshot_is_given_up(side: impl Fn(&Net) -> &Proxy) {
     let (net, daemon) = Net::copying(86, 200).await;
     strike(side(&net), Target::Named("snapshot"), Fault::HalfOpen).await;
-    daemon.logs("died without a word").await;
+    daemon.logs("died silently").await;
     release_brake(&net.world).await;
     net.exact(daemon).await;
 }
@@ -268,7 +268,7 @@ async fn a_batch_is_long_on_its_way() {
 async fn a_network_that_carries_nothing_for_a_while_is_waited_for() {
     let net = Net::new(88, 40).await;
     let mut daemon = net.streaming().await;
-    let writers = net.world.write(&Pace::default());
+    let writers = net.world.write(&WriteRate::default());
     for proxy in [&net.landing, &net.traffic] {
         proxy.inject(Target::Every, Fault::Stall);
         writers_go_on(&net.world, 30).await;

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 use leadbridge::throwaway::{Shutdown, connect};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -52,7 +52,7 @@ const TOUCH: &str = "UPDATE landing_leads SET click_count = click_count + 1";
 async fn either_server_may_be_restarted_in_any_way_in_the_middle_of_a_snapshot() {
     let mut world = with_settings(&[], &[], 200).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40");
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     brake(&world, 0.2).await;
     let mut daemon = bridge.daemon().await;
     let copies = |status: &serde_json::Value| {
@@ -74,7 +74,7 @@ async fn either_server_may_be_restarted_in_any_way_in_the_middle_of_a_snapshot()
 async fn either_server_may_crash_under_the_stream() {
     let mut world = with_settings(&[], &[], 50).await;
     let bridge = Bridge::new(&world);
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     let mut daemon = streaming(&bridge).await;
     for _ in 0..2 {
         world.landing.restart(Shutdown::Kill).await.unwrap();
@@ -272,7 +272,7 @@ async fn backends(client: &Client, name: &str) -> Vec<i32> {
 async fn every_session_of_ours_may_be_terminated_under_live_writers() {
     let world = with_settings(&[], &[], 50).await;
     let bridge = Bridge::new(&world);
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     let mut daemon = streaming(&bridge).await;
     let names = [
         (world.landing().await, "leadbridge stream"),
@@ -322,7 +322,7 @@ async fn a_traffic_server_without_a_free_connection_is_waited_for() {
 async fn a_server_process_that_stands_still_for_a_while_is_waited_for() {
     let world = with_settings(&[], &[], 50).await;
     let bridge = Bridge::new(&world);
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     let mut daemon = streaming(&bridge).await;
     for (client, name) in
         [(world.landing().await, "leadbridge stream"), (world.traffic().await, "leadbridge apply")]
@@ -373,7 +373,7 @@ async fn a_slot_that_the_next_checkpoint_would_lose_is_saved_by_catching_up_befo
     let mut daemon = streaming(&bridge).await;
     daemon.caught_up(&world).await;
     until_true("the slot lets go", async || {
-        // Another slot makes the server write down where ours could begin anew: else it does so by and by.
+        // Another slot makes the server write down where ours could restart: else it does so by and by.
         client.batch_execute(OTHER_SLOT).await.unwrap();
         holds(&client, "wal_status IN ('reserved', 'extended') FROM pg_replication_slots").await
     })

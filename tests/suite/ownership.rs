@@ -1,6 +1,6 @@
 //! What belongs to Traffic stays as it was, whatever role the daemon has.
 
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{
     Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, one, traffic,
@@ -36,7 +36,7 @@ async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) 
     );
     traffic.batch_execute(&before).await.unwrap();
 
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     assert!(daemon.log().contains(control), "{}", daemon.log());

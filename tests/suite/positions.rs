@@ -48,7 +48,7 @@ async fn a_traffic_that_was_restored_from_a_backup_is_refused_until_a_resync() {
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     let (landing, traffic) = (world.landing().await, world.traffic().await);
-    // A backup of Traffic's books, and what happens after it.
+    // A backup of Traffic's state_tables, and what happens after it.
     traffic.batch_execute("CREATE TABLE backup AS SELECT * FROM leadbridge.checkpoint").await.unwrap();
     landing.batch_execute("UPDATE landing_leads SET click_count = 3").await.unwrap();
     let mut daemon = bridge.daemon().await;
@@ -158,7 +158,7 @@ async fn a_local_store_that_is_deleted_older_or_damaged_loses_nothing() {
     copy_dir(&state, &earlier).await;
     landing(&world, WORK).await;
     bridge.catch_up().await;
-    // Older: a machine restored from its backup. Deleted: one set up anew.
+    // Older: a machine restored from its backup. Deleted: one set up again.
     for backup in [Some(&earlier), None] {
         std::fs::remove_dir_all(&state).unwrap();
         if let Some(earlier) = backup {
@@ -261,7 +261,7 @@ const DROP: &str = "SELECT pg_drop_replication_slot('leadbridge')";
 const CREATE: &str = "SELECT pg_create_logical_replication_slot('leadbridge', 'pgoutput')";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_was_made_anew_or_advanced_is_refused_even_on_an_idle_landing() {
+async fn a_slot_that_was_made_again_or_advanced_is_refused_even_on_an_idle_landing() {
     let world = World::new().await;
     world.fill(27, 20).await;
     let bridge = Bridge::new(&world);
@@ -283,11 +283,11 @@ async fn a_slot_that_was_made_anew_or_advanced_is_refused_even_on_an_idle_landin
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_slot_that_is_dropped_or_made_anew_under_a_running_daemon_ends_it() {
+async fn a_slot_that_is_dropped_or_made_again_under_a_running_daemon_ends_it() {
     let world = World::new().await;
     world.fill(28, 20).await;
     let bridge = Bridge::new(&world);
-    for (anew, word) in [("", "gone"), (CREATE, "Traffic is at")] {
+    for (again, word) in [("", "gone"), (CREATE, "Traffic is at")] {
         let mut daemon = bridge.daemon().await;
         daemon.streaming().await;
         let sql = format!(
@@ -298,7 +298,7 @@ async fn a_slot_that_is_dropped_or_made_anew_under_a_running_daemon_ends_it() {
                      EXIT;
                  EXCEPTION WHEN object_in_use THEN NULL;
                  END;
-             END LOOP; END $$; {anew}"
+             END LOOP; END $$; {again}"
         );
         landing(&world, &sql).await;
         landing(&world, WORK).await;

@@ -146,7 +146,7 @@ async fn a_table_that_was_replaced_is_refused() {
     let world = World::new().await;
     world.fill(82, 20).await;
     let bridge = Bridge::new(&world);
-    let anew = "CREATE TABLE lead_journey (LIKE elsewhere INCLUDING ALL,
+    let again = "CREATE TABLE lead_journey (LIKE elsewhere INCLUDING ALL,
             FOREIGN KEY (lead_id) REFERENCES landing_leads (id) ON DELETE CASCADE);
         INSERT INTO lead_journey SELECT * FROM elsewhere ORDER BY id LIMIT 10";
     for (what, sql) in [
@@ -155,7 +155,7 @@ async fn a_table_that_was_replaced_is_refused() {
     ] {
         let mut daemon = bridge.daemon().await;
         daemon.streaming().await;
-        let sql = sql.replace("ANEW", anew);
+        let sql = sql.replace("ANEW", again);
         let add = "ALTER PUBLICATION leadbridge ADD TABLE lead_journey";
         landing(&world, &format!("BEGIN; {sql}; {add}; COMMIT; {WORK}")).await;
         assert_ends(&mut daemon, what, &["lead_journey", "leadbridge resync"]).await;
@@ -215,7 +215,7 @@ async fn an_installation_that_did_not_write_down_what_is_published_does_so_at_it
     assert_refused("an old schema", &bridge.run(&["run"]).await, "leadbridge migrate");
     // A version that brings more brings another checksum.
     traffic.batch_execute("UPDATE leadbridge.migrations SET checksum = 'old'").await.unwrap();
-    world.migrate(&leadbridge::migrate::Options::default()).await;
+    world.migrate(&leadbridge::migrate::MigrateOptions::default()).await;
     assert!(holds(&traffic, "published IS NULL FROM leadbridge.checkpoint").await);
     landing(&world, WORK).await;
     bridge.catch_up().await;

@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::testkit::{Bridge, Daemon, World, assert_equal, differences, holds, landing, one, said};
 
-async fn parked(world: &World) -> Vec<(String, String)> {
+async fn quarantined(world: &World) -> Vec<(String, String)> {
     let sql = "SELECT source_table, sqlstate FROM leadbridge.quarantine WHERE discarded_at IS NULL
                ORDER BY source_table, sqlstate";
     let rows = world.traffic().await.query(sql, &[]).await.unwrap();
@@ -37,7 +37,7 @@ fn pair(table: &str, sqlstate: &str) -> (String, String) {
 const LONG: &str = "00000000-0000-0000-0000-00000000000a";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_name_too_long_parks_the_lead_and_its_stages_and_a_good_change_frees_them_all() {
+async fn a_name_too_long_quarantines_the_lead_and_its_stages_and_a_good_change_frees_them_all() {
     let world = World::new().await;
     world.fill(30, 50).await;
     let (_bridge, mut daemon) = streaming(&world).await;
@@ -53,13 +53,16 @@ async fn a_name_too_long_parks_the_lead_and_its_stages_and_a_good_change_frees_t
     landing(&world, &format!("INSERT INTO lead_journey (lead_id, stage) VALUES ('{LONG}', 'c')")).await;
     daemon.caught_up(&world).await;
     let stage = pair("lead_journey", "23503");
-    assert_eq!(parked(&world).await, [pair("landing_leads", "22001"), stage.clone(), stage.clone(), stage]);
+    assert_eq!(
+        quarantined(&world).await,
+        [pair("landing_leads", "22001"), stage.clone(), stage.clone(), stage]
+    );
     assert_eq!(differences(&world).await.len(), 4, "everything else has arrived");
     daemon.until("status counts them", |status| status["quarantined"] == 4).await;
     // A change that leaves it bad replaces its image; the stages wait on.
     landing(&world, &format!("UPDATE landing_leads SET phone = '2' WHERE id = '{LONG}'")).await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 4);
+    assert_eq!(quarantined(&world).await.len(), 4);
     assert!(
         holds(
             &world.traffic().await,
@@ -72,7 +75,7 @@ async fn a_name_too_long_parks_the_lead_and_its_stages_and_a_good_change_frees_t
     assert!(!daemon.log().contains("rows leave quarantine"), "{}", daemon.log());
     landing(&world, &format!("UPDATE landing_leads SET name = 'Әлия' WHERE id = '{LONG}'")).await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     assert!(daemon.log().contains("rows leave quarantine"), "{}", daemon.log());
     assert!(!daemon.log().contains("ӘӘ"), "a name was logged");
@@ -80,7 +83,7 @@ async fn a_name_too_long_parks_the_lead_and_its_stages_and_a_good_change_frees_t
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_check_on_traffic_parks_one_row_of_five_thousand_and_only_that() {
+async fn a_check_on_traffic_quarantines_one_row_of_five_thousand_and_only_that() {
     let world = World::new().await;
     let (_bridge, mut daemon) = streaming(&world).await;
     let traffic = world.traffic().await;
@@ -93,7 +96,7 @@ async fn a_check_on_traffic_parks_one_row_of_five_thousand_and_only_that() {
     )
     .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair("landing_leads", "23514")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "23514")]);
     assert!(holds(&traffic, "count(*) = 4999 FROM traffic_leads").await);
 
     // Its key changes while it is bad; so does that of a good one, which turns bad with it.
@@ -101,10 +104,10 @@ async fn a_check_on_traffic_parks_one_row_of_five_thousand_and_only_that() {
     landing(&world, "UPDATE landing_leads SET id = gen_random_uuid(), name = 'bot' WHERE phone = '4444'")
         .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 2);
+    assert_eq!(quarantined(&world).await.len(), 2);
     landing(&world, "UPDATE landing_leads SET name = 'person' WHERE name = 'bot'").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     daemon.terminate().await;
 }
@@ -120,18 +123,18 @@ async fn a_stage_whose_lead_was_deleted_on_traffic_by_hand_waits_for_it() {
     landing(&world, &format!("DELETE FROM lead_journey WHERE lead_id = '{lead}'")).await;
     landing(&world, &format!("INSERT INTO lead_journey (lead_id, stage) VALUES ('{lead}', 'late')")).await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair("lead_journey", "23503")]);
+    assert_eq!(quarantined(&world).await, [pair("lead_journey", "23503")]);
     landing(&world, &format!("UPDATE landing_leads SET click_count = 9 WHERE id = '{lead}'")).await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     // What is deleted on Landing does not wait any longer.
     landing(&world, &format!("UPDATE landing_leads SET name = repeat('x', 300) WHERE id = '{lead}'")).await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 1);
+    assert_eq!(quarantined(&world).await.len(), 1);
     landing(&world, &format!("DELETE FROM landing_leads WHERE id = '{lead}'")).await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     daemon.terminate().await;
 }
@@ -170,16 +173,16 @@ async fn an_operator_lists_shows_retries_and_discards() {
 
     // Nothing has changed: everything stays, and the exit code says no.
     let retried = bridge.run(&["quarantine", "retry"]).await;
-    assert_eq!((retried.code, parked(&world).await.len()), (1, 3), "{}", retried.err);
+    assert_eq!((retried.code, quarantined(&world).await.len()), (1, 3), "{}", retried.err);
     let unasked = bridge.run(&["quarantine", "discard", &second]).await;
     assert_ne!(unasked.code, 0, "without a terminal to ask on it needs --yes");
     let discarded = bridge.run(&["quarantine", "discard", &second, "--yes"]).await;
-    assert_eq!((discarded.code, parked(&world).await.len()), (0, 2), "{}", discarded.err);
+    assert_eq!((discarded.code, quarantined(&world).await.len()), (0, 2), "{}", discarded.err);
     let again = bridge.run(&["quarantine", "discard", &second, "--yes"]).await;
     assert_eq!(again.code, 4, "{}", again.err);
     traffic.batch_execute("ALTER TABLE traffic_leads DROP CONSTRAINT no_bots").await.unwrap();
     let retried = bridge.run(&["quarantine", "retry", &first]).await;
-    assert_eq!((retried.code, parked(&world).await.len()), (0, 0), "its stage follows: {}", retried.err);
+    assert_eq!((retried.code, quarantined(&world).await.len()), (0, 0), "its stage follows: {}", retried.err);
     // What was discarded comes back with its next change.
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
     daemon.caught_up(&world).await;

@@ -1,6 +1,6 @@
 //! What stops a start: one clear error with its remedy and its exit code, and nothing changed anywhere.
 
-use leadbridge::migrate::Options;
+use leadbridge::migrate::MigrateOptions;
 
 use crate::testkit::{
     Bridge, Said, World, brake, differences_beside_quarantine, holds, landing, one, release_brake,
@@ -72,7 +72,7 @@ async fn a_database_that_is_not_ready_is_refused_with_its_remedy_and_changes_not
     world.fill(13, 20).await;
     let bridge = Bridge::new(&world);
     refused(&world, &bridge, "nothing is migrated", 4, &["leadbridge migrate"]).await;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     let landing = world.landing().await;
     for (what, damage, repair, words) in [
         (

@@ -1,6 +1,6 @@
 //! The main job, end to end: the real binary between two real servers, with live writers.
 
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{
     Bridge, World, assert_equal, brake, landing, release_brake, until_holds, writers_go_on,
@@ -11,7 +11,7 @@ async fn with_writers_from_before_the_snapshot_until_after_it_traffic_equals_the
     let world = World::new().await;
     world.fill(1, 1000).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 100");
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     writers_go_on(&world, 50).await;
 
     // Slow enough that the writers write while the copy runs.
@@ -39,7 +39,7 @@ async fn until_caught_up_copies_and_streams_what_was_committed_before_it_started
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     assert_equal(&world).await;
-    let writers = world.write(&Pace { pause: std::time::Duration::ZERO, ..Pace::default() });
+    let writers = world.write(&WriteRate { pause: std::time::Duration::ZERO, ..WriteRate::default() });
     writers_go_on(&world, 300).await;
     // It ends although the writers do not.
     bridge.catch_up().await;

@@ -6,7 +6,7 @@ mod refusals;
 use leadbridge::throwaway::connect;
 use serde_json::Value;
 
-use crate::cutover::writers::{Home, Writers, assert_holds, held};
+use crate::cutover::writers::{Home, LiveWriters, assert_holds, held};
 use crate::cutover::{CLOSED, PATIENT, Stage};
 use crate::testkit::{
     Said, World, assert_equal, holds, landing, least_privileged, one, traffic, until_holds,
@@ -16,7 +16,7 @@ use crate::testkit::{
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 
 impl Stage {
-    /// Switched, and the way back is open.
+    /// Switched, and reverse replication is open.
     pub async fn switched() -> Stage {
         let mut stage = Stage::new().await;
         stage.switches(&[]).await;
@@ -61,7 +61,7 @@ impl Stage {
         assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     }
 
-    /// Traffic is the one database still, and changes flow back.
+    /// Traffic is the system of record still, and changes flow back.
     pub async fn assert_still_switched(&mut self) {
         self.assert_switched().await;
         let traffic = self.world.traffic().await;
@@ -146,7 +146,7 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
     // would refuse, or undo, what is proved here.
     let patient = [&PATIENT[..], &["--max-lag-seconds", "60"]].concat();
     let mut stage = Stage::new().await;
-    let writers = Writers::start(&stage);
+    let writers = LiveWriters::start(&stage);
     writers.go_on(300).await;
     stage.switches(&patient).await;
     writers.go_on(600).await;

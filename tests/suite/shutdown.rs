@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use leadbridge::throwaway::Shutdown;
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 use nix::sys::signal::Signal;
 
 use crate::testkit::{
@@ -26,7 +26,7 @@ async fn sigterm_ends_with_exit_0_in_the_middle_of_snapshot_and_stream_and_nothi
     assert_eq!(one::<String>(&world.traffic().await, state).await, "snapshot");
     release_brake(&world).await;
 
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     writers_go_on(&world, 50).await;
@@ -104,7 +104,7 @@ async fn a_second_daemon_stands_by_and_takes_over_within_seconds() {
 
     let mut waiting = second.daemon().await;
     waiting.until("it stands by", |status| status["state"] == "standby").await;
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     writers_go_on(&world, 50).await;
     assert_eq!(waiting.status().await["state"], "standby");
     leading.kill().await;

@@ -1,9 +1,9 @@
-//! Connections that die without a word.
+//! Connections that die silently.
 
 use crate::testkit::{Bridge, Fault, Proxy, Target, World, assert_equal};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_anew() {
+async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_again() {
     let world = World::with_settings(&[("wal_sender_timeout", "2s")], &[]).await;
     world.fill(70, 50).await;
     let proxy = Proxy::to(world.landing.port()).await;
@@ -17,6 +17,6 @@ async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_anew() {
     assert_equal(&world).await;
     // Whichever is seen first: that nobody is on the slot, or that nobody answers.
     let log = daemon.log();
-    assert!(log.contains("no longer serves the stream") || log.contains("died without a word"), "{log}");
+    assert!(log.contains("no longer serves the stream") || log.contains("died silently"), "{log}");
     daemon.terminate().await;
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 use leadbridge::throwaway::{Cluster, Shutdown};
 
 use crate::testkit::{World, template, until_true};
@@ -127,7 +127,7 @@ async fn leads_come_in_every_form_that_the_mapping_knows() {
 async fn writers_go_on_over_a_restart_and_stop_when_told() {
     let mut world = World::unmigrated().await;
     world.fill(1, 100).await;
-    let writers = world.write(&Pace { pause: Duration::ZERO, ..Pace::default() });
+    let writers = world.write(&WriteRate { pause: Duration::ZERO, ..WriteRate::default() });
     let events = async |world: &World| -> i64 {
         let row = world.landing().await.query_one("SELECT count(*) FROM video_events", &[]).await;
         row.unwrap().get(0)

@@ -1,7 +1,7 @@
 //! Both kinds of connection to one server: they log in, are pinned, find it and lose it in the same way.
 
 use leadbridge::database::{Endpoint, Side};
-use leadbridge::migrate::Options;
+use leadbridge::migrate::MigrateOptions;
 use leadbridge::throwaway::Cluster;
 
 use crate::testkit::{
@@ -74,7 +74,7 @@ async fn a_role_with_time_limits_streams_for_longer_than_they_last() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_is_longer_on_its_way_than_the_server_is_patient_arrives() {
     let world = World::unmigrated_with(&[("wal_sender_timeout", "2s")], &[]).await;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     world.fill(301, 10).await;
     let proxy = Proxy::to(world.landing.port()).await;
     let bridge =
@@ -127,7 +127,7 @@ async fn connections_that_die_silently_while_apply_waits_and_a_message_is_on_its
     assert_eq!(proxies.1.inject(Target::Named("apply"), Fault::HalfOpen), 1);
     proxies.0.heal();
     holder.batch_execute("ROLLBACK").await.unwrap();
-    daemon.logs("died without a word").await;
+    daemon.logs("died silently").await;
     daemon.caught_up(&world).await;
     assert_equal(&world).await;
     daemon.terminate().await;
@@ -136,7 +136,7 @@ async fn connections_that_die_silently_while_apply_waits_and_a_message_is_on_its
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_dies_silently_is_noticed_also_where_its_server_waits_for_ever() {
     let world = World::unmigrated_with(&[("wal_sender_timeout", "0")], &[]).await;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     world.fill(303, 20).await;
     let proxy = Proxy::to(world.landing.port()).await;
     let bridge =
@@ -146,7 +146,7 @@ async fn a_stream_that_dies_silently_is_noticed_also_where_its_server_waits_for_
     assert_eq!(proxy.inject(Target::Named("stream"), Fault::HalfOpen), 1);
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert!(daemon.log().contains("died without a word"), "{}", daemon.log());
+    assert!(daemon.log().contains("died silently"), "{}", daemon.log());
     daemon.terminate().await;
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use super::way_back;
+use super::reverse;
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
 use crate::database::{Endpoint, Side};
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::replicator::last_error;
-use crate::telemetry::{Daemon, LastError, Live, ReverseReport, SlotReport, State};
+use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State};
 use crate::timestamp::Timestamp;
 use crate::traffic::Quarantine;
 
@@ -64,7 +64,7 @@ pub async fn gather(config: &Config) -> Gathered {
     let traffic = traffic.map_err(|error| unreachable.push(error)).ok();
     let (traffic, kept) = traffic.map_or((None, None), |(traffic, kept)| (Some(traffic), kept));
     let mut live = put_together(daemon, landing, traffic, &config.names);
-    if matches!(live.daemon, Daemon::Down | Daemon::Unknown) && live.last_error.is_none() {
+    if matches!(live.daemon, DaemonPresence::Down | DaemonPresence::Unknown) && live.last_error.is_none() {
         live.last_error = last_error::latest(&config.state_dir, kept);
     }
     Gathered { live, unreachable }
@@ -146,7 +146,7 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
     let switched = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.state == State::Switched.as_str());
     let finished = if switched { Finish::read(client, names).await? } else { None };
     let reverse = match finished {
-        None if switched => way_back::ask(client, names).await?,
+        None if switched => reverse::ask(client, names).await?,
         // Its slot is gone, or about to go, on purpose.
         _ => None,
     };
@@ -182,7 +182,7 @@ fn put_together(
         without_daemon(&mut live, landing.as_ref(), checkpoint.as_ref());
     }
     match reverse {
-        Some(reverse) if !answered => way_back::without_daemon(&mut live, reverse),
+        Some(reverse) if !answered => reverse::without_daemon(&mut live, reverse),
         // A daemon that stands by, or cannot start, has not measured it.
         reverse => live.reverse = live.reverse.take().or(reverse),
     }
@@ -202,9 +202,9 @@ fn put_together(
 fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option<&Checkpoint>) {
     let active = live.slot.as_ref().is_some_and(|slot| slot.active);
     live.daemon = match landing {
-        None => Daemon::Unknown,
-        Some(_) if active => Daemon::Elsewhere,
-        Some(_) => Daemon::Down,
+        None => DaemonPresence::Unknown,
+        Some(_) if active => DaemonPresence::Elsewhere,
+        Some(_) => DaemonPresence::Down,
     };
     let recorded = checkpoint.and_then(|checkpoint| State::from_checkpoint(&checkpoint.state));
     live.state = match recorded {
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn with_the_daemon_down_the_checkpoint_bounds_the_lag() {
         let live = put_together(None, Some(landing(160, false)), traffic("streaming"), &Names::default());
-        assert_eq!((live.state, live.daemon), (State::Stopped, Daemon::Down));
+        assert_eq!((live.state, live.daemon), (State::Stopped, DaemonPresence::Down));
         assert_eq!((live.lag_bytes, live.lag_seconds), (Some(60), Some(7.0)));
         assert!(live.lag_is_estimate);
         assert_eq!((live.quarantined, live.conversion_notes), (Some(3), Some(4)));
@@ -284,13 +284,13 @@ mod tests {
     #[test]
     fn an_active_slot_means_that_the_daemon_runs_elsewhere() {
         let live = put_together(None, Some(landing(100, true)), traffic("streaming"), &Names::default());
-        assert_eq!((live.state, live.daemon), (State::Streaming, Daemon::Elsewhere));
+        assert_eq!((live.state, live.daemon), (State::Streaming, DaemonPresence::Elsewhere));
     }
 
     #[test]
     fn without_landing_nobody_claims_that_no_daemon_runs() {
         let live = put_together(None, None, traffic("streaming"), &Names::default());
-        assert_eq!((live.state, live.daemon), (State::Stopped, Daemon::Unknown));
+        assert_eq!((live.state, live.daemon), (State::Stopped, DaemonPresence::Unknown));
         assert_eq!((live.lag_bytes, live.applied_lsn), (None, Some(Lsn(100))));
     }
 
@@ -301,9 +301,12 @@ mod tests {
     }
 
     #[test]
-    fn after_the_switch_the_lag_is_that_of_the_way_back() {
+    fn after_the_switch_the_lag_is_that_of_reverse_replication() {
         let live = put_together(None, Some(landing(160, false)), traffic("switched"), &Names::default());
-        assert_eq!((live.lag_bytes, live.lag_seconds, live.daemon), (Some(5), Some(2.0), Daemon::Down));
+        assert_eq!(
+            (live.lag_bytes, live.lag_seconds, live.daemon),
+            (Some(5), Some(2.0), DaemonPresence::Down)
+        );
         assert!(live.lag_is_estimate && live.reverse.is_some_and(|reverse| reverse.quarantined == Some(1)));
     }
 
@@ -321,7 +324,7 @@ mod tests {
         (daemon.lag_bytes, daemon.lag_seconds) = (Some(0), Some(0.0));
         let live =
             put_together(Some(daemon), Some(landing(500, true)), traffic("streaming"), &Names::default());
-        assert_eq!((live.lag_bytes, live.daemon), (Some(0), Daemon::Running));
+        assert_eq!((live.lag_bytes, live.daemon), (Some(0), DaemonPresence::Running));
         assert!(!live.lag_is_estimate);
     }
 }

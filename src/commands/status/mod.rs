@@ -1,8 +1,8 @@
 //! `leadbridge status`: what the daemon, Landing and Traffic say, in one document.
 
 mod gather;
+mod reverse;
 mod view;
-mod way_back;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::cli;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::telemetry::{Daemon, Live, State};
+use crate::telemetry::{DaemonPresence, Live, State};
 
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -85,12 +85,12 @@ fn verdict(gathered: &Gathered, arguments: &cli::Status) -> Exit {
 /// Nothing replicates although it should: the daemon is down, or cannot carry on, or its slot is lost.
 fn is_down(live: &Live) -> bool {
     let lost = live.slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost"));
-    // After the switch a daemon carries back what changes on Traffic. Where there is no way back any more, there is
+    // After the switch a daemon carries back what changes on Traffic. Where there is no reverse replication any more, there is
     // nothing to replicate: a daemon that is down is as it should be.
     let back = live.reverse.as_ref().filter(|reverse| reverse.wal_status.is_some());
     let over = live.state == State::Switched && back.is_none();
     let lost = lost || back.is_some_and(|back| back.wal_status.as_deref() == Some("lost"));
-    let nobody = matches!(live.daemon, Daemon::Down | Daemon::Unknown);
+    let nobody = matches!(live.daemon, DaemonPresence::Down | DaemonPresence::Unknown);
     lost || live.state == State::Error || (nobody && !over)
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use crate::telemetry::{Daemon, Live, ReverseReport, SlotReport, State, TableProgress};
+use crate::telemetry::{DaemonPresence, Live, ReverseReport, SlotReport, State, TableProgress};
 
 /// A few aligned lines.
 pub fn text(live: &Live) -> String {
@@ -16,7 +16,7 @@ pub fn text(live: &Live) -> String {
     lines.add("lag", &lag(live));
     lines.add("slot", &slot(live));
     if let Some(back) = &live.reverse {
-        lines.add("way back", &way_back(back));
+        lines.add("reverse", &reverse_line(back));
     }
     if live.state == State::Snapshot {
         snapshot(&mut lines, live);
@@ -46,19 +46,19 @@ fn state(live: &Live) -> String {
         return format!("FINISHED — Traffic has all leads since {at}; nothing is left to replicate");
     }
     let meaning = match (live.state, live.daemon) {
-        (State::Stopped, Daemon::Unknown) => "no daemon answers here; one may run elsewhere",
+        (State::Stopped, DaemonPresence::Unknown) => "no daemon answers here; one may run elsewhere",
         (State::Stopped, _) => "no daemon runs; start it with `leadbridge run`",
-        (_, Daemon::Elsewhere) => "a daemon runs on another machine, or with HTTP off",
+        (_, DaemonPresence::Elsewhere) => "a daemon runs on another machine, or with HTTP off",
         (State::Starting, _) => "the daemon compares its positions",
         (State::Snapshot, _) => "the first copy is under way",
         (State::Streaming, _) if live.lag_bytes == Some(0) => "up to date",
         (State::Streaming, _) => "changes flow",
         (State::Standby, _) => "another daemon applies; this one takes over when it is gone",
         (State::Fenced | State::Drained | State::Verified, _) => "a cutover is under way",
-        (State::Switched, Daemon::Down) if live.reverse.is_some() => {
-            "Traffic is the one database now; nobody carries its changes back, start `leadbridge run`"
+        (State::Switched, DaemonPresence::Down) if live.reverse.is_some() => {
+            "Traffic is the system of record now; nobody carries its changes back, start `leadbridge run`"
         }
-        (State::Switched, _) => "Traffic is the one database now",
+        (State::Switched, _) => "Traffic is the system of record now",
         (State::Error, _) => "the replication does not flow",
     };
     format!("{} — {meaning}", live.state.as_str().to_uppercase())
@@ -102,7 +102,7 @@ fn existing_slot(slot: &SlotReport) -> String {
     }
 }
 
-fn way_back(back: &ReverseReport) -> String {
+fn reverse_line(back: &ReverseReport) -> String {
     let waiting = match back.quarantined {
         None | Some(0) => String::new(),
         Some(rows) => format!("; {} rows wait in leadbridge.reverse_quarantine", thousands(rows)),

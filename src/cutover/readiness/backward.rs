@@ -3,10 +3,10 @@
 use tokio_postgres::Client;
 
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, Terms, checks, judge_lag};
+use super::{MARKERS, Readiness, ReadinessTerms, checks, judge_lag};
 use crate::config::Config;
-use crate::cutover::content::Sides;
-use crate::cutover::flowing_back::{self, Found};
+use crate::cutover::content::FencedSides;
+use crate::cutover::flowing_back::{self, ReverseFindings};
 use crate::cutover::{Direction, marker};
 use crate::database::Side;
 use crate::doctor::{Level, Verdict, writable};
@@ -14,7 +14,12 @@ use crate::error::Result;
 use crate::reverse;
 
 /// Looks at every condition; what cannot be looked at counts as one that does not hold.
-pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
+pub async fn examine(
+    config: &Config,
+    terms: &ReadinessTerms,
+    landing: &Client,
+    traffic: &Client,
+) -> Readiness {
     let mut ready = Readiness::default();
     let names = &config.names;
     let findings = &mut ready.findings;
@@ -59,13 +64,18 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
         ready.rows = found.rows;
     }
     ready.findings.add("verification", None, compared.map(judge));
-    let sides = Sides { direction: Direction::Rollback, landing, traffic, names };
+    let sides = FencedSides { direction: Direction::Rollback, landing, traffic, names };
     Box::pin(ready.predict(config, terms, sides)).await;
     ready
 }
 
-async fn compare(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Result<Found> {
-    let mut sum = Found::default();
+async fn compare(
+    config: &Config,
+    terms: &ReadinessTerms,
+    landing: &Client,
+    traffic: &Client,
+) -> Result<ReverseFindings> {
+    let mut sum = ReverseFindings::default();
     for table in config.tables() {
         let found = flowing_back::compare(landing, traffic, &config.names, table, terms.verify_wait).await?;
         sum.rows += found.rows;
@@ -74,7 +84,7 @@ async fn compare(config: &Config, terms: &Terms, landing: &Client, traffic: &Cli
     Ok(sum)
 }
 
-fn judge(found: Found) -> Verdict {
+fn judge(found: ReverseFindings) -> Verdict {
     match found.differences {
         0 => Verdict::ok(format!("all {} rows on Landing are as Traffic has them", found.rows)),
         _ => Verdict::error(

@@ -18,7 +18,7 @@ pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> 
     Ok(match checkpoint::recorded_state(traffic, names).await?.as_deref() {
         Some("streaming") => Verdict::ok("the snapshot is complete, and changes are streamed"),
         Some("switched") => {
-            Verdict::error("it is already switched: Traffic is the one database", "nothing is to be done")
+            Verdict::error("it is already switched: Traffic is the system of record", "nothing is to be done")
         }
         Some(other) => {
             Verdict::error(format!("it is in state `{other}`"), "let `leadbridge run` get to `streaming`")
@@ -32,10 +32,10 @@ pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> 
 
 pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdict> {
     Ok(match checkpoint::is_switched(traffic, names).await? {
-        true => Verdict::ok("Traffic is the one database, and its changes flow back"),
+        true => Verdict::ok("Traffic is the system of record, and its changes flow back"),
         false => Verdict::error(
             "nothing was switched: Landing is the one to write to, as ever",
-            "nothing is to be done; a rollback is the way back from `leadbridge cutover`",
+            "nothing is to be done; `leadbridge rollback` undoes a cutover",
         ),
     })
 }
@@ -120,7 +120,7 @@ pub(super) async fn held(client: &Client, config: &Config) -> Result<Verdict> {
 }
 
 /// What changes on Traffic after the switch must be able to flow back.
-pub(super) async fn way_back(traffic: &Client, config: &Config) -> Result<Verdict> {
+pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Result<Verdict> {
     let names = &config.names;
     let tables: Vec<&str> = config.tables().iter().map(|table| table.traffic_name()).collect();
     let sql = "SELECT current_setting('wal_level') = 'logical',
@@ -132,7 +132,7 @@ pub(super) async fn way_back(traffic: &Client, config: &Config) -> Result<Verdic
     let parameters: [&(dyn ToSql + Sync); 4] =
         [&names.reverse_slot(), &tables, &names.reverse_publication(), &names.traffic_schema];
     let row = traffic.query_one(sql, &parameters).await;
-    let row = row.map_err(|error| Error::database("looking for the way back from Traffic", &error))?;
+    let row = row.map_err(|error| Error::database("looking for reverse replication from Traffic", &error))?;
     let unpublished: Vec<String> = row.get(3);
     Ok(if !row.get::<_, bool>(0) {
         Verdict::error(

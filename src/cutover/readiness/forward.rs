@@ -5,19 +5,24 @@ use std::sync::Arc;
 use tokio_postgres::Client;
 
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, Terms, checks, judge_lag};
+use super::{MARKERS, Readiness, ReadinessTerms, checks, judge_lag};
 use crate::config::Config;
-use crate::cutover::content::Sides;
+use crate::cutover::content::FencedSides;
 use crate::cutover::{Direction, marker};
 use crate::database::Side;
 use crate::doctor::{Level, Verdict, writable};
 use crate::error::{Error, Result};
 use crate::replicator::lease;
-use crate::verify::Pace;
+use crate::verify::ReadRate;
 use crate::verify::live::{self, Verification};
 
 /// Looks at every condition; what cannot be looked at counts as one that does not hold.
-pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: &Client) -> Readiness {
+pub async fn examine(
+    config: &Config,
+    terms: &ReadinessTerms,
+    landing: &Client,
+    traffic: &Client,
+) -> Readiness {
     let mut ready = Readiness::default();
     let names = &config.names;
     let findings = &mut ready.findings;
@@ -36,7 +41,7 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
         return ready;
     }
     findings.add("old_transactions", of_landing, checks::held(landing, config).await);
-    findings.add("way_back", of_traffic, checks::way_back(traffic, config).await);
+    findings.add("reverse_replication", of_traffic, checks::reverse_replication(traffic, config).await);
     findings.add(
         "synchronous_standby_names",
         of_traffic,
@@ -59,17 +64,17 @@ pub async fn examine(config: &Config, terms: &Terms, landing: &Client, traffic: 
     if let Ok(found) = verified {
         ready.rows = found.tables.iter().map(|table| table.found.landing_rows).sum();
         ready.conversion_notes = found.conversion_notes;
-        let sides = Sides { direction: Direction::Cutover, landing, traffic, names };
+        let sides = FencedSides { direction: Direction::Cutover, landing, traffic, names };
         Box::pin(ready.predict(config, terms, sides)).await;
     }
     ready
 }
 
-async fn verify(config: &Config, terms: &Terms) -> Result<Verification> {
-    let options = live::Options {
+async fn verify(config: &Config, terms: &ReadinessTerms) -> Result<Verification> {
+    let options = live::VerifyOptions {
         tables: config.tables(),
         patience: terms.verify_wait,
-        pace: Arc::new(Pace::new(None)),
+        pace: Arc::new(ReadRate::new(None)),
     };
     live::verify(config, &options).await
 }

@@ -12,9 +12,9 @@ use tokio_postgres::Client;
 
 pub use columns::TrafficOwned;
 
-use super::content::{Horizon, Sides};
+use super::content::{FencedSides, Horizon};
 use super::marker::Latency;
-use super::writers::Writers;
+use super::writers::FencedRoles;
 use crate::admission::{self, Extent, Facts};
 use crate::config::Config;
 use crate::database::Side;
@@ -33,7 +33,7 @@ const SINGLE_READER: f64 = 200_000.0;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct ReadinessTerms {
     pub max_lag: Duration,
     pub max_pause: Duration,
     /// How long the comparison beforehand waits for rows in flight.
@@ -48,7 +48,7 @@ pub enum Compare {
     Auto,
     /// While writers wait: before the decision.
     Waiting,
-    /// After the decision, on snapshots from before it. Keys and recent rows are compared before it all the same.
+    /// After the decision, on snapshots from before it. KeySet and recent rows are compared before it all the same.
     After,
 }
 
@@ -65,7 +65,7 @@ pub struct Readiness {
     /// Columns that neither direction writes, for Landing lacks them.
     pub traffic_owned: Vec<TrafficOwned>,
     horizon: Option<Horizon>,
-    pub(super) writers: Writers,
+    pub(super) writers: FencedRoles,
     /// Every row is compared inside the fence.
     pub(super) whole: bool,
 }
@@ -121,14 +121,14 @@ impl Readiness {
             Err(error) => self.findings.add("horizon", None, Err(error)),
         }
         let client = if fenced == Side::Landing { landing } else { traffic };
-        match Writers::read(client, &config.names, config.scheduled_notifications).await {
+        match FencedRoles::read(client, &config.names, config.scheduled_notifications).await {
             Ok(writers) => self.writers = writers,
             Err(error) => self.findings.add("writers", Some(fenced), Err(error)),
         }
     }
 
     /// How long writers would wait: for the drain, and for the comparison inside the fence.
-    async fn predict(&mut self, config: &Config, terms: &Terms, sides: Sides<'_>) {
+    async fn predict(&mut self, config: &Config, terms: &ReadinessTerms, sides: FencedSides<'_>) {
         let (Some(latency), Some(horizon)) = (self.latency, self.horizon.clone()) else { return };
         let budget = terms.max_pause.as_secs_f64();
         let most = budget * COMPARING_SHARE;
@@ -183,7 +183,7 @@ fn other_writers(facts: &Facts) -> Verdict {
 
 /// How long the comparison behind the fence takes, in seconds: it is made, without a fence. What is found of rows in
 /// flight says nothing.
-async fn timed(config: &Config, sides: Sides<'_>, horizon: &Horizon, whole: bool) -> Result<f64> {
+async fn timed(config: &Config, sides: FencedSides<'_>, horizon: &Horizon, whole: bool) -> Result<f64> {
     let started = Instant::now();
     for table in config.tables() {
         sides.prove(table, horizon, whole).await?;

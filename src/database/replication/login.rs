@@ -8,7 +8,7 @@ use postgres_protocol::authentication::sasl::{self, ScramSha256};
 use postgres_protocol::message::frontend;
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::super::failure::{self, Attempt};
+use super::super::failure::{self, ConnectionAttempt};
 use super::super::url::Address;
 use super::wire::{Frame, Wire};
 use super::{ServerError, malformed};
@@ -17,7 +17,7 @@ use crate::landing::synchronous::STREAM_NAME;
 
 /// Who logs in.
 pub(super) struct Login<'a> {
-    pub attempt: &'a Attempt<'a>,
+    pub attempt: &'a ConnectionAttempt<'a>,
     pub address: &'a Address,
 }
 

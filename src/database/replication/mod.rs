@@ -16,7 +16,7 @@ use postgres_protocol::message::frontend;
 use tokio_postgres::error::SqlState;
 
 use super::Backend;
-use super::failure::Attempt;
+use super::failure::ConnectionAttempt;
 use super::session;
 use super::url::Address;
 use crate::error::{Error, Result};
@@ -48,7 +48,7 @@ pub struct Identity {
 impl Replication {
     /// Logs in on an open socket and pins the session's settings.
     pub(super) async fn log_in(
-        attempt: &Attempt<'_>,
+        attempt: &ConnectionAttempt<'_>,
         address: &Address,
         socket: Box<dyn Socket>,
     ) -> Result<Self> {

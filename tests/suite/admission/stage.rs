@@ -257,9 +257,9 @@ impl Stage {
             return Some(format!("in the end it does not hold: {}", variation.check));
         }
         let rows: i64 = one(&self.world.traffic().await, "SELECT count(*) FROM traffic_leads").await;
-        let parked: i64 =
+        let quarantined: i64 =
             one(&self.world.traffic().await, "SELECT count(*) FROM leadbridge.quarantine").await;
-        if rows + parked == 0 {
+        if rows + quarantined == 0 {
             return Some("nothing has arrived".to_owned());
         }
         let Said { code, out, .. } = bridge.run(&["cutover", "--dry-run", "--json"]).await;

@@ -84,10 +84,10 @@ async fn without_a_fence_to_close() {
 }
 
 #[tokio::test]
-async fn without_a_way_back() {
+async fn without_reverse_replication() {
     let stage = Stage::new().await;
     traffic(&stage.world, "ALTER PUBLICATION leadbridge_reverse DROP TABLE traffic_lead_journey").await;
-    assert_not_ready(&stage, &[], "way_back", "lacks: traffic_lead_journey").await;
+    assert_not_ready(&stage, &[], "reverse_replication", "lacks: traffic_lead_journey").await;
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn with_a_traffic_that_cannot_decode_its_wal() {
     let world = World::with_settings(&[], &[("wal_level", "replica")]).await;
     let bridge = Bridge::new(&world);
     let stage = Stage::between(world, bridge).await;
-    assert_not_ready(&stage, &[], "way_back", "cannot decode its WAL").await;
+    assert_not_ready(&stage, &[], "reverse_replication", "cannot decode its WAL").await;
 }
 
 #[tokio::test]
@@ -104,7 +104,8 @@ async fn with_a_role_that_may_not_replicate_from_traffic() {
     let bridge = least_privileged(&world).await;
     let stage = Stage::between(world, bridge).await;
     traffic(&stage.world, "ALTER ROLE bridge NOREPLICATION").await;
-    assert_not_ready(&stage, &[], "way_back", "the role bridge may not replicate from Traffic").await;
+    assert_not_ready(&stage, &[], "reverse_replication", "the role bridge may not replicate from Traffic")
+        .await;
 }
 
 #[tokio::test]

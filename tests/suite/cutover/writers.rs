@@ -56,22 +56,22 @@ pub struct Acknowledged {
     pub updated_on: Option<Home>,
 }
 
-/// Writers that run until they are stopped, and remember what was acknowledged.
-pub struct Writers {
+/// LiveWriters that run until they are stopped, and remember what was acknowledged.
+pub struct LiveWriters {
     stop: CancellationToken,
     tasks: JoinSet<(Vec<Acknowledged>, Vec<String>)>,
     committed: Arc<AtomicUsize>,
 }
 
-impl Writers {
-    pub fn start(stage: &Stage) -> Writers {
+impl LiveWriters {
+    pub fn start(stage: &Stage) -> LiveWriters {
         let (stop, committed) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
         let urls = [stage.world.landing_url(), stage.world.traffic_url()];
         let mut tasks = JoinSet::new();
         for _ in 0..WRITERS {
             tasks.spawn(write(urls.clone(), stop.clone(), Arc::clone(&committed)));
         }
-        Writers { stop, tasks, committed }
+        LiveWriters { stop, tasks, committed }
     }
 
     /// Waits for that many more acknowledged transactions.
@@ -110,7 +110,7 @@ async fn write(
                     committed.fetch_add(1, Ordering::Relaxed);
                     return home;
                 }
-                // As an application whose connection is configured anew does.
+                // As an application whose connection is configured again does.
                 Err(error) => {
                     let error = error.as_db_error().expect("the server answers");
                     errors.push(format!("{}: {}", error.code().code(), error.message()));
@@ -152,7 +152,7 @@ pub fn assert_holds(leads: &[Acknowledged], held: Vec<(Uuid, Option<i32>)>, plac
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_on_traffic_and_writers_see_one_clear_error() {
     let stage = Stage::new().await;
-    let writers = Writers::start(&stage);
+    let writers = LiveWriters::start(&stage);
     writers.go_on(500).await;
     let certificate = stage.switches(&[]).await;
     writers.go_on(500).await;

@@ -82,7 +82,7 @@ async fn either_form_restores_every_value_of_every_row_as_it_was() {
 async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     let world = World::new().await;
     world.fill(63, 2000).await;
-    let writers = world.write(&leadbridge::throwaway::writers::Pace::default());
+    let writers = world.write(&leadbridge::throwaway::writers::WriteRate::default());
     let endpoint = Endpoint::parse(Side::Landing, &SecretString::from(world.landing_url())).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let tables = [Table::LandingLeads, Table::LeadJourney];

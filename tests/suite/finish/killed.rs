@@ -86,7 +86,7 @@ async fn a_backup_that_is_gone_or_damaged_when_it_carries_on_stops_it_until_anot
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backup_that_landing_has_left_behind_is_taken_anew_and_the_old_one_stays_as_it_is() {
+async fn a_backup_that_landing_has_left_behind_is_taken_again_and_the_old_one_stays_as_it_is() {
     let (world, bridge) = switched(30).await;
     let named = bridge.dir().join("backup");
     let explicit = ["finish", "--yes", "--backup", named.to_str().unwrap()];

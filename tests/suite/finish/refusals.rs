@@ -34,7 +34,7 @@ async fn a_move_without_a_settled_cutover_is_not_finished() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_undecided_parked_or_open_is_settled_first() {
+async fn what_is_undecided_quarantined_or_open_is_settled_first() {
     let (world, bridge) = switched(20).await;
     for (damage, repair, words) in [
         (
@@ -95,7 +95,7 @@ async fn landing_behind_traffic_is_told_from_a_busy_traffic_by_decoding() {
     )
     .await;
     caught_up(&world).await;
-    // What the slot still holds and what others write is no work for the way back; nor is what was rolled back.
+    // What the slot still holds and what others write is no work for reverse replication; nor is what was rolled back.
     traffic(
         &world,
         "INSERT INTO traffic_weekly_plans (id) SELECT gen_random_uuid() WHERE false;
@@ -125,7 +125,7 @@ async fn more_than_a_thousand_applied_changes_in_the_slot_hide_none_that_is_not(
     let behind = bridge.run(&["finish", "--yes", "--max-behind", "1h", "--json"]).await;
     assert_eq!(behind.code, 0, "{}", behind.err);
     let certificate: serde_json::Value = serde_json::from_str(&behind.out).unwrap();
-    assert_eq!(certificate["way_back"]["left_behind"], 1);
+    assert_eq!(certificate["reverse"]["left_behind"], 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

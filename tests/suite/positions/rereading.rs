@@ -6,7 +6,7 @@ use leadbridge::change::Position;
 use leadbridge::checkpoint::{Carried, Ledger, LocalStore, Reverse};
 use leadbridge::error::Error;
 use leadbridge::lsn::Lsn;
-use leadbridge::migrate::Options;
+use leadbridge::migrate::MigrateOptions;
 use leadbridge::timestamp::Timestamp;
 use tokio_postgres::Client;
 
@@ -24,7 +24,7 @@ const LATE: Duration = Duration::from_millis(1000);
 #[tokio::test(flavor = "multi_thread")]
 async fn keepalives_of_a_server_that_decodes_old_wal_again_lower_no_position() {
     let world = World::unmigrated_with(&[("wal_sender_timeout", TIMEOUT)], &[]).await;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     world.fill(30, 20).await;
     let proxy = Proxy::to(world.landing.port()).await;
     let bridge =

@@ -1,6 +1,6 @@
 //! `->` and `->>` as PostgreSQL has them, on any document.
 
-use leadbridge::mapping::json::Object;
+use leadbridge::mapping::json::JsonObject;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use tokio_postgres::Client;
@@ -95,7 +95,7 @@ async fn asked(landing: &Client, document: &str) -> Option<(String, [Option<Stri
 }
 
 fn answered(document: &str) -> [Option<String>; 3] {
-    let object = Object::parse(document, |_| true);
+    let object = JsonObject::parse(document, |_| true);
     let inner = object.object("key", |_| true);
     [object.text("key"), inner.text("key"), object.text("")].map(|text| text.map(|text| text.into_owned()))
 }

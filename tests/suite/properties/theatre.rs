@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leadbridge::checkpoint::LocalStore;
 use leadbridge::config::{Config, Flags};
-use leadbridge::migrate::{Database, Options, privileges};
+use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
 use leadbridge::replicator::{self, Until};
 use leadbridge::telemetry::Telemetry;
 use tempfile::TempDir;
@@ -48,10 +48,10 @@ impl Theatre {
             world.traffic.url_as("bridge", "bridge", "traffic"),
         ];
         let theatre = Theatre::open(world, urls).await;
-        let options = Options { notifications: true, ..Options::default() };
+        let options = MigrateOptions { notifications: true, ..MigrateOptions::default() };
         let world = &theatre.world;
         for (database, client) in
-            [(Database::Landing, world.landing().await), (Database::Traffic, world.traffic().await)]
+            [(MigratedSide::Landing, world.landing().await), (MigratedSide::Traffic, world.traffic().await)]
         {
             let sql = privileges(database, &world.names, "bridge", &options).unwrap();
             client.batch_execute(&sql).await.unwrap();
@@ -63,7 +63,7 @@ impl Theatre {
     }
 
     async fn open(world: World, urls: [String; 2]) -> Theatre {
-        world.migrate(&Options { notifications: true, ..Options::default() }).await;
+        world.migrate(&MigrateOptions { notifications: true, ..MigrateOptions::default() }).await;
         let incarnation =
             "ALTER TABLE landing_leads ADD COLUMN incarnation uuid NOT NULL DEFAULT gen_random_uuid()";
         world.landing().await.batch_execute(incarnation).await.unwrap();

@@ -1,6 +1,6 @@
 //! Every way in which the school's own rules refuse a row.
 
-use super::{parked, streaming};
+use super::{quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, landing, traffic};
 
 /// What makes Traffic refuse, what Landing writes then, what lifts it again, and the SQLSTATE.
@@ -107,7 +107,7 @@ const SCHOOL: &str = "CREATE FUNCTION school(body text) RETURNS void LANGUAGE pl
     END $f$";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_refuses_a_row_parks_that_row_alone_and_a_retry_frees_it() {
+async fn whatever_refuses_a_row_quarantines_that_row_alone_and_a_retry_frees_it() {
     let world = World::new().await;
     let (bridge, mut daemon) = streaming(&world).await;
     traffic(&world, SCHOOL).await;
@@ -128,7 +128,7 @@ async fn whatever_refuses_a_row_parks_that_row_alone_and_a_retry_frees_it() {
         )
         .await;
         daemon.caught_up(&world).await;
-        let found = parked(&world).await;
+        let found = quarantined(&world).await;
         assert_eq!(found, [super::pair("landing_leads", sqlstate)], "{refuse}");
         traffic(&world, lift).await;
         let retried = bridge.run(&["quarantine", "retry"]).await;

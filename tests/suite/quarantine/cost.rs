@@ -1,6 +1,6 @@
 //! What bad rows cost: rounds, never one for each row.
 
-use super::{parked, streaming};
+use super::{quarantined, streaming};
 use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic};
 
 /// A world whose Traffic writes down every statement.
@@ -39,10 +39,10 @@ async fn a_bad_row_among_thousands_costs_a_round_for_each_halving_and_no_more() 
         let cost = rounds(&world) - before;
         assert!(cost > 0 && cost <= most, "{cost} rounds for {bad}");
     }
-    assert_eq!(parked(&world).await.len(), 21);
+    assert_eq!(quarantined(&world).await.len(), 21);
     landing(&world, "UPDATE landing_leads SET name = 'good' WHERE name = 'bad'").await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
 }
 
@@ -59,20 +59,20 @@ async fn hundreds_of_rows_that_waited_for_one_lead_come_in_one_round_with_it() {
     )
     .await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await.len(), 501);
+    assert_eq!(quarantined(&world).await.len(), 501);
     let before = rounds(&world);
     // A good change of another lead moves nothing of them; the lead's own frees them all.
     landing(&world, "UPDATE landing_leads SET click_count = 9 WHERE phone = '2'").await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await.len(), 501);
+    assert_eq!(quarantined(&world).await.len(), 501);
     landing(&world, "UPDATE landing_leads SET name = 'good' WHERE phone = '1'").await;
     bridge.catch_up().await;
-    assert_eq!((parked(&world).await.len(), rounds(&world) - before), (0, 0));
+    assert_eq!((quarantined(&world).await.len(), rounds(&world) - before), (0, 0));
     assert_equal(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bad_rows_of_a_transaction_larger_than_a_batch_are_parked_with_its_commit() {
+async fn bad_rows_of_a_transaction_larger_than_a_batch_are_quarantined_with_its_commit() {
     let world = World::new().await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 7");
     bridge.catch_up().await;
@@ -85,11 +85,11 @@ async fn bad_rows_of_a_transaction_larger_than_a_batch_are_parked_with_its_commi
     )
     .await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await.len(), 18);
+    assert_eq!(quarantined(&world).await.len(), 18);
     assert!(holds(&world.traffic().await, "count(*) = 91 FROM traffic_leads").await);
     landing(&world, "UPDATE landing_leads SET name = 'good'").await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
 }
 

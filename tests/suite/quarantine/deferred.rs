@@ -1,6 +1,6 @@
 //! What refuses a row only at COMMIT: deferred foreign keys and constraint triggers of the school's.
 
-use super::{pair, parked, streaming};
+use super::{pair, quarantined, streaming};
 use crate::testkit::{Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, traffic};
 
 const LEADS: &str =
@@ -38,7 +38,7 @@ async fn a_deferred_foreign_key_that_forbids_a_delete_costs_that_delete_alone_in
     traffic(&world, DEALS).await;
     landing(&world, "DELETE FROM landing_leads WHERE phone IN ('1', '2', '3')").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair("landing_leads", "23503")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "23503")]);
     assert!(holds(&world.traffic().await, "count(*) = 198 FROM traffic_leads").await);
     landing(&world, "DELETE FROM landing_leads WHERE phone = '4'").await;
     daemon.caught_up(&world).await;
@@ -47,7 +47,7 @@ async fn a_deferred_foreign_key_that_forbids_a_delete_costs_that_delete_alone_in
     landing(&world, "DELETE FROM landing_leads WHERE phone <> '5'").await;
     let resynced = bridge.run(&["resync", "--yes"]).await;
     assert_eq!(resynced.code, 0, "{}", resynced.err);
-    assert_eq!(parked(&world).await, [pair("landing_leads", "23503"), pair("landing_leads", "23503")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "23503"), pair("landing_leads", "23503")]);
     assert!(holds(&world.traffic().await, "count(*) = 3 FROM traffic_leads").await);
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
     traffic(&world, "DROP TABLE school_deals").await;
@@ -64,7 +64,7 @@ async fn a_repair_quarantines_what_a_deferred_foreign_key_forbids() {
     let repaired = bridge.run(&["verify", "--repair"]).await;
     let said = ["5 deleted", "1 in quarantine"];
     assert!(said.iter().all(|words| repaired.out.contains(words)), "{}{}", repaired.out, repaired.err);
-    assert_eq!(parked(&world).await, [pair("landing_leads", "23503")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "23503")]);
     traffic(&world, "DELETE FROM school_deals").await;
     bridge.catch_up().await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
@@ -88,16 +88,16 @@ async fn a_deferred_trigger_that_holds_at_the_end_passes_and_one_that_does_not_c
         landing(&world, &sql).await;
         caught_up_and_equal(&world, &mut daemon).await;
     }
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     landing(&world, &lead("bad", 1)).await;
     daemon.caught_up(&world).await;
     let bad = [pair("landing_leads", "P0001"), pair("lead_journey", "23503")];
-    assert_eq!(parked(&world).await, bad);
+    assert_eq!(quarantined(&world).await, bad);
     // One among others that are valid each with its own transaction.
     landing(&world, &lead("good", 1)).await;
     landing(&world, "UPDATE landing_leads SET email = 'f' WHERE name <> 'bad'").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, bad);
+    assert_eq!(quarantined(&world).await, bad);
     traffic(&world, "DROP FUNCTION public.needs_entry CASCADE").await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
     assert_equal(&world).await;

@@ -1,6 +1,6 @@
 //! Deletes that Traffic refuses, and what else takes rows away while some wait.
 
-use super::{parked, streaming};
+use super::{quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, one, traffic};
 
 const CONTRACTS: &str =
@@ -19,7 +19,7 @@ async fn a_delete_that_the_schools_own_table_forbids_waits_until_it_is_possible(
     traffic(&world, CONTRACTS).await;
     landing(&world, "DELETE FROM landing_leads").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 1);
+    assert_eq!(quarantined(&world).await.len(), 1);
     let on_traffic = world.traffic().await;
     assert!(holds(&on_traffic, "(SELECT count(*) FROM traffic_leads) = 1").await);
     assert!(holds(&on_traffic, "(SELECT count(*) FROM traffic_lead_journey) = 0").await);
@@ -29,7 +29,7 @@ async fn a_delete_that_the_schools_own_table_forbids_waits_until_it_is_possible(
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
     traffic(&world, "DROP TABLE contracts").await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     daemon.terminate().await;
 }
@@ -47,15 +47,15 @@ async fn a_row_that_comes_back_frees_its_delete_that_was_waiting() {
     )
     .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 1);
+    assert_eq!(quarantined(&world).await.len(), 1);
     landing(&world, "INSERT INTO landing_leads SELECT * FROM aside").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     daemon.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fresh_snapshot_parks_again_what_traffic_still_does_not_take() {
+async fn a_fresh_snapshot_quarantines_again_what_traffic_still_does_not_take() {
     let world = World::new().await;
     let (bridge, mut daemon) = streaming(&world).await;
     landing(&world, LEADS).await;
@@ -71,12 +71,12 @@ async fn a_fresh_snapshot_parks_again_what_traffic_still_does_not_take() {
     .await;
     daemon.caught_up(&world).await;
     // The delete, two leads, and the stage of the one that has never been on Traffic.
-    let before = parked(&world).await;
+    let before = quarantined(&world).await;
     assert_eq!(before.len(), 4);
     daemon.terminate().await;
     let resynced = bridge.run(&["resync", "--yes"]).await;
     assert_eq!(resynced.code, 0, "{}", resynced.err);
-    assert_eq!(parked(&world).await, before);
+    assert_eq!(quarantined(&world).await, before);
     traffic(&world, "DROP TABLE contracts").await;
     landing(&world, "UPDATE landing_leads SET name = 'good'").await;
     bridge.catch_up().await;
@@ -86,7 +86,7 @@ async fn a_fresh_snapshot_parks_again_what_traffic_still_does_not_take() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_applied_truncate_takes_parked_rows_with_it_and_one_that_is_forbidden_stops_with_a_remedy() {
+async fn an_applied_truncate_takes_quarantined_rows_with_it_and_one_that_is_forbidden_stops_with_a_remedy() {
     let world = World::new().await;
     let bridge = crate::testkit::Bridge::new(&world).configured("[stream]\non_truncate = \"apply\"");
     landing(&world, LEADS).await;
@@ -97,11 +97,11 @@ async fn an_applied_truncate_takes_parked_rows_with_it_and_one_that_is_forbidden
     )
     .await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await.len(), 2);
+    assert_eq!(quarantined(&world).await.len(), 2);
     landing(&world, "TRUNCATE landing_leads CASCADE").await;
     landing(&world, LEADS).await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
 
     traffic(&world, CONTRACTS).await;
@@ -129,5 +129,5 @@ async fn a_truncate_of_leads_alone_is_refused_even_where_truncates_are_applied()
     assert!(said.err.contains("not of lead_journey") && said.err.contains("resync"), "{}", said.err);
     assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_lead_journey").await);
     assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
-    assert_eq!(parked(&world).await, vec![super::pair("lead_journey", "23503"); 2]);
+    assert_eq!(quarantined(&world).await, vec![super::pair("lead_journey", "23503"); 2]);
 }

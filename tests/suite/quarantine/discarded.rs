@@ -1,6 +1,6 @@
 //! Rows that the operator gave up: over for him, and not forgotten.
 
-use super::{pair, parked, streaming};
+use super::{pair, quarantined, streaming};
 use crate::testkit::{
     Bridge, World, assert_equal, caught_up_and_equal, differences, holds, landing, one, traffic,
 };
@@ -23,7 +23,7 @@ async fn discard_all(world: &World, bridge: &Bridge) {
         ["quarantine", "discard", "--yes"].into_iter().chain(ids.iter().map(String::as_str)).collect();
     let discarded = bridge.run(&arguments).await;
     assert_eq!(discarded.code, 0, "{}", discarded.err);
-    assert_eq!(parked(world).await, []);
+    assert_eq!(quarantined(world).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +53,7 @@ async fn values_that_a_later_change_does_not_send_are_those_of_the_row_that_was_
     )
     .await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await, [pair("landing_leads", "22001"), pair("lead_journey", "23514")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "22001"), pair("lead_journey", "23514")]);
     discard_all(&world, &bridge).await;
     // Another process, which looks for itself whether there is anything to remember.
     let good = "UPDATE landing_leads SET name = 'good'; UPDATE lead_journey SET stage = 'good'";
@@ -79,7 +79,7 @@ async fn a_changed_key_takes_what_was_discarded_along_and_a_row_that_is_bad_agai
     discard_all(&world, &bridge).await;
     landing(&world, "UPDATE landing_leads SET id = gen_random_uuid(), phone = '2'").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair("landing_leads", "22001")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "22001")]);
     assert!(
         holds(
             &world.traffic().await,

@@ -1,6 +1,6 @@
 //! Errors inside of user-defined functions are errors of one row, wherever the row comes from. Their SQLSTATEs: `codes`.
 
-use super::{pair, parked, streaming};
+use super::{pair, quarantined, streaming};
 use crate::testkit::{World, assert_equal, holds, landing, one, traffic};
 
 /// A user-defined trigger, for replicated rows too, that divides by zero where the condition holds.
@@ -25,13 +25,13 @@ async fn a_trigger_that_divides_by_zero_costs_its_row_alone_in_copy_and_stream()
         .await;
     let (bridge, mut daemon) = streaming(&world).await;
     let lead = || pair("landing_leads", "22012");
-    assert_eq!(parked(&world).await, [lead()]);
+    assert_eq!(quarantined(&world).await, [lead()]);
     let large = "INSERT INTO landing_leads (name, phone)
         SELECT CASE n WHEN 777 THEN 'bad' ELSE 'lead' END, n::text FROM generate_series(1, 1000) AS n";
     landing(&world, large).await;
     landing(&world, "UPDATE landing_leads SET name = 'bad' WHERE phone = '1' AND name = 'a'").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [lead(), lead(), lead()]);
+    assert_eq!(quarantined(&world).await, [lead(), lead(), lead()]);
     assert!(holds(&world.traffic().await, "count(*) = 1001 FROM traffic_leads").await);
     let said = "SELECT DISTINCT message FROM leadbridge.quarantine";
     let message: String = one(&world.traffic().await, said).await;
@@ -62,12 +62,12 @@ async fn a_trigger_that_divides_by_zero_at_a_delete_costs_that_delete_alone() {
     traffic(&world, &divides_by_zero("traffic_leads", "DELETE", "OLD.phone IN ('2', '150')")).await;
     landing(&world, "DELETE FROM landing_leads WHERE phone IN ('1', '2', '3')").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair("landing_leads", "22012")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "22012")]);
     daemon.terminate().await;
     landing(&world, "DELETE FROM landing_leads").await;
     let resynced = bridge.run(&["resync", "--yes"]).await;
     assert_eq!(resynced.code, 0, "{}", resynced.err);
-    assert_eq!(parked(&world).await.len(), 2);
+    assert_eq!(quarantined(&world).await.len(), 2);
     assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_leads").await);
     traffic(&world, LIFT).await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);

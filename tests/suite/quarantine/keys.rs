@@ -1,6 +1,6 @@
 //! Keys that change while their rows wait in quarantine.
 
-use super::{pair, parked, streaming};
+use super::{pair, quarantined, streaming};
 use crate::testkit::{
     Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, traffic,
 };
@@ -26,7 +26,7 @@ async fn with_a_delete_that_waits(world: &World, daemon: &mut crate::testkit::Da
     .await;
     landing(world, &format!("DELETE FROM landing_leads WHERE id = '{B}'")).await;
     daemon.caught_up(world).await;
-    assert_eq!(parked(world).await.len(), 1);
+    assert_eq!(quarantined(world).await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -37,7 +37,7 @@ async fn a_key_that_traffic_has_not_free_yet_waits_and_a_retry_leaves_nothing_of
     landing(&world, &format!("UPDATE landing_leads SET id = '{B}' WHERE id = '{A}'")).await;
     landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('c', '3')").await;
     daemon.caught_up(&world).await;
-    assert!(!parked(&world).await.is_empty());
+    assert!(!quarantined(&world).await.is_empty());
     traffic(&world, "DROP TABLE contracts").await;
     let retried = bridge.run(&["quarantine", "retry"]).await;
     assert_eq!(retried.code, 0, "{}{}", retried.out, retried.err);
@@ -77,7 +77,7 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
     .await;
     daemon.caught_up(&world).await;
     let (lead, stage) = (pair("landing_leads", "22001"), pair("lead_journey", "23503"));
-    assert_eq!(parked(&world).await, [lead.clone(), stage.clone()]);
+    assert_eq!(quarantined(&world).await, [lead.clone(), stage.clone()]);
     // Both change places: what came from the bad lead is free, what came to it waits.
     landing(
         &world,
@@ -87,7 +87,7 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
     )
     .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [lead, stage]);
+    assert_eq!(quarantined(&world).await, [lead, stage]);
     // The lead it came from goes, and with it, by Traffic's cascade, the older image of the stage that waits.
     landing(
         &world,
@@ -95,11 +95,11 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
     )
     .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 3);
+    assert_eq!(quarantined(&world).await.len(), 3);
     landing(&world, &format!("UPDATE landing_leads SET name = 'good', id = '{B}' WHERE false")).await;
     landing(&world, "UPDATE landing_leads SET name = 'good'").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     daemon.terminate().await;
 }
 
@@ -155,7 +155,7 @@ async fn a_key_change_that_traffic_refused_keeps_what_traffic_owns_once_it_is_ma
         )
         .await;
         daemon.caught_up(&world).await;
-        let waiting: Vec<String> = parked(&world).await.into_iter().map(|(table, _)| table).collect();
+        let waiting: Vec<String> = quarantined(&world).await.into_iter().map(|(table, _)| table).collect();
         assert_eq!(waiting, ["landing_leads", "landing_leads", "lead_journey", "lead_journey"]);
         assert!(owns(&world, "a", "qualified", 97).await, "the older image stays");
         assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
@@ -187,11 +187,11 @@ async fn leads_that_exchanged_their_keys_in_quarantine_keep_what_traffic_owns_of
     )
     .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 2);
+    assert_eq!(quarantined(&world).await.len(), 2);
     traffic(&world, "DROP TRIGGER no_new_key ON traffic_leads").await;
     landing(&world, "UPDATE landing_leads SET click_count = 3").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert!(owns(&world, "a", "qualified", 97).await && owns(&world, "b", "lost", 98).await);
     daemon.terminate().await;
 }
@@ -208,7 +208,7 @@ async fn a_delete_reaches_the_row_under_the_key_that_traffic_holds_it_under_and_
     assert!(owns(&world, "a", "qualified", 97).await, "the other lead's image stays");
     landing(&world, &format!("DELETE FROM landing_leads WHERE id = '{C}'")).await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert!(holds(&world.traffic().await, "count(*) = 1 FROM traffic_sales WHERE lead_id IS NULL").await);
     daemon.terminate().await;
 }

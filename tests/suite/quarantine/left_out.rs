@@ -1,6 +1,6 @@
 //! BEFORE triggers that return NULL: PostgreSQL then leaves the row, or the delete, out without an error.
 
-use super::{pair, parked, streaming};
+use super::{pair, quarantined, streaming};
 use crate::testkit::{Bridge, World, assert_equal, differences, holds, landing, traffic};
 
 /// A user-defined trigger, for replicated rows too, that leaves out what has the phone '2'.
@@ -27,14 +27,14 @@ async fn an_insert_that_a_trigger_leaves_out_waits_in_a_small_batch_a_large_one_
     landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('a', '1'), ('b', '2'), ('c', '3')")
         .await;
     let (bridge, mut daemon) = streaming(&world).await;
-    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED)]);
+    assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED)]);
     let small =
         "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('d', '1'), ('e', '2') RETURNING id)
         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
     landing(&world, small).await;
     daemon.caught_up(&world).await;
     let entry = || pair("lead_journey", "23503");
-    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED), pair(LEAD, SKIPPED), entry()]);
+    assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED), pair(LEAD, SKIPPED), entry()]);
     landing(
         &world,
         "INSERT INTO landing_leads (name, phone) SELECT 'n', CASE n WHEN 150 THEN '2' ELSE '1' END
@@ -42,12 +42,12 @@ async fn an_insert_that_a_trigger_leaves_out_waits_in_a_small_batch_a_large_one_
     )
     .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 4);
+    assert_eq!(quarantined(&world).await.len(), 4);
     assert_eq!(differences(&world).await.len(), 4, "all others have arrived");
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
     traffic(&world, LIFT).await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     daemon.terminate().await;
 }
@@ -69,14 +69,14 @@ async fn an_update_that_a_trigger_leaves_out_waits_whole_or_partial() {
     traffic(&world, &leaves_out("traffic_leads", "UPDATE", "NEW.phone = '2'")).await;
     landing(&world, "UPDATE landing_leads SET email = 'e' || phone").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED), pair(LEAD, SKIPPED)]);
+    assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED), pair(LEAD, SKIPPED)]);
     let whole = "bool_and(length(row_data ->> 'metadata') > 9000 OR row_data ->> 'name' = 'b') FROM leadbridge.quarantine";
     assert!(holds(&world.traffic().await, whole).await, "with what was not sent");
     assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_leads WHERE email = 'e1'").await);
     // What changes nothing is not left out.
     landing(&world, "UPDATE landing_leads SET phone_normalized = 'z' WHERE phone = '1'").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 2);
+    assert_eq!(quarantined(&world).await.len(), 2);
     traffic(&world, LIFT).await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
     assert_equal(&world).await;
@@ -96,13 +96,13 @@ async fn a_delete_that_a_trigger_leaves_out_waits_in_the_stream_and_at_the_end_o
     traffic(&world, &leaves_out("traffic_leads", "DELETE", "OLD.phone IN ('2', '150')")).await;
     landing(&world, "DELETE FROM landing_leads WHERE phone = '2'").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED)]);
+    assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED)]);
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
     daemon.terminate().await;
     landing(&world, "DELETE FROM landing_leads WHERE phone <> '3'").await;
     let resynced = bridge.run(&["resync", "--yes"]).await;
     assert_eq!(resynced.code, 0, "{}", resynced.err);
-    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED), pair(LEAD, SKIPPED)]);
+    assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED), pair(LEAD, SKIPPED)]);
     assert!(holds(&world.traffic().await, "count(*) = 3 FROM traffic_leads").await);
     traffic(&world, LIFT).await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
@@ -118,7 +118,7 @@ async fn a_merge_that_a_trigger_leaves_out_waits_and_the_row_that_is_there_stays
     traffic(&world, &leaves_out("traffic_leads", "UPDATE", "NEW.phone = '2'")).await;
     let resynced = bridge.run(&["resync", "--yes"]).await;
     assert_eq!(resynced.code, 0, "{}", resynced.err);
-    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED)]);
+    assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED)]);
     assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_leads").await);
     traffic(&world, LIFT).await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
@@ -135,12 +135,12 @@ async fn a_changed_key_that_a_trigger_leaves_out_waits_and_what_traffic_owns_com
     traffic(&world, &leaves_out("traffic_leads", "UPDATE", "NEW.phone = '2'")).await;
     landing(&world, "UPDATE landing_leads SET id = gen_random_uuid()").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair(LEAD, SKIPPED)]);
+    assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED)]);
     traffic(&world, LIFT).await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
     landing(&world, "UPDATE landing_leads SET email = 'e'").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     assert!(holds(&world.traffic().await, "bool_and(status = 'qualified') FROM traffic_leads").await);
     daemon.terminate().await;

@@ -1,6 +1,6 @@
 //! A retry beside the daemon.
 
-use super::{parked, streaming};
+use super::{quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, said, traffic, until_holds};
 
 /// A statement that deletes leads on Traffic waits for this lock before it ends.
@@ -15,7 +15,7 @@ async fn a_retry_never_brings_back_a_row_that_the_daemon_is_deleting() {
     traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
     landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('bad', '1')").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await.len(), 1);
+    assert_eq!(quarantined(&world).await.len(), 1);
     traffic(&world, "ALTER TABLE traffic_leads DROP CONSTRAINT no").await;
     traffic(&world, GATE).await;
     let gate = world.traffic().await;
@@ -32,7 +32,7 @@ async fn a_retry_never_brings_back_a_row_that_the_daemon_is_deleting() {
     let retried = retry.await.unwrap();
     assert_eq!(retried.code, 0, "{}{}", retried.out, retried.err);
     caught_up_and_equal(&world, &mut daemon).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     daemon.terminate().await;
 }
 
@@ -50,7 +50,7 @@ async fn retries_without_end_beside_the_daemon_end_equal() {
         );
         landing_session.batch_execute(&insert).await.unwrap();
         daemon.caught_up(&world).await;
-        assert_eq!(parked(&world).await.len(), 40);
+        assert_eq!(quarantined(&world).await.len(), 40);
         traffic(&world, "ALTER TABLE traffic_leads DROP CONSTRAINT no").await;
         let retry = tokio::spawn(said(bridge.command(&["quarantine", "retry"])));
         for change in ["SET name = 'good'", "SET click_count = 3", "SET name = 'better'"] {
@@ -64,7 +64,7 @@ async fn retries_without_end_beside_the_daemon_end_equal() {
         daemon.caught_up(&world).await;
         landing_session.batch_execute("UPDATE landing_leads SET name = 'good'").await.unwrap();
         caught_up_and_equal(&world, &mut daemon).await;
-        assert_eq!(parked(&world).await, []);
+        assert_eq!(quarantined(&world).await, []);
     }
     assert_equal(&world).await;
     daemon.terminate().await;

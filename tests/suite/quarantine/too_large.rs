@@ -1,6 +1,6 @@
 //! Rows of which quarantine holds the key alone, because no jsonb could hold them.
 
-use super::{pair, parked, streaming};
+use super::{pair, quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, traffic};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -22,7 +22,7 @@ async fn a_row_without_an_image_is_not_tried_again_and_its_next_change_reads_it_
     traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
     landing(&world, &format!("UPDATE landing_leads SET name = 'bad', metadata = {}", metadata('n'))).await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, [pair("landing_leads", "23514")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "23514")]);
     // As if it were too large.
     traffic(&world, "UPDATE leadbridge.quarantine SET row_data = NULL").await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
@@ -37,7 +37,7 @@ async fn a_row_without_an_image_is_not_tried_again_and_its_next_change_reads_it_
     traffic(&world, "UPDATE leadbridge.quarantine SET row_data = NULL").await;
     landing(&world, "UPDATE landing_leads SET name = 'better'").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     daemon.terminate().await;
     assert_equal(&world).await;
 }

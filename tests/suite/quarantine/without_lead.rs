@@ -1,7 +1,7 @@
 //! Journey entries whose lead is not on Traffic: those that name none, and those that Landing kept when it deleted their
 //! lead without its cascade.
 
-use super::{pair, parked, streaming};
+use super::{pair, quarantined, streaming};
 use crate::testkit::{Bridge, Daemon, World, assert_equal, holds, landing, one, traffic};
 
 const LEAD: &str = "00000000-0000-0000-0000-00000000000a";
@@ -10,7 +10,7 @@ const NULLABLE: &str = "ALTER TABLE lead_journey ALTER lead_id DROP NOT NULL";
 
 async fn all_wait(world: &World, daemon: &mut Daemon, entries: usize) {
     daemon.caught_up(world).await;
-    assert_eq!(parked(world).await, vec![pair("lead_journey", "23503"); entries]);
+    assert_eq!(quarantined(world).await, vec![pair("lead_journey", "23503"); entries]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -36,7 +36,7 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     // A comparison says that they wait.
     let verified = bridge.run(&["verify", "--json", "--table", "lead_journey"]).await;
     assert!(
-        verified.out.contains("\"parked\":3") || verified.out.contains("\"parked\": 3"),
+        verified.out.contains("\"quarantined\":3") || verified.out.contains("\"quarantined\": 3"),
         "{}",
         verified.out
     );
@@ -46,7 +46,7 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     )
     .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     daemon.terminate().await;
 }
@@ -105,14 +105,14 @@ async fn the_entries_of_a_lead_that_landing_deleted_without_its_cascade_wait_and
     landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')"))
         .await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     // What Landing deletes later waits no longer.
     landing(&world, &without_cascade("")).await;
     all_wait(&world, &mut daemon, 2).await;
     landing(&world, "DELETE FROM lead_journey").await;
     daemon.caught_up(&world).await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
     daemon.terminate().await;
 }
@@ -125,7 +125,7 @@ async fn a_cascade_whose_deletes_come_in_later_batches_leaves_nothing_waiting() 
     bridge.catch_up().await;
     landing(&world, "DELETE FROM landing_leads").await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await, []);
+    assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
 }
 
@@ -139,7 +139,7 @@ async fn the_entries_that_landing_kept_wait_after_a_resync_a_repair_and_a_retry_
     landing(&world, &without_cascade("")).await;
     let resynced = bridge.run(&["resync", "--yes"]).await;
     assert_eq!(resynced.code, 0, "{}", resynced.err);
-    assert_eq!(parked(&world).await, vec![pair("lead_journey", "23503"); 3]);
+    assert_eq!(quarantined(&world).await, vec![pair("lead_journey", "23503"); 3]);
     images_are_landings(&world).await;
 
     // A lead that only Traffic has, with entries that Landing has: a repair deletes the lead.
@@ -155,7 +155,7 @@ async fn the_entries_that_landing_kept_wait_after_a_resync_a_repair_and_a_retry_
         "{}",
         repaired.out
     );
-    assert_eq!(parked(&world).await, vec![pair("lead_journey", "23503"); 3]);
+    assert_eq!(quarantined(&world).await, vec![pair("lead_journey", "23503"); 3]);
 
     // And a delete that waited, tried again.
     landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')"))
@@ -166,9 +166,9 @@ async fn the_entries_that_landing_kept_wait_after_a_resync_a_repair_and_a_retry_
     traffic(&world, contracts).await;
     landing(&world, &without_cascade("")).await;
     bridge.catch_up().await;
-    assert_eq!(parked(&world).await, [pair("landing_leads", "23503")]);
+    assert_eq!(quarantined(&world).await, [pair("landing_leads", "23503")]);
     traffic(&world, "DROP TABLE contracts").await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);
-    assert_eq!(parked(&world).await, vec![pair("lead_journey", "23503"); 3]);
+    assert_eq!(quarantined(&world).await, vec![pair("lead_journey", "23503"); 3]);
     images_are_landings(&world).await;
 }

@@ -73,7 +73,7 @@ async fn a_comparison_names_what_landing_lacks_and_nothing_else() {
     bridge.catch_up().await;
     let found = compared(&world).await;
     assert!(found.iter().all(Compared::is_equal), "{found:?}");
-    assert_eq!((found[0].elsewhere, found[0].stamped, found[0].parked), (1, 0, 0));
+    assert_eq!((found[0].elsewhere, found[0].stamped, found[0].quarantined), (1, 0, 0));
     let rows: i64 = one(&world.landing().await, "SELECT count(*) FROM landing_leads").await;
     assert_eq!(found[0].compared, rows.unsigned_abs());
 

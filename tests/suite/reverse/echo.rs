@@ -1,4 +1,4 @@
-//! Nothing comes back as an echo, and Landing belongs to the way back alone.
+//! Nothing comes back as an echo, and Landing belongs to reverse replication alone.
 
 use super::exact::assert_back;
 use super::switch::{TOLD, carried, switch};

@@ -1,4 +1,4 @@
-//! Cut connections and restarted servers: the way back goes on by itself, and ends exact.
+//! Cut connections and restarted servers: reverse replication goes on by itself, and ends exact.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn exact(net: Net, mut daemon: Daemon) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_connection_of_the_way_back_may_be_cut() {
+async fn every_connection_of_reverse_replication_may_be_cut() {
     let (net, mut daemon) = carrying(260).await;
     for (proxy, name) in [
         (&net.traffic, "stream"),

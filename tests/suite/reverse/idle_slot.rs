@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use leadbridge::migrate::Options;
+use leadbridge::migrate::MigrateOptions;
 
 use crate::cutover::Stage;
 use crate::testkit::{Bridge, World, holds, one};
@@ -17,7 +17,7 @@ async fn landings_slot_outlives_a_quiet_time_after_the_switch() {
         return;
     }
     let world = World::unmigrated_with(&[("idle_replication_slot_timeout", "2s")], &[]).await;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     let bridge = Bridge::new(&world);
     let mut stage = Stage::between(world, bridge).await;
     let doctor = stage.bridge.run(&["doctor"]).await;

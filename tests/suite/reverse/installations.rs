@@ -1,6 +1,6 @@
-//! Databases and roles that differ: the way back writes what there is a place for, with the rights that it has.
+//! Databases and roles that differ: reverse replication writes what there is a place for, with the rights that it has.
 
-use leadbridge::migrate::Options;
+use leadbridge::migrate::MigrateOptions;
 
 use super::exact::{assert_back, differences_back};
 use super::rows::switched;
@@ -32,7 +32,7 @@ async fn the_role_of_least_privilege_carries_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn notifications_go_along_where_they_are_switched_on() {
     let world = World::unmigrated().await;
-    world.migrate(&Options { notifications: true, ..Options::default() }).await;
+    world.migrate(&MigrateOptions { notifications: true, ..MigrateOptions::default() }).await;
     world.fill(204, 20).await;
     let bridge = Bridge::new(&world).configured("scheduled_notifications = true");
     landing(
@@ -66,7 +66,7 @@ async fn an_older_landing_gets_what_it_has_columns_for() {
          ALTER TABLE landing_leads ADD COLUMN score integer DEFAULT 5, ADD COLUMN of_phone text GENERATED ALWAYS AS (phone || '!') STORED",
     )
     .await;
-    world.migrate(&Options::default()).await;
+    world.migrate(&MigrateOptions::default()).await;
     landing(&world, "INSERT INTO landing_leads (name, phone, score) VALUES ('n', '1', 7)").await;
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;

@@ -1,4 +1,4 @@
-//! The daemon dies at every named point of the way back, one after the other, and always ends exact.
+//! The daemon dies at every named point of reverse replication, one after the other, and always ends exact.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -40,7 +40,7 @@ async fn everything_happens(world: &World, round: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_at_every_point_of_the_way_back_the_next_start_ends_exact() {
+async fn killed_at_every_point_of_reverse_replication_the_next_start_ends_exact() {
     let world = World::new().await;
     world.fill(250, 60).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 20");

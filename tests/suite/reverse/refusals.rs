@@ -1,4 +1,4 @@
-//! What would write Landing's old rows over Traffic's is refused after the switch; and so is a way back that would skip
+//! What would write Landing's old rows over Traffic's is refused after the switch; and so is reverse replication that would skip
 //! something.
 
 use super::exact::assert_back;
@@ -35,7 +35,7 @@ async fn resync_repair_retry_and_verify_are_refused_and_change_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_truncate_on_traffic_stops_the_way_back_unless_it_is_to_be_applied() {
+async fn a_truncate_on_traffic_stops_reverse_replication_unless_it_is_to_be_applied() {
     let world = World::new().await;
     let bridge = switched(&world, "").await;
     let mut daemon = bridge.daemon().await;

@@ -1,4 +1,4 @@
-//! What happens to rows: each kind of change, on its way back.
+//! What happens to rows: each kind of change, in reverse replication.
 
 use uuid::Uuid;
 
@@ -177,7 +177,7 @@ async fn what_changes_nothing_writes_nothing_and_landing_keeps_its_own_spelling(
                    AND email_sent IS NULL AND click_count IS NULL AND phone_normalized = 'stale' AND sms_sent
                    FROM landing_leads";
     assert!(holds(&client, spelled).await);
-    assert_eq!(one::<String>(&client, &chunks).await, stored, "the large value was written anew");
+    assert_eq!(one::<String>(&client, &chunks).await, stored, "the large value was written again");
     assert_back(&world, &[]).await;
     daemon.terminate().await;
 }

@@ -1,10 +1,10 @@
-//! What an operator sees of the way back, and the markers that prove it drained.
+//! What an operator sees of reverse replication, and the markers that prove it drained.
 
 use super::switch::{carried, switch};
 use crate::testkit::{Bridge, World, one, said, traffic, until_holds};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn status_says_how_far_the_way_back_is_with_and_without_a_daemon() {
+async fn status_says_how_far_reverse_replication_is_with_and_without_a_daemon() {
     let world = World::new().await;
     world.fill(240, 10).await;
     let bridge = Bridge::new(&world);

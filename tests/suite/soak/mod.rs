@@ -7,7 +7,7 @@ mod tally;
 
 use std::time::{Duration, Instant};
 
-use leadbridge::throwaway::writers::{Pace, Writers};
+use leadbridge::throwaway::writers::{LiveWriters, WriteRate};
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -35,7 +35,7 @@ struct Soak {
     bridge: Bridge,
     /// `None` while it is down.
     daemon: Option<Daemon>,
-    writers: Option<Writers>,
+    writers: Option<LiveWriters>,
     rng: StdRng,
     tally: Tally,
 }
@@ -85,8 +85,11 @@ impl Soak {
     /// A few faults, then everything is healed and both sides must be equal.
     async fn round(&mut self) {
         let seed = self.rng.random();
-        self.writers =
-            Some(self.world.write(&Pace { seed, pause: Duration::from_millis(50), ..Pace::default() }));
+        self.writers = Some(self.world.write(&WriteRate {
+            seed,
+            pause: Duration::from_millis(50),
+            ..WriteRate::default()
+        }));
         for _ in 0..FAULTS_PER_ROUND {
             let fault = Fault::draw(&mut self.rng);
             self.tally.meets(fault);

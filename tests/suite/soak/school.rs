@@ -28,7 +28,7 @@ pub async fn works_on_traffic(soak: &mut Soak) {
         // A commit that broke counts when it is there: sale and count are one transaction.
         let _ = client.batch_execute(&sql).await;
     }
-    // Too long for Traffic: it parks, and whatever happens to it until it is mended parks with it.
+    // Too long for Traffic: it quarantines, and whatever happens to it until it is mended quarantines with it.
     if soak.rng.random_ratio(1, 4)
         && let Ok(client) = leadbridge::throwaway::connect(&soak.world.landing_url()).await
     {

@@ -18,12 +18,12 @@ pub async fn differences_beside_quarantine(world: &World) -> Vec<String> {
     let fates = expected_fates(&landing, &traffic).await;
     let landed = landed(&landing, &traffic).await;
     let must_wait = must_wait(&traffic, &landed, &fates).await;
-    let parked = parked(&traffic).await;
+    let quarantined = quarantined(&traffic).await;
     let mut found = Vec::new();
-    for key in must_wait.difference(&parked.keys().cloned().collect()) {
+    for key in must_wait.difference(&quarantined.keys().cloned().collect()) {
         found.push(format!("{} {}: not in quarantine", key.0, key.1));
     }
-    for (key, image) in &parked {
+    for (key, image) in &quarantined {
         match landed.get(key).filter(|_| must_wait.contains(key)) {
             None => found.push(format!("{} {}: in quarantine without need", key.0, key.1)),
             Some(row) => found.extend(stale_columns(key, row, image)),
@@ -65,13 +65,13 @@ async fn must_wait(
     landed.iter().filter(|(key, row)| waits(key, row)).map(|(key, _)| key.clone()).collect()
 }
 
-async fn parked(traffic: &Client) -> BTreeMap<Key, Map<String, Value>> {
+async fn quarantined(traffic: &Client) -> BTreeMap<Key, Map<String, Value>> {
     let sql = "SELECT source_table, row_id, coalesce(row_data, '{}')::text FROM leadbridge.quarantine";
     let rows = traffic.query(sql, &[]).await.unwrap();
     rows.iter().map(|row| ((row.get(0), row.get(1)), serde_json::from_str(row.get(2)).unwrap())).collect()
 }
 
-/// Columns in which a parked image is not what Landing has now.
+/// Columns in which a quarantined image is not what Landing has now.
 fn stale_columns(key: &Key, row: &Map<String, Value>, image: &Map<String, Value>) -> Vec<String> {
     let columns = image.iter().filter(|(column, value)| {
         let boolean = matches!(value.as_str(), Some("t" | "f"));

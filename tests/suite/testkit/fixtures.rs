@@ -2,7 +2,7 @@
 
 use leadbridge::checkpoint::LocalStore;
 use leadbridge::lsn::Lsn;
-use leadbridge::migrate::{Database, Options, privileges};
+use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
 use tokio_postgres::Client;
 
 use super::{Bridge, Daemon, World, assert_equal, until_true};
@@ -95,9 +95,9 @@ pub async fn at_each_insert(world: &World, statement: &str) {
 /// An installation with the roles of least privilege that a DBA makes from our SQL.
 pub async fn least_privileged(world: &World) -> Bridge {
     for (database, client) in
-        [(Database::Landing, world.landing().await), (Database::Traffic, world.traffic().await)]
+        [(MigratedSide::Landing, world.landing().await), (MigratedSide::Traffic, world.traffic().await)]
     {
-        let sql = privileges(database, &world.names, "bridge", &Options::default()).unwrap();
+        let sql = privileges(database, &world.names, "bridge", &MigrateOptions::default()).unwrap();
         client.batch_execute(&sql).await.unwrap();
         client.batch_execute("ALTER ROLE bridge PASSWORD 'bridge'").await.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use leadbridge::migrate::{Options, Report, migrate};
+use leadbridge::migrate::{MigrateOptions, Report, migrate};
 use leadbridge::names::Names;
 use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads, writers};
 use tokio::sync::OnceCell;
@@ -41,7 +41,7 @@ impl Templates {
         static TEMPLATES: OnceCell<Templates> = OnceCell::const_new();
         let make = async || {
             let world = World::unmigrated().await;
-            let _ = world.migrate(&Options::default()).await;
+            let _ = world.migrate(&MigrateOptions::default()).await;
             world.into_templates().await
         };
         TEMPLATES.get_or_init(make).await.clone()
@@ -102,11 +102,11 @@ impl World {
     pub async fn of_another_cluster() -> World {
         let template = Arc::new(Template::create().await.unwrap());
         let world = Self::filled_from(&template).await;
-        world.migrate(&Options::default()).await;
+        world.migrate(&MigrateOptions::default()).await;
         world
     }
 
-    pub async fn migrate(&self, options: &Options) -> Report {
+    pub async fn migrate(&self, options: &MigrateOptions) -> Report {
         let (mut landing, mut traffic) = (self.landing().await, self.traffic().await);
         migrate(&mut landing, &mut traffic, &self.names, options).await.unwrap()
     }
@@ -135,7 +135,7 @@ impl World {
     }
 
     /// Lets live writers run on Landing until they are stopped.
-    pub fn write(&self, pace: &writers::Pace) -> writers::Writers {
-        writers::Writers::start(&self.landing_url(), &self.names, pace)
+    pub fn write(&self, pace: &writers::WriteRate) -> writers::LiveWriters {
+        writers::LiveWriters::start(&self.landing_url(), &self.names, pace)
     }
 }

@@ -1,6 +1,6 @@
 //! `leadbridge verify`, the real binary, between databases in use.
 
-use leadbridge::throwaway::writers::Pace;
+use leadbridge::throwaway::writers::WriteRate;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -37,7 +37,7 @@ async fn while_writers_write_and_the_daemon_streams_both_sides_are_equal_again_a
     let bridge = Bridge::new(&world);
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
-    let writers = world.write(&Pace { pause: std::time::Duration::ZERO, ..Pace::default() });
+    let writers = world.write(&WriteRate { pause: std::time::Duration::ZERO, ..WriteRate::default() });
     for _ in 0..4 {
         writers_go_on(&world, 50).await;
         let said = bridge.run(&["verify", "--json"]).await;
@@ -63,7 +63,7 @@ async fn one_flipped_boolean_is_found_and_named_under_live_writers_and_no_value_
     landing(&world, &lead).await;
     daemon.caught_up(&world).await;
     tamper(&world, &format!("UPDATE traffic_leads SET sms_sent = NOT sms_sent WHERE id = '{id}'")).await;
-    let writers = world.write(&Pace::default());
+    let writers = world.write(&WriteRate::default());
     writers_go_on(&world, 50).await;
 
     let said = bridge.run(&["verify", "--json", "--table", "landing_leads"]).await;
@@ -107,7 +107,7 @@ async fn each_kind_of_difference_is_counted_with_what_explains_it() {
     assert_eq!(said.code, 1);
     let of = |key: &str| leads(&found)[key].as_u64().unwrap();
     assert_eq!((of("missing"), of("extra"), of("different"), of("refused")), (1, 1, 0, 1), "{found}");
-    assert_eq!((of("parked"), of("landing_rows"), of("traffic_rows")), (1, 301, 300), "{found}");
+    assert_eq!((of("quarantined"), of("landing_rows"), of("traffic_rows")), (1, 301, 300), "{found}");
     assert_eq!(found["tables"][1]["orphaned"].as_u64(), Some(orphans), "{found}");
     assert_eq!((&found["quarantined"], &found["repaired"]), (&json!(1), &Value::Null));
 }
@@ -201,7 +201,7 @@ async fn before_a_snapshot_is_complete_and_of_a_table_that_is_not_replicated_it_
     assert!(said.err.contains("landing_leads, lead_journey"), "{}", said.err);
 }
 
-/// A wait of a minute without a word looks like a command that hangs.
+/// A wait of a minute silently looks like a command that hangs.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_it_is_said_at_once_for_what_is_waited_and_until_when() {
     let (world, bridge) = copied(20).await;

@@ -1,4 +1,4 @@
-//! From Traffic's commit to the slot: the local store first, then the acknowledgement (semantics 1.3).
+//! From Traffic's commit to the slot: the local store first, then the acknowledgement (guarantees 1.3).
 
 use tokio::sync::watch;
 

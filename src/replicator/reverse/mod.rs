@@ -1,4 +1,4 @@
-//! The way back: after the switch, what changes on Traffic is carried to Landing.
+//! Reverse replication: after the switch, what changes on Traffic is carried to Landing.
 //!
 //! One task does it all. The transport reads ahead and answers keepalives meanwhile; what has arrived by the time a load
 //! is on Landing makes the next one.
@@ -20,27 +20,32 @@ use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::reading;
-use crate::landing::stream::{self, Source};
+use crate::landing::stream::{self, StreamSource};
 use crate::lsn::Lsn;
 use crate::reached::{Advancing, Reached};
 use crate::reverse::{Carrier, KeyCapture, LandingWriter, Load, Loader, Touched};
 use crate::telemetry::State;
 use prepare::check;
-pub use prepare::{Prepared, check_published, prepare};
+pub use prepare::{PreparedReverse, check_published, prepare};
 
 /// Carries back until shutdown, or until everything before `goal` is on Landing.
 ///
 /// # Errors
-/// Whatever ends the stream; the caller drops everything and begins anew from the position on Traffic.
-pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, work: &Work) -> Result<()> {
-    let Prepared { traffic, landing, carrier, ledger, reverse, primary } = prepared;
+/// Whatever ends the stream; the caller drops everything and restarts from the position on Traffic.
+pub async fn run(
+    context: &Arc<Context>,
+    prepared: PreparedReverse,
+    goal: Option<Lsn>,
+    work: &Work,
+) -> Result<()> {
+    let PreparedReverse { traffic, landing, carrier, ledger, reverse, primary } = prepared;
     let begin = Position { lsn: reverse.applied, commit_time: None, caught_up_at: reverse.caught_up_at };
     let from = begin.lsn;
     context.progress.begin(begin);
-    work.rests();
+    work.idle();
     let config = &context.config;
     let publication = config.names.reverse_publication();
-    let source = Source {
+    let source = StreamSource {
         endpoint: &config.traffic,
         slot: &reverse.slot,
         publication: &publication,
@@ -49,15 +54,15 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     let feed = stream::start(source, from).await?;
     let _looked_after = context.liveness.watch_stream(Side::Traffic, &feed);
     // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
-    work.goes_on();
+    work.busy();
     context.liveness.guard(check(context, &traffic, &reverse, &primary)).await?;
     // From here on there may be nothing to carry for hours: nobody is waited for until there is.
-    work.rests();
+    work.idle();
     let (behind, positions) = Advancing::channel(Lsn::ZERO);
     let following = tokio::spawn(follow::follow(Arc::clone(context), ledger.identity().clone(), positions));
     context.streams(State::Switched);
     tracing::info!(%from, slot = reverse.slot, "carrying Traffic's changes back to Landing");
-    let mut way = WayBack {
+    let mut way = ReverseStream {
         context,
         capture: KeyCapture::new(&config.names.traffic_schema, &context.tables),
         loader: Loader::new(config.batch_rows, begin),
@@ -78,7 +83,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
         carried = context.liveness.guard(way.run()) => carried,
         cause = context.progress.abandoned() => Err(way.cut(cause)),
     };
-    let WayBack { feed, behind, .. } = way;
+    let ReverseStream { feed, behind, .. } = way;
     // Whoever ends first, all end: the follower when the positions' channel closes.
     drop(behind);
     let followed = following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?;
@@ -87,7 +92,7 @@ pub async fn run(context: &Arc<Context>, prepared: Prepared, goal: Option<Lsn>, 
     carried.and(followed).and(stopped)
 }
 
-struct WayBack<'r> {
+struct ReverseStream<'r> {
     context: &'r Context,
     feed: Feed,
     capture: KeyCapture,
@@ -107,7 +112,7 @@ struct WayBack<'r> {
     work: &'r Work,
 }
 
-impl WayBack<'_> {
+impl ReverseStream<'_> {
     async fn run(&mut self) -> Result<()> {
         self.try_again_what_waits().await?;
         let context = self.context;
@@ -194,7 +199,7 @@ impl WayBack<'_> {
 
     async fn carry(&mut self, load: Load) -> Result<()> {
         self.context.progress.handed_over(self.loader.oldest());
-        self.work.goes_on();
+        self.work.busy();
         if load.rows() > 0 || !load.truncated.is_empty() {
             reading::until_visible(&self.traffic, &load.xids).await?;
             self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
@@ -203,7 +208,7 @@ impl WayBack<'_> {
             Some(end) => self.write_down(end, &load).await?,
             None => reach(Point::ReversePartWritten),
         }
-        self.work.rests();
+        self.work.idle();
         self.context.telemetry.update(|live| {
             live.transactions_applied += load.transactions;
             live.rows_applied += load.rows() as u64;
@@ -257,13 +262,13 @@ impl WayBack<'_> {
         if keys.is_empty() {
             return Ok(());
         }
-        self.work.goes_on();
+        self.work.busy();
         // A delete may be among them that Landing has refused: the stream does not say it again.
         let load = Load { deleted: keys.clone(), keys, ..Load::default() };
         self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
         self.landing.commit().await?;
         self.carrier.committed(&self.traffic).await?;
-        self.work.rests();
+        self.work.idle();
         Ok(())
     }
 }

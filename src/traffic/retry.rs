@@ -9,9 +9,9 @@ use crate::checkpoint::refuse_switched;
 use crate::error::{Error, Result};
 use crate::timestamp::Timestamp;
 
-/// A parked row without its values.
+/// A quarantined row without its values.
 #[derive(Debug)]
-pub struct Entry {
+pub struct QuarantineEntry {
     pub id: i64,
     /// The Landing table.
     pub table: String,
@@ -27,13 +27,13 @@ pub struct Entry {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retried {
     pub tried: usize,
-    /// Rows of those that are still parked.
+    /// Rows of those that are still quarantined.
     pub left: usize,
 }
 
 impl Quarantine {
-    /// All parked rows, the oldest first.
-    pub async fn list(&self, client: &Client) -> Result<Vec<Entry>> {
+    /// All quarantined rows, the oldest first.
+    pub async fn list(&self, client: &Client) -> Result<Vec<QuarantineEntry>> {
         let sql = format!(
             "SELECT id, source_table, row_id, operation, sqlstate, message, first_seen, attempts FROM {} \
              WHERE {WAITING} ORDER BY id",
@@ -41,7 +41,7 @@ impl Quarantine {
         );
         let rows =
             client.query(&sql, &[]).await.map_err(|error| Error::database("reading quarantine", &error))?;
-        let entry = |row: &tokio_postgres::Row| Entry {
+        let entry = |row: &tokio_postgres::Row| QuarantineEntry {
             id: row.get(0),
             table: row.get(1),
             row_id: row.get(2),
@@ -54,7 +54,7 @@ impl Quarantine {
         Ok(rows.iter().map(entry).collect())
     }
 
-    /// One parked row whole, values included, as a JSON document.
+    /// One quarantined row whole, values included, as a JSON document.
     pub async fn show(&self, client: &Client, id: i64) -> Result<Option<String>> {
         let sql = format!(
             "SELECT jsonb_pretty(to_jsonb(q) - 'discarded_at') FROM {} q WHERE id = $1 AND {WAITING}",
@@ -88,7 +88,7 @@ impl Quarantine {
 }
 
 impl Writer {
-    /// Applies parked rows again, all or those with these ids, and the rows that waited for them, in one
+    /// Applies quarantined rows again, all or those with these ids, and the rows that waited for them, in one
     /// transaction. Safe beside a running daemon: whoever comes second waits, and finds the row gone or newer.
     pub async fn retry(&mut self, ids: Option<&[i64]>) -> Result<Retried> {
         self.begin_retry().await?;
@@ -115,7 +115,7 @@ impl Writer {
     }
 
     /// The moment by Landing's clock that the checkpoint stands at. No snapshot begins before this transaction ends:
-    /// it would forget what was parked, and find at its end rows that it does not know.
+    /// it would forget what was quarantined, and find at its end rows that it does not know.
     async fn landing_time(&self) -> Result<Timestamp> {
         let sql = format!(
             "SELECT caught_up_at, state = 'snapshot' FROM {} WHERE slot = $1 FOR SHARE",
@@ -126,7 +126,7 @@ impl Writer {
         let Some(row) = row else { return Ok(Timestamp::default()) };
         if row.get(1) {
             // The copy knows the rows that it has touched by their time: another one's would go at its end.
-            return Err(Error::refused("a snapshot is being copied: it parks and frees rows itself")
+            return Err(Error::refused("a snapshot is being copied: it quarantines and frees rows itself")
                 .remedy("try again when `leadbridge status` says `streaming`"));
         }
         Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())

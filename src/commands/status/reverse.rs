@@ -1,13 +1,13 @@
-//! The way back after a cutover, as Traffic has it written down.
+//! Reverse replication after a cutover, as Traffic has it written down.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use crate::error::{Error, Result};
 use crate::names::Names;
-use crate::telemetry::{Daemon, Live, ReverseReport};
+use crate::telemetry::{DaemonPresence, Live, ReverseReport};
 
-/// The way back by Traffic's own record: the lag is an upper bound, what a daemon has measured is better.
+/// Reverse replication by Traffic's own record: the lag is an upper bound, what a daemon has measured is better.
 pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>> {
     let sql = format!(
         "SELECT r.reverse_slot, COALESCE(s.active, false), s.wal_status, \
@@ -19,7 +19,8 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>
         names.own("reverse"),
     );
     let row = client.query_opt(&sql, &[&names.slot]).await;
-    let row = row.map_err(|error| Error::database("asking Traffic how far the way back is", &error))?;
+    let row =
+        row.map_err(|error| Error::database("asking Traffic the position of reverse replication", &error))?;
     let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
     Ok(row.map(|row| {
         let lag_bytes = unsigned(row.get(5));
@@ -40,9 +41,9 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>
     }))
 }
 
-/// After the switch the lag is that of the way back, and so is the slot by which a daemon is seen.
+/// After the switch the lag is that of reverse replication, and so is the slot by which a daemon is seen.
 pub fn without_daemon(live: &mut Live, reverse: ReverseReport) {
-    live.daemon = if reverse.active { Daemon::Elsewhere } else { Daemon::Down };
+    live.daemon = if reverse.active { DaemonPresence::Elsewhere } else { DaemonPresence::Down };
     live.lag_is_estimate = true;
     (live.lag_bytes, live.lag_seconds) = (reverse.lag_bytes, reverse.lag_seconds);
     live.reverse = Some(reverse);

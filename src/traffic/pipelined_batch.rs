@@ -13,7 +13,7 @@ use super::copying::WORTHWHILE;
 use super::notes::Scope;
 use super::segment::{Mapped, all_fit};
 use super::writer::Writer;
-use crate::batch::{Batch, Segment, Step, Write, plan};
+use crate::batch::{Batch, PlanStep, Segment, Write, plan};
 use crate::change::{SourcedChange, Table};
 use crate::checkpoint::{Ledger, Recording};
 use crate::database::pipelined::in_order;
@@ -33,7 +33,7 @@ impl Writer {
     ///
     /// # Errors
     /// Anything but a bad row; another daemon has taken over. The session must then be dropped.
-    pub async fn apply_at_once(
+    pub async fn apply_pipelined(
         &mut self,
         batch: &Batch,
         ledger: &Ledger,
@@ -137,7 +137,7 @@ fn plain(changes: &[SourcedChange]) -> Option<Segment<'_>> {
     let mut steps = plan(changes);
     let segment = match (steps.pop(), steps.is_empty()) {
         (None, _) => Segment::default(),
-        (Some(Step::Apply(segment)), true) => segment,
+        (Some(PlanStep::Apply(segment)), true) => segment,
         _ => return None,
     };
     let deletes = !segment.deleted_children.is_empty() || !segment.deleted_leads.is_empty();

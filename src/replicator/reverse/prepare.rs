@@ -9,8 +9,8 @@ use crate::landing::primary::{self, Primary};
 use crate::landing::{catalog, slot, synchronous};
 use crate::reverse::{Carrier, LandingWriter};
 
-/// What the way back begins with: the two sessions, and the position that Traffic has recorded.
-pub struct Prepared {
+/// What reverse replication begins with: the two sessions, and the position that Traffic has recorded.
+pub struct PreparedReverse {
     pub(super) traffic: Session,
     pub(super) landing: LandingWriter,
     pub(super) carrier: Carrier,
@@ -28,12 +28,12 @@ pub async fn prepare(
     traffic: Session,
     landing: Session,
     ledger: Ledger,
-) -> Result<Prepared> {
+) -> Result<PreparedReverse> {
     let config = &context.config;
     let names = &config.names;
     let reverse = Reverse::read(&traffic, names).await?.ok_or_else(|| {
         Error::refused(
-            "Traffic's checkpoint says `switched`, but how far the way back is was not written down",
+            "Traffic's checkpoint says `switched`, but the position of reverse replication was not written down",
         )
         .remedy(
             "only `leadbridge cutover` may switch: put the checkpoint back, or restore leadbridge.reverse",
@@ -49,7 +49,7 @@ pub async fn prepare(
     ledger.claim(&traffic).await?;
     let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
     let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;
-    Ok(Prepared { traffic, landing, carrier, ledger, reverse, primary })
+    Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary })
 }
 
 pub(super) async fn check(
@@ -68,7 +68,7 @@ pub(super) async fn check(
     reverse.check(now)
 }
 
-/// A table that is not published would be left out without a word.
+/// A table that is not published would be left out silently.
 pub async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
     let names = &context.config.names;
     let publication = names.reverse_publication();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::notes::Scope;
 use super::rows::Columns;
-use super::segment::{Resolved, Unsent};
+use super::segment::{Resolved, UnchangedToast};
 use super::writer::{Supplied, Writer};
 use crate::batch::{Segment, Write};
 use crate::change::{Datum, Row, Table, lead};
@@ -32,7 +32,7 @@ type Declared = HashMap<Uuid, Option<String>>;
 impl Writer {
     /// Writes leads whose `metadata` was left alone, in primary-key order. Returns the keys of those that are not
     /// on Traffic: only Landing can supply them.
-    pub(super) async fn write_beside_metadata(
+    pub(super) async fn write_partial_updates(
         &mut self,
         mut writes: Vec<Write<'_>>,
         supplied: &Supplied,
@@ -41,18 +41,18 @@ impl Writer {
         let mut declared = None;
         // Once for all; then for those whose funnel must be computed with what their metadata declares.
         while !writes.is_empty() {
-            let (mut mapped, mut rejected) = self.map_beside_metadata(writes, declared.as_ref());
+            let (mut mapped, mut rejected) = self.map_partial_update(writes, declared.as_ref());
             // What is cut may fit by now, as in `write_rows`; what is refused goes there anyway.
             let cut = mapped.iter().any(|(_, row)| row.is_cut());
             if cut && self.catalog.renew_limits(&self.session, &self.names, TABLE).await? {
                 let again = mapped.into_iter().map(|(write, _)| write).collect();
-                let (fit, unfit) = self.map_beside_metadata(again, declared.as_ref());
+                let (fit, unfit) = self.map_partial_update(again, declared.as_ref());
                 mapped = fit;
                 rejected.extend(unfit);
             }
             refused.extend(rejected);
             let (left, skipped) = self.write_known(&mapped).await?;
-            // Written whole, they are seen to be left out, and parked.
+            // Written whole, they are seen to be left out, and quarantined.
             refused.extend(
                 mapped.extract_if(.., |(write, _)| skipped.contains(&write.row.id)).map(|(write, _)| write),
             );
@@ -65,7 +65,7 @@ impl Writer {
             let known: Declared = left.into_iter().filter_map(|(id, known)| Some((id, known?))).collect();
             let (again, done): (Vec<_>, Vec<_>) =
                 mapped.into_iter().partition(|(write, _)| known.contains_key(&write.row.id));
-            self.settle_beside_metadata(&done).await?;
+            self.settle_partial_updates(&done).await?;
             writes = again.into_iter().map(|(write, _)| write).collect();
             declared = Some(known);
         }
@@ -73,7 +73,7 @@ impl Writer {
     }
 
     /// The mapped rows, and those that the mapping refused.
-    fn map_beside_metadata<'c>(
+    fn map_partial_update<'c>(
         &self,
         writes: Vec<Write<'c>>,
         declared: Option<&Declared>,
@@ -85,7 +85,7 @@ impl Writer {
                 Some(declared) => DeclaredFunnel::Known(declared.as_deref()),
                 None => DeclaredFunnel::Unknown,
             };
-            match mapping::map_beside_metadata(&write.row, limits, funnel) {
+            match mapping::map_partial_update(&write.row, limits, funnel) {
                 Ok(row) => mapped.push((write, row)),
                 Err(_) => refused.push(write),
             }
@@ -99,10 +99,10 @@ impl Writer {
         &self,
         rows: &[(Write<'_>, TrafficRow)],
     ) -> Result<(HashMap<Uuid, Option<Option<String>>>, HashSet<Uuid>)> {
-        let width = mapping::targets_beside_metadata().count();
+        let width = mapping::partial_update_targets().count();
         let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
         let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
-        let left = self.session.query(self.update_beside_metadata().await?, &parameters).await;
+        let left = self.session.query(self.partial_update().await?, &parameters).await;
         let left =
             left.map_err(|error| Error::writing(format!("writing {}", TABLE.traffic_name()), &error))?;
         let (skipped, left): (Vec<_>, Vec<_>) = left.iter().partition(|row| row.get(3));
@@ -111,10 +111,10 @@ impl Writer {
     }
 
     /// What is noted about `metadata` still holds; the notes of the other columns are brought up to date.
-    async fn settle_beside_metadata(&mut self, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
+    async fn settle_partial_updates(&mut self, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
         let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
         if self.may_have_notes() {
-            let columns: Vec<&str> = mapping::targets_beside_metadata()
+            let columns: Vec<&str> = mapping::partial_update_targets()
                 .filter(|target| !target.is_partly_of_metadata())
                 .map(|target| target.name)
                 .collect();
@@ -127,7 +127,7 @@ impl Writer {
         Ok(())
     }
 
-    /// What the mapping refused is parked whole: with its metadata after all.
+    /// What the mapping refused is quarantined whole: with its metadata after all.
     async fn write_refused(
         &mut self,
         refused: Vec<Write<'_>>,
@@ -137,7 +137,7 @@ impl Writer {
         // One at a time: what they leave out may be large.
         for write in refused {
             let mut alone = Segment { leads: vec![write], ..Segment::default() };
-            match self.resolve(&mut alone, supplied, Unsent::IsNeeded).await? {
+            match self.resolve(&mut alone, supplied, UnchangedToast::IsNeeded).await? {
                 Resolved::Missing(keys) => missing.extend(keys),
                 // One row is never too large: there is nothing to split.
                 Resolved::Whole | Resolved::TooLarge => {

@@ -48,7 +48,7 @@ impl Scene {
         statements.skip(from).map(|sql| sql.split([' ', ';']).next().unwrap().to_owned()).collect()
     }
 
-    async fn parked(&self) -> Vec<(String, String)> {
+    async fn quarantined(&self) -> Vec<(String, String)> {
         let sql = "SELECT source_table, sqlstate FROM leadbridge.quarantine ORDER BY source_table, sqlstate";
         let rows = self.world.traffic().await.query(sql, &[]).await.unwrap();
         rows.iter().map(|row| (row.get(0), row.get(1))).collect()
@@ -103,7 +103,7 @@ async fn notes_of_a_small_transaction_come_and_go_with_its_rows() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_row_that_traffic_refuses_is_parked_and_the_rest_of_its_small_batch_arrives() {
+async fn a_row_that_traffic_refuses_is_quarantined_and_the_rest_of_its_small_batch_arrives() {
     let mut scene = Scene::new().await;
     traffic(&scene.world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
     let before = scene.sent(0).len();
@@ -112,8 +112,11 @@ async fn a_row_that_traffic_refuses_is_parked_and_the_rest_of_its_small_batch_ar
         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
     landing(&scene.world, three).await;
     scene.daemon.caught_up(&scene.world).await;
-    let parked = [("landing_leads", "23514"), ("lead_journey", "23503")];
-    assert_eq!(scene.parked().await, parked.map(|(table, code)| (table.to_owned(), code.to_owned())));
+    let quarantined = [("landing_leads", "23514"), ("lead_journey", "23503")];
+    assert_eq!(
+        scene.quarantined().await,
+        quarantined.map(|(table, code)| (table.to_owned(), code.to_owned()))
+    );
     let arrived =
         "(SELECT count(*) = 2 FROM traffic_leads) AND (SELECT count(*) = 2 FROM traffic_lead_journey)";
     assert!(holds(&scene.world.traffic().await, arrived).await);
@@ -122,12 +125,12 @@ async fn a_row_that_traffic_refuses_is_parked_and_the_rest_of_its_small_batch_ar
     assert!(!scene.daemon.log().contains("retry_in"), "{}", scene.daemon.log());
     landing(&scene.world, "UPDATE landing_leads SET name = 'better' WHERE name = 'bad'").await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
-    assert_eq!(scene.parked().await, []);
+    assert_eq!(scene.quarantined().await, []);
     scene.daemon.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stage_whose_lead_is_not_on_traffic_is_parked_and_the_rest_of_its_small_batch_arrives() {
+async fn a_stage_whose_lead_is_not_on_traffic_is_quarantined_and_the_rest_of_its_small_batch_arrives() {
     let mut scene = Scene::new().await;
     landing(&scene.world, LEAD).await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
@@ -137,7 +140,7 @@ async fn a_stage_whose_lead_is_not_on_traffic_is_parked_and_the_rest_of_its_smal
     let both = format!("INSERT INTO lead_journey (lead_id, stage) VALUES ('{gone}', 'late'); {LEAD}");
     landing(&scene.world, &both).await;
     scene.daemon.caught_up(&scene.world).await;
-    assert_eq!(scene.parked().await, [("lead_journey".to_owned(), "23503".to_owned())]);
+    assert_eq!(scene.quarantined().await, [("lead_journey".to_owned(), "23503".to_owned())]);
     assert!(holds(&scene.world.traffic().await, "count(*) = 1 FROM traffic_lead_journey").await);
     let tried = ["BEGIN", "WITH", "WITH", "UPDATE", "ROLLBACK", "BEGIN"];
     assert_eq!(scene.sent(before)[..6], tried);
@@ -156,7 +159,7 @@ async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_hast
     traffic(&scene.world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
     landing(&scene.world, "INSERT INTO landing_leads (name, phone) VALUES ('bad', '1')").await;
     scene.daemon.caught_up(&scene.world).await;
-    assert_eq!(scene.parked().await, [("landing_leads".to_owned(), "23514".to_owned())]);
+    assert_eq!(scene.quarantined().await, [("landing_leads".to_owned(), "23514".to_owned())]);
     let before = scene.sent(0).len();
     landing(&scene.world, LEAD).await;
     scene.daemon.caught_up(&scene.world).await;
@@ -164,7 +167,7 @@ async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_hast
         scene.sent(before),
         ["BEGIN", "SELECT", "WITH", "DELETE", "WITH", "DELETE", "UPDATE", "COMMIT"]
     );
-    // A stage of the parked lead, then the lead itself, for which the stage has waited.
+    // A stage of the quarantined lead, then the lead itself, for which the stage has waited.
     let before = scene.sent(0).len();
     let stage =
         "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'";
@@ -172,12 +175,12 @@ async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_hast
     scene.daemon.caught_up(&scene.world).await;
     let tried = ["BEGIN", "SELECT", "WITH", "DELETE", "UPDATE", "ROLLBACK", "BEGIN"];
     assert_eq!(scene.sent(before)[..7], tried);
-    assert_eq!(scene.parked().await.len(), 2);
+    assert_eq!(scene.quarantined().await.len(), 2);
     let before = scene.sent(0).len();
     landing(&scene.world, "UPDATE landing_leads SET name = 'better' WHERE name = 'bad'").await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
     assert_eq!(scene.sent(before)[..6], ["BEGIN", "SELECT", "WITH", "DELETE", "UPDATE", "ROLLBACK"]);
-    assert_eq!(scene.parked().await, []);
+    assert_eq!(scene.quarantined().await, []);
     scene.daemon.terminate().await;
 }
 
