@@ -1,4 +1,4 @@
-//! Applying a batch: all at once when every row is good, and by bisection around a bad one.
+//! Applying a batch: as a whole when every row is good, by bisection when a row is bad.
 
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
@@ -13,28 +13,28 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 
-/// What became of changes.
+/// Result of applying changes.
 pub(super) enum RangeResult {
-    /// Applied; these leads were written.
+    /// The changes are applied; the ids are the leads written.
     Done(Vec<Uuid>),
     Missing(Vec<(Table, Uuid)>),
 }
 
-/// What became of a range of changes that was applied at once.
+/// Result of applying a range of changes as a whole.
 pub(super) enum RangeAttempt {
     Done(RangeResult),
-    /// Not to be applied at once: by bisection.
+    /// The range needs too much memory: bisect it.
     TooLarge,
 }
 
 impl Writer {
-    /// Applies the changes of `batch` within the open transaction, which it opens when there is none.
+    /// Applies the changes of `batch` within the open transaction, and opens a transaction when none is open.
     ///
-    /// A row that Traffic does not take is quarantined; finding it among thousands costs a few statements, since a
-    /// range that fails is split in halves. Ranges stay in commit order, so a split changes no result.
+    /// Quarantines a row refused by Traffic. Bisection finds the row among thousands in a few statements.
+    /// Ranges stay in commit order, so bisection does not change the result.
     ///
     /// # Errors
-    /// Anything but a bad row. The session must then be dropped.
+    /// Any error except a bad row. The caller must then drop the session.
     pub async fn apply(&mut self, batch: &Batch, supplied: &Supplied) -> Result<Applied> {
         if batch.changes.is_empty() {
             self.begin().await?;
@@ -49,15 +49,17 @@ impl Writer {
         Ok(applied)
     }
 
-    /// Applies quarantined changes again, and what waited for them. Returns how many of them are quarantined still.
+    /// Applies quarantined changes again, then the quarantined rows that wait for the written leads. Returns
+    /// how many of the changes are still quarantined.
     pub(super) async fn reapply(&mut self, changes: &[SourcedChange]) -> Result<usize> {
         self.execute("setting savepoints on Traffic", "SAVEPOINT batch; SAVEPOINT range").await?;
         self.apply_changes(changes, &Supplied::new(), true).await?;
         self.quarantine.count(&self.session, changes).await
     }
 
-    /// Applies changes, and what waits for their leads. What is deferred looks at all of them together first, for a set
-    /// may be valid only as a whole; when it refuses the set, it looks at each range, so that the row is found.
+    /// Applies changes, then the quarantined rows that wait for the written leads. Deferred constraints first
+    /// check all changes together, because a set of rows may be valid only as a whole. If the constraints
+    /// refuse the set, all is undone, and the second pass checks each range to find the bad row.
     async fn apply_changes(
         &mut self,
         changes: &[SourcedChange],
@@ -97,7 +99,8 @@ impl Writer {
         Ok(attempt)
     }
 
-    /// Lets deferred constraints look at what was done. Unless the transaction `ends`, they look at it again at its end.
+    /// Runs the deferred constraints and triggers for all rows written so far. Unless the transaction `ends`,
+    /// a rollback to a savepoint defers the checks again, so the end of the transaction repeats the checks.
     pub(super) async fn check_deferred(&self, ends: bool) -> Result<()> {
         if !self.catalog.may_defer() {
             return Ok(());
@@ -110,7 +113,7 @@ impl Writer {
         checked.map_err(|error| Error::writing("checking deferred constraints on Traffic", &error))
     }
 
-    /// Rows that waited in quarantine for a lead that has now been written.
+    /// Applies the quarantined rows of leads that have now been written.
     async fn apply_dependents(&mut self, leads: &[Uuid], changes: &[SourcedChange]) -> Result<()> {
         let Some(now) = changes.last().map(|change| change.origin.commit_time) else { return Ok(()) };
         if !self.may_have_quarantined || leads.is_empty() {
@@ -132,8 +135,9 @@ impl Writer {
     async fn apply_ranges(&mut self, changes: &[SourcedChange], supplied: &Supplied) -> Result<RangeResult> {
         let mut ranges = vec![changes];
         let mut leads = Vec::new();
-        // Whether something was done since the savepoint that must stay. Looked at before the next range, not
-        // after each: most batches are one range, and a round trip is most of what a small one costs.
+        // Whether work since the savepoint must be kept. The savepoint is renewed before the next range and
+        // not after each range, because most batches are one range, and a round trip is most of the cost of a
+        // small range.
         let mut done = false;
         while let Some(range) = ranges.pop() {
             if std::mem::take(&mut done) {
@@ -153,12 +157,12 @@ impl Writer {
                 Err(error) if error.kind() == Kind::Row => {
                     self.undo_range(counts).await?;
                     match range {
-                        // COPY was the first guess: the upserts may take every row, and find the one they do not.
+                        // A COPY fails as a whole, so upserts try the range again: all rows may be good.
                         _ if self.tried_copy => {
                             self.may_copy = false;
                             ranges.push(range);
                         }
-                        // Somebody has made a column narrower: what may be cut to fit, is.
+                        // A column of Traffic has become narrower. The next try cuts texts that may be cut.
                         _ if self.has_narrowed(&error).await? => ranges.push(range),
                         [] => {}
                         [change] => {
@@ -171,7 +175,7 @@ impl Writer {
                             {
                                 return Ok(RangeResult::Missing(keys));
                             }
-                            // The next range's undoing must not take the quarantined row with it.
+                            // Undoing the next range must not undo the quarantine entry.
                             done = true;
                         }
                         _ => ranges.extend(halves(range)),
@@ -188,7 +192,8 @@ impl Writer {
         self.execute("undoing a range on Traffic", "ROLLBACK TO range").await
     }
 
-    /// Whether a text is too long because the limits that it was mapped with hold no more; they are read again.
+    /// Whether a text is too long because a limit has changed since the last reading. Reads the limits of all
+    /// written tables again.
     async fn has_narrowed(&mut self, error: &Error) -> Result<bool> {
         if error.sqlstate() != Some(&SqlState::STRING_DATA_RIGHT_TRUNCATION) {
             return Ok(false);
@@ -200,8 +205,9 @@ impl Writer {
         Ok(changed)
     }
 
-    /// Whether a change that fails because something is missing in a function would be taken under the role's own
-    /// `search_path`: then no row is to blame, and the whole table would go to quarantine. Nothing is left of the try.
+    /// Whether Traffic takes the range under the role's own `search_path`, after a function did not find an
+    /// object under an empty `search_path`. If so, no row is at fault, and quarantine would get every row of
+    /// the table. Undoes the trial in either case.
     async fn passes_elsewhere(&mut self, range: &[SourcedChange], supplied: &Supplied) -> Result<bool> {
         let counts = self.counts;
         let sql = "SELECT pg_catalog.set_config(s.name, s.reset_val, true) FROM pg_catalog.pg_settings s \
@@ -230,7 +236,7 @@ impl Writer {
         Ok(applied)
     }
 
-    /// What was done so far stays, whatever becomes of the next range.
+    /// Keeps everything done so far, whatever the result of the next range.
     pub(super) async fn renew_range(&self) -> Result<()> {
         self.execute("renewing a savepoint on Traffic", "RELEASE range; SAVEPOINT range").await
     }
@@ -265,7 +271,8 @@ impl Writer {
         Ok(RangeAttempt::Done(RangeResult::Done(leads)))
     }
 
-    /// Returns the keys that only Landing can supply; then what was done is to be undone.
+    /// Returns the keys of rows missing on Traffic, to be read from Landing. If there are any, the caller
+    /// must undo the segment.
     async fn apply_segment(
         &mut self,
         segment: Segment<'_>,
@@ -290,7 +297,7 @@ impl Writer {
         Ok(Vec::new())
     }
 
-    /// Parks the one change that Traffic did not take.
+    /// Quarantines the single change refused by Traffic.
     async fn quarantine_change(
         &mut self,
         change: &SourcedChange,
@@ -333,7 +340,8 @@ impl Writer {
         if let Some((table, new, under)) = held
             && !self.quarantine.hold_under(&self.session, table, new, under).await?
         {
-            // The row is gone from Landing, and nothing waits that would remember what Traffic holds of it.
+            // The row is gone from Landing, so quarantine has no entry for the row's new key. A quarantined
+            // delete remembers the row that Traffic still holds under another key.
             let removal = Refused::Delete { table, id: under };
             self.quarantine_refused(removal, Operation::Delete, change.origin, &cause).await?;
         }
@@ -359,8 +367,8 @@ impl Writer {
     }
 }
 
-/// The two halves of a range, the second first. They are cut between two transactions of Landing where there are some:
-/// each is valid as a whole.
+/// The two halves of a range, the second first. The cut is between two transactions of Landing where
+/// possible, because each transaction is valid as a whole.
 fn halves(range: &[SourcedChange]) -> [&[SourcedChange]; 2] {
     let middle = range.len() / 2;
     let transaction = |at: usize| range.get(at).map(|change| change.origin.commit_lsn);

@@ -1,19 +1,19 @@
-//! A Landing row as quarantine keeps it: JSON with each column as PostgreSQL's text, so that nothing is rounded
-//! and the row can be applied again exactly; pure.
+//! A Landing row in quarantine: JSON with each column as PostgreSQL's text, so nothing is rounded and the row
+//! can be applied again exactly; pure.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::change::{Datum, Row, Table};
 
-/// The whole row; what was never sent and could not be read is null.
+/// The whole row as JSON. A value neither sent nor readable is null.
 pub fn to_json(row: &Row) -> Value {
     let text = |datum: &Datum| datum.as_str().map_or(Value::Null, |text| Value::String(text.to_owned()));
     let columns = row.table.columns().iter().map(|column| column.name.to_owned());
     Value::Object(columns.zip(row.values.iter().map(text)).collect::<Map<_, _>>())
 }
 
-/// The row again; `None` when the JSON is not one that [`to_json`] wrote.
+/// The row of a JSON document; `None` when [`to_json`] did not write the document.
 pub fn from_json(table: Table, id: Uuid, json: &Value) -> Option<Row> {
     let object = json.as_object()?;
     let datum = |name: &str| match object.get(name) {

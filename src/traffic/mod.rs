@@ -1,7 +1,8 @@
-//! The target: Traffic's tables and how changes are written to them, exactly once and without its triggers.
+//! The target: writing changes to Traffic's tables, exactly once. Inserts and updates do not fire Traffic's
+//! ordinary triggers where the role can prevent the firing ([`TriggerControl`]).
 //!
-//! A [`Writer`] applies [`crate::batch::Batch`]es within one transaction at a time. Rows that Traffic does not
-//! take go to [`Quarantine`], values that had to be changed leave a note (`notes`).
+//! A [`Writer`] applies [`crate::batch::Batch`]es, in one transaction at a time. A row refused by Traffic
+//! goes to [`Quarantine`]; a value changed by the mapping leaves a conversion note (`notes`).
 
 mod apply;
 mod binary;

@@ -1,5 +1,6 @@
-//! Updates of leads that left a TOASTed `metadata` alone: `pgoutput` did not send it, so it stays on the server,
-//! and with it what comes from it alone. Reading it back would cost memory and time by its size.
+//! Partial updates of leads: `pgoutput` did not send an unchanged TOASTed `metadata`, so `metadata` stays on
+//! Traffic, with the values derived from `metadata` alone. Reading `metadata` back would cost memory and time
+//! by its size.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,7 +19,7 @@ use crate::mapping::{self, DeclaredFunnel, TrafficRow};
 
 const TABLE: Table = Table::LandingLeads;
 
-/// Whether `metadata`, and nothing else, was not sent.
+/// Whether `metadata` is the only value not sent.
 pub(super) fn lacks_only_metadata(row: &Row) -> bool {
     let unsent = |(column, value): (usize, &Datum)| *value == Datum::Unchanged && column != lead::METADATA;
     row.table == TABLE
@@ -26,12 +27,12 @@ pub(super) fn lacks_only_metadata(row: &Row) -> bool {
         && !row.values.iter().enumerate().any(unsent)
 }
 
-/// A lead that Traffic has, but whose funnel must be computed again: what its metadata declares.
+/// The funnels declared by the `metadata` on Traffic, of leads whose funnel must be computed again.
 type Declared = HashMap<Uuid, Option<String>>;
 
 impl Writer {
-    /// Writes leads whose `metadata` was left alone, in primary-key order. Returns the keys of those that are not
-    /// on Traffic: only Landing can supply them.
+    /// Writes partial updates of leads, in primary-key order. Returns the keys of leads missing on Traffic,
+    /// to be read from Landing.
     pub(super) async fn write_partial_updates(
         &mut self,
         mut writes: Vec<Write<'_>>,
@@ -39,10 +40,12 @@ impl Writer {
     ) -> Result<Vec<(Table, Uuid)>> {
         let mut refused = Vec::new();
         let mut declared = None;
-        // Once for all; then for those whose funnel must be computed with what their metadata declares.
+        // The first round writes all rows. The second round writes the rows whose funnel depends on the
+        // funnel declared by Traffic's `metadata`.
         while !writes.is_empty() {
             let (mut mapped, mut rejected) = self.map_partial_update(writes, declared.as_ref());
-            // What is cut may fit by now, as in `write_rows`; what is refused goes there anyway.
+            // A cut value may fit by now, because its column may have become wider. A refused row needs no
+            // second look here, because `write_rows` maps the row again.
             let cut = mapped.iter().any(|(_, row)| row.is_cut());
             if cut && self.catalog.renew_limits(&self.session, &self.names, TABLE).await? {
                 let again = mapped.into_iter().map(|(write, _)| write).collect();
@@ -52,13 +55,14 @@ impl Writer {
             }
             refused.extend(rejected);
             let (left, skipped) = self.write_known(&mapped).await?;
-            // Written whole, they are seen to be left out, and quarantined.
+            // `write_rows` finds out about the rows left out by a trigger, and quarantines them.
             refused.extend(
                 mapped.extract_if(.., |(write, _)| skipped.contains(&write.row.id)).map(|(write, _)| write),
             );
             let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
             let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
-            // A row whose funnel was known and that was left all the same went away in between.
+            // In the second round the funnel of every row is known. A row still not written was deleted
+            // between the rounds.
             if !missing.is_empty() || (declared.is_some() && !left.is_empty()) {
                 return Ok(left.iter().map(absent).collect());
             }
@@ -72,7 +76,7 @@ impl Writer {
         self.write_refused(refused, supplied).await
     }
 
-    /// The mapped rows, and those that the mapping refused.
+    /// Maps rows. Returns the mapped rows, and the rows refused by the mapping.
     fn map_partial_update<'c>(
         &self,
         writes: Vec<Write<'c>>,
@@ -93,8 +97,9 @@ impl Writer {
         (mapped, refused)
     }
 
-    /// Returns the rows that could not be written; `None` for one that is not on Traffic, else what its metadata
-    /// declares. And those that were not written although they differ: a trigger has left them out.
+    /// Writes the rows, except for leads missing on Traffic and leads whose funnel must be computed again.
+    /// Returns the rows not written, and the ids of the rows left out by a trigger. A row not written has
+    /// `None` when Traffic does not have the lead, else the funnel declared by Traffic's `metadata`.
     async fn write_known(
         &self,
         rows: &[(Write<'_>, TrafficRow)],
@@ -110,7 +115,8 @@ impl Writer {
         Ok((left.iter().map(declared).collect(), skipped.iter().map(|row| row.get(0)).collect()))
     }
 
-    /// What is noted about `metadata` still holds; the notes of the other columns are brought up to date.
+    /// Updates the notes of the written columns. Notes about `metadata` alone still hold, because `metadata`
+    /// has not changed.
     async fn settle_partial_updates(&mut self, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
         let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
         if self.may_have_notes() {
@@ -127,14 +133,15 @@ impl Writer {
         Ok(())
     }
 
-    /// What the mapping refused is quarantined whole: with its metadata after all.
+    /// Fills in the `metadata` of refused rows and writes the whole rows. The mapping refuses a bad row
+    /// again, and quarantine gets the whole row.
     async fn write_refused(
         &mut self,
         refused: Vec<Write<'_>>,
         supplied: &Supplied,
     ) -> Result<Vec<(Table, Uuid)>> {
         let mut missing = Vec::new();
-        // One at a time: what they leave out may be large.
+        // One row at a time, because the values to be filled in may be large.
         for write in refused {
             let mut alone = Segment { leads: vec![write], ..Segment::default() };
             match self.resolve(&mut alone, supplied, UnchangedToast::IsNeeded).await? {

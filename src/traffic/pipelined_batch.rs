@@ -1,9 +1,10 @@
-//! A small batch in two round trips: everything up to its position is sent together, then COMMIT.
+//! A small batch in two round trips: all statements including the checkpoint's are sent together, then
+//! COMMIT.
 //!
-//! Under low load a batch is one transaction of a row or two, and most of its time on the way is spent waiting for
-//! answers. Nothing is decided by one of these answers as long as every row is good, so they are awaited together.
-//! When one is not good, everything is undone and the batch is applied step by step. So this changes how fast rows are
-//! written, and nothing of what is written.
+//! Under low load a batch is a transaction of a row or two, and spends most of its time waiting for answers.
+//! As long as every row is good, no answer decides anything, so all answers are awaited together. When an
+//! answer is not good, everything is undone, and the batch is applied step by step. So pipelining changes how
+//! fast rows are written, and not the result.
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -19,20 +20,20 @@ use crate::checkpoint::{Ledger, Recording};
 use crate::database::pipelined::in_order;
 use crate::error::{Kind, Result};
 
-/// The largest batch that is sent together, in bytes. Of a larger one the round trips are the lesser part, and the
-/// tables' rows need not be in memory all at a time.
+/// The largest pipelined batch, in bytes. In a larger batch the round trips cost less than the rest, and the
+/// rows of all tables need not be in memory together.
 const LARGEST: usize = 1 << 20;
 
 /// The rows of one table, in primary-key order.
 type TableRows = (Table, Vec<Mapped>);
 
 impl Writer {
-    /// Tries to write `batch` and its position, in a transaction that is to be committed then. Returns false when it
-    /// has done nothing, and the batch is to be applied as any other: it is not small or not plain, or Traffic does not
-    /// take a row of it.
+    /// Tries to write `batch` and its position; the caller then commits the transaction. Returns false when
+    /// nothing was done and the batch must be applied step by step, because the batch is not small or not
+    /// plain, or Traffic refuses a row.
     ///
     /// # Errors
-    /// Anything but a bad row; another daemon has taken over. The session must then be dropped.
+    /// Any error except a bad row; another daemon has taken over. The caller must then drop the session.
     pub async fn apply_pipelined(
         &mut self,
         batch: &Batch,
@@ -76,15 +77,15 @@ impl Writer {
         Ok(false)
     }
 
-    /// Whether none of these rows is in quarantine, and none there waits for one of them: that takes more than these
-    /// statements.
+    /// Whether quarantine has none of the rows and no row that waits for one of the rows. Otherwise a
+    /// pipelined batch does not suffice.
     async fn is_apart_from_quarantine(&self, tables: &[TableRows]) -> Result<bool> {
         let keys = tables.iter().flat_map(|(table, rows)| rows.iter().map(|mapped| (*table, mapped.row.id)));
         let keys: Vec<_> = keys.collect();
         self.quarantine.is_concerned(&self.session, &keys).await.map(|concerned| !concerned)
     }
 
-    /// The rows as they are to be written, leads first; `None` when one of them needs a second look.
+    /// The mapped rows of each table, leads first; `None` when a row needs a second look.
     fn map_plain(&self, segment: &Segment<'_>) -> Option<Vec<TableRows>> {
         let children = segment.children.chunk_by(|a, b| a.row.table == b.row.table);
         let mut tables = Vec::new();
@@ -95,7 +96,7 @@ impl Writer {
                 return None;
             }
             let (mapped, rejected) = self.map_rows(table, writes.iter());
-            // What does not fit may fit by now: the limits are to be read again.
+            // A value too long for the limits may fit by now: applying step by step reads the limits again.
             if !all_fit(&mapped, &rejected) {
                 return None;
             }
@@ -104,7 +105,8 @@ impl Writer {
         Some(tables)
     }
 
-    /// What is to be done for these rows, as `write_rows` does it. Each answers whether all is good.
+    /// The statements for the rows of one table, as in `write_rows`. Each statement answers whether every row
+    /// is good.
     fn statements_of<'s>(&'s self, (table, rows): &'s TableRows) -> Vec<BoxFuture<'s, Result<bool>>> {
         let table = *table;
         let upsert =
@@ -127,12 +129,12 @@ impl Writer {
     }
 }
 
-/// Few enough rows, and bytes, for the round trips to be what counts.
+/// Whether round trips make up most of the cost: few rows, and few bytes.
 fn is_small(changes: &[SourcedChange]) -> bool {
     changes.len() < WORTHWHILE && changes.iter().map(|change| change.change.size()).sum::<usize>() <= LARGEST
 }
 
-/// The rows to be written when there is nothing else to be done, and each is whole; else `None`.
+/// The rows to be written; `None` when there is anything else to do, or a row has an unchanged TOAST value.
 fn plain(changes: &[SourcedChange]) -> Option<Segment<'_>> {
     let mut steps = plan(changes);
     let segment = match (steps.pop(), steps.is_empty()) {

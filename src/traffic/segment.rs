@@ -1,4 +1,4 @@
-//! The set-based statements of one segment: resolving and writing.
+//! Set-based statements of one segment: filling in unchanged TOAST values, and writing rows.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -16,46 +16,46 @@ use crate::change::{Datum, Origin, Row, Table};
 use crate::error::{Error, Result};
 use crate::mapping::{self, TrafficRow};
 
-/// What becomes of a lead whose metadata, and nothing else, was not sent.
+/// How to treat a lead whose only unchanged TOAST value is `metadata`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnchangedToast {
-    /// It is written beside its metadata, which stays on Traffic.
+    /// Write a partial update: `metadata` on Traffic stays.
     MayStay,
-    /// It is needed whole.
+    /// Fill in `metadata`, because the caller needs the whole row.
     IsNeeded,
 }
 
-/// What became of a segment's incomplete rows.
+/// Result of filling in a segment's unchanged TOAST values.
 pub(super) enum Resolved {
-    /// They are complete, or may stay as they are.
+    /// Every row is whole, or may be written as a partial update.
     Whole,
-    /// These are not on Traffic: read them from Landing.
+    /// Keys of rows missing on Traffic: read the rows from Landing.
     Missing(Vec<(Table, Uuid)>),
-    /// Together they would take too much memory: fewer at a time.
+    /// The values together would take too much memory: bisect.
     TooLarge,
 }
 
-/// How much is read back from Traffic and from quarantine at a time. One row is, however large.
+/// Bytes read back at a time from Traffic and quarantine. A single row is read back whatever its size.
 const RESTORED_BYTES: u64 = 4 << 20;
 
-/// A row as it is to be written.
+/// A row of Traffic, ready to be written.
 pub(super) struct Mapped {
     pub(super) row: TrafficRow,
     pub(super) origin: Origin,
 }
 
-/// What became of rows that were upserted. All others were equal already.
+/// Result of an upsert. Every other row was equal already.
 #[derive(Default)]
 pub(super) struct Upserted {
     pub(super) written: u64,
-    /// Left out because their lead is missing.
+    /// Rows left out because their lead is missing.
     pub(super) orphans: HashSet<Uuid>,
-    /// Neither written nor equal, as it seemed to the statement.
+    /// Rows neither written nor equal, by the snapshot of the statement.
     pub(super) unexplained: HashSet<Uuid>,
 }
 
 impl Upserted {
-    /// Whether Traffic holds each row now.
+    /// Whether Traffic holds every row now.
     pub(super) fn is_complete(&self) -> bool {
         self.orphans.is_empty() && self.unexplained.is_empty()
     }
@@ -70,14 +70,15 @@ fn columns_of<'m>(table: Table, rows: impl Iterator<Item = &'m Mapped>) -> Colum
     Columns::new(width, rows.map(|mapped| (&mapped.row, mapped.origin.commit_time)))
 }
 
-/// Rows that the mapping refused, and why.
+/// Rows refused by the mapping, each with the reason.
 pub(super) type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
 
 impl Writer {
-    /// Makes the rows of the segment whole: an unchanged TOASTed value is taken from quarantine, from Traffic, or
-    /// with the whole row from Landing. Leads that lack only their metadata may stay so: see `partial_update`.
+    /// Fills in the unchanged TOAST values of a segment from quarantine, else from Traffic, else with the
+    /// whole row from Landing. With [`UnchangedToast::MayStay`], a lead without `metadata` may stay as a
+    /// partial update (see `partial_update`).
     ///
-    /// A row that is gone from Landing too is dropped: its delete is on the way (guarantees 3.2).
+    /// Drops a row gone from Landing too, because the row's delete follows in the stream (guarantees 3.2).
     pub(super) async fn resolve(
         &mut self,
         segment: &mut Segment<'_>,
@@ -122,8 +123,8 @@ impl Writer {
         })
     }
 
-    /// The bytes that would be read back for these rows: of those that stay on Traffic, what is in quarantine. Not
-    /// asked for one row.
+    /// Bytes to be read back: Traffic's values of the rows `fill`, and the quarantined images of the rows
+    /// `stay` and `fill`. Not measured for a single row.
     async fn weight(&self, table: Table, stay: &[Uuid], fill: &[Uuid]) -> Result<u64> {
         let mut bytes = 0;
         if fill.len() > 1 {
@@ -138,8 +139,8 @@ impl Writer {
         Ok(bytes)
     }
 
-    /// What is known of these rows' values on the Traffic side: the quarantined image, else the row itself. `None` for a
-    /// quarantined row that is too large to have an image: Traffic's own is older.
+    /// Values of the rows on the Traffic side: the quarantined image, else the row on Traffic. `None` for a
+    /// quarantined row too large to have an image, because Traffic's own row is older.
     async fn images(&self, table: Table, ids: &[Uuid]) -> Result<HashMap<Uuid, Option<Row>>> {
         let mut images = HashMap::new();
         if ids.is_empty() {
@@ -168,9 +169,10 @@ impl Writer {
         Ok(images)
     }
 
-    /// Writes whole rows of one table, in primary-key order. Those that do not map, and those whose lead is not on
-    /// Traffic, are quarantined. The leads of `present`, in the order of their keys, are there, and nobody else can take them
-    /// away. Returns the keys of which the same is true now, in their order.
+    /// Writes whole rows of one table, in primary-key order. Quarantines a row refused by the mapping, a row
+    /// whose lead is not on Traffic, and a row left out by a trigger. `present` holds ids of leads, in order:
+    /// the leads are on Traffic, and no other session can delete them. Returns the ids of written rows of
+    /// which the same is true now, in order.
     pub(super) async fn write_rows(
         &mut self,
         table: Table,
@@ -196,7 +198,7 @@ impl Writer {
         let copied = copied.unwrap_or_default();
         let rest = || writes.iter().filter(|write| !(by_copy && write.new));
         let (mut mapped, mut rejected) = self.map_rows(table, rest());
-        // What does not fit may fit by now: somebody may have made the column wider.
+        // A value too long for the limits may fit by now, because a column may have become wider.
         if !all_fit(&mapped, &rejected)
             && self.catalog.renew_limits(&self.session, &self.names, table).await?
         {
@@ -209,8 +211,9 @@ impl Writer {
         self.counts.written += upserted.written + copied.ids.len() as u64;
         self.counts.unchanged += (mapped.len() as u64).saturating_sub(upserted.written);
         let upserted = mapped.iter().map(|mapped| mapped.row.id);
-        // A row that Landing has just inserted, and that is not on Traffic, left no note behind: its delete took them
-        // along. But for a delete that was quarantined, of a row that somebody then removed by hand.
+        // A copied row has no old note, because the delete of an earlier row with the same key removed the
+        // notes. The exception: the delete was quarantined, and somebody then deleted the row by hand. So
+        // copied rows may have old notes only while quarantine may hold rows.
         let unnoted = self.new_tables.contains(&table) || !self.may_have_quarantined;
         let mut noted: Vec<Uuid> = upserted.clone().collect();
         noted.extend(copied.ids.iter().filter(|_| !unnoted));
@@ -235,7 +238,7 @@ impl Writer {
         Ok(if copied.all_there { copied.ids } else { Vec::new() })
     }
 
-    /// The mapped rows, and those that the mapping refused.
+    /// Maps rows. Returns the mapped rows, and the rows refused by the mapping.
     pub(super) fn map_rows<'w, 'c: 'w>(
         &self,
         table: Table,
@@ -252,10 +255,10 @@ impl Writer {
         (mapped, rejected)
     }
 
-    /// Writes rows, and says what became of them.
+    /// Upserts rows, and returns the result for each row.
     ///
     /// # Errors
-    /// Internal when Traffic does not answer for each row.
+    /// Internal when Traffic's answer does not account for each row.
     pub(super) async fn upsert_rows(&self, table: Table, rows: &[Mapped]) -> Result<Upserted> {
         if rows.is_empty() {
             return Ok(Upserted::default());
@@ -279,7 +282,7 @@ impl Writer {
         }
     }
 
-    /// Those of the rows that a trigger has left out: they were not written, and Traffic does not hold them.
+    /// The rows left out by a trigger: not written, and not held by Traffic as they should be.
     async fn skipped(
         &self,
         table: Table,
@@ -289,15 +292,17 @@ impl Writer {
         if unexplained.is_empty() {
             return Ok(HashSet::new());
         }
-        // They were judged by a snapshot that may be older than what somebody else has committed meanwhile.
+        // The snapshot of the upsert may be older than another session's commit, so a newer statement
+        // compares the rows.
         let columns = columns_of(table, rows.iter().filter(|mapped| unexplained.contains(&mapped.row.id)));
         let differing = self.session.query(self.differing(table).await?, &columns.parameters()).await;
         let differing = differing.map_err(|error| Error::database(writing(table), &error))?;
         Ok(differing.iter().map(|row| row.get(0)).collect())
     }
 
-    /// The keys `ids` are now as Landing has them: they leave quarantine, and their notes are brought up to date.
-    /// Those of `noted` may have some; `rows` are those that have any now, at least.
+    /// Records that Traffic has the rows `ids` as Landing has them, written or deleted: releases the rows
+    /// from quarantine, and updates their notes. Only rows in `noted` may have old notes; `rows` has every
+    /// row with new notes, at least.
     pub(super) async fn settle(
         &mut self,
         table: Table,
@@ -319,13 +324,13 @@ impl Writer {
     }
 }
 
-/// Whether nothing was refused or cut for its length, by the limits as they were read last.
+/// Whether, by the limits last read, no row was refused and no value was cut.
 pub(super) fn all_fit(mapped: &[Mapped], rejected: &Rejected<'_, '_>) -> bool {
     rejected.is_empty() && !mapped.iter().any(|mapped| mapped.row.is_cut())
 }
 
-/// Completes one write from what Traffic has, or else from what Landing supplied. Returns false when only Landing
-/// can: it has not been asked yet.
+/// Completes a row with Traffic's values, else with Landing's row. Returns false when only Landing can supply
+/// the values and has not been asked yet.
 fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied) -> bool {
     if !write.row.has_unchanged() {
         return true;
@@ -343,7 +348,7 @@ fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied) -> bool
         return true;
     }
     match supplied.get(&(row.table, row.id)) {
-        // The whole row as it is now, perhaps newer than this change: what follows in the stream agrees.
+        // Landing's row may be newer than this change. Later changes in the stream lead to the same row.
         Some(Some(current)) => write.row = Cow::Owned(current.clone()),
         Some(None) => {}
         None => return false,

@@ -1,7 +1,7 @@
-//! The SQL that writes to Traffic, built from the mapping's tables; pure.
+//! The SQL for writing to Traffic, built from the mapping's tables; pure.
 //!
-//! Rows travel as arrays, one per column, so that a batch is one round trip per table. Texts are cast on the
-//! server: PostgreSQL alone decides what it can read.
+//! Rows travel as arrays, one array for each column, so a batch takes one round trip for each table. The
+//! server casts the texts, because only PostgreSQL decides if a text is valid.
 
 use crate::budget;
 use crate::change::{Table, lead};
@@ -10,31 +10,34 @@ use crate::database::unique::{self, Filler, UniqueColumn};
 use crate::mapping::{self, Absent, Target};
 use crate::names::Names;
 
-/// The columns that stand before the mapped ones in every set of rows: their name and array type.
+/// Columns before the mapped columns in every set of rows: name and type.
 pub(super) const FIXED: [(&str, &str); 2] = [("id", "uuid"), ("landing_synced_at", "timestamptz")];
 
-/// Whether a row that is equal already is written all the same.
+/// Whether to write a row equal to Traffic's row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
-    /// The stream: what changes nothing writes nothing (guarantees 4.3).
+    /// For the stream: an update without an effect writes nothing (guarantees 4.3).
     OnlyChanges,
-    /// The snapshot: every row gets its `landing_synced_at`, by which the rows it did not touch are found.
+    /// For the snapshot: every row gets a new `landing_synced_at`. A row on Traffic with another time was not
+    /// touched by the snapshot.
     EveryRow,
 }
 
-/// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. A row that is
-/// there keeps what comes from the columns that Landing lacks, `absent`. Writes nothing outside of a transaction of ours,
-/// as [`IS_OPEN`] says.
+/// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. A
+/// row already on Traffic keeps its values in the columns that Landing lacks (`absent`). Outside of
+/// leadbridge's transaction the statement writes nothing (see [`IS_OPEN`]).
 ///
-/// Each row is answered for, in one row of four columns: how many rows were written; how many were equal already; the
-/// ids of those that are neither, as far as the statement's snapshot shows; the ids of those whose lead is not there.
+/// The answer is one row, and its four columns account for every input row: number of rows written; number of
+/// rows equal already; ids of rows neither written nor equal, by the snapshot of the statement; ids of rows
+/// without a lead.
 pub fn upsert(names: &Names, table: Table, absent: &Absent, touch: Touch) -> String {
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
     let (targets, given) = (&targets, &given(&targets, absent));
     let traffic = names.traffic_table(table);
     let lead_is_there = "EXISTS (SELECT FROM present p WHERE p.id = i.lead_id::uuid)";
     let has_lead = table.lead_column().is_some();
-    // The arrays are in primary-key order and a function scan keeps it: locks are taken in that order.
+    // The arrays are in primary-key order and a function scan keeps the order, so the rows are locked in
+    // primary-key order.
     let (with, source, condition, order, orphans) = match has_lead {
         false => ("WITH".to_owned(), input(targets), IS_OPEN, "", "'{}'::uuid[]".to_owned()),
         true => (
@@ -46,7 +49,7 @@ pub fn upsert(names: &Names, table: Table, absent: &Absent, touch: Touch) -> Str
         ),
     };
     let initial = initial_status(table).map(|status| format!(", '{status}'")).unwrap_or_default();
-    // Rows are looked at again only when some were not written.
+    // `rest` reads rows only when some rows were not written.
     format!(
         "{with} written AS (INSERT INTO {traffic} AS t ({columns}{status}) SELECT {values}{initial} FROM {source} \
            WHERE {condition} {order} ON CONFLICT (id) DO UPDATE SET {set} {unequal} RETURNING t.id), \
@@ -64,8 +67,8 @@ pub fn upsert(names: &Names, table: Table, absent: &Absent, touch: Touch) -> Str
     )
 }
 
-/// The input of rows that belong to a lead, and those of their leads that are there. A lead is locked as PostgreSQL's own
-/// foreign key check would lock it, since that check does not run under `session_replication_role = replica`.
+/// The input rows with a lead, and their leads on Traffic. Each lead is locked like in PostgreSQL's foreign
+/// key check, because `session_replication_role = replica` disables the check.
 fn with_present_leads(names: &Names, targets: &[&Target]) -> String {
     format!(
         "WITH i AS MATERIALIZED (SELECT * FROM {input} WHERE {IS_OPEN}), \
@@ -76,7 +79,7 @@ fn with_present_leads(names: &Names, targets: &[&Target]) -> String {
     )
 }
 
-/// Those of the rows that Traffic does not hold as they are to be written, now. Parameters as in [`upsert`].
+/// Ids of the rows whose row on Traffic is missing or different now. Parameters as in [`upsert`].
 pub fn differing(names: &Names, table: Table, absent: &Absent, touch: Touch) -> String {
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
     format!(
@@ -87,8 +90,8 @@ pub fn differing(names: &Names, table: Table, absent: &Absent, touch: Touch) -> 
     )
 }
 
-/// Inserts rows that are not there, in the binary format: ids, synced times, the mapped columns, and of leads their
-/// status.
+/// Inserts new rows in the binary format. Columns: id, synced time, the mapped columns, and for leads
+/// `status`.
 pub fn copy(names: &Names, table: Table) -> String {
     let targets: Vec<&Target> = mapping::targets(table).iter().collect();
     let status = initial_status(table).map_or("", |_| ", status");
@@ -96,17 +99,17 @@ pub fn copy(names: &Names, table: Table) -> String {
     format!("COPY {traffic} ({columns}{status}) FROM STDIN (FORMAT binary)")
 }
 
-/// Keeps the table as it is until the transaction ends, as an INSERT does.
+/// Locks the table like an INSERT, so the definition of the table stays the same until the transaction ends.
 pub fn hold_table(names: &Names, table: Table) -> String {
     format!("LOCK TABLE {} IN ROW EXCLUSIVE MODE", names.traffic_table(table))
 }
 
-/// The status of a lead that is new to Traffic, whose own it is from then on.
+/// The `status` of a lead created on Traffic. From then on the column belongs to Traffic.
 pub fn initial_status(table: Table) -> Option<&'static str> {
     (table == Table::LandingLeads).then_some("new")
 }
 
-/// Locks leads as [`upsert`] does, and answers those that are not there. Parameter: ids.
+/// Locks leads like [`upsert`] does. Answers the ids of the leads missing on Traffic. Parameter: ids.
 pub fn lock_leads(names: &Names) -> String {
     format!(
         "WITH present AS MATERIALIZED (SELECT l.id FROM {leads} l WHERE l.id = ANY ($1::uuid[]) ORDER BY l.id \
@@ -115,10 +118,12 @@ pub fn lock_leads(names: &Names) -> String {
     )
 }
 
-/// Update of leads whose `metadata` was left alone: it and what comes from it stay on the server as they are.
-/// Answers the rows that it has not written although they differ: id, whether Traffic has the row from Landing, what
-/// its metadata declares as the funnel, and whether it should have been written. It could not be when the row is not
-/// there, or when `funnel_type` is null and the source is another one now, so that the funnel must be computed again.
+/// Partial update of leads: `metadata` was not sent, so `metadata` and the values derived from `metadata`
+/// alone stay on Traffic. Answers one row for each lead not written although Traffic's row is missing or
+/// differs: id; whether Traffic has the lead from Landing; the funnel declared by Traffic's `metadata`;
+/// whether a trigger left the lead out. Without a trigger, there are two reasons not to write a lead: Traffic
+/// does not have the lead, or `funnel_type` is null in the input and `landing_source` changes, so the caller
+/// must compute the funnel again.
 ///
 /// Parameters: ids, synced times, then one text array for each of [`mapping::partial_update_targets`].
 pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
@@ -132,7 +137,7 @@ pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
     let set: Vec<String> =
         given.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.name)).collect();
     let differs = differs(given.iter().zip(new).map(|(target, new)| (*target, new)));
-    // A row is locked before it is judged, in primary-key order: it cannot change between the two.
+    // A row is locked before the comparison, in primary-key order, so the row cannot change between the two.
     format!(
         "WITH i AS MATERIALIZED (SELECT {values} FROM {input}), \
          known AS MATERIALIZED (SELECT t.id FROM {traffic} t JOIN i ON i.id = t.id \
@@ -158,18 +163,18 @@ pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
     )
 }
 
-/// The text that the mapping gives for such a column, of a row `t`.
+/// The text of a column of the row `t`, as the mapping writes the text.
 pub fn as_text(target: &Target) -> String {
     let name = target.name;
     match target.sql_type {
-        // A type's output is `t`, a cast's `true`.
+        // The output function of boolean gives `t`, a cast to text gives `true`.
         "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
         _ => format!("t.{name}::text"),
     }
 }
 
-/// Lets rows give up the values of `unique` columns that they are about to change. Parameters as in [`upsert`]. `None`
-/// when Landing gives none of these columns a value.
+/// Replaces the values of `unique` columns that are about to change by fillers, so the rows do not collide
+/// with each other. Parameters as in [`upsert`]. `None` when Landing has no value for any of the columns.
 pub fn give_up(
     names: &Names,
     table: Table,
@@ -182,7 +187,7 @@ pub fn give_up(
     let columns = unique.iter().filter_map(|column| {
         let target = given.iter().find(|target| target.name == column.name)?;
         let (name, new) = (target.name, cast(target));
-        // What Landing gives no value keeps Traffic's.
+        // Where Landing has null, Traffic's value stays, so the column does not change.
         let given =
             if target.keeps_target_when_null() { format!("{new} IS NOT NULL AND ") } else { String::new() };
         Some((column, format!("({given}t.{name} IS DISTINCT FROM {new})")))
@@ -192,8 +197,8 @@ pub fn give_up(
     Some(format!("UPDATE {traffic} AS t SET {set} FROM {input} WHERE t.id = i.id AND ({changed})"))
 }
 
-/// What Traffic holds verbatim of rows whose change left TOASTed values out. Parameter: ids.
-/// The answer's columns: id, then one text for each of [`restorable`].
+/// Traffic's verbatim values of rows, for changes with unchanged TOAST values. Parameter: ids. Columns of the
+/// answer: id, then one text for each of [`restorable`].
 pub fn read_verbatim(names: &Names, table: Table) -> String {
     let columns: String =
         restorable(table).iter().map(|(_, target)| format!(", t.{}::text", target.name)).collect();
@@ -203,7 +208,7 @@ pub fn read_verbatim(names: &Names, table: Table) -> String {
     )
 }
 
-/// The bytes of what [`read_verbatim`] would answer, about. Parameter: ids.
+/// Approximate bytes of the answer of [`read_verbatim`]. Parameter: ids.
 pub fn weigh(names: &Names, table: Table) -> String {
     format!(
         "SELECT coalesce(sum({}), 0)::bigint FROM {} t WHERE t.id = ANY ($1::uuid[])",
@@ -212,17 +217,18 @@ pub fn weigh(names: &Names, table: Table) -> String {
     )
 }
 
-/// The Landing columns that Traffic holds verbatim: position in a row, and where.
+/// The Landing columns held verbatim by Traffic: position in a Landing row, and column on Traffic.
 pub fn restorable(table: Table) -> Vec<(usize, &'static Target)> {
     mapping::targets(table).iter().filter_map(|target| Some((target.verbatim_of()?, target))).collect()
 }
 
-/// Columns that Traffic does not hold verbatim and yet no rule needs: they do not have to be read again.
+/// Whether an unchanged TOAST value needs no reading: Traffic does not hold the column verbatim, and no rule
+/// reads the column.
 pub fn is_expendable(table: Table, column: usize) -> bool {
     table == Table::LandingLeads && column == lead::PHONE_NORMALIZED
 }
 
-/// Those that Landing gives a value.
+/// The target columns that get a value, because Landing has their source column.
 fn given<'t>(targets: &[&'t Target], absent: &Absent) -> Vec<&'t Target> {
     targets.iter().copied().filter(|target| absent.leaves(target)).collect()
 }
@@ -247,14 +253,14 @@ fn value_list(targets: &[&Target]) -> String {
     fixed.chain(targets.iter().map(|target| cast(target))).collect::<Vec<_>>().join(", ")
 }
 
-/// The same, each under its own name.
+/// The input's values, cast to the mapping's types, each under its column's name.
 fn named_value_list(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(name, _)| format!("i.{name}"));
     let named = targets.iter().map(|target| format!("{} AS {}", cast(target), target.name));
     fixed.chain(named).collect::<Vec<_>>().join(", ")
 }
 
-/// The value a column gets in an update: Traffic keeps its own where Landing has none to give.
+/// New value of a column in an update. Where Landing has null, Traffic's value may stay.
 fn updated(target: &Target) -> String {
     let name = target.name;
     if target.keeps_target_when_null() {
@@ -275,12 +281,13 @@ fn only_when_unequal(targets: &[&Target], touch: Touch) -> String {
         return String::new();
     }
     let new = targets.iter().map(|target| (*target, updated(target)));
-    // A row that Landing has is Landing's, whoever brought it to Traffic.
+    // A row with null `landing_synced_at` is always written, because a row of Landing belongs to Landing even
+    // if Traffic had the row before.
     format!("WHERE t.landing_synced_at IS NULL OR {}", differs(new))
 }
 
-/// Whether Traffic's row `t` needs no write to become the row `i`. All columns are compared as text: that of `i` has the
-/// mapping's type, that of `t` may have been given another one.
+/// Whether Traffic's row `t` is equal to the input row `i`. Compares every column as text, because a column
+/// of `t` may have another type than the mapping's.
 fn is_equal(targets: &[&Target], touch: Touch) -> String {
     if touch == Touch::EveryRow {
         return "false".to_owned();
@@ -296,9 +303,9 @@ fn is_equal(targets: &[&Target], touch: Touch) -> String {
     format!("(t.landing_synced_at IS NOT NULL AND {})", all.join(" AND "))
 }
 
-/// Whether a row `t` holds another text in one of these columns than the new value has. A type's own equality may be
-/// coarser than its text: jsonb takes 5 for 5.00, a nondeterministic collation upper case for lower case. The texts of
-/// jsonb are made only where all else is equal.
+/// Whether a value of the row `t` has another text than the new value. A type's own equality may be coarser
+/// than equality of texts: jsonb takes 5 for 5.00, a nondeterministic collation takes upper case for lower
+/// case. The texts of jsonb are computed only where all else is equal.
 fn differs<'t>(values: impl Iterator<Item = (&'t Target, String)>) -> String {
     let (mut held, mut new, mut documents) = (Vec::new(), Vec::new(), String::new());
     for (target, value) in values {
@@ -322,12 +329,12 @@ fn differs<'t>(values: impl Iterator<Item = (&'t Target, String)>) -> String {
     format!("({}) IS DISTINCT FROM ({}){documents}", held.join(", "), new.join(", "))
 }
 
-/// Its text, compared byte by byte.
+/// The value as text, for a comparison byte by byte.
 fn text_of(value: &str) -> String {
     format!("({value})::text COLLATE \"C\"")
 }
 
-/// An input's value of the mapping's type.
+/// The input's value of a column, cast to the mapping's type.
 fn cast(target: &Target) -> String {
     format!("i.{}::{}", target.name, target.sql_type)
 }
