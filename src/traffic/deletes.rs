@@ -1,5 +1,5 @@
-//! Deletes: with triggers on, so that their cascades reach Traffic's own rows (guarantees 4.2), and without losing what
-//! Landing still has.
+//! Deletes: with triggers on, so that cascades reach Traffic's own rows (guarantees 4.2), and without losing
+//! rows that Landing still has.
 
 use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, ToStatement};
@@ -15,13 +15,14 @@ use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// Deletes rows of `table` that came from Landing. Parameters: ids; of leads also the position that what is quarantined
-/// is to name. Answers one row: how many rows were deleted, the ids of those that came from Landing and were not, as far
-/// as the statement's snapshot shows, and how many rows were quarantined.
+/// Deletes rows of `table` that came from Landing. Parameters: ids; for leads also the position for the
+/// quarantine entries. Answers one row: number of deleted rows; ids of rows from Landing that were not
+/// deleted, by the snapshot of the statement; number of quarantined rows.
 ///
-/// A lead's rows of `children` go with it by Traffic's cascade. Where Landing's own cascade ran, their deletes come in the
-/// same transaction, and the batch has made those it knows before. What is still there then, Landing may have kept: it is
-/// quarantined, and leaves when its delete comes.
+/// Traffic's cascade deletes a lead's rows of `children` with the lead. Where Landing's own cascade ran,
+/// Landing's transaction deletes the children too, and the batch has applied the deletes known so far.
+/// Landing may have kept the children left on Traffic. So the statement quarantines the children, and a later
+/// delete from Landing removes a child from quarantine.
 pub(super) fn delete(names: &Names, table: Table, children: &[Table]) -> String {
     let traffic = names.traffic_table(table);
     let (mut kept, mut counts) = (String::new(), Vec::new());
@@ -41,8 +42,8 @@ pub(super) fn delete(names: &Names, table: Table, children: &[Table]) -> String 
     )
 }
 
-/// Quarantines the rows of `child` that came from Landing and whose lead is about to be deleted. Traffic holds them as
-/// Landing sent them: each column of theirs is verbatim.
+/// Quarantines the rows of `child` that came from Landing and whose lead is about to be deleted. Traffic's
+/// rows serve as the images, because every column of the tables of children is verbatim.
 fn keep(names: &Names, child: Table) -> String {
     let columns = statements::restorable(child).into_iter().filter_map(|(at, target)| {
         let column = child.columns().get(at)?;
@@ -66,18 +67,18 @@ fn keep(names: &Names, child: Table) -> String {
     )
 }
 
-/// What became of deletes.
+/// Result of deletes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deleted {
     pub(super) rows: u64,
-    /// Rows of deleted leads that were quarantined.
+    /// Quarantined rows of deleted leads.
     pub(super) kept: u64,
 }
 
 /// Runs [`delete`], prepared or not.
 ///
 /// # Errors
-/// A row that Traffic does not let go, or that a trigger leaves out; anything else that ends an attempt.
+/// A row that Traffic does not let go, or that a trigger leaves out; any other error that ends an attempt.
 pub(super) async fn run<S>(
     client: &Client,
     names: &Names,
@@ -104,7 +105,7 @@ where
     Ok(Deleted { rows: count(0), kept: count(2) })
 }
 
-/// Whether one of these rows is there, now: somebody else may have been first.
+/// Whether Traffic has any of the rows now. Another session may have deleted the rows meanwhile.
 async fn is_there(client: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<bool> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE id = ANY ($1::uuid[]) AND landing_synced_at IS NOT NULL)",
@@ -115,7 +116,8 @@ async fn is_there(client: &Client, names: &Names, table: Table, ids: &[Uuid]) ->
 }
 
 impl Writer {
-    /// Deletes rows, with triggers on; children come first. `at` is the position that what is quarantined is to name.
+    /// Deletes rows with triggers on, and releases the rows from quarantine. `deleted` has children before
+    /// leads. `at` is the position for the quarantine entries.
     pub(super) async fn delete_rows(&mut self, deleted: &[(Table, Uuid)], at: Lsn) -> Result<()> {
         if deleted.is_empty() {
             return Ok(());
@@ -132,7 +134,7 @@ impl Writer {
         self.execute("switching triggers off", self.triggers.suppress()).await
     }
 
-    /// Deletes rows of Traffic with triggers on, whatever is known of their keys.
+    /// Deletes rows by their keys on Traffic, with triggers on. Quarantine entries stay.
     pub(super) async fn remove_stale(&mut self, table: Table, ids: &[Uuid], at: Lsn) -> Result<()> {
         self.execute("switching triggers on", self.triggers.restore()).await?;
         self.remove(table, ids, at).await?;
@@ -173,7 +175,7 @@ impl Writer {
             .remedy("nothing was applied; run `leadbridge resync`: what has lost its lead waits in quarantine then"));
         }
         self.execute("switching triggers on", self.triggers.restore()).await?;
-        // Children first, so that a lead's cascade finds nothing left to do.
+        // Deletes children before leads, so that a lead's cascade finds nothing left to do.
         for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
             let (step, traffic) = ("applying a TRUNCATE", self.names.traffic_table(table));
             let sql = format!("DELETE FROM {traffic} WHERE landing_synced_at IS NOT NULL");

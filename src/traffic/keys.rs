@@ -1,8 +1,10 @@
-//! Changed keys: what Traffic owns of a row stays with it (guarantees 3.1), also where Traffic refuses the change at first.
+//! Changed keys: Traffic's own columns and referring rows stay with a row whose key changes (guarantees 3.1),
+//! also where Traffic refuses the change at first.
 //!
-//! A row whose new key was refused is in quarantine under that key, and Traffic holds its older image under the earlier one:
-//! `held_under`. Until the image has the new key, nobody else may have either: a row that takes the earlier key would become
-//! the other's, and what belongs to a lead of one of the two keys would be the other's as well.
+//! A row whose new key was refused is in quarantine under the new key, and Traffic holds an older image of
+//! the row under the earlier key (`held_under`). Until the image has the new key, no other row may have
+//! either key. A row with the earlier key would overwrite the image and get Traffic's own data of the other
+//! row, and a child of a lead with one of the two keys would belong to the wrong lead.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -20,12 +22,13 @@ use crate::lsn::Lsn;
 use crate::names::Names;
 
 impl Writer {
-    /// Gives a row its new key and moves what refers to it, so that what Traffic owns of it stays.
+    /// Gives a row its new key and moves the referring rows, so Traffic's own data stays with the row.
     pub(super) async fn change_key(&mut self, table: Table, old: Uuid, new: Uuid, at: Lsn) -> Result<()> {
         let mut from = Some(old);
         if self.may_have_quarantined {
             from = self.quarantine.held(&self.session, table, &[old]).await?.on_traffic(old);
-            // Landing has the new key free: what Traffic has of it is a row whose delete waits.
+            // The new key is free on Landing, so a row under the new key on Traffic is a row whose delete
+            // waits in quarantine.
             if self.quarantine.is_deleted(&self.session, table, new).await? {
                 let stale = self.held_as(table, &[new]).await?;
                 self.remove_stale(table, &stale, at).await?;
@@ -41,8 +44,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The row that is being quarantined has another key now. What Traffic holds of it, an older image, gets that key too, if it
-    /// can; else the answer is the key under which Traffic holds it.
+    /// Changes the key of a row on its way to quarantine. Traffic's older image gets the new key too, if
+    /// Traffic takes the change. If not, returns the key under which Traffic holds the image.
     pub(super) async fn park_key(
         &mut self,
         table: Table,
@@ -72,7 +75,7 @@ impl Writer {
         let sql = rename(&self.names, table, &references);
         let renamed = self.session.execute(&sql, &[&from, &to]).await;
         if renamed.map_err(|error| Error::writing(&step, &error))? == 0 {
-            // The row is not on Traffic, or a trigger has left it out.
+            // The row is not on Traffic, or a trigger has left the row out.
             let sql =
                 format!("SELECT EXISTS (SELECT FROM {} WHERE id = $1)", self.names.traffic_table(table));
             let row = self.session.query_one(&sql, &[&from]).await;
@@ -87,7 +90,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The keys under which Traffic holds these rows.
+    /// The keys under which Traffic holds the rows.
     pub(super) async fn held_as(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
         if !self.may_have_quarantined {
             return Ok(ids.to_vec());
@@ -96,8 +99,8 @@ impl Writer {
         Ok(ids.iter().filter_map(|id| held.on_traffic(*id)).collect())
     }
 
-    /// Gives the rows that are about to be written their keys on Traffic, and quarantines those that cannot be written before
-    /// others have theirs. Answers the keys of the latter.
+    /// Gives the rows to be written their keys on Traffic. A row that must wait until other rows have their
+    /// keys goes to quarantine. Returns the ids of the quarantined rows.
     pub(super) async fn take_keys(&mut self, table: Table, writes: &[Write<'_>]) -> Result<HashSet<Uuid>> {
         if !self.may_have_quarantined {
             return Ok(HashSet::new());
@@ -109,13 +112,13 @@ impl Writer {
         while let Some(key) = held.next(&ids) {
             let Some(under) = held.0.remove(&key) else { break };
             if held.occupies(key) {
-                // Each waits for the other's key: one of them gives way.
+                // Each row of a circle waits for the key of the next row: a temporary key opens the circle.
                 let aside = Uuid::new_v4();
                 self.rename(table, under, aside).await?;
                 held.0.insert(key, aside);
                 continue;
             }
-            // What Traffic has under that key is not this row: a row that Landing has deleted.
+            // The row under `key` on Traffic is another row, deleted by Landing.
             self.remove_stale(table, &[key], at).await?;
             self.rename(table, under, key).await?;
             self.quarantine.at_home(&self.session, table, key).await?;
@@ -141,7 +144,7 @@ impl Writer {
     }
 }
 
-/// The keys under which Traffic holds rows, by the keys that they have on Landing; only where the two differ.
+/// Keys of rows on Traffic, by the keys of the rows on Landing. Only rows whose two keys differ.
 struct Held(HashMap<Uuid, Uuid>);
 
 impl Held {
@@ -149,12 +152,13 @@ impl Held {
         self.0.values().any(|under| *under == key)
     }
 
-    /// Under which key Traffic holds the row `id`; `None` when another row has that key there.
+    /// The key of the row `id` on Traffic; `None` when another row has the key `id` on Traffic.
     fn on_traffic(&self, id: Uuid) -> Option<Uuid> {
         self.0.get(&id).copied().or_else(|| (!self.occupies(id)).then_some(id))
     }
 
-    /// One of `ids` that can be given its key: nobody has it, or whoever has it is among them too and waits in a circle.
+    /// A row among `ids` that can take its key: no other row of `self` has the key on Traffic, or the key is
+    /// part of a circle whose rows are all among `ids`.
     fn next(&self, ids: &HashSet<Uuid>) -> Option<Uuid> {
         let mine = || self.0.keys().copied().filter(|key| ids.contains(key));
         let in_the_way = |key: Uuid| self.0.iter().find(|(_, under)| **under == key).map(|(other, _)| *other);
@@ -175,10 +179,12 @@ impl Held {
     }
 }
 
-/// Gives a row of `table` another key, and to whatever refers to it. Parameters: the key as it was, and as it is now.
+/// Changes a key in `table` and in every column with a reference to the row. Parameters: the old key and the
+/// new key.
 ///
-/// One statement, at the end of which PostgreSQL checks foreign keys: then the row and all that refers to it agree, whatever
-/// the foreign keys say of an update. Each table occurs once, since a statement changes a row once.
+/// PostgreSQL checks foreign keys at the end of a statement, so a single statement works whatever the foreign
+/// keys say of an update: at the end all references agree. Each table occurs once, because a statement can
+/// change a row only once.
 fn rename(names: &Names, table: Table, references: &[Reference]) -> String {
     let itself = names.traffic_table(table);
     let mut columns: BTreeMap<&str, Vec<&str>> = BTreeMap::from([(&*itself, vec!["id"])]);
@@ -204,7 +210,7 @@ fn rename(names: &Names, table: Table, references: &[Reference]) -> String {
 }
 
 impl Quarantine {
-    /// Rows of which Traffic holds the older image under another key, where one of the two keys is among `ids`.
+    /// The rows of which Traffic holds an older image under another key, where either key is among `ids`.
     async fn held(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<Held> {
         let sql = format!(
             "SELECT row_id, held_under FROM {} WHERE source_table = $1 AND held_under IS NOT NULL \
@@ -216,7 +222,7 @@ impl Quarantine {
         Ok(Held(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
 
-    /// Whether the delete of that row waits.
+    /// Whether the delete of the row waits in quarantine.
     async fn is_deleted(&self, client: &Client, table: Table, id: Uuid) -> Result<bool> {
         let sql = format!(
             "SELECT EXISTS (SELECT FROM {} WHERE source_table = $1 AND row_id = $2 AND operation = 'delete')",
@@ -227,7 +233,8 @@ impl Quarantine {
         Ok(row.get(0))
     }
 
-    /// Traffic holds the quarantined row `id` under that key. Answers whether the row is quarantined at all.
+    /// Records that Traffic holds the quarantined row `id` under the key `under`. Returns whether the row is
+    /// in quarantine.
     pub(super) async fn hold_under(
         &self,
         client: &Client,
@@ -241,7 +248,7 @@ impl Quarantine {
         Ok(rows.map_err(|error| failed(&error))? == 1)
     }
 
-    /// Traffic holds the row `id` under its own key, if at all.
+    /// Records that Traffic holds the row `id` under its own key, if at all.
     async fn at_home(&self, client: &Client, table: Table, id: Uuid) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET held_under = NULL WHERE source_table = $1 AND row_id = $2 AND held_under IS NOT NULL",
@@ -264,7 +271,7 @@ mod tests {
         Uuid::from_u128(n)
     }
 
-    /// Rows by their key, and the key under which each is held.
+    /// Rows by key, each with its key on Traffic.
     fn held(rows: &[(u128, u128)]) -> Held {
         Held(rows.iter().map(|(key, under)| (id(*key), id(*under))).collect())
     }

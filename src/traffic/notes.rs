@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 use crate::mapping::{Note, TrafficRow};
 use crate::names::Names;
 
-/// The statements on the notes table, for one session. A row has at most one note per column: what holds now.
+/// The statements on the notes table, for one session. A row has at most one note for each column: the note
+/// about the current value.
 #[derive(Debug)]
 pub struct Notes {
     table: String,
@@ -19,12 +20,12 @@ pub struct Notes {
     forget: LazyStatement,
 }
 
-/// Which notes a change of rows concerns.
+/// The notes concerned by a change of rows.
 #[derive(Clone, Copy)]
 pub(super) struct Scope<'s> {
     pub(super) table: Table,
     pub(super) ids: &'s [Uuid],
-    /// `None`: all columns.
+    /// `None` stands for all columns.
     pub(super) columns: Option<&'s [&'s str]>,
 }
 
@@ -53,7 +54,7 @@ impl Notes {
         Ok(row.get(0))
     }
 
-    /// Prepares what will be needed, so that it can be sent together with other statements.
+    /// Prepares the statements needed later, because a pipelined batch sends only prepared statements.
     pub(super) async fn prepare(&self, client: &Client, forget: bool, write: bool) -> Result<()> {
         for (statement, needed) in [(&self.forget, forget), (&self.write, write)] {
             if needed {
@@ -63,7 +64,7 @@ impl Notes {
         Ok(())
     }
 
-    /// Writes the notes of these rows. Returns whether there were any.
+    /// Writes the notes of `rows`. Returns whether `rows` have any notes.
     pub(super) async fn write(
         &self,
         client: &Client,
@@ -91,7 +92,8 @@ impl Notes {
         Ok(true)
     }
 
-    /// Removes the notes in `scope`, of rows that were written or deleted, but for those that still hold.
+    /// Removes the notes in `scope`, except for the notes of `still`. The rows in `scope` were written or
+    /// deleted.
     pub(super) async fn forget(
         &self,
         client: &Client,
@@ -116,7 +118,8 @@ impl Notes {
         Ok(())
     }
 
-    /// A row's primary key changed. Its metadata may have been left alone, and what is noted about that still holds.
+    /// Moves the notes of a row whose primary key changed. A note about `metadata` still holds when the
+    /// change did not send `metadata`.
     pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
         let failed = |error| Error::database("changing a key in the conversion notes", &error);
         let name = table.landing_name();
@@ -127,7 +130,7 @@ impl Notes {
         Ok(())
     }
 
-    /// Removes the notes of a table whose rows are all gone.
+    /// Removes all notes of a table, after all rows of the table were deleted.
     pub(super) async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
         let done = client.execute(&sql, &[&table.landing_name()]).await;

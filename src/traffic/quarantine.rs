@@ -1,10 +1,12 @@
-//! Rows that Traffic could not take, and how they come back (guarantees 5).
+//! Rows refused by Traffic, and how the rows leave quarantine (guarantees 5).
 //!
-//! A quarantined row is always the latest image of its key, so nothing has to be replayed: whatever makes it good,
-//! applying that image is exact. A later change of the key replaces the image or frees it; a delete removes it.
+//! A quarantined row is always the latest image of its key, so nothing has to be replayed: as soon as Traffic
+//! takes the row, applying the image is exact. A later change of the key replaces the image or releases the
+//! key from quarantine; a delete removes the image.
 //!
-//! A row that was discarded is over: not listed, not counted, not applied again. Its image stays until the key is
-//! written or deleted, for Traffic's own is older: a later change may leave out values that only the image has.
+//! A discarded row is not listed, not counted and not applied again. The image of a discarded row stays until
+//! the key is written or deleted, because Traffic's own row is older: a later change may leave out values
+//! found in the image alone.
 
 use std::collections::HashMap;
 
@@ -20,14 +22,14 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::timestamp::Timestamp;
 
-/// Why a row was quarantined.
+/// Reason why a row is in quarantine.
 #[derive(Debug)]
 pub(super) struct QuarantineCause {
     pub(super) sqlstate: String,
     pub(super) message: String,
 }
 
-/// SQLSTATE and message of a row that names a lead which Traffic lacks, or none.
+/// SQLSTATE and message of a row that names no lead, or names a lead missing on Traffic.
 pub(super) const LEAD_IS_MISSING: (&str, &str) = ("23503", "its lead is not on Traffic");
 
 impl QuarantineCause {
@@ -44,23 +46,24 @@ impl QuarantineCause {
     }
 }
 
-/// The longest image that quarantine can hold, in bytes of its values: a jsonb takes 2^28 - 1 in all. Of a longer row it
-/// holds the key alone: that row cannot be tried again, and its next change reads it whole from Landing.
+/// The longest image in quarantine, in bytes of values: a jsonb takes 2^28 - 1 bytes in all. Of a longer row
+/// quarantine holds the key alone: the row cannot be retried, and the next change of the row reads the whole
+/// row from Landing.
 const LARGEST_IMAGE: usize = (1 << 28) - (1 << 16);
 
-/// What is quarantined: a row that could not be written, or a delete that could not be made.
+/// A refused row, or a refused delete.
 pub(super) enum Refused<'r> {
     Row(&'r Row),
     Delete { table: Table, id: Uuid },
 }
 
-/// Of the images that are applied together.
+/// Bytes of the images that are applied together.
 const IMAGES: Budget = Budget::of(4 << 20);
 
-/// The rows that an operator sees and a retry tries: those that were not discarded.
+/// Condition for the rows shown to an operator and applied by a retry: not discarded.
 pub(super) const WAITING: &str = "discarded_at IS NULL";
 
-/// Rows that can be tried again: a delete needs no image.
+/// Condition for the rows ready to be applied again. A delete needs no image.
 const HAS_ITS_IMAGE: &str = "(row_data IS NOT NULL OR operation = 'delete')";
 
 /// The statements on the quarantine table.
@@ -86,7 +89,7 @@ impl Quarantine {
         &self.table
     }
 
-    /// Whether there is any image, of a quarantined row or of one that was discarded.
+    /// Whether quarantine has any row, discarded rows included.
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
         let row = client
@@ -96,13 +99,13 @@ impl Quarantine {
         Ok(row.get(0))
     }
 
-    /// Prepares [`Quarantine::is_concerned`], so that it can be sent together with other statements.
+    /// Prepares [`Quarantine::is_concerned`], because a pipelined batch sends only prepared statements.
     pub(super) async fn prepare(&self, client: &Client) -> Result<()> {
         self.concerned.on(client, "preparing to look into quarantine").await.map(|_| ())
     }
 
-    /// Whether there is an image of one of these keys, or of what belongs to a lead among them; or any image that Traffic
-    /// holds under another key, which may be one of these or of their leads.
+    /// Whether quarantine has one of the keys, or a row of a lead among the keys, or any row held by Traffic
+    /// under another key. The other key may be one of the keys, or the key of one of their leads.
     pub(super) async fn is_concerned(&self, client: &Client, keys: &[(Table, Uuid)]) -> Result<bool> {
         let (tables, ids): (Vec<&str>, Vec<Uuid>) =
             keys.iter().map(|(table, id)| (table.landing_name(), *id)).unzip();
@@ -111,12 +114,12 @@ impl Quarantine {
         Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
     }
 
-    /// How many rows wait, as a subquery.
+    /// Subquery for the number of waiting rows.
     pub fn count_waiting(names: &Names) -> String {
         format!("(SELECT count(*) FROM {} WHERE {WAITING})", names.own("quarantine"))
     }
 
-    /// How many rows wait, and how many values have a conversion note.
+    /// The number of waiting rows, and the number of values with a conversion note.
     pub async fn count_beside_notes(client: &Client, names: &Names) -> Result<(u64, u64)> {
         let sql = format!(
             "SELECT {}, (SELECT count(*) FROM {})",
@@ -128,7 +131,7 @@ impl Quarantine {
         Ok((row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs()))
     }
 
-    /// How many of these rows wait.
+    /// The number of waiting rows among `ids`.
     pub async fn count_among(client: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<u64> {
         if ids.is_empty() {
             return Ok(0);
@@ -195,7 +198,8 @@ impl Quarantine {
         Ok(())
     }
 
-    /// The quarantined images of these keys, those that were discarded too; `None` for a row that is too large to have one.
+    /// The quarantined images of the keys, discarded rows included; `None` for a row too large to have an
+    /// image.
     pub(super) async fn images(
         &self,
         client: &Client,
@@ -220,7 +224,7 @@ impl Quarantine {
             .collect()
     }
 
-    /// The bytes of these keys' images, about.
+    /// Approximate bytes of the images of the keys.
     pub(super) async fn weight(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!(
             "SELECT coalesce(sum({}), 0)::bigint FROM {} WHERE source_table = $1 AND row_id = ANY ($2)",
@@ -232,8 +236,8 @@ impl Quarantine {
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
-    /// The quarantined rows that belong to those of these leads that are on Traffic, in its table `on_traffic`, in
-    /// portions that [`Quarantine::changes`] reads.
+    /// The quarantined rows of the leads `leads`, where the lead is on Traffic in the table `on_traffic`, in
+    /// portions for [`Quarantine::changes`].
     pub(super) async fn dependents(
         &self,
         client: &Client,
@@ -247,8 +251,8 @@ impl Quarantine {
         self.portions(client, &filter, &[&leads]).await
     }
 
-    /// Quarantined rows by `filter`, in the order in which they came there, in portions whose images may be held
-    /// together; locked until the transaction ends.
+    /// The quarantined rows matching `filter`, in the order of their arrival, locked until the transaction
+    /// ends. The images of a portion may be held in memory together.
     pub(super) async fn portions(
         &self,
         client: &Client,
@@ -266,8 +270,7 @@ impl Quarantine {
         Ok(IMAGES.portions(weighed, usize::MAX))
     }
 
-    /// Those of these rows that are still quarantined, as changes to apply now. `now` is the commit time that they get
-    /// on Traffic.
+    /// The rows still quarantined, as changes to apply now. `now` becomes their commit time on Traffic.
     pub(super) async fn changes(
         &self,
         client: &Client,
@@ -285,7 +288,7 @@ impl Quarantine {
             .map_err(|error| Error::database("reading quarantine", &error))?;
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
-            // A table that is no longer known keeps its quarantined rows.
+            // A quarantined row of a table unknown to this version stays in quarantine.
             let Some(table) = Table::from_landing_name(row.get(0)) else { continue };
             let id: Uuid = row.get(1);
             let change = match row.get::<_, Option<&str>>(2) {
@@ -302,7 +305,7 @@ impl Quarantine {
         Ok(changes)
     }
 
-    /// How many of these changes' rows are quarantined.
+    /// The number of changes whose row is quarantined.
     pub(super) async fn count(&self, client: &Client, changes: &[SourcedChange]) -> Result<usize> {
         let key = |change: &SourcedChange| match &change.change {
             Change::Write { row, .. } => Some((row.table.landing_name(), row.id)),
@@ -320,7 +323,8 @@ impl Quarantine {
         Ok(row.get::<_, i64>(0) as usize)
     }
 
-    /// How many rows wait, of all or of those with these ids, that are too large to be tried again from here.
+    /// The number of waiting rows without an image, among all rows or among `ids`: too large to be applied
+    /// again from quarantine.
     pub(super) async fn count_without_image(&self, client: &Client, ids: Option<&[i64]>) -> Result<usize> {
         let sql = format!(
             "SELECT count(*) FROM {} WHERE {WAITING} AND NOT {HAS_ITS_IMAGE} AND ($1::bigint[] IS NULL OR id = ANY ($1))",
@@ -331,7 +335,7 @@ impl Quarantine {
         Ok(row.get::<_, i64>(0) as usize)
     }
 
-    /// These keys are as Landing has them, or gone: they leave quarantine.
+    /// Releases keys whose rows Traffic now has as Landing has them, written or deleted.
     pub(super) async fn release(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2)", self.table);
         client
@@ -348,7 +352,8 @@ impl Quarantine {
             .map_err(|error| Error::database("releasing from quarantine", &error))
     }
 
-    /// A quarantined row's primary key changed. What is quarantined under the new one is over: Landing has had that key free.
+    /// Changes the key of a quarantined row. An entry under the new key is outdated, because the key was free
+    /// on Landing.
     pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
         self.release(client, table, &[new]).await?;
         let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
@@ -360,7 +365,7 @@ impl Quarantine {
     }
 }
 
-/// The row as quarantine keeps it; `None` when it is too large.
+/// The row as stored in quarantine; `None` for a row too large for quarantine.
 fn image_of(row: &Row) -> Option<String> {
     let size: usize = row.values.iter().filter_map(Datum::as_str).map(str::len).sum();
     (size <= LARGEST_IMAGE).then(|| image::to_json(row).to_string())

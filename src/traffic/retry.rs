@@ -1,4 +1,4 @@
-//! What an operator does about quarantine: look, try again, give up.
+//! An operator's commands on quarantine: list, show, retry, discard.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -23,11 +23,11 @@ pub struct QuarantineEntry {
     pub attempts: i32,
 }
 
-/// What a retry achieved.
+/// Result of a retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retried {
     pub tried: usize,
-    /// Rows of those that are still quarantined.
+    /// Number of tried rows still in quarantine.
     pub left: usize,
 }
 
@@ -54,7 +54,7 @@ impl Quarantine {
         Ok(rows.iter().map(entry).collect())
     }
 
-    /// One quarantined row whole, values included, as a JSON document.
+    /// A quarantined row with its values, as a JSON document.
     pub async fn show(&self, client: &Client, id: i64) -> Result<Option<String>> {
         let sql = format!(
             "SELECT jsonb_pretty(to_jsonb(q) - 'discarded_at') FROM {} q WHERE id = $1 AND {WAITING}",
@@ -67,10 +67,10 @@ impl Quarantine {
         Ok(row.map(|row| row.get(0)))
     }
 
-    /// Gives rows up, all or none: they are not tried again. Returns the ids that are not there; then nothing was
-    /// done.
+    /// Discards rows, all or none: a discarded row is not retried. Returns the ids missing in quarantine; if
+    /// there are any, nothing was discarded.
     pub async fn discard(&self, client: &Client, ids: &[i64]) -> Result<Vec<i64>> {
-        // One statement: either every id is there and is given up, or nothing does.
+        // A single statement discards all ids or none.
         let sql = format!(
             "WITH found AS (SELECT id FROM {table} WHERE id = ANY ($1) AND {WAITING} FOR UPDATE), \
              missing AS (SELECT wanted.id FROM unnest($1::bigint[]) AS wanted (id) WHERE id NOT IN (SELECT id FROM found)), \
@@ -88,11 +88,12 @@ impl Quarantine {
 }
 
 impl Writer {
-    /// Applies quarantined rows again, all or those with these ids, and the rows that waited for them, in one
-    /// transaction. Safe beside a running daemon: whoever comes second waits, and finds the row gone or newer.
+    /// Applies quarantined rows again, in one transaction: all rows or the rows `ids`, then the rows waiting
+    /// for the written leads. Safe beside a running daemon: the second of the two waits, and finds the row
+    /// gone or newer.
     pub async fn retry(&mut self, ids: Option<&[i64]>) -> Result<Retried> {
         self.begin_retry().await?;
-        // No cutover switches before this transaction ends.
+        // The check also keeps a cutover from switching before the transaction of the retry ends.
         let instead =
             "a retry would bring back Landing's older row: nothing was done; discard what still waits";
         refuse_switched(&self.session, &self.names, instead).await?;
@@ -101,12 +102,12 @@ impl Writer {
             Some(ids) => self.quarantine.portions(&self.session, "id = ANY ($1)", &[&ids]).await?,
             None => self.quarantine.portions(&self.session, "true", &[]).await?,
         };
-        // Those without an image need their row from Landing, which comes with its next change.
+        // A row without an image needs the whole row from Landing, which arrives with the row's next change.
         let without_image = self.quarantine.count_without_image(&self.session, ids).await?;
         let (mut tried, mut left) = (without_image, without_image);
         for portion in portions {
             tried += portion.len();
-            // Those that waited for a row of an earlier portion may have left with it.
+            // A row of this portion may have left quarantine together with a row of an earlier portion.
             let changes = self.quarantine.changes(&self.session, &portion, now).await?;
             left += self.reapply(&changes).await?;
         }
@@ -114,8 +115,9 @@ impl Writer {
         Ok(Retried { tried, left })
     }
 
-    /// The moment by Landing's clock that the checkpoint stands at. No snapshot begins before this transaction ends:
-    /// it would forget what was quarantined, and find at its end rows that it does not know.
+    /// The moment of the checkpoint, by Landing's clock. The lock on the checkpoint keeps a snapshot from
+    /// beginning before the transaction ends, because a snapshot forgets the quarantined rows, and would find
+    /// unknown rows at its end.
     async fn landing_time(&self) -> Result<Timestamp> {
         let sql = format!(
             "SELECT caught_up_at, state = 'snapshot' FROM {} WHERE slot = $1 FOR SHARE",
@@ -125,7 +127,7 @@ impl Writer {
         let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
         let Some(row) = row else { return Ok(Timestamp::default()) };
         if row.get(1) {
-            // The copy knows the rows that it has touched by their time: another one's would go at its end.
+            // The copy tells its own rows by their time, and would remove a row with another time at its end.
             return Err(Error::refused("a snapshot is being copied: it quarantines and frees rows itself")
                 .remedy("try again when `leadbridge status` says `streaming`"));
         }

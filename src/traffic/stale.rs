@@ -1,4 +1,4 @@
-//! After a snapshot: rows that came from Landing once and are not there any more (guarantees 2.4).
+//! After a snapshot: rows that once came from Landing and are no longer on Landing (guarantees 2.4).
 
 use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
@@ -13,13 +13,14 @@ use crate::names::Names;
 
 const STEP: &str = "removing rows that are no longer on Landing";
 
-/// Rows that are deleted with one statement.
+/// Number of rows deleted by one statement.
 const PORTION: usize = 5000;
 
-/// Deletes the rows of `tables` that came from Landing and that the snapshot of `origin` did not touch, with triggers on.
-/// A row in quarantine keeps its last good image: it is on Landing, only not writable. A row that Traffic does not let go
-/// is quarantined with its delete, and what the snapshot did bring of a lead that goes, is quarantined without it: `children` are
-/// all tables that are replicated. Returns how many rows went.
+/// Deletes the rows of `tables` that came from Landing and that the snapshot of `origin` did not touch, with
+/// triggers on. A row in quarantine keeps its last good image, because the row is on Landing and only cannot
+/// be written. A row that Traffic does not let go gets a quarantined delete. Rows of a deleted lead that the
+/// snapshot did bring go to quarantine for want of a lead; `children` are all replicated tables. Returns the
+/// number of deleted rows.
 pub async fn remove(
     client: &Client,
     names: &Names,
@@ -30,7 +31,8 @@ pub async fn remove(
     let removal = Removal { client, names, children, origin };
     execute(client, "SAVEPOINT stale").await?;
     let removed = removal.tables(tables).await?;
-    // What is deferred may hold only when all are gone; when it does not, the row is found by looking at each at once.
+    // A deferred constraint may hold only after all deletes. If the constraint does not hold then, the second
+    // pass checks each delete at once, to find the row.
     let checked = client.batch_execute(CHECK_DEFERRED).await;
     match checked.map_err(|error| Error::writing(STEP, &error)) {
         Ok(()) => Ok(removed),
@@ -50,7 +52,7 @@ struct Removal<'r> {
 }
 
 impl Removal<'_> {
-    /// Children first, so that a lead's cascade finds nothing left to do.
+    /// Deletes children before leads, so that a lead's cascade finds nothing left to do.
     async fn tables(&self, tables: &[Table]) -> Result<u64> {
         let mut removed = 0;
         for &table in tables.iter().rev() {
@@ -75,7 +77,8 @@ impl Removal<'_> {
         Ok(rows.map_err(|error| Error::database(STEP, &error))?.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Deletes what can be deleted, and quarantines the delete of the rest. Returns how many rows went.
+    /// Deletes rows, and quarantines the delete of each row that Traffic does not let go. Returns the number
+    /// of deleted rows.
     async fn bisect(&self, table: Table, ids: &[Uuid], delete: &Statement) -> Result<u64> {
         let (client, at) = (self.client, self.origin.commit_lsn);
         let mut removed = 0;
@@ -108,7 +111,7 @@ impl Removal<'_> {
     }
 }
 
-/// Forgets what is noted of rows that are not there.
+/// Removes the notes of rows missing on Traffic.
 pub async fn forget_notes(client: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     for &table in tables {
         let sql = format!(
@@ -126,7 +129,8 @@ async fn execute(client: &Client, sql: &str) -> Result<()> {
     client.batch_execute(sql).await.map_err(|error| Error::database(STEP, &error))
 }
 
-/// Empties quarantine of these tables' rows when a snapshot begins: it reads every row again.
+/// Removes the quarantined rows of `tables` at the beginning of a snapshot, because the snapshot reads every
+/// row again.
 pub async fn clear_quarantine(client: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     let sql = format!("DELETE FROM {} WHERE source_table = ANY ($1)", names.own("quarantine"));
     let tables: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();
@@ -134,7 +138,7 @@ pub async fn clear_quarantine(client: &Client, names: &Names, tables: &[Table]) 
     cleared.map(|_| ()).map_err(|error| Error::database("emptying quarantine before a snapshot", &error))
 }
 
-/// Forgets what is noted of the rows of `table`, which are not there: none of them has come yet.
+/// Removes the notes of `table` before the first row of a snapshot arrives.
 pub async fn clear_notes(client: &Client, names: &Names, table: Table) -> Result<()> {
     Notes::new(names).forget_table(client, table).await
 }

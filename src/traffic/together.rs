@@ -1,4 +1,4 @@
-//! Rows that wait for a unique value which another of them still holds: refused one by one, and written as a set.
+//! Rows that wait for each other's unique values: refused one by one, and valid as a set.
 
 use uuid::Uuid;
 
@@ -12,10 +12,10 @@ use crate::database::unique::{self, Filler};
 use crate::error::{Error, Kind, Result};
 use crate::mapping;
 
-/// The most rows that are tried as a set: their images are held at a time.
+/// The largest number of rows in a set. The images of a set are in memory together.
 const MOST: usize = 200;
 
-/// What a row collides with: a unique index, or an exclusion constraint.
+/// SQLSTATEs of a collision: with a unique index, or with an exclusion constraint.
 const COLLISIONS: [&str; 2] = ["23505", "23P01"];
 
 pub(super) fn is_collision(sqlstate: &str) -> bool {
@@ -23,8 +23,9 @@ pub(super) fn is_collision(sqlstate: &str) -> bool {
 }
 
 impl Writer {
-    /// Tries to write what waits in quarantine for a unique value, together, once a row has joined them. Whoever is refused
-    /// then as well is left out, and the rest is tried again. Answers the leads that were written.
+    /// Tries to write the rows waiting in quarantine for a unique value as a set, if a row has joined them
+    /// since the last try. Leaves out the rows refused even then, and tries the rest again. Returns the leads
+    /// written.
     pub(super) async fn apply_together(&mut self, last: Origin) -> Result<Vec<Uuid>> {
         if !std::mem::take(&mut self.collided) {
             return Ok(Vec::new());
@@ -34,13 +35,13 @@ impl Writer {
              AND discarded_at IS NULL ORDER BY last_seen DESC, id DESC LIMIT {MOST})",
             self.quarantine.table()
         );
-        // Of large rows, as many of the newest as may be held.
+        // The last portion has the newest rows, as many as may be held together.
         let mut portions = self.quarantine.portions(&self.session, &filter, &[&&COLLISIONS[..]]).await?;
         let newest = portions.pop().unwrap_or_default();
         let mut set = self.quarantine.changes(&self.session, &newest, last.commit_time).await?;
         self.renew_range().await?;
         let counts = self.counts;
-        // One alone was refused a moment ago.
+        // A set of one row is not tried, because the row was refused alone a moment ago.
         while set.len() > 1 {
             match self.try_together(&set).await? {
                 Ok(leads) => {
@@ -62,8 +63,8 @@ impl Writer {
         Ok(Vec::new())
     }
 
-    /// The leads that were written, or the positions of the rows that are refused even when nobody of the set is in their
-    /// way; none when that could not be found out.
+    /// Returns the leads written, or else the positions of the refused rows: rows refused although no row of
+    /// the set is in the way. No positions if the set cannot give up its values.
     async fn try_together(&mut self, set: &[SourcedChange]) -> Result<Result<Vec<Uuid>, Vec<usize>>> {
         for filler in Filler::ALL {
             match self.give_up(set, filler).await {
@@ -78,7 +79,8 @@ impl Writer {
         Ok(Err(Vec::new()))
     }
 
-    /// Lets the rows of the set give up the unique values that they are about to change. Answers whether there is any.
+    /// Lets the rows of the set give up the unique values that are about to change. Returns whether the set
+    /// has a column to give up.
     async fn give_up(&mut self, set: &[SourcedChange], filler: Filler) -> Result<bool> {
         let mut any = false;
         for step in plan(set) {
@@ -110,7 +112,8 @@ impl Writer {
             .map_err(|error| Error::writing(format!("writing {}", table.traffic_name()), &error))
     }
 
-    /// Writes the rows, and finds those that are refused: as [`Writer::apply`] does, but that nothing is quarantined.
+    /// Writes the rows, and finds the refused rows by bisection, as [`Writer::apply`] does, but quarantines
+    /// nothing.
     async fn try_each(&mut self, set: &[SourcedChange]) -> Result<Result<Vec<Uuid>, Vec<usize>>> {
         let (mut leads, mut refused) = (Vec::new(), Vec::new());
         let mut ranges: Vec<_> = std::iter::once(0..set.len()).collect();
@@ -125,7 +128,7 @@ impl Writer {
                         .await?;
                     continue;
                 }
-                // Refused images are whole: nothing can be missing.
+                // The images in quarantine are whole, so no key is missing and nothing is too large.
                 Ok(_) => {}
                 Err(error) if error.kind() == Kind::Row => {}
                 Err(error) => return Err(error),
