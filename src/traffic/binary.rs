@@ -1,7 +1,7 @@
 //! Mapped rows in PostgreSQL's binary COPY format; pure.
 //!
-//! Only what can be meant in one way is encoded. Text of another shape gives no row: then it goes to the server as
-//! text, for PostgreSQL alone decides what it can read.
+//! The encoder takes only texts with a single meaning. Any other text gives no row, and the caller sends the
+//! text to the server instead, because only PostgreSQL decides if a text is valid.
 
 use bytes::{BufMut, BytesMut};
 use uuid::Uuid;
@@ -12,10 +12,10 @@ use crate::timestamp::Timestamp;
 
 /// Signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// Instead of the next row's number of columns.
+/// Stands in the place of the next row's number of columns.
 const TRAILER: i16 = -1;
 const NULL: i32 = -1;
-/// The only version of jsonb's wire format: the text follows.
+/// The only version of jsonb's wire format. The text follows the version.
 const JSONB_VERSION: u8 = 1;
 
 /// Rows of one table, as `COPY … FROM STDIN (FORMAT binary)` takes them.
@@ -34,7 +34,7 @@ impl<'t> Encoder<'t> {
         Encoder { targets, constant, out }
     }
 
-    /// Returns false when a value has no one meaning; what was encoded is then worth nothing.
+    /// Returns false when a value has no single meaning; the encoder's output is then useless.
     pub(super) fn row(&mut self, row: &TrafficRow, synced: Timestamp) -> bool {
         let columns = FIXED.len() + self.targets.len() + usize::from(self.constant.is_some());
         let Ok(columns) = i16::try_from(columns) else { return false };
@@ -83,19 +83,19 @@ impl<'t> Encoder<'t> {
         true
     }
 
-    /// What is encoded and was not taken yet, once it is `size` bytes long.
+    /// The output since the last piece, as soon as the output has `size` bytes.
     pub(super) fn piece(&mut self, size: usize) -> Option<BytesMut> {
         (self.out.len() >= size).then(|| self.out.split())
     }
 
-    /// The rest, with which everything is said.
+    /// The rest of the output, with the trailer.
     pub(super) fn finish(mut self) -> BytesMut {
         self.out.put_i16(TRAILER);
         self.out
     }
 }
 
-/// As PostgreSQL writes it.
+/// The value of a boolean's text in PostgreSQL's output format.
 fn boolean(text: &str) -> Option<u8> {
     match text {
         "t" => Some(1),

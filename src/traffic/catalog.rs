@@ -1,4 +1,4 @@
-//! What the target tables look like: read, never assumed.
+//! The target tables as the catalog describes them: read, never assumed.
 
 use std::collections::HashMap;
 
@@ -17,7 +17,8 @@ pub struct TargetCatalog {
     may_defer: bool,
 }
 
-/// A column of any Traffic table that changes with a target table's `id`: a foreign key compares the two.
+/// A column of any Traffic table that changes with a target table's `id`, because a foreign key compares the
+/// two.
 #[derive(Debug)]
 pub struct Reference {
     /// The referring table, qualified and quoted.
@@ -28,7 +29,7 @@ pub struct Reference {
 
 impl TargetCatalog {
     /// # Errors
-    /// A target table or column that is not there: run `leadbridge migrate`.
+    /// A target table or column is missing: run `leadbridge migrate`.
     pub async fn read(client: &Client, names: &Names, tables: &[Table]) -> Result<Self> {
         let mut catalog = TargetCatalog { limits: HashMap::new(), may_defer: may_defer(client).await? };
         for &table in tables {
@@ -37,17 +38,17 @@ impl TargetCatalog {
         Ok(catalog)
     }
 
-    /// The longest text of each mapped column; none for a table that is not replicated.
+    /// The longest text of each mapped column; empty for a table without replication.
     pub fn limits(&self, table: Table) -> &mapping::Limits {
         self.limits.get(&table).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether something may be checked only at the end of a transaction.
+    /// Whether any constraint or trigger may run only at the end of a transaction.
     pub(super) fn may_defer(&self) -> bool {
         self.may_defer
     }
 
-    /// Reads the limits of `table` again. Returns whether they were others.
+    /// Reads the limits of `table` again. Returns whether the limits have changed.
     pub(super) async fn renew_limits(
         &mut self,
         client: &Client,
@@ -61,8 +62,8 @@ impl TargetCatalog {
     }
 }
 
-/// Whether the database of `client` has a constraint or a trigger that can be deferred, on whatever table: a trigger of
-/// ours may lead to any.
+/// Whether the database of `client` has a deferrable constraint or trigger. Every table counts, because a
+/// trigger on a replicated table may write to any table.
 pub async fn may_defer(client: &Client) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)";
     let found = client.query_one(sql, &[]).await;
@@ -93,20 +94,22 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
     Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
 }
 
-/// The longest text of a column `a`, null where there is no limit. A varchar(n) has type modifier n + 4.
+/// The longest text of a column `a`, null where there is no limit. The type modifier of varchar(n) is n + 4.
 const TEXT_LIMIT: &str = "CASE WHEN a.atttypid IN ('pg_catalog.varchar'::pg_catalog.regtype, \
      'pg_catalog.bpchar'::pg_catalog.regtype) AND a.atttypmod > 4 THEN a.atttypmod - 4 END";
 
-/// What [`TEXT_LIMIT`] says.
+/// The limit from a result of [`TEXT_LIMIT`].
 pub(super) fn text_limit(found: Option<i32>) -> Option<usize> {
     found.and_then(|limit| limit.try_into().ok())
 }
 
-/// What a COPY into a table must know, as the table is now. Parameters: the table and [`copied_columns`]. The answer:
+/// Facts about a table as a target of COPY, at the moment. Parameters: the table and [`copied_columns`].
+/// Columns of the answer:
 ///
-/// 1. whether COPY does what an INSERT does: no rule rewrites it, no row-level security stands in its way, and each column
-///    has the very type that the mapping's text is cast to, so that no assignment converts it further;
-/// 2. whether no trigger looks at each row that is copied under `session_replication_role = replica`;
+/// 1. whether COPY has the effect of INSERT: the table has no rewrite rules and no active row-level security,
+///    and each column has exactly the type that the mapping's text is cast to (or varchar for text), so no
+///    assignment converts a value further;
+/// 2. whether no row-level trigger fires under `session_replication_role = replica`;
 /// 3. the [`TEXT_LIMIT`] of each column.
 pub(super) fn copy_target() -> String {
     format!(
@@ -123,14 +126,14 @@ pub(super) fn copy_target() -> String {
     )
 }
 
-/// The columns that a COPY into what `table` becomes names, and the types of the values it sends.
+/// The columns of a COPY into Traffic's table of `table`, and the types of the values sent.
 pub(super) fn copied_columns(table: Table) -> (Vec<&'static str>, Vec<&'static str>) {
     let mapped = mapping::targets(table).iter().map(|target| (target.name, target.sql_type));
     let status = statements::initial_status(table).map(|_| ("status", "text"));
     FIXED.into_iter().chain(mapped).chain(status).unzip()
 }
 
-/// Whether `table` holds a row that came from Landing.
+/// Whether Traffic's table of `table` holds a row from Landing.
 pub(super) async fn holds_rows_from_landing(client: &Client, names: &Names, table: Table) -> Result<bool> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE landing_synced_at IS NOT NULL)",
@@ -141,9 +144,9 @@ pub(super) async fn holds_rows_from_landing(client: &Client, names: &Names, tabl
     Ok(found.map_err(|error| Error::database(step, &error))?.get(0))
 }
 
-/// The columns that change with the id of `table`, as the foreign keys say now: those that refer to it, alone or beside
-/// other columns, and those that refer to such a column, in that order. The school may add a foreign key at any time, and
-/// a key changes rarely.
+/// The columns that change with the id of `table`, by the current foreign keys: columns that refer to the id,
+/// alone or with other columns; then columns that refer to such a column, and so on. Read for each changed
+/// key, because the school may add a foreign key at any time, and keys change rarely.
 pub(super) async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
     let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());
     let sql = "WITH RECURSIVE moved (relation, attribute, depth) AS (

@@ -1,10 +1,10 @@
-//! Inserting rows by COPY: less work for the server than an upsert, and only a first guess.
+//! Inserting rows by COPY: less work for the server than an upsert, and only a first attempt.
 //!
-//! A copied row that Traffic does not take as it is (somebody else has brought its key, a CHECK forbids it) fails the
-//! COPY as a whole. It is undone then, and its rows are upserted as always, which finds the one that is bad. So this
-//! changes how fast rows are written, and nothing of what is written.
+//! A row that Traffic does not take as a new row fails the whole COPY, for example because another session
+//! has inserted the key, or because a CHECK refuses the row. The COPY is then undone, and upserts write its
+//! rows and find the bad row. So COPY changes how fast rows are written, and not the result.
 //!
-//! Rows are mapped while those before them are on their way: the server works meanwhile.
+//! Mapping overlaps with sending: the server works on the earlier rows meanwhile.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -25,46 +25,47 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::mapping;
 
-/// How much is handed to the connection at a time, in bytes; a row more when it does not fit.
+/// Bytes handed to the connection at a time. A piece may be longer by the last row.
 const PIECE: usize = 64 << 10;
 
-/// How many new rows are worth the round trips that a COPY takes more than one upsert.
+/// Number of new rows from which a COPY is worth its extra round trips over an upsert.
 pub(super) const WORTHWHILE: usize = 100;
 
-/// What a table's rows are copied with.
+/// The statements for copying into one table.
 pub(super) struct Copying {
     hold: Statement,
     /// [`catalog::copy_target`].
     look: Statement,
     copy: Statement,
-    /// Of rows that belong to a lead.
+    /// `Some` for a table whose rows belong to a lead.
     lock_leads: Option<Statement>,
 }
 
-/// What a table that takes COPY is like, for as long as it is held.
+/// Facts about a table that takes COPY, valid while the table is locked.
 struct CopyTarget {
     limits: Vec<Option<usize>>,
-    /// No trigger of the school's makes less or something else of a row.
+    /// Whether no trigger fires for each copied row, so no trigger leaves out or changes a row.
     quiet: bool,
 }
 
-/// What became of rows that were copied.
+/// Result of copying rows.
 #[derive(Default)]
 pub(super) struct CopyResult<'w, 'c> {
-    /// Those that were sent, in primary-key order.
+    /// Ids of the rows sent, in primary-key order.
     pub(super) ids: Vec<Uuid>,
-    /// Those of them that have notes.
+    /// Rows sent that have notes.
     pub(super) noted: Vec<Mapped>,
-    /// Left out: their lead is missing, or they name none.
+    /// Rows left out, because the lead is missing or the row names no lead.
     pub(super) orphans: HashSet<Uuid>,
-    /// Left out: the mapping refused them.
+    /// Rows left out, because the mapping refused the rows.
     pub(super) rejected: Rejected<'w, 'c>,
-    /// Whether each that was sent is there now, beyond doubt.
+    /// Whether every row sent is certainly on Traffic now.
     pub(super) all_there: bool,
 }
 
 impl Writer {
-    /// Whether all rows of `table` that come from now on are new to it: Traffic holds none from Landing.
+    /// Whether every row of `table` from Landing will be new to Traffic, because Traffic holds no row from
+    /// Landing so far.
     ///
     /// # Errors
     /// The connection broke; the role may not read the table.
@@ -72,17 +73,18 @@ impl Writer {
         Ok(!catalog::holds_rows_from_landing(&self.session, &self.names, table).await?)
     }
 
-    /// Every row of `table` that comes is new, and comes once; none has a note yet. Else as [`Writer::copy_into`].
+    /// As [`Writer::copy_into`], for a table whose rows are all new, come once and have no notes yet.
     ///
     /// # Errors
-    /// Those of [`Writer::copy_into`].
+    /// The errors of [`Writer::copy_into`].
     pub async fn fill(&mut self, table: Table) -> Result<bool> {
         self.new_tables.insert(table);
         self.copy_into(table).await
     }
 
-    /// From here on, new rows of `table` are inserted by COPY where that serves. Returns whether it does: not where
-    /// triggers run for replicated rows, nor in a table of a shape of its own.
+    /// Lets COPY insert the new rows of `table` from now on, where COPY is possible. Returns whether COPY is
+    /// possible now: not where triggers fire for replicated rows, and not where COPY could differ from INSERT
+    /// (`catalog::copy_target`).
     ///
     /// # Errors
     /// The table is gone; the role lacks a privilege; the connection broke.
@@ -109,23 +111,25 @@ impl Writer {
         Ok(serves)
     }
 
-    /// Whether those of `writes` that are new should be copied.
+    /// Whether to copy the new rows among `writes`.
     pub(super) fn should_copy(&self, table: Table, writes: &[Write<'_>]) -> bool {
         self.may_copy && self.is_worth_copying(table, writes)
     }
 
-    /// The same, unless a COPY has failed meanwhile.
+    /// As [`Writer::should_copy`], whether or not a COPY has failed in the current batch.
     pub(super) fn is_worth_copying(&self, table: Table, writes: &[Write<'_>]) -> bool {
         let new = writes.iter().filter(|write| write.new).count();
         let worthwhile = new >= WORTHWHILE || (new > 0 && self.new_tables.contains(&table));
         worthwhile && self.copying.contains_key(&table)
     }
 
-    /// Inserts those of `writes`, in primary-key order, that are new; `None` when nothing was inserted, and all are to be
-    /// upserted. The leads of `present`, in the order of their keys, are there, and nobody else can take them away.
+    /// Copies the new rows among `writes`, in primary-key order. Returns `None` when nothing was inserted and
+    /// the caller must upsert all rows. `present` holds ids of leads, in order: the leads are on Traffic, and
+    /// no other session can delete them.
     ///
     /// # Errors
-    /// A row that the server does not take, or that has no one binary form: then it is to be undone, and all upserted.
+    /// A row that the server refuses, a trigger leaves out, or has no unambiguous binary form. The caller
+    /// must then undo the COPY, and upsert all rows.
     pub(super) async fn copy_new<'w, 'c>(
         &self,
         table: Table,
@@ -141,7 +145,8 @@ impl Writer {
             leads.sort_unstable();
             leads.dedup();
         }
-        // What the table is like now, it is until the transaction ends. One round trip: they are sent together.
+        // The lock keeps the facts about the table valid until the transaction ends. The three statements are
+        // sent together, in one round trip.
         let hold = async {
             let held = self.session.execute(&copying.hold, &[]).await;
             held.map_err(|error| Error::database(writing(table), &error))
@@ -157,7 +162,7 @@ impl Writer {
         let rows = new().filter(|write| !is_orphan(write));
         let taken = self.send(table, copying, &target, rows, &mut copied).await?;
         if taken != copied.ids.len() as u64 {
-            // The upserts find out which.
+            // The upserts find out which row is missing.
             return Err(Error::skipped(writing(table)));
         }
         copied.all_there = target.quiet;
@@ -176,7 +181,7 @@ impl Writer {
         Ok(Some(CopyTarget { limits, quiet: row.get(1) }))
     }
 
-    /// Those of `leads` that are not on Traffic; the others are locked.
+    /// Returns the leads missing on Traffic, and locks the others.
     async fn missing_leads(&self, copying: &Copying, table: Table, leads: &[Uuid]) -> Result<HashSet<Uuid>> {
         let Some(lock) = copying.lock_leads.as_ref().filter(|_| !leads.is_empty()) else {
             return Ok(HashSet::new());
@@ -186,7 +191,7 @@ impl Writer {
         Ok(missing.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Maps the rows and sends them, piece by piece. Returns how many the server has taken.
+    /// Maps the rows and sends them piece by piece. Returns the number of rows taken by the server.
     async fn send<'w, 'c: 'w>(
         &self,
         table: Table,
@@ -207,7 +212,7 @@ impl Writer {
                 }
             };
             if !encoder.row(&row, write.origin.commit_time) {
-                // The COPY is given up with its sink.
+                // Dropping the sink cancels the COPY.
                 return Err(Error::new(Kind::Row, format!("{}: a value has no binary form", writing(table))));
             }
             copied.ids.push(row.id);
@@ -215,7 +220,7 @@ impl Writer {
                 copied.noted.push(Mapped { row, origin: write.origin });
             }
             if let Some(piece) = encoder.piece(PIECE) {
-                // Why the server would take no more, the end says.
+                // `finish` returns the error for which the server takes no more data.
                 if sink.send(piece.freeze()).await.is_err() {
                     break;
                 }

@@ -1,4 +1,5 @@
-//! The fence that a rollback leaves around Traffic's tables for a while, as our own sessions meet it.
+//! The fence that a rollback closes on Traffic's tables for a limited time: the check for leadbridge's own
+//! sessions.
 
 use tokio_postgres::Client;
 
@@ -8,15 +9,16 @@ use crate::timestamp::Timestamp;
 
 const STEP: &str = "looking for a fence around Traffic's tables";
 
-/// Whether this role may write to Traffic's tables, in sessions of
+/// Checks that this role may write to Traffic's tables, in sessions of
 /// [`Endpoint::connect_to_write`](crate::database::Endpoint::connect_to_write).
 ///
 /// # Errors
-/// Transient when a fence stands that another role has closed, and that lets nobody else pass.
+/// Transient when another role has closed a fence, because a fence lets only its own role pass.
 pub async fn check_passable(traffic: &Client, names: &Names) -> Result<()> {
     let fence = names.own("fence");
     let failed = |error| Error::database(STEP, &error);
-    // Where there is none, or we may not look, none of our rollbacks has closed one.
+    // Without the table `fence`, or without the right to read the table, no rollback of leadbridge has closed
+    // a fence.
     let open = "SELECT COALESCE(pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'SELECT'), false)";
     if !traffic.query_one(open, &[&fence]).await.map_err(failed)?.get::<_, bool>(0) {
         return Ok(());

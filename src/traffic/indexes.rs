@@ -1,6 +1,8 @@
-//! Indexes of an empty table that a snapshot leaves out and makes when the rows are there (migration 023).
+//! Indexes dropped from an empty table before a snapshot fills the table, and made afterwards (migration
+//! 023).
 //!
-//! What is missing is written down on Traffic in the same transaction, so no end of a process loses an index.
+//! The transaction that drops an index also writes its definition to the state table `deferred_indexes`, so
+//! the end of a process at any moment loses no index.
 
 use std::time::Duration;
 
@@ -12,25 +14,26 @@ use crate::change::{ColumnType, Datum, Row, Table};
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
-/// How long a try waits for the table's lock: for so long others may have to wait behind it.
+/// How long an attempt waits for the table's lock. Other sessions may queue behind the attempt for as long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A text of so many bytes may be too long for an index: PostgreSQL takes 2704 bytes an entry, and migration 023 has at
-/// most one text of any length in one, beside columns of 32 bytes.
+/// A text with more bytes may be too long for an index. PostgreSQL takes 2704 bytes for an entry, and an
+/// index dropped by migration 023 has at most one text without a limit, beside columns of at most 16 bytes.
 const LONG_TEXT: usize = 2000;
 
-/// What became of a try to make an index.
+/// Result of an attempt to make an index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Making {
     Made(String),
-    /// Somebody holds the table: try again.
+    /// Another session holds the table: try again.
     Locked,
-    /// None is missing, or each of them is being made.
+    /// No index is missing, or other sessions are making the missing indexes.
     NoneLeft,
 }
 
-/// Drops what of the indexes of `table` can be made again later, if it is empty. Returns their names; none where
-/// anything speaks against it: they stay, and nothing but time is lost.
+/// Drops the indexes of `table` that can be made again later, if the table is empty. Returns the names of the
+/// dropped indexes. Where anything speaks against dropping, the indexes stay and the list is empty: the copy
+/// only takes longer.
 ///
 /// # Errors
 /// The connection broke.
@@ -60,8 +63,8 @@ pub async fn leave_out(client: &Client, names: &Names, table: Table) -> Result<V
     Ok(Vec::new())
 }
 
-/// The indexes that are missing until somebody makes them. `None` where the book of them is not there or not open to our
-/// role: then we have never left one out.
+/// Names of the indexes that were dropped and not made yet. `None` where the state table does not exist or
+/// the role may not read the table, because then this installation has never dropped an index.
 ///
 /// # Errors
 /// The connection broke.
@@ -86,10 +89,10 @@ pub async fn begin(client: &Client) -> Result<()> {
     set.map_err(|error| Error::database("preparing to make indexes", &error))
 }
 
-/// Makes one of those that are missing, over a session of [`begin`]. Writers to its table wait meanwhile.
+/// Makes one missing index, in a session prepared by [`begin`]. Writers to the table wait meanwhile.
 ///
 /// # Errors
-/// Refused where a row that is there now does not fit into it; the disk is full; the connection broke.
+/// Refused where a row now on Traffic does not fit into the index; the disk is full; the connection broke.
 pub async fn make_one(client: &Client, names: &Names) -> Result<Making> {
     let sql = format!("SELECT {}()::text", names.own("make_deferred_index"));
     match client.query_one(&sql, &[]).await {
@@ -109,7 +112,8 @@ pub async fn make_one(client: &Client, names: &Names) -> Result<Making> {
     }
 }
 
-/// Whether an index that is left out might not take this row of Landing: with the index in place it is quarantined.
+/// Whether a dropped index might refuse a row of Landing. The caller then makes the indexes first, so the row
+/// goes to quarantine and does not prevent the index.
 pub fn might_refuse(row: &Row) -> bool {
     let long = |datum: &Datum| datum.as_str().is_some_and(|text| text.len() > LONG_TEXT);
     let texts = row.table.columns().iter().zip(&row.values);

@@ -1,11 +1,11 @@
-//! A statement that is prepared when it is first needed: most of a writer's never are.
+//! A statement prepared on first use, because a writer needs few of its statements.
 
 use tokio::sync::OnceCell;
 use tokio_postgres::{Client, Statement};
 
 use crate::error::{Error, Result};
 
-/// Of one session.
+/// A statement of one session.
 #[derive(Debug)]
 pub(super) struct LazyStatement {
     sql: String,
@@ -17,7 +17,8 @@ impl LazyStatement {
         LazyStatement { sql, statement: OnceCell::new() }
     }
 
-    /// The statement on `client`, which must be the same each time. `step` says what it is for.
+    /// The statement, prepared on `client`. `client` must be the same in every call. `step` describes the
+    /// purpose in an error.
     pub(super) async fn on(&self, client: &Client, step: &str) -> Result<&Statement> {
         let prepare = async || client.prepare(&self.sql).await;
         self.statement.get_or_try_init(prepare).await.map_err(|error| Error::database(step, &error))

@@ -1,4 +1,4 @@
-//! Rows turned into columns: the arrays that a batch's statement takes.
+//! Rows turned into columns: the array parameters of a batch's statements.
 
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;

@@ -7,16 +7,16 @@ use crate::error::{Error, Result};
 /// How this role keeps `updated_at` as Landing has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerControl {
-    /// `session_replication_role = replica`, as PostgreSQL's own apply worker runs.
+    /// `session_replication_role = replica`, as in PostgreSQL's own apply worker.
     ReplicaRole,
-    /// The role may not set that: the two guard triggers of migration 018 put `updated_at` back. Traffic's
-    /// other triggers, and its foreign key checks, run.
+    /// The role may not set `session_replication_role`: the two guard triggers of migration 018 restore
+    /// `updated_at`. Traffic's other triggers and foreign key checks run.
     GuardTriggers,
 }
 
 impl TriggerControl {
-    /// Finds out by trying, in a transaction that is rolled back: on Supabase the catalog says no although
-    /// an extension allows it (supabase.md).
+    /// Tries the setting in a transaction, and rolls back. The catalog does not suffice, because on Supabase
+    /// the catalog denies the right although an extension grants it.
     pub async fn probe(client: &Client) -> Result<Self> {
         let tried = client.batch_execute("BEGIN; SET LOCAL session_replication_role = replica").await;
         let step = "trying session_replication_role";
@@ -30,7 +30,8 @@ impl TriggerControl {
         }
     }
 
-    /// For the rest of the transaction, replicated rows are written.
+    /// SQL to keep ordinary triggers from changing replicated rows, for the rest of the transaction or until
+    /// [`TriggerControl::restore`].
     pub(crate) fn suppress(self) -> &'static str {
         match self {
             TriggerControl::ReplicaRole => "SET LOCAL session_replication_role = replica",
@@ -38,7 +39,8 @@ impl TriggerControl {
         }
     }
 
-    /// From here on triggers fire: for deletes, whose cascades must reach Traffic's own rows (guarantees 4.2).
+    /// SQL to let triggers fire again: for deletes, whose cascades must reach Traffic's own rows (guarantees
+    /// 4.2).
     pub(crate) fn restore(self) -> &'static str {
         match self {
             TriggerControl::ReplicaRole => "SET LOCAL session_replication_role = origin",

@@ -1,8 +1,9 @@
-//! The one session that writes to Traffic: its transaction, its savepoints, its prepared statements.
+//! The one session that writes to Traffic: its transaction, savepoints and prepared statements.
 //!
-//! A Traffic transaction is begun with the first batch and committed with the batch that ends at a commit
-//! boundary, together with the checkpoint. On any error but a bad row the session is to be dropped: what was
-//! not committed never happened, and the position on Traffic says where to go on.
+//! A Traffic transaction begins with its first batch. The batch that ends at a commit boundary commits the
+//! transaction, together with the checkpoint. After any error except a bad row the caller must drop the
+//! session: changes without a commit never happened, and the next attempt continues from the position on
+//! Traffic.
 
 use std::collections::{HashMap, HashSet};
 
@@ -25,33 +26,34 @@ use crate::error::{Error, Result};
 use crate::mapping::Absent;
 use crate::names::Names;
 
-/// Rows read from Landing for changes whose row was not on Traffic; `None` for a row that is gone there too.
+/// Rows read from Landing, for changes whose row was missing on Traffic; `None` for a row gone from Landing
+/// too.
 pub type Supplied = HashMap<(Table, Uuid), Option<Row>>;
 
-/// What became of a batch.
+/// Result of applying a batch.
 #[derive(Debug)]
 pub enum Applied {
     /// Every change is in the open transaction: as a row, or in quarantine.
     Done,
-    /// These rows are needed whole: read them from Landing, and apply the same batch again with them.
-    /// The transaction is as it was before the batch.
+    /// Keys of rows needed whole: read the rows from Landing, and apply the same batch again with the rows.
+    /// The transaction is as before the batch.
     Missing(Vec<(Table, Uuid)>),
 }
 
-/// What became of the rows of the batches that were applied.
+/// Number of rows by result, for the batches applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowCounts {
     pub written: u64,
-    /// Traffic held them already as they were to be written.
+    /// Rows equal on Traffic already.
     pub unchanged: u64,
     pub deleted: u64,
     pub quarantined: u64,
 }
 
-/// Makes deferred constraints and triggers look at what was done so far.
+/// Runs the deferred constraints and triggers for all rows written so far.
 pub(super) const CHECK_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
 
-/// What writes one table.
+/// The statements for one table.
 struct Statements {
     /// The columns that Landing lacks.
     absent: Absent,
@@ -70,37 +72,40 @@ pub struct Writer {
     pub(super) triggers: TriggerControl,
     pub(super) quarantine: Quarantine,
     pub(super) notes: Notes,
-    /// Whether `quarantine` may hold rows. True for an empty table costs a query or two; false for a table with rows
-    /// would apply an older image. Only the holder of the lease adds rows, a retry changes those that are there.
+    /// Whether `quarantine` may hold rows. True for an empty table costs a query or two; false for a table
+    /// with rows would apply an older image. No other session makes false wrong, because only the holder of
+    /// the lease adds rows, and a retry changes existing rows.
     pub(super) may_have_quarantined: bool,
-    /// Whether this process knows of conversion notes. Ask [`Writer::may_have_notes`]: a retry writes some, too.
+    /// Whether this process knows of conversion notes. Use [`Writer::may_have_notes`], because a retry writes
+    /// notes too.
     pub(super) has_noted: bool,
     pub(super) on_truncate: OnTruncate,
     tables: HashMap<Table, Statements>,
     partial_update: LazyStatement,
     /// Tables whose new rows are inserted by COPY.
     pub(super) copying: HashMap<Table, Copying>,
-    /// Tables of which no row has a note yet, and each key comes once.
+    /// Tables without any notes so far, in which each key comes once.
     pub(super) new_tables: HashSet<Table>,
-    /// Not once a COPY has failed, until the next batch.
+    /// False after a failed COPY, until the next batch.
     pub(super) may_copy: bool,
-    /// The range in hand was begun with a COPY.
+    /// Whether the current range has tried a COPY.
     pub(super) tried_copy: bool,
-    /// Deferred constraints look at each range: they have refused the batch as a whole.
+    /// Whether deferred constraints check each range, because the constraints have refused the batch as a
+    /// whole.
     pub(super) checks_ranges: bool,
-    /// A row of the batch was refused for a value that another row holds.
+    /// Whether a row of the batch was refused for a value held by another row.
     pub(super) collided: bool,
     pub(super) counts: RowCounts,
     pub(super) in_transaction: bool,
-    /// The last batch's savepoint stands: the next one's replaces it, COMMIT ends it, and neither costs a round
-    /// trip of its own.
+    /// Whether the savepoint of the last batch stands. The next batch's savepoint replaces it, and COMMIT
+    /// ends it, so neither takes a round trip of its own.
     in_batch: bool,
 }
 
 impl Writer {
-    /// Prepares to write `tables` over `session`, which passes our own fence
-    /// ([`Endpoint::connect_to_write`](crate::database::Endpoint::connect_to_write)). What comes from a column that Landing
-    /// does not publish, it leaves alone: that is Traffic's.
+    /// Prepares to write `tables` over `session`, which passes the fence of its own role
+    /// ([`Endpoint::connect_to_write`](crate::database::Endpoint::connect_to_write)). A column of Traffic
+    /// whose Landing column is not published keeps its values, because the column belongs to Traffic.
     ///
     /// # Errors
     /// A target table or column is missing; the role lacks a privilege; the connection broke.
@@ -148,7 +153,8 @@ impl Writer {
 
     async fn prepare(&mut self, table: Table, tables: &[Table], absent: Absent, touch: Touch) -> Result<()> {
         let upsert = statements::upsert(&self.names, table, &absent, touch);
-        // At once: whether the table is there, with its columns, shows before anything is applied.
+        // Prepared at once and not lazily, because a missing table or column must show before any change is
+        // applied.
         let upsert = self.session.prepare(&upsert).await;
         let upsert = upsert.map_err(|error| Error::database(preparing(table), &error))?;
         let differing = LazyStatement::new(statements::differing(&self.names, table, &absent, touch));
@@ -178,18 +184,18 @@ impl Writer {
         self.statements(table).map(|statements| &statements.upsert)
     }
 
-    /// The tables that this writes, in the order in which they are written.
+    /// The tables of this writer, in the order of writing.
     pub(super) fn written_tables(&self) -> impl Iterator<Item = Table> {
         Table::ALL.into_iter().filter(|table| self.tables.contains_key(table))
     }
 
-    /// What became of all rows so far.
+    /// Number of rows by result, for all rows so far.
     pub fn counts(&self) -> RowCounts {
         self.counts
     }
 
-    /// Whether a row may have conversion notes. A retry of quarantine, which is another process, writes notes only
-    /// while there is something to retry.
+    /// Whether a row may have conversion notes. A retry runs in another process, and writes notes only while
+    /// there is a row to retry.
     pub(super) fn may_have_notes(&self) -> bool {
         self.has_noted || self.may_have_quarantined
     }
@@ -198,17 +204,17 @@ impl Writer {
         self.statements(table)?.differing.on(&self.session, &preparing(table)).await
     }
 
-    /// What [`deletes::delete`] says.
+    /// The statement of [`deletes::delete`].
     pub(super) async fn delete(&self, table: Table) -> Result<&Statement> {
         self.statements(table)?.delete.on(&self.session, &preparing(table)).await
     }
 
-    /// What [`statements::read_verbatim`] says.
+    /// The statement of [`statements::read_verbatim`].
     pub(super) async fn read(&self, table: Table) -> Result<&Statement> {
         self.statements(table)?.read.on(&self.session, &preparing(table)).await
     }
 
-    /// What [`statements::partial_update_leads`] says.
+    /// The statement of [`statements::partial_update_leads`].
     pub(super) async fn partial_update(&self) -> Result<&Statement> {
         self.partial_update.on(&self.session, &preparing(Table::LandingLeads)).await
     }
@@ -217,7 +223,7 @@ impl Writer {
         self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
     }
 
-    /// Opens the transaction if none is open. Ordinary triggers do not fire in it.
+    /// Opens the transaction if none is open. Ordinary triggers do not fire in the transaction.
     pub async fn begin(&mut self) -> Result<()> {
         if !self.in_transaction {
             let sql = self.opening(self.beside_retries());
@@ -227,16 +233,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Opens a transaction in which nobody else touches quarantined rows or what they become.
+    /// Opens a transaction in which no other session of leadbridge touches quarantined rows, or the rows on
+    /// Traffic with the same keys.
     pub(super) async fn begin_retry(&mut self) -> Result<()> {
         self.execute("opening a transaction on Traffic", &self.opening("pg_advisory_xact_lock")).await?;
         self.in_transaction = true;
         Ok(())
     }
 
-    /// A transaction of changes waits for a retry, and a retry for it: between applying a row and releasing it from
-    /// quarantine, the other would apply an older image, or bring back what was deleted. While nothing is quarantined,
-    /// there is nothing to retry.
+    /// The lock function for a transaction of changes. A transaction of changes and a retry wait for each
+    /// other: between applying a row and releasing the row from quarantine, the other would apply an older
+    /// image, or bring back a deleted row. No lock while quarantine is empty, because then a retry has no
+    /// rows.
     pub(super) fn beside_retries(&self) -> &'static str {
         if self.may_have_quarantined { "pg_advisory_xact_lock_shared" } else { "" }
     }
@@ -250,8 +258,8 @@ impl Writer {
         sql
     }
 
-    /// Opens the transaction if none is open, and in it a batch that can be undone as a whole (`batch`), and from
-    /// its last good range on (`range`).
+    /// Opens the transaction if none is open, and in the transaction two savepoints: `batch`, to undo the
+    /// whole batch, and `range`, to undo everything after the last good range.
     pub(super) async fn begin_batch(&mut self) -> Result<()> {
         let mut sql = match self.in_transaction {
             true => String::new(),
@@ -267,11 +275,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes what was applied durable. When this fails, only Traffic's checkpoint tells whether it did.
+    /// Makes the applied changes durable. After a failed commit, only Traffic's checkpoint tells whether the
+    /// changes are durable.
     ///
     /// # Errors
-    /// Transient when a deferred constraint refuses a row: it is newer than this writer, and the next one's batches are
-    /// checked before they are committed.
+    /// Transient when a deferred constraint refuses a row. The constraint is newer than this writer. The next
+    /// writer knows the constraint, and checks each batch before the commit.
     pub async fn commit(&mut self) -> Result<()> {
         if self.in_transaction {
             let step = "committing on Traffic";
