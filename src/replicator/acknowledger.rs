@@ -1,4 +1,5 @@
-//! From Traffic's commit to the slot: the local store first, then the acknowledgement (guarantees 1.3).
+//! The acknowledger: takes a position from Traffic's commit to the local store, and then to the slot
+//! (guarantees 1.3).
 
 use tokio::sync::watch;
 
@@ -8,8 +9,9 @@ use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 use crate::reached::Advancing;
 
-/// Writes down each position that Traffic has committed, then hands it on to be acknowledged. Positions that come
-/// while one is being written are passed over for the newest: only the last matters. Ends when `committed` closes.
+/// Writes each position that Traffic has committed to the local store, then passes the position on to be
+/// acknowledged. Positions that arrive during a write are skipped in favour of the newest position, because
+/// only the last position matters. Ends when `committed` closes.
 pub async fn keep(
     store: LocalStore,
     identity: Identity,
@@ -19,7 +21,7 @@ pub async fn keep(
     while committed.changed().await.is_ok() {
         let lsn = *committed.borrow_and_update();
         let (store, identity) = (store.clone(), identity.clone());
-        // An fsync may take long: it must not hold up the runtime's threads.
+        // Runs on a blocking thread, because an fsync may take long and must not block the runtime's threads.
         tokio::task::spawn_blocking(move || store.advance(&identity, lsn))
             .await
             .map_err(|error| Error::internal(format!("writing the local store: {error}")))??;

@@ -21,18 +21,19 @@ use crate::lsn::Lsn;
 use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
 
-/// What follows the preparations.
+/// Result of the preparations.
 enum Next {
-    /// The run is over, or was told to stop.
+    /// The run has reached its end, or a shutdown was requested.
     End,
     Forward(Box<PreparedStream>),
     Reverse(Box<reverse::PreparedReverse>),
 }
 
-/// What is remembered from one attempt to the next.
+/// State that a run keeps from one attempt to the next.
 pub struct Attempts {
     until: Until,
-    /// Where the run ends, once known.
+    /// Position at which the run ends, on the named side; `None` until the first attempt has read the
+    /// position.
     goal: Option<(Side, Lsn)>,
     reached: bool,
     resynced: bool,
@@ -43,12 +44,13 @@ impl Attempts {
         Attempts { until, goal: None, reached: false, resynced: false }
     }
 
-    /// Both databases have answered at least once.
+    /// Whether both databases have answered at least once.
     pub fn reached(&self) -> bool {
         self.reached
     }
 
-    /// What a run that was told to stop has to say: a resync that is not complete must not pass for one.
+    /// Result of a run that a shutdown request has ended. An incomplete resync is an error, so that the
+    /// command does not report success.
     pub fn stopped(&self) -> Result<()> {
         if self.until == Until::Resynced && !self.resynced {
             return Err(Error::refused("stopped before the snapshot was complete")
@@ -57,7 +59,7 @@ impl Attempts {
         Ok(())
     }
 
-    /// Returns when what the run is for is done, or it was told to stop.
+    /// Returns when the run has reached its end, or a shutdown was requested.
     pub async fn attempt(&mut self, context: &Arc<Context>) -> Result<()> {
         let config = &context.config;
         for endpoint in [&config.landing, &config.traffic] {
@@ -66,7 +68,8 @@ impl Attempts {
         let (traffic, control) =
             tokio::try_join!(config.traffic.connect_to_write("apply"), config.landing.connect("control"))?;
         let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
-        // Nothing is in flight before the stream begins: it may be dropped anywhere.
+        // The preparations may be dropped at any point, because no change is in flight before the stream
+        // begins.
         let preparing = Box::pin(self.prepare(context, traffic, control, &work));
         let streamed = match context.liveness.guard(preparing).await? {
             Next::End => return Ok(()),
@@ -83,7 +86,7 @@ impl Attempts {
         streamed
     }
 
-    /// Everything up to the stream.
+    /// All steps before the stream.
     async fn prepare(
         &mut self,
         context: &Arc<Context>,
@@ -92,9 +95,10 @@ impl Attempts {
         work: &Work,
     ) -> Result<Next> {
         let config = &context.config;
-        // First of all: what another installation has written down is not ours to judge.
+        // Before any other check: the state of another installation must not be judged by this one.
         Installation::refuse_another(&traffic, config, Side::Traffic).await?;
-        // Before anything is missed that was dropped on purpose.
+        // Before the checks that would report slots and publications missing, because a finish drops both on
+        // purpose.
         Finish::refuse(&traffic, &config.names).await?;
         context.liveness.terminate_stale_backends(Side::Traffic, &traffic).await?;
         context.liveness.terminate_stale_backends(Side::Landing, &control).await?;
@@ -103,9 +107,10 @@ impl Attempts {
         if !self.take_lease(context, &traffic).await? {
             return Ok(Next::End);
         }
-        // It may have been a finish that held it.
+        // Checked again, because the previous holder of the lease may have been a `finish`.
         Finish::refuse(&traffic, &config.names).await?;
-        // Sampled under the lease: nobody else moves Traffic's position beyond it meanwhile.
+        // Sampled under the lease, because no other daemon can then move Traffic's position beyond the
+        // sampled WAL position.
         let wal = primary::wal(&control, Side::Landing).await?;
         let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
         Installation::admit(ledger.identity(), &traffic, &config.names, Side::Traffic).await?;
@@ -135,14 +140,14 @@ impl Attempts {
                 if before.as_ref() != Some(&published) {
                     ledger.renew(&traffic, &published).await?;
                 }
-                // Traffic may be ahead of the local store: a commit whose answer was lost. The stream confirms its
-                // start to the slot at once, and the slot must not pass the store.
+                // Traffic is ahead of the local store when the answer to a commit was lost. The stream
+                // acknowledges its start to the slot at once, and the slot must not pass the local store.
                 context.store.advance(ledger.identity(), lsn)?;
                 let caught_up_at = ledger.caught_up_at(&traffic).await?;
                 (Position { lsn, commit_time: None, caught_up_at }, published)
             }
         };
-        // A copy takes long, and so may a standby's wait.
+        // Checked again, because a copy or a standby's wait may have taken hours.
         admit_both(&control, &traffic, &config.names, &context.tables, Bars::Replication).await?;
         if self.until == Until::Resynced {
             self.resynced = true;
@@ -153,14 +158,14 @@ impl Attempts {
         Ok(Next::Forward(Box::new(PreparedStream { writer, control, ledger, from, published })))
     }
 
-    /// Once for a run.
+    /// Runs `doctor`'s checks, once for each run.
     async fn examine(&mut self, config: &Config, traffic: &Session, work: &Work) -> Result<()> {
         if self.reached {
             return Ok(());
         }
         work.idle();
-        // It judges what a stream from Landing needs, and after the switch there is none. What comes in the way of this
-        // look is named by the examination.
+        // The checks concern forward replication, so after the switch the checks are skipped. If the state
+        // cannot be read, the checks run and report the reason.
         if !is_switched(traffic, &config.names).await.unwrap_or(false) {
             preflight(config).await?;
         }
@@ -169,8 +174,9 @@ impl Attempts {
         Ok(())
     }
 
-    /// Everything that is committed by now on the server that is streamed from. Once for a run, and again when a cutover
-    /// has turned the direction meanwhile: positions of two servers cannot be compared.
+    /// Sets the goal to everything that is committed now on the server that is streamed from. Set once for
+    /// each run, and again after a cutover has changed the direction, because positions of two servers cannot
+    /// be compared.
     async fn set_goal(&mut self, side: Side, source: &Session) -> Result<()> {
         if self.until == Until::CaughtUp && self.goal.as_ref().is_none_or(|goal| goal.0 != side) {
             self.goal = Some((side, catalog::committed_so_far(source).await?));
@@ -223,7 +229,7 @@ impl Attempts {
     }
 }
 
-/// What applies a stream on Traffic.
+/// Writer of a forward stream on Traffic.
 async fn stream_writer(context: &Context, traffic: Session, landing: &Published) -> Result<Writer> {
     let config = &context.config;
     let (names, tables, touch) = (&config.names, &context.tables, Touch::OnlyChanges);
@@ -234,7 +240,8 @@ async fn stream_writer(context: &Context, traffic: Session, landing: &Published)
     Ok(writer)
 }
 
-/// What Landing publishes, unless something may have been left out of the stream since it was written down.
+/// The current state of Landing's publication and tables. An error if the stream may have lacked changes
+/// since the state was recorded.
 async fn still_published(
     context: &Context,
     control: &Session,
@@ -248,20 +255,21 @@ async fn still_published(
     Ok(now)
 }
 
-/// How long the examination may take before a connection of its own counts as dead.
+/// Time limit of `doctor`'s checks, after which a connection of the checks counts as dead.
 const EXAMINATION: Duration = Duration::from_secs(60);
 
-/// What would stop the replication is found before anything is changed.
+/// Finds everything that would stop the replication, before anything is changed.
 async fn preflight(config: &Config) -> Result<()> {
     let examined = tokio::time::timeout(EXAMINATION, doctor::examine(config)).await;
     let late = |_| Error::unreachable("the examination of both databases got no answer");
     let findings = examined.map_err(late)?.findings;
-    // Slot and positions are the attempt's own to judge: a resync mends what a stream must refuse. A limit on sessions
-    // that is enough for a stream may be too low for a copy: whoever gets no session tries again.
+    // Slot and positions are judged by the attempt, because a resync repairs states that a stream must
+    // refuse. The limit on sessions is judged by the connections, because a limit that is high enough for a
+    // stream may be too low for a copy, and a refused connection is retried.
     let ours = |check: &str| matches!(check, "slot" | "positions" | "connection_limit");
     let stops = |finding: &&Finding| finding.level == Level::Error && !ours(finding.check);
     let errors: Vec<_> = findings.iter().filter(stops).collect();
-    // A connection that broke meanwhile says nothing about what is wrong: only that it should be tried again.
+    // A connection that broke during the checks says nothing about the databases: the attempt is retried.
     let passes = |finding: &&Finding| matches!(finding.hindrance, Some(Kind::Unreachable | Kind::Transient));
     let lasting = errors.iter().find(|finding| !passes(finding));
     let Some(first) = lasting.or(errors.first()) else { return Ok(()) };

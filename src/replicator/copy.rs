@@ -1,4 +1,4 @@
-//! The snapshot: both tables under exactly the slot's exported snapshot, in parallel (guarantees 2).
+//! The initial copy: all replicated tables under the slot's exported snapshot, in parallel (guarantees 2).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,10 +24,12 @@ use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::{Supplied, Touch, TriggerControl, Writer, fence, stale};
 
-/// Copies the tables and returns the position at which the stream goes on; `None` when it was told to stop.
+/// Copies the tables and returns the position at which the stream begins; `None` when a shutdown was
+/// requested.
 ///
 /// # Errors
-/// Whatever breaks the copy. The slot and half a copy stay behind; the next attempt starts again with a new slot.
+/// Every error that breaks the copy. The slot and the partial copy stay; the next attempt restarts the copy
+/// with a new slot.
 pub async fn run(
     context: &Arc<Context>,
     control: &Session,
@@ -37,13 +39,14 @@ pub async fn run(
     work: &Work,
 ) -> Result<Option<(Position, Published)>> {
     let config = &context.config;
-    // Found out now, not when every row is copied.
+    // Checked before the copy rather than at the end of a long copy.
     fence::check_passable(traffic, &config.names).await?;
     context.telemetry.update(|live| {
         live.state = State::Snapshot;
         live.snapshot.clear();
     });
-    // First what was: an earlier position means nothing any more, and must not be compared with what comes.
+    // The local store first: a position from before the copy is void, and must not be compared with positions
+    // after the copy.
     context.store.clear()?;
     reach(Point::StoreCleared);
     ledger.begin_snapshot(traffic).await?;
@@ -61,7 +64,7 @@ pub async fn run(
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
     let copy = Copy::prepare(context, ledger, traffic, position, &exported.name).await?;
-    // Every reader has imported the snapshot: the session that exported it is no longer needed.
+    // The exporting session may end, because every reader has imported the snapshot.
     exported.release();
     reach(Point::Imported);
     let (published, new_tables) = (copy.published.clone(), copy.new_tables.clone());
@@ -83,7 +86,8 @@ pub async fn run(
     Ok(Some((position, published)))
 }
 
-/// The last transaction of a snapshot: what it did not touch goes, and from now on the stream counts.
+/// The last transaction of a copy: deletes the rows that the copy did not touch, and records the position of
+/// the stream.
 async fn finish(
     context: &Context,
     traffic: &Session,
@@ -96,7 +100,7 @@ async fn finish(
         let done = traffic.batch_execute(sql).await;
         done.map_err(|error| Error::database("finishing the snapshot on Traffic", &error))
     };
-    // The role's own default may be to run none.
+    // Needed even outside replication, because the role's default may disable triggers.
     let triggers = TriggerControl::probe(traffic).await?;
     execute(&format!("BEGIN; {}", triggers.restore())).await?;
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
@@ -114,7 +118,7 @@ async fn finish(
     Ok(())
 }
 
-/// A worker's two ends. While one batch is written, the next is read.
+/// A worker reads the next batch from Landing while the current batch is written to Traffic.
 struct CopyWorker {
     reader: SnapshotReader,
     reading: Work,
@@ -127,24 +131,25 @@ struct Copy {
     ledger: Ledger,
     origin: Origin,
     published: Published,
-    /// Of the snapshot on Landing.
+    /// Horizon of the snapshot on Landing.
     horizon: String,
     indexes: Arc<Indexes>,
-    /// Those that held nothing from Landing before: nothing there can be older than this snapshot.
+    /// Tables that held no row from Landing before the copy, and so hold no row that is older than this
+    /// snapshot.
     new_tables: Vec<Table>,
     workers: Vec<CopyWorker>,
     parts: Vec<Part>,
     started: Instant,
 }
 
-/// A table to be copied.
+/// A table that is still to be copied.
 struct Part {
     layout: Layout,
     ranges: VecDeque<Range>,
     done: Arc<AtomicU64>,
 }
 
-/// What the workers of one table share.
+/// State that the workers of one table share.
 struct Shared {
     context: Arc<Context>,
     ledger: Ledger,
@@ -172,7 +177,7 @@ impl Copy {
         for _ in 0..config.snapshot_workers {
             let reader = SnapshotReader::open(&config.landing, snapshot).await?;
             let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
-            // All readers see the same.
+            // Read once, because all readers see the same snapshot.
             let published = match &published {
                 Some(published) => published,
                 None => published.insert(reader.published(names, tables).await?),
@@ -229,7 +234,8 @@ impl Copy {
         Outcome { published: self.published.clone(), horizon: self.horizon.clone(), copied }
     }
 
-    /// One table after the other: a stage needs its lead. Returns false when it was told to stop.
+    /// Copies one table after the other, because a journey entry needs its lead. Returns false when a
+    /// shutdown was requested.
     async fn all_tables(mut self) -> Result<bool> {
         for Part { layout, ranges, done } in std::mem::take(&mut self.parts) {
             let table = layout.table;
@@ -249,7 +255,8 @@ impl Copy {
                 running.spawn(copy_ranges(Arc::clone(&shared), worker));
             }
             while let Some(ended) = running.join_next().await {
-                // On an error the set is dropped, and with it the other workers and their transactions.
+                // On an error the set is dropped, which cancels the other workers and rolls back their
+                // transactions.
                 self.workers
                     .push(ended.map_err(|error| Error::internal(format!("a copy worker: {error}")))??);
             }
@@ -263,8 +270,8 @@ impl Copy {
     }
 }
 
-/// Nothing is written yet: what a table holds now, none of these workers has brought. Where it holds nothing from
-/// Landing, every row is new, and what is noted there is of rows that went away.
+/// Finds the tables that hold no row from Landing. Must run before the workers write. In such a table every
+/// copied row is new, and existing conversion notes concern rows that no longer exist.
 async fn begin_new_tables(
     context: &Context,
     traffic: &Session,
@@ -298,7 +305,7 @@ async fn copy_ranges(shared: Arc<Shared>, worker: CopyWorker) -> Result<CopyWork
     let mut source = CopySource { shared: &shared, reader: &reader, work: &reading, rows: None };
     let mut batch = source.next_batch().await?;
     while !batch.changes.is_empty() && !shared.shutdown().is_cancelled() {
-        // Either may be dropped when the other fails: then all is.
+        // Either future may be dropped when the other fails, because an error ends the whole copy.
         let written = shared.write(&batch, &mut writer, &writing);
         let (next, ()) = tokio::try_join!(source.next_batch(), written)?;
         batch = next;
@@ -306,7 +313,7 @@ async fn copy_ranges(shared: Arc<Shared>, worker: CopyWorker) -> Result<CopyWork
     Ok(CopyWorker { reader, reading, writer, writing })
 }
 
-/// The rows of one range after the other, as long as there are any.
+/// The rows of the remaining ranges, one range after the other.
 struct CopySource<'s> {
     shared: &'s Shared,
     reader: &'s SnapshotReader,
@@ -315,11 +322,11 @@ struct CopySource<'s> {
 }
 
 impl CopySource<'_> {
-    /// A full batch; at the end what is left, and then an empty one.
+    /// The next full batch; at the end a smaller batch, then an empty batch.
     async fn next_batch(&mut self) -> Result<Batch> {
         let shared = self.shared;
         let config = &shared.context.config;
-        // Each worker holds two: together they take no more memory than a stream's.
+        // Half the limit for each, because a worker holds two batches at a time.
         let limits = BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes / 2 };
         let mut builder = BatchBuilder::new(limits, Position::default());
         while !builder.is_full() {
@@ -355,7 +362,7 @@ impl Shared {
         self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
-    /// One short transaction, which fails when another daemon has taken over.
+    /// Writes a batch in one short transaction, which fails when another daemon has taken over.
     async fn write(&self, batch: &Batch, writer: &mut Writer, work: &Work) -> Result<()> {
         if !self.indexes.admit(batch).await? {
             return Ok(());
@@ -363,7 +370,7 @@ impl Shared {
         work.busy_sending(&batch.changes);
         writer.begin().await?;
         self.ledger.guard(writer.session()).await?;
-        // CopiedMessage rows are whole: nothing can be missing.
+        // Copied rows have no unchanged TOAST values, so no values need to be supplied.
         writer.apply(batch, &Supplied::new()).await?;
         writer.commit().await?;
         work.idle();

@@ -1,4 +1,4 @@
-//! Whether what a copy has read is what Landing held under its snapshot.
+//! Checks that a copy has read all rows that Landing held under the exported snapshot.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,21 +11,23 @@ use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::names::Names;
 
-/// What was copied, and under which snapshot.
+/// The copied rows, and the snapshot under which the rows were read.
 pub struct Outcome {
-    /// As the snapshot has it.
+    /// Publication and tables of Landing as of the snapshot.
     pub published: Published,
-    /// What transactions before this one have committed is in the snapshot.
+    /// Oldest transaction id that the snapshot may not see: commits of all transactions with an older id are
+    /// in the snapshot.
     pub horizon: String,
-    /// Rows of each table.
+    /// Number of copied rows of each table.
     pub copied: Vec<(Table, Arc<AtomicU64>)>,
 }
 
 impl Outcome {
-    /// To be asked when every row is copied, and before a row that was not copied is deleted on Traffic.
+    /// Must be called after every row is copied, and before rows that were not copied are deleted on Traffic.
     ///
     /// # Errors
-    /// Transient when a table was rewritten meanwhile, or was copied as empty and is not: the copy must begin again.
+    /// Transient when a table was rewritten during the copy, or was copied as empty although the snapshot has
+    /// rows: the copy must restart.
     pub async fn check(&self, names: &Names, tables: &[Table], landing: &Client) -> Result<()> {
         let now = catalog::published(landing, names, tables).await?;
         self.published.check_copied(&now)?;
@@ -37,7 +39,7 @@ impl Outcome {
         Ok(())
     }
 
-    /// A row that is there now, and was written before the snapshot, was there under the snapshot.
+    /// A current row with an `xmin` before the horizon was in the table under the snapshot already.
     async fn check_empty(&self, names: &Names, table: Table, landing: &Client) -> Result<()> {
         let name = names.landing_table(table);
         let sql = format!(

@@ -1,14 +1,14 @@
-//! A stream that is cut again and again at one position: something on the server's side cuts it, and trying again does
-//! not help.
+//! Detects a stream that is cut several times in a row at the same position. The reason of such cuts is on
+//! the server's side, and another attempt alone does not help.
 
 use crate::database::Side;
 use crate::error::{Error, Response};
 use crate::lsn::Lsn;
 
-/// So many cuts in a row at one position are no accident.
+/// Number of cuts in a row at one position that cannot be an accident.
 const TELLING: u32 = 3;
 
-/// The position at which the stream was last cut, and how often in a row.
+/// Position of the last cut of the stream, and the number of cuts in a row.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cuts {
     at: Lsn,
@@ -16,8 +16,8 @@ pub struct Cuts {
 }
 
 impl Cuts {
-    /// Takes in that the stream from `side` ended with `error` when everything before `applied` was applied. What is
-    /// returned says so when that has happened too often.
+    /// Counts the end of the stream from `side` with `error`, when everything before `applied` was applied.
+    /// After too many cuts, the returned error says so.
     pub fn take_in(&mut self, side: Side, applied: Lsn, error: Error) -> Error {
         if error.response() != Response::Retry {
             return error;
@@ -35,12 +35,13 @@ impl Cuts {
             ))
     }
 
-    /// Whether too many cuts in a row have been told of, and are yet to be followed by progress.
+    /// Whether too many cuts in a row have been reported, without progress since.
     pub fn is_told(&self) -> bool {
         self.times >= TELLING
     }
 
-    /// Everything before `applied` is applied. Returns whether that ends what was told.
+    /// Takes note that everything before `applied` is applied. Returns whether this progress ends the
+    /// reported state.
     pub fn ends(&mut self, applied: Lsn) -> bool {
         let ends = self.is_told() && applied > self.at;
         if ends {

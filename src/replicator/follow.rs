@@ -1,8 +1,10 @@
-//! After the switch, Landing's own slot is moved along behind what we write there: it must not hold WAL back, and a
-//! rollback streams on from a position behind which nothing is ours.
+//! Moves Landing's slot during reverse replication, up to the positions that reverse replication has written
+//! on Landing. Without the move, the slot would retain Landing's WAL without end, and after a rollback
+//! forward replication would start before the changes that reverse replication wrote.
 //!
-//! Safe because Landing is fenced: nobody else has written to its tables before the positions that come here. Traffic
-//! has each of them already; then the local store, then the slot, so that the order of the three positions holds.
+//! The move is safe because Landing is fenced: before each position, reverse replication alone has written to
+//! Landing's tables. Traffic has recorded each position already; the local store comes next, then the slot,
+//! so that the slot never passes the local store and the local store never passes Traffic.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +20,15 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::lsn::Lsn;
 
-/// Between two moves: each is an fsync here, and decoding there.
+/// Pause between two moves, because each move costs an fsync of the local store and decoding on Landing.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How long a slot of a server that drops none for being idle is left alone: the setting may be changed.
+/// Interval of the look at `idle_replication_slot_timeout` while the server has none, because the setting may
+/// be changed.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// Follows the positions until their channel closes; the last one counts in any case. A slot that cannot be moved is
-/// said once, and tried again: only a rollback needs it.
+/// Follows the positions until their channel closes; the last position is always stored. A slot that cannot
+/// be moved is reported once and retried, because only a rollback needs the slot.
 ///
 /// # Errors
 /// The local store cannot be written.
@@ -37,7 +40,7 @@ pub async fn follow(
     let mut slot =
         ForwardSlot { context: Arc::clone(&context), session: None, complained: false, idle_for: PAUSE };
     loop {
-        // A position stays in its channel.
+        // Both branches are cancellation-safe: a position stays in its channel.
         tokio::select! {
             changed = positions.changed() => {
                 if changed.is_err() {
@@ -69,14 +72,14 @@ struct ForwardSlot {
     context: Arc<Context>,
     session: Option<(Session, Work)>,
     complained: bool,
-    /// How long the slot may lie idle before it is used again.
+    /// Time without a move after which the slot is used again.
     idle_for: Duration,
 }
 
 impl ForwardSlot {
     async fn advance(&mut self, to: Lsn) {
         let context = Arc::clone(&self.context);
-        // A connection that dies silently must not hold up the end of the attempt.
+        // A half-open connection must not delay the end of the attempt.
         match context.liveness.guard(self.try_advance(to)).await {
             Ok(true) => self.complained = false,
             Ok(false) => self.complain("it is gone, or has lost its WAL"),
@@ -93,8 +96,8 @@ impl ForwardSlot {
         }
     }
 
-    /// PostgreSQL 18 and later drop a slot that nobody has used for `idle_replication_slot_timeout`, and nothing moves
-    /// this one while Traffic is quiet. Moving a slot to where it is uses it.
+    /// Keeps the slot in use while Traffic is quiet, because PostgreSQL 18 and later invalidate a slot that
+    /// was unused for `idle_replication_slot_timeout`. A move to the slot's current position counts as use.
     async fn keep_active(&mut self) {
         let context = Arc::clone(&self.context);
         match context.liveness.guard(self.try_keep_active()).await {
@@ -107,13 +110,13 @@ impl ForwardSlot {
         }
     }
 
-    /// Answers the time after which the server drops an idle slot; `None` for never.
+    /// Returns the time after which the server invalidates an idle slot; `None` for never.
     async fn try_keep_active(&mut self) -> Result<Option<Duration>> {
         let slot = self.context.config.names.slot.clone();
         let (session, work) = self.open().await?;
         work.busy();
         let failed = |error| Error::database("keeping Landing's slot active", &error);
-        // In seconds.
+        // The unit of the setting is seconds.
         let sql = "SELECT setting::float8 FROM pg_settings WHERE name = 'idle_replication_slot_timeout'";
         let timeout = session.query_opt(sql, &[]).await.map_err(failed)?;
         let timeout = timeout.map(|row| row.get::<_, f64>(0)).filter(|seconds| *seconds > 0.0);
@@ -138,7 +141,7 @@ impl ForwardSlot {
         })
     }
 
-    /// False when there is no slot that could be moved.
+    /// Returns false when Landing has no slot that can be moved.
     async fn try_advance(&mut self, to: Lsn) -> Result<bool> {
         let slot = self.context.config.names.slot.clone();
         let (session, work) = self.open().await?;

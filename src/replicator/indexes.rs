@@ -1,5 +1,5 @@
-//! The indexes that a snapshot leaves out of the empty tables it fills: left out before the first row, made after the
-//! last, or before a row that one of them might not take.
+//! Deferred indexes. An initial copy into an empty table drops the table's indexes before the first row and
+//! creates the indexes after the last row, or before a row that an index might refuse.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,21 +17,22 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::traffic::indexes::{self, Making};
 
-/// How long an index that somebody else is making is given before the next look.
+/// Pause before the next look while another session creates a missing index.
 const BY_HAND: Duration = Duration::from_secs(1);
 
-/// What is missing on Traffic, and who makes it.
+/// State of the indexes that are missing on Traffic.
 pub struct Indexes {
     context: Arc<Context>,
-    /// Held by who makes them: nobody writes meanwhile what they might not take.
+    /// Whether indexes are missing. The lock is held while indexes are created, so that no worker writes a
+    /// row meanwhile that an index might refuse.
     missing: Mutex<bool>,
 }
 
 impl Indexes {
-    /// Knows what earlier snapshots left out.
+    /// Reads the indexes that earlier copies left out.
     ///
     /// # Errors
-    /// Traffic cannot be asked.
+    /// Traffic cannot be queried.
     pub async fn find(context: &Arc<Context>, traffic: &Session) -> Result<Self> {
         let missing =
             indexes::left_out(traffic, &context.config.names).await?.unwrap_or_default().len() as u64;
@@ -39,7 +40,7 @@ impl Indexes {
         Ok(Indexes { context: Arc::clone(context), missing: Mutex::new(missing > 0) })
     }
 
-    /// Leaves out those of an empty table, unless the operator wants them kept up.
+    /// Drops the indexes of an empty table, unless the configuration keeps indexes during a copy.
     ///
     /// # Errors
     /// The connection broke.
@@ -60,8 +61,9 @@ impl Indexes {
         Ok(())
     }
 
-    /// Whether `batch` may be written. If what is missing might not take one of its rows, it is made first, and the row
-    /// is quarantined as it would have been all along. False when it was told to stop.
+    /// Whether `batch` may be written. If a missing index might refuse a row of the batch, the missing
+    /// indexes are created first, and the row is quarantined as it would be with all indexes in place. False
+    /// when a shutdown was requested.
     ///
     /// # Errors
     /// Those of [`Indexes::make`].
@@ -73,11 +75,13 @@ impl Indexes {
         if might_refuse { self.make().await } else { Ok(true) }
     }
 
-    /// Makes all that are missing, several at a time. It waits for as long as somebody holds a table, or makes one by
-    /// hand. Returns whether all are there: not when it was told to stop.
+    /// Creates all missing indexes, several at a time. Waits without a limit while another session holds a
+    /// lock on a table or creates one of the indexes. Returns whether all indexes exist, which is false only
+    /// after a shutdown request.
     ///
     /// # Errors
-    /// A row that is there does not fit; the disk is full; the connection broke. What was made stays.
+    /// An existing row violates an index; the disk is full; the connection broke. Indexes that were already
+    /// created stay.
     pub async fn make(&self) -> Result<bool> {
         let context = &self.context;
         let mut missing = self.missing.lock().await;
@@ -101,8 +105,8 @@ impl Indexes {
     }
 }
 
-/// Before a stream: makes what is missing after all. A snapshot does not end without them, but Traffic may have been put
-/// back to a moment within one. Returns false when it was told to stop.
+/// Creates missing indexes before a stream. A copy does not end without its indexes, but Traffic may have
+/// been restored to a moment within a copy. Returns false when a shutdown was requested.
 ///
 /// # Errors
 /// Those of [`Indexes::find`] and [`Indexes::make`].
@@ -114,7 +118,7 @@ pub async fn complete(context: &Arc<Context>, traffic: &Session, work: &Work) ->
     Ok(complete)
 }
 
-/// Shorter when it is told to stop.
+/// Sleeps for `time`, or until a shutdown is requested.
 async fn pause(context: &Context, time: Duration) {
     tokio::select! {
         () = context.shutdown.cancelled() => {}
@@ -122,14 +126,15 @@ async fn pause(context: &Context, time: Duration) {
     }
 }
 
-/// How many are left, for who watches.
+/// Updates the reported number of missing indexes.
 fn count(context: &Context, now: impl FnOnce(u64) -> u64) {
     context.telemetry.update(|live| {
         live.snapshot_indexes_left = Some(now(live.snapshot_indexes_left.unwrap_or_default()));
     });
 }
 
-/// One after the other, until none is left that nobody else is making, or until it is told to stop.
+/// Creates indexes one after the other, until every missing index is being created by some session, or until
+/// a shutdown is requested.
 async fn make_some(context: Arc<Context>) -> Result<()> {
     let config = &context.config;
     let session = config.traffic.connect_to_write("indexes").await?;

@@ -1,5 +1,6 @@
-//! Why the last run ended, kept for `leadbridge status`: in the state directory, and on Traffic, where the next run's
-//! machine may be another. It holds what the log holds: no row's values and no password.
+//! The reason why the last run ended, kept for `leadbridge status`: in the state directory, and on Traffic,
+//! because the next run may be on another machine. The record holds the text of the log: no row values and no
+//! password.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,12 +19,13 @@ use crate::telemetry::LastError;
 
 const FILE: &str = "last_error.json";
 
-/// How long the end of a process waits for Traffic.
+/// Time limit for writing the record to Traffic at the end of a process.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Writes down why a run has ended. A place that cannot be written is passed over: the error itself is on stderr.
+/// Records why a run has ended. A place that cannot be written is skipped, because the error is on stderr as
+/// well.
 pub async fn keep(config: &Config, error: &Error) {
-    // The process ends: whatever the kind of the error, nobody tries again.
+    // The process ends, so even an error of a retryable kind is not retried.
     let last = LastError { retrying: false, ..LastError::new(error) };
     if let Err(error) = write_file(&config.state_dir, &last) {
         tracing::debug!(%error, "the last error is not kept in the state directory");
@@ -36,10 +38,10 @@ pub async fn keep(config: &Config, error: &Error) {
     }
 }
 
-/// Forgets it: a run streams.
+/// Deletes the record, because a stream is about to run.
 ///
 /// # Errors
-/// Traffic cannot be asked.
+/// Traffic cannot be queried.
 pub async fn forget(traffic: &Client, config: &Config) -> Result<()> {
     let removed = std::fs::remove_file(file(&config.state_dir));
     if let Err(error) = removed.or_else(absent_is_fine) {
@@ -50,17 +52,17 @@ pub async fn forget(traffic: &Client, config: &Config) -> Result<()> {
     unless_closed(forgotten.map_err(|error| Error::database("forgetting the last error", &error))).map(drop)
 }
 
-/// The newer one of both places; a place that has none, or cannot be read, has none.
+/// The newer record of both places. A place that cannot be read counts as a place without a record.
 pub fn latest(state_dir: &Path, on_traffic: Option<LastError>) -> Option<LastError> {
     let text = std::fs::read(file(state_dir)).ok();
     let here = text.and_then(|text| serde_json::from_slice::<LastError>(&text).ok());
     here.into_iter().chain(on_traffic).max_by_key(|last| last.at)
 }
 
-/// What Traffic has.
+/// The record on Traffic; `None` also when the table does not exist or the role may not read the table.
 ///
 /// # Errors
-/// Traffic cannot be asked. A table that is not there, or not open to this role, has none.
+/// Traffic cannot be queried.
 pub async fn read_row(traffic: &Client, names: &Names) -> Result<Option<LastError>> {
     let sql = format!(
         "SELECT message, remedy, EXTRACT(EPOCH FROM at)::float8 FROM {} WHERE slot = $1",
@@ -80,7 +82,7 @@ fn file(state_dir: &Path) -> PathBuf {
     state_dir.join(FILE)
 }
 
-/// Whole or not at all: a reader never sees a part.
+/// Replaces the file atomically: a reader never sees a partial file.
 fn write_file(state_dir: &Path, last: &LastError) -> std::io::Result<()> {
     let text = serde_json::to_vec(last)?;
     let new = file(state_dir).with_extension("new");
@@ -93,7 +95,7 @@ fn write_file(state_dir: &Path, last: &LastError) -> std::io::Result<()> {
 async fn write_row(config: &Config, last: &LastError) -> Result<()> {
     let (names, step) = (&config.names, "keeping the last error on Traffic");
     let traffic = config.traffic.connect("status").await?;
-    // Where another daemon applies, the replication is well.
+    // While another daemon holds the lease, replication works, and this process's error must not be reported.
     if advisory::holder(&traffic, &lease::lock(names), step).await?.is_none() {
         let sql = format!(
             "INSERT INTO {} AS l (slot, message, remedy, at, leadbridge_version) \
@@ -116,7 +118,7 @@ fn absent_is_fine(error: std::io::Error) -> std::io::Result<()> {
     if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 
-/// A table that `migrate` has not made yet, or that is not granted, is other checks' to name.
+/// A table that `migrate` has not created yet, or that the role may not use, is reported by other checks.
 fn unless_closed<T>(answer: Result<T>) -> Result<Option<T>> {
     match answer {
         Ok(answer) => Ok(Some(answer)),

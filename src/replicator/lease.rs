@@ -1,4 +1,4 @@
-//! One daemon applies for a slot; the others stand by (guarantees 1.5).
+//! The lease: one daemon applies for a slot, the others stand by (guarantees 1.5).
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::database::advisory;
 use crate::error::Result;
 use crate::names::Names;
 
-/// How often a daemon that stands by asks again.
+/// Interval at which a standby tries to take the lease.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Takes the lease: an advisory lock of the very session that will write to Traffic. When that session is gone,
-/// so is the lease, and nothing can be committed in its name any more.
+/// Takes the lease: an advisory lock of the same session that writes to Traffic. The end of the session
+/// releases the lease, and also makes every further commit of the former holder impossible.
 async fn take(traffic: &Client, names: &Names) -> Result<bool> {
     advisory::take(traffic, &lock(names), TAKING).await
 }
@@ -25,13 +25,13 @@ pub fn lock(names: &Names) -> String {
     format!("leadbridge/{}/{}", names.schema, names.slot)
 }
 
-/// Takes the lease, or finds out within a second that somebody holds it who does not let go: a server needs a
-/// moment to notice that an earlier session of ours has ended.
+/// Takes the lease, with attempts for up to a second, because a server needs a moment to notice that an
+/// earlier session of this process has ended. False when another session still holds the lease.
 pub async fn take_soon(traffic: &Client, names: &Names) -> Result<bool> {
     advisory::take_within(traffic, &lock(names), TAKING, RETRY).await
 }
 
-/// Waits until the lease is ours. Returns false when `shutdown` came first.
+/// Waits until the lease is taken. Returns false when `shutdown` comes first.
 pub async fn wait(traffic: &Client, names: &Names, shutdown: &CancellationToken) -> Result<bool> {
     loop {
         tokio::select! {

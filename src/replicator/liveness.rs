@@ -1,8 +1,10 @@
-//! Connections that die silently: a firewall that forgot them, a proxy whose other side is gone.
+//! Detection of half-open connections: a firewall dropped the connection's state, or a proxy's other side is
+//! gone.
 //!
-//! TCP's own limits do not see a peer that a proxy answers for, and a statement has no limit in time: it may wait
-//! for somebody's lock for as long as that takes. So, when an answer is long in coming, another connection asks the
-//! server whether anybody works for us. Where nobody does, nobody is going to answer, and the attempt is given up.
+//! TCP keepalives do not detect the loss of a server behind a proxy, because the proxy answers. A statement
+//! has no time limit, because a statement may wait for another session's lock without end. So when an answer
+//! is overdue, another connection asks the server whether a backend of the watched session is active. If none
+//! is active, no answer can come, and the attempt ends.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,16 +18,17 @@ use crate::database::replication::{Feed, Pulse};
 use crate::database::{Backend, Session, Side};
 use crate::error::{Error, Kind, Result};
 
-/// How long a watched may be silent, and how many looks in a row must agree: a process that was stopped for a while
-/// has looked once only.
+/// Time for which watched sessions may be silent, and the number of looks in a row that must agree. A single
+/// look is not enough, because a process that was stopped for a while has also been silent.
 const SILENCE: Duration = Duration::from_secs(8);
 const LOOKS: u32 = 3;
-/// The slowest network that is still one: what is on its way to a server at this many bytes a second is not late.
+/// Slowest supported network, in bytes a second. Data that a network of this speed still carries to the
+/// server is not late.
 const SLOWEST: usize = 16 << 10;
-/// What the earlier run of a session is given to end, in milliseconds.
+/// Time for a stale backend to end after its termination, in milliseconds.
 const END_LIMIT: i64 = 2_000;
 
-/// The sessions that this process waits for, by watched.
+/// Watched sessions of this process.
 #[derive(Debug, Default)]
 pub struct Liveness {
     state: Mutex<Watch>,
@@ -36,25 +39,26 @@ pub struct Liveness {
 struct Watch {
     watched: BTreeMap<u64, WatchedSessions>,
     numbers_given: u64,
-    /// Of watched that have ended: the servers may not have noticed.
+    /// Backends of watched sessions that have ended on this side; the servers may not have noticed.
     stale: Vec<(Side, Backend)>,
 }
 
-/// Sessions that take turns at one piece of work: while it is not at rest, one of them is waited for.
+/// Sessions that share one piece of work. While the group is not idle, this process waits for an answer of
+/// some session.
 #[derive(Debug)]
 struct WatchedSessions {
     members: Vec<(Side, Backend)>,
-    /// Raised whenever something is known to have moved.
+    /// Increases whenever the work is known to have progressed.
     turn: u64,
-    /// How long this turn may be silent.
+    /// Time for which the current turn may be silent.
     patience: Duration,
     is_idle: bool,
-    /// Of a stream: what arrives on it is the turn.
+    /// For a stream: counts the arrivals, which replace `turn`.
     pulse: Option<Arc<Pulse>>,
     seen: Option<Silence>,
 }
 
-/// What the last looks found: the same turn, and nobody who had done anything since.
+/// Result of the last looks: the turn is unchanged, and no backend has changed its state.
 #[derive(Debug)]
 struct Silence {
     turn: u64,
@@ -63,7 +67,7 @@ struct Silence {
     looks: u32,
 }
 
-/// A watched's place among those that are looked after, until it is dropped.
+/// Registration of a group of watched sessions; dropping the value ends the watch.
 #[derive(Debug)]
 pub struct Work {
     liveness: Arc<Liveness>,
@@ -71,17 +75,18 @@ pub struct Work {
 }
 
 impl Work {
-    /// Begins to wait for the databases, or goes on: something was achieved.
+    /// Marks the group busy: this process waits for a database. A call while busy counts as progress.
     pub fn busy(&self) {
         self.turn(false, 0);
     }
 
-    /// The same with so many bytes to be sent: a server at which they have not arrived does not work yet.
+    /// Marks the group busy with the given changes to be sent. The limit grows with the size of the changes,
+    /// because a backend does not work before the data has arrived.
     pub fn busy_sending(&self, changes: &[SourcedChange]) {
         self.turn(false, changes.iter().map(|change| change.change.size()).sum());
     }
 
-    /// Waits for something else than these sessions.
+    /// Marks the group idle: this process does not wait for these sessions.
     pub fn idle(&self) {
         self.turn(true, 0);
     }
@@ -104,24 +109,25 @@ impl Drop for Work {
     }
 }
 
-/// What a server says of some of our sessions.
+/// Answer of a server about watched sessions.
 #[derive(Debug)]
 pub enum Answer {
-    /// Of each that is there: its process id, whether it works, and when that last changed.
+    /// For each backend that exists: process id, whether the backend works, and the time of its last change
+    /// of state.
     Seen(Vec<(i32, bool, String)>),
-    /// It answers, but not this: nobody is given up for that.
+    /// The server is up but cannot say; no session is given up.
     Unknown,
-    /// It does not answer.
+    /// The server does not answer.
     Nothing,
 }
 
 impl Liveness {
-    /// Looks after sessions from now on; their work has begun.
+    /// Watches sessions from now on. The group starts busy.
     pub fn watch(self: &Arc<Self>, sessions: &[(Side, &Session)]) -> Work {
         self.hire(sessions.iter().map(|(side, session)| (*side, session.backend().clone())).collect(), None)
     }
 
-    /// Looks after a stream, which asks its server to answer when it has been silent for long.
+    /// Watches a stream. A stream that has been silent for long asks its server for a keepalive.
     pub fn watch_stream(self: &Arc<Self>, side: Side, feed: &Feed) -> Work {
         self.hire(vec![(side, feed.backend().clone())], Some(Arc::clone(feed.pulse())))
     }
@@ -136,7 +142,7 @@ impl Liveness {
         Work { liveness: Arc::clone(self), number }
     }
 
-    /// Does `work`, unless a connection dies silently meanwhile.
+    /// Runs `work` until done, or until some watched connection is found half-open.
     pub async fn guard<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let silent = self.silent.notified();
         tokio::select! {
@@ -148,8 +154,8 @@ impl Liveness {
         }
     }
 
-    /// Ends what earlier attempts of this process have left behind on a server that has not noticed their end: it
-    /// holds the lease, or locks.
+    /// Terminates the backends of this process's earlier attempts. A server that has not noticed a broken
+    /// connection keeps its backend, and with the backend the lease and row locks.
     pub async fn terminate_stale_backends(&self, side: Side, client: &Client) -> Result<()> {
         let stale: Vec<_> = self.state().stale.iter().filter(|member| member.0 == side).cloned().collect();
         if stale.is_empty() {
@@ -169,7 +175,8 @@ impl Liveness {
         Ok(())
     }
 
-    /// The sessions of `side` to ask after: of watched that are still at the turn they were at in the last look.
+    /// Sessions of `side` to ask the server about: members of groups that have not progressed since the last
+    /// look.
     pub fn overdue(&self, side: Side) -> Vec<Backend> {
         let state = self.state();
         let watched = state.watched.values().filter(|watched| watched.is_overdue());
@@ -177,7 +184,7 @@ impl Liveness {
         members.map(|member| member.1.clone()).collect()
     }
 
-    /// Takes in what the servers said, once in each of the monitor's rounds.
+    /// Takes in the answers of the servers, once in each of the monitor's rounds.
     pub fn judge(&self, answers: &[(Side, Answer)]) {
         let mut silent = false;
         for watched in self.state().watched.values_mut() {
@@ -188,7 +195,7 @@ impl Liveness {
         }
     }
 
-    /// Nobody leaves it half changed: after a panic elsewhere it is as good as before.
+    /// Ignores a poisoned lock, because no holder of the lock can panic between two changes of the value.
     fn state(&self) -> MutexGuard<'_, Watch> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,7 +214,7 @@ impl WatchedSessions {
         !self.is_at_rest() && self.seen.as_ref().is_some_and(|seen| seen.turn == self.turn())
     }
 
-    /// Returns whether it has been silent for too long.
+    /// Returns whether the group has been silent for too long.
     fn judge(&mut self, answers: &[(Side, Answer)]) -> bool {
         let overdue = self.is_overdue();
         let mut marks = Vec::new();
@@ -238,7 +245,8 @@ impl WatchedSessions {
     }
 }
 
-/// Asks a server after sessions of ours. One that waits for us to read or to write does not work for us.
+/// Asks a server about watched sessions. A backend that waits for its client, to read or to write, does not
+/// work.
 pub async fn ask(client: &Client, sessions: &[Backend]) -> Result<Answer> {
     let (pids, started) = columns(sessions.iter());
     let sql = "SELECT a.pid, a.state IS NULL OR a.state = 'disabled' OR (a.state NOT LIKE 'idle%' AND \
@@ -250,7 +258,7 @@ pub async fn ask(client: &Client, sessions: &[Backend]) -> Result<Answer> {
     Ok(Answer::Seen(rows.iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()))
 }
 
-/// What it means when a server could not be asked.
+/// The answer that stands for a server that could not be asked.
 pub fn unanswered(error: &Error) -> Answer {
     match error.kind() {
         Kind::Unreachable => Answer::Nothing,

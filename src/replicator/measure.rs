@@ -1,4 +1,5 @@
-//! The monitor's figures while changes flow back: the lag is Traffic's, and Landing's slot is looked after all the same.
+//! The monitor's figures during reverse replication: the lag is the lag behind Traffic, and Landing's slot is
+//! still reported.
 
 use super::monitor::{Sessions, check_synchronous, open, report, settled};
 use super::{Context, Watched, reverse};
@@ -9,7 +10,7 @@ use crate::lsn::Lsn;
 use crate::reverse::ReverseQuarantine;
 use crate::telemetry::{ReverseReport, State};
 
-/// One round.
+/// Measures one round.
 pub async fn reverse(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let (config, names) = (&context.config, &context.config.names);
     let traffic = open(&mut sessions.traffic, &config.traffic).await?;

@@ -1,10 +1,12 @@
-//! The loop that ties the stages together; the only room that knows them all.
+//! The replication loop: the only module that knows source, mapping, batches, target and checkpoint.
 //!
-//! An attempt connects, takes the lease, compares the positions, copies if there is no complete snapshot, and
-//! streams. Whatever goes wrong ends the attempt; nothing is patched up in place. What was not committed never
-//! happened, so the next attempt reads Traffic's position and goes on from there: one recovery for every fault.
+//! An attempt connects, takes the lease, compares the recorded positions, runs an initial copy if no complete
+//! copy exists, and streams. Every fault ends the attempt; no fault is repaired in place. Uncommitted work is
+//! lost without harm, because the next attempt reads Traffic's position and continues from there: one
+//! recovery for every fault.
 //!
-//! Which way an attempt streams, from Landing or (`back`) from Traffic, is what Traffic's checkpoint says.
+//! Traffic's checkpoint decides the direction of an attempt: forward from Landing, or (`back`) reverse from
+//! Traffic.
 
 mod acknowledger;
 mod attempt;
@@ -40,23 +42,24 @@ use cuts::Cuts;
 use liveness::Liveness;
 use progress::Progress;
 
-/// How long an attempt may take to end after the daemon was told to stop: somebody may hold a lock that it waits
-/// for. It is dropped then, and what it had not committed never happened.
+/// Time for an attempt to end after a shutdown request, because the attempt may be waiting for a lock of
+/// another session. After this time the attempt is dropped; its uncommitted work is applied again by the next
+/// start.
 const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// When a run ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// Only when it is told to.
+    /// On a shutdown request only.
     Shutdown,
-    /// Once everything that was committed on Landing before the start is applied; after a cutover, everything that
-    /// was committed on Traffic is carried back.
+    /// When everything that was committed on Landing before the start is applied on Traffic. After a cutover:
+    /// when everything that was committed on Traffic before the start is applied on Landing.
     CaughtUp,
-    /// Once a fresh snapshot is complete, whatever was there before.
+    /// When a new initial copy is complete, whatever state Traffic had before.
     Resynced,
 }
 
-/// Everything a run needs, shared by its tasks.
+/// State of a run, shared by its tasks.
 struct Context {
     config: Config,
     tables: Vec<Table>,
@@ -65,22 +68,23 @@ struct Context {
     progress: Arc<Progress>,
     liveness: Arc<Liveness>,
     shutdown: CancellationToken,
-    /// What the stream that runs now relies on.
+    /// What the running stream relies on; `None` between streams.
     watched: Mutex<Option<Watched>>,
-    /// Whether the latest stream was reverse replication: what is measured between two attempts is measured for it.
+    /// Whether the latest stream was reverse replication. Between two attempts the monitor measures for the
+    /// same direction.
     back: AtomicBool,
-    /// A cutover or a rollback has turned the direction: the next attempt begins at once.
+    /// A cutover or a rollback has changed the direction: the next attempt begins without a pause.
     turned: AtomicBool,
-    /// How the latest streams ended.
+    /// Record of streams that were cut in a row.
     cuts: Mutex<Cuts>,
 }
 
-/// Which way changes flow, and what must stay as it is meanwhile.
+/// Direction of a running stream, and the state of the source that must not change meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Watched {
-    /// From Landing, which must go on publishing this.
+    /// Forward from Landing, whose publication must stay as recorded here.
     Landing(Published),
-    /// From Traffic, back to Landing.
+    /// Reverse from Traffic to Landing.
     Traffic,
 }
 
@@ -98,12 +102,13 @@ impl Context {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
 
-    /// Nobody leaves it half changed: after a panic elsewhere it is as good as before.
+    /// Ignores a poisoned lock, because no holder of the lock can panic between two changes of the value.
     fn cuts(&self) -> MutexGuard<'_, Cuts> {
         self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream runs: what went wrong before it is over, unless streams begin well and are cut again and again.
+    /// Reports a running stream, and clears the last error. The error stays when streams start well and are
+    /// cut again and again.
     fn streams(&self, state: State) {
         let keeps_failing = self.cuts().is_told();
         self.telemetry.update(|live| {
@@ -119,11 +124,12 @@ impl Context {
     }
 }
 
-/// Replicates until `until`, or until `shutdown` is cancelled; then the transaction in hand is finished.
+/// Replicates until the end that `until` names, or until `shutdown` is cancelled. After a shutdown request
+/// the open Traffic transaction is finished, within a few seconds.
 ///
 /// # Errors
-/// What an operator must decide, what must never happen, and databases that cannot be reached when it starts.
-/// Once both were reached, a lost connection is retried for as long as it takes.
+/// Errors that an operator must resolve, broken invariants, and databases that cannot be reached at the
+/// start. After both databases were reached once, a lost connection is retried without a limit.
 pub async fn run(
     config: Config,
     store: LocalStore,
@@ -165,8 +171,8 @@ async fn grace(shutdown: &CancellationToken) {
     tokio::time::sleep(GRACE).await;
 }
 
-/// Pauses between attempts that grow. Their jitter differs from process to process: two daemons that lost the same
-/// server do not come back to it in step.
+/// Growing pauses between attempts. Their jitter differs between processes, because two daemons that lost the
+/// same server must not reconnect in step.
 fn pauses(settings: &Settings) -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(settings.retry_initial)
@@ -181,7 +187,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
     let mut run = attempt::Attempts::new(until);
     loop {
         let before = context.progress.standing().applied();
-        // Dropping an attempt is safe anywhere: what was not committed never happened.
+        // Dropping an attempt is safe at any point: uncommitted work is applied again by the next attempt.
         let attempted = tokio::select! {
             attempted = Box::pin(run.attempt(context)) => attempted,
             () = grace(&context.shutdown) => {

@@ -1,4 +1,5 @@
-//! Measures the lag and looks after the figures that only the databases know, about once a second.
+//! Measures the lag and the other figures that only the databases know, about once a second, and watches for
+//! states that must end a stream.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,21 +24,23 @@ use crate::telemetry::{SlotReport, State};
 use crate::traffic::Quarantine;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// Longer than any connect timeout that makes sense here.
+/// Time limit of a round; longer than any sensible connect timeout.
 const ROUND_LIMIT: Duration = Duration::from_secs(15);
-/// The same for one short question, so that several can be asked while a connection is given up.
+/// Time limit of one short query, so that several queries fit into the time after which a silent connection
+/// is given up.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
-/// Quarantine and notes are counted less often: they may be large.
+/// Rounds between two counts of quarantine and conversion notes, because the tables may be large.
 const COUNT_EVERY: u32 = 5;
-/// A snapshot's progress is logged this often.
+/// Rounds between two log lines about the progress of an initial copy.
 const REPORT_EVERY: u32 = 10;
-/// Rounds without anybody on the slot after which the stream counts as dead: the server gave up on it
-/// (`wal_sender_timeout`) and the network did not tell us.
+/// Rounds with an inactive slot after which the stream counts as dead: the server ended its walsender
+/// (`wal_sender_timeout`), and the network did not deliver the end.
 const ABANDONED_AFTER: u32 = 5;
-/// How long the stream gets to reach a position that was just sampled. Less than [`INTERVAL`].
+/// Time for the stream to reach a position that was just sampled. Less than [`INTERVAL`].
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Runs until `stop`. A database that cannot be reached leaves its figures unknown; it never stops the daemon.
+/// Runs until `stop`. The figures of an unreachable database become unknown; an unreachable database never
+/// stops the daemon.
 pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
     let mut sessions = Sessions::default();
     let mut round = 0_u32;
@@ -58,7 +61,7 @@ pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-/// A long copy says how far it is.
+/// Logs the progress of an initial copy.
 fn report_snapshot(context: &Context) {
     let live = context.telemetry.live();
     if live.state != State::Snapshot || live.snapshot.is_empty() {
@@ -80,14 +83,14 @@ fn report_snapshot(context: &Context) {
 pub(super) struct Sessions {
     pub(super) landing: Option<Session>,
     pub(super) traffic: Option<Session>,
-    /// What admission found last, on Landing and on Traffic.
+    /// Last findings of admission, on Landing and on Traffic.
     pub(super) shapes: [admission::Watch; 2],
-    /// Rounds in a row in which we streamed and the server had nobody on the slot.
+    /// Rounds in a row in which leadbridge streamed and the server's slot was inactive.
     slot_unused: u32,
 }
 
 impl Sessions {
-    /// Counts the rounds in which nobody is on the slot that we stream from.
+    /// Counts the rounds in which the streamed slot is inactive, and abandons the stream after too many.
     pub(super) fn saw_slot(&mut self, context: &Context, streams: bool, active: Option<bool>, server: &str) {
         let unused = streams && active == Some(false);
         self.slot_unused = if unused { self.slot_unused + 1 } else { 0 };
@@ -121,7 +124,8 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
             live.lag_seconds = None;
         });
     }
-    // After what is published: a table that was replaced is told as that, whatever its shape.
+    // Runs after the check of the publication, because a replaced table must be reported as replaced,
+    // whatever the shape of the new table.
     if let Err(error) = in_time(ROUND_LIMIT, shape::watch(context, sessions)).await {
         tracing::debug!("monitor: {error}");
         (sessions.landing, sessions.traffic) = (None, None);
@@ -134,7 +138,7 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
     }
     if let Err(error) = in_time(ROUND_LIMIT, observe_cutover(context, sessions)).await {
         tracing::debug!("monitor: {error}");
-        // With the session goes the right to decide, if we had it.
+        // Dropping the session releases the right to resolve the cutover, if this session held the right.
         sessions.traffic = None;
     }
     if !back && context.cuts().ends(context.progress.standing().applied()) {
@@ -143,7 +147,8 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
     look_after_ours(context, sessions).await;
 }
 
-/// Shows how far a cutover is, and brings to its end what somebody has begun and did not live to end.
+/// Reports the step of a running cutover or rollback, and resolves a cutover or rollback whose command has
+/// died.
 async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let names = &context.config.names;
     let journal = CutoverJournal::new(names);
@@ -163,7 +168,7 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
             live.state = reached.unwrap_or(is_idle);
         }
     });
-    // Whoever is in the middle of it has the right to decide for as long as it lives.
+    // A running command holds the right to resolve for as long as its session lives.
     if unresolved.is_empty() || !journal.take(traffic).await? {
         return Ok(());
     }
@@ -173,12 +178,12 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
     settled
 }
 
-/// A cutover and a rollback turn the direction with no more than the state of the checkpoint: a stream that is idle does
-/// not hear of it.
+/// Looks for a change of direction. A cutover or a rollback changes the direction by the state of the
+/// checkpoint alone, and an idle stream does not carry the state.
 async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> Result<()> {
     let Some(before) = context.watched() else { return Ok(()) };
     let switched = is_switched(open(session, &context.config.traffic).await?, &context.config.names).await?;
-    // A new attempt may have begun meanwhile.
+    // A new attempt may have begun during the query.
     if switched != before.is_back() && context.watched().as_ref() == Some(&before) {
         let what = match switched {
             true => "a cutover has switched to Traffic: what changes there is carried back from now on",
@@ -190,7 +195,7 @@ async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> 
     Ok(())
 }
 
-/// Finds out whether somebody still works on each connection that an answer is awaited on.
+/// Asks the servers whether a backend is active for each session with an overdue answer.
 async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
     let config = &context.config;
     let sides = [
@@ -216,8 +221,9 @@ async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
     context.liveness.judge(&answers);
 }
 
-/// Asks the server that serves these sessions, and no other: of several hosts in one URL, another one may have come first
-/// by now. All of them were opened by one attempt, so the first stands for all.
+/// Asks the server of the overdue sessions about their backends. Must not ask another server: a URL with
+/// several hosts may lead to another server by now. One attempt has opened all the sessions, so the first
+/// session's server is the server of all.
 async fn ask_beside(
     session: &mut Option<Session>,
     endpoint: &Endpoint,
@@ -229,9 +235,9 @@ async fn ask_beside(
     }
     match session {
         Some(session) if session.backend().is_beside(ours) => liveness::ask(session, overdue).await,
-        // That address leads to a standby as well as to our server.
+        // The address leads to a standby as well as to the sessions' server.
         Some(session) if session.backend().on_standby => Ok(Answer::Unknown),
-        // That address leads to another server now: ours is not there any more.
+        // The address leads to another server now: the sessions' server is gone.
         _ => Ok(Answer::Nothing),
     }
 }
@@ -243,7 +249,8 @@ pub(super) async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoi
     })
 }
 
-/// A connection that hangs is as good as none: the next round opens another.
+/// Limits `observing` in time. A connection that hangs is treated as a lost connection: the next round opens
+/// a new session.
 async fn in_time<T>(limit: Duration, observing: impl Future<Output = Result<T>>) -> Result<T> {
     let late = |_| Error::unreachable("no answer in time");
     tokio::time::timeout(limit, observing).await.map_err(late)?
@@ -272,8 +279,8 @@ async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<(
     Ok(())
 }
 
-/// Where the stream stands, when it was given a moment to reach what was sampled: on an idle server it does so at once,
-/// and the lag is 0 whatever others write.
+/// Position of the stream, after a moment to reach the sampled position. On an idle server the stream reaches
+/// the position at once, so the lag is 0 whatever other tables write.
 pub(super) async fn settled(context: &Context, sampled: Lsn) -> StreamPosition {
     let mut standing = context.progress.subscribe();
     let reached = standing.wait_for(|standing| standing.applied() >= sampled);
@@ -290,17 +297,18 @@ pub(super) fn report(name: &str, slot: SlotState) -> SlotReport {
     }
 }
 
-/// The stream does not say that something is left out of it: the catalog does.
+/// Abandons the stream if Landing's publication or tables have changed. The stream does not report tables or
+/// rows that it leaves out, but the catalog does.
 async fn check_published(context: &Context, client: &Session) -> Result<()> {
     let watched = context.watched();
     let Some(Watched::Landing(before)) = &watched else { return Ok(()) };
     let now = catalog::published(client, &context.config.names, &context.tables).await?;
     if now != *before {
         let cause = now.check_successor_of(before).err().unwrap_or_else(|| {
-            // The next attempt writes down what it finds.
+            // The next attempt records the new state.
             Error::new(Kind::Transient, "the tables on Landing were altered, and no row with them")
         });
-        // A new attempt may have begun meanwhile, with what it found itself.
+        // A new attempt may have begun during the query, with the new state already recorded.
         if context.watched() == watched {
             context.progress.abandon(cause);
         }
@@ -308,8 +316,8 @@ async fn check_published(context: &Context, client: &Session) -> Result<()> {
     Ok(())
 }
 
-/// A server's list of synchronous standbys may be changed at any time. Commits that wait for the stream by then are let
-/// go before the stream ends.
+/// Abandons the stream if the server counts the stream among its synchronous standbys. The server's list may
+/// be changed at any time. Commits that already wait for the stream are released before the stream ends.
 pub(super) async fn check_synchronous(
     context: &Context,
     client: &Client,
@@ -323,7 +331,7 @@ pub(super) async fn check_synchronous(
     };
     context.progress.hurry();
     synchronous::release(client, slot, flushed).await?;
-    // A new attempt may have begun meanwhile: the list is read at its start, too.
+    // A new attempt may have begun during the query, and each attempt reads the list at its start.
     if context.watched() == watched {
         context.progress.abandon(synchronous::refusal(side, &names));
     }

@@ -1,8 +1,8 @@
-//! Streaming: capture collects while apply writes, so that decoding and writing overlap.
+//! Forward streaming. Capture collects changes while apply writes, so that decoding and writing overlap.
 //!
-//! Apply asks for a batch when it is free, and gets what has been collected by then up to the last commit: a
-//! single transaction under low load, thousands of changes under high load, with no timer in between. While apply is
-//! busy, nobody waits for what comes: it is read in portions.
+//! Apply asks for a batch when free, and gets all changes that are collected by then, up to the last commit:
+//! a single transaction under low load, thousands of changes under high load, without a timer. While apply is
+//! busy, capture reads the stream in portions.
 
 use std::sync::Arc;
 
@@ -33,20 +33,20 @@ use crate::reached::Advancing;
 use crate::telemetry::State;
 use crate::traffic::{Applied, Supplied, Writer};
 
-/// What a stream begins with: the two sessions, and the position that Traffic has.
+/// Prepared forward stream: the two sessions, and the position that Traffic has recorded.
 pub struct PreparedStream {
     pub writer: Writer,
     pub control: Session,
     pub ledger: Ledger,
     pub from: Position,
-    /// What Landing publishes, as it was when the position was reached.
+    /// Landing's publication and tables as of the position.
     pub published: Published,
 }
 
-/// Streams from the position that Traffic has until shutdown, or until `goal` is applied.
+/// Streams from the recorded position until shutdown, or until `goal` is applied.
 ///
 /// # Errors
-/// Whatever ends the stream; the caller drops everything and restarts from Traffic's position.
+/// Every error that ends the stream. The caller drops the sessions and restarts from Traffic's position.
 pub async fn run(
     context: &Arc<Context>,
     prepared: PreparedStream,
@@ -59,7 +59,8 @@ pub async fn run(
     let (committed, committed_at) = Advancing::channel(from.lsn);
     let (acknowledge, acknowledged) = Advancing::channel(from.lsn);
     let batches = mpsc::channel(1);
-    // What can fail comes before what is spawned: from then on every task is joined.
+    // Steps that can fail come before the first task is spawned, because from then on every task must be
+    // joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
     synchronous::refuse(&control, Side::Landing, &context.config.names.slot).await?;
     work.idle();
@@ -69,7 +70,8 @@ pub async fn run(
     let stream =
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
     let _looked_after = context.liveness.watch_stream(Side::Landing, stream.feed());
-    // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
+    // Checked after the stream has started: only an active slot cannot be dropped and created again under the
+    // same name by another session.
     work.busy();
     let slot = context.liveness.guard(catalog::slot(&control, &context.config.names.slot)).await?;
     work.idle();
@@ -93,23 +95,25 @@ pub async fn run(
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
     let mut applier = Applier { context, writer, control, ledger: &ledger, recording, committed, work };
     let applying = context.liveness.guard(applier.run(&demand, batches.1, goal));
-    // Apply may wait for what only the end of the stream lets happen: a commit on Landing that waits for the stream.
+    // Apply may wait without end for a commit on Landing that itself waits for the stream, so abandoning the
+    // stream must also end apply.
     let (applied, given_up) = tokio::select! {
         applied = applying => (applied, false),
         () = context.progress.given_up() => (Ok(()), true),
     };
-    // Whoever ends first, all end: the acknowledger when the positions' channel closes, the collector when told.
+    // The end of one task ends all: the acknowledger ends when the channel of positions closes, the collector
+    // when `stop` is cancelled.
     stop.cancel();
     drop(applier);
     let (kept, collected) = (acknowledger.await, collecting.await);
     let kept = kept.map_err(|error| Error::internal(format!("the acknowledger: {error}")))?;
     let collected = collected.map_err(|error| Error::internal(format!("the collector: {error}")))?;
-    // The first cause first: the others may have ended because of it.
+    // Apply's error comes first, because the other errors may follow from apply's end.
     applied.and(kept).and(collected)?;
     if given_up { Err(context.progress.cause()) } else { Ok(()) }
 }
 
-/// Reads the stream into batches, and sends acknowledgements on it.
+/// Reads the stream into batches, and sends acknowledgements on the stream.
 struct Collector {
     intake: Intake,
     acknowledged: watch::Receiver<Lsn>,
@@ -126,22 +130,23 @@ impl Collector {
         tokio::pin!(abandoned, stopped);
         loop {
             let (ready, full) = (intake.builder.is_ready(), intake.builder.is_full());
-            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a demand is raised
-            // until it is taken, an event in the stream or, once it was taken out, in the builder.
+            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a demand stays
+            // raised until taken, and an event stays in the stream or, once taken out, in the builder.
             tokio::select! {
                 biased;
                 () = &mut stopped => break,
                 cause = &mut abandoned => return Err(cut(cause)),
                 changed = acknowledged.changed() => {
                     if changed.is_err() {
-                        break; // The acknowledger has ended, and with it the run.
+                        break; // The acknowledger has ended, which ends the run.
                     }
                     intake.acknowledge(&mut acknowledged);
                 }
                 () = demand.taken(), if ready || full => {
                     let batch = intake.builder.take();
                     progress.handed_over(intake.builder.oldest().map(|origin| origin.commit_time));
-                    // There is room: apply asks for one batch at a time.
+                    // Never blocks, because apply asks for one batch at a time and the channel has room for
+                    // one.
                     if batches.send(batch).await.is_err() {
                         break;
                     }
@@ -150,7 +155,7 @@ impl Collector {
             }
         }
         drop(batches);
-        // What is still being applied may be acknowledged before the stream ends.
+        // Acknowledges the last commits before the stream ends.
         while acknowledged.changed().await.is_ok() {
             intake.acknowledge(&mut acknowledged);
         }
@@ -158,7 +163,7 @@ impl Collector {
     }
 }
 
-/// Starts the stream on the thread that this runs on.
+/// Starts the stream on the current thread.
 async fn start(
     context: Arc<Context>,
     published: Published,
@@ -169,24 +174,23 @@ async fn start(
     LandingStream::start(&config.landing, &config.names, tables, published, from, &primary).await
 }
 
-/// The stream, and what has been collected of it.
+/// The stream, and the changes collected from the stream.
 struct Intake {
     stream: LandingStream,
-    /// Apply's, for a batch.
+    /// Apply's demand for a batch.
     demand: Demand,
     builder: BatchBuilder,
     context: Arc<Context>,
-    /// When an idle position was last put into a batch.
+    /// Time at which an idle position was last put into a batch.
     written_down: Instant,
-    /// The position that was put into a batch last.
+    /// Last position that was put into a batch.
     known: Lsn,
     goal: Option<Lsn>,
 }
 
 impl Intake {
-    /// Collects what the stream says, for as long as nothing else can come of it: until there is no room, or until
-    /// there is something to hand over where there was nothing before (`ready`). Looking at everything else after
-    /// each single event would cost more than the event.
+    /// Collects events until the builder is full or, if `ready` is false, until the builder becomes ready.
+    /// Checking the collector's other branches after each event would cost more than the event.
     async fn take_in(&mut self, ready: bool) -> Result<()> {
         while !self.builder.is_full() && self.builder.is_ready() == ready {
             let captured = self.next().await?;
@@ -195,14 +199,15 @@ impl Intake {
         Ok(())
     }
 
-    /// What the stream says next: at once when apply waits for it. While apply is busy, a stream that has run dry is
-    /// left alone for a moment: where Traffic is faster than Landing decodes, each message would wake this thread.
+    /// The next event of the stream, without delay when apply waits for a batch. While apply is busy, an
+    /// empty stream is left alone for a moment, because otherwise each message would wake this thread when
+    /// Traffic applies faster than Landing decodes.
     async fn next(&mut self) -> Result<Captured> {
         if !self.demand.is_raised() {
             if let Some(captured) = self.at_hand() {
                 return captured;
             }
-            // The transport takes its turn: it may have more.
+            // Lets the transport run, because the transport may have received more.
             tokio::task::yield_now().await;
             if let Some(captured) = self.at_hand() {
                 return captured;
@@ -212,9 +217,10 @@ impl Intake {
         self.stream.next().await
     }
 
-    /// `None` when the transport has handed over nothing more.
+    /// An event that has already arrived; `None` when there is none.
     fn at_hand(&mut self) -> Option<Result<Captured>> {
-        // Not what the runtime's budget allows for a turn: a stream that seems dry because of that is not.
+        // Ignores the runtime's cooperative budget, because an exhausted budget would make the stream look
+        // empty.
         unconstrained(self.stream.next()).now_or_never()
     }
 
@@ -239,13 +245,14 @@ impl Intake {
                 if counts {
                     self.context.telemetry.update(|live| live.applied_lsn = Some(at.lsn));
                 }
-                // Written down now and then only: a busy LMS must not make Traffic write at its pace.
+                // Recorded once in each interval only, because every record is a write on Traffic, and other
+                // tables of Landing may be busy.
                 let news = at.lsn > self.known;
                 let interval = self.context.config.checkpoint_interval;
                 let due =
                     news && (self.context.progress.is_hurried() || self.written_down.elapsed() >= interval);
-                // The last batch before the goal may still be in flight: the position goes behind it, and nobody has to
-                // wait until the server says it again.
+                // At the goal a position is recorded even while the last batch is in flight. The position
+                // follows the batch, so the run does not wait for the server's next keepalive.
                 let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);
                 if (counts && due) || at_goal {
                     self.written_down = Instant::now();
@@ -270,7 +277,7 @@ struct Applier<'r> {
 }
 
 impl Applier<'_> {
-    /// Ends when the collector does, when the goal is reached, or when the attempt is dropped.
+    /// Applies batches until the collector ends, the goal is reached, or the attempt is dropped.
     async fn run(
         &mut self,
         demand: &Demand,
@@ -312,8 +319,8 @@ impl Applier<'_> {
         Ok(())
     }
 
-    /// Writes whatever the batch holds, and its end if it has one; each answer decides what is done next. Where what
-    /// only Landing can supply is too much to be held, the batch is applied in parts.
+    /// Writes the batch statement by statement, and the position if the batch has an end. If the rows that
+    /// must be read from Landing exceed the memory bound, the batch is applied in parts.
     async fn apply_in_steps(&mut self, batch: &mut Batch) -> Result<()> {
         let changes = std::mem::take(&mut batch.changes);
         let mut parts = vec![Batch { changes, end: batch.end, ..Batch::default() }];
@@ -332,9 +339,10 @@ impl Applier<'_> {
         self.ledger.record(self.writer.session(), &self.recording, end, &batch.markers).await
     }
 
-    /// Reads rows from Landing that Traffic does not have whole: as they are now, never as they were before a
-    /// change of this batch. So a row that is not there is deleted by this batch or a later one. Reads none of them, and
-    /// answers into how many parts the batch is to be cut, where they are too much to be held together.
+    /// Reads rows from Landing for changes whose unchanged TOAST values Traffic cannot supply. The read rows
+    /// are at least as new as the changes of the batch, so a missing row was deleted by this batch or by a
+    /// later one. Returns the number of parts into which the batch must be cut; with more than one part, no
+    /// row is read, because the rows together exceed the memory bound.
     async fn supply(&self, batch: &Batch, keys: &[(Table, Uuid)], supplied: &mut Supplied) -> Result<usize> {
         let mut xids: Vec<u32> = batch.changes.iter().filter_map(|change| change.origin.xid).collect();
         xids.dedup();

@@ -1,4 +1,4 @@
-//! How far the daemon is, and how far behind; pure but for the channels that carry it.
+//! Progress and lag of the stream; pure but for the channels that carry the values.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -12,20 +12,21 @@ use crate::lsn::Lsn;
 use crate::reached::Reached;
 use crate::timestamp::Timestamp;
 
-/// Where the stream stands at one moment.
+/// Position of the stream at one moment.
 ///
-/// Only a commit executed on Traffic moves `applied`; a keepalive moves it when nothing at all is in flight.
+/// Only a commit on the target moves `applied`; a keepalive moves `applied` only while no change is in
+/// flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamPosition {
-    /// Everything before it is committed on Traffic.
+    /// Everything before this position is committed on the target.
     applied: Reached,
     /// Commit time of the oldest transaction of the batch that is being applied.
     applying: Option<Timestamp>,
-    /// Commit time of the oldest transaction that waits behind it.
+    /// Commit time of the oldest transaction that is collected and waits for the next batch.
     collecting: Option<Timestamp>,
 }
 
-/// The lag as guarantees 6 defines it.
+/// Lag as defined in guarantees 6.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lag {
     pub bytes: u64,
@@ -33,7 +34,7 @@ pub struct Lag {
 }
 
 impl StreamPosition {
-    /// Everything before it is committed on Traffic.
+    /// Position before which everything is committed on the target.
     pub fn applied(&self) -> Lsn {
         self.applied.lsn()
     }
@@ -42,13 +43,14 @@ impl StreamPosition {
         self.applying.is_some() || self.collecting.is_some()
     }
 
-    /// Times are compared on Landing's clock alone.
+    /// Lag against a sample of the source. All compared times are by the source's clock.
     pub fn lag(&self, landing: &Sample) -> Lag {
         let bytes = landing.flushed.bytes_since(self.applied());
         let oldest = self.applying.or(self.collecting);
         let seconds = match oldest {
             Some(committed) => landing.now.seconds_since(committed),
-            // WAL not examined yet: what it holds was committed after we had caught up.
+            // The WAL after the applied position is not decoded yet. Every commit in that WAL is later than
+            // the moment of the last catch-up.
             None if bytes > 0 => landing.now.seconds_since(self.applied.caught_up_at()),
             None => 0.0,
         };
@@ -56,23 +58,24 @@ impl StreamPosition {
     }
 }
 
-/// The shared [`StreamPosition`]: capture and apply write it, the monitor reads it.
+/// The shared [`StreamPosition`]: capture and apply write the position, the monitor reads the position.
 #[derive(Debug, Default)]
 pub struct Progress {
     standing: watch::Sender<StreamPosition>,
     abandoned: Notify,
-    /// Why, for who hears it.
+    /// Reason of the abandonment, until a task takes the reason.
     cause: Mutex<Option<Error>>,
-    /// The source's commits wait for each position that is acknowledged.
+    /// Whether commits on the source wait for acknowledgements (synchronous replication).
     hurried: AtomicBool,
 }
 
 impl Progress {
-    /// The stream begins at a position that is durable on Traffic; what was in flight before is void. The one way to
-    /// an earlier position: of another slot, or of the other direction.
+    /// Starts a stream at a position that is durable on the target, and drops everything in flight of the
+    /// stream before. No other method moves to an earlier position; another slot or another direction may
+    /// need an earlier position.
     pub fn begin(&self, at: Position) {
         self.hurried.store(false, Ordering::Relaxed);
-        // A cause that nobody heard concerned an earlier stream.
+        // A reason that no task has taken belongs to an earlier stream.
         self.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
         self.standing.send_replace(StreamPosition {
             applied: Reached::new(at),
@@ -81,7 +84,7 @@ impl Progress {
         });
     }
 
-    /// A change was captured and waits.
+    /// Records a captured change that waits for the next batch.
     pub fn captured(&self, committed: Timestamp) {
         self.standing.send_if_modified(|standing| {
             standing.collecting.is_none() && {
@@ -91,7 +94,8 @@ impl Progress {
         });
     }
 
-    /// What waits is handed over to be applied, but for what was committed at `left` and later.
+    /// Records that the waiting changes are handed over to apply. `left` is the commit time of the oldest
+    /// change that still waits.
     pub fn handed_over(&self, left: Option<Timestamp>) {
         self.standing.send_modify(|standing| {
             standing.applying = standing.applying.or(standing.collecting);
@@ -99,7 +103,7 @@ impl Progress {
         });
     }
 
-    /// A Traffic transaction that ends at `end` was committed.
+    /// Records a commit on the target that covers the source up to `end`.
     pub fn committed(&self, end: Position) {
         self.standing.send_modify(|standing| {
             standing.applying = None;
@@ -107,8 +111,9 @@ impl Progress {
         });
     }
 
-    /// A keepalive came between transactions. Returns whether it counts: nothing is in flight, and the server is not
-    /// on its way to the position yet.
+    /// Records a keepalive between transactions. Returns whether the keepalive counts: no change is in
+    /// flight, and the position does not lie before `applied`. A server that decodes older WAL after a
+    /// restart sends earlier positions.
     pub fn idle(&self, at: Position) -> bool {
         let mut counts = false;
         self.standing.send_modify(|standing| {
@@ -117,7 +122,8 @@ impl Progress {
         counts
     }
 
-    /// The source's commits wait for the stream: from now on an idle position is written down at once.
+    /// Records that commits on the source wait for the stream. From now on each idle position is recorded
+    /// without delay.
     pub fn hurry(&self) {
         self.hurried.store(true, Ordering::Relaxed);
     }
@@ -126,25 +132,25 @@ impl Progress {
         self.hurried.load(Ordering::Relaxed)
     }
 
-    /// The stream must not go on, although it would: it is dead silently, or does not say everything any
-    /// more. Heard by who waits for it at that moment; of several causes the first counts.
+    /// Ends a stream that does not end by itself: a half-open connection, or a stream that no longer sends
+    /// all changes. Only tasks that wait at this moment are notified. The first of several reasons counts.
     pub fn abandon(&self, cause: Error) {
         self.cause.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(cause);
         self.abandoned.notify_waiters();
     }
 
-    /// Resolves when the stream is found to be abandoned, from now on.
+    /// Resolves with the reason when the stream is abandoned after this call.
     pub async fn abandoned(&self) -> Error {
         self.given_up().await;
         self.cause()
     }
 
-    /// The same for whom the cause does not concern: somebody else reports it.
+    /// Resolves when the stream is abandoned after this call, and leaves the reason to another task.
     pub async fn given_up(&self) {
         self.abandoned.notified().await;
     }
 
-    /// Why the stream was abandoned. The first who asks is told.
+    /// Takes the reason of the abandonment. Only the first caller gets the reason.
     pub fn cause(&self) -> Error {
         let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner).take();
         cause.unwrap_or_else(|| Error::unreachable("the stream was abandoned"))

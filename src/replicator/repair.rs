@@ -1,8 +1,9 @@
-//! Writing rows again that were found to differ, through the mapping and the writer that the stream uses.
+//! Repair: writes rows that differ as Landing has them, through the mapping and the writer of the stream.
 //!
-//! Only while nobody else applies for the slot: between our reading of a row on Landing and our writing it on
-//! Traffic, a daemon could apply the row's delete, and we would bring it back. What the stream sends of these rows
-//! later may for a moment be older than what is written here; its last change of a row is the row that Landing has.
+//! A repair needs the lease, because a daemon could apply a row's delete between the repair's read on Landing
+//! and its write on Traffic, and the repair would bring the row back. After a repair the stream may for a
+//! moment apply an older version of a repaired row; the stream's last change of a row is always Landing's
+//! current row.
 
 use uuid::Uuid;
 
@@ -19,15 +20,14 @@ use crate::traffic::{RowCounts, Supplied, Touch, Writer};
 
 const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; what flows back is seen in `leadbridge status`";
 
-/// The right to apply for the slot, as long as it lives.
+/// Holds the lease for as long as the value lives.
 pub struct Repair {
     config: Config,
     traffic: Session,
 }
 
 impl Repair {
-    /// # Errors
-    /// Refused while a daemon applies for the slot, and after a cutover.
+    /// Refused while a daemon holds the lease, and after a cutover.
     pub async fn begin(config: &Config) -> Result<Self> {
         let traffic = config.traffic.connect_to_write("repair").await?;
         Installation::refuse_another(&traffic, config, Side::Traffic).await?;
@@ -39,8 +39,8 @@ impl Repair {
         Ok(Repair { config: config.clone(), traffic })
     }
 
-    /// Makes these rows on Traffic what Landing has now. Tables come in the order of [`Table::ALL`].
-    /// Returns what became of them.
+    /// Writes the current Landing version of the given rows to Traffic. Tables must be in the order of
+    /// [`Table::ALL`]. Returns the counts of written and quarantined rows.
     pub async fn rows(self, differing: &[(Table, &[Uuid])]) -> Result<RowCounts> {
         let config = &self.config;
         let landing = config.landing.connect("repair").await?;
@@ -58,7 +58,8 @@ impl Repair {
             }
             gone.push(deletes);
         }
-        // Children first: what is still there when its lead goes is taken for an entry that Landing has kept.
+        // Journey entries and notifications before leads: a journey entry that remains when its lead is
+        // deleted would be treated as an entry that Landing has kept.
         for deletes in gone.into_iter().rev() {
             for portion in deletes.chunks(config.batch_rows) {
                 write(&mut writer, config, portion.to_vec()).await?;
@@ -72,15 +73,15 @@ async fn write(writer: &mut Writer, config: &Config, changes: Vec<SourcedChange>
     if changes.is_empty() {
         return Ok(());
     }
-    // In the transaction of the rows: no cutover switches in between.
+    // Checked in the transaction of the rows, so that no cutover can switch between the check and the commit.
     writer.begin().await?;
     refuse_switched(writer.session(), &config.names, AFTER_THE_SWITCH).await?;
-    // The rows are whole: nothing can be missing.
+    // Rows that were read from Landing have no unchanged TOAST values, so no values need to be supplied.
     writer.apply(&Batch { changes, ..Batch::default() }, &Supplied::new()).await?;
     writer.commit().await
 }
 
-/// As many rows at a time as a batch of the stream may hold.
+/// Splits the ids into portions of at most a batch's rows and bytes.
 async fn portions(landing: &Session, config: &Config, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
     let layout = catalog::layout(landing, &config.names, table).await?;
     let weights = reading::weights(landing, &config.names, &layout, ids).await?;
@@ -88,7 +89,7 @@ async fn portions(landing: &Session, config: &Config, table: Table, ids: &[Uuid]
     Ok(Budget::of(config.batch_bytes).portions(weighed, config.batch_rows))
 }
 
-/// Rows as Landing has them now, to be written; and those that are not there, to be deleted.
+/// Current Landing rows as writes; ids without a Landing row as deletes.
 async fn changes(
     landing: &Session,
     config: &Config,

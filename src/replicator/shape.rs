@@ -1,4 +1,5 @@
-//! Whether the tables are still admissible, about once a second: a shape that stops being so ends the attempt.
+//! Checks about once a second that the tables are still admissible; a table that stops being admissible ends
+//! the attempt.
 
 use super::monitor::{Sessions, open};
 use super::{Context, Watched};
@@ -6,8 +7,8 @@ use crate::admission::Bars;
 use crate::database::Side;
 use crate::error::Result;
 
-/// Looks at both sides while a stream runs. What was found the last time is said again as long as it holds, because an
-/// attempt hears of it only while it waits for the stream.
+/// Checks both sides while a stream runs. A finding is reported in every round as long as the finding holds,
+/// because an attempt is notified only while it waits for the stream.
 pub(super) async fn watch(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let Some(watched) = context.watched() else { return Ok(()) };
     let purpose = if watched == Watched::Traffic { Bars::Cutover } else { Bars::Replication };
@@ -20,7 +21,7 @@ pub(super) async fn watch(context: &Context, sessions: &mut Sessions) -> Result<
         Some(refused) => Some(refused),
         None => of_traffic.look(traffic, Side::Traffic, names, tables, purpose).await?,
     };
-    // A new attempt may have begun meanwhile; it has looked itself.
+    // A new attempt may have begun during the check, with a check of its own.
     if let Some(cause) = refused.filter(|_| context.watched().as_ref() == Some(&watched)) {
         context.progress.abandon(cause);
     }

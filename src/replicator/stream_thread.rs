@@ -1,7 +1,8 @@
-//! A thread of its own for what reads Landing's stream: the transport, and what collects from it.
+//! A dedicated thread for the reader of Landing's stream: the transport, and the collector of changes.
 //!
-//! With both among the runtime's threads, each message may wake two of them, and the server's side of the connection
-//! with its acknowledgement. Here both run until there is nothing left to read, and then the thread may nap.
+//! On the runtime's shared threads each message may wake two threads, and the acknowledgement wakes the
+//! server's side of the connection. On the dedicated thread both tasks run until no data is left to read;
+//! then the thread may sleep.
 
 use std::sync::Arc;
 use std::thread::{self, Thread};
@@ -14,10 +15,10 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::error::{Error, Result};
 
-/// Hundreds of messages at the pace at which a server decodes.
+/// In a millisecond a server decodes hundreds of messages.
 const NAP: Duration = Duration::from_millis(1);
 
-/// Ends when it is dropped, and with it whatever still runs on it.
+/// Handle of the thread. Dropping the handle ends the thread and cancels the tasks on it.
 pub(super) struct StreamThread {
     handle: Handle,
     thread: Thread,
@@ -25,7 +26,6 @@ pub(super) struct StreamThread {
 }
 
 impl StreamThread {
-    /// # Errors
     /// The system has no thread or no file descriptor left.
     pub(super) fn start() -> Result<Self> {
         let failed = |error| Error::internal("the stream's thread cannot be started").source_error(error);
@@ -45,13 +45,13 @@ impl StreamThread {
         self.handle.spawn(work)
     }
 
-    /// Nobody waits yet.
+    /// A new demand that is not raised.
     pub(super) fn demand(&self) -> Demand {
         Demand { permits: Arc::new(Semaphore::new(0)), thread: self.thread.clone() }
     }
 }
 
-/// Whether somebody waits for what is read.
+/// Signal from the consumer of the stream's batches to the stream's thread: the consumer waits for a batch.
 #[derive(Clone)]
 pub(super) struct Demand {
     permits: Arc<Semaphore>,
@@ -59,7 +59,7 @@ pub(super) struct Demand {
 }
 
 impl Demand {
-    /// Somebody waits for one thing more. The thread wakes up if it naps.
+    /// Raises the demand by one item, and wakes the thread if the thread sleeps.
     pub(super) fn raise(&self) {
         self.permits.add_permits(1);
         self.thread.unpark();
@@ -69,16 +69,16 @@ impl Demand {
         self.permits.available_permits() > 0
     }
 
-    /// Waits until it is raised, and takes one thing off it. Cancellation-safe.
+    /// Waits until the demand is raised, and lowers the demand by one item. Cancellation-safe.
     pub(super) async fn taken(&self) {
-        // Nobody closes it.
+        // Cannot fail, because the semaphore is never closed.
         if let Ok(permit) = self.permits.acquire().await {
             permit.forget();
         }
     }
 
-    /// Holds up everything on the stream's thread, so that what comes meanwhile is read at once: until it is raised, for
-    /// a millisecond at most. To be called on that thread only.
+    /// Suspends all tasks on the stream's thread until the demand is raised, for a millisecond at most, so
+    /// that the messages of this time are read together. Must be called on the stream's thread only.
     pub(super) fn nap(&self) {
         thread::park_timeout(NAP);
     }

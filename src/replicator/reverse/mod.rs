@@ -1,7 +1,7 @@
-//! Reverse replication: after the switch, what changes on Traffic is carried to Landing.
+//! Reverse replication: after the switch, carries Traffic's changes to Landing.
 //!
-//! One task does it all. The transport reads ahead and answers keepalives meanwhile; what has arrived by the time a load
-//! is on Landing makes the next one.
+//! A single task reads, writes and records. Meanwhile the transport reads ahead and answers keepalives; the
+//! events that have arrived by the end of a load form the next load.
 
 mod prepare;
 
@@ -28,10 +28,11 @@ use crate::telemetry::State;
 use prepare::check;
 pub use prepare::{PreparedReverse, check_published, prepare};
 
-/// Carries back until shutdown, or until everything before `goal` is on Landing.
+/// Carries changes to Landing until shutdown, or until everything before `goal` is on Landing.
 ///
 /// # Errors
-/// Whatever ends the stream; the caller drops everything and restarts from the position on Traffic.
+/// Every error that ends the stream. The caller drops the sessions and restarts from the position that
+/// Traffic has recorded.
 pub async fn run(
     context: &Arc<Context>,
     prepared: PreparedReverse,
@@ -53,10 +54,11 @@ pub async fn run(
     };
     let feed = stream::start(source, from).await?;
     let _looked_after = context.liveness.watch_stream(Side::Traffic, &feed);
-    // Only now is the slot ours alone: until here somebody could still drop it and make another of its name.
+    // Checked after the stream has started: only an active slot cannot be dropped and created again under the
+    // same name by another session.
     work.busy();
     context.liveness.guard(check(context, &traffic, &reverse, &primary)).await?;
-    // From here on there may be nothing to carry for hours: nobody is waited for until there is.
+    // From here on no session is expected to answer until a change arrives, perhaps for hours.
     work.idle();
     let (behind, positions) = Advancing::channel(Lsn::ZERO);
     let following = tokio::spawn(follow::follow(Arc::clone(context), ledger.identity().clone(), positions));
@@ -78,17 +80,18 @@ pub async fn run(
         behind,
         work,
     };
-    // A load may wait for what only the end of the stream lets happen: a commit on Traffic that waits for the stream.
+    // A load may wait without end for a commit on Traffic that itself waits for the stream, so abandoning the
+    // stream must also end the load.
     let carried = tokio::select! {
         carried = context.liveness.guard(way.run()) => carried,
         cause = context.progress.abandoned() => Err(way.cut(cause)),
     };
     let ReverseStream { feed, behind, .. } = way;
-    // Whoever ends first, all end: the follower when the positions' channel closes.
+    // The end of this task also ends the follower, because the channel of positions closes.
     drop(behind);
     let followed = following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?;
     let stopped = feed.stop().await;
-    // The first cause first: the others may have ended because of it.
+    // The stream's error comes first, because the other errors may follow from the stream's end.
     carried.and(followed).and(stopped)
 }
 
@@ -97,17 +100,17 @@ struct ReverseStream<'r> {
     feed: Feed,
     capture: KeyCapture,
     loader: Loader,
-    /// When an idle position was last put into a load.
+    /// Time at which an idle position was last put into a load.
     written_down: Instant,
     goal: Option<Lsn>,
-    /// The position that Traffic has a record of.
+    /// Last position that Traffic has recorded.
     recorded: Reached,
     traffic: Session,
     landing: LandingWriter,
     carrier: Carrier,
     ledger: &'r Ledger,
     reverse: &'r Reverse,
-    /// Where Landing stands behind all that we have written.
+    /// Landing's flushed position after the last load, for the follower.
     behind: Advancing,
     work: &'r Work,
 }
@@ -123,10 +126,10 @@ impl ReverseStream<'_> {
             let touched = if self.loader.is_full() {
                 None
             } else if self.loader.is_ready() {
-                // What has arrived already goes along; nobody waits for more.
+                // Adds events that have already arrived to the load, without waiting for more.
                 next(&mut self.feed, &mut self.capture).now_or_never().transpose().map_err(|e| self.cut(e))?
             } else {
-                // Every branch is cancellation-safe: an event stays in the stream.
+                // Both branches are cancellation-safe: an event stays in the stream.
                 tokio::select! {
                     biased;
                     () = context.shutdown.cancelled() => return Ok(()),
@@ -146,8 +149,8 @@ impl ReverseStream<'_> {
         }
     }
 
-    /// The position that is written down tells whether there was progress: each attempt writes to Traffic itself, so a
-    /// keepalive is always further than the last one.
+    /// Counts a cut of the stream. The recorded position measures progress; a keepalive's position does not,
+    /// because each attempt writes to Traffic and so moves the keepalive's position.
     fn cut(&self, error: Error) -> Error {
         self.context.cuts().take_in(Side::Traffic, self.recorded.lsn(), error)
     }
@@ -178,12 +181,12 @@ impl ReverseStream<'_> {
             Touched::Commit(end) => self.loader.commit(end)?,
             Touched::Marker { id, at } => self.loader.mark(id, at),
             Touched::Idle(at) => {
-                // What waits to be carried lies before it.
+                // Changes that wait to be carried lie before the idle position.
                 let counts = self.loader.oldest().is_none() && self.context.progress.idle(at);
                 if counts {
                     self.report_applied(at.lsn);
                 }
-                // Written down now and then only: writing it down makes Traffic write, too.
+                // Recorded once in each interval only, because every record is itself a write on Traffic.
                 let news = at.lsn > self.recorded.lsn();
                 let interval = self.context.config.checkpoint_interval;
                 let due =
@@ -216,7 +219,8 @@ impl ReverseStream<'_> {
         Ok(())
     }
 
-    /// Landing first, then Traffic's record of it, then the slot: whatever is in between is carried again.
+    /// Commits on Landing first, then records the position on Traffic, then acknowledges the slot. After a
+    /// crash between two of the steps, the changes are carried again.
     async fn write_down(&mut self, end: Position, load: &Load) -> Result<()> {
         self.landing.commit().await?;
         reach(Point::ReverseCommitted);
@@ -247,7 +251,8 @@ impl ReverseStream<'_> {
         Ok(())
     }
 
-    /// `status` shows the position at once; the lag waits for the monitor, which asks both servers.
+    /// Reports the position to `status` without delay. The lag is reported by the monitor, which asks both
+    /// servers.
     fn report_applied(&self, position: Lsn) {
         self.context.telemetry.update(|live| {
             if let Some(reverse) = &mut live.reverse {
@@ -256,14 +261,16 @@ impl ReverseStream<'_> {
         });
     }
 
-    /// What a row waits for may have been mended on Landing while no daemon ran.
+    /// Retries the quarantined rows, because the reason of a quarantine may have been repaired on Landing
+    /// while no daemon ran.
     async fn try_again_what_waits(&mut self) -> Result<()> {
         let keys = self.carrier.waiting(&self.traffic).await?;
         if keys.is_empty() {
             return Ok(());
         }
         self.work.busy();
-        // A delete may be among them that Landing has refused: the stream does not say it again.
+        // The quarantined rows may include a delete that Landing refused, and the stream does not send the
+        // delete again.
         let load = Load { deleted: keys.clone(), keys, ..Load::default() };
         self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
         self.landing.commit().await?;
@@ -273,7 +280,7 @@ impl ReverseStream<'_> {
     }
 }
 
-/// What the stream says next. Cancellation-safe: an event is understood in the moment in which it is received.
+/// The next event of the stream. Cancellation-safe: an event is decoded as soon as it is received.
 async fn next(feed: &mut Feed, capture: &mut KeyCapture) -> Result<Touched> {
     loop {
         if let Some(touched) = capture.event(feed.next().await?)? {

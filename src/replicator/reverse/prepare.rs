@@ -1,4 +1,5 @@
-//! Before changes flow back: whether Traffic's slot can serve what follows, and whether Landing is ours to write to.
+//! Preparation of reverse replication: checks that Traffic's slot still has the changes after the recorded
+//! position, and that this installation may write to Landing.
 
 use super::super::Context;
 use crate::admission::{Bars, admit_both};
@@ -9,7 +10,7 @@ use crate::landing::primary::{self, Primary};
 use crate::landing::{catalog, slot, synchronous};
 use crate::reverse::{Carrier, LandingWriter};
 
-/// What reverse replication begins with: the two sessions, and the position that Traffic has recorded.
+/// Prepared reverse stream: the two sessions, and the position that Traffic has recorded.
 pub struct PreparedReverse {
     pub(super) traffic: Session,
     pub(super) landing: LandingWriter,
@@ -19,10 +20,10 @@ pub struct PreparedReverse {
     pub(super) primary: Primary,
 }
 
-/// Everything up to the stream. The lease is ours.
+/// All steps before the stream. The caller holds the lease.
 ///
 /// # Errors
-/// Refused when Traffic's slot cannot serve what follows the position, or Landing is not fenced.
+/// Refused when Traffic's slot no longer has the changes after the position, or when Landing is not fenced.
 pub async fn prepare(
     context: &Context,
     traffic: Session,
@@ -68,7 +69,7 @@ pub(super) async fn check(
     reverse.check(now)
 }
 
-/// A table that is not published would be left out silently.
+/// Refuses a table that is not published, because the stream would leave out its changes silently.
 pub async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
     let names = &context.config.names;
     let publication = names.reverse_publication();
