@@ -1,4 +1,4 @@
-//! What is applied together: bounds, commit boundaries and the net effect of many changes; pure.
+//! Batches: bounds, commit boundaries and the net effect of many changes; pure.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,22 +11,23 @@ use crate::lsn::Lsn;
 use crate::mapping;
 use crate::reached::Reached;
 
-/// Changes in commit order, cut by number and size.
+/// Changes in commit order, bounded in number and size.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub changes: Vec<SourcedChange>,
-    /// Where the last whole transaction ends. `None` when the batch ends inside a transaction that is larger
-    /// than a batch: its Traffic transaction stays open until the batch that has the end.
+    /// End of the last whole transaction. `None` when the batch ends inside a transaction that is larger than
+    /// a batch: the Traffic transaction stays open until the batch with the end.
     pub end: Option<Position>,
-    /// Landing transactions that end in this batch.
+    /// Number of Landing transactions that end in this batch.
     pub transactions: u64,
-    /// Markers that stand among its transactions, each with its position.
+    /// Markers between the transactions of this batch, each with the marker's position.
     pub markers: Vec<(Uuid, Lsn)>,
 }
 
 impl Batch {
-    /// The same changes in so many batches, in their order; the last one has the end. They are cut between transactions
-    /// of Landing, each of which is valid as a whole, where there is one near.
+    /// Splits the changes into `parts` batches in the same order; the last batch has the end. A split is
+    /// placed between two Landing transactions if a boundary is near, because each transaction is valid as a
+    /// whole.
     pub fn cut(mut self, parts: usize) -> Vec<Batch> {
         let count = self.changes.len();
         let parts = parts.clamp(1, count.max(1));
@@ -42,7 +43,7 @@ impl Batch {
         cut
     }
 
-    /// The place between two transactions that is nearest to `at`, or else `at`.
+    /// The boundary between two transactions that is nearest to `at`, or else `at`.
     fn boundary(&self, at: usize, near: usize) -> usize {
         let commit = |at: usize| self.changes.get(at).map(|change| change.origin.commit_lsn);
         let places = at.saturating_sub(near).max(1)..=at.saturating_add(near);
@@ -51,35 +52,36 @@ impl Batch {
     }
 }
 
-/// How large a batch may grow.
+/// Bounds of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct BatchLimits {
     pub rows: usize,
     pub bytes: usize,
 }
 
-/// Collects changes until a batch is full, or is asked for at a commit boundary.
+/// Collects changes until a batch is full, or until a batch is taken at a commit boundary.
 #[derive(Debug)]
 pub struct BatchBuilder {
     limits: BatchLimits,
-    /// Where the last batch ended, or the stream began; then where this one ends.
+    /// Last position reached: the start of the stream, then the end of the last whole transaction or an idle
+    /// position.
     reached: Reached,
-    /// Whole transactions, as far as they have ended.
+    /// Transactions that have ended.
     whole: Batch,
-    /// The changes of the transaction in progress.
+    /// Changes of the transaction in progress.
     open: Vec<SourcedChange>,
     bytes: usize,
     open_bytes: usize,
 }
 
 impl BatchBuilder {
-    /// Everything before `from` is applied.
+    /// `from` is the position before which everything is applied.
     pub fn new(limits: BatchLimits, from: Position) -> Self {
         let reached = Reached::new(from);
         BatchBuilder { limits, reached, whole: Batch::default(), open: Vec::new(), bytes: 0, open_bytes: 0 }
     }
 
-    /// A change of the transaction in progress.
+    /// Adds a change to the transaction in progress.
     pub fn push(&mut self, change: SourcedChange) {
         let size = change.change.size();
         self.bytes += size;
@@ -87,10 +89,11 @@ impl BatchBuilder {
         self.open.push(change);
     }
 
-    /// The transaction in progress ends here.
+    /// Ends the transaction in progress.
     ///
     /// # Errors
-    /// Internal for a transaction that ends before the position from which the server was to send: it was applied.
+    /// Internal for a transaction that ends before the requested start of the stream, because the transaction
+    /// was applied already.
     pub fn commit(&mut self, end: Position) -> Result<()> {
         if !self.reached.advance(end) {
             return Err(sent_again(end.lsn, self.reached.lsn()));
@@ -102,30 +105,32 @@ impl BatchBuilder {
         Ok(())
     }
 
-    /// A marker, between transactions: the batch may be taken with it.
+    /// Adds a marker between transactions. The batch becomes ready.
     pub fn mark(&mut self, id: Uuid, at: Position) {
         self.advance(at);
         self.whole.markers.push((id, at.lsn));
     }
 
-    /// Nothing is in flight up to this position. Ignored unless it is between transactions and does not lie behind.
+    /// Advances the end of the batch to an idle position. Ignored inside a transaction, and for a position
+    /// before the last position reached.
     pub fn advance(&mut self, to: Position) {
         if self.open.is_empty() && self.reached.advance(to) {
             self.whole.end = Some(self.reached.position());
         }
     }
 
-    /// Too large to grow: take it, wherever it ends.
+    /// Whether the batch has reached a bound and must be taken, even inside a transaction.
     pub fn is_full(&self) -> bool {
         self.whole.changes.len() + self.open.len() >= self.limits.rows || self.bytes >= self.limits.bytes
     }
 
-    /// Holds whole transactions, so it may be taken as soon as there is someone to apply it.
+    /// Whether the batch has an end and may be taken as soon as apply is free.
     pub fn is_ready(&self) -> bool {
         self.whole.end.is_some()
     }
 
-    /// The whole transactions collected so far; a part of the one in progress only when there are none.
+    /// Takes the whole transactions collected so far; if there are none, the collected part of the
+    /// transaction in progress.
     pub fn take(&mut self) -> Batch {
         if self.is_ready() {
             self.bytes = self.open_bytes;
@@ -135,7 +140,7 @@ impl BatchBuilder {
         Batch { changes: std::mem::take(&mut self.open), ..Batch::default() }
     }
 
-    /// The transaction of the oldest change that has not been taken.
+    /// Transaction of the oldest change that has not been taken.
     pub fn oldest(&self) -> Option<Origin> {
         self.whole.changes.first().or(self.open.first()).map(|change| change.origin)
     }
@@ -147,28 +152,28 @@ pub(crate) fn sent_again(end: Lsn, reached: Lsn) -> Error {
     ))
 }
 
-/// A row to be written, with its latest values.
+/// A row to be written, with the latest values.
 #[derive(Clone, Debug)]
 pub struct Write<'c> {
     pub row: Cow<'c, Row>,
     pub operation: Operation,
     pub origin: Origin,
-    /// Nobody had the row before, as far as this replication knows: Landing inserted it within this batch, or a
-    /// snapshot read it.
+    /// Whether the row is new as far as replication knows: Landing inserted the row within this batch, or an
+    /// initial copy read the row.
     pub new: bool,
 }
 
-/// The net effect of changes that commute: no key is deleted and then written again, and no value that Traffic
-/// keeps is written and then left alone.
+/// The net effect of changes that commute: no key is deleted and then written again, and no value that
+/// Traffic keeps is written and then left alone.
 ///
-/// Applied in this order, and each list in primary-key order: leads before what refers to them, deletes of
-/// leads last. That is right whatever the order of the changes was: a stage that is written belongs to a lead
-/// that survives (Landing's foreign key says so), and the stages of a deleted lead are deleted by Landing's
-/// cascade in the same transaction.
+/// The lists are applied in the order of the fields, each list in primary-key order: leads before the rows
+/// that refer to leads, deletes of leads last. The order is right for every order of the changes. The lead of
+/// a written journey entry survives, because Landing's foreign key requires the lead; the journey entries of
+/// a deleted lead are deleted by Landing's cascade in the same transaction.
 #[derive(Debug, Default)]
 pub struct Segment<'c> {
     pub leads: Vec<Write<'c>>,
-    /// Stages and notifications.
+    /// Journey entries and notifications.
     pub children: Vec<Write<'c>>,
     pub deleted_children: Vec<(Table, Uuid)>,
     pub deleted_leads: Vec<Uuid>,
@@ -180,7 +185,7 @@ impl Segment<'_> {
     }
 }
 
-/// One step of a plan; steps are applied in order.
+/// A step of a plan. Steps are applied in order.
 #[derive(Debug)]
 pub enum PlanStep<'c> {
     Apply(Segment<'c>),
@@ -188,7 +193,7 @@ pub enum PlanStep<'c> {
     Truncate { tables: Vec<Table> },
 }
 
-/// The steps that have the same effect as the changes one after the other.
+/// Plans the steps that together have the same effect as the changes in sequence.
 pub fn plan(changes: &[SourcedChange]) -> Vec<PlanStep<'_>> {
     let mut planner = Planner::default();
     for SourcedChange { origin, change } in changes {
@@ -211,7 +216,7 @@ pub fn plan(changes: &[SourcedChange]) -> Vec<PlanStep<'_>> {
     planner.steps
 }
 
-/// The last thing that happened to a key within the open segment.
+/// Last change of a key within the open segment.
 enum Last<'c> {
     Written(Write<'c>),
     Deleted,
@@ -227,14 +232,16 @@ impl<'c> Planner<'c> {
     fn write(&mut self, mut write: Write<'c>) {
         let key = (write.row.table, write.row.id);
         match self.open.get(&key) {
-            // A row that is deleted and inserted again loses what Traffic owned of it: both must happen.
+            // Both the delete and the insert must be applied, because the delete removes the values that
+            // Traffic owned in the row.
             Some(Last::Deleted) => self.close_segment(),
             Some(Last::Written(earlier)) => {
                 write.new = earlier.new;
                 if write.row.has_unchanged() {
                     write.row.to_mut().fill_unchanged_from(&earlier.row);
                 }
-                // What the earlier one gave and this one does not, Traffic keeps: as when each is a batch of its own.
+                // Traffic keeps a value that the earlier write gave and this write leaves out. Both writes
+                // must be applied, with the same result as in batches of their own.
                 if mapping::leaves_a_value(&earlier.row, &write.row) {
                     self.close_segment();
                     write.new = false;
@@ -268,7 +275,7 @@ impl<'c> Planner<'c> {
                 (Last::Deleted, _) => segment.deleted_children.push((table, id)),
             }
         }
-        // One order everywhere: two writers that lock rows in the same order cannot deadlock.
+        // Keys are sorted because two writers that lock rows in the same order cannot deadlock.
         segment.leads = in_key_order(leads);
         segment.children = in_key_order(children);
         segment.deleted_children.sort_unstable();
@@ -277,8 +284,8 @@ impl<'c> Planner<'c> {
     }
 }
 
-/// The keys stand beside what is sorted by them: a look into each row for each comparison took a sixth of a snapshot's
-/// time in this process.
+/// Sorts writes by key. The keys are kept next to the writes, because reading the key from the row in each
+/// comparison took a sixth of this process's time in an initial copy.
 fn in_key_order<'c, K: Ord + Copy>(mut keyed: Vec<(K, Write<'c>)>) -> Vec<Write<'c>> {
     keyed.sort_unstable_by_key(|(key, _)| *key);
     keyed.into_iter().map(|(_, write)| write).collect()

@@ -1,4 +1,4 @@
-//! What is applied together, by examples.
+//! Batches and plans by examples.
 
 use super::*;
 use crate::change::{Datum, lead};
@@ -96,7 +96,8 @@ fn a_row_is_new_when_it_was_inserted_in_this_batch_and_nothing_of_it_was_written
     let updated = |id| write(Table::LandingLeads, id, Datum::text("b"));
     assert_eq!(new(&[inserted("{}"), updated(1), updated(2)]), [vec![true, false]]);
     assert_eq!(new(&[updated(1), delete(Table::LandingLeads, 1), inserted("{}")]), [vec![], vec![true]]);
-    // Its first image is written before the second one, which drops what Traffic keeps.
+    // The first version of the row is written before the second version, because the second leaves out values
+    // that Traffic keeps.
     assert_eq!(new(&[inserted(r#"{"fb_ad_id": "7"}"#), updated(1)]), [vec![true], vec![false]]);
 }
 

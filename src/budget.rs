@@ -1,9 +1,9 @@
-//! How many bytes of rows are held at a time; pure.
+//! Memory bound for collected rows, in bytes; pure.
 //!
-//! Rows are counted in bytes and not by number wherever they are collected: a lead may have 300 bytes of metadata, or
-//! 50 MB. A row that is larger than the budget goes alone.
+//! Collected rows are bounded in bytes rather than by number, because a lead may have 300 bytes of metadata
+//! or 50 MB. A row that is larger than the budget is processed alone.
 
-/// Bytes of rows that may be held together.
+/// Bytes of rows that may be held at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget(u64);
 
@@ -12,12 +12,12 @@ impl Budget {
         Budget(bytes as u64)
     }
 
-    /// Into how many parts rows of so many bytes are to be cut.
+    /// Number of parts into which `rows` rows of `bytes` bytes in total must be cut.
     pub fn parts(self, rows: usize, bytes: u64) -> usize {
         usize::try_from(bytes.div_ceil(self.0.max(1))).unwrap_or(usize::MAX).clamp(1, rows.max(1))
     }
 
-    /// Cuts keys, each with the bytes of its row, into portions of so many keys at most.
+    /// Cuts keys into portions of at most `most` keys. Each key comes with the bytes of its row.
     pub fn portions<K>(self, keys: impl IntoIterator<Item = (K, u64)>, most: usize) -> Vec<Vec<K>> {
         let (mut portions, mut held) = (Vec::<Vec<K>>::new(), 0);
         for (key, bytes) in keys {
@@ -34,8 +34,9 @@ impl Budget {
     }
 }
 
-/// SQL for the bytes that these columns, of text or JSON, have as text, about. A value that is stored as it is needs
-/// not be read for that; how much a compressed one becomes is known only once it is read.
+/// SQL for the approximate size of the given text or JSON columns as text. For an uncompressed value the
+/// stored size is used, because a large uncompressed value need not be read. A compressed value must be read,
+/// because the size after decompression is not known otherwise.
 pub fn weight<'c>(columns: impl Iterator<Item = &'c str>) -> String {
     let weights: Vec<String> = columns
         .map(|column| {

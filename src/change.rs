@@ -1,8 +1,7 @@
-//! The vocabulary in which capture and apply meet: tables, rows and changes, free of I/O and of wire formats.
+//! Tables, rows and changes: the types that capture hands to apply, free of I/O and of wire formats.
 //!
-//! Everything here can be serialised, so that a log may one day stand between the two.
-//! Values stay PostgreSQL's own text output: nothing is parsed before the mapping has to, and nothing is
-//! rounded on the way.
+//! All types can be serialised, so that a log may one day stand between capture and apply. Values stay in
+//! PostgreSQL's text output: no value is parsed before the mapping requires parsing, and no value is rounded.
 
 use std::fmt;
 
@@ -13,7 +12,7 @@ use uuid::Uuid;
 use crate::lsn::Lsn;
 use crate::timestamp::Timestamp;
 
-/// A Landing table that is replicated.
+/// A replicated Landing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Table {
@@ -22,7 +21,7 @@ pub enum Table {
     ScheduledNotifications,
 }
 
-/// The PostgreSQL type of a Landing column, as far as the mapping cares.
+/// The PostgreSQL type of a Landing column, as far as the mapping distinguishes types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
     Uuid,
@@ -34,7 +33,7 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    /// The types a column of this kind may have: OID, as PostgreSQL fixes it in pg_type.dat, and name.
+    /// PostgreSQL types that a column of this kind may have: name, and OID as fixed in pg_type.dat.
     pub fn accepted(self) -> &'static [(u32, &'static str)] {
         match self {
             ColumnType::Uuid => &[(2950, "uuid")],
@@ -50,18 +49,19 @@ impl ColumnType {
         self.accepted().iter().any(|(accepted, _)| *accepted == oid)
     }
 
-    /// `int4 or int2`, for people.
+    /// Names of the accepted types, for messages: `int4 or int2`.
     pub fn accepted_names(self) -> String {
         self.accepted().iter().map(|(_, name)| *name).collect::<Vec<_>>().join(" or ")
     }
 }
 
-/// A Landing column the mapping knows.
+/// A Landing column that the mapping knows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: &'static str,
     pub kind: ColumnType,
-    /// Older databases lack the others: what such a column becomes is then Traffic's (guarantees 4.3).
+    /// Whether every Landing database must have the column. Older databases lack the optional columns; a
+    /// target column of an absent column belongs to Traffic (guarantees 4.3).
     pub required: bool,
 }
 
@@ -93,7 +93,8 @@ pub mod lead {
     pub const CLICK_COUNT: usize = 15;
     pub const CREATED_AT: usize = 16;
     pub const UPDATED_AT: usize = 17;
-    /// Landing's own normalisation: carried so that a quarantined row is whole, never used (docs/mapping.md).
+    /// Landing's own normalisation of the phone. The mapping does not use the column; the column is read so
+    /// that the image of a quarantined row is complete (docs/mapping.md).
     pub const PHONE_NORMALIZED: usize = 18;
 }
 
@@ -172,10 +173,11 @@ static NOTIFICATION_COLUMNS: [Column; 12] = [
 ];
 
 impl Table {
-    /// In the order in which a copy must go: a lead before what refers to it.
+    /// All tables in the order of a copy: leads before the rows that refer to leads.
     pub const ALL: [Table; 3] = [Table::LandingLeads, Table::LeadJourney, Table::ScheduledNotifications];
 
-    /// The tables that are replicated, in the order of [`Table::ALL`]: the optional one only when it is switched on.
+    /// The replicated tables, in the order of [`Table::ALL`]. The optional table is included only when the
+    /// configuration enables the table.
     pub fn replicated(scheduled_notifications: bool) -> Vec<Table> {
         let wanted = |table: &Table| scheduled_notifications || *table != Table::ScheduledNotifications;
         Table::ALL.into_iter().filter(wanted).collect()
@@ -190,7 +192,7 @@ impl Table {
         }
     }
 
-    /// The name of the table on Traffic that it becomes.
+    /// Name of the corresponding table on Traffic.
     pub fn traffic_name(self) -> &'static str {
         match self {
             Table::LandingLeads => "traffic_leads",
@@ -207,7 +209,7 @@ impl Table {
         Table::ALL.into_iter().find(|table| table.traffic_name() == name)
     }
 
-    /// The columns of a [`Row`], in its order. `id` is always the first.
+    /// Columns of a [`Row`] in the order of its values. `id` is always first.
     pub fn columns(self) -> &'static [Column] {
         match self {
             Table::LandingLeads => &LEAD_COLUMNS,
@@ -216,7 +218,7 @@ impl Table {
         }
     }
 
-    /// The position of the column that names the lead a row belongs to; `None` for the leads themselves.
+    /// Position of the column with the lead's id; `None` for the leads themselves.
     pub fn lead_column(self) -> Option<usize> {
         match self {
             Table::LandingLeads => None,
@@ -230,9 +232,9 @@ impl Table {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Datum {
     Null,
-    /// PostgreSQL's text output; a slice of the buffer it arrived in.
+    /// PostgreSQL's text output, as a slice of the receive buffer.
     Text(ByteString),
-    /// A TOASTed value that the update left as it was: `pgoutput` did not send it.
+    /// An unchanged TOAST value, which `pgoutput` does not send.
     Unchanged,
 }
 
@@ -241,7 +243,8 @@ impl Datum {
         Datum::Text(text.into())
     }
 
-    /// The text; `None` for null and for what was not sent. Resolve [`Datum::Unchanged`] before asking.
+    /// The text; `None` for null and for an unchanged TOAST value. Callers must resolve [`Datum::Unchanged`]
+    /// first.
     pub fn as_str(&self) -> Option<&str> {
         match self {
             Datum::Text(text) => Some(text),
@@ -249,13 +252,13 @@ impl Datum {
         }
     }
 
-    /// Bytes of text held, for the memory bound of a batch.
+    /// Bytes of text, for the memory bound of a batch.
     fn size(&self) -> usize {
         self.as_str().map_or(0, str::len)
     }
 }
 
-/// Shows no value: it may be somebody's name or phone.
+/// Shows no value, because a value may be a person's name or phone.
 impl fmt::Debug for Datum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -277,7 +280,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The lead that a stage or a notification belongs to; `None` for a lead, and for text that is no UUID.
+    /// The lead of a journey entry or notification; `None` for a lead, and for text that is not a UUID.
     pub fn lead_id(&self) -> Option<Uuid> {
         let column = self.table.lead_column()?;
         self.values.get(column)?.as_str()?.parse().ok()
@@ -287,7 +290,7 @@ impl Row {
         self.values.contains(&Datum::Unchanged)
     }
 
-    /// Takes from `older` every value that this row's change did not send.
+    /// Fills unchanged TOAST values from `older`, an earlier version of the row.
     pub fn fill_unchanged_from(&mut self, older: &Row) {
         for (value, old) in self.values.iter_mut().zip(&older.values) {
             if *value == Datum::Unchanged {
@@ -296,17 +299,17 @@ impl Row {
         }
     }
 
-    /// Bytes held, about: text plus the fixed part.
+    /// Approximate bytes in memory: text plus the fixed part.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.values.iter().map(|value| size_of::<Datum>() + value.size()).sum::<usize>()
     }
 }
 
-/// What happened to a row on Landing. The names are PostgreSQL's.
+/// Operation on a row of Landing, with PostgreSQL's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
-    /// Read by the snapshot.
+    /// The row was read by an initial copy.
     Copy,
     Insert,
     Update,
@@ -324,10 +327,10 @@ impl Operation {
     }
 }
 
-/// One change of one transaction on Landing.
+/// A change of a transaction on Landing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
-    /// The row is now so. `old_id` is set when an update changed the primary key.
+    /// The new version of a row. `old_id` is set when an update changed the primary key.
     Write {
         operation: Operation,
         row: Row,
@@ -343,7 +346,7 @@ pub enum Change {
 }
 
 impl Change {
-    /// Bytes held, about.
+    /// Approximate bytes in memory.
     pub fn size(&self) -> usize {
         match self {
             Change::Write { row, .. } => size_of::<Self>() + row.size(),
@@ -352,32 +355,32 @@ impl Change {
     }
 }
 
-/// Where a change comes from: the commit of its transaction.
+/// Origin of a change: the commit of the change's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
-    /// The transaction's id on Landing; `None` for what a snapshot or quarantine brought.
+    /// Transaction id on Landing; `None` for a row of an initial copy, a repair or a retry from quarantine.
     pub xid: Option<u32>,
-    /// LSN of the commit record; all changes of one transaction share it.
+    /// LSN of the commit record, shared by all changes of a transaction.
     pub commit_lsn: Lsn,
     /// By Landing's clock.
     pub commit_time: Timestamp,
 }
 
-/// A change together with its transaction's commit.
+/// A change, and the commit of the change's transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourcedChange {
     pub origin: Origin,
     pub change: Change,
 }
 
-/// A position from which a restart loses and repeats nothing: the end of a transaction, or a keepalive that
-/// came while nothing was in flight. Times are by Landing's clock.
+/// A position from which a restart loses and repeats no change: the end of a transaction, or a keepalive that
+/// arrived while no change was in flight. Times are by the source's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The position after the commit record; a keepalive's WAL end.
+    /// Position after the commit record, or a keepalive's WAL end.
     pub lsn: Lsn,
-    /// When the transaction was committed; `None` for a keepalive.
+    /// Commit time of the transaction; `None` for a keepalive.
     pub commit_time: Option<Timestamp>,
-    /// Everything committed on Landing before this time lies before `lsn`.
+    /// Time before which every commit on the source lies before `lsn`.
     pub caught_up_at: Timestamp,
 }

@@ -1,8 +1,8 @@
-//! One error, and the one place that says what an error means for the daemon.
+//! The error type, and the only place that decides how the daemon responds to an error.
 //!
-//! An [`Error`] says what went wrong, at which step, and what to do about it. It never holds a row's values or
-//! a password: of a server's error only the SQLSTATE and the primary message are kept, and the message of
-//! class 22 (data exceptions) is cut before the value that it quotes.
+//! An [`Error`] names the failure, the step, and the remedy. An error never holds row values or a password:
+//! of a server's error, only the SQLSTATE and the primary message are kept, with values removed. A class 22
+//! message (data exception) is cut before the quoted value, and the text of a RAISE is replaced.
 
 mod context;
 
@@ -13,36 +13,36 @@ use tokio_postgres::error::SqlState;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of thing went wrong. [`Error::response`] turns it into what to do next.
+/// Kind of an error. [`Error::response`] turns the kind into the daemon's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// The command line or the configuration is wrong.
     Usage,
     /// A database cannot be reached: name lookup, connect, a connection that broke.
     Unreachable,
-    /// A database answered with an error that goes away by itself: restart, deadlock, full disk.
+    /// A database answered with an error that passes without an operator: restart, deadlock, full disk.
     Transient,
-    /// A database, the state directory or the two positions are not as they must be; an operator decides.
+    /// A database, the state directory or the recorded positions are not as required; an operator decides.
     Refused,
-    /// Traffic does not take one row: its values were not accepted (a data exception, a constraint), or a user-defined
-    /// function failed or left the row out. The row goes to quarantine.
+    /// The target refuses a single row: a value was not accepted (data exception, constraint), or a
+    /// user-defined function failed or left the row out. The row goes to quarantine.
     Row,
-    /// Something that should not happen: a protocol violation, a broken invariant.
+    /// A broken invariant or a protocol violation.
     Internal,
 }
 
-/// What the daemon does about an error.
+/// The daemon's response to an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// Try again with backoff, for as long as it takes.
+    /// Retry with backoff, without a limit.
     Retry,
-    /// Stop and tell the operator what to do.
+    /// Stop, and show the operator a remedy.
     AskOperator,
-    /// Stop: carrying on could lose or invent data.
+    /// Stop, because continuing could lose or invent data.
     Halt,
 }
 
-/// An error with its source, its place and its remedy.
+/// An error with source, step and remedy.
 #[derive(Debug)]
 pub struct Error {
     kind: Kind,
@@ -73,31 +73,31 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
-    /// What the operator should do about it: an imperative sentence.
+    /// Adds the operator's next step: an imperative sentence.
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }
 
-    /// Keeps the cause for `{:?}` and [`StdError::source`]; it must hold no row values and no password.
+    /// Keeps the cause for `{:?}` and [`StdError::source`]. The cause must not hold row values or a password.
     pub fn source_error(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.source = Some(Box::new(source));
         self
     }
 
-    /// The same, taken for another kind by who knows more than the SQLSTATE says.
+    /// Replaces the kind, for a caller that knows more than the SQLSTATE says.
     pub fn of_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Puts what was being done in front of the message.
+    /// Prefixes the message with the step.
     pub fn context(mut self, step: impl fmt::Display) -> Self {
         self.message = format!("{step}: {}", self.message);
         self
     }
 
-    /// From a statement on a database that was reached before. `step` says what was being done, and where.
+    /// From a failed statement on an open session. `step` names the action and the database.
     pub fn database(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) if db.routine() == Some(RAISE) => Self::raised(step, db.code().clone()),
@@ -108,7 +108,8 @@ impl Error {
                     None => error,
                 }
             }
-            // Not an answer of the server: the connection broke, or an answer made no sense.
+            // The error is not an answer of the server: the connection broke, or an answer could not be
+            // decoded.
             None if error.is_closed() || has_io_source(error) => {
                 Self::unreachable(format!("{step}: the connection broke ({error})"))
             }
@@ -116,8 +117,9 @@ impl Error {
         }
     }
 
-    /// From a statement that writes or deletes rows, or that makes deferred constraints look at them. What fails inside
-    /// a user-defined function is an error of the row at which the function was called, whatever its SQLSTATE.
+    /// From a failed statement that writes or deletes rows, or that checks deferred constraints. An error
+    /// inside a user-defined function is an error of the row for which the function was called, whatever the
+    /// SQLSTATE.
     pub fn writing(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(db) if db.routine() != Some(RAISE) => {
@@ -131,7 +133,8 @@ impl Error {
         }
     }
 
-    /// A user-defined trigger returned NULL: PostgreSQL then leaves the row out, and reports no error.
+    /// For a row that a user-defined trigger left out by returning NULL. PostgreSQL reports no error in this
+    /// case.
     pub fn skipped(step: impl fmt::Display) -> Self {
         Error {
             sqlstate: Some(SqlState::TRIGGERED_ACTION_EXCEPTION),
@@ -139,7 +142,7 @@ impl Error {
         }
     }
 
-    /// `None` for what is no error of a user-defined function.
+    /// An error of a row inside a user-defined function; `None` for other errors.
     fn in_function(step: impl fmt::Display, code: &SqlState, message: &str, place: &str) -> Option<Self> {
         if !is_of_a_row(code, place) {
             return None;
@@ -155,18 +158,20 @@ impl Error {
         })
     }
 
-    /// Whether it may have arisen only because our `search_path` is empty: a user-defined function does not find what it
-    /// names without a schema.
+    /// Whether leadbridge's empty `search_path` alone may have caused the error: a user-defined function does
+    /// not find objects that it names without a schema.
     pub fn may_be_of_search_path(&self) -> bool {
         self.kind == Kind::Row && self.sqlstate.as_ref().is_some_and(context::is_looked_up)
     }
 
-    /// No matter of one row: an operator is to mend it.
+    /// Turns an error of a row into a refusal, for a fault that concerns all rows and that an operator must
+    /// repair.
     pub fn into_refused(self) -> Self {
         Error { kind: Kind::Refused, ..self }
     }
 
-    /// A row that is refused at COMMIT, when nobody knows which: the batch is to be applied again.
+    /// Turns an error of a row into a transient error, for a refusal at COMMIT: the refused row is not known,
+    /// so the batch is applied again.
     pub fn into_transient(self) -> Self {
         match self.kind {
             Kind::Row => Error { kind: Kind::Transient, ..self },
@@ -174,7 +179,7 @@ impl Error {
         }
     }
 
-    /// From an error answer of a server, by its SQLSTATE and primary message.
+    /// From a server's error, by SQLSTATE and primary message.
     pub fn server(step: impl fmt::Display, code: SqlState, message: &str) -> Self {
         let message = context::without_values(&code, message);
         Error {
@@ -186,8 +191,8 @@ impl Error {
         }
     }
 
-    /// From a `RAISE` of a trigger or function. Its words may hold anything, also somebody's name; and a SQLSTATE of
-    /// the school's own says no more than P0001 does: this row is not wanted.
+    /// From a `RAISE` of a trigger or function. The text of the RAISE is dropped, because the text may hold a
+    /// person's name. A SQLSTATE that the school has invented means the same as P0001: the row is refused.
     fn raised(step: impl fmt::Display, code: SqlState) -> Self {
         let error = Self::server(step, code, context::RAISED);
         match error.kind {
@@ -213,7 +218,7 @@ impl Error {
         self.remedy.as_deref()
     }
 
-    /// What the daemon does about it. What is not known halts.
+    /// The daemon's response. Errors of an unknown kind halt the daemon.
     pub fn response(&self) -> Response {
         match self.kind {
             Kind::Unreachable | Kind::Transient => Response::Retry,
@@ -223,53 +228,56 @@ impl Error {
     }
 }
 
-/// The server's routine behind PL/pgSQL's `RAISE`, which an error answer names.
+/// The server's routine for PL/pgSQL's `RAISE`, as named in an error answer.
 const RAISE: &str = "exec_stmt_raise";
 
-/// A TLS failure: the peer is not who it should be, or does not speak TLS. Retrying does not help.
+/// A TLS failure: the peer's certificate is not accepted, or the peer does not speak TLS. A retry does not
+/// help.
 pub(crate) fn tls_error(message: String) -> Error {
     Error::refused(message)
         .remedy("check sslmode and sslrootcert in the database URL, and the server's certificate")
 }
 
-/// The kind of a server's error. Unknown codes are [`Kind::Internal`], which halts.
+/// The kind of a server's error. Unknown SQLSTATEs are [`Kind::Internal`], which halts the daemon.
 fn kind_of(code: &SqlState) -> Kind {
     let code = code.code();
     match code {
-        // Authentication and privileges; missing objects; a wrong type; read-only because of a setting.
+        // Authentication and privileges; missing objects; a wrong type; a generated column.
         "28000" | "28P01" | "3D000" | "42501" | "42P01" | "42703" | "42704" | "42883" | "42804" | "428C9"
         | "3F000" => Kind::Refused,
-        // A prerequisite is missing: wal_level, slot of another kind or invalidated, object exists already.
+        // A missing prerequisite (wal_level, an invalidated slot or a slot of another kind), an object that
+        // exists already, an unsupported feature.
         "55000" | "42710" | "42P07" | "0A000" => Kind::Refused,
-        // Held by someone else at the moment: a lock, a slot in use, too many connections.
+        // Exhausted or held by another session at the moment: a lock, a slot, connections, memory, disk.
         "55006" | "55P03" | "53000" | "53100" | "53200" | "53300" | "53400" => Kind::Transient,
-        // Serialization, deadlock; a standby or a server in recovery; an operator cancelled the statement.
+        // Serialization, deadlock; a read-only session, on a standby for example; a statement cancelled by an
+        // operator.
         "40001" | "40P01" | "25006" | "57014" => Kind::Transient,
-        // Shutdown, crash, start-up, idle timeouts, terminated by an administrator.
+        // Shutdown, crash, start-up, idle and transaction timeouts, termination by an administrator.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => Kind::Transient,
         _ => match code.get(..2) {
             Some("08") => Kind::Unreachable,
             Some("58") => Kind::Transient,
-            // Data exceptions, constraints, what a row is too large or too deep for (an index entry, say), and what a
-            // trigger in PL/pgSQL did not like.
+            // Data exceptions; constraints; a row that exceeds a program limit, of an index entry for
+            // example; errors that PL/pgSQL raises.
             Some("22" | "23" | "54" | "P0") => Kind::Row,
-            // A trigger that failed, changed the very row, or broke its protocol; a subquery in it with too many rows;
-            // a function that failed; a view's WITH CHECK OPTION.
+            // A trigger that failed, changed the row of the statement, or broke the trigger protocol; a
+            // subquery that returned too many rows; a function that failed; a view's WITH CHECK OPTION.
             Some("09" | "21" | "27" | "2F" | "38" | "39" | "44") => Kind::Row,
             _ => Kind::Internal,
         },
     }
 }
 
-/// Whether an error with this context is one of a user-defined function. What the server or the connection does may
-/// happen at any moment, also inside of one.
+/// Whether an error with this context is an error of the row. Faults of the server or the connection are not,
+/// although such a fault may happen inside a user-defined function.
 fn is_of_a_row(code: &SqlState, place: &str) -> bool {
     let passing = matches!(code.code().get(..2), Some("08" | "40" | "53" | "57" | "58"))
         || matches!(kind_of(code), Kind::Unreachable | Kind::Transient);
     !passing && context::is_user_defined(place)
 }
 
-/// Which of three limits it is, `leadbridge doctor` says.
+/// `leadbridge doctor` says which of the three limits was reached.
 const TOO_MANY: &str = "raise the role's or the database's CONNECTION LIMIT where there is one, or else max_connections, \
                         or close idle sessions; the daemon carries on by itself";
 

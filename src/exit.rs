@@ -1,26 +1,27 @@
-//! What the process tells its caller. Mapped from results in `main`'s one place, `commands::run`.
+//! Exit codes of the process. `commands::run` maps results to exit codes, and `main` maps a command line that
+//! cannot be parsed.
 
 use std::process::ExitCode;
 
 use crate::error::{Error, Kind};
 
-/// Exit codes; scripts depend on the numbers.
+/// Exit codes. Scripts depend on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, and all is well.
+    /// The command succeeded.
     Ok = 0,
-    /// The answer is no: a difference, a lag over a given maximum, an error that `doctor` found.
+    /// A check failed: a difference, a lag over a given maximum, an error that `doctor` found.
     No = 1,
     /// The daemon is down or the replication is broken (`status`).
     Down = 2,
     /// A database cannot be reached.
     Unreachable = 3,
-    /// Refused: an operator must act first; trying again does not help.
+    /// Refused: an operator must act first, because another try does not help.
     Refused = 4,
     /// Wrong usage or configuration (`EX_USAGE`).
     Usage = 64,
-    /// Something that should not happen (`EX_SOFTWARE`).
+    /// An internal error (`EX_SOFTWARE`).
     Internal = 70,
 }
 

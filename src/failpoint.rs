@@ -1,12 +1,14 @@
-//! Named places where a test lets the process kill itself, to prove that any of them may be the last.
+//! Named points at which a test makes the process kill itself, to prove that a crash at any of the points is
+//! safe.
 //!
-//! `LEADBRIDGE_FAILPOINT=<name>[:n]` sends SIGKILL at the n-th pass: no destructor runs, nothing is flushed, as with
-//! `kill -9` or a lost machine. There is no crate for this: the known ones panic or block a thread, and neither is
-//! a death. In a release build the calls are empty and the names are not there.
+//! `LEADBRIDGE_FAILPOINT=<name>[:n]` sends SIGKILL at the n-th pass: no destructor runs and no buffer is
+//! flushed, as with `kill -9` or a lost machine. No crate serves this purpose, because the known failpoint
+//! crates panic or block a thread instead of ending the process. In a release build the calls are empty and
+//! the names are absent.
 
 macro_rules! points {
     ($($point:ident = $name:literal: $doc:literal,)*) => {
-        /// A place to die at.
+        /// A point at which the process can be killed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Point {
             $(#[doc = $doc] $point,)*
@@ -14,7 +16,7 @@ macro_rules! points {
 
         #[cfg(debug_assertions)]
         impl Point {
-            /// All of them, so that a test can prove that each one is really passed.
+            /// All points, so that a test can prove that every point is passed.
             pub const ALL: &[Point] = &[$(Point::$point,)*];
 
             pub fn name(self) -> &'static str {
@@ -88,8 +90,8 @@ points! {
     Certified = "finish.certified": "the certificate is beside the backup, Traffic does not know that all is finished",
 }
 
-/// Ends the process when the environment says that it is to die here (`NAME:PASS`), or stops it until somebody lets it
-/// go on (`NAME:PASS:stop`).
+/// Kills the process at the point and pass that the environment names (`NAME:PASS`), or stops the process
+/// until a SIGCONT (`NAME:PASS:stop`).
 #[cfg(debug_assertions)]
 pub fn reach(point: Point) {
     use std::sync::OnceLock;
@@ -108,7 +110,7 @@ pub fn reach(point: Point) {
         && name == point.name()
         && left.fetch_sub(1, Ordering::Relaxed) == 1
     {
-        // Cannot fail: our own process may be signalled, and nobody can refuse these two.
+        // Cannot fail: a process may always signal itself, and neither signal can be blocked.
         let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), *signal);
     }
 }

@@ -1,36 +1,39 @@
-//! leadbridge: Landing's leads arrive on Traffic, and stay there.
+//! leadbridge: replicates Landing's leads into Traffic, and makes Traffic the system of record.
 //!
-//! # The map of the house
+//! # Modules
 //!
-//! Data flows one way, and the rooms stand in that order:
+//! Data flows in one direction, through the modules in this order:
 //!
 //! ```text
 //! landing → pgoutput → change → mapping → batch → traffic → checkpoint
 //! ```
 //!
-//! | room | what happens there | I/O |
+//! | module | purpose | I/O |
 //! |---|---|---|
 //! | [`landing`] | the source: catalog, slot, snapshot, stream | yes |
-//! | [`pgoutput`] | the stream's bytes become messages | no |
-//! | [`change`] | the vocabulary in which capture and apply meet | no |
-//! | [`mapping`] | a Landing row becomes the Traffic row of the contract | no |
-//! | [`batch`] | what is applied together: bounds, commit boundaries, net effect | no |
+//! | [`pgoutput`] | decodes the stream's bytes into messages | no |
+//! | [`change`] | the types that capture hands to apply | no |
+//! | [`mapping`] | converts a Landing row into the Traffic row of the contract | no |
+//! | [`batch`] | batches: bounds, commit boundaries, net effect | no |
 //! | [`traffic`] | the target: statements, writer, quarantine, notes | yes |
 //! | [`checkpoint`] | the three positions and their agreement | yes |
 //!
-//! After a cutover [`mod@reverse`] carries what changes on Traffic back to Landing, by the same kind of stream.
+//! After a cutover [`mod@reverse`] carries Traffic's changes to Landing, by the same kind of stream.
 //!
-//! [`replicator`] ties them together and is the only room that knows them all. One value travels back: the
-//! durable position, from Traffic's commit by way of the local store to the slot.
+//! [`replicator`] is the only module that knows all the others of the data flow. A single value travels in
+//! the opposite direction: the durable position, from Traffic's commit through the local store to the slot.
 //!
-//! Around them: [`database`] connects, [`config`] says where to, [`admission`] lists what a replicated table may look
-//! like, [`doctor`] looks before anything is changed, [`migrate`] prepares both databases, [`telemetry`] is the one place
-//! where state is collected, and [`commands`] is what the operator types. [`throwaway`] starts servers for the [`demo`] and the tests, [`verify`] compares both
-//! sides through the mapping, [`cutover`] makes Traffic the system of record and goes back, [`backup`] writes whole tables
-//! to files, [`mod@finish`] ends a move, and [`failpoint`] names the places where the tests let a process die.
-//! [`budget`] counts what is held in bytes, [`reached`] holds positions, which never fall. [`operator`] and [`mod@sha256`] say who, where and exactly what, in the records that outlive a command.
+//! The other modules: [`database`] connects, [`config`] holds the configuration, [`admission`] lists the
+//! requirements on a replicated table, [`doctor`] checks both databases before anything is changed,
+//! [`migrate`] prepares both databases, [`telemetry`] collects the state for logs, metrics and `status`, and
+//! [`commands`] implements the operator's commands. [`throwaway`] starts servers for the [`demo`] and the
+//! tests, [`verify`] compares both sides through the mapping, [`cutover`] makes Traffic the system of record
+//! and rolls back, [`backup`] writes whole tables to files, [`mod@finish`] ends a settled cutover, and
+//! [`failpoint`] names the points at which tests kill the process. [`budget`] bounds collected rows in bytes,
+//! and [`reached`] holds positions that only advance. [`operator`] and [`mod@sha256`] give person, machine
+//! and checksums for records that outlive a command.
 //!
-//! `docs/design.md` has the invariants, the flow, and what happens on each failure.
+//! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
 pub mod admission;
 pub mod backup;

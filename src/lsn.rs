@@ -8,16 +8,17 @@ use tokio_postgres::types::PgLsn;
 
 /// A byte position in a cluster's WAL; prints and parses as PostgreSQL's `16/B374D848`.
 ///
-/// Positions of different clusters cannot be compared: who stores one stores the system identifier beside it.
+/// Positions of different clusters cannot be compared, so the system identifier is stored next to each stored
+/// position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Lsn(pub u64);
 
 impl Lsn {
-    /// Before every position: what PostgreSQL calls `InvalidXLogRecPtr`.
+    /// The position before every other, PostgreSQL's `InvalidXLogRecPtr`.
     pub const ZERO: Lsn = Lsn(0);
 
-    /// Bytes from `earlier` to here; 0 when `earlier` is not earlier.
+    /// Bytes from `earlier` to this position; 0 when `earlier` is not earlier.
     pub fn bytes_since(self, earlier: Lsn) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -29,7 +30,7 @@ impl fmt::Display for Lsn {
     }
 }
 
-/// The text is not an LSN of the form `16/B374D848`.
+/// A text that is not an LSN of the form `16/B374D848`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParseLsnError(String);
 

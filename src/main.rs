@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(cli) => commands::run(cli),
         Err(wrong_usage_or_help) => {
-            // A closed stdout or stderr leaves nobody to tell.
+            // A failed print is ignored, because a closed stdout or stderr cannot report the failure.
             let _ = wrong_usage_or_help.print();
             if wrong_usage_or_help.use_stderr() { Exit::Usage } else { Exit::Ok }
         }

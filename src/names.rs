@@ -1,12 +1,13 @@
-//! What our objects are called on both databases, quoted for SQL.
+//! Names of leadbridge's objects and of the replicated tables on both databases, quoted for SQL.
 //!
-//! Every statement names its tables in full: nothing depends on `search_path`.
+//! Every statement qualifies its tables with a schema, so that no statement depends on `search_path`.
 
 use postgres_protocol::escape::escape_identifier;
 
 use crate::change::Table;
 
-/// Our own tables on Traffic that the daemon writes.
+/// State tables that leadbridge's role writes directly. `migrate` and `doctor` require these tables.
+/// Migrations and `SECURITY DEFINER` functions write the other state tables.
 pub const STATE_TABLES: [&str; 10] = [
     "checkpoint",
     "quarantine",
@@ -20,18 +21,19 @@ pub const STATE_TABLES: [&str; 10] = [
     "last_error",
 ];
 
-/// Names on both databases. All can be changed, so that two installations can share a server.
+/// Configured names on both databases. Every name can be configured, so that two installations can share a
+/// server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     /// The replication slot on Landing.
     pub slot: String,
     /// The publication on Landing.
     pub publication: String,
-    /// Our own schema: on Traffic checkpoint, quarantine, notes, migrations and the cutover's state_tables, on both the fence.
+    /// leadbridge's schema: on Traffic the state tables, on both databases the fence.
     pub schema: String,
-    /// Where the replicated tables are on Landing.
+    /// Schema of the replicated tables on Landing.
     pub landing_schema: String,
-    /// Where the tables they become are on Traffic.
+    /// Schema of the replicated tables on Traffic.
     pub traffic_schema: String,
 }
 
@@ -48,12 +50,12 @@ impl Default for Names {
 }
 
 impl Names {
-    /// The slot on Traffic from which changes flow back after a cutover.
+    /// The slot of reverse replication on Traffic.
     pub fn reverse_slot(&self) -> String {
         format!("{}{REVERSE_SUFFIX}", self.slot)
     }
 
-    /// The publication on Traffic of what flows back.
+    /// The publication of reverse replication on Traffic.
     pub fn reverse_publication(&self) -> String {
         format!("{}{REVERSE_SUFFIX}", self.publication)
     }
@@ -63,22 +65,22 @@ impl Names {
         qualified(&self.landing_schema, table.landing_name())
     }
 
-    /// The table on Traffic that it becomes: `"public"."traffic_leads"`.
+    /// The corresponding table on Traffic: `"public"."traffic_leads"`.
     pub fn traffic_table(&self, table: Table) -> String {
         qualified(&self.traffic_schema, table.traffic_name())
     }
 
-    /// A table or function in our own schema, on Traffic or on Landing: `"leadbridge"."checkpoint"`.
+    /// A table or function in leadbridge's schema, on Traffic or on Landing: `"leadbridge"."checkpoint"`.
     pub fn own(&self, table: &str) -> String {
         qualified(&self.schema, table)
     }
 }
 
-/// Why `name` cannot be the name of an object of ours or of the school's: PostgreSQL would cut it, or it stands inside
-/// literals, dollar quotes and format strings of our SQL files, where a few characters mean something else.
+/// Checks a configured name. PostgreSQL would cut a longer name, and the SQL files use names inside literals,
+/// dollar quotes and format strings, where a few characters have a special meaning.
 ///
 /// # Errors
-/// The reason, as what follows the name in a sentence.
+/// The reason, as the part of a sentence that follows the name.
 pub fn check_name(name: &str) -> Result<(), &'static str> {
     let forbidden = |c: char| matches!(c, '\'' | '"' | '$' | '%' | '\\' | '{' | '}') || c.is_control();
     match name {
@@ -92,7 +94,7 @@ pub fn check_name(name: &str) -> Result<(), &'static str> {
 /// PostgreSQL's `NAMEDATALEN` less its terminating zero.
 pub const LONGEST: usize = 63;
 
-/// What the names on Traffic of reverse replication have behind those on Landing.
+/// Suffix of the slot and the publication of reverse replication.
 pub const REVERSE_SUFFIX: &str = "_reverse";
 
 /// `"schema"."object"`, both quoted.

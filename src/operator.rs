@@ -1,6 +1,6 @@
-//! Who runs this, and where: for the records that outlive a command.
+//! Person and machine of a command, for records beyond the command's life.
 
-/// By this machine's accounts.
+/// Account name on this machine; under sudo, the account of sudo's caller.
 pub fn name() -> String {
     let account = || nix::unistd::User::from_uid(nix::unistd::Uid::current()).ok().flatten();
     let account = std::env::var("SUDO_USER").ok().or_else(|| account().map(|user| user.name));

@@ -1,9 +1,10 @@
 //! Positions that only advance.
 //!
-//! A server that starts a stream decodes WAL from long before the stream's start while an old transaction is open, and
-//! its keepalives meanwhile say where it decodes. Such a position must lower nothing: neither what is remembered, nor
-//! what Traffic, the local store and the slot say. So whoever holds a position holds one of these types, and whoever
-//! must begin at an earlier position (another slot, another direction) begins with a new one.
+//! While an old transaction is open, a server that starts a stream decodes WAL from long before the stream's
+//! start, and the keepalives of that time carry positions of the old WAL. An old position must lower neither
+//! the position in memory nor the positions of Traffic, the local store and the slot. So every holder of a
+//! position uses a type of this module, and a stream that must begin at an earlier position (another slot,
+//! another direction) begins with a new value.
 
 use tokio::sync::watch;
 
@@ -11,7 +12,7 @@ use crate::change::Position;
 use crate::lsn::Lsn;
 use crate::timestamp::Timestamp;
 
-/// The last position that was reached.
+/// Last position reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reached(Position);
 
@@ -20,8 +21,8 @@ impl Reached {
         Reached(at)
     }
 
-    /// False when `to` lies before the position: then nothing changes, its times neither, for they are of a server that
-    /// was not there yet.
+    /// Advances to `to`. Returns false when `to` lies before the current position: then the position and its
+    /// times stay, because a server at an earlier position has not caught up.
     pub fn advance(&mut self, to: Position) -> bool {
         let Reached(at) = *self;
         let advances = to.lsn >= at.lsn;
@@ -48,7 +49,7 @@ impl Reached {
     }
 }
 
-/// The sender's end of a channel of positions, each of which lies after the one before.
+/// Sending end of a channel of ascending positions.
 #[derive(Debug)]
 pub struct Advancing(watch::Sender<Lsn>);
 
@@ -58,7 +59,7 @@ impl Advancing {
         (Advancing(sender), receiver)
     }
 
-    /// Receivers hear of a position that lies after the last one, and of no other.
+    /// Sends `to` if `to` lies after the last position; otherwise receivers are not notified.
     pub fn advance(&self, to: Lsn) {
         self.0.send_if_modified(|at| {
             let advances = to > *at;

@@ -1,4 +1,4 @@
-//! SHA-256 as people and files have it: 64 hexadecimal digits.
+//! SHA-256 in the usual form: 64 hexadecimal digits.
 
 use sha2::{Digest as _, Sha256};
 
@@ -6,7 +6,7 @@ pub fn of(content: impl AsRef<[u8]>) -> String {
     hexadecimal(&Sha256::digest(content))
 }
 
-/// What a hash that was fed piece by piece ends with.
+/// Formats the result of an incremental hash.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,9 +8,9 @@ use postgres_protocol::types::{timestamp_from_sql, timestamp_to_sql};
 use serde::{Deserialize, Serialize};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 
-/// Microseconds since 2000-01-01 00:00 UTC: PostgreSQL's own `timestamptz`, exact on the way there and back.
+/// Microseconds since 2000-01-01 00:00 UTC: PostgreSQL's binary `timestamptz`, without any rounding.
 ///
-/// Clocks of two servers differ: only times of one server are compared.
+/// Only times of the same server may be compared, because clocks differ between servers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(pub i64);
@@ -19,19 +19,20 @@ pub struct Timestamp(pub i64);
 pub const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 impl Timestamp {
-    /// From PostgreSQL's own output in UTC under `DateStyle = ISO`; `None` for what lies outside the years 0 to 9999.
+    /// Parses PostgreSQL's output in UTC under `DateStyle = ISO`; `None` for a time outside the years 0 to
+    /// 9999.
     pub fn from_output(text: &str) -> Option<Self> {
         let moment: jiff::Timestamp = text.parse().ok()?;
         moment.as_microsecond().checked_sub(POSTGRES_EPOCH).map(Timestamp)
     }
 
-    /// Seconds from `earlier` to here; 0 when `earlier` is later.
+    /// Seconds from `earlier` to this time; 0 when `earlier` is later.
     pub fn seconds_since(self, earlier: Timestamp) -> f64 {
         self.0.saturating_sub(earlier.0).max(0) as f64 / 1e6
     }
 }
 
-/// As people read it, in place of the number of microseconds: for documents that are shown.
+/// Serialises a time as RFC 3339 instead of a number of microseconds, for documents that are shown to people.
 ///
 /// # Errors
 /// Those of the serializer.
@@ -39,7 +40,7 @@ pub fn as_rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result
     serializer.collect_str(at)
 }
 
-/// RFC 3339 in UTC; the bare number for a moment outside the calendar.
+/// RFC 3339 in UTC; the bare number for a time outside the calendar.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let unix = self.0.checked_add(POSTGRES_EPOCH);

@@ -1,20 +1,22 @@
-//! What a server's error says of where it arose, and what of it may be repeated; pure.
+//! Reads the context of a server's error, and removes values from the message; pure.
 
 use tokio_postgres::error::SqlState;
 
-/// Instead of the words of a RAISE.
+/// Replaces the text of a RAISE or an ASSERT.
 pub(super) const RAISED: &str = "refused by a trigger or function";
 
-/// Instead of a message that quotes something.
+/// Replaces a message that quotes a name or a value.
 const FAILED: &str = "a trigger or function failed";
 
-/// The function behind the fence, which refuses whole statements.
+/// Function of the fence's triggers. The function refuses whole statements, so its error is not an error of a
+/// row.
 const FENCE: &str = "refuse_write()";
 
 /// Whether the context `place` names a user-defined function.
 ///
-/// A server that speaks another language names the procedural language all the same, and the number of the statement
-/// of an SQL function last. A statement that PostgreSQL itself runs, a cascade's, is quoted without a function.
+/// The check holds for servers of every language: a localised context still names the procedural language,
+/// and the context of an SQL function ends with the number of the statement. The context of a statement that
+/// PostgreSQL itself runs, for a cascade for example, names no function.
 pub(super) fn is_user_defined(place: &str) -> bool {
     let sql_function =
         |line: &str| line.contains("SQL") && line.ends_with(|last: char| last.is_ascii_digit());
@@ -23,8 +25,8 @@ pub(super) fn is_user_defined(place: &str) -> bool {
     !place.contains(FENCE) && place.lines().any(of_function)
 }
 
-/// The name and the parameters of the innermost function in PL/pgSQL. The context may quote statements with their values,
-/// so nothing else is taken from it.
+/// Name and parameters of the innermost PL/pgSQL function. No other part of the context is used, because the
+/// context may quote statements with values.
 pub(super) fn function(place: &str) -> Option<&str> {
     let mut lines = place.lines();
     let (signature, _) =
@@ -32,13 +34,13 @@ pub(super) fn function(place: &str) -> Option<&str> {
     (!signature.contains('"')).then_some(signature)
 }
 
-/// Whether this says that something is missing which is looked for along the search_path.
+/// Whether the SQLSTATE reports a missing object of a kind that is looked up along the `search_path`.
 pub(super) fn is_looked_up(code: &SqlState) -> bool {
     matches!(code.code(), "42P01" | "42883" | "42704")
 }
 
-/// What helps when something is missing not in our statement but in a function of that database which it called,
-/// a trigger's say: our `search_path` is empty, as that of PostgreSQL's own apply worker is.
+/// Remedy for an object that a user-defined function, of a trigger for example, does not find. leadbridge's
+/// `search_path` is empty, like the `search_path` of PostgreSQL's own apply worker.
 pub(super) fn remedy(code: &SqlState, place: &str) -> Option<String> {
     if !is_looked_up(code) || !is_user_defined(place) {
         return None;
@@ -50,8 +52,8 @@ pub(super) fn remedy(code: &SqlState, place: &str) -> Option<String> {
     ))
 }
 
-/// Class 22 messages quote the value that was refused, and a trigger's own words may hold anything: cut it off,
-/// for it may be somebody's name.
+/// The message without values. A class 22 message is cut before the refused value, and the text of a RAISE or
+/// an ASSERT is replaced, because either may hold a person's name.
 pub(super) fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
     match code.code() {
         "P0001" | "P0004" => RAISED,
@@ -60,7 +62,7 @@ pub(super) fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
     }
 }
 
-/// What stands before a colon and a quotation, in the quotation marks of whatever language.
+/// The part of the message before a colon and a quotation, in the quotation marks of any language.
 fn before_quoted_value(message: &str) -> &str {
     let colon = |(at, _): (usize, char)| message.get(..at)?.trim_end().strip_suffix([':', '：']);
     message.char_indices().filter(|(_, letter)| is_quotation_mark(*letter)).find_map(colon).unwrap_or(message)
@@ -70,8 +72,9 @@ fn is_quotation_mark(letter: char) -> bool {
     matches!(letter, '"' | '\'' | '«' | '»' | '„' | '“' | '”' | '‘' | '’' | '「')
 }
 
-/// The message of an error inside a user-defined function, which may have put values where names stand: in dynamic SQL.
-/// A constraint's message quotes names only.
+/// The message of an error inside a user-defined function. A quoting message is replaced, because dynamic SQL
+/// may have put values in the place of names. A constraint's message is kept, because such a message quotes
+/// names only.
 pub(super) fn without_names<'m>(code: &SqlState, message: &'m str) -> &'m str {
     let message = without_values(code, message);
     match code.code().starts_with("23") {

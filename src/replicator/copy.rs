@@ -100,7 +100,8 @@ async fn finish(
         let done = traffic.batch_execute(sql).await;
         done.map_err(|error| Error::database("finishing the snapshot on Traffic", &error))
     };
-    // Needed even outside replication, because the role's default may disable triggers.
+    // Set explicitly, because the deletes need triggers and cascades, and the role's default may disable
+    // both.
     let triggers = TriggerControl::probe(traffic).await?;
     execute(&format!("BEGIN; {}", triggers.restore())).await?;
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
@@ -326,7 +327,7 @@ impl CopySource<'_> {
     async fn next_batch(&mut self) -> Result<Batch> {
         let shared = self.shared;
         let config = &shared.context.config;
-        // Half the limit for each, because a worker holds two batches at a time.
+        // Half the memory bound for each batch, because a worker holds two batches at a time.
         let limits = BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes / 2 };
         let mut builder = BatchBuilder::new(limits, Position::default());
         while !builder.is_full() {

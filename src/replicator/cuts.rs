@@ -1,5 +1,5 @@
-//! Detects a stream that is cut several times in a row at the same position. The reason of such cuts is on
-//! the server's side, and another attempt alone does not help.
+//! Detects several cuts in a row of a stream at the same position. The reason of such cuts is on the server's
+//! side, and another attempt alone does not help.
 
 use crate::database::Side;
 use crate::error::{Error, Response};

@@ -19,11 +19,10 @@ use crate::database::{Backend, Session, Side};
 use crate::error::{Error, Kind, Result};
 
 /// Time for which watched sessions may be silent, and the number of looks in a row that must agree. A single
-/// look is not enough, because a process that was stopped for a while has also been silent.
+/// look is not enough, because a stopped process has also been silent.
 const SILENCE: Duration = Duration::from_secs(8);
 const LOOKS: u32 = 3;
-/// Slowest supported network, in bytes a second. Data that a network of this speed still carries to the
-/// server is not late.
+/// Slowest supported network, in bytes a second. Data in transit at this speed is not late.
 const SLOWEST: usize = 16 << 10;
 /// Time for a stale backend to end after its termination, in milliseconds.
 const END_LIMIT: i64 = 2_000;
@@ -43,8 +42,8 @@ struct Watch {
     stale: Vec<(Side, Backend)>,
 }
 
-/// Sessions that share one piece of work. While the group is not idle, this process waits for an answer of
-/// some session.
+/// Sessions that share one piece of work. While the group is busy, this process waits for an answer of some
+/// session.
 #[derive(Debug)]
 struct WatchedSessions {
     members: Vec<(Side, Backend)>,

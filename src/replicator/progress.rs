@@ -22,7 +22,7 @@ pub struct StreamPosition {
     applied: Reached,
     /// Commit time of the oldest transaction of the batch that is being applied.
     applying: Option<Timestamp>,
-    /// Commit time of the oldest transaction that is collected and waits for the next batch.
+    /// Commit time of the oldest collected transaction, waiting for the next batch.
     collecting: Option<Timestamp>,
 }
 
@@ -70,9 +70,9 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts a stream at a position that is durable on the target, and drops everything in flight of the
-    /// stream before. No other method moves to an earlier position; another slot or another direction may
-    /// need an earlier position.
+    /// Starts a stream at a durable position of the target, and drops everything in flight of the stream
+    /// before. No other method moves to an earlier position; another slot or another direction may need an
+    /// earlier position.
     pub fn begin(&self, at: Position) {
         self.hurried.store(false, Ordering::Relaxed);
         // A reason that no task has taken belongs to an earlier stream.
@@ -84,7 +84,7 @@ impl Progress {
         });
     }
 
-    /// Records a captured change that waits for the next batch.
+    /// Records a captured change, waiting for the next batch.
     pub fn captured(&self, committed: Timestamp) {
         self.standing.send_if_modified(|standing| {
             standing.collecting.is_none() && {

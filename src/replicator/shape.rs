@@ -1,5 +1,5 @@
-//! Checks about once a second that the tables are still admissible; a table that stops being admissible ends
-//! the attempt.
+//! Checks about once a second whether the tables are still admissible; a table that is no longer admissible
+//! ends the attempt.
 
 use super::monitor::{Sessions, open};
 use super::{Context, Watched};

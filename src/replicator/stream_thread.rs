@@ -1,8 +1,8 @@
 //! A dedicated thread for the reader of Landing's stream: the transport, and the collector of changes.
 //!
-//! On the runtime's shared threads each message may wake two threads, and the acknowledgement wakes the
-//! server's side of the connection. On the dedicated thread both tasks run until no data is left to read;
-//! then the thread may sleep.
+//! On the runtime's shared threads each message may wake two threads, and the acknowledgement of each message
+//! wakes the server's side of the connection. On the dedicated thread both tasks run until no data is left to
+//! read; then the thread may sleep.
 
 use std::sync::Arc;
 use std::thread::{self, Thread};

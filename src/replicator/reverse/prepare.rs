@@ -1,5 +1,5 @@
-//! Preparation of reverse replication: checks that Traffic's slot still has the changes after the recorded
-//! position, and that this installation may write to Landing.
+//! Preparation of reverse replication: checks Traffic's slot for the changes after the recorded position, and
+//! the right of this installation to write to Landing.
 
 use super::super::Context;
 use crate::admission::{Bars, admit_both};
@@ -69,7 +69,8 @@ pub(super) async fn check(
     reverse.check(now)
 }
 
-/// Refuses a table that is not published, because the stream would leave out its changes silently.
+/// Refuses tables without publication, and tables with a row filter, because the stream leaves out their
+/// changes silently.
 pub async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
     let names = &context.config.names;
     let publication = names.reverse_publication();
