@@ -1,4 +1,4 @@
-//! The columns that the mapping reads on Landing and writes on Traffic. Other columns may be anything.
+//! The columns read by the mapping on Landing and written on Traffic. Other columns are not judged.
 
 use super::{Bars, ColumnFacts, Extent, Subject, Unfit};
 use crate::change::{Column, ColumnType, Table};
@@ -6,8 +6,8 @@ use crate::checkpoint::Published;
 use crate::database::Side;
 use crate::mapping;
 
-/// The columns of the leads that `leadbridge migrate` adds (Migration 016). A journey or notification table that is there
-/// is left as it is.
+/// Columns added to Traffic's leads by `leadbridge migrate` (Migration 016). The command does not alter an
+/// existing journey or notification table.
 const MADE_BY_MIGRATE: [&str; 11] = [
     "phone_normalized",
     "email_sent",
@@ -22,7 +22,8 @@ const MADE_BY_MIGRATE: [&str; 11] = [
     "landing_synced_at",
 ];
 
-/// What a column that changed on Landing costs a running stream.
+/// Second step of a remedy on Landing, for a running stream, because changes committed while the column was
+/// not admissible cannot be applied exactly.
 const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then";
 
 pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
@@ -37,7 +38,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     }
 }
 
-/// The columns that replication writes on Traffic, with the type that their values are cast to.
+/// The columns written by replication on Traffic, each with the type for the cast of its values.
 pub(super) fn written(table: Table) -> Vec<(&'static str, ColumnType)> {
     let kind = |sql_type: &str| match sql_type {
         "uuid" => ColumnType::Uuid,
@@ -121,7 +122,7 @@ fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit>
     all
 }
 
-/// The types that a column on Traffic may have: their OIDs, and their names for people.
+/// Types admissible for a column on Traffic: OIDs for the comparison, names for the message.
 fn accepted(table: Table, name: &str, kind: ColumnType) -> (&'static [u32], &'static str) {
     let is_bigint =
         mapping::targets(table).iter().any(|target| target.name == name && target.sql_type == "bigint");
@@ -155,7 +156,8 @@ fn retyped(subject: &Subject<'_>, found: &ColumnFacts, accepted: &str, wanted: &
     )
 }
 
-/// What an INSERT cannot fill, or stores otherwise than it is given.
+/// Finding for a column that refuses an explicit value (GENERATED ALWAYS AS IDENTITY), or that rounds the
+/// value (a timestamptz with fewer than six digits of a second).
 fn not_writable(subject: &Subject<'_>, found: &ColumnFacts, bars: Bars) -> Option<Unfit> {
     let (side, name, column, short) = (subject.side, subject.name, &found.name, subject.short());
     if found.is_always_identity {

@@ -1,4 +1,5 @@
-//! The facts that admission judges: what one side's catalog says of the replicated tables, read with one query.
+//! The facts that admission judges: the catalog's description of one side's replicated tables, read with one
+//! query.
 
 use serde::Deserialize;
 use tokio_postgres::Client;
@@ -8,24 +9,25 @@ use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// One row with one column, a JSON document. Parameter: the tables' names.
+/// Returns one row with one column, a JSON document. Parameter: the names of the tables.
 const QUERY: &str = include_str!("../../sql/admission.sql");
 
-/// What one side's catalog says, as far as admission asks.
+/// The part of one side's catalog that admission judges.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Facts {
     /// `server_version_num`.
     pub version: u32,
-    /// Those of the tables that are there.
+    /// The requested tables that exist.
     pub tables: Vec<TableFacts>,
-    /// The foreign keys of the tables, those that refer to the tables, and those that refer to such a referring column.
+    /// Foreign keys from and to the requested tables, and foreign keys to a column whose value changes with
+    /// the `id` of a requested table.
     pub references: Vec<ForeignKey>,
 }
 
-/// A relation that has the name of a replicated table. The one-letter facts are the catalog's own.
+/// A relation with the name of a replicated table. One-letter values are the catalog's own codes.
 #[derive(Clone, Debug, Deserialize)]
 pub struct TableFacts {
-    /// Its place in the list that was asked for.
+    /// Index in the list of requested tables.
     pub position: usize,
     pub kind: String,
     pub persistence: String,
@@ -33,17 +35,18 @@ pub struct TableFacts {
     pub access_method: Option<String>,
     /// `pg_class.relreplident`.
     pub identity: String,
-    /// Tables that this one inherits from, or is a partition of.
+    /// Parent tables, by inheritance or by partitioning.
     pub parents: Vec<String>,
-    /// Tables that inherit from this one, or are its partitions.
+    /// Child tables and partitions.
     pub children: Vec<String>,
     pub rules: Vec<String>,
     /// Subscriptions whose apply worker writes to the table.
     pub subscriptions: Vec<String>,
-    /// User-defined triggers that fire under `session_replication_role = replica`.
+    /// Triggers that fire under `session_replication_role = replica` (ENABLE ALWAYS and ENABLE REPLICA), the
+    /// fence's trigger included.
     pub triggers: Vec<String>,
     pub columns: Vec<ColumnFacts>,
-    /// Those that are unique, or of an exclusion constraint.
+    /// Unique indexes, and indexes of exclusion constraints.
     pub indexes: Vec<IndexFacts>,
 }
 
@@ -51,11 +54,12 @@ pub struct TableFacts {
 pub struct ColumnFacts {
     pub name: String,
     pub type_oid: u32,
-    /// With its modifier: `character varying(50)`.
+    /// Name of the type with its modifier: `character varying(50)`.
     pub type_name: String,
     /// `pg_type.typtype`: `b` for a base type, `d` for a domain, `e` for an enum.
     pub type_kind: String,
-    /// Digits of a second that a timestamptz keeps; `None` for all six.
+    /// Digits of a second that a timestamptz with a precision keeps. `None` for a timestamptz without a
+    /// precision, which keeps six digits, and for every other type.
     pub precision: Option<i32>,
     pub is_not_null: bool,
     pub is_generated: bool,
@@ -71,11 +75,11 @@ pub struct IndexFacts {
     pub is_primary: bool,
     /// Named by REPLICA IDENTITY USING INDEX.
     pub is_identity: bool,
-    /// Of no DEFERRABLE constraint.
+    /// The index belongs to no DEFERRABLE constraint.
     pub is_immediate: bool,
     pub is_valid: bool,
     pub is_partial: bool,
-    /// The columns of its key; `None` for an expression.
+    /// Columns of the index's key; `None` in the place of an expression.
     pub key: Vec<Option<String>>,
 }
 
@@ -84,7 +88,7 @@ pub struct ForeignKey {
     pub name: String,
     /// The referring table, with its schema.
     pub from: String,
-    /// The referring table's place in the list that was asked for.
+    /// Index of the referring table in the list of requested tables; `None` for any other table.
     pub from_table: Option<usize>,
     pub from_columns: Vec<String>,
     pub to: String,
@@ -94,11 +98,12 @@ pub struct ForeignKey {
     pub on_delete: String,
     pub on_update: String,
     pub is_enforced: bool,
-    /// A trigger of it was switched off, so that it is not checked or does not act.
+    /// A trigger of the foreign key is disabled, so PostgreSQL does not check the key or does not run its
+    /// action.
     pub is_disabled: bool,
 }
 
-/// The names of the tables on that side, quoted and with their schema.
+/// Names of `tables` on `side`, quoted and with the schema.
 pub fn names_on(side: Side, names: &Names, tables: &[Table]) -> Vec<String> {
     let name = |table: &Table| match side {
         Side::Landing => names.landing_table(*table),
@@ -108,10 +113,11 @@ pub fn names_on(side: Side, names: &Names, tables: &[Table]) -> Vec<String> {
 }
 
 impl Facts {
-    /// The document as the server writes it, which is the same as long as the facts are.
+    /// The facts as the server's JSON document. Equal facts give equal documents, so a change shows in the
+    /// text.
     ///
     /// # Errors
-    /// The connection broke, or the role may not look into a schema.
+    /// The connection broke, or the role lacks the privilege to look into a schema.
     pub async fn read(client: &Client, side: Side, names: &Names, tables: &[Table]) -> Result<String> {
         let row = client.query_one(QUERY, &[&names_on(side, names, tables)]).await;
         let row =
@@ -120,13 +126,13 @@ impl Facts {
     }
 
     /// # Errors
-    /// Internal: the query and the facts do not fit together.
+    /// Internal, when the document does not have the fields of [`Facts`].
     pub fn parse(document: &str) -> Result<Facts> {
         serde_json::from_str(document)
             .map_err(|error| Error::internal("the tables' shape cannot be read").source_error(error))
     }
 
-    /// The table at that place of the list that was asked for.
+    /// Facts of the table at `position` in the list of requested tables.
     pub fn table(&self, position: usize) -> Option<&TableFacts> {
         self.tables.iter().find(|table| table.position == position)
     }
@@ -139,7 +145,8 @@ impl TableFacts {
 }
 
 impl IndexFacts {
-    /// PostgreSQL relies on it for every row, at every moment: as an arbiter of ON CONFLICT, and as a replica identity.
+    /// Whether PostgreSQL can rely on the index for every row at every moment, as an arbiter of ON CONFLICT
+    /// and as a replica identity.
     pub fn is_dependable(&self) -> bool {
         self.is_unique && self.is_immediate && self.is_valid && !self.is_partial
     }

@@ -1,15 +1,16 @@
-//! Keys: is `id` unique, does PostgreSQL use the replica identity, and is every constraint checked at once?
+//! Judgement of keys: `id` is unique, PostgreSQL uses the replica identity, and every unique or exclusion
+//! constraint is checked immediately.
 
 use super::{Bars, IndexFacts, Subject, Unfit};
 use crate::database::Side;
 
-/// From here on PostgreSQL refuses updates and deletes of a published table whose replica identity has a generated
-/// column that is not published.
+/// First version of PostgreSQL that refuses updates and deletes of a published table whose replica identity
+/// contains an unpublished generated column.
 const CHECKS_GENERATED: u32 = 180_000;
 
 pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     let mut found = Vec::new();
-    // A table without the column has another problem, and its own finding.
+    // For a table without `id`, the judgement of columns has a finding.
     if subject.shape.column("id").is_some() {
         found.extend(unique_id(subject));
         found.extend(replica_identity(subject));
@@ -49,7 +50,8 @@ fn unique_id(subject: &Subject<'_>) -> Option<Unfit> {
     Some(Unfit { check: "keys", bars: Bars::Replication, what, remedy })
 }
 
-/// Where PostgreSQL would not use it, the *application's* updates and deletes of a published table fail.
+/// Finding for a replica identity that PostgreSQL does not use, or that lacks `id`. Without a usable replica
+/// identity, the *application's* updates and deletes of a published table fail.
 fn replica_identity(subject: &Subject<'_>) -> Option<Unfit> {
     let (shape, short) = (subject.shape, subject.short());
     let checks_generated = subject.facts.version >= CHECKS_GENERATED;
@@ -117,8 +119,8 @@ fn unfit(subject: &Subject<'_>, what: String) -> Unfit {
     }
 }
 
-/// A trigger checks them, and under `session_replication_role = replica` PostgreSQL does not run it: two rows with one
-/// key would be stored.
+/// Findings for DEFERRABLE constraints. PostgreSQL checks a DEFERRABLE constraint in a trigger, and does not
+/// run the trigger under `session_replication_role = replica`: two rows with the same key would be stored.
 fn deferrable(subject: &Subject<'_>) -> Vec<Unfit> {
     let (name, side, short) = (subject.name, subject.side, subject.short());
     let deferrable = subject.shape.indexes.iter().filter(|index| !index.is_immediate);

@@ -1,22 +1,24 @@
-//! Admission: what a replicated table may look like on each side, as a positive list, compared with the catalog.
+//! Admission: compares the replicated tables of each side, as the catalog describes the tables, with a
+//! positive list of admissible shapes.
 //!
-//! | of a table | Landing | Traffic | judged in |
+//! | property of a table | Landing | Traffic | judged in |
 //! |---|---|---|---|
-//! | kind | an ordinary table of its own: logged, heap; no view, foreign or partitioned table | the same | `tables` |
+//! | kind | an ordinary table: logged, heap; no view, foreign or partitioned table | the same | `tables` |
 //! | inheritance | none: no parent, no child, no partition | the same | `tables` |
 //! | rules | none, from a cutover on | none | `tables` |
-//! | other writers past the fence | no subscription, from a cutover on | the same | `tables` |
-//! | triggers | any | any; those that fire for replicated rows are named | `tables` |
+//! | writers past the fence | no subscription, from a cutover on | the same | `tables` |
+//! | triggers | any | any; triggers that fire for replicated rows are reported | `tables` |
 //! | key | `id` NOT NULL and unique by an index that is immediate, valid and without a condition | the same | `keys` |
-//! | other unique and exclusion constraints | any that is not DEFERRABLE, from a cutover on | any that is not DEFERRABLE | `keys` |
-//! | replica identity | one that PostgreSQL uses, with `id` in it; or FULL | the same | `keys` |
-//! | columns that the mapping reads or writes | of the types that it knows, no domain, no enum; not generated | the same, and no GENERATED ALWAYS AS IDENTITY | `columns` |
-//! | other columns, CHECKs, nullability, row-level security | any: a row that is refused is quarantined, and hidden rows are `doctor`'s | the same | |
-//! | foreign keys to it | to `id`, alone or beside columns that replication does not write, with any action; from a cutover on | the same, at once | `references` |
-//! | foreign keys of it | a journey entry or notification has one to its lead; others of other columns | any of columns that the mapping does not write | `references` |
+//! | other unique and exclusion constraints | not DEFERRABLE, from a cutover on | not DEFERRABLE | `keys` |
+//! | replica identity | an index that PostgreSQL uses, with `id` in the key; or FULL | the same | `keys` |
+//! | columns that the mapping reads or writes | of the mapping's types, no domain, no enum; not generated; from a cutover on no GENERATED ALWAYS AS IDENTITY and no timestamptz of fewer than six digits | the same, at once | `columns` |
+//! | other columns, CHECKs, nullability, row-level security | any: a refused row is quarantined, and `doctor` reports hidden rows | the same | |
+//! | foreign keys to the table | to `id`, alone or with columns that replication does not write, with any action; from a cutover on | the same, at once | `references` |
+//! | foreign keys of the table | a journey entry or notification has a foreign key to the lead; others from other columns | any from columns that the mapping does not write | `references` |
 //!
-//! A shape that is not on the list is refused with the object's name and a remedy, before anything is changed.
-//! The judgement is pure; the facts are read with one query a side.
+//! A shape that is not on the list is refused with the object's name and a remedy, before anything is
+//! changed.
+//! The judgement is pure; the facts are read with one query for each side.
 
 mod columns;
 mod facts;
@@ -35,28 +37,28 @@ pub use facts::{ColumnFacts, Facts, ForeignKey, IndexFacts, TableFacts};
 pub use references::reached_by_others;
 pub use watch::Watch;
 
-/// From when on a shape is not admissible.
+/// Operation that a finding prevents. A finding that prevents replication also prevents a cutover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bars {
-    /// Never: an operator should know of it.
+    /// The finding is only reported to the operator.
     Nothing,
-    /// From a cutover on, when the writes go the other way.
+    /// A cutover, because replication writes in the other direction after a cutover.
     Cutover,
     Replication,
 }
 
-/// Something about a table that is not on the list.
+/// A property of a table that is not on the list of admissible shapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
     /// One of [`CHECKS`].
     pub check: &'static str,
     pub bars: Bars,
-    /// What is not on the list, with the object's name.
+    /// The property, with the object's name.
     pub what: String,
     pub remedy: String,
 }
 
-/// The names of the checks, and what each says of a side on which nothing is unfit.
+/// Names of the checks, each with the message for a side without a finding.
 pub const CHECKS: [(&str, &str); 6] = [
     ("tables", "the tables are ordinary ones, without inheritance"),
     ("columns", "the tables have every column that is needed"),
@@ -66,21 +68,21 @@ pub const CHECKS: [(&str, &str); 6] = [
     ("triggers", "no trigger fires for replicated rows"),
 ];
 
-/// How much of the tables must be there.
+/// How much of the tables must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// Whatever `leadbridge migrate` makes may still be missing.
+    /// Objects that `leadbridge migrate` creates may still be missing.
     BeforeMigrate,
     Whole,
 }
 
-/// One table and everything that its judgement may look at.
+/// One table, with everything that the judgement of the table may read.
 struct Subject<'f> {
     side: Side,
     table: Table,
     /// Quoted and with its schema, for SQL that an operator runs.
     name: &'f str,
-    /// The tables' places in the facts are those of this list.
+    /// The requested tables. Positions in the facts are indexes into this list.
     tables: &'f [Table],
     facts: &'f Facts,
     shape: &'f TableFacts,
@@ -96,7 +98,7 @@ impl Subject<'_> {
         }
     }
 
-    /// For what matters on Traffic at once, and on Landing when reverse replication writes there.
+    /// For a condition on written tables: replication writes to Traffic now, and to Landing after a cutover.
     fn bars_writing(&self) -> Bars {
         match self.side {
             Side::Landing => Bars::Cutover,
@@ -105,7 +107,7 @@ impl Subject<'_> {
     }
 }
 
-/// Compares the facts with the list.
+/// Compares the facts with the list of admissible shapes.
 pub fn judge(side: Side, names: &Names, tables: &[Table], facts: &Facts, extent: Extent) -> Vec<Unfit> {
     let mut unfit = Vec::new();
     for (position, (name, table)) in facts::names_on(side, names, tables).iter().zip(tables).enumerate() {
@@ -122,7 +124,7 @@ pub fn judge(side: Side, names: &Names, tables: &[Table], facts: &Facts, extent:
 
 fn judge_table(subject: &Subject<'_>) -> Vec<Unfit> {
     let mut unfit = tables::judge(subject);
-    // Of a view or a foreign table the rest says nothing.
+    // The other judgements hold for ordinary tables only, not for a view or a foreign table.
     if subject.shape.kind == "r" {
         unfit.extend(columns::judge(subject));
         unfit.extend(keys::judge(subject));
@@ -131,10 +133,10 @@ fn judge_table(subject: &Subject<'_>) -> Vec<Unfit> {
     unfit
 }
 
-/// Reads the facts of one side and judges them.
+/// Reads the facts of one side and judges the tables.
 ///
 /// # Errors
-/// The connection broke, or the role may not look into a schema.
+/// The connection broke, or the role lacks the privilege to look into a schema.
 pub async fn examine(
     client: &Client,
     side: Side,
@@ -147,10 +149,11 @@ pub async fn examine(
     Ok((facts, unfit))
 }
 
-/// Whether the tables of one side may be replicated, or with [`Bars::Cutover`] written to in either direction.
+/// Checks that the tables of one side may be replicated, or with [`Bars::Cutover`] also written to in either
+/// direction.
 ///
 /// # Errors
-/// Refused, with the first object that is not admissible; those of [`examine`].
+/// Refused, with the first object that is not admissible; the errors of [`examine`].
 pub async fn admit(
     client: &Client,
     side: Side,
@@ -163,10 +166,10 @@ pub async fn admit(
     refusal(side, &unfit, purpose).map_or(Ok(()), Err)
 }
 
-/// Both sides, for what goes on under way.
+/// Runs [`admit`] for both sides, with all tables and columns that `leadbridge migrate` creates.
 ///
 /// # Errors
-/// Those of [`admit`].
+/// The errors of [`admit`].
 pub async fn admit_both(
     landing: &Client,
     traffic: &Client,
@@ -178,7 +181,7 @@ pub async fn admit_both(
     admit(traffic, Side::Traffic, names, tables, Extent::Whole, purpose).await
 }
 
-/// What an operator is told when any of it stands in the way of the purpose.
+/// The error for findings that prevent `purpose`: names the first such finding and counts the others.
 fn refusal(side: Side, unfit: &[Unfit], purpose: Bars) -> Option<Error> {
     let mut barring = unfit.iter().filter(|unfit| unfit.bars >= purpose);
     let first = barring.next()?;

@@ -1,5 +1,6 @@
-//! Foreign keys of the tables and to them. Replicated rows are written under `session_replication_role = replica`, where
-//! PostgreSQL neither checks a foreign key nor runs its ON UPDATE action; deletes run with both.
+//! Foreign keys from and to the replicated tables. Replicated rows are written under
+//! `session_replication_role = replica`, where PostgreSQL neither checks a foreign key nor runs its ON UPDATE
+//! action. Replicated deletes run with the checks and actions of foreign keys.
 
 use super::{Bars, Facts, ForeignKey, Subject, Unfit, columns};
 use crate::change::Table;
@@ -20,11 +21,12 @@ fn position(subject: &Subject<'_>, table: Table) -> Option<usize> {
     subject.tables.iter().position(|known| *known == table)
 }
 
-/// Keys that refer to the table; for the leads also those that refer to what changes with a lead's id.
+/// Foreign keys to the table; for the leads also foreign keys to columns that change with a lead's `id`.
 fn incoming<'f>(subject: &'f Subject<'_>) -> impl Iterator<Item = &'f ForeignKey> {
     let this = position(subject, subject.table);
     let is_leads = subject.table == Table::LandingLeads;
-    // A key of neither this nor another replicated table belongs to a chain that begins at one of them.
+    // The facts hold a foreign key between two other tables only when a chain of foreign keys leads from
+    // there to the `id` of a replicated table. Such a key is judged with the leads.
     let belongs = move |key: &&ForeignKey| {
         key.to_table == this || (is_leads && key.to_table.is_none() && key.from_table.is_none())
     };
@@ -36,7 +38,7 @@ fn outgoing<'f>(subject: &'f Subject<'_>) -> impl Iterator<Item = &'f ForeignKey
     subject.facts.references.iter().filter(move |key| key.is_enforced && key.from_table == this)
 }
 
-/// Whether this is a journey entry's or a notification's key to its lead.
+/// Whether `key` refers from a journey entry or a notification to the lead.
 fn is_lead_reference(subject: &Subject<'_>, key: &ForeignKey) -> bool {
     let leads = position(subject, Table::LandingLeads);
     subject.table != Table::LandingLeads
@@ -45,7 +47,8 @@ fn is_lead_reference(subject: &Subject<'_>, key: &ForeignKey) -> bool {
         && key.to_columns == ["id"]
 }
 
-/// Traffic's own foreign key deletes what refers to a lead. Where Landing's does not, the rows would stay there.
+/// Finding for a table on Landing without an active foreign key to the leads. Traffic's foreign key deletes a
+/// lead's journey entries and notifications together with the lead; on Landing the rows would stay.
 fn lead_reference(subject: &Subject<'_>) -> Option<Unfit> {
     let is_child = subject.side == Side::Landing && subject.table != Table::LandingLeads;
     let acts = |key: &ForeignKey| is_lead_reference(subject, key) && !key.is_disabled;
@@ -71,7 +74,8 @@ fn lead_reference(subject: &Subject<'_>) -> Option<Unfit> {
 fn judge_incoming(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
     let (side, bars) = (subject.side, subject.bars_writing());
     let ForeignKey { name, from, to, .. } = key;
-    // A changed id takes along what refers to it, whatever stands beside it; other columns are updated alone.
+    // Replication updates the referring columns together with a changed `id`, whatever other columns the key
+    // has. An update of another column reaches no referring table.
     let is_updated = |column: &&String| *column != "id" && is_written(subject, column);
     if key.to_table.is_some()
         && let Some(column) = key.to_columns.iter().find(is_updated)
@@ -96,7 +100,7 @@ fn judge_incoming(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
     })
 }
 
-/// Whether replication writes this column, on Landing after a cutover.
+/// Whether replication writes `column`; on Landing, whether reverse replication does after a cutover.
 fn is_written(subject: &Subject<'_>, column: &str) -> bool {
     match subject.side {
         Side::Landing => subject.table.columns().iter().any(|known| known.name == column),
@@ -104,7 +108,8 @@ fn is_written(subject: &Subject<'_>, column: &str) -> bool {
     }
 }
 
-/// A reference that replication writes, and PostgreSQL does not check.
+/// Finding for a foreign key whose referring columns replication writes, because PostgreSQL does not check
+/// the key for replicated rows.
 fn judge_outgoing(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
     let (side, name, short) = (subject.side, subject.name, subject.short());
     if is_lead_reference(subject, key) || !key.from_columns.iter().any(|column| is_written(subject, column)) {
@@ -122,7 +127,8 @@ fn judge_outgoing(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
     ))
 }
 
-/// Foreign keys by whose actions a write to another table reaches a replicated one: a fence refuses such a write.
+/// Foreign keys whose actions carry a write from another table to a replicated table. A closed fence refuses
+/// such a write.
 pub fn reached_by_others(facts: &Facts) -> Vec<String> {
     let acts = |action: &String| matches!(action.as_str(), "c" | "n" | "d");
     let reaches = |key: &&ForeignKey| {

@@ -1,13 +1,13 @@
-//! What kind of relation a replicated table is, and who writes to it in what way.
+//! Judgement of a replicated table's kind, inheritance, rules, subscriptions and triggers.
 
 use super::{Bars, Extent, Subject, Unfit};
 use crate::change::Table;
 use crate::database::Side;
 
-/// A trigger of ours that fires whatever the session says.
+/// The fence's trigger: ENABLE ALWAYS, and part of leadbridge.
 const FENCE: &str = "leadbridge_fence";
 
-/// A table that is not there. `leadbridge migrate` makes all of Traffic's but the leads.
+/// Finding for a missing table. `leadbridge migrate` creates all of Traffic's tables but the leads.
 pub(super) fn missing(side: Side, table: Table, name: &str, extent: Extent) -> Option<Unfit> {
     if extent == Extent::BeforeMigrate && side == Side::Traffic && table != Table::LandingLeads {
         return None;
@@ -81,8 +81,8 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     found
 }
 
-/// A parent, a partitioned table, a child or a partition: writes through one of them are no writes to the other, for a
-/// stream as for a fence.
+/// Findings for a parent, a partitioned table, a child or a partition. A write through a parent, or to a
+/// child, reaches neither the stream nor the fence of the table.
 fn inheritance(subject: &Subject<'_>) -> Vec<Unfit> {
     let (shape, name, short, side) = (subject.shape, subject.name, subject.short(), subject.side);
     let unfit = |what: String, sql: String| Unfit {
@@ -123,7 +123,8 @@ fn odd_kind(kind: &str) -> Option<&'static str> {
     })
 }
 
-/// ENABLE ALWAYS and ENABLE REPLICA triggers fire whatever the session says.
+/// Finding for ENABLE ALWAYS and ENABLE REPLICA triggers. Both kinds fire under `session_replication_role =
+/// replica`, and so for replicated rows.
 fn triggers(subject: &Subject<'_>) -> Option<Unfit> {
     let firing: Vec<&str> =
         subject.shape.triggers.iter().map(String::as_str).filter(|name| *name != FENCE).collect();

@@ -1,6 +1,7 @@
 use super::*;
 
-/// A side as `leadbridge migrate` and the school's own SQL leave it, as far as the judgement looks.
+/// Facts of a side as `leadbridge migrate` and the school's own SQL leave the tables, as far as the judgement
+/// looks.
 fn good(side: Side) -> Facts {
     let tables = Table::replicated(false);
     let column = |name: &str, type_oid: u32| ColumnFacts {

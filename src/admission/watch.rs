@@ -1,4 +1,4 @@
-//! Looking at one side again and again: judged only when its facts have changed.
+//! Repeated admission of one side: the facts are judged again only after a change.
 
 use tokio_postgres::Client;
 
@@ -8,7 +8,7 @@ use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// What the last look at one side found.
+/// Result of the last look at one side.
 #[derive(Debug, Default)]
 pub struct Watch {
     document: String,
@@ -16,10 +16,10 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Why the tables of that side are not admissible now; `None` when they are.
+    /// The reason why the tables of `side` are not admissible now; `None` when the tables are admissible.
     ///
     /// # Errors
-    /// The facts could not be read, which says nothing about them.
+    /// The facts could not be read. The error says nothing about the tables.
     pub async fn look(
         &mut self,
         client: &Client,

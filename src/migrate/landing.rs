@@ -1,5 +1,5 @@
-//! On Landing: the publication, exactly the wanted tables, whole, with every operation; and the fence, unused
-//! until a cutover closes it.
+//! Migration of Landing: the publication, which holds exactly the wanted tables, without filters and with
+//! every operation; and the fence, which does nothing until a cutover closes the fence.
 
 use tokio_postgres::{Client, Row};
 
@@ -7,10 +7,11 @@ use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// What is to be done about the publication; changes nothing.
+/// Plans the step for the publication; changes nothing.
 ///
 /// # Errors
-/// Refused when the publication holds more, or less of a table, than it should.
+/// Refused when the publication covers a schema or the whole database, holds another table, or filters rows
+/// or columns.
 pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOptions) -> Result<MigrationStep> {
     let step = |effect| MigrationStep {
         database: MigratedSide::Landing,
@@ -38,7 +39,7 @@ pub(super) async fn apply(
     options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await
 }
 
-/// Whether the fence is installed as this version wants it; changes nothing.
+/// Plans the step for the fence by comparing the installed fence with this version's fence; changes nothing.
 pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<MigrationStep> {
     let sql = "SELECT pg_catalog.obj_description(pg_catalog.to_regclass($1), 'pg_class')
                WHERE pg_catalog.to_regclass($1) IS NOT NULL";
@@ -67,9 +68,9 @@ pub(super) async fn apply_fence(
     options.patience.execute(client, "the fence on Landing", &sql).await
 }
 
-/// A publication as it is in the catalog.
+/// A publication in the catalog.
 struct FoundPublication {
-    /// FOR ALL TABLES, or for a schema.
+    /// FOR ALL TABLES, or FOR TABLES IN SCHEMA.
     wide: bool,
     every_operation: bool,
     tables: Vec<FoundTable>,
@@ -78,7 +79,7 @@ struct FoundPublication {
 struct FoundTable {
     /// Schema and name, unquoted.
     name: (String, String),
-    /// With a row filter or a column list.
+    /// Published with a row filter or a column list.
     partial: bool,
 }
 

@@ -1,7 +1,7 @@
-//! Locks without queueing: a short wait, then another try later.
+//! Locks without queueing: a short wait, then another attempt after a pause.
 //!
-//! A statement that waits for a table lock makes everybody who comes after it wait too. So we wait briefly, let
-//! them all pass, and try again.
+//! A statement that waits for a table lock blocks every later statement on the table. So an attempt waits
+//! briefly, and the pause before the next attempt lets the blocked statements pass.
 
 use std::time::Duration;
 
@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 /// How long to wait for a lock, and how often.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// The longest that a try waits for a lock: for so long others may have to wait behind it.
+    /// Longest wait of one attempt for a lock. For the same time, other sessions may have to wait in the
+    /// queue.
     pub lock_timeout: Duration,
-    /// Tries after the first, with growing pauses.
+    /// Attempts after the first attempt, with growing pauses.
     pub retries: usize,
     /// The first pause.
     pub pause: Duration,
@@ -40,7 +41,7 @@ impl Patience {
     /// Runs `sql` in one transaction that never waits long for a lock.
     ///
     /// # Errors
-    /// Transient, with the sessions that hold the table, when the lock was not to be had in any try.
+    /// Transient, with the oldest transactions of the database, when no attempt got the lock.
     pub async fn execute(self, client: &mut Client, step: &str, sql: &str) -> Result<()> {
         let mut pauses = self.pauses();
         loop {
@@ -90,7 +91,8 @@ async fn gave_up(client: &Client, step: &str, error: &tokio_postgres::Error) -> 
     }
 }
 
-/// Who has had a transaction open for longest, by process id. No query text: it may hold people's data.
+/// Process ids of the sessions with the oldest transactions. Leaves out the query text, because a query may
+/// hold people's data.
 async fn oldest_transactions(client: &Client) -> Result<String, tokio_postgres::Error> {
     let sql = "SELECT string_agg(format('pid %s (%s, for %s s)', pid, state, age), ', ') FROM (
                    SELECT pid, state, extract(epoch FROM clock_timestamp() - xact_start)::bigint AS age

@@ -1,7 +1,8 @@
-//! `leadbridge migrate`: Migration 016 and our own schema on Traffic, the publication and the fence on Landing.
+//! `leadbridge migrate`: Migration 016 and leadbridge's own schema on Traffic, the publication and the fence
+//! on Landing.
 //!
-//! What is to be done is found out first, on both databases, and refused before anything is changed; a dry run
-//! stops there. Everything is idempotent, so an interrupted run is simply run again.
+//! The steps are planned on both databases, and refused if necessary, before anything is changed; a dry run
+//! ends after the plan. Every step is idempotent, so an interrupted run can be repeated.
 
 mod landing;
 mod lock;
@@ -23,14 +24,14 @@ use crate::names::Names;
 pub use lock::Patience;
 pub use sql::{privileges, script};
 
-/// What to migrate, and how.
+/// Options of [`migrate`].
 #[derive(Clone, Debug, Default)]
 pub struct MigrateOptions {
     /// Copy `scheduled_notifications` as well.
     pub notifications: bool,
-    /// Find out what would be done, and do nothing.
+    /// Plan the steps, and change nothing.
     pub dry_run: bool,
-    /// The schema is this installation's from now on, whosever it was.
+    /// Give the schema to this installation, even when the schema belongs to another installation.
     pub replace_installation: bool,
     pub patience: Patience,
 }
@@ -42,7 +43,7 @@ impl MigrateOptions {
     }
 }
 
-/// Which of the two databases.
+/// The database of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MigratedSide {
@@ -59,19 +60,19 @@ impl fmt::Display for MigratedSide {
     }
 }
 
-/// What a step does to its database.
+/// Effect of a step on its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Effect {
-    /// It is there, and as this version wants it.
+    /// The object exists in the form of this version.
     Unchanged,
-    /// It was not there.
+    /// The object does not exist.
     Create,
-    /// It was there in an older form.
+    /// The object exists in another form, or a part is missing.
     Renew,
 }
 
-/// One migration, the publication, or the fence on Landing.
+/// A migration, the publication, or the fence on Landing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MigrationStep {
     pub database: MigratedSide,
@@ -79,7 +80,7 @@ pub struct MigrationStep {
     pub effect: Effect,
 }
 
-/// What was done, or in a dry run would be done, in that order.
+/// Steps that were done, or in a dry run would be done, in the order of execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub dry_run: bool,
@@ -108,12 +109,13 @@ impl fmt::Display for Report {
     }
 }
 
-/// Brings both databases to the form that this version wants.
+/// Brings both databases to the form that this version needs.
 ///
 /// # Errors
-/// Refused, before anything is changed, when a table is not admissible, when the publication holds what it must not, or
-/// when the schema or the tables on Traffic belong to another installation. Transient when a lock could not be had within
-/// [`Patience`]: what was applied until then stays, recorded.
+/// Refused, before anything is changed, when a table is not admissible, when the publication holds what it
+/// must not, or when the schema on either side or the tables on Traffic belong to another installation.
+/// Transient when a lock could not be had within [`Patience`]: the steps applied until then stay, and are
+/// recorded.
 pub async fn migrate(
     landing: &mut Client,
     traffic: &mut Client,
@@ -128,7 +130,8 @@ pub async fn migrate(
     }
     Installation::refuse_shared_tables(traffic, names).await?;
     let tables = options.tables();
-    // A table of another shape would be published to the harm of the applications that write to it.
+    // Admission comes before the publication, because a published table without a usable replica identity
+    // refuses the applications' updates and deletes.
     admission::admit(landing, Side::Landing, names, &tables, Extent::Whole, Bars::Replication).await?;
     admission::admit(traffic, Side::Traffic, names, &tables, Extent::BeforeMigrate, Bars::Replication)
         .await?;
@@ -153,7 +156,7 @@ pub async fn migrate(
     Ok(report)
 }
 
-/// Who this installation is, as Landing itself says.
+/// Identity of this installation, with the system identifier and the database name that Landing reports.
 async fn identity(landing: &Client, names: &Names) -> Result<Identity> {
     let sql = "SELECT system_identifier::text, pg_catalog.current_database()::text FROM pg_catalog.pg_control_system()";
     let row = landing.query_one(sql, &[]).await;

@@ -1,4 +1,4 @@
-//! The SQL files, with our names put in for their placeholders.
+//! The SQL files, with names in the place of the placeholders.
 
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
@@ -8,11 +8,11 @@ use crate::error::{Error, Result};
 use crate::names::{self, Names};
 use crate::sha256;
 
-/// A migration as it is in `sql/traffic/`.
+/// A migration of Traffic, with the SQL file as a template.
 pub(super) struct Migration {
     pub name: &'static str,
     template: &'static str,
-    /// Applied only when the operator switched notifications on.
+    /// Applied only when the operator has switched notifications on.
     pub optional: bool,
 }
 
@@ -25,12 +25,12 @@ macro_rules! migration {
     };
 }
 
-/// The same on both databases.
+/// SQL for both databases.
 const FENCE: &str = include_str!("../../sql/fence.sql");
 const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 
-// 024 stands before those that change what is there, for it refuses another installation's schema. 019 stands before
-// 018, which looks at the tables that are there.
+// 024 comes before the migrations that change existing objects, because 024 refuses another installation's
+// schema. 019 comes before 018, because 018 looks at the tables that exist.
 const MIGRATIONS: [Migration; 11] = [
     migration!("000_migrations", optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
@@ -50,7 +50,7 @@ const LANDING_PRIVILEGES: &str = include_str!("../../sql/landing/privileges.sql"
 const TRAFFIC_PRIVILEGES: &str = include_str!("../../sql/traffic/privileges.sql");
 
 impl Migration {
-    /// The migrations that `options` ask for, in the order in which they are applied.
+    /// The migrations that `options` ask for, in the order of application.
     pub fn wanted(options: &MigrateOptions) -> impl Iterator<Item = &'static Migration> {
         let notifications = options.notifications;
         MIGRATIONS.iter().filter(move |migration| notifications || !migration.optional)
@@ -61,22 +61,23 @@ impl Migration {
     }
 }
 
-/// The fence on Landing, and whose it is. It has no table of migrations: a comment on it holds its checksum.
+/// The fence on Landing, and the record of the installation that owns the schema. Landing has no table of
+/// migrations: a comment on the table `fence` holds the checksum.
 pub(super) fn landing_fence(names: &Names) -> String {
     fenced(render(FENCE, names) + &render(INSTALLATION, names), &|table| names.landing_table(table))
 }
 
-/// The statement that writes down which fence is installed.
+/// The statement that records the checksum of the installed fence.
 pub(super) fn comment_on_fence(names: &Names, fence: &str) -> String {
     format!("COMMENT ON TABLE {} IS {};\n", names.own("fence"), escape_literal(&installed_fence(fence)))
 }
 
-/// What the comment says.
+/// Text of the comment on the table `fence`.
 pub(super) fn installed_fence(fence: &str) -> String {
     format!("leadbridge fence {}", checksum(fence))
 }
 
-/// The fence's tables, by the names that they have on its side.
+/// Puts in the names of the fenced tables, as the fence's side has the tables.
 fn fenced(sql: String, name: &dyn Fn(Table) -> String) -> String {
     let literal = |table| escape_literal(&name(table));
     sql.replace("{{fenced_leads}}", &literal(Table::LandingLeads))
@@ -84,7 +85,7 @@ fn fenced(sql: String, name: &dyn Fn(Table) -> String) -> String {
         .replace("{{fenced_notifications}}", &literal(Table::ScheduledNotifications))
 }
 
-/// Identifies what was applied: SHA-256 of the SQL with its names, in hexadecimal.
+/// Identifies an applied migration: SHA-256 of the SQL with its names, in hexadecimal.
 pub(super) fn checksum(sql: &str) -> String {
     sha256::of(sql)
 }
@@ -107,7 +108,7 @@ pub(super) fn publication(names: &Names, tables: &[Table]) -> String {
     render(PUBLICATION, names).replace("{{published}}", &published.join(", "))
 }
 
-/// Everything that [`super::migrate`] would do on a fresh database, for a DBA to run with `psql`.
+/// Everything that [`super::migrate`] does on a fresh database, as a script for a DBA to run with `psql`.
 ///
 /// # Errors
 /// Usage, for a name that cannot stand in the SQL files.
@@ -136,7 +137,7 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
     Ok(script)
 }
 
-/// The least-privilege role for the daemon on `database`, for a DBA to run. It holds no password.
+/// The least-privilege role for the daemon on `database`, as SQL for a DBA to run. The SQL holds no password.
 ///
 /// # Errors
 /// Usage, for a name that cannot stand in the SQL files.
@@ -176,7 +177,8 @@ fn render(template: &str, names: &Names) -> String {
         .replace("{{reverse_publication_name}}", &escape_literal(&names.reverse_publication()))
 }
 
-/// The configuration has been checked for the same; the command line has a role's name of its own.
+/// Checks the names before the names are put into SQL. The configuration has passed the same check; a role's
+/// name comes from the command line, and [`privileges`] checks the name separately.
 pub(super) fn check_names(names: &Names) -> Result<()> {
     let Names { slot: _, publication, schema, landing_schema, traffic_schema } = names;
     check_name("publication", publication)?;

@@ -1,4 +1,5 @@
-//! The numbered migrations on Traffic: which are due, and applying them, one transaction each.
+//! The numbered migrations on Traffic: the plan, and the application of due migrations, each in one
+//! transaction.
 
 use std::collections::HashMap;
 
@@ -11,17 +12,17 @@ use crate::error::{Error, Kind, Result};
 use crate::names::{Names, STATE_TABLES};
 use crate::traffic::TargetCatalog;
 
-/// A migration with its SQL and what has to be done about it.
+/// A migration with its SQL and its step.
 pub(super) struct Planned {
     pub step: MigrationStep,
     sql: String,
 }
 
-/// Compares what is recorded with what this version brings; changes nothing.
+/// Compares the recorded migrations with the migrations of this version; changes nothing.
 pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOptions) -> Result<Vec<Planned>> {
     let applied = applied(client, names).await?;
     let made = |migration: &Migration| applied.contains_key(migration.name);
-    // Notifications that were never there are not missing.
+    // A table of notifications that was never created is not missing.
     let notifications = Migration::wanted(options).filter(|migration| migration.optional).any(made);
     let whole = is_whole(client, names, notifications).await?;
     Ok(Migration::wanted(options)
@@ -39,9 +40,10 @@ pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOption
         .collect())
 }
 
-/// Applies what is due, in order, and tells PostgREST when anything was.
+/// Applies the due migrations in order, and notifies PostgREST after the last migration.
 ///
-/// Two runs at once are harmless: migrations are idempotent, and an advisory lock puts them one after another.
+/// Two runs at the same time are harmless, because migrations are idempotent, and an advisory lock makes the
+/// transactions run after one another.
 pub(super) async fn apply(
     client: &mut Client,
     names: &Names,
@@ -67,7 +69,8 @@ pub(super) async fn apply(
     Ok(())
 }
 
-/// Whether all is there still that is written: a table or a column that somebody has dropped is made again.
+/// Whether every written column and every state table still exists. If a column or a table was dropped, the
+/// migrations run again and create it.
 async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result<bool> {
     match TargetCatalog::read(client, names, &Table::replicated(notifications)).await {
         Ok(_) => {}
@@ -80,7 +83,7 @@ async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result
     Ok(row.map_err(|e| Error::database("looking for our tables on Traffic", &e))?.get(0))
 }
 
-/// Name and checksum of each migration recorded; none on a fresh database.
+/// Name and checksum of each recorded migration; empty on a fresh database.
 async fn applied(client: &Client, names: &Names) -> Result<HashMap<String, String>> {
     let migrations = names.own("migrations");
     let failed = |e| Error::database("reading which migrations are applied on Traffic", &e);
