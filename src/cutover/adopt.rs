@@ -1,8 +1,10 @@
-//! What a rollback makes Landing's again: rows that were born on Traffic and have been carried to Landing, and columns
-//! that Landing owns and whose values on Traffic could not be carried there.
+//! Rows that a rollback gives back to Landing, of two kinds: rows born on Traffic and carried to Landing
+//! since, and rows with a value on Traffic, in a column of Landing's, that could not be carried to Landing.
 //!
-//! The first are marked (`landing_synced_at`). Of all of them Landing writes the row again, unchanged, behind the position
-//! at which its stream goes on: so the stream brings to Traffic what the mapping makes of it, as after any change.
+//! Rows born on Traffic are marked (`landing_synced_at`). Then Landing writes again, unchanged, every row
+//! that Traffic does not have as the mapping makes the row, and every row written since the comparison. The
+//! writes come after the position from which Landing's stream continues, so the stream brings the mapped rows
+//! to Traffic, as after any change.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -15,14 +17,15 @@ use crate::error::{Error, Result};
 use crate::traffic::TriggerControl;
 use crate::{reverse, verify};
 
-/// Rows to be sent again, by table.
+/// Rows for Landing to send again, by table.
 pub(super) type Rows = Vec<(Table, Vec<Uuid>)>;
 
-/// Marks every such row, before anybody waits. Answers which rows are not on Traffic as the mapping makes them; some
-/// may be on their way, and are sent once more in vain.
+/// Marks every row that was born on Traffic and is on Landing, before the fence holds back any writer.
+/// Returns the rows that Traffic does not have as the mapping makes the rows. Changes of some rows may still
+/// be in the stream; Landing sends such rows once more in vain.
 ///
 /// # Errors
-/// Refused when they are too many to be known.
+/// Refused when the comparison found too many rows to know all keys.
 pub(super) async fn all(
     landing: &Client,
     traffic: &Session,
@@ -49,7 +52,8 @@ pub(super) async fn all(
     Ok(rows)
 }
 
-/// Marks those that were written since `horizon`, in the transaction that holds the fence on `fenced`.
+/// Marks the rows born on Traffic and written since `horizon`, in the transaction that holds the fence on
+/// Traffic.
 pub(super) async fn recent(
     landing: &Client,
     fenced: &Session,
@@ -63,7 +67,7 @@ pub(super) async fn recent(
     reverse::adopt(landing, fenced, &config.names, &config.tables(), triggers, &recent).await.map(drop)
 }
 
-/// Lets Landing, which is fenced, send these rows again.
+/// Writes `rows` on Landing again, past Landing's fence, so that Landing's stream sends the rows.
 pub(super) async fn send_again(
     config: &Config,
     rows: impl Iterator<Item = &(Table, Vec<Uuid>)>,
@@ -74,7 +78,7 @@ pub(super) async fn send_again(
     let begin = format!("BEGIN; {}; SET LOCAL leadbridge.passes_fence = 'on'", triggers.suppress());
     landing.batch_execute(&begin).await.map_err(failed)?;
     for (table, ids) in rows {
-        // By way of text: a value that is assigned to itself is not sent when it is TOASTed.
+        // The value goes through text, because the stream leaves out a TOASTed value assigned to itself.
         let sql = format!(
             "UPDATE {} SET metadata = metadata::text::jsonb WHERE id = ANY ($1)",
             config.names.landing_table(*table)

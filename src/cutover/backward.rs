@@ -1,7 +1,9 @@
-//! The rollback, from its beginning to its decision: Landing is the one to write to again, and nothing is lost.
+//! The rollback, from its beginning to its decision: Landing becomes the system of record again, and nothing
+//! is lost.
 //!
-//! Like the cutover, with the sides changed, and simpler: everything that is decided is on Traffic, where the fence
-//! is, so the fence's own transaction is the decision. Landing, which is closed, is opened after it.
+//! A rollback is a cutover with the sides exchanged, and simpler: the journal is on Traffic, and so is the
+//! fence, so the commit of the fence's transaction is the decision. Landing, which is closed, is opened after
+//! the commit.
 
 use std::time::{Duration, Instant};
 
@@ -22,11 +24,12 @@ use crate::traffic::TriggerControl;
 pub(super) struct Backward<'c> {
     pub scene: Scene<'c>,
     pub readiness: Readiness,
-    /// How rows on Traffic are written without a stamp of its triggers.
+    /// Keeps Traffic's triggers from stamping rows that the rollback writes on Traffic.
     pub control: TriggerControl,
     /// Rows that Landing has to send again.
     pub rewrite: adopt::Rows,
-    /// How long Traffic refuses writers afterwards, so that those who have not heard of it do.
+    /// How long Traffic refuses writers after the decision, so that applications that still use Traffic
+    /// notice the rollback.
     pub refuse_for: Duration,
 }
 
@@ -43,7 +46,8 @@ impl Backward<'_> {
         scene.journal.begin(&scene.traffic, scene.id, Direction::Rollback, scene.left()).await?;
         reach(Point::RollbackBegun);
         let (landing, traffic) = (&scene.config.landing, &scene.config.traffic);
-        // It is counted from here, and has to stand at least until it was tried.
+        // The time counts from the taking of the fence, and the fence has to stand at least until the
+        // decision was tried.
         let refuse_for = self.refuse_for.max(scene.options.readiness.max_pause);
         let held = scene.hold(traffic, refuse_for).await?;
         let decided = tokio::time::timeout(scene.budget(&held), async {
@@ -57,7 +61,7 @@ impl Backward<'_> {
                 return Err(error);
             }
         };
-        // Whom Traffic refuses from now on comes to Landing, and waits there for the moment until it is open.
+        // Writers refused by Traffic after the commit go to Landing, and wait there until Landing is open.
         let landing = landing.connect("fence").await?;
         let waiting = fence::wait(&landing, scene.names(), scene.options.lock_timeout).await;
         if let Err(error) = waiting {
@@ -72,7 +76,8 @@ impl Backward<'_> {
         self.finish(proof, write_pause).await
     }
 
-    /// Everything that is done while writers wait.
+    /// The steps that run while the fence blocks Traffic's writers: write the marker, drain, adopt rows,
+    /// compare.
     async fn behind(&self, held: &HeldFence) -> Result<Proof> {
         let scene = &self.scene;
         let names = scene.names();
@@ -80,7 +85,7 @@ impl Backward<'_> {
         reach(Point::RollbackFenced);
         marker::write(held.session(), scene.id).await?;
         marker::flush(&scene.traffic).await?;
-        // While the marker travels.
+        // The trial of the fence runs while the marker is on its way.
         let writers = held.prove(&self.readiness.writers).await?;
         let marker = scene.drained(&names.reverse_slot()).await?;
         scene.reach(CutoverStep::Drained).await?;
@@ -96,18 +101,18 @@ impl Backward<'_> {
         Ok(Proof { marker, position, tables, writers, snapshots })
     }
 
-    /// Landing's position from which its stream goes on.
+    /// Landing's position from which the stream continues.
     async fn resume_from(&self, held: &HeldFence) -> Result<Lsn> {
         let names = self.scene.names();
-        // The daemon moves the slot on Landing along, and writes that down here first: from now on it has to wait, so the
-        // slot cannot pass the position that is read next.
+        // The daemon advances the slot on Landing, and writes the new position to the checkpoint first. The
+        // row lock makes the daemon wait, so the slot cannot pass the position that is read next.
         let sql = format!("SELECT FROM {} WHERE slot = $1 FOR UPDATE", names.own("checkpoint"));
         let locked = held.session().query(&sql, &[&names.slot]).await;
         locked.map_err(|error| Error::database("holding the checkpoint on Traffic", &error))?;
         catalog::committed_so_far(&self.scene.landing).await
     }
 
-    /// Written in the fence's own transaction, which is still to be committed.
+    /// Writes the decision in the fence's own transaction, which the caller commits.
     async fn decide(&self, held: &HeldFence, proof: &Proof) -> Result<()> {
         let scene = &self.scene;
         let names = scene.names();
@@ -115,7 +120,8 @@ impl Backward<'_> {
         let now = catalog::sample(&scene.landing).await?.now;
         let traffic = held.session();
         scene.journal.reach(traffic, scene.id, CutoverStep::RolledBack).await?;
-        // A position of another stream than the last one's, set on purpose: nothing else may set one but a commit.
+        // The rollback sets the position on purpose, because a new stream begins there. Everywhere else only
+        // the commit of applied changes sets the position.
         let sql = format!(
             "UPDATE {} SET state = 'streaming', applied_lsn = $2, caught_up_at = $3, updated_at = now() \
              WHERE slot = $1 AND state = 'switched'",
@@ -134,7 +140,8 @@ impl Backward<'_> {
         resolve::announce(traffic, scene.id, Direction::Rollback, CutoverStep::RolledBack).await
     }
 
-    /// Opens Landing, and has the applications told. What cannot be done now, the daemon does.
+    /// Resolves the journal entry, runs the hook and writes the certificate. If the entry cannot be resolved
+    /// now, the daemon resolves the entry later.
     async fn finish(&mut self, proof: Proof, write_pause: Duration) -> Result<CutoverCertificate> {
         let decided = Instant::now();
         let scene = &self.scene;

@@ -1,4 +1,5 @@
-//! The certificate: what was decided, when, and what proves that nothing was lost. As JSON, and as a page to read.
+//! The certificate: the decision, the times, and the proof that nothing was lost, as JSON and as a page of
+//! text.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use crate::lsn::Lsn;
 use crate::sha256;
 use crate::timestamp::{Timestamp, as_rfc3339};
 
-/// Times are by Traffic's clock, lengths of time by the command's.
+/// Times are by Traffic's clock, durations by the command's clock.
 #[derive(Clone, Debug, Serialize)]
 pub struct CutoverCertificate {
     pub id: Uuid,
@@ -29,22 +30,25 @@ pub struct CutoverCertificate {
     pub landing: CertifiedDatabase,
     pub traffic: CertifiedDatabase,
     pub times: Times,
-    /// From the moment at which writers had to wait until they were refused and told where to go.
+    /// From the moment when writers had to wait until the fence refused writers with its message.
     pub write_pause_seconds: f64,
-    /// From the same moment until the decision, the hook included: for so long no database took a write.
+    /// From the same moment until the switch, the hook included; no database took a write during this time.
+    /// In a rollback, until the journal entry is resolved, shortly after Landing takes writes.
     pub until_decided_seconds: f64,
-    /// The marker's position in the fenced side's WAL: everything before it is on the other side.
+    /// Position of the marker in the fenced side's WAL. Everything before the marker is on the other side.
     pub marker_lsn: Lsn,
-    /// The other side's position when everything was there: what is committed there later is new, and flows back after a
-    /// cutover.
+    /// Position in the other side's WAL when everything was there. After a cutover, changes committed later
+    /// flow back.
     pub decided_lsn: Lsn,
     pub writers: Tried,
     pub tables: Vec<TableProof>,
-    /// Every value of every row was compared behind the fence, and nothing differed. False until that is done, for
-    /// tables that are too large to be read while writers wait.
+    /// Whether every value of every row was compared, as both sides had the rows inside the fence. False
+    /// until then for tables that are too large to be compared while writers wait.
+    /// [`CutoverCertificate::is_proven`] also asks whether the rows are equal.
     pub complete: bool,
     pub conversion_notes: u64,
-    /// Columns of Traffic's that were not compared: Landing lacks their source, and neither direction writes them.
+    /// Columns of Traffic that were not compared, because Landing lacks their source and neither direction
+    /// writes the columns.
     pub traffic_owned: Vec<TrafficOwned>,
     pub markers_before: Option<Latency>,
     pub hook: bool,
@@ -79,9 +83,9 @@ impl CertifiedDatabase {
     }
 }
 
-/// Tells one configuration from another.
+/// A hash that differs between configurations.
 pub fn configuration_hash(config: &Config) -> String {
-    // The settings hold no URL; an endpoint prints without its password.
+    // The settings hold no URL, and an endpoint prints without its password.
     let text = format!("{:?}\n{}\n{}", config.settings, config.landing, config.traffic);
     sha256::of(text)
 }
@@ -91,7 +95,7 @@ impl CutoverCertificate {
         self.complete && self.tables.iter().all(TableProof::is_equal)
     }
 
-    /// The page.
+    /// The certificate as a page of text.
     pub fn page(&self) -> String {
         let mut page = String::new();
         // Writing to a String cannot fail.
@@ -139,7 +143,7 @@ impl CutoverCertificate {
             writeln!(page, "{:<26}{table}: {}", "Traffic's, not compared", columns.join(", "))?;
         }
         let verdict = match (self.complete, self.is_proven()) {
-            (false, _) => "KeySet and recent rows are equal. Every value is still being compared.",
+            (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
             (true, true) => match self.direction {
                 Direction::Cutover => "Every value of every row is equal on both sides.",
                 Direction::Rollback => "Landing has every value of every row that can flow back.",
@@ -163,10 +167,12 @@ impl CutoverCertificate {
         writeln!(page, "{:<26}{}\n", "  differences", table.differences)
     }
 
-    /// Writes both forms into `directory`, each in one piece.
+    /// Writes the JSON document and the page into `directory`, each file under a temporary name and then
+    /// renamed.
     ///
     /// # Errors
-    /// Refused when it cannot be written to; Traffic has the certificate in `leadbridge.cutover` all the same.
+    /// Refused when a file cannot be written; the certificate is on Traffic in `leadbridge.cutover` in any
+    /// case.
     pub fn save(&self, directory: &Path) -> Result<[PathBuf; 2]> {
         let name = format!("leadbridge-{}-{}", self.direction.as_str(), self.id);
         let json = serde_json::to_string_pretty(self).map_err(|error| {

@@ -1,9 +1,9 @@
-//! The comparison while writers wait: short, whatever the size of the tables.
+//! The comparison while writers wait, which must be short for large tables, too.
 //!
-//! `verify` has compared every row a moment before, and nothing differed. So inside the fence it is enough that both
-//! sides have the same keys, and that every row is equal which either side has written since. Where the tables are
-//! small enough, every row is compared once more instead; otherwise that is done on snapshots that are taken inside
-//! the fence and read after it.
+//! `verify` has compared every row shortly before, and nothing differed. So two conditions are enough inside
+//! the fence: both sides have the same keys, and every row is equal that either side has written since. Small
+//! tables are instead compared once more, row by row. For large tables, every row is compared after the
+//! decision, on snapshots that are taken inside the fence.
 
 use std::collections::BTreeSet;
 
@@ -19,10 +19,10 @@ use crate::names::Names;
 use crate::reverse;
 use crate::verify::{self, Contents};
 
-/// Rows written since the full comparison, beyond which they are too many to compare while writers wait.
+/// Largest number of rows, written since the full comparison, that can be compared while writers wait.
 const RECENT: usize = 50_000;
 
-/// Before which transaction everything has been compared, on each side.
+/// A transaction of each side. The full comparison has seen every row of earlier transactions.
 #[derive(Clone, Debug)]
 pub struct Horizon {
     landing: String,
@@ -30,43 +30,44 @@ pub struct Horizon {
 }
 
 impl Horizon {
-    /// As of now: to be taken before the full comparison begins.
+    /// The horizon of this moment, to be taken before the full comparison begins.
     pub async fn now(landing: &Client, traffic: &Client) -> Result<Self> {
-        // What a snapshot sees was written before the oldest transaction that runs, or is still to be written.
+        // Every later snapshot sees the rows of transactions before the oldest running transaction. All other
+        // rows count as written since.
         let (landing, traffic) =
             (catalog::oldest_running(landing).await?, catalog::oldest_running(traffic).await?);
         Ok(Horizon { landing, traffic })
     }
 
-    /// A condition on a row of a Traffic table: it was written since.
+    /// Condition on a row of a Traffic table: the row was written since the horizon.
     pub(super) fn is_recent_on_traffic(&self) -> String {
         is_recent(&self.traffic)
     }
 }
 
-/// As a condition on a row of that side: it was written since.
+/// Condition on a row of the side of `horizon`: the row was written since.
 fn is_recent(horizon: &str) -> String {
-    // A transaction's age counts back from the newest, so it compares across a wrap-around of ids. The number is the
-    // server's own text.
+    // The age of a transaction counts back from the newest transaction, so ages compare across a wrap-around
+    // of ids. The horizon needs no quoting, because the text comes from the server.
     format!("age(xmin) <= age('{horizon}'::xid8::xid)")
 }
 
-/// One table, as both sides have it behind the fence.
+/// Comparison of one table inside the fence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TableProof {
-    /// Its name on Landing.
+    /// Name of the table on Landing.
     pub table: &'static str,
     pub landing_rows: u64,
-    /// Those that came from Landing.
+    /// Rows of Traffic that came from Landing.
     pub traffic_rows: u64,
-    /// A hash of all keys.
+    /// Hash of all keys.
     pub landing_keys: String,
     pub traffic_keys: String,
     /// Rows that were written since the full comparison, and compared again.
     pub recent: u64,
-    /// Rows that differ, of those that were compared here.
+    /// Rows that differ, among the rows that were compared.
     pub differences: u64,
-    /// Of every value of every row; `None` until it is known.
+    /// Hashes of every value of every row. `None` before the full comparison, and in a rollback.
     pub contents: Option<Contents>,
 }
 
@@ -79,7 +80,7 @@ impl TableProof {
     }
 }
 
-/// Landing and Traffic, and which way the leads move between them.
+/// Landing and Traffic, with the direction of the cutover or rollback.
 #[derive(Clone, Copy)]
 pub struct FencedSides<'c> {
     pub direction: Direction,
@@ -89,11 +90,11 @@ pub struct FencedSides<'c> {
 }
 
 impl FencedSides<'_> {
-    /// Compares keys, and of the rows those that either side has written since `horizon`, or with `whole` all. Answers
-    /// which were written since, too.
+    /// Compares the keys, and the rows that either side has written since `horizon`, or with `whole` all
+    /// rows. Also returns the keys of the rows written since `horizon`.
     ///
     /// # Errors
-    /// Refused when too much was written since to be compared while writers wait.
+    /// Refused when too many rows were written since `horizon` to be compared while writers wait.
     pub async fn prove(
         self,
         table: Table,
@@ -117,8 +118,9 @@ impl FencedSides<'_> {
         Ok((proof, recent))
     }
 
-    /// Compares every value of every row, and puts what is found into the proof: in a cutover also the hashes of both
-    /// sides, which what does not flow back would make differ after it.
+    /// Compares every value of every row, and puts the result into the proof. A cutover also compares hashes
+    /// of both sides' contents. A rollback does not, because values that do not flow back make the hashes
+    /// differ after a cutover.
     pub async fn prove_whole(self, table: Table, proof: &mut TableProof) -> Result<()> {
         let FencedSides { direction, landing, traffic, names } = self;
         match direction {
@@ -134,7 +136,7 @@ impl FencedSides<'_> {
         Ok(())
     }
 
-    /// The keys of both sides, and which rows either side has written since.
+    /// Reads the keys of both sides, and the keys of the rows that either side has written since `horizon`.
     async fn keys(self, table: Table, horizon: &Horizon) -> Result<(TableProof, Vec<Uuid>)> {
         let (on_landing, on_traffic) = (self.names.landing_table(table), self.names.traffic_table(table));
         let from_landing = "landing_synced_at IS NOT NULL";

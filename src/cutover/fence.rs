@@ -1,8 +1,8 @@
-//! The fence as the cutover holds it: one open transaction on the fenced side (`sql/fence.sql`).
+//! The fence during a cutover or rollback: one open transaction on the fenced side (`sql/fence.sql`).
 //!
-//! Until it commits, writers wait on its lock and nothing has changed: a killed command, a cut network or a server's
-//! own time limit end the transaction, and the fence with it, without anybody's help. Once it has committed, writers
-//! get an error in the operator's words.
+//! Until the transaction commits, writers wait for its locks and nothing has changed. A killed command, a
+//! broken connection or a time limit of the server ends the transaction, and with the transaction the fence.
+//! After the commit, writers get an error with the operator's message.
 
 use std::time::{Duration, Instant};
 
@@ -15,36 +15,37 @@ use crate::database::{Session, advisory};
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
-/// How the fence is taken.
+/// Terms of closing the fence.
 #[derive(Clone, Debug)]
 pub struct FenceTerms {
     pub cutover: Uuid,
-    /// What a writer is told once it is closed.
+    /// Message to a writer that the closed fence refuses.
     pub message: String,
-    /// Whether `scheduled_notifications` is fenced, too.
+    /// Whether the fence includes `scheduled_notifications`.
     pub with_notifications: bool,
-    /// The longest that a writer may wait behind an attempt that does not get its locks.
+    /// Longest time for which an unsuccessful attempt may hold up a writer.
     pub lock_timeout: Duration,
-    /// The longest that the transaction may lie idle, and so outlive whoever holds it.
+    /// Longest time for which the transaction may be idle, and so outlive the command.
     pub idle_limit: Duration,
-    /// Once closed, it opens by itself after so long, unless it is kept: see [`keep`].
+    /// Time after which the closed fence opens by itself, unless [`keep`] makes the fence permanent.
     pub valid_for: Duration,
 }
 
-/// Pause between two attempts: long enough that those who waited behind one have passed.
+/// Pause between two attempts, long enough for the held-up writers to pass.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// A fence that holds back every writer, in a transaction that has not been committed.
+/// A fence that blocks every writer, in a transaction that has not been committed.
 pub struct HeldFence {
     session: Session,
     cutover: Uuid,
     since: Instant,
 }
 
-/// Takes the fence, with attempts until `patience` is over.
+/// Takes the fence, with repeated attempts until `patience` is over.
 ///
 /// # Errors
-/// Transient, with the sessions that hold the tables, when no attempt got its locks; nobody waits for it any more.
+/// Transient, with the sessions that hold the tables, when no attempt got its locks; no writer waits any
+/// more.
 pub async fn hold(
     session: Session,
     names: &Names,
@@ -53,7 +54,7 @@ pub async fn hold(
 ) -> Result<HeldFence> {
     let started = Instant::now();
     loop {
-        // At the latest from here on a writer waits.
+        // A writer waits from this moment on at the earliest, so the reported pause is never too short.
         let since = Instant::now();
         let Err(error) = attempt(&session, names, terms).await else {
             return Ok(HeldFence { session, cutover: terms.cutover, since });
@@ -90,7 +91,8 @@ async fn attempt(
     names: &Names,
     terms: &FenceTerms,
 ) -> std::result::Result<(), tokio_postgres::Error> {
-    // Each table's lock may be waited for, while those before it are held: together no longer than was promised.
+    // An attempt may wait for the lock of each table while the attempt holds the locks of earlier tables. The
+    // waits together must not be longer than `lock_timeout`.
     let each = terms.lock_timeout / if terms.with_notifications { 3 } else { 2 };
     session
         .batch_execute(&format!(
@@ -100,7 +102,7 @@ async fn attempt(
             terms.idle_limit.as_millis().max(1)
         ))
         .await?;
-    // Tells that this transaction is alive: see `is_released`.
+    // The lock tells [`is_released`] that this transaction is alive.
     session
         .query_one("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&life(terms.cutover)])
         .await?;
@@ -121,24 +123,24 @@ impl HeldFence {
         self.since.elapsed()
     }
 
-    /// Tries a write as each role that may write, and undoes it.
+    /// Tries a write as each role that may write, and undoes the write.
     ///
     /// # Errors
-    /// Refused when one is not refused.
+    /// Refused when the fence lets a write pass.
     pub async fn prove(&self, writers: &FencedRoles) -> Result<Tried> {
         writers.try_each(&self.session, self.cutover).await
     }
 
-    /// Closes it: from here on writers are refused. Answers for how long they waited.
+    /// Commits the fence: from the commit on, writers are refused. Returns how long writers waited.
     pub async fn commit(self) -> Result<Duration> {
         let committed = self.session.batch_execute("COMMIT").await;
         committed.map_err(|error| Error::database(FENCING, &error))?;
         Ok(self.since.elapsed())
     }
 
-    /// Opens it again as if it had never been.
+    /// Rolls the fence back, so that nothing has changed.
     pub async fn undo(self) {
-        // A server that is gone has undone it itself.
+        // A server that is gone has rolled the transaction back by itself.
         if self.session.batch_execute("ROLLBACK").await.is_err() {
             tracing::info!("the fence's transaction is gone with its connection");
         }
@@ -146,10 +148,10 @@ impl HeldFence {
     }
 }
 
-/// Makes a closed fence stay, whatever its deadline was.
+/// Makes a closed fence permanent, whatever its deadline was.
 ///
 /// # Errors
-/// Refused when it has opened by itself: its deadline has passed.
+/// Refused when the fence is open, because its deadline has passed.
 pub async fn keep(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
     if call(client, names, "keep_fence", cutover).await? {
         return Ok(());
@@ -158,8 +160,8 @@ pub async fn keep(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
         .remedy("begin again, with a longer --timeout or a faster --hook"))
 }
 
-/// Whether the transaction that took this fence has ended. If it has committed, its fence is there to be lifted; if
-/// not, there is none and never will be.
+/// Whether the transaction that took the fence of `cutover` has ended. After a commit, the fence exists and
+/// can be lifted; after a rollback, the fence does not exist and never will.
 pub async fn is_released(client: &Client, cutover: Uuid) -> Result<bool> {
     let (life, step) = (life(cutover), "looking for the fence's transaction");
     let taken = advisory::take(client, &life, step).await?;
@@ -173,15 +175,16 @@ fn life(cutover: Uuid) -> String {
     format!("leadbridge/fence/{cutover}")
 }
 
-/// Opens a closed fence. False when there was none.
+/// Opens a closed fence. Returns false when there was no closed fence.
 pub async fn lift(client: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
     call(client, names, "lift_fence", cutover).await
 }
 
-/// Lets writers wait in front of a closed fence, in a transaction that [`open`] ends: they would be refused otherwise.
-/// Reverse replication waits, too, and finds the fence lifted afterwards.
+/// Lets writers wait in front of a closed fence, in a transaction that [`open`] ends, because the fence would
+/// otherwise refuse the writers. Reverse replication waits as well, and finds the fence lifted afterwards.
 pub async fn wait(fenced: &Client, names: &Names, lock_timeout: Duration) -> Result<()> {
-    // Nobody but reverse replication writes to these tables, and that keeps the fence before it does.
+    // Only reverse replication writes to these tables, and locks the fence's row before a table. The order of
+    // the locks is the same here, so no deadlock is possible.
     let failed = |error| Error::database("holding writers in front of the fence", &error);
     let begin = format!("BEGIN; SET LOCAL lock_timeout = '{}ms'", lock_timeout.as_millis().max(1));
     fenced.batch_execute(&begin).await.map_err(failed)?;
@@ -199,7 +202,7 @@ pub async fn wait(fenced: &Client, names: &Names, lock_timeout: Duration) -> Res
     fenced.batch_execute(&sql).await.map_err(failed)
 }
 
-/// Opens every closed fence, and lets those who wait in front of it through.
+/// Opens every closed fence, and lets the waiting writers through.
 pub async fn open(fenced: &Client, names: &Names) -> Result<()> {
     for closed in closed(fenced, names).await? {
         lift(fenced, names, closed).await?;
@@ -208,7 +211,7 @@ pub async fn open(fenced: &Client, names: &Names) -> Result<()> {
     committed.map_err(|error| Error::database("opening the fence", &error))
 }
 
-/// Fences that are closed at the moment.
+/// Fences that were closed and not lifted, including a fence whose deadline has passed.
 pub async fn closed(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
     let sql = format!("SELECT cutover_id FROM {} WHERE lifted_at IS NULL", names.own("fence"));
     let rows = client.query(&sql, &[]).await;
@@ -216,7 +219,8 @@ pub async fn closed(client: &Client, names: &Names) -> Result<Vec<Uuid>> {
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Takes a lifted fence's triggers away, if nobody holds the tables at the moment. They refuse nothing any more.
+/// Drops the triggers of a lifted fence, if no other session holds the tables. The triggers refuse nothing
+/// any more.
 pub async fn remove(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
     let sql = format!(
         "BEGIN; SET LOCAL lock_timeout = '200ms'; SELECT {}('{cutover}'); COMMIT",

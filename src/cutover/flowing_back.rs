@@ -1,4 +1,4 @@
-//! Whether Landing has what Traffic has, while both are in use and changes flow back.
+//! Whether Landing has the rows of Traffic, while both databases are in use and changes flow back.
 
 use std::time::{Duration, Instant};
 
@@ -11,18 +11,19 @@ use crate::error::{Kind, Result};
 use crate::names::Names;
 use crate::reverse::{self, Compared};
 
-/// Rows that differ which are looked at again.
+/// Largest number of differing rows that are rechecked.
 const SUSPECTS: usize = 10_000;
 
-/// What a comparison has found.
+/// Result of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct ReverseFindings {
     pub rows: u64,
-    /// Rows that differ although the stream has passed them.
+    /// Rows that differ although the stream has passed the rows' changes.
     pub differences: u64,
 }
 
-/// Compares a table. Rows in flight are looked at again behind a marker, until they are equal or `patience` is over.
+/// Compares a table. Rows in flight are rechecked after a marker has arrived, until the rows are equal or
+/// `patience` is over.
 pub(super) async fn compare(
     landing: &Client,
     traffic: &Client,
@@ -36,7 +37,7 @@ pub(super) async fn compare(
     let differences = all.iter().map(Compared::differences).sum();
     let mut differing: Vec<Uuid> = all.iter().flat_map(ids).collect();
     if differences != differing.len() as u64 {
-        // So many are not in flight.
+        // So many rows cannot be in flight.
         return Ok(ReverseFindings { rows, differences });
     }
     while !differing.is_empty() && started.elapsed() < patience {
@@ -50,7 +51,7 @@ fn ids(found: &Compared) -> Vec<Uuid> {
     found.examples.iter().map(|example| example.id).collect()
 }
 
-/// Waits until the stream has passed everything that Traffic has committed, or `limit` is over.
+/// Waits until the stream has passed everything that Traffic has committed, or until `limit` is over.
 async fn passed(traffic: &Client, names: &Names, limit: Duration) -> Result<()> {
     let sent = marker::latency(traffic, traffic, names, &names.reverse_slot(), 1, limit).await;
     match sent {

@@ -21,13 +21,14 @@ pub(super) struct Forward<'c> {
     pub readiness: Readiness,
 }
 
-/// Where Traffic stood when the last change from Landing was there, and no other could come: what it commits from then on
-/// flows back. Not at the decision: writers that Landing refuses may have come to Traffic before it.
+/// Traffic's state when the last change from Landing had been applied and no other change could come.
+/// Everything that Traffic commits from then on flows back. The state is read before the decision, because
+/// writers refused by Landing may write to Traffic before the decision.
 struct Handover {
     lsn: Lsn,
-    /// A transaction id, as the server writes it.
+    /// A transaction id, as the server's text.
     xid: String,
-    /// What storage its tables had then, as JSON: see [`reverse::storage`].
+    /// Storage of Traffic's tables at the same moment, as JSON: see [`reverse::storage`].
     storage: Option<String>,
 }
 
@@ -41,7 +42,7 @@ impl Forward<'_> {
 
     async fn attempt(&mut self) -> Result<CutoverCertificate> {
         let scene = &self.scene;
-        // Asked for before anybody waits.
+        // Read before any writer waits.
         let traffic_id = slot::system_identifier(&scene.config.traffic).await?;
         reverse_slot::create(&scene.traffic, scene.names(), scene.left()).await?;
         reach(Point::CutoverPrepared);
@@ -61,7 +62,7 @@ impl Forward<'_> {
         }
     }
 
-    /// Everything that is done while writers wait.
+    /// The steps that run while the fence blocks Landing's writers: write the marker, drain, compare.
     async fn behind(&self, held: &HeldFence) -> Result<(Proof, Handover)> {
         let scene = &self.scene;
         let names = scene.names();
@@ -69,7 +70,7 @@ impl Forward<'_> {
         reach(Point::CutoverFenced);
         marker::write(held.session(), scene.id).await?;
         marker::flush(&scene.landing).await?;
-        // While the marker travels.
+        // The trial of the fence runs while the marker is on its way.
         let writers = held.prove(&self.readiness.writers).await?;
         let marker = scene.drained(&names.slot).await?;
         scene.reach(CutoverStep::Drained).await?;
@@ -83,7 +84,8 @@ impl Forward<'_> {
     }
 
     async fn handover(&self) -> Result<Handover> {
-        // The statement's snapshot is older than its transaction id: a rewrite in between counts as one since the switch.
+        // The statement's snapshot is older than its transaction id. So a table rewrite between the two
+        // counts as a rewrite after the switch.
         let storage = reverse::storage(self.scene.names());
         let sql =
             format!("SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text, ({storage})::text");
@@ -92,9 +94,10 @@ impl Forward<'_> {
         Ok(Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1), storage: row.get(2) })
     }
 
-    /// Closes Landing for good, has the applications told, and writes down that Traffic is the system of record.
+    /// Closes Landing for good, runs the hook, and records that Traffic is the system of record.
     async fn decide(&mut self, held: HeldFence, traffic_id: &str, from: &Handover) -> Result<Pause> {
-        // One that a rollback a moment ago has left: whom Landing refuses from now on must not be refused there, too.
+        // A recent rollback may have left a fence on Traffic. Traffic must not refuse the writers that
+        // Landing refuses from now on.
         for closed in fence::closed(&self.scene.traffic, self.scene.names()).await? {
             fence::lift(&self.scene.traffic, self.scene.names(), closed).await?;
         }
@@ -114,7 +117,7 @@ impl Forward<'_> {
         Ok(Pause { write: write_pause, until_decided: write_pause + closed.elapsed() })
     }
 
-    /// One transaction on Traffic.
+    /// Records the switch in one transaction on Traffic.
     async fn switch(&mut self, traffic_id: &str, from: &Handover) -> Result<()> {
         let scene = &mut self.scene;
         let (names, id, journal) = (scene.names(), scene.id, scene.journal.clone());

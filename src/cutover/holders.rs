@@ -1,4 +1,4 @@
-//! Who stands in the way of a lock on the fenced tables. Never a query: it may hold people's data.
+//! Holders of locks on the fenced tables. Never shows a query, because a query may hold people's data.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use crate::database::holders;
 use crate::error::Result;
 use crate::names::Names;
 
-/// A transaction that holds a lock for so long is none that a fence can wait for.
+/// A fence cannot wait for a transaction that holds a lock for this time.
 const OLD: Duration = Duration::from_secs(1);
 
-/// Sessions and prepared transactions that hold a lock on the tables which does not go together with a fence, each as
-/// a phrase.
+/// Sessions and prepared transactions that hold a lock on the tables in conflict with a fence, each as a
+/// phrase.
 pub async fn of_tables(client: &Client, names: &Names, with_notifications: bool) -> Result<Vec<String>> {
     Ok(read(client, names, with_notifications).await?.into_values().collect())
 }
 
-/// Those that hold it now, and in the same transaction a second later. How old a transaction is cannot be asked by a
-/// role that does not see other people's activity.
+/// Holders of conflicting locks, in the same transaction now and a second later. The age of a transaction
+/// cannot be asked for by a role that does not see other users' activity.
 pub async fn old(client: &Client, names: &Names, with_notifications: bool) -> Result<Vec<String>> {
     let before = read(client, names, with_notifications).await?;
     if before.is_empty() {
@@ -31,10 +31,10 @@ pub async fn old(client: &Client, names: &Names, with_notifications: bool) -> Re
     Ok(after.into_values().collect())
 }
 
-/// By the transaction's own id.
+/// Holders by virtual transaction id.
 async fn read(client: &Client, names: &Names, with_notifications: bool) -> Result<BTreeMap<String, String>> {
     let tables = format!("SELECT {}({with_notifications})", names.own("fenced_tables"));
-    // SHARE ROW EXCLUSIVE goes together with ACCESS SHARE and ROW SHARE only.
+    // SHARE ROW EXCLUSIVE conflicts with every mode but ACCESS SHARE and ROW SHARE.
     let which = "l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')";
     holders::of(client, &tables, which).await
 }

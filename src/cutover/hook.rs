@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::journal::Direction;
 use crate::error::{Error, Result};
 
-/// Why it is run.
+/// Reason for running the hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The old database refuses writes from now on: use the other one.
+    /// The old database refuses writes from now on: the applications must use the other database.
     Switch,
-    /// It came to nothing after all: use the old one again.
+    /// The cutover or rollback was aborted: the applications must use the old database again.
     Abort,
 }
 
@@ -26,10 +26,11 @@ impl Event {
     }
 }
 
-/// Runs `command` with `sh -c`, and tells it in its environment what this is about. What it prints goes to stderr.
+/// Runs `command` with `sh -c`. Environment variables name the event, the direction and the cutover. Output
+/// of the command goes to stderr.
 ///
 /// # Errors
-/// Refused when it fails, or has not ended within `limit`: it is killed then.
+/// Refused when the command fails, or is killed because `limit` is over.
 pub async fn run(
     command: &str,
     event: Event,
@@ -43,7 +44,7 @@ pub async fn run(
         .env("LEADBRIDGE_EVENT", event.as_str())
         .env("LEADBRIDGE_DIRECTION", direction.as_str())
         .env("LEADBRIDGE_CUTOVER_ID", cutover.to_string())
-        // The result on our stdout is one document, and nobody answers a question.
+        // Our stdout carries one document, the result; and nobody answers a prompt.
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .kill_on_drop(true);

@@ -1,8 +1,9 @@
-//! The journal on Traffic: which state each cutover and rollback has reached.
+//! The journal on Traffic: the state of each cutover and rollback.
 //!
-//! Every step is written by compare-and-set, in a transaction of its own or in the one that does the step. Two who
-//! disagree (a command that was thought dead, and the daemon that cleans up after it) cannot both have their way:
-//! what is `aborted` can never be `switched`, and the other way round.
+//! Every step is written by compare-and-set, in a transaction of its own or in the transaction that does the
+//! step. Two sessions that disagree (a command that was thought dead, and the daemon that cleans up after the
+//! command) cannot both succeed: an `aborted` cutover can never be `switched`, and a `switched` cutover can
+//! never be `aborted`.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::operator;
 
-/// Which way the leads move.
+/// Direction in which the leads move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Direction {
@@ -35,7 +36,7 @@ impl Direction {
         }
     }
 
-    /// From which database to which.
+    /// The database that is fenced, and the database that takes the writes.
     pub fn sides(self) -> (&'static str, &'static str) {
         match self {
             Direction::Cutover => ("Landing", "Traffic"),
@@ -43,7 +44,7 @@ impl Direction {
         }
     }
 
-    /// The state in which it is done.
+    /// The state after success.
     pub fn done(self) -> CutoverStep {
         match self {
             Direction::Cutover => CutoverStep::Switched,
@@ -52,23 +53,23 @@ impl Direction {
     }
 }
 
-/// How far it is.
+/// State of a cutover or rollback.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CutoverStep {
     /// Nothing is fenced yet.
     Started,
-    /// No writer is in the tables, and none gets in.
+    /// No writer is in the tables, and no writer gets in.
     Fenced,
-    /// Everything that was written before is on the other side, proven by a marker.
+    /// Everything that was written before the fence is on the other side, proven by a marker.
     Drained,
     /// Both sides were found equal.
     Verified,
-    /// Decided: Traffic.
+    /// Decided: Traffic is the system of record.
     Switched,
-    /// Decided: Landing, after Traffic.
+    /// Decided: Landing is the system of record again.
     RolledBack,
-    /// Decided: as it was before.
+    /// Decided: the system of record stays the same.
     Aborted,
 }
 
@@ -99,7 +100,7 @@ impl CutoverStep {
         matches!(self, CutoverStep::Switched | CutoverStep::RolledBack | CutoverStep::Aborted)
     }
 
-    /// The one step that may come before; `None` for those that are reached in a way of their own.
+    /// The only step that may come before; `None` for a step without a fixed predecessor.
     pub fn before(self) -> Option<CutoverStep> {
         match self {
             CutoverStep::Fenced => Some(CutoverStep::Started),
@@ -117,19 +118,19 @@ impl fmt::Display for CutoverStep {
     }
 }
 
-/// One row of the journal.
+/// A row of the journal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JournalEntry {
     pub id: Uuid,
     pub direction: Direction,
     pub state: CutoverStep,
-    /// The fence that it leaves was lifted, or it leaves none.
+    /// The fence of this entry was lifted, or the entry leaves no fence.
     pub is_lifted: bool,
 }
 
 const TAKING: &str = "taking the cutover's lock on Traffic";
 
-/// What the undecided states are, for SQL.
+/// The undecided states, as an SQL condition.
 const UNDECIDED: &str = "state IN ('started', 'fenced', 'drained', 'verified')";
 
 /// The journal of one installation.
@@ -146,13 +147,14 @@ impl CutoverJournal {
         CutoverJournal { table: names.own("cutover"), slot: names.slot.clone(), lock }
     }
 
-    /// Takes the right to decide, for as long as the session lives. False when somebody else has it.
+    /// Takes the right to decide, for the lifetime of the session. Returns false when another session has the
+    /// right.
     pub async fn take(&self, traffic: &Client) -> Result<bool> {
         advisory::take(traffic, &self.lock, TAKING).await
     }
 
-    /// The same, within two seconds: the daemon has it for a moment now and then, and so has the session of a command
-    /// that was just killed.
+    /// Like [`Self::take`], with attempts for two seconds: from time to time the daemon has the right for a
+    /// moment, and so has the session of a command that was just killed.
     pub async fn take_soon(&self, traffic: &Client) -> Result<bool> {
         advisory::take_within(traffic, &self.lock, TAKING, Duration::from_secs(2)).await
     }
@@ -161,7 +163,7 @@ impl CutoverJournal {
         advisory::give_back(traffic, &self.lock, "giving back the cutover's lock on Traffic").await
     }
 
-    /// Writes down that a cutover or rollback begins, and when it must have been decided.
+    /// Records that a cutover or rollback begins, and the deadline of the decision.
     pub async fn begin(
         &self,
         traffic: &Client,
@@ -182,11 +184,10 @@ impl CutoverJournal {
         written.map(|_| ()).map_err(failed("writing the cutover's journal on Traffic"))
     }
 
-    /// The next step, written where the one before it stands.
+    /// Records the next step, if the journal has the step before.
     ///
     /// # Errors
-    /// Refused when the journal says something else by now: the cutover was aborted by the daemon or by another
-    /// command.
+    /// Refused when the journal has another state: the daemon or another command has aborted the cutover.
     pub async fn reach(&self, traffic: &Client, id: Uuid, step: CutoverStep) -> Result<()> {
         let before = step.before().map_or("", CutoverStep::as_str);
         let at = match step {
@@ -209,7 +210,7 @@ impl CutoverJournal {
         }
     }
 
-    /// Decides that all stays as it was. False when it was decided before.
+    /// Decides that the system of record stays the same. Returns false when the cutover was decided before.
     pub async fn abort(&self, traffic: &Client, id: Uuid, reason: &str) -> Result<bool> {
         let sql = format!(
             "UPDATE {} SET state = 'aborted', finished_at = clock_timestamp(), reason = $2 \
@@ -220,7 +221,7 @@ impl CutoverJournal {
         Ok(written.map_err(failed("writing the cutover's journal on Traffic"))? == 1)
     }
 
-    /// Writes down that the fence on Landing is open again.
+    /// Records that the fence of this cutover or rollback, on Landing or on Traffic, is lifted.
     pub async fn lifted(&self, traffic: &Client, id: Uuid) -> Result<()> {
         let sql = format!("UPDATE {} SET lifted_at = clock_timestamp() WHERE id = $1", self.table);
         let written = traffic.execute(&sql, &[&id]).await;
@@ -238,8 +239,8 @@ impl CutoverJournal {
         Ok(rows.into_iter().next())
     }
 
-    /// What somebody has begun and not brought to its end: undecided, or with a fence on Landing that is still to be
-    /// lifted. Normally nothing.
+    /// Cutovers and rollbacks that were begun and not brought to an end: undecided, or with a fence that is
+    /// still to be lifted. Normally none.
     pub async fn unresolved(&self, traffic: &Client) -> Result<Vec<JournalEntry>> {
         let sql = format!(
             "AND ({UNDECIDED} OR (lifted_at IS NULL AND state IN ('aborted', 'rolled_back'))) ORDER BY started_at"

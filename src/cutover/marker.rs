@@ -1,4 +1,5 @@
-//! Markers: messages in a source's WAL that come out of its stream behind everything that was committed before.
+//! Markers: messages in the source's WAL. A marker comes out of the stream after everything committed before
+//! the marker.
 
 use std::time::{Duration, Instant};
 
@@ -12,29 +13,31 @@ use crate::landing::capture::MARKER_PREFIX;
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// How often it is looked whether a marker has arrived.
+/// Interval between two looks for a marker.
 const LOOK: Duration = Duration::from_millis(3);
 
-/// Writes a marker into the source's WAL, and answers its position. It stands there whether or not a transaction
-/// that is open on `source` commits, and is sent as soon as it is flushed: see [`flush`].
+/// Writes a marker into the source's WAL, and returns the marker's position. The marker remains there whether
+/// or not an open transaction on `source` commits, and is sent as soon as the server has flushed the WAL: see
+/// [`flush`].
 pub async fn write(source: &Client, id: Uuid) -> Result<Lsn> {
     let sql = "SELECT pg_logical_emit_message(false, $1, $2)";
     let row = source.query_one(sql, &[&MARKER_PREFIX, &id.to_string()]).await;
     Ok(row.map_err(|error| Error::database("writing a marker", &error))?.get::<_, PgLsn>(0).into())
 }
 
-/// Makes the server flush what it has written so far: by a commit, which is what every version flushes at once.
-/// Needs a session without a transaction.
+/// Makes the server flush the WAL written so far, by a commit, because every version of PostgreSQL flushes a
+/// commit immediately. Needs a session without a transaction.
 pub async fn flush(source: &Client) -> Result<()> {
     let sql = "SELECT pg_logical_emit_message(true, $1, 'flush')";
     let row = source.query_one(sql, &[&MARKER_PREFIX]).await;
     row.map(|_| ()).map_err(|error| Error::database("flushing a marker", &error))
 }
 
-/// Waits for a marker to come through the stream of `slot`: then everything before it is committed on the other side.
+/// Waits for a marker to come through the stream of `slot`. After the arrival, everything before the marker
+/// is committed on the other side.
 ///
 /// # Errors
-/// Transient when it did not within `limit`.
+/// Transient when the marker does not arrive within `limit`.
 pub async fn arrival(traffic: &Client, names: &Names, slot: &str, id: Uuid, limit: Duration) -> Result<Lsn> {
     let sql = format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2", names.own("markers"));
     let failed = |error| Error::database("looking for a marker on Traffic", &error);
@@ -58,7 +61,7 @@ pub async fn arrival(traffic: &Client, names: &Names, slot: &str, id: Uuid, limi
     }
 }
 
-/// How long markers took from the source's WAL to their row on Traffic, in seconds.
+/// Times of markers from the source's WAL to the row on Traffic, in seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Latency {
     pub markers: usize,
@@ -67,10 +70,10 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// Sends markers one after the other through the stream of `slot`, and takes their rows away again.
+/// Sends markers one after the other through the stream of `slot`, and deletes the markers' rows.
 ///
 /// # Errors
-/// Transient when one does not arrive within `limit`.
+/// Transient when a marker does not arrive within `limit`.
 pub async fn latency(
     source: &Client,
     traffic: &Client,
@@ -101,7 +104,7 @@ pub async fn latency(
 
 fn summary(mut seconds: Vec<f64>) -> Latency {
     seconds.sort_unstable_by(f64::total_cmp);
-    // The nearest rank: the smallest that so many per cent do not exceed.
+    // The nearest rank: the smallest value not exceeded by the given share of the values.
     let rank = |share: f64| {
         let at = (share * seconds.len() as f64).ceil() as usize;
         seconds.get(at.saturating_sub(1)).copied().unwrap_or_default()

@@ -1,17 +1,18 @@
-//! The cutover: Landing stops taking writes, Traffic has everything, and it is proven; or nothing has changed.
+//! The cutover: Landing stops taking writes, Traffic has everything, and both are proven. On any failure
+//! nothing is changed.
 //!
-//! | step | what makes it true | a crash right after it |
+//! | step | condition | effect of a crash right after the step |
 //! |---|---|---|
-//! | `started` | a row in `leadbridge.cutover` on Traffic | aborted by the daemon, or by the next command |
-//! | `fenced` | one open transaction on Landing holds every writer back | it ends, and writers go on |
-//! | `drained` | a marker of that transaction came through the stream | the same |
+//! | `started` | a row in `leadbridge.cutover` on Traffic | the daemon or the next command aborts the cutover |
+//! | `fenced` | one open transaction on Landing blocks every writer | the transaction ends, and writers continue |
+//! | `drained` | a marker of the transaction came through the stream | the same |
 //! | `verified` | both sides are equal | the same |
-//! | closed | that transaction commits: writers are refused | aborted, and the fence lifted; at its deadline the fence opens by itself |
-//! | `switched` | one transaction on Traffic | it is switched |
+//! | closed | the transaction commits: writers are refused | the cutover is aborted and the fence lifted; at the deadline the fence opens by itself |
+//! | `switched` | one transaction on Traffic | the cutover stays switched |
 //!
-//! The order is what keeps it safe: Landing is closed for good before Traffic says `switched`, so there are never
-//! two databases that take writes; and who wants to open Landing again first writes `aborted` on Traffic, so that
-//! nobody can switch any more.
+//! The order makes the cutover safe. Landing is closed for good before Traffic says `switched`, so there are
+//! never two databases that take writes. A process that opens Landing again first writes `aborted` on
+//! Traffic, so that no other process can switch any more.
 
 mod adopt;
 mod backward;
@@ -48,20 +49,20 @@ use crate::doctor::Level;
 use crate::error::{Error, Result};
 use crate::traffic::TriggerControl;
 
-/// What the operator asks for.
+/// Options of a cutover or rollback.
 #[derive(Clone, Debug)]
 pub struct CutoverOptions {
     pub readiness: readiness::ReadinessTerms,
-    /// From the beginning to the decision. What is not decided by then is aborted.
+    /// Time from the beginning to the decision. A cutover that is undecided after this time is aborted.
     pub timeout: Duration,
-    /// The longest that a writer may wait behind an attempt to lock the tables that fails.
+    /// Longest time for which an unsuccessful attempt to lock the tables may hold up a writer.
     pub lock_timeout: Duration,
     pub hook: Option<String>,
     /// How long Traffic refuses writers after a rollback.
     pub refuse_for: Duration,
 }
 
-/// A cutover or rollback that may begin: both databases, the right to decide, and what was found.
+/// An examined cutover or rollback: sessions on both databases, the right to decide, and the findings.
 pub struct PreparedCutover {
     pub readiness: Readiness,
     direction: Direction,
@@ -69,10 +70,12 @@ pub struct PreparedCutover {
     traffic: Session,
 }
 
-/// Looks at every condition; changes nothing, but brings to its end what an earlier cutover did not live to end.
+/// Examines every condition, and changes nothing, except that an interrupted earlier cutover or rollback is
+/// resolved.
 ///
 /// # Errors
-/// Refused when another command is in the middle of one; those of databases that cannot be reached.
+/// Refused when another installation owns the schema, after `leadbridge finish`, or while another command
+/// runs a cutover or rollback; the errors of databases that cannot be reached.
 pub async fn prepare(
     config: &Config,
     options: &CutoverOptions,
@@ -105,7 +108,8 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
 /// Fences, drains, verifies and switches.
 ///
 /// # Errors
-/// Why it was aborted. Everything is as it was then, or the message says what is still to be undone, and by whom.
+/// The reason of the abort. Afterwards everything is as before, or the message says how much was decided, or
+/// which changes are still to be undone, and by whom.
 pub async fn execute(
     config: &Config,
     options: &CutoverOptions,
@@ -122,7 +126,7 @@ pub async fn execute(
     match direction {
         Direction::Cutover => Forward { scene: scene(landing, traffic), readiness }.run().await,
         Direction::Rollback => {
-            // Most of it now, so that writers wait for the little that is left.
+            // Most rows are adopted before the fence, so that writers wait only for the few that are left.
             let rewrite = adopt::all(&landing, &traffic, config, control).await?;
             let (scene, refuse_for) = (scene(landing, traffic), options.refuse_for);
             Backward { scene, readiness, control, rewrite, refuse_for }.run().await

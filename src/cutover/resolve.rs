@@ -1,7 +1,7 @@
-//! Bringing to its end what somebody has begun and did not live to end.
+//! Resolving a cutover or rollback whose command ended too early.
 //!
-//! Nothing that is undecided is ever carried on: it is aborted, and everything is as it was. The daemon does this
-//! within seconds, and so does the next cutover or rollback.
+//! An undecided cutover or rollback is never continued, but aborted, and everything is as before. The daemon
+//! resolves within seconds, and so does the next cutover or rollback.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -11,14 +11,14 @@ use super::{fence, reverse_slot};
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// Why an undecided cutover is aborted.
+/// Reason for which an undecided cutover is aborted.
 const ABANDONED: &str = "whoever began it is gone";
 
-/// Aborts what is undecided, and lifts the fences that are left. The caller has the right to decide
-/// ([`CutoverJournal::take`]), so nobody who is alive is in the middle of it.
+/// Aborts undecided cutovers and rollbacks, and lifts the fences that are left. The caller has the right to
+/// decide ([`CutoverJournal::take`]), so no other living process is at work on a cutover.
 ///
 /// # Errors
-/// Those of either database: what is not done is found again the next time.
+/// The errors of either database. The next call finds everything that is not resolved.
 pub async fn settle(landing: &Client, traffic: &Client, names: &Names) -> Result<()> {
     let journal = CutoverJournal::new(names);
     for entry in journal.unresolved(traffic).await? {
@@ -33,8 +33,8 @@ pub async fn settle(landing: &Client, traffic: &Client, names: &Names) -> Result
     Ok(())
 }
 
-/// Lifts the fence that a decided cutover or rollback leaves, takes away the slot that nobody needs, and writes down
-/// that it is done. False when it is to be tried again in a moment.
+/// Lifts the fence that a decided cutover or rollback leaves, drops the slot on Traffic if nothing needs the
+/// slot, and records the end. Returns false when the caller must try again in a moment.
 pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &JournalEntry) -> Result<bool> {
     let journal = CutoverJournal::new(names);
     let over = match (entry.direction, entry.state) {
@@ -48,7 +48,8 @@ pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Jou
         }
         _ => return Ok(true),
     };
-    // The daemon may need a moment to hear that nothing flows back any more.
+    // The daemon may need a moment to notice that nothing flows back any more, and streams from the slot
+    // until then.
     let needs_slot = (entry.direction, entry.state) == (Direction::Rollback, CutoverStep::Aborted);
     let over = over && (needs_slot || reverse_slot::drop_unused(traffic, names).await?);
     if over {
@@ -57,15 +58,16 @@ pub async fn open(landing: &Client, traffic: &Client, names: &Names, entry: &Jou
     Ok(over)
 }
 
-/// False while the fence's transaction is alive: its command may be cut off from Traffic, and about to commit. That
-/// ends with the transaction's own time limit at the latest.
+/// Returns false while the fence's transaction is alive, because its command may be cut off from Traffic and
+/// about to commit. The transaction ends by its own time limit at the latest.
 async fn lift(client: &Client, names: &Names, id: Uuid) -> Result<bool> {
     if !fence::is_released(client, id).await? {
         return Ok(false);
     }
     if fence::lift(client, names, id).await? {
         tracing::info!(%id, "the fence is lifted: writes go through again");
-        // Inert from now on: when the tables are in use at this moment, the triggers stay until the next cutover.
+        // The triggers refuse nothing from now on. If other sessions use the tables at this moment, the
+        // triggers stay until the next cutover.
         if let Err(error) = fence::remove(client, names, id).await {
             tracing::info!("{}", error.message());
         }
@@ -73,7 +75,7 @@ async fn lift(client: &Client, names: &Names, id: Uuid) -> Result<bool> {
     Ok(true)
 }
 
-/// Tells everybody who listens to `leadbridge_cutover`, when the transaction commits.
+/// Notifies all listeners of `leadbridge_cutover` when the transaction commits.
 pub async fn announce(traffic: &Client, id: Uuid, direction: Direction, state: CutoverStep) -> Result<()> {
     let text = serde_json::json!({ "id": id, "direction": direction, "state": state }).to_string();
     let told = traffic.execute("SELECT pg_notify('leadbridge_cutover', $1)", &[&text]).await;

@@ -1,4 +1,4 @@
-//! The slot on Traffic from which changes flow back, before anybody streams from it.
+//! The slot on Traffic for reverse replication, before the daemon streams from the slot.
 
 use std::time::Duration;
 
@@ -7,16 +7,18 @@ use tokio_postgres::Client;
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
-/// Makes it; one that an earlier attempt has left is recreated. Everything that Traffic commits from then on is kept
-/// for it.
+/// Creates the slot, and replaces a slot that an earlier attempt has left. From then on, Traffic keeps the
+/// WAL of every commit for the slot.
 ///
 /// # Errors
-/// Transient when transactions that run on Traffic hold it up for longer than `limit`, or somebody streams from it.
+/// Transient when open transactions on Traffic delay the slot for longer than `limit`, or when another
+/// session streams from the slot.
 pub async fn create(traffic: &Client, names: &Names, limit: Duration) -> Result<()> {
     drop_unused(traffic, names).await?;
     let slot = names.reverse_slot();
     let failed = |error| Error::database(format!("creating the slot `{slot}` on Traffic"), &error);
-    // The server waits for transactions that run; a limit of ours would leave it waiting.
+    // The server waits for open transactions. A time limit on the client alone would leave the server
+    // waiting.
     let limited = format!("SET statement_timeout = '{}ms'", limit.as_millis().max(1));
     traffic.batch_execute(&limited).await.map_err(failed)?;
     let created =
@@ -36,7 +38,8 @@ pub async fn create(traffic: &Client, names: &Names, limit: Duration) -> Result<
     }
 }
 
-/// Drops it: what is kept for it would fill Traffic's disk. False when somebody still streams from it.
+/// Drops the slot, because the WAL that the server keeps for the slot would fill Traffic's disk. Returns
+/// false when a session still streams from the slot.
 pub async fn drop_unused(traffic: &Client, names: &Names) -> Result<bool> {
     let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
                WHERE slot_name = $1 AND NOT active";

@@ -1,4 +1,4 @@
-//! What a cutover and a rollback have in common: the journal, the deadline, the hook, and undoing from any step.
+//! Common parts of a cutover and a rollback: the journal, the deadline, the hook, and undoing from any step.
 
 use std::time::{Duration, Instant};
 
@@ -22,10 +22,10 @@ use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::timestamp::Timestamp;
 
-/// How long it is tried to undo what was done, before that is left to the daemon.
+/// Time for which the command tries to undo its changes, before the command leaves the rest to the daemon.
 const UNDOING: Duration = Duration::from_secs(20);
 
-/// One cutover or rollback on its way.
+/// A running cutover or rollback.
 pub(super) struct Scene<'c> {
     pub config: &'c Config,
     pub options: &'c CutoverOptions,
@@ -35,26 +35,26 @@ pub(super) struct Scene<'c> {
     pub journal: CutoverJournal,
     pub id: Uuid,
     started: Instant,
-    /// The fence may have been committed.
+    /// Whether the fence may have been committed.
     pub closed: bool,
     pub hooked: bool,
 }
 
-/// What was proven while writers waited.
+/// Everything that was proven while writers waited.
 pub(super) struct Proof {
-    /// Where our marker stands in the fenced side's WAL.
+    /// Position of our marker in the fenced side's WAL.
     pub marker: Lsn,
-    /// The other side's position when everything was there.
+    /// Position in the other side's WAL when everything was there.
     pub position: Lsn,
     pub tables: Vec<TableProof>,
     pub writers: Tried,
-    /// Landing and Traffic as they were behind the fence, where every row is still to be compared.
+    /// Landing and Traffic as seen inside the fence, when every row is still to be compared.
     pub snapshots: Option<[Session; 2]>,
 }
 
-/// What writers have noticed.
+/// Interruption of the writers.
 pub(super) struct Pause {
-    /// Until they were refused, and told where to go.
+    /// Until the fence refused writers with its message.
     pub write: Duration,
     /// Until the other database was announced.
     pub until_decided: Duration,
@@ -78,7 +78,7 @@ impl<'c> Scene<'c> {
         &self.config.names
     }
 
-    /// Until the deadline.
+    /// Time until the deadline.
     pub fn left(&self) -> Duration {
         self.options.timeout.saturating_sub(self.started.elapsed())
     }
@@ -104,7 +104,7 @@ impl<'c> Scene<'c> {
         fence::hold(session, self.names(), &terms, self.left()).await
     }
 
-    /// What a writer may still be made to wait.
+    /// Time for which writers may still be made to wait.
     pub fn budget(&self, held: &HeldFence) -> Duration {
         self.options.readiness.max_pause.saturating_sub(held.elapsed())
     }
@@ -125,11 +125,11 @@ impl<'c> Scene<'c> {
         hook::run(command, Event::Switch, self.direction, self.id, self.left()).await
     }
 
-    /// Compares what both sides have, by way of `fenced` where the fence is. Answers the rows that were written since the
-    /// comparison beforehand, too.
+    /// Compares both sides, and reads the fenced side in the session `fenced`. Also returns the rows that
+    /// were written since the comparison before the fence.
     ///
     /// # Errors
-    /// Refused when something differs.
+    /// Refused when a row differs.
     pub async fn prove(
         &self,
         fenced: &Client,
@@ -160,7 +160,8 @@ impl<'c> Scene<'c> {
         FencedSides { direction: self.direction, landing, traffic, names: self.names() }
     }
 
-    /// The certificate, written down before what is left is compared, and after.
+    /// Writes the certificate before the comparison that is left until after the decision, and again
+    /// afterwards.
     pub async fn certify(
         &self,
         readiness: &Readiness,
@@ -218,7 +219,7 @@ impl<'c> Scene<'c> {
         Ok(Times { started: at(0), fenced: at(1), drained: at(2), verified: at(3), decided: at(4) })
     }
 
-    /// Landing and Traffic, for the certificate.
+    /// Descriptions of Landing and Traffic for the certificate.
     async fn databases(&self) -> Result<[CertifiedDatabase; 2]> {
         let of = async |endpoint: &Endpoint, session: &Session| {
             let system_id = slot::system_identifier(endpoint).await?;
@@ -229,8 +230,9 @@ impl<'c> Scene<'c> {
         Ok([of(&self.config.landing, &self.landing).await?, of(&self.config.traffic, &self.traffic).await?])
     }
 
-    /// What is compared after the decision: sessions on Landing and Traffic that see their databases as they are now, for
-    /// as long as they live, and whose tables cannot be rewritten until then. Not where every row was compared already.
+    /// Sessions for the comparison after the decision: each sees Landing or Traffic as of now, and keeps the
+    /// tables from being rewritten, for the lifetime of the session. `None` when every row was compared
+    /// already.
     pub async fn snapshots(&self, readiness: &Readiness) -> Result<Option<[Session; 2]>> {
         if readiness.whole {
             return Ok(None);
@@ -238,7 +240,8 @@ impl<'c> Scene<'c> {
         let tables = self.config.tables();
         let of = async |endpoint: &Endpoint, name: &dyn Fn(Table) -> String| {
             let session = endpoint.connect("cutover").await?;
-            // They are read after the decision: a rewrite in between would leave nothing to compare.
+            // The tables are read after the decision. A table that was rewritten in between would be empty to
+            // the snapshot.
             let tables: Vec<String> = tables.iter().map(|table| name(*table)).collect();
             let (side, patience) = (endpoint.side(), Some(self.options.lock_timeout));
             let taken = "SELECT pg_current_snapshot()";
@@ -251,7 +254,8 @@ impl<'c> Scene<'c> {
         Ok(Some([landing, traffic]))
     }
 
-    /// Back to how it was, and why. What has been decided meanwhile stays decided.
+    /// Undoes the cutover or rollback, and returns `cause` with the outcome. A decision that was made
+    /// meanwhile stays.
     pub async fn abort(&mut self, cause: Error) -> Error {
         tracing::warn!("aborting: {}", cause.message());
         let undone = tokio::time::timeout(UNDOING, self.undo(&cause)).await;
@@ -281,12 +285,12 @@ impl<'c> Scene<'c> {
         }
     }
 
-    /// On new connections: those that we have may be what failed.
+    /// Undoes on new connections, because the old connections may have failed.
     async fn undo(&mut self, cause: &Error) -> Result<CutoverStep> {
         loop {
             match self.try_undo(cause).await {
                 Ok(Some(state)) => return Ok(state),
-                // Its transaction is about to end.
+                // The fence's transaction is about to end.
                 Ok(None) => {}
                 Err(error) => tracing::warn!("undoing: {}", error.message()),
             }
@@ -294,12 +298,12 @@ impl<'c> Scene<'c> {
         }
     }
 
-    /// `None` while the fence's transaction is still alive.
+    /// Returns `None` while the fence's transaction is still alive.
     async fn try_undo(&mut self, cause: &Error) -> Result<Option<CutoverStep>> {
         let traffic = self.config.traffic.connect("cutover").await?;
         self.journal.abort(&traffic, self.id, cause.message()).await?;
         let Some(entry) = self.journal.entry(&traffic, self.id).await? else {
-            // Nothing had begun but the slot.
+            // Without a journal entry, at most the slot was created.
             if self.direction == Direction::Cutover {
                 reverse_slot::drop_unused(&traffic, self.names()).await?;
             }

@@ -1,4 +1,4 @@
-//! Who may write to the fenced tables, and the proof that the fence holds each of them back.
+//! Roles with a write privilege on the fenced tables, and the proof that the fence refuses each role.
 
 use postgres_protocol::escape::escape_literal;
 use serde::Serialize;
@@ -8,29 +8,31 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// Every role that may write to a fenced table.
+/// Every role with a write privilege on a fenced table.
 #[derive(Clone, Debug, Default)]
 pub struct FencedRoles {
     /// Role, table as SQL, and a statement that touches no row.
     attempts: Vec<(String, String, String)>,
-    /// Roles that this session may not become.
+    /// Roles that this session may not assume.
     beyond_reach: Vec<String>,
 }
 
-/// What was tried, for the certificate.
+/// Result of the trial, for the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tried {
-    /// Roles as which a write was tried, and refused by the fence.
+    /// Roles with a refused trial write. The refusal comes from the fence, or from a missing privilege before
+    /// the fence.
     pub refused: Vec<String>,
-    /// Roles that may write and that the operator's session may not become. The fence's triggers fire for every role;
-    /// for these it was not tried.
+    /// Writing roles that the operator's session may not assume. No write was tried for these roles, but the
+    /// fence's triggers fire for every role.
     pub not_tried: Vec<String>,
 }
 
 impl FencedRoles {
-    /// Reads who they are: before the fence is taken, so that nobody waits for it.
+    /// Reads the roles before the fence is taken, so that no writer waits for the query.
     pub async fn read(client: &Client, names: &Names, with_notifications: bool) -> Result<Self> {
-        // Statement triggers fire for a statement that finds no row, too. Which statement depends on what is granted.
+        // Statement triggers fire for a statement without a matching row, too. The kind of statement depends
+        // on the role's privileges.
         let sql = format!(
             "SELECT r.rolname::text, t::regclass::text, r.inserts, r.updates, r.reachable FROM {}($1) AS t,
              LATERAL (SELECT rolname, pg_has_role(session_user, oid, 'MEMBER') AS reachable,
@@ -62,7 +64,8 @@ impl FencedRoles {
         Ok(writers)
     }
 
-    /// Tries them all within the transaction that holds the fence, each in a subtransaction of its own.
+    /// Tries a write as each role, within the transaction that holds the fence, each in its own
+    /// subtransaction.
     pub(super) async fn try_each(&self, fenced: &Client, cutover: Uuid) -> Result<Tried> {
         let mut refused: Vec<String> = self.attempts.iter().map(|(role, ..)| role.clone()).collect();
         refused.dedup();
@@ -83,7 +86,7 @@ impl FencedRoles {
         }
     }
 
-    /// One round trip, however many roles there are: writers wait meanwhile.
+    /// SQL of the trial: one round trip for all roles, because writers wait meanwhile.
     fn trial(&self, cutover: Uuid) -> String {
         let attempts: Vec<String> = self
             .attempts

@@ -1,4 +1,4 @@
-//! What must hold before a rollback.
+//! Conditions for a rollback.
 
 use tokio_postgres::Client;
 
@@ -13,7 +13,7 @@ use crate::doctor::{Level, Verdict, writable};
 use crate::error::Result;
 use crate::reverse;
 
-/// Looks at every condition; what cannot be looked at counts as one that does not hold.
+/// Examines every condition. A condition that cannot be examined counts as not met.
 pub async fn examine(
     config: &Config,
     terms: &ReadinessTerms,
@@ -39,7 +39,7 @@ pub async fn examine(
     ready.admit(config, landing, traffic, Side::Traffic).await;
     let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
-        // The rest asks what these stand for.
+        // The remaining checks need the state, the slots and the tables checked so far.
         return ready;
     }
     findings.add(

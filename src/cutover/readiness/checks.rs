@@ -40,7 +40,7 @@ pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdi
     })
 }
 
-/// Somebody streams from the slot of that name, and it has what it needs.
+/// A session streams from the slot `name`, and the server still has the slot's WAL.
 pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Result<Verdict> {
     Ok(match catalog::slot(client, name).await? {
         None => Verdict::error(format!("the slot `{name}` is not there"), "see `leadbridge doctor`"),
@@ -57,7 +57,7 @@ pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Resu
     })
 }
 
-/// It will be streamed from again.
+/// The slot `name` on Landing still has its WAL: forward replication uses the slot again after a rollback.
 pub(super) async fn slot_is_healthy(landing: &Client, name: &str) -> Result<Verdict> {
     let slot = catalog::slot(landing, name).await?;
     let status = slot.as_ref().and_then(|slot| slot.position.wal_status.as_deref());
@@ -119,7 +119,7 @@ pub(super) async fn held(client: &Client, config: &Config) -> Result<Verdict> {
     ))
 }
 
-/// What changes on Traffic after the switch must be able to flow back.
+/// Changes on Traffic after the switch must be able to flow back.
 pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Result<Verdict> {
     let names = &config.names;
     let tables: Vec<&str> = config.tables().iter().map(|table| table.traffic_name()).collect();
@@ -162,7 +162,7 @@ pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Re
     })
 }
 
-/// Once the direction has changed, the server that is streamed from must not wait for the stream.
+/// After the change of direction, no commit on the source of the stream may wait for the stream.
 pub(super) async fn standbys(client: &Client, side: Side, slot: &str) -> Result<Verdict> {
     synchronous::refuse(client, side, slot).await?;
     Ok(Verdict::ok(format!("no commit on the {side} will wait for the stream")))

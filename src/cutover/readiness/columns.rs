@@ -1,4 +1,5 @@
-//! The columns that Landing lacks: neither direction writes what they become on Traffic, for an operator to know before.
+//! Columns on Traffic without a source column on Landing. Neither direction writes the columns; the operator
+//! is told beforehand.
 
 use serde::Serialize;
 use tokio_postgres::Client;
@@ -8,7 +9,7 @@ use crate::doctor::Verdict;
 use crate::error::Result;
 use crate::landing::catalog;
 
-/// Columns of one of Traffic's tables that are Traffic's own, because Landing lacks their source.
+/// Columns of a table on Traffic that belong to Traffic, because Landing lacks the source columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TrafficOwned {
     /// The table's name on Traffic.
@@ -16,7 +17,7 @@ pub struct TrafficOwned {
     pub columns: Vec<&'static str>,
 }
 
-/// The tables that have any.
+/// The tables with columns of Traffic's own.
 pub(super) async fn traffic_owned(landing: &Client, config: &Config) -> Result<Vec<TrafficOwned>> {
     let mut owned = Vec::new();
     for table in config.tables() {

@@ -1,4 +1,4 @@
-//! What must hold before a cutover.
+//! Conditions for a cutover.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use crate::replicator::lease;
 use crate::verify::ReadRate;
 use crate::verify::live::{self, Verification};
 
-/// Looks at every condition; what cannot be looked at counts as one that does not hold.
+/// Examines every condition. A condition that cannot be examined counts as not met.
 pub async fn examine(
     config: &Config,
     terms: &ReadinessTerms,
@@ -37,7 +37,7 @@ pub async fn examine(
     ready.admit(config, landing, traffic, Side::Landing).await;
     let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
-        // The rest asks what these stand for.
+        // The remaining checks need the state, the slot and the tables checked so far.
         return ready;
     }
     findings.add("old_transactions", of_landing, checks::held(landing, config).await);

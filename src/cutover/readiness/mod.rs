@@ -1,4 +1,4 @@
-//! What must hold before a cutover or a rollback: a list of conditions, each a finding with its remedy.
+//! Conditions for a cutover or a rollback. Each condition is a finding with a remedy.
 
 pub mod backward;
 mod checks;
@@ -22,51 +22,53 @@ use crate::doctor::tables::stands_in_the_way;
 use crate::doctor::{Findings, Level, Verdict};
 use crate::error::{Error, Kind, Result};
 
-/// Markers that are sent to predict the drain.
+/// Number of markers sent to predict the drain.
 const MARKERS: usize = 25;
 
-/// Of the longest pause that is allowed, the share that a comparison of every row may take inside the fence.
+/// Share of the longest allowed pause that a comparison of every row may take inside the fence.
 const COMPARING_SHARE: f64 = 0.25;
 
-/// Rows per second that a single reader is never faster than: with more rows than that it need not be tried.
+/// Rows per second that no single reader exceeds. A comparison that would take too long even at this rate is
+/// not tried.
 const SINGLE_READER: f64 = 200_000.0;
 
-/// What is asked for.
+/// Limits and choices of the operator.
 #[derive(Clone, Debug)]
 pub struct ReadinessTerms {
     pub max_lag: Duration,
     pub max_pause: Duration,
-    /// How long the comparison beforehand waits for rows in flight.
+    /// How long the comparison before the fence waits for rows in flight.
     pub verify_wait: Duration,
     pub compare: Compare,
 }
 
-/// When every value of every row is compared once more, as both sides are behind the fence.
+/// When every value of every row is compared once more, as both sides are inside the fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Compare {
-    /// While writers wait where that is short, otherwise after the decision.
+    /// While writers wait if the comparison is short, otherwise after the decision.
     Auto,
-    /// While writers wait: before the decision.
+    /// While writers wait, before the decision.
     Waiting,
-    /// After the decision, on snapshots from before it. KeySet and recent rows are compared before it all the same.
+    /// After the decision, on snapshots from before the decision. Keys and recent rows are always compared
+    /// before the decision.
     After,
 }
 
-/// What was found, and what the cutover goes on from.
+/// Findings, and facts for the cutover or rollback that follows.
 #[derive(Default)]
 pub struct Readiness {
     pub findings: Findings,
     pub latency: Option<Latency>,
-    /// The write pause to expect, in seconds.
+    /// Expected write pause, in seconds.
     pub predicted_pause: Option<f64>,
-    /// Rows that were compared beforehand.
+    /// Rows compared before the fence.
     pub(super) rows: u64,
     pub(super) conversion_notes: u64,
-    /// Columns that neither direction writes, for Landing lacks them.
+    /// Columns that neither direction writes, because Landing lacks their source.
     pub traffic_owned: Vec<TrafficOwned>,
     horizon: Option<Horizon>,
     pub(super) writers: FencedRoles,
-    /// Every row is compared inside the fence.
+    /// Whether every row is compared inside the fence.
     pub(super) whole: bool,
 }
 
@@ -75,15 +77,15 @@ impl Readiness {
         self.findings.count(Level::Error) == 0
     }
 
-    /// Before which everything was compared.
+    /// The horizon of the comparison before the fence.
     ///
     /// # Errors
-    /// Internal where nothing was: who is ready has one.
+    /// Internal without a horizon; a readiness without an error has a horizon.
     pub(super) fn horizon(&self) -> Result<&Horizon> {
         self.horizon.as_ref().ok_or_else(|| Error::internal("readiness without a horizon"))
     }
 
-    /// Which columns are compared and written at all.
+    /// Determines the columns that are neither compared nor written.
     async fn look_at_columns(&mut self, config: &Config, landing: &Client) {
         let owned = columns::traffic_owned(landing, config).await;
         self.findings.add(
@@ -97,7 +99,8 @@ impl Readiness {
         );
     }
 
-    /// Whether both sides' tables may be written to in either direction, and who else reaches `fenced`.
+    /// Examines whether both sides' tables may be written to in either direction, and whether writes to other
+    /// tables reach the tables of `fenced`.
     async fn admit(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
         for (side, client) in [(Side::Landing, landing), (Side::Traffic, traffic)] {
             let examined =
@@ -114,7 +117,7 @@ impl Readiness {
         }
     }
 
-    /// What is to be known before the comparison: where it begins, and who may write to `fenced`.
+    /// Takes the horizon before the comparison, and reads the roles that may write to `fenced`.
     async fn look_ahead(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
         match Horizon::now(landing, traffic).await {
             Ok(horizon) => self.horizon = Some(horizon),
@@ -127,7 +130,8 @@ impl Readiness {
         }
     }
 
-    /// How long writers would wait: for the drain, and for the comparison inside the fence.
+    /// Predicts how long writers would wait, for the drain and for the comparison inside the fence. Decides
+    /// whether every row is compared there.
     async fn predict(&mut self, config: &Config, terms: &ReadinessTerms, sides: FencedSides<'_>) {
         let (Some(latency), Some(horizon)) = (self.latency, self.horizon.clone()) else { return };
         let budget = terms.max_pause.as_secs_f64();
@@ -165,7 +169,7 @@ impl Readiness {
     }
 }
 
-/// Writes to other tables that a fence would refuse too.
+/// Writes to other tables that a fence would also refuse.
 fn other_writers(facts: &Facts) -> Verdict {
     match admission::reached_by_others(facts) {
         reached if reached.is_empty() => {
@@ -181,8 +185,8 @@ fn other_writers(facts: &Facts) -> Verdict {
     }
 }
 
-/// How long the comparison behind the fence takes, in seconds: it is made, without a fence. What is found of rows in
-/// flight says nothing.
+/// Time of the comparison inside the fence, in seconds: the same comparison is run without a fence.
+/// Differences mean nothing here, because rows may be in flight.
 async fn timed(config: &Config, sides: FencedSides<'_>, horizon: &Horizon, whole: bool) -> Result<f64> {
     let started = Instant::now();
     for table in config.tables() {

@@ -1,4 +1,5 @@
-//! Whether the daemon and this command log in as the same role. A fence lets one role pass: the role that closed it.
+//! Whether the daemon and this command log in as the same role. A fence lets only the role pass that closed
+//! the fence.
 
 use tokio_postgres::Client;
 
@@ -6,11 +7,11 @@ use crate::database::{Side, advisory};
 use crate::doctor::Verdict;
 use crate::error::{Error, Result};
 
-/// How the daemon's session is known on a server.
+/// How to find the daemon's session on a server.
 pub(super) enum Known {
-    /// It streams from the slot of this name.
+    /// The session streams from the named slot.
     Slot(String),
-    /// It holds the advisory lock of this name.
+    /// The session holds the named advisory lock.
     Lock(String),
 }
 
