@@ -1,4 +1,4 @@
-//! What a rollback leaves behind: rows that were born on Traffic, and that Landing has by now.
+//! Adoption of rows in a rollback: rows born on Traffic and present on Landing become Landing's rows.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -10,15 +10,16 @@ use crate::names::Names;
 use crate::timestamp::Timestamp;
 use crate::traffic::TriggerControl;
 
-/// Keys of a page.
+/// Number of keys in a page.
 const PAGE: i64 = 1000;
 
-/// Rows that were born on Traffic and are on Landing now are Landing's from a rollback on, as all that come from there:
-/// an update and a delete of theirs reaches Traffic. In the transaction of `traffic`, which passes Traffic's fence.
-/// `which`: a condition on the rows of Traffic that are looked at. Returns how many were adopted.
+/// Marks rows that were born on Traffic and are on Landing now as Landing's (`landing_synced_at`), so that
+/// after a rollback an update or a delete of an adopted row reaches Traffic. Runs in the open transaction of
+/// `traffic`, which passes Traffic's fence. `which` is a condition on the rows of Traffic to look at. Returns
+/// the number of adopted rows.
 ///
 /// # Errors
-/// A database that cannot be read or written.
+/// A database cannot be read or written.
 pub async fn adopt(
     landing: &Client,
     traffic: &Client,

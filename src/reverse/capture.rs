@@ -1,4 +1,5 @@
-//! Traffic's stream, of which only the keys count: what a row is now is read when it is carried. Pure.
+//! Captures the keys in Traffic's stream; pure. Values in the stream are ignored, because a row is read from
+//! Traffic when the row is carried.
 
 use std::collections::HashMap;
 
@@ -11,15 +12,15 @@ use crate::lsn::Lsn;
 use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicaIdentity, ReplicationEvent, Tuple, Value};
 use crate::timestamp::Timestamp;
 
-/// What the stream says.
+/// An event of the stream, with keys only.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Touched {
-    /// A transaction of that id begins; by Traffic's clock it was committed then.
+    /// The transaction `xid` begins. `committed` is the commit time by Traffic's clock.
     Begin {
         xid: u32,
         committed: Timestamp,
     },
-    /// A row was written; a row whose key changed, under both.
+    /// A row was written. `old_id` is the former key of a row whose key changed.
     Written {
         table: Table,
         id: Uuid,
@@ -30,27 +31,28 @@ pub enum Touched {
         id: Uuid,
     },
     Truncate(Vec<Table>),
-    /// The transaction of what came before ends here.
+    /// The transaction of the preceding changes ends here.
     Commit(Position),
-    /// A keepalive between transactions: nothing for us up to here.
+    /// A keepalive between transactions: the stream has no further change for Landing before this position.
     Idle(Position),
-    /// A message of a rollback, between transactions: what was committed before it has been said.
+    /// A rollback's marker, between transactions: the stream has sent everything that was committed before
+    /// the marker.
     Marker {
         id: Uuid,
         at: Position,
     },
 }
 
-/// Where a relation has its key; `None` for a table that is not carried back.
+/// A relation's table and the index of the `id` column; `None` for a table that is not carried to Landing.
 type Key = Option<(Table, usize)>;
 
-/// Follows one stream.
+/// Captures the keys of one stream.
 pub struct KeyCapture {
     schema: String,
     tables: Vec<Table>,
     relations: HashMap<u32, Key>,
     in_transaction: bool,
-    /// Traffic's clock when it last said it.
+    /// The latest time of Traffic's clock in the stream.
     clock: Timestamp,
 }
 
@@ -65,10 +67,11 @@ impl KeyCapture {
         }
     }
 
-    /// What an event means for us; `None` when nothing.
+    /// The keys of an event; `None` for an event without keys or position.
     ///
     /// # Errors
-    /// Bytes that do not decode, a row without its key.
+    /// Internal for bytes that do not decode and for a row without a key. Refused for a table whose replica
+    /// identity does not contain `id`.
     pub fn event(&mut self, event: ReplicationEvent) -> Result<Option<Touched>> {
         Ok(match event {
             ReplicationEvent::Begin { xid, commit_time_micros, .. } => {
@@ -81,7 +84,8 @@ impl KeyCapture {
                 self.clock = self.clock.max(at);
                 Some(Touched::Commit(Position { lsn: end_lsn, commit_time: Some(at), caught_up_at: at }))
             }
-            // Inside a transaction a keepalive may already be ahead of its commit: it says nothing for us.
+            // Inside a transaction a keepalive is ignored, because the keepalive's position may lie after the
+            // commit.
             ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
                 let at = Timestamp(server_time_micros);
                 self.clock = self.clock.max(at);
@@ -139,7 +143,8 @@ impl KeyCapture {
                  were made meanwhile are not known"
             ))
         })?;
-        // Published for all, carried where the configuration says so.
+        // The publication holds every replicated table; the configuration selects the tables that are
+        // carried.
         let key = self.tables.contains(&table).then_some((table, at));
         self.relations.insert(relation.id, key);
         Ok(())
@@ -151,7 +156,7 @@ impl KeyCapture {
         self.relations.get(&relation).copied().ok_or_else(never)
     }
 
-    /// The row that a tuple names; `None` in a table that is not carried.
+    /// The table and key of a tuple's row; `None` for a table that is not carried.
     fn row(&self, relation: u32, tuple: &Tuple) -> Result<Option<(Table, Uuid)>> {
         let Some((table, at)) = self.key(relation)? else { return Ok(None) };
         let id = match tuple.0.get(at) {

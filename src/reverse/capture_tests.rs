@@ -1,4 +1,4 @@
-//! Events as the transport frames them, and bytes as `pgoutput` sends them.
+//! Tests with events as the transport frames them, and with messages as `pgoutput` sends them.
 
 use super::*;
 
@@ -9,7 +9,7 @@ fn capture() -> KeyCapture {
     KeyCapture::new("public", &Table::replicated(false))
 }
 
-/// A relation whose second column is `id`.
+/// A relation with `id` as the second column.
 fn relation(id: u32, name: &str, identity: ReplicaIdentity) -> Message {
     let column = |name: &str, key| pgoutput::RelationColumn { key, name: name.into(), type_oid: 25 };
     Message::Relation(Relation {

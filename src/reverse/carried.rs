@@ -1,12 +1,12 @@
-//! What has no place on Landing, for an operator to know before a cutover.
+//! Changes on Traffic that have no place on Landing, listed for an operator before a cutover.
 
 use serde::Serialize;
 
-/// A column of `traffic_leads` whose change on Traffic, in this case, does not come back to Landing.
+/// A column of `traffic_leads`, and a case in which a change on Traffic is not carried to Landing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct NotCarried {
     pub column: &'static str,
-    /// In which case, and why.
+    /// The case, and why.
     pub reason: &'static str,
 }
 
@@ -49,8 +49,8 @@ static NOT_CARRIED: [NotCarried; 14] = [
     ),
 ];
 
-/// Every column that does not come back as it is, with the reason. A column that an older Landing lacks is not
-/// listed: it does not come back either.
+/// Every column that is not carried to Landing unchanged, with the reason. Columns that an older Landing
+/// lacks are not carried either, and are not listed.
 pub fn not_carried() -> &'static [NotCarried] {
     &NOT_CARRIED
 }

@@ -1,8 +1,9 @@
-//! Carrying a load: what its keys are on Traffic now, they become on Landing.
+//! Carrying a load: Landing's rows become what Traffic's rows with the load's keys are now.
 //!
-//! All rows are read in one snapshot and written in one transaction, in this order: leads, what refers to them, then
-//! deletes of those, then deletes of leads, with triggers on so that Landing's own cascades act. What Traffic's foreign
-//! keys allow, Landing's allow in this order. Whatever is carried again ends the same.
+//! All rows are read in one snapshot and written in one transaction, in this order: leads, rows that refer to
+//! leads, deletes of rows that refer to leads, deletes of leads. Deletes run with triggers on, so that
+//! Landing's own cascades act. In this order Landing's foreign keys allow everything that Traffic's foreign
+//! keys allow. Carrying a load again gives the same result.
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -19,33 +20,35 @@ use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::traffic::TargetCatalog;
 
-/// What became of a load.
+/// Result of writing a load.
 struct Written {
-    /// Keys that were written a second time.
+    /// Keys written a second time.
     again: Keys,
-    /// Those of them that waited before, and that are not of this load.
+    /// Keys of `again` that are not in the load, and were quarantined before.
     known: Keys,
-    /// What Landing refuses.
+    /// Rows still refused by Landing after the second try.
     refused: Vec<(Table, Uuid, RefusalCause)>,
 }
 
-/// Carries loads, and knows which rows have to wait.
+/// Carries loads, and tracks quarantined rows.
 pub struct Carrier {
     pub(super) names: Names,
     pub(super) tables: Vec<Table>,
     pub(super) limits: TargetCatalog,
-    /// Bytes of rows that are read at once.
+    /// Maximum number of bytes of rows to read at a time.
     pub(super) bytes: usize,
     pub(super) quarantine: ReverseQuarantine,
-    /// May be true while nothing waits, never the other way round.
+    /// Whether `reverse_quarantine` may hold rows. True for an empty table only costs queries; false for a
+    /// table with rows would leave the rows in quarantine.
     pub(super) may_wait: bool,
-    /// Keys that waited and are in the open transaction now: they leave quarantine once it is committed.
+    /// Quarantined keys written by the open transaction on Landing. The keys leave the quarantine once the
+    /// transaction is committed.
     pub(super) released: Keys,
 }
 
 impl Carrier {
     /// # Errors
-    /// A table or column that is not there on Traffic.
+    /// A table or a column is missing on Traffic.
     pub async fn new(traffic: &Client, names: &Names, tables: &[Table], bytes: usize) -> Result<Self> {
         let quarantine = ReverseQuarantine::new(names);
         Ok(Carrier {
@@ -59,20 +62,23 @@ impl Carrier {
         })
     }
 
-    /// Everything that waits, to be tried again at a start: what it waited for may have been mended on Landing.
+    /// All quarantined keys, to be retried at a start: the cause may have been fixed on Landing meanwhile.
     pub async fn waiting(&self, traffic: &Client) -> Result<Keys> {
         if self.may_wait { self.quarantine.all(traffic).await } else { Ok(Keys::new()) }
     }
 
-    /// Writes a load into the writer's transaction, which stays open. Its transactions must be visible on Traffic.
+    /// Writes a load into the writer's transaction, which stays open. The load's transactions must be visible
+    /// on Traffic.
     ///
     /// # Errors
-    /// Whatever makes the attempt end; both sessions are to be dropped then.
+    /// Every error ends the attempt: the caller must drop both sessions.
     pub async fn carry(&mut self, traffic: &Client, landing: &mut LandingWriter, load: &Load) -> Result<()> {
         let names = self.names.clone();
-        // It may have to wait for a lock on Traffic: nothing is held on Landing meanwhile that is not held already.
+        // The snapshot may wait for a table lock on Traffic. Landing's transaction begins after the snapshot,
+        // so that no new lock is held on Landing during the wait.
         let snapshot = TrafficSnapshot::begin(traffic, &names, &self.tables, self.bytes).await?;
-        // A fence that stands now stood when the snapshot was taken: Landing has nothing newer of its own.
+        // If the fence stands now, the fence stood when the snapshot was taken, so Landing has no newer
+        // writes.
         landing.begin().await?;
         let released = self.released.clone();
         let mut written = self.write(traffic, landing, &snapshot, load).await?;
@@ -84,7 +90,7 @@ impl Carrier {
         snapshot.end().await?;
         let lsn = load.end.map(|end| end.lsn);
         self.keep_released(traffic, &load.keys, &again, &refused).await?;
-        // Of those that waited before, and do still, everything is written down.
+        // The rows of `known` are in the quarantine already.
         let new = |(table, id, _): &(Table, Uuid, RefusalCause)| {
             known.get(table).is_none_or(|ids| !ids.contains(id))
         };
@@ -93,7 +99,7 @@ impl Carrier {
         Ok(())
     }
 
-    /// Writes the rows, and tries those again that Landing refuses.
+    /// Writes the rows, and then retries the refused rows.
     async fn write(
         &mut self,
         traffic: &Client,
@@ -112,7 +118,8 @@ impl Carrier {
         };
         step.truncated(&load.truncated).await?;
         step.keys(&load.keys).await?;
-        // What only a row in the way had forbidden, a unique value say, is possible now.
+        // A row may have been refused only because of another row, for example one with the same unique
+        // value. Landing may take the row now, because the other rows are written or deleted.
         let mut again: Keys = step.take_refused().0;
         step.add_what_waited_for_brought(&mut again).await?;
         let known = step.add_what_collided_before(&mut again, &load.keys).await?;
@@ -122,7 +129,7 @@ impl Carrier {
         Ok(Written { again, known, refused: step.take_refused().1 })
     }
 
-    /// What waited and is good now leaves when Landing has it for good.
+    /// Adds the quarantined keys of the load to `released`, without the rows that were refused again.
     async fn keep_released(
         &mut self,
         traffic: &Client,
@@ -145,7 +152,7 @@ impl Carrier {
         Ok(())
     }
 
-    /// Rows that are refused are written down at once, for they are told apart from nothing else.
+    /// Quarantines refused rows before Landing commits, because nothing else records a refusal.
     async fn quarantine_refused(
         &mut self,
         traffic: &Client,
@@ -160,7 +167,7 @@ impl Carrier {
         Ok(())
     }
 
-    /// Landing has committed: what waited and is there now waits no more.
+    /// Removes the released keys from the quarantine. To be called after Landing's commit.
     pub async fn committed(&mut self, traffic: &Client) -> Result<()> {
         let released = std::mem::take(&mut self.released);
         if !released.is_empty() {

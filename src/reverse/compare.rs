@@ -1,6 +1,8 @@
-//! Whether Landing holds what reverse replication makes of Traffic, for a rollback to know before it opens Landing again.
+//! Compares Landing with the rows that reverse replication makes of Traffic's rows. A rollback needs the
+//! result before Landing is opened again.
 //!
-//! Both sides are to be still: fenced, and drained. Ids, column names and counts come out of it, never a value.
+//! Neither side may change meanwhile: both must be fenced and drained. The result holds ids, column names and
+//! counts, never a value.
 
 use std::collections::BTreeMap;
 
@@ -20,24 +22,25 @@ use crate::landing::reading;
 use crate::names::Names;
 use crate::traffic::TargetCatalog;
 
-/// Keys of a page.
+/// Number of keys in a page.
 const PAGE: i64 = 1000;
-/// Bytes of rows, as Traffic stores them, that are read at once.
+/// Maximum number of bytes of rows to read at a time, as Traffic stores the rows.
 const BYTES: usize = 2 << 20;
 
-/// What Landing lacks of a row.
+/// A difference between Landing's row and Traffic's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "kind", content = "columns")]
 pub enum Lack {
-    /// Traffic has the row, and Landing must have it: it came from there, or was written since the switch.
+    /// Traffic has the row, and Landing must have the row: it came from Landing, or was written since the
+    /// switch.
     Missing,
-    /// Landing has it, and Traffic has not.
+    /// Landing has the row, and Traffic lacks it.
     Extra,
-    /// Landing has other values in these columns of its own than reverse replication would write.
+    /// Landing's values in these columns are not the values that reverse replication would write.
     Different(Vec<&'static str>),
 }
 
-/// A row that is not as it must be.
+/// A row with a difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ReverseExample {
     pub id: Uuid,
@@ -45,27 +48,29 @@ pub struct ReverseExample {
     pub lack: Lack,
 }
 
-/// One table.
+/// Result of comparing one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Compared {
-    /// Its name on Traffic.
+    /// Name of the table on Traffic.
     pub table: &'static str,
-    /// Rows on both sides, whose every value was compared.
+    /// Rows on both sides, compared value by value.
     pub compared: u64,
-    /// Rows that were born on Traffic and are not known to have changed since the switch: they need not be on Landing.
+    /// Rows that Landing lacks and need not have: born on Traffic, and not known to have changed since the
+    /// switch.
     pub elsewhere: u64,
     pub missing: u64,
     pub extra: u64,
     pub different: u64,
-    /// Equal but for an `updated_at` that Landing's own trigger has stamped: no difference.
+    /// Rows that are equal but for an `updated_at` set by Landing's own trigger. Not counted as different.
     pub stamped: u64,
-    /// Rows of the table that wait in the quarantine of reverse replication: each of them is one of the differences.
+    /// Rows of the table in the quarantine of reverse replication. Each of these rows is also one of the
+    /// differences. Always 0 in the result of [`compare_rows`].
     pub quarantined: u64,
     pub examples: Vec<ReverseExample>,
 }
 
 impl Compared {
-    /// Rows missing, left over or different.
+    /// Number of missing, extra and different rows.
     pub fn differences(&self) -> u64 {
         self.missing + self.extra + self.different
     }
@@ -100,11 +105,12 @@ impl Compared {
     }
 }
 
-/// Compares the tables row by row, with up to so many examples of each. Both sessions' settings must be pinned, as a
-/// [`Session`](crate::database::Session)'s are; neither needs a transaction, both may be in one.
+/// Compares the tables row by row, with up to `examples` examples for each table. The settings of both
+/// sessions must be pinned, as a [`Session`](crate::database::Session)'s are. A session may have an open
+/// transaction, and needs none.
 ///
 /// # Errors
-/// Refused when Traffic was not switched to. Otherwise a database that cannot be read.
+/// Refused when no cutover has switched to Traffic. Otherwise a database cannot be read.
 pub async fn compare(
     landing: &Client,
     traffic: &Client,
@@ -120,7 +126,7 @@ pub async fn compare(
     Ok(all)
 }
 
-/// Compares only the rows with these keys, with an example of each that is not as it must be.
+/// Compares only the rows with these keys, with an example for each difference.
 ///
 /// # Errors
 /// As [`compare`].
@@ -141,7 +147,7 @@ pub async fn compare_rows(
     Ok(found)
 }
 
-/// Which keys are read, in their order.
+/// The keys to read, in order.
 #[derive(Clone, Copy)]
 enum Which<'k> {
     Page(&'k PageStart),
@@ -149,7 +155,7 @@ enum Which<'k> {
 }
 
 impl Which<'_> {
-    /// A condition on `t` and what ends the statement, with its one parameter.
+    /// A condition on `t` with the end of the statement, and the only parameter.
     fn sql(&self) -> (String, &(dyn ToSql + Sync)) {
         match self {
             Which::Page(start) => {
@@ -189,7 +195,7 @@ impl<'c> ReverseSides<'c> {
             let mut theirs = self.on_traffic(table, Which::Page(&start)).await?;
             let landing = self.names.landing_table(table);
             let mut ours = keys(self.landing, &landing, Which::Page(&start), "Landing").await?;
-            // As far as both pages reach, nothing of either side is left out.
+            // Up to the horizon both pages are complete.
             let full = |count: usize| count as i64 == PAGE;
             let ends = [
                 theirs.keys().next_back().filter(|_| full(theirs.len())),
@@ -208,7 +214,7 @@ impl<'c> ReverseSides<'c> {
         Ok(found)
     }
 
-    /// Compares the rows with these keys, of either side; Landing's are sorted.
+    /// Compares the rows with these keys: `theirs` are Traffic's keys, `ours` Landing's keys, sorted.
     async fn look(
         &self,
         table: Table,
@@ -234,7 +240,8 @@ impl<'c> ReverseSides<'c> {
         self.values(table, &both, found, examples).await
     }
 
-    /// Traffic's keys, each with whether Landing must have the row: it came from there, or was written since the switch.
+    /// Traffic's keys, each with a flag: true for a row that Landing must have, because the row came from
+    /// Landing or was written since the switch.
     async fn on_traffic(&self, table: Table, which: Which<'_>) -> Result<BTreeMap<Uuid, bool>> {
         let (which, parameter) = which.sql();
         let sql = format!(
@@ -282,7 +289,7 @@ fn differing(row: &Row, own: &Row) -> Vec<&'static str> {
     columns.filter(|(_, (ours, theirs))| ours != theirs).map(|(column, _)| column.name).collect()
 }
 
-/// Times in UTC and ISO form stand in the order of their text.
+/// Whether Landing's `updated_at` is the later time. Texts of times in UTC and ISO form sort as the times do.
 fn is_stamped(row: &Row, own: &Row) -> bool {
     let at = match row.table {
         Table::LandingLeads => lead::UPDATED_AT,
@@ -293,7 +300,7 @@ fn is_stamped(row: &Row, own: &Row) -> bool {
     text(own) > text(row)
 }
 
-/// A table's keys, in their order.
+/// A table's keys, sorted.
 async fn keys(client: &Client, table: &str, which: Which<'_>, side: &str) -> Result<Vec<Uuid>> {
     let (which, parameter) = which.sql();
     let rows = client.query(&format!("SELECT t.id FROM {table} AS t WHERE {which}"), &[parameter]).await;

@@ -1,4 +1,5 @@
-//! Who may write to Landing after the switch: one role, by the fence, and one session of it.
+//! The right to write to Landing after the switch: the fence lets one role pass, and an advisory lock lets
+//! one session of leadbridge write.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use crate::database::advisory;
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
-/// How long an earlier session of ours is given to end.
+/// How long an earlier session of leadbridge is given to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Takes the right to write to Landing, which goes with the session.
+/// Takes the right to write to Landing, which lasts as long as the session.
 pub(super) async fn take_right(landing: &Client, names: &Names) -> Result<()> {
     let step = "taking the right to write to Landing";
     if advisory::take_within(landing, &right(names), step, PATIENCE).await? {
@@ -21,12 +22,12 @@ pub(super) async fn take_right(landing: &Client, names: &Names) -> Result<()> {
     Err(Error::new(Kind::Transient, "another session of leadbridge still writes to Landing"))
 }
 
-/// The name of the advisory lock on Landing that is the right to write there.
+/// Name of the advisory lock on Landing that stands for the right to write there.
 pub(crate) fn right(names: &Names) -> String {
     format!("leadbridge/{}/{}/reverse", names.schema, names.slot)
 }
 
-/// The fence that stands, as a subquery; its parameter is the cutover.
+/// A subquery for the fence, empty if the fence does not stand. The parameter is the id of the cutover.
 fn standing(names: &Names) -> String {
     format!(
         "SELECT f.writer FROM {} AS f WHERE f.cutover_id = $1 AND f.lifted_at IS NULL \
@@ -35,14 +36,16 @@ fn standing(names: &Names) -> String {
     )
 }
 
-/// Whether nobody else may write to Landing's tables.
+/// Whether the fence stands, so that nobody else may write to Landing's tables.
 pub(super) async fn stands(landing: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
     let row = landing.query_opt(&standing(names), &[&cutover]).await;
     Ok(row.map_err(|error| Error::database("looking for the fence around Landing", &error))?.is_some())
 }
 
+/// Checks that the fence keeps others from writing to Landing, and lets this session pass.
+///
 /// # Errors
-/// Others may write to Landing, or we may not.
+/// Refused when others may write to Landing, or this session's role may not.
 pub(super) async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
     let sql = format!("SELECT writer::text, writer = session_user FROM ({}) AS standing", standing(names));
     let row = landing.query_opt(&sql, &[&cutover]).await;
@@ -64,11 +67,11 @@ pub(super) async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Res
         .remedy(format!("let LANDING_DATABASE_URL name the user of the cutover, {writer}")))
 }
 
-/// Keeps the fence standing until the transaction ends that is open on `landing`. A rollback lifts it: what is read on
-/// Traffic from then on is older than what Landing has.
+/// Keeps the fence from being lifted until the open transaction on `landing` ends. Once a rollback has lifted
+/// the fence, Landing takes new writes, and rows read on Traffic are older than Landing's.
 ///
 /// # Errors
-/// Transient when it was lifted: nothing more may be carried.
+/// Transient when the fence was lifted: nothing more may be carried.
 pub(super) async fn hold(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
     let sql = format!("SELECT {}($1, false)", names.own("hold_fence"));
     let row = landing.query_one(&sql, &[&cutover]).await;

@@ -1,7 +1,7 @@
-//! Which rows are to be carried together: the keys of whole transactions, bounded; pure.
+//! Loads: the keys of whole transactions to be carried together, up to a limit; pure.
 //!
-//! A row is carried as it is when it is read, so a key that was touched a thousand times is carried once, and keys
-//! that are carried again after a crash do no harm.
+//! A row is carried as Traffic has the row when the row is read. So a key that was touched a thousand times
+//! is carried once, and carrying a key again after a crash does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,38 +17,40 @@ use crate::timestamp::Timestamp;
 /// Keys by table, in the order in which tables are written.
 pub type Keys = BTreeMap<Table, BTreeSet<Uuid>>;
 
-/// What is carried in one step.
+/// The keys to carry in one step.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Load {
     pub keys: Keys,
-    /// Those of them that the stream has said to be deleted, or that may have been.
+    /// Keys among `keys` that the stream has deleted. In the retry at a start: all keys, because a
+    /// quarantined row may be a delete that Landing refused.
     pub deleted: Keys,
-    /// Tables that were emptied by a TRUNCATE; the keys may be of before or after.
+    /// Tables that were emptied by a TRUNCATE. A row of `keys` may have been written before or after the
+    /// TRUNCATE.
     pub truncated: BTreeSet<Table>,
-    /// The transactions that must be visible before the rows are read.
+    /// Transactions that must be visible on Traffic before the rows are read.
     pub xids: Vec<u32>,
-    /// Where the last whole transaction ends. `None` inside a transaction that is larger than a load: then the
-    /// transaction on Landing stays open until the load that has the end.
+    /// End of the last whole transaction. `None` for a part of a transaction that is larger than a load: then
+    /// the transaction on Landing stays open until the load with the end.
     pub end: Option<Position>,
     pub transactions: u64,
-    /// Markers that stand among its transactions, each with its position.
+    /// Markers among the load's transactions, each with the marker's position.
     pub markers: Vec<(Uuid, Lsn)>,
-    /// When its first transaction was committed.
+    /// Commit time of the load's first transaction.
     pub oldest: Option<Timestamp>,
 }
 
 impl Load {
-    /// Rows to look at.
+    /// Number of rows to look at.
     pub fn rows(&self) -> usize {
         self.keys.values().map(BTreeSet::len).sum()
     }
 }
 
-/// Collects keys until there are as many as may be carried together, or until they are asked for at a commit.
+/// Collects keys until a load is full, or until the caller takes the load after a commit.
 #[derive(Debug)]
 pub struct Loader {
     limit: usize,
-    /// Where the last load ended, or the stream began; then where this one ends.
+    /// End of the last load, or start of the stream; then end of the current load.
     reached: Reached,
     /// Whole transactions.
     whole: Load,
@@ -57,7 +59,7 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// For loads of that many rows. Everything before `from` is carried.
+    /// A loader for loads of `limit` rows. Everything before `from` has been carried.
     pub fn new(limit: usize, from: Position) -> Self {
         Loader { limit, reached: Reached::new(from), whole: Load::default(), open: Load::default() }
     }
@@ -70,7 +72,7 @@ impl Loader {
         self.open.keys.entry(table).or_default().extend(ids);
     }
 
-    /// A row that is not there under its key any more.
+    /// Adds the key of a row that no longer exists under this key.
     pub fn delete(&mut self, table: Table, id: Uuid) {
         self.touch(table, [id]);
         self.open.deleted.entry(table).or_default().insert(id);
@@ -80,10 +82,11 @@ impl Loader {
         self.open.truncated.extend(tables);
     }
 
-    /// The transaction in progress ends here.
+    /// Ends the transaction in progress.
     ///
     /// # Errors
-    /// Internal for a transaction that ends before the position from which the server was to send: it was carried.
+    /// Internal for a transaction that ends before a position reached already: the transaction has been
+    /// carried.
     pub fn commit(&mut self, end: Position) -> Result<()> {
         if !self.reached.advance(end) {
             return Err(sent_again(end.lsn, self.reached.lsn()));
@@ -91,7 +94,7 @@ impl Loader {
         let open = std::mem::take(&mut self.open);
         self.whole.end = Some(self.reached.position());
         self.whole.transactions += 1;
-        // A transaction whose last part was carried before has an end, and nothing more.
+        // A transaction whose keys were all taken in parts adds only an end.
         self.whole.oldest = self.whole.oldest.or(open.oldest);
         add(&mut self.whole.keys, open.keys);
         add(&mut self.whole.deleted, open.deleted);
@@ -105,36 +108,38 @@ impl Loader {
         self.whole.markers.push((id, at.lsn));
     }
 
-    /// Nothing is in flight up to this position. Ignored unless it is between transactions and does not lie behind.
+    /// Moves the end of the load to a position up to which nothing is in flight. Ignored inside a
+    /// transaction, and for a position that lies before the last one.
     pub fn advance(&mut self, to: Position) {
         if self.open.xids.is_empty() && self.reached.advance(to) {
             self.whole.end = Some(self.reached.position());
         }
     }
 
-    /// Too many to collect more: rows, or transactions that touch the same few.
+    /// Whether the load has reached the limit, in rows or in transactions. Transactions count, because many
+    /// transactions may touch the same few rows.
     pub fn is_full(&self) -> bool {
         self.whole.rows() + self.open.rows() >= self.limit || self.whole.xids.len() >= self.limit
     }
 
-    /// Holds whole transactions.
+    /// Whether there is an end to record: of a whole transaction, a marker or an idle position.
     pub fn is_ready(&self) -> bool {
         self.whole.end.is_some()
     }
 
-    /// The whole transactions so far; a part of the one in progress only when there are none.
+    /// Takes the whole transactions. If there are none, takes a part of the transaction in progress.
     pub fn take(&mut self) -> Load {
         if self.is_ready() {
             return std::mem::take(&mut self.whole);
         }
         let (xids, oldest) = (self.open.xids.clone(), self.open.oldest);
         let part = std::mem::take(&mut self.open);
-        // It goes on: what is left of it must be visible too, and is as old.
+        // The transaction continues: the rest has the same xid to wait for, and the same age.
         (self.open.xids, self.open.oldest) = (xids, oldest);
         part
     }
 
-    /// When the oldest transaction that was not taken was committed; also of one that has only begun.
+    /// Commit time of the oldest transaction that was not taken, including a transaction that has only begun.
     pub fn oldest(&self) -> Option<Timestamp> {
         self.whole.oldest.or(self.open.oldest)
     }
@@ -199,7 +204,7 @@ mod tests {
         assert!(loader.is_full() && !loader.is_ready());
         let part = loader.take();
         assert_eq!((part.rows(), part.end, part.xids), (2, None, vec![7]));
-        // A position inside it is none.
+        // A position inside a transaction is ignored.
         loader.advance(at(5));
         assert!(!loader.is_ready());
         loader.commit(at(20)).unwrap();

@@ -1,18 +1,21 @@
-//! A Traffic row becomes the Landing row from which the forward mapping would make it; pure.
+//! The inverse mapping: a Traffic row becomes the Landing row from which the forward mapping would make the
+//! Traffic row; pure.
 //!
-//! Two promises, in this order. What can be carried, is: the forward mapping of the result gives what Traffic holds.
-//! And Landing keeps its own spelling wherever that already maps to what Traffic holds: `007` for 7, null for false.
+//! The inverse mapping keeps two promises, in this order. Everything that can be carried is carried: the
+//! forward mapping of the result gives Traffic's values. And Landing keeps its own spelling wherever the
+//! spelling maps to Traffic's value already: `007` for 7, null for false.
 //!
 //! | Landing's column | gets |
 //! |---|---|
-//! | `email`, `name`, `phone`, `amocrm_synced`, `email_clicked_at`, `sms_clicked_at`, `created_at`, `updated_at`, and all of a stage or a notification | Traffic's value |
-//! | `source` | the first of `landing_source`, what Landing has, `source` that maps to Traffic's `source` |
-//! | `metadata` | Traffic's, with `utm_*`, `funnel_type` and `fb_*` put in where it does not imply what Traffic holds |
-//! | `amocrm_lead_id`, `amocrm_contact_id`, `click_count`, and the four flags | what Landing has if that maps to Traffic's value, else Traffic's value as text |
-//! | `phone_normalized` | what Landing has as long as `phone` is the same, else Traffic's |
+//! | `email`, `name`, `phone`, `amocrm_synced`, `email_clicked_at`, `sms_clicked_at`, `created_at`, `updated_at`; all columns of a journey entry or a notification | Traffic's value |
+//! | `source` | the first of `landing_source`, Landing's own `source`, Traffic's `source` that maps to Traffic's `source` |
+//! | `metadata` | Traffic's `metadata`, with `utm_*`, `funnel_type` and `fb_*` put in where `metadata` does not imply Traffic's values |
+//! | `amocrm_lead_id`, `amocrm_contact_id`, `click_count`, and the four flags | Landing's own value if the value maps to Traffic's, else Traffic's value as text |
+//! | `phone_normalized` | Landing's own value as long as `phone` is the same, else Traffic's |
 //!
-//! A null for a column that is NOT NULL on Landing becomes the empty text, false, 0 or `{}`. A column that Landing
-//! lacks, or computes itself, is left alone. [`not_carried`](super::not_carried) says what has no place there.
+//! A null for a column that is NOT NULL on Landing becomes the empty text, false, 0 or `{}`. A column that
+//! Landing lacks or computes is left alone. [`not_carried`](super::not_carried) lists the changes that have
+//! no place on Landing.
 
 use bytestring::ByteString;
 use uuid::Uuid;
@@ -21,7 +24,7 @@ use super::metadata;
 use crate::change::{ColumnType, Datum, Row, Table, lead};
 use crate::mapping::{self, Limits, Rule, values};
 
-/// A Traffic row: one text for each of [`mapping::targets`].
+/// A Traffic row: a text or null for each of [`mapping::targets`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct TrafficImage {
     pub table: Table,
@@ -30,7 +33,7 @@ pub struct TrafficImage {
 }
 
 impl TrafficImage {
-    /// The lead that a stage or a notification belongs to.
+    /// The lead of a journey entry or a notification.
     pub fn lead_id(&self) -> Option<Uuid> {
         self.table.lead_column()?;
         self.value("lead_id")?.parse().ok()
@@ -42,19 +45,19 @@ impl TrafficImage {
     }
 }
 
-/// What Landing can hold in one column.
+/// Properties of one Landing column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ColumnPlace {
-    /// It is there, and PostgreSQL does not compute it.
+    /// The column exists, and PostgreSQL does not compute the value.
     pub is_written: bool,
     pub is_not_null: bool,
 }
 
-/// One for each of [`Table::columns`].
+/// A place for each of [`Table::columns`].
 pub type Places = [ColumnPlace];
 
-/// The Landing row that Traffic's row becomes, beside the one that Landing has now. Values of columns that are not
-/// written are Landing's own. `limits` are those of Traffic's columns.
+/// The Landing row that Traffic's row (`held`) becomes. `now` is the row that Landing has now; columns that
+/// are not written keep the values of `now`. `limits` are the limits of Traffic's columns.
 pub fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: &Limits) -> Row {
     let mut row = verbatim(held, now, limits);
     if held.table == Table::LandingLeads {
@@ -81,10 +84,10 @@ pub fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: 
     row
 }
 
-/// Each column that is one value on both sides.
+/// The Landing columns that each correspond to one column of Traffic; the other columns are null.
 fn verbatim(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Row {
     let targets = mapping::targets(held.table);
-    // What Landing has may be too long for Traffic: then it says nothing.
+    // A Landing row that is too long for Traffic does not map, so none of its spellings is kept.
     let mapped = now.and_then(|now| Some((now, mapping::map(now, limits).ok()?)));
     let mut values = vec![Datum::Null; held.table.columns().len()];
     for (at, (target, theirs)) in targets.iter().zip(&held.values).enumerate() {
@@ -109,7 +112,8 @@ fn verbatim(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Row {
     row
 }
 
-/// A `source` that maps to Traffic's; where none does, what Landing has, or what Traffic says of a new lead.
+/// A `source` that maps to Traffic's `source`. If there is none: Landing's own, or for a new lead
+/// `landing_source`, else Traffic's `source`.
 fn source(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Datum {
     let (landing_source, source) = (held.value("landing_source"), held.value("source"));
     let own = now.map(|now| now.values.get(lead::SOURCE).and_then(Datum::as_str));
@@ -119,7 +123,8 @@ fn source(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Datum {
     datum(found.unwrap_or_else(|| own.unwrap_or(landing_source.or(source))))
 }
 
-/// Traffic's `metadata`, and in it what it does not imply of the columns that come from it.
+/// Traffic's `metadata`. Values of derived columns are put in where the forward mapping would not get the
+/// values from the metadata alone.
 fn metadata_of(held: &TrafficImage, row: &Row, limits: &Limits) -> Datum {
     let base = held.value("metadata");
     let mut plain = row.clone();
@@ -133,7 +138,8 @@ fn metadata_of(held: &TrafficImage, row: &Row, limits: &Limits) -> Datum {
     let source = row.values.get(lead::SOURCE).and_then(Datum::as_str);
     let mut put = Vec::new();
     for (target, (ours, theirs)) in targets.iter().zip(mapped.values.iter().zip(&held.values)) {
-        // Null and the empty text cannot be put in: they would give way to the next place.
+        // Null cannot be put in, nor the empty text for a UTM column, because the forward mapping passes over
+        // both.
         let Some(theirs) = theirs.as_deref().filter(|text| ours.as_deref() != Some(*text)) else { continue };
         let works = match target.rule() {
             Rule::Utm { .. } => !theirs.is_empty(),
@@ -164,7 +170,7 @@ fn when_null(kind: ColumnType) -> Datum {
         ColumnType::Boolean => Datum::text("f"),
         ColumnType::Integer => Datum::text("0"),
         ColumnType::Jsonb => Datum::text("{}"),
-        // Landing refuses the row then, and it waits in quarantine.
+        // Landing refuses a null here, and the row is quarantined.
         ColumnType::Uuid | ColumnType::Timestamptz => Datum::Null,
     }
 }

@@ -1,4 +1,5 @@
-//! Each column's rule, and the promise that holds for all of them: the forward mapping gives back what was carried.
+//! Tests of each column's rule, and of the promise for all columns: the forward mapping gives back the
+//! carried values.
 
 use proptest::prelude::*;
 
@@ -12,7 +13,7 @@ fn targets() -> &'static [Target] {
     mapping::targets(LEADS)
 }
 
-/// The limits that the school's Traffic has.
+/// The limits of the school's Traffic.
 fn limits() -> Vec<Option<usize>> {
     let limit = |target: &Target| match target.name {
         "phone" | "source" => Some(50),
@@ -27,7 +28,7 @@ fn everywhere() -> Vec<ColumnPlace> {
     LEADS.columns().iter().map(|_| ColumnPlace { is_written: true, is_not_null: false }).collect()
 }
 
-/// Where Landing has NOT NULL.
+/// Landing's columns with the NOT NULL constraints.
 fn places() -> Vec<ColumnPlace> {
     let mut places = everywhere();
     for column in [lead::ID, lead::NAME, lead::PHONE, lead::CREATED_AT, lead::UPDATED_AT] {
@@ -50,7 +51,7 @@ fn landing(set: &[(usize, &str)]) -> Row {
     Row { table: LEADS, id: ID, values: values.into() }
 }
 
-/// What the forward mapping made of it.
+/// The Traffic row that the forward mapping makes of a Landing row.
 fn forward(row: &Row) -> TrafficImage {
     let values = mapping::map(row, &limits()).expect("the row fits").values;
     TrafficImage { table: LEADS, id: ID, values }
@@ -64,13 +65,14 @@ fn change(mut held: TrafficImage, set: &[(&str, Option<&str>)]) -> TrafficImage 
     held
 }
 
-/// A lead that Landing has as `own`, with what changed on Traffic since.
+/// Carries a lead: Landing has `own`, and `set` has changed on Traffic since. Returns Landing's new row and
+/// the lost columns.
 fn carried(own: &[(usize, &str)], set: &[(&str, Option<&str>)]) -> (Row, Vec<&'static str>) {
     let own = landing(own);
     let held = change(forward(&own), set);
     let row = inverse(&held, Some(&own), &places(), &limits());
     let lost = lost(&held, &row, &limits());
-    // Carrying it again changes nothing.
+    // Carrying the row again changes nothing.
     assert!(inverse(&held, Some(&row), &places(), &limits()) == row);
     (row, lost)
 }
@@ -128,7 +130,7 @@ fn numbers_become_text_and_null_flags_stay_null_as_long_as_they_are_false() {
     assert_eq!(text(&row, lead::CLICK_COUNT), Some("4"));
     assert_eq!((text(&row, lead::SMS_SENT), text(&row, lead::EMAIL_SENT)), (Some("t"), None));
     assert!(lost.is_empty(), "{lost:?}");
-    // A number that was taken away; a text that is no number was null all the time.
+    // A number that was removed on Traffic becomes null. (A text that is no number maps to null, and stays.)
     let (row, _) = carried(&[(lead::AMOCRM_LEAD_ID, "7")], &[("amocrm_lead_id", None)]);
     assert_eq!(text(&row, lead::AMOCRM_LEAD_ID), None);
     let (row, lost) = carried(&[], &[("amocrm_lead_id", Some("-5")), ("email_sent", None)]);
@@ -149,7 +151,7 @@ fn a_source_is_what_landing_had_or_whatever_maps_to_traffics() {
     assert_eq!(source(tw, tw, Some("google")), found(Some("google"), &["landing_source"]));
     assert_eq!(source(tw, None, Some("direct")), found(None, &[]));
     assert_eq!(source(Some("my tiktok"), tw, Some("tiktok")), found(Some("my tiktok"), &["landing_source"]));
-    // Nothing maps to these: Landing's own stays.
+    // No source of Landing maps to these values: Landing's own stays.
     assert_eq!(source(tw, tw, Some("my facebook")), found(tw, &["source"]));
     assert_eq!(source(tw, tw, None), found(tw, &["source"]));
     let long = "ж".repeat(60);
@@ -201,7 +203,7 @@ fn a_funnel_is_declared_where_the_source_does_not_force_another() {
     assert_eq!(funnel("challenge", Some("express")), ("{}".into(), vec!["funnel_type"]));
     assert_eq!(funnel("x", None), ("{}".into(), vec!["funnel_type"]));
     assert_eq!(funnel("x", Some("express")), ("{}".into(), vec![]));
-    // What metadata declares gives way.
+    // A funnel that metadata declares is replaced.
     let own = [(lead::METADATA, r#"{"funnel_type": "intensive1d"}"#)];
     let (row, _) = carried(&own, &[("funnel_type", Some("express"))]);
     assert_eq!(text(&row, lead::METADATA), Some(r#"{"funnel_type": "express"}"#));
@@ -268,7 +270,7 @@ fn a_stage_is_carried_verbatim_and_knows_its_lead() {
     assert!(lost(&held, &row, &limits).is_empty());
 }
 
-/// What [`not_carried`](crate::reverse::not_carried) admits of these columns' values.
+/// Whether [`not_carried`](crate::reverse::not_carried) lists the column's value as lost.
 fn admitted(column: &str, held: &TrafficImage, row: &Row) -> bool {
     let value = held.value(column);
     let json = held.value("metadata");
@@ -331,7 +333,7 @@ proptest! {
     #[test]
     fn what_can_be_carried_is_and_carrying_it_again_changes_nothing(before in any_values(), after in any_values()) {
         let (before, after) = (held(before), held(after));
-        // What Landing has came from anywhere: the first image, carried to nothing.
+        // Landing's row is the result of carrying the first image to a Landing without the row.
         let own = inverse(&before, None, &places(), &limits());
         let row = inverse(&after, Some(&own), &places(), &limits());
         for column in lost(&after, &row, &limits()) {
@@ -341,7 +343,7 @@ proptest! {
     }
 }
 
-/// The columns of Traffic's table whose value the forward mapping does not make of this Landing row.
+/// Columns of Traffic's row with values that the forward mapping does not make of this Landing row.
 fn lost(held: &TrafficImage, row: &Row, limits: &Limits) -> Vec<&'static str> {
     let targets = mapping::targets(held.table);
     let Ok(mapped) = mapping::map(row, limits) else {

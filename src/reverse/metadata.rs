@@ -1,30 +1,31 @@
-//! Putting members into the text of a `jsonb` object, so that the result is what PostgreSQL itself would print: then
-//! an equal value is found equal by its text; pure.
+//! Puts members into the text of a `jsonb` object; pure. The result is the text that PostgreSQL itself would
+//! print, so equal values have equal texts.
 
 use std::borrow::Cow;
 
 use crate::mapping::json::JsonObject;
 
-/// Whether members can be put into it.
+/// Whether the JSON is an object, so members can be put in.
 pub(super) fn is_object(json: &str) -> bool {
     json.starts_with('{')
 }
 
-/// The object with these members, each a string, in place of those of the same key. `None` is an empty object.
+/// The object with these members, each a string, in place of members with the same keys. `None` is an empty
+/// object.
 pub(super) fn with_members(json: Option<&str>, put: &[(&str, &str)]) -> String {
     let object = JsonObject::parse(json.unwrap_or("{}"), |_| true);
     let kept = object.members().filter(|(key, _)| put.iter().all(|(name, _)| name != key));
     let kept = kept.map(|(key, value)| (key, Cow::Borrowed(value)));
     let new = put.iter().map(|(key, value)| (*key, Cow::Owned(quoted(value))));
     let mut members: Vec<(&str, Cow<'_, str>)> = kept.chain(new).collect();
-    // jsonb's own order of keys: by length in bytes, then by bytes.
+    // jsonb sorts keys by length in bytes, then by bytes.
     members.sort_by(|(a, _), (b, _)| (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes())));
     let members: Vec<String> =
         members.iter().map(|(key, value)| format!("{}: {value}", quoted(key))).collect();
     format!("{{{}}}", members.join(", "))
 }
 
-/// A JSON string with the escapes that PostgreSQL prints: those that must be, and no others.
+/// A JSON string with only the escapes that PostgreSQL prints.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,11 +1,12 @@
-//! Reverse replication: after a cutover has switched, what changes on Traffic is carried to Landing, so that a rollback loses
+//! Reverse replication: after a cutover, Traffic's changes are carried to Landing, so that a rollback loses
 //! nothing.
 //!
-//! Traffic's stream gives keys only ([`KeyCapture`], [`Loader`]); what a row is, is read when it is carried, in one
-//! snapshot of Traffic ([`Carrier`]), put through the inverse of the forward mapping ([`inverse`]) and written to
-//! Landing through the fence ([`LandingWriter`]). Only then is the position written down on Traffic, and then
-//! acknowledged: after a crash the same keys are carried again, and what is equal is not written. So nothing has to be
-//! remembered of a row, and a row that Landing refuses is no more than a key in [`ReverseQuarantine`].
+//! Traffic's stream gives only the keys of changed rows ([`KeyCapture`], [`Loader`]). [`Carrier`] reads the
+//! rows in one snapshot of Traffic, [`inverse`] maps each row to a Landing row, and [`LandingWriter`] writes
+//! the rows to Landing through the fence. The order is: Landing commits, Traffic records the position, the
+//! slot is acknowledged. After a crash the same keys are carried again, and rows that are equal on Landing
+//! are not written. So the values of a row never have to be remembered: [`ReverseQuarantine`] keeps only the
+//! key of a row that Landing refuses.
 
 mod adopt;
 mod capture;

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-/// Where a page of keys begins. The first page begins before the smallest key, which is a key like any other:
-/// `00000000-0000-0000-0000-000000000000`.
+/// Start of a page of keys. The first page includes the smallest key, `00000000-0000-0000-0000-000000000000`,
+/// because a row may have this key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageStart {
     operator: &'static str,
@@ -13,7 +13,7 @@ pub struct PageStart {
 impl PageStart {
     pub const FIRST: PageStart = PageStart { operator: ">=", key: Uuid::nil() };
 
-    /// The page after the one that ends with `key`.
+    /// Start of the page that follows `key`, the last key of a page.
     pub fn after(key: Uuid) -> Self {
         PageStart { operator: ">", key }
     }

@@ -1,4 +1,4 @@
-//! What Landing can hold of a row: read from its catalog, never assumed.
+//! The columns of Landing's tables as rows are written to them: read from Landing's catalog, never assumed.
 
 use std::collections::HashMap;
 
@@ -11,17 +11,17 @@ use crate::landing::catalog;
 use crate::landing::layout::Layout;
 use crate::names::Names;
 
-/// One Landing table, as rows are written to it.
+/// A Landing table to which rows are written.
 #[derive(Clone, Debug)]
 pub struct LandingTarget {
     pub layout: Layout,
-    /// One for each of [`Table::columns`].
+    /// A place for each of [`Table::columns`].
     pub places: Vec<ColumnPlace>,
 }
 
 impl LandingTarget {
     /// # Errors
-    /// A table or a column that the mapping needs is missing there.
+    /// A table or a column that the mapping needs is missing on Landing.
     pub async fn read(landing: &Client, names: &Names, table: Table) -> Result<Self> {
         let layout = catalog::layout(landing, names, table).await?;
         let step = format!("reading the columns of {} on Landing", table.landing_name());

@@ -1,7 +1,8 @@
-//! Rows of Traffic that Landing could not take: `leadbridge.reverse_quarantine`.
+//! Rows of Traffic that Landing does not take: `leadbridge.reverse_quarantine`.
 //!
-//! Nothing is kept of a row but its key: it is read again when it is tried again, which is when it changes, when the
-//! lead that it waits for is written, and at each start.
+//! Of a row's values only the key is kept, because a retry reads the row again. A row is retried when the row
+//! changes, when its missing lead is written, and at each start; a row that wants another row's unique value
+//! is also retried with each load.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -13,13 +14,13 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// A unique index, or an exclusion constraint.
+/// The SQLSTATEs of a unique index and of an exclusion constraint.
 const COLLISIONS: [&str; 2] = ["23505", "23P01"];
 
-/// The most rows that are tried again beside each load.
+/// Maximum number of earlier colliding rows to be retried with each load.
 const MOST_COLLIDING: usize = 200;
 
-/// Why a row is quarantined. Holds no values.
+/// Why a row is quarantined. Holds no values of the row.
 #[derive(Clone, Debug)]
 pub(super) struct RefusalCause {
     sqlstate: String,
@@ -34,7 +35,7 @@ impl RefusalCause {
         }
     }
 
-    /// It was refused for a value that another row holds.
+    /// Whether the row was refused because another row holds a value.
     pub(super) fn is_collision(&self) -> bool {
         COLLISIONS.contains(&self.sqlstate.as_str())
     }
@@ -44,7 +45,7 @@ impl RefusalCause {
     }
 }
 
-/// The statements on the table, which is on Traffic.
+/// Statements on the table `reverse_quarantine` on Traffic.
 #[derive(Clone, Debug)]
 pub struct ReverseQuarantine {
     names: Names,
@@ -56,20 +57,22 @@ impl ReverseQuarantine {
         ReverseQuarantine { names: names.clone(), table: names.own("reverse_quarantine") }
     }
 
-    /// How many rows wait.
+    /// Number of quarantined rows.
     pub async fn count(&self, traffic: &Client) -> Result<u64> {
         let row = traffic.query_one(&format!("SELECT count(*) FROM {}", self.table), &[]).await;
         Ok(row.map_err(|error| failed("counting", &error))?.get::<_, i64>(0).unsigned_abs())
     }
 
-    /// Every key that waits.
+    /// The keys of all quarantined rows.
     pub(super) async fn all(&self, traffic: &Client) -> Result<Keys> {
         let sql = format!("SELECT traffic_table, row_id FROM {}", self.table);
         let rows = traffic.query(&sql, &[]).await.map_err(|error| failed("reading", &error))?;
         Ok(keys(&rows))
     }
 
-    /// Rows that wait for a value which another row holds: it may have given it up, or be refused for the same reason now.
+    /// The keys of the [`MOST_COLLIDING`] latest rows that were refused because another row holds a value.
+    /// The other row may have given up the value, or may be refused for the same reason now, and then both
+    /// can be written as a set.
     pub(super) async fn colliding(&self, traffic: &Client) -> Result<Keys> {
         let sql = format!(
             "SELECT traffic_table, row_id FROM {} WHERE sqlstate = ANY ($1) \
@@ -81,7 +84,7 @@ impl ReverseQuarantine {
         Ok(keys(&rows))
     }
 
-    /// Those of these keys that wait.
+    /// The quarantined keys among `asked`.
     pub(super) async fn among(&self, traffic: &Client, asked: &Keys) -> Result<Keys> {
         let (tables, ids) = columns(asked);
         let sql = format!(
@@ -93,7 +96,7 @@ impl ReverseQuarantine {
         Ok(keys(&rows))
     }
 
-    /// The rows of `table` that wait and belong to one of these leads.
+    /// The ids of the quarantined rows of `table` that belong to one of these leads.
     pub(super) async fn dependents(
         &self,
         traffic: &Client,
@@ -135,7 +138,8 @@ impl ReverseQuarantine {
         Ok(())
     }
 
-    /// These are on Landing as Traffic has them, or gone.
+    /// Removes keys from the quarantine, because Landing has the rows as Traffic has them, or has deleted
+    /// them.
     pub(super) async fn release(&self, traffic: &Client, released: &Keys) -> Result<()> {
         let (tables, ids) = columns(released);
         let sql = format!(

@@ -1,4 +1,4 @@
-//! Traffic's rows as they are at one moment: read in one snapshot, in portions that memory has room for.
+//! Reads Traffic's rows in one snapshot, in portions that fit into memory.
 
 use bytestring::ByteString;
 use tokio_postgres::Client;
@@ -13,25 +13,26 @@ use crate::mapping;
 use crate::names::Names;
 use crate::traffic::as_text;
 
-/// Rows of a portion at most.
+/// Maximum number of rows in a portion.
 const PORTION: usize = 2000;
 
-/// A transaction on Traffic that sees one moment.
+/// A transaction on Traffic with one snapshot.
 pub(super) struct TrafficSnapshot<'c> {
     traffic: &'c Client,
     names: &'c Names,
-    /// Of what is read at once.
+    /// Budget in bytes of the rows to read at a time.
     budget: Budget,
 }
 
 impl<'c> TrafficSnapshot<'c> {
-    /// Without a transaction of its own: each statement sees what the session sees then.
+    /// Reads without a new transaction: each statement sees the state that the session sees at the time.
     pub(super) fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
         TrafficSnapshot { traffic, names, budget: Budget::of(bytes) }
     }
 
-    /// Whatever was committed before is seen. What is absent in it is deleted on Landing, so the tables are locked
-    /// first, and until its end.
+    /// Opens a transaction in which everything committed before is visible. The tables are locked before the
+    /// snapshot and until the end, because a rewritten table is empty to an older snapshot, and absent rows
+    /// are deleted on Landing.
     pub(super) async fn begin(
         traffic: &'c Client,
         names: &'c Names,
@@ -52,7 +53,7 @@ impl<'c> TrafficSnapshot<'c> {
         done.map_err(|error| Error::database("reading a moment of Traffic", &error))
     }
 
-    /// Those of the rows that are there, in portions.
+    /// The ids of existing rows, in portions.
     pub(super) async fn portions(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
         let sql = format!(
             "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
@@ -64,7 +65,7 @@ impl<'c> TrafficSnapshot<'c> {
         Ok(self.budget.portions(weighed, PORTION))
     }
 
-    /// The rows with these ids, whole.
+    /// The rows with these ids, with all mapped columns.
     pub(super) async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<Vec<TrafficImage>> {
         let columns: String =
             mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
@@ -77,7 +78,7 @@ impl<'c> TrafficSnapshot<'c> {
     }
 }
 
-/// A row whose first column is the id, with one text for each of [`mapping::targets`] behind it.
+/// Decodes a row: the id, then a text or null for each of [`mapping::targets`].
 fn held(table: Table, row: &tokio_postgres::Row) -> Result<TrafficImage> {
     let failed = |error| reading(table, &error);
     let id = row.try_get(0).map_err(failed)?;

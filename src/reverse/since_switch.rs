@@ -1,8 +1,8 @@
-//! Which rows of Traffic were written since the switch.
+//! Finds the rows of Traffic that were written since the switch.
 //!
-//! `xmin` alone does not say so: ALTER TABLE with a rewrite gives every row its own transaction. So the cutover writes
-//! down what storage Traffic's tables have ([`storage`]), and a table that has another one now is judged by what was
-//! written after its rewrite.
+//! `xmin` alone does not suffice, because an ALTER TABLE with a rewrite gives every row the transaction id of
+//! the rewrite. So the cutover records the storage of Traffic's tables ([`storage`]). In a table that has
+//! another storage now, a row counts if the row was written after the rewrite.
 
 use tokio_postgres::Client;
 
@@ -10,8 +10,8 @@ use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// SQL of a `jsonb` object: by name, the OID and the storage of Traffic's replicated tables, as the statement's
-/// snapshot has them. To be read not later than the transaction id of the switch.
+/// SQL of a `jsonb` object: for the name of each replicated table of Traffic, the OID and the storage in the
+/// statement's snapshot. To be read not later than the transaction id of the switch.
 pub fn storage(names: &Names) -> String {
     let tables: Vec<String> = Table::ALL
         .iter()
@@ -24,16 +24,16 @@ pub fn storage(names: &Names) -> String {
     )
 }
 
-/// A condition on a row `t` of one table: it was written since the switch.
+/// A condition on a row `t` of one table: the row was written since the switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SinceSwitch(String);
 
 impl SinceSwitch {
     /// # Errors
-    /// Refused when Traffic was not switched to.
+    /// Refused when no cutover has switched to Traffic.
     pub(super) async fn read(traffic: &Client, names: &Names, table: Table) -> Result<Self> {
         let failed = |error| Error::database("looking for the cutover", &error);
-        // A cutover of an earlier version has not written any storage down.
+        // `storage` is null after a cutover by an earlier version.
         let sql = format!(
             "SELECT switch_xid::text, storage ->> $2::text IS DISTINCT FROM ({}) ->> $2::text AND storage IS NOT NULL \
              FROM {} WHERE slot = $1",
@@ -48,7 +48,8 @@ impl SinceSwitch {
             .remedy("run `leadbridge verify`"));
         };
         let (switch, is_rewritten): (String, bool) = (row.get(0), row.get(1));
-        // A transaction's age counts back from the newest, so it compares across a wrap-around of ids.
+        // A transaction's age counts back from the newest id, so ages compare correctly across a wrap-around
+        // of ids.
         let since = SinceSwitch(format!("age(t.xmin) <= age('{switch}'::xid8::xid)"));
         if !is_rewritten {
             return Ok(since);
@@ -64,8 +65,9 @@ impl SinceSwitch {
     }
 }
 
-/// The transaction that has rewritten a table: most rows are still as it wrote them. Where another one has written more
-/// since, it stands for it, and fewer rows count as written since; never more. `None` for an empty table.
+/// Id of the transaction that rewrote a table: the `xmin` of most rows. If a later transaction has written
+/// more rows than are left of the rewrite, the later id is taken, and fewer rows count as written since the
+/// switch, never more. `None` for an empty table.
 async fn rewriting(traffic: &Client, names: &Names, table: Table) -> Result<Option<String>> {
     let sql = format!(
         "SELECT xmin::text FROM {} GROUP BY xmin ORDER BY count(*) DESC LIMIT 1",

@@ -1,19 +1,19 @@
-//! The SQL that writes to Landing, built from the columns that it has; pure.
+//! The SQL that writes to Landing, built from the columns that Landing has; pure.
 //!
-//! Rows travel as arrays of text, one per column; texts are cast on the server.
+//! Rows travel as arrays of text, one array per column. The server casts the texts.
 
 use super::places::LandingTarget;
 use crate::change::{Column, ColumnType};
 use crate::database::unique::{self, Filler, UniqueColumn};
 use crate::names::Names;
 
-/// The columns that are written, with their position in a row. The id is the first.
+/// The written columns, each with the column's index in a row. The id is the first.
 pub(super) fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &'static Column)> {
     let columns = target.layout.table.columns().iter().zip(&target.places).enumerate();
     columns.filter(|(_, (_, place))| place.is_written).map(|(at, (column, _))| (at, column))
 }
 
-/// New rows. Parameters: one text array for each of [`written`].
+/// Inserts new rows. Parameters: a text array for each of [`written`].
 pub(super) fn insert(names: &Names, target: &LandingTarget) -> String {
     let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let list = |of: &dyn Fn(&Column) -> String| columns.iter().map(|c| of(c)).collect::<Vec<_>>().join(", ");
@@ -26,8 +26,8 @@ pub(super) fn insert(names: &Names, target: &LandingTarget) -> String {
     )
 }
 
-/// Rows that are there. Parameters: those of [`insert`], then whether each row's JSON stays as it is, which leaves
-/// a large value where it is stored.
+/// Updates existing rows. Parameters: the arrays of [`insert`], then a boolean array. True keeps a row's
+/// JSON, so that a large value is not stored again.
 pub(super) fn update(names: &Names, target: &LandingTarget) -> String {
     let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let set = columns.iter().filter(|column| column.name != "id").map(|column| match column.kind {
@@ -44,8 +44,8 @@ pub(super) fn update(names: &Names, target: &LandingTarget) -> String {
     )
 }
 
-/// Lets rows give up the values of `unique` columns that they are about to change. Parameters: those of [`insert`]. `None`
-/// when none of these columns is written.
+/// Lets rows give up the values of `unique` columns that are about to change. Parameters: the arrays of
+/// [`insert`]. `None` when none of these columns is written.
 pub(super) fn give_up(
     names: &Names,
     target: &LandingTarget,
@@ -54,7 +54,7 @@ pub(super) fn give_up(
 ) -> Option<String> {
     let written: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let columns = unique.iter().filter_map(|column| {
-        // JSON is not always sent.
+        // The values of a JSON column are not always sent.
         let of = |known: &&&Column| known.name == column.name && known.kind != ColumnType::Jsonb;
         let known = written.iter().find(of)?;
         Some((column, format!("(l.{} IS DISTINCT FROM {})", known.name, value(known))))
@@ -64,7 +64,7 @@ pub(super) fn give_up(
     Some(format!("UPDATE {landing} AS l SET {set} FROM {input} WHERE l.id = i.id::uuid AND ({changed})"))
 }
 
-/// Parameter: ids.
+/// Deletes rows. Parameter: an array of ids.
 pub(super) fn delete(names: &Names, target: &LandingTarget) -> String {
     format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table))
 }

@@ -1,4 +1,4 @@
-//! One load in hand: reading, comparing and writing its rows.
+//! Carrying one load: reading, comparing and writing the rows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,24 +16,24 @@ use crate::change::{ColumnType, Datum, Row, Table};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
 
-/// Keys of a page of a table that was emptied.
+/// Number of keys in a page of a truncated table.
 const PAGE: i64 = 500;
 
-/// One load in hand.
+/// A load while it is carried.
 pub(super) struct LoadInHand<'s> {
     pub(super) carrier: &'s mut Carrier,
     pub(super) traffic: &'s Client,
     pub(super) landing: &'s LandingWriter,
     pub(super) snapshot: &'s TrafficSnapshot<'s>,
-    /// What may be deleted on Landing where Traffic does not have it.
+    /// Keys that may be deleted on Landing if Traffic lacks the row.
     pub(super) deleted: &'s Keys,
     pub(super) refused: Vec<(Table, Uuid, RefusalCause)>,
-    /// Leads that came with what refers to them.
+    /// Leads outside of the load, written because rows of the load refer to them.
     pub(super) brought: Vec<Uuid>,
 }
 
 impl LoadInHand<'_> {
-    /// What was refused so far, by key and with the reasons; from now on nothing was.
+    /// Takes the refused rows out of the list. Returns the keys, and the rows with the reasons.
     pub(super) fn take_refused(&mut self) -> (Keys, Vec<(Table, Uuid, RefusalCause)>) {
         let refused = std::mem::take(&mut self.refused);
         let mut keys = Keys::new();
@@ -58,8 +58,8 @@ impl LoadInHand<'_> {
             }
             let ids: Vec<Uuid> = ids.into_iter().collect();
             let there = self.write(table, &ids).await?;
-            // A row that is absent although the stream has only written it is on its way out: its delete comes, or a
-            // TRUNCATE, which may have to be refused.
+            // Only keys in `deleted` are deleted. Of any other absent row the stream has sent only a write:
+            // the row's delete or a TRUNCATE is still to come, and a TRUNCATE may have to be refused.
             let deleted = |id: &Uuid| self.deleted.get(&table).is_some_and(|deleted| deleted.contains(id));
             let absent = ids.into_iter().filter(|id| there.binary_search(id).is_err());
             gone.push((table, absent.filter(deleted).collect()));
@@ -70,7 +70,8 @@ impl LoadInHand<'_> {
         self.delete(&gone).await
     }
 
-    /// Writes those of these rows that are on Traffic; answers which they are, in order.
+    /// Writes to Landing the rows of `ids` that exist on Traffic. Returns the ids of the existing rows,
+    /// sorted.
     async fn write(&mut self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
         let portions = self.snapshot.portions(table, ids).await?;
         for portion in &portions {
@@ -87,11 +88,12 @@ impl LoadInHand<'_> {
         let limits = self.carrier.limits.limits(table);
         let mut left: BTreeMap<Uuid, &TrafficImage> = held.iter().map(|held| (held.id, held)).collect();
         let mut acts = BTreeMap::new();
-        // Landing's rows may be larger than Traffic's: each is dropped once it is known what becomes of it.
+        // Landing's rows may be larger than Traffic's, so each Landing row is dropped as soon as the row's
+        // act is known.
         let meet = |own: Row| {
             let Some(held) = left.remove(&own.id) else { return };
             let mut row = mapping::inverse(held, Some(&own), &target.places, limits);
-            // What changes nothing writes nothing.
+            // An equal row is not written.
             if own.values != row.values {
                 let keeps_json = has_json_of(&row, &own);
                 if keeps_json {
@@ -112,8 +114,8 @@ impl LoadInHand<'_> {
         Ok(())
     }
 
-    /// Leaves out the rows whose lead Landing cannot have. A lead that was born on Traffic before the switch comes
-    /// with the first of what refers to it.
+    /// Refuses rows if Landing lacks the lead, and returns the other rows. A lead born on Traffic before the
+    /// switch is written here, together with the first row that refers to the lead.
     async fn with_their_leads(&mut self, held: Vec<TrafficImage>) -> Result<Vec<TrafficImage>> {
         let leads: BTreeSet<Uuid> = held.iter().filter_map(TrafficImage::lead_id).collect();
         let leads: Vec<Uuid> = leads.into_iter().collect();
@@ -122,7 +124,7 @@ impl LoadInHand<'_> {
         if missing.is_empty() {
             return Ok(held);
         }
-        // Those that were refused a moment ago would be refused again.
+        // A lead refused earlier in the load would be refused again.
         let ask: Vec<Uuid> = missing.iter().copied().filter(|id| !self.is_refused(*id)).collect();
         Box::pin(self.write(Table::LandingLeads, &ask)).await?;
         let brought = self.landing.leads_among(&ask).await?;
@@ -140,7 +142,7 @@ impl LoadInHand<'_> {
         Ok(good)
     }
 
-    /// Other rows that wait for those leads.
+    /// Adds the keys of all quarantined rows of the leads in `brought`.
     pub(super) async fn add_what_waited_for_brought(&mut self, keys: &mut Keys) -> Result<()> {
         let brought = std::mem::take(&mut self.brought);
         for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
@@ -152,8 +154,8 @@ impl LoadInHand<'_> {
         Ok(())
     }
 
-    /// Rows of earlier loads that wait for a value which another row holds. Answers those that are not of this load, nor
-    /// among the keys that are tried again anyway.
+    /// Adds the keys of rows that earlier loads quarantined because another row holds a unique value, except
+    /// for keys already in `load` or `keys`. Returns the added keys.
     pub(super) async fn add_what_collided_before(&self, keys: &mut Keys, load: &Keys) -> Result<Keys> {
         let mut known = Keys::new();
         if !self.carrier.may_wait {
@@ -176,7 +178,7 @@ impl LoadInHand<'_> {
         self.refused.iter().any(|(table, id, _)| *table == Table::LandingLeads && *id == lead)
     }
 
-    /// What is not on Traffic any more, the children first.
+    /// Deletes these rows from Landing, dependent tables first.
     async fn delete(&mut self, gone: &[(Table, Vec<Uuid>)]) -> Result<()> {
         if gone.iter().all(|(_, ids)| ids.is_empty()) {
             return Ok(());
@@ -196,8 +198,8 @@ impl LoadInHand<'_> {
         self.landing.fire_triggers(false).await
     }
 
-    /// What belongs to these leads and is still there on both sides, with its lead: Traffic has deleted the leads without
-    /// its cascade, and Landing's will take it along.
+    /// The leads' journey entries and notifications on both sides, each with the id of the lead. Traffic has
+    /// deleted the leads without a cascade, but Landing's cascade will delete the entries and notifications.
     async fn kept(&self, leads: &[Uuid]) -> Result<Vec<(Table, Uuid, Uuid)>> {
         let mut kept = Vec::new();
         for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
@@ -210,7 +212,7 @@ impl LoadInHand<'_> {
         Ok(kept)
     }
 
-    /// A table that was emptied: what Landing has of it and Traffic has not is deleted.
+    /// Carries a TRUNCATE: deletes every row of Landing's tables that Traffic lacks.
     pub(super) async fn truncated(&mut self, tables: &BTreeSet<Table>) -> Result<()> {
         for &table in tables.iter().rev() {
             let mut start = PageStart::FIRST;
@@ -227,7 +229,7 @@ impl LoadInHand<'_> {
     }
 }
 
-/// It stays on Landing, and is not sent.
+/// Removes the JSON values from a row. Landing keeps the JSON, so the values are not sent.
 fn forget_json(row: &mut Row) {
     for (column, value) in row.table.columns().iter().zip(&mut row.values) {
         if column.kind == ColumnType::Jsonb {

@@ -1,4 +1,5 @@
-//! Rows that Landing refuses one by one, because each has a unique value that another still holds, and takes as a set.
+//! Rows that Landing refuses one at a time and takes as a set, because each row needs a unique value that
+//! another row of the set still holds.
 
 use std::collections::HashSet;
 
@@ -12,8 +13,8 @@ use crate::database::unique::{self, Filler};
 use crate::error::{Kind, Result};
 
 impl LandingWriter {
-    /// Does all of it but for the rows that Landing refuses, each of which it answers with the reason. Those that are
-    /// refused for a value that another row holds are tried as a set.
+    /// Applies the acts, and returns each row refused by Landing, with the reason. Rows refused because
+    /// another row holds a value are tried again as a set.
     pub(super) async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
         let all: Vec<&Act> = acts.iter().collect();
         let mut refused = self.bisect(table, &all).await?;
@@ -25,10 +26,11 @@ impl LandingWriter {
         Ok(refused)
     }
 
-    /// Does what Landing refused because of the values of other rows, once all of these rows have given theirs up. Whoever
-    /// is refused then as well is left out, and the rest is tried again. Answers whose acts were done.
+    /// Applies acts refused because of other rows' values, after all rows of the set have given up their
+    /// values. A row refused again leaves the set, and the rest is tried again. Returns the ids of the
+    /// applied acts.
     async fn apply_together(&self, table: Table, mut set: Vec<&Act>) -> Result<HashSet<Uuid>> {
-        // One alone was refused a moment ago.
+        // A set of one is not tried: the act was refused alone already.
         while set.len() > 1 {
             self.execute("setting a savepoint on Landing", "SAVEPOINT together").await?;
             let refused: HashSet<Uuid> = match self.give_up(table, &set).await? {
@@ -45,7 +47,8 @@ impl LandingWriter {
         Ok(HashSet::new())
     }
 
-    /// Lets the rows give up the unique values that they are about to change. Answers whether they could.
+    /// Lets the rows give up the unique values that are about to change. Returns whether Landing took the
+    /// fillers.
     async fn give_up(&self, table: Table, set: &[&Act]) -> Result<bool> {
         let target = self.target(table)?;
         let unique = unique::columns(&self.session, &self.names.landing_table(table)).await?;

@@ -1,4 +1,5 @@
-//! The one session that writes to Landing after the switch: through the fence, and without Landing's triggers.
+//! The only session that writes to Landing after the switch. The session passes the fence and suppresses
+//! Landing's triggers, except for deletes.
 
 use std::collections::HashMap;
 
@@ -23,7 +24,7 @@ use crate::traffic::{TriggerControl, may_defer};
 #[derive(Debug)]
 pub(super) enum Act {
     Insert(Row),
-    /// `keeps_json`: its JSON is what Landing has.
+    /// `keeps_json`: Landing's JSON values are equal already, and are not written.
     Update {
         row: Row,
         keeps_json: bool,
@@ -40,33 +41,34 @@ impl Act {
     }
 }
 
-/// Where Landing stands after a commit of ours.
+/// Landing's WAL position and clock after a commit of the writer.
 #[derive(Clone, Copy, Debug)]
 pub struct LandingPosition {
-    /// Durable, and behind everything that we have written.
+    /// A flushed position, after everything committed by the writer.
     pub flushed: Lsn,
     pub now: Timestamp,
 }
 
-/// Writes to Landing, in one transaction at a time. On any error but a bad row it is to be dropped.
+/// Writes to Landing, in one transaction at a time. After any error but a refused row the writer must be
+/// dropped.
 pub struct LandingWriter {
     pub(super) session: Session,
     pub(super) names: Names,
     cutover: Uuid,
     triggers: TriggerControl,
     targets: HashMap<Table, LandingTarget>,
-    /// Something may be checked only at the end of a transaction.
+    /// Whether Landing has a constraint or a trigger that can be deferred to the end of a transaction.
     may_defer: bool,
     in_transaction: bool,
 }
 
 impl LandingWriter {
-    /// Takes the right to write, which goes with the session: what an earlier daemon had read is then never written
-    /// after what we read.
+    /// Takes the right to write, which lasts as long as the session. So rows read by an earlier daemon are
+    /// never written after rows read by this daemon.
     ///
     /// # Errors
-    /// Refused when the fence of that cutover does not stand, or is not one that this role passes; transient while
-    /// another session of ours still writes.
+    /// Refused when the fence of the cutover does not stand, or lets another role pass. Transient while
+    /// another session of leadbridge still writes.
     pub async fn new(session: Session, names: &Names, tables: &[Table], cutover: Uuid) -> Result<Self> {
         fence::take_right(&session, names).await?;
         fence::check(&session, names, cutover).await?;
@@ -98,7 +100,8 @@ impl LandingWriter {
         self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
     }
 
-    /// Opens the transaction if none is open, and in it a load that can be undone as a whole.
+    /// Opens a transaction if none is open. Where checks can be deferred, a savepoint makes the load undoable
+    /// as a whole.
     pub(super) async fn begin(&mut self) -> Result<()> {
         if !self.in_transaction {
             let sql = format!("BEGIN; {}", self.triggers.suppress());
@@ -112,9 +115,9 @@ impl LandingWriter {
         Ok(())
     }
 
-    /// Lets what is deferred look at the load as a whole, for a set may be valid only so. Where that refuses the load, it
-    /// is undone, and what is deferred looks at each change of it as it is made: then it is known which row it was.
-    /// Returns whether the load is to be written again.
+    /// Runs the deferred checks on the load as a whole, because rows may be valid only together. If a check
+    /// refuses the load, the load is undone and all checks become immediate, so that the next attempt shows
+    /// the refused row. Returns whether the load must be written again.
     pub(super) async fn check_deferred(&mut self) -> Result<bool> {
         if !self.may_defer {
             return Ok(false);
@@ -133,10 +136,11 @@ impl LandingWriter {
         }
     }
 
-    /// Makes what was written durable.
+    /// Commits the open transaction, if there is one.
     ///
     /// # Errors
-    /// Transient when a deferred constraint refuses a row: it is newer than this writer.
+    /// Transient when a deferred constraint refuses a row: the constraint is newer than the writer, because
+    /// the writer checks deferred constraints with each load.
     pub async fn commit(&mut self) -> Result<()> {
         if self.in_transaction {
             let step = "committing on Landing";
@@ -147,25 +151,27 @@ impl LandingWriter {
         Ok(())
     }
 
-    /// Where Landing stands, as long as nobody else may write there.
+    /// Landing's WAL position and clock, provided that the fence still keeps others from writing there.
     ///
     /// # Errors
-    /// Transient when the fence was lifted: a rollback is under way, or somebody has interfered.
+    /// Transient when the fence was lifted: a rollback is under way, or somebody has lifted the fence by
+    /// hand.
     pub async fn standing(&self) -> Result<LandingPosition> {
         let sample = catalog::sample(&self.session).await?;
-        // Asked after it, in a snapshot of its own: a fence that stands now stood then.
+        // The fence is read after the sample, in a new snapshot. If the fence stands now, the fence stood at
+        // the time of the sample.
         if !fence::stands(&self.session, &self.names, self.cutover).await? {
             return Err(Error::new(Kind::Transient, "the fence around Landing's tables was lifted"));
         }
         Ok(LandingPosition { flushed: sample.flushed, now: sample.now })
     }
 
-    /// Hands over the rows with these ids as Landing has them, one after the other.
+    /// Passes the Landing rows with these ids to `take`, one row at a time.
     pub(super) async fn each_row(&self, table: Table, ids: &[Uuid], take: impl FnMut(Row)) -> Result<()> {
         reading::each_by_id(&self.session, &self.names, &self.target(table)?.layout, ids, take).await
     }
 
-    /// The rows that belong to these leads, each with its lead.
+    /// The ids of the rows that belong to these leads, each with the id of the lead.
     pub(super) async fn of_leads(&self, table: Table, leads: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
         let sql =
             format!("SELECT id, lead_id FROM {} WHERE lead_id = ANY ($1)", self.names.landing_table(table));
@@ -175,7 +181,7 @@ impl LandingWriter {
         Ok(found.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
-    /// Whether Landing has one of these rows.
+    /// Whether Landing has at least one of these rows.
     async fn has_any(&self, table: Table, ids: &[Uuid]) -> Result<bool> {
         let sql =
             format!("SELECT EXISTS (SELECT FROM {} WHERE id = ANY ($1))", self.names.landing_table(table));
@@ -183,7 +189,7 @@ impl LandingWriter {
         Ok(found.map_err(|error| Error::database("looking for rows on Landing", &error))?.get(0))
     }
 
-    /// Those of these leads that Landing has.
+    /// The ids among `ids` of leads that Landing has.
     pub(super) async fn leads_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
         let leads = self.names.landing_table(Table::LandingLeads);
         let found = self.session.query(&format!("SELECT id FROM {leads} WHERE id = ANY ($1)"), &[&ids]).await;
@@ -191,7 +197,7 @@ impl LandingWriter {
         Ok(found.iter().map(|row| row.get(0)).collect())
     }
 
-    /// A page of a table's keys.
+    /// A page of a table's keys, sorted.
     pub(super) async fn keys(&self, table: Table, start: PageStart, count: i64) -> Result<Vec<Uuid>> {
         let table = self.names.landing_table(table);
         let sql = format!("SELECT id FROM {table} WHERE {} ORDER BY id LIMIT $2", start.condition("id"));
@@ -200,14 +206,14 @@ impl LandingWriter {
         Ok(found.iter().map(|row| row.get(0)).collect())
     }
 
-    /// Deletes run with triggers on, so that Landing's cascades act; writes without.
+    /// Switches Landing's triggers: on for deletes, so that Landing's cascades act, and off for writes.
     pub(super) async fn fire_triggers(&self, on: bool) -> Result<()> {
         let sql = if on { self.triggers.restore() } else { self.triggers.suppress() };
         self.execute("switching Landing's triggers", sql).await
     }
 
-    /// Does all of it but for the rows that Landing refuses, each of which it answers with the reason. A set that is
-    /// refused is bisected until the row stands alone.
+    /// Applies the acts, and returns each row refused by Landing, with the reason. A refused range of acts is
+    /// bisected until the failing act is alone.
     pub(super) async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
         let (mut refused, mut ranges) = (Vec::new(), vec![acts]);
         while let Some(range) = ranges.pop() {
@@ -240,8 +246,8 @@ impl LandingWriter {
         Ok(refused)
     }
 
-    /// Whether a change that fails because something is missing in a function would be taken under the role's own
-    /// `search_path`: then no row is to blame. Nothing is left of the try.
+    /// Whether acts that failed because a function did not find a name succeed under the role's own
+    /// `search_path`. Then the row is not to blame. The attempt is undone.
     async fn passes_elsewhere(&self, table: Table, range: &[&Act]) -> Result<bool> {
         let sql = "SAVEPOINT range; SELECT pg_catalog.set_config(s.name, s.reset_val, true) \
                    FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'";
@@ -282,7 +288,8 @@ impl LandingWriter {
         if !gone.is_empty() {
             let (sql, step) = (statements::delete(&self.names, target), step("deleting from"));
             let deleted = self.run(&step, &sql, &[], &[&gone]).await?;
-            // Fewer, as a rule, because Landing has never had them, or a cascade was first.
+            // Usually fewer rows are deleted because Landing never had a row, or a cascade deleted the row
+            // first. A row that is still on Landing was left out by a trigger.
             if deleted < gone.len() as u64 && self.has_any(table, &gone).await? {
                 return Err(Error::skipped(step));
             }
@@ -290,7 +297,7 @@ impl LandingWriter {
         Ok(())
     }
 
-    /// Returns how many rows were written.
+    /// Executes a statement. Returns the number of rows written.
     pub(super) async fn run(
         &self,
         step: &str,
@@ -306,12 +313,13 @@ impl LandingWriter {
     }
 }
 
-/// Nobody else writes to Landing: a row that was not written, a trigger has left out.
+/// Fails unless all rows were written. Nobody else writes to Landing, so a trigger has left the missing rows
+/// out.
 fn all(written: u64, sent: usize, step: String) -> Result<()> {
     if written == sent as u64 { Ok(()) } else { Err(Error::skipped(step)) }
 }
 
-/// The rows as one array for each column that is written; JSON that stays is not sent.
+/// An array of texts for each written column. JSON values are not sent if Landing keeps its own.
 pub(super) fn columns<'r>(target: &LandingTarget, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
     let column = |(at, kind): (usize, ColumnType)| {
         let text = |(row, keeps_json): &(&'r Row, bool)| match kind {
