@@ -1,5 +1,5 @@
-//! How far Landing is behind Traffic since the switch: proved by decoding, since other tables' WAL moves Traffic's
-//! position too.
+//! Reads how far Landing is behind Traffic since the switch. The changes in the reverse slot must be decoded,
+//! because positions do not tell: the WAL of other tables moves Traffic's position too.
 
 use std::time::Duration;
 
@@ -11,23 +11,25 @@ use super::standing::SettledCutover;
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
-/// Messages asked for at first. What the slot still holds although it is applied must be decoded to be passed over.
+/// Number of messages to read at first. Applied messages that the slot still holds must be decoded to be
+/// passed over.
 const FIRST_LOOK: i32 = 1000;
 
-/// What Traffic has committed to the replicated tables, and Landing does not have.
+/// Traffic's commits to the replicated tables that Landing lacks.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Behind {
-    /// `None` when the slot that would tell is gone or has lost WAL.
+    /// Number of transactions; `None` when the reverse slot is gone or has lost WAL.
     pub transactions: Option<u64>,
-    /// The age of the oldest one by Traffic's clock, or what it may be at most; infinite when nothing is known.
+    /// Age of the oldest transaction by Traffic's clock. Without the reverse slot: the time since Landing
+    /// last had everything, infinite when not known.
     pub seconds: f64,
 }
 
 impl Behind {
-    /// Reads what the reverse slot holds. It must not be in use.
+    /// Reads the content of the reverse slot, which must not be in use.
     ///
     /// # Errors
-    /// Transient while somebody still streams from the slot.
+    /// Refused when the slot is still in use after 10 s.
     pub async fn read(traffic: &Client, names: &Names, standing: &SettledCutover) -> Result<Self> {
         let slot = names.reverse_slot();
         let failed = |error| Error::database("looking for the reverse slot on Traffic", &error);
@@ -53,7 +55,7 @@ impl Behind {
     }
 
     /// # Errors
-    /// Refused when Landing lacks something that is older than that.
+    /// Refused when Landing lacks a transaction older than `max_behind`.
     pub fn check(self, max_behind: Duration, names: &Names) -> Result<()> {
         if self.seconds <= max_behind.as_secs_f64() {
             return Ok(());
@@ -81,9 +83,10 @@ impl Behind {
     }
 }
 
-/// How many transactions are not on Landing, how many messages were seen, how old the oldest of those transactions is.
-/// `pgoutput` leaves out what does not touch the published tables, and says of a commit (C) when it was: after one
-/// byte of flags and two positions, in microseconds since 2000. The row's position is the commit's end.
+/// Returns one row: the number of transactions that Landing lacks, the number of messages read, and the age
+/// in seconds of the oldest of these transactions. `pgoutput` leaves out changes of other tables. A commit
+/// message (C) has the commit time after one byte of flags and two positions, in microseconds since 2000. The
+/// `lsn` of the message is the end of the commit.
 async fn peek(traffic: &Client, names: &Names, standing: &SettledCutover, limit: i32) -> Result<Row> {
     let sql = "SELECT count(*) FILTER (WHERE pending), count(*), \
                extract(epoch FROM clock_timestamp() - min(committed) FILTER (WHERE pending))::float8 FROM ( \
@@ -101,10 +104,10 @@ async fn peek(traffic: &Client, names: &Names, standing: &SettledCutover, limit:
     })
 }
 
-/// A daemon that has just been killed leaves its slot in use until the server notices.
+/// How long a slot may stay in use after a daemon was killed, until the server notices.
 const NOTICED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Tries again while a slot is in use.
+/// Retries while a slot is in use, and refuses after 10 s.
 pub(super) async fn patiently<T>(attempt: impl AsyncFn() -> Result<T>) -> Result<T> {
     let deadline = tokio::time::Instant::now() + NOTICED_WITHIN;
     loop {

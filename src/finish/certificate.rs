@@ -1,4 +1,4 @@
-//! The last word on a move: what was backed up, what was dropped, what is left.
+//! The certificate of a finish: the backup, the dropped objects, and the objects left for other owners.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -15,29 +15,30 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// Beside the backup's manifest.
+/// Name of the certificate's file, beside the backup's manifest.
 pub(super) const FILE: &str = "certificate.json";
 
-/// `certificate.json`, and what `--json` prints. Names, counts and hashes; no row, no password.
+/// Content of `certificate.json` and output of `--json`: names, counts and hashes; no row, no password.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinishCertificate {
     pub cutover_id: Uuid,
     pub begun_at: String,
     pub finished_at: String,
-    /// Who ran it, by this machine's accounts.
+    /// The operator's account on this machine.
     pub operator: String,
     pub leadbridge_version: String,
     pub traffic: FinishedServer,
     pub reverse: ReverseState,
     pub backup: Backup,
     pub dropped: Vec<OwnedObject>,
-    /// What our role may not drop: harmless without the slots, but for the owner to remove.
+    /// Objects that leadbridge's role may not drop. The objects are harmless without the slots, and the owner
+    /// has to remove them.
     pub left_for_owner: Vec<OwnedObject>,
-    /// SQL that removes Landing's tables and the fence around them; never run here.
+    /// SQL that removes Landing's tables and the fence around the tables; never run by leadbridge.
     pub drop_tables: String,
 }
 
-/// Traffic when it was written.
+/// Traffic at the time of the certificate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FinishedServer {
     pub host: String,
@@ -46,17 +47,18 @@ pub struct FinishedServer {
     pub wal_position: Lsn,
 }
 
-/// How far Traffic's changes were on Landing when the backup was taken.
+/// Position of reverse replication when the backup was taken.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReverseState {
     pub slot: String,
-    /// Everything that Traffic committed before it is in the backup.
+    /// Everything that Traffic committed before this position is in the backup.
     pub applied_lsn: Lsn,
-    /// Transactions behind it that are not, because --max-behind allowed that; null: not known.
+    /// Number of later transactions that the backup lacks, because `--max-behind` allowed the gap; null when
+    /// not known.
     pub left_behind: Option<u64>,
 }
 
-/// Where the backup is, and what is in it.
+/// Place and content of the backup.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Backup {
     pub machine: String,
@@ -65,7 +67,7 @@ pub struct Backup {
 }
 
 impl FinishCertificate {
-    /// For people.
+    /// The certificate as text for people.
     pub fn text(&self) -> String {
         let Backup { machine, directory, manifest } = &self.backup;
         let source = &manifest.source;
@@ -117,7 +119,7 @@ impl FinishCertificate {
     }
 }
 
-/// What somebody else has to drop, with the SQL; empty when there is nothing.
+/// The objects that other owners have to drop, with the SQL; empty if there are none.
 fn left(objects: &[OwnedObject]) -> String {
     let mut text = String::new();
     if !objects.is_empty() {
@@ -135,8 +137,8 @@ fn indented(lines: &str) -> String {
     lines.lines().map(|line| format!("  {line}\n")).collect()
 }
 
-/// The statements that remove Landing's tables, those that refer to others first, and then the fence. Whatever else
-/// refers to them makes PostgreSQL refuse: it is named.
+/// SQL that removes Landing's tables, referring tables first, and then the fence. PostgreSQL refuses the drop
+/// while another table refers to Landing's tables, so the SQL names each such table in a comment.
 pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table]) -> Result<String> {
     let ours: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
     let sql = "WITH ours AS (SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) AS name) \
@@ -159,7 +161,7 @@ pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table
     Ok(text)
 }
 
-/// Traffic's version and WAL position, and its time.
+/// Traffic's version and WAL position, and the time by Traffic's clock.
 pub(super) async fn server(
     traffic: &Client,
     endpoint: &crate::database::Endpoint,

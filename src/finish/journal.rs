@@ -1,5 +1,5 @@
-//! Traffic's record of a finish: `leadbridge.finish`, one row for each slot. A run that was killed is carried on from
-//! here.
+//! Traffic's record of a finish: `leadbridge.finish`, one row for each slot. A run that was killed is
+//! continued from this record.
 
 use std::path::{Path, PathBuf};
 
@@ -18,31 +18,32 @@ use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::timestamp::Timestamp;
 
-/// How far an earlier run came.
+/// Progress of an earlier run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FinishRecord {
     pub cutover_id: Uuid,
-    /// Landing's tables are as they were while this is Traffic's position of reverse replication.
+    /// Position of reverse replication on Traffic when the backup began. Landing's tables are unchanged as
+    /// long as the position is.
     pub reverse_applied: Lsn,
-    /// Transactions of Traffic that Landing lacks, as an operator allowed.
+    /// Number of Traffic's transactions that Landing lacks, as the operator allowed; `None` when not known.
     pub left_behind: Option<u64>,
     pub directory: PathBuf,
     pub begun_at: Timestamp,
     /// `None` until the backup is complete; from then on the slots may be gone.
     pub dismantling: Option<Dismantling>,
-    /// The end.
+    /// Present once the finish has ended.
     pub certificate: Option<FinishCertificate>,
 }
 
-/// The point of no return.
+/// The point of no return: the backup is complete, and objects may be dropped.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Dismantling {
     pub manifest: Manifest,
-    /// All that was there to drop.
+    /// All objects that were found before the first drop.
     pub objects: Vec<OwnedObject>,
 }
 
-/// Reads and writes the row on a session that holds the lease.
+/// Reads and writes the row of `leadbridge.finish`. Writing needs a session that holds the lease.
 pub struct FinishJournal {
     table: String,
     slot: String,
@@ -54,7 +55,8 @@ impl FinishJournal {
     }
 
     /// # Errors
-    /// The table is missing: `leadbridge migrate` of this version has not run.
+    /// The table is missing, because `leadbridge migrate` of this version has not run. Refused when another
+    /// version of leadbridge has written the row in another form.
     pub async fn read(&self, traffic: &Client) -> Result<Option<FinishRecord>> {
         let sql = format!(
             "SELECT cutover_id, reverse_applied_lsn, left_behind, directory, begun_at, manifest::text, \
@@ -93,7 +95,7 @@ impl FinishJournal {
         })
     }
 
-    /// A backup begins in that directory; an earlier one that was not completed is forgotten.
+    /// Records that a backup begins in `directory`. Replaces the record of an earlier, incomplete backup.
     pub async fn begin(
         &self,
         traffic: &Client,
@@ -119,8 +121,8 @@ impl FinishJournal {
         written.map(|_| ()).map_err(|error| failed(&error))
     }
 
-    /// The backup is complete: from here on no daemon starts any more. What was to be dropped is not forgotten by a
-    /// later run, which finds only the rest.
+    /// Records that the backup is complete: from here on no daemon starts. `dismantling` must hold the
+    /// objects found by the first run, because a later run finds only the rest.
     pub async fn dismantle(
         &self,
         traffic: &Client,
@@ -138,7 +140,7 @@ impl FinishJournal {
         written.map(|_| ()).map_err(|error| failed(&error))
     }
 
-    /// All is dropped, and certified.
+    /// Records the certificate, after everything is dropped.
     pub async fn finish(&self, traffic: &Client, certificate: &FinishCertificate) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET certificate = $2::text::jsonb, finished_at = clock_timestamp() WHERE slot = $1",

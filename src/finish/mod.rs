@@ -1,9 +1,10 @@
-//! The end of a move: a backup of Landing's tables, then the slots, publications and the fence's functions dropped.
+//! The end of a move: a backup of Landing's tables, then the slots, publications and fence functions are
+//! dropped.
 //!
-//! Everything is examined before anything is changed. Then the steps follow each other, each of which may be the last
-//! one of a run: what an earlier run has reached is in `leadbridge.finish` on Traffic, or shows in what is there. Two
-//! things stay: Landing's tables, which are their owner's to drop, and the fence around them, since a Landing that
-//! takes leads again would lose them.
+//! Everything is examined before anything is changed. A run may end after any step: `leadbridge.finish` on
+//! Traffic records the progress, and the catalogs show which objects are left. Two things stay: Landing's
+//! tables, because only their owner may drop the tables, and the fence around the tables, because leads would
+//! be lost if Landing took leads again.
 
 mod behind;
 mod certificate;
@@ -35,29 +36,30 @@ use objects::ObjectKind;
 use place::BackupPlace;
 use standing::SettledCutover;
 
-/// What the operator chose.
+/// The operator's choices.
 #[derive(Clone, Debug)]
 pub struct FinishOptions {
-    /// Where the backup goes; `None`: below the state directory.
+    /// Directory of the backup; `None` for a new directory below the state directory.
     pub backup: Option<PathBuf>,
     pub format: Format,
-    /// How old a change of Traffic may be that the backup lacks.
+    /// Maximum age of a change on Traffic that the backup may lack.
     pub max_behind: Duration,
 }
 
-/// What there is to do.
+/// Result of [`examine`].
 pub enum Examined {
-    /// Nothing, but for what is left to the owner.
+    /// Nothing is left to do, except for the objects that are left to their owners.
     Finished(Box<FinishCertificate>, Vec<OwnedObject>),
     Ready(Box<Finishing>),
 }
 
-/// A finish that may begin or go on: nothing stands in its way, and no daemon can start while this lives.
+/// A finish that may begin or continue: all checks have passed, and no daemon can start while this value
+/// lives.
 pub struct Finishing {
     config: Config,
     options: FinishOptions,
     landing: Session,
-    /// Holds the lease.
+    /// The session that holds the lease.
     traffic: Session,
     standing: SettledCutover,
     journal: FinishJournal,
@@ -67,15 +69,17 @@ pub struct Finishing {
     objects: Vec<OwnedObject>,
 }
 
-/// Looks at everything and changes nothing.
+/// Checks everything and changes nothing.
 ///
 /// # Errors
-/// Refused when there was no cutover, when something is undecided, and while Landing is behind or a daemon runs.
+/// Refused when there was no cutover, when a cutover or a rollback is undecided, when rows are quarantined,
+/// while Landing is behind, and while a daemon runs.
 pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined> {
     let names = &config.names;
     let traffic = config.traffic.connect("finish").await?;
     Installation::refuse_another(&traffic, config, Side::Traffic).await?;
-    // Before anybody is told to stop a daemon that is not to be stopped.
+    // Without a cutover the daemon must not be stopped, so this check comes before the demand to stop the
+    // daemon.
     SettledCutover::read(&traffic, names).await?;
     if !lease::take_soon(&traffic, names).await? {
         return Err(Error::refused("a daemon applies for this slot")
@@ -92,7 +96,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
         return Ok(Examined::Finished(Box::new(certificate), objects));
     }
     let left_behind = match &record {
-        // The slot that would tell may be gone, and was asked.
+        // The earlier run has read the reverse slot, and the slot may be gone.
         Some(record) if record.dismantling.is_some() => record.left_behind,
         _ => {
             admit_both(&landing, &traffic, names, &config.tables(), Bars::Cutover).await?;
@@ -120,7 +124,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
 }
 
 impl Finishing {
-    /// What will be done, for the operator to agree to.
+    /// The steps to come, for the operator to agree to.
     pub fn plan(&self) -> String {
         let goes_on =
             if self.record.is_some() { " An earlier run was interrupted: this one goes on." } else { "" };
@@ -149,10 +153,10 @@ impl Finishing {
         plan
     }
 
-    /// Does it. Killed at any moment, the next [`examine`] goes on from there.
+    /// Carries out the finish. After a kill at any moment the next [`examine`] continues from there.
     ///
     /// # Errors
-    /// Whatever stops a step. Nothing is dropped before the backup is whole and was read back.
+    /// Any error of a step ends the run. Nothing is dropped before the backup is complete and was read back.
     pub async fn carry_out(mut self) -> Result<FinishCertificate> {
         let manifest = self.back_up().await?;
         let begun = self.record.take().and_then(|record| record.dismantling);
@@ -170,9 +174,10 @@ impl Finishing {
             manifest.verify(directory)?;
             return Ok(manifest.clone());
         }
-        // First of all: a directory that holds an older backup must not be written down as this one's.
+        // The directory is claimed first, because a directory with an older backup must not be recorded as
+        // the directory of this one.
         let claimed = backup::Directory::claim(directory)?;
-        // Past the point of no return the record stays as it is until the new backup is whole.
+        // After the point of no return the record stays unchanged until the new backup is complete.
         if self.record.as_ref().is_none_or(|record| record.dismantling.is_none()) {
             let operator = operator::name();
             self.journal.begin(&self.traffic, &self.standing, self.left_behind, directory, &operator).await?;

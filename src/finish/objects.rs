@@ -1,4 +1,5 @@
-//! What is dropped: the slots, the publications, and what could open Landing's fence. Not the fence itself.
+//! The objects to drop: the slots, the publications, and the functions that could open Landing's fence. The
+//! fence itself stays.
 
 use std::fmt;
 
@@ -12,12 +13,12 @@ use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not one: the triggers that keep
-/// Landing closed are made of it.
+/// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not in the list, because
+/// the triggers that keep Landing closed call the function.
 const CALLABLE: [&str; 6] =
     ["close_fence", "fenced_tables", "hold_fence", "keep_fence", "lift_fence", "remove_lifted_fence"];
 
-/// In the order in which they go.
+/// Kinds of objects, in the order of dropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ObjectKind {
@@ -26,21 +27,21 @@ pub enum ObjectKind {
     Function,
 }
 
-/// Something of ours in one of the databases.
+/// An object of leadbridge in one of the databases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnedObject {
     pub database: Side,
     pub kind: ObjectKind,
     pub name: String,
-    /// Drops it; does nothing when it is not there.
+    /// Statement that drops the object. Without the object the statement has no effect.
     pub sql: String,
-    /// Whose it is; a slot is nobody's.
+    /// Owner of the object; a slot has none.
     pub owner: Option<String>,
-    /// Whether our role may drop it.
+    /// Whether leadbridge's role may drop the object.
     pub permitted: bool,
 }
 
-/// `slot leadbridge on the Landing DB`.
+/// For example `slot leadbridge on the Landing DB`.
 impl fmt::Display for OwnedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
@@ -53,7 +54,7 @@ impl fmt::Display for OwnedObject {
     }
 }
 
-/// One line for each kind on each side: `functions a(), b() on the Traffic DB`.
+/// A line for each kind on each side, for example `functions a(), b() on the Traffic DB`.
 pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<String> {
     let mut groups: Vec<OwnedObject> = Vec::new();
     for object in objects {
@@ -67,18 +68,19 @@ pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<String
     groups.iter().map(OwnedObject::to_string).collect()
 }
 
-/// Everything of ours that is there now, in the order in which it goes: Traffic's slot first, so that nothing can
-/// come back to Landing from then on.
+/// All objects of leadbridge that exist now, in the order of dropping. Traffic's slot comes first, so that
+/// nothing can reach Landing from then on.
 ///
 /// # Errors
-/// Refused when a slot that is there is in use, is not ours, or may not be dropped by our role: it would keep WAL for
-/// ever.
+/// Refused when a slot is in use, is not leadbridge's, or may not be dropped by leadbridge's role: the slot
+/// would keep WAL for ever.
 pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<Vec<OwnedObject>> {
     let mut found = Vec::new();
     for (side, client, name) in
         [(Side::Traffic, traffic, names.reverse_slot()), (Side::Landing, landing, names.slot.clone())]
     {
-        // In use by whoever does not hold the lease: better known before the first one is dropped.
+        // A slot may be in use by a consumer that does not need the lease. Both slots are checked before the
+        // first is dropped.
         found.extend(patiently(async || slot(side, client, &name).await).await?);
     }
     for (side, client, name) in [
@@ -147,7 +149,7 @@ async fn publication(side: Side, client: &Client, name: &str) -> Result<Option<O
 }
 
 async fn functions(side: Side, client: &Client, names: &Names) -> Result<Vec<OwnedObject>> {
-    // Whoever owns the schema may drop what is in it, too.
+    // The owner of the schema may drop the functions in the schema, too.
     let sql = "SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner)::text, \
                pg_has_role(p.proowner, 'USAGE') OR pg_has_role(n.nspowner, 'USAGE') \
                FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace \
@@ -168,10 +170,10 @@ async fn functions(side: Side, client: &Client, names: &Names) -> Result<Vec<Own
 }
 
 impl OwnedObject {
-    /// Drops it.
+    /// Drops the object.
     ///
     /// # Errors
-    /// Those of the statement; a slot in use is tried again for a while.
+    /// Errors of the statement. A slot in use is retried for 10 s, and then refused.
     pub async fn drop(&self, client: &Client) -> Result<()> {
         let step = format!("dropping the {self}");
         patiently(async || {

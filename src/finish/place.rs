@@ -1,4 +1,4 @@
-//! Where the backup goes, and whether it is there already.
+//! The directory of the backup, and whether the backup is there already.
 
 use std::path::{Path, PathBuf};
 
@@ -12,17 +12,18 @@ use crate::error::{Error, Result};
 /// The backup's directory.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct BackupPlace {
-    /// Absolute: it is written down for others.
+    /// Absolute, because the record and the certificate name the directory.
     pub directory: PathBuf,
-    /// A whole backup of an interrupted run, which Landing's tables are still as.
+    /// A complete backup of an interrupted run, if Landing's tables have not changed since.
     pub there: Option<Manifest>,
 }
 
 impl BackupPlace {
-    /// The directory that the operator named, else that of an interrupted run, else a new one.
+    /// Chooses the directory that the operator named, else the directory of an interrupted run, else a new
+    /// directory.
     ///
     /// # Errors
-    /// Refused when the slots may be gone and the backup that was taken before is not where it was.
+    /// Refused when the slots may be gone and the recorded backup is not in its directory.
     pub fn choose(
         options: &FinishOptions,
         config: &Config,
@@ -57,13 +58,14 @@ impl BackupPlace {
     }
 }
 
-/// Every table that is replicated now: notifications may have been switched on since.
+/// Whether the backup holds every table that is replicated now. Replication of notifications may have been
+/// switched on since the backup.
 fn holds_all(manifest: &Manifest, config: &Config) -> bool {
     let names = config.tables().into_iter().map(|table| config.names.landing_table(table));
     manifest.tables.iter().map(|file| file.table.clone()).eq(names)
 }
 
-/// Below the state directory, named by the time.
+/// A directory below the state directory, named by the time.
 fn by_default(config: &Config) -> Result<PathBuf> {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     absolute(&config.state_dir.join("backups").join(format!("landing-{now}")))

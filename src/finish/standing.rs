@@ -1,4 +1,4 @@
-//! Whether there is anything to finish: what the state_tables of both sides say, and what that forbids.
+//! Checks whether a cutover is settled and may be finished, by the state tables of both sides.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -15,21 +15,21 @@ use crate::names::Names;
 use crate::reverse::ReverseQuarantine;
 use crate::timestamp::Timestamp;
 
-/// A move after its cutover, as Traffic has it.
+/// A switched cutover, as Traffic records the cutover.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SettledCutover {
     pub cutover_id: Uuid,
     landing_system_id: String,
     landing_database: String,
-    /// Everything that Traffic committed before it is on Landing.
+    /// Everything that Traffic committed before this position is on Landing.
     pub reverse_applied: Lsn,
-    /// The same as a moment of Traffic's clock.
+    /// A time by Traffic's clock: everything that Traffic committed before is on Landing.
     pub caught_up_at: Option<Timestamp>,
 }
 
 impl SettledCutover {
     /// # Errors
-    /// Refused when there was no cutover, or it was taken back.
+    /// Refused when there was no cutover, or when the cutover was rolled back.
     pub async fn read(traffic: &Client, names: &Names) -> Result<Self> {
         let (checkpoint, reverse) = (names.own("checkpoint"), names.own("reverse"));
         let sql = format!(
@@ -66,10 +66,11 @@ impl SettledCutover {
         })
     }
 
-    /// Whether the Landing that is configured is the one that the move began with, and its slot ours.
+    /// Checks the configured Landing: the database must be the one with which the move began, and the slot
+    /// there leadbridge's.
     ///
     /// # Errors
-    /// Refused when it is another.
+    /// Refused when the database or the slot is another.
     pub async fn check_landing(&self, landing: &Client, config: &Config) -> Result<()> {
         let live = Identity::new(config, slot::system_identifier(&config.landing).await?);
         if (&live.landing_system_id, &live.landing_database)
@@ -91,10 +92,11 @@ impl SettledCutover {
         }
     }
 
-    /// Nothing is undecided, nothing waits on Traffic, and Landing takes no leads of its own.
+    /// Checks that every cutover and rollback is decided, no row of Traffic is quarantined, and Landing's
+    /// fence refuses writes.
     ///
     /// # Errors
-    /// Refused, with what an operator has to settle first.
+    /// Refused, with the matter for an operator to settle first.
     pub async fn check_settled(
         &self,
         landing: &Client,
