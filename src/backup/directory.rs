@@ -1,4 +1,4 @@
-//! A directory of its own for a backup: private, and never whole before its manifest is there.
+//! The directory of one backup: private, and without a manifest until the backup is complete.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -12,19 +12,20 @@ use crate::error::{Error, Result};
 
 pub(super) const MANIFEST: &str = "manifest.json";
 
-/// While a file is being written.
+/// Suffix of a file's name while the file is being written.
 const PARTIAL: &str = "partial";
 
-/// A claimed directory. Until its backup is whole, an empty `manifest.json.partial` says whose it is.
+/// A claimed directory. Until the backup is complete, an empty `manifest.json.partial` marks the directory as
+/// a backup's.
 pub struct Directory {
     path: PathBuf,
 }
 
 impl Directory {
-    /// Makes the directory, or takes an empty one, or clears what an interrupted backup left in it.
+    /// Makes the directory, or takes an empty directory, or removes the files of an interrupted backup.
     ///
     /// # Errors
-    /// Refused when it holds anything else, or cannot be written to.
+    /// Refused when the directory holds anything else, or cannot be written to.
     pub fn claim(path: &Path) -> Result<Self> {
         let directory = Directory { path: path.to_owned() };
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
@@ -50,7 +51,7 @@ impl Directory {
         let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&marker);
         opened.and_then(|file| file.sync_all()).map_err(|error| failed("writing", &marker, &error))?;
         directory.sync()?;
-        // The directory itself may be new, too.
+        // The directory itself may be new, so the entry in the parent is flushed, too.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         sync(parent.unwrap_or(Path::new(".")))?;
         Ok(directory)
@@ -60,14 +61,14 @@ impl Directory {
         &self.path
     }
 
-    /// A new file, under a temporary name until [`Directory::keep`].
+    /// Creates a file, under a temporary name until [`Directory::keep`].
     pub(super) fn create(&self, name: &str) -> Result<File> {
         let path = self.path.join(partial(name));
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
         file.map_err(|error| failed("writing", &path, &error))
     }
 
-    /// Gives a file, which is on the disk for good, its name.
+    /// Gives a file its final name. The file must be flushed to disk before.
     pub(super) fn keep(&self, name: &str) -> Result<()> {
         let path = self.path.join(name);
         let renamed = fs::rename(self.path.join(partial(name)), &path);
@@ -75,7 +76,7 @@ impl Directory {
         self.sync()
     }
 
-    /// Writes the manifest: from here on the backup is whole.
+    /// Writes the manifest: from here on the backup is complete.
     pub(super) fn complete(self, manifest: &[u8]) -> Result<()> {
         replace(&self.path.join(MANIFEST), manifest)
     }
@@ -91,10 +92,11 @@ impl Directory {
     }
 }
 
-/// Writes a whole private file that is there for good when this returns, and before that either the old one or none.
+/// Writes a private file as a whole. The file is durable when this function returns; a crash never leaves a
+/// part of the file under its name.
 ///
 /// # Errors
-/// Refused when the disk or its permissions do not allow it.
+/// Refused when the disk or its permissions do not allow the write.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(partial(&name));
@@ -119,17 +121,17 @@ fn partial(name: &str) -> String {
     format!("{name}.{PARTIAL}")
 }
 
-/// A file that a backup may have left when it was interrupted: only those are ever removed.
+/// Whether an interrupted backup may have left a file with this name. No other file is ever removed.
 fn is_ours(name: &OsStr) -> bool {
     let formats = [Format::Csv, Format::Jsonl];
     let files = Table::ALL.iter().flat_map(|table| formats.map(|format| file_name(*table, format)));
     files.chain([MANIFEST.to_owned()]).any(|file| {
-        // A manifest under its own name is that of a whole backup.
+        // A manifest under its final name belongs to a complete backup.
         name == OsStr::new(&partial(&file)) || (file != MANIFEST && name == OsStr::new(&file))
     })
 }
 
-/// A table's file.
+/// Name of a table's file.
 pub(super) fn file_name(table: Table, format: Format) -> String {
     format!("{}.{format}", table.landing_name())
 }

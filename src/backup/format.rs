@@ -1,4 +1,5 @@
-//! The two forms of a file: CSV as PostgreSQL writes it, and one JSON object on each line. No I/O here.
+//! The two formats of a backup's file: CSV as PostgreSQL writes CSV, and a JSON object on each line. No I/O
+//! here.
 
 use std::fmt;
 
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::manifest::BackupColumn;
 use crate::error::{Error, Result};
 
-/// How rows are written.
+/// Format of the rows in a file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
@@ -20,8 +21,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// What is asked of PostgreSQL. Its text form is what JSON lines are made of here: the server's own JSON would make
-    /// numbers of some values, and could not tell a JSON null from none.
+    /// Options of COPY. JSON lines are made here from COPY's text format, because the server's own JSON would
+    /// make numbers of some values, and could not tell a JSON null from SQL's null.
     pub(super) fn copy_options(self) -> &'static str {
         match self {
             Format::Csv => "FORMAT csv, HEADER",
@@ -30,7 +31,7 @@ impl Format {
     }
 }
 
-/// As a file's name ends.
+/// The ending of a file's name.
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -40,15 +41,16 @@ impl fmt::Display for Format {
     }
 }
 
-/// One row of COPY's text form as a JSON object, its keys in the order of `columns`, with a newline.
+/// One row of COPY's text format as a JSON object, with the keys in the order of `columns` and a newline at
+/// the end.
 ///
 /// # Errors
-/// `Internal` for what is not such a row; without its values.
+/// `Internal` for bytes that are not a row of these columns. The error holds no values.
 pub(super) fn json_line(columns: &[BackupColumn], row: &[u8]) -> Result<Vec<u8>> {
     let not_a_row = || Error::internal("COPY sent a row that is not understood");
     let row = row.strip_suffix(b"\n").ok_or_else(not_a_row)?;
     let values: Vec<&[u8]> = row.split(|byte| *byte == b'\t').collect();
-    // A table without columns has one empty field; ours have a key at least.
+    // A row without columns would also have one field, an empty one. Every table here has a key at least.
     if values.len() != columns.len() {
         return Err(not_a_row());
     }
@@ -69,7 +71,7 @@ pub(super) fn json_line(columns: &[BackupColumn], row: &[u8]) -> Result<Vec<u8>>
     Ok(line)
 }
 
-/// Undoes the escapes of COPY's text form, all that a server writes.
+/// Undoes all escapes that a server writes in COPY's text format.
 fn unescaped(value: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(value.len());
     let mut bytes = value.iter();
@@ -91,12 +93,13 @@ fn unescaped(value: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Counts the rows of a file that comes in pieces.
+/// Counts the rows of a file that is read in pieces.
 #[derive(Debug)]
 pub(super) struct RowCounter {
     format: Format,
     lines: u64,
-    /// Inside a quoted value, where a newline ends no row. A doubled quote leaves and enters again.
+    /// Inside a quoted value, where a newline ends no row. A doubled quote leaves the value and enters the
+    /// value again.
     quoted: bool,
 }
 
@@ -115,7 +118,7 @@ impl RowCounter {
         }
     }
 
-    /// Without the header.
+    /// Number of rows, without the header.
     pub fn rows(&self) -> u64 {
         match self.format {
             Format::Csv => self.lines.saturating_sub(1),

@@ -1,4 +1,4 @@
-//! What a backup's directory holds: the manifest, and the proof that the files are as it says.
+//! The manifest of a backup's directory, and the proof that the files match the manifest.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::sha256;
 
-/// Of the files and of the manifest itself; a reader refuses others.
+/// Version of the files' and the manifest's format. A reader refuses other versions.
 const FORMAT_VERSION: u32 = 1;
 
-/// `manifest.json`. Names, counts and hashes; never a row's value, never a password.
+/// Content of `manifest.json`: names, counts and hashes; never a row's value, never a password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format_version: u32,
@@ -26,39 +26,40 @@ pub struct Manifest {
     pub tables: Vec<TableFile>,
 }
 
-/// Where and when it was read.
+/// The database that was read, and the time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupSource {
-    /// As in the URL: `host:port`.
+    /// Host and port as in the URL: `host:port`.
     pub host: String,
     pub database: String,
     pub server_version: String,
-    /// By the server's clock: everything that was visible then is in the files.
+    /// Time by the server's clock. Everything visible at the time is in the files.
     pub taken_at: String,
     pub wal_position: Lsn,
 }
 
-/// One table.
+/// The file of one table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableFile {
-    /// Qualified and quoted for SQL.
+    /// The table's name, qualified and quoted for SQL.
     pub table: String,
-    /// In the same directory.
+    /// Name of the file in the manifest's directory.
     pub file: String,
     pub rows: u64,
     pub bytes: u64,
-    /// In hexadecimal.
+    /// Hash of the file, in hexadecimal.
     pub sha256: String,
-    /// Those in the file, in its order.
+    /// The columns in the file, in the order of the file.
     pub columns: Vec<BackupColumn>,
-    /// Those that PostgreSQL computes from them: not in the file, since they cannot be written back.
+    /// The columns that PostgreSQL computes from the columns in the file. They are not in the file, because
+    /// generated columns cannot be written back.
     pub generated: Vec<GeneratedColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BackupColumn {
     pub name: String,
-    /// As SQL writes it, `character varying(255)`.
+    /// The type as in SQL, for example `character varying(255)`.
     #[serde(rename = "type")]
     pub sql_type: String,
 }
@@ -85,10 +86,10 @@ impl Manifest {
         serde_json::to_vec_pretty(self).map_err(|error| Error::internal(error.to_string()))
     }
 
-    /// The manifest in `directory`; `None` when no whole backup is there.
+    /// Reads the manifest in `directory`; `None` without a complete backup.
     ///
     /// # Errors
-    /// Refused for one that cannot be read, or that another version wrote in another form.
+    /// Refused for a manifest that cannot be read, or that another version wrote in another format.
     pub fn read(directory: &Path) -> Result<Option<Self>> {
         let path = directory.join(MANIFEST);
         let text = match std::fs::read(&path) {
@@ -107,10 +108,10 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// Reads every file back: size, rows and hash are those of this manifest.
+    /// Reads every file back, and compares size, rows and hash with the manifest.
     ///
     /// # Errors
-    /// Refused for a file that is missing, cannot be read, or is another.
+    /// Refused for a file that is missing, cannot be read, or differs.
     pub fn verify(&self, directory: &Path) -> Result<()> {
         self.tables.iter().try_for_each(|file| file.verify(self.format, directory))
     }

@@ -1,9 +1,9 @@
-//! Whole tables of Landing in files, as PostgreSQL itself writes their values.
+//! Backups of whole Landing tables in files, with each value as PostgreSQL itself writes the value.
 //!
-//! All tables are read in one snapshot, each in the order of its keys, with every column that it has, known to the
-//! mapping or not. Rows go to the disk as they come, so memory does not grow with them. What was written is read back
-//! before the manifest says that it is there; the manifest is the last file to come, so a directory with one holds a
-//! whole backup.
+//! All tables are read in one snapshot, each in the order of its keys, with every column of the table, known
+//! to the mapping or not. Rows go to disk as they arrive, so memory does not grow with the number of rows.
+//! All files are read back before the manifest is written. The manifest is the last file, so a directory with
+//! a manifest holds a complete backup.
 
 mod directory;
 mod format;
@@ -33,8 +33,8 @@ use crate::timestamp::Timestamp;
 /// Writes `tables` of Landing to `directory`.
 ///
 /// # Errors
-/// Those of the database and of the disk; refused when something is read back otherwise than it was written. Whatever
-/// the error, the directory has no manifest.
+/// Errors of the database and of the disk. Refused when a file does not read back as written. After an error
+/// the directory has no manifest, unless only the last flush of the directory failed.
 pub async fn take(
     landing: &Endpoint,
     names: &Names,
@@ -64,10 +64,10 @@ pub async fn take(
     Ok(manifest)
 }
 
-/// How long a transaction may hold the backup up.
+/// How long the backup waits for a transaction that holds a table's lock.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// One snapshot for all tables, whose columns stay as they are meanwhile.
+/// Opens one snapshot for all tables. The tables stay locked meanwhile, so their columns do not change.
 async fn begin(session: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     let tables: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
     let patience = Some(PATIENCE);

@@ -1,4 +1,4 @@
-//! How the files come back: what an operator types into `psql`.
+//! The restore of a backup, as lines for an operator to type into `psql`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -7,7 +7,7 @@ use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::{Format, Manifest, TableFile};
 
-/// Lines for `psql` that read the files of `directory` into tables that are there and empty.
+/// Lines for `psql` to read the files of `directory` into existing, empty tables.
 pub fn restore_hint(manifest: &Manifest, directory: &Path) -> String {
     let mut text = String::new();
     if manifest.format == Format::Jsonl {
@@ -20,7 +20,7 @@ pub fn restore_hint(manifest: &Manifest, directory: &Path) -> String {
         // Writing to a String cannot fail.
         let _ = match manifest.format {
             Format::Csv => writeln!(text, "\\copy {table} ({columns}) FROM {path} WITH (FORMAT csv, HEADER)"),
-            // Neither character can stand in JSON as it is, so each line is one value.
+            // JSON text contains neither of the two characters unescaped, so each line is one value.
             Format::Jsonl => writeln!(
                 text,
                 "\\copy backup_line FROM {path} WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')\n\

@@ -1,4 +1,4 @@
-//! One table, from the snapshot to a file.
+//! Copies one table from the snapshot to a file.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
@@ -16,7 +16,7 @@ use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::sha256;
 
-/// Writes the rows of `name`, which `session`'s snapshot holds, to a file that still has a temporary name.
+/// Writes the rows of table `name` in the snapshot of `session` to a file under a temporary name.
 pub(super) async fn write(
     session: &Client,
     name: &str,
@@ -37,7 +37,7 @@ pub(super) async fn write(
     let file = directory::file_name(table, format);
     let mut out = HashedFile::new(directory.create(&file)?);
     let broken = |error| directory::failed("writing", &directory.path().join(&file), &error);
-    // The server sends each row in a message of its own, and CSV's header in one before them.
+    // The server sends each row in a separate message, after a message with the header in CSV.
     let mut messages = 0u64;
     while let Some(row) = copied.next().await {
         let row = row.map_err(failed)?;
@@ -55,7 +55,7 @@ pub(super) async fn write(
     Ok(TableFile { table: name.to_owned(), file, rows, bytes, sha256, columns, generated })
 }
 
-/// Every column that the table has: those that are stored, and those that PostgreSQL computes.
+/// All columns of the table: the stored columns, and the columns that PostgreSQL computes.
 async fn columns(session: &Client, name: &str) -> Result<(Vec<BackupColumn>, Vec<GeneratedColumn>)> {
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
                CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END \
@@ -74,7 +74,8 @@ async fn columns(session: &Client, name: &str) -> Result<(Vec<BackupColumn>, Vec
     Ok((columns, generated))
 }
 
-/// A file that knows what went into it. Its writes block: nothing else waits for this thread.
+/// A file with the hash and the size of the written bytes. Writes block the thread, because nothing else
+/// waits for the thread.
 struct HashedFile {
     file: BufWriter<File>,
     hash: Sha256,
@@ -92,7 +93,7 @@ impl HashedFile {
         self.file.write_all(bytes)
     }
 
-    /// Flushes it to the disk; its size and hash.
+    /// Flushes the file to disk. Returns size and hash.
     fn finish(mut self) -> std::io::Result<(u64, String)> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
