@@ -1,4 +1,4 @@
-//! Advisory locks: a right that one session has, and that goes with it.
+//! Advisory locks: exclusive rights that PostgreSQL releases when the holder's session ends.
 
 use std::time::Duration;
 
@@ -6,16 +6,17 @@ use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
 
-/// How often it is asked again.
+/// Pause between two attempts to take a lock.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Takes the lock of that name for as long as the session lives. False when another session has it.
+/// Takes the lock called `name` until the session ends. False when another session holds the lock.
 pub async fn take(client: &Client, name: &str, step: &str) -> Result<bool> {
     let row = client.query_one("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", &[&name]).await;
     Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
 }
 
-/// The same, asked for until `patience` is over: a server needs a moment to notice that a session has ended.
+/// Repeats [`take`] until the lock is taken or `patience` is over, because a server needs a moment to notice
+/// the end of a session.
 pub async fn take_within(client: &Client, name: &str, step: &str, patience: Duration) -> Result<bool> {
     for _ in 0..patience.as_millis() / LOOK.as_millis() {
         if take(client, name, step).await? {
@@ -26,9 +27,10 @@ pub async fn take_within(client: &Client, name: &str, step: &str, patience: Dura
     Ok(false)
 }
 
-/// The server process of the session that has the lock; `None` when no session has it.
+/// Process ID of the backend that holds the lock; `None` when no session holds the lock.
 pub async fn holder(client: &Client, name: &str, step: &str) -> Result<Option<i32>> {
-    // A key of 64 bits is shown as two of 32.
+    // `pg_locks` shows a 64-bit key as two 32-bit numbers: `classid` is the upper half, `objid` the lower
+    // half.
     let sql = "SELECT l.pid FROM hashtextextended($1, 0) AS key, pg_locks AS l WHERE l.locktype = 'advisory' \
                AND l.granted AND l.objsubid = 1 AND l.classid = ((key >> 32) & 4294967295)::oid \
                AND l.objid = (key & 4294967295)::oid \
@@ -37,7 +39,7 @@ pub async fn holder(client: &Client, name: &str, step: &str) -> Result<Option<i3
     Ok(row.map_err(|error| Error::database(step, &error))?.map(|row| row.get(0)))
 }
 
-/// Lets go of a lock that this session has.
+/// Releases a lock of this session.
 pub async fn give_back(client: &Client, name: &str, step: &str) -> Result<()> {
     let row = client.query_one("SELECT pg_advisory_unlock(hashtextextended($1, 0))", &[&name]).await;
     row.map(|_| ()).map_err(|error| Error::database(step, &error))

@@ -1,4 +1,4 @@
-//! A database that can be connected to.
+//! A database to connect to.
 
 use std::fmt;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use super::url::{self, Address, Host};
 use super::{Side, socket};
 use crate::error::{Error, Result};
 
-/// Where one of the two databases is and how to log in. Printing it shows host, port, database and user only.
+/// Address and login of Landing or Traffic. Printing an endpoint shows host, port, database and user only.
 #[derive(Clone)]
 pub struct Endpoint {
     side: Side,
@@ -27,11 +27,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Reads a libpq URL.
+    /// Parses a libpq URL.
     ///
     /// # Errors
-    /// `Usage` for a URL that makes no sense or a root certificate that is not there; `Refused` for a pooler that
-    /// cannot do the job. None shows the password.
+    /// `Usage` for an invalid URL or a missing root certificate; `Refused` for a pooler that cannot carry the
+    /// connection. No error shows the password.
     pub fn parse(side: Side, url: &SecretString) -> Result<Self> {
         let address = url::parse(side, url)?;
         refuse_poolers(side, &address.hosts)?;
@@ -53,22 +53,22 @@ impl Endpoint {
         &self.address.database
     }
 
-    /// How long connecting may take.
+    /// Time limit for connecting to a single address.
     pub fn connect_timeout(&self) -> Duration {
         self.address.connect_timeout
     }
 
-    /// `host:port`, several with commas between them.
+    /// `host:port` of every host, separated by commas.
     pub fn hosts(&self) -> String {
         self.address.hosts.iter().map(Host::to_string).collect::<Vec<_>>().join(",")
     }
 
-    /// Connects and pins the session's settings. `purpose` is shown to the DBA: `leadbridge <purpose>` is the
-    /// session's `application_name`.
+    /// Connects and pins the session's settings. The session's `application_name` is `leadbridge <purpose>`,
+    /// for the DBA to see.
     ///
     /// # Errors
-    /// `Unreachable` when no host answers, `Refused` for a wrong password, name or certificate, `Transient` when
-    /// the server is starting or full; each with what to do.
+    /// `Unreachable` when no host answers, `Refused` for a wrong password, name or certificate, `Transient`
+    /// when the server is starting or full.
     pub async fn connect(&self, purpose: &str) -> Result<Session> {
         let mut search = Search::begin(self, &self.address.hosts, &self.answered);
         while let Some(place) = search.next().await {
@@ -83,11 +83,12 @@ impl Endpoint {
         Err(search.reason())
     }
 
-    /// A session that writes to the replicated tables: those of the daemon, and of a repair or retry. A fence of ours may
-    /// stand around them, after a rollback for a while, and lets our own sessions pass that say so.
+    /// Connects a session for writing to the replicated tables: a session of the daemon, of a repair or of a
+    /// retry. After a rollback, leadbridge's fence may stand around the tables for a while. The fence admits
+    /// a session of leadbridge's own user with `leadbridge.passes_fence = 'on'`.
     ///
     /// # Errors
-    /// Those of [`Endpoint::connect`].
+    /// Errors of [`Endpoint::connect`].
     pub async fn connect_to_write(&self, purpose: &str) -> Result<Session> {
         let session = self.connect(purpose).await?;
         let step = format!("preparing to write to the {}", self.side);
@@ -98,10 +99,10 @@ impl Endpoint {
         Ok(session)
     }
 
-    /// The same as [`Endpoint::connect`], for a replication session.
+    /// Connects like [`Endpoint::connect`], for a replication session.
     ///
     /// # Errors
-    /// Those of [`Endpoint::connect`].
+    /// Errors of [`Endpoint::connect`].
     pub async fn replicate(&self) -> Result<Replication> {
         let mut search = Search::begin(self, &self.address.hosts, &self.answered);
         while let Some(place) = search.next().await {
@@ -116,15 +117,16 @@ impl Endpoint {
         Err(search.reason())
     }
 
-    /// The next connection goes through the hosts as the URL names them, wherever the last one has ended up.
+    /// Makes the next connection try the hosts in the URL's order, and not first the place that answered
+    /// last.
     pub fn begin_with_first_host(&self) {
         self.answered.set(None);
     }
 
-    /// Connects to one place and no other, for whoever wants to hear of the server that is there.
+    /// Connects to `place` only, for a caller that asks about the server there.
     ///
     /// # Errors
-    /// Those of [`Endpoint::connect`].
+    /// Errors of [`Endpoint::connect`].
     pub async fn connect_at(&self, place: &Place, purpose: &str) -> Result<Session> {
         let attempt = self.attempt(place);
         let tls = MakeRustlsConnect::new(self.tls.client_config()?);
@@ -132,7 +134,8 @@ impl Endpoint {
         self.in_time(&attempt, async {
             let (client, connection) =
                 config.connect(tls).await.map_err(|e| failure::explain(&attempt, &e))?;
-            // Its error also reaches every statement that waits for an answer, so none is lost here.
+            // No error is lost with the task's result, because every statement that waits for an answer
+            // receives the error too.
             let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
             Session::pin(client, task, place.clone()).await.map_err(|e| failure::explain(&attempt, &e))
         })
@@ -152,15 +155,15 @@ impl Endpoint {
         ConnectionAttempt { side: self.side, place, user: self.user(), database: self.database() }
     }
 
-    /// The driver's own limit ends with the TCP handshake; a server that accepts and then says nothing must not hold us
-    /// either.
+    /// Limits connecting as a whole, because the driver's own limit ends with the TCP handshake. A server may
+    /// accept the connection and then send nothing.
     async fn in_time<T>(
         &self,
         attempt: &ConnectionAttempt<'_>,
         connecting: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let limit = self.connect_timeout();
-        // Boxed: TLS and login would make every future that connects some 16 kB larger.
+        // Boxed, because TLS and login would make every future that connects some 16 kB larger.
         match tokio::time::timeout(limit, Box::pin(connecting)).await {
             Ok(result) => result,
             Err(_) => Err(failure::timed_out(attempt, limit)),
@@ -170,7 +173,7 @@ impl Endpoint {
     fn driver_config(&self, place: &Place, purpose: &str) -> tokio_postgres::Config {
         let host = &place.host;
         let mut config = tokio_postgres::Config::new();
-        // The name is what a certificate is made out to, the address is where it is.
+        // The certificate must match the name; the connection goes to the address.
         if let Some(address) = place.address {
             config.hostaddr(address);
         }
@@ -196,7 +199,7 @@ impl Endpoint {
         config
     }
 
-    /// As with libpq, `sslmode` says nothing about a Unix socket.
+    /// `sslmode` does not apply to a Unix socket, as in libpq.
     fn driver_ssl_mode(&self, host: &Host) -> DriverSslMode {
         match &self.tls {
             _ if host.is_socket() => DriverSslMode::Disable,

@@ -1,4 +1,4 @@
-//! Why a connection failed, in an operator's words, with what to do about it.
+//! Errors of connecting, in an operator's words and with remedies.
 
 use std::error::Error as StdError;
 use std::io;
@@ -12,7 +12,7 @@ use super::place::Place;
 use super::url::Host;
 use crate::error::{Error, Kind, tls_error};
 
-/// What was tried.
+/// Target and user of a connection attempt.
 pub struct ConnectionAttempt<'a> {
     pub side: Side,
     pub place: &'a Place,
@@ -29,13 +29,14 @@ impl ConnectionAttempt<'_> {
         Error::unreachable(format!("{} {what}", self.place()))
     }
 
-    /// Hosts of Supabase's direct connection have an IPv6 address only, unless the project pays for IPv4.
+    /// Whether the host is a direct host of Supabase. A direct host has an IPv6 address only, unless the
+    /// project pays for IPv4.
     fn is_direct_supabase(&self) -> bool {
         self.place.host.name.ends_with(".supabase.co")
     }
 }
 
-/// Turns the driver's error into ours.
+/// Translates the driver's error.
 pub fn explain(attempt: &ConnectionAttempt<'_>, error: &tokio_postgres::Error) -> Error {
     if let Some(db) = error.as_db_error() {
         let answer = Answer { code: db.code(), message: db.message(), routine: db.routine() };
@@ -75,7 +76,8 @@ pub fn timed_out(attempt: &ConnectionAttempt<'_>, limit: Duration) -> Error {
     attempt.unreachable(&format!("did not answer within {} s", limit.as_secs())).remedy(remedy)
 }
 
-/// The same for a connection that the driver has not made: it broke while it was being made.
+/// Translates an I/O error of a connection made without the driver: the connection broke before the session
+/// was ready.
 pub fn broken(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
     match cause::<rustls::Error>(error) {
         Some(tls) => tls_failure(attempt, tls),
@@ -93,7 +95,7 @@ pub fn no_password(attempt: &ConnectionAttempt<'_>) -> Error {
         .remedy(format!("put the password of user {} into {}", attempt.user, attempt.side.variable()))
 }
 
-/// The exchange that proves the password has failed, `why` without the password.
+/// The password exchange failed. `why` does not hold the password.
 pub fn authentication(attempt: &ConnectionAttempt<'_>, why: &str) -> Error {
     Error::refused(format!("{}: {why}", attempt.place()))
         .remedy("use SCRAM-SHA-256 (password_encryption) for this user on the server")
@@ -120,15 +122,15 @@ fn server_log() -> &'static str {
     "look into the server's log; is a proxy or another service listening on that port?"
 }
 
-/// What a server's error answer says, as far as it is looked at.
+/// The fields of a server's error message that the translation reads.
 pub struct Answer<'a> {
     pub code: &'a SqlState,
     pub message: &'a str,
-    /// Of the server's own source: the same in every language.
+    /// Function of the server's source code that reported the error: the same in every language.
     pub routine: Option<&'a str>,
 }
 
-/// An error answer to the start-up message, or to the first statement.
+/// Translates an error message in answer to the start-up message or to the first statement.
 pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &Answer<'_>) -> Error {
     let Answer { code, message, routine } = *answer;
     let (place, user, variable) = (attempt.place(), attempt.user, attempt.side.variable());
@@ -164,12 +166,12 @@ pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &Answer<'_>) -> Erro
             error.remedy(format!("GRANT CONNECT ON DATABASE … TO {user}, as an administrator"))
         }
         code if *code == SqlState::TOO_MANY_CONNECTIONS => too_many(attempt, routine, error),
-        // The settings that a URL's options name.
+        // A setting in the URL's `options`, or of the role, is invalid.
         code if matches!(code.code().get(..2), Some("22" | "42")) => error
             .of_kind(Kind::Refused)
             .remedy(format!("correct the options in {variable}, and the settings of user {user} on that server")),
-        // No session was made, and that is all that is known: a pooler that is full says XX000. Nothing can have
-        // been lost by it.
+        // No session was made, and nothing more is known: a full pooler says XX000. Connecting again is safe,
+        // because nothing can have been lost without a session.
         _ if matches!(error.kind(), Kind::Row | Kind::Internal) => error.of_kind(Kind::Unreachable).remedy(format!(
             "the server, or a pooler in front of it, turned the connection away: is the pooler full (its pool_size, \
              other clients of its session mode)? Else look into its log, and check user {user} in {variable}"
@@ -178,7 +180,8 @@ pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &Answer<'_>) -> Erro
     }
 }
 
-/// The server's own routines name the limit in every language.
+/// Tells the limits apart by the server's function, because the function's name is the same in every
+/// language.
 fn too_many(attempt: &ConnectionAttempt<'_>, routine: Option<&str>, error: Error) -> Error {
     let (user, database) = (attempt.user, attempt.database);
     match routine {
@@ -259,7 +262,8 @@ fn io_failure(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
     }
 }
 
-/// The first cause of this type. An `io::Error` keeps its own cause apart from [`StdError::source`].
+/// The first cause of type `T`. [`StdError::source`] skips the error inside an `io::Error`, so `get_ref`
+/// looks there too.
 fn cause<'e, T: StdError + 'static>(error: &'e (dyn StdError + 'static)) -> Option<&'e T> {
     let mut next = Some(error);
     while let Some(current) = next {

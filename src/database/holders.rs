@@ -1,4 +1,4 @@
-//! Who holds locks on tables. Never a query: it may hold people's data.
+//! Holders of locks on tables. The holders' queries are never read, because a query may hold people's data.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,14 @@ use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
 
-/// Sessions and prepared transactions that hold a lock on one of `tables`, each as a phrase, by the transaction's own
-/// id. `tables` is a query of one column of `regclass`; `which` a condition on `l`, the locks' rows of `pg_locks`.
+/// Sessions and prepared transactions with a lock on any of `tables`, each described in a phrase, by virtual
+/// transaction ID. `tables` is a query with a single column of `regclass`; `which` is a condition on `l`, the
+/// rows of `pg_locks`.
 ///
 /// # Errors
 /// The connection broke.
 pub async fn of(client: &Client, tables: &str, which: &str) -> Result<BTreeMap<String, String>> {
-    // A prepared transaction has no process.
+    // `pid` is null for a lock of a prepared transaction.
     let sql = format!(
         "SELECT l.virtualtransaction, CASE WHEN l.pid IS NULL
              THEN 'prepared transaction ' || coalesce(quote_literal(x.gid), '(of another database)')

@@ -1,10 +1,11 @@
-//! Connections to the two databases: one meaning of a libpq URL for ordinary and for replication connections.
+//! Connections to Landing and Traffic. A libpq URL has the same meaning for ordinary and for replication
+//! connections.
 //!
-//! `url` reads what the operator wrote, `place` finds the addresses, `tls` gives `sslmode` libpq's meaning, `socket`
-//! and `endpoint` connect, `session` is one ordinary connection with its settings pinned, `replication` one that streams,
-//! `pipelined` sends statements on one together, `advisory` its rights, `table_lock` the lock before its snapshot,
-//! `holders` who is in the way of a lock, `unique` lets rows exchange unique values, `failure` says in an operator's words
-//! why a connection failed.
+//! `url` parses the operator's URL, `place` finds the addresses, `tls` gives `sslmode` libpq's meaning,
+//! `socket` and `endpoint` connect. `session` is an ordinary connection with pinned settings, `replication` a
+//! streaming connection. `pipelined` sends statements together, `advisory` takes advisory locks, `table_lock`
+//! locks tables before a snapshot, `holders` finds the holders of a lock, `unique` lets rows exchange unique
+//! values, `failure` explains in an operator's words why a connection failed.
 
 pub mod advisory;
 mod endpoint;
@@ -27,18 +28,19 @@ use serde::{Deserialize, Serialize};
 pub use endpoint::Endpoint;
 pub use session::{Backend, Session};
 
-/// Which of the two databases.
+/// Landing or Traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Side {
-    /// The source: it is read and, before the cutover, never written to.
+    /// The source of replication until a cutover. leadbridge writes no replicated row to Landing before a
+    /// cutover.
     Landing,
-    /// The target: live, with writers of its own.
+    /// The target of replication until a cutover: live, with writers of its own.
     Traffic,
 }
 
 impl Side {
-    /// The environment variable that holds its URL.
+    /// Environment variable with the side's URL.
     pub fn variable(self) -> &'static str {
         match self {
             Side::Landing => "LANDING_DATABASE_URL",

@@ -1,24 +1,27 @@
-//! Statements that are sent without waiting for each other's answers: one round trip for all of them.
+//! Pipelined statements: all are sent before the first answer is awaited, so all take a single round trip.
 
 use futures_util::future::{BoxFuture, maybe_done, poll_immediate};
 
 use crate::error::Result;
 
-/// Begins a transaction in whose statements [`IS_OPEN`] holds.
+/// Begins a transaction in which [`IS_OPEN`] is true.
 pub const OPEN: &str = "BEGIN; SET LOCAL leadbridge.opened = on";
 
-/// A condition for each statement that writes and may be sent before its BEGIN is answered. A BEGIN that fails (somebody
-/// cancels it) does not keep the server from executing what follows, each statement as a transaction of its own.
+/// Condition for every writing statement sent before the answer to its BEGIN. When the BEGIN fails (somebody
+/// cancels the BEGIN), the server still executes the statements after the BEGIN, each as a transaction of its
+/// own. The condition then keeps the statements from writing.
 pub const IS_OPEN: &str = "pg_catalog.current_setting('leadbridge.opened', true) = 'on'";
 
-/// Sends these statements of one session in their order, then takes in every answer. Each must be prepared already:
-/// else it would send the preparation first, and itself after the others.
+/// Sends the statements of a session in order, then awaits every answer. Every statement must be prepared
+/// already, because an unprepared statement would send its preparation first, and itself after the other
+/// statements.
 ///
 /// # Errors
-/// That of the first statement that failed. Those after it, in a transaction, say only that one has failed before.
+/// The error of the first statement that failed. In a transaction, the errors of later statements say only
+/// that an earlier statement has failed.
 pub async fn in_order<T>(statements: Vec<BoxFuture<'_, Result<T>>>) -> Result<Vec<T>> {
     let mut sent: Vec<_> = statements.into_iter().map(maybe_done).collect();
-    // A statement is sent when it is first polled, and no sooner.
+    // The driver sends a statement when the statement's future is first polled.
     for statement in &mut sent {
         poll_immediate(statement).await;
     }

@@ -1,7 +1,8 @@
-//! Where a URL's server may be: its hosts in their order, of each all its addresses.
+//! Places of a URL's server: the hosts in the URL's order, each with all of its addresses.
 //!
-//! An address that swallows packets costs its own time limit, not that of the next one. The address that answered is
-//! where later connections begin: all of them should reach the same server.
+//! Each address has a time limit of its own, so an address that swallows packets does not use up the time of
+//! the next address. Later connections begin at the address that answered last, because all connections
+//! should reach the same server.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,7 +16,7 @@ use super::url::Host;
 use super::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
 
-/// One address of one host.
+/// An address of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     pub host: Host,
@@ -32,7 +33,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// The place that has answered last, shared by all who connect to one database.
+/// The place that answered last, shared by all connections to a database.
 #[derive(Clone, Debug, Default)]
 pub struct Answered(Arc<Mutex<Option<Place>>>);
 
@@ -42,16 +43,16 @@ impl Answered {
     }
 
     pub fn set(&self, place: Option<Place>) {
-        // Poisoning cannot matter: nobody panics while holding a plain value.
+        // Poisoning does not matter, because nobody panics while holding the lock of a plain value.
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = place;
     }
 }
 
-/// The places of an endpoint, one after the other, until one answers.
+/// The places of an endpoint, in the order of attempts.
 pub struct Search<'e> {
     side: Side,
     answered: &'e Answered,
-    /// The place that answered before: tried first, and once.
+    /// The place that answered last: tried first, and not a second time.
     known: Option<Place>,
     hosts: Iter<'e, Host>,
     ready: VecDeque<Place>,
@@ -73,7 +74,7 @@ impl<'e> Search<'e> {
         }
     }
 
-    /// The next place to try. Names are looked up when their turn has come.
+    /// The next place to try. A host's name is looked up when the host's turn comes.
     pub async fn next(&mut self) -> Option<Place> {
         loop {
             if let Some(place) = self.ready.pop_front() {
@@ -89,15 +90,15 @@ impl<'e> Search<'e> {
         }
     }
 
-    /// That place has answered.
+    /// Records that `place` has answered.
     pub fn found(&self, place: Place) {
         self.answered.set(Some(place));
     }
 
-    /// That place has not, or has no use for us.
+    /// Records that a place has not answered, or has turned the connection away.
     ///
     /// # Errors
-    /// The same, when another place cannot mend it: all places have the same users and passwords.
+    /// `error` itself, when another place cannot help: all places have the same users and passwords.
     pub fn failed(&mut self, error: Error) -> Result<()> {
         match error.kind() {
             Kind::Unreachable | Kind::Transient => {
@@ -108,9 +109,9 @@ impl<'e> Search<'e> {
         }
     }
 
-    /// Why no place has answered.
+    /// The error of the place that failed last.
     pub fn reason(self) -> Error {
-        // A URL without a host is refused when it is read, so there was an error.
+        // Parsing refuses a URL without a host, so at least a single place has failed.
         self.failed.unwrap_or_else(|| Error::internal(format!("{}: no host to connect to", self.side)))
     }
 }

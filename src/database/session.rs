@@ -1,4 +1,4 @@
-//! One ordinary connection, its settings pinned.
+//! An ordinary connection with pinned settings.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -8,35 +8,38 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::place::Place;
 
-/// A connection to one database. Dropping it ends the connection; [`Session::close`] does so and waits for it.
+/// A connection to Landing or Traffic. Dropping a session ends the connection; [`Session::close`] also waits
+/// for the end.
 pub struct Session {
     client: Client,
-    // Owns the task that moves the bytes: it ends with the session, never after it.
+    // Handle of the task that moves the bytes. The task ends with the session, never later.
     connection: AbortOnDropHandle<()>,
     backend: Backend,
 }
 
-/// The process that serves a session, by what tells it apart from every other on its server, now and later.
+/// Backend of a session, with the values that tell the backend from every other backend of its server, now
+/// and later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
     pub pid: i32,
-    /// When it started, as the server writes it.
+    /// Start time of the backend, in the server's text form.
     pub started: String,
-    /// Where we have reached its server.
+    /// Place at which leadbridge reached the server.
     pub place: Place,
-    /// Where its server says that it was reached: one address may lead to several. `None` on a Unix socket.
+    /// The server's own address and port: a single place may lead to several servers. `None` on a Unix
+    /// socket.
     pub reached: Option<String>,
-    /// Its server was a standby then.
+    /// Whether the server was a standby at the session's start.
     pub on_standby: bool,
 }
 
 impl Backend {
-    /// Nobody's, until the server has said who it is.
+    /// A backend before the server has answered [`pin_statement`].
     pub(super) fn unknown(place: Place) -> Self {
         Backend { pid: 0, started: "-infinity".to_owned(), place, reached: None, on_standby: false }
     }
 
-    /// The columns of the last row that [`pin_statement`] brings.
+    /// Takes the columns of the last row of [`pin_statement`].
     pub(super) fn take_in(&mut self, columns: [Option<String>; 4]) {
         let [pid, started, reached, on_standby] = columns;
         self.pid = pid.and_then(|pid| pid.parse().ok()).unwrap_or(self.pid);
@@ -45,14 +48,14 @@ impl Backend {
         self.on_standby = on_standby.as_deref() == Some("t");
     }
 
-    /// Whether the same server serves `other`.
+    /// Whether the same server runs `other`.
     pub fn is_beside(&self, other: &Backend) -> bool {
         self.place == other.place && self.reached == other.reached
     }
 }
 
 impl Session {
-    /// Takes over a new connection and pins its settings.
+    /// Pins the settings of a new connection.
     pub(super) async fn pin(
         client: Client,
         connection: AbortOnDropHandle<()>,
@@ -64,7 +67,7 @@ impl Session {
             _ => None,
         });
         let mut backend = Backend::unknown(place);
-        // The last row is the server's word on this very session; process 0 is nobody's.
+        // The last row describes the backend of this session. Process ID 0 belongs to no backend.
         if let Some(row) = rows.last() {
             backend.take_in(
                 [0_usize, 1, 2, 3].map(|column| row.try_get(column).ok().flatten().map(str::to_owned)),
@@ -73,17 +76,17 @@ impl Session {
         Ok(Session { client, connection, backend })
     }
 
-    /// Who serves it: behind a pooler too, since the server itself was asked.
+    /// Backend of this session, also through a pooler, because the server itself was asked.
     pub fn backend(&self) -> &Backend {
         &self.backend
     }
 
-    /// Says goodbye to the server and waits until the connection's task has ended, for a moment at most: a peer
-    /// that is gone takes no goodbye.
+    /// Says goodbye to the server and waits for the end of the connection's task, for a moment at most,
+    /// because a peer that is gone takes no goodbye.
     pub async fn close(self) {
         let Session { client, connection, .. } = self;
         drop(client);
-        // Ended, panicked or given up and aborted: the connection is gone either way.
+        // The task has ended, has panicked, or is aborted: in each case the connection is gone.
         let _ = tokio::time::timeout(GOODBYE, connection).await;
     }
 }
@@ -104,14 +107,15 @@ impl DerefMut for Session {
     }
 }
 
-/// What every session is pinned to, whatever the server, the database and the role say. A setting that this
-/// server's version lacks is passed over, so that a server too old can still be told so.
+/// Pinned settings of every session, whatever the server, the database and the role set. A setting unknown to
+/// the server's version is skipped, so that leadbridge can still report a server too old for replication.
 ///
-/// Text output must be the same everywhere, for it is compared and stored; the server's own time limits must not
-/// cut a long copy; keepalives let the server notice within about 30 seconds that a daemon's machine is gone, so
-/// that its locks go too; `row_security = off` turns silently hidden rows into an error; `synchronous_commit = on`,
-/// because a position is acknowledged to the slot as soon as Traffic has committed it: a crash must not undo that;
-/// `read committed`, as statements that wait for other writers and then go on with what those wrote are written for.
+/// Text output must be the same everywhere, because values are compared and stored as text. The server's time
+/// limits must not cut a long copy. Keepalives let the server notice within about 30 seconds that a daemon's
+/// machine is gone, and release the daemon's locks. `row_security = off` turns silently hidden rows into an
+/// error. `synchronous_commit = on`, because a position is acknowledged to the slot as soon as Traffic has
+/// committed the position: a crash must not undo the commit. `read committed`, because statements that wait
+/// for other writers are written to continue with the rows of those writers.
 const PINNED: [(&str, &str); 20] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
@@ -135,12 +139,13 @@ const PINNED: [(&str, &str); 20] = [
     ("tcp_user_timeout", "30000"),
 ];
 
-/// A role's default may be `replica`: then no cascade of a delete would run. The writers switch to it themselves, for a
-/// transaction. Only who has that default needs the right to leave it.
+/// Leaves `replica`, which may be a role's default, because no cascade of a delete runs under `replica`. The
+/// writers set `replica` themselves, for a transaction. Only a role with that default needs the right to set
+/// the parameter.
 const PIN_ROLE: &str = "SELECT pg_catalog.set_config('session_replication_role', 'origin', false) \
      WHERE pg_catalog.current_setting('session_replication_role') = 'replica'";
 
-/// Pins them all and then says who serves the session: one round trip, and no setting is missed.
+/// SQL that pins all settings and then describes the backend: a single round trip, and no setting is missed.
 pub(super) fn pin_statement() -> String {
     let rows: Vec<String> = PINNED.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
     format!(

@@ -1,4 +1,5 @@
-//! A socket to a place, encrypted as `sslmode` wants it, for what the driver does not connect.
+//! Opens a socket to a place, with TLS according to `sslmode`, for replication connections: the driver cannot
+//! make those.
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;
@@ -12,10 +13,10 @@ use super::replication::Socket;
 use super::tls::Tls;
 use crate::error::Result;
 
-/// Opens it. The caller limits how long that may take.
+/// Opens the socket. The caller limits the time.
 ///
 /// # Errors
-/// Those of a connection, in an operator's words.
+/// Errors of connecting, in an operator's words.
 pub async fn open(attempt: &ConnectionAttempt<'_>, tls: &Tls) -> Result<Box<dyn Socket>> {
     let failed = |error: std::io::Error| failure::broken(attempt, &error);
     let host = &attempt.place.host;
@@ -31,7 +32,7 @@ pub async fn open(attempt: &ConnectionAttempt<'_>, tls: &Tls) -> Result<Box<dyn 
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     stream.write_all(&request).await.map_err(failed)?;
-    // One byte and not one more: what comes after it is encrypted.
+    // Exactly one byte is read, because the bytes after the answer are encrypted.
     match (stream.read_u8().await.map_err(failed)?, tls) {
         (b'S', _) => {}
         (b'N', Tls::Preferred) => return Ok(Box::new(stream)),

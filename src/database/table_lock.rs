@@ -1,12 +1,13 @@
-//! The table lock (ACCESS SHARE) that comes before a snapshot.
+//! The table lock (ACCESS SHARE) before a snapshot.
 //!
-//! ALTER TABLE with a rewrite and TRUNCATE are not MVCC-safe: to every snapshot taken before their commit the table is
-//! empty. A repeatable-read transaction takes its one snapshot when its first query is parsed, before that query waits
-//! for the table's lock; so a query that waited behind such a statement finds no row. `LOCK TABLE` takes no snapshot:
-//! the snapshot after it is newer than every rewrite, and no rewrite can follow while the transaction lasts.
+//! TRUNCATE and an ALTER TABLE with a rewrite are not MVCC-safe: every snapshot taken before the commit sees
+//! an empty table. A repeatable-read transaction takes its only snapshot when the first query is parsed,
+//! before the query waits for the table's lock. A query that has waited for a rewrite therefore finds no row.
+//! `LOCK TABLE` takes no snapshot: the snapshot after the lock is newer than every rewrite, and no rewrite
+//! can follow while the transaction lasts.
 //!
-//! A read-committed statement needs no lock of ours. PostgreSQL parses and plans it, locks every table that it names,
-//! and only then takes the snapshot that it is executed with.
+//! A read-committed statement needs no explicit lock. PostgreSQL parses and plans the statement, locks every
+//! table in the statement, and only then takes the snapshot for the execution.
 
 use std::time::{Duration, Instant};
 
@@ -17,28 +18,30 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use super::{Side, holders};
 use crate::error::{Error, Kind, Result};
 
-/// How long one try waits in the queue for the lock, before it is said who is in the way.
+/// Time limit of an attempt to get the lock. After each failed attempt, the holders of the lock are logged.
 const TRY: Duration = Duration::from_secs(5);
 
-/// How a transaction, or a part of one, begins, and how it is undone.
+/// SQL that begins a transaction or a part of a transaction, and SQL that undoes the beginning.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'o> {
     pub begin: &'o str,
     pub undo: &'o str,
 }
 
-/// A transaction that sees one moment.
+/// A transaction with a single snapshot.
 pub const ONE_SNAPSHOT: Opening<'_> =
     Opening { begin: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", undo: "ROLLBACK" };
 
-/// Opens it, and locks `tables` of `side` against whatever changes their storage, for as long as it lasts. Then runs
-/// `query`, which may be empty, in the same round trip, and answers what it said.
+/// Begins with `opening`, and locks `tables` of `side` against changes of their storage until the end of the
+/// transaction, or of the part. Runs `query`, which may be empty, in the same round trip, and returns the
+/// server's answers.
 ///
-/// The lock goes together with every reader and writer. Who holds it up is logged; without `patience` it is waited for
-/// as long as that takes, since a lock may be held for hours.
+/// The lock conflicts with no reader and no writer. Holders of a conflicting lock are logged. Without
+/// `patience` the wait has no limit, because a lock may be held for hours.
 ///
 /// # Errors
-/// Transient, with who is in the way, when `patience` is over; those of the database. Nothing is open then.
+/// `Transient`, with the holders, when `patience` is over; errors of the database. After an error nothing is
+/// open.
 pub async fn open(
     client: &Client,
     side: Side,
@@ -77,7 +80,8 @@ pub async fn open(
     }
 }
 
-/// Only ACCESS EXCLUSIVE is in the way of ACCESS SHARE; who waits for it, too.
+/// Sessions that hold or await ACCESS EXCLUSIVE: no other mode conflicts with ACCESS SHARE, and a waiting
+/// session blocks as a holder does.
 async fn in_the_way(client: &Client, tables: &[String]) -> Result<String> {
     let names: Vec<String> = tables.iter().map(|table| escape_literal(table)).collect();
     let tables = format!("SELECT to_regclass(name) FROM unnest(ARRAY[{}]) AS name", names.join(", "));

@@ -13,26 +13,28 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use super::url::{RootCertificate, SslMode};
 use crate::error::{Error, Result};
 
-/// How the server is checked, once libpq's defaults are worked in.
+/// Verification of the server, with libpq's defaults applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tls {
     Off,
-    /// Encrypted if the server can; nobody checks who it is.
+    /// Encrypted if the server supports TLS; the server's identity is not verified.
     Preferred,
-    /// Encrypted; nobody checks who it is.
+    /// Encrypted; the server's identity is not verified.
     Required,
-    /// The chain leads to one of the certificates in this file; the name does not matter.
+    /// The certificate chain must lead to a certificate in this file; the host's name does not matter.
     Chain(PathBuf),
-    /// The chain and the host's name.
+    /// The chain and the host's name are verified.
     Full(PathBuf),
 }
 
 impl Tls {
-    /// libpq's rules: `require` with a root certificate checks the chain, the default root certificate counts
-    /// when its file is there, `system` asks for the strongest check, and `verify-*` needs a root certificate.
+    /// Applies libpq's rules: `require` with a root certificate verifies the chain, the default root
+    /// certificate counts when its file exists, `system` demands the strongest check, and `verify-*` needs a
+    /// root certificate.
     ///
     /// # Errors
-    /// Of the kind `Usage`, when a root certificate is needed and cannot be read.
+    /// `Usage`, when a root certificate is needed and cannot be read, or `system` comes with too weak a
+    /// check.
     pub fn resolve(
         mode: SslMode,
         root: Option<&RootCertificate>,
@@ -94,7 +96,7 @@ impl Tls {
     }
 }
 
-/// Where libpq looks for a root certificate when the URL names none.
+/// libpq's path of the root certificate for a URL without `sslrootcert`.
 pub fn default_root() -> Option<PathBuf> {
     std::env::home_dir().map(|home| home.join(".postgresql/root.crt"))
 }
@@ -119,7 +121,7 @@ fn read_roots(file: &Path) -> Result<RootCertStore> {
     if added == 0 { Err(unreadable("holds no certificate".into())) } else { Ok(roots) }
 }
 
-/// `verify-ca`: everything but the name.
+/// `verify-ca`: verifies everything but the host's name.
 #[derive(Debug)]
 struct ChainOnly {
     full: Arc<WebPkiServerVerifier>,
@@ -137,7 +139,7 @@ impl ServerCertVerifier for ChainOnly {
         use CertificateError::{NotValidForName, NotValidForNameContext};
         let result = self.full.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
         match result {
-            // The name is looked at last, after the chain was found good.
+            // The verifier checks the name last, after the chain has proved valid.
             Ok(_)
             | Err(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. })) => {
                 Ok(ServerCertVerified::assertion())
@@ -169,7 +171,7 @@ impl ServerCertVerifier for ChainOnly {
     }
 }
 
-/// `prefer` and `require`: encrypted, whoever the other side is. The handshake's signatures still count.
+/// `prefer` and `require`: encrypted, with any server. The handshake's signatures are still verified.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 

@@ -1,45 +1,46 @@
-//! Columns of a table's unique indexes, and how rows get out of each other's way in them.
+//! Columns of a table's unique indexes, and how rows exchange unique values.
 //!
-//! A unique index is checked row by row. Rows that exchange their values are valid as a set, and each of them is refused as
-//! long as another still holds its value. So within a transaction the rows of such a set give up their old values first, and
-//! get the new ones then.
+//! PostgreSQL checks a unique index row by row. Rows that exchange values are valid as a set, but PostgreSQL
+//! refuses each row while another row still holds the value. So within a transaction the rows of a set first
+//! give up their old values for fillers, and then get the new values.
 
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
 
-/// A column whose value may be given up for a moment: a unique index or an exclusion constraint looks at it, and no foreign
-/// key does, whose actions would carry the moment's value on.
+/// A column whose value may be replaced by a filler for a moment: a unique index or an exclusion constraint
+/// covers the column, and no foreign key does, because a foreign key's actions would propagate the filler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UniqueColumn {
     pub name: String,
     sql_type: String,
-    /// The longest text; `None` where there is no limit, or for another type.
+    /// Longest text; `None` without a limit, or for another type.
     limit: Option<i32>,
-    /// It must have a value, which no other row may have.
+    /// Whether the filler must be a value: the column is NOT NULL, or an index treats nulls as equal.
     needs_value: bool,
 }
 
-/// What stands in a column for a moment.
+/// Kind of the temporary value in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filler {
-    /// Null wherever the column and its indexes take it: a CHECK seldom minds.
+    /// Null, wherever the column and its indexes permit null: a CHECK seldom forbids null.
     Null,
-    /// A value of the row's own, for a CHECK that demands one.
+    /// A value of the row's own, for a CHECK that demands a value.
     Value,
 }
 
 impl Filler {
-    /// In the order in which they are to be tried.
+    /// Fillers in the order of attempts.
     pub const ALL: [Filler; 2] = [Filler::Null, Filler::Value];
 }
 
-/// The columns of `table`, which is quoted for SQL.
+/// The unique columns of `table`, without `id`, generated and identity columns. `table` is quoted for SQL.
 ///
 /// # Errors
 /// The catalog cannot be read.
 pub async fn columns(client: &Client, table: &str) -> Result<Vec<UniqueColumn>> {
-    // An index depends on the columns of its expressions and its condition too; that of a constraint depends on that.
+    // `pg_depend` has the columns of an index's expressions and predicate too. The index of a constraint
+    // depends on the constraint instead, so `indkey` is read as well.
     let sql = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, NULL), \
                CASE WHEN a.atttypid = 'pg_catalog.varchar'::pg_catalog.regtype AND a.atttypmod > 4 \
                  THEN a.atttypmod - 4 END, \
@@ -69,7 +70,7 @@ pub async fn columns(client: &Client, table: &str) -> Result<Vec<UniqueColumn>> 
 }
 
 impl UniqueColumn {
-    /// SQL for what the column of row `id` gets for a moment; `None` for a type of which there is no such value.
+    /// SQL expression for the filler of row `id`; `None` for a type without a filler.
     pub fn filler(&self, id: &str, filler: Filler) -> Option<String> {
         if filler == Filler::Null && !self.needs_value {
             return Some("NULL".to_owned());
@@ -92,8 +93,8 @@ impl UniqueColumn {
     }
 }
 
-/// `SET` and `WHERE` of an UPDATE that lets the rows of `alias` give up the values that others may wait for. Each column
-/// comes with the condition under which it changes. `None` when there is none.
+/// `SET` and `WHERE` of an UPDATE that replaces the values of the rows of `alias` by fillers. Each column
+/// comes with the condition under which its value changes. `None` when no column has a filler.
 pub fn give_up<'c>(
     alias: &str,
     columns: impl Iterator<Item = (&'c UniqueColumn, String)>,

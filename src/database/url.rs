@@ -1,4 +1,4 @@
-//! A libpq URL, taken apart and checked. Messages never repeat the URL: it holds a password.
+//! Parses and checks a libpq URL. Messages never repeat the URL, because the URL holds a password.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use tokio_postgres::config::{self, ChannelBinding, TargetSessionAttrs};
 use super::Side;
 use crate::error::{Error, Result};
 
-/// libpq's meaning of `sslmode`; `allow` is left out, for it promises nothing that `prefer` does not.
+/// libpq's `sslmode`. `allow` is left out, because `allow` promises nothing more than `prefer`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SslMode {
     Disable,
@@ -25,12 +25,12 @@ pub enum SslMode {
 /// `sslrootcert` as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootCertificate {
-    /// This system's own CA bundle.
+    /// The system's own CA bundle.
     System,
     File(PathBuf),
 }
 
-/// One place where a server may be.
+/// A host of the URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     /// A name, an IP address without brackets, or a directory that holds a Unix socket.
@@ -56,7 +56,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// What a URL says.
+/// Content of a URL.
 #[derive(Clone)]
 pub struct Address {
     pub hosts: Vec<Host>,
@@ -66,28 +66,31 @@ pub struct Address {
     pub ssl_mode: SslMode,
     pub root_certificate: Option<RootCertificate>,
     pub connect_timeout: Duration,
-    /// The operator's own `options`; ours come after them.
+    /// The operator's own `options`. leadbridge pins its settings after the login, so the pinned settings
+    /// win.
     pub options: Option<String>,
     pub target_session: TargetSessionAttrs,
     pub channel_binding: ChannelBinding,
 }
 
-/// As long as a person would wait; `connect_timeout` in the URL changes it.
+/// As long as a person would wait. `connect_timeout` in the URL overrides the limit.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Reads a URL. All errors are of the kind `Usage`, and none shows any part of the URL but a parameter's name.
+/// Parses a URL. All errors are of the kind `Usage`. An error shows no part of the URL but a parameter's
+/// name.
 pub fn parse(side: Side, url: &SecretString) -> Result<Address> {
     let text = url.expose_secret().trim();
     if !text.starts_with("postgresql://") && !text.starts_with("postgres://") {
         return Err(wrong(side, "does not start with postgresql://"));
     }
     let (base, query) = text.split_once('?').unwrap_or((text, ""));
-    // What follows a ? within the password would be taken for parameters, and named in an error.
+    // A ? in the password would make parameters of the rest of the password, and an error would name the
+    // parameters.
     if query.contains('@') {
         return Err(wrong(side, "has an @ after its ?: write %3F for a ? in the password, %40 for an @"));
     }
-    // The part before the parameters follows libpq to the letter in tokio-postgres: several hosts, IPv6 in
-    // brackets, percent-encoding. Its errors are dropped, for they may quote the URL.
+    // tokio-postgres parses the part before the parameters exactly as libpq does: several hosts, IPv6 in
+    // brackets, percent-encoding. The parser's errors are dropped, because an error may quote the URL.
     let base: tokio_postgres::Config =
         base.parse().map_err(|_| wrong(side, "has a host, a port or an escape that makes no sense"))?;
     let mut draft = Draft::from_base(&base);
@@ -155,7 +158,7 @@ impl Draft {
             "options" => self.options = Some(value),
             "target_session_attrs" => self.target_session = target_session(side, &value)?,
             "channel_binding" => self.channel_binding = channel_binding(side, &value)?,
-            // Set by us whatever the URL says, or without a meaning here.
+            // Parameters that leadbridge sets itself, or that have no meaning here.
             "application_name"
             | "fallback_application_name"
             | "client_encoding"
@@ -171,8 +174,8 @@ impl Draft {
     }
 
     fn finish(self, side: Side) -> Result<Address> {
-        // The first @ ends the password, so a second one shows that a piece of it stands for host or database:
-        // say so before any of them is shown.
+        // The first @ ends the password, so a second @ means: a piece of the password stands in host or
+        // database. Refuse the URL before a message shows either.
         if self.names.iter().chain(&self.database).any(|part| part.contains('@')) {
             return Err(wrong(side, "has an @ too many: one in the password must be written %40"));
         }
@@ -193,7 +196,7 @@ impl Draft {
     }
 }
 
-/// Names and ports, paired as libpq does: one port serves all hosts, no port means 5432.
+/// Pairs names and ports as libpq does: a single port serves all hosts, and no port means 5432.
 fn hosts(side: Side, names: Vec<String>, ports: &[u16]) -> Result<Vec<Host>> {
     if names.is_empty() || names.iter().any(String::is_empty) {
         return Err(wrong(side, "names no host"));
@@ -233,7 +236,8 @@ fn root_certificate(value: String) -> RootCertificate {
 fn connect_timeout(side: Side, value: &str) -> Result<Duration> {
     let seconds: i64 =
         value.parse().map_err(|_| wrong(side, "has a connect_timeout that is no number of seconds"))?;
-    // libpq: zero and less mean to wait for ever; a daemon must not. At least two seconds, as libpq has it.
+    // In libpq, zero and less mean to wait for ever; a daemon must not. The minimum is two seconds, as in
+    // libpq.
     Ok(u64::try_from(seconds)
         .ok()
         .filter(|s| *s > 0)
@@ -261,7 +265,7 @@ fn channel_binding(side: Side, value: &str) -> Result<ChannelBinding> {
 }
 
 fn unknown_parameter(key: &str) -> String {
-    // What does not look like a parameter's name may be a piece of the password.
+    // A key that does not look like a parameter's name may be a piece of the password.
     let shown =
         if !key.is_empty() && key.len() < 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
             format!("`{key}`")

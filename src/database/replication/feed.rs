@@ -1,7 +1,8 @@
-//! A stream that runs: events in, positions out.
+//! A running stream: events in, positions out.
 //!
-//! A task of its own reads, so that the server hears of us however long nobody takes an event, or a message is on its
-//! way. What it reads ahead is bounded in bytes and in number; beyond that it leaves the server's bytes where they are.
+//! A task of its own reads the connection, so that the server gets status updates however long nobody takes
+//! an event or a message is arriving. The task reads ahead up to a bound in bytes and in events. Beyond the
+//! bound, the bytes stay with the server.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,39 +23,39 @@ use crate::lsn::Lsn;
 use crate::pgoutput::{ReplicationEvent, open_envelope};
 use crate::timestamp::POSTGRES_EPOCH;
 
-/// How often positions are confirmed to the server, and it is told that somebody lives. Well below any
-/// `wal_sender_timeout` in use: while Traffic is slow, or a large message on its way, this is all that it hears of us.
+/// Interval of standby status updates. Well below any `wal_sender_timeout` in use: while Traffic is slow, or
+/// a large message is arriving, the status updates are the only sign of life for the server.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
-/// A server that has said nothing for so long is asked to.
+/// Silence of the server after which a status update asks for an answer.
 const ASK_AFTER: Duration = Duration::from_secs(3);
-/// What is read ahead, in bytes and in events. A larger message goes alone.
+/// Bounds of reading ahead, in bytes and in events. A message above the bound in bytes goes alone.
 const AHEAD_BYTES: usize = 4 << 20;
 const AHEAD_EVENTS: usize = 1024;
-/// How long the end of a stream may take.
+/// Time limit for ending a stream.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 const READING: &str = "reading the replication stream";
 
-/// An open stream. It holds the slot until it is dropped.
+/// An open stream. The feed holds the slot until dropped.
 pub struct Feed {
     events: mpsc::Receiver<Ahead>,
     durable: watch::Sender<Lsn>,
     stop: CancellationToken,
-    /// Ends with the feed, never after it.
+    /// Handle of the reading task. The task ends with the feed, never later.
     reading: AbortOnDropHandle<Result<()>>,
-    /// How the reading ended has been told.
+    /// Whether [`Feed::next`] has reported the end of the reading task.
     is_over: bool,
     pulse: Arc<Pulse>,
     backend: Backend,
 }
 
-/// An event that waits to be taken, and its part of what may be read ahead.
+/// An event read ahead, with the permit for its bytes.
 struct Ahead {
     event: ReplicationEvent,
     _bytes: OwnedSemaphorePermit,
 }
 
-/// Whether the server's side of a stream lives, for who looks after it from outside.
+/// Signs of life of the server's side of a stream, for the monitor.
 #[derive(Debug, Default)]
 pub struct Pulse {
     arrivals: AtomicU64,
@@ -62,12 +63,12 @@ pub struct Pulse {
 }
 
 impl Pulse {
-    /// Grows with all that arrives, be it a part of a message.
+    /// Number of reads that brought bytes. A read may bring only a part of a message.
     pub fn arrivals(&self) -> u64 {
         self.arrivals.load(Ordering::Relaxed)
     }
 
-    /// Nothing is read, since enough is read ahead: nothing can arrive.
+    /// Whether the bound of reading ahead is reached. Nothing is read then, so `arrivals` does not grow.
     pub fn is_full(&self) -> bool {
         self.full.load(Ordering::Relaxed)
     }
@@ -93,7 +94,7 @@ impl Feed {
         Feed { events, durable, stop, reading, is_over: false, pulse, backend }
     }
 
-    /// Who serves it.
+    /// Backend that sends the stream.
     pub fn backend(&self) -> &Backend {
         &self.backend
     }
@@ -102,7 +103,7 @@ impl Feed {
         &self.pulse
     }
 
-    /// What the server says next. Cancellation-safe: an event that was not returned is not lost.
+    /// The next event. Cancellation-safe: an event not returned is not lost.
     ///
     /// # Errors
     /// The connection broke, or the server ended the stream.
@@ -122,7 +123,8 @@ impl Feed {
         }
     }
 
-    /// Tells the server, within a moment, that everything before `durable` is where it belongs.
+    /// Tells the server, with the next status update, that everything before `durable` is durable. A lower
+    /// position than the last changes nothing.
     pub fn acknowledge(&self, durable: Lsn) {
         self.durable.send_if_modified(|known| {
             let rises = durable > *known;
@@ -131,10 +133,11 @@ impl Feed {
         });
     }
 
-    /// Ends the stream; the server releases the slot. Takes a moment at most: a server that is gone takes no goodbye.
+    /// Ends the stream, so that the server releases the slot. Takes a moment at most, because a server that
+    /// is gone takes no goodbye.
     ///
     /// # Errors
-    /// That by which the stream had ended before, unless it has been told.
+    /// The error that had ended the stream, unless [`Feed::next`] has reported the error.
     pub async fn stop(self) -> Result<()> {
         let Feed { stop, reading, events, is_over, .. } = self;
         if is_over {
@@ -144,13 +147,14 @@ impl Feed {
         drop(events);
         match tokio::time::timeout(GOODBYE, reading).await {
             Ok(Ok(ended)) => ended,
-            // Given up and aborted, or it panicked: the connection is gone either way.
+            // The task has panicked, or is aborted after the time limit: in both cases the connection is
+            // gone.
             Ok(Err(_)) | Err(_) => Ok(()),
         }
     }
 }
 
-/// Reads the stream and reports to the server.
+/// Reads the stream, and sends status updates.
 struct Reader {
     wire: Wire,
     ahead: mpsc::Sender<Ahead>,
@@ -158,7 +162,7 @@ struct Reader {
     durable: watch::Receiver<Lsn>,
     stop: CancellationToken,
     pulse: Arc<Pulse>,
-    /// When something has last arrived, and when something was last sent.
+    /// Time of the last arrival, and (`reported`) of the last status update.
     heard: Instant,
     reported: Instant,
 }
@@ -173,7 +177,7 @@ impl Reader {
                 }
             }
             let due = self.reported + STATUS_INTERVAL;
-            // Every branch is cancellation-safe: a read that is given up has taken nothing off the connection.
+            // Every branch is cancellation-safe: a cancelled read has taken nothing off the connection.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.goodbye().await,
@@ -187,7 +191,7 @@ impl Reader {
         }
     }
 
-    /// Returns false when nobody wants to hear more.
+    /// Handles a message. Returns false when nobody takes events any more.
     async fn take(&mut self, Frame { tag, content }: Frame) -> Result<bool> {
         match tag {
             b'd' => {
@@ -206,7 +210,7 @@ impl Reader {
         }
     }
 
-    /// Returns false when nobody wants to hear more.
+    /// Puts an event into the buffer. Returns false when nobody takes events any more.
     async fn hand_over(&mut self, event: ReplicationEvent, size: usize) -> Result<bool> {
         let bytes = u32::try_from(size.min(AHEAD_BYTES)).unwrap_or(u32::MAX);
         if let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(bytes)
@@ -230,14 +234,15 @@ impl Reader {
         tokio::pin!(waiting);
         loop {
             let due = self.reported + STATUS_INTERVAL;
-            // The wait for room goes on where it was.
+            // A status update does not restart the wait for room: `waiting` keeps its place in the queue.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(false),
                 found = &mut waiting => {
                     let Some((permit, place)) = found else { return Ok(false) };
                     place.send(Ahead { event, _bytes: permit });
-                    // What has arrived meanwhile is still to be read.
+                    // The bytes that arrived during the wait are still unread, so the wait does not count as
+                    // silence.
                     self.heard = Instant::now();
                     return Ok(true);
                 }
@@ -246,8 +251,8 @@ impl Reader {
         }
     }
 
-    /// A standby status update. A server that has been silent for long is asked to answer: a connection that carries
-    /// nothing any more looks like an idle one otherwise.
+    /// Sends a standby status update. Asks a server to answer after a long silence, because a half-open
+    /// connection otherwise looks like an idle connection.
     async fn report(&mut self) -> Result<()> {
         let durable = *self.durable.borrow_and_update();
         let asks = self.heard.elapsed() >= ASK_AFTER && !self.pulse.is_full();
@@ -260,7 +265,7 @@ impl Reader {
         sent.map_err(|error| broken(READING, &error))
     }
 
-    /// What was acknowledged last goes along.
+    /// Acknowledges the last position, and ends the stream.
     async fn goodbye(&mut self) -> Result<()> {
         let durable = *self.durable.borrow_and_update();
         let said = self.wire.send(|out| {
@@ -269,13 +274,13 @@ impl Reader {
             frontend::terminate(out);
             Ok(())
         });
-        // A peer that is gone takes no goodbye.
+        // An error is ignored, because a peer that is gone takes no goodbye.
         let _ = said.await;
         Ok(())
     }
 }
 
-/// A standby status update: everything before `durable` is written, flushed and applied.
+/// Encodes a standby status update: everything before `durable` is written, flushed and applied.
 fn put_status(durable: Lsn, asks: bool, out: &mut BytesMut) {
     out.put_u8(b'd');
     out.put_i32(38);
@@ -295,7 +300,7 @@ mod tests {
     use super::super::super::url::Host;
     use super::*;
 
-    /// What nothing that is tested here takes.
+    /// Longer than anything that these tests wait for.
     const LONG: Duration = Duration::from_secs(20);
     const KEEPALIVE: &[u8] = b"d\0\0\0\x16k\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0";
 
@@ -305,7 +310,7 @@ mod tests {
         (Feed::new(Wire::new(Box::new(ours)), Backend::unknown(place), Lsn(5)), server)
     }
 
-    /// The beginning of a message of that many bytes.
+    /// The beginning of a message with `length` bytes of content.
     fn row_of(length: i32) -> Vec<u8> {
         [b"d", &(length + 4).to_be_bytes()[..], b"w", &[0; 24], b"I"].concat()
     }
@@ -325,7 +330,7 @@ mod tests {
         assert_eq!(status(&mut server).await.0, 5);
         feed.acknowledge(Lsn(7));
         feed.acknowledge(Lsn(6));
-        // A server that has said nothing for long is asked to answer.
+        // A server is asked to answer after a long silence.
         while status(&mut server).await != (7, true) {}
         server.write_all(&vec![0; 1_000_000 - 26]).await.unwrap();
         assert!(matches!(feed.next().await.unwrap(), ReplicationEvent::XLogData { .. }));
@@ -350,7 +355,7 @@ mod tests {
                 written += 1;
             }
         };
-        // Nobody takes any, so the server is held back.
+        // Nobody takes an event, so the server is held back.
         tokio::time::timeout(Duration::from_secs(2), writing).await.unwrap_err();
         assert!((2..=6).contains(&written), "{written}");
         assert!(feed.pulse().is_full());

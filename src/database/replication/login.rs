@@ -1,4 +1,5 @@
-//! From an open socket to a session: the start-up message, and whatever the server asks for.
+//! From an open socket to a session: the start-up message, and answers to the server's requests for
+//! authentication.
 
 use std::io;
 
@@ -15,7 +16,7 @@ use super::{ServerError, malformed};
 use crate::error::{Error, Result};
 use crate::landing::synchronous::STREAM_NAME;
 
-/// Who logs in.
+/// Login of a connection attempt.
 pub(super) struct Login<'a> {
     pub attempt: &'a ConnectionAttempt<'a>,
     pub address: &'a Address,
@@ -32,7 +33,7 @@ impl Login<'_> {
                 b'R' => self.answer(wire, content).await?,
                 b'E' => return Err(self.refused(&content)),
                 b'Z' => return Ok(()),
-                // Settings, the key for cancelling, notices.
+                // Settings, the cancellation key, notices.
                 b'S' | b'K' | b'N' => {}
                 _ => return Err(failure::not_postgresql(self.attempt)),
             }
@@ -75,7 +76,7 @@ impl Login<'_> {
         failure::broken(self.attempt, &error)
     }
 
-    /// The exchange prepares the password as libpq does (SASLprep).
+    /// Logs in with SCRAM. `postgres-protocol` prepares the password as libpq does (SASLprep).
     async fn scram(&self, wire: &mut Wire, mechanisms: &[u8]) -> Result<()> {
         let failed = |error| self.broken(error);
         let refused = |error: io::Error| failure::authentication(self.attempt, &error.to_string());
@@ -83,7 +84,7 @@ impl Login<'_> {
         if !mechanisms.split(|byte| *byte == 0).any(|offer| offer == mechanism.as_bytes()) {
             return Err(failure::unknown_authentication(self.attempt));
         }
-        // No channel binding: the TLS library keeps to itself what the connection could be bound to.
+        // No channel binding, because the TLS library does not hand out the data to bind to.
         let binding = sasl::ChannelBinding::unsupported();
         let mut scram = ScramSha256::new(self.password()?.expose_secret().as_bytes(), binding);
         wire.send(|out| frontend::sasl_initial_response(mechanism, scram.message(), out))

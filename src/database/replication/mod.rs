@@ -1,7 +1,8 @@
-//! A replication connection, which the driver for ordinary ones cannot make.
+//! A replication connection. The driver for ordinary connections cannot make replication connections.
 //!
-//! `wire` puts messages on a socket and takes them off, `login` makes a session of it, `feed` streams. Here is what a
-//! session does before it streams: commands of the replication grammar and SQL, each with its answer.
+//! `wire` sends and receives messages on a socket, `login` makes a session of a socket, `feed` streams. This
+//! file runs the commands before the stream: commands of the replication grammar and SQL, each with its
+//! answer.
 
 mod feed;
 mod login;
@@ -26,19 +27,19 @@ use login::Login;
 pub(super) use wire::Socket;
 use wire::{Frame, Wire};
 
-/// How long a server may take for a command that is a look at its own state.
+/// Time limit for a command that only reads the server's own state.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 
 /// A row of an answer: each column as text, `None` for null.
 pub type Row = Vec<Option<Bytes>>;
 
-/// A session that does not stream yet. It ends when it is dropped.
+/// A session that does not stream yet. The session ends when dropped.
 pub struct Replication {
     wire: Wire,
     backend: Backend,
 }
 
-/// Which server a replication session has reached.
+/// Identity of the server of a replication session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     pub system_id: String,
@@ -56,25 +57,26 @@ impl Replication {
         Login { attempt, address }.run(&mut wire).await?;
         let mut session = Replication { wire, backend: Backend::unknown(attempt.place.clone()) };
         let rows = session.query("pinning the settings", &session::pin_statement()).await?;
-        // The last row is the server's word on this very session.
+        // The last row describes the backend of this session.
         let text = |column: usize| text(rows.last().and_then(|row| row.get(column)));
         session.backend.take_in([0, 1, 2, 3].map(text));
         Ok(session)
     }
 
-    /// Who serves it.
+    /// Backend of this session.
     pub fn backend(&self) -> &Backend {
         &self.backend
     }
 
     /// # Errors
-    /// Those of the server; unreachable when there is no answer within half a minute.
+    /// Errors of the server; `Unreachable` without an answer within half a minute.
     pub async fn query(&mut self, step: &str, sql: &str) -> Result<Vec<Row>> {
         let late = |_| Error::unreachable(format!("{step}: no answer within {} s", COMMAND_LIMIT.as_secs()));
         tokio::time::timeout(COMMAND_LIMIT, self.query_patiently(step, sql)).await.map_err(late)?
     }
 
-    /// The same without a limit, for a command that waits for others: the caller has one.
+    /// Runs a query without a time limit, for a command that waits for other sessions. The caller has a
+    /// limit.
     pub async fn query_patiently(&mut self, step: &str, sql: &str) -> Result<Vec<Row>> {
         let failed = |error: io::Error| broken(step, &error);
         self.wire.send(|out| frontend::query(sql, out)).await.map_err(failed)?;
@@ -85,14 +87,14 @@ impl Replication {
                 b'D' => rows.push(row(content).map_err(failed)?),
                 b'E' => refused = Some(ServerError::parse(&content).at(step)),
                 b'Z' => return refused.map_or(Ok(rows), Err),
-                // What the columns are, how many rows there were, settings, notices.
+                // Column descriptions, row counts, settings, notices.
                 _ => {}
             }
         }
     }
 
     /// # Errors
-    /// Those of [`Replication::query`].
+    /// Errors of [`Replication::query`].
     pub async fn identify_system(&mut self, step: &str) -> Result<Identity> {
         let rows = self.query(step, "IDENTIFY_SYSTEM").await?;
         let column = |at: usize| text(rows.first().and_then(|row| row.get(at)));
@@ -108,16 +110,16 @@ impl Replication {
     /// The history file of a timeline.
     ///
     /// # Errors
-    /// Those of [`Replication::query`]: the server may have none.
+    /// Errors of [`Replication::query`], also when the server has no such file.
     pub async fn timeline_history(&mut self, step: &str, timeline: u32) -> Result<String> {
         let rows = self.query(step, &format!("TIMELINE_HISTORY {timeline}")).await?;
         Ok(text(rows.first().and_then(|row| row.get(1))).unwrap_or_default())
     }
 
-    /// Starts to stream what the slot has from `from` on. Returns once the server has handed over the slot.
+    /// Streams the slot's changes from position `from` on. Returns once the server has granted the slot.
     ///
     /// # Errors
-    /// Those of the server; the caller limits how long this may take.
+    /// Errors of the server. The caller limits the time.
     pub async fn stream(mut self, step: &str, slot: &str, publication: &str, from: Lsn) -> Result<Feed> {
         let command = start_command(slot, publication, from);
         self.wire.send(|out| frontend::query(&command, out)).await.map_err(|error| broken(step, &error))?;
@@ -133,8 +135,8 @@ impl Replication {
     }
 }
 
-/// The list of publications is one literal that the server takes apart as it does any list of names: not quoted, a name
-/// would be folded to lower case and cut at its commas, and a stream of no publication at all says nothing of it.
+/// The literal holds a list of publications, which the server parses like any list of names. An unquoted name
+/// would be folded to lower case and cut at its commas, and a stream without a publication reports no error.
 fn start_command(slot: &str, publication: &str, from: Lsn) -> String {
     format!(
         "START_REPLICATION SLOT {} LOGICAL {from} (proto_version '1', publication_names {}, messages 'true')",
@@ -143,7 +145,7 @@ fn start_command(slot: &str, publication: &str, from: Lsn) -> String {
     )
 }
 
-/// What a server's error answer says, as far as it is kept.
+/// Fields of a server's error message that leadbridge keeps.
 struct ServerError {
     code: SqlState,
     message: String,
@@ -153,7 +155,7 @@ struct ServerError {
 impl ServerError {
     fn parse(mut content: &[u8]) -> Self {
         let (mut code, mut message, mut routine) = (SqlState::INTERNAL_ERROR, String::new(), None);
-        // A zero in the place of a field's kind ends them.
+        // A zero byte instead of a field's code ends the fields.
         while let [kind, rest @ ..] = content
             && *kind != 0
             && let Some(end) = rest.iter().position(|byte| *byte == 0)

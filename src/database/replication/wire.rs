@@ -1,4 +1,4 @@
-//! Messages on a connection: whole ones out, whole ones in, however they are cut on their way.
+//! Whole messages out and in, however the bytes are cut on their way.
 
 use std::io;
 use std::time::Duration;
@@ -7,21 +7,22 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use postgres_protocol::message::backend::Header;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-/// What carries the bytes: TCP, a Unix socket, or TLS over the first.
+/// Carrier of the bytes: TCP, a Unix socket, or TLS over TCP.
 pub(in crate::database) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// Room for what arrives. Messages are slices of it, so one that is kept keeps all of its room.
+/// Size of the receive buffer. Messages are slices of the buffer, so a message that is kept keeps the whole
+/// buffer.
 const ROOM: usize = 64 << 10;
-/// Less room than this is not worth a system call.
+/// Free space below this size is not worth a system call.
 const SCANT: usize = 8 << 10;
-/// PostgreSQL sends no longer message.
+/// Longest message that PostgreSQL sends.
 const LONGEST: usize = 1 << 30;
-/// How long the other side may leave a short message of ours unread.
+/// How long the server may leave a short message of leadbridge unread.
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
-/// One message of the server.
+/// A message of the server.
 #[derive(Debug)]
 pub(super) struct Frame {
     pub tag: u8,
@@ -39,7 +40,7 @@ impl Wire {
         Wire { socket, inbound: BytesMut::new(), outbound: BytesMut::new() }
     }
 
-    /// The next message, when all of it has arrived.
+    /// The next message, if the message has arrived completely.
     pub fn arrived(&mut self) -> io::Result<Option<Frame>> {
         let Some(length) = self.length()? else { return Ok(None) };
         if self.inbound.len() < length {
@@ -51,7 +52,7 @@ impl Wire {
         Ok(Some(Frame { tag, content }))
     }
 
-    /// How long the next message is, with its tag, once its header is here.
+    /// Length of the next message with its tag, if the header has arrived.
     fn length(&self) -> io::Result<Option<usize>> {
         let Some(header) = Header::parse(&self.inbound)? else { return Ok(None) };
         match usize::try_from(header.len()) {
@@ -60,8 +61,7 @@ impl Wire {
         }
     }
 
-    /// Waits until something has arrived, be it a part of a message. Cancellation-safe: a read that is given up has
-    /// taken nothing.
+    /// Waits for bytes, even a part of a message. Cancellation-safe: a cancelled read has taken nothing.
     pub async fn receive(&mut self) -> io::Result<()> {
         let missing = self.length()?.map_or(0, |length| length.saturating_sub(self.inbound.len()));
         let spare = self.inbound.capacity() - self.inbound.len();
@@ -84,7 +84,7 @@ impl Wire {
         }
     }
 
-    /// Sends what `write` puts down. Not cancellation-safe: half a message ends the connection.
+    /// Sends the messages that `write` produces. Not cancellation-safe: half a message ends the connection.
     pub async fn send(&mut self, write: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> io::Result<()> {
         self.outbound.clear();
         write(&mut self.outbound)?;
