@@ -1,4 +1,4 @@
-//! The end of a move: what `leadbridge finish` has written down, and who must not begin anything after it.
+//! The end of a move: the record of `leadbridge finish`, and the refusal of commands after a finish.
 
 use tokio_postgres::Client;
 
@@ -6,21 +6,22 @@ use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 use crate::timestamp::Timestamp;
 
-/// How far a finish is that can no longer be undone.
+/// Progress of a finish that can no longer be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// Set when the backup is complete, before the first slot is dropped. Only `leadbridge finish` goes on.
+    /// Set when the backup is complete, before the first slot is dropped. Only `leadbridge finish` continues
+    /// from here.
     Dismantling { since: Timestamp },
     /// Set when everything is dropped and certified; lasts.
     Finished { at: Timestamp },
 }
 
 impl Finish {
-    /// Of our slot; `None` while the move goes on. Books that are not there, or not open, know of none: whoever asks
-    /// examines them anyway, and names what is missing.
+    /// The finish of our slot; `None` while the move is under way. Also `None` when the state table is missing
+    /// or closed to the role, because every caller examines the state tables anyway, and names a missing table.
     ///
     /// # Errors
-    /// Traffic cannot be asked.
+    /// Traffic cannot be queried.
     pub async fn read(traffic: &Client, names: &Names) -> Result<Option<Finish>> {
         let sql = format!("SELECT dismantling_at, finished_at FROM {} WHERE slot = $1", names.own("finish"));
         let row = match traffic.query_opt(&sql, &[&names.slot]).await {
@@ -35,10 +36,10 @@ impl Finish {
         Ok(finished.or(row.get::<_, Option<Timestamp>>(0).map(|since| Finish::Dismantling { since })))
     }
 
-    /// For whatever needs the slots: the daemon, a resync, a cutover, a rollback.
+    /// Refuses commands that need the slots: the daemon, a resync, a cutover, a rollback.
     ///
     /// # Errors
-    /// Refused once the slots may be gone: they went on purpose, and nothing brings them back.
+    /// `Refused` once the slots may be gone: the slots were dropped on purpose, and nothing restores a slot.
     pub async fn refuse(traffic: &Client, names: &Names) -> Result<()> {
         match Self::read(traffic, names).await? {
             None => Ok(()),

@@ -1,5 +1,6 @@
-//! Which installation our schema on either database belongs to. The state tables hold rows without a slot, so a second
-//! installation in the same schema would empty the first one's quarantine and take its fence for its own.
+//! The installation to which a leadbridge schema belongs, on either database. The state tables hold rows
+//! without a slot, so a second installation in the same schema would empty the first installation's
+//! quarantine and mistake the first installation's fence for its own.
 
 use tokio_postgres::Client;
 
@@ -13,23 +14,24 @@ const CHOOSE_ANOTHER: &str = "give this installation a schema of its own: `[name
     `leadbridge migrate`; if it is the same installation, and its names or its Landing were changed for good, run \
     `leadbridge migrate --replace-installation`, then `leadbridge resync`";
 
-/// What `installation` holds: who migrated first.
+/// Record in the table `installation`: the installation that migrated first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installation {
     slot: String,
     publication: String,
-    /// Of Landing. `None` until a start, or a migration of both databases, has asked for it.
+    /// Landing's system identifier. `None` until a start, or a migration of both databases, has asked
+    /// Landing.
     system_id: Option<String>,
     database: Option<String>,
 }
 
 impl Installation {
-    /// Of a version that did not record it: whose checkpoint the schema holds, another one's first. `None` where there is
-    /// neither, or none is open to the role: what is missing is named by the examination and by `migrate`, which nobody
-    /// can do without.
+    /// Reads `installation`; in a schema from a version without that table, `checkpoint`, where a row of
+    /// another slot comes first. `None` without a row, or when neither table is open to the role: the
+    /// examination and `migrate`, necessary for every installation, name a missing table.
     ///
     /// # Errors
-    /// The database cannot be asked.
+    /// The database cannot be queried.
     async fn read(client: &Client, names: &Names) -> Result<Option<Self>> {
         for table in ["installation", "checkpoint"] {
             let sql = format!(
@@ -56,21 +58,22 @@ impl Installation {
         Ok(None)
     }
 
-    /// For every command, before it reads or writes a state table on `side`.
+    /// Refuses a schema of another installation. Every command calls this function before the first access to
+    /// a state table on `side`.
     ///
     /// # Errors
-    /// Refused when the schema there belongs to another installation, as far as the configuration tells one from
-    /// another.
+    /// `Refused` when the schema on `side` belongs to another installation, as far as the configuration tells
+    /// installations apart.
     pub async fn refuse_another(client: &Client, config: &Config, side: Side) -> Result<()> {
         let Some(known) = Self::read(client, &config.names).await? else { return Ok(()) };
         let Names { slot, publication, schema, .. } = &config.names;
         known.compare(&[slot, publication, config.landing.database()], schema, side)
     }
 
-    /// For whoever has asked Landing who it is.
+    /// Refuses a schema of another installation, with the identity that Landing has reported.
     ///
     /// # Errors
-    /// Refused when the schema on `side` belongs to another installation.
+    /// `Refused` when the schema on `side` belongs to another installation.
     pub async fn refuse_another_than(
         identity: &Identity,
         client: &Client,
@@ -82,7 +85,8 @@ impl Installation {
         known.compare(&[slot, publication, landing_database, landing_system_id], &names.schema, side)
     }
 
-    /// `ours`: slot, publication, Landing's database and Landing's cluster, as far as they are known.
+    /// Compares the record with `ours`: slot, publication, Landing's database and Landing's system
+    /// identifier, as far as known.
     fn compare(&self, ours: &[&str], schema: &str, side: Side) -> Result<()> {
         let known = [
             ("slot", Some(&self.slot)),
@@ -102,11 +106,11 @@ impl Installation {
         .remedy(CHOOSE_ANOTHER))
     }
 
-    /// Another schema of ours on Traffic may be in charge of the same tables: a snapshot of either would remove the
-    /// other's rows.
+    /// Refuses Traffic's tables when another leadbridge schema on Traffic replicates to the same tables,
+    /// because a snapshot of either installation would remove the rows of the other.
     ///
     /// # Errors
-    /// Refused when one is.
+    /// `Refused` when there is another such schema.
     pub async fn refuse_shared_tables(traffic: &Client, names: &Names) -> Result<()> {
         let step = "looking for other installations on Traffic";
         let failed = |error| Error::database(step, &error);
@@ -134,10 +138,10 @@ impl Installation {
         Ok(())
     }
 
-    /// Writes down who Landing is, where that is not known yet.
+    /// Records Landing's system identifier and database, unless already recorded.
     ///
     /// # Errors
-    /// Refused when the schema belongs to another installation.
+    /// `Refused` when the schema belongs to another installation.
     pub async fn admit(identity: &Identity, client: &Client, names: &Names, side: Side) -> Result<()> {
         Self::refuse_another_than(identity, client, names, side).await?;
         let Some(Installation { system_id: None, .. }) = Self::read(client, names).await? else {
@@ -151,7 +155,8 @@ impl Installation {
         done.map(|_| ()).map_err(|error| Error::database("writing down whose schema it is", &error))
     }
 
-    /// The schema is this installation's from now on, whosever it was.
+    /// Makes the schema belong to this installation from now on, whatever installation owned the schema
+    /// before.
     pub async fn replace(identity: &Identity, client: &Client, names: &Names) -> Result<()> {
         let step = "writing down whose schema it is";
         let failed = |error| Error::database(step, &error);

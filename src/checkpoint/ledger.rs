@@ -1,4 +1,4 @@
-//! Traffic's record: `leadbridge.checkpoint`, one row for each slot.
+//! The checkpoint on Traffic: table `leadbridge.checkpoint`, a row for each slot.
 
 use futures_util::FutureExt as _;
 use tokio_postgres::types::{PgLsn, ToSql};
@@ -15,51 +15,51 @@ use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::timestamp::Timestamp;
 
-/// How far a slot's replication is, durably.
+/// Durable state of a slot's replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicationState {
     /// Set before the slot is created, until the copy is complete. After a restart the snapshot starts again.
     Snapshot,
-    /// Set in the transaction that completes the snapshot. After a restart the stream goes on.
+    /// Set in the transaction that completes the snapshot. After a restart the stream continues.
     Streaming,
-    /// Set in the cutover's last transaction, and taken back by a rollback. Nothing of Landing is applied any more;
-    /// what changes on Traffic is carried back.
+    /// Set in the cutover's last transaction, and reset by a rollback. Landing's changes are no longer
+    /// applied to Traffic; reverse replication applies Traffic's changes to Landing.
     Switched,
 }
 
-/// What Traffic has recorded for our slot.
+/// Traffic's record of our slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     pub identity: Identity,
     pub stage: ReplicationState,
     pub applied: Option<Lsn>,
-    /// Landing's timeline on which it was reached; `None` as with `published`.
+    /// Landing's timeline on which `applied` was reached. `None` in a record of a version without timelines.
     pub timeline: Option<u32>,
-    /// `None` in a record of a version that did not write it down.
+    /// `None` during a snapshot, and in a record of a version without published objects.
     pub published: Option<Published>,
 }
 
-/// Reads and writes the checkpoint row in the name of one run. Whoever started last owns the row: a daemon that
-/// was thought dead and comes back finds the row taken, and cannot commit.
+/// Reads and writes the checkpoint row on behalf of a run. The run that started last owns the row. A daemon
+/// believed dead that comes back finds the row taken, and cannot commit.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub(super) table: String,
     pub(super) markers: String,
     pub(super) reverse: String,
     pub(super) identity: Identity,
-    /// Landing's, in this run's attempt.
+    /// Landing's timeline during this run's attempt.
     timeline: u32,
     pub(super) run_id: Uuid,
 }
 
-/// What [`Ledger::record`] sends, prepared on one session.
+/// Statements of [`Ledger::record`], prepared on a single session.
 pub struct Recording {
     position: Statement,
     markers: Statement,
 }
 
 impl Ledger {
-    /// For an attempt on Landing's `timeline`.
+    /// A ledger for an attempt on Landing's `timeline`.
     pub fn new(names: &Names, identity: Identity, timeline: u32) -> Self {
         let [table, markers, reverse] = ["checkpoint", "markers", "reverse"].map(|table| names.own(table));
         Ledger { table, markers, reverse, identity, timeline, run_id: Uuid::new_v4() }
@@ -69,14 +69,15 @@ impl Ledger {
         &self.identity
     }
 
-    /// The server whose changes this writes down.
+    /// The server whose changes the ledger records.
     pub fn primary(&self) -> Primary {
         let system_id = self.identity.landing_system_id.clone();
         Primary { side: Side::Landing, system_id, timeline: self.timeline }
     }
 
     /// # Errors
-    /// The table is missing (`leadbridge migrate` has not run), or its state is one of another version.
+    /// The table is missing (`leadbridge migrate` has not run), or the row's state is a state of another
+    /// version.
     pub async fn read(&self, client: &Client) -> Result<Option<Recorded>> {
         let sql = format!(
             "SELECT publication, landing_system_id, landing_database, state, applied_lsn, published, \
@@ -90,7 +91,7 @@ impl Ledger {
         row.map(|row| recorded(&self.identity.slot, &row)).transpose()
     }
 
-    /// Everything that Landing committed before this moment of its clock is applied.
+    /// Moment of Landing's clock: everything that Landing committed before is applied.
     pub async fn caught_up_at(&self, client: &Client) -> Result<Timestamp> {
         let sql = format!("SELECT caught_up_at FROM {} WHERE slot = $1", self.table);
         let row = client
@@ -100,8 +101,8 @@ impl Ledger {
         Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
     }
 
-    /// Takes the row over for this run, before anything is applied. The position has been found to be one of this
-    /// timeline too.
+    /// Claims the row for this run, before anything is applied, and records this run's timeline, because the
+    /// start has found the position to lie on this timeline too.
     pub async fn claim(&self, client: &Client) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET run_id = $2, landing_timeline = $3, updated_at = now() WHERE slot = $1",
@@ -110,7 +111,7 @@ impl Ledger {
         self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &i64::from(self.timeline)]).await
     }
 
-    /// Writes down what Landing publishes, where it differs from before in a way that changes no row.
+    /// Records the objects that Landing publishes, after a change that affects no row.
     pub async fn renew(&self, client: &Client, published: &Published) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET published = $3 WHERE slot = $1 AND run_id = $2 AND state = 'streaming'",
@@ -119,7 +120,8 @@ impl Ledger {
         self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &to_text(published)?]).await
     }
 
-    /// A snapshot begins: said before the slot is created, so that a slot is never left without a record.
+    /// Records the beginning of a snapshot, before the slot is created, so that a slot never exists without a
+    /// record.
     pub async fn begin_snapshot(&self, client: &Client) -> Result<()> {
         let sql = format!(
             "INSERT INTO {} AS c (slot, publication, landing_system_id, landing_database, state, run_id, landing_timeline) \
@@ -146,8 +148,8 @@ impl Ledger {
         .await
     }
 
-    /// The copy is complete up to `position`, at which Landing published that, in the transaction that is open on
-    /// `client`.
+    /// Records that the copy is complete up to `position`, and that Landing published `published` at
+    /// `position`, in the transaction open on `client`.
     pub async fn finish_snapshot(
         &self,
         client: &Client,
@@ -166,7 +168,7 @@ impl Ledger {
         self.execute_one(client, &sql, &parameters).await
     }
 
-    /// Holds the row until the transaction ends, and makes sure that this run still owns it.
+    /// Locks the row until the transaction ends, and makes sure that this run still owns the row.
     pub async fn guard(&self, client: &Client) -> Result<()> {
         let sql = format!("SELECT FROM {} WHERE slot = $1 AND run_id = $2 FOR SHARE", self.table);
         let found = client
@@ -176,8 +178,8 @@ impl Ledger {
         found.map(|_| ()).ok_or_else(|| self.taken())
     }
 
-    /// Prepares [`Ledger::record`] on `client`. A position that lies before the recorded one is not written: as where
-    /// another run owns the row, nothing of its batch counts.
+    /// Prepares [`Ledger::record`] on `client`. A position before the recorded position is not written: then,
+    /// as when another run owns the row, nothing of the batch counts.
     pub async fn prepare(&self, client: &Client) -> Result<Recording> {
         let position = format!(
             "UPDATE {} SET applied_lsn = $3, commit_time = COALESCE($4, commit_time), \
@@ -195,8 +197,8 @@ impl Ledger {
         Ok(Recording { position, markers })
     }
 
-    /// Writes, within the transaction of its rows, the position, and that these markers of Landing's WAL came through.
-    /// May be sent together with what goes before it.
+    /// Writes the position, and the markers of Landing's WAL that came through, in the transaction of the
+    /// rows. May be pipelined with the statements before.
     pub async fn record(
         &self,
         client: &Client,
@@ -256,11 +258,11 @@ impl Ledger {
     }
 }
 
-/// Refused after a cutover: for what would write Landing's rows over newer ones of Traffic's. Within a transaction of
-/// `client` no cutover switches before it ends.
+/// Refuses, after a cutover, a command that would write Landing's rows over newer rows of Traffic. In a
+/// transaction of `client`, no cutover can switch before the transaction ends, because the row is locked.
 ///
 /// # Errors
-/// The checkpoint says `switched`; `instead` is what to do. Or it cannot be read.
+/// `Refused` when the checkpoint says `switched`; `instead` is the remedy. Or the checkpoint cannot be read.
 pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> Result<()> {
     let sql = format!("SELECT state = 'switched' FROM {} WHERE slot = $1 FOR SHARE", names.own("checkpoint"));
     let row = client.query_opt(&sql, &[&names.slot]).await;
@@ -271,7 +273,7 @@ pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> R
     }
 }
 
-/// What the checkpoint's state says; `None` while there is none, or no table for it.
+/// State in the checkpoint; `None` without a row or without the table.
 pub async fn recorded_state(client: &Client, names: &Names) -> Result<Option<String>> {
     let table = names.own("checkpoint");
     let failed = |error| Error::database("reading the checkpoint on Traffic", &error);
@@ -283,7 +285,7 @@ pub async fn recorded_state(client: &Client, names: &Names) -> Result<Option<Str
     Ok(client.query_opt(&sql, &[&names.slot]).await.map_err(failed)?.map(|row| row.get(0)))
 }
 
-/// What Landing published at the position that Traffic has; empty where that was not written down.
+/// Objects that Landing published at Traffic's position; empty when not recorded.
 pub async fn recorded_published(client: &Client, names: &Names) -> Result<Published> {
     let sql = format!("SELECT published FROM {} WHERE slot = $1", names.own("checkpoint"));
     let row = client.query_opt(&sql, &[&names.slot]).await;
@@ -323,7 +325,7 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
         landing_database: row.get(2),
     };
     let published = published_of(slot, row.get(5))?;
-    // A number that is no timeline is in no history: it is refused as one of another branch.
+    // A number that is no timeline becomes 0. No history holds timeline 0, so the start refuses the position.
     let timeline = row.get::<_, Option<i64>>(6).map(|timeline| u32::try_from(timeline).unwrap_or(0));
     let applied = row.get::<_, Option<PgLsn>>(4).map(Into::into);
     Ok(Recorded { identity, stage, applied, timeline, published })

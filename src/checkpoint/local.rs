@@ -1,4 +1,4 @@
-//! The local store: one record in sled, so that a restored Traffic is noticed.
+//! The local store: a single record in sled, so that a start notices a restored Traffic.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -17,11 +17,12 @@ use crate::lsn::Lsn;
 const KEY: &str = "checkpoint";
 const FORMAT: u32 = 1;
 
-/// The position last made durable here. Holds the directory's lock for as long as it lives, but for the time in which
-/// the disk takes no writes.
+/// The position last made durable on this machine. The store holds the directory's lock for as long as the
+/// store lives, except while the disk takes no writes.
 #[derive(Clone)]
 pub struct LocalStore {
-    /// `None` after an error: sled answers every later call with the same error, so it is opened again.
+    /// `None` after an error: sled answers every later call with the same error, so the next use opens the
+    /// store again.
     db: Arc<Mutex<Option<sled::Db>>>,
     path: PathBuf,
 }
@@ -35,11 +36,11 @@ struct LocalRecord {
 }
 
 impl LocalStore {
-    /// Opens, or makes, the store in `directory`.
+    /// Opens the store in `directory`, or creates the store.
     ///
     /// # Errors
-    /// Refused when another daemon holds it, when it cannot be written, or when it is damaged. A disk that is full is no
-    /// error yet: the store is opened when it is used.
+    /// `Refused` when another daemon holds the store, or the store is not writable or damaged. A full disk is
+    /// not an error yet: the next use opens the store.
     pub fn open(directory: &Path) -> Result<Self> {
         let db = match open(directory) {
             Ok(db) => Some(db),
@@ -49,7 +50,7 @@ impl LocalStore {
         Ok(LocalStore { db: Arc::new(Mutex::new(db)), path: directory.to_owned() })
     }
 
-    /// Does `work` on the store, and opens it before where an earlier error has closed it.
+    /// Runs `work` on the store. Opens the store before, if an earlier error has closed the store.
     fn with<T>(&self, doing: &str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
         let mut open_store = self.db.lock().unwrap_or_else(PoisonError::into_inner);
         let db = match open_store.take() {
@@ -61,16 +62,16 @@ impl LocalStore {
         Ok(done)
     }
 
-    /// Whether somebody has the store in `directory` open: the lock goes with the process that has it.
+    /// Whether a process has the store in `directory` open. The lock ends with its process.
     pub fn is_held(directory: &Path) -> bool {
         let Ok(file) = OpenOptions::new().read(true).write(true).open(directory.join("db")) else {
             return false;
         };
-        // Our own lock goes at once, with the value that holds it.
+        // The lock taken here is released at once, when the value that holds the lock is dropped.
         matches!(Flock::lock(file, FlockArg::LockExclusiveNonblock), Err((_, Errno::EWOULDBLOCK)))
     }
 
-    /// The identity and position of the last [`LocalStore::advance`]; `None` in a new store.
+    /// Identity and position of the last [`LocalStore::advance`]; `None` in a new or cleared store.
     pub fn read(&self) -> Result<Option<(Identity, Lsn)>> {
         let Some(bytes) = self.with("reading", |db| db.get(KEY))? else {
             return Ok(None);
@@ -83,8 +84,9 @@ impl LocalStore {
         Ok(Some((record.identity, record.applied_lsn)))
     }
 
-    /// Writes the position and flushes it to the disk. Blocks for the length of an fsync. A position that does not
-    /// lie after the one that is there changes nothing: only [`LocalStore::clear`] forgets that.
+    /// Writes the position and flushes the position to the disk. Blocks for the length of an fsync. A
+    /// position that does not lie after the stored position changes nothing: only [`LocalStore::clear`] makes
+    /// the store accept an earlier position.
     pub fn advance(&self, identity: &Identity, applied_lsn: Lsn) -> Result<()> {
         if self.read()?.is_some_and(|(known, at)| known == *identity && at >= applied_lsn) {
             return Ok(());
@@ -98,7 +100,7 @@ impl LocalStore {
         })
     }
 
-    /// Forgets the position: a new snapshot begins, which makes every earlier position meaningless.
+    /// Forgets the position, because a new snapshot makes every earlier position meaningless.
     pub fn clear(&self) -> Result<()> {
         self.with("clearing", |db| {
             db.remove(KEY)?;
@@ -108,7 +110,7 @@ impl LocalStore {
 
     fn reopen_error(&self, doing: &str, error: &sled::Error) -> Error {
         match error {
-            // What is left of the store that was closed goes within a moment.
+            // Transient, because the closed store's lock ends within a moment.
             sled::Error::Io(cause) if is_lock(cause) => Error::new(
                 Kind::Transient,
                 format!("{doing} the state directory {}: another process uses it", self.path.display()),
@@ -152,8 +154,8 @@ fn is_lock(cause: &io::Error) -> bool {
     cause.to_string().contains("could not acquire lock")
 }
 
-/// What is wrong, where it goes away without a change of the configuration. sled repeats an error as text, its number
-/// lost; the kind stays.
+/// Describes an error that may go away without a change of the configuration; `None` for other errors. sled
+/// repeats an error as text and loses the error's number; the error's kind stays.
 fn passes(cause: &io::Error) -> Option<&'static str> {
     let (kind, text) = (cause.kind(), cause.to_string());
     let number = |errno: Errno| {
@@ -202,7 +204,8 @@ mod tests {
         }
     }
 
-    /// A child of another test shares the lock of what was open when it was forked, until its exec closes it.
+    /// Opens the store again, with patience: a child process of another test shares the lock of a file open
+    /// at the fork, until the child's exec closes the file.
     fn reopened(directory: &Path) -> LocalStore {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
@@ -243,7 +246,7 @@ mod tests {
         ] {
             let cause = io::Error::from_raw_os_error(errno as i32);
             assert_eq!(passes(&cause).is_some(), transient, "{cause}");
-            // As sled gives it to every call after the first.
+            // The form in which sled gives the error to every call after the first.
             let repeated = io::Error::new(cause.kind(), format!("{cause:?}"));
             assert_eq!(passes(&repeated).is_some(), transient, "{repeated}");
         }

@@ -1,9 +1,10 @@
-//! The three positions and their agreement at start (guarantees 1.3, 1.4); this file is pure.
+//! The three positions, and their agreement at the start (guarantees 1.3, 1.4); this file is pure.
 //!
-//! The position reached is written to Traffic in the transaction of the rows, then to the local store, and only
-//! then acknowledged to the slot. So always: slot ≤ local ≤ Traffic, and Traffic's is a position of Landing's
-//! own WAL. [`agree`] holds a start to that: whatever breaks it (a restored backup, a recreated slot, a standby that
-//! lacked WAL, somebody else's directory) is refused, never guessed around.
+//! leadbridge writes a position to Traffic in the transaction of the rows, then to the local store, and only
+//! then acknowledges the position to the slot. So always: slot ≤ local ≤ Traffic, and Traffic's position lies
+//! in Landing's own WAL. [`agree`] checks the order at every start. Whatever breaks the order (a restored
+//! backup, a recreated slot, a standby that lacked WAL, a foreign state directory) is refused, never guessed
+//! around.
 
 mod finished;
 mod installation;
@@ -30,7 +31,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 
-/// What a position belongs to. Positions of different identities cannot be compared.
+/// Identity of a replication. Every position belongs to an identity, and positions of different identities
+/// cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// The Landing cluster's system identifier.
@@ -41,7 +43,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Of the Landing that `config` names, whose cluster said `landing_system_id`.
+    /// Identity for the Landing in `config`, whose cluster has reported `landing_system_id`.
     pub fn new(config: &Config, landing_system_id: String) -> Self {
         Identity {
             landing_system_id,
@@ -52,7 +54,7 @@ impl Identity {
     }
 }
 
-/// The slot as Landing has it.
+/// The slot on Landing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotPosition {
     pub confirmed_flush: Lsn,
@@ -62,21 +64,21 @@ pub struct SlotPosition {
     pub database: String,
 }
 
-/// Where a run begins.
+/// Beginning of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
-    /// There is no completed snapshot. `drop_slot`: an interrupted one left its slot behind.
+    /// No snapshot is complete. `drop_slot`: an interrupted snapshot has left a slot.
     Snapshot { drop_slot: bool },
-    /// Go on from here.
+    /// Stream from the position on.
     Stream(Lsn),
-    /// A cutover has switched: what changes on Traffic is carried back to Landing.
+    /// A cutover has switched: reverse replication applies Traffic's changes to Landing.
     CarryBack,
 }
 
-/// Decides where to begin, from what Traffic, the local store and Landing say.
+/// Decides where a run begins, from the positions of Traffic, the local store and Landing.
 ///
 /// # Errors
-/// The positions contradict each other: which is where, and what to do.
+/// The positions contradict each other. The error names the positions and a remedy.
 pub fn agree(
     live: &Identity,
     wal: &LandingWal,
@@ -143,8 +145,8 @@ fn resume(
     }
 }
 
-/// After the switch the slot on Landing holds nothing that is needed: what is written there is what we write. But a
-/// server that has gone back in time, on either side, lacks what the other one knows to be there.
+/// After the switch the slot on Landing holds nothing necessary, because only leadbridge writes to Landing.
+/// But a server restored to an earlier state, on either side, lacks changes that the other side has recorded.
 fn carry_back(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Result<Start> {
     let Some(traffic) = recorded.applied else {
         return Err(Error::internal("Traffic's checkpoint says `switched` but has no position"));
@@ -169,7 +171,7 @@ fn carry_back(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Resu
 }
 
 /// # Errors
-/// The slot cannot serve the changes that follow Traffic's position.
+/// The slot cannot send the changes after Traffic's position.
 pub fn check_start(live: &Identity, slot: Option<&SlotPosition>, traffic: Lsn) -> Result<()> {
     let Some(slot) = slot else {
         return Err(Error::refused(format!(
@@ -219,7 +221,7 @@ fn same_identity(live: &Identity, recorded: &Identity, place: &str) -> Result<()
 }
 
 /// # Errors
-/// A slot of that name that another program made: it is never touched.
+/// The slot of the configured name belongs to another program. leadbridge never touches such a slot.
 pub fn check_slot(live: &Identity, slot: &SlotPosition) -> Result<()> {
     if slot.plugin == "pgoutput" && slot.database == live.landing_database {
         return Ok(());

@@ -1,9 +1,9 @@
-//! What Landing publishes, written down with the position it belongs to; pure.
+//! The objects that Landing publishes, recorded together with a position; pure.
 //!
-//! A stream goes on silently when a table leaves the publication, when the publication is restricted for a
-//! while, or when `ALTER TABLE` rewrites rows: none of that is in the stream. So the objects are remembered by what
-//! PostgreSQL never gives twice (OIDs, column numbers, the `xmin` of a catalog row), and any look at them, however
-//! late, tells whether something was not sent.
+//! A stream continues silently when a table leaves the publication, when the publication is restricted for a
+//! while, or when `ALTER TABLE` rewrites rows: no such change is in the stream. Objects are therefore
+//! recorded by values that PostgreSQL never gives twice (OIDs, column numbers, the `xmin` of a catalog row).
+//! A look at the catalog, however late, then tells whether a change was not sent.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::change::{Table, lead};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::Absent;
 
-/// The publication and the replicated tables, as the catalog had them at one position.
+/// The publication and the replicated tables in the catalog at a position.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Published {
-    /// `None` when there is none of that name.
+    /// `None` when Landing has no publication of the configured name.
     pub publication: Option<Publication>,
     pub tables: BTreeMap<String, PublishedTable>,
 }
@@ -24,29 +24,30 @@ pub struct Published {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
     pub oid: u32,
-    /// `xmin` of its row: every ALTER PUBLICATION gives it another.
+    /// `xmin` of the publication's catalog row: every ALTER PUBLICATION changes the `xmin`.
     pub version: String,
-    /// Who owns it makes no difference to what is sent.
+    /// Owner of the publication. The owner makes no difference to the changes sent.
     pub owner: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedTable {
-    /// The OID by which the stream announces it.
+    /// OID by which the stream announces the table.
     pub relation: u32,
-    /// OID of its membership in the publication; 0 when it has none. A filter or a column list makes another.
+    /// OID of the table's membership in the publication; 0 without a membership. A filter or a column list
+    /// gives the table another membership.
     pub membership: u32,
-    /// Changes when the table is rewritten, by ALTER TABLE as by VACUUM FULL.
+    /// `relfilenode`. Changes when the table is rewritten, by ALTER TABLE as by VACUUM FULL.
     pub storage: u32,
-    /// Those that the mapping reads.
+    /// The columns that the mapping reads.
     pub columns: BTreeMap<String, PublishedColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedColumn {
-    /// A column dropped and added again has another.
+    /// `attnum`. A column dropped and added again has another number.
     pub number: i16,
-    /// `xmin` of its row: ALTER COLUMN … TYPE gives it another, and so does a new default.
+    /// `xmin` of the column's catalog row: ALTER COLUMN … TYPE changes the `xmin`, and so does a new default.
     pub version: String,
 }
 
@@ -57,25 +58,25 @@ impl Published {
         table.columns().iter().enumerate().any(|(at, known)| known.name == column && !unused(at))
     }
 
-    /// The columns that Landing lacks of `table`, of those that the mapping reads; none where that was not written down.
+    /// Columns that the mapping reads and Landing lacks in `table`; none when the table is not recorded.
     pub fn absent(&self, table: Table) -> Absent {
         let Some(known) = self.tables.get(table.landing_name()) else { return Absent::none(table) };
         let has = |name: &str| !Published::is_read(table, name) || known.columns.contains_key(name);
         Absent::new(table, |at| table.columns().get(at).is_some_and(|column| has(column.name)))
     }
 
-    /// The OID by which the stream must announce `table`; `None` when that was not written down.
+    /// OID by which the stream must announce `table`; `None` when not recorded.
     pub fn relation(&self, table: Table) -> Option<u32> {
         self.tables.get(table.landing_name()).map(|table| table.relation)
     }
 
-    /// The table that the stream announces by this OID.
+    /// Name of the table that the stream announces by the OID `relation`.
     pub fn table_of(&self, relation: u32) -> Option<&str> {
         self.tables.iter().find(|(_, table)| table.relation == relation).map(|(name, _)| &**name)
     }
 
     /// # Errors
-    /// Since `before`, something may have changed on Landing that was not sent.
+    /// Since `before`, Landing may have changed rows without sending the changes.
     pub fn check_successor_of(&self, before: &Published) -> Result<()> {
         match self.difference(before) {
             None => Ok(()),
@@ -87,12 +88,12 @@ impl Published {
         }
     }
 
-    /// Whether a copy under the snapshot that this was read in sees the rows of `table`, whose OID and storage are these
-    /// now. To an older snapshot a table that ALTER TABLE or TRUNCATE has rewritten is empty; VACUUM FULL moves rows from
-    /// a part that was not copied into one that was.
+    /// Whether a copy under the snapshot of this record sees the rows of `table`. `now` is the table's
+    /// present OID and storage. A table rewritten by ALTER TABLE or TRUNCATE is empty to an older snapshot.
+    /// VACUUM FULL moves rows from a part not yet copied into a part already copied.
     ///
     /// # Errors
-    /// Transient: the copy must begin again.
+    /// `Transient`: the copy must begin again.
     pub fn check_storage(&self, table: Table, now: Option<(u32, u32)>) -> Result<()> {
         let name = table.landing_name();
         let known = self.tables.get(name).map(|table| (table.relation, table.storage));
@@ -105,10 +106,10 @@ impl Published {
         ))
     }
 
-    /// The same of every table, as `now` has them at the end of the copy.
+    /// Checks publication, columns and storage of every table, with the catalog `now` at the end of the copy.
     ///
     /// # Errors
-    /// Transient: the copy must begin again.
+    /// `Transient`: the copy must begin again.
     pub fn check_copied(&self, now: &Published) -> Result<()> {
         now.check_successor_of(self).map_err(|error| {
             Error::new(Kind::Transient, format!("the copy begins again: {}", error.message()))
@@ -127,7 +128,7 @@ impl Published {
             (Some(now), Some(before)) if now.oid != before.oid => {
                 return Some("the publication on Landing was dropped and recreated".into());
             }
-            // A new owner is a new version too.
+            // A new owner changes the version too.
             (Some(now), Some(before)) if now.version != before.version && now.owner == before.owner => {
                 return Some("the publication on Landing was altered".into());
             }
@@ -164,8 +165,9 @@ impl PublishedTable {
                 Some(_) => {}
             }
         }
-        // A rewrite also touches the columns that ADD COLUMN … DEFAULT had not written out, even by VACUUM FULL:
-        // that is not told apart from ALTER COLUMN … TYPE … USING.
+        // A rewrite, even by VACUUM FULL, also changes the version of a column whose default from ADD COLUMN
+        // … DEFAULT was not yet written to the rows. The catalog does not tell the case from ALTER COLUMN …
+        // TYPE … USING.
         let altered: Vec<String> = before
             .columns
             .iter()

@@ -1,4 +1,5 @@
-//! Traffic's record of reverse replication: `leadbridge.reverse`, one row for each slot that was switched.
+//! Traffic's record of reverse replication: table `leadbridge.reverse`, a row for each slot that was
+//! switched.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -14,32 +15,33 @@ use crate::timestamp::Timestamp;
 /// How far Traffic's changes since the switch are on Landing, durably.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reverse {
-    /// The cutover that switched, and whose fence stands around Landing.
+    /// The cutover that switched. The cutover's fence stands around Landing.
     pub cutover_id: Uuid,
     /// The slot on Traffic.
     pub slot: String,
     pub traffic_system_id: String,
-    /// Everything on Traffic before it is committed on Landing.
+    /// Position of Traffic's WAL: everything before the position is committed on Landing.
     pub applied: Lsn,
-    /// The same as a moment of Traffic's clock.
+    /// The position `applied` as a moment of Traffic's clock.
     pub caught_up_at: Timestamp,
 }
 
-/// What is written down once Landing has committed.
+/// Positions to record once Landing has committed.
 #[derive(Clone, Copy, Debug)]
 pub struct Carried<'c> {
-    /// Everything on Traffic before it is on Landing.
+    /// Position of Traffic's WAL: everything before the position is on Landing.
     pub at: Position,
-    /// Nobody but us has written to Landing's tables before this position of its WAL since the switch. It is durable.
+    /// Durable position of Landing's WAL: since the switch, only leadbridge has written to Landing's tables
+    /// before the position.
     pub landing: Lsn,
-    /// By Landing's clock, when it was asked.
+    /// Moment of Landing's clock at which `landing` was asked for.
     pub landing_time: Timestamp,
     /// Markers of Traffic's WAL before `at`.
     pub markers: &'c [(Uuid, Lsn)],
 }
 
 impl Reverse {
-    /// `None` when there was no switch.
+    /// The record of our slot; `None` without a switch.
     ///
     /// # Errors
     /// The table is missing (`leadbridge migrate` has not run).
@@ -61,21 +63,21 @@ impl Reverse {
     }
 }
 
-/// Traffic as it is now, for [`Reverse::check`].
+/// Present state of Traffic, for [`Reverse::check`].
 #[derive(Clone, Copy, Debug)]
 pub struct TrafficNow<'t> {
     pub system_id: &'t str,
     pub database: &'t str,
-    /// Its WAL is durable up to here.
+    /// End of Traffic's durable WAL.
     pub flushed: Lsn,
     pub slot: Option<&'t SlotPosition>,
 }
 
 impl Reverse {
-    /// Whether this Traffic's slot can serve what follows the position.
+    /// Checks that Traffic's slot can send the changes after the position.
     ///
     /// # Errors
-    /// It cannot: what is where, and what to do.
+    /// The slot cannot. The error names the positions and a remedy.
     pub fn check(&self, now: TrafficNow<'_>) -> Result<()> {
         let (name, applied) = (&self.slot, self.applied);
         if now.system_id != self.traffic_system_id {
@@ -126,12 +128,13 @@ fn lost(what: String) -> Error {
 }
 
 impl Ledger {
-    /// Writes down, in one transaction, how far both directions are: whoever streams from Landing again begins behind
-    /// what we have written there. In one statement, so that a distant Traffic costs one round trip.
+    /// Writes down the positions of both directions in a single transaction, so that the next stream from
+    /// Landing begins after the rows that leadbridge has written to Landing. Uses a single statement, so that
+    /// a distant Traffic costs a single round trip.
     ///
     /// # Errors
-    /// Transient when the checkpoint is no longer `switched`, or another daemon's, or the position lies before the
-    /// recorded one: nothing was written.
+    /// `Transient` when the checkpoint is no longer `switched` or belongs to another daemon, or the position
+    /// lies before the recorded position. Nothing is written then.
     pub async fn record_carried(
         &self,
         client: &Client,

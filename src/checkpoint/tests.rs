@@ -1,4 +1,4 @@
-//! Every way in which the three positions can stand to each other.
+//! Every order in which the three positions can stand.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn traffic(stage: ReplicationState, lsn: u64) -> Recorded {
     Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)), timeline: Some(1), published: None }
 }
 
-/// Beyond every position here.
+/// Landing's WAL, beyond every position of these tests.
 fn wal() -> LandingWal {
     LandingWal { timeline: 1, flushed: Lsn(100), history: TimelineHistory::default() }
 }
@@ -122,7 +122,7 @@ fn traffic_ahead_of_landing_or_on_a_timeline_that_it_left_before_is_refused() {
     let text = refusal(agreed(&promoted("1\t0/9\tno recovery target specified")));
     assert!(text.contains("0/A") && text.contains("0/9") && text.contains("resync"), "{text}");
     assert_eq!(agreed(&promoted("1\t0/A\tno recovery target specified")).unwrap(), Start::Stream(Lsn(10)));
-    // A record of a version that wrote no timeline down.
+    // A record of a version without timelines.
     let unknown = Recorded { timeline: None, ..recorded.clone() };
     let start = agree(&identity(), &promoted("1\t0/9\t"), Some(&unknown), None, Some(&slot(5)));
     assert_eq!(start.unwrap(), Start::Stream(Lsn(10)));

@@ -1,25 +1,25 @@
-//! Whether a position lies on the way that Landing's WAL has taken (guarantees 1.4); pure.
+//! Whether a position lies in the history of Landing's WAL (guarantees 1.4); pure.
 //!
-//! A standby's promotion and a recovery to a point in time leave one timeline and begin another. What was written
-//! behind that point on the timeline that was left is not in this Landing, and the same positions will be given to
-//! other changes: a stream that began there would skip them silently.
+//! A standby's promotion and a recovery to a point in time leave a timeline and begin another. Changes after
+//! the branch point on the old timeline are not in this Landing, and the new timeline gives the same
+//! positions to other changes. A stream from such a position would skip changes silently.
 
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 
-/// Landing's WAL as it is now.
+/// Landing's present WAL.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LandingWal {
     pub timeline: u32,
-    /// Durable up to here.
+    /// End of the durable WAL.
     pub flushed: Lsn,
-    /// Of `timeline`; may be empty when Traffic's position was reached on `timeline` itself.
+    /// History of `timeline`; may be empty when Traffic's position was reached on `timeline` itself.
     pub history: TimelineHistory,
 }
 
-/// The timelines before a timeline, and where each was left.
+/// Ancestors of a timeline, each with the position at which the ancestor was left.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TimelineHistory(Vec<Ancestor>);
 
@@ -30,11 +30,11 @@ struct Ancestor {
 }
 
 impl LandingWal {
-    /// Whether everything up to `position`, reached on `timeline`, is in this WAL. A `timeline` that was not written
-    /// down cannot be asked for.
+    /// Checks that everything up to `position`, reached on `timeline`, is in this WAL. Without a recorded
+    /// `timeline`, only the end of the WAL is checked.
     ///
     /// # Errors
-    /// It is not: which position is where, and what to do.
+    /// The WAL does not contain the position. The error names the positions and a remedy.
     pub fn check_contains(&self, position: Lsn, timeline: Option<u32>) -> Result<()> {
         let at = format!("Traffic is at {position}");
         if position > self.flushed {
@@ -65,13 +65,13 @@ fn ahead(contradiction: String) -> Error {
 }
 
 impl TimelineHistory {
-    /// Where `timeline` was left; `None` when it is not one of ours.
+    /// Position at which `timeline` was left; `None` for a timeline outside of the history.
     fn left(&self, timeline: u32) -> Option<Lsn> {
         self.0.iter().find(|ancestor| ancestor.timeline == timeline).map(|ancestor| ancestor.left_at)
     }
 }
 
-/// The content of PostgreSQL's history file: `timeline TAB position TAB reason` in each line, and comments.
+/// Parses PostgreSQL's history file: `timeline TAB position TAB reason` in each line, and comments.
 impl FromStr for TimelineHistory {
     type Err = Error;
 
@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(history.left(3), Some(Lsn(0x1_0000_00A0)));
         assert_eq!(history.left(2), None);
         assert_eq!("".parse::<TimelineHistory>().unwrap(), TimelineHistory::default());
-        // Without a reason, and as another system ends its lines.
+        // Without a reason, and with the line end of another system.
         assert_eq!("1 0/5\r\n".parse::<TimelineHistory>().unwrap().left(1), Some(Lsn(5)));
     }
 

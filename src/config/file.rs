@@ -1,4 +1,5 @@
-//! The TOML file as it is written. Its errors name key, file and line, and never show the line: it may be a URL.
+//! The TOML file as written. Errors name key, file and line, and never show the line, because the line may
+//! hold a URL.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -172,7 +173,7 @@ impl Default for LogTable {
     }
 }
 
-/// A value and the line it stands on. While parsing, `line` is still the offset in bytes.
+/// A value and its line. While parsing, `line` holds the offset in bytes.
 #[derive(Clone, Debug)]
 pub struct Located<T> {
     pub value: T,
@@ -209,7 +210,7 @@ fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     values::checked(from, values::filter)
 }
 
-/// Reads the file's text. `path` is for the messages.
+/// Parses the file's text. `path` is for the messages.
 pub fn parse(text: &str, path: &Path) -> Result<File> {
     let mut file: File = toml::from_str(text).map_err(|error| explain(&error, text, path))?;
     for url in [&mut file.landing_database_url, &mut file.traffic_database_url].into_iter().flatten() {
@@ -225,7 +226,7 @@ pub fn parse(text: &str, path: &Path) -> Result<File> {
 fn explain(error: &toml::de::Error, text: &str, path: &Path) -> Error {
     let line = line_at(text, error.span().map_or(0, |span| span.start));
     let key = key_on(text, line).map_or_else(String::new, |key| format!(", key `{key}`"));
-    // A message may quote a value that stands under the wrong key; a URL must not get out this way.
+    // A message may quote a value under a wrong key, and the value may be a URL with a password.
     let message = if error.message().contains("://") {
         "a database URL stands where something else is expected"
     } else {
@@ -239,7 +240,7 @@ fn line_at(text: &str, offset: usize) -> usize {
     text.bytes().take(offset).filter(|b| *b == b'\n').count() + 1
 }
 
-/// The key that a line sets, if what stands before the equals sign looks like one.
+/// The key in a line, if the text before the equals sign looks like a key.
 fn key_on(text: &str, line: usize) -> Option<&str> {
     let (key, _) = text.lines().nth(line - 1)?.split_once('=')?;
     let key = key.trim();

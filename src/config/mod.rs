@@ -1,4 +1,5 @@
-//! What the operator configured: file, then environment, then flags; raw on one side, checked on the other.
+//! The operator's configuration: file, then environment, then flags. `file` is the raw form, [`Config`] the
+//! checked form.
 
 mod file;
 mod values;
@@ -16,10 +17,10 @@ use crate::names::Names;
 use file::{File, Located};
 pub use values::{Listen, LogFormat, OnTruncate, size as parse_size};
 
-/// Where the file is when no flag names another; it may be absent there.
+/// Path of the file when no flag names another file. The file at this path may be absent.
 pub const DEFAULT_FILE: &str = "/etc/leadbridge/leadbridge.toml";
 
-/// Everything that can be configured, checked.
+/// The whole configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
     pub landing: Endpoint,
@@ -27,13 +28,13 @@ pub struct Config {
     pub settings: Settings,
 }
 
-/// All but the two databases: what a command needs that talks to none.
+/// All settings but the two databases, for commands that connect to no database.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub names: Names,
-    /// Where sled lives.
+    /// Directory of the local store (sled).
     pub state_dir: PathBuf,
-    /// Health, status and metrics; `None` when switched off.
+    /// Address for health and status; `None` when switched off.
     pub http_listen: Option<SocketAddr>,
     /// Whether the optional table `scheduled_notifications` is replicated too.
     pub scheduled_notifications: bool,
@@ -41,19 +42,19 @@ pub struct Settings {
     /// A batch for Traffic closes at this many rows or bytes, whichever comes first.
     pub batch_rows: usize,
     pub batch_bytes: usize,
-    /// How often the position of an idle stream is written down.
+    /// Interval at which the position of an idle stream is written down.
     pub checkpoint_interval: Duration,
-    /// `/readyz` says no above either.
+    /// `/readyz` answers "not ready" above either limit.
     pub max_lag_bytes: u64,
     pub max_lag_seconds: f64,
     pub snapshot_workers: usize,
-    /// Whether a snapshot into an empty table leaves its indexes out and makes them when the rows are there.
+    /// Whether a snapshot into an empty table defers the table's indexes until the rows are copied.
     pub defer_indexes: bool,
     /// How long the slot's creation may wait for old transactions on Landing.
     pub slot_creation_timeout: Duration,
-    /// Whether the slot is made for standbys to keep a copy of it.
+    /// Whether the slot is created so that standbys keep a copy of the slot.
     pub slot_failover: bool,
-    /// What a writer is told whom a cutover's or a rollback's fence refuses.
+    /// Message to a writer refused by the fence of a cutover or a rollback.
     pub fence_message: String,
     /// The first and the longest pause between two attempts.
     pub retry_initial: Duration,
@@ -61,7 +62,7 @@ pub struct Settings {
     pub log: Log,
 }
 
-/// What is logged, and how.
+/// Settings of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Log {
     /// A `tracing` filter, such as `leadbridge=debug,info`.
@@ -69,7 +70,7 @@ pub struct Log {
     pub format: LogFormat,
 }
 
-/// Reading a setting goes on as if there were one level less.
+/// Lets a caller read a setting without naming the level `settings`.
 impl std::ops::Deref for Config {
     type Target = Settings;
 
@@ -78,7 +79,7 @@ impl std::ops::Deref for Config {
     }
 }
 
-/// What the command line says; it wins over environment and file.
+/// Flags of the command line. A flag wins over environment and file.
 #[derive(Clone, Debug, Default)]
 pub struct Flags {
     pub config: Option<PathBuf>,
@@ -88,7 +89,7 @@ pub struct Flags {
     pub log_format: Option<LogFormat>,
 }
 
-/// Looks up an environment variable; [`environment`] is the real one.
+/// Looks up an environment variable; [`environment`] looks in the process's own environment.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// The process's own environment. An empty variable counts as unset.
@@ -98,7 +99,7 @@ pub fn environment(name: &str) -> Option<String> {
 }
 
 impl Config {
-    /// Reads file, environment and flags, the two URLs included.
+    /// Reads file, environment and flags, including the two URLs.
     ///
     /// # Errors
     /// `Usage`, naming key, file and line; `Refused` for a pooler. No error shows a URL.
@@ -111,12 +112,13 @@ impl Config {
 }
 
 impl Settings {
-    /// The tables that this configuration replicates, leads first.
+    /// The tables replicated with this configuration, leads first.
     pub fn tables(&self) -> Vec<Table> {
         Table::replicated(self.scheduled_notifications)
     }
 
-    /// Like [`Config::load`], for commands that talk to no configured database: the URLs may be missing.
+    /// Reads like [`Config::load`], for commands that connect to no configured database: the URLs may be
+    /// missing.
     pub fn load(flags: &Flags, env: Environment<'_>) -> Result<Settings> {
         let (file, _) = read(flags, env)?;
         settings(file, flags, env)
@@ -188,7 +190,8 @@ fn bad_variable(name: &str, why: String) -> Error {
     Error::usage(format!("{name}: {why}")).remedy("see `leadbridge --help`")
 }
 
-/// The URL from the environment, from the file it names, or from the configuration, in that order.
+/// The endpoint by the URL in the environment, in the file named by the environment, or in the configuration,
+/// in this order.
 fn endpoint(
     side: Side,
     configured: Option<&Located<SecretString>>,

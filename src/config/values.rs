@@ -1,4 +1,4 @@
-//! Single values, each with the words that say what it should have been.
+//! Single values, each with an error that names the valid form.
 
 use std::net::SocketAddr;
 use std::str::FromStr;
@@ -11,13 +11,13 @@ use tracing_subscriber::EnvFilter;
 
 use crate::names::{LONGEST, REVERSE_SUFFIX, check_name};
 
-/// What a TRUNCATE on Landing does (guarantees 3.3).
+/// Effect of a TRUNCATE on Landing (guarantees 3.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnTruncate {
     /// The daemon stops with an error.
     #[default]
     Stop,
-    /// The rows that came from Landing are deleted, and no others.
+    /// The rows that came from Landing are deleted on Traffic, and no other rows.
     Apply,
 }
 
@@ -33,7 +33,7 @@ impl FromStr for OnTruncate {
     }
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     #[default]
@@ -53,7 +53,7 @@ impl FromStr for LogFormat {
     }
 }
 
-/// Where HTTP is served.
+/// Address for HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Listen {
     Off,
@@ -91,7 +91,7 @@ pub fn filter(text: &str) -> Result<String, String> {
     }
 }
 
-/// A replication slot, and what PostgreSQL takes for its name. Traffic's has a suffix behind it.
+/// Checks a slot's name against PostgreSQL's rules. The slot on Traffic has the same name with a suffix.
 pub fn slot(text: &str) -> Result<String, String> {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
     match text {
@@ -101,7 +101,7 @@ pub fn slot(text: &str) -> Result<String, String> {
     }
 }
 
-/// A publication's name. Traffic's has a suffix behind it.
+/// Checks a publication's name. The publication on Traffic has the same name with a suffix.
 pub fn publication(text: &str) -> Result<String, String> {
     identifier(text).and_then(|name| with_room_for_suffix("a publication's", &name))
 }
@@ -116,13 +116,14 @@ fn with_room_for_suffix(whose: &str, name: &str) -> Result<String, String> {
     }
 }
 
-/// A schema's name.
+/// Checks the name of a schema or a publication.
 pub fn identifier(text: &str) -> Result<String, String> {
     check_name(text).map_err(|why| format!("a name that {why}"))?;
     Ok(text.to_owned())
 }
 
-/// A schema's name that PostgreSQL lets be created.
+/// Checks the name of a schema that leadbridge creates: PostgreSQL refuses to create a name with `pg_` at the
+/// beginning.
 pub fn own_schema(text: &str) -> Result<String, String> {
     match text {
         name if name.starts_with("pg_") => Err("a schema's name cannot begin with pg_".to_owned()),
@@ -130,7 +131,8 @@ pub fn own_schema(text: &str) -> Result<String, String> {
     }
 }
 
-/// One line for whoever is refused; longer texts do not fit where clients show them.
+/// Checks the message to a refused writer: a single line, because longer texts do not fit where clients show
+/// errors.
 pub fn message(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("a message cannot be empty".to_owned()),
@@ -140,12 +142,12 @@ pub fn message(text: &str) -> Result<String, String> {
     }
 }
 
-/// Reads a string and gives it to its `FromStr`.
+/// Reads a string, and parses the string with `FromStr`.
 pub fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
-/// Reads a string and gives it to one of the checks above.
+/// Reads a string, and applies `check`.
 pub fn checked<'de, D: Deserializer<'de>>(
     from: D,
     check: fn(&str) -> Result<String, String>,
@@ -153,7 +155,7 @@ pub fn checked<'de, D: Deserializer<'de>>(
     check(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
-/// A whole number between two bounds.
+/// Reads a whole number between two bounds.
 pub fn within<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(
     from: D,
 ) -> Result<usize, D::Error> {
@@ -164,7 +166,7 @@ pub fn within<'de, D: Deserializer<'de>, const MIN: usize, const MAX: usize>(
         .ok_or_else(|| D::Error::custom(format!("{number} is not between {MIN} and {MAX}")))
 }
 
-/// A duration such as `10s`, `200ms` or `5min`, longer than nothing.
+/// Reads a duration such as `10s`, `200ms` or `5min`, longer than zero.
 pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(from)?;
     match humantime::parse_duration(&text) {
@@ -174,7 +176,7 @@ pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
     }
 }
 
-/// Seconds, with a fraction if need be.
+/// Reads seconds, with a fraction if need be.
 pub fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let number = f64::deserialize(from)?;
     if number.is_finite() && number >= 0.0 {
@@ -184,7 +186,7 @@ pub fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     }
 }
 
-/// A size: a number of bytes, or text such as `16MiB`.
+/// Parses a size: a number of bytes, or text such as `16MiB`.
 pub fn size(text: &str) -> Result<u64, String> {
     let size: Result<ByteSize, _> = text.parse();
     size.map(|size| size.as_u64())
@@ -198,7 +200,7 @@ enum WrittenSize {
     Text(String),
 }
 
-/// Bytes, without bounds.
+/// Reads a size without bounds.
 pub fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     match WrittenSize::deserialize(from)? {
         WrittenSize::Number(number) => Ok(number),
@@ -206,7 +208,8 @@ pub fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
     }
 }
 
-/// Bytes of a batch: below 64 KiB each row would be a transaction, above 1 GiB memory has no bound.
+/// Reads the size of a batch: below 64 KiB each row would be a transaction, above 1 GiB memory would have no
+/// bound.
 pub fn batch_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<usize, D::Error> {
     let written = bytes(from)?;
     usize::try_from(written)

@@ -1,4 +1,4 @@
-//! Errors of connecting, in an operator's words and with remedies.
+//! Errors of connecting, in an operator's words, nearly all with a remedy.
 
 use std::error::Error as StdError;
 use std::io;

@@ -1,5 +1,5 @@
-//! Opens a socket to a place, with TLS according to `sslmode`, for replication connections: the driver cannot
-//! make those.
+//! Opens a socket to a place, with TLS according to `sslmode`, for replication connections, because the driver
+//! makes ordinary connections only.
 
 use bytes::BytesMut;
 use postgres_protocol::message::frontend;

@@ -1,4 +1,4 @@
-//! The message formats, one function each.
+//! The message formats, a function for each.
 
 use bytes::Bytes;
 
@@ -7,7 +7,7 @@ use super::{Message, OldTuple, Relation, RelationColumn, ReplicaIdentity, Tuple,
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Decodes one message; the texts of the result share its buffer.
+/// Decodes a message. The texts of the result share the message's buffer.
 ///
 /// # Errors
 /// Truncated, left-over or unknown bytes; text that is not UTF-8.
@@ -88,7 +88,8 @@ fn delete(reader: &mut ByteReader) -> Result<Message> {
 
 fn truncate(reader: &mut ByteReader) -> Result<Message> {
     let count = reader.count32("relation count")?;
-    // CASCADE and RESTART IDENTITY: PostgreSQL lists the cascaded tables itself, and we have no sequences.
+    // CASCADE and RESTART IDENTITY are ignored: PostgreSQL lists the cascaded tables itself, and the
+    // replicated tables have no sequences.
     reader.u8("truncate options")?;
     let mut relations = Vec::with_capacity(reader.capacity(count));
     for _ in 0..count {
@@ -136,7 +137,7 @@ fn value(reader: &mut ByteReader) -> Result<Value> {
             let length = reader.count32("value length")?;
             Ok(Value::Text(reader.text(length, "value")?))
         }
-        // `b` (binary) is only sent when asked for, and we never ask.
+        // PostgreSQL sends `b` (binary) only on request, and leadbridge never requests binary values.
         kind => Err(DecodeError::Unknown("value kind", kind)),
     }
 }

@@ -1,4 +1,5 @@
-//! The decoder against an encoder of the test's own, which follows PostgreSQL's "Logical Replication Message Formats".
+//! Tests the decoder with the tests' own encoder, written after PostgreSQL's "Logical Replication Message
+//! Formats".
 
 use bytes::{BufMut, Bytes};
 use proptest::prelude::*;
@@ -173,7 +174,8 @@ proptest! {
             bytes[at] = byte;
         }
         if let Ok(other) = decode(Bytes::from(bytes)) {
-            // What was understood at all was understood whole.
+            // Whatever the decoder accepts, the decoder reads completely: encoding and decoding give the same
+            // message.
             prop_assert_eq!(decode(encode(&other).into()), Ok(other));
         }
     }

@@ -1,4 +1,4 @@
-//! What a replication stream carries: keepalives, and the messages of `pgoutput` in their envelopes.
+//! Contents of a replication stream: keepalives, and the messages of `pgoutput` in their envelopes.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -6,17 +6,17 @@ use bytestring::ByteString;
 use super::reader::{ByteReader, DecodeError};
 use crate::lsn::Lsn;
 
-/// One thing that the server says in a stream. Times are microseconds since 2000 by the server's clock.
+/// A message of the server in a stream. Times are microseconds since 2000 by the server's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplicationEvent {
     KeepAlive {
-        /// Everything before it has been sent.
+        /// Everything before this position has been sent.
         wal_end: Lsn,
         reply_requested: bool,
         server_time_micros: i64,
     },
     Begin {
-        /// Where the commit is.
+        /// Position of the commit record.
         final_lsn: Lsn,
         xid: u32,
         commit_time_micros: i64,
@@ -25,7 +25,7 @@ pub enum ReplicationEvent {
         end_lsn: Lsn,
         commit_time_micros: i64,
     },
-    /// Of `pg_logical_emit_message`.
+    /// A message from `pg_logical_emit_message`.
     Message {
         transactional: bool,
         lsn: Lsn,
@@ -40,7 +40,7 @@ pub enum ReplicationEvent {
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// Takes the content of one CopyData message apart; the result shares its buffer.
+/// Opens the content of a CopyData message. The result shares the message's buffer.
 ///
 /// # Errors
 /// Truncated, left-over or unknown bytes; a prefix that is not UTF-8.
@@ -55,7 +55,8 @@ pub fn open_envelope(content: Bytes) -> Result<ReplicationEvent> {
             Ok(ReplicationEvent::KeepAlive { wal_end, reply_requested, server_time_micros })
         }
         b'w' => {
-            // Where the data begins and ends, and the server's clock: commits and keepalives say it for us.
+            // The data's beginning and end, and the server's clock, are skipped, because commits and
+            // keepalives carry positions and times.
             for what in ["data start", "data end", "data time"] {
                 reader.i64(what)?;
             }
@@ -154,7 +155,7 @@ mod tests {
             assert!(open_envelope(content.clone().into()).is_ok());
             let longer = [&content[..], b"x"].concat();
             assert_eq!(open_envelope(longer.into()), Err(DecodeError::Trailing(1)));
-            // An envelope without content is left to the decoder, which refuses it.
+            // An envelope without content is left to the decoder, and the decoder refuses an empty message.
             for length in (0..content.len()).filter(|length| content[0] == b'k' || *length != 25) {
                 assert!(open_envelope(content[..length].to_vec().into()).is_err(), "{length}");
             }

@@ -1,9 +1,9 @@
 //! `pgoutput`, protocol version 1: bytes in, messages out; no I/O, no state.
 //!
-//! Source of the format: PostgreSQL's documentation, "Logical Replication Message Formats".
-//! The envelopes in which a stream carries them are opened first; Begin, Commit and logical messages are events of their
-//! own by then, and never reach the decoder. Any bytes are safe to decode: what is truncated, has bytes
-//! left over or is unknown is a [`DecodeError`], never a panic.
+//! Source of the format: PostgreSQL's documentation, "Logical Replication Message Formats". [`open_envelope`]
+//! opens the envelope of each message first. Begin, Commit and logical messages become events there, and
+//! never reach the decoder. Any bytes are safe to decode: truncated, left-over or unknown bytes are a
+//! [`DecodeError`], never a panic.
 
 mod decode;
 mod envelope;
@@ -15,7 +15,7 @@ pub use decode::decode;
 pub use envelope::{ReplicationEvent, open_envelope};
 pub use reader::DecodeError;
 
-/// One message of the stream.
+/// A message of the stream, without its envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     Relation(Relation),
@@ -35,14 +35,14 @@ pub enum Message {
     Truncate {
         relations: Vec<u32>,
     },
-    /// A data type or a replication origin was announced: nothing that we need.
+    /// Announcement of a data type or a replication origin, without use for leadbridge.
     Announcement,
 }
 
-/// What a relation's columns look like from here on in the stream.
+/// Description of a table's columns, valid from this message on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
-    /// The table's OID on Landing; row messages refer to it.
+    /// The table's OID on the source; row messages refer to the OID.
     pub id: u32,
     pub namespace: ByteString,
     pub name: ByteString,
@@ -50,7 +50,7 @@ pub struct Relation {
     pub columns: Vec<RelationColumn>,
 }
 
-/// `pg_class.relreplident`: which old values updates and deletes carry.
+/// `pg_class.relreplident`: the old values in updates and deletes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaIdentity {
     /// `d`: the primary key.
@@ -65,7 +65,7 @@ pub enum ReplicaIdentity {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RelationColumn {
-    /// Part of the replica identity.
+    /// Whether the column is part of the replica identity.
     pub key: bool,
     pub name: ByteString,
     /// OID of the column's type.
@@ -93,17 +93,17 @@ impl OldTuple {
     }
 }
 
-/// One column's value.
+/// Value of a column.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     Null,
-    /// An unchanged TOASTed value, which is not sent.
+    /// An unchanged TOASTed value. The stream does not send the value.
     Unchanged,
     /// PostgreSQL's text output; a slice of the message.
     Text(ByteString),
 }
 
-/// Shows no value: it may be somebody's name or phone.
+/// Shows no value, because a value may be somebody's name or phone.
 impl std::fmt::Debug for Value {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! A bounds-checked cursor over one message.
+//! A bounds-checked cursor over a message.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use bytestring::ByteString;
 /// The bytes are not a `pgoutput` message of protocol version 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// The message ends before this was complete.
+    /// The message ends within the named field.
     Truncated(&'static str),
     /// Bytes are left over after the message's end.
     Trailing(usize),
-    /// A tag or flag that the format does not know, at this place.
+    /// A tag or flag unknown to the format, in the named field.
     Unknown(&'static str, u8),
     /// A negative count or length.
     Negative(&'static str),
-    /// Text that is not UTF-8, which `client_encoding = UTF8` rules out.
+    /// Text that is not UTF-8. `client_encoding = UTF8` rules out such text.
     NotUtf8(&'static str),
 }
 
@@ -75,7 +75,7 @@ impl ByteReader {
         Ok(self.0.split_to(length))
     }
 
-    /// All that is left.
+    /// The remaining bytes.
     pub(super) fn rest(self) -> Bytes {
         self.0
     }
@@ -93,7 +93,8 @@ impl ByteReader {
         Ok(name)
     }
 
-    /// Room for that many items, but no more than the message's bytes can hold: a count is not trusted.
+    /// Capacity for `count` items, at most the number of the message's remaining bytes, because a count from
+    /// outside is not trusted.
     pub(super) fn capacity(&self, count: usize) -> usize {
         count.min(self.0.len())
     }

@@ -14,17 +14,17 @@ use tokio_util::sync::CancellationToken;
 use super::{Live, State, Telemetry};
 use crate::error::{Error, Result};
 
-/// Above either, the daemon is not ready.
+/// Limits of the lag. Above either limit, the daemon is not ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub max_lag_bytes: u64,
     pub max_lag_seconds: f64,
 }
 
-/// Takes the port at the start, so that a busy one is noticed before anything else happens.
+/// Takes the port at the start, so that a busy port is noticed before anything else happens.
 ///
 /// # Errors
-/// `Usage`, with what to do: the address is in use, not of this machine, or not allowed.
+/// `Usage`, with a remedy: the address is in use, not of this machine, or not allowed.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
         let (why, remedy) = match error.kind() {
@@ -44,7 +44,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     })
 }
 
-/// Serves until `shutdown`; answers in hand are finished. The caller spawns and joins it.
+/// Serves until `shutdown`, and finishes the answers in hand. The caller spawns and joins the task.
 ///
 /// # Errors
 /// `Internal` when the listener breaks.
@@ -60,7 +60,7 @@ pub async fn serve(
         .map_err(|error| Error::internal("the HTTP listener broke").source_error(error))
 }
 
-/// All paths, over one state.
+/// All paths, over a shared state.
 pub fn router(telemetry: Telemetry, limits: Limits) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
@@ -80,7 +80,7 @@ async fn ready(Shared((telemetry, limits)): Shared<(Telemetry, Limits)>) -> Resp
     }
 }
 
-/// Why a daemon in this state is not ready; `None` if it is.
+/// Reason why a daemon in this state is not ready; `None` for a ready daemon.
 fn not_ready(live: &Live, limits: Limits) -> Option<String> {
     if !matches!(live.state, State::Streaming | State::Switched) {
         return Some(format!("not streaming: {}", live.state));

@@ -1,4 +1,5 @@
-//! The state of a replication as JSON shows it: `status --json` and `GET /status` are this document.
+//! The state of a replication as a JSON document: `status --json` and `GET /status` answer with this
+//! document.
 
 use std::fmt;
 
@@ -7,35 +8,43 @@ use serde::{Deserialize, Serialize};
 
 use crate::lsn::Lsn;
 
-/// Where the replication is.
+/// State of a replication.
 ///
-/// The states that last are kept in `checkpoint` on Traffic and survive the daemon; the others are about a process.
+/// `snapshot`, `streaming` and `switched` are stored in `checkpoint` on Traffic and survive the daemon.
+/// `fenced`, `drained` and `verified` are steps in the journal `leadbridge.cutover`, which the daemon reads. A
+/// rollback takes the same steps with Traffic fenced, to `streaming`, or to `switched` when undone. The other
+/// states belong to a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// Set by a daemon that starts, until it has compared the three positions. Does not last. Then `standby`,
-    /// `snapshot`, `streaming`, or `error`.
+    /// Set by a daemon at its start, until the three positions are compared. Does not last. Then `standby`,
+    /// `snapshot`, `streaming`, `switched`, or `error`.
     Starting,
-    /// Set by the daemon when it creates the slot; lasts until the copy is whole. Then `streaming`; a restart
-    /// begins the copy again.
+    /// Set by the daemon when the daemon creates the slot; lasts until the copy is complete. Then
+    /// `streaming`; a restart begins the copy again.
     Snapshot,
     /// Set by the daemon when the stream flows; lasts. Then `fenced` by a cutover, or `snapshot` by a resync.
     Streaming,
-    /// Set by a daemon that waits because another one applies for the same slot. Does not last. Then `starting`.
+    /// Set by a daemon that waits because another daemon applies for the same slot. Does not last. Then
+    /// `starting`.
     Standby,
-    /// Set by the cutover: Landing takes no more writes; lasts. Then `drained`, or `streaming` when undone.
+    /// Set by the cutover when Landing takes no more writes; lasts. Then `drained`, or `streaming` when
+    /// undone.
     Fenced,
-    /// Set by the cutover when the fence's marker is applied; lasts. Then `verified`, or `streaming` when undone.
+    /// Set by the cutover when the fence's marker is applied; lasts. Then `verified`, or `streaming` when
+    /// undone.
     Drained,
-    /// Set by the cutover when both sides were found equal; lasts. Then `switched`, or `streaming` when undone.
+    /// Set by the cutover when both sides are found equal; lasts. Then `switched`, or `streaming` when
+    /// undone.
     Verified,
-    /// Set by the cutover: Traffic is the system of record, and what changes there is carried back; lasts. Then a
-    /// rollback's `streaming`.
+    /// Set by the cutover: Traffic is the system of record, and reverse replication applies Traffic's changes
+    /// to Landing; lasts. Then `streaming`, by a rollback.
     Switched,
-    /// Set by a daemon that ends as it was told to, and reported when none runs. Does not last. Then `starting`.
+    /// Set by a daemon that ends when told to, and reported when no daemon runs. Does not last. Then
+    /// `starting`.
     Stopped,
-    /// Set by a daemon that cannot carry on, or tries again; `last_error` says which. Does not last. Then whatever
-    /// it was before, once the cause is gone.
+    /// Set by a daemon that cannot continue, or retries; `last_error` tells the two apart. Does not last.
+    /// Then the state before, once the cause is gone.
     Error,
 }
 
@@ -55,7 +64,7 @@ impl State {
         }
     }
 
-    /// The state that the checkpoint's text names; `None` for text of another version.
+    /// The state named by the checkpoint's text; `None` for a text of another version.
     pub fn from_checkpoint(text: &str) -> Option<State> {
         use State::{Drained, Fenced, Snapshot, Streaming, Switched, Verified};
         [Snapshot, Streaming, Fenced, Drained, Verified, Switched]
@@ -70,40 +79,40 @@ impl fmt::Display for State {
     }
 }
 
-/// Which daemon the document speaks of.
+/// Presence of the daemon that the document describes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DaemonPresence {
-    /// The daemon itself said it.
+    /// The daemon itself wrote the document.
     Running,
-    /// Someone streams from the slot, but no daemon answers at the configured HTTP address.
+    /// A process streams from the slot, but no daemon answers at the configured HTTP address.
     Elsewhere,
-    /// Nobody streams from the slot.
+    /// No process streams from the slot.
     Down,
-    /// No daemon answers here, and Landing cannot be asked whether somebody streams from the slot.
+    /// No daemon answers here, and Landing cannot be asked whether a process streams from the slot.
     Unknown,
 }
 
-/// How far the snapshot of one table is.
+/// Progress of a table's snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TableProgress {
     /// The table's name on Landing.
     pub table: String,
     pub rows_done: u64,
-    /// An estimate by PostgreSQL's statistics; `None` when it has none.
+    /// An estimate from PostgreSQL's statistics; `None` without statistics.
     pub rows_expected: Option<u64>,
     pub finished: bool,
 }
 
-/// The replication slot as Landing sees it.
+/// The replication slot on Landing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SlotReport {
     pub name: String,
-    /// Somebody streams from it.
+    /// Whether a process streams from the slot.
     pub active: bool,
     /// `reserved`, `extended`, `unreserved` or `lost`; `None` while the slot is being created.
     pub wal_status: Option<String>,
-    /// Bytes of WAL that the slot keeps on Landing's disk; `None` when it is lost.
+    /// Bytes of WAL that the slot keeps on Landing's disk; `None` for a lost slot.
     pub retained_bytes: Option<u64>,
 }
 
@@ -112,36 +121,38 @@ pub struct SlotReport {
 pub struct ReverseReport {
     /// The slot on Traffic.
     pub slot: String,
-    /// Somebody streams from it.
+    /// Whether a process streams from the slot.
     pub active: bool,
-    /// As of [`SlotReport`]; `None` when the slot is gone.
+    /// Values as in [`SlotReport`]; `None` when the slot is gone.
     pub wal_status: Option<String>,
     /// Bytes of WAL that the slot keeps on Traffic's disk.
     pub retained_bytes: Option<u64>,
-    /// Everything that Traffic committed before this position of its WAL is committed on Landing.
+    /// Position of Traffic's WAL: everything that Traffic committed before the position is committed on
+    /// Landing.
     pub applied_lsn: Option<Lsn>,
-    /// Traffic's current WAL position minus the position applied; 0 when nothing is under way.
+    /// Traffic's current WAL position minus the applied position; 0 when nothing is under way.
     pub lag_bytes: Option<u64>,
-    /// Traffic's now minus the commit time of the oldest Traffic transaction not yet carried back.
+    /// Traffic's present time minus the commit time of the oldest Traffic transaction not yet applied on
+    /// Landing.
     pub lag_seconds: Option<f64>,
-    /// Rows that Landing could not take.
+    /// Rows in quarantine that Landing could not take.
     pub quarantined: Option<u64>,
 }
 
-/// What went wrong last. Holds no row values and no password.
+/// The last error. Holds no row values and no password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
     pub message: String,
-    /// What the operator should do.
+    /// Remedy for the operator.
     pub remedy: Option<String>,
-    /// By this machine's clock.
+    /// Time by this machine's clock.
     pub at: Timestamp,
-    /// The daemon tries again by itself.
+    /// Whether the daemon retries by itself.
     pub retrying: bool,
 }
 
 impl LastError {
-    /// Now, from an error.
+    /// Describes `error`, at the present time.
     pub fn new(error: &crate::error::Error) -> Self {
         LastError {
             message: error.message().to_owned(),
@@ -152,57 +163,60 @@ impl LastError {
     }
 }
 
-/// Everything known at one moment. A figure that is not known is null, never zero.
+/// Everything known at a moment. An unknown figure is null, never zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Live {
     pub state: State,
     pub daemon: DaemonPresence,
-    /// Landing's current WAL position minus the position applied; 0 on an idle Landing (guarantees 6). After the switch
-    /// the lag is that of reverse replication.
+    /// Landing's current WAL position minus the applied position; 0 on an idle Landing (guarantees 6). After
+    /// the switch, the lag of reverse replication.
     pub lag_bytes: Option<u64>,
-    /// Landing's now minus the commit time of the oldest Landing transaction not yet applied; 0 if there is none.
+    /// Landing's present time minus the commit time of the oldest Landing transaction not yet applied; 0
+    /// without such a transaction.
     pub lag_seconds: Option<f64>,
-    /// The lag was worked out from the checkpoint: an upper bound, no measurement.
+    /// Whether the lag is an upper bound computed from the checkpoint, not a measurement.
     pub lag_is_estimate: bool,
-    /// Everything that Landing committed before this position is committed on Traffic.
+    /// Position of Landing's WAL: everything that Landing committed before the position is committed on
+    /// Traffic.
     pub applied_lsn: Option<Lsn>,
-    /// Landing's WAL position when it was last asked.
+    /// Landing's WAL position at the last query.
     pub landing_lsn: Option<Lsn>,
     pub slot: Option<SlotReport>,
     /// `None` before a cutover has switched.
     #[serde(default)]
     pub reverse: Option<ReverseReport>,
-    /// When the move was finished, by Traffic's clock: nothing is left to replicate then. `None` before.
+    /// Time of the move's finish, by Traffic's clock: nothing is left to replicate then. `None` before the
+    /// finish.
     #[serde(default)]
     pub finished_at: Option<String>,
-    /// One entry for each table of the snapshot in hand, or of the last one of this process.
+    /// An entry for each table of the snapshot in hand, or of the last snapshot of this process.
     pub snapshot: Vec<TableProgress>,
     pub snapshot_rows_per_second: Option<f64>,
     pub snapshot_seconds_left: Option<f64>,
-    /// Indexes that are missing on Traffic until the snapshot makes them, when every row is there.
+    /// Indexes missing on Traffic until the snapshot creates the indexes, after the last row.
     #[serde(default)]
     pub snapshot_indexes_left: Option<u64>,
-    /// Rows that Traffic could not take and that wait in quarantine.
+    /// Rows in quarantine that Traffic could not take.
     pub quarantined: Option<u64>,
     /// Values that the mapping had to change.
     pub conversion_notes: Option<u64>,
     pub last_error: Option<LastError>,
-    /// Since this process started.
+    /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
     pub rows_applied: u64,
-    /// When this process started, by this machine's clock; null when none runs here.
+    /// Start of this process, by this machine's clock; null when no daemon runs here.
     pub started_at: Option<Timestamp>,
     pub version: String,
 }
 
 impl Live {
-    /// A daemon that begins now.
+    /// State of a daemon that starts now.
     pub fn starting() -> Self {
         Live { started_at: Some(Timestamp::now()), daemon: DaemonPresence::Running, ..Self::stopped() }
             .with_state(State::Starting)
     }
 
-    /// Nothing runs and nothing is known yet.
+    /// State when nothing runs and nothing is known yet.
     pub fn stopped() -> Self {
         Live {
             state: State::Stopped,
@@ -234,10 +248,10 @@ impl Live {
         self
     }
 
-    /// Rows copied so far, and how many there will be about; `None` when a table has no estimate.
+    /// Rows copied so far, and the estimated total; `None` when a table has no estimate.
     pub fn snapshot_rows(&self) -> (u64, Option<u64>) {
         let done = self.snapshot.iter().map(|table| table.rows_done).sum();
-        // An estimate may turn out too low: never less than what was seen.
+        // An estimate may turn out too low, so the total is never less than the rows copied.
         let expected = |table: &TableProgress| match table.finished {
             true => Some(table.rows_done),
             false => table.rows_expected.map(|rows| rows.max(table.rows_done)),

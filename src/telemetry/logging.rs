@@ -1,4 +1,4 @@
-//! Log lines on stderr; stdout belongs to the commands' results.
+//! Log lines on stderr, because stdout belongs to the commands' results.
 
 use std::io::{self, IsTerminal as _};
 
@@ -8,16 +8,17 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::config::{Log, LogFormat};
 use crate::error::{Error, Result};
 
-/// Starts logging for this process. Coloured only on a terminal, and never when `NO_COLOR` is set.
+/// Starts logging for this process. Lines are coloured only on a terminal, and never when `NO_COLOR` is set.
 ///
 /// # Errors
-/// `Usage` for a filter that makes no sense, `Internal` when called twice.
+/// `Usage` for an invalid filter, `Internal` for a second call.
 pub fn start(log: &Log) -> Result<()> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|_| {
         Error::usage(format!("`{}` is no tracing filter", log.filter)).remedy("write for example info")
     })?;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // A line that cannot be written, on a full disk say, is lost; reporting that on the same stderr would panic.
+    // A line that cannot be written, for example on a full disk, is lost, because reporting the failure on
+    // the same stderr would panic.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)

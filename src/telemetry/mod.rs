@@ -1,4 +1,4 @@
-//! What the daemon knows about itself, in one place: status, HTTP, systemd and later metrics all read [`Live`].
+//! The daemon's knowledge about itself, in a single place: status, HTTP and systemd all read [`Live`].
 
 pub mod http;
 mod live;
@@ -11,29 +11,29 @@ use tokio::sync::watch;
 
 pub use live::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, TableProgress};
 
-/// A handle to the daemon's [`Live`] state; clones share it.
+/// A handle to the daemon's [`Live`] state; clones share the state.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     live: Arc<watch::Sender<Live>>,
 }
 
 impl Telemetry {
-    /// Starts at [`State::Starting`], now.
+    /// Begins with [`State::Starting`], at the present time.
     pub fn new() -> Self {
         Telemetry { live: Arc::new(watch::Sender::new(Live::starting())) }
     }
 
-    /// Changes the state; readers see all of a change or nothing of it. `change` must not block.
+    /// Changes the state. Readers see all of a change or nothing. `change` must not block.
     pub fn update(&self, change: impl FnOnce(&mut Live)) {
         self.live.send_modify(change);
     }
 
-    /// A copy of the state as it is now.
+    /// A copy of the present state.
     pub fn live(&self) -> Live {
         self.live.borrow().clone()
     }
 
-    /// For who acts on changes instead of asking.
+    /// A receiver of changes, for a task that acts on changes instead of polling.
     pub fn subscribe(&self) -> watch::Receiver<Live> {
         self.live.subscribe()
     }

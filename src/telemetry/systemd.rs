@@ -1,4 +1,4 @@
-//! What systemd is told under `Type=notify`; without systemd nothing happens.
+//! Notifications to systemd under `Type=notify`. Without systemd nothing happens.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Live, State, Telemetry};
 
-/// `systemctl status` shows the line; more often nobody reads it.
+/// Interval of notifications. A person who reads the line in `systemctl status` needs no shorter interval.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// While a long snapshot keeps the daemon from being ready, systemd is asked to wait this much longer.
+/// Extension of systemd's start timeout, requested while a long snapshot keeps the daemon from being ready.
 const PATIENCE_MICROSECONDS: u32 = 60_000_000;
 
-/// Tells systemd of the state until `shutdown`: ready once it streams, whichever way, a status line, and that it stops.
-/// The caller spawns and joins it.
+/// Notifies systemd of the state until `shutdown`: ready once the daemon streams, in either direction; a
+/// status line; stopping. The caller spawns and joins the task.
 pub async fn follow(telemetry: Telemetry, shutdown: CancellationToken) {
     let mut ready = false;
     let mut tick = tokio::time::interval(PAUSE);
@@ -29,7 +29,7 @@ pub async fn follow(telemetry: Telemetry, shutdown: CancellationToken) {
             states.push(NotifyState::ExtendTimeoutUsec(PATIENCE_MICROSECONDS));
         }
         tell(&states);
-        // Both branches keep no state: dropping either loses nothing.
+        // Both branches keep no state, so dropping either loses nothing.
         tokio::select! {
             () = shutdown.cancelled() => break,
             _ = tick.tick() => {}
@@ -44,7 +44,7 @@ fn tell(states: &[NotifyState<'_>]) {
     }
 }
 
-/// One line for `systemctl status`.
+/// Status line for `systemctl status`.
 fn line(live: &Live) -> String {
     match (live.state, live.lag_bytes, live.lag_seconds) {
         (State::Snapshot, ..) => match live.snapshot_rows() {
