@@ -1,5 +1,5 @@
-//! Replication events turned into changes; pure, and the only place that knows the state of the stream:
-//! which relations were announced, and whether a transaction is open.
+//! Turns replication events into changes; pure. The only module with state about the stream: the announced
+//! relations, and whether a transaction is open.
 
 use std::collections::HashMap;
 
@@ -13,35 +13,36 @@ use crate::lsn::Lsn;
 use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicationEvent, Tuple};
 use crate::timestamp::Timestamp;
 
-/// The prefix of the messages that are markers; their content is a UUID as text.
+/// Prefix of the logical messages that are markers. A marker's content is a UUID as text.
 pub const MARKER_PREFIX: &str = "leadbridge";
 
-/// What the stream says.
+/// An event of the stream that leadbridge acts on.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Captured {
     Change(SourcedChange),
-    /// The transaction of the changes before ends here.
+    /// End of the transaction of the preceding changes.
     Commit(Position),
-    /// A keepalive between transactions: Landing has nothing for us up to here.
+    /// A keepalive between transactions: Landing has no published change before this position.
     Idle(Position),
-    /// A message of a cutover, between transactions: what was committed before it has been said.
+    /// A marker of a cutover, between transactions: every change committed before the marker has been sent.
     Marker {
         id: Uuid,
         at: Position,
     },
 }
 
-/// Follows one replication stream.
+/// Decodes one replication stream.
 pub struct Capture {
-    /// The schema of the replicated tables; tables elsewhere are not ours, whatever their name.
+    /// Schema of the replicated tables. A table of another schema is not replicated, even if the names are
+    /// equal.
     schema: String,
     tables: Vec<Table>,
-    /// Which relations they were when the rows were copied.
+    /// Relations of the replicated tables at the time of the initial copy.
     published: Published,
     relations: HashMap<u32, Option<Layout>>,
     /// Set from Begin to Commit.
     transaction: Option<Origin>,
-    /// Landing's clock when it last said it.
+    /// Latest time of Landing's clock in the stream.
     clock: Timestamp,
 }
 
@@ -57,10 +58,11 @@ impl Capture {
         }
     }
 
-    /// What an event means for us; `None` when nothing.
+    /// Decodes an event; `None` when the event needs no action.
     ///
     /// # Errors
-    /// Bytes that do not decode, a row outside a transaction, a table that changed in a way that could lose data.
+    /// Bytes that do not decode, a row outside a transaction, a table that changed in a way that could lose
+    /// data.
     pub fn event(&mut self, event: ReplicationEvent) -> Result<Option<Captured>> {
         match event {
             ReplicationEvent::Begin { final_lsn, xid, commit_time_micros } => {
@@ -76,7 +78,8 @@ impl Capture {
                 let end = Position { lsn: end_lsn, commit_time: Some(at), caught_up_at: at };
                 Ok(Some(Captured::Commit(end)))
             }
-            // Inside a transaction a keepalive may already be ahead of its commit: it says nothing for us.
+            // Inside a transaction a keepalive may already be ahead of the transaction's commit, so the
+            // position is ignored.
             ReplicationEvent::KeepAlive { wal_end, server_time_micros, .. } => {
                 let at = Timestamp(server_time_micros);
                 self.clock = self.clock.max(at);
@@ -91,7 +94,8 @@ impl Capture {
             ReplicationEvent::Message { transactional: false, lsn, prefix, content }
                 if prefix == MARKER_PREFIX =>
             {
-                // PostgreSQL sends it as soon as it decodes it, which is never within a transaction.
+                // PostgreSQL sends a non-transactional message when decoding reaches the message, never
+                // within a transaction.
                 let at = Position { lsn, commit_time: None, caught_up_at: self.clock };
                 let id = std::str::from_utf8(&content).ok().and_then(|text| text.parse().ok());
                 Ok(id.map(|id| Captured::Marker { id, at }))
@@ -139,8 +143,8 @@ impl Capture {
         Ok(())
     }
 
-    /// A table that is renamed away sends its changes under another name, for a while perhaps; one that took its
-    /// name was never copied.
+    /// Refuses a renamed or replaced table. A table that was renamed away sends changes under another name,
+    /// perhaps only for a while; the table that took the old name was never copied.
     fn check_relation(&self, relation: &Relation, table: Option<Table>) -> Result<()> {
         let what = match (table, self.published.table_of(relation.id)) {
             (None, Some(name)) => format!("{name} was renamed or moved on Landing while it was replicated"),
@@ -173,7 +177,7 @@ impl Capture {
         Ok(layout)
     }
 
-    /// `None` for a table that is not ours.
+    /// `None` for a table that is not replicated.
     fn layout(&self, relation: u32) -> Result<Option<&Layout>> {
         match self.relations.get(&relation) {
             Some(layout) => Ok(layout.as_ref()),
@@ -195,7 +199,8 @@ impl Capture {
 fn write(layout: &Layout, operation: Operation, new: Tuple, old: Option<OldTuple>) -> Result<Change> {
     let mut row = layout.row(new)?;
     let old_id = old.as_ref().map(|old| layout.id(old.tuple())).transpose()?.filter(|old| *old != row.id);
-    // With replica identity full the old row is here, and with it what the new one left out.
+    // With replica identity full the stream sends the old row, and the old row holds the unchanged TOAST
+    // values.
     if let Some(OldTuple::Full(old)) = old {
         row.fill_unchanged_from(&layout.row(old)?);
     }

@@ -1,4 +1,4 @@
-//! What Landing says of itself: its clock and WAL, the slot, the tables.
+//! Landing's clock, WAL position, slot and tables, read from the catalog.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,21 +18,21 @@ use crate::timestamp::Timestamp;
 /// A server's WAL and clock at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
-    /// Durable up to here; only this much can be decoded.
+    /// End of the durable WAL; only durable WAL can be decoded.
     pub flushed: Lsn,
-    /// Written into WAL buffers up to here: ahead of `flushed` by asynchronous commits only.
+    /// End of the WAL written into WAL buffers: ahead of `flushed` by asynchronous commits only.
     pub inserted: Lsn,
     pub now: Timestamp,
 }
 
-/// Our slot's row in `pg_replication_slots`.
+/// leadbridge's row in `pg_replication_slots`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotState {
     pub position: SlotPosition,
     pub active: bool,
     /// WAL that the slot keeps on Landing's disk, in bytes.
     pub retained_bytes: u64,
-    /// Whether standbys may keep a copy of it; `None` before PostgreSQL 17.
+    /// Whether standbys may keep a copy of the slot; `None` before PostgreSQL 17.
     pub failover: Option<bool>,
 }
 
@@ -46,8 +46,8 @@ pub async fn sample(client: &Client) -> Result<Sample> {
     Ok(Sample { flushed: lsn(0), inserted: lsn(1), now: row.get(2) })
 }
 
-/// The position behind everything committed so far. An asynchronous commit is in WAL buffers before it is on
-/// disk: the buffers' position counts, unless nothing makes the server write them.
+/// The position after every commit so far. An asynchronous commit is in WAL buffers before the commit is on
+/// disk, so the buffers' position counts, unless nothing makes the server write the buffers.
 pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
     let first = sample(client).await?;
     let mut latest = first;
@@ -62,14 +62,14 @@ pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
     Ok(latest.flushed)
 }
 
-/// The oldest transaction that still runs, as the session's own snapshot has it: everything that earlier ones
-/// committed is in the snapshot.
+/// The oldest transaction still running in the session's own snapshot: the snapshot sees everything that
+/// earlier transactions committed.
 pub async fn oldest_running(client: &Client) -> Result<String> {
     let row = client.query_one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await;
     Ok(row.map_err(|error| Error::database("reading a snapshot", &error))?.get(0))
 }
 
-/// The slot of that name; `None` when there is none.
+/// The slot of the given name; `None` when the slot does not exist.
 pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
                COALESCE(database::text, ''), active, \
@@ -92,10 +92,11 @@ pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
     }))
 }
 
-/// Below this many pages rows are counted, above they are estimated: counting tens of millions takes too long.
+/// Up to this many pages, rows are counted; above, estimated, because counting tens of millions takes too
+/// long.
 const COUNTED_PAGES: i64 = 20_000;
 
-/// How large a table is.
+/// Size of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measure {
     pub pages: i64,
@@ -114,13 +115,13 @@ pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Mea
         let count = client.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await;
         count.map_err(|error| Error::database(&step, &error))?.get::<_, i64>(0).max(0) as u64
     } else {
-        // The planner's own arithmetic: the density of the last ANALYZE over today's pages.
+        // The planner's own arithmetic: the density at the last ANALYZE times the pages of today.
         (tuples / analyzed_pages as f64 * pages as f64).round() as u64
     };
     Ok(Measure { pages, rows })
 }
 
-/// Where `table` keeps its columns, by the same rules as the stream's announcements.
+/// The layout of `table` from the catalog, by the same rules as from a `Relation` message of the stream.
 pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layout> {
     let step = format!("reading the columns of {} on Landing", table.landing_name());
     let sql = "SELECT a.attname::text, a.atttypid, c.relreplident::text, \
@@ -159,14 +160,15 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
     Layout::bind(table, &relation)
 }
 
-/// What the publication sends of `tables`, as the session's own snapshot has it.
+/// The parts of `tables` that the publication sends, as the session's own snapshot sees the catalog.
 pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Result<Published> {
     let failed = |error| Error::database("reading what Landing publishes", &error);
     let sql = "SELECT oid, xmin::text, pubowner FROM pg_publication WHERE pubname = $1";
     let publication = client.query_opt(sql, &[&names.publication]).await.map_err(failed)?;
     let publication =
         publication.map(|row| Publication { oid: row.get(0), version: row.get(1), owner: row.get(2) });
-    // By name and schema, not by regclass: that would ask for what is there now.
+    // Looked up by name and schema, because regclass would resolve to the table of today instead of the
+    // snapshot's.
     let sql = "SELECT c.relname::text, c.oid, COALESCE(r.oid, 0), c.relfilenode, a.attname::text, a.attnum, \
                a.xmin::text FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \

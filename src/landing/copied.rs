@@ -1,29 +1,29 @@
-//! The binary COPY format, row by row as the server sends it; pure.
+//! The binary COPY format, row by row as the server sends the rows; pure.
 //!
-//! Every column is asked for as text (`reading::select`), so a field is its length and its text, which stays a slice
-//! of the buffer that it arrived in.
+//! `reading::select` asks for every column as text. So a field consists of a length and a text, and the text
+//! stays a slice of the buffer in which the text arrived.
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
 use crate::change::Datum;
 
-/// What a copy begins with: then come flags, and an extension behind its length.
+/// First bytes of a copy. Flags, and an extension preceded by its length, follow.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// Instead of a number of columns, at the end.
+/// Stands in place of a row's number of columns, at the end of the copy.
 const TRAILER: i16 = -1;
-/// Instead of a field's length.
+/// Stands in place of a field's length.
 const NULL: i32 = -1;
 
-/// What a copy's next message holds.
+/// Content of one message of a copy.
 #[derive(Debug, PartialEq, Eq)]
 pub enum CopiedMessage {
     Row(Box<[Datum]>),
-    /// No row follows.
+    /// The end of the rows.
     End,
 }
 
-/// Decodes the messages of one copy, which the server ends with each row.
+/// Decodes the messages of one copy. The server ends a message after each row.
 #[derive(Debug)]
 pub struct Decoder {
     width: usize,
@@ -31,13 +31,13 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// For rows of `width` columns.
+    /// A decoder for rows of `width` columns.
     pub fn new(width: usize) -> Self {
         Decoder { width, began: false }
     }
 
     /// # Errors
-    /// What the format does not allow; it names no value.
+    /// Bytes that the format does not allow. The error text contains no value of a row.
     pub fn message(&mut self, mut message: Bytes) -> Result<CopiedMessage, &'static str> {
         if !std::mem::replace(&mut self.began, true) {
             header(&mut message)?;
@@ -64,7 +64,7 @@ fn header(message: &mut Bytes) -> Result<(), &'static str> {
         return Err(unknown);
     }
     message.advance(SIGNATURE.len());
-    // A flag would say that the rows are of another shape than the one asked for.
+    // A flag would announce rows of another shape than the requested shape.
     let (flags, extension) = (message.try_get_i32(), message.try_get_i32());
     if (flags, extension) == (Ok(0), Ok(0)) { Ok(()) } else { Err(unknown) }
 }

@@ -1,7 +1,8 @@
-//! Where a Landing table keeps the columns that the mapping knows; pure.
+//! Positions of the columns that the mapping reads in a Landing table; pure.
 //!
-//! Databases differ: columns stand in any order, older ones lack some, newer ones have more. A [`Layout`] is
-//! made from what a `Relation` message, or the catalog, says of a table, and refuses what could lose data.
+//! Databases differ: columns stand in any order, older databases lack some columns, newer databases have
+//! more. A [`Layout`] is made from a `Relation` message, or from the catalog. Making a layout refuses a table
+//! from which data could be lost.
 
 use std::collections::HashMap;
 
@@ -12,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::mapping::Absent;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
-/// What a change of a table costs a running stream.
+/// Consequence of a table's change for a running stream.
 const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then: what was written meanwhile cannot be \
                          translated, and nothing of it was applied";
 
@@ -20,17 +21,18 @@ const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     pub table: Table,
-    /// For each of [`Table::columns`] its position in a tuple; `None` for a column this database lacks.
+    /// For each of [`Table::columns`] the position in a tuple; `None` for a column that this database lacks.
     positions: Box<[Option<usize>]>,
     /// Columns in a tuple.
     width: usize,
-    /// Columns the mapping does not know.
+    /// Columns that the mapping does not know.
     pub unknown: Vec<String>,
 }
 
 impl Layout {
     /// # Errors
-    /// A column that the mapping needs is missing or of another type; updates would not name their row.
+    /// A column that the mapping needs is missing or of another type, or the replica identity does not name
+    /// the row of an update.
     pub fn bind(table: Table, relation: &Relation) -> Result<Self> {
         let by_name: HashMap<&str, usize> =
             relation.columns.iter().enumerate().map(|(position, column)| (&*column.name, position)).collect();
@@ -67,7 +69,7 @@ impl Layout {
     }
 
     /// # Errors
-    /// A column that was there before is gone: its values would silently become null.
+    /// A column that the table had before is gone: the column's values would silently become null.
     pub fn check_successor(&self, newer: &Layout) -> Result<()> {
         let gone = self.table.columns().iter().zip(self.positions.iter().zip(&newer.positions));
         match gone.into_iter().find(|(_, (before, now))| before.is_some() && now.is_none()) {
@@ -84,7 +86,7 @@ impl Layout {
         }
     }
 
-    /// Whether this database has the column at that position of [`Table::columns`].
+    /// Whether this database has the column at the given position of [`Table::columns`].
     pub fn has(&self, column: usize) -> bool {
         self.position(column).is_some()
     }
@@ -98,13 +100,13 @@ impl Layout {
         self.positions.get(column).copied().flatten()
     }
 
-    /// The row that a tuple of this relation holds.
+    /// The row held by a tuple of this relation.
     ///
     /// # Errors
-    /// A tuple of another width, or an id that is no UUID: the server broke the protocol.
+    /// A tuple of another width, or an id that is not a UUID: the server broke the protocol.
     pub fn row(&self, mut tuple: Tuple) -> Result<Row> {
         let id = self.id(&tuple)?;
-        // No two columns stand at one position: each value is moved to its place.
+        // No two columns share a position, so each value can be moved out of the tuple.
         let datum = |position: &Option<usize>| match position.and_then(|at| tuple.0.get_mut(at)) {
             None => Datum::Null,
             Some(value) => match std::mem::replace(value, Value::Null) {

@@ -1,4 +1,4 @@
-//! The source: what Landing is like, its slot, the snapshot and the stream.
+//! The source: Landing's catalog, the slot, the snapshot and the stream.
 
 pub mod capture;
 pub mod catalog;

@@ -1,5 +1,6 @@
-//! Which server answers for Landing, and where its WAL is. After a failover it is another one, and while a failover
-//! is under way each connection may reach another. The same of Traffic, for reverse replication.
+//! The identity of the server behind Landing's connections, and the position of the server's WAL. A failover
+//! changes the server, and during a failover each connection may reach a different server. Reverse
+//! replication uses the module for Traffic.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -9,21 +10,23 @@ use crate::database::replication::Replication;
 use crate::database::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
 
-/// The server that an attempt began with, and that each of its connections must reach.
+/// The server that an attempt began with. Each connection of the attempt must reach the same server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Primary {
     pub side: Side,
-    /// The cluster's system identifier: the same on its standbys.
+    /// The cluster's system identifier; a standby has the same as the primary.
     pub system_id: String,
-    /// Never changes while a primary runs: a promoted standby has another.
+    /// Never changes while a primary runs; a promoted standby has another.
     pub timeline: u32,
 }
 
 impl Primary {
-    /// Makes sure that a replication session, before it does anything, has reached this server.
+    /// Makes sure that a replication session has reached this server. Runs before any other command of the
+    /// session.
     ///
     /// # Errors
-    /// Transient when it has not: a failover is under way, and the next attempt begins with the new server.
+    /// Transient when the session has reached another server: a failover is under way, and the next attempt
+    /// begins with the new server.
     pub async fn check(&self, session: &mut Replication) -> Result<()> {
         let step = "asking which server the replication connection has reached";
         let identity = session.identify_system(step).await?;
@@ -48,19 +51,20 @@ fn standby(side: Side) -> Error {
     Error::new(Kind::Transient, format!("{side}: a standby that is not promoted yet")).remedy(remedy)
 }
 
-/// Where the WAL of that side is now, without its history.
+/// The current WAL position and timeline of a side, without the timeline's history.
 ///
 /// # Errors
 /// Transient on a standby.
 pub async fn wal(control: &Client, side: Side) -> Result<LandingWal> {
     let step = format!("{side}: reading the timeline");
     let failed = |error| Error::database(&step, &error);
-    // In recovery the functions for the position raise an error that would not be told from others.
+    // During recovery the position functions raise an error that could not be told apart from other errors.
     let row = control.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(failed)?;
     if row.get(0) {
         return Err(standby(side));
     }
-    // The name of a WAL file begins with its timeline; no other function tells it at once after a promotion.
+    // The name of a WAL file begins with the timeline. No other function gives the new timeline right after a
+    // promotion.
     let sql = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_current_wal_flush_lsn()";
     let row = control.query_one(sql, &[]).await.map_err(failed)?;
     let timeline = u32::from_str_radix(row.get(0), 16)
@@ -69,7 +73,8 @@ pub async fn wal(control: &Client, side: Side) -> Result<LandingWal> {
     Ok(LandingWal { timeline, flushed, history: TimelineHistory::default() })
 }
 
-/// The same with the history that it takes to judge a position reached on the timeline `recorded`.
+/// Adds the history needed to judge a position reached on the timeline `recorded`. Reads no history when
+/// `recorded` is the current timeline.
 ///
 /// # Errors
 /// Refused when the server has no history of its timeline.
@@ -89,7 +94,8 @@ async fn history(landing: &Endpoint, timeline: u32) -> Result<TimelineHistory> {
     session.timeline_history(&step, timeline).await.map_err(no_history)?.parse()
 }
 
-/// The file is copied with every base backup, and never removed by the server: it does not come back by itself.
+/// Every base backup copies the history file, and the server never removes the file: a missing file does not
+/// come back on its own, so the error is refused and not transient.
 fn no_history(error: Error) -> Error {
     match error.sqlstate().map(|code| code.code()) {
         Some("58P01") => Error::refused(error.message()).remedy(

@@ -1,4 +1,4 @@
-//! Reading whole rows of Landing with SQL, as the same text that the stream sends.
+//! Reads whole rows of Landing with SQL, as the same text that the stream sends.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::change::{ColumnType, Datum, Row};
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// `SELECT` of every column the mapping knows, as text, in the order of a [`Row`].
+/// `SELECT` of every column that the mapping knows, as text, in the order of a [`Row`].
 pub fn select(names: &Names, layout: &Layout) -> String {
     format!("SELECT {} FROM {}", columns(layout), names.landing_table(layout.table))
 }
@@ -27,7 +27,7 @@ pub fn columns(layout: &Layout) -> String {
         .enumerate()
         .map(|(at, column)| match column.kind {
             _ if !layout.has(at) => "NULL::text".to_owned(),
-            // The stream sends the type's output, `t`; a cast would give `true`.
+            // The stream sends the output of the type, `t`; a cast would give `true`.
             ColumnType::Boolean => {
                 format!("CASE {name} WHEN true THEN 't' WHEN false THEN 'f' END", name = column.name)
             }
@@ -42,7 +42,7 @@ pub fn row_of<'t>(layout: &Layout, texts: impl Iterator<Item = Option<&'t str>>)
     row(layout, texts.map(|text| text.map_or(Datum::Null, Datum::text)).collect())
 }
 
-/// The same from values.
+/// A row from the values of the columns of [`select`].
 pub fn row(layout: &Layout, values: Box<[Datum]>) -> Result<Row> {
     let id = values.first().and_then(Datum::as_str).and_then(|text| text.parse().ok());
     let id = id.ok_or_else(|| {
@@ -51,15 +51,17 @@ pub fn row(layout: &Layout, values: Box<[Datum]>) -> Result<Row> {
     Ok(Row { table: layout.table, id, values })
 }
 
-/// How often it is looked whether a transaction can be seen.
+/// Pause between two checks whether the transactions are visible.
 const LOOK: Duration = Duration::from_millis(5);
 
-/// Waits until a new snapshot on that server sees these transactions.
+/// Waits until a new snapshot on the server sees the transactions `xids`.
 ///
-/// A transaction is streamed as soon as its commit is in WAL; other sessions see it a moment later, or much later
-/// where the commit waits for a synchronous standby. What is read before that is older than what was streamed.
+/// The stream sends a transaction as soon as the commit is in WAL. Other sessions see the transaction a
+/// moment later, or much later where the commit waits for a synchronous standby. A row read before then is
+/// older than the streamed changes.
 pub async fn until_visible(client: &Client, xids: &[u32]) -> Result<()> {
-    // The stream gives 32 bits of an id: of the 64-bit ids that end so, the one nearest to the snapshot's is meant.
+    // The stream gives the low 32 bits of a transaction id. Of the 64-bit ids with these low bits, the id
+    // nearest to the snapshot's is meant.
     let sql = "SELECT bool_and(pg_visible_in_snapshot(full_xid::text::xid8, now)) FROM (
                    SELECT now, x + (pg_snapshot_xmax(now)::text::bigint - x + 2147483648) / 4294967296 * 4294967296
                    FROM unnest($1::bigint[]) AS x, pg_current_snapshot() AS now) AS seen (now, full_xid)";
@@ -74,7 +76,7 @@ pub async fn until_visible(client: &Client, xids: &[u32]) -> Result<()> {
     }
 }
 
-/// The rows with these ids as they are now; an id without a row is left out.
+/// The current rows with the given ids; an id without a row is left out.
 pub async fn by_id(
     client: &Client,
     names: &Names,
@@ -87,7 +89,8 @@ pub async fn by_id(
     Ok(rows)
 }
 
-/// The same, one row after the other as they come: of what is not kept, a few are held.
+/// The current rows with the given ids, passed on one after the other as the rows arrive, so that only a few
+/// rows are in memory when the caller keeps none.
 pub async fn each_by_id(
     client: &Client,
     names: &Names,
@@ -107,7 +110,7 @@ pub async fn each_by_id(
     Ok(())
 }
 
-/// The bytes of those of these rows that are there, as [`by_id`] would hold them, about.
+/// The approximate size in bytes of each existing row, as [`by_id`] would hold the row.
 pub async fn weights(
     client: &Client,
     names: &Names,

@@ -13,39 +13,40 @@ use crate::error::{Error, Kind, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// How often it is said who holds up the creation of the slot.
+/// Interval between two log lines about the transaction that delays the creation of the slot.
 const BLOCKER_REPORT: Duration = Duration::from_secs(5);
 
-/// A new slot and the snapshot of the database at its consistent point.
+/// A new slot and the snapshot of the database at the slot's consistent point.
 ///
-/// The snapshot can be imported for as long as this lives: it belongs to the session that created the slot.
+/// The snapshot belongs to the session that created the slot. Other sessions can import the snapshot for as
+/// long as this value lives.
 pub struct ExportedSnapshot {
     session: Replication,
-    /// The snapshot holds everything before this position, the stream everything after it.
+    /// The snapshot holds every change before this position, the stream every change after.
     pub consistent_point: Lsn,
-    /// For `SET TRANSACTION SNAPSHOT`.
+    /// Argument of `SET TRANSACTION SNAPSHOT`.
     pub name: String,
 }
 
 impl ExportedSnapshot {
-    /// Ends the session; the slot stays. A session that has not begun to stream ends when it is dropped.
+    /// Ends the session; the slot stays. Dropping a session that has not begun to stream ends the session.
     pub fn release(self) {
         drop(self.session);
     }
 }
 
-/// Opens the replication connection and asks who is there: the cluster's system identifier. The session ends when
-/// it is dropped.
+/// Opens the replication connection and reads the cluster's system identifier. The session ends when dropped.
 ///
 /// # Errors
-/// Those of a connection, and of a look at the server's state.
+/// Errors of connecting, and of reading the server's state.
 pub async fn system_identifier(endpoint: &Endpoint) -> Result<String> {
     let step = format!("opening the replication connection to the {}", endpoint.side());
     Ok(endpoint.replicate().await?.identify_system(&step).await?.system_id)
 }
 
-/// Creates the slot on `primary` with an exported snapshot. PostgreSQL waits for transactions that are running; who it waits
-/// for is logged, and after `slot_creation_timeout` the attempt is given up with the reason.
+/// Creates the slot on `primary` with an exported snapshot. PostgreSQL waits for running transactions. The
+/// log names the oldest such transaction, and after `slot_creation_timeout` the attempt fails with the
+/// reason.
 ///
 /// # Errors
 /// Transient on a time-out; refused when the slot exists or the server cannot decode.
@@ -58,7 +59,7 @@ pub async fn create(
     let names = &config.names;
     let mut session = config.landing.replicate().await?;
     primary.check(&mut session).await?;
-    // Servers before 17 do not know the word.
+    // A server before PostgreSQL 17 does not know the option.
     let failover = if config.slot_failover { ", FAILOVER true" } else { "" };
     let sql = format!(
         "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export'{failover})",
@@ -72,7 +73,8 @@ pub async fn create(
         () = shutdown.cancelled() => None,
     };
     let Some(created) = created else {
-        // The server does not notice a closed connection while it waits: without this it would go on waiting.
+        // While the walsender waits, the server does not notice a closed connection: without a cancellation
+        // the walsender would wait on.
         cancel_creation(control, names).await?;
         let blocker = blocker(control).await?.unwrap_or_else(|| "nobody any more".to_owned());
         return Err(Error::new(
@@ -101,7 +103,7 @@ fn creation_error(error: Error) -> Error {
     }
 }
 
-/// Never returns on its own: it says every few seconds who holds up the creation.
+/// Logs every few seconds the transaction that delays the slot's creation. Never returns on its own.
 async fn report_blockers(control: &Client) {
     loop {
         tokio::time::sleep(BLOCKER_REPORT).await;
@@ -113,7 +115,8 @@ async fn report_blockers(control: &Client) {
     }
 }
 
-/// The oldest transaction with an id: what the slot's creation waits for. Never its query, which may hold data.
+/// The oldest transaction with an id; the slot's creation waits for the transaction's end. Leaves out the
+/// query, because the query may hold data.
 async fn blocker(control: &Client) -> Result<Option<String>> {
     let sql = "SELECT format('the transaction of process %s (%s, application %s), open for %s', pid, usename, \
                quote_literal(application_name), date_trunc('second', clock_timestamp() - xact_start)) \
@@ -134,7 +137,8 @@ async fn cancel_creation(control: &Client, names: &Names) -> Result<()> {
     done.map(|_| ()).map_err(|error| Error::database("giving up the slot's creation", &error))
 }
 
-/// Drops the slot if it is there. A slot in use is [`Kind::Transient`]: its user may be about to go.
+/// Drops the slot if the slot exists. A slot in use is [`Kind::Transient`], because the consumer may be about
+/// to end.
 pub async fn drop_slot(control: &Client, names: &Names) -> Result<()> {
     let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
     let done = control.execute(sql, &[&names.slot]).await;

@@ -1,4 +1,4 @@
-//! Copying a table under the slot's exported snapshot, in ranges of its pages.
+//! Copying a table under the slot's exported snapshot, in ranges of the table's pages.
 
 use std::pin::Pin;
 
@@ -17,19 +17,20 @@ use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// Pages in a range: small enough for an even spread, large enough to be read in one go.
+/// Pages in a range: few enough to spread the work evenly, enough to read in one go.
 const RANGE_PAGES: i64 = 1024;
 
-/// A part of a table.
+/// A range of a table's pages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     pub table: Table,
     first_page: i64,
-    /// The page to stop before; `None` for the last range, since the table may have grown since it was measured.
+    /// First page after the range; `None` for the last range, because the table may have grown since the
+    /// measurement.
     end_page: Option<i64>,
 }
 
-/// How much a table holds under the snapshot.
+/// Size of a table under the snapshot.
 #[derive(Clone, Debug)]
 pub struct Extent {
     pub ranges: Vec<Range>,
@@ -39,15 +40,17 @@ pub struct Extent {
 
 /// A session on Landing that sees the exported snapshot.
 ///
-/// It locks a table only while it reads a range of it: a lock for the whole copy would make an ALTER TABLE wait for
-/// hours, and behind it every writer of the site. So the table may be rewritten between two ranges, or before the first
-/// one, and then looks empty to the snapshot. Under each lock the table's storage is compared with the one that the
-/// snapshot knows: as long as they are the same, no rewrite has come in between.
+/// The session locks a table only while reading a range of the table. A lock for the whole copy would make an
+/// ALTER TABLE wait for hours, and every writer of the site would queue after the ALTER TABLE. So a table may
+/// be rewritten between two ranges, or before the first range, and a rewritten table looks empty to the
+/// snapshot. Under each lock the table's storage is compared with the storage in the snapshot's catalog:
+/// equal storage means that no rewrite has happened in between.
 pub struct SnapshotReader {
     session: Session,
 }
 
-/// A range, or a look at a table, ends by undoing it: that gives its lock back, and keeps the snapshot.
+/// A range, or a look at a table, ends with a rollback to the savepoint. The rollback releases the lock and
+/// keeps the snapshot.
 const RANGE: Opening<'_> = Opening { begin: "ROLLBACK TO range", undo: "ROLLBACK TO range" };
 
 impl SnapshotReader {
@@ -68,19 +71,21 @@ impl SnapshotReader {
         &self.session
     }
 
-    /// The oldest transaction that the snapshot does not see whole: what earlier ones committed is in it.
+    /// The oldest transaction that the snapshot does not see completely. The snapshot sees everything that
+    /// earlier transactions committed.
     pub async fn horizon(&self) -> Result<String> {
         super::catalog::oldest_running(&self.session).await
     }
 
-    /// Locks a table against whatever changes its storage, until [`SnapshotReader::release`] or the next lock. Waits for as long
-    /// as somebody else has it to himself.
+    /// Locks a table against every change of the table's storage, until [`SnapshotReader::release`] or the
+    /// next lock. Waits for as long as another session holds an exclusive lock.
     ///
     /// # Errors
-    /// Transient when its storage is not the one that `published` has of it: then the snapshot may not see its rows.
+    /// Transient when the table's storage is not the storage in `published`: the snapshot may not see the
+    /// table's rows.
     pub async fn lock(&self, names: &Names, table: Table, published: &Published) -> Result<()> {
         let name = names.landing_table(table);
-        // Of the cache that the lock has brought up to date, not of the snapshot.
+        // Read from the relation cache, brought up to date by the lock, and not from the snapshot.
         let storage = format!(
             "SELECT to_regclass({0})::oid, pg_relation_filenode(to_regclass({0}))",
             escape_literal(&name)
@@ -94,7 +99,7 @@ impl SnapshotReader {
         published.check_storage(table, number(0).zip(number(1)))
     }
 
-    /// Gives the last lock back.
+    /// Releases the last lock.
     pub async fn release(&self) -> Result<()> {
         let released = self.session.batch_execute(RANGE.undo).await;
         released.map_err(|error| Error::database("giving a lock on Landing back", &error))
@@ -105,7 +110,7 @@ impl SnapshotReader {
         super::catalog::layout(&self.session, names, table).await
     }
 
-    /// What the publication sends from the snapshot on.
+    /// The tables and columns that the publication sends from the snapshot on.
     pub async fn published(&self, names: &Names, tables: &[Table]) -> Result<Published> {
         super::catalog::published(&self.session, names, tables).await
     }
@@ -119,7 +124,7 @@ impl SnapshotReader {
     /// Streams the rows of one range.
     ///
     /// # Errors
-    /// Those of [`SnapshotReader::lock`], and of the database.
+    /// Errors of [`SnapshotReader::lock`], and of the database.
     pub async fn rows<'r>(
         &'r self,
         names: &Names,
@@ -149,7 +154,7 @@ fn page_ranges(table: Table, pages: i64) -> Vec<Range> {
         .collect()
 }
 
-/// Rows as they arrive; nothing is collected.
+/// Rows as the server sends the rows; nothing is collected.
 pub struct RowStream<'r> {
     layout: &'r Layout,
     messages: Pin<Box<CopyOutStream>>,
@@ -157,10 +162,11 @@ pub struct RowStream<'r> {
 }
 
 impl RowStream<'_> {
-    /// The next row, `None` at the end of the range. Its texts are slices of what was received.
+    /// The next row, `None` at the end of the range. The row's texts are slices of the received buffer.
     pub async fn next(&mut self) -> Result<Option<Row>> {
         let step = || format!("copying {} from Landing", self.layout.table.landing_name());
-        // The end of the rows is not yet the end of the copy: an error may take its place.
+        // The end of the rows is not yet the end of the copy, because an error may come instead of the end of
+        // the copy.
         while let Some(message) = self.messages.next().await {
             let message = message.map_err(|error| Error::database(step(), &error))?;
             match self.decoder.message(message) {

@@ -1,4 +1,4 @@
-//! The replication stream: from the slot's position on, decoded.
+//! The decoded replication stream, from the slot's position on.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// How long the server may take to hand over the slot. It reads the slot's state from disk, no more.
+/// Time in which the server must hand over the slot. The server only reads the slot's state from disk.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A slot, and what of it is published, on the server that is to be streamed from.
+/// A slot and a publication on the server to stream from.
 #[derive(Clone, Copy, Debug)]
 pub struct StreamSource<'s> {
     pub endpoint: &'s Endpoint,
@@ -24,8 +24,8 @@ pub struct StreamSource<'s> {
     pub primary: &'s Primary,
 }
 
-/// Starts to stream at `from`, the position durably applied, which is one of the source's primary. Returns once the
-/// server has handed over the slot.
+/// Starts to stream at `from`, the durably applied position in the WAL of the source's primary. Returns once
+/// the server has handed over the slot.
 ///
 /// # Errors
 /// Transient while another session still holds the slot; refused when the slot or the publication is gone.
@@ -33,7 +33,7 @@ pub async fn start(source: StreamSource<'_>, from: Lsn) -> Result<Feed> {
     let step = "starting the replication stream";
     let mut session = source.endpoint.replicate().await?;
     let starting = async {
-        // The server takes any position for a start: it is compared with this one before.
+        // The server accepts any position as a start, so the server's identity is checked first.
         source.primary.check(&mut session).await?;
         session.stream(step, source.slot, source.publication, from).await
     };
@@ -41,7 +41,7 @@ pub async fn start(source: StreamSource<'_>, from: Lsn) -> Result<Feed> {
     started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))?
 }
 
-/// Landing's stream, understood.
+/// Landing's decoded stream.
 pub struct LandingStream {
     feed: Feed,
     capture: Capture,
@@ -49,7 +49,7 @@ pub struct LandingStream {
 
 impl LandingStream {
     /// # Errors
-    /// Those of [`start`].
+    /// Errors of [`start`].
     pub async fn start(
         landing: &Endpoint,
         names: &Names,
@@ -64,10 +64,10 @@ impl LandingStream {
         Ok(LandingStream { feed, capture: Capture::new(&names.landing_schema, tables, published) })
     }
 
-    /// What the stream says next. Cancellation-safe: an event that was not returned is not lost.
+    /// The next event of the stream. Cancellation-safe: an event that was not returned is not lost.
     ///
     /// # Errors
-    /// The connection broke, the server ended the stream, or what it sent could lose data.
+    /// The connection broke, the server ended the stream, or the server sent a change that could lose data.
     pub async fn next(&mut self) -> Result<Captured> {
         loop {
             if let Some(captured) = self.capture.event(self.feed.next().await?)? {
@@ -76,7 +76,8 @@ impl LandingStream {
         }
     }
 
-    /// The transport, which takes acknowledgements of what is on Traffic and in the local store.
+    /// The transport. The transport takes acknowledgements of positions that are on Traffic and in the local
+    /// store.
     pub fn feed(&self) -> &Feed {
         &self.feed
     }

@@ -1,8 +1,10 @@
-//! Whether a server takes our stream for a synchronous standby. The same of Traffic, for reverse replication.
+//! Whether a server treats leadbridge's stream as a synchronous standby. Covers Landing, and Traffic for
+//! reverse replication.
 //!
-//! Every commit of such a server waits until the stream has acknowledged its position. A change whose row must be read
-//! from that server is applied once its commit is visible there, and the commit becomes visible once the change is
-//! acknowledged: neither ever happens. So leadbridge never streams from a server that counts on the stream.
+//! Every commit of a server with a synchronous standby waits until the standby has acknowledged the commit's
+//! position. A change whose row must be read from the server is applied once the commit is visible there, and
+//! the commit becomes visible once the change is acknowledged: neither ever happens. So leadbridge never
+//! streams from a server that treats the stream as a synchronous standby.
 
 use std::time::Duration;
 
@@ -13,19 +15,19 @@ use crate::database::Side;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
 
-/// The `application_name` of the replication connection. A list of standbys must quote the blank, so nobody lists the
-/// name by accident; `*` matches every name.
+/// The `application_name` of the replication connection. A list of standbys must quote the blank, so nobody
+/// lists the name by accident; `*` matches every name.
 pub const STREAM_NAME: &str = "leadbridge stream";
 
-/// How long the commits that wait for the stream are given before the stream ends.
+/// Time for the commits that wait for the stream to complete, before the stream ends.
 const RELEASE: Duration = Duration::from_secs(2);
-/// How often the slot's position is read meanwhile.
+/// Interval between two reads of the slot's position in [`release`].
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What `synchronous_standby_names` says, where the server counts, or would count, the stream from `slot` among its
-/// synchronous standbys.
+/// The server's `synchronous_standby_names`, if the server counts, or would count, the stream from `slot`
+/// among the synchronous standbys; `None` otherwise.
 pub async fn listed(client: &Client, slot: &str) -> Result<Option<String>> {
-    // A role without pg_read_all_stats sees no sync_state: for such a role the list alone decides.
+    // A role without pg_read_all_stats sees no sync_state, and the list of names alone decides.
     let sql = "SELECT current_setting('synchronous_standby_names'), (SELECT r.sync_state \
                FROM pg_replication_slots AS s JOIN pg_stat_replication AS r ON r.pid = s.active_pid \
                WHERE s.slot_name::text = $1)";
@@ -37,7 +39,7 @@ pub async fn listed(client: &Client, slot: &str) -> Result<Option<String>> {
 }
 
 /// # Errors
-/// Refused where the server would count the stream from `slot` among its synchronous standbys.
+/// Refused where the server would count the stream from `slot` among the synchronous standbys.
 pub async fn refuse(client: &Client, side: Side, slot: &str) -> Result<()> {
     match listed(client, slot).await? {
         None => Ok(()),
@@ -60,8 +62,9 @@ pub fn remedy(side: Side) -> String {
     )
 }
 
-/// Waits until the server may let go of every commit before `sampled`, for a moment at most: the commits wait for the
-/// stream, which is about to end.
+/// Waits until the slot's acknowledged position has reached `sampled`, for two seconds at most. The server
+/// then lets every commit before `sampled` complete; otherwise the commits would wait for a stream that is
+/// about to end.
 pub async fn release(client: &Client, slot: &str, sampled: Lsn) -> Result<()> {
     let released = async {
         while catalog::slot(client, slot).await?.is_some_and(|slot| slot.position.confirmed_flush < sampled) {
@@ -72,12 +75,12 @@ pub async fn release(client: &Client, slot: &str, sampled: Lsn) -> Result<()> {
     tokio::time::timeout(RELEASE, released).await.unwrap_or(Ok(()))
 }
 
-/// Whether a list of standbys, as PostgreSQL reads it, holds the stream's name.
+/// Whether a list of standbys, as PostgreSQL reads the list, contains the stream's name.
 fn matches_stream(list: &str) -> bool {
     members(list).iter().any(|name| name == "*" || name.eq_ignore_ascii_case(STREAM_NAME))
 }
 
-/// The names of `a, b`, `2 (a, b)`, `FIRST 2 (a, b)` or `ANY 2 (a, b)`. PostgreSQL accepts nothing else.
+/// The names in `a, b`, `2 (a, b)`, `FIRST 2 (a, b)` or `ANY 2 (a, b)`. PostgreSQL accepts no other form.
 fn members(list: &str) -> Vec<String> {
     let (mut names, mut name) = (Vec::new(), String::new());
     let mut quoted = false;
@@ -87,7 +90,7 @@ fn members(list: &str) -> Vec<String> {
             '"' if quoted && letters.next_if_eq(&'"').is_some() => name.push('"'),
             '"' => quoted = !quoted,
             _ if quoted => name.push(letter),
-            // What stands before the parenthesis says how many are waited for.
+            // The text before the parenthesis gives the number of standbys to wait for.
             '(' => (names, name) = (Vec::new(), String::new()),
             ',' | ')' => names.push(std::mem::take(&mut name)),
             _ if letter.is_whitespace() => {}
