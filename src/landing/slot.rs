@@ -45,8 +45,7 @@ pub async fn system_identifier(endpoint: &Endpoint) -> Result<String> {
 }
 
 /// Creates the slot on `primary` with an exported snapshot. PostgreSQL waits for running transactions. The
-/// log names the oldest such transaction, and after `slot_creation_timeout` the attempt fails with the
-/// reason.
+/// log names one of these transactions, and after `slot_creation_timeout` the attempt fails with the reason.
 ///
 /// # Errors
 /// Transient on a time-out; refused when the slot exists or the server cannot decode.
@@ -115,8 +114,8 @@ async fn report_blockers(control: &Client) {
     }
 }
 
-/// The oldest transaction with an id; the slot's creation waits for the transaction's end. Leaves out the
-/// query, because the query may hold data.
+/// A transaction with an id, or a prepared transaction: the slot's creation waits until all of them have
+/// ended. Leaves out the query, because the query may hold data.
 async fn blocker(control: &Client) -> Result<Option<String>> {
     let sql = "SELECT format('the transaction of process %s (%s, application %s), open for %s', pid, usename, \
                quote_literal(application_name), date_trunc('second', clock_timestamp() - xact_start)) \

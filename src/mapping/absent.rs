@@ -1,11 +1,13 @@
-//! The Landing columns that a database lacks, as older ones do: what they become is Traffic's (guarantees 4.3); pure.
+//! Landing columns that a database lacks, as older databases do. The target columns derived from absent
+//! columns belong to Traffic (guarantees 4.3); pure.
 
 use super::{Rule, Target, targets};
 use crate::change::{Table, lead};
 
 /// The optional columns of one Landing table that this database lacks.
 ///
-/// A new row on Traffic gets what the mapping makes of null. A row that is there keeps what Traffic has.
+/// In a new row on Traffic, a target column derived from an absent column gets the value that the mapping
+/// derives from null. An existing row keeps Traffic's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     table: Table,
@@ -14,19 +16,19 @@ pub struct Absent {
 }
 
 impl Absent {
-    /// `has`: whether Landing has the column at that position of [`Table::columns`].
+    /// `has`: whether Landing has the column at the given position of [`Table::columns`].
     pub fn new(table: Table, has: impl Fn(usize) -> bool) -> Self {
         let columns = (0..table.columns().len()).filter(|&column| !has(column)).collect();
         Absent { table, columns }
     }
 
-    /// Landing has every column.
+    /// For a Landing table with every column.
     pub fn none(table: Table) -> Self {
         Absent { table, columns: Vec::new() }
     }
 
-    /// Whether Landing gives this column of Traffic's table a value. A column that comes from several of Landing's, or
-    /// from one that Landing must have, always gets one.
+    /// Whether Landing gives a value to this column of Traffic's table. A column derived from several Landing
+    /// columns, or from a column that Landing must have, always gets a value.
     pub fn leaves(&self, target: &Target) -> bool {
         let source = match target.rule {
             Rule::Verbatim(column)
@@ -42,12 +44,12 @@ impl Absent {
         !self.columns.contains(&source)
     }
 
-    /// The columns of Traffic's table that are Traffic's own for the lack of their source.
+    /// The columns of Traffic's table that belong to Traffic because their source is absent.
     pub fn traffics(&self) -> impl Iterator<Item = &'static str> {
         targets(self.table).iter().filter(|target| !self.leaves(target)).map(|target| target.name)
     }
 
-    /// The columns of Landing's table that are missing and that the mapping reads.
+    /// The absent columns of Landing's table that the mapping reads.
     pub fn landings(&self) -> impl Iterator<Item = &'static str> {
         let unread = |column: usize| self.table == Table::LandingLeads && column == lead::PHONE_NORMALIZED;
         let read = self.columns.iter().filter(move |column| !unread(**column));
@@ -64,7 +66,7 @@ mod tests {
         for (at, column) in Table::LandingLeads.columns().iter().enumerate().filter(|(_, c)| !c.required) {
             let absent = Absent::new(Table::LandingLeads, |other| other != at);
             let traffics: Vec<_> = absent.traffics().collect();
-            // Landing's own normalisation is never used.
+            // The mapping never reads Landing's own normalisation.
             let expected = if column.name == "phone_normalized" { vec![] } else { vec![column.name] };
             assert_eq!(traffics, expected);
         }

@@ -1,7 +1,7 @@
 //! PostgreSQL's `->` and `->>` on the text of a `jsonb` value.
 //!
-//! The text is PostgreSQL's own output, so a nested value's slice of it *is* what `->>` prints: numbers keep
-//! their digits, objects their spacing. Only strings are unescaped.
+//! The text is PostgreSQL's own output, so a nested value's slice of the text *is* the output of `->>`:
+//! numbers keep their digits, objects their spacing. Only strings are unescaped.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,19 +9,21 @@ use std::fmt;
 use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Members of a JSON object, those that were asked for.
+/// The requested members of a JSON object.
 #[derive(Default)]
 pub struct JsonObject<'j>(Vec<(Cow<'j, str>, &'j RawValue)>);
 
 impl<'j> JsonObject<'j> {
-    /// Keeps the members whose key is `wanted`. Empty when `json` is not an object, as `->>` gives null then.
+    /// Keeps the members whose key is `wanted`. Empty when `json` is not an object, because `->>` gives null
+    /// then.
     pub fn parse(json: &'j str, wanted: impl Fn(&str) -> bool) -> Self {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let members = deserializer.deserialize_any(Members(wanted)).ok();
         JsonObject(members.filter(|_| deserializer.end().is_ok()).unwrap_or_default())
     }
 
-    /// `object->>key`: a string gives its text, null or a missing key `None`, everything else its JSON text.
+    /// `object->>key`: the text of a string, `None` for null or a missing key, the JSON text of any other
+    /// value.
     pub fn text(&self, key: &str) -> Option<Cow<'j, str>> {
         let json = self.get(key)?.get();
         match json.as_bytes().first()? {
@@ -31,18 +33,18 @@ impl<'j> JsonObject<'j> {
         }
     }
 
-    /// `object->key` as an object; empty when it is none.
+    /// `object->key` as an object; empty when the value is not an object.
     pub fn object(&self, key: &str, wanted: impl Fn(&str) -> bool) -> JsonObject<'j> {
         self.get(key).map(|value| JsonObject::parse(value.get(), wanted)).unwrap_or_default()
     }
 
-    /// Every member that was kept, in its order: the key, and the value's JSON text.
+    /// The kept members in the order of the document: the key, and the JSON text of the value.
     pub fn members(&self) -> impl Iterator<Item = (&str, &'j str)> {
         self.0.iter().map(|(key, value)| (key.as_ref(), value.get()))
     }
 
     fn get(&self, key: &str) -> Option<&'j RawValue> {
-        // jsonb keeps one member for each key; the last wins should the text come from elsewhere.
+        // jsonb keeps one member for each key; in a text from elsewhere the last member wins.
         self.0.iter().rev().find(|(name, _)| name == key).map(|(_, value)| *value)
     }
 }
@@ -59,7 +61,7 @@ impl<'j, W: Fn(&str) -> bool> Visitor<'j> for Members<W> {
     fn visit_map<M: MapAccess<'j>>(self, mut map: M) -> Result<Self::Value, M::Error> {
         let mut members = Vec::new();
         while let Some(key) = map.next_key::<Cow<'j, str>>()? {
-            // Neither way recurses, so a document nested a thousand levels deep is no danger.
+            // Neither branch recurses, so a document nested a thousand levels deep is harmless.
             if (self.0)(&key) {
                 members.push((key, map.next_value()?));
             } else {

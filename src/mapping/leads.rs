@@ -1,7 +1,7 @@
 //! `landing_leads` → `traffic_leads` (docs/mapping.md, "Mapping").
 //!
-//! Not listed, because Landing never gives them a value: `status`, `amocrm_pipeline_id` and `amocrm_status_id`
-//! are Traffic's own. `id` and `landing_synced_at` are the writer's.
+//! Columns that are not listed: `status`, `amocrm_pipeline_id` and `amocrm_status_id` belong to Traffic,
+//! because Landing never gives them a value. The writer fills `id` and `landing_synced_at`.
 
 use std::borrow::Cow;
 
@@ -54,12 +54,12 @@ pub(super) static TARGETS: [Target; 30] = [
     column("updated_at", "timestamptz", Rule::Verbatim(lead::UPDATED_AT)),
 ];
 
-/// The keys of a lead's `metadata` that rules ask for; empty when it is not an object.
+/// The keys of a lead's `metadata` that rules read; empty when the metadata is not an object.
 #[derive(Default)]
 pub(super) struct Metadata<'m> {
     top: JsonObject<'m>,
     utm_params: JsonObject<'m>,
-    /// What it declares, where no more than that is known of it.
+    /// The declared funnel, where the rest of the metadata is unknown.
     declared_funnel: Option<&'m str>,
 }
 
@@ -74,7 +74,7 @@ impl<'m> Metadata<'m> {
         Metadata { top, utm_params, declared_funnel: None }
     }
 
-    /// Of which only `metadata->>'funnel_type'` is known.
+    /// Metadata of which only `metadata->>'funnel_type'` is known.
     pub(super) fn declaring(funnel: Option<&'m str>) -> Self {
         Metadata { declared_funnel: funnel, ..Metadata::default() }
     }
@@ -89,7 +89,8 @@ impl<'m> Metadata<'m> {
         self.top.text(key)
     }
 
-    /// The first that is neither null nor empty: on top before `utmParams`, snake case before camel case.
+    /// The first value that is neither null nor empty: the top level before `utmParams`, snake case before
+    /// camel case.
     pub(super) fn utm(&self, snake: &str, camel: &str) -> Option<String> {
         [(&self.top, snake), (&self.top, camel), (&self.utm_params, snake), (&self.utm_params, camel)]
             .into_iter()

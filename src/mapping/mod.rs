@@ -1,8 +1,8 @@
-//! From a Landing row to the Traffic row it becomes: docs/mapping.md as tables of rules; pure.
+//! Maps a Landing row to a Traffic row: docs/mapping.md as tables of rules; pure.
 //!
-//! `leads`, `journey` and `notifications` hold one table of [`Target`] columns each, which read like the
-//! tables of the contract. The writer builds its statements from the same tables, so a column cannot be mapped
-//! and then forgotten.
+//! `leads`, `journey` and `notifications` hold one table of [`Target`] columns each, in the form of the
+//! tables of docs/mapping.md. The writer builds its statements from the same tables, so no mapped column can
+//! be missing from a statement.
 
 mod absent;
 mod journey;
@@ -19,11 +19,11 @@ pub use absent::Absent;
 use crate::change::{Datum, Row, Table, lead};
 use leads::Metadata;
 
-/// A column of a Traffic table and the rule that fills it.
+/// A column of a Traffic table and the rule that fills the column.
 #[derive(Debug)]
 pub struct Target {
     pub name: &'static str,
-    /// The PostgreSQL type that the text is cast to.
+    /// The PostgreSQL type to which the text is cast.
     pub sql_type: &'static str,
     rule: Rule,
 }
@@ -31,7 +31,7 @@ pub struct Target {
 /// How a target column gets its value. The numbers are positions in [`Row::values`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Rule {
-    /// As Landing has it; never cut: what does not fit is quarantined.
+    /// Landing's value as it is. Never cut: a row with a value that does not fit is quarantined.
     Verbatim(usize),
     NormalizedPhone(usize),
     SourceWord(usize),
@@ -43,26 +43,26 @@ pub(crate) enum Rule {
     Funnel {
         source: usize,
     },
-    /// The number if the text is one that fits a bigint.
+    /// The number, if the text is a number that fits a bigint.
     Number(usize),
     FalseWhenNull(usize),
     ZeroWhenNull(usize),
-    /// `metadata->>` the column's own name; the target's value is left alone when there is none.
+    /// `metadata->>` the column's own name. Without a value in the metadata, Traffic's value stays.
     FacebookKey,
 }
 
 impl Target {
-    /// For reverse replication, which undoes it.
+    /// The rule, for reverse replication, which inverts the rule.
     pub(crate) fn rule(&self) -> Rule {
         self.rule
     }
 
-    /// The value belongs to Traffic as long as Landing gives none.
+    /// Whether Traffic's value stays as long as Landing gives none.
     pub fn keeps_target_when_null(&self) -> bool {
         matches!(self.rule, Rule::FacebookKey)
     }
 
-    /// The position in a Landing row of the value that this column holds as it was.
+    /// The position in a Landing row of the value that this column holds verbatim.
     pub fn verbatim_of(&self) -> Option<usize> {
         match self.rule {
             Rule::Verbatim(column) => Some(column),
@@ -70,7 +70,8 @@ impl Target {
         }
     }
 
-    /// A lead's column that comes from its `metadata` alone: an update that leaves that alone leaves this alone too.
+    /// Whether a lead's column comes from `metadata` alone. An update that leaves `metadata` unchanged leaves
+    /// such a column unchanged.
     fn is_of_metadata(&self) -> bool {
         match self.rule {
             Rule::Utm { .. } | Rule::FacebookKey => true,
@@ -79,7 +80,7 @@ impl Target {
         }
     }
 
-    /// The same of any table.
+    /// Whether a column of any table comes from `metadata` alone.
     pub fn is_metadatas_of(&self, table: Table) -> bool {
         match table {
             Table::LandingLeads => self.is_of_metadata(),
@@ -87,18 +88,19 @@ impl Target {
         }
     }
 
-    /// A lead's column that comes from `metadata` and another column.
+    /// Whether a lead's column comes from `metadata` and another column.
     pub fn is_partly_of_metadata(&self) -> bool {
         matches!(self.rule, Rule::Funnel { .. })
     }
 
-    /// Computed from other values that Traffic holds too, so it may be cut to fit.
+    /// Whether the column is computed from values that Traffic also holds elsewhere, so that the value may be
+    /// cut to fit.
     fn is_derived(&self) -> bool {
         matches!(self.rule, Rule::SourceWord(_) | Rule::Utm { .. } | Rule::FacebookKey)
     }
 }
 
-/// The target columns that hold texts or JSON, and so most of a row's bytes.
+/// The target columns with texts or JSON, which make up most of a row's bytes.
 pub fn texts(table: Table) -> impl Iterator<Item = &'static str> {
     let of_fixed_size = ["uuid", "boolean", "integer", "bigint", "timestamptz"];
     targets(table)
@@ -107,7 +109,7 @@ pub fn texts(table: Table) -> impl Iterator<Item = &'static str> {
         .map(|target| target.name)
 }
 
-/// The columns of the Traffic table that `table` becomes, `id` and `landing_synced_at` apart.
+/// The mapped columns of the Traffic table of `table`, without `id` and `landing_synced_at`.
 pub fn targets(table: Table) -> &'static [Target] {
     match table {
         Table::LandingLeads => &leads::TARGETS,
@@ -116,7 +118,7 @@ pub fn targets(table: Table) -> &'static [Target] {
     }
 }
 
-/// The columns of `traffic_leads` that a change can reach which leaves `metadata` alone.
+/// The columns of `traffic_leads` that a change can affect when the change leaves `metadata` unchanged.
 pub fn partial_update_targets() -> impl Iterator<Item = &'static Target> {
     leads::TARGETS.iter().filter(|target| !target.is_of_metadata())
 }
@@ -124,18 +126,18 @@ pub fn partial_update_targets() -> impl Iterator<Item = &'static Target> {
 /// The longest text, in characters, that each of [`targets`] takes; `None` where there is no limit.
 pub type Limits = [Option<usize>];
 
-/// A row as Traffic is to hold it.
+/// A row as Traffic is to hold the row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TrafficRow {
     pub id: Uuid,
     /// One value for each of [`targets`], or of [`partial_update_targets`], as text.
     pub values: Vec<Option<ByteString>>,
-    /// What had to be changed on the way.
+    /// The values that the mapping had to change.
     pub notes: Vec<Note>,
 }
 
 impl TrafficRow {
-    /// Whether a value was too long for its column, so that a wider one would change the row.
+    /// Whether a value was too long for its column, so that a wider column would change the row.
     pub fn is_cut(&self) -> bool {
         self.notes.iter().any(|note| note.cut)
     }
@@ -148,11 +150,11 @@ pub struct Note {
     pub column: &'static str,
     pub original: ByteString,
     pub reason: String,
-    /// It was too long: whole as soon as the column is wider.
+    /// Whether the value was cut because of its length. A wider column would hold the whole value.
     pub cut: bool,
 }
 
-/// The row cannot be written to Traffic as it is.
+/// The reason why a row cannot be written to Traffic.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rejection {
     pub sqlstate: &'static str,
@@ -160,10 +162,12 @@ pub struct Rejection {
     pub message: String,
 }
 
-/// Maps a row whose unchanged values have been resolved. `limits` has one entry for each of [`targets`].
+/// Maps a row whose unchanged TOAST values have been filled in. `limits` has one entry for each of
+/// [`targets`].
 ///
 /// # Errors
-/// A verbatim value that is longer than its target column: it is never cut (docs/mapping.md).
+/// A verbatim value that is longer than its target column, because verbatim values are never cut
+/// (docs/mapping.md).
 pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
     let metadata = match row.table {
         Table::LandingLeads => Metadata::parse(row),
@@ -172,10 +176,10 @@ pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
     map_targets(row, &metadata, targets(row.table).iter().zip(limits))
 }
 
-/// Maps a lead whose `metadata` was left alone: one value for each of [`partial_update_targets`].
+/// Maps a lead whose `metadata` was left unchanged: one value for each of [`partial_update_targets`].
 ///
 /// # Errors
-/// Those of [`map`].
+/// Errors of [`map`].
 pub fn map_partial_update(
     row: &Row,
     limits: &Limits,
@@ -194,17 +198,19 @@ pub fn map_partial_update(
             }
         }
     }
-    // What the metadata declares was noted when it came, and is as it was.
+    // The note about the declared funnel was made when the metadata was sent, and the metadata is unchanged.
     mapped.notes.retain(|note| {
         !partial_update_targets().any(|target| target.is_partly_of_metadata() && target.name == note.column)
     });
     Ok(mapped)
 }
 
-/// Whether `earlier` gives a value that Traffic keeps as its own once `later`, of the same row, gives none any more.
+/// Whether `earlier` gives a value for a column, and `later`, of the same row, gives none, so that Traffic
+/// keeps the value.
 pub fn leaves_a_value(earlier: &Row, later: &Row) -> bool {
     let (before, after) = (earlier.values.get(lead::METADATA), later.values.get(lead::METADATA));
-    // PostgreSQL writes an ASCII key as it is: without this text there is none, and nothing has to be parsed.
+    // jsonb output shows an ASCII key unescaped: a text without `"fb_` holds no such key, and needs no
+    // parsing.
     let may_give = |text: &str| text.contains("\"fb_");
     if earlier.table != Table::LandingLeads
         || before == after
@@ -217,10 +223,10 @@ pub fn leaves_a_value(earlier: &Row, later: &Row) -> bool {
     kept.any(|target| earlier.text(target.name).is_some() && later.text(target.name).is_none())
 }
 
-/// What is known of `metadata->>'funnel_type'` when metadata itself was not sent.
+/// Knowledge of `metadata->>'funnel_type'` when the metadata itself was not sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeclaredFunnel<'d> {
-    /// Nothing: `funnel_type` has no value, and must stay as it is.
+    /// The declared funnel is not known: `funnel_type` gets no value, and must stay as it is.
     Unknown,
     Known(Option<&'d str>),
 }
@@ -290,7 +296,7 @@ fn evaluate(
     }
 }
 
-/// Cuts a derived value to the column's length, with a note; refuses a verbatim one.
+/// Cuts a derived value to the column's length, with a note; refuses a verbatim value.
 fn fit(
     target: &Target,
     value: ByteString,

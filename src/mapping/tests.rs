@@ -1,4 +1,4 @@
-//! The contract's examples, and the corners between them.
+//! The examples of docs/mapping.md, and the edge cases between them.
 
 use super::*;
 use crate::change::{journey, lead};

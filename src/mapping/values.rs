@@ -1,14 +1,15 @@
-//! The rules for single values (docs/mapping.md). Letters are compared without case in ASCII only: the words that are
-//! looked for are ASCII, and no locale shall change what a lead's source is.
+//! The rules for single values (docs/mapping.md). Only ASCII letters are compared without case: the words of
+//! the rules are ASCII, and no locale shall change a lead's source.
 
 const FUNNELS: [&str; 3] = ["express", "challenge3d", "intensive1d"];
 
-/// ASCII digits and `+`; everything else is dropped. The twin of SQL's `normalize_phone`.
+/// ASCII digits and `+`; every other character is dropped. Equals SQL's `normalize_phone`.
 pub(super) fn normalized_phone(phone: &str) -> String {
     phone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
 }
 
-/// `twland` and null are `direct`; a source that names an ad platform is that platform; else as it is.
+/// `direct` for `twland` and null; the ad platform for a source that names an ad platform; else the source as
+/// it is.
 pub(crate) fn source_word(source: Option<&str>) -> &str {
     let Some(source) = source else { return "direct" };
     if source == "twland" {
@@ -18,7 +19,8 @@ pub(crate) fn source_word(source: Option<&str>) -> &str {
     platform.unwrap_or(source)
 }
 
-/// The source decides before what metadata declares, `challenge` before `intensive`.
+/// A funnel is chosen by a word in the source or by the declared funnel. `challenge` takes precedence over
+/// `intensive`.
 pub(crate) fn funnel(source: Option<&str>, declared: Option<&str>) -> &'static str {
     let is = |word: &str, funnel: &str| {
         source.is_some_and(|source| contains(source, word)) || declared == Some(funnel)
@@ -37,7 +39,7 @@ pub(super) fn unknown_funnel(declared: Option<&str>) -> Option<&str> {
     declared.filter(|funnel| !funnel.is_empty() && !FUNNELS.contains(funnel))
 }
 
-/// The number, `None` for empty text, or why it is none.
+/// The number, `None` for empty text, or the reason why the text is not a number.
 pub(crate) fn number(text: &str) -> Result<Option<i64>, &'static str> {
     if text.is_empty() {
         return Ok(None);
@@ -48,7 +50,7 @@ pub(crate) fn number(text: &str) -> Result<Option<i64>, &'static str> {
     text.parse().map(Some).map_err(|_| "does not fit a bigint")
 }
 
-/// The byte at which `text` must be cut to have `limit` characters; `None` when it is short enough.
+/// The byte at which `text` must be cut to have `limit` characters; `None` when the text is short enough.
 pub(crate) fn char_end(text: &str, limit: usize) -> Option<usize> {
     // No text has more characters than bytes: the usual case costs nothing.
     if text.len() <= limit {

@@ -1,4 +1,4 @@
-//! Leads by the targetologist whom they are attributed to, on both sides (docs/mapping.md, "Attribution").
+//! Counts the leads of each targetologist on both sides (docs/mapping.md, "Attribution").
 
 use std::collections::HashMap;
 
@@ -12,22 +12,23 @@ use crate::error::{Error, Result};
 use crate::mapping;
 use crate::names::{Names, qualified};
 
-/// Kinds of leads that are counted apart, at most. Spelled at random, `utm_source` would have one for each lead.
+/// Largest number of kinds that are counted. With random values of `utm_source` every lead would be a kind of
+/// its own.
 const KINDS: usize = 100_000;
 
 /// Leads of one targetologist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attributed {
-    /// `null` for the leads that nobody is credited with.
+    /// `null` for the leads that are credited to nobody.
     pub targetologist_id: Option<Uuid>,
     pub team: Option<String>,
-    /// What the mapping makes of Landing's leads, attributed with Traffic's bindings.
+    /// Landing's leads after the mapping, attributed with Traffic's bindings.
     pub landing: u64,
     /// Leads on Traffic that came from Landing.
     pub traffic: u64,
 }
 
-/// Landing's leads, counted by what decides whose they are.
+/// Landing's leads, counted by the values that decide the attribution.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
     /// By `utm_source` and `funnel_type`.
@@ -60,7 +61,8 @@ impl Tally {
         *self.kinds.entry(kind).or_default() += leads;
     }
 
-    /// Both sides' leads by targetologist, the most first; `None` when there were too many kinds to count.
+    /// Leads of both sides by targetologist, ordered by the number on Traffic, largest first. `None` when
+    /// there were too many kinds to count.
     pub(super) async fn attribute(&self, traffic: &Client, names: &Names) -> Result<Option<Vec<Attributed>>> {
         if self.overflowed {
             return Ok(None);
@@ -83,7 +85,7 @@ impl Tally {
     }
 }
 
-/// The binding is chosen as the view `v_traffic_leads_with_journey` chooses it.
+/// Chooses the binding in the same way as the view `v_traffic_leads_with_journey`.
 fn statement(names: &Names) -> String {
     let of_traffic = |table| qualified(&names.traffic_schema, table);
     format!(

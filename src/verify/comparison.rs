@@ -1,4 +1,4 @@
-//! The merge of two sorted tables, and what it finds; pure.
+//! Merges two sorted tables and counts the differences; pure.
 
 use std::cmp::Ordering;
 
@@ -9,18 +9,19 @@ use super::content::{Contents, RowHash};
 use crate::change::Table;
 use crate::mapping::{self, Absent, Target, TrafficRow};
 
-/// Examples that are kept of each kind.
+/// Number of examples kept of each kind of difference.
 const EXAMPLES: usize = 10;
 
-/// KeyRange of rows that differ which are remembered, so that they can be looked at again: 16 bytes each.
+/// Largest number of keys kept of rows that differ, for the recheck: 16 bytes each.
 pub(super) const SUSPECTS: usize = 100_000;
 
-/// A Landing row, translated; `row` is `None` when the mapping refuses it and it belongs in quarantine.
+/// A Landing row after the mapping; `row` is `None` when the mapping refuses the row, and the row belongs in
+/// quarantine.
 #[derive(PartialEq, Eq)]
 pub(super) struct ExpectedRow {
     pub id: Uuid,
     pub row: Option<TrafficRow>,
-    /// An update of the row need not have sent its metadata.
+    /// Whether an update of the row on Landing may leave out the metadata (unchanged TOAST value).
     pub may_be_unsent: bool,
 }
 
@@ -36,16 +37,17 @@ pub(super) struct HeldRow {
 pub enum Difference {
     /// On Landing, not on Traffic.
     Missing,
-    /// On Traffic as a row that came from Landing, and not there.
+    /// On Traffic as a row that came from Landing, and not on Landing.
     Extra,
-    /// On both, with other values in these columns of Traffic's table.
+    /// On both sides, with unequal values in the listed columns of Traffic's table.
     Different(Vec<&'static str>),
-    /// On both, with other values in these columns, which come from metadata that Landing need not have sent since: somebody
-    /// changed them on Traffic, and they stay until Landing sends metadata again. No difference.
+    /// On both sides, with unequal values in the listed columns, which come from metadata that Landing need
+    /// not have sent since. Somebody changed the values on Traffic, and the values stay until Landing sends
+    /// the metadata again. Not counted as a difference.
     Changed(Vec<&'static str>),
 }
 
-/// A row that differs, without its values.
+/// The key of a row that differs and the kind of difference, without values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DifferenceExample {
     pub id: Uuid,
@@ -53,49 +55,52 @@ pub struct DifferenceExample {
     pub difference: Difference,
 }
 
-/// What comparing a table has found so far.
+/// Result of comparing a table, or a part of a table.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparison {
     /// The table's name on Landing.
     pub table: &'static str,
     pub landing_rows: u64,
-    /// Rows that came from Landing; those born on Traffic are not looked at.
+    /// Rows that came from Landing; rows born on Traffic are not read.
     pub traffic_rows: u64,
     pub missing: u64,
     pub extra: u64,
     pub different: u64,
-    /// Rows that the mapping refuses: too long for Traffic. They belong in quarantine.
+    /// Rows that the mapping refuses because a value is too long for Traffic. Such rows belong in quarantine.
     pub refused: u64,
-    /// Those of them of which Traffic holds an older image.
+    /// Rows counted in `refused` of which Traffic holds an older image.
     #[serde(skip)]
     refused_and_held: u64,
-    /// Equal but for an `updated_at` that is later on Traffic: somebody changed one of Traffic's own columns
-    /// there, and Traffic's trigger stamped the row. No difference; Landing's next change brings its own back.
+    /// Rows that are equal except for a later `updated_at` on Traffic: somebody changed a column that Traffic
+    /// owns, and Traffic's trigger stamped the row. Not counted as a difference, because Landing's next
+    /// change restores Landing's `updated_at`.
     pub touched_on_traffic: u64,
-    /// Rows of which Traffic's own change stays: see [`Difference::Changed`].
+    /// Rows on which a change made on Traffic stays: see [`Difference::Changed`].
     pub changed_on_traffic: u64,
-    /// Values compared, all columns that Landing owns.
+    /// Number of compared values, in all columns that Landing owns.
     pub values: u64,
     pub examples: Vec<DifferenceExample>,
-    /// KeyRange of the rows counted in `missing`, `extra`, `different` and `refused`, the first [`SUSPECTS`] of them.
+    /// Keys of the rows counted in `missing`, `extra`, `different` and `refused`, the first [`SUSPECTS`] of
+    /// them.
     #[serde(skip)]
     pub(super) suspects: Vec<Uuid>,
-    /// KeyRange of the rows counted in `changed_on_traffic`, the first [`SUSPECTS`] of them.
+    /// Keys of the rows counted in `changed_on_traffic`, the first [`SUSPECTS`] of them.
     #[serde(skip)]
     changed: Vec<Uuid>,
     #[serde(skip)]
     of: Table,
     #[serde(skip)]
     targets: &'static [Target],
-    /// What comes from the columns that Landing lacks is Traffic's, and not compared.
+    /// Columns that Landing lacks. The target columns derived from absent columns belong to Traffic and are
+    /// not compared.
     #[serde(skip)]
     absent: Absent,
-    /// The hashes of both sides, when they are wanted.
+    /// Hashes of both sides, when requested.
     #[serde(skip)]
     pub(super) contents: Option<Contents>,
 }
 
-/// Which side has been dealt with, and moves on.
+/// The side whose current row has been handled and whose cursor advances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Landing,
@@ -132,28 +137,29 @@ impl Comparison {
         Comparison { contents: Some(Contents::default()), ..self }
     }
 
-    /// Rows missing, left over, different or refused.
+    /// Number of rows that are missing, extra, different or refused.
     pub fn differences(&self) -> u64 {
         self.missing + self.extra + self.different + self.refused
     }
 
-    /// KeyRange of the rows that differ, as far as they are known.
+    /// Keys of the rows that differ: at most the first [`SUSPECTS`].
     pub fn differing(&self) -> &[Uuid] {
         &self.suspects
     }
 
-    /// The same with the rows of which Traffic's own change stays: all that are not as the mapping makes them.
+    /// Keys of all rows that are not as the mapping makes them: the differing rows, and the rows on which a
+    /// change made on Traffic stays.
     pub fn unlike(&self) -> Vec<Uuid> {
         self.suspects.iter().chain(&self.changed).copied().collect()
     }
 
-    /// Whether the key of every row that is not as the mapping makes it is known.
+    /// Whether the key of every row that is not as the mapping makes it was kept.
     pub fn knows_its_suspects(&self) -> bool {
         self.suspects.len() as u64 == self.differences()
             && self.changed.len() as u64 == self.changed_on_traffic
     }
 
-    /// Adds what was found in another part of the same table.
+    /// Adds the result of another part of the same table.
     pub(super) fn add(&mut self, other: Comparison) {
         self.landing_rows += other.landing_rows;
         self.traffic_rows += other.traffic_rows;
@@ -183,7 +189,8 @@ impl Comparison {
         self.changed.extend(other.changed.into_iter().take(room));
     }
 
-    /// Forgets the rows that differed: they are looked at again, and what is found then counts.
+    /// Removes the rows that differed from the counts: a recheck compares these rows again and counts the
+    /// result.
     pub(super) fn without_suspects(mut self) -> Self {
         self.landing_rows -= self.missing + self.different + self.refused + self.changed_on_traffic;
         self.traffic_rows -= self.extra + self.different + self.refused_and_held + self.changed_on_traffic;
@@ -233,7 +240,7 @@ impl Comparison {
                 theirs_hash.value(theirs.as_deref());
             }
             if ours.as_deref() != theirs.as_deref() {
-                // Times in UTC and ISO form stand in the order of their text.
+                // Times in UTC and ISO form sort in the order of their text.
                 is_later |= target.name == "updated_at" && theirs.as_deref() > ours.as_deref();
                 columns.push(target);
             }
@@ -241,7 +248,7 @@ impl Comparison {
         let touched = matches!(columns[..], [only] if only.name == "updated_at") && is_later;
         let changed = may_be_unsent && self.is_traffics_change(&columns, is_later);
         if let Some(contents) = &mut self.contents {
-            // What is no difference must not make the hashes differ.
+            // A deviation that is not counted as a difference must not make the hashes differ.
             contents.traffic.add(if touched || changed { ours_hash.clone() } else { theirs_hash });
             contents.landing.add(ours_hash);
         }
@@ -254,8 +261,9 @@ impl Comparison {
         }
     }
 
-    /// Whether what differs can be left of a change that somebody made on Traffic: what comes from metadata alone, what is
-    /// computed from it and the source since, and the stamp of Traffic's trigger.
+    /// Whether all unequal columns can be the result of a change that somebody made on Traffic: columns that
+    /// come from metadata alone, columns that have been computed from metadata and the source since, and the
+    /// `updated_at` that Traffic's trigger stamps.
     fn is_traffics_change(&self, columns: &[&Target], is_later: bool) -> bool {
         let is_metadata = |target: &&Target| target.is_metadatas_of(self.of);
         let document = columns.iter().any(|target| target.name == "metadata");
@@ -268,7 +276,7 @@ impl Comparison {
     }
 }
 
-/// Takes the two sides' smallest keys that have not been dealt with. KeyRange ascend in bytes, as PostgreSQL's do.
+/// Compares the smallest remaining keys of the two sides. Keys ascend in byte order, as PostgreSQL's do.
 pub(super) fn meet(found: &mut Comparison, landing: Option<&ExpectedRow>, traffic: Option<&HeldRow>) -> Next {
     let order = match (landing, traffic) {
         (None, None) => return Next::End,

@@ -1,18 +1,19 @@
-//! One number for the content of a table, the same on both sides when every row is.
+//! A digest of a table's content. Equal rows on both sides give equal digests.
 
 use serde::{Serialize, Serializer};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-/// The content of both sides: every row's key, and every value that Landing owns, as the mapping gives it.
+/// Digest of each side: over every row's key, and every value that Landing owns, as the mapping gives the
+/// value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Contents {
     pub landing: Digest,
     pub traffic: Digest,
 }
 
-/// The sum of the first 128 bits of each row's SHA-256, so that the order in which rows are read does not matter.
-/// It tells an accident from equality; against somebody who forges rows it proves nothing.
+/// The sum of the first 128 bits of each row's SHA-256, so that the order in which rows are read does not
+/// matter. The sum reveals accidental differences; against somebody who forges rows the sum proves nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Digest(u128);
 
@@ -37,7 +38,7 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// One row's hash in the making.
+/// The hash of one row, before all values are added.
 #[derive(Clone)]
 pub(super) struct RowHash(Sha256);
 
@@ -52,7 +53,8 @@ impl RowHash {
         hash
     }
 
-    /// With its length before it, so that what is in one column cannot be taken for what is in the next.
+    /// Adds the value's length before the value, so that the end of one column cannot be taken for the start
+    /// of the next.
     pub(super) fn value(&mut self, value: Option<&str>) {
         match value {
             None => self.0.update([0]),

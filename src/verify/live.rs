@@ -1,6 +1,7 @@
 //! Comparing two databases that are in use.
 //!
-//! Workers read ranges of keys, each with a session on both sides. What differs is looked at again: see `recheck`.
+//! Workers read ranges of keys, each worker with a session on both sides. The module `recheck` compares rows
+//! that differ again.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,38 +26,39 @@ use crate::mapping::Absent;
 use crate::names::Names;
 use crate::traffic::Quarantine;
 
-/// Ranges for each worker: so many that a range that takes longer holds nobody up.
+/// Ranges for each worker: enough that the other workers stay busy while a range takes longer.
 const RANGES_PER_WORKER: u32 = 16;
 
-/// How two live databases compare.
+/// Result of comparing two live databases.
 #[derive(Debug, Serialize)]
 pub struct Verification {
-    /// Nothing differs, nothing is unknown, and no stage lacks its lead.
+    /// No row differs, no row is unknown, and no row of the compared tables lacks its lead.
     pub equal: bool,
     /// Everything that Landing committed before this position has been compared.
     pub landing_lsn: Lsn,
-    /// The stream has passed what was read, so what differs is no longer on its way. False when it stood still.
+    /// The stream has passed every position that was read, so a difference is not a change on its way. False
+    /// when the stream stood still, or when more rows differ than are compared again.
     pub stream_passed: bool,
     pub tables: Vec<TableVerification>,
-    /// `None` when leads were not compared, or are of too many kinds.
+    /// `None` when leads were not compared, or when there are too many kinds of leads.
     pub attribution: Option<Vec<Attributed>>,
-    /// Rows that wait in quarantine.
+    /// Rows in quarantine.
     pub quarantined: u64,
     pub conversion_notes: u64,
     pub seconds: f64,
     pub rows_per_second: f64,
 }
 
-/// One table.
+/// Result of comparing one table.
 #[derive(Debug, Serialize)]
 pub struct TableVerification {
     #[serde(flatten)]
     pub found: Comparison,
-    /// Rows that Landing changed each time they were looked at, and of which nothing is known.
+    /// Rows that Landing had changed again at every comparison, so that nothing is known of them.
     pub moving: u64,
-    /// Rows that differ and wait in quarantine: it says why.
+    /// Rows that differ and are in quarantine, which holds the reason.
     pub quarantined: u64,
-    /// Rows on Traffic whose lead is not there.
+    /// Rows on Traffic whose lead is not on Traffic.
     pub orphaned: u64,
 }
 
@@ -66,16 +68,17 @@ impl TableVerification {
     }
 }
 
-/// What to compare, and how.
+/// Tables to compare, with the limits of time and speed.
 #[derive(Clone, Debug)]
 pub struct VerifyOptions {
     pub tables: Vec<Table>,
-    /// How long the stream may take to pass what was read, and a row that moves to be seen at rest.
+    /// Longest wait, for the stream to pass a position that was read, and for a row to be compared without a
+    /// change in between.
     pub patience: Duration,
     pub pace: Arc<ReadRate>,
 }
 
-/// Compares the tables, each through the mapping, while writers and the daemon go on.
+/// Compares the tables through the mapping, while writers and the daemon continue.
 ///
 /// # Errors
 /// Refused when nothing has been copied yet, and after a cutover. Otherwise a database that cannot be read.
@@ -94,7 +97,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
         let (found, of_table) = scan(config, table, &options.pace).await?;
         tally.merge(of_table);
         let sides = ComparedSides::read(&landing, &traffic, &config.names, table).await?;
-        // A stream that did not pass one table's rows is not waited for again.
+        // After the stream failed to pass the rows of one table, no later table waits for the stream.
         let patience = if stream_passed { options.patience } else { Duration::ZERO };
         let (table, passed) = settle(&sides, found, patience).await?;
         stream_passed &= passed;
@@ -120,7 +123,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     })
 }
 
-/// Rows of a table on Landing, counted or estimated: what a progress bar ends at.
+/// Rows of the tables on Landing, counted or estimated: the end of a progress bar.
 pub async fn expected_rows(config: &Config, tables: &[Table]) -> Result<u64> {
     let landing = config.landing.connect("verify").await?;
     let mut rows = 0;
@@ -138,7 +141,7 @@ async fn check_copied(traffic: &Client, names: &Names) -> Result<()> {
         .remedy("there is nothing to compare yet: let `leadbridge run` copy the tables first"))
 }
 
-/// Every range of a table, once.
+/// Compares every range of a table once.
 async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<(Comparison, Tally)> {
     let workers = u32::try_from(config.snapshot_workers).unwrap_or(1);
     let ranges = Arc::new(Mutex::new(VecDeque::from(KeyRange::ranges(workers * RANGES_PER_WORKER))));
@@ -150,7 +153,7 @@ async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<(Co
         running.spawn(worker.scan(config.names.clone(), table));
     }
     let (mut found, mut tally) = (Comparison::new(table, Absent::none(table)), Tally::default());
-    // On an error the set is dropped, and with it the other workers.
+    // On an error the set is dropped, and dropping the set ends the other workers.
     while let Some(ended) = running.join_next().await {
         let (part, of_part) =
             ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))??;
@@ -182,7 +185,7 @@ impl VerifyWorker {
     }
 }
 
-/// What is left when rows in flight have been looked at again.
+/// Compares the rows that differed again, and returns the differences that are left.
 async fn settle(
     sides: &ComparedSides<'_>,
     found: Comparison,
@@ -194,7 +197,7 @@ async fn settle(
         all.add(settled.comparison);
         (all, settled.moving, settled.passed)
     } else {
-        // So many are not in flight: they are counted as they were found.
+        // More rows differ than can be in flight, so the first counts stand.
         (found, 0, false)
     };
     let (table, names) = (sides.table, sides.names);
@@ -203,7 +206,7 @@ async fn settle(
     Ok((TableVerification { found, moving, quarantined, orphaned }, passed))
 }
 
-/// Rows from Landing whose lead is not on Traffic: PostgreSQL checks no foreign key where the daemon writes.
+/// Rows on Traffic whose lead is not on Traffic. PostgreSQL checks no foreign key for the daemon's writes.
 async fn orphaned(traffic: &Client, names: &Names, table: Table) -> Result<u64> {
     if table.lead_column().is_none() {
         return Ok(0);

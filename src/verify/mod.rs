@@ -1,10 +1,13 @@
-//! Comparing the two sides row by row: what Traffic holds against what the mapping makes of Landing.
+//! Compares the two sides row by row: the rows of Traffic with the rows that the mapping makes from Landing's
+//! rows.
 //!
-//! Both tables are read in the order of their keys and merged, a page of each at a time, so memory does not grow
-//! with them and no transaction stays open. Ids, column names and counts come out of it, never a value.
+//! Both tables are read in the order of their keys and merged, a page of each at a time, so memory does not
+//! grow with the tables and no transaction stays open. A result contains ids, column names and counts, never
+//! a value.
 //!
-//! [`compare`] looks once, at two sides that are still. [`live`] compares two databases in use: a row in flight is
-//! found different and looked at again, once the stream has passed the position at which it was read.
+//! [`compare`] compares once, while neither side changes. [`live`] compares two databases in use: a row in
+//! flight is found different, and compared again once the stream has passed the position at which the row was
+//! read.
 
 mod attribution;
 mod comparison;
@@ -32,17 +35,17 @@ use crate::landing::layout::Layout;
 use crate::names::Names;
 use crate::traffic::TargetCatalog;
 
-/// Compares one table with the table it becomes. The sessions' settings must be pinned, as a
-/// [`Session`](crate::database::Session)'s are: values are compared as the servers' own text.
+/// Compares a Landing table with its Traffic table. The sessions' settings must be pinned like those of a
+/// [`Session`](crate::database::Session), because values are compared as the servers' own text.
 ///
 /// # Errors
-/// A database that cannot be read, or a table or column that is not there.
+/// A database that cannot be read, or a table or column that does not exist.
 pub async fn compare(landing: &Client, traffic: &Client, names: &Names, table: Table) -> Result<Comparison> {
     let sides = ComparedSides::read(landing, traffic, names, table).await?;
     sides.compare(KeyRange::all(), &mut Tally::default(), &ReadRate::new(None)).await
 }
 
-/// Like [`compare`], and takes the hash of both sides' contents with it.
+/// Like [`compare`], with the hashes of both sides' contents.
 pub async fn compare_content(
     landing: &Client,
     traffic: &Client,
@@ -56,7 +59,7 @@ pub async fn compare_content(
     Ok((comparison, contents))
 }
 
-/// Compares only the rows with these keys, once.
+/// Compares only the rows with the given keys, once.
 pub async fn compare_rows(
     landing: &Client,
     traffic: &Client,
@@ -73,7 +76,7 @@ pub async fn compare_rows(
     Ok(comparison)
 }
 
-/// A table on both sides, and two sessions to read it with.
+/// A table on both sides, with a session on each side.
 struct ComparedSides<'c> {
     landing: &'c Client,
     traffic: &'c Client,
@@ -95,7 +98,7 @@ impl<'c> ComparedSides<'c> {
         Ok(ComparedSides { landing, traffic, names, table, layout, target })
     }
 
-    /// A comparison that has looked at no row.
+    /// A comparison of no rows.
     fn nothing_yet(&self) -> Comparison {
         Comparison::new(self.table, self.layout.absent())
     }
@@ -108,14 +111,14 @@ impl<'c> ComparedSides<'c> {
         TrafficPages::new(self.traffic, self.names, self.table, keys)
     }
 
-    /// Merges the rows with these keys.
+    /// Compares the rows with the given keys.
     async fn compare(&self, keys: KeyRange, tally: &mut Tally, pace: &ReadRate) -> Result<Comparison> {
         let mut comparison = self.nothing_yet();
         self.merge(keys, &mut comparison, tally, pace).await?;
         Ok(comparison)
     }
 
-    /// The same, into what was found before.
+    /// Compares the rows with the given keys, and adds the result to `comparison`.
     async fn merge(
         &self,
         keys: KeyRange,

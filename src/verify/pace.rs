@@ -1,4 +1,4 @@
-//! How far a comparison is, and how fast it may go: Landing serves the school's site meanwhile.
+//! Progress and speed limit of a comparison, because Landing serves the school's site meanwhile.
 
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,7 +27,7 @@ impl ReadRate {
         self.rows.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Waits until as much time has passed as the rows so far may take.
+    /// Waits until the elapsed time allows the number of rows read so far.
     pub(super) async fn keep(&self) {
         if let Some(ahead) = self.ahead(self.started.elapsed()) {
             tokio::time::sleep(ahead).await;

@@ -21,11 +21,11 @@ use crate::traffic::as_text;
 /// Rows in a page.
 pub(super) const PAGE: usize = 500;
 
-/// Which rows are read.
+/// The keys of the rows to read.
 #[derive(Clone, Debug)]
 pub(super) enum KeyRange {
     Within(RangeInclusive<Uuid>),
-    /// These, a [`PAGE`] at most.
+    /// The listed keys, a [`PAGE`] at most.
     These(Vec<Uuid>),
 }
 
@@ -34,7 +34,7 @@ impl KeyRange {
         KeyRange::Within(Uuid::nil()..=Uuid::max())
     }
 
-    /// The whole of the keys in `count` ranges of the same width, as random UUIDs fill them evenly.
+    /// All keys in `count` ranges of equal width, because random UUIDs fill equal ranges evenly.
     pub(super) fn ranges(count: u32) -> Vec<Self> {
         let width = u128::MAX / u128::from(count.max(1));
         let starts: Vec<u128> = (0..u128::from(count.max(1))).map(|at| at * width).collect();
@@ -47,20 +47,20 @@ fn uuid(number: u128) -> Uuid {
     Uuid::from_u128(number)
 }
 
-/// A query's rows by ascending id. Each page is a statement of its own and starts behind the last row that was
-/// taken, so no snapshot is held for long and the servers can clean up behind us. A page's rows are read as they
-/// come: however large they are, only those in the connection's buffer are held.
+/// A query's rows by ascending id. Each page is a statement of its own and starts after the last row taken,
+/// so no snapshot is held for long and the servers can vacuum meanwhile. The rows of a page are read one by
+/// one: however large the rows are, only the rows in the connection's buffer are in memory.
 struct Pages<'c> {
     client: &'c Client,
     /// `SELECT … FROM … AS t WHERE …`, to which the bounds are added.
     select: String,
     step: String,
     keys: KeyRange,
-    /// For the pages behind the first.
+    /// The statement for the pages after the first.
     prepared: Option<Statement>,
     after: Option<Uuid>,
     page: Option<Pin<Box<RowStream>>>,
-    /// Rows of the page so far.
+    /// Rows taken from the current page.
     taken: usize,
     is_last: bool,
 }
@@ -95,7 +95,7 @@ impl<'c> Pages<'c> {
     }
 
     async fn open(&mut self) -> std::result::Result<RowStream, tokio_postgres::Error> {
-        // The table's column, not the query's: that one may be text.
+        // Qualified with `t`, to name the table's column, because the query's output column `id` may be text.
         let select = &self.select;
         match &self.keys {
             KeyRange::These(ids) => {
@@ -115,7 +115,7 @@ impl<'c> Pages<'c> {
     }
 }
 
-/// What the mapping makes of Landing's rows.
+/// Landing's rows after the mapping.
 pub(super) struct Expected<'c> {
     pages: Pages<'c>,
     layout: &'c Layout,
@@ -130,7 +130,8 @@ impl<'c> Expected<'c> {
         limits: &'c Limits,
         keys: KeyRange,
     ) -> Self {
-        // How much is stored, not how long the text is: a value that is compressed may stay in its row.
+        // The stored size of the metadata, not the length of the text, because a compressed value may stay in
+        // its row.
         let select = format!(
             "SELECT {}, pg_catalog.pg_column_size(t.metadata)::text FROM {} AS t WHERE",
             reading::columns(layout),
@@ -150,7 +151,7 @@ impl<'c> Expected<'c> {
     }
 }
 
-/// The row, and the bytes that its metadata takes where it is stored.
+/// The row, and the stored size of its metadata in bytes.
 fn landing_row(layout: &Layout, row: &Row) -> Result<(LandingRow, usize)> {
     let texts: std::result::Result<Vec<Option<&str>>, _> = (0..row.len()).map(|at| row.try_get(at)).collect();
     let mut texts = texts.map_err(|error| Error::database("reading a row", &error))?;
@@ -158,8 +159,8 @@ fn landing_row(layout: &Layout, row: &Row) -> Result<(LandingRow, usize)> {
     Ok((reading::row_of(layout, texts.into_iter())?, stored))
 }
 
-/// Whether an update that leaves metadata alone may not send it: PostgreSQL stores the largest values of a row of more
-/// than about 2 kB out of line.
+/// Whether an update that does not change the metadata may leave the metadata out: PostgreSQL stores the
+/// largest values of a row of more than about 2 kB out of line.
 fn may_be_unsent(row: &LandingRow, stored: usize) -> bool {
     const LARGE: usize = 1800;
     let others = row.table.columns().iter().zip(&row.values);
@@ -168,7 +169,7 @@ fn may_be_unsent(row: &LandingRow, stored: usize) -> bool {
     stored > 0 && stored + texts >= LARGE
 }
 
-/// What Traffic holds of the rows that came from Landing.
+/// Traffic's rows that came from Landing.
 pub(super) struct TrafficPages<'c>(Pages<'c>);
 
 impl<'c> TrafficPages<'c> {
@@ -193,7 +194,7 @@ impl<'c> TrafficPages<'c> {
     }
 }
 
-/// The bytes of what [`TrafficPages`] answers for these rows, about.
+/// The approximate size in bytes of each of the given rows, as [`TrafficPages`] returns the row.
 pub(super) async fn held_weights(
     client: &Client,
     names: &Names,

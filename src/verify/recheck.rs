@@ -1,4 +1,4 @@
-//! Looking again at rows that differed: on two live databases most of them were in flight.
+//! Compares rows that differed again: between two live databases most of these rows were in flight.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,30 +16,33 @@ use crate::landing::{catalog, reading};
 use crate::lsn::Lsn;
 use crate::names::Names;
 
-/// How often it is looked how far the stream is, and again at a row that moves.
+/// Pause between two reads of Traffic's checkpoint, and between two comparisons of a row that Landing keeps
+/// changing.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A wait for a stream that flows is over before this, as a rule, and nothing is said of it.
+/// A moving stream usually ends a wait within this time; a shorter wait is not logged.
 const SHORT: Duration = Duration::from_secs(1);
 
-/// What is held of both sides while rows are looked at again.
+/// Bytes of both sides' rows that are in memory during a recheck.
 const HELD: Budget = Budget::of(4 << 20);
 
-/// What is left of the rows that differed.
+/// Result of a recheck.
 pub(super) struct Settled {
     pub comparison: Comparison,
-    /// Rows that Landing changed each time they were looked at: nothing is known of them.
+    /// Rows that Landing had changed again at every comparison, so that nothing is known of them.
     pub moving: u64,
-    /// The stream has passed what was read, so what differs is no longer on its way.
+    /// The stream has passed every position that was read, so a difference is not a change on its way.
     pub passed: bool,
 }
 
 impl ComparedSides<'_> {
-    /// Compares the rows with these keys until each is equal, or differs although the stream has passed it.
+    /// Compares the rows with the given keys until each row is equal, or differs although the stream has
+    /// passed the row.
     pub(super) async fn recheck(&self, mut ids: Vec<Uuid>, patience: Duration) -> Result<Settled> {
         ids.sort_unstable();
         let mut settled = Settled { comparison: self.nothing_yet(), moving: 0, passed: true };
-        // Most were in flight a moment ago and are equal by now: nobody has to wait for those.
+        // Most rows were in flight a moment ago and are equal by now, so the first comparison does not wait
+        // for the stream.
         let mut later = Vec::new();
         for page in self.portions(&ids).await? {
             let (found, _) = self.look(&page, None).await?;
@@ -66,7 +69,7 @@ impl ComparedSides<'_> {
         Ok(settled)
     }
 
-    /// Pages of these keys, in each of which both sides' rows may be held.
+    /// Divides the keys into pages small enough that both sides' rows of a page fit into memory.
     async fn portions(&self, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
         let mut portions = Vec::new();
         for page in ids.chunks(PAGE) {
@@ -78,8 +81,9 @@ impl ComparedSides<'_> {
         Ok(portions)
     }
 
-    /// Compares a page of rows. With `waiting` Traffic is read once the stream has passed what was read of Landing,
-    /// and rows are left out and answered that Landing has changed since, so that nothing can be said of them.
+    /// Compares a page of rows. With `waiting`, Traffic is read once the stream has passed the position at
+    /// which Landing was read. Rows that Landing has changed since are left out of the comparison and
+    /// returned, because nothing is known of them.
     async fn look(&self, ids: &[Uuid], waiting: Option<Waiting<'_>>) -> Result<(Comparison, Vec<Uuid>)> {
         let these = || KeyRange::These(ids.to_vec());
         let mut before = collect_expected(self.expected(these())).await?;
@@ -98,8 +102,9 @@ impl ComparedSides<'_> {
     }
 }
 
-/// Rows that Landing has changed while we looked: where Traffic holds what it has `after`, that goes into `before`.
-/// Answers the rows of which Traffic holds neither: it may be what Landing had in between.
+/// Handles the rows that Landing has changed during the comparison. Where Traffic holds the image in `after`,
+/// that image replaces the image in `before`. Returns the rows of which Traffic holds neither image, because
+/// Traffic may hold an image that Landing had in between.
 fn take_what_moved(
     nothing_yet: &Comparison,
     before: &mut Vec<ExpectedRow>,
@@ -114,7 +119,7 @@ fn take_what_moved(
         let at = before.iter().position(|row| row.id == id);
         let now = after.remove(&id);
         if at.and_then(|at| before.get(at)) == now.as_ref() {
-            continue; // It did not move: it differs.
+            continue; // Landing has not changed the row: the row differs.
         }
         if new.contains(&id) {
             moving.push(id);
@@ -141,11 +146,11 @@ fn merge(mut comparison: Comparison, expected: &[ExpectedRow], held: &[HeldRow])
     }
 }
 
-/// Until when it is waited for the stream, and whether that was in vain.
+/// The deadline of waits for the stream, and whether such a wait has failed.
 struct Waiting<'w> {
     deadline: Instant,
     passed: &'w mut bool,
-    /// Whether it was said that there is a wait.
+    /// Whether a wait has been logged.
     told: &'w mut bool,
 }
 
@@ -174,7 +179,7 @@ impl Waiting<'_> {
         Ok(())
     }
 
-    /// An operator sees for what the command waits, and until when at most.
+    /// Logs the reason of the wait and its deadline for the operator.
     fn tell(&self, sides: &ComparedSides<'_>, at: Option<Lsn>, read_at: Lsn, streams: bool) {
         let (table, slot) = (sides.table.landing_name(), &sides.names.slot);
         let left = self.deadline.saturating_duration_since(Instant::now());
@@ -194,7 +199,7 @@ impl Waiting<'_> {
     }
 }
 
-/// The position that Traffic's checkpoint has reached; `None` when there is none, or while a snapshot is copied.
+/// The position of Traffic's checkpoint; `None` without a checkpoint, or during the initial copy.
 pub(super) async fn applied(traffic: &tokio_postgres::Client, names: &Names) -> Result<Option<Lsn>> {
     let sql = format!(
         "SELECT applied_lsn FROM {} WHERE slot = $1 AND state <> 'snapshot'",
@@ -229,7 +234,7 @@ mod tests {
 
     const TABLE: Table = Table::LeadJourney;
 
-    /// One row whose every value is this.
+    /// A row in which every value is `value`.
     fn expected(value: &str) -> ExpectedRow {
         let values = vec![Some(value.to_owned().into()); targets(TABLE).len()];
         let row = Some(TrafficRow { id: Uuid::nil(), values, notes: Vec::new() });
@@ -240,7 +245,7 @@ mod tests {
         HeldRow { id: Uuid::nil(), values: vec![Some(value.to_owned()); targets(TABLE).len()] }
     }
 
-    /// What is said of a row: the number of differences, and of rows that move.
+    /// The result for one row: the number of differences, and of rows that Landing keeps changing.
     fn judged(before: Option<&str>, after: Option<&str>, on_traffic: Option<&str>) -> (u64, usize) {
         let rows = |value: Option<&str>| value.map(expected).into_iter().collect::<Vec<_>>();
         let (mut before, mut held) = (rows(before), on_traffic.map(held).into_iter().collect::<Vec<_>>());
