@@ -1,4 +1,4 @@
-//! Asking before something is destroyed.
+//! Asks the operator before data or objects are destroyed.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 /// Returns when the operator types `yes`.
 ///
 /// # Errors
-/// `Usage` when there is nobody to ask, `Refused` for any other answer: nothing was done.
+/// `Usage` when there is no terminal to ask on, `Refused` for any other answer: nothing was done.
 pub fn confirm(what: &str) -> Result<()> {
     if !io::stdin().is_terminal() {
         return Err(Error::usage(format!("{what}: there is no terminal to ask on"))

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::reverse::{self, NotCarried};
 
-/// What `--json` prints when nothing was switched: a dry run, or a condition that does not hold.
+/// Output of `--json` when nothing was switched: a dry run, or a condition that does not hold.
 #[derive(Serialize)]
 struct CutoverDocument<'r> {
     ready: bool,
@@ -26,9 +26,9 @@ struct CutoverDocument<'r> {
     markers: Option<cutover::Latency>,
     predicted_pause_seconds: Option<f64>,
     max_pause_seconds: f64,
-    /// What a rollback would not bring back to Landing.
+    /// Columns that a rollback would not bring back to Landing.
     not_carried_back: &'static [NotCarried],
-    /// What neither direction writes, because Landing lacks its source.
+    /// Columns that neither direction writes, because Landing lacks their source.
     traffic_owned: &'r [TrafficOwned],
 }
 
@@ -103,7 +103,8 @@ fn verdict(certificate: &CutoverCertificate) -> Result<Exit> {
         .remedy("the certificate says where; `leadbridge rollback` goes back, and loses nothing"))
 }
 
-/// Nobody shall hear only after the switch that its certificate cannot be written.
+/// Tries to write to the certificate's directory before the switch, so that a failure to write is not first
+/// noticed after the switch.
 fn check_directory(directory: &Path) -> Result<()> {
     let probe = directory.join(format!(".leadbridge-{}", std::process::id()));
     let tried = std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe));
@@ -142,7 +143,7 @@ fn not_carried(direction: Direction) -> &'static [NotCarried] {
     }
 }
 
-/// For an operator to know before there is something to lose.
+/// The columns that do not flow back to Landing, shown to the operator before any change can be lost.
 fn what_stays(direction: Direction) -> String {
     let lines = not_carried(direction).iter().map(|not| format!("  {:<18}  {}\n", not.column, not.reason));
     let lines: String = lines.collect();

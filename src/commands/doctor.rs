@@ -1,4 +1,4 @@
-//! `leadbridge doctor`: the findings, for a person or a machine.
+//! `leadbridge doctor`: the findings, as text or JSON.
 
 use std::fmt::Write as _;
 

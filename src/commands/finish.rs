@@ -18,7 +18,7 @@ pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Ex
         Examined::Ready(finish) => {
             let plan = finish.plan();
             if *yes {
-                // A closed stderr leaves nobody to tell.
+                // Nobody can be told of a closed stderr.
                 let _ = writeln!(io::stderr(), "{plan}");
             } else {
                 confirm(&plan)?;
@@ -29,7 +29,7 @@ pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Ex
     Ok(Exit::Ok)
 }
 
-/// `left`: what is there now, of a move that was finished earlier.
+/// `left`: the objects that exist now, when the move was finished earlier.
 fn show(certificate: &FinishCertificate, left: Option<&[OwnedObject]>, json: bool) -> Result<()> {
     let mut certificate = certificate.clone();
     if let Some(left) = left {

@@ -7,7 +7,8 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::migrate::{MigrateOptions, MigratedSide, migrate, privileges, script};
 
-/// The SQL of one or both databases, with the names of this configuration, and the daemon's role if one is named.
+/// Prints the SQL of one or both databases, with the names of this configuration, and with the daemon's role
+/// if `role` is given.
 pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Exit> {
     let options =
         MigrateOptions { notifications: settings.scheduled_notifications, ..MigrateOptions::default() };

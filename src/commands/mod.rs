@@ -1,4 +1,4 @@
-//! One file for each command; here they are chosen, and their results become an exit code.
+//! One file for each command. This file dispatches the commands and turns their results into exit codes.
 
 mod confirm;
 mod cutover;
@@ -55,20 +55,20 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,
         Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments)).await,
-        // It knows no configuration: its servers are its own, whatever the environment says.
+        // The demo reads no configuration: its servers are its own, regardless of the environment.
         Command::Demo(_) => crate::demo::run().await,
     }
 }
 
-/// Writes a result to stdout. A reader that has seen enough (`| head`) is no error.
+/// Writes a result to stdout. A reader that closes stdout early (`| head`) is no error.
 fn print(text: &str) -> Result<()> {
     print_unless_closed(text).map(drop)
 }
 
-/// Whether somebody still reads stdout.
+/// Whether stdout still has a reader.
 ///
 /// # Errors
-/// `Internal` when stdout breaks in another way, such as a full disk.
+/// `Internal` when writing to stdout fails for another reason, such as a full disk.
 fn print_unless_closed(text: &str) -> Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
@@ -86,6 +86,6 @@ fn print_json(document: &impl serde::Serialize) -> Result<()> {
 }
 
 fn complain(error: &Error) {
-    // A closed stderr leaves nobody to tell.
+    // Nobody can be told of a closed stderr.
     let _ = writeln!(io::stderr(), "error: {error}");
 }

@@ -1,4 +1,4 @@
-//! `leadbridge quarantine`: rows that Traffic could not take.
+//! `leadbridge quarantine`: rows that Traffic did not take.
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{ContentArrangement, Table as Grid};

@@ -1,4 +1,4 @@
-//! `leadbridge resync`: a fresh snapshot into the live Traffic DB.
+//! `leadbridge resync`: a new initial copy into the live Traffic DB.
 
 use super::confirm::confirm;
 use super::print;

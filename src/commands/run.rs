@@ -14,7 +14,8 @@ use crate::telemetry::{Telemetry, http, systemd};
 pub async fn run(config: Config, arguments: &RunArguments) -> Result<Exit> {
     let until = if arguments.until_caught_up { Until::CaughtUp } else { Until::Shutdown };
     let replicated = replicate(config.clone(), until).await;
-    // A daemon that is well holds the state directory: what this one could not do says nothing of the replication.
+    // While a healthy daemon holds the state directory, this process's failure says nothing about
+    // replication.
     if let Err(error) = &replicated
         && !LocalStore::is_held(&config.state_dir)
     {
@@ -23,14 +24,15 @@ pub async fn run(config: Config, arguments: &RunArguments) -> Result<Exit> {
     replicated.map(|()| Exit::Ok)
 }
 
-/// Replicates with everything around it: the state directory's lock, signals, HTTP, systemd.
+/// Runs replication with its surroundings: the state directory's lock, signals, HTTP, systemd.
 pub async fn replicate(config: Config, until: Until) -> Result<()> {
-    // First of all: whoever sees that the daemon answers may end it, and it ends in good order.
+    // Signal handlers come first: as soon as the daemon answers over HTTP, a signal ends the daemon in an
+    // orderly way.
     let signals = Signals::listen()?;
     let store = LocalStore::open(&config.state_dir)?;
     let telemetry = Telemetry::new();
     let shutdown = CancellationToken::new();
-    // What serves and listens outlives the replication by a moment: its last words can still be read.
+    // The services outlive the replication by a moment, so that the last state can still be read.
     let services = CancellationToken::new();
     let web = serve(&config, &telemetry, &services).await?;
     let notifying = tokio::spawn(systemd::follow(telemetry.clone(), services.clone()));
@@ -56,11 +58,12 @@ async fn serve(config: &Config, telemetry: &Telemetry, stop: &CancellationToken)
     Ok(Some(tokio::spawn(http::serve(listener, telemetry.clone(), limits, stop.clone()))))
 }
 
-/// SIGTERM, SIGINT and SIGXFSZ, from now on no longer the process's end.
+/// Handlers of SIGTERM, SIGINT and SIGXFSZ, so that none of these signals ends the process.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    /// Comes with a write beyond `ulimit -f`. The write says so, too: that is enough.
+    /// SIGXFSZ comes with a write beyond `ulimit -f`. The failed write also returns an error, which is
+    /// enough.
     _file_limit: Signal,
 }
 
@@ -75,7 +78,7 @@ impl Signals {
         })
     }
 
-    /// Cancels `shutdown` when one comes; gives up on `stop`.
+    /// Cancels `shutdown` at the first signal; ends without a signal when `stop` is cancelled.
     async fn cancel(mut self, shutdown: CancellationToken, stop: CancellationToken) {
         let name = tokio::select! {
             () = stop.cancelled() => return,

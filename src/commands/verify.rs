@@ -1,4 +1,4 @@
-//! `leadbridge verify`: whether Traffic holds what the mapping makes of Landing.
+//! `leadbridge verify`: whether Traffic holds the rows that the mapping makes from Landing's rows.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -22,17 +22,17 @@ use crate::traffic::RowCounts;
 use crate::verify::live::{self, TableVerification, Verification, VerifyOptions};
 use crate::verify::{Difference, ReadRate};
 
-/// How often the progress bar is drawn.
+/// Interval between two updates of the progress bar.
 const DRAW: Duration = Duration::from_millis(200);
 
-/// What `--json` prints.
+/// Output of `--json`.
 #[derive(Serialize)]
 struct VerifyDocument<'v> {
     #[serde(flatten)]
     found: &'v Verification,
-    /// Rows that `--repair` wrote or deleted; null without it.
+    /// Rows that `--repair` wrote or deleted; null without `--repair`.
     repaired: Option<u64>,
-    /// Rows that `--repair` could not write or delete, and that are in quarantine; null without it.
+    /// Rows that `--repair` could not write or delete, now in quarantine; null without `--repair`.
     repair_quarantined: Option<u64>,
 }
 
@@ -42,9 +42,10 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
         Some(table) => return Err(not_replicated(table)),
         None => config.tables(),
     };
-    // First of all: nobody shall wait for a comparison to hear that it cannot be acted upon.
+    // The repair's conditions are checked first, so that nobody waits for a comparison without being able to
+    // repair.
     let repair = if arguments.repair { Some(Repair::begin(config).await?) } else { None };
-    // While we hold the slot no stream passes anything.
+    // During a repair this command holds the slot, so no stream passes any position.
     let patience = if repair.is_some() { Duration::ZERO } else { arguments.wait };
     let options = VerifyOptions {
         tables: tables.clone(),
@@ -72,7 +73,7 @@ fn not_replicated(table: Table) -> Error {
 }
 
 /// # Errors
-/// Refused when there are more differences than are known by their keys: that is no work for a repair.
+/// Refused when not every differing row is known by its key: a repair would be incomplete.
 async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<RowCounts> {
     if let Some(table) = found.tables.iter().find(|table| !table.found.knows_its_suspects()) {
         return Err(Error::refused(format!(
@@ -87,15 +88,15 @@ async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<
     repair.rows(&differing).await
 }
 
-/// Compares, with a bar on stderr where that is a terminal.
+/// Compares, with a progress bar if stderr is a terminal.
 async fn with_progress(config: &Config, options: &VerifyOptions) -> Result<Verification> {
     let bar = ProgressBar::new(live::expected_rows(config, &options.tables).await?);
     let style =
         ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {rate} per second, {eta} left");
     let style = style.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
-    // Its own figure has four decimals.
+    // The default rate has four decimals.
     bar.set_style(style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
-        // A terminal line that cannot be written is not worth an error.
+        // A failed write to the terminal is no reason to fail the command.
         let _ = write!(text, "{:.0}", state.per_sec());
     }));
     let stop = CancellationToken::new();
@@ -183,7 +184,8 @@ fn grid(tables: &[TableVerification]) -> Grid {
     grid
 }
 
-/// Targetologists whose leads are not as many on both sides. Without names: those are people's.
+/// Targetologists with unequal numbers of leads on the two sides. Without names, because names are people's
+/// data.
 fn attribution(text: &mut String, found: &Verification) {
     for whose in found.attribution.iter().flatten().filter(|whose| whose.landing != whose.traffic) {
         let who = match (whose.targetologist_id, &whose.team) {

@@ -1,4 +1,4 @@
-//! How many sessions the role and the database may have, and how many leadbridge needs.
+//! Limits on the sessions of the role and the database, compared with the number that leadbridge needs.
 
 use tokio_postgres::Client;
 
@@ -6,10 +6,12 @@ use super::{Outcome, Verdict};
 use crate::config::Config;
 use crate::error::Error;
 
-/// Besides the workers of a copy: the session that applies or reads, the monitor's, and the stream's.
+/// Sessions besides the workers of the initial copy: for applying or reading, for the monitor, and for the
+/// stream.
 const BESIDES_WORKERS: i64 = 3;
 
-/// Compares the limits of this session's role and database with what leadbridge needs there. Superusers have no limit.
+/// Compares the limits of this session's role and database with leadbridge's need there. Superusers have no
+/// limit.
 pub(super) async fn limit(client: &Client, config: &Config) -> Outcome {
     let sql = "SELECT r.rolsuper, r.rolconnlimit, quote_ident(r.rolname), d.datconnlimit, quote_ident(d.datname), \
                (SELECT count(*) FROM pg_stat_activity AS a WHERE a.usesysid = r.oid \
@@ -35,16 +37,17 @@ pub(super) async fn limit(client: &Client, config: &Config) -> Outcome {
         .unwrap_or_else(|| Verdict::ok("the limits on connections leave room for the daemon and a command")))
 }
 
-/// A CONNECTION LIMIT; negative means none.
+/// A CONNECTION LIMIT; negative means no limit.
 struct Limit {
     of: String,
     most: i64,
-    /// Sessions that count and are not leadbridge's.
+    /// Sessions that count towards the limit and are not leadbridge's.
     others: i64,
 }
 
 impl Limit {
-    /// `needed`: by the daemon. A command beside it, a comparison or a cutover, needs as many again.
+    /// `needed` is the daemon's number of sessions. A command beside the daemon, a comparison or a cutover,
+    /// needs the same number again.
     fn judge(&self, needed: i64) -> Option<Verdict> {
         let Limit { of, most, others } = self;
         if *most < 0 || most - others >= 2 * needed {

@@ -1,4 +1,4 @@
-//! What a check found.
+//! Results of the checks.
 
 use serde::Serialize;
 
@@ -9,13 +9,13 @@ use crate::error::{Error, Kind, Result};
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     Ok,
-    /// The replication works, but something will hurt.
+    /// Replication works, but trouble is to be expected.
     Warning,
-    /// The replication cannot work.
+    /// Replication cannot work.
     Error,
 }
 
-/// What one check says.
+/// Result of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub level: Level,
@@ -36,7 +36,7 @@ impl Verdict {
         Verdict { level: Level::Error, message: message.into(), remedy: Some(remedy.into()) }
     }
 
-    /// Ok when nothing is listed; else an error that lists it.
+    /// Ok when `listed` is empty; otherwise an error that lists the entries.
     pub fn none_of(listed: &[String], fine: &str, wrong: &str, remedy: impl Into<String>) -> Self {
         if listed.is_empty() {
             Verdict::ok(fine)
@@ -56,15 +56,15 @@ impl From<Error> for Verdict {
 /// One line of the doctor's report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What was checked: a stable name.
+    /// A stable name of the check.
     pub check: &'static str,
-    /// Null for what concerns this machine or both databases.
+    /// Null for a check of this machine or of both databases.
     pub side: Option<Side>,
     pub level: Level,
     pub message: String,
-    /// What to do; null when all is well.
+    /// Advice to the operator; null when all is well.
     pub remedy: Option<String>,
-    /// Why the check could not be made; `None` when it was.
+    /// The kind of error that prevented the check; `None` when the check was made.
     #[serde(skip)]
     pub hindrance: Option<Kind>,
 }
@@ -76,14 +76,14 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// A check that could not be made is an error too.
+    /// Adds a check's outcome. A check that could not be made counts as an error, too.
     pub fn add(&mut self, check: &'static str, side: Option<Side>, outcome: Result<Verdict>) {
         let hindrance = outcome.as_ref().err().map(Error::kind);
         let Verdict { level, message, remedy } = outcome.unwrap_or_else(Verdict::from);
         self.findings.push(Finding { check, side, level, message, remedy, hindrance });
     }
 
-    /// Puts another part of the report behind this one.
+    /// Appends another part of the report.
     pub fn extend(&mut self, part: Findings) {
         self.findings.extend(part.findings);
     }

@@ -1,4 +1,4 @@
-//! What Landing must allow.
+//! Checks of Landing.
 
 use tokio_postgres::Client;
 
@@ -87,7 +87,8 @@ async fn standbys(client: &Client, slot: &str) -> Outcome {
     Ok(Verdict::ok("no commit on Landing waits for the stream"))
 }
 
-/// REPLICATION may come from the attribute or, on a managed service, from membership in its own role.
+/// REPLICATION may come from the role's attribute or, on a managed service, from membership in the service's
+/// own role.
 async fn role(client: &Client) -> Outcome {
     let sql = "SELECT current_user::text, r.rolsuper, r.rolreplication, EXISTS (SELECT FROM pg_roles AS m \
                WHERE m.rolname IN ('rds_replication', 'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin') \
@@ -111,7 +112,8 @@ async fn role(client: &Client) -> Outcome {
     })
 }
 
-/// Proves what no catalog tells: no pooler in between, the same TLS, and pg_hba.conf lets it through.
+/// Opens a replication connection, to prove conditions that no catalog shows: no pooler in between, the same
+/// TLS, and an entry in pg_hba.conf.
 async fn replication_connection(config: &Config) -> Outcome {
     let system = system_identifier(&config.landing).await?;
     Ok(Verdict::ok(format!("a replication connection can be opened (system identifier {system})")))
@@ -127,7 +129,7 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     ))
 }
 
-/// Replication only reads on Landing; a cutover writes there.
+/// A warning and not an error, because replication only reads on Landing; only a cutover writes there.
 async fn read_only(client: &Client, config: &Config) -> Outcome {
     Ok(match writable::writable(client, Side::Landing, &config.names).await {
         Ok(Verdict { level: Level::Error, message, remedy }) => Verdict {
@@ -136,7 +138,7 @@ async fn read_only(client: &Client, config: &Config) -> Outcome {
             remedy,
         },
         Ok(verdict) => verdict,
-        // Other checks say what is missing.
+        // Other checks report the missing privilege or function.
         Err(error) if matches!(error.kind(), Kind::Refused) => {
             Verdict::ok("no write was tried: the fence is not open to this role yet")
         }
@@ -147,7 +149,8 @@ async fn read_only(client: &Client, config: &Config) -> Outcome {
 async fn wal_sender_timeout(client: &Client) -> Outcome {
     let milliseconds = server::number(client, "wal_sender_timeout").await?.unwrap_or(0);
     Ok(match milliseconds {
-        // Nobody else tells us: a connection that is half open still takes what we send.
+        // Only wal_sender_timeout ends a half-open connection, because sending into such a connection still
+        // succeeds.
         0 => Verdict::warning(
             "wal_sender_timeout is off: a stream whose connection dies silently is never noticed",
             "set it to a minute, its default, at least for this role: ALTER ROLE … SET wal_sender_timeout = '1min'",

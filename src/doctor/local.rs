@@ -14,7 +14,8 @@ pub async fn examine(findings: &mut Findings, config: &Config) {
     findings.add("http_listen", None, http_listen(config).await);
 }
 
-/// The daemon must be able to write there, and be alone. Makes and removes a file of its own to find out.
+/// The daemon must be able to write to the directory, and must be the only daemon there. The check creates
+/// and removes a file.
 fn state_dir(directory: &Path) -> Verdict {
     let place = directory.display();
     if !directory.exists() {
@@ -74,7 +75,8 @@ mod tests {
         let store = crate::checkpoint::LocalStore::open(directory.path()).unwrap();
         assert!(state_dir(directory.path()).message.contains("running daemon"));
         drop(store);
-        // A child of another test shares the lock of what was open when it was forked, until its exec closes it.
+        // A child process of another test shares the lock of every file that was open at the fork, until exec
+        // closes the file.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
         while state_dir(directory.path()).message.contains("running daemon") {
             assert!(std::time::Instant::now() < deadline, "the lock outlives its store");

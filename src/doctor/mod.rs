@@ -1,6 +1,8 @@
-//! What would stop a replication: one small function for each check, each finding with its remedy.
+//! Checks for conditions that would stop replication: one small function for each check, and a remedy for
+//! each finding.
 //!
-//! Nothing is changed on either database. What needs trying is tried in a transaction that is rolled back.
+//! No check changes a database. A check that must try a write does so in a transaction and rolls the
+//! transaction back.
 
 mod connections;
 mod finding;
@@ -20,8 +22,8 @@ pub use finding::{Finding, Findings, Level, Verdict};
 pub use server::privileges_remedy;
 pub use writable::writable;
 
-/// Examines this machine and both databases, at the same time. A database that cannot be reached is one finding, and
-/// its other checks are left out.
+/// Examines this machine and both databases at the same time. A database that cannot be reached gives one
+/// finding, and its other checks are left out.
 pub async fn examine(config: &Config) -> Findings {
     let (mut findings, landing, traffic) =
         tokio::join!(here(config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
@@ -57,12 +59,12 @@ async fn landing_side(config: &Config) -> (Option<Session>, Findings) {
     (session, findings)
 }
 
-/// What was found on Traffic, and what of that says whether the rest is to be looked at.
+/// Findings on Traffic, and the facts that decide whether the remaining checks are made.
 struct TrafficSide {
     session: Option<Session>,
-    /// Our own tables there could be looked at.
+    /// Whether leadbridge's tables on Traffic could be examined.
     state_tables_are_readable: bool,
-    /// The move is over: what else is missing, on Landing too, was dropped on purpose.
+    /// Whether the move is finished. Objects that are then missing, on Landing too, were dropped on purpose.
     is_finished: bool,
     findings: Findings,
 }
@@ -99,5 +101,5 @@ async fn reach(findings: &mut Findings, endpoint: &Endpoint) -> Option<Session> 
     }
 }
 
-/// One verdict, or what came in its way.
+/// A verdict, or the error that prevented the check.
 type Outcome = Result<Verdict>;

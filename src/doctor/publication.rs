@@ -1,4 +1,4 @@
-//! The publication: whole rows of exactly the wanted tables, all kinds of changes.
+//! The publication must send whole rows of exactly the replicated tables, with all operations.
 
 use tokio_postgres::Client;
 
@@ -6,13 +6,13 @@ use super::{Outcome, Verdict};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
-/// What the catalog says of the publication.
+/// The publication in the catalog.
 struct Publication {
     all_tables: bool,
     every_operation: bool,
     /// Quoted, with schema.
     tables: Vec<String>,
-    /// Those published with a column list or a row filter: columns or rows would be missing.
+    /// Tables published with a column list or a row filter, so that columns or rows would be missing.
     in_part: Vec<String>,
 }
 
@@ -66,7 +66,7 @@ async fn read(client: &Client, name: &str) -> Result<Option<Publication>> {
     let Some(row) = client.query_opt(sql, &[&name]).await.map_err(|error| failed(&error))? else {
         return Ok(None);
     };
-    // pg_publication_tables also has what FOR TABLES IN SCHEMA brings in.
+    // pg_publication_tables also lists the tables that FOR TABLES IN SCHEMA adds.
     let sql = "SELECT format('\"%s\".\"%s\"', replace(t.schemaname::text, '\"', '\"\"'), \
                replace(t.tablename::text, '\"', '\"\"')), EXISTS (SELECT FROM pg_publication_rel AS r \
                JOIN pg_class AS c ON c.oid = r.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \

@@ -1,4 +1,4 @@
-//! What both servers must be, Landing and Traffic alike.
+//! Requirements that hold for both servers, Landing and Traffic.
 
 use tokio_postgres::Client;
 
@@ -14,7 +14,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoi
     findings.add("statement_timeout", side, statement_timeout(client).await);
 }
 
-/// A setting of this server, with its unit worked in.
+/// A setting of this server, as text with its unit.
 pub async fn setting(client: &Client, name: &str) -> Result<Option<String>> {
     let row = client
         .query_one("SELECT current_setting($1, true)", &[&name])
@@ -23,7 +23,7 @@ pub async fn setting(client: &Client, name: &str) -> Result<Option<String>> {
     Ok(row.get(0))
 }
 
-/// A setting's raw number, in the unit that pg_settings states for it.
+/// A setting's raw number, in the unit given by pg_settings.
 pub async fn number(client: &Client, name: &str) -> Result<Option<i64>> {
     let row = client
         .query_opt("SELECT setting::bigint FROM pg_settings WHERE name = $1", &[&name])
@@ -73,13 +73,14 @@ async fn primary(client: &Client, side: Side) -> Outcome {
         )
         .await
         .map_err(|error| Error::database("asking whether the server is a primary", &error))?;
-    // On Landing leadbridge only reads.
+    // leadbridge only reads on Landing, so read-only transactions do no harm there.
     match (row.get(0), row.get::<_, bool>(1) && side == Side::Traffic) {
         (true, _) => Ok(Verdict::error(
             "the server is a standby",
             "point the URL to the primary, not to a read replica",
         )),
-        // A full disk makes some platforms do this, and undo it once there is room: no reason to give up for good.
+        // Some platforms make transactions read-only on a full disk, and revert the setting once there is
+        // room. So the error is transient.
         (false, true) => Err(Error::new(Kind::Transient, "transactions are read-only by default")
             .remedy(writable::read_only_remedy(client).await?)),
         (false, false) => Ok(Verdict::ok("the server is a primary")),
@@ -98,7 +99,7 @@ async fn server_encoding(client: &Client) -> Outcome {
     })
 }
 
-/// For information: our own sessions run without limits.
+/// For information only: leadbridge's sessions run without limits.
 async fn statement_timeout(client: &Client) -> Outcome {
     let row = client
         .query_one("SELECT reset_val::bigint FROM pg_settings WHERE name = 'statement_timeout'", &[])
@@ -112,9 +113,10 @@ async fn statement_timeout(client: &Client) -> Outcome {
     }))
 }
 
-/// Tables of `list` (quoted, with schema) that row-level security would hide rows of from this role.
+/// Tables of `list` (quoted, with schema) in which row-level security would hide rows from this role.
 pub async fn hidden_by_rls(client: &Client, list: &[String]) -> Result<Vec<String>> {
-    // With `row_security = off`, as our sessions have it, this asks: would a policy apply to me?
+    // In leadbridge's sessions `row_security` is off, and the function tells whether a policy would apply to
+    // this role.
     let sql = "SELECT t FROM unnest($1::text[]) AS t WHERE to_regclass(t) IS NOT NULL \
                AND row_security_active(to_regclass(t)::oid)";
     let rows = client
@@ -138,7 +140,7 @@ pub async fn row_security(client: &Client, endpoint: &Endpoint, list: &[String])
     ))
 }
 
-/// Missing privileges, each as `SELECT on "public"."landing_leads"`. Tables that are not there are passed over.
+/// Missing privileges, each as `SELECT on "public"."landing_leads"`. Tables that do not exist are skipped.
 pub async fn missing_privileges(
     client: &Client,
     list: &[String],
@@ -153,7 +155,7 @@ pub async fn missing_privileges(
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Schemas of `list` that are there and that this role may not look into.
+/// Existing schemas of `list` on which this role lacks USAGE.
 pub async fn closed_schemas(client: &Client, list: &[&str]) -> Result<Vec<String>> {
     let sql = "SELECT nspname::text FROM pg_namespace WHERE nspname = ANY ($1) \
                AND NOT has_schema_privilege(oid, 'USAGE')";
@@ -164,7 +166,7 @@ pub async fn closed_schemas(client: &Client, list: &[&str]) -> Result<Vec<String
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Whether the role may look into the schemas; without that no other check can say anything.
+/// Whether the role has USAGE on the schemas; without USAGE no other check gives a result.
 pub async fn open_schemas(findings: &mut Findings, client: &Client, side: Side, list: &[&str]) -> bool {
     let closed = closed_schemas(client, list).await;
     let open = matches!(&closed, Ok(closed) if closed.is_empty());
@@ -176,7 +178,7 @@ pub async fn open_schemas(findings: &mut Findings, client: &Client, side: Side, 
     open
 }
 
-/// Where the role's privileges for this side stand, ready to run.
+/// The command that prints the role's privileges for the given side, ready to run.
 pub fn privileges_remedy(side: Side) -> &'static str {
     match side {
         Side::Landing => {

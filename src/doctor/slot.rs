@@ -1,4 +1,4 @@
-//! The slot: its state, what limits it, what would delay its creation, and whether it fits Traffic's checkpoint.
+//! The slot: its state and limits, delays of its creation, and its agreement with Traffic's checkpoint.
 
 use bytesize::ByteSize;
 use tokio_postgres::Client;
@@ -11,10 +11,10 @@ use crate::error::Error;
 use crate::landing::catalog::{self, SlotState};
 use crate::landing::{primary, slot};
 
-/// A slot that nobody reads and that keeps more than this is on its way to filling the disk.
+/// A slot without a consumer that keeps more bytes of WAL will eventually fill the disk.
 const MUCH: u64 = 1 << 30;
 
-/// A transaction that is older delays the creation of a slot noticeably.
+/// An older transaction delays the creation of a slot noticeably.
 const OLD_SECONDS: f64 = 60.0;
 
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
@@ -59,7 +59,8 @@ fn judge(name: &str, slot: Option<SlotState>) -> Verdict {
     }
 }
 
-/// Whether standbys keep a copy of the slot. `actual`: of the slot that is there; unknown before PostgreSQL 17.
+/// Whether standbys keep a copy of the slot. `actual` is the property of the existing slot, unknown before
+/// PostgreSQL 17.
 async fn failover(client: &Client, config: &Config, actual: Option<bool>) -> Outcome {
     let known = server::number(client, "server_version_num").await?.unwrap_or(0) >= 170_000;
     let (slot, wanted) = (&config.names.slot, config.slot_failover);
@@ -80,7 +81,7 @@ async fn failover(client: &Client, config: &Config, actual: Option<bool>) -> Out
     })
 }
 
-/// A stream that is ahead of the standbys makes their promotion lose what Traffic has.
+/// If the stream is ahead of the standbys, promoting a standby loses changes that Traffic has.
 async fn waits_for_standbys(client: &Client) -> Outcome {
     let slots = server::setting(client, "synchronized_standby_slots").await?.unwrap_or_default();
     let sql = "SELECT string_agg(name, ', ') FROM unnest(string_to_array($1, ',')) AS listed, btrim(listed, ' \"') AS name \
@@ -127,7 +128,7 @@ async fn keep_size(client: &Client) -> Outcome {
     })
 }
 
-/// PostgreSQL 18 and later; 0 or absent is off. In seconds.
+/// The setting exists in PostgreSQL 18 and later; 0 or absent is off. In seconds.
 pub(super) async fn idle_timeout(client: &Client, side: Side) -> Outcome {
     let slot = match side {
         Side::Landing => "the slot, which the daemon keeps active after a cutover, too",
@@ -144,7 +145,8 @@ pub(super) async fn idle_timeout(client: &Client, side: Side) -> Outcome {
     })
 }
 
-/// Creating a slot waits for every transaction that is open. Never shows a query: it may hold people's data.
+/// Creating a slot waits for every open transaction. Never shows a query, because a query may hold people's
+/// data.
 async fn old_transactions(client: &Client) -> Outcome {
     let sql = "SELECT format('pid %s (%s, %s) for %s s', pid, usename, state, \
                round(EXTRACT(EPOCH FROM clock_timestamp() - xact_start))) FROM pg_stat_activity \
@@ -184,7 +186,7 @@ async fn prepared_transactions(client: &Client) -> Outcome {
     })
 }
 
-/// What a start would decide: whether Traffic's checkpoint and Landing's slot belong together.
+/// The decision of a start of the daemon: whether Traffic's checkpoint and Landing's slot belong together.
 pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> Outcome {
     let table = config.names.own("checkpoint");
     let there = traffic.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await;
@@ -196,12 +198,12 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     let timeline = primary::wal(landing, Side::Landing).await?.timeline;
     let ledger = Ledger::new(&config.names, Identity::new(config, system_id), timeline);
     let recorded = ledger.read(traffic).await?;
-    // After Traffic's position: a daemon that runs moves both.
+    // Read after Traffic's position, because a running daemon advances both positions.
     let wal = primary::wal(landing, Side::Landing).await?;
     let timeline = recorded.as_ref().and_then(|recorded| recorded.timeline);
     let wal = primary::with_history(wal, &config.landing, timeline).await?;
     let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
-    // The local store is left out: a running daemon holds its lock.
+    // The local store is left out, because a running daemon holds the store's lock.
     let start = agree(ledger.identity(), &wal, recorded.as_ref(), None, slot.as_ref())?;
     let before = recorded.and_then(|recorded| recorded.published);
     if let (Start::Stream(_), Some(before)) = (start, before) {

@@ -1,4 +1,4 @@
-//! What admission says of the tables, as findings.
+//! The results of admission for the tables, as findings.
 
 use tokio_postgres::Client;
 
@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::database::Side;
 use crate::error::Result;
 
-/// Looks at the tables of one side: each object that is not admissible is a finding of its own.
+/// Examines the tables of one side; each object that is not admissible gives a finding of its own.
 pub async fn examine(findings: &mut Findings, client: &Client, side: Side, config: &Config, extent: Extent) {
     let examined = admission::examine(client, side, &config.names, &config.tables(), extent).await;
     let (facts, unfit) = match examined {
@@ -27,7 +27,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, side: Side, confi
     }
 }
 
-/// What stands in the way of a cutover or a rollback.
+/// Findings that prevent a cutover or a rollback.
 pub fn stands_in_the_way(
     findings: &mut Findings,
     side: Side,
@@ -57,7 +57,8 @@ fn verdict(unfit: &Unfit, purpose: Bars) -> Verdict {
     }
 }
 
-/// An optional column of Landing that is missing is no fault, and worth knowing.
+/// Mentions a missing optional column of Landing: the column's absence is no fault, but the operator should
+/// know.
 fn praise(check: &str, fine: &str, side: Side, config: &Config, facts: &Facts) -> String {
     let mut absent = Vec::new();
     if check == "columns" && side == Side::Landing {

@@ -1,4 +1,4 @@
-//! What Traffic must allow.
+//! Checks of Traffic.
 
 use tokio_postgres::Client;
 
@@ -12,7 +12,7 @@ use crate::landing::synchronous;
 use crate::names::{Names, STATE_TABLES};
 use crate::traffic::{TriggerControl, indexes};
 
-/// False when the rest cannot be looked at.
+/// Examines Traffic. False when the state tables cannot be examined.
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) -> bool {
     let schemas = [config.names.traffic_schema.as_str(), config.names.schema.as_str()];
     if !server::open_schemas(findings, client, Side::Traffic, &schemas).await {
@@ -40,7 +40,8 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     true
 }
 
-/// That the move is over, or about to be; `None` while it goes on. Books that cannot be read are another check's.
+/// A verdict when the move is finished, or about to be; `None` before. Another check reports state tables
+/// that cannot be read.
 pub async fn end(client: &Client, config: &Config) -> Option<Verdict> {
     match Finish::read(client, &config.names).await {
         Ok(Some(Finish::Finished { at })) => Some(Verdict::ok(format!(
@@ -53,7 +54,7 @@ pub async fn end(client: &Client, config: &Config) -> Option<Verdict> {
     }
 }
 
-/// Whose our schema is.
+/// The installation that leadbridge's schema belongs to.
 async fn installation(client: &Client, config: &Config) -> Outcome {
     Installation::refuse_another(client, config, Side::Traffic).await?;
     Ok(Verdict::ok("the schema belongs to no other installation"))
@@ -85,7 +86,7 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     ))
 }
 
-/// The writer's own way of finding out.
+/// The same probe as the writer's.
 async fn replication_role(client: &Client, config: &Config) -> Outcome {
     let user = config.traffic.user();
     Ok(match TriggerControl::probe(client).await? {
@@ -100,7 +101,7 @@ async fn replication_role(client: &Client, config: &Config) -> Outcome {
     })
 }
 
-/// Indexes that a snapshot has left out and not made yet.
+/// Indexes that an initial copy has left out and not created yet.
 async fn left_out(client: &Client, names: &Names) -> Outcome {
     let make = names.own("make_deferred_index");
     Ok(match indexes::left_out(client, names).await? {
@@ -109,7 +110,7 @@ async fn left_out(client: &Client, names: &Names) -> Outcome {
             format!("run `leadbridge migrate`, or {}", server::privileges_remedy(Side::Traffic)),
         ),
         Some(missing) if missing.is_empty() => Verdict::ok("no index waits to be made"),
-        // No error: the daemon that would be refused for it is the one that makes them.
+        // Not an error, because an error would stop the daemon, and the daemon creates the indexes.
         Some(missing) => Verdict::warning(
             format!("missing until a snapshot is complete: {}", missing.join(", ")),
             format!("`leadbridge run` makes them; by hand: SELECT {make}(), again until it names none"),
@@ -117,7 +118,7 @@ async fn left_out(client: &Client, names: &Names) -> Outcome {
     })
 }
 
-/// Nothing streams from Traffic before a cutover has switched.
+/// An error after a cutover has switched. Before, only a warning, because nothing streams from Traffic yet.
 async fn standbys(client: &Client, names: &Names) -> Outcome {
     let Some(list) = synchronous::listed(client, &names.reverse_slot()).await? else {
         return Ok(Verdict::ok(

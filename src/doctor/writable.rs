@@ -1,7 +1,8 @@
-//! Whether this role's transactions may write: found out by a write that finds no row and is rolled back.
+//! Whether this role's transactions may write, tried with a write that matches no row and is rolled back.
 //!
-//! leadbridge never overrides `default_transaction_read_only`: an administrator has set it, or a platform whose disk is
-//! full. Landing's is met late, because nothing is written there before a cutover.
+//! leadbridge never overrides `default_transaction_read_only`, because an administrator has set the
+//! parameter, or a platform whose disk is full. Without the check a read-only Landing would be noticed late,
+//! because nothing is written there before a cutover.
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -14,7 +15,7 @@ use crate::names::Names;
 /// Whether this role can close and lift a fence on the side, and write the cutover's journal.
 ///
 /// # Errors
-/// Those of the write, but for the one of a transaction that is read-only.
+/// Errors of the write, except the error of a read-only transaction.
 pub async fn writable(client: &Client, side: Side, names: &Names) -> Result<Verdict> {
     let lift = format!("SELECT {}(gen_random_uuid())", names.own("lift_fence"));
     let statement = match side {
@@ -34,7 +35,7 @@ pub async fn writable(client: &Client, side: Side, names: &Names) -> Result<Verd
     }
 }
 
-/// Where `default_transaction_read_only` comes from, and how it is reset there.
+/// The source of `default_transaction_read_only`, and the command that resets the parameter there.
 pub(super) async fn read_only_remedy(client: &Client) -> Result<String> {
     let sql = "SELECT s.source, quote_ident(session_user), quote_ident(current_database()) FROM pg_settings AS s \
                WHERE s.name = 'default_transaction_read_only'";

@@ -1,4 +1,4 @@
-//! Asks the daemon and both databases, at once, and puts their answers together.
+//! Asks the daemon and both databases at the same time, and combines their answers.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotRepor
 use crate::timestamp::Timestamp;
 use crate::traffic::Quarantine;
 
-/// The daemon is on this machine: what takes longer is not going to answer.
+/// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Gathered {
@@ -27,14 +27,14 @@ pub struct Gathered {
     pub unreachable: Vec<Error>,
 }
 
-/// What Landing says.
+/// Landing's answer.
 struct Landing {
     flushed: Lsn,
     now: Timestamp,
     slot: Option<SlotReport>,
 }
 
-/// What Traffic says; the checkpoint is missing until a snapshot has begun.
+/// Traffic's answer; the checkpoint is missing until an initial copy has begun.
 struct Traffic {
     checkpoint: Option<Checkpoint>,
     reverse: Option<ReverseReport>,
@@ -49,7 +49,8 @@ struct Checkpoint {
     caught_up_at: Option<Timestamp>,
 }
 
-/// Never fails: what could not be asked is null in the document and named in `unreachable`.
+/// Never fails: an answer that is missing is null in the document, and its database is named in
+/// `unreachable`.
 pub async fn gather(config: &Config) -> Gathered {
     let (daemon, landing, traffic) = tokio::join!(
         ask_daemon(config.http_listen, &config.names),
@@ -77,7 +78,7 @@ async fn ask<T>(endpoint: &Endpoint, question: impl AsyncFnOnce(&Client) -> Resu
     answer
 }
 
-/// `None` when no daemon of this slot answers there.
+/// `None` when no daemon of this slot answers at the address.
 async fn ask_daemon(listen: Option<SocketAddr>, names: &Names) -> Option<Live> {
     let address = reachable(listen?);
     let request = move || {
@@ -90,7 +91,7 @@ async fn ask_daemon(listen: Option<SocketAddr>, names: &Names) -> Option<Live> {
     ours.then_some(live)
 }
 
-/// A daemon that listens on every address is asked on this machine's own.
+/// Replaces the address of a daemon that listens on every address by the loopback address.
 fn reachable(mut address: SocketAddr) -> SocketAddr {
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -147,14 +148,14 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
     let finished = if switched { Finish::read(client, names).await? } else { None };
     let reverse = match finished {
         None if switched => reverse::ask(client, names).await?,
-        // Its slot is gone, or about to go, on purpose.
+        // After `finish` has begun, the slot of reverse replication is gone, or about to go, on purpose.
         _ => None,
     };
     Ok(Some(Traffic { checkpoint, reverse, finished, quarantined: count(4), conversion_notes: count(5) }))
 }
 
-/// The daemon knows best; without one, the checkpoint and Landing's position give the state and an upper bound of
-/// the lag.
+/// The daemon's answer has precedence. Without a daemon, the checkpoint and Landing's position give the state
+/// and an upper bound of the lag.
 fn put_together(
     daemon: Option<Live>,
     landing: Option<Landing>,
@@ -183,11 +184,11 @@ fn put_together(
     }
     match reverse {
         Some(reverse) if !answered => reverse::without_daemon(&mut live, reverse),
-        // A daemon that stands by, or cannot start, has not measured it.
+        // A daemon that stands by, or cannot start, has not measured reverse replication.
         reverse => live.reverse = live.reverse.take().or(reverse),
     }
     if live.finished_at.is_some() {
-        // Positions of what no longer runs say nothing.
+        // After the finish nothing runs, so the recorded positions have no meaning.
         (live.lag_bytes, live.lag_seconds, live.lag_is_estimate) = (Some(0), Some(0.0), false);
     }
     if migrated == Some(false) {
@@ -209,7 +210,7 @@ fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option
     let recorded = checkpoint.and_then(|checkpoint| State::from_checkpoint(&checkpoint.state));
     live.state = match recorded {
         Some(state) if active => state,
-        // A step of the cutover lasts without a daemon; snapshot and stream do not.
+        // A state of the cutover lasts without a daemon; snapshot and stream do not.
         Some(state @ (State::Fenced | State::Drained | State::Verified | State::Switched)) => state,
         _ if active => State::Starting,
         _ => State::Stopped,

@@ -1,4 +1,4 @@
-//! `leadbridge status`: what the daemon, Landing and Traffic say, in one document.
+//! `leadbridge status`: the answers of the daemon, Landing and Traffic in one document.
 
 mod gather;
 mod reverse;
@@ -19,7 +19,7 @@ use crate::telemetry::{DaemonPresence, Live, State};
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
 /// # Errors
-/// When stdout breaks. What cannot be found out is part of the answer, and of the exit code.
+/// When stdout breaks. Facts that cannot be determined are part of the answer, and of the exit code.
 pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
     if arguments.watch { watch(config, arguments).await } else { once(config, arguments).await }
 }
@@ -37,11 +37,11 @@ async fn once(config: &Config, arguments: &cli::Status) -> Result<Exit> {
     Ok(verdict(&gathered, arguments))
 }
 
-/// Ends with Ctrl-C, or when nobody reads any more.
+/// Ends with Ctrl-C, or when stdout has no reader any more.
 async fn watch(config: &Config, arguments: &cli::Status) -> Result<Exit> {
     let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
     loop {
-        // Asking only reads, so dropping it half-way leaves nothing behind.
+        // Gathering only reads, so a gathering that is dropped half-way leaves nothing on the databases.
         let gathered = tokio::select! {
             gathered = gather::gather(config) => gathered,
             _ = tokio::signal::ctrl_c() => return Ok(Exit::Ok),
@@ -68,7 +68,7 @@ async fn watch(config: &Config, arguments: &cli::Status) -> Result<Exit> {
     }
 }
 
-/// The worst that is true, in the order in which it matters to who is woken by it.
+/// The worst condition that holds, in the order of importance to the person on call.
 fn verdict(gathered: &Gathered, arguments: &cli::Status) -> Exit {
     let live = &gathered.live;
     if !gathered.unreachable.is_empty() {
@@ -82,11 +82,11 @@ fn verdict(gathered: &Gathered, arguments: &cli::Status) -> Exit {
     }
 }
 
-/// Nothing replicates although it should: the daemon is down, or cannot carry on, or its slot is lost.
+/// Whether replication is broken: the daemon is down, or cannot continue, or the slot is lost.
 fn is_down(live: &Live) -> bool {
     let lost = live.slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost"));
-    // After the switch a daemon carries back what changes on Traffic. Where there is no reverse replication any more, there is
-    // nothing to replicate: a daemon that is down is as it should be.
+    // After the switch a daemon carries Traffic's changes back to Landing. Without reverse replication there
+    // is nothing to replicate, and a daemon that is down is right.
     let back = live.reverse.as_ref().filter(|reverse| reverse.wal_status.is_some());
     let over = live.state == State::Switched && back.is_none();
     let lost = lost || back.is_some_and(|back| back.wal_status.as_deref() == Some("lost"));
@@ -94,7 +94,7 @@ fn is_down(live: &Live) -> bool {
     lost || live.state == State::Error || (nobody && !over)
 }
 
-/// A lag that is not known is over every maximum.
+/// An unknown lag is over every maximum.
 fn is_over(live: &Live, arguments: &cli::Status) -> bool {
     let bytes = arguments.max_lag_bytes.is_some_and(|max| live.lag_bytes.is_none_or(|lag| lag > max));
     let seconds = arguments.max_lag_seconds.is_some_and(|max| live.lag_seconds.is_none_or(|lag| lag > max));

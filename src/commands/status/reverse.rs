@@ -1,4 +1,4 @@
-//! Reverse replication after a cutover, as Traffic has it written down.
+//! Reverse replication after a cutover, from Traffic's state tables.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 use crate::names::Names;
 use crate::telemetry::{DaemonPresence, Live, ReverseReport};
 
-/// Reverse replication by Traffic's own record: the lag is an upper bound, what a daemon has measured is better.
+/// Reverse replication from Traffic's own record. The lag is an upper bound; a daemon's measurement is more
+/// exact.
 pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>> {
     let sql = format!(
         "SELECT r.reverse_slot, COALESCE(s.active, false), s.wal_status, \
@@ -41,7 +42,8 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>
     }))
 }
 
-/// After the switch the lag is that of reverse replication, and so is the slot by which a daemon is seen.
+/// After the switch, both the lag and the slot that reveals a running daemon are those of reverse
+/// replication.
 pub fn without_daemon(live: &mut Live, reverse: ReverseReport) {
     live.daemon = if reverse.active { DaemonPresence::Elsewhere } else { DaemonPresence::Down };
     live.lag_is_estimate = true;

@@ -1,4 +1,4 @@
-//! The document for a person, who may be nervous and has just been woken: what matters stands first.
+//! The document as text, for a person who may have just been woken: the most important lines come first.
 
 use std::fmt::Write as _;
 
@@ -85,7 +85,7 @@ fn lag(live: &Live) -> String {
 fn slot(live: &Live) -> String {
     match &live.slot {
         Some(slot) => existing_slot(slot),
-        // Whoever knows Landing's position has asked for the slot too.
+        // An answer with Landing's position also contains the slot, if the slot exists.
         None if live.landing_lsn.is_some() => "none on Landing".to_owned(),
         None => "not known".to_owned(),
     }
@@ -149,7 +149,7 @@ fn progress(table: &TableProgress) -> String {
     match table.rows_expected {
         _ if table.finished => format!("{done} rows, done"),
         Some(expected) if expected > 0 => {
-            // An estimate may be too low: 100 % is for what is done.
+            // An estimate may be too low: 100 % is reserved for a finished table.
             let percent = (table.rows_done as f64 / expected as f64 * 100.0).min(99.0);
             format!("{done} of about {} rows ({percent:.0} %)", thousands(expected))
         }
@@ -157,7 +157,7 @@ fn progress(table: &TableProgress) -> String {
     }
 }
 
-/// `12 345 678`, with spaces that no line is broken at.
+/// `12 345 678`, with no-break spaces.
 fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
