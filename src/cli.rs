@@ -1,4 +1,4 @@
-//! The command line, as clap types only. A command is added to [`Command`] when it works.
+//! The command line, as clap types only. A command is added to [`Command`] when the command works.
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use crate::change::Table;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
 
-/// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing one.
+/// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing a lead.
 #[derive(Debug, Parser)]
 #[command(name = "leadbridge", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
@@ -27,20 +27,19 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Flags that every command takes; they win over the environment, and that over the file.
+/// Flags of every command. A flag takes precedence over the environment, and the environment over the file.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// The configuration file [default: /etc/leadbridge/leadbridge.toml, if it is there]
+    /// The configuration file [default: /etc/leadbridge/leadbridge.toml, if the file exists]
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the local checkpoint lives [env: LEADBRIDGE_STATE_DIR] [default: /var/lib/leadbridge]
+    /// Directory of the local checkpoint [env: LEADBRIDGE_STATE_DIR] [default: /var/lib/leadbridge]
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Health and status over HTTP, or off [env: LEADBRIDGE_HTTP_LISTEN] [default: 127.0.0.1:9187]
+    /// Address of health and status over HTTP, or off [env: LEADBRIDGE_HTTP_LISTEN] [default: 127.0.0.1:9187]
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "ADDRESS")]
     http_listen: Option<Listen>,
-    /// What is logged to stderr, a tracing filter [env: LEADBRIDGE_LOG]
-    /// [default: info]
+    /// Filter of the log on stderr, in tracing's syntax [env: LEADBRIDGE_LOG] [default: info]
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "FILTER")]
     log: Option<String>,
     /// text or json [env: LEADBRIDGE_LOG_FORMAT] [default: text]
@@ -81,7 +80,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge migrate --print=traffic --role leadbridge > for-the-dba.sql")]
 pub struct Migrate {
-    /// Show the SQL for a DBA to run, and touch no database; of both, or of the one that is named
+    /// Show the SQL for a DBA to run, of both databases or of the named database, and change no database
     #[arg(
         long,
         value_name = "DATABASE",
@@ -91,19 +90,19 @@ pub struct Migrate {
         default_missing_value = "both"
     )]
     pub print: Option<Print>,
-    /// Show the least-privilege role for the daemon, of this name, too
+    /// Show also the least-privilege role for the daemon, with this name
     #[arg(long, requires = "print")]
     pub role: Option<String>,
-    /// Say what would be done, and do nothing
+    /// Show the changes that would be made, and make no change
     #[arg(long)]
     pub dry_run: bool,
-    /// Take the schema over from the installation that it is recorded for: its names, or its Landing, were changed for
-    /// good. Run `leadbridge resync` afterwards
+    /// Take the schema over from the installation recorded in the schema, after a permanent change of the
+    /// installation's names or of its Landing. Run `leadbridge resync` afterwards
     #[arg(long, conflicts_with = "print")]
     pub replace_installation: bool,
 }
 
-/// Whose SQL is shown.
+/// The databases whose SQL is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Print {
     Landing,
@@ -111,22 +110,23 @@ pub enum Print {
     Both,
 }
 
-/// Check everything that would stop a replication, each line with its remedy.
+/// Check for every condition that would stop replication, and show a remedy for each finding.
 ///
 /// Changes nothing. Exits 1 on an error.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge doctor --json | jq '.findings[] | select(.level == \"error\")'")]
 pub struct Doctor {
-    /// One JSON document instead of lines
+    /// Print one JSON document instead of lines
     #[arg(long)]
     pub json: bool,
 }
 
-/// The daemon: a snapshot if there is none, then the stream.
+/// Run the daemon: an initial copy (snapshot) if there is none, then the stream.
 ///
-/// After a cutover has switched, it carries what changes on Traffic back to Landing instead.
+/// After a cutover has switched, the daemon instead carries Traffic's changes back to Landing (reverse
+/// replication).
 ///
-/// SIGTERM and SIGINT finish the transaction in hand and exit 0.
+/// SIGTERM and SIGINT finish the current transaction and exit 0.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge run --until-caught-up")]
 pub struct RunArguments {
@@ -135,44 +135,44 @@ pub struct RunArguments {
     pub until_caught_up: bool,
 }
 
-/// State and lag, also when the daemon is down.
+/// Show state and lag, also when the daemon is down.
 ///
-/// Exits 0 when all is well, 1 with a lag over a given maximum, 2 when the daemon is down or the replication broken,
-/// 3 when a database is unreachable.
+/// Exits 0 when all is well, 1 with a lag over a given maximum, 2 when the daemon is down or replication is
+/// broken, 3 when a database is unreachable.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge status --max-lag-seconds 60 --max-lag-bytes 16MiB || alert")]
 pub struct Status {
-    /// One JSON document instead of text; with --watch one on each line
+    /// Print one JSON document instead of text; with --watch one document on each line
     #[arg(long)]
     pub json: bool,
-    /// Again every 2 seconds, until Ctrl-C
+    /// Repeat every 2 seconds, until Ctrl-C
     #[arg(long)]
     pub watch: bool,
-    /// Exit 1 when Traffic is further behind than this, such as 1048576 or 16MiB
+    /// Exit 1 when Traffic's lag in bytes is larger than SIZE, such as 1048576 or 16MiB
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub max_lag_bytes: Option<u64>,
-    /// Exit 1 when Traffic is further behind than this
+    /// Exit 1 when Traffic's lag in seconds is larger than SECONDS
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub max_lag_seconds: Option<f64>,
 }
 
 /// Compare Landing, through the mapping, with Traffic: row by row, while both are live.
 ///
-/// Rows in flight are looked at again once the stream has passed them. Shows ids, columns and counts, never values.
-/// Exits 0 when all is equal, 1 on a difference.
+/// Rows in flight are compared again once the stream has passed them. Shows ids, columns and counts, never
+/// values. Exits 0 when all is equal, 1 on a difference.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge verify --table landing_leads --json | jq .equal")]
 pub struct Verify {
-    /// One JSON document instead of tables
+    /// Print one JSON document instead of tables
     #[arg(long)]
     pub json: bool,
-    /// Only this table, by its name on Landing
+    /// Compare only this table, by its name on Landing
     #[arg(long, value_name = "TABLE", value_parser = landing_table)]
     pub table: Option<Table>,
-    /// How long the stream may take to pass a row that differs, before that counts as a difference
+    /// How long the stream may take to pass a differing row, before the row counts as a difference
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "30s")]
     pub wait: Duration,
-    /// Read no more of Landing's rows in a second, to leave the machine to the school's site
+    /// Read no more than ROWS rows of Landing in a second, to leave capacity to the school's site
     #[arg(long, value_name = "ROWS")]
     pub max_rows_per_second: Option<NonZeroU64>,
     /// Write the rows that differ again, as the stream would; the daemon must be stopped
@@ -180,11 +180,12 @@ pub struct Verify {
     pub repair: bool,
 }
 
-/// Make Traffic the system of record: fence Landing, drain, verify, switch. Or nothing has changed.
+/// Make Traffic the system of record: fence Landing, drain, verify, switch. On any failure nothing is
+/// changed.
 ///
-/// Checks every condition first, and asks, unless --yes. Landing's writers wait for the drain and the proof, and get
-/// an error that names Traffic afterwards. Any failure before the decision lifts the fence. Exits 0 when switched, 1
-/// when a condition does not hold, 4 when it was aborted.
+/// Checks every condition first, and asks for confirmation, unless --yes. Landing's writers wait for the
+/// drain and the proof, and afterwards get an error that names Traffic. Any failure before the decision lifts
+/// the fence. Exits 0 when switched, 1 when a condition does not hold, 4 when the cutover was aborted.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: leadbridge cutover --dry-run && leadbridge cutover --hook ./point-apps-to-traffic"
@@ -194,47 +195,49 @@ pub struct Cutover {
     pub change: ChangeArguments,
 }
 
-/// What a cutover and a rollback are told.
+/// Arguments of a cutover and of a rollback.
 #[derive(Debug, Args)]
 pub struct ChangeArguments {
     /// Check everything and predict the write pause; change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Do not ask
+    /// Skip the confirmation prompt
     #[arg(long)]
     pub yes: bool,
-    /// One JSON document instead of text: the findings, or the certificate
+    /// Print one JSON document instead of text: the findings, or the certificate
     #[arg(long)]
     pub json: bool,
-    /// Refuse when a marker takes longer through the stream than this
+    /// Refuse when a marker takes longer than SECONDS through the stream
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     pub max_lag_seconds: f64,
-    /// Abort when writers would have to wait longer than this
+    /// Abort when writers would have to wait longer than DURATION
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2s")]
     pub max_pause: Duration,
-    /// Abort what is not decided after this, the hook included
+    /// Abort when the switch is not decided after DURATION, the hook included
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "60s")]
     pub timeout: Duration,
-    /// How long a writer may wait behind an attempt to lock the tables that fails; it is tried again until the timeout
+    /// How long a writer may wait for an attempt to lock the tables. A failed attempt is repeated until the
+    /// timeout
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "200ms")]
     pub lock_timeout: Duration,
-    /// When every value of every row is compared once more, as both sides are behind the fence
+    /// When every value of every row is compared once more, while the fence keeps both sides unchanged
     #[arg(long, value_enum, default_value = "auto")]
     pub compare: Compare,
-    /// Run by `sh -c` to point the applications to the other database. In a cutover that is once Landing refuses writes,
-    /// and when it fails all is undone; in a rollback it is once Landing takes writes. LEADBRIDGE_DIRECTION says which,
-    /// LEADBRIDGE_EVENT `switch`, or `abort` when it has to be taken back
+    /// Command, run by `sh -c`, that points the applications to the other database. In a cutover the command
+    /// runs once Landing refuses writes, and a failure of the command undoes everything. In a rollback the
+    /// command runs once Landing takes writes. LEADBRIDGE_DIRECTION holds the direction, LEADBRIDGE_EVENT is
+    /// `switch`, or `abort` when the applications must be pointed back
     #[arg(long, value_name = "CMD")]
     pub hook: Option<String>,
-    /// Where the certificate is written, as JSON and as a page
+    /// Directory for the certificate, written as JSON and as a page
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub certificate: PathBuf,
 }
 
-/// Make Landing the database to write to again: fence Traffic, drain, verify, open Landing. Loses nothing.
+/// Make Landing the system of record again: fence Traffic, drain, verify, open Landing. Loses nothing.
 ///
-/// Undo a cutover: back to Landing, with the same proofs. Traffic's writers wait for the drain and the proof, and get an
-/// error that names Landing for a while afterwards. Exits as `cutover` does.
+/// Undoes a cutover, with the same proofs. Traffic's writers wait for the drain and the proof, and afterwards
+/// get an error that names Landing for a while. Exits as `cutover` does.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example: leadbridge rollback --dry-run && leadbridge rollback --hook ./point-apps-to-landing"
@@ -242,50 +245,50 @@ pub struct ChangeArguments {
 pub struct Rollback {
     #[command(flatten)]
     pub change: ChangeArguments,
-    /// How long Traffic refuses writes to leads and stages afterwards, so that an application that has not heard of the
-    /// rollback does; then Traffic's own writers go on as before the cutover. At least --max-pause
+    /// How long Traffic refuses writes to leads and journey entries afterwards, so that an application that
+    /// has not noticed the rollback gets an error; then Traffic's own writers continue as before the cutover.
+    /// At least --max-pause
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "5m")]
     pub refuse_for: Duration,
 }
 
-/// Begin again with a fresh snapshot into the live Traffic DB.
+/// Begin again with a new initial copy (snapshot) into the live Traffic DB.
 ///
-/// Rows born on Traffic and columns that Traffic owns stay as they are. Asks first, unless --yes.
+/// Rows born on Traffic and columns that Traffic owns stay as they are. Asks for confirmation, unless --yes.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge resync --yes")]
 pub struct Resync {
-    /// Do not ask
+    /// Skip the confirmation prompt
     #[arg(long)]
     pub yes: bool,
 }
 
-/// The end, after a settled cutover: a backup of Landing's tables, then slots, publications and fence functions dropped.
+/// End a settled cutover: back up Landing's tables, then drop slots, publications and fence functions.
 ///
-/// The daemon must be stopped, and Landing must have all that Traffic changed since the switch. Landing's tables stay,
-/// closed to writers; the SQL that drops them is shown. Interrupted, it carries on when it is run again. Asks first,
-/// unless --yes.
+/// The daemon must be stopped, and Landing must have everything that Traffic changed since the switch.
+/// Landing's tables stay, closed to writers; the command shows the SQL that drops the tables. After an
+/// interruption, running the command again continues. Asks for confirmation, unless --yes.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge finish --backup /srv/backup/landing --format jsonl")]
 pub struct FinishArguments {
-    /// Where the backup goes: a directory that is not there yet, or is empty
-    /// [default: a new one in backups/ of the state directory]
+    /// Directory of the backup: new, or empty [default: a new directory in backups/ of the state directory]
     #[arg(long, value_name = "DIR")]
     pub backup: Option<PathBuf>,
-    /// How the backup's rows are written
+    /// Format of the backup's rows
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t)]
     pub format: Format,
-    /// How old a change of Traffic may be that the backup lacks, where Traffic is never quiet
+    /// How old a change of Traffic may be that the backup lacks, for a Traffic that is never quiet
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "0s")]
     pub max_behind: Duration,
-    /// Do not ask
+    /// Skip the confirmation prompt
     #[arg(long)]
     pub yes: bool,
-    /// The certificate as one JSON document instead of text
+    /// Print the certificate as one JSON document instead of text
     #[arg(long)]
     pub json: bool,
 }
 
-/// Rows that Traffic could not take.
+/// Show, retry or discard rows that Traffic did not take.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge quarantine list")]
 pub struct QuarantineArguments {
@@ -295,34 +298,34 @@ pub struct QuarantineArguments {
 
 #[derive(Debug, Subcommand)]
 pub enum QuarantineAction {
-    /// One line for each row, without its values
+    /// Show one line for each row, without the row's values
     #[command(after_help = "Example: leadbridge quarantine list")]
     List,
-    /// One row as a whole, with its values: they are people's data
+    /// Show one row completely, with its values: the values are people's data
     #[command(after_help = "Example: leadbridge quarantine show 17")]
     Show {
-        /// As `list` shows it
+        /// The id shown by `list`
         id: i64,
     },
-    /// Try rows again, all when none is named
+    /// Apply rows again, all rows when no id is given
     #[command(after_help = "Example: leadbridge quarantine retry 17 18")]
     Retry {
-        /// As `list` shows them
+        /// The ids shown by `list`
         ids: Vec<i64>,
     },
-    /// Give rows up: they will not arrive on Traffic. Asks first, unless --yes
+    /// Give rows up: these rows will not arrive on Traffic. Asks for confirmation, unless --yes
     #[command(after_help = "Example: leadbridge quarantine discard 17")]
     Discard {
-        /// As `list` shows them
+        /// The ids shown by `list`
         #[arg(required = true)]
         ids: Vec<i64>,
-        /// Do not ask
+        /// Skip the confirmation prompt
         #[arg(long)]
         yes: bool,
     },
 }
 
-/// The whole story on two throw-away PostgreSQL servers, on one screen, within a minute.
+/// Show the whole story on two throw-away PostgreSQL servers, on one screen, within a minute.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge demo")]
 pub struct Demo {}
