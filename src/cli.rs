@@ -220,7 +220,7 @@ pub struct ChangeArguments {
     /// timeout
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "200ms")]
     pub lock_timeout: Duration,
-    /// When every value of every row is compared once more, while the fence keeps both sides unchanged
+    /// When every value of every row is compared once more, in the state of both sides under the fence
     #[arg(long, value_enum, default_value = "auto")]
     pub compare: Compare,
     /// Command, run by `sh -c`, that points the applications to the other database. In a cutover the command

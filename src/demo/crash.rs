@@ -14,16 +14,17 @@ use crate::lsn::Lsn;
 pub struct Recovery {
     /// The checkpoint that the killed daemon left on Traffic.
     pub checkpoint: Lsn,
-    /// How much Landing had written since, when the new daemon started.
+    /// Bytes of WAL from the checkpoint to Landing's position at the start of the new daemon.
     pub behind: u64,
-    /// From its start until all of that was on Traffic.
+    /// Time from the start of the new daemon until all of these changes were on Traffic.
     pub took: Duration,
 }
 
-/// Kills the daemon in the middle of a transaction and starts another one.
+/// Kills the daemon in the middle of a transaction and starts another daemon.
 pub async fn kill_and_recover(stage: &mut DemoStage<'_>) -> Result<Recovery> {
     let table = stage.config.names.own("checkpoint");
-    // Every batch writes its position last: behind this lock it has written its rows and waits.
+    // Every batch writes its position last, so a daemon that waits for this lock has already written the
+    // batch's rows.
     let lock = Lock::take(stage, &table).await?;
     await_half_a_transaction(stage).await?;
     let daemon = stage.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;

@@ -12,11 +12,12 @@ use super::guard::Home;
 use crate::error::{Error, Result};
 use crate::telemetry::Live;
 
-/// How often the daemon is asked.
+/// Pause between two requests to the daemon.
 const POLL: Duration = Duration::from_millis(50);
-/// Longer than any step takes, by far: what is not there by then will not come.
+/// Far longer than any step takes: a condition that does not hold by then will not hold later.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// Below the ports that Linux gives out by itself, so that no connection takes ours between two starts.
+/// Below the ports that Linux assigns to outgoing connections, so that no connection takes the daemon's port
+/// between two starts.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// A running daemon. Killed when dropped.
@@ -27,7 +28,7 @@ pub struct DemoDaemon {
 }
 
 impl DemoDaemon {
-    /// Starts this very program as `leadbridge run` with the configuration in `home`.
+    /// Starts the running program's file as `leadbridge run` with the configuration in `home`.
     pub fn start(home: &Home, listen: SocketAddr) -> Result<Self> {
         let failed = |error| {
             Error::refused(format!("the daemon cannot be started: {error}"))
@@ -39,12 +40,13 @@ impl DemoDaemon {
             .arg("--config")
             .arg(home.config())
             .arg("run")
-            // Whatever leadbridge is configured to in this shell is not meant for the demo.
+            // The shell's configuration of leadbridge is not meant for the demo.
             .env_clear()
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
-            // An interrupt typed at the terminal is for us, and we end it in order.
+            // An interrupt typed at the terminal reaches only the demo, and the demo ends the daemon in an
+            // orderly way.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -55,7 +57,7 @@ impl DemoDaemon {
         Ok(DemoDaemon { child, listen })
     }
 
-    /// What it says of itself; `None` while it does not answer.
+    /// The daemon's status; `None` while the daemon does not answer.
     ///
     /// # Errors
     /// Refused when the process has ended.
@@ -77,10 +79,10 @@ impl DemoDaemon {
             .map_err(|error| Error::internal(format!("asking the daemon: {error}")))
     }
 
-    /// Asks until `wanted` answers; it sees every answer.
+    /// Asks until `wanted` returns a value; `wanted` sees every answer.
     ///
     /// # Errors
-    /// Internal, after [`PATIENCE`], saying `what` was waited for.
+    /// Internal, after [`PATIENCE`], with `what` as the awaited condition.
     pub async fn until<T>(&mut self, what: &str, mut wanted: impl FnMut(&Live) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -96,19 +98,20 @@ impl DemoDaemon {
         }
     }
 
-    /// SIGKILL: it gets no chance to finish anything. Returns when it is gone.
+    /// Sends SIGKILL, so that the daemon cannot finish anything. Returns when the process is gone.
     pub async fn kill(mut self) -> Result<()> {
         self.child.kill().await.map_err(|error| Error::internal(format!("killing the daemon: {error}")))
     }
 
-    /// SIGTERM, as systemd stops it. Returns how long it took.
+    /// Sends SIGTERM, as systemd does. Returns the time until the daemon's end.
     ///
     /// # Errors
-    /// Refused when it does not end in time, or not with exit code 0.
+    /// Refused when the daemon does not end in time, or not with exit code 0.
     pub async fn stop(mut self) -> Result<Duration> {
         let asked = Instant::now();
         if let Some(pid) = self.child.id() {
-            // An unwaited child's pid belongs to nobody else. Fails only when it has ended by itself.
+            // The kernel gives the pid of an unwaited child to no other process. Fails only when the daemon
+            // has already ended.
             let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
         }
         let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
@@ -123,12 +126,12 @@ impl DemoDaemon {
     }
 }
 
-/// A condition that did not come true in time.
+/// A condition that did not become true in time.
 pub fn in_vain(what: &str) -> Error {
     Error::internal(format!("waited {} s in vain for {what}", PATIENCE.as_secs()))
 }
 
-/// An address for the daemon's HTTP that nobody listens on.
+/// An address for the daemon's HTTP on which no other process listens.
 pub fn free_address() -> Result<SocketAddr> {
     let address = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();

@@ -1,4 +1,4 @@
-//! Figures as people read them; pure.
+//! Figures in a form for people; pure.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub fn bytes(bytes: u64) -> String {
     }
 }
 
-/// `3.2 s`, below a tenth of it in milliseconds.
+/// `3.2 s`; below a tenth of a second in milliseconds.
 pub fn seconds(seconds: f64) -> String {
     if seconds > 0.0 && seconds < 0.095 {
         format!("{:.0} ms", (seconds * 1e3).max(1.0))
@@ -42,16 +42,16 @@ pub fn duration(duration: Duration) -> String {
     seconds(duration.as_secs_f64())
 }
 
-/// `number` of them in `duration`, for a second.
+/// `number` in `duration`, as a rate per second.
 pub fn rate(number: u64, duration: Duration) -> String {
     count((number as f64 / duration.as_secs_f64().max(0.001)).round() as u64)
 }
 
-/// A curve in one line of text, scaled to its own maximum.
+/// A curve in one line of text, scaled to the largest value.
 pub fn curve(values: &[u64]) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let top = values.iter().copied().max().unwrap_or(0).max(1);
-    // Below 8 for every value up to the top, which is not 0.
+    // Below 8 for every value up to `top`, which is not 0.
     let height = |value: &u64| HEIGHTS[(*value as u128 * 7).div_ceil(top as u128) as usize];
     values.iter().map(height).collect()
 }

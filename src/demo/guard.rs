@@ -1,7 +1,9 @@
-//! The demo's own private directory, and what ends the daemon and removes the directory when we cannot.
+//! The demo's private directory, and a guard process that ends the daemon and removes the directory when the
+//! demo cannot.
 //!
-//! A daemon that has once reached its databases tries again for as long as it takes: it must not outlive a demo
-//! that was killed. As with the servers' watchdogs, a tiny shell waits for the end of a pipe that only we hold.
+//! A daemon that has once reached its databases tries again without limit, so the daemon must not outlive a
+//! demo that was killed. Like the servers' watchdogs, the guard is a shell that waits for the end of a pipe
+//! held only by the demo.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -11,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 
 use crate::error::{Error, Result};
 
-/// `$0` is the directory. The process's name is looked at in case the pid has been given to somebody else.
+/// `$0` is the directory. The script checks the process's name, in case the pid has been given to another
+/// process.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 read -r _
@@ -61,7 +64,8 @@ impl Home {
         self.dir.join("leadbridge.toml")
     }
 
-    /// Writes the configuration, for our eyes only: it holds the throw-away servers' password.
+    /// Writes the configuration, readable only to this user, because it holds the password of the throw-away
+    /// servers.
     pub fn write_config(&self, text: &str) -> Result<()> {
         let path = self.config();
         let written = std::fs::write(&path, text)
@@ -69,13 +73,13 @@ impl Home {
         written.map_err(|error| io("writing", &path, &error))
     }
 
-    /// Tells the guard which daemon runs.
+    /// Tells the guard the pid of the running daemon.
     pub fn write_pid(&self, pid: u32) -> Result<()> {
         let path = self.dir.join("pid");
         std::fs::write(&path, pid.to_string()).map_err(|error| io("writing", &path, &error))
     }
 
-    /// The daemon's log, to be written at its end: all daemons of one demo share it.
+    /// The daemon's log, opened for appending, because all daemons of one demo share the log.
     pub fn open_log(&self) -> Result<File> {
         let path = self.log();
         File::options().create(true).append(true).open(&path).map_err(|error| io("opening", &path, &error))
@@ -94,11 +98,11 @@ impl Home {
     }
 }
 
-/// Lets the guard do its work, and waits for that.
+/// Lets the guard clean up, and waits for the guard's end.
 impl Drop for Home {
     fn drop(&mut self) {
         drop(self.guard.stdin.take());
-        // An error means that it is gone already; there is nobody to tell.
+        // An error means that the guard is gone already, and a destructor has nobody to tell.
         let _ = self.guard.wait();
     }
 }

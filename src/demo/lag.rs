@@ -1,4 +1,4 @@
-//! A lag that goes up and down: somebody locks Traffic's leads while Landing is written to.
+//! A lag that rises and falls: a session locks Traffic's leads while writers write to Landing.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ use crate::database::Session;
 use crate::error::{Error, Result};
 use crate::telemetry::Live;
 
-/// The lock is held until the lag is as old as this.
+/// Seconds of lag at which the lock is released.
 const HIGH: f64 = 4.0;
-/// Caught up: what is younger than this has just been written.
+/// A lag below this number of seconds counts as caught up, because such changes have just been written.
 const LOW: f64 = 0.5;
 
-/// What was seen of the lag.
+/// The measured lag.
 #[derive(Debug)]
 pub struct Wave {
     pub peak_bytes: u64,
     pub peak_seconds: f64,
-    /// From the lock's end until everything that had waited was on Traffic.
+    /// Time from the release of the lock until all waiting changes were on Traffic.
     pub caught_up: Duration,
     /// Each reading, in bytes.
     pub readings: Vec<u64>,
@@ -43,7 +43,7 @@ pub async fn rise_and_fall(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Re
 }
 
 impl Wave {
-    /// Looks at the lag, and shows it, until `reached`.
+    /// Reads and shows the lag until `reached`.
     async fn follow(
         &mut self,
         daemon: &mut DemoDaemon,
@@ -62,7 +62,7 @@ impl Wave {
             .await
     }
 
-    /// The daemon measures about once a second: the same reading twice is one.
+    /// The daemon measures about once a second, so two equal readings in a row count as one.
     fn see(&mut self, bytes: u64, seconds: f64) {
         self.peak_bytes = self.peak_bytes.max(bytes);
         self.peak_seconds = self.peak_seconds.max(seconds);
@@ -82,7 +82,8 @@ pub fn reading(live: &Live) -> String {
     }
 }
 
-/// A lock on one of Traffic's tables, of a session of its own. Dropping it ends the session, and with it the lock.
+/// A lock on one of Traffic's tables, in a session of its own. Dropping the value ends the session and
+/// releases the lock.
 pub struct Lock(Session);
 
 impl Lock {

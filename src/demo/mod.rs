@@ -1,8 +1,9 @@
 //! `leadbridge demo`: the whole story on two throw-away servers, told on one screen.
 //!
-//! `stage` sets up servers, leads and writers; `daemon` is `leadbridge run` as a process of its own; the steps
-//! stand in `story`, `lag`, `crash`, `ownership` and `noise`; `screen` is what the newcomer sees.
-//! Nothing outlives the demo: servers, daemon and directories go with it, also when it is killed.
+//! `stage` sets up servers, leads and writers; `daemon` is `leadbridge run` as a process of its own; `story`,
+//! `lag`, `crash`, `ownership` and `noise` contain the steps; `screen` prints to the terminal. Nothing
+//! outlives the demo: servers, daemon and directories are removed with the demo, also when the demo is
+//! killed.
 
 mod crash;
 mod daemon;
@@ -23,17 +24,18 @@ use crate::exit::Exit;
 use guard::Home;
 use screen::Screen;
 
-/// Tells the story. `Ok` only if everything held, `No` when something did not or when it was interrupted.
+/// Tells the story. `Ok` only if every check held, `No` when a check failed or the demo was interrupted.
 ///
 /// # Errors
-/// What made a step fail, after the last lines of the daemon's log have been shown.
+/// The error of the failed step, after the last lines of the daemon's log have been shown.
 pub async fn run() -> Result<Exit> {
     let listen =
         |kind| signal(kind).map_err(|error| Error::internal(format!("signals cannot be heard: {error}")));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
     let mut screen = Screen::new();
     let home = Home::create()?;
-    // On a signal the story is dropped where it stands, and everything in it goes.
+    // A signal drops the story wherever the story is, and with it the servers, the daemon and the
+    // directories.
     let told = tokio::select! {
         told = story::tell(&mut screen, &home) => Some(told),
         _ = interrupt.recv() => None,

@@ -1,4 +1,5 @@
-//! The LMS writes and no lead changes: nothing of it reaches Traffic, and the slot must not hold its WAL back.
+//! The LMS writes and no lead changes: nothing reaches Traffic, and the slot must not keep the WAL of the
+//! LMS.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +18,13 @@ const EVENTS: i32 = 50_000;
 pub struct Noise {
     /// WAL that the LMS wrote.
     pub written: u64,
-    /// WAL that the slot keeps of it.
+    /// WAL that the slot still keeps.
     pub retained: u64,
-    /// Rows that the daemon applied meanwhile; there should be none.
+    /// Rows that the daemon applied meanwhile; the expected number is zero.
     pub rows_applied: u64,
 }
 
-/// The writers must have been stopped, and everything applied.
+/// The writers must have been stopped, and all changes applied.
 pub async fn make(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<Noise> {
     let before = stage.landing_position().await?;
     let rows = stage.daemon()?.until("the daemon", |live| Some(live.rows_applied)).await?;
@@ -55,8 +56,9 @@ async fn write(stage: &DemoStage<'_>) -> Result<()> {
     written.map(drop).map_err(|error| Error::database("writing like the LMS", &error))
 }
 
-/// Waits until the slot keeps less than `enough`. A slot can let go of WAL only up to a point that the server
-/// itself writes every few seconds and with every checkpoint; we ask for checkpoints to have it at once.
+/// Waits until the slot keeps less than `enough`. A slot can release WAL only up to a point that the server
+/// itself writes every few seconds and with every checkpoint, so the demo requests checkpoints to shorten the
+/// wait.
 async fn let_go(stage: &DemoStage<'_>, screen: &mut Screen, enough: u64) -> Result<u64> {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -1,4 +1,5 @@
-//! What belongs to Traffic: columns that only its own people write, and a lead that was born there.
+//! The data that belongs to Traffic: columns that only Traffic's own people write, and a lead born on
+//! Traffic.
 
 use uuid::Uuid;
 
@@ -10,10 +11,10 @@ use crate::timestamp::Timestamp;
 /// Leads whose status is changed on Traffic.
 const MARKED: i64 = 100;
 
-/// What was written on Traffic, to be looked at again at the end.
+/// The data written on Traffic, to be checked at the end.
 #[derive(Debug)]
 pub struct Owned {
-    /// Leads with stages: no writer changes the key of such a lead.
+    /// Leads with journey entries, because no writer changes the key of such a lead.
     marked: Vec<Uuid>,
     marked_at: Timestamp,
     own_lead: Uuid,
@@ -26,16 +27,16 @@ impl Owned {
     }
 }
 
-/// What had become of it.
+/// The state of the written data at the end.
 #[derive(Debug)]
 pub struct Kept {
     /// Leads that were marked and that no writer has deleted on Landing since.
     pub remaining: u64,
-    /// Those of them with the status and pipeline that they were given on Traffic.
+    /// Remaining leads that still have the status and pipeline written on Traffic.
     pub kept: u64,
-    /// Those of them that Landing's changes have rewritten since.
+    /// Remaining leads that Landing's changes have rewritten since.
     pub rewritten: u64,
-    /// The lead born on Traffic is as it was, to the last byte.
+    /// Whether the lead born on Traffic is unchanged, to the last byte.
     pub own_lead: bool,
 }
 
@@ -45,14 +46,16 @@ impl Kept {
     }
 }
 
-/// A person on Traffic changes the status of leads; a Facebook form brings a lead of Traffic's own.
+/// Changes the status of leads, as a person on Traffic does, and inserts a lead of Traffic's own, as a
+/// Facebook form does.
 pub async fn write(stage: &DemoStage<'_>) -> Result<Owned> {
     let failed = |error| Error::database("writing on Traffic", &error);
     let names = &stage.config.names;
     let (leads, stages) = (names.traffic_table(Table::LandingLeads), names.traffic_table(Table::LeadJourney));
-    // Locked in the order of the keys, as the daemon does: the two never wait for each other in a circle. A lead
-    // that the daemon wrote while its lock was waited for is left out: Traffic's trigger stamps the time at which
-    // this began, which would stand before the change that Landing has made since.
+    // The statement locks in the order of the keys, as the daemon does, so the two cannot deadlock. The
+    // statement leaves out a lead that the daemon wrote during the wait for the lead's lock: Traffic's
+    // trigger stamps the start time of the statement's transaction, and the stamp would precede Landing's
+    // change.
     let mark = format!(
         "WITH chosen AS MATERIALIZED (SELECT l.id FROM {leads} AS l WHERE l.landing_synced_at IS NOT NULL \
              AND EXISTS (SELECT FROM {stages} AS s WHERE s.lead_id = l.id) \
@@ -74,14 +77,14 @@ pub async fn write(stage: &DemoStage<'_>) -> Result<Owned> {
     })
 }
 
-/// Both sides must be still.
+/// Neither side may change during the check.
 pub async fn look_again(stage: &DemoStage<'_>, owned: &Owned) -> Result<Kept> {
     let failed = |error| Error::database("looking at what Traffic owns", &error);
     let names = &stage.config.names;
     let count =
         format!("SELECT count(*) FROM {} WHERE id = ANY ($1)", names.landing_table(Table::LandingLeads));
     let landing = stage.landing.query_one(&count, &[&owned.marked]).await.map_err(failed)?;
-    // One machine's clock, so the two servers' times can be compared.
+    // Both servers use one machine's clock, so their times can be compared.
     let sql = format!(
         "SELECT count(*) FILTER (WHERE l.id = ANY ($1) AND l.status = 'qualified' AND l.amocrm_pipeline_id = 4242), \
              count(*) FILTER (WHERE l.id = ANY ($1) AND l.landing_synced_at > $2), \

@@ -1,16 +1,17 @@
-//! What the newcomer sees: numbered steps, plain words, and one line that moves.
+//! The demo's output: numbered steps, plain words, and one moving line.
 //!
-//! Nobody has to read it: a closed stdout does not stop the story, whose exit code says how it ended.
+//! Nobody has to read the output: a closed stdout does not stop the story, and the exit code gives the
+//! result.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::figures;
 
-/// The text's last column, for a terminal of 80.
+/// The text's last column, for a terminal of 80 columns.
 const WIDTH: usize = 79;
 const INDENT: &str = "    ";
-/// How often a moving line is repeated where it cannot move.
+/// Interval between two prints of a moving line where stdout is not a terminal.
 const PLAIN_PAUSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct Screen {
     is_terminal: bool,
     started: Instant,
     step: u32,
-    /// The moving line stands on the screen and has no end yet.
+    /// Whether a moving line stands on the screen without an end of line.
     is_moving: bool,
     moved: Option<Instant>,
 }
@@ -29,13 +30,13 @@ impl Screen {
         Screen { is_terminal, started: Instant::now(), step: 0, is_moving: false, moved: None }
     }
 
-    /// What the whole is about.
+    /// Prints the title and an introduction.
     pub fn title(&mut self, text: &str, words: &str) {
         self.write(&format!("{}\n", self.bold(text)));
         self.write(&wrapped(words, ""));
     }
 
-    /// A new step begins.
+    /// Begins a new step.
     pub fn step(&mut self, title: &str) {
         self.step += 1;
         let seconds = format!("{:>5.1} s", self.started.elapsed().as_secs_f64());
@@ -45,12 +46,12 @@ impl Screen {
         self.write(&line);
     }
 
-    /// What happened, in whole sentences.
+    /// Prints a result in whole sentences.
     pub fn say(&mut self, words: &str) {
         self.write(&wrapped(words, INDENT));
     }
 
-    /// A line that is written over and over on a terminal, and once a second elsewhere.
+    /// Prints a line that is overwritten on a terminal, and repeated once a second elsewhere.
     pub fn moving(&mut self, text: &str) {
         if self.is_terminal {
             let text: String = text.chars().take(WIDTH - INDENT.len()).collect();
@@ -62,14 +63,14 @@ impl Screen {
         }
     }
 
-    /// How it ended.
+    /// Prints the result of the demo.
     pub fn end(&mut self, words: &str) {
         self.write("\n");
         let seconds = figures::duration(self.started.elapsed());
         self.write(&wrapped(&format!("{words} ({seconds})"), ""));
     }
 
-    /// What the daemon said last, for who must find out why a step failed.
+    /// Prints the daemon's last log lines, to help find out why a step failed.
     pub fn log_tail(&mut self, lines: &[String]) {
         self.write("\nThe demo failed. The daemon's last words:\n");
         if lines.is_empty() {
@@ -80,7 +81,7 @@ impl Screen {
         }
     }
 
-    /// A moving line is wiped away first: what it said last is not needed any more.
+    /// Clears a moving line first, because its text is not needed any more.
     fn write(&mut self, text: &str) {
         if std::mem::take(&mut self.is_moving) {
             put("\r\x1b[2K");
@@ -95,11 +96,11 @@ impl Screen {
 
 fn put(text: &str) {
     let mut stdout = io::stdout().lock();
-    // A reader that has gone misses the rest.
+    // A reader that has closed stdout misses the rest.
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
-/// Lines of at most [`WIDTH`] columns, each behind `indent`.
+/// Lines of at most [`WIDTH`] columns, each with `indent` in front.
 fn wrapped(words: &str, indent: &str) -> String {
     let mut text = String::new();
     let mut column = 0;

@@ -1,4 +1,4 @@
-//! Setting the stage: two servers with the school's databases, realistic leads, and who writes to them.
+//! The setup of the demo: two servers with the school's databases, realistic leads, and writers.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use crate::throwaway::leads::{self, Filled};
 use crate::throwaway::writers::{LiveWriters, WriteRate};
 use crate::throwaway::{Cluster, Template, fixture};
 
-/// Leads that are there before the story begins; each has about three stages.
+/// Leads that exist before the story begins; each has about three journey entries.
 const LEADS: usize = 1_000;
-/// The same leads in every demo.
+/// A constant seed gives the same leads in every demo.
 const SEED: u64 = 2026;
 
-/// Everything the story is played with.
+/// Servers, daemon, writers and sessions of the demo.
 pub struct DemoStage<'h> {
-    // Dropped in this order: the daemon before the servers it talks to.
+    // Fields are dropped in this order: the daemon before the servers that the daemon talks to.
     pub daemon: Option<DemoDaemon>,
     pub writers: Option<LiveWriters>,
     pub config: Config,
-    /// Our own sessions, pinned like the daemon's.
+    /// The demo's own sessions, pinned like the daemon's.
     pub landing: Session,
     pub traffic: Session,
     pub filled: Filled,
-    /// Of both servers, such as `15.14`.
+    /// Version of both servers, such as `15.14`.
     pub version: String,
     home: &'h Home,
     listen: SocketAddr,
@@ -69,7 +69,7 @@ impl<'h> DemoStage<'h> {
         })
     }
 
-    /// Lets the school's sites write to Landing until [`DemoStage::writers`] is stopped.
+    /// Starts writers that write to Landing like the school's sites, until [`DemoStage::writers`] is stopped.
     pub fn start_writers(&mut self) {
         let pace = WriteRate { pause: Duration::from_millis(25), seed: SEED, ..WriteRate::default() };
         self.writers = Some(LiveWriters::start(&self.landing_url, &self.config.names, &pace));
@@ -79,12 +79,12 @@ impl<'h> DemoStage<'h> {
         Ok(self.daemon.insert(DemoDaemon::start(self.home, self.listen)?))
     }
 
-    /// The daemon that runs.
+    /// The running daemon.
     pub fn daemon(&mut self) -> Result<&mut DemoDaemon> {
         self.daemon.as_mut().ok_or_else(|| Error::internal("no daemon runs"))
     }
 
-    /// Everything committed on Landing lies before this position.
+    /// A position after every change that Landing has committed and flushed.
     pub async fn landing_position(&self) -> Result<Lsn> {
         Ok(catalog::sample(&self.landing).await?.flushed)
     }
@@ -101,9 +101,9 @@ async fn server(template: &Arc<Template>, name: &str, schema: &str) -> Result<Cl
     Ok(cluster)
 }
 
-/// Small batches, so that a thousand leads show progress; an idle position every second, so that nobody waits.
+/// Small batches, so that a thousand leads show progress; an idle position every second, to keep waits short.
 fn configuration(home: &Home, landing: &str, traffic: &str, listen: SocketAddr) -> String {
-    // Debug's quotes and escapes are TOML's for what stands in a path or a URL of ours.
+    // The quotes and escapes of Debug are valid in TOML for the demo's paths and URLs.
     format!(
         "landing_database_url = {landing:?}\ntraffic_database_url = {traffic:?}\nstate_dir = {:?}\n\
          http_listen = \"{listen}\"\n[stream]\nbatch_rows = 250\ncheckpoint_interval = \"1s\"\n",

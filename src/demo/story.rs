@@ -14,10 +14,10 @@ use crate::migrate::{MigrateOptions, migrate};
 use crate::telemetry::{Live, State};
 use crate::verify::{self, Comparison};
 
-/// Transactions that the stream is watched for.
+/// Number of transactions to wait for while the demo watches the stream.
 const WATCHED: u64 = 500;
 
-/// Whether everything held.
+/// Tells the story. True if every check held.
 pub async fn tell(screen: &mut Screen, home: &Home) -> Result<bool> {
     screen.title(
         "leadbridge demo: leads move from one PostgreSQL to another while both are in use",
@@ -225,7 +225,7 @@ async fn compare(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<bool> {
     Ok(differences == 0)
 }
 
-/// Each difference by table, id and columns.
+/// Prints each difference with table, id and columns.
 fn show(found: &Comparison, screen: &mut Screen) {
     for example in &found.examples {
         screen.say(&format!("{} {}: {:?}", found.table, example.id, example.difference));

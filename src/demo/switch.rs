@@ -1,4 +1,4 @@
-//! The cutover, and what Landing says to a writer afterwards.
+//! The cutover, and Landing's answer to a writer afterwards.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use crate::cutover::readiness::{Compare, ReadinessTerms};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
 use crate::error::{Error, Result};
 
-/// What the cutover certified, and what a writer is told now.
+/// The cutover's certificate, and the message that a writer on Landing gets now.
 pub struct Switched {
     pub certificate: CutoverCertificate,
     pub told: String,
 }
 
 /// # Errors
-/// A condition does not hold, or it was aborted; Landing takes a write all the same.
+/// A condition does not hold, the cutover was aborted, or Landing takes a write after the cutover.
 pub async fn switch(stage: &DemoStage<'_>) -> Result<Switched> {
     let options = CutoverOptions {
         readiness: ReadinessTerms {

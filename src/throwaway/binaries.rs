@@ -6,10 +6,10 @@ use tokio::process::Command;
 
 use crate::error::{Error, Result};
 
-/// The oldest major version that leadbridge is made for.
+/// The oldest major version that leadbridge supports.
 const OLDEST: u32 = 15;
 
-/// A directory with `initdb` and `postgres`, of a version that will do.
+/// A directory with `initdb` and `postgres` of a supported version.
 #[derive(Clone, Debug)]
 pub struct Binaries {
     dir: PathBuf,
@@ -17,10 +17,12 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// Looks in `$PG_BIN`, then where `pg_config` says, then in the usual places, newest version first.
+    /// Looks in `$PG_BIN`, then in the directory given by `pg_config`, then in the usual places, newest
+    /// version first.
     ///
     /// # Errors
-    /// Refused when there is none, or `$PG_BIN` names a directory without a good one.
+    /// Refused when there is no installation, or `$PG_BIN` names a directory without a supported
+    /// installation.
     pub async fn find() -> Result<Self> {
         if let Some(dir) = std::env::var_os("PG_BIN") {
             return Self::at(Path::new(&dir)).await.ok_or_else(|| {

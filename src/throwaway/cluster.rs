@@ -14,8 +14,8 @@ use super::template::Template;
 use super::watchdog::Watchdog;
 use crate::error::{Error, Result};
 
-/// Ports from here up to where Linux begins to give out ports by itself: no other connection's own port can
-/// take the place of a server that restarts.
+/// Ports below the range from which Linux assigns ports to outgoing connections: no connection can take the
+/// port of a server that restarts.
 const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// How a server is stopped.
@@ -23,29 +23,29 @@ const PORTS: std::ops::Range<u16> = 15_000..32_000;
 pub enum Shutdown {
     /// Ends sessions, writes a checkpoint.
     Fast,
-    /// Ends at once; the next start recovers from WAL.
+    /// Ends immediately; the next start recovers from WAL.
     Immediate,
     /// `kill -9` of the postmaster: a crash.
     Kill,
 }
 
-/// A server of its own, with its own directory, port and socket. Stopped and removed when dropped.
+/// A server with its own directory, port and socket. Stopped and removed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     server: Option<ServerProcess>,
     template: Arc<Template>,
     dir: PathBuf,
     port: u16,
-    // Dropped last: it removes the directory.
+    // Dropped last, because the watchdog removes the directory.
     _watchdog: Watchdog,
 }
 
 impl Cluster {
-    /// A server that decodes logically and does not sync its files; `settings` go into `postgresql.conf` after
-    /// ours. Values are put between quotes as they are.
+    /// Starts a server with logical decoding that does not sync its files. `settings` go into
+    /// `postgresql.conf` after leadbridge's settings. Values are put between quotes as they are.
     ///
     /// # Errors
-    /// Refused, with the server's own words, when it does not start.
+    /// Refused, with the server's own words, when the server does not start.
     pub async fn start(template: &Arc<Template>, settings: &[(&str, &str)]) -> Result<Self> {
         let dir = template.owner.create_dir()?;
         let watchdog = Watchdog::watch(template.owner, &dir)?;
@@ -73,7 +73,7 @@ impl Cluster {
         self.url_as("postgres", &self.template.password, database)
     }
 
-    /// The same for another role. The password must need no escaping in a URL.
+    /// A libpq URL for another role. The password must need no escaping in a URL.
     pub fn url_as(&self, role: &str, password: &str, database: &str) -> String {
         format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
     }
@@ -87,7 +87,7 @@ impl Cluster {
         &self.template.password
     }
 
-    /// Where the private Unix socket is.
+    /// Directory of the private Unix socket.
     pub fn socket_dir(&self) -> &Path {
         &self.dir
     }
@@ -100,12 +100,12 @@ impl Cluster {
         self.dir.join("log")
     }
 
-    /// A session of the superuser's.
+    /// A session of the superuser.
     pub async fn connect(&self, database: &str) -> Result<Client> {
         connect(&self.url(database)).await
     }
 
-    /// A new database with `schema`, a script, run in it.
+    /// Creates a database and runs the script `schema` in the new database.
     pub async fn create_database(&self, name: &str, schema: &str) -> Result<()> {
         let failed = |e| Error::database(format!("creating database {name}"), &e);
         let create = format!("CREATE DATABASE {}", escape_identifier(name));
@@ -120,14 +120,14 @@ impl Cluster {
         Ok(path)
     }
 
-    /// Lets the server read its configuration again.
+    /// Makes the server read its configuration again.
     pub fn reload(&self) {
         if let Some(server) = &self.server {
             server.signal(Signal::SIGHUP);
         }
     }
 
-    /// Returns when the process is gone. A server that is not running stays so.
+    /// Returns when the process is gone. A server that is not running stays down.
     pub async fn stop(&mut self, shutdown: Shutdown) -> Result<()> {
         match self.server.take() {
             None => Ok(()),
@@ -149,7 +149,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Stops the server in order; new clusters then start as copies of everything that its databases hold.
+    /// Stops the server in an orderly way. New clusters then start as copies with the content of all
+    /// databases.
     pub async fn into_template(mut self) -> Result<Template> {
         self.stop(Shutdown::Fast).await?;
         let Cluster { template, dir, _watchdog: watchdog, .. } = self;
@@ -193,12 +194,12 @@ impl Shutdown {
     }
 }
 
-/// A session whose connection is driven by a task that ends with it.
+/// A session whose connection is driven by a task that ends with the connection.
 pub async fn connect(url: &str) -> Result<Client> {
     let (client, connection) = tokio_postgres::connect(url, NoTls)
         .await
         .map_err(|e| Error::database("connecting to a throw-away server", &e))?;
-    // Ends by itself when the client is dropped; what breaks it is told to whoever uses the client.
+    // The task ends when the client is dropped. The client's user sees every error of the connection.
     tokio::spawn(async move { connection.await.ok() });
     Ok(client)
 }

@@ -1,4 +1,4 @@
-//! COPY in PostgreSQL's text format: the fastest way in that a client has.
+//! COPY in PostgreSQL's text format, the fastest way for a client to write rows.
 
 use std::pin::pin;
 
@@ -8,10 +8,11 @@ use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
 
-/// Bytes gathered before they are sent.
+/// Bytes gathered before each send.
 const CHUNK: usize = 256 * 1024;
 
-/// Writes `rows` into `table`, in one transaction or in the one that is open. Returns their number.
+/// Writes `rows` into `table`, in a transaction of its own or in the open transaction. Returns the number of
+/// rows.
 pub(super) async fn copy_in<const N: usize>(
     client: &Client,
     table: &str,
@@ -46,7 +47,8 @@ fn put_row(buffer: &mut BytesMut, row: &[Option<String>]) {
     buffer.put_u8(b'\n');
 }
 
-/// Runs of plain bytes go in at once: most of the text is plain, and there may be gigabytes of it.
+/// Copies runs of plain bytes as a whole, because most of the text is plain, and there may be gigabytes of
+/// text.
 fn put_escaped(buffer: &mut BytesMut, text: &str) {
     let special = |c| matches!(c, '\\' | '\n' | '\r' | '\t');
     let mut plain_from = 0;

@@ -1,4 +1,4 @@
-//! One realistic lead with its journey, from a random number generator.
+//! A realistic lead with its journey, from a random number generator.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -39,7 +39,7 @@ const STAGES: [&str; 6] = [
 /// 2024-01-01 00:00 UTC, in seconds since 1970.
 const EPOCH: i64 = 1_704_067_200;
 
-/// The columns that a [`Lead`] gives, in its order. A database that lacks some of them is older than these leads.
+/// The columns of a [`Lead`], in the order of its values. An older database lacks some of these columns.
 pub(super) const LEAD_COLUMNS: [&str; 19] = [
     "id",
     "email",
@@ -67,11 +67,11 @@ pub(super) const STAGE_COLUMNS: [&str; 6] = ["id", "lead_id", "stage", "source",
 pub(super) type Lead = [Option<String>; 19];
 pub(super) type Stage = [Option<String>; 6];
 
-/// A lead and its one to six stages (three on average).
+/// A lead and its one to six journey entries (three on average).
 pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
     let id = uuid(rng);
     let created = EPOCH + rng.random_range(0..60_000_000);
-    // Rows of the first years have nulls where newer ones have defaults.
+    // Rows of the first years have nulls where newer rows have defaults.
     let old = rng.random_ratio(1, 5);
     let flag = |rng: &mut StdRng| (!old).then(|| rng.random_ratio(1, 3).to_string());
     let phone = phone(rng);
@@ -80,7 +80,7 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
         rng.random_ratio(4, 5).then(|| format!("lead{}@example.kz", rng.random::<u32>())),
         Some(name(rng)),
         Some(phone.clone()),
-        // Stale on purpose: nobody may rely on it.
+        // Not normalised on purpose: nothing may rely on Landing's own normalisation.
         (!old).then_some(phone),
         source(rng),
         metadata(rng),
@@ -102,10 +102,10 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
     (lead, stages)
 }
 
-/// The same with documents and CRM ids as most of them are, where there are any.
+/// A lead with metadata and CRM ids, if any, of the usual form.
 pub(super) fn usual_lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
     let (mut lead, mut stages) = lead(rng);
-    // What somebody typed into the CRM's field by hand, of which a note is kept, is rare.
+    // A CRM id typed by hand, which leads to a conversion note, is rare.
     for id in &mut lead[7..9] {
         if id.is_some() && !rng.random_ratio(1, 100) {
             *id = Some(rng.random_range(10_000_000..99_999_999).to_string());
@@ -140,7 +140,7 @@ pub(super) fn name(rng: &mut StdRng) -> String {
 pub(super) fn source(rng: &mut StdRng) -> Option<String> {
     match rng.random_range(0..30) {
         0 => None,
-        // Longer than Traffic takes: it is cut, with a note.
+        // Longer than Traffic's column: the value is cut, with a note.
         1 => Some(format!("лендинг {}", "ж".repeat(60))),
         2..12 => Some("twland".into()),
         _ => SOURCES.choose(rng).map(|&source| source.to_owned()),

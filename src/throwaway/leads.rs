@@ -1,4 +1,4 @@
-//! Many realistic leads at once, the same for the same seed.
+//! Many realistic leads, the same leads for the same seed.
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -10,23 +10,24 @@ use crate::change::Table;
 use crate::error::Result;
 use crate::names::Names;
 
-/// Leads made before their stages are written: bounds memory at some 20 MB.
+/// Leads made before their journey entries are written: bounds memory at some 20 MB.
 const BATCH: usize = 10_000;
 
-/// What was written.
+/// Numbers of written rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
     pub leads: u64,
     pub stages: u64,
 }
 
-/// Writes `count` leads and about three times as many stages to Landing. Twice with one seed is a duplicate key.
-/// Their metadata is much or little, from 100 bytes to 20 kB.
+/// Writes `count` leads and about three times as many journey entries to Landing. A second call with the same
+/// seed fails with a duplicate key. The metadata has from 100 bytes to 20 kB.
 pub async fn fill(client: &Client, names: &Names, seed: u64, count: usize) -> Result<Filled> {
     fill_with(client, names, seed, count, lead).await
 }
 
-/// The same with some 300 bytes of metadata, for measurements: the large ones would outweigh everything else.
+/// Like [`fill`], with some 300 bytes of metadata, for measurements: large documents would outweigh
+/// everything else.
 pub async fn fill_usual(client: &Client, names: &Names, seed: u64, count: usize) -> Result<Filled> {
     fill_with(client, names, seed, count, usual_lead).await
 }

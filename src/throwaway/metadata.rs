@@ -1,11 +1,12 @@
-//! Metadata as landing pages write it: UTM values in every form, answers, a user agent, much or little.
+//! Metadata as landing pages write it: UTM values in every form, answers, a user agent, few bytes or many.
 
 use rand::Rng;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use serde_json::{Map, Value, json};
 
-/// What targetologists put into links. The Traffic fixture binds some of them, in other spellings too.
+/// Values that targetologists put into links. The Traffic fixture binds some of these values, also in other
+/// spellings.
 const UTM_SOURCES: [&str; 8] =
     ["kenjifb", "alex_FB", "Arystan_tiktok", "google_ads", "insta-story", "КАНАЛ_тг", "sms", "none"];
 const CAMPAIGNS: [&str; 5] = ["twland_kz", "challenge 3D | август", "intensive_1d", "retarget%20warm", "қыс"];
@@ -36,10 +37,10 @@ pub(super) fn metadata(rng: &mut StdRng) -> Option<String> {
     }
 }
 
-/// JSON text of a document as most of them are: where the lead came from, without a form's answers.
+/// JSON text of the usual document: the lead's attribution, without a form's answers.
 pub(super) fn usual_metadata(rng: &mut StdRng) -> String {
     let mut document = attribution(rng);
-    // A funnel that nobody knows, of which a note is kept, is rare.
+    // An unknown funnel, which leads to a conversion note, is rare.
     let known = ["challenge3d", "intensive1d", "express"].map(Value::from);
     if document.get("funnel_type").is_some_and(|funnel| !known.contains(funnel)) && !rng.random_ratio(1, 50) {
         document.remove("funnel_type");
@@ -73,7 +74,8 @@ fn attribution(rng: &mut StdRng) -> Map<String, Value> {
         }
     }
     if rng.random_ratio(1, 8) {
-        // The first of the four places that is not empty counts: let them disagree.
+        // Of the four places the first value that is not empty counts, so the places are given different
+        // values.
         camel_case(rng, &mut document);
         snake_case(rng, &mut document);
     }
@@ -100,14 +102,14 @@ fn camel_case(rng: &mut StdRng, into: &mut Map<String, Value>) {
 fn utm_value(rng: &mut StdRng, key: &str) -> Value {
     match rng.random_range(0..40) {
         0..3 => odd(rng),
-        // Longer than any limit of Traffic's: it is cut, with a note.
+        // Longer than every limit of Traffic: the value is cut, with a note.
         3 => json!("ұзақ_".repeat(rng.random_range(30..80))),
         _ if key == "utm_source" => json!(UTM_SOURCES.choose(rng)),
         _ => json!(CAMPAIGNS.choose(rng)),
     }
 }
 
-/// What `->>` makes something unexpected of.
+/// Values for which `->>` gives an unexpected result.
 fn odd(rng: &mut StdRng) -> Value {
     let odd = [
         Value::Null,
@@ -141,7 +143,8 @@ fn funnel_and_facebook(rng: &mut StdRng, into: &mut Map<String, Value>) {
     }
 }
 
-/// Answers, so that sizes run from 100 bytes to 20 kB. Random tokens do not compress: past 2 kB they are TOASTed.
+/// Adds answers, so that sizes run from 100 bytes to 20 kB. Random tokens do not compress, so documents past
+/// 2 kB are TOASTed.
 fn fill(rng: &mut StdRng, into: &mut Map<String, Value>) {
     let answers = match rng.random_range(0..100) {
         0..70 => rng.random_range(0..6),

@@ -1,4 +1,4 @@
-//! Whom the servers run as: PostgreSQL refuses to run as root.
+//! The user that the servers run as, because PostgreSQL refuses to run as root.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
@@ -8,7 +8,7 @@ use nix::unistd::{Uid, User};
 
 use crate::error::{Error, Result};
 
-/// The user to drop to; `None` when this process is not root and servers run as its own user.
+/// The user to switch to; `None` when this process is not root and servers run as the process's own user.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Owner(Option<(u32, u32)>);
 
@@ -27,8 +27,8 @@ impl Owner {
             .remedy("run this as an ordinary user"))
     }
 
-    /// A command that runs as this user, in `dir`, in a process group of its own: an interrupt typed at the
-    /// terminal is for us, and we end the servers in order.
+    /// A command that runs as this user, in `dir`, in a process group of its own. So an interrupt typed at
+    /// the terminal reaches only leadbridge, and leadbridge ends the servers in an orderly way.
     pub fn command(self, program: impl AsRef<std::ffi::OsStr>, dir: &Path) -> std::process::Command {
         use std::os::unix::process::CommandExt as _;
         let mut command = std::process::Command::new(program);

@@ -12,21 +12,21 @@ use super::owner::io;
 use super::template::Template;
 use crate::error::{Error, Result};
 
-/// How often a condition is looked at.
+/// Pause between two checks of a condition.
 const POLL: Duration = Duration::from_millis(10);
 
 #[derive(Debug)]
 pub(super) struct ServerProcess(Child);
 
-/// How a start ended.
+/// Result of a start.
 pub(super) enum ServerStart {
     Running(ServerProcess),
-    /// It ended by itself before it took connections; this is the end of its log.
+    /// The process ended before the server took connections; holds the end of the server's log.
     Ended(String),
 }
 
 impl ServerProcess {
-    /// Starts it in `dir` and waits until `url` takes connections.
+    /// Starts the server in `dir` and waits until `url` takes connections.
     pub async fn start(template: &Template, dir: &Path, port: u16, url: &str) -> Result<ServerStart> {
         let log = dir.join("log");
         let output =
@@ -68,17 +68,18 @@ impl ServerProcess {
         Ok(())
     }
 
-    /// The same without a runtime, for destructors.
+    /// Like [`ServerProcess::stop`] without a runtime, for destructors.
     pub fn end(&mut self, signal: Signal) {
         self.signal(signal);
-        // Fails only when the process has been waited for, which is what we want.
+        // Fails only when the process has been waited for already, and then the process is gone.
         let _ = self.0.wait();
     }
 
     pub fn signal(&self, signal: Signal) {
-        // An unwaited child's pid belongs to nobody else; the cast is the inverse of std's own.
+        // The kernel gives the pid of an unwaited child to no other process; the cast is the inverse of std's
+        // own.
         let pid = Pid::from_raw(self.0.id() as i32);
-        // Fails only when it has ended by itself.
+        // Fails only when the process has already ended.
         let _ = kill(pid, signal);
     }
 

@@ -12,14 +12,14 @@ use crate::error::{Error, Result};
 pub struct Template {
     pub(super) binaries: Binaries,
     pub(super) owner: Owner,
-    /// Of the superuser `postgres`.
+    /// Password of the superuser `postgres`.
     pub(super) password: String,
     dir: PathBuf,
     _watchdog: Watchdog,
 }
 
 impl Template {
-    /// Takes a second or two.
+    /// Creates a template with `initdb`. Takes a second or two.
     ///
     /// # Errors
     /// Refused when there is no PostgreSQL, or `initdb` fails.
@@ -28,14 +28,15 @@ impl Template {
         let owner = Owner::choose()?;
         let dir = owner.create_dir()?;
         let watchdog = Watchdog::watch(owner, &dir)?;
-        // The alphabet needs no escaping in a URL.
+        // Hexadecimal digits need no escaping in a URL.
         let password = format!("{:032x}", rand::random::<u128>());
         owner.write(&dir.join("password"), password.as_bytes())?;
         initdb(&binaries, owner, &dir).await?;
         Ok(Template { binaries, owner, password, dir, _watchdog: watchdog })
     }
 
-    /// The same programs, owner and password for the data directory that a stopped cluster leaves in `dir`.
+    /// A template with this template's programs, owner and password, and with the data directory that a
+    /// stopped cluster leaves in `dir`.
     pub(super) fn with_data_of(&self, dir: PathBuf, watchdog: Watchdog) -> Self {
         Template {
             binaries: self.binaries.clone(),
@@ -46,7 +47,7 @@ impl Template {
         }
     }
 
-    /// The data directory's copy, as `data` in `dir`.
+    /// Copies the data directory to `data` in `dir`.
     pub(super) async fn copy_to(&self, dir: &Path) -> Result<()> {
         let mut command = self.owner.command("cp", dir);
         command.arg("-Rp").arg(self.dir.join("data")).arg(dir.join("data"));
@@ -62,7 +63,7 @@ async fn initdb(binaries: &Binaries, owner: Owner, dir: &Path) -> Result<()> {
     run(command, "initdb").await
 }
 
-/// Runs to its end; on failure its own words are the error.
+/// Runs a command to its end; on failure the error holds the command's own words.
 async fn run(command: std::process::Command, step: &str) -> Result<()> {
     let program = PathBuf::from(command.get_program());
     let output = tokio::process::Command::from(command)

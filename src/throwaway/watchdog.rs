@@ -1,8 +1,9 @@
-//! What cleans up when we cannot: a tiny shell process for each directory.
+//! A shell process for each directory, which cleans up when leadbridge cannot.
 //!
-//! It holds the reading end of a pipe whose other end only we hold. However we end, SIGKILL included, the kernel
-//! closes ours; the watchdog then stops the server of that directory, if one runs, and removes the directory.
-//! (PR_SET_PDEATHSIG would not do: it fires when the *thread* that started the server ends.)
+//! The shell reads from a pipe whose other end only leadbridge holds. However leadbridge ends, SIGKILL
+//! included, the kernel closes the pipe. The watchdog then stops the directory's server, if a server runs,
+//! and removes the directory. (PR_SET_PDEATHSIG is no alternative: it fires when the *thread* that started
+//! the server ends.)
 
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -10,8 +11,9 @@ use std::process::{Child, Stdio};
 use super::owner::{Owner, io};
 use crate::error::Result;
 
-/// Waits for the end of its input; `$0` is the directory. It runs as the servers' user, so that it can signal
-/// and remove nothing else, and looks at the process's name in case the pid has been given to somebody else.
+/// Waits for the end of the input; `$0` is the directory. The script runs as the servers' user, so that it
+/// can signal and remove nothing else. It checks the process's name, in case the pid has been given to
+/// another process.
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 read -r _
@@ -45,11 +47,11 @@ impl Watchdog {
     }
 }
 
-/// Lets it do its work, and waits for that.
+/// Lets the watchdog clean up, and waits for the watchdog's end.
 impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.0.stdin.take());
-        // An error here means that it is gone already; there is nobody to tell.
+        // An error means that the watchdog is gone already, and a destructor has nobody to tell.
         let _ = self.0.wait();
     }
 }

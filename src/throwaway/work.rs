@@ -1,4 +1,4 @@
-//! One transaction of a live writer: a few of the things that happen to leads.
+//! One transaction of a live writer: a few typical changes of leads.
 
 use postgres_protocol::escape::escape_literal;
 use rand::Rng;
@@ -13,14 +13,16 @@ use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::names::Names;
 
-/// Runs one. True when it was committed, false when it was rolled back on purpose (one in thirty).
+/// Runs one transaction. True when the transaction was committed, false when rolled back on purpose (one in
+/// thirty).
 pub(super) async fn transaction(client: &mut Client, names: &Names, rng: &mut StdRng) -> Result<bool> {
     let failed = |e| Error::database("a live writer", &e);
-    // Its own messages, not tokio-postgres's guard: COPY needs the client itself.
+    // BEGIN and COMMIT as statements, not tokio-postgres's transaction guard, because COPY needs the client
+    // itself.
     client.batch_execute("BEGIN").await.map_err(failed)?;
     for _ in 0..rng.random_range(1..5) {
         if let Err(error) = act(client, names, rng).await {
-            // When this fails too the session is broken, and the first error says so.
+            // If the rollback fails too, the session is broken, and the first error says so.
             client.batch_execute("ROLLBACK").await.ok();
             return Err(error);
         }
@@ -50,7 +52,7 @@ async fn act(client: &Client, names: &Names, rng: &mut StdRng) -> Result<()> {
     client.batch_execute(&sql).await.map_err(|e| Error::database("a live writer", &e))
 }
 
-/// SQL for the id of some lead: null when there is none.
+/// SQL for the id of a random lead; null when there is no lead.
 fn a_lead(leads: &str, rng: &mut StdRng) -> String {
     format!("(SELECT id FROM {leads} WHERE id >= '{}' ORDER BY id LIMIT 1)", uuid(rng))
 }
@@ -62,7 +64,7 @@ async fn whole_lead(client: &Client, names: &Names, rng: &mut StdRng) -> Result<
     Ok(())
 }
 
-/// As a form inserts it, with the table's defaults for the rest.
+/// A lead as a form inserts it, with the table's defaults for the other columns.
 fn bare_lead(leads: &str, rng: &mut StdRng) -> String {
     let (name, phone) = (escape_literal(&name(rng)), escape_literal(&phone(rng)));
     format!(
@@ -82,7 +84,7 @@ async fn next_stage(client: &Client, names: &Names, one: &str, rng: &mut StdRng)
     Ok(())
 }
 
-/// A short update that leaves a TOASTed metadata as it is.
+/// A short update that leaves a TOASTed metadata unchanged.
 fn click(leads: &str, one: &str) -> String {
     format!(
         "UPDATE {leads} SET email_clicked = true, email_clicked_at = clock_timestamp(),
@@ -96,7 +98,7 @@ fn assignment(rng: &mut StdRng) -> String {
         0 => format!("name = {}", escape_literal(&name(rng))),
         1 => format!("phone = {}", escape_literal(&phone(rng))),
         2 => format!("email = {}", if rng.random() { "NULL" } else { "'new@example.kz'" }),
-        // With metadata unchanged: funnel_type depends on both.
+        // Leaves metadata unchanged, because funnel_type depends on both columns.
         3 | 4 => format!("source = {}", literal(source(rng))),
         5 | 6 => format!("metadata = {}", literal(metadata(rng))),
         7 => "metadata = CASE jsonb_typeof(metadata) WHEN 'object'
@@ -113,7 +115,7 @@ fn assignment(rng: &mut StdRng) -> String {
     }
 }
 
-/// Only a lead without stages can change its key: the foreign key does not cascade updates.
+/// Only a lead without journey entries can change its key, because the foreign key does not cascade updates.
 fn changed_key(names: &Names, one: &str) -> String {
     let (leads, stages) = (names.landing_table(Table::LandingLeads), names.landing_table(Table::LeadJourney));
     format!(
@@ -123,7 +125,7 @@ fn changed_key(names: &Names, one: &str) -> String {
     )
 }
 
-/// What the LMS does all day, in the fixture's tables.
+/// Typical changes of the LMS, in the fixture's tables.
 fn lms(names: &Names, rng: &mut StdRng) -> String {
     let table = |name| crate::names::qualified(&names.landing_schema, name);
     let (events, users, lessons) = (table("video_events"), table("users"), table("lessons"));

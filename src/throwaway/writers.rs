@@ -1,4 +1,4 @@
-//! Live writers on Landing: what the school's sites do, until told to stop.
+//! Live writers on Landing, which write like the school's sites until stopped.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::work::transaction;
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 
-/// How many writers, and how fast.
+/// Number and speed of the writers.
 #[derive(Clone, Debug)]
 pub struct WriteRate {
     pub writers: u64,
-    /// Between two transactions of one writer; zero for as fast as the server goes.
+    /// Pause between two transactions of one writer; zero for the server's full speed.
     pub pause: Duration,
-    /// Each writer's own seed is this plus its number.
+    /// Each writer's own seed is this number plus the writer's number.
     pub seed: u64,
 }
 
@@ -29,18 +29,19 @@ impl Default for WriteRate {
     }
 }
 
-/// What the writers did.
+/// Numbers of transactions and broken sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Transactions whose commit the server has acknowledged.
     pub committed: u64,
-    /// Rolled back on purpose, or by the server.
+    /// Transactions rolled back on purpose, or by the server.
     pub rolled_back: u64,
-    /// Sessions that broke. The transaction in hand then may or may not have been committed.
+    /// Sessions that broke. The open transaction may or may not have been committed.
     pub broken: u64,
 }
 
-/// Running writers. Dropping them aborts them in the middle; [`LiveWriters::stop`] lets each end its transaction.
+/// Running writers. Dropping the value aborts the writers in the middle of a transaction;
+/// [`LiveWriters::stop`] lets each writer end its transaction.
 #[derive(Debug)]
 pub struct LiveWriters {
     stop: CancellationToken,
@@ -48,7 +49,7 @@ pub struct LiveWriters {
 }
 
 impl LiveWriters {
-    /// Starts them on the Landing server at `url`.
+    /// Starts the writers on the Landing server at `url`.
     pub fn start(url: &str, names: &Names, pace: &WriteRate) -> Self {
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
@@ -68,7 +69,7 @@ impl LiveWriters {
     /// Returns when every writer has ended its last transaction.
     ///
     /// # Errors
-    /// What made a writer give up: anything but a broken connection or a conflict with another writer.
+    /// The error that ended a writer: any error but a broken connection or a conflict with another writer.
     pub async fn stop(mut self) -> Result<Totals> {
         self.stop.cancel();
         let mut sum = Totals::default();
@@ -98,13 +99,13 @@ impl LiveWriter {
                 Err(error) if passes(&error) => self.totals.broken += 1,
                 Err(error) => return Err(error),
             }
-            // A server that restarts is asked again soon.
+            // A short pause, because the server may be restarting.
             stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(50))).await;
         }
         Ok(self.totals)
     }
 
-    /// Transactions until told to stop, or until the session breaks.
+    /// Runs transactions until stopped, or until the session breaks.
     async fn session(&mut self, client: &mut Client, stop: &CancellationToken) -> Result<()> {
         while !stop.is_cancelled() {
             match transaction(client, &self.names, &mut self.rng).await {
