@@ -12,7 +12,7 @@ use crate::replicator::Until;
 pub async fn run(config: Config, arguments: &Resync) -> Result<Exit> {
     if !arguments.yes {
         confirm(&format!(
-            "A fresh snapshot: the slot `{}` on {} is dropped and created again, every lead and stage is copied \
+            "A fresh snapshot: the slot `{}` on {} is dropped and created again, every lead and journey entry is copied \
              again, and rows that came from Landing but are not there any more are deleted from {}. Rows and columns \
              that Traffic owns stay.",
             config.names.slot, config.landing, config.traffic

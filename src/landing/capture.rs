@@ -22,7 +22,7 @@ pub enum Captured {
     Change(SourcedChange),
     /// End of the transaction of the preceding changes.
     Commit(Position),
-    /// A keepalive between transactions: Landing has no published change before this position.
+    /// A keepalive between transactions: the slot has no further change before this position.
     Idle(Position),
     /// A marker of a cutover, between transactions: every change committed before the marker has been sent.
     Marker {

@@ -185,6 +185,6 @@ pub(super) fn amocrm_id(rng: &mut StdRng) -> Option<String> {
 /// PostgreSQL's text of a time: seconds since 1970, and random microseconds.
 fn time(rng: &mut StdRng, seconds: i64) -> String {
     let micros = seconds * 1_000_000 + rng.random_range(0..1_000_000);
-    // Every second that the generator makes is within what jiff can represent.
+    // The generator makes only times that jiff can represent.
     jiff::Timestamp::from_microsecond(micros).unwrap_or_default().to_string()
 }
