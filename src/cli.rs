@@ -175,7 +175,7 @@ pub struct Verify {
     /// Read no more than ROWS rows of Landing in a second, to leave capacity to the school's site
     #[arg(long, value_name = "ROWS")]
     pub max_rows_per_second: Option<NonZeroU64>,
-    /// Write the rows that differ again, as the stream would; the daemon must be stopped
+    /// Write the differing rows again, as the stream would; the daemon must be stopped
     #[arg(long)]
     pub repair: bool,
 }

@@ -1,7 +1,7 @@
 //! Comparing two databases that are in use.
 //!
-//! Workers read ranges of keys, each worker with a session on both sides. The module `recheck` compares rows
-//! that differ again.
+//! Workers read ranges of keys, each worker with a session on both sides. The module `recheck` compares
+//! differing rows a second time.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -185,7 +185,7 @@ impl VerifyWorker {
     }
 }
 
-/// Compares the rows that differed again, and returns the differences that are left.
+/// Compares the differing rows a second time, and returns the remaining differences.
 async fn settle(
     sides: &ComparedSides<'_>,
     found: Comparison,

@@ -1,4 +1,4 @@
-//! Compares rows that differed again: between two live databases most of these rows were in flight.
+//! A second comparison of differing rows: between two live databases most differing rows are in flight.
 
 use std::collections::HashMap;
 use std::time::Duration;
