@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,6 +17,8 @@ use crate::lsn::Lsn;
 
 const KEY: &str = "checkpoint";
 const FORMAT: u32 = 1;
+/// How long a start waits for the lock of the state directory.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The position last made durable on this machine. The store holds the directory's lock for as long as the
 /// store lives, except while the disk takes no writes.
@@ -48,6 +51,19 @@ impl LocalStore {
             Err(error) => return Err(open_error(directory, &error)),
         };
         Ok(LocalStore { db: Arc::new(Mutex::new(db)), path: directory.to_owned() })
+    }
+
+    /// [`LocalStore::open`], after waiting for at most [`LOCK_PATIENCE`] while another process holds the lock: the
+    /// kernel releases the lock of a killed process a moment after the process is gone for its parent.
+    ///
+    /// # Errors
+    /// Those of [`LocalStore::open`].
+    pub async fn open_when_free(directory: &Path) -> Result<Self> {
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        while Self::is_held(directory) && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Self::open(directory)
     }
 
     /// Runs `work` on the store. Opens the store before, if an earlier error has closed the store.

@@ -29,7 +29,7 @@ pub async fn replicate(config: Config, until: Until) -> Result<()> {
     // Signal handlers come first: as soon as the daemon answers over HTTP, a signal ends the daemon in an
     // orderly way.
     let signals = Signals::listen()?;
-    let store = LocalStore::open(&config.state_dir)?;
+    let store = LocalStore::open_when_free(&config.state_dir).await?;
     let telemetry = Telemetry::new();
     let shutdown = CancellationToken::new();
     // The services outlive the replication by a moment, so that the last state can still be read.

@@ -24,8 +24,7 @@ use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::{Supplied, Touch, TriggerControl, Writer, fence, stale};
 
-/// Copies the tables and returns the position at which the stream begins; `None` when a shutdown was
-/// requested.
+/// Copies the tables and returns the position at which the stream begins; `None` after a shutdown was requested.
 ///
 /// # Errors
 /// Every error that breaks the copy. The slot and the partial copy stay; the next attempt restarts the copy
@@ -235,8 +234,7 @@ impl Copy {
         Outcome { published: self.published.clone(), horizon: self.horizon.clone(), copied }
     }
 
-    /// Copies one table after the other, because a journey entry needs its lead. Returns false when a
-    /// shutdown was requested.
+    /// Copies one table after the other, because a journey entry needs its lead. False after a shutdown request.
     async fn all_tables(mut self) -> Result<bool> {
         for Part { layout, ranges, done } in std::mem::take(&mut self.parts) {
             let table = layout.table;

@@ -11,8 +11,9 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
 use super::lease;
+use crate::checkpoint::Installation;
 use crate::config::Config;
-use crate::database::advisory;
+use crate::database::{Side, advisory};
 use crate::error::{Error, Kind, Result};
 use crate::names::Names;
 use crate::telemetry::LastError;
@@ -95,6 +96,8 @@ fn write_file(state_dir: &Path, last: &LastError) -> std::io::Result<()> {
 async fn write_row(config: &Config, last: &LastError) -> Result<()> {
     let (names, step) = (&config.names, "keeping the last error on Traffic");
     let traffic = config.traffic.connect("status").await?;
+    // The schema of another installation has that installation's last error.
+    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
     // While another daemon holds the lease, replication works, and this process's error must not be reported.
     if advisory::holder(&traffic, &lease::lock(names), step).await?.is_none() {
         let sql = format!(

@@ -113,6 +113,9 @@ impl Context {
         let keeps_failing = self.cuts().is_told();
         self.telemetry.update(|live| {
             live.state = state;
+            if state == State::Streaming {
+                live.reverse = None;
+            }
             if !keeps_failing {
                 live.last_error = None;
             }

@@ -180,19 +180,19 @@ async fn a_table_that_is_given_another_shape_is_no_longer_copied_into() {
     three_hundred_leads(&world, "before").await;
     daemon.caught_up(&world).await;
     assert_eq!(statements(&world).await, "leads COPY, stages COPY");
-    // Eight bytes of a bigint would pass for a numeric: 0.
-    let numeric =
-        "DROP VIEW v_traffic_leads_with_journey; ALTER TABLE traffic_leads ALTER amocrm_lead_id TYPE numeric";
-    traffic(&world, numeric).await;
+    // The four bytes of an integer are no bigint.
+    let wider =
+        "DROP VIEW v_traffic_leads_with_journey; ALTER TABLE traffic_leads ALTER click_count TYPE bigint";
+    traffic(&world, wider).await;
     three_hundred_leads(&world, "after").await;
-    landing(&world, "UPDATE landing_leads SET amocrm_lead_id = '1234567' WHERE source = 'after'").await;
-    let more = "INSERT INTO landing_leads (name, phone, source, amocrm_lead_id)
-        SELECT 'n', i::text, 'after', (7000 + i)::text FROM generate_series(1, 300) AS i";
+    landing(&world, "UPDATE landing_leads SET click_count = 1234567 WHERE source = 'after'").await;
+    let more = "INSERT INTO landing_leads (name, phone, source, click_count)
+        SELECT 'n', i::text, 'after', 7000 + i FROM generate_series(1, 300) AS i";
     landing(&world, more).await;
     daemon.caught_up(&world).await;
     assert!(!statements(&world).await.contains("leads COPY"));
     assert_equal(&world).await;
-    let numbers = "count(*) = 300 FROM traffic_leads WHERE amocrm_lead_id BETWEEN 7001 AND 7300";
+    let numbers = "count(*) = 300 FROM traffic_leads WHERE click_count BETWEEN 7001 AND 7300";
     assert!(holds(&world.traffic().await, numbers).await);
     daemon.terminate().await;
 }

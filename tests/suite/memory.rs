@@ -121,7 +121,7 @@ async fn many_large_rows_in_quarantine_are_read_and_tried_again_a_few_at_a_time(
 async fn many_large_rows_that_differ_are_compared_and_repaired_a_few_at_a_time() {
     let (world, bridge, daemon) = large_leads().await;
     let change = "SET session_replication_role = replica;
-        UPDATE traffic_leads SET metadata = metadata || '{\"changed\": true}'";
+        UPDATE traffic_leads SET name = 'changed', metadata = metadata || '{\"changed\": true}'";
     traffic(&world, change).await;
     let said = bounded(&bridge, &["verify"]).await;
     assert_eq!(said.code, 1, "{}", said.err);

@@ -75,7 +75,7 @@ async fn with_the_daemon_down_the_lag_comes_from_the_checkpoint() {
 async fn an_unreachable_database_is_exit_code_3_and_the_other_one_is_still_told() {
     let world = World::new().await;
     let output = command(
-        "postgresql://u:geheim@127.0.0.1:1/d",
+        "postgresql://u:geheim@127.0.0.1:1/landing",
         &world.traffic_url(),
         &["status", "--json", "--max-lag-bytes", "1KiB"],
     )

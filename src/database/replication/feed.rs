@@ -88,7 +88,8 @@ impl Feed {
             stop: stop.clone(),
             pulse: Arc::clone(&pulse),
             heard: now,
-            reported: now,
+            // The first status update is due at once: a server with a short timeout waits for an update from its start on.
+            reported: now.checked_sub(STATUS_INTERVAL).unwrap_or(now),
         };
         let reading = AbortOnDropHandle::new(tokio::spawn(reader.run()));
         Feed { events, durable, stop, reading, is_over: false, pulse, backend }

@@ -120,10 +120,16 @@ async fn a_truncate_of_leads_alone_is_refused_even_where_truncates_are_applied()
     let bridge = crate::testkit::Bridge::new(&world).configured("[stream]\non_truncate = \"apply\"");
     landing(&world, LEADS).await;
     bridge.catch_up().await;
+    // PostgreSQL truncates a referenced table only together with the referring tables.
+    let (mut drop, mut add) = (String::new(), String::new());
     for table in ["lead_journey", "scheduled_notifications"] {
-        landing(&world, &format!("ALTER TABLE {table} DROP CONSTRAINT {table}_lead_id_fkey")).await;
+        drop += &format!("ALTER TABLE {table} DROP CONSTRAINT {table}_lead_id_fkey; ");
+        add += &format!(
+            "ALTER TABLE {table} ADD CONSTRAINT {table}_lead_id_fkey FOREIGN KEY (lead_id)
+                 REFERENCES landing_leads (id) ON DELETE CASCADE NOT VALID; "
+        );
     }
-    landing(&world, "TRUNCATE landing_leads").await;
+    landing(&world, &format!("BEGIN; {drop} TRUNCATE landing_leads; {add} COMMIT")).await;
     let said = bridge.run(&["run", "--until-caught-up"]).await;
     assert_eq!(said.code, 4, "{}", said.err);
     assert!(said.err.contains("not of lead_journey") && said.err.contains("resync"), "{}", said.err);
