@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 
 use super::Soak;
 use crate::testkit::Fault as Wire;
-use crate::testkit::{Direction, Proxy, Target, World};
+use crate::testkit::{Daemon, Direction, Proxy, Target, World, within};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
@@ -42,10 +42,13 @@ pub enum Fault {
     LargeTransaction,
     OldTransactionOnLanding,
     LargeRowsWhileHeldUp,
+    HalfOpenInALargeRow,
+    LargeRowOnASlowLine,
+    SynchronousStandby,
 }
 
 /// One that is named twice is drawn twice as often.
-const ALL: [Fault; 24] = [
+const ALL: [Fault; 27] = [
     Fault::Cut,
     Fault::HalfOpen,
     Fault::OneWay,
@@ -70,6 +73,9 @@ const ALL: [Fault; 24] = [
     Fault::LargeTransaction,
     Fault::OldTransactionOnLanding,
     Fault::LargeRowsWhileHeldUp,
+    Fault::HalfOpenInALargeRow,
+    Fault::LargeRowOnASlowLine,
+    Fault::SynchronousStandby,
 ];
 
 const CONNECTIONS: [Target; 7] = [
@@ -112,6 +118,9 @@ impl Fault {
             Fault::LargeTransaction => "a transaction of many batches",
             Fault::OldTransactionOnLanding => "old WAL decoded again while the stream is slow",
             Fault::LargeRowsWhileHeldUp => "many large rows while Traffic is locked",
+            Fault::HalfOpenInALargeRow => "all connections half-open while a large row arrives",
+            Fault::LargeRowOnASlowLine => "a large row on a line slower than wal_sender_timeout",
+            Fault::SynchronousStandby => "the stream made a synchronous standby",
         }
     }
 }
@@ -163,6 +172,9 @@ impl Soak {
                 let lasts = moment(&mut self.rng);
                 large_rows(&self.world, lasts).await;
             }
+            Fault::HalfOpenInALargeRow => self.half_open_in_a_large_row().await,
+            Fault::LargeRowOnASlowLine => self.large_row_on_a_slow_line().await,
+            Fault::SynchronousStandby => self.synchronous_standby().await,
             wire => self.on_the_wire(wire).await,
         }
         self.landing.heal();
@@ -207,13 +219,58 @@ impl Soak {
         let noise = "CREATE TABLE IF NOT EXISTS soak_noise (n bigint); TRUNCATE soak_noise;
             INSERT INTO soak_noise SELECT * FROM generate_series(1, 500000)";
         self.world.landing().await.batch_execute(noise).await.unwrap();
-        self.landing.inject(Target::Named("stream"), Wire::Delay(Duration::from_secs(1)));
         self.landing.inject(Target::Named("stream"), Wire::Cut);
-        // As long as a start with such delays takes, and some of what comes after it.
-        tokio::time::sleep(Duration::from_secs(8) + moment(&mut self.rng)).await;
+        // Later the stream may stand where the server has decoded already: then the delay meets an ordinary stream.
+        tokio::time::sleep(moment(&mut self.rng)).await;
+        self.landing.inject(Target::Named("stream"), Wire::Delay(Duration::from_secs(1)));
+        tokio::time::sleep(Duration::from_secs(3) + moment(&mut self.rng)).await;
         old.batch_execute("ROLLBACK").await.unwrap();
         old.batch_execute("ALTER SYSTEM RESET wal_sender_timeout").await.unwrap();
         old.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    }
+
+    /// Both sides fall silent while one message has arrived in part and apply may wait for an answer.
+    async fn half_open_in_a_large_row(&mut self) {
+        self.landing.inject(Target::Named("stream"), Wire::Throttle(1_000_000));
+        large_row(&self.world).await;
+        tokio::time::sleep(moment(&mut self.rng)).await;
+        for side in [&self.landing, &self.traffic] {
+            side.inject(Target::Every, Wire::HalfOpen);
+        }
+        tokio::time::sleep(moment(&mut self.rng)).await;
+    }
+
+    async fn large_row_on_a_slow_line(&mut self) {
+        let settings = self.world.landing().await;
+        settings.batch_execute("ALTER SYSTEM SET wal_sender_timeout = '2s'").await.unwrap();
+        settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        self.landing.inject(Target::Named("stream"), Wire::Throttle(1_000_000));
+        large_row(&self.world).await;
+        tokio::time::sleep(Duration::from_secs(5) + moment(&mut self.rng)).await;
+        settings.batch_execute("ALTER SYSTEM RESET wal_sender_timeout").await.unwrap();
+        settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    }
+
+    /// The daemon ends rather than let every commit of Landing wait for it. Nobody commits meanwhile but the writers, whose
+    /// commits are let go when the setting is.
+    async fn synchronous_standby(&mut self) {
+        if self.daemon.is_none() {
+            self.up().await;
+        }
+        // This session's own changes wait for no standby.
+        let settings = self.world.landing().await;
+        settings.batch_execute("SET synchronous_commit = local").await.unwrap();
+        settings.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
+        settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        let ended = within(Duration::from_secs(60), "the daemon ends rather than be a standby", async || {
+            self.daemon.as_mut().and_then(Daemon::exit_code)
+        });
+        let code = ended.await;
+        settings.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
+        settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        // A database that could not be reached just then ends the daemon, too.
+        assert!([3, 4].contains(&code), "the daemon ended with exit code {code}");
+        self.daemon = None;
     }
 
     async fn freeze(&mut self) {
@@ -293,6 +350,15 @@ async fn large_rows(world: &World, lasts: Duration) {
     let lock = "SET LOCAL lock_timeout = '1s'; LOCK TABLE traffic_leads IN SHARE ROW EXCLUSIVE MODE";
     hold(&world.traffic().await, lock, lasts).await;
     let _ = landing.batch_execute(delete).await;
+}
+
+/// Six megabytes in one row, which goes again.
+async fn large_row(world: &World) {
+    let sql = "INSERT INTO landing_leads (name, phone, metadata) SELECT 'one large', '1', jsonb_build_object('answers',
+            (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 190000) AS n));
+        DELETE FROM landing_leads WHERE name = 'one large'";
+    // A deadlock with a writer ends one of the two; either is as good.
+    let _ = world.landing().await.batch_execute(sql).await;
 }
 
 /// Far more changes than a batch takes, with metadata left alone among them.
