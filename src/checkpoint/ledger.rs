@@ -7,10 +7,8 @@ use uuid::Uuid;
 
 use super::{Identity, Published};
 use crate::change::Position;
-use crate::database::Side;
 use crate::database::pipelined::{IS_OPEN, in_order};
 use crate::error::{Error, Result};
-use crate::landing::primary::Primary;
 use crate::lsn::Lsn;
 use crate::names::Names;
 use crate::timestamp::Timestamp;
@@ -69,10 +67,9 @@ impl Ledger {
         &self.identity
     }
 
-    /// The server whose changes the ledger records.
-    pub fn primary(&self) -> Primary {
-        let system_id = self.identity.landing_system_id.clone();
-        Primary { side: Side::Landing, system_id, timeline: self.timeline }
+    /// Landing's timeline in this attempt.
+    pub fn timeline(&self) -> u32 {
+        self.timeline
     }
 
     /// # Errors

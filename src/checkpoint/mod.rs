@@ -8,6 +8,7 @@
 
 mod finished;
 mod installation;
+pub mod lease;
 mod ledger;
 mod local;
 mod published;

@@ -6,9 +6,10 @@ use super::{Findings, Level, Outcome, Verdict, publication, server, slot, tables
 use crate::admission::Extent;
 use crate::config::Config;
 use crate::database::Side;
+use crate::database::replication::STREAM_NAME;
 use crate::error::{Error, Kind, Result};
 use crate::landing::slot::system_identifier;
-use crate::landing::synchronous::{self, STREAM_NAME};
+use crate::landing::synchronous;
 
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
     let side = Some(Side::Landing);

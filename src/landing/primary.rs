@@ -5,7 +5,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use crate::checkpoint::{LandingWal, TimelineHistory};
+use crate::checkpoint::{LandingWal, Ledger, TimelineHistory};
 use crate::database::replication::Replication;
 use crate::database::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
@@ -21,6 +21,12 @@ pub struct Primary {
 }
 
 impl Primary {
+    /// The server whose changes `ledger` records.
+    pub fn of_landing(ledger: &Ledger) -> Self {
+        let system_id = ledger.identity().landing_system_id.clone();
+        Primary { side: Side::Landing, system_id, timeline: ledger.timeline() }
+    }
+
     /// Makes sure that a replication session has reached this server. Runs before any other command of the
     /// session.
     ///

@@ -12,12 +12,9 @@ use tokio_postgres::Client;
 
 use super::catalog;
 use crate::database::Side;
+use crate::database::replication::STREAM_NAME;
 use crate::error::{Error, Result};
 use crate::lsn::Lsn;
-
-/// The `application_name` of the replication connection. A list of standbys must quote the blank, so nobody
-/// lists the name by accident; `*` matches every name.
-pub const STREAM_NAME: &str = "leadbridge stream";
 
 /// Time for the commits that wait for the stream to complete, before the stream ends.
 const RELEASE: Duration = Duration::from_secs(2);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use super::liveness::Work;
 use super::pipeline::{self, PreparedStream};
-use super::{Context, Until, Watched, copy, indexes, last_error, lease, reverse};
+use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
 use crate::admission::{Bars, admit_both};
 use crate::change::Position;
 use crate::checkpoint::{
     Finish, Identity, Installation, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched,
-    refuse_switched,
+    lease, refuse_switched,
 };
 use crate::config::Config;
 use crate::database::{Session, Side};

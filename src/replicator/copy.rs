@@ -19,6 +19,7 @@ use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::layout::Layout;
+use crate::landing::primary::Primary;
 use crate::landing::snapshot::{Range, RowStream, SnapshotReader};
 use crate::landing::{catalog, slot};
 use crate::telemetry::{State, TableProgress};
@@ -58,7 +59,7 @@ pub async fn run(
     }
 
     let before = catalog::sample(control).await?;
-    let exported = slot::create(config, control, &ledger.primary(), &context.shutdown).await?;
+    let exported = slot::create(config, control, &Primary::of_landing(ledger), &context.shutdown).await?;
     reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
@@ -85,8 +86,7 @@ pub async fn run(
     Ok(Some((position, published)))
 }
 
-/// The last transaction of a copy: deletes the rows that the copy did not touch, and records the position of
-/// the stream.
+/// The last transaction of a copy: deletes the rows that the copy left, and records the stream's position.
 async fn finish(
     context: &Context,
     traffic: &Session,

@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use super::lease;
-use crate::checkpoint::Installation;
+use crate::checkpoint::{Installation, lease};
 use crate::config::Config;
 use crate::database::{Side, advisory};
 use crate::error::{Error, Kind, Result};

@@ -16,7 +16,6 @@ mod cuts;
 mod follow;
 mod indexes;
 pub(crate) mod last_error;
-pub(crate) mod lease;
 mod liveness;
 mod measure;
 mod monitor;

@@ -66,7 +66,8 @@ pub async fn run(
     work.idle();
     let thread = StreamThread::start()?;
     let demand = thread.demand();
-    let starting = thread.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
+    let starting =
+        thread.spawn(start(Arc::clone(context), published, from.lsn, Primary::of_landing(&ledger)));
     let stream =
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
     let _looked_after = context.liveness.watch_stream(Side::Landing, stream.feed());

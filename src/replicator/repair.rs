@@ -7,11 +7,10 @@
 
 use uuid::Uuid;
 
-use super::lease;
 use crate::batch::Batch;
 use crate::budget::Budget;
 use crate::change::{Change, Operation, Origin, SourcedChange, Table};
-use crate::checkpoint::{Installation, refuse_switched};
+use crate::checkpoint::{Installation, lease, refuse_switched};
 use crate::config::Config;
 use crate::database::{Session, Side};
 use crate::error::{Error, Result};

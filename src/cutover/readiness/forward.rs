@@ -6,13 +6,13 @@ use tokio_postgres::Client;
 
 use super::roles::{self, Known};
 use super::{MARKERS, Readiness, ReadinessTerms, checks, judge_lag};
+use crate::checkpoint::lease;
 use crate::config::Config;
 use crate::cutover::content::FencedSides;
 use crate::cutover::{Direction, marker};
 use crate::database::Side;
 use crate::doctor::{Level, Verdict, writable};
 use crate::error::{Error, Result};
-use crate::replicator::lease;
 use crate::verify::ReadRate;
 use crate::verify::live::{self, Verification};
 

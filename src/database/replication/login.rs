@@ -12,9 +12,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::super::failure::{self, ConnectionAttempt};
 use super::super::url::Address;
 use super::wire::{Frame, Wire};
-use super::{ServerError, malformed};
+use super::{STREAM_NAME, ServerError, malformed};
 use crate::error::{Error, Result};
-use crate::landing::synchronous::STREAM_NAME;
 
 /// Login of a connection attempt.
 pub(super) struct Login<'a> {

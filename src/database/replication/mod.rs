@@ -27,6 +27,10 @@ use login::Login;
 pub(super) use wire::Socket;
 use wire::{Frame, Wire};
 
+/// The `application_name` of the replication connection. A list of standbys must quote the blank, so nobody
+/// lists the name by accident; `*` matches every name.
+pub const STREAM_NAME: &str = "leadbridge stream";
+
 /// Time limit for a command that only reads the server's own state.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 
