@@ -163,7 +163,13 @@ pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &Answer<'_>) -> Erro
             ))
         }
         code if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
-            error.remedy(format!("GRANT CONNECT ON DATABASE … TO {user}, as an administrator"))
+            // The server refuses a session of a database and a replication connection with the same code, each in its own
+            // language.
+            error.remedy(format!(
+                "as an administrator: GRANT CONNECT ON DATABASE \"{}\" TO \"{user}\"; where the replication connection is \
+                 refused, ALTER ROLE \"{user}\" REPLICATION",
+                attempt.database
+            ))
         }
         code if *code == SqlState::TOO_MANY_CONNECTIONS => too_many(attempt, routine, error),
         // A setting in the URL's `options`, or of the role, is invalid.

@@ -14,7 +14,7 @@ use tokio_postgres::Client;
 
 use super::Soak;
 use crate::testkit::Fault as Wire;
-use crate::testkit::{Daemon, Direction, Proxy, Target, World, within};
+use crate::testkit::{Daemon, Direction, Proxy, Target, World, tried_for_a_minute};
 
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
@@ -254,22 +254,29 @@ impl Soak {
     /// The daemon ends rather than let every commit of Landing wait for it. Nobody commits meanwhile but the writers, whose
     /// commits are let go when the setting is.
     async fn synchronous_standby(&mut self) {
-        if self.daemon.is_none() {
-            self.up().await;
+        // A daemon that does not stream is nobody's standby. While one creates its slot, Landing waits for no standby of ours.
+        let Some(daemon) = &self.daemon else { return };
+        let status = daemon.get("/status").await.unwrap_or_default();
+        if !serde_json::from_str::<serde_json::Value>(&status)
+            .is_ok_and(|status| status["state"] == "streaming")
+        {
+            return;
         }
         // This session's own changes wait for no standby.
         let settings = self.world.landing().await;
         settings.batch_execute("SET synchronous_commit = local").await.unwrap();
         settings.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
         settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-        let ended = within(Duration::from_secs(60), "the daemon ends rather than be a standby", async || {
-            self.daemon.as_mut().and_then(Daemon::exit_code)
-        });
-        let code = ended.await;
+        let ended = tried_for_a_minute(async || self.daemon.as_mut().and_then(Daemon::exit_code)).await;
         settings.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
         settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
         // A database that could not be reached just then ends the daemon, too.
-        assert!([3, 4].contains(&code), "the daemon ended with exit code {code}");
+        assert!(
+            ended.is_some_and(|code| [3, 4].contains(&code)),
+            "exit code {ended:?}: {}",
+            super::tail(&log)
+        );
         self.daemon = None;
     }
 
