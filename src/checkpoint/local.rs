@@ -53,7 +53,7 @@ impl LocalStore {
         Ok(LocalStore { db: Arc::new(Mutex::new(db)), path: directory.to_owned() })
     }
 
-    /// [`LocalStore::open`], after waiting for at most [`LOCK_PATIENCE`] while another process holds the lock: the
+    /// [`LocalStore::open`], after waiting for at most two seconds while another process holds the lock: the
     /// kernel releases the lock of a killed process a moment after the process is gone for its parent.
     ///
     /// # Errors

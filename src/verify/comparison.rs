@@ -142,7 +142,7 @@ impl Comparison {
         self.missing + self.extra + self.different + self.refused
     }
 
-    /// Keys of the rows that differ: at most the first [`SUSPECTS`].
+    /// Keys of the rows that differ: at most the first `SUSPECTS`.
     pub fn differing(&self) -> &[Uuid] {
         &self.suspects
     }
