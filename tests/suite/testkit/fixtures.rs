@@ -28,7 +28,7 @@ impl Positions {
         }
     }
 
-    /// Semantics 1.3.
+    /// Asserts slot ≤ local store ≤ Traffic (guarantees 1.3).
     pub fn assert_ordered(&self) {
         assert!(self.slot <= self.local && self.local <= self.traffic, "{self:?}");
         assert!(self.slot.is_some(), "{self:?}");
