@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::backup::Format;
-use crate::change::Table;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
+use crate::model::change::Table;
 
 /// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing a lead.
 #[derive(Debug, Parser)]

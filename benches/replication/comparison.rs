@@ -3,8 +3,8 @@
 use std::pin::{Pin, pin};
 
 use futures_util::StreamExt;
-use leadbridge::change::Table;
 use leadbridge::error::{Error, Result};
+use leadbridge::model::change::Table;
 use serde_json::{Map, Value};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, RowStream};

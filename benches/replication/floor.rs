@@ -5,8 +5,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt};
-use leadbridge::change::Table;
 use leadbridge::error::{Error, Result};
+use leadbridge::model::change::Table;
 use leadbridge::throwaway::Binaries;
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use leadbridge::change::Table;
 use leadbridge::error::{Error, Result};
+use leadbridge::model::change::Table;
 use leadbridge::throwaway::{Cluster, connect};
 use tokio_postgres::Client;
 

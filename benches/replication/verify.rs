@@ -1,7 +1,7 @@
 //! Comparing both sides, which the other measurements leave equal.
 
-use leadbridge::change::Table;
 use leadbridge::error::Result;
+use leadbridge::model::change::Table;
 
 use super::daemon::Daemon;
 use super::report::{Report, median};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use leadbridge::error::{Error, Result};
 use leadbridge::migrate::{MigrateOptions, migrate};
-use leadbridge::names::Names;
+use leadbridge::model::names::Names;
 use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads};
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;

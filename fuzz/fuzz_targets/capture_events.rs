@@ -3,9 +3,9 @@
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
-use leadbridge::change::Table;
+use leadbridge::model::change::Table;
 use leadbridge::landing::capture::{Capture, Captured};
-use leadbridge::lsn::Lsn;
+use leadbridge::model::lsn::Lsn;
 use leadbridge::pgoutput::ReplicationEvent;
 use libfuzzer_sys::fuzz_target;
 

@@ -2,7 +2,7 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use leadbridge::change::{Datum, Row, Table};
+use leadbridge::model::change::{Datum, Row, Table};
 use leadbridge::mapping::{map, targets};
 use libfuzzer_sys::fuzz_target;
 use uuid::Uuid;

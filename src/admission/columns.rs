@@ -1,10 +1,10 @@
 //! The columns read by the mapping on Landing and written on Traffic. Other columns are not judged.
 
 use super::{Bars, ColumnFacts, Extent, Subject, Unfit};
-use crate::change::{Column, ColumnType, Table};
 use crate::checkpoint::Published;
-use crate::database::Side;
 use crate::mapping;
+use crate::model::change::{Column, ColumnType, Table};
+use crate::model::side::Side;
 
 /// Columns added to Traffic's leads by `leadbridge migrate` (Migration 016). The command does not alter an
 /// existing journey or notification table.

@@ -4,10 +4,10 @@
 use serde::Deserialize;
 use tokio_postgres::Client;
 
-use crate::change::Table;
-use crate::database::Side;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::side::Side;
 
 /// Returns one row with one column, a JSON document. Parameter: the names of the tables.
 const QUERY: &str = include_str!("../../sql/admission.sql");

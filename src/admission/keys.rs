@@ -2,7 +2,7 @@
 //! constraint is checked immediately.
 
 use super::{Bars, IndexFacts, Subject, Unfit};
-use crate::database::Side;
+use crate::model::side::Side;
 
 /// First version of PostgreSQL that refuses updates and deletes of a published table whose replica identity
 /// contains an unpublished generated column.

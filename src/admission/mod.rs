@@ -29,10 +29,10 @@ mod watch;
 
 use tokio_postgres::Client;
 
-use crate::change::Table;
-use crate::database::Side;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::side::Side;
 pub use facts::{ColumnFacts, Facts, ForeignKey, IndexFacts, TableFacts};
 pub use references::reached_by_others;
 pub use watch::Watch;

@@ -3,8 +3,8 @@
 //! action. Replicated deletes run with the checks and actions of foreign keys.
 
 use super::{Bars, Facts, ForeignKey, Subject, Unfit, columns};
-use crate::change::Table;
-use crate::database::Side;
+use crate::model::change::Table;
+use crate::model::side::Side;
 
 pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     let mut found: Vec<Unfit> = lead_reference(subject).into_iter().collect();

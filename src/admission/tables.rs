@@ -1,8 +1,8 @@
 //! Judgement of a replicated table's kind, inheritance, rules, subscriptions and triggers.
 
 use super::{Bars, Extent, Subject, Unfit};
-use crate::change::Table;
-use crate::database::Side;
+use crate::model::change::Table;
+use crate::model::side::Side;
 
 /// The fence's trigger: ENABLE ALWAYS, and part of leadbridge.
 const FENCE: &str = "leadbridge_fence";

@@ -3,10 +3,10 @@
 use tokio_postgres::Client;
 
 use super::{Bars, Extent, Facts, Unfit, judge, refusal};
-use crate::change::Table;
-use crate::database::Side;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::side::Side;
 
 /// Result of the last look at one side.
 #[derive(Debug, Default)]

@@ -7,8 +7,8 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 use super::format::Format;
-use crate::change::Table;
 use crate::error::{Error, Result};
+use crate::model::change::Table;
 
 pub(super) const MANIFEST: &str = "manifest.json";
 

@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::directory::{self, MANIFEST};
 use super::format::{Format, RowCounter};
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::sha256;
+use crate::model::lsn::Lsn;
+use crate::model::sha256;
 
 /// Version of the files' and the manifest's format. A reader refuses other versions.
 const FORMAT_VERSION: u32 = 1;

@@ -22,13 +22,14 @@ pub use format::Format;
 pub use manifest::{BackupColumn, BackupSource, GeneratedColumn, Manifest, TableFile};
 pub use restore::restore_hint;
 
-use crate::change::Table;
-use crate::database::{Endpoint, Side, table_lock};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::lsn::Lsn;
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::model::timestamp::Timestamp;
+use crate::postgres::{Endpoint, table_lock};
 
 /// Writes `tables` of Landing to `directory`.
 ///

@@ -12,9 +12,9 @@ use tokio_postgres::Client;
 use super::directory::{self, Directory};
 use super::format::{self, Format};
 use super::manifest::{BackupColumn, GeneratedColumn, TableFile};
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::sha256;
+use crate::model::change::Table;
+use crate::model::sha256;
 
 /// Writes the rows of table `name` in the snapshot of `session` to a file under a temporary name.
 pub(super) async fn write(

@@ -3,8 +3,8 @@
 use tokio_postgres::Client;
 
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 
 /// Progress of a finish that can no longer be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use tokio_postgres::Client;
 
 use super::Identity;
 use crate::config::Config;
-use crate::database::Side;
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::model::side::Side;
 
 const CHOOSE_ANOTHER: &str = "give this installation a schema of its own: `[names] schema` in its configuration, then \
     `leadbridge migrate`; if it is the same installation, and its names or its Landing were changed for good, run \

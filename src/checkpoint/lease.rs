@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::database::advisory;
 use crate::error::Result;
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::postgres::advisory;
 
 /// Interval at which a standby tries to take the lease.
 const RETRY: Duration = Duration::from_secs(1);

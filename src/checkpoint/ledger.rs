@@ -6,12 +6,12 @@ use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
 use super::{Identity, Published};
-use crate::change::Position;
-use crate::database::pipelined::{IS_OPEN, in_order};
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::change::Position;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
+use crate::postgres::pipelined::{IS_OPEN, in_order};
 
 /// Durable state of a slot's replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

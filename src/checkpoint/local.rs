@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::Identity;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 
 const KEY: &str = "checkpoint";
 const FORMAT: u32 = 1;

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 
 /// Identity of a replication. Every position belongs to an identity, and positions of different identities
 /// cannot be compared.

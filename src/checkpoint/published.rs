@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::change::{Table, lead};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::Absent;
+use crate::model::change::{Table, lead};
 
 /// The publication and the replicated tables in the catalog at a position.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

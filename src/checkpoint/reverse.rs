@@ -6,11 +6,11 @@ use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
 use super::{Ledger, SlotPosition};
-use crate::change::Position;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::change::Position;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 
 /// How far Traffic's changes since the switch are on Landing, durably.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 
 /// Landing's present WAL.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use crate::cli;
 use crate::config::Config;
 use crate::cutover::readiness::{Readiness, ReadinessTerms, TrafficOwned};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
-use crate::doctor::Findings;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::report::Findings;
 use crate::reverse::{self, NotCarried};
 
 /// Output of `--json` when nothing was switched: a dry run, or a condition that does not hold.

@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use super::{print, print_json};
 use crate::cli;
 use crate::config::Config;
-use crate::doctor::{self, Finding, Findings, Level};
+use crate::doctor;
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::report::{Finding, Findings, Level};
 
 pub async fn run(config: &Config, arguments: &cli::Doctor) -> Result<Exit> {
     let findings = doctor::examine(config).await;

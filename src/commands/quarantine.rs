@@ -8,9 +8,10 @@ use super::print;
 use crate::checkpoint::{Installation, recorded_published};
 use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
-use crate::database::{Session, Side};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::model::side::Side;
+use crate::postgres::Session;
 use crate::traffic::{Quarantine, QuarantineEntry, Touch, Writer};
 
 pub async fn run(config: &Config, arguments: &QuarantineArguments) -> Result<Exit> {

@@ -7,7 +7,7 @@ use crate::cli::Resync;
 use crate::config::Config;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::replicator::Until;
+use crate::replication::Until;
 
 pub async fn run(config: Config, arguments: &Resync) -> Result<Exit> {
     if !arguments.yes {

@@ -8,7 +8,7 @@ use crate::cli::RunArguments;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::replicator::{self, Until, last_error};
+use crate::replication::{self, Until, last_error};
 use crate::telemetry::{Telemetry, http, systemd};
 
 pub async fn run(config: Config, arguments: &RunArguments) -> Result<Exit> {
@@ -37,7 +37,7 @@ pub async fn replicate(config: Config, until: Until) -> Result<()> {
     let web = serve(&config, &telemetry, &services).await?;
     let notifying = tokio::spawn(systemd::follow(telemetry.clone(), services.clone()));
     let listening = tokio::spawn(signals.cancel(shutdown.clone(), services.clone()));
-    let replicated = replicator::run(config, store, telemetry, shutdown, until).await;
+    let replicated = replication::run(config, store, telemetry, shutdown, until).await;
     services.cancel();
     let died = |error| Error::internal(format!("a service of the daemon died: {error}"));
     notifying.await.map_err(died)?;

@@ -12,15 +12,15 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{print, print_json};
-use crate::change::Table;
 use crate::cli;
+use crate::compare::live::{self, TableVerification, Verification, VerifyOptions};
+use crate::compare::{Difference, ReadRate};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::replicator::repair::Repair;
+use crate::model::change::Table;
+use crate::replication::repair::Repair;
 use crate::traffic::RowCounts;
-use crate::verify::live::{self, TableVerification, Verification, VerifyOptions};
-use crate::verify::{Difference, ReadRate};
 
 /// Interval between two updates of the progress bar.
 const DRAW: Duration = Duration::from_millis(200);

@@ -10,7 +10,7 @@ use toml::Spanned;
 
 use super::values::{self, Listen, LogFormat, OnTruncate};
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
-use crate::change::Table;
-use crate::database::{Endpoint, Side};
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::postgres::Endpoint;
 use file::{File, Located};
 pub use values::{Listen, LogFormat, OnTruncate, size as parse_size};
 

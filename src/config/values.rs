@@ -9,7 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
-use crate::names::{LONGEST, REVERSE_SUFFIX, check_name};
+use crate::model::names::{LONGEST, REVERSE_SUFFIX, check_name};
 
 /// Effect of a TRUNCATE on Landing (guarantees 3.3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

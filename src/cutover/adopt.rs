@@ -10,12 +10,12 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::content::Horizon;
-use crate::change::Table;
 use crate::config::Config;
-use crate::database::Session;
 use crate::error::{Error, Result};
+use crate::model::change::Table;
+use crate::postgres::Session;
 use crate::traffic::TriggerControl;
-use crate::{reverse, verify};
+use crate::{compare, reverse};
 
 /// Rows for Landing to send again, by table.
 pub(super) type Rows = Vec<(Table, Vec<Uuid>)>;
@@ -38,7 +38,7 @@ pub(super) async fn all(
     traffic.batch_execute("COMMIT").await.map_err(failed)?;
     let mut rows = Rows::new();
     for table in config.tables() {
-        let found = verify::compare(landing, traffic, &config.names, table).await?;
+        let found = compare::compare(landing, traffic, &config.names, table).await?;
         if !found.knows_its_suspects() {
             let differences = found.differences();
             return Err(Error::refused(format!(

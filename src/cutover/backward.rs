@@ -18,7 +18,7 @@ use super::{adopt, marker, resolve};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::catalog;
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 use crate::traffic::TriggerControl;
 
 pub(super) struct Backward<'c> {

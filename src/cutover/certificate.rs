@@ -13,11 +13,11 @@ use super::marker::Latency;
 use super::readiness::TrafficOwned;
 use super::writers::Tried;
 use crate::config::Config;
-use crate::database::Endpoint;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::sha256;
-use crate::timestamp::{Timestamp, as_rfc3339};
+use crate::model::lsn::Lsn;
+use crate::model::sha256;
+use crate::model::timestamp::{Timestamp, as_rfc3339};
+use crate::postgres::Endpoint;
 
 /// Times are by Traffic's clock, durations by the command's clock.
 #[derive(Clone, Debug, Serialize)]

@@ -12,12 +12,12 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::journal::Direction;
-use crate::change::Table;
+use crate::compare::{self, Contents};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
 use crate::reverse;
-use crate::verify::{self, Contents};
 
 /// Largest number of rows, written since the full comparison, that can be compared while writers wait.
 const RECENT: usize = 50_000;
@@ -108,7 +108,7 @@ impl FencedSides<'_> {
             let FencedSides { direction, landing, traffic, names } = self;
             proof.differences = match direction {
                 Direction::Cutover => {
-                    verify::compare_rows(landing, traffic, names, table, &recent).await?.differences()
+                    compare::compare_rows(landing, traffic, names, table, &recent).await?.differences()
                 }
                 Direction::Rollback => {
                     reverse::compare_rows(landing, traffic, names, table, &recent).await?.differences()
@@ -125,7 +125,7 @@ impl FencedSides<'_> {
         let FencedSides { direction, landing, traffic, names } = self;
         match direction {
             Direction::Cutover => {
-                let (found, contents) = verify::compare_content(landing, traffic, names, table).await?;
+                let (found, contents) = compare::compare_content(landing, traffic, names, table).await?;
                 (proof.differences, proof.contents) = (found.differences(), Some(contents));
             }
             Direction::Rollback => {

@@ -11,9 +11,9 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::writers::{FencedRoles, Tried};
-use crate::database::{Session, advisory};
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::postgres::{Session, advisory};
 
 /// Terms of closing the fence.
 #[derive(Clone, Debug)]

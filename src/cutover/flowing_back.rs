@@ -6,9 +6,9 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::marker;
-use crate::change::Table;
 use crate::error::{Kind, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
 use crate::reverse::{self, Compared};
 
 /// Largest number of differing rows that are rechecked.

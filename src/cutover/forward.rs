@@ -13,7 +13,7 @@ use super::{marker, resolve, reverse_slot};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::slot;
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 use crate::reverse;
 
 pub(super) struct Forward<'c> {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::database::holders;
 use crate::error::Result;
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::postgres::holders;
 
 /// A fence cannot wait for a transaction that holds a lock for this time.
 const OLD: Duration = Duration::from_secs(1);

@@ -13,10 +13,10 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use crate::database::advisory;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 use crate::operator;
+use crate::postgres::advisory;
 
 /// Direction in which the leads move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

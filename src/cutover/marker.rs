@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
 use crate::landing::capture::MARKER_PREFIX;
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 
 /// Interval between two looks for a marker.
 const LOOK: Duration = Duration::from_millis(3);

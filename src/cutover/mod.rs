@@ -44,9 +44,10 @@ use scene::Scene;
 
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
-use crate::database::{Session, Side};
-use crate::doctor::Level;
 use crate::error::{Error, Result};
+use crate::model::side::Side;
+use crate::postgres::Session;
+use crate::report::Level;
 use crate::traffic::TriggerControl;
 
 /// Options of a cutover or rollback.

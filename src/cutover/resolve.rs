@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::journal::{CutoverJournal, CutoverStep, Direction, JournalEntry};
 use super::{fence, reverse_slot};
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 
 /// Reason for which an undecided cutover is aborted.
 const ABANDONED: &str = "whoever began it is gone";

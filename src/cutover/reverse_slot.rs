@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 
 /// Creates the slot, and replaces a slot that an earlier attempt has left. From then on, Traffic keeps the
 /// WAL of every commit for the slot.

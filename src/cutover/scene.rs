@@ -13,14 +13,14 @@ use super::journal::{CutoverJournal, CutoverStep, Direction};
 use super::readiness::Readiness;
 use super::writers::Tried;
 use super::{CutoverOptions, adopt, marker, resolve, reverse_slot};
-use crate::change::Table;
 use crate::config::Config;
-use crate::database::{Endpoint, Session, table_lock};
 use crate::error::{Error, Kind, Result};
 use crate::landing::slot;
-use crate::lsn::Lsn;
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
+use crate::postgres::{Endpoint, Session, table_lock};
 
 /// Time for which the command tries to undo its changes, before the command leaves the rest to the daemon.
 const UNDOING: Duration = Duration::from_secs(20);

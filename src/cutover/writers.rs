@@ -6,7 +6,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 
 /// Every role with a write privilege on a fenced table.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use super::daemon::{PATIENCE, in_vain};
 use super::lag::Lock;
 use super::stage::DemoStage;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 
 #[derive(Debug)]
 pub struct Recovery {

@@ -6,9 +6,9 @@ use super::daemon::DemoDaemon;
 use super::figures;
 use super::screen::Screen;
 use super::stage::DemoStage;
-use crate::change::Table;
-use crate::database::Session;
 use crate::error::{Error, Result};
+use crate::model::change::Table;
+use crate::postgres::Session;
 use crate::telemetry::Live;
 
 /// Seconds of lag at which the lock is released.

@@ -9,7 +9,7 @@ use super::stage::DemoStage;
 use super::{figures, lag};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
-use crate::names::qualified;
+use crate::model::names::qualified;
 
 /// Rows of the LMS; about 400 bytes of WAL each.
 const EVENTS: i32 = 50_000;

@@ -4,9 +4,9 @@
 use uuid::Uuid;
 
 use super::stage::DemoStage;
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::timestamp::Timestamp;
+use crate::model::change::Table;
+use crate::model::timestamp::Timestamp;
 
 /// Leads whose status is changed on Traffic.
 const MARKED: i64 = 100;

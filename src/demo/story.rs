@@ -9,10 +9,10 @@ use super::screen::Screen;
 use super::stage::DemoStage;
 use super::switch::{self, Switched};
 use super::{crash, lag, noise, ownership};
+use crate::compare::{self, Comparison};
 use crate::error::{Error, Result};
 use crate::migrate::{MigrateOptions, migrate};
 use crate::telemetry::{Live, State};
-use crate::verify::{self, Comparison};
 
 /// Number of transactions to wait for while the demo watches the stream.
 const WATCHED: u64 = 500;
@@ -207,7 +207,7 @@ async fn compare(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<bool> {
     screen.step("Both sides are compared, row by row and value by value");
     let (mut rows, mut values, mut differences, mut touched) = (0, 0, 0, 0);
     for table in stage.config.tables() {
-        let found = verify::compare(&stage.landing, &stage.traffic, &stage.config.names, table).await?;
+        let found = compare::compare(&stage.landing, &stage.traffic, &stage.config.names, table).await?;
         rows += found.landing_rows;
         values += found.values;
         differences += found.differences();

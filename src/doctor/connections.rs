@@ -2,9 +2,10 @@
 
 use tokio_postgres::Client;
 
-use super::{Outcome, Verdict};
+use super::Outcome;
 use crate::config::Config;
 use crate::error::Error;
+use crate::report::Verdict;
 
 /// Sessions besides the workers of the initial copy: for applying or reading, for the monitor, and for the
 /// stream.
@@ -71,7 +72,7 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::report::Level;
 
     #[test]
     fn a_limit_must_leave_room_for_the_daemon_and_a_command_beside_it() {

@@ -2,14 +2,15 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Level, Outcome, Verdict, publication, server, slot, tables, writable};
+use super::{Outcome, publication, server, slot, tables, writable};
 use crate::admission::Extent;
 use crate::config::Config;
-use crate::database::Side;
-use crate::database::replication::STREAM_NAME;
 use crate::error::{Error, Kind, Result};
 use crate::landing::slot::system_identifier;
 use crate::landing::synchronous;
+use crate::model::side::Side;
+use crate::postgres::replication::STREAM_NAME;
+use crate::report::{Findings, Level, Verdict};
 
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
     let side = Some(Side::Landing);

@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::{Findings, Outcome, Verdict};
+use super::Outcome;
 use crate::checkpoint::LocalStore;
 use crate::config::Config;
+use crate::report::{Findings, Verdict};
 use crate::telemetry::http;
 
 pub async fn examine(findings: &mut Findings, config: &Config) {
@@ -66,7 +67,7 @@ async fn is_daemon(mut address: std::net::SocketAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::report::Level;
 
     #[test]
     fn a_directory_that_a_daemon_holds_is_told_from_one_that_cannot_be_written() {

@@ -5,7 +5,6 @@
 //! transaction back.
 
 mod connections;
-mod finding;
 mod landing;
 mod local;
 mod publication;
@@ -16,9 +15,10 @@ mod traffic;
 mod writable;
 
 use crate::config::Config;
-use crate::database::{Endpoint, Session, Side};
 use crate::error::Result;
-pub use finding::{Finding, Findings, Level, Verdict};
+use crate::model::side::Side;
+use crate::postgres::{Endpoint, Session};
+use crate::report::{Findings, Verdict};
 pub use server::privileges_remedy;
 pub use writable::writable;
 

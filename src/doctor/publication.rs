@@ -2,9 +2,10 @@
 
 use tokio_postgres::Client;
 
-use super::{Outcome, Verdict};
+use super::Outcome;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::report::Verdict;
 
 /// The publication in the catalog.
 struct Publication {
@@ -87,7 +88,7 @@ async fn read(client: &Client, name: &str) -> Result<Option<Publication>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::report::Level;
 
     fn publication(tables: &[&str]) -> Publication {
         Publication {

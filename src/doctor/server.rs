@@ -2,9 +2,11 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Outcome, Verdict, writable};
-use crate::database::{Endpoint, Side};
+use super::{Outcome, writable};
 use crate::error::{Error, Kind, Result};
+use crate::model::side::Side;
+use crate::postgres::Endpoint;
+use crate::report::{Findings, Verdict};
 
 pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoint) {
     let side = Some(endpoint.side());

@@ -3,13 +3,14 @@
 use bytesize::ByteSize;
 use tokio_postgres::Client;
 
-use super::{Findings, Outcome, Verdict, server};
+use super::{Outcome, server};
 use crate::checkpoint::{Identity, Ledger, Start, agree};
 use crate::config::Config;
-use crate::database::Side;
 use crate::error::Error;
 use crate::landing::catalog::{self, SlotState};
 use crate::landing::{primary, slot};
+use crate::model::side::Side;
+use crate::report::{Findings, Verdict};
 
 /// A slot without a consumer that keeps more bytes of WAL will eventually fill the disk.
 const MUCH: u64 = 1 << 30;
@@ -221,8 +222,8 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
 mod tests {
     use super::*;
     use crate::checkpoint::SlotPosition;
-    use crate::doctor::Level;
-    use crate::lsn::Lsn;
+    use crate::model::lsn::Lsn;
+    use crate::report::Level;
 
     fn slot(active: bool, wal_status: &str, retained_bytes: u64) -> Option<SlotState> {
         let position = SlotPosition {

@@ -2,12 +2,12 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Verdict};
 use crate::admission::{self, Bars, CHECKS, Extent, Facts, Unfit};
 use crate::checkpoint::Published;
 use crate::config::Config;
-use crate::database::Side;
 use crate::error::Result;
+use crate::model::side::Side;
+use crate::report::{Findings, Verdict};
 
 /// Examines the tables of one side; each object that is not admissible gives a finding of its own.
 pub async fn examine(findings: &mut Findings, client: &Client, side: Side, config: &Config, extent: Extent) {

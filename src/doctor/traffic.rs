@@ -2,14 +2,15 @@
 
 use tokio_postgres::Client;
 
-use super::{Findings, Level, Outcome, Verdict, server, slot, tables};
+use super::{Outcome, server, slot, tables};
 use crate::admission::Extent;
 use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
-use crate::database::Side;
 use crate::error::Error;
 use crate::landing::synchronous;
-use crate::names::{Names, STATE_TABLES};
+use crate::model::names::{Names, STATE_TABLES};
+use crate::model::side::Side;
+use crate::report::{Findings, Level, Verdict};
 use crate::traffic::{TriggerControl, indexes};
 
 /// Examines Traffic. False when the state tables cannot be examined.

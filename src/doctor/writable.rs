@@ -8,9 +8,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::Verdict;
-use crate::database::Side;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::model::side::Side;
 
 /// Whether this role can close and lift a fence on the side, and write the cutover's journal.
 ///

@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Row};
 
 use super::standing::SettledCutover;
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 
 /// Number of messages to read at first. Applied messages that the slot still holds must be decoded to be
 /// passed over.

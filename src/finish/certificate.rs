@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::objects::{self, OwnedObject};
 use crate::backup::{Manifest, restore_hint};
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 
 /// Name of the certificate's file, beside the backup's manifest.
 pub(super) const FILE: &str = "certificate.json";
@@ -164,7 +164,7 @@ pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table
 /// Traffic's version and WAL position, and the time by Traffic's clock.
 pub(super) async fn server(
     traffic: &Client,
-    endpoint: &crate::database::Endpoint,
+    endpoint: &crate::postgres::Endpoint,
 ) -> Result<(FinishedServer, String)> {
     let sql = "SELECT current_setting('server_version'), pg_current_wal_insert_lsn(), clock_timestamp()";
     let row = traffic.query_one(sql, &[]).await;
@@ -175,5 +175,5 @@ pub(super) async fn server(
         server_version: row.get(0),
         wal_position: row.get::<_, PgLsn>(1).into(),
     };
-    Ok((server, row.get::<_, crate::timestamp::Timestamp>(2).to_string()))
+    Ok((server, row.get::<_, crate::model::timestamp::Timestamp>(2).to_string()))
 }

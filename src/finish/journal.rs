@@ -14,9 +14,9 @@ use super::objects::OwnedObject;
 use super::standing::SettledCutover;
 use crate::backup::Manifest;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 
 /// Progress of an earlier run.
 #[derive(Clone, Debug, PartialEq)]

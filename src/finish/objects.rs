@@ -9,9 +9,9 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::behind::patiently;
-use crate::database::Side;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::model::side::Side;
 
 /// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not in the list, because
 /// the triggers that keep Landing closed call the function.

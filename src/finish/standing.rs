@@ -4,16 +4,16 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use crate::change::Table;
 use crate::checkpoint::{Identity, check_slot};
 use crate::config::Config;
 use crate::cutover;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, slot};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 use crate::reverse::ReverseQuarantine;
-use crate::timestamp::Timestamp;
 
 /// A switched cutover, as Traffic records the cutover.
 #[derive(Clone, Debug, PartialEq, Eq)]

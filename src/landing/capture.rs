@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::layout::Layout;
-use crate::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::model::change::{Change, Operation, Origin, Position, SourcedChange, Table};
+use crate::model::lsn::Lsn;
+use crate::model::timestamp::Timestamp;
 use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicationEvent, Tuple};
-use crate::timestamp::Timestamp;
 
 /// Prefix of the logical messages that are markers. A marker's content is a UUID as text.
 pub const MARKER_PREFIX: &str = "leadbridge";

@@ -7,13 +7,13 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use super::layout::Layout;
-use crate::change::Table;
 use crate::checkpoint::{Publication, Published, PublishedColumn, PublishedTable, SlotPosition};
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
-use crate::timestamp::Timestamp;
 
 /// A server's WAL and clock at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
 
-use crate::change::Datum;
+use crate::model::change::Datum;
 
 /// First bytes of a copy. Flags, and an extension preceded by its length, follow.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";

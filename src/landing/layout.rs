@@ -8,9 +8,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::change::{Column, Datum, Row, Table};
 use crate::error::{Error, Result};
 use crate::mapping::Absent;
+use crate::model::change::{Column, Datum, Row, Table};
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
 /// Consequence of a table's change for a running stream.
@@ -184,8 +184,8 @@ mod tests {
         let text = |text: &str| Value::Text(text.into());
         let tuple = Tuple(vec![text(id), text("t"), Value::Unchanged, text("s"), Value::Null, text(id)]);
         let row = layout.row(tuple).unwrap();
-        assert_eq!(row.values[crate::change::journey::STAGE], Datum::text("s"));
-        assert_eq!(row.values[crate::change::journey::METADATA], Datum::Unchanged);
+        assert_eq!(row.values[crate::model::change::journey::STAGE], Datum::text("s"));
+        assert_eq!(row.values[crate::model::change::journey::METADATA], Datum::Unchanged);
         assert_eq!(row.lead_id(), Some(row.id));
         assert!(layout.row(Tuple(vec![text(id)])).is_err());
     }

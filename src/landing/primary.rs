@@ -6,9 +6,10 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use crate::checkpoint::{LandingWal, Ledger, TimelineHistory};
-use crate::database::replication::Replication;
-use crate::database::{Endpoint, Side};
 use crate::error::{Error, Kind, Result};
+use crate::model::side::Side;
+use crate::postgres::Endpoint;
+use crate::postgres::replication::Replication;
 
 /// The server that an attempt began with. Each connection of the attempt must reach the same server.
 #[derive(Clone, Debug, PartialEq, Eq)]

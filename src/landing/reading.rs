@@ -8,10 +8,10 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::layout::Layout;
-use crate::budget;
-use crate::change::{ColumnType, Datum, Row};
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::budget;
+use crate::model::change::{ColumnType, Datum, Row};
+use crate::model::names::Names;
 
 /// `SELECT` of every column that the mapping knows, as text, in the order of a [`Row`].
 pub fn select(names: &Names, layout: &Layout) -> String {

@@ -7,11 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::primary::Primary;
 use crate::config::Config;
-use crate::database::Endpoint;
-use crate::database::replication::Replication;
 use crate::error::{Error, Kind, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::postgres::Endpoint;
+use crate::postgres::replication::Replication;
 
 /// Interval between two log lines about the transaction that delays the creation of the slot.
 const BLOCKER_REPORT: Duration = Duration::from_secs(5);

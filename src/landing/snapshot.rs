@@ -10,12 +10,13 @@ use super::catalog::Measure;
 use super::copied::{CopiedMessage, Decoder};
 use super::layout::Layout;
 use super::reading;
-use crate::change::{Row, Table};
 use crate::checkpoint::Published;
-use crate::database::table_lock::{self, Opening};
-use crate::database::{Endpoint, Session, Side};
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::{Row, Table};
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::postgres::table_lock::{self, Opening};
+use crate::postgres::{Endpoint, Session};
 
 /// Pages in a range: few enough to spread the work evenly, enough to read in one go.
 const RANGE_PAGES: i64 = 1024;

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use super::capture::{Capture, Captured};
 use super::primary::Primary;
-use crate::change::Table;
 use crate::checkpoint::Published;
-use crate::database::Endpoint;
-use crate::database::replication::Feed;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::postgres::Endpoint;
+use crate::postgres::replication::Feed;
 
 /// Time in which the server must hand over the slot. The server only reads the slot's state from disk.
 const START_TIMEOUT: Duration = Duration::from_secs(60);

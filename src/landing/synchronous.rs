@@ -11,10 +11,10 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use super::catalog;
-use crate::database::Side;
-use crate::database::replication::STREAM_NAME;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
+use crate::model::side::Side;
+use crate::postgres::replication::STREAM_NAME;
 
 /// Time for the commits that wait for the stream to complete, before the stream ends.
 const RELEASE: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 //! columns belong to Traffic (guarantees 4.3); pure.
 
 use super::{Rule, Target, targets};
-use crate::change::{Table, lead};
+use crate::model::change::{Table, lead};
 
 /// The optional columns of one Landing table that this database lacks.
 ///
@@ -11,7 +11,7 @@ use crate::change::{Table, lead};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Absent {
     table: Table,
-    /// Positions in a [`Row`](crate::change::Row).
+    /// Positions in a [`Row`](crate::model::change::Row).
     columns: Vec<usize>,
 }
 

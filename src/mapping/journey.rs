@@ -1,7 +1,7 @@
 //! `lead_journey` → `traffic_lead_journey`: verbatim (docs/mapping.md).
 
 use super::{Rule, Target};
-use crate::change::journey;
+use crate::model::change::journey;
 
 const fn column(name: &'static str, sql_type: &'static str, position: usize) -> Target {
     Target { name, sql_type, rule: Rule::Verbatim(position) }

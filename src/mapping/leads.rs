@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::json::JsonObject;
 use super::{Rule, Target};
-use crate::change::{Datum, Row, lead};
+use crate::model::change::{Datum, Row, lead};
 
 const fn column(name: &'static str, sql_type: &'static str, rule: Rule) -> Target {
     Target { name, sql_type, rule }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use absent::Absent;
 
-use crate::change::{Datum, Row, Table, lead};
+use crate::model::change::{Datum, Row, Table, lead};
 use leads::Metadata;
 
 /// A column of a Traffic table and the rule that fills the column.

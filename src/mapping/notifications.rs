@@ -1,7 +1,7 @@
 //! `scheduled_notifications` → `traffic_scheduled_notifications`: verbatim, when switched on (docs/mapping.md).
 
 use super::{Rule, Target};
-use crate::change::notification;
+use crate::model::change::notification;
 
 const fn column(name: &'static str, sql_type: &'static str, position: usize) -> Target {
     Target { name, sql_type, rule: Rule::Verbatim(position) }

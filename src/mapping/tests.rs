@@ -1,7 +1,7 @@
 //! The examples of docs/mapping.md, and the edge cases between them.
 
 use super::*;
-use crate::change::{journey, lead};
+use crate::model::change::{journey, lead};
 
 const ID: Uuid = Uuid::from_u128(7);
 

@@ -5,7 +5,7 @@ use tokio_postgres::{Client, Row};
 
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 
 /// Plans the step for the publication; changes nothing.
 ///

@@ -15,11 +15,11 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::admission::{self, Bars, Extent};
-use crate::change::Table;
 use crate::checkpoint::{Identity, Installation};
-use crate::database::Side;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::side::Side;
 
 pub use lock::Patience;
 pub use sql::{privileges, script};

@@ -3,10 +3,10 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::{MigrateOptions, MigratedSide};
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::names::{self, Names};
-use crate::sha256;
+use crate::model::change::Table;
+use crate::model::names::{self, Names};
+use crate::model::sha256;
 
 /// A migration of Traffic, with the SQL file as a template.
 pub(super) struct Migration {

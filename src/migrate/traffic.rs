@@ -7,9 +7,9 @@ use tokio_postgres::Client;
 
 use super::sql::{Migration, checksum, record};
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience};
-use crate::change::Table;
 use crate::error::{Error, Kind, Result};
-use crate::names::{Names, STATE_TABLES};
+use crate::model::change::Table;
+use crate::model::names::{Names, STATE_TABLES};
 use crate::traffic::TargetCatalog;
 
 /// A migration with its SQL and its step.

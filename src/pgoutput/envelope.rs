@@ -4,7 +4,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use super::reader::{ByteReader, DecodeError};
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 
 /// A message of the server in a stream. Times are microseconds since 2000 by the server's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]

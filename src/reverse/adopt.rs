@@ -4,10 +4,10 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::paging::PageStart;
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 use crate::traffic::TriggerControl;
 
 /// Number of keys in a page.

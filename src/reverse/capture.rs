@@ -5,12 +5,12 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::change::{Position, Table};
 use crate::error::{Error, Result};
 use crate::landing::capture::MARKER_PREFIX;
-use crate::lsn::Lsn;
+use crate::model::change::{Position, Table};
+use crate::model::lsn::Lsn;
+use crate::model::timestamp::Timestamp;
 use crate::pgoutput::{self, Message, OldTuple, Relation, ReplicaIdentity, ReplicationEvent, Tuple, Value};
-use crate::timestamp::Timestamp;
 
 /// An event of the stream, with keys only.
 #[derive(Debug, PartialEq, Eq)]

@@ -13,11 +13,11 @@ use super::quarantine::{RefusalCause, ReverseQuarantine};
 use super::reading::TrafficSnapshot;
 use super::step::LoadInHand;
 use super::writer::LandingWriter;
-use crate::change::Table;
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 use crate::traffic::TargetCatalog;
 
 /// Result of writing a load.

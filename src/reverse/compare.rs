@@ -16,10 +16,10 @@ use super::paging::PageStart;
 use super::places::LandingTarget;
 use super::reading::TrafficSnapshot;
 use super::since_switch::SinceSwitch;
-use crate::change::{Row, Table, lead, notification};
 use crate::error::{Error, Result};
 use crate::landing::reading;
-use crate::names::Names;
+use crate::model::change::{Row, Table, lead, notification};
+use crate::model::names::Names;
 use crate::traffic::TargetCatalog;
 
 /// Number of keys in a page.
@@ -106,7 +106,7 @@ impl Compared {
 }
 
 /// Compares the tables row by row, with up to `examples` examples for each table. The settings of both
-/// sessions must be pinned, as a [`Session`](crate::database::Session)'s are. A session may have an open
+/// sessions must be pinned, as a [`Session`](crate::postgres::Session)'s are. A session may have an open
 /// transaction, and needs none.
 ///
 /// # Errors

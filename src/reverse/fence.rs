@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::database::advisory;
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::postgres::advisory;
 
 /// How long an earlier session of leadbridge is given to end.
 const PATIENCE: Duration = Duration::from_secs(2);

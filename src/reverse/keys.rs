@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use crate::batch::sent_again;
-use crate::change::{Position, Table};
 use crate::error::Result;
-use crate::lsn::Lsn;
-use crate::reached::Reached;
-use crate::timestamp::Timestamp;
+use crate::model::change::{Position, Table};
+use crate::model::lsn::Lsn;
+use crate::model::reached::Reached;
+use crate::model::timestamp::Timestamp;
 
 /// Keys by table, in the order in which tables are written.
 pub type Keys = BTreeMap<Table, BTreeSet<Uuid>>;

@@ -21,8 +21,8 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use super::metadata;
-use crate::change::{ColumnType, Datum, Row, Table, lead};
 use crate::mapping::{self, Limits, Rule, values};
+use crate::model::change::{ColumnType, Datum, Row, Table, lead};
 
 /// A Traffic row: a text or null for each of [`mapping::targets`].
 #[derive(Clone, PartialEq, Eq)]

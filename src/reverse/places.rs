@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use tokio_postgres::Client;
 
 use super::mapping::ColumnPlace;
-use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::landing::layout::Layout;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
 
 /// A Landing table to which rows are written.
 #[derive(Clone, Debug)]

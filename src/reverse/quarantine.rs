@@ -9,10 +9,10 @@ use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
 use super::keys::Keys;
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 
 /// The SQLSTATEs of a unique index and of an exclusion constraint.
 const COLLISIONS: [&str; 2] = ["23505", "23P01"];

@@ -5,12 +5,13 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::mapping::TrafficImage;
-use crate::budget::{self, Budget};
-use crate::change::Table;
-use crate::database::{Side, table_lock};
 use crate::error::{Error, Result};
 use crate::mapping;
-use crate::names::Names;
+use crate::model::budget::{self, Budget};
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::postgres::table_lock;
 use crate::traffic::as_text;
 
 /// Maximum number of rows in a portion.

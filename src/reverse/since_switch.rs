@@ -6,9 +6,9 @@
 
 use tokio_postgres::Client;
 
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
 
 /// SQL of a `jsonb` object: for the name of each replicated table of Traffic, the OID and the storage in the
 /// statement's snapshot. To be read not later than the transaction id of the switch.

@@ -3,9 +3,9 @@
 //! Rows travel as arrays of text, one array per column. The server casts the texts.
 
 use super::places::LandingTarget;
-use crate::change::{Column, ColumnType};
-use crate::database::unique::{self, Filler, UniqueColumn};
-use crate::names::Names;
+use crate::model::change::{Column, ColumnType};
+use crate::model::names::Names;
+use crate::postgres::unique::{self, Filler, UniqueColumn};
 
 /// The written columns, each with the column's index in a row. The id is the first.
 pub(super) fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &'static Column)> {

@@ -12,9 +12,9 @@ use super::paging::PageStart;
 use super::quarantine::RefusalCause;
 use super::reading::TrafficSnapshot;
 use super::writer::{Act, LandingWriter};
-use crate::change::{ColumnType, Datum, Row, Table};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
+use crate::model::change::{ColumnType, Datum, Row, Table};
 
 /// Number of keys in a page of a truncated table.
 const PAGE: i64 = 500;

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::quarantine::RefusalCause;
 use super::statements;
 use super::writer::{Act, LandingWriter, columns};
-use crate::change::{Row, Table};
-use crate::database::unique::{self, Filler};
 use crate::error::{Kind, Result};
+use crate::model::change::{Row, Table};
+use crate::postgres::unique::{self, Filler};
 
 impl LandingWriter {
     /// Applies the acts, and returns each row refused by Landing, with the reason. Rows refused because

@@ -11,13 +11,13 @@ use super::paging::PageStart;
 use super::places::LandingTarget;
 use super::quarantine::RefusalCause;
 use super::statements;
-use crate::change::{ColumnType, Datum, Row, Table};
-use crate::database::Session;
 use crate::error::{Error, Kind, Result};
 use crate::landing::{catalog, reading};
-use crate::lsn::Lsn;
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::change::{ColumnType, Datum, Row, Table};
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
+use crate::postgres::Session;
 use crate::traffic::{TriggerControl, may_defer};
 
 /// One change of one row.

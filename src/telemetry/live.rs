@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::lsn::Lsn;
+use crate::model::lsn::Lsn;
 
 /// State of a replication.
 ///

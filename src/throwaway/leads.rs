@@ -6,9 +6,9 @@ use tokio_postgres::Client;
 
 use super::copy::copy_in;
 use super::lead::{LEAD_COLUMNS, Lead, STAGE_COLUMNS, Stage, lead, usual_lead};
-use crate::change::Table;
 use crate::error::Result;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
 
 /// Leads made before their journey entries are written: bounds memory at some 20 MB.
 const BATCH: usize = 10_000;

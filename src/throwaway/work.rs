@@ -9,9 +9,9 @@ use tokio_postgres::Client;
 use super::copy::copy_in;
 use super::lead::{LEAD_COLUMNS, STAGE_COLUMNS, amocrm_id, lead, name, phone, source, stage, uuid};
 use super::metadata::metadata;
-use crate::change::Table;
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::names::Names;
 
 /// Runs one transaction. True when the transaction was committed, false when rolled back on purpose (one in
 /// thirty).
@@ -127,7 +127,7 @@ fn changed_key(names: &Names, one: &str) -> String {
 
 /// Typical changes of the LMS, in the fixture's tables.
 fn lms(names: &Names, rng: &mut StdRng) -> String {
-    let table = |name| crate::names::qualified(&names.landing_schema, name);
+    let table = |name| crate::model::names::qualified(&names.landing_schema, name);
     let (events, users, lessons) = (table("video_events"), table("users"), table("lessons"));
     let position = rng.random_range(0..3600);
     format!(

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::cluster::connect;
 use super::work::transaction;
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 
 /// Number and speed of the writers.
 #[derive(Clone, Debug)]

@@ -8,10 +8,10 @@ use super::segment::{Resolved, UnchangedToast};
 use super::together::is_collision;
 use super::writer::{Applied, CHECK_DEFERRED, RowCounts, Supplied, Writer};
 use crate::batch::{Batch, PlanStep, Segment, Write, plan};
-use crate::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
-use crate::lsn::Lsn;
+use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
+use crate::model::lsn::Lsn;
 
 /// Result of applying changes.
 pub(super) enum RangeResult {

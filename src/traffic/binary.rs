@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::statements::FIXED;
 use crate::mapping::{Target, TrafficRow};
-use crate::timestamp::Timestamp;
+use crate::model::timestamp::Timestamp;
 
 /// Signature, no flags, no extension.
 const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
@@ -107,8 +107,8 @@ fn boolean(text: &str) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::Table;
     use crate::mapping;
+    use crate::model::change::Table;
 
     const ID: &str = "00000000-0000-0000-0000-000000000007";
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use tokio_postgres::Client;
 
 use super::statements::{self, FIXED};
-use crate::change::Table;
 use crate::error::{Error, Result};
 use crate::mapping;
-use crate::names::{Names, qualified};
+use crate::model::change::Table;
+use crate::model::names::{Names, qualified};
 
 /// The facts about the target tables that applying needs.
 #[derive(Debug)]

@@ -20,10 +20,10 @@ use super::triggers::TriggerControl;
 use super::writer::{Writer, preparing};
 use super::{catalog, statements};
 use crate::batch::Write;
-use crate::change::Table;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::mapping;
+use crate::model::change::Table;
 
 /// Bytes handed to the connection at a time. A piece may be longer by the last row.
 const PIECE: usize = 64 << 10;
@@ -241,7 +241,7 @@ fn writing(table: Table) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::Names;
+    use crate::model::names::Names;
 
     #[test]
     fn the_columns_whose_types_are_looked_at_are_those_that_are_copied_in_their_order() {

@@ -8,12 +8,12 @@ use uuid::Uuid;
 use super::quarantine;
 use super::statements;
 use super::writer::Writer;
-use crate::change::Table;
 use crate::config::OnTruncate;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 
 /// Deletes rows of `table` that came from Landing. Parameters: ids; for leads also the position for the
 /// quarantine entries. Answers one row: number of deleted rows; ids of rows from Landing that were not

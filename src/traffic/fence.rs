@@ -4,13 +4,13 @@
 use tokio_postgres::Client;
 
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 
 const STEP: &str = "looking for a fence around Traffic's tables";
 
 /// Checks that this role may write to Traffic's tables, in sessions of
-/// [`Endpoint::connect_to_write`](crate::database::Endpoint::connect_to_write).
+/// [`Endpoint::connect_to_write`](crate::postgres::Endpoint::connect_to_write).
 ///
 /// # Errors
 /// Transient when another role has closed a fence, because a fence lets only its own role pass.

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::change::{Datum, Row, Table};
+use crate::model::change::{Datum, Row, Table};
 
 /// The whole row as JSON. A value neither sent nor readable is null.
 pub fn to_json(row: &Row) -> Value {

@@ -10,9 +10,9 @@ use postgres_protocol::escape::escape_literal;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
-use crate::change::{ColumnType, Datum, Row, Table};
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::change::{ColumnType, Datum, Row, Table};
+use crate::model::names::Names;
 
 /// How long an attempt waits for the table's lock. Other sessions may queue behind the attempt for as long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);

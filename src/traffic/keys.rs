@@ -15,11 +15,11 @@ use super::catalog::{self, Reference};
 use super::quarantine::{Quarantine, QuarantineCause};
 use super::writer::Writer;
 use crate::batch::Write;
-use crate::change::Table;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
-use crate::lsn::Lsn;
-use crate::names::Names;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 
 impl Writer {
     /// Gives a row its new key and moves the referring rows, so Traffic's own data stays with the row.

@@ -5,11 +5,11 @@ use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
 use super::prepared::LazyStatement;
-use crate::change::{Origin, Table};
-use crate::database::pipelined::IS_OPEN;
 use crate::error::{Error, Result};
 use crate::mapping::{Note, TrafficRow};
-use crate::names::Names;
+use crate::model::change::{Origin, Table};
+use crate::model::names::Names;
+use crate::postgres::pipelined::IS_OPEN;
 
 /// The statements on the notes table, for one session. A row has at most one note for each column: the note
 /// about the current value.

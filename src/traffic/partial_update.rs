@@ -13,9 +13,9 @@ use super::rows::Columns;
 use super::segment::{Resolved, UnchangedToast};
 use super::writer::{Supplied, Writer};
 use crate::batch::{Segment, Write};
-use crate::change::{Datum, Row, Table, lead};
 use crate::error::{Error, Result};
 use crate::mapping::{self, DeclaredFunnel, TrafficRow};
+use crate::model::change::{Datum, Row, Table, lead};
 
 const TABLE: Table = Table::LandingLeads;
 

@@ -15,10 +15,10 @@ use super::notes::Scope;
 use super::segment::{Mapped, all_fit};
 use super::writer::Writer;
 use crate::batch::{Batch, PlanStep, Segment, Write, plan};
-use crate::change::{SourcedChange, Table};
 use crate::checkpoint::{Ledger, Recording};
-use crate::database::pipelined::in_order;
 use crate::error::{Kind, Result};
+use crate::model::change::{SourcedChange, Table};
+use crate::postgres::pipelined::in_order;
 
 /// The largest pipelined batch, in bytes. In a larger batch the round trips cost less than the rest, and the
 /// rows of all tables need not be in memory together.
@@ -150,9 +150,9 @@ fn plain(changes: &[SourcedChange]) -> Option<Segment<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::change::{Change, Datum, Operation, Origin, Row};
-    use crate::lsn::Lsn;
-    use crate::timestamp::Timestamp;
+    use crate::model::change::{Change, Datum, Operation, Origin, Row};
+    use crate::model::lsn::Lsn;
+    use crate::model::timestamp::Timestamp;
 
     fn sourced(change: Change) -> SourcedChange {
         let origin = Origin { xid: Some(1), commit_lsn: Lsn(1), commit_time: Timestamp(0) };

@@ -16,11 +16,11 @@ use uuid::Uuid;
 
 use super::image;
 use super::prepared::LazyStatement;
-use crate::budget::{self, Budget};
-use crate::change::{Change, Datum, Operation, Origin, Row, SourcedChange, Table};
 use crate::error::{Error, Result};
-use crate::names::Names;
-use crate::timestamp::Timestamp;
+use crate::model::budget::{self, Budget};
+use crate::model::change::{Change, Datum, Operation, Origin, Row, SourcedChange, Table};
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 
 /// Reason why a row is in quarantine.
 #[derive(Debug)]

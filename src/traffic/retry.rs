@@ -7,7 +7,7 @@ use super::quarantine::{Quarantine, WAITING};
 use super::writer::Writer;
 use crate::checkpoint::refuse_switched;
 use crate::error::{Error, Result};
-use crate::timestamp::Timestamp;
+use crate::model::timestamp::Timestamp;
 
 /// A quarantined row without its values.
 #[derive(Debug)]

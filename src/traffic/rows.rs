@@ -4,7 +4,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::mapping::TrafficRow;
-use crate::timestamp::Timestamp;
+use crate::model::timestamp::Timestamp;
 
 /// One array for each column, all of the same length.
 pub(super) struct Columns<'r> {

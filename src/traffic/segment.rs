@@ -12,9 +12,9 @@ use super::rows::Columns;
 use super::statements;
 use super::writer::{Supplied, Writer};
 use crate::batch::{Segment, Write};
-use crate::change::{Datum, Origin, Row, Table};
 use crate::error::{Error, Result};
 use crate::mapping::{self, TrafficRow};
+use crate::model::change::{Datum, Origin, Row, Table};
 
 /// How to treat a lead whose only unchanged TOAST value is `metadata`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

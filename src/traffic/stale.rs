@@ -7,9 +7,9 @@ use super::deletes;
 use super::notes::Notes;
 use super::quarantine::{Quarantine, QuarantineCause, Refused};
 use super::writer::CHECK_DEFERRED;
-use crate::change::{Operation, Origin, Table};
 use crate::error::{Error, Kind, Result};
-use crate::names::Names;
+use crate::model::change::{Operation, Origin, Table};
+use crate::model::names::Names;
 
 const STEP: &str = "removing rows that are no longer on Landing";
 

@@ -3,12 +3,12 @@
 //! Rows travel as arrays, one array for each column, so a batch takes one round trip for each table. The
 //! server casts the texts, because only PostgreSQL decides if a text is valid.
 
-use crate::budget;
-use crate::change::{Table, lead};
-use crate::database::pipelined::IS_OPEN;
-use crate::database::unique::{self, Filler, UniqueColumn};
 use crate::mapping::{self, Absent, Target};
-use crate::names::Names;
+use crate::model::budget;
+use crate::model::change::{Table, lead};
+use crate::model::names::Names;
+use crate::postgres::pipelined::IS_OPEN;
+use crate::postgres::unique::{self, Filler, UniqueColumn};
 
 /// Columns before the mapped columns in every set of rows: name and type.
 pub(super) const FIXED: [(&str, &str); 2] = [("id", "uuid"), ("landing_synced_at", "timestamptz")];

@@ -7,10 +7,10 @@ use super::rows::Columns;
 use super::statements;
 use super::writer::{Supplied, Writer};
 use crate::batch::{PlanStep, plan};
-use crate::change::{Origin, SourcedChange, Table};
-use crate::database::unique::{self, Filler};
 use crate::error::{Error, Kind, Result};
 use crate::mapping;
+use crate::model::change::{Origin, SourcedChange, Table};
+use crate::postgres::unique::{self, Filler};
 
 /// The largest number of rows in a set. The images of a set are in memory together.
 const MOST: usize = 200;

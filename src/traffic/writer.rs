@@ -18,13 +18,13 @@ use super::prepared::LazyStatement;
 use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
 use super::triggers::TriggerControl;
-use crate::change::{Row, Table};
 use crate::checkpoint::Published;
 use crate::config::OnTruncate;
-use crate::database::{Session, pipelined};
 use crate::error::{Error, Result};
 use crate::mapping::Absent;
-use crate::names::Names;
+use crate::model::change::{Row, Table};
+use crate::model::names::Names;
+use crate::postgres::{Session, pipelined};
 
 /// Rows read from Landing, for changes whose row was missing on Traffic; `None` for a row gone from Landing
 /// too.
@@ -104,7 +104,7 @@ pub struct Writer {
 
 impl Writer {
     /// Prepares to write `tables` over `session`, which passes the fence of its own role
-    /// ([`Endpoint::connect_to_write`](crate::database::Endpoint::connect_to_write)). A column of Traffic
+    /// ([`Endpoint::connect_to_write`](crate::postgres::Endpoint::connect_to_write)). A column of Traffic
     /// whose Landing column is not published keeps its values, because the column belongs to Traffic.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! Connecting: the session's settings, and what an operator is told when it fails.
 
-use leadbridge::database::{Endpoint, Side};
 use leadbridge::error::{Error, Kind};
+use leadbridge::model::side::Side;
+use leadbridge::postgres::Endpoint;
 use leadbridge::throwaway::Cluster;
 
 use crate::testkit::{one, template, until_true};

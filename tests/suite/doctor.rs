@@ -1,8 +1,9 @@
 //! `leadbridge doctor` finds what would stop a replication, and names it.
 
 use leadbridge::config::{Config, Flags};
-use leadbridge::doctor::{self, Finding, Findings, Level};
+use leadbridge::doctor;
 use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
+use leadbridge::report::{Finding, Findings, Level};
 
 use crate::testkit::{World, least_privileged};
 

@@ -1,6 +1,6 @@
 //! The smallest key, `00000000-0000-0000-0000-000000000000`, is a key like any other.
 
-use leadbridge::change::Table;
+use leadbridge::model::change::Table;
 use leadbridge::reverse::{Lack, adopt, compare};
 use leadbridge::traffic::TriggerControl;
 

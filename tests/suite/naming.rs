@@ -1,7 +1,7 @@
 //! Names that need quotes: whatever the configuration accepts works on every connection, in both directions.
 
 use leadbridge::migrate::MigrateOptions;
-use leadbridge::names::Names;
+use leadbridge::model::names::Names;
 use serde_json::Value;
 
 use crate::testkit::{Bridge, World, holds, until_holds};

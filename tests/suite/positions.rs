@@ -5,7 +5,7 @@ mod rereading;
 use std::path::Path;
 
 use leadbridge::checkpoint::LocalStore;
-use leadbridge::lsn::Lsn;
+use leadbridge::model::lsn::Lsn;
 
 use crate::testkit::{
     Bridge, Positions, World, assert_equal, assert_refused, back_up, brake, copy_dir, ends_refused, holds,

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use leadbridge::database::{Endpoint, Side};
 use leadbridge::error::{Error, Kind, Result};
+use leadbridge::model::side::Side;
+use leadbridge::postgres::Endpoint;
 use leadbridge::throwaway::Cluster;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 

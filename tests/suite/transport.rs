@@ -1,7 +1,8 @@
 //! Both kinds of connection to one server: they log in, are pinned, find it and lose it in the same way.
 
-use leadbridge::database::{Endpoint, Side};
 use leadbridge::migrate::MigrateOptions;
+use leadbridge::model::side::Side;
+use leadbridge::postgres::Endpoint;
 use leadbridge::throwaway::Cluster;
 
 use crate::testkit::{

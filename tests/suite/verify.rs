@@ -3,12 +3,12 @@
 mod live;
 mod texts;
 
-use leadbridge::change::Table;
 use leadbridge::checkpoint::LocalStore;
+use leadbridge::compare::{Comparison, Difference, compare};
 use leadbridge::config::{Config, Flags};
-use leadbridge::replicator::{self, Until};
+use leadbridge::model::change::Table;
+use leadbridge::replication::{self, Until};
 use leadbridge::telemetry::Telemetry;
-use leadbridge::verify::{Comparison, Difference, compare};
 use tokio_util::sync::CancellationToken;
 
 use crate::testkit::World;
@@ -29,7 +29,7 @@ async fn copied(world: &World) -> Config {
     let config = Config::load(&Flags::default(), &env).unwrap();
     let store = LocalStore::open(&config.state_dir).unwrap();
     let until = Until::CaughtUp;
-    replicator::run(config.clone(), store, Telemetry::new(), CancellationToken::new(), until).await.unwrap();
+    replication::run(config.clone(), store, Telemetry::new(), CancellationToken::new(), until).await.unwrap();
     config
 }
 

@@ -9,13 +9,14 @@ use tokio_postgres::types::PgLsn;
 use super::reverse;
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
-use crate::database::{Endpoint, Side};
 use crate::error::{Error, Result};
-use crate::lsn::Lsn;
-use crate::names::Names;
-use crate::replicator::last_error;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::model::timestamp::Timestamp;
+use crate::postgres::Endpoint;
+use crate::replication::last_error;
 use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State};
-use crate::timestamp::Timestamp;
 use crate::traffic::Quarantine;
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use crate::error::{Error, Result};
-use crate::names::Names;
+use crate::model::names::Names;
 use crate::telemetry::{DaemonPresence, Live, ReverseReport};
 
 /// Reverse replication from Traffic's own record. The lag is an upper bound; a daemon's measurement is more

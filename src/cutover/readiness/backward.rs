@@ -8,9 +8,10 @@ use crate::config::Config;
 use crate::cutover::content::FencedSides;
 use crate::cutover::flowing_back::{self, ReverseFindings};
 use crate::cutover::{Direction, marker};
-use crate::database::Side;
-use crate::doctor::{Level, Verdict, writable};
+use crate::doctor::writable;
 use crate::error::Result;
+use crate::model::side::Side;
+use crate::report::{Level, Verdict};
 use crate::reverse;
 
 /// Examines every condition. A condition that cannot be examined counts as not met.

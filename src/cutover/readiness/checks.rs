@@ -6,11 +6,12 @@ use tokio_postgres::types::ToSql;
 use crate::checkpoint;
 use crate::config::Config;
 use crate::cutover::holders;
-use crate::database::Side;
-use crate::doctor::{Verdict, privileges_remedy};
+use crate::doctor::privileges_remedy;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, synchronous};
-use crate::names::Names;
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::report::Verdict;
 use crate::reverse::ReverseQuarantine;
 use crate::traffic::{Quarantine, TriggerControl};
 

@@ -5,9 +5,9 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use crate::config::Config;
-use crate::doctor::Verdict;
 use crate::error::Result;
 use crate::landing::catalog;
+use crate::report::Verdict;
 
 /// Columns of a table on Traffic that belong to Traffic, because Landing lacks the source columns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

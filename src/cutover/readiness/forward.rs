@@ -7,14 +7,15 @@ use tokio_postgres::Client;
 use super::roles::{self, Known};
 use super::{MARKERS, Readiness, ReadinessTerms, checks, judge_lag};
 use crate::checkpoint::lease;
+use crate::compare::ReadRate;
+use crate::compare::live::{self, Verification};
 use crate::config::Config;
 use crate::cutover::content::FencedSides;
 use crate::cutover::{Direction, marker};
-use crate::database::Side;
-use crate::doctor::{Level, Verdict, writable};
+use crate::doctor::writable;
 use crate::error::{Error, Result};
-use crate::verify::ReadRate;
-use crate::verify::live::{self, Verification};
+use crate::model::side::Side;
+use crate::report::{Level, Verdict};
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
 pub async fn examine(

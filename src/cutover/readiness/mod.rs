@@ -17,10 +17,10 @@ use super::marker::Latency;
 use super::writers::FencedRoles;
 use crate::admission::{self, Extent, Facts};
 use crate::config::Config;
-use crate::database::Side;
 use crate::doctor::tables::stands_in_the_way;
-use crate::doctor::{Findings, Level, Verdict};
 use crate::error::{Error, Kind, Result};
+use crate::model::side::Side;
+use crate::report::{Findings, Level, Verdict};
 
 /// Number of markers sent to predict the drain.
 const MARKERS: usize = 25;

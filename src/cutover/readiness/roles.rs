@@ -3,9 +3,10 @@
 
 use tokio_postgres::Client;
 
-use crate::database::{Side, advisory};
-use crate::doctor::Verdict;
 use crate::error::{Error, Result};
+use crate::model::side::Side;
+use crate::postgres::advisory;
+use crate::report::Verdict;
 
 /// How to find the daemon's session on a server.
 pub(super) enum Known {
@@ -58,7 +59,7 @@ fn judge(side: Side, ours: &str, theirs: Option<&str>) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::Level;
+    use crate::report::Level;
 
     #[test]
     fn another_role_is_an_error_that_names_both() {

@@ -1,8 +1,9 @@
 //! What a backup's files hold: every row and every value, in either form.
 
 use leadbridge::backup::{Directory, Format, restore_hint, take};
-use leadbridge::change::Table;
-use leadbridge::database::{Endpoint, Side};
+use leadbridge::model::change::Table;
+use leadbridge::model::side::Side;
+use leadbridge::postgres::Endpoint;
 use secrecy::SecretString;
 use tokio_postgres::Client;
 

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use leadbridge::change::Position;
 use leadbridge::checkpoint::{Carried, Ledger, LocalStore, Reverse};
 use leadbridge::error::Error;
-use leadbridge::lsn::Lsn;
 use leadbridge::migrate::MigrateOptions;
-use leadbridge::timestamp::Timestamp;
+use leadbridge::model::change::Position;
+use leadbridge::model::lsn::Lsn;
+use leadbridge::model::timestamp::Timestamp;
 use tokio_postgres::Client;
 
 use crate::testkit::{

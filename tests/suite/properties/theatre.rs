@@ -6,7 +6,7 @@ use std::time::Duration;
 use leadbridge::checkpoint::LocalStore;
 use leadbridge::config::{Config, Flags};
 use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
-use leadbridge::replicator::{self, Until};
+use leadbridge::replication::{self, Until};
 use leadbridge::telemetry::Telemetry;
 use tempfile::TempDir;
 use tokio_postgres::Client;
@@ -139,7 +139,7 @@ impl Theatre {
         // Dropped with the daemon: what it spawned beside itself ends then, too.
         let _ended = shutdown.clone().drop_guard();
         let telemetry = Telemetry::new();
-        let running = replicator::run(config, store, telemetry.clone(), shutdown, until_when);
+        let running = replication::run(config, store, telemetry.clone(), shutdown, until_when);
         match tokio::time::timeout(Duration::from_secs(30), running).await {
             Ok(ended) => ended.map_err(|error| format!("the daemon ended: {error}")),
             Err(_) => Err(format!("the daemon does not catch up: {:?}", telemetry.live().last_error)),

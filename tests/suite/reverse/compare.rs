@@ -1,8 +1,8 @@
 //! What a rollback asks before it opens Landing again, and what it leaves behind.
 
-use leadbridge::change::Table;
 use leadbridge::config::{Config, Flags};
-use leadbridge::database::Session;
+use leadbridge::model::change::Table;
+use leadbridge::postgres::Session;
 use leadbridge::reverse::{Compared, Lack, adopt, compare};
 use leadbridge::traffic::TriggerControl;
 

@@ -1,6 +1,6 @@
 //! A switch, as the last steps of a cutover make it.
 
-use leadbridge::lsn::Lsn;
+use leadbridge::model::lsn::Lsn;
 use leadbridge::throwaway::connect;
 use uuid::Uuid;
 

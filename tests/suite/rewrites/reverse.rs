@@ -1,7 +1,7 @@
 //! Tables that are rewritten after a cutover.
 
-use leadbridge::change::Table;
 use leadbridge::failpoint::Point;
+use leadbridge::model::change::Table;
 use leadbridge::reverse::{Lack, compare, storage};
 use nix::sys::signal::Signal;
 use serde_json::Value;

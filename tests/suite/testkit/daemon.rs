@@ -128,12 +128,12 @@ impl Daemon {
         landing.batch_execute("CREATE TEMPORARY TABLE flushed ()").await.unwrap();
         let sql = "SELECT pg_current_wal_flush_lsn()::text";
         let goal: String = landing.query_one(sql, &[]).await.unwrap().get(0);
-        let goal: leadbridge::lsn::Lsn = goal.parse().unwrap();
+        let goal: leadbridge::model::lsn::Lsn = goal.parse().unwrap();
         self.until("the daemon catches up", |status| {
             status["state"] == "streaming"
                 && status["applied_lsn"]
                     .as_str()
-                    .is_some_and(|at| at.parse::<leadbridge::lsn::Lsn>().unwrap() >= goal)
+                    .is_some_and(|at| at.parse::<leadbridge::model::lsn::Lsn>().unwrap() >= goal)
         })
         .await;
     }

@@ -1,8 +1,8 @@
 //! What several stories do to the two databases.
 
 use leadbridge::checkpoint::LocalStore;
-use leadbridge::lsn::Lsn;
 use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
+use leadbridge::model::lsn::Lsn;
 use tokio_postgres::Client;
 
 use super::{Bridge, Daemon, World, assert_equal, until_true};

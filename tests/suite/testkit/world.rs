@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use leadbridge::migrate::{MigrateOptions, Report, migrate};
-use leadbridge::names::Names;
+use leadbridge::model::names::Names;
 use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads, writers};
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;

@@ -1,0 +1,223 @@
+//! Comparing two databases that are in use.
+//!
+//! Workers read ranges of keys, each worker with a session on both sides. The module `recheck` compares
+//! differing rows a second time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+use tokio_postgres::Client;
+
+use super::attribution::{Attributed, Tally};
+use super::comparison::Comparison;
+use super::pages::KeyRange;
+use super::{ComparedSides, ReadRate, recheck};
+use crate::checkpoint::{Installation, refuse_switched};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::landing::catalog;
+use crate::mapping::Absent;
+use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::postgres::Session;
+use crate::traffic::Quarantine;
+
+/// Ranges for each worker: enough that the other workers stay busy while a range takes longer.
+const RANGES_PER_WORKER: u32 = 16;
+
+/// Result of comparing two live databases.
+#[derive(Debug, Serialize)]
+pub struct Verification {
+    /// No row differs, no row is unknown, and no row of the compared tables lacks its lead.
+    pub equal: bool,
+    /// Everything that Landing committed before this position has been compared.
+    pub landing_lsn: Lsn,
+    /// The stream has passed every position that was read, so a difference is not a change on its way. False
+    /// when the stream stood still, or when more rows differ than are compared again.
+    pub stream_passed: bool,
+    pub tables: Vec<TableVerification>,
+    /// `None` when leads were not compared, or when there are too many kinds of leads.
+    pub attribution: Option<Vec<Attributed>>,
+    /// Rows in quarantine.
+    pub quarantined: u64,
+    pub conversion_notes: u64,
+    pub seconds: f64,
+    pub rows_per_second: f64,
+}
+
+/// Result of comparing one table.
+#[derive(Debug, Serialize)]
+pub struct TableVerification {
+    #[serde(flatten)]
+    pub found: Comparison,
+    /// Rows that Landing had changed again at every comparison, so that nothing is known of them.
+    pub moving: u64,
+    /// Rows that differ and are in quarantine, which holds the reason.
+    pub quarantined: u64,
+    /// Rows on Traffic whose lead is not on Traffic.
+    pub orphaned: u64,
+}
+
+impl TableVerification {
+    fn is_equal(&self) -> bool {
+        self.found.differences() + self.moving + self.orphaned == 0
+    }
+}
+
+/// Tables to compare, with the limits of time and speed.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    pub tables: Vec<Table>,
+    /// Longest wait, for the stream to pass a position that was read, and for a row to be compared without a
+    /// change in between.
+    pub patience: Duration,
+    pub pace: Arc<ReadRate>,
+}
+
+/// Compares the tables through the mapping, while writers and the daemon continue.
+///
+/// # Errors
+/// Refused when nothing has been copied yet, and after a cutover. Otherwise a database that cannot be read.
+pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verification> {
+    let landing = config.landing.connect("verify").await?;
+    let traffic = config.traffic.connect("verify").await?;
+    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+    let instead = "what flows back to Landing is seen in `leadbridge status`; a rollback compares both sides before it \
+                   switches";
+    refuse_switched(&traffic, &config.names, instead).await?;
+    check_copied(&traffic, &config.names).await?;
+    let started = Instant::now();
+    let landing_lsn = catalog::committed_so_far(&landing).await?;
+    let (mut tables, mut tally, mut stream_passed) = (Vec::new(), Tally::default(), true);
+    for &table in &options.tables {
+        let (found, of_table) = scan(config, table, &options.pace).await?;
+        tally.merge(of_table);
+        let sides = ComparedSides::read(&landing, &traffic, &config.names, table).await?;
+        // After the stream failed to pass the rows of one table, no later table waits for the stream.
+        let patience = if stream_passed { options.patience } else { Duration::ZERO };
+        let (table, passed) = settle(&sides, found, patience).await?;
+        stream_passed &= passed;
+        tables.push(table);
+    }
+    let attribution = match options.tables.contains(&Table::LandingLeads) {
+        true => tally.attribute(&traffic, &config.names).await?,
+        false => None,
+    };
+    let (quarantined, conversion_notes) = Quarantine::count_beside_notes(&traffic, &config.names).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let rows: u64 = tables.iter().map(|table| table.found.landing_rows).sum();
+    Ok(Verification {
+        equal: tables.iter().all(TableVerification::is_equal),
+        landing_lsn,
+        stream_passed,
+        tables,
+        attribution,
+        quarantined,
+        conversion_notes,
+        seconds,
+        rows_per_second: rows as f64 / seconds.max(0.001),
+    })
+}
+
+/// Rows of the tables on Landing, counted or estimated: the end of a progress bar.
+pub async fn expected_rows(config: &Config, tables: &[Table]) -> Result<u64> {
+    let landing = config.landing.connect("verify").await?;
+    let mut rows = 0;
+    for &table in tables {
+        rows += catalog::measure(&landing, &config.names, table).await?.rows;
+    }
+    Ok(rows)
+}
+
+async fn check_copied(traffic: &Client, names: &Names) -> Result<()> {
+    if recheck::applied(traffic, names).await?.is_some() {
+        return Ok(());
+    }
+    Err(Error::refused(format!("no snapshot of slot `{}` is complete on Traffic", names.slot))
+        .remedy("there is nothing to compare yet: let `leadbridge run` copy the tables first"))
+}
+
+/// Compares every range of a table once.
+async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<(Comparison, Tally)> {
+    let workers = u32::try_from(config.snapshot_workers).unwrap_or(1);
+    let ranges = Arc::new(Mutex::new(VecDeque::from(KeyRange::ranges(workers * RANGES_PER_WORKER))));
+    let mut running = JoinSet::new();
+    for _ in 0..workers {
+        let landing = config.landing.connect("verify").await?;
+        let traffic = config.traffic.connect("verify").await?;
+        let worker = VerifyWorker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
+        running.spawn(worker.scan(config.names.clone(), table));
+    }
+    let (mut found, mut tally) = (Comparison::new(table, Absent::none(table)), Tally::default());
+    // On an error the set is dropped, and dropping the set ends the other workers.
+    while let Some(ended) = running.join_next().await {
+        let (part, of_part) =
+            ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))??;
+        found.add(part);
+        tally.merge(of_part);
+    }
+    Ok((found, tally))
+}
+
+struct VerifyWorker {
+    landing: Session,
+    traffic: Session,
+    ranges: Arc<Mutex<VecDeque<KeyRange>>>,
+    pace: Arc<ReadRate>,
+}
+
+impl VerifyWorker {
+    async fn scan(self, names: Names, table: Table) -> Result<(Comparison, Tally)> {
+        let sides = ComparedSides::read(&self.landing, &self.traffic, &names, table).await?;
+        let (mut found, mut tally) = (sides.nothing_yet(), Tally::default());
+        while let Some(keys) = self.next() {
+            found.add(sides.compare(keys, &mut tally, &self.pace).await?);
+        }
+        Ok((found, tally))
+    }
+
+    fn next(&self) -> Option<KeyRange> {
+        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// Compares the differing rows a second time, and returns the remaining differences.
+async fn settle(
+    sides: &ComparedSides<'_>,
+    found: Comparison,
+    patience: Duration,
+) -> Result<(TableVerification, bool)> {
+    let (found, moving, passed) = if found.knows_its_suspects() {
+        let settled = sides.recheck(found.unlike(), patience).await?;
+        let mut all = found.without_suspects();
+        all.add(settled.comparison);
+        (all, settled.moving, settled.passed)
+    } else {
+        // More rows differ than can be in flight, so the first counts stand.
+        (found, 0, false)
+    };
+    let (table, names) = (sides.table, sides.names);
+    let quarantined = Quarantine::count_among(sides.traffic, names, table, &found.suspects).await?;
+    let orphaned = orphaned(sides.traffic, names, table).await?;
+    Ok((TableVerification { found, moving, quarantined, orphaned }, passed))
+}
+
+/// Rows on Traffic whose lead is not on Traffic. PostgreSQL checks no foreign key for the daemon's writes.
+async fn orphaned(traffic: &Client, names: &Names, table: Table) -> Result<u64> {
+    if table.lead_column().is_none() {
+        return Ok(0);
+    }
+    let sql = format!(
+        "SELECT count(*) FROM {} AS t WHERE NOT EXISTS (SELECT FROM {} AS l WHERE l.id = t.lead_id)",
+        names.traffic_table(table),
+        names.traffic_table(Table::LandingLeads)
+    );
+    let row = traffic.query_one(&sql, &[]).await;
+    let step = format!("looking for rows of {} without a lead", table.traffic_name());
+    Ok(row.map_err(|error| Error::database(step, &error))?.get::<_, i64>(0).unsigned_abs())
+}

@@ -1,0 +1,386 @@
+//! Tables, rows and changes: the types that capture hands to apply, free of I/O and of wire formats.
+//!
+//! All types can be serialised, so that a log may one day stand between capture and apply. Values stay in
+//! PostgreSQL's text output: no value is parsed before the mapping requires parsing, and no value is rounded.
+
+use std::fmt;
+
+use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::model::lsn::Lsn;
+use crate::model::timestamp::Timestamp;
+
+/// A replicated Landing table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    LandingLeads,
+    LeadJourney,
+    ScheduledNotifications,
+}
+
+/// The PostgreSQL type of a Landing column, as far as the mapping distinguishes types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ColumnType {
+    Uuid,
+    Text,
+    Jsonb,
+    Boolean,
+    Integer,
+    Timestamptz,
+}
+
+impl ColumnType {
+    /// PostgreSQL types that a column of this kind may have: name, and OID as fixed in pg_type.dat.
+    pub fn accepted(self) -> &'static [(u32, &'static str)] {
+        match self {
+            ColumnType::Uuid => &[(2950, "uuid")],
+            ColumnType::Text => &[(25, "text"), (1043, "varchar")],
+            ColumnType::Jsonb => &[(3802, "jsonb")],
+            ColumnType::Boolean => &[(16, "bool")],
+            ColumnType::Integer => &[(23, "int4"), (21, "int2")],
+            ColumnType::Timestamptz => &[(1184, "timestamptz")],
+        }
+    }
+
+    pub fn accepts(self, oid: u32) -> bool {
+        self.accepted().iter().any(|(accepted, _)| *accepted == oid)
+    }
+
+    /// Names of the accepted types, for messages: `int4 or int2`.
+    pub fn accepted_names(self) -> String {
+        self.accepted().iter().map(|(_, name)| *name).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+/// A Landing column that the mapping knows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Column {
+    pub name: &'static str,
+    pub kind: ColumnType,
+    /// Whether every Landing database must have the column. Older databases lack the optional columns; a
+    /// target column of an absent column belongs to Traffic (guarantees 4.3).
+    pub required: bool,
+}
+
+const fn required(name: &'static str, kind: ColumnType) -> Column {
+    Column { name, kind, required: true }
+}
+
+const fn optional(name: &'static str, kind: ColumnType) -> Column {
+    Column { name, kind, required: false }
+}
+
+/// Positions of `landing_leads` columns in a [`Row`].
+pub mod lead {
+    pub const ID: usize = 0;
+    pub const EMAIL: usize = 1;
+    pub const NAME: usize = 2;
+    pub const PHONE: usize = 3;
+    pub const SOURCE: usize = 4;
+    pub const METADATA: usize = 5;
+    pub const AMOCRM_LEAD_ID: usize = 6;
+    pub const AMOCRM_CONTACT_ID: usize = 7;
+    pub const AMOCRM_SYNCED: usize = 8;
+    pub const EMAIL_SENT: usize = 9;
+    pub const SMS_SENT: usize = 10;
+    pub const EMAIL_CLICKED: usize = 11;
+    pub const SMS_CLICKED: usize = 12;
+    pub const EMAIL_CLICKED_AT: usize = 13;
+    pub const SMS_CLICKED_AT: usize = 14;
+    pub const CLICK_COUNT: usize = 15;
+    pub const CREATED_AT: usize = 16;
+    pub const UPDATED_AT: usize = 17;
+    /// Landing's own normalisation of the phone. The mapping does not use the column; the column is read so
+    /// that the image of a quarantined row is complete (docs/mapping.md).
+    pub const PHONE_NORMALIZED: usize = 18;
+}
+
+/// Positions of `lead_journey` columns in a [`Row`].
+pub mod journey {
+    pub const ID: usize = 0;
+    pub const LEAD_ID: usize = 1;
+    pub const STAGE: usize = 2;
+    pub const SOURCE: usize = 3;
+    pub const METADATA: usize = 4;
+    pub const CREATED_AT: usize = 5;
+}
+
+/// Positions of `scheduled_notifications` columns in a [`Row`].
+pub mod notification {
+    pub const ID: usize = 0;
+    pub const LEAD_ID: usize = 1;
+    pub const NOTIFICATION_TYPE: usize = 2;
+    pub const SCHEDULED_FOR: usize = 3;
+    pub const STATUS: usize = 4;
+    pub const SENT_AT: usize = 5;
+    pub const ERROR_MESSAGE: usize = 6;
+    pub const RETRY_COUNT: usize = 7;
+    pub const LAST_RETRY_AT: usize = 8;
+    pub const METADATA: usize = 9;
+    pub const CREATED_AT: usize = 10;
+    pub const UPDATED_AT: usize = 11;
+}
+
+use ColumnType::{Boolean, Integer, Jsonb, Text, Timestamptz, Uuid as UuidType};
+
+static LEAD_COLUMNS: [Column; 19] = [
+    required("id", UuidType),
+    optional("email", Text),
+    required("name", Text),
+    required("phone", Text),
+    required("source", Text),
+    required("metadata", Jsonb),
+    required("amocrm_lead_id", Text),
+    optional("amocrm_contact_id", Text),
+    optional("amocrm_synced", Boolean),
+    optional("email_sent", Boolean),
+    optional("sms_sent", Boolean),
+    optional("email_clicked", Boolean),
+    optional("sms_clicked", Boolean),
+    optional("email_clicked_at", Timestamptz),
+    optional("sms_clicked_at", Timestamptz),
+    optional("click_count", Integer),
+    required("created_at", Timestamptz),
+    required("updated_at", Timestamptz),
+    optional("phone_normalized", Text),
+];
+
+static JOURNEY_COLUMNS: [Column; 6] = [
+    required("id", UuidType),
+    required("lead_id", UuidType),
+    required("stage", Text),
+    required("source", Text),
+    required("metadata", Jsonb),
+    required("created_at", Timestamptz),
+];
+
+static NOTIFICATION_COLUMNS: [Column; 12] = [
+    required("id", UuidType),
+    required("lead_id", UuidType),
+    required("notification_type", Text),
+    required("scheduled_for", Timestamptz),
+    required("status", Text),
+    required("sent_at", Timestamptz),
+    required("error_message", Text),
+    required("retry_count", Integer),
+    required("last_retry_at", Timestamptz),
+    required("metadata", Jsonb),
+    required("created_at", Timestamptz),
+    required("updated_at", Timestamptz),
+];
+
+impl Table {
+    /// All tables in the order of a copy: leads before the rows that refer to leads.
+    pub const ALL: [Table; 3] = [Table::LandingLeads, Table::LeadJourney, Table::ScheduledNotifications];
+
+    /// The replicated tables, in the order of [`Table::ALL`]. The optional table is included only when the
+    /// configuration enables the table.
+    pub fn replicated(scheduled_notifications: bool) -> Vec<Table> {
+        let wanted = |table: &Table| scheduled_notifications || *table != Table::ScheduledNotifications;
+        Table::ALL.into_iter().filter(wanted).collect()
+    }
+
+    /// The table's name on Landing.
+    pub fn landing_name(self) -> &'static str {
+        match self {
+            Table::LandingLeads => "landing_leads",
+            Table::LeadJourney => "lead_journey",
+            Table::ScheduledNotifications => "scheduled_notifications",
+        }
+    }
+
+    /// Name of the corresponding table on Traffic.
+    pub fn traffic_name(self) -> &'static str {
+        match self {
+            Table::LandingLeads => "traffic_leads",
+            Table::LeadJourney => "traffic_lead_journey",
+            Table::ScheduledNotifications => "traffic_scheduled_notifications",
+        }
+    }
+
+    pub fn from_landing_name(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.landing_name() == name)
+    }
+
+    pub fn from_traffic_name(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.traffic_name() == name)
+    }
+
+    /// Columns of a [`Row`] in the order of its values. `id` is always first.
+    pub fn columns(self) -> &'static [Column] {
+        match self {
+            Table::LandingLeads => &LEAD_COLUMNS,
+            Table::LeadJourney => &JOURNEY_COLUMNS,
+            Table::ScheduledNotifications => &NOTIFICATION_COLUMNS,
+        }
+    }
+
+    /// Position of the column with the lead's id; `None` for the leads themselves.
+    pub fn lead_column(self) -> Option<usize> {
+        match self {
+            Table::LandingLeads => None,
+            Table::LeadJourney => Some(journey::LEAD_ID),
+            Table::ScheduledNotifications => Some(notification::LEAD_ID),
+        }
+    }
+}
+
+/// One value of a row.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Datum {
+    Null,
+    /// PostgreSQL's text output, as a slice of the receive buffer.
+    Text(ByteString),
+    /// An unchanged TOAST value, which `pgoutput` does not send.
+    Unchanged,
+}
+
+impl Datum {
+    pub fn text(text: impl Into<ByteString>) -> Self {
+        Datum::Text(text.into())
+    }
+
+    /// The text; `None` for null and for an unchanged TOAST value. Callers must resolve [`Datum::Unchanged`]
+    /// first.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Datum::Text(text) => Some(text),
+            Datum::Null | Datum::Unchanged => None,
+        }
+    }
+
+    /// Bytes of text, for the memory bound of a batch.
+    fn size(&self) -> usize {
+        self.as_str().map_or(0, str::len)
+    }
+}
+
+/// Shows no value, because a value may be a person's name or phone.
+impl fmt::Debug for Datum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Datum::Null => f.write_str("Null"),
+            Datum::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Datum::Unchanged => f.write_str("Unchanged"),
+        }
+    }
+}
+
+/// A row of a Landing table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    pub table: Table,
+    /// The primary key, parsed; `values[0]` holds its text.
+    pub id: Uuid,
+    /// One value for each of [`Table::columns`], in that order.
+    pub values: Box<[Datum]>,
+}
+
+impl Row {
+    /// The lead of a journey entry or notification; `None` for a lead, and for text that is not a UUID.
+    pub fn lead_id(&self) -> Option<Uuid> {
+        let column = self.table.lead_column()?;
+        self.values.get(column)?.as_str()?.parse().ok()
+    }
+
+    pub fn has_unchanged(&self) -> bool {
+        self.values.contains(&Datum::Unchanged)
+    }
+
+    /// Fills unchanged TOAST values from `older`, an earlier version of the row.
+    pub fn fill_unchanged_from(&mut self, older: &Row) {
+        for (value, old) in self.values.iter_mut().zip(&older.values) {
+            if *value == Datum::Unchanged {
+                *value = old.clone();
+            }
+        }
+    }
+
+    /// Approximate bytes in memory: text plus the fixed part.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.values.iter().map(|value| size_of::<Datum>() + value.size()).sum::<usize>()
+    }
+}
+
+/// Operation on a row of Landing, with PostgreSQL's names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// The row was read by an initial copy.
+    Copy,
+    Insert,
+    Update,
+    Delete,
+}
+
+impl Operation {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Operation::Copy => "copy",
+            Operation::Insert => "insert",
+            Operation::Update => "update",
+            Operation::Delete => "delete",
+        }
+    }
+}
+
+/// A change of a transaction on Landing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The new version of a row. `old_id` is set when an update changed the primary key.
+    Write {
+        operation: Operation,
+        row: Row,
+        old_id: Option<Uuid>,
+    },
+    Delete {
+        table: Table,
+        id: Uuid,
+    },
+    Truncate {
+        tables: Vec<Table>,
+    },
+}
+
+impl Change {
+    /// Approximate bytes in memory.
+    pub fn size(&self) -> usize {
+        match self {
+            Change::Write { row, .. } => size_of::<Self>() + row.size(),
+            Change::Delete { .. } | Change::Truncate { .. } => size_of::<Self>(),
+        }
+    }
+}
+
+/// Origin of a change: the commit of the change's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// Transaction id on Landing; `None` for a row of an initial copy, a repair or a retry from quarantine.
+    pub xid: Option<u32>,
+    /// LSN of the commit record, shared by all changes of a transaction.
+    pub commit_lsn: Lsn,
+    /// By Landing's clock.
+    pub commit_time: Timestamp,
+}
+
+/// A change, and the commit of the change's transaction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourcedChange {
+    pub origin: Origin,
+    pub change: Change,
+}
+
+/// A position from which a restart loses and repeats no change: the end of a transaction, or a keepalive that
+/// arrived while no change was in flight. Times are by the source's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Position after the commit record, or a keepalive's WAL end.
+    pub lsn: Lsn,
+    /// Commit time of the transaction; `None` for a keepalive.
+    pub commit_time: Option<Timestamp>,
+    /// Time before which every commit on the source lies before `lsn`.
+    pub caught_up_at: Timestamp,
+}

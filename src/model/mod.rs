@@ -1,0 +1,11 @@
+//! Values that every room speaks about: positions, times, tables, rows, changes, names; pure. `model` imports
+//! nothing else of the crate.
+
+pub mod budget;
+pub mod change;
+pub mod lsn;
+pub mod names;
+pub mod reached;
+pub mod sha256;
+pub mod side;
+pub mod timestamp;

@@ -1,0 +1,117 @@
+//! Names of leadbridge's objects and of the replicated tables on both databases, quoted for SQL.
+//!
+//! Every statement qualifies its tables with a schema, so that no statement depends on `search_path`.
+
+use postgres_protocol::escape::escape_identifier;
+
+use crate::model::change::Table;
+
+/// State tables that leadbridge's role writes directly. `migrate` and `doctor` require these tables.
+/// Migrations and `SECURITY DEFINER` functions write the other state tables.
+pub const STATE_TABLES: [&str; 10] = [
+    "checkpoint",
+    "quarantine",
+    "conversion_notes",
+    "cutover",
+    "markers",
+    "reverse",
+    "reverse_quarantine",
+    "finish",
+    "installation",
+    "last_error",
+];
+
+/// Configured names on both databases. Every name can be configured, so that two installations can share a
+/// server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// The replication slot on Landing.
+    pub slot: String,
+    /// The publication on Landing.
+    pub publication: String,
+    /// leadbridge's schema: on Traffic the state tables, on both databases the fence.
+    pub schema: String,
+    /// Schema of the replicated tables on Landing.
+    pub landing_schema: String,
+    /// Schema of the replicated tables on Traffic.
+    pub traffic_schema: String,
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Names {
+            slot: "leadbridge".into(),
+            publication: "leadbridge".into(),
+            schema: "leadbridge".into(),
+            landing_schema: "public".into(),
+            traffic_schema: "public".into(),
+        }
+    }
+}
+
+impl Names {
+    /// The slot of reverse replication on Traffic.
+    pub fn reverse_slot(&self) -> String {
+        format!("{}{REVERSE_SUFFIX}", self.slot)
+    }
+
+    /// The publication of reverse replication on Traffic.
+    pub fn reverse_publication(&self) -> String {
+        format!("{}{REVERSE_SUFFIX}", self.publication)
+    }
+
+    /// A table on Landing: `"public"."landing_leads"`.
+    pub fn landing_table(&self, table: Table) -> String {
+        qualified(&self.landing_schema, table.landing_name())
+    }
+
+    /// The corresponding table on Traffic: `"public"."traffic_leads"`.
+    pub fn traffic_table(&self, table: Table) -> String {
+        qualified(&self.traffic_schema, table.traffic_name())
+    }
+
+    /// A table or function in leadbridge's schema, on Traffic or on Landing: `"leadbridge"."checkpoint"`.
+    pub fn own(&self, table: &str) -> String {
+        qualified(&self.schema, table)
+    }
+}
+
+/// Checks a configured name. PostgreSQL would cut a longer name, and the SQL files use names inside literals,
+/// dollar quotes and format strings, where a few characters have a special meaning.
+///
+/// # Errors
+/// The reason, as the part of a sentence that follows the name.
+pub fn check_name(name: &str) -> Result<(), &'static str> {
+    let forbidden = |c: char| matches!(c, '\'' | '"' | '$' | '%' | '\\' | '{' | '}') || c.is_control();
+    match name {
+        "" => Err("cannot be empty"),
+        name if name.len() > LONGEST => Err("has more than 63 bytes, which PostgreSQL would cut"),
+        name if name.contains(forbidden) => Err("holds quotes, or one of $ % \\ { }"),
+        _ => Ok(()),
+    }
+}
+
+/// PostgreSQL's `NAMEDATALEN` less its terminating zero.
+pub const LONGEST: usize = 63;
+
+/// Suffix of the slot and the publication of reverse replication.
+pub const REVERSE_SUFFIX: &str = "_reverse";
+
+/// `"schema"."object"`, both quoted.
+pub fn qualified(schema: &str, object: &str) -> String {
+    format!("{}.{}", escape_identifier(schema), escape_identifier(object))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_qualified_and_quoted() {
+        let names =
+            Names { schema: "lead\"bridge".into(), traffic_schema: "Школа".into(), ..Names::default() };
+        assert_eq!(names.landing_table(Table::LeadJourney), r#""public"."lead_journey""#);
+        assert_eq!(names.traffic_table(Table::LandingLeads), r#""Школа"."traffic_leads""#);
+        assert_eq!(names.own("checkpoint"), r#""lead""bridge"."checkpoint""#);
+    }
+}

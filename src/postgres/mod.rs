@@ -1,0 +1,25 @@
+//! Connections to Landing and Traffic. A libpq URL has the same meaning for ordinary and for replication
+//! connections.
+//!
+//! `url` parses the operator's URL, `place` finds the addresses, `tls` gives `sslmode` libpq's meaning,
+//! `socket` and `endpoint` connect. `session` is an ordinary connection with pinned settings, `replication` a
+//! streaming connection. `pipelined` sends statements together, `advisory` takes advisory locks, `table_lock`
+//! locks tables before a snapshot, `holders` finds the holders of a lock, `unique` lets rows exchange unique
+//! values, `failure` explains in an operator's words why a connection failed.
+
+pub mod advisory;
+mod endpoint;
+mod failure;
+pub mod holders;
+pub mod pipelined;
+mod place;
+pub mod replication;
+mod session;
+mod socket;
+pub mod table_lock;
+mod tls;
+pub mod unique;
+mod url;
+
+pub use endpoint::Endpoint;
+pub use session::{Backend, Session};

@@ -1,0 +1,283 @@
+//! Parses and checks a libpq URL. Messages never repeat the URL, because the URL holds a password.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_postgres::config::{self, ChannelBinding, TargetSessionAttrs};
+
+use crate::error::{Error, Result};
+use crate::model::side::Side;
+
+/// libpq's `sslmode`. `allow` is left out, because `allow` promises nothing more than `prefer`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SslMode {
+    Disable,
+    #[default]
+    Prefer,
+    Require,
+    VerifyCa,
+    VerifyFull,
+}
+
+/// `sslrootcert` as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RootCertificate {
+    /// The system's own CA bundle.
+    System,
+    File(PathBuf),
+}
+
+/// A host of the URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// A name, an IP address without brackets, or a directory that holds a Unix socket.
+    pub name: String,
+    pub port: u16,
+}
+
+impl Host {
+    pub fn is_socket(&self) -> bool {
+        self.name.starts_with('/')
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_socket() {
+            write!(f, "{}/.s.PGSQL.{}", self.name, self.port)
+        } else if self.name.contains(':') {
+            write!(f, "[{}]:{}", self.name, self.port)
+        } else {
+            write!(f, "{}:{}", self.name, self.port)
+        }
+    }
+}
+
+/// Content of a URL.
+#[derive(Clone)]
+pub struct Address {
+    pub hosts: Vec<Host>,
+    pub user: String,
+    pub password: Option<SecretString>,
+    pub database: String,
+    pub ssl_mode: SslMode,
+    pub root_certificate: Option<RootCertificate>,
+    pub connect_timeout: Duration,
+    /// The operator's own `options`. leadbridge pins its settings after the login, so the pinned settings
+    /// win.
+    pub options: Option<String>,
+    pub target_session: TargetSessionAttrs,
+    pub channel_binding: ChannelBinding,
+}
+
+/// As long as a person would wait. `connect_timeout` in the URL overrides the limit.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Parses a URL. All errors are of the kind `Usage`. An error shows no part of the URL but a parameter's
+/// name.
+pub fn parse(side: Side, url: &SecretString) -> Result<Address> {
+    let text = url.expose_secret().trim();
+    if !text.starts_with("postgresql://") && !text.starts_with("postgres://") {
+        return Err(wrong(side, "does not start with postgresql://"));
+    }
+    let (base, query) = text.split_once('?').unwrap_or((text, ""));
+    // A ? in the password would make parameters of the rest of the password, and an error would name the
+    // parameters.
+    if query.contains('@') {
+        return Err(wrong(side, "has an @ after its ?: write %3F for a ? in the password, %40 for an @"));
+    }
+    // tokio-postgres parses the part before the parameters exactly as libpq does: several hosts, IPv6 in
+    // brackets, percent-encoding. The parser's errors are dropped, because an error may quote the URL.
+    let base: tokio_postgres::Config =
+        base.parse().map_err(|_| wrong(side, "has a host, a port or an escape that makes no sense"))?;
+    let mut draft = Draft::from_base(&base);
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        draft.parameter(side, pair)?;
+    }
+    draft.finish(side)
+}
+
+fn wrong(side: Side, what: impl fmt::Display) -> Error {
+    Error::usage(format!("{}: the URL {what}", side.variable())).remedy(
+        "write it as postgresql://user:password@host:5432/database?sslmode=verify-full; \
+         in a password, escape @ : / ? # % as %40 %3A %2F %3F %23 %25",
+    )
+}
+
+struct Draft {
+    names: Vec<String>,
+    ports: Vec<u16>,
+    user: Option<String>,
+    password: Option<String>,
+    database: Option<String>,
+    ssl_mode: SslMode,
+    root_certificate: Option<RootCertificate>,
+    connect_timeout: Duration,
+    options: Option<String>,
+    target_session: TargetSessionAttrs,
+    channel_binding: ChannelBinding,
+}
+
+impl Draft {
+    fn from_base(base: &tokio_postgres::Config) -> Self {
+        let name = |host: &config::Host| match host {
+            config::Host::Tcp(name) => name.clone(),
+            config::Host::Unix(path) => path.to_string_lossy().into_owned(),
+        };
+        Draft {
+            names: base.get_hosts().iter().map(name).filter(|name| !name.is_empty()).collect(),
+            ports: base.get_ports().to_vec(),
+            user: base.get_user().map(str::to_owned),
+            password: base.get_password().map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            database: base.get_dbname().map(str::to_owned),
+            ssl_mode: SslMode::default(),
+            root_certificate: None,
+            connect_timeout: CONNECT_TIMEOUT,
+            options: None,
+            target_session: TargetSessionAttrs::Any,
+            channel_binding: ChannelBinding::Prefer,
+        }
+    }
+
+    fn parameter(&mut self, side: Side, pair: &str) -> Result<()> {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let value = percent_decode_str(value).decode_utf8();
+        let value = value.map_err(|_| wrong(side, "has an escape that is not UTF-8"))?.into_owned();
+        match key {
+            "host" => self.names = value.split(',').map(str::to_owned).collect(),
+            "port" => self.ports = ports(side, &value)?,
+            "user" => self.user = Some(value),
+            "password" => self.password = Some(value),
+            "dbname" => self.database = Some(value),
+            "sslmode" => self.ssl_mode = ssl_mode(side, &value)?,
+            "sslrootcert" => self.root_certificate = Some(root_certificate(value)),
+            "connect_timeout" => self.connect_timeout = connect_timeout(side, &value)?,
+            "options" => self.options = Some(value),
+            "target_session_attrs" => self.target_session = target_session(side, &value)?,
+            "channel_binding" => self.channel_binding = channel_binding(side, &value)?,
+            // Parameters that leadbridge sets itself, or that have no meaning here.
+            "application_name"
+            | "fallback_application_name"
+            | "client_encoding"
+            | "gssencmode"
+            | "keepalives"
+            | "keepalives_idle"
+            | "keepalives_interval"
+            | "keepalives_count"
+            | "tcp_user_timeout" => {}
+            unknown => return Err(wrong(side, unknown_parameter(unknown))),
+        }
+        Ok(())
+    }
+
+    fn finish(self, side: Side) -> Result<Address> {
+        // The first @ ends the password, so a second @ means: a piece of the password stands in host or
+        // database. Refuse the URL before a message shows either.
+        if self.names.iter().chain(&self.database).any(|part| part.contains('@')) {
+            return Err(wrong(side, "has an @ too many: one in the password must be written %40"));
+        }
+        let user = self.user.filter(|user| !user.is_empty()).ok_or_else(|| wrong(side, "names no user"))?;
+        let database = self.database.filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
+        Ok(Address {
+            hosts: hosts(side, self.names, &self.ports)?,
+            user,
+            password: self.password.map(SecretString::from),
+            database,
+            ssl_mode: self.ssl_mode,
+            root_certificate: self.root_certificate,
+            connect_timeout: self.connect_timeout,
+            options: self.options,
+            target_session: self.target_session,
+            channel_binding: self.channel_binding,
+        })
+    }
+}
+
+/// Pairs names and ports as libpq does: a single port serves all hosts, and no port means 5432.
+fn hosts(side: Side, names: Vec<String>, ports: &[u16]) -> Result<Vec<Host>> {
+    if names.is_empty() || names.iter().any(String::is_empty) {
+        return Err(wrong(side, "names no host"));
+    }
+    if ports.len() > 1 && ports.len() != names.len() {
+        return Err(wrong(side, format!("has {} hosts but {} ports", names.len(), ports.len())));
+    }
+    let port = |index: usize| ports.get(index).or(ports.first()).copied().unwrap_or(5432);
+    Ok(names.into_iter().enumerate().map(|(index, name)| Host { name, port: port(index) }).collect())
+}
+
+fn ports(side: Side, value: &str) -> Result<Vec<u16>> {
+    value
+        .split(',')
+        .map(|port| port.parse().map_err(|_| wrong(side, "has a port that is no number")))
+        .collect()
+}
+
+fn ssl_mode(side: Side, value: &str) -> Result<SslMode> {
+    Ok(match value {
+        "disable" => SslMode::Disable,
+        "prefer" => SslMode::Prefer,
+        "require" => SslMode::Require,
+        "verify-ca" => SslMode::VerifyCa,
+        "verify-full" => SslMode::VerifyFull,
+        _ => {
+            let what = "has an sslmode that is none of disable, prefer, require, verify-ca, verify-full";
+            return Err(wrong(side, what));
+        }
+    })
+}
+
+fn root_certificate(value: String) -> RootCertificate {
+    if value == "system" { RootCertificate::System } else { RootCertificate::File(value.into()) }
+}
+
+fn connect_timeout(side: Side, value: &str) -> Result<Duration> {
+    let seconds: i64 =
+        value.parse().map_err(|_| wrong(side, "has a connect_timeout that is no number of seconds"))?;
+    // In libpq, zero and less mean to wait for ever; a daemon must not. The minimum is two seconds, as in
+    // libpq.
+    Ok(u64::try_from(seconds)
+        .ok()
+        .filter(|s| *s > 0)
+        .map_or(CONNECT_TIMEOUT, |s| Duration::from_secs(s.max(2))))
+}
+
+fn target_session(side: Side, value: &str) -> Result<TargetSessionAttrs> {
+    match value {
+        "any" => Ok(TargetSessionAttrs::Any),
+        "read-write" | "primary" => Ok(TargetSessionAttrs::ReadWrite),
+        _ => Err(wrong(side, "has a target_session_attrs other than any, read-write and primary")),
+    }
+}
+
+fn channel_binding(side: Side, value: &str) -> Result<ChannelBinding> {
+    match (side, value) {
+        (_, "disable") => Ok(ChannelBinding::Disable),
+        (_, "prefer") => Ok(ChannelBinding::Prefer),
+        (Side::Traffic, "require") => Ok(ChannelBinding::Require),
+        (Side::Landing, "require") => {
+            Err(wrong(side, "asks for channel_binding=require, which the replication connection cannot do"))
+        }
+        _ => Err(wrong(side, "has a channel_binding other than disable, prefer and require")),
+    }
+}
+
+fn unknown_parameter(key: &str) -> String {
+    // A key that does not look like a parameter's name may be a piece of the password.
+    let shown =
+        if !key.is_empty() && key.len() < 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+            format!("`{key}`")
+        } else {
+            "that is no parameter of libpq".to_owned()
+        };
+    format!(
+        "has a parameter {shown} that leadbridge does not know; it knows sslmode, sslrootcert, host, port, user, \
+         password, dbname, connect_timeout, options, target_session_attrs, channel_binding and application_name"
+    )
+}
+
+#[cfg(test)]
+#[path = "url_tests.rs"]
+mod tests;

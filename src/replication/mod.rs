@@ -1,0 +1,240 @@
+//! The replication loop: the only module that knows source, mapping, batches, target and checkpoint.
+//!
+//! An attempt connects, takes the lease, compares the recorded positions, runs an initial copy if no complete
+//! copy exists, and streams. Every fault ends the attempt; no fault is repaired in place. Uncommitted work is
+//! lost without harm, because the next attempt reads Traffic's position and continues from there: one
+//! recovery for every fault.
+//!
+//! Traffic's checkpoint decides the direction of an attempt: forward from Landing, or (`back`) reverse from
+//! Traffic.
+
+mod acknowledger;
+mod attempt;
+mod copy;
+mod copy_outcome;
+mod cuts;
+mod follow;
+mod indexes;
+pub(crate) mod last_error;
+mod liveness;
+mod measure;
+mod monitor;
+mod pipeline;
+pub mod progress;
+pub mod repair;
+mod reverse;
+mod shape;
+mod stream_thread;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_util::sync::CancellationToken;
+
+use crate::checkpoint::{LocalStore, Published};
+use crate::config::{Config, Settings};
+use crate::error::{Error, Kind, Response, Result};
+use crate::model::change::Table;
+use crate::telemetry::{LastError, State, Telemetry};
+use cuts::Cuts;
+use liveness::Liveness;
+use progress::Progress;
+
+/// Time for an attempt to end after a shutdown request, because the attempt may be waiting for a lock of
+/// another session. After this time the attempt is dropped; its uncommitted work is applied again by the next
+/// start.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// When a run ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// On a shutdown request only.
+    Shutdown,
+    /// When everything that was committed on Landing before the start is applied on Traffic. After a cutover:
+    /// when everything that was committed on Traffic before the start is applied on Landing.
+    CaughtUp,
+    /// When a new initial copy is complete, whatever state Traffic had before.
+    Resynced,
+}
+
+/// State of a run, shared by its tasks.
+struct Context {
+    config: Config,
+    tables: Vec<Table>,
+    telemetry: Telemetry,
+    store: LocalStore,
+    progress: Arc<Progress>,
+    liveness: Arc<Liveness>,
+    shutdown: CancellationToken,
+    /// What the running stream relies on; `None` between streams.
+    watched: Mutex<Option<Watched>>,
+    /// Whether the latest stream was reverse replication. Between two attempts the monitor measures for the
+    /// same direction.
+    back: AtomicBool,
+    /// A cutover or a rollback has changed the direction: the next attempt begins without a pause.
+    turned: AtomicBool,
+    /// Record of streams that were cut in a row.
+    cuts: Mutex<Cuts>,
+}
+
+/// Direction of a running stream, and the state of the source that must not change meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Watched {
+    /// Forward from Landing, whose publication must stay as recorded here.
+    Landing(Published),
+    /// Reverse from Traffic to Landing.
+    Traffic,
+}
+
+impl Watched {
+    fn is_back(&self) -> bool {
+        *self == Watched::Traffic
+    }
+}
+
+impl Context {
+    fn watch(&self, watched: Option<Watched>) {
+        if let Some(watched) = &watched {
+            self.back.store(watched.is_back(), Ordering::Relaxed);
+        }
+        *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
+    }
+
+    /// Ignores a poisoned lock, because no holder of the lock can panic between two changes of the value.
+    fn cuts(&self) -> MutexGuard<'_, Cuts> {
+        self.cuts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reports a running stream, and clears the last error. The error stays when streams start well and are
+    /// cut again and again.
+    fn streams(&self, state: State) {
+        let keeps_failing = self.cuts().is_told();
+        self.telemetry.update(|live| {
+            live.state = state;
+            if state == State::Streaming {
+                live.reverse = None;
+            }
+            if !keeps_failing {
+                live.last_error = None;
+            }
+        });
+    }
+
+    fn watched(&self) -> Option<Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Replicates until the end that `until` names, or until `shutdown` is cancelled. After a shutdown request
+/// the open Traffic transaction is finished, within a few seconds.
+///
+/// # Errors
+/// Errors that an operator must resolve, broken invariants, and databases that cannot be reached at the
+/// start. After both databases were reached once, a lost connection is retried without a limit.
+pub async fn run(
+    config: Config,
+    store: LocalStore,
+    telemetry: Telemetry,
+    shutdown: CancellationToken,
+    until: Until,
+) -> Result<()> {
+    let tables = config.tables();
+    let context = Arc::new(Context {
+        config,
+        tables,
+        telemetry,
+        store,
+        progress: Arc::new(Progress::default()),
+        liveness: Arc::new(Liveness::default()),
+        shutdown,
+        watched: Mutex::default(),
+        back: AtomicBool::new(false),
+        turned: AtomicBool::new(false),
+        cuts: Mutex::default(),
+    });
+    let stop_monitor = context.shutdown.child_token();
+    let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
+    let result = attempts(&context, until).await;
+    stop_monitor.cancel();
+    monitor.await.map_err(|error| Error::internal(format!("the monitor: {error}")))?;
+    context.telemetry.update(|live| match &result {
+        Ok(()) => live.state = State::Stopped,
+        Err(error) => {
+            live.state = State::Error;
+            live.last_error = Some(LastError::new(error));
+        }
+    });
+    result
+}
+
+async fn grace(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(GRACE).await;
+}
+
+/// Growing pauses between attempts. Their jitter differs between processes, because two daemons that lost the
+/// same server must not reconnect in step.
+fn pauses(settings: &Settings) -> ExponentialBuilder {
+    ExponentialBuilder::default()
+        .with_min_delay(settings.retry_initial)
+        .with_max_delay(settings.retry_max)
+        .without_max_times()
+        .with_jitter()
+}
+
+async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
+    let pauses = pauses(&context.config);
+    let mut pause = pauses.build();
+    let mut run = attempt::Attempts::new(until);
+    loop {
+        let before = context.progress.standing().applied();
+        // Dropping an attempt is safe at any point: uncommitted work is applied again by the next attempt.
+        let attempted = tokio::select! {
+            attempted = Box::pin(run.attempt(context)) => attempted,
+            () = grace(&context.shutdown) => {
+                tracing::warn!("what was in hand did not finish in time: it is begun again at the next start");
+                return run.stopped();
+            }
+        };
+        let error = match attempted {
+            Ok(()) => return run.stopped(),
+            Err(_) if context.shutdown.is_cancelled() => return run.stopped(),
+            Err(error) => error,
+        };
+        if context.turned.swap(false, Ordering::Relaxed) {
+            tracing::info!("{error}");
+            continue;
+        }
+        let never_reached = error.kind() == Kind::Unreachable && !run.reached();
+        if error.response() != Response::Retry || never_reached {
+            return Err(error);
+        }
+        if context.progress.standing().applied() > before {
+            pause = pauses.build();
+        }
+        let wait = pause.next().unwrap_or(context.config.retry_max);
+        tracing::warn!(retry_in = ?wait, "{error}");
+        context.telemetry.update(|live| {
+            live.state = State::Error;
+            live.last_error = Some(LastError::new(&error));
+        });
+        tokio::select! {
+            () = context.shutdown.cancelled() => return run.stopped(),
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Flags;
+
+    #[test]
+    fn the_pauses_between_attempts_differ_from_run_to_run() {
+        let settings = Settings::load(&Flags::default(), &|_| None).unwrap();
+        let of_a_run = || pauses(&settings).build().take(4).collect::<Vec<_>>();
+        assert_ne!(of_a_run(), of_a_run());
+    }
+}

@@ -1,0 +1,350 @@
+//! Measures the lag and the other figures that only the databases know, about once a second, and watches for
+//! states that must end a stream.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::liveness::Answer;
+use super::progress::StreamPosition;
+use super::{Context, Watched, liveness, measure, shape};
+use crate::admission;
+use crate::checkpoint::is_switched;
+use crate::cutover::journal::{CutoverJournal, CutoverStep};
+use crate::cutover::resolve;
+use crate::error::{Error, Kind, Result};
+use crate::landing::catalog::{self, SlotState};
+use crate::landing::synchronous;
+use crate::model::lsn::Lsn;
+use crate::model::side::Side;
+use crate::postgres::{Backend, Endpoint, Session};
+use crate::telemetry::{SlotReport, State};
+use crate::traffic::Quarantine;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Time limit of a round; longer than any sensible connect timeout.
+const ROUND_LIMIT: Duration = Duration::from_secs(15);
+/// Time limit of one short query, so that several queries fit into the time after which a silent connection
+/// is given up.
+const ASK_LIMIT: Duration = Duration::from_secs(3);
+/// Rounds between two counts of quarantine and conversion notes, because the tables may be large.
+const COUNT_EVERY: u32 = 5;
+/// Rounds between two log lines about the progress of an initial copy.
+const REPORT_EVERY: u32 = 10;
+/// Rounds with an inactive slot after which the stream counts as dead: the server ended its walsender
+/// (`wal_sender_timeout`), and the network did not deliver the end.
+const ABANDONED_AFTER: u32 = 5;
+/// Time for the stream to reach a position that was just sampled. Less than [`INTERVAL`].
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// Runs until `stop`. The figures of an unreachable database become unknown; an unreachable database never
+/// stops the daemon.
+pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
+    let mut sessions = Sessions::default();
+    let mut round = 0_u32;
+    loop {
+        // Both branches may be dropped: a figure that was not measured is measured in the next round.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = observe(&context, &mut sessions, round) => {}
+        }
+        if round.is_multiple_of(REPORT_EVERY) {
+            report_snapshot(&context);
+        }
+        round = round.wrapping_add(1);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(INTERVAL) => {}
+        }
+    }
+}
+
+/// Logs the progress of an initial copy.
+fn report_snapshot(context: &Context) {
+    let live = context.telemetry.live();
+    if live.state != State::Snapshot || live.snapshot.is_empty() {
+        return;
+    }
+    let (rows, expected) = live.snapshot_rows();
+    let per_cent = expected.map(|expected| rows as f64 / (expected.max(1) as f64) * 100.0);
+    tracing::info!(
+        rows,
+        expected,
+        per_cent = per_cent.map(f64::round),
+        rows_per_second = live.snapshot_rows_per_second.map(f64::round),
+        seconds_left = live.snapshot_seconds_left.map(f64::round),
+        "copying"
+    );
+}
+
+#[derive(Default)]
+pub(super) struct Sessions {
+    pub(super) landing: Option<Session>,
+    pub(super) traffic: Option<Session>,
+    /// Last findings of admission, on Landing and on Traffic.
+    pub(super) shapes: [admission::Watch; 2],
+    /// Rounds in a row in which leadbridge streamed and the server's slot was inactive.
+    slot_unused: u32,
+}
+
+impl Sessions {
+    /// Counts the rounds in which the streamed slot is inactive, and abandons the stream after too many.
+    pub(super) fn saw_slot(&mut self, context: &Context, streams: bool, active: Option<bool>, server: &str) {
+        let unused = streams && active == Some(false);
+        self.slot_unused = if unused { self.slot_unused + 1 } else { 0 };
+        if self.slot_unused >= ABANDONED_AFTER {
+            context.progress.abandon(Error::unreachable(format!("{server} no longer serves the stream")));
+        }
+    }
+}
+
+async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
+    if let Err(error) = in_time(ASK_LIMIT, look_at_direction(context, &mut sessions.traffic)).await {
+        tracing::debug!("monitor: {error}");
+        sessions.traffic = None;
+    }
+    let back = context.back.load(Ordering::Relaxed);
+    let observing = async {
+        if back {
+            measure::reverse(context, sessions).await
+        } else {
+            observe_landing(context, sessions).await
+        }
+    };
+    if let Err(error) = in_time(ROUND_LIMIT, observing).await {
+        tracing::debug!("monitor: {error}");
+        sessions.landing = None;
+        if back {
+            sessions.traffic = None;
+        }
+        context.telemetry.update(|live| {
+            live.lag_bytes = None;
+            live.lag_seconds = None;
+        });
+    }
+    // Runs after the check of the publication, because a replaced table must be reported as replaced,
+    // whatever the shape of the new table.
+    if let Err(error) = in_time(ROUND_LIMIT, shape::watch(context, sessions)).await {
+        tracing::debug!("monitor: {error}");
+        (sessions.landing, sessions.traffic) = (None, None);
+    }
+    if round.is_multiple_of(COUNT_EVERY)
+        && let Err(error) = in_time(ROUND_LIMIT, observe_traffic(context, &mut sessions.traffic)).await
+    {
+        tracing::debug!("monitor: {error}");
+        sessions.traffic = None;
+    }
+    if let Err(error) = in_time(ROUND_LIMIT, observe_cutover(context, sessions)).await {
+        tracing::debug!("monitor: {error}");
+        // Dropping the session releases the right to resolve the cutover, if this session held the right.
+        sessions.traffic = None;
+    }
+    if !back && context.cuts().ends(context.progress.standing().applied()) {
+        context.telemetry.update(|live| live.last_error = None);
+    }
+    look_after_ours(context, sessions).await;
+}
+
+/// Reports the step of a running cutover or rollback, and resolves a cutover or rollback whose command has
+/// died.
+async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    let names = &context.config.names;
+    let journal = CutoverJournal::new(names);
+    let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
+    let unresolved = journal.unresolved(traffic).await?;
+    let reached = unresolved.iter().find_map(|entry| match entry.state {
+        CutoverStep::Fenced => Some(State::Fenced),
+        CutoverStep::Drained => Some(State::Drained),
+        CutoverStep::Verified => Some(State::Verified),
+        _ => None,
+    });
+    let is_about_one = |state| matches!(state, State::Fenced | State::Drained | State::Verified);
+    let is_back = context.watched().is_some_and(|watched| watched.is_back());
+    let is_idle = if is_back { State::Switched } else { State::Streaming };
+    context.telemetry.update(|live| {
+        if live.state == is_idle || is_about_one(live.state) {
+            live.state = reached.unwrap_or(is_idle);
+        }
+    });
+    // A running command holds the right to resolve for as long as its session lives.
+    if unresolved.is_empty() || !journal.take(traffic).await? {
+        return Ok(());
+    }
+    let landing = open(&mut sessions.landing, &context.config.landing).await?;
+    let settled = resolve::settle(landing, traffic, names).await;
+    journal.give_back(traffic).await?;
+    settled
+}
+
+/// Looks for a change of direction. A cutover or a rollback changes the direction by the state of the
+/// checkpoint alone, and an idle stream does not carry the state.
+async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> Result<()> {
+    let Some(before) = context.watched() else { return Ok(()) };
+    let switched = is_switched(open(session, &context.config.traffic).await?, &context.config.names).await?;
+    // A new attempt may have begun during the query.
+    if switched != before.is_back() && context.watched().as_ref() == Some(&before) {
+        let what = match switched {
+            true => "a cutover has switched to Traffic: what changes there is carried back from now on",
+            false => "the switch to Traffic was taken back: Landing is streamed from again",
+        };
+        context.turned.store(true, Ordering::Relaxed);
+        context.progress.abandon(Error::new(Kind::Transient, what));
+    }
+    Ok(())
+}
+
+/// Asks the servers whether a backend is active for each session with an overdue answer.
+async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
+    let config = &context.config;
+    let sides = [
+        (Side::Landing, &config.landing, &mut sessions.landing),
+        (Side::Traffic, &config.traffic, &mut sessions.traffic),
+    ];
+    let mut answers = Vec::new();
+    for (side, endpoint, session) in sides {
+        let overdue = context.liveness.overdue(side);
+        if overdue.is_empty() {
+            continue;
+        }
+        let asked = in_time(ASK_LIMIT, ask_beside(session, endpoint, &overdue)).await;
+        answers.push((
+            side,
+            asked.unwrap_or_else(|error| {
+                tracing::debug!("monitor: {error}");
+                *session = None;
+                liveness::unanswered(&error)
+            }),
+        ));
+    }
+    context.liveness.judge(&answers);
+}
+
+/// Asks the server of the overdue sessions about their backends. Must not ask another server: a URL with
+/// several hosts may lead to another server by now. One attempt has opened all the sessions, so the first
+/// session's server is the server of all.
+async fn ask_beside(
+    session: &mut Option<Session>,
+    endpoint: &Endpoint,
+    overdue: &[Backend],
+) -> Result<Answer> {
+    let Some(ours) = overdue.first() else { return Ok(Answer::Unknown) };
+    if session.as_ref().is_none_or(|session| !session.backend().is_beside(ours)) {
+        *session = Some(endpoint.connect_at(&ours.place, "monitor").await?);
+    }
+    match session {
+        Some(session) if session.backend().is_beside(ours) => liveness::ask(session, overdue).await,
+        // The address leads to a standby as well as to the sessions' server.
+        Some(session) if session.backend().on_standby => Ok(Answer::Unknown),
+        // The address leads to another server now: the sessions' server is gone.
+        _ => Ok(Answer::Nothing),
+    }
+}
+
+pub(super) async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {
+    Ok(match session {
+        Some(session) => session,
+        None => session.insert(endpoint.connect("monitor").await?),
+    })
+}
+
+/// Limits `observing` in time. A connection that hangs is treated as a lost connection: the next round opens
+/// a new session.
+async fn in_time<T>(limit: Duration, observing: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = |_| Error::unreachable("no answer in time");
+    tokio::time::timeout(limit, observing).await.map_err(late)?
+}
+
+async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    let client = open(&mut sessions.landing, &context.config.landing).await?;
+    let name = &context.config.names.slot;
+    let sample = catalog::sample(client).await?;
+    let slot = catalog::slot(client, name).await?;
+    check_published(context, client).await?;
+    check_synchronous(context, client, Side::Landing, name, sample.flushed).await?;
+    let streams = context.telemetry.live().state == State::Streaming;
+    sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Landing");
+    let standing = settled(context, sample.flushed).await;
+    let started = standing.applied() > Lsn::ZERO;
+    let lag = started.then(|| standing.lag(&sample));
+    context.telemetry.update(|live| {
+        live.landing_lsn = Some(sample.flushed);
+        live.applied_lsn = started.then_some(standing.applied());
+        live.lag_bytes = lag.map(|lag| lag.bytes);
+        live.lag_seconds = lag.map(|lag| lag.seconds);
+        live.slot = slot.map(|slot| report(name, slot));
+        live.reverse = None;
+    });
+    Ok(())
+}
+
+/// Position of the stream, after a moment to reach the sampled position. On an idle server the stream reaches
+/// the position at once, so the lag is 0 whatever other tables write.
+pub(super) async fn settled(context: &Context, sampled: Lsn) -> StreamPosition {
+    let mut standing = context.progress.subscribe();
+    let reached = standing.wait_for(|standing| standing.applied() >= sampled);
+    let _ = tokio::time::timeout(SETTLE, reached).await;
+    context.progress.standing()
+}
+
+pub(super) fn report(name: &str, slot: SlotState) -> SlotReport {
+    SlotReport {
+        name: name.to_owned(),
+        active: slot.active,
+        wal_status: slot.position.wal_status,
+        retained_bytes: Some(slot.retained_bytes),
+    }
+}
+
+/// Abandons the stream if Landing's publication or tables have changed. The stream does not report tables or
+/// rows that it leaves out, but the catalog does.
+async fn check_published(context: &Context, client: &Session) -> Result<()> {
+    let watched = context.watched();
+    let Some(Watched::Landing(before)) = &watched else { return Ok(()) };
+    let now = catalog::published(client, &context.config.names, &context.tables).await?;
+    if now != *before {
+        let cause = now.check_successor_of(before).err().unwrap_or_else(|| {
+            // The next attempt records the new state.
+            Error::new(Kind::Transient, "the tables on Landing were altered, and no row with them")
+        });
+        // A new attempt may have begun during the query, with the new state already recorded.
+        if context.watched() == watched {
+            context.progress.abandon(cause);
+        }
+    }
+    Ok(())
+}
+
+/// Abandons the stream if the server counts the stream among its synchronous standbys. The server's list may
+/// be changed at any time. Commits that already wait for the stream are released before the stream ends.
+pub(super) async fn check_synchronous(
+    context: &Context,
+    client: &Client,
+    side: Side,
+    slot: &str,
+    flushed: Lsn,
+) -> Result<()> {
+    let watched = context.watched();
+    let Some(names) = synchronous::listed(client, slot).await?.filter(|_| watched.is_some()) else {
+        return Ok(());
+    };
+    context.progress.hurry();
+    synchronous::release(client, slot, flushed).await?;
+    // A new attempt may have begun during the query, and each attempt reads the list at its start.
+    if context.watched() == watched {
+        context.progress.abandon(synchronous::refusal(side, &names));
+    }
+    Ok(())
+}
+
+async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Result<()> {
+    let client = open(session, &context.config.traffic).await?;
+    let (waiting, notes) = Quarantine::count_beside_notes(client, &context.config.names).await?;
+    context.telemetry.update(|live| {
+        live.quarantined = Some(waiting);
+        live.conversion_notes = Some(notes);
+    });
+    Ok(())
+}

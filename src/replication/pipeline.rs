@@ -1,0 +1,375 @@
+//! Forward streaming. Capture collects changes while apply writes, so that decoding and writing overlap.
+//!
+//! Apply asks for a batch when free, and gets all changes that are collected by then, up to the last commit:
+//! a single transaction under low load, thousands of changes under high load, without a timer. While apply is
+//! busy, capture reads the stream in portions.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{mpsc, watch};
+use tokio::task::coop::unconstrained;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::liveness::Work;
+use super::stream_thread::{Demand, StreamThread};
+use super::{Context, acknowledger};
+use crate::batch::{Batch, BatchBuilder, BatchLimits};
+use crate::checkpoint::{Ledger, Published, Recording, check_start};
+use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
+use crate::landing::capture::Captured;
+use crate::landing::layout::Layout;
+use crate::landing::primary::Primary;
+use crate::landing::stream::LandingStream;
+use crate::landing::{catalog, reading, synchronous};
+use crate::model::budget::Budget;
+use crate::model::change::{Position, Table};
+use crate::model::lsn::Lsn;
+use crate::model::reached::Advancing;
+use crate::model::side::Side;
+use crate::postgres::Session;
+use crate::telemetry::State;
+use crate::traffic::{Applied, Supplied, Writer};
+
+/// Prepared forward stream: the two sessions, and the position that Traffic has recorded.
+pub struct PreparedStream {
+    pub writer: Writer,
+    pub control: Session,
+    pub ledger: Ledger,
+    pub from: Position,
+    /// Landing's publication and tables as of the position.
+    pub published: Published,
+}
+
+/// Streams from the recorded position until shutdown, or until `goal` is applied.
+///
+/// # Errors
+/// Every error that ends the stream. The caller drops the sessions and restarts from Traffic's position.
+pub async fn run(
+    context: &Arc<Context>,
+    prepared: PreparedStream,
+    goal: Option<Lsn>,
+    work: &Work,
+) -> Result<()> {
+    let PreparedStream { writer, control, ledger, from, published } = prepared;
+    let stop = context.shutdown.child_token();
+    context.progress.begin(from);
+    let (committed, committed_at) = Advancing::channel(from.lsn);
+    let (acknowledge, acknowledged) = Advancing::channel(from.lsn);
+    let batches = mpsc::channel(1);
+    // Steps that can fail come before the first task is spawned, because from then on every task must be
+    // joined.
+    let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
+    synchronous::refuse(&control, Side::Landing, &context.config.names.slot).await?;
+    work.idle();
+    let thread = StreamThread::start()?;
+    let demand = thread.demand();
+    let starting =
+        thread.spawn(start(Arc::clone(context), published, from.lsn, Primary::of_landing(&ledger)));
+    let stream =
+        starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
+    let _looked_after = context.liveness.watch_stream(Side::Landing, stream.feed());
+    // Checked after the stream has started: only an active slot cannot be dropped and created again under the
+    // same name by another session.
+    work.busy();
+    let slot = context.liveness.guard(catalog::slot(&control, &context.config.names.slot)).await?;
+    work.idle();
+    check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
+    let identity = ledger.identity().clone();
+    let acknowledger =
+        tokio::spawn(acknowledger::keep(context.store.clone(), identity, committed_at, acknowledge));
+    let limits = BatchLimits { rows: context.config.batch_rows, bytes: context.config.batch_bytes };
+    let intake = Intake {
+        stream,
+        demand: demand.clone(),
+        builder: BatchBuilder::new(limits, from),
+        context: Arc::clone(context),
+        written_down: Instant::now(),
+        known: from.lsn,
+        goal,
+    };
+    let collector = Collector { intake, acknowledged };
+    let collecting = thread.spawn(collector.run(batches.0, stop.clone()));
+    context.streams(State::Streaming);
+    tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
+    let mut applier = Applier { context, writer, control, ledger: &ledger, recording, committed, work };
+    let applying = context.liveness.guard(applier.run(&demand, batches.1, goal));
+    // Apply may wait without end for a commit on Landing that itself waits for the stream, so abandoning the
+    // stream must also end apply.
+    let (applied, given_up) = tokio::select! {
+        applied = applying => (applied, false),
+        () = context.progress.given_up() => (Ok(()), true),
+    };
+    // The end of one task ends all: the acknowledger ends when the channel of positions closes, the collector
+    // when `stop` is cancelled.
+    stop.cancel();
+    drop(applier);
+    let (kept, collected) = (acknowledger.await, collecting.await);
+    let kept = kept.map_err(|error| Error::internal(format!("the acknowledger: {error}")))?;
+    let collected = collected.map_err(|error| Error::internal(format!("the collector: {error}")))?;
+    // Apply's error comes first, because the other errors may follow from apply's end.
+    applied.and(kept).and(collected)?;
+    if given_up { Err(context.progress.cause()) } else { Ok(()) }
+}
+
+/// Reads the stream into batches, and sends acknowledgements on the stream.
+struct Collector {
+    intake: Intake,
+    acknowledged: watch::Receiver<Lsn>,
+}
+
+impl Collector {
+    async fn run(self, batches: mpsc::Sender<Batch>, stop: CancellationToken) -> Result<()> {
+        let Collector { mut intake, mut acknowledged } = self;
+        let context = Arc::clone(&intake.context);
+        let cut = |error| context.cuts().take_in(Side::Landing, context.progress.standing().applied(), error);
+        let (progress, demand) = (Arc::clone(&context.progress), intake.demand.clone());
+        let abandoned = progress.abandoned();
+        let stopped = stop.cancelled();
+        tokio::pin!(abandoned, stopped);
+        loop {
+            let (ready, full) = (intake.builder.is_ready(), intake.builder.is_full());
+            // Every branch is cancellation-safe: an acknowledgement stays in its channel, a demand stays
+            // raised until taken, and an event stays in the stream or, once taken out, in the builder.
+            tokio::select! {
+                biased;
+                () = &mut stopped => break,
+                cause = &mut abandoned => return Err(cut(cause)),
+                changed = acknowledged.changed() => {
+                    if changed.is_err() {
+                        break; // The acknowledger has ended, which ends the run.
+                    }
+                    intake.acknowledge(&mut acknowledged);
+                }
+                () = demand.taken(), if ready || full => {
+                    let batch = intake.builder.take();
+                    progress.handed_over(intake.builder.oldest().map(|origin| origin.commit_time));
+                    // Never blocks, because apply asks for one batch at a time and the channel has room for
+                    // one.
+                    if batches.send(batch).await.is_err() {
+                        break;
+                    }
+                }
+                taken = intake.take_in(ready), if !full => taken.map_err(&cut)?,
+            }
+        }
+        drop(batches);
+        // Acknowledges the last commits before the stream ends.
+        while acknowledged.changed().await.is_ok() {
+            intake.acknowledge(&mut acknowledged);
+        }
+        intake.stream.stop().await
+    }
+}
+
+/// Starts the stream on the current thread.
+async fn start(
+    context: Arc<Context>,
+    published: Published,
+    from: Lsn,
+    primary: Primary,
+) -> Result<LandingStream> {
+    let Context { config, tables, .. } = &*context;
+    LandingStream::start(&config.landing, &config.names, tables, published, from, &primary).await
+}
+
+/// The stream, and the changes collected from the stream.
+struct Intake {
+    stream: LandingStream,
+    /// Apply's demand for a batch.
+    demand: Demand,
+    builder: BatchBuilder,
+    context: Arc<Context>,
+    /// Time at which an idle position was last put into a batch.
+    written_down: Instant,
+    /// Last position that was put into a batch.
+    known: Lsn,
+    goal: Option<Lsn>,
+}
+
+impl Intake {
+    /// Collects events until the builder is full or, if `ready` is false, until the builder becomes ready.
+    /// Checking the collector's other branches after each event would cost more than the event.
+    async fn take_in(&mut self, ready: bool) -> Result<()> {
+        while !self.builder.is_full() && self.builder.is_ready() == ready {
+            let captured = self.next().await?;
+            self.collect(captured)?;
+        }
+        Ok(())
+    }
+
+    /// The next event of the stream, without delay when apply waits for a batch. While apply is busy, an
+    /// empty stream is left alone for a moment, because otherwise each message would wake this thread when
+    /// Traffic applies faster than Landing decodes.
+    async fn next(&mut self) -> Result<Captured> {
+        if !self.demand.is_raised() {
+            if let Some(captured) = self.at_hand() {
+                return captured;
+            }
+            // Lets the transport run, because the transport may have received more.
+            tokio::task::yield_now().await;
+            if let Some(captured) = self.at_hand() {
+                return captured;
+            }
+            self.demand.nap();
+        }
+        self.stream.next().await
+    }
+
+    /// An event that has already arrived; `None` when there is none.
+    fn at_hand(&mut self) -> Option<Result<Captured>> {
+        // Ignores the runtime's cooperative budget, because an exhausted budget would make the stream look
+        // empty.
+        unconstrained(self.stream.next()).now_or_never()
+    }
+
+    fn acknowledge(&mut self, acknowledged: &mut watch::Receiver<Lsn>) {
+        self.stream.feed().acknowledge(*acknowledged.borrow_and_update());
+        reach(Point::Acknowledged);
+    }
+
+    fn collect(&mut self, captured: Captured) -> Result<()> {
+        match captured {
+            Captured::Change(change) => {
+                self.context.progress.captured(change.origin.commit_time);
+                self.builder.push(change);
+            }
+            Captured::Commit(end) => {
+                self.known = self.known.max(end.lsn);
+                self.builder.commit(end)?;
+            }
+            Captured::Marker { id, at } => self.builder.mark(id, at),
+            Captured::Idle(at) => {
+                let counts = self.context.progress.idle(at);
+                if counts {
+                    self.context.telemetry.update(|live| live.applied_lsn = Some(at.lsn));
+                }
+                // Recorded once in each interval only, because every record is a write on Traffic, and other
+                // tables of Landing may be busy.
+                let news = at.lsn > self.known;
+                let interval = self.context.config.checkpoint_interval;
+                let due =
+                    news && (self.context.progress.is_hurried() || self.written_down.elapsed() >= interval);
+                // At the goal a position is recorded even while the last batch is in flight. The position
+                // follows the batch, so the run does not wait for the server's next keepalive.
+                let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);
+                if (counts && due) || at_goal {
+                    self.written_down = Instant::now();
+                    self.known = self.known.max(at.lsn);
+                    self.builder.advance(at);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes batches to Traffic, one transaction at a time.
+struct Applier<'r> {
+    context: &'r Context,
+    writer: Writer,
+    control: Session,
+    ledger: &'r Ledger,
+    recording: Recording,
+    committed: Advancing,
+    work: &'r Work,
+}
+
+impl Applier<'_> {
+    /// Applies batches until the collector ends, the goal is reached, or the attempt is dropped.
+    async fn run(
+        &mut self,
+        demand: &Demand,
+        mut batches: mpsc::Receiver<Batch>,
+        goal: Option<Lsn>,
+    ) -> Result<()> {
+        loop {
+            if goal.is_some_and(|goal| self.committed.lsn() >= goal) {
+                return Ok(());
+            }
+            demand.raise();
+            let Some(mut batch) = batches.recv().await else { return Ok(()) };
+            self.work.busy_sending(&batch.changes);
+            self.apply(&mut batch).await?;
+            self.work.idle();
+        }
+    }
+
+    async fn apply(&mut self, batch: &mut Batch) -> Result<()> {
+        let rows = batch.changes.len() as u64;
+        let recorded = self.writer.apply_pipelined(batch, self.ledger, &self.recording).await?;
+        if !recorded {
+            self.apply_in_steps(batch).await?;
+        }
+        if let Some(end) = batch.end {
+            reach(Point::Recorded);
+            self.writer.commit().await?;
+            reach(Point::Committed);
+            self.committed.advance(end.lsn);
+            self.context.progress.committed(end);
+        } else {
+            reach(Point::PartWritten);
+        }
+        self.context.telemetry.update(|live| {
+            live.transactions_applied += batch.transactions;
+            live.rows_applied += rows;
+            live.applied_lsn = Some(self.context.progress.standing().applied());
+        });
+        Ok(())
+    }
+
+    /// Writes the batch statement by statement, and the position if the batch has an end. If the rows that
+    /// must be read from Landing exceed the memory bound, the batch is applied in parts.
+    async fn apply_in_steps(&mut self, batch: &mut Batch) -> Result<()> {
+        let changes = std::mem::take(&mut batch.changes);
+        let mut parts = vec![Batch { changes, end: batch.end, ..Batch::default() }];
+        while let Some(part) = parts.pop() {
+            let mut supplied = Supplied::new();
+            while let Applied::Missing(keys) = self.writer.apply(&part, &supplied).await? {
+                let count = self.supply(&part, &keys, &mut supplied).await?;
+                if count > 1 {
+                    parts.extend(part.cut(count).into_iter().rev());
+                    break;
+                }
+            }
+        }
+        let Some(end) = batch.end else { return Ok(()) };
+        reach(Point::RowsWritten);
+        self.ledger.record(self.writer.session(), &self.recording, end, &batch.markers).await
+    }
+
+    /// Reads rows from Landing for changes whose unchanged TOAST values Traffic cannot supply. The read rows
+    /// are at least as new as the changes of the batch, so a missing row was deleted by this batch or by a
+    /// later one. Returns the number of parts into which the batch must be cut; with more than one part, no
+    /// row is read, because the rows together exceed the memory bound.
+    async fn supply(&self, batch: &Batch, keys: &[(Table, Uuid)], supplied: &mut Supplied) -> Result<usize> {
+        let mut xids: Vec<u32> = batch.changes.iter().filter_map(|change| change.origin.xid).collect();
+        xids.dedup();
+        reading::until_visible(&self.control, &xids).await?;
+        let (control, names) = (&self.control, &self.context.config.names);
+        let (mut wanted, mut bytes) = (Vec::new(), 0);
+        for table in Table::ALL {
+            let ids: Vec<_> = keys.iter().filter(|key| key.0 == table).map(|key| key.1).collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let layout: Layout = catalog::layout(control, names, table).await?;
+            if batch.changes.len() > 1 {
+                bytes += reading::weights(control, names, &layout, &ids).await?.values().sum::<u64>();
+            }
+            wanted.push((layout, ids));
+        }
+        let parts = Budget::of(self.context.config.batch_bytes).parts(batch.changes.len(), bytes);
+        if parts > 1 {
+            return Ok(parts);
+        }
+        for (layout, ids) in wanted {
+            let mut found = reading::by_id(control, names, &layout, &ids).await?;
+            supplied.extend(ids.into_iter().map(|id| ((layout.table, id), found.remove(&id))));
+        }
+        Ok(1)
+    }
+}

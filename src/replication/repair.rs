@@ -1,0 +1,109 @@
+//! Repair: writes rows that differ as Landing has them, through the mapping and the writer of the stream.
+//!
+//! A repair needs the lease, because a daemon could apply a row's delete between the repair's read on Landing
+//! and its write on Traffic, and the repair would bring the row back. After a repair the stream may for a
+//! moment apply an older version of a repaired row; the stream's last change of a row is always Landing's
+//! current row.
+
+use uuid::Uuid;
+
+use crate::batch::Batch;
+use crate::checkpoint::{Installation, lease, refuse_switched};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::landing::{catalog, reading};
+use crate::model::budget::Budget;
+use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
+use crate::model::side::Side;
+use crate::postgres::Session;
+use crate::traffic::{RowCounts, Supplied, Touch, Writer};
+
+const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; what flows back is seen in `leadbridge status`";
+
+/// Holds the lease for as long as the value lives.
+pub struct Repair {
+    config: Config,
+    traffic: Session,
+}
+
+impl Repair {
+    /// Refused while a daemon holds the lease, and after a cutover.
+    pub async fn begin(config: &Config) -> Result<Self> {
+        let traffic = config.traffic.connect_to_write("repair").await?;
+        Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+        refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
+        if !lease::take_soon(&traffic, &config.names).await? {
+            return Err(Error::refused("a daemon applies for this slot")
+                .remedy("stop it, run `leadbridge verify --repair`, then start it again"));
+        }
+        Ok(Repair { config: config.clone(), traffic })
+    }
+
+    /// Writes the current Landing version of the given rows to Traffic. Tables must be in the order of
+    /// [`Table::ALL`]. Returns the counts of written and quarantined rows.
+    pub async fn rows(self, differing: &[(Table, &[Uuid])]) -> Result<RowCounts> {
+        let config = &self.config;
+        let landing = config.landing.connect("repair").await?;
+        let (names, tables, touch) = (&config.names, config.tables(), Touch::OnlyChanges);
+        let published = catalog::published(&landing, names, &tables).await?;
+        let mut writer =
+            Writer::new(self.traffic, names, &published, &tables, touch, config.on_truncate).await?;
+        let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
+        for (table, ids) in differing {
+            let mut deletes = Vec::new();
+            for ids in portions(&landing, config, *table, ids).await? {
+                let (writes, missing) = changes(&landing, config, *table, &ids).await?;
+                deletes.extend(missing);
+                write(&mut writer, config, writes).await?;
+            }
+            gone.push(deletes);
+        }
+        // Journey entries and notifications before leads: a journey entry that remains when its lead is
+        // deleted would be treated as an entry that Landing has kept.
+        for deletes in gone.into_iter().rev() {
+            for portion in deletes.chunks(config.batch_rows) {
+                write(&mut writer, config, portion.to_vec()).await?;
+            }
+        }
+        Ok(writer.counts())
+    }
+}
+
+async fn write(writer: &mut Writer, config: &Config, changes: Vec<SourcedChange>) -> Result<()> {
+    if changes.is_empty() {
+        return Ok(());
+    }
+    // Checked in the transaction of the rows, so that no cutover can switch between the check and the commit.
+    writer.begin().await?;
+    refuse_switched(writer.session(), &config.names, AFTER_THE_SWITCH).await?;
+    // Rows that were read from Landing have no unchanged TOAST values, so no values need to be supplied.
+    writer.apply(&Batch { changes, ..Batch::default() }, &Supplied::new()).await?;
+    writer.commit().await
+}
+
+/// Splits the ids into portions of at most a batch's rows and bytes.
+async fn portions(landing: &Session, config: &Config, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+    let layout = catalog::layout(landing, &config.names, table).await?;
+    let weights = reading::weights(landing, &config.names, &layout, ids).await?;
+    let weighed = ids.iter().map(|id| (*id, weights.get(id).copied().unwrap_or(0)));
+    Ok(Budget::of(config.batch_bytes).portions(weighed, config.batch_rows))
+}
+
+/// Current Landing rows as writes; ids without a Landing row as deletes.
+async fn changes(
+    landing: &Session,
+    config: &Config,
+    table: Table,
+    ids: &[Uuid],
+) -> Result<(Vec<SourcedChange>, Vec<SourcedChange>)> {
+    let sample = catalog::sample(landing).await?;
+    let layout = catalog::layout(landing, &config.names, table).await?;
+    let mut found = reading::by_id(landing, &config.names, &layout, ids).await?;
+    let origin = Origin { xid: None, commit_lsn: sample.inserted, commit_time: sample.now };
+    let change = |id: &Uuid| match found.remove(id) {
+        Some(row) => Change::Write { operation: Operation::Update, row, old_id: None },
+        None => Change::Delete { table, id: *id },
+    };
+    let all = ids.iter().map(change).map(|change| SourcedChange { origin, change });
+    Ok(all.partition(|sourced| matches!(sourced.change, Change::Write { .. })))
+}

@@ -1,0 +1,94 @@
+//! Preparation of reverse replication: checks Traffic's slot for the changes after the recorded position, and
+//! the right of this installation to write to Landing.
+
+use super::super::Context;
+use crate::admission::{Bars, admit_both};
+use crate::checkpoint::{Ledger, Reverse, TrafficNow};
+use crate::error::{Error, Result};
+use crate::landing::primary::{self, Primary};
+use crate::landing::{catalog, slot, synchronous};
+use crate::model::side::Side;
+use crate::postgres::Session;
+use crate::reverse::{Carrier, LandingWriter};
+
+/// Prepared reverse stream: the two sessions, and the position that Traffic has recorded.
+pub struct PreparedReverse {
+    pub(super) traffic: Session,
+    pub(super) landing: LandingWriter,
+    pub(super) carrier: Carrier,
+    pub(super) ledger: Ledger,
+    pub(super) reverse: Reverse,
+    pub(super) primary: Primary,
+}
+
+/// All steps before the stream. The caller holds the lease.
+///
+/// # Errors
+/// Refused when Traffic's slot no longer has the changes after the position, or when Landing is not fenced.
+pub async fn prepare(
+    context: &Context,
+    traffic: Session,
+    landing: Session,
+    ledger: Ledger,
+) -> Result<PreparedReverse> {
+    let config = &context.config;
+    let names = &config.names;
+    let reverse = Reverse::read(&traffic, names).await?.ok_or_else(|| {
+        Error::refused(
+            "Traffic's checkpoint says `switched`, but the position of reverse replication was not written down",
+        )
+        .remedy(
+            "only `leadbridge cutover` may switch: put the checkpoint back, or restore leadbridge.reverse",
+        )
+    })?;
+    let system_id = slot::system_identifier(&config.traffic).await?;
+    let wal = primary::wal(&traffic, Side::Traffic).await?;
+    let primary = Primary { side: Side::Traffic, system_id, timeline: wal.timeline };
+    check(context, &traffic, &reverse, &primary).await?;
+    check_published(context, &traffic).await?;
+    synchronous::refuse(&traffic, Side::Traffic, &reverse.slot).await?;
+    admit_both(&landing, &traffic, names, &context.tables, Bars::Cutover).await?;
+    ledger.claim(&traffic).await?;
+    let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
+    let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;
+    Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary })
+}
+
+pub(super) async fn check(
+    context: &Context,
+    traffic: &Session,
+    reverse: &Reverse,
+    primary: &Primary,
+) -> Result<()> {
+    let slot = catalog::slot(traffic, &reverse.slot).await?;
+    let now = TrafficNow {
+        system_id: &primary.system_id,
+        database: context.config.traffic.database(),
+        flushed: catalog::sample(traffic).await?.flushed,
+        slot: slot.as_ref().map(|slot| &slot.position),
+    };
+    reverse.check(now)
+}
+
+/// Refuses tables without publication, and tables with a row filter, because the stream leaves out their
+/// changes silently.
+pub async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
+    let names = &context.config.names;
+    let publication = names.reverse_publication();
+    let wanted: Vec<String> = context.tables.iter().map(|table| names.traffic_table(*table)).collect();
+    let sql = "SELECT string_agg(t, ', ') FROM unnest($1::text[]) AS t WHERE NOT EXISTS (
+                   SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
+                   WHERE p.pubname = $2 AND r.prrelid = to_regclass(t) AND r.prqual IS NULL)";
+    let row = traffic.query_one(sql, &[&wanted, &publication]).await;
+    let row = row.map_err(|error| Error::database("reading what Traffic publishes", &error))?;
+    match row.get::<_, Option<&str>>(0) {
+        None => Ok(()),
+        Some(missing) => Err(Error::refused(format!(
+            "the publication `{publication}` on Traffic does not hold all rows of {missing}"
+        ))
+        .remedy(format!(
+            "run as the owner: ALTER PUBLICATION \"{publication}\" ADD TABLE {missing}; rows that were written \
+             meanwhile are carried back when they change again"
+        ))),
+    }
+}
