@@ -1,5 +1,9 @@
-//! Odd tables: for each variation of a database, replication is exact, or refused by name and nothing has changed.
+//! Which tables are safe to replicate, from the start on and while a stream runs.
 
+mod drift;
+mod drift_functions;
+mod drift_traffic;
 mod landing;
+mod privileges;
 mod stage;
 mod traffic;

@@ -8,6 +8,7 @@ mod exact;
 mod fixtures;
 mod memory;
 mod oracle;
+mod oracle_tests;
 mod proxy;
 mod refusal;
 mod wait;

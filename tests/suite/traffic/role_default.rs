@@ -1,7 +1,7 @@
 //! A role whose default is to run no trigger and no cascade: what leadbridge does there is what it does anywhere.
 
-use crate::reverse::rows::switched;
-use crate::reverse::switch::carried;
+use crate::replication::reverse::rows::switched;
+use crate::replication::reverse::switch::carried;
 use crate::testkit::{
     Bridge, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, traffic,
 };

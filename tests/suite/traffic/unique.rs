@@ -1,8 +1,8 @@
 //! Rows that exchange the values of a unique index: each is refused as long as another holds its value, and as a set they
 //! are valid.
 
-use crate::reverse::rows::switched;
-use crate::reverse::switch::carried;
+use crate::replication::reverse::rows::switched;
+use crate::replication::reverse::switch::carried;
 use crate::testkit::{
     Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, one, traffic,
 };

@@ -5,9 +5,9 @@ use leadbridge::reverse::{Lack, adopt, compare};
 use leadbridge::traffic::TriggerControl;
 
 use crate::finish::switched::{caught_up, switch as switch_by_hand};
-use crate::reverse::compare::{born, sessions, tamper};
-use crate::reverse::rows::switched;
-use crate::reverse::switch::carried;
+use crate::replication::reverse::compare::{born, sessions, tamper};
+use crate::replication::reverse::rows::switched;
+use crate::replication::reverse::switch::carried;
 use crate::testkit::{Bridge, World, caught_up_and_equal, holds, landing, traffic, until_holds};
 
 const FIRST: &str = "00000000-0000-0000-0000-000000000000";

@@ -8,6 +8,7 @@ mod discarded;
 mod functions;
 mod keys;
 mod left_out;
+mod neighbours;
 mod retry;
 mod too_large;
 mod without_lead;

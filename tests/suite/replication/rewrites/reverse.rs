@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use super::{rewrite, until_we_wait};
 use crate::cutover::{PATIENT, Stage, go_on, standing_at};
-use crate::reverse::compare::{born, sessions, tamper};
-use crate::reverse::exact::assert_back;
-use crate::reverse::rows::switched;
-use crate::reverse::switch::carried;
+use crate::replication::reverse::compare::{born, sessions, tamper};
+use crate::replication::reverse::exact::assert_back;
+use crate::replication::reverse::rows::switched;
+use crate::replication::reverse::switch::carried;
 use crate::testkit::{Bridge, World, ends_refused, holds, one, traffic, until_holds};
 
 const BORN: &str = "00000000-0000-0000-0000-00000000000b";

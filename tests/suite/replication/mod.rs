@@ -1,5 +1,18 @@
 //! The main job, end to end: the real binary between two real servers, with live writers.
 
+mod crash;
+mod failover;
+mod killpoints;
+mod large;
+mod memory;
+mod outages;
+mod refusals;
+pub mod reverse;
+mod rewrites;
+mod shutdown;
+mod silence;
+mod synchronous;
+
 use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{

@@ -1,0 +1,4 @@
+//! Both sides compared, and repaired.
+
+mod first_key;
+mod verify;

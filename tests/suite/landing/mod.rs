@@ -1,0 +1,4 @@
+//! What Landing publishes, and what it leaves out.
+
+mod publication;
+mod toast;

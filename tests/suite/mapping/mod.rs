@@ -1,0 +1,3 @@
+//! Rows of Landing that become rows of Traffic.
+
+mod absent;

@@ -1,0 +1,9 @@
+//! Writing to Traffic.
+
+mod copying;
+mod indexes;
+mod keys;
+mod ownership;
+mod pipelined_batch;
+mod role_default;
+mod unique;
