@@ -1,11 +1,11 @@
--- What the catalog of one side says of the replicated tables, as one JSON document (`admission::facts`).
--- $1: the tables' names, quoted and with their schema. References of each table give its position in that list.
+-- Facts of one side's catalog about the replicated tables, as one JSON document (`admission::facts`).
+-- $1: the tables' names, quoted and with their schema. A reference names a table by the position in that list.
 WITH RECURSIVE wanted AS (
     SELECT w.position::int - 1 AS position, c.oid, c.relkind, c.relpersistence, c.relispartition, c.relreplident, c.relam
     FROM unnest($1::text[]) WITH ORDINALITY AS w (name, position)
     JOIN pg_catalog.pg_class AS c ON c.oid = pg_catalog.to_regclass(w.name)
 ),
--- The columns that change with an id: the ids, the columns that refer to them, the columns that refer to those.
+-- Columns that change with an id: the ids, and every column that refers to an id directly or through a chain.
 moved (relation, attribute) AS (
     SELECT a.attrelid, a.attnum FROM wanted AS w
     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = w.oid AND a.attname = 'id' AND NOT a.attisdropped
@@ -58,7 +58,7 @@ SELECT pg_catalog.jsonb_build_object(
             'is_immediate', i.indimmediate,
             'is_valid', i.indisvalid AND i.indisready AND i.indislive,
             'is_partial', i.indpred IS NOT NULL,
-            -- An expression has no column. What an index merely includes is no part of its key.
+            -- An expression has no column. INCLUDE columns are no part of an index's key.
             'key', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY k.position)
                 FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attribute, position)
                 LEFT JOIN pg_catalog.pg_attribute AS a ON a.attrelid = w.oid AND a.attnum = k.attribute AND k.attribute > 0
@@ -78,7 +78,7 @@ SELECT pg_catalog.jsonb_build_object(
             JOIN pg_catalog.pg_attribute AS a ON a.attrelid = k.confrelid AND a.attnum = p.attribute ORDER BY p.position),
         'on_delete', k.confdeltype,
         'on_update', k.confupdtype,
-        -- PostgreSQL 18 has foreign keys that it does not enforce.
+        -- PostgreSQL 18 has foreign keys that are NOT ENFORCED.
         'is_enforced', coalesce((pg_catalog.to_jsonb(k) ->> 'conenforced')::boolean, true),
         'is_disabled', EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
             WHERE t.tgconstraint = k.oid AND t.tgenabled NOT IN ('O', 'A'))

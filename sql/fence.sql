@@ -1,8 +1,8 @@
 -- The fence around the replicated tables, on either database: a cutover closes it on Landing, a rollback on Traffic.
--- Installed by `leadbridge migrate`, as the tables' owner; until a cutover calls it, nothing of it acts.
--- Two runs at once: one after the other.
+-- `leadbridge migrate` installs the fence as the tables' owner. Until a cutover calls close_fence(), the fence does
+-- nothing. The lock makes simultaneous installations run after one another.
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));
--- The catalog is read, not the session's cache of it, which a wait for an advisory lock does not renew.
+-- The query reads the catalog, because a wait for an advisory lock does not refresh the session's catalog cache.
 DO $schema$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {{schema_name}}) THEN
@@ -21,16 +21,16 @@ CREATE TABLE IF NOT EXISTS {{schema}}.fence (
     expires_at timestamptz,
     lifted_at timestamptz
 );
-COMMENT ON COLUMN {{schema}}.fence.message IS 'what a writer is told';
+COMMENT ON COLUMN {{schema}}.fence.message IS 'message to a refused writer';
 COMMENT ON COLUMN {{schema}}.fence.writer IS
-    'the session user who may write all the same, in a session that says `leadbridge.passes_fence = on`';
+    'the session user who may write behind the fence, in a session with `leadbridge.passes_fence = on`';
 COMMENT ON COLUMN {{schema}}.fence.granted IS
-    'the writer may write to the tables only since it was closed: taken back when it is lifted';
-COMMENT ON COLUMN {{schema}}.fence.expires_at IS 'lifted by itself at this moment of this server''s clock; null: never';
+    'close_fence() granted the writer the right to write to the tables; lift_fence() revokes the right';
+COMMENT ON COLUMN {{schema}}.fence.expires_at IS 'the fence opens by itself at this moment of this server''s clock; null: never';
 REVOKE ALL ON {{schema}}.fence FROM PUBLIC;
 
--- Fires once for each statement, also for one that touches no row. A transaction whose snapshot is older than the
--- fence does not see its row, and is refused: the fence is closed unless it is known to be open.
+-- Fires once for each statement, even when the statement touches no row. A transaction whose snapshot is older than
+-- the fence does not see the fence's row, and is refused: the fence counts as closed unless known to be open.
 CREATE OR REPLACE FUNCTION {{schema}}.refuse_write() RETURNS trigger
     LANGUAGE plpgsql
     SECURITY DEFINER
@@ -48,15 +48,15 @@ BEGIN
     IF ours AND current_setting('leadbridge.passes_fence', true) = 'on' THEN
         RETURN NULL;
     END IF;
-    -- Not read_only_sql_transaction: some clients take that for a standby, and try again for ever. An anonymous client
-    -- of a web API is shown message, detail and hint: only our own role is told which fence refused the write.
+    -- Not read_only_sql_transaction: some clients take that code for a standby's, and retry without end. A web API
+    -- shows message, detail and hint to anonymous clients, so only the fence's writer is told the fence's id.
     RAISE object_not_in_prerequisite_state USING
         MESSAGE = coalesce(fence.message, TG_ARGV[1], 'writes to this table are closed for maintenance'),
         DETAIL = CASE WHEN ours THEN format('leadbridge fence %s', TG_ARGV[0]) ELSE 'Nothing was written.' END;
 END
 $function$;
 
--- The tables that a fence stands around. A table that is not there has no writers.
+-- The tables that a fence closes. A table that does not exist has no writers.
 CREATE OR REPLACE FUNCTION {{schema}}.fenced_tables(with_notifications boolean) RETURNS SETOF regclass
     LANGUAGE sql
     STABLE
@@ -67,9 +67,9 @@ CREATE OR REPLACE FUNCTION {{schema}}.fenced_tables(with_notifications boolean) 
     WHERE to_regclass(name) IS NOT NULL
 $function$;
 
--- Locks the tables against writers, readers carry on, and puts the triggers on them; both become visible when the
--- caller commits. The caller's lock_timeout bounds how long a writer may have to wait behind this.
--- `valid_for` null: until it is lifted.
+-- Locks the tables against writers, not against readers, and creates the fence's row and triggers, all of which become
+-- visible at the caller's commit. The caller's lock_timeout bounds how long a writer waits behind the lock request.
+-- `valid_for` null: the fence stays closed until lifted.
 CREATE OR REPLACE FUNCTION {{schema}}.close_fence(
     cutover uuid, told text, valid_for interval, with_notifications boolean
 ) RETURNS void
@@ -95,7 +95,7 @@ BEGIN
         EXECUTE format(
             'CREATE OR REPLACE TRIGGER leadbridge_fence BEFORE INSERT OR UPDATE OR DELETE OR TRUNCATE ON %s '
             'FOR EACH STATEMENT EXECUTE FUNCTION {{schema}}.refuse_write(%L, %L)', fenced, cutover, told);
-        -- Also under session_replication_role = replica.
+        -- The trigger must fire under session_replication_role = replica too.
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER leadbridge_fence', fenced);
         IF grants THEN
             EXECUTE format('GRANT INSERT, UPDATE, DELETE ON %s TO %I', fenced, session_user);
@@ -104,7 +104,8 @@ BEGIN
 END
 $function$;
 
--- Makes a closed fence stay until it is lifted. False when it has already expired or was lifted.
+-- Removes a closed fence's expiry, so that the fence stays closed until lifted. False when the fence has already
+-- expired or was lifted.
 CREATE OR REPLACE FUNCTION {{schema}}.keep_fence(cutover uuid) RETURNS boolean
     LANGUAGE sql
     SECURITY DEFINER
@@ -119,8 +120,8 @@ CREATE OR REPLACE FUNCTION {{schema}}.keep_fence(cutover uuid) RETURNS boolean
     SELECT EXISTS (SELECT FROM kept)
 $function$;
 
--- Keeps it from being lifted until the caller's transaction ends; false when it is lifted already. `alone`: nobody else
--- keeps it so meanwhile.
+-- Keeps the fence from being lifted until the caller's transaction ends; false when the fence is lifted already.
+-- `alone`: no other transaction may hold the fence at the same time.
 CREATE OR REPLACE FUNCTION {{schema}}.hold_fence(cutover uuid, alone boolean) RETURNS boolean
     LANGUAGE plpgsql
     SECURITY DEFINER
@@ -136,7 +137,7 @@ BEGIN
 END
 $function$;
 
--- Opens it at once, without a lock on the tables: one row is written. True when there was one to lift.
+-- Lifts the fence without a lock on the tables, by writing one row. True when there was a closed fence.
 CREATE OR REPLACE FUNCTION {{schema}}.lift_fence(cutover uuid) RETURNS boolean
     LANGUAGE plpgsql
     SECURITY DEFINER
@@ -159,8 +160,8 @@ BEGIN
 END
 $function$;
 
--- A trigger that refuses nothing any more is taken away, if the tables can be locked within the caller's
--- lock_timeout: until then it costs a look at one row for each statement.
+-- Drops the triggers of a lifted fence, if the tables can be locked within the caller's lock_timeout. Until then each
+-- statement costs a look at one row.
 CREATE OR REPLACE FUNCTION {{schema}}.remove_lifted_fence(cutover uuid) RETURNS void
     LANGUAGE plpgsql
     SECURITY DEFINER
@@ -176,7 +177,7 @@ BEGIN
     END IF;
     FOR fenced IN SELECT * FROM {{schema}}.fenced_tables(true)
     LOOP
-        -- Another cutover may have put its own in its place.
+        -- A later cutover may have replaced the trigger with a trigger of its own.
         CONTINUE WHEN NOT EXISTS (
             SELECT FROM pg_catalog.pg_trigger AS t
             WHERE t.tgrelid = fenced AND t.tgname = 'leadbridge_fence'

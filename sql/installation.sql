@@ -1,5 +1,5 @@
--- Which installation of leadbridge this schema belongs to, on either database. Its state tables hold rows without a
--- slot, and its functions are those of one set of tables: a second installation would take them for its own.
+-- The installation of leadbridge that owns the schema, on either database. State tables hold rows without a slot, and
+-- the schema's functions name one set of tables: a second installation would take rows and functions for its own.
 CREATE TABLE IF NOT EXISTS {{schema}}.installation (
     single boolean PRIMARY KEY DEFAULT true CHECK (single),
     slot text NOT NULL,
@@ -10,13 +10,14 @@ CREATE TABLE IF NOT EXISTS {{schema}}.installation (
     recorded_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON COLUMN {{schema}}.installation.landing_system_id IS
-    'the Landing cluster''s system identifier; null until leadbridge has asked for it';
+    'the Landing cluster''s system identifier; null until leadbridge has read the identifier';
 REVOKE ALL ON {{schema}}.installation FROM PUBLIC;
 DO $installation$
 DECLARE
     owner record;
 BEGIN
-    -- Of a version that did not record an installation. Another one's checkpoint comes first: it would be refused here.
+    -- A schema from before this table records the owner in `checkpoint`. Another installation's checkpoint comes first,
+    -- so that the check below refuses the schema.
     IF to_regclass('{{schema}}.checkpoint') IS NOT NULL THEN
         INSERT INTO {{schema}}.installation (slot, publication, landing_system_id, landing_database, traffic_schema)
         SELECT c.slot, c.publication, c.landing_system_id, c.landing_database, {{traffic_name}} FROM {{schema}}.checkpoint AS c

@@ -1,16 +1,16 @@
--- What a school would write that has nothing but PostgreSQL: its own logical replication fills shadow tables with the
--- publisher's names, and triggers there translate each row into the real ones.
+-- The solution of a school with PostgreSQL alone: PostgreSQL's logical replication fills shadow tables with the
+-- publisher's names, and triggers on the shadow tables translate each row into the real tables.
 --
--- The apply worker runs as replica and with an empty search_path: triggers fire only when ENABLE ALWAYS, the school's
--- own trigger on updated_at does not, foreign keys are not checked, and every name is qualified. Landing's cascades
--- arrive as deletes of their own.
+-- The apply worker runs with session_replication_role = replica and an empty search_path: only ENABLE ALWAYS triggers
+-- fire, the user-defined trigger on updated_at does not fire, foreign keys are not checked, and every name is qualified.
+-- Landing's cascades arrive as deletes of their own.
 --
--- Left out, in its favour: conversion notes, a quarantine (a value that is too long stops the worker), and the commit
--- time, which a trigger does not see: landing_synced_at is the time of applying.
+-- Left out, in favour of this solution: conversion notes, a quarantine (a value that is too long stops the worker), and
+-- the commit time: a trigger does not see the commit time, so landing_synced_at is the time of applying.
 
 CREATE FUNCTION public.translate_lead() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    -- One look into the document: each ->> would fetch and decompress a TOASTed one again.
+    -- The document is read once, because each ->> would fetch and decompress a TOASTed document again.
     INSERT INTO public.traffic_leads AS t (
         id, email, name, phone, phone_normalized, source, landing_source, metadata,
         utm_source, utm_medium, utm_campaign, utm_content, utm_term, funnel_type,

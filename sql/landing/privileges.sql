@@ -1,12 +1,12 @@
--- The role that leadbridge uses on Landing, with the least that it needs. For a superuser to run, after
--- `leadbridge migrate` or its script for this database; on Supabase
--- (PostgreSQL 17 and later; before, only `postgres` may replicate) run it as `postgres`.
--- Afterwards set a password in psql, so that it appears in no file and in no log: \password {{role}}
+-- The role that leadbridge uses on Landing, with the least privileges. A superuser runs this script after
+-- `leadbridge migrate`, or after the script for Landing that `leadbridge migrate --print` shows. On Supabase
+-- `postgres` runs this script (PostgreSQL 17 and later; earlier versions let only `postgres` replicate).
+-- Afterwards set a password in psql, so that no file and no log holds the password: \password {{role}}
 --
 -- REPLICATION  to create the slot, export its snapshot and stream.
--- BYPASSRLS    because row-level security would silently hide rows from the copy; leadbridge reads with
---              `row_security = off`, which makes even an all-allowing policy an error. It opens no table that
---              is not granted below.
+-- BYPASSRLS    because row-level security would silently hide rows from the copy. leadbridge reads with
+--              `row_security = off`, under which even an all-allowing policy is an error. BYPASSRLS opens no table
+--              beyond the grants below.
 DO $role$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {{role_name}}) THEN
@@ -23,8 +23,8 @@ ALTER ROLE {{role}} SET idle_in_transaction_session_timeout = 0;
 GRANT USAGE ON SCHEMA {{landing}} TO {{role}};
 GRANT SELECT ON {{published}} TO {{role}};
 
--- For the cutover: to close and lift the fence. While it is closed, and only then, this role may write to the
--- tables: closing it grants that, lifting it takes it back.
+-- For the cutover: to close and lift the fence. This role may write to the tables only while the fence is closed:
+-- close_fence() grants the right, lift_fence() revokes the right.
 GRANT USAGE ON SCHEMA {{schema}} TO {{role}};
 GRANT SELECT ON {{schema}}.fence, {{schema}}.installation TO {{role}};
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
@@ -34,9 +34,9 @@ DO $parameter$
 BEGIN
     GRANT SET ON PARAMETER session_replication_role TO {{role}};
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'session_replication_role could not be granted: Landing''s triggers would fire for what flows back';
+    RAISE NOTICE 'session_replication_role could not be granted: Landing''s triggers would fire for rows of reverse replication';
 END
 $parameter$;
 
--- Not granted on purpose: the publication belongs to whoever runs sql/landing/publication.sql, a role that
--- may create in the database and owns the tables. The daemon only reads it.
+-- Not granted on purpose: the publication. Its owner is the role that runs sql/landing/publication.sql, owns the tables
+-- and may create objects in the database. The daemon only reads the publication.

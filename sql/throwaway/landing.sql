@@ -63,7 +63,7 @@ ALTER TABLE public.landing_leads ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.lead_journey ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.scheduled_notifications ENABLE ROW LEVEL SECURITY;
 
--- The LMS: none of our business, and most of the WAL.
+-- The LMS: not replicated, and most of the WAL.
 CREATE TABLE public.users (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     full_name text NOT NULL,

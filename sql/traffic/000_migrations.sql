@@ -1,5 +1,5 @@
--- Where leadbridge records what it applied. First of all, since every other migration is recorded here.
--- CREATE SCHEMA IF NOT EXISTS asks for CREATE on the database even when a DBA has made the schema already.
+-- The record of applied migrations. This migration comes first, because every other migration is recorded here.
+-- CREATE SCHEMA IF NOT EXISTS needs CREATE on the database even when a DBA has made the schema already.
 DO $migration$
 BEGIN
     IF to_regnamespace('{{schema}}') IS NULL THEN
@@ -16,6 +16,6 @@ CREATE TABLE IF NOT EXISTS {{schema}}.migrations (
     leadbridge_version text NOT NULL
 );
 
--- Quarantined rows hold people's names and phones: nothing of this schema is for the API's roles.
+-- Quarantined rows hold people's names and phones, so the API's roles may read nothing in this schema.
 REVOKE ALL ON SCHEMA {{schema}} FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;

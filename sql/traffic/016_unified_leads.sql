@@ -1,10 +1,10 @@
--- Migration 016: traffic_leads takes in what Landing knows of a lead, and gets its journey.
+-- Migration 016: traffic_leads gets columns for Landing's data of a lead, and a table for the lead's journey.
 --
--- Idempotent, and safe on the live database: new columns have constant defaults, so nothing is rewritten,
--- and a lock that anybody would wait for is asked for only when something is missing. Rows that are there stay as they
--- are. Run it with a short lock_timeout.
+-- Idempotent, and safe on the live database: new columns have constant defaults, so no table is rewritten, and
+-- the migration requests a lock that blocks others only when an object is missing. Existing rows stay as they are.
+-- Run the migration with a short lock_timeout.
 
--- 1. Columns. ADD COLUMN IF NOT EXISTS would take its exclusive lock even when there is nothing to add.
+-- 1. Columns. ADD COLUMN IF NOT EXISTS would take an exclusive lock even when no column is missing.
 DO $migration$
 DECLARE
     missing text;
@@ -31,7 +31,7 @@ BEGIN
     );
     IF missing IS NOT NULL THEN
         EXECUTE 'ALTER TABLE {{traffic}}.traffic_leads ' || missing;
-        -- Where leads have been replicated already, they lack what belongs there: the next start copies again.
+        -- Leads that have been replicated already lack values in the new columns: the next start copies again.
         IF to_regclass('{{schema}}.checkpoint') IS NOT NULL THEN
             UPDATE {{schema}}.checkpoint SET state = 'snapshot' WHERE state = 'streaming';
         END IF;
@@ -39,12 +39,12 @@ BEGIN
 END
 $migration$;
 
-COMMENT ON COLUMN {{traffic}}.traffic_leads.landing_source IS 'source as the Landing DB has it';
+COMMENT ON COLUMN {{traffic}}.traffic_leads.landing_source IS 'source as in the Landing DB';
 COMMENT ON COLUMN {{traffic}}.traffic_leads.landing_synced_at IS
     'when the row last came from the Landing DB; null for leads born here';
 
--- 2. The journey. Row-level security without a policy: like the leads themselves it is for the service role
--- until somebody decides otherwise.
+-- 2. The journey. Row-level security without a policy: journey entries, like leads, are for the service role until
+-- the owner adds a policy.
 DO $migration$
 BEGIN
     IF to_regclass('{{traffic}}.traffic_lead_journey') IS NULL THEN
@@ -58,7 +58,7 @@ BEGIN
             landing_synced_at timestamptz
         );
         ALTER TABLE {{traffic}}.traffic_lead_journey ENABLE ROW LEVEL SECURITY;
-        -- Made again after somebody dropped it, it has lost its rows: the next start copies again.
+        -- A table that was dropped and is made again has lost its rows: the next start copies again.
         IF to_regclass('{{schema}}.checkpoint') IS NOT NULL THEN
             UPDATE {{schema}}.checkpoint SET state = 'snapshot' WHERE state = 'streaming';
         END IF;
@@ -66,13 +66,13 @@ BEGIN
 END
 $migration$;
 
--- 4. One spelling of a phone number. A plain SQL expression, so that the planner inlines it.
+-- 4. One spelling of a phone number. The function is a plain SQL expression, so that the planner inlines the call.
 CREATE OR REPLACE FUNCTION {{traffic}}.normalize_phone(phone text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT pg_catalog.regexp_replace(phone, '[^0-9+]', '', 'g') $$;
 
--- Indexes, again only what is missing: IF NOT EXISTS would lock before it looks. Leads that other writers
--- made have no phone_normalized: they are found by the partial index.
+-- Indexes, only missing ones: IF NOT EXISTS would lock the table before looking. Leads of other writers have no
+-- phone_normalized; the partial index finds these leads.
 DO $migration$
 DECLARE
     wanted record;
@@ -97,8 +97,8 @@ END
 $migration$;
 
 -- 5. One lead for one person.
--- Two callers with the same phone or e-mail wait for each other on advisory locks, taken in one order so
--- that they cannot deadlock; whoever waited then sees the other's lead. Repeatable read would not see it.
+-- Callers with the same phone or e-mail wait for one another on advisory locks, taken in one order to avoid deadlocks.
+-- After the wait a caller sees the other caller's lead, but not under repeatable read.
 CREATE OR REPLACE FUNCTION {{traffic}}.find_or_create_unified_lead(
     p_email text, p_name text, p_phone text, p_source text, p_metadata jsonb
 ) RETURNS uuid
@@ -117,7 +117,7 @@ BEGIN
             MESSAGE = 'find_or_create_unified_lead cannot run in a repeatable read transaction',
             HINT = 'Call it in a read committed or a serializable transaction.';
     END IF;
-    -- Without a digit it is nobody's number.
+    -- A text without a digit is not a phone number.
     IF v_phone !~ '[0-9]' THEN
         v_phone := NULL;
     END IF;
@@ -161,8 +161,8 @@ BEGIN
 END
 $function$;
 
--- 6. Views. security_invoker: they show nobody more than the tables would. Columns are named one by one,
--- since a view with `*` could not be replaced after the table has grown.
+-- 6. Views. security_invoker: a view shows a role no more than the tables would. The columns are listed by name,
+-- because a view with `*` could not be replaced after the table has grown.
 CREATE OR REPLACE VIEW {{traffic}}.v_traffic_leads_with_journey WITH (security_invoker = true) AS
 SELECT
     l.id, l.utm_source, l.utm_medium, l.utm_campaign, l.utm_content, l.utm_term, l.funnel_type, l.status,
@@ -185,8 +185,8 @@ LEFT JOIN LATERAL (
     FROM {{traffic}}.traffic_lead_journey AS j
     WHERE j.lead_id = l.id
 ) AS journey ON true
--- Bindings are unique by their exact spelling; of two that differ in case the lead's own spelling wins, and
--- LIMIT keeps the lead a single row.
+-- Bindings are unique by their exact spelling. Of bindings that differ in case, the binding with the lead's own spelling
+-- wins, and LIMIT keeps the lead a single row.
 LEFT JOIN LATERAL (
     SELECT u.id AS user_id, u.full_name, u.team_name
     FROM {{traffic}}.traffic_user_utm_sources AS b

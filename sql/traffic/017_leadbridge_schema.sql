@@ -1,7 +1,7 @@
--- The daemon's books: how far it is, which rows Traffic could not take, which values had to change.
+-- The daemon's state tables: the checkpoint, the rows that Traffic could not take, and the values that had to change.
 
--- One row for each slot. States are set by the daemon (snapshot, streaming) and by the cutover (the others),
--- each in the transaction that reaches it.
+-- One row for each slot. The daemon sets the states `snapshot` and `streaming`, the cutover sets the other states, each
+-- in the transaction that reaches the state.
 CREATE TABLE IF NOT EXISTS {{schema}}.checkpoint (
     slot text PRIMARY KEY,
     publication text NOT NULL,
@@ -16,22 +16,22 @@ CREATE TABLE IF NOT EXISTS {{schema}}.checkpoint (
     run_id uuid NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now()
 );
--- Added later: an older installation says nothing here until its next start.
+-- Added later: in an older installation these columns are null until the daemon's next start.
 ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS published text;
 ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS landing_timeline bigint;
 COMMENT ON COLUMN {{schema}}.checkpoint.published IS
-    'the publication, its tables and their columns as Landing''s catalog had them, as JSON';
+    'the publication, its tables and their columns in Landing''s catalog, as JSON';
 COMMENT ON COLUMN {{schema}}.checkpoint.landing_timeline IS
-    'the timeline of Landing''s WAL on which applied_lsn was reached';
+    'the timeline of Landing''s WAL on which applied_lsn lies';
 COMMENT ON COLUMN {{schema}}.checkpoint.applied_lsn IS
     'end of the last Landing transaction applied, written in the same transaction as its rows';
 COMMENT ON COLUMN {{schema}}.checkpoint.commit_time IS
     'commit time of the last Landing transaction applied, by Landing''s clock';
 COMMENT ON COLUMN {{schema}}.checkpoint.caught_up_at IS
-    'everything committed on Landing before this moment of Landing''s clock is applied';
+    'everything committed on Landing before this moment, by Landing''s clock, is applied';
 
--- Made again after somebody dropped them, these two no longer know the rows that Traffic could not take, and the
--- values that had to change: the next start copies again.
+-- When `quarantine` or `conversion_notes` was dropped and is made again, the record of rows that Traffic could not take
+-- or of changed values is lost: the next start copies again.
 UPDATE {{schema}}.checkpoint SET state = 'snapshot'
 WHERE slot = {{slot_name}} AND state = 'streaming'
   AND (to_regclass('{{schema}}.quarantine') IS NULL OR to_regclass('{{schema}}.conversion_notes') IS NULL);
@@ -51,14 +51,14 @@ CREATE TABLE IF NOT EXISTS {{schema}}.quarantine (
     attempts integer NOT NULL DEFAULT 1,
     UNIQUE (source_table, row_id)
 );
--- Added later: what is discarded is over for the operator, and its image still the latest known of its key.
+-- Added later: a discarded row needs no more work, but still holds the latest known image of its key.
 ALTER TABLE {{schema}}.quarantine ADD COLUMN IF NOT EXISTS discarded_at timestamptz;
 COMMENT ON COLUMN {{schema}}.quarantine.discarded_at IS
-    'given up: no longer tried; the image stays for the values that a later change of the row does not send';
--- Added later: Traffic refused the row's new key, and holds its older image under the earlier one.
+    'when the row was discarded: no longer tried; the image stays for values that a later change of the row does not send';
+-- Added later: Traffic refused the row's new key, and holds the row's older image under the earlier key.
 ALTER TABLE {{schema}}.quarantine ADD COLUMN IF NOT EXISTS held_under uuid;
 COMMENT ON COLUMN {{schema}}.quarantine.held_under IS
-    'the key under which Traffic holds the row still; null when it is row_id, or when Traffic has no such row';
+    'the key under which Traffic still holds the row; null when that key is row_id, or when Traffic has no such row';
 CREATE INDEX IF NOT EXISTS quarantine_lead_idx
     ON {{schema}}.quarantine (lead_id) WHERE lead_id IS NOT NULL;
 COMMENT ON COLUMN {{schema}}.quarantine.row_data IS

@@ -1,9 +1,9 @@
--- For a role that may not set session_replication_role: the school's own BEFORE UPDATE trigger stamps
--- updated_at with now(), but a replicated row keeps Landing's. The first trigger remembers the value, the
--- last puts it back; PostgreSQL fires triggers of one kind in the order of their names. Both act only in a
--- transaction that says `leadbridge.applying = on`, so nobody else's updates change.
+-- For a role that may not set session_replication_role: the user-defined BEFORE UPDATE trigger stamps updated_at with
+-- now(), but a replicated row keeps Landing's updated_at. The first trigger records the value, the last trigger restores
+-- the value, because PostgreSQL fires triggers of one kind in the order of their names. Both triggers act only in a
+-- transaction with `leadbridge.applying = on`, so updates of other sessions do not change.
 
--- to_json's form of a time is the same under every DateStyle and loses nothing.
+-- to_json's form of a time is the same under every DateStyle and exact.
 CREATE OR REPLACE FUNCTION {{schema}}.remember_updated_at() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -24,8 +24,8 @@ BEGIN
 END
 $function$;
 
--- A trigger is created only where it is missing, since that locks the table. traffic_scheduled_notifications
--- needs the pair only when it has a trigger of its own.
+-- Only a missing trigger is created, because CREATE TRIGGER locks the table. traffic_scheduled_notifications needs the
+-- pair only beside a user-defined BEFORE UPDATE trigger.
 DO $migration$
 DECLARE
     target regclass;
@@ -62,7 +62,7 @@ BEGIN
             OR outermost[array_upper(outermost, 1)] <> '~leadbridge_keep_updated_at' THEN
             RAISE object_not_in_prerequisite_state USING
                 MESSAGE = format('a trigger on %s sorts outside of leadbridge''s pair', target),
-                HINT = 'Rename it so that it sorts between "!leadbridge" and "~leadbridge".';
+                HINT = 'Rename the trigger so that its name sorts between "!leadbridge" and "~leadbridge".';
         END IF;
     END LOOP;
 END

@@ -1,9 +1,10 @@
--- The cutover's books: who fenced what and when, which markers came through, how far Traffic's own changes are on
--- Landing in reverse replication.
+-- The cutover's state tables: the journal of cutovers and rollbacks, the markers that came through the stream, and the
+-- position of reverse replication.
 
 -- One row for each cutover and each rollback. `leadbridge cutover` writes each state in the transaction that
--- reaches it. Applications may read here which database is the one to write to:
---   the row with the latest finished_at, `switched`: Traffic; `rolled_back`, or none: Landing.
+-- reaches the state. Applications may read here which database is the system of record:
+--   Traffic when the row with the latest finished_at says `switched`; Landing when that row says `rolled_back`, or when
+--   there is no such row.
 CREATE TABLE IF NOT EXISTS {{schema}}.cutover (
     id uuid PRIMARY KEY,
     slot text NOT NULL,
@@ -23,26 +24,27 @@ CREATE TABLE IF NOT EXISTS {{schema}}.cutover (
     leadbridge_version text NOT NULL
 );
 COMMENT ON COLUMN {{schema}}.cutover.deadline IS
-    'by this server''s clock: what is not decided by then is aborted, and its fence lifted';
-COMMENT ON COLUMN {{schema}}.cutover.finished_at IS 'when it was switched, rolled_back or aborted';
+    'by this server''s clock: a cutover that is not decided by then is aborted, and its fence lifted';
+COMMENT ON COLUMN {{schema}}.cutover.finished_at IS 'when the cutover was switched, rolled back or aborted';
 COMMENT ON COLUMN {{schema}}.cutover.lifted_at IS
     'when the fence that an aborted cutover or a finished rollback leaves on Landing was lifted';
-COMMENT ON COLUMN {{schema}}.cutover.reason IS 'why it was aborted';
--- Two at once would each undo what the other has fenced.
+COMMENT ON COLUMN {{schema}}.cutover.reason IS 'why the cutover was aborted';
+-- Two undecided cutovers at once would each lift the other's fence.
 CREATE UNIQUE INDEX IF NOT EXISTS cutover_undecided_idx ON {{schema}}.cutover (slot)
     WHERE state IN ('started', 'fenced', 'drained', 'verified');
 
--- A marker is a message in the source's WAL. Its row here is written in the transaction in which everything before
--- it is committed.
+-- A marker is a message in the source's WAL. The transaction that commits everything before the marker writes the
+-- marker's row.
 CREATE TABLE IF NOT EXISTS {{schema}}.markers (
     id uuid PRIMARY KEY,
     slot text NOT NULL,
     lsn pg_lsn NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON COLUMN {{schema}}.markers.slot IS 'the slot whose stream brought it';
+COMMENT ON COLUMN {{schema}}.markers.slot IS 'the slot whose stream carried the marker';
 
--- How far Traffic's changes since the switch are on Landing; one row for each installation that has switched.
+-- The position of reverse replication: up to where Traffic's changes since the switch are on Landing. One row for each
+-- installation that has switched.
 CREATE TABLE IF NOT EXISTS {{schema}}.reverse (
     slot text PRIMARY KEY,
     cutover_id uuid NOT NULL,
@@ -56,14 +58,14 @@ CREATE TABLE IF NOT EXISTS {{schema}}.reverse (
 );
 ALTER TABLE {{schema}}.reverse ADD COLUMN IF NOT EXISTS storage jsonb;
 COMMENT ON COLUMN {{schema}}.reverse.storage IS
-    'by table, OID and file of Traffic''s tables at switch_xid: a rewrite since then gives every row another xmin';
+    'for each table of Traffic, OID and file at switch_xid: a later rewrite gives every row another xmin';
 COMMENT ON COLUMN {{schema}}.reverse.switch_xid IS
-    'what is written on Traffic by this and later transactions must be on Landing, too';
+    'rows that this and later transactions write on Traffic must be on Landing, too';
 COMMENT ON COLUMN {{schema}}.reverse.slot IS 'the slot of the forward direction, which names the installation';
 COMMENT ON COLUMN {{schema}}.reverse.applied_lsn IS
-    'everything on Traffic before it is committed on Landing; first where Traffic stood when the last change from Landing was there';
+    'everything that Traffic committed before this position is committed on Landing; at first the position of Traffic when the last change from Landing had been applied';
 
--- Rows of Traffic that Landing could not take. Nothing is kept of the row: it is read again when it is tried again.
+-- Rows of Traffic that Landing could not take. Only the row's key is kept, because a retry reads the row again.
 CREATE TABLE IF NOT EXISTS {{schema}}.reverse_quarantine (
     traffic_table text NOT NULL,
     row_id uuid NOT NULL,
@@ -76,8 +78,8 @@ CREATE TABLE IF NOT EXISTS {{schema}}.reverse_quarantine (
     PRIMARY KEY (traffic_table, row_id)
 );
 
--- What flows back after a switch. Published by whoever owns the tables, since the daemon's role does not; it costs
--- nothing until a slot reads it.
+-- The publication for reverse replication. The role that runs the migrations publishes the tables, because the daemon's
+-- role owns no table. A publication costs nothing until a slot reads the tables' changes.
 DO $publication$
 DECLARE
     wanted regclass;
@@ -98,7 +100,7 @@ BEGIN
             WHERE p.pubname = {{reverse_publication_name}} AND r.prrelid = wanted
         );
         EXECUTE format('ALTER PUBLICATION {{reverse_publication}} ADD TABLE %s', wanted);
-        -- PostgreSQL itself says whether the table's writers could go on: where they could not, nothing is published.
+        -- The plan of a DELETE fails where the published table's writers would fail. Then nothing is published.
         EXECUTE format('EXPLAIN DELETE FROM %s', wanted);
     END LOOP;
 END

@@ -1,5 +1,5 @@
--- The end of a move: one row for each slot whose move is being finished. The daemon reads it at its start, and so does
--- every command that would begin something again.
+-- The end of a move: one row for each slot whose move is being finished. The daemon reads the row at its start, and so
+-- does every command that would start replication, a cutover or a rollback again.
 CREATE TABLE IF NOT EXISTS {{schema}}.finish (
     slot text PRIMARY KEY,
     cutover_id uuid NOT NULL,
@@ -18,13 +18,13 @@ CREATE TABLE IF NOT EXISTS {{schema}}.finish (
     CHECK (finished_at IS NULL OR (dismantling_at IS NOT NULL AND certificate IS NOT NULL))
 );
 COMMENT ON COLUMN {{schema}}.finish.reverse_applied_lsn IS
-    'how far Traffic''s changes were on Landing when the backup began: while it stays, Landing''s tables do too';
+    'position up to which Traffic''s changes were on Landing when the backup began: while the position is the same, Landing''s tables are the same';
 COMMENT ON COLUMN {{schema}}.finish.left_behind IS
-    'transactions of Traffic that were not on Landing then, where the operator allowed that; null: not known';
-COMMENT ON COLUMN {{schema}}.finish.directory IS 'where the backup is, on the machine that `leadbridge finish` ran on';
+    'transactions of Traffic that were not on Landing when the backup began, where the operator allowed such a lag; null: not known';
+COMMENT ON COLUMN {{schema}}.finish.directory IS 'the backup''s directory, on the machine on which `leadbridge finish` ran';
 COMMENT ON COLUMN {{schema}}.finish.manifest IS 'the backup''s own manifest: counts and hashes, no row';
-COMMENT ON COLUMN {{schema}}.finish.dismantled IS 'what is dropped, as it was found before anything of it was';
+COMMENT ON COLUMN {{schema}}.finish.dismantled IS 'the objects to drop, as found before the first of them was dropped';
 COMMENT ON COLUMN {{schema}}.finish.dismantling_at IS
-    'the backup is complete, and from here on the slots may be gone: no daemon starts any more';
+    'when the backup was complete: from then on the slots may be gone, and no daemon starts any more';
 
 REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;

@@ -1,6 +1,6 @@
--- Indexes that a snapshot leaves out while it fills an empty table, and makes when the rows are there: fifteen indexes
--- kept up for each row take longer than fifteen made at once. What is left out is written down in the transaction that
--- drops it, and forgotten in the one that makes it again: whatever ends in between, nothing is lost but time.
+-- Indexes that a snapshot leaves out while filling an empty table, and makes when the table is full: maintaining fifteen
+-- indexes for each row takes longer than making fifteen indexes on a full table. The transaction that drops an index
+-- records the index, and the transaction that makes the index deletes the record: a crash in between costs only time.
 CREATE TABLE IF NOT EXISTS {{schema}}.deferred_indexes (
     schema_name name NOT NULL,
     index_name name NOT NULL,
@@ -10,14 +10,14 @@ CREATE TABLE IF NOT EXISTS {{schema}}.deferred_indexes (
     PRIMARY KEY (schema_name, index_name)
 );
 COMMENT ON TABLE {{schema}}.deferred_indexes IS
-    'indexes that are missing until a snapshot is complete; make_deferred_index() makes one of them';
+    'indexes that are missing until a snapshot is complete; make_deferred_index() makes the next index';
 
--- Drops what only makes reading faster, and cannot refuse a row: no key, nothing unique, no expression or condition,
--- which may fail for a value, and no text of any length but one that the daemon looks at before it sends it (not one
--- that it finds in a document). Nothing that somebody has given a comment, a place or statistics of its own, or that
--- anything depends on. Answers the names. None where the table holds a row, where it is not one of ours, or where the
--- owner of this function may not drop them. The caller's lock_timeout bounds how long a reader may have to wait behind
--- this.
+-- Drops the indexes that only make reading faster and cannot refuse a row, and returns their names. The following stay:
+-- keys and unique indexes; expressions and conditions, because both may fail for a value; texts without a limit, except
+-- columns whose lengths the daemon checks before sending (the daemon does not check texts that come out of a document);
+-- indexes with a comment, a tablespace or statistics of their own; indexes on which another object depends.
+-- Returns no name when the table holds a row or is not replicated, or when this function's owner may not drop the
+-- indexes. The caller's lock_timeout bounds how long a reader waits behind the lock request.
 CREATE OR REPLACE FUNCTION {{schema}}.defer_indexes(target regclass) RETURNS SETOF name
     LANGUAGE plpgsql
     SECURITY DEFINER
@@ -36,7 +36,7 @@ BEGIN
     ) THEN
         RETURN;
     END IF;
-    -- Before the lock, which nobody should have to wait for in vain.
+    -- This check comes before the lock, because a lock on a table with rows would make others wait for nothing.
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', target) INTO inhabited;
     IF inhabited THEN
         RETURN;
@@ -59,7 +59,7 @@ BEGIN
             AND i.indexprs IS NULL AND i.indpred IS NULL AND i.indnatts = i.indnkeyatts
             -- PostgreSQL's own operators.
             AND NOT EXISTS (SELECT FROM unnest(i.indclass::oid[]) AS class WHERE class >= 16384)
-            -- An entry has room for one text of 2000 bytes beside numbers and times.
+            -- An index entry has room for one text of 2000 bytes beside numbers and times.
             AND NOT EXISTS (
                 SELECT FROM pg_attribute AS a
                 WHERE a.attrelid = target AND a.attnum = ANY (i.indkey)
@@ -82,7 +82,7 @@ BEGIN
     LOOP
         INSERT INTO {{schema}}.deferred_indexes (schema_name, index_name, table_name, definition)
         VALUES (index.schema, index.name, index.table, index.definition)
-        -- Somebody has made it by hand since: as it is now counts.
+        -- A recorded index that was made by hand since: the present definition counts.
         ON CONFLICT (schema_name, index_name) DO UPDATE
             SET table_name = excluded.table_name, definition = excluded.definition, deferred_at = clock_timestamp();
         EXECUTE format('DROP INDEX %I.%I', index.schema, index.name);
@@ -91,9 +91,9 @@ BEGIN
 END
 $function$;
 
--- Makes one that nobody else is making, and answers its name; null when none is left. Writers to its table wait
--- meanwhile. The caller's lock_timeout bounds how long they may have to wait before it begins. One that somebody has
--- made by hand, or whose table is gone, is forgotten.
+-- Makes an index that no other session is making, and returns the index's name; null when no index is left. Writers to
+-- the index's table wait meanwhile; the caller's lock_timeout bounds how long writers wait before the work begins. The
+-- record of an index that was made by hand, or whose table is gone, is deleted.
 CREATE OR REPLACE FUNCTION {{schema}}.make_deferred_index() RETURNS name
     LANGUAGE plpgsql
     SECURITY DEFINER

@@ -1,5 +1,5 @@
--- Why the last run of `leadbridge run` ended, where it ended with an error: `leadbridge status` shows it until a later
--- run streams. It holds no row's values and no password.
+-- The error that ended the last run of `leadbridge run`. `leadbridge status` shows the error until a later run streams.
+-- The table holds no row's values and no password.
 CREATE TABLE IF NOT EXISTS {{schema}}.last_error (
     slot text PRIMARY KEY,
     message text NOT NULL,
@@ -7,6 +7,6 @@ CREATE TABLE IF NOT EXISTS {{schema}}.last_error (
     at timestamptz NOT NULL,
     leadbridge_version text NOT NULL
 );
-COMMENT ON COLUMN {{schema}}.last_error.at IS 'by the clock of the machine that the run was on';
+COMMENT ON COLUMN {{schema}}.last_error.at IS 'when the run ended, by the clock of its machine';
 
 REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;

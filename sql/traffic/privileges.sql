@@ -1,9 +1,9 @@
--- The role that leadbridge uses on Traffic, with the least that it needs. For a superuser (on Supabase:
--- `postgres`) to run, after the migrations.
--- Afterwards set a password in psql, so that it appears in no file and in no log: \password {{role}}
+-- The role that leadbridge uses on Traffic, with the least privileges. A superuser (on Supabase: `postgres`) runs this
+-- script after the migrations.
+-- Afterwards set a password in psql, so that no file and no log holds the password: \password {{role}}
 --
--- BYPASSRLS    because row-level security would silently hide rows from the comparison and from updates. It
---              opens no table that is not granted below.
+-- BYPASSRLS    because row-level security would silently hide rows from the comparison and from updates. BYPASSRLS
+--              opens no table beyond the grants below.
 DO $role$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {{role_name}}) THEN
@@ -21,17 +21,17 @@ GRANT EXECUTE ON FUNCTION {{traffic}}.normalize_phone(text) TO {{role}};
 -- Attribution, for reports.
 GRANT SELECT ON {{traffic}}.traffic_users, {{traffic}}.traffic_user_utm_sources TO {{role}};
 
--- Its own books. What was migrated is recorded by whoever migrates.
+-- The state tables. The role that runs the migrations records them.
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
        {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine,
        {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error TO {{role}};
 GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes TO {{role}};
 
--- For a snapshot into an empty table: its indexes are left out, and made when the rows are there.
+-- For a snapshot into an empty table: the snapshot leaves indexes out, and makes the indexes on the full table.
 GRANT EXECUTE ON FUNCTION {{schema}}.defer_indexes(regclass), {{schema}}.make_deferred_index() TO {{role}};
 
--- For a rollback: the fence on this side; and, from a cutover on, the slot from which changes flow back.
+-- For a rollback: the fence on Traffic. REPLICATION is for the slot of reverse replication, from a cutover on.
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
     {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
@@ -39,12 +39,12 @@ DO $replication$
 BEGIN
     ALTER ROLE {{role}} REPLICATION;
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'REPLICATION could not be granted: a cutover needs it, the daemon until then does not';
+    RAISE NOTICE 'REPLICATION could not be granted: a cutover needs REPLICATION, forward replication does not';
 END
 $replication$;
 
--- A row whose key changed on Landing takes its children with it: every table here with a foreign key to its id, and
--- every table with one to such a column, found in the catalog. Of those tables only that column may be read and written.
+-- A key that changed on Landing changes in referring rows too. The catalog names every table on Traffic with a foreign
+-- key to a replicated id, directly or through a chain. The role may read and write only the referring columns there.
 DO $children$
 DECLARE
     child record;
@@ -73,12 +73,12 @@ BEGIN
 END
 $children$;
 
--- Replicated rows do not fire ordinary triggers, as PostgreSQL's own apply worker does not. From 15 on this
--- can be granted; where it cannot, the triggers of migration 018 keep updated_at.
+-- Replicated rows do not fire ordinary triggers, as in PostgreSQL's own apply worker. From PostgreSQL 15 on the
+-- parameter can be granted; without the grant, the triggers of migration 018 keep updated_at.
 DO $parameter$
 BEGIN
     GRANT SET ON PARAMETER session_replication_role TO {{role}};
 EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'session_replication_role could not be granted: migration 018 stands in for it';
+    RAISE NOTICE 'session_replication_role could not be granted: the triggers of migration 018 keep updated_at instead';
 END
 $parameter$;

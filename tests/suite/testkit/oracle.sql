@@ -1,8 +1,8 @@
--- What traffic_leads should hold, asked of Landing: the mapping's second statement, made without the first.
+-- The expected rows of traffic_leads, computed on Landing: a second statement of the mapping, written independently.
 -- $1: the limits of Traffic's varchar columns, as a JSON object {column: characters}.
--- Every column as text, in a JSON object; a fb_* column is in it only where Landing has a value, since
--- Traffic's own stays otherwise. "Any case" is ASCII's: COLLATE "C".
--- Then the originals of what had to be changed, by column, and whether a verbatim value is too long to be there.
+-- First column: every column as text, in a JSON object; a fb_* column only where Landing has a value, because Traffic's
+-- own value stays otherwise. "Any case" means ASCII's: COLLATE "C". Second: the originals of changed values, by column.
+-- Third: whether a verbatim value is too long for Traffic.
 WITH lead AS (
     SELECT l.*, lower(coalesce(l.source, '') COLLATE "C") AS any_case,
            l.metadata -> 'utmParams' AS params, $1::text::jsonb AS lim
