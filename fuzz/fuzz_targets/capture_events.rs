@@ -4,7 +4,7 @@
 use arbitrary::Arbitrary;
 use bytes::Bytes;
 use leadbridge::model::change::Table;
-use leadbridge::landing::capture::{Capture, Captured};
+use leadbridge::capture::rows::{Capture, Captured};
 use leadbridge::model::lsn::Lsn;
 use leadbridge::pgoutput::ReplicationEvent;
 use libfuzzer_sys::fuzz_target;

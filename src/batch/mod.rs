@@ -1,5 +1,7 @@
 //! Batches: bounds, commit boundaries and the net effect of many changes; pure.
 
+pub mod keys;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 

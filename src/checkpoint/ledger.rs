@@ -10,8 +10,10 @@ use crate::error::{Error, Result};
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::pipelined::{IS_OPEN, in_order};
+use crate::postgres::primary::Primary;
 
 /// Durable state of a slot's replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +69,10 @@ impl Ledger {
         &self.identity
     }
 
-    /// Landing's timeline in this attempt.
-    pub fn timeline(&self) -> u32 {
-        self.timeline
+    /// The Landing server whose changes the ledger records, in this attempt.
+    pub fn primary(&self) -> Primary {
+        let system_id = self.identity.landing_system_id.clone();
+        Primary { side: Side::Landing, system_id, timeline: self.timeline }
     }
 
     /// # Errors

@@ -13,7 +13,6 @@ mod ledger;
 mod local;
 mod published;
 mod reverse;
-mod timeline;
 
 pub use finished::Finish;
 pub use installation::Installation;
@@ -24,13 +23,14 @@ pub use ledger::{
 pub use local::LocalStore;
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
 pub use reverse::{Carried, Reverse, TrafficNow};
-pub use timeline::{LandingWal, TimelineHistory};
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
+use crate::postgres::slot::SlotPosition;
+use crate::postgres::timeline::LandingWal;
 
 /// Identity of a replication. Every position belongs to an identity, and positions of different identities
 /// cannot be compared.
@@ -53,16 +53,6 @@ impl Identity {
             publication: config.names.publication.clone(),
         }
     }
-}
-
-/// The slot on Landing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlotPosition {
-    pub confirmed_flush: Lsn,
-    /// `pg_replication_slots.wal_status`; `lost` once the server has removed WAL that the slot needs.
-    pub wal_status: Option<String>,
-    pub plugin: String,
-    pub database: String,
 }
 
 /// Beginning of a run.

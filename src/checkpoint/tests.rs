@@ -1,6 +1,7 @@
 //! Every order in which the three positions can stand.
 
 use super::*;
+use crate::postgres::timeline::TimelineHistory;
 
 fn identity() -> Identity {
     Identity {

@@ -14,8 +14,8 @@ use crate::cutover::readiness::{Readiness, ReadinessTerms, TrafficOwned};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::mapping::not_carried::{self, NotCarried};
 use crate::report::Findings;
-use crate::reverse::{self, NotCarried};
 
 /// Output of `--json` when nothing was switched: a dry run, or a condition that does not hold.
 #[derive(Serialize)]
@@ -138,7 +138,7 @@ fn report(readiness: &Readiness, direction: Direction, arguments: &cli::ChangeAr
 
 fn not_carried(direction: Direction) -> &'static [NotCarried] {
     match direction {
-        Direction::Cutover => reverse::not_carried(),
+        Direction::Cutover => not_carried::not_carried(),
         Direction::Rollback => &[],
     }
 }

@@ -14,12 +14,12 @@ use uuid::Uuid;
 use super::{print, print_json};
 use crate::cli;
 use crate::compare::live::{self, TableVerification, Verification, VerifyOptions};
+use crate::compare::repair::Repair;
 use crate::compare::{Difference, ReadRate};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::model::change::Table;
-use crate::replication::repair::Repair;
 use crate::traffic::RowCounts;
 
 /// Interval between two updates of the progress bar.

@@ -24,8 +24,8 @@ use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
-use crate::postgres::Session;
-use crate::traffic::Quarantine;
+use crate::postgres::{Session, wal};
+use crate::quarantine::Quarantine;
 
 /// Ranges for each worker: enough that the other workers stay busy while a range takes longer.
 const RANGES_PER_WORKER: u32 = 16;
@@ -92,7 +92,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     refuse_switched(&traffic, &config.names, instead).await?;
     check_copied(&traffic, &config.names).await?;
     let started = Instant::now();
-    let landing_lsn = catalog::committed_so_far(&landing).await?;
+    let landing_lsn = wal::committed_so_far(&landing).await?;
     let (mut tables, mut tally, mut stream_passed) = (Vec::new(), Tally::default(), true);
     for &table in &options.tables {
         let (found, of_table) = scan(config, table, &options.pace).await?;

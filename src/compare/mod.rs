@@ -16,6 +16,8 @@ pub mod live;
 mod pace;
 mod pages;
 mod recheck;
+pub mod repair;
+pub mod reverse;
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -28,9 +30,9 @@ pub use content::{Contents, Digest};
 pub use pace::ReadRate;
 use pages::{Expected, KeyRange, PAGE, TrafficPages};
 
+use crate::capture::layout::Layout;
 use crate::error::Result;
 use crate::landing::catalog;
-use crate::landing::layout::Layout;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::traffic::TargetCatalog;

@@ -9,8 +9,8 @@ use tokio_postgres::{Client, Row, RowStream, Statement};
 use uuid::Uuid;
 
 use super::comparison::{ExpectedRow, HeldRow};
+use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
-use crate::landing::layout::Layout;
 use crate::landing::reading;
 use crate::mapping::{self, Limits};
 use crate::model::budget;

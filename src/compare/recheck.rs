@@ -11,10 +11,11 @@ use super::comparison::{Comparison, ExpectedRow, HeldRow, Next, meet};
 use super::pages::{KeyRange, PAGE, held_weights};
 use super::{ComparedSides, Expected, TrafficPages};
 use crate::error::{Error, Result};
-use crate::landing::{catalog, reading};
+use crate::landing::reading;
 use crate::model::budget::Budget;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::postgres::{slot, wal};
 
 /// Pause between two reads of Traffic's checkpoint, and between two comparisons of a row that Landing keeps
 /// changing.
@@ -91,7 +92,7 @@ impl ComparedSides<'_> {
             let held = collect_held(self.held(these())).await?;
             return Ok((merge(self.nothing_yet(), &before, &held), Vec::new()));
         };
-        let read_at = catalog::committed_so_far(self.landing).await?;
+        let read_at = wal::committed_so_far(self.landing).await?;
         waiting.until_applied(self, read_at).await?;
         let mut held = collect_held(self.held(these())).await?;
         let after = collect_expected(self.expected(these())).await?;
@@ -167,7 +168,7 @@ impl Waiting<'_> {
                 break;
             }
             if !*self.told {
-                let slot = catalog::slot(sides.landing, &sides.names.slot).await?;
+                let slot = slot::read(sides.landing, &sides.names.slot).await?;
                 let streams = slot.is_some_and(|slot| slot.active);
                 if !streams || began.elapsed() >= SHORT {
                     *self.told = true;

@@ -10,12 +10,15 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::content::Horizon;
+use crate::compare;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 use crate::postgres::Session;
-use crate::traffic::TriggerControl;
-use crate::{compare, reverse};
+use crate::postgres::paging::PageStart;
+use crate::postgres::triggers::TriggerControl;
 
 /// Rows for Landing to send again, by table.
 pub(super) type Rows = Vec<(Table, Vec<Uuid>)>;
@@ -34,7 +37,7 @@ pub(super) async fn all(
 ) -> Result<Rows> {
     let failed = |error| Error::database("adopting rows on Traffic", &error);
     traffic.batch_execute("BEGIN").await.map_err(failed)?;
-    reverse::adopt(landing, traffic, &config.names, &config.tables(), triggers, "true").await?;
+    mark_born(landing, traffic, &config.names, &config.tables(), triggers, "true").await?;
     traffic.batch_execute("COMMIT").await.map_err(failed)?;
     let mut rows = Rows::new();
     for table in config.tables() {
@@ -64,7 +67,7 @@ pub(super) async fn recent(
     let passing = fenced.batch_execute("SET LOCAL leadbridge.passes_fence = 'on'").await;
     passing.map_err(|error| Error::database("adopting rows on Traffic", &error))?;
     let recent = horizon.is_recent_on_traffic();
-    reverse::adopt(landing, fenced, &config.names, &config.tables(), triggers, &recent).await.map(drop)
+    mark_born(landing, fenced, &config.names, &config.tables(), triggers, &recent).await.map(drop)
 }
 
 /// Writes `rows` on Landing again, past Landing's fence, so that Landing's stream sends the rows.
@@ -88,4 +91,52 @@ pub(super) async fn send_again(
     landing.batch_execute("COMMIT").await.map_err(failed)?;
     landing.close().await;
     Ok(())
+}
+
+/// Number of keys in a page.
+const PAGE: i64 = 1000;
+
+/// Marks rows that were born on Traffic and are on Landing now as Landing's (`landing_synced_at`), so that
+/// after a rollback an update or a delete of an adopted row reaches Traffic. Runs in the open transaction of
+/// `traffic`, which passes Traffic's fence. `which` is a condition on the rows of Traffic to look at. Returns
+/// the number of adopted rows.
+///
+/// # Errors
+/// A database cannot be read or written.
+pub async fn mark_born(
+    landing: &Client,
+    traffic: &Client,
+    names: &Names,
+    tables: &[Table],
+    triggers: TriggerControl,
+    which: &str,
+) -> Result<u64> {
+    let adopting = |error: tokio_postgres::Error| Error::database("adopting rows on Traffic", &error);
+    let now = landing.query_one("SELECT clock_timestamp()", &[]).await.map_err(adopting)?;
+    let now: Timestamp = now.get(0);
+    traffic.batch_execute(triggers.suppress()).await.map_err(adopting)?;
+    let mut adopted = 0;
+    for &table in tables {
+        let (theirs, ours) = (names.traffic_table(table), names.landing_table(table));
+        let born = |start: &PageStart| {
+            format!(
+                "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND {which} AND {} ORDER BY id LIMIT $2",
+                start.condition("id")
+            )
+        };
+        let there = format!("SELECT id FROM {ours} WHERE id = ANY ($1)");
+        let adopt = format!("UPDATE {theirs} SET landing_synced_at = $2 WHERE id = ANY ($1)");
+        let mut start = PageStart::FIRST;
+        loop {
+            let rows = traffic.query(&born(&start), &[start.key(), &PAGE]).await.map_err(adopting)?;
+            let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+            let Some(last) = ids.last() else { break };
+            start = PageStart::after(*last);
+            let found = landing.query(&there, &[&ids]).await.map_err(adopting)?;
+            let found: Vec<Uuid> = found.iter().map(|row| row.get(0)).collect();
+            adopted += traffic.execute(&adopt, &[&found, &now]).await.map_err(adopting)?;
+        }
+    }
+    traffic.batch_execute(triggers.restore()).await.map_err(adopting)?;
+    Ok(adopted)
 }

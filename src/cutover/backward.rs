@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use tokio_postgres::types::PgLsn;
 
 use super::certificate::CutoverCertificate;
-use super::fence::{self, HeldFence};
 use super::journal::{CutoverStep, Direction};
 use super::readiness::Readiness;
 use super::scene::{Pause, Proof, Scene};
 use super::{adopt, marker, resolve};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::landing::catalog;
+use crate::fence::{self, HeldFence};
 use crate::model::lsn::Lsn;
-use crate::traffic::TriggerControl;
+use crate::postgres::triggers::TriggerControl;
+use crate::postgres::wal;
 
 pub(super) struct Backward<'c> {
     pub scene: Scene<'c>,
@@ -109,7 +109,7 @@ impl Backward<'_> {
         let sql = format!("SELECT FROM {} WHERE slot = $1 FOR UPDATE", names.own("checkpoint"));
         let locked = held.session().query(&sql, &[&names.slot]).await;
         locked.map_err(|error| Error::database("holding the checkpoint on Traffic", &error))?;
-        catalog::committed_so_far(&self.scene.landing).await
+        wal::committed_so_far(&self.scene.landing).await
     }
 
     /// Writes the decision in the fence's own transaction, which the caller commits.
@@ -117,7 +117,7 @@ impl Backward<'_> {
         let scene = &self.scene;
         let names = scene.names();
         let failed = |error| Error::database("rolling back on Traffic", &error);
-        let now = catalog::sample(&scene.landing).await?.now;
+        let now = wal::sample(&scene.landing).await?.now;
         let traffic = held.session();
         scene.journal.reach(traffic, scene.id, CutoverStep::RolledBack).await?;
         // The rollback sets the position on purpose, because a new stream begins there. Everywhere else only

@@ -12,12 +12,11 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::journal::Direction;
-use crate::compare::{self, Contents};
+use crate::compare::{self, Contents, reverse};
 use crate::error::{Error, Result};
-use crate::landing::catalog;
 use crate::model::change::Table;
 use crate::model::names::Names;
-use crate::reverse;
+use crate::postgres::wal;
 
 /// Largest number of rows, written since the full comparison, that can be compared while writers wait.
 const RECENT: usize = 50_000;
@@ -34,8 +33,7 @@ impl Horizon {
     pub async fn now(landing: &Client, traffic: &Client) -> Result<Self> {
         // Every later snapshot sees the rows of transactions before the oldest running transaction. All other
         // rows count as written since.
-        let (landing, traffic) =
-            (catalog::oldest_running(landing).await?, catalog::oldest_running(traffic).await?);
+        let (landing, traffic) = (wal::oldest_running(landing).await?, wal::oldest_running(traffic).await?);
         Ok(Horizon { landing, traffic })
     }
 
@@ -130,7 +128,7 @@ impl FencedSides<'_> {
             }
             Direction::Rollback => {
                 let found = reverse::compare(landing, traffic, names, &[table], 0).await?;
-                proof.differences = found.iter().map(reverse::Compared::differences).sum();
+                proof.differences = found.iter().map(compare::reverse::Compared::differences).sum();
             }
         }
         Ok(())

@@ -6,10 +6,10 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::marker;
+use crate::compare::reverse::{self, Compared};
 use crate::error::{Kind, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
-use crate::reverse::{self, Compared};
 
 /// Largest number of differing rows that are rechecked.
 const SUSPECTS: usize = 10_000;

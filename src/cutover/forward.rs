@@ -5,16 +5,16 @@ use std::time::Instant;
 use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::certificate::CutoverCertificate;
-use super::fence::{self, HeldFence};
 use super::journal::{CutoverStep, Direction};
 use super::readiness::Readiness;
 use super::scene::{Pause, Proof, Scene};
 use super::{marker, resolve, reverse_slot};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::landing::slot;
+use crate::fence::{self, HeldFence};
 use crate::model::lsn::Lsn;
-use crate::reverse;
+use crate::postgres::slot;
+use crate::traffic::since_switch;
 
 pub(super) struct Forward<'c> {
     pub scene: Scene<'c>,
@@ -86,7 +86,7 @@ impl Forward<'_> {
     async fn handover(&self) -> Result<Handover> {
         // The statement's snapshot is older than its transaction id. So a table rewrite between the two
         // counts as a rewrite after the switch.
-        let storage = reverse::storage(self.scene.names());
+        let storage = since_switch::storage(self.scene.names());
         let sql =
             format!("SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text, ({storage})::text");
         let row = self.scene.traffic.query_one(&sql, &[]).await;

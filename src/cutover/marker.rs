@@ -8,8 +8,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
+use crate::capture::rows::MARKER_PREFIX;
 use crate::error::{Error, Kind, Result};
-use crate::landing::capture::MARKER_PREFIX;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 

@@ -14,14 +14,12 @@
 //! never two databases that take writes. A process that opens Landing again first writes `aborted` on
 //! Traffic, so that no other process can switch any more.
 
-mod adopt;
+pub mod adopt;
 mod backward;
 pub mod certificate;
 mod content;
-mod fence;
 mod flowing_back;
 mod forward;
-mod holders;
 mod hook;
 pub mod journal;
 mod marker;
@@ -29,7 +27,6 @@ pub mod readiness;
 pub mod resolve;
 mod reverse_slot;
 mod scene;
-mod writers;
 
 use std::time::Duration;
 
@@ -47,8 +44,8 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
 use crate::postgres::Session;
+use crate::postgres::triggers::TriggerControl;
 use crate::report::Level;
-use crate::traffic::TriggerControl;
 
 /// Options of a cutover or rollback.
 #[derive(Clone, Debug)]

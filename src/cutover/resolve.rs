@@ -7,8 +7,9 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::journal::{CutoverJournal, CutoverStep, Direction, JournalEntry};
-use super::{fence, reverse_slot};
+use super::reverse_slot;
 use crate::error::{Error, Result};
+use crate::fence;
 use crate::model::names::Names;
 
 /// Reason for which an undecided cutover is aborted.

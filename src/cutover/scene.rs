@@ -7,20 +7,19 @@ use uuid::Uuid;
 
 use super::certificate::{CertifiedDatabase, CutoverCertificate, Times, configuration_hash};
 use super::content::{FencedSides, TableProof};
-use super::fence::{self, HeldFence};
 use super::hook::{self, Event};
 use super::journal::{CutoverJournal, CutoverStep, Direction};
 use super::readiness::Readiness;
-use super::writers::Tried;
 use super::{CutoverOptions, adopt, marker, resolve, reverse_slot};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::landing::slot;
+use crate::fence::roles::Tried;
+use crate::fence::{self, HeldFence};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::{Endpoint, Session, table_lock};
+use crate::postgres::{Endpoint, Session, slot, table_lock};
 
 /// Time for which the command tries to undo its changes, before the command leaves the rest to the daemon.
 const UNDOING: Duration = Duration::from_secs(20);

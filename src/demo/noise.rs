@@ -8,8 +8,8 @@ use super::screen::Screen;
 use super::stage::DemoStage;
 use super::{figures, lag};
 use crate::error::{Error, Result};
-use crate::landing::catalog;
 use crate::model::names::qualified;
+use crate::postgres::slot;
 
 /// Rows of the LMS; about 400 bytes of WAL each.
 const EVENTS: i32 = 50_000;
@@ -67,7 +67,7 @@ async fn let_go(stage: &DemoStage<'_>, screen: &mut Screen, enough: u64) -> Resu
             .batch_execute("CHECKPOINT")
             .await
             .map_err(|error| Error::database("a checkpoint on Landing", &error))?;
-        let slot = catalog::slot(&stage.landing, &stage.config.names.slot).await?;
+        let slot = slot::read(&stage.landing, &stage.config.names.slot).await?;
         let retained = slot.ok_or_else(|| Error::internal("the slot is gone"))?.retained_bytes;
         if retained < enough {
             return Ok(retained);

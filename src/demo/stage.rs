@@ -8,9 +8,8 @@ use super::daemon::{DemoDaemon, free_address};
 use super::guard::Home;
 use crate::config::{Config, Flags};
 use crate::error::{Error, Result};
-use crate::landing::catalog;
 use crate::model::lsn::Lsn;
-use crate::postgres::Session;
+use crate::postgres::{Session, wal};
 use crate::throwaway::leads::{self, Filled};
 use crate::throwaway::writers::{LiveWriters, WriteRate};
 use crate::throwaway::{Cluster, Template, fixture};
@@ -86,7 +85,7 @@ impl<'h> DemoStage<'h> {
 
     /// A position after every change that Landing has committed and flushed.
     pub async fn landing_position(&self) -> Result<Lsn> {
-        Ok(catalog::sample(&self.landing).await?.flushed)
+        Ok(wal::sample(&self.landing).await?.flushed)
     }
 }
 

@@ -6,10 +6,10 @@ use super::{Outcome, publication, server, slot, tables, writable};
 use crate::admission::Extent;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::landing::slot::system_identifier;
-use crate::landing::synchronous;
 use crate::model::side::Side;
 use crate::postgres::replication::STREAM_NAME;
+use crate::postgres::slot::system_identifier;
+use crate::postgres::synchronous;
 use crate::report::{Findings, Level, Verdict};
 
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {

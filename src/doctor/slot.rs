@@ -7,9 +7,10 @@ use super::{Outcome, server};
 use crate::checkpoint::{Identity, Ledger, Start, agree};
 use crate::config::Config;
 use crate::error::Error;
-use crate::landing::catalog::{self, SlotState};
-use crate::landing::{primary, slot};
+use crate::landing::catalog;
 use crate::model::side::Side;
+use crate::postgres::slot::SlotState;
+use crate::postgres::{primary, slot};
 use crate::report::{Findings, Verdict};
 
 /// A slot without a consumer that keeps more bytes of WAL will eventually fill the disk.
@@ -21,7 +22,7 @@ const OLD_SECONDS: f64 = 60.0;
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
     let side = Some(Side::Landing);
     let name = &config.names.slot;
-    let slot = catalog::slot(client, name).await;
+    let slot = slot::read(client, name).await;
     let there = matches!(slot, Ok(Some(_)));
     let has_failover = slot.as_ref().ok().and_then(Option::as_ref).and_then(|slot| slot.failover);
     findings.add("slot_failover", side, failover(client, config, has_failover).await);
@@ -203,7 +204,7 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     let wal = primary::wal(landing, Side::Landing).await?;
     let timeline = recorded.as_ref().and_then(|recorded| recorded.timeline);
     let wal = primary::with_history(wal, &config.landing, timeline).await?;
-    let slot = catalog::slot(landing, &config.names.slot).await?.map(|slot| slot.position);
+    let slot = slot::read(landing, &config.names.slot).await?.map(|slot| slot.position);
     // The local store is left out, because a running daemon holds the store's lock.
     let start = agree(ledger.identity(), &wal, recorded.as_ref(), None, slot.as_ref())?;
     let before = recorded.and_then(|recorded| recorded.published);
@@ -221,8 +222,8 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::SlotPosition;
     use crate::model::lsn::Lsn;
+    use crate::postgres::slot::SlotPosition;
     use crate::report::Level;
 
     fn slot(active: bool, wal_status: &str, retained_bytes: u64) -> Option<SlotState> {

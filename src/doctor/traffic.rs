@@ -7,11 +7,12 @@ use crate::admission::Extent;
 use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
 use crate::error::Error;
-use crate::landing::synchronous;
 use crate::model::names::{Names, STATE_TABLES};
 use crate::model::side::Side;
+use crate::postgres::synchronous;
+use crate::postgres::triggers::TriggerControl;
 use crate::report::{Findings, Level, Verdict};
-use crate::traffic::{TriggerControl, indexes};
+use crate::traffic::indexes;
 
 /// Examines Traffic. False when the state tables cannot be examined.
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) -> bool {

@@ -22,8 +22,7 @@ pub use objects::OwnedObject;
 
 use crate::admission::{Bars, admit_both};
 use crate::backup::{self, Format, Manifest};
-use crate::checkpoint::Installation;
-use crate::checkpoint::lease;
+use crate::checkpoint::{Installation, lease};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};

@@ -8,12 +8,12 @@ use crate::checkpoint::{Identity, check_slot};
 use crate::config::Config;
 use crate::cutover;
 use crate::error::{Error, Result};
-use crate::landing::{catalog, slot};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
-use crate::reverse::ReverseQuarantine;
+use crate::postgres::slot;
+use crate::quarantine::ReverseQuarantine;
 
 /// A switched cutover, as Traffic records the cutover.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl SettledCutover {
             ))
             .remedy("check LANDING_DATABASE_URL"));
         }
-        match catalog::slot(landing, &config.names.slot).await? {
+        match slot::read(landing, &config.names.slot).await? {
             Some(slot) => check_slot(&live, &slot.position),
             None => Ok(()),
         }

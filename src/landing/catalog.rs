@@ -1,96 +1,15 @@
 //! Landing's clock, WAL position, slot and tables, read from the catalog.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio_postgres::Client;
-use tokio_postgres::types::PgLsn;
 
-use super::layout::Layout;
-use crate::checkpoint::{Publication, Published, PublishedColumn, PublishedTable, SlotPosition};
+use crate::capture::layout::Layout;
+use crate::checkpoint::{Publication, Published, PublishedColumn, PublishedTable};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
-use crate::model::lsn::Lsn;
 use crate::model::names::Names;
-use crate::model::timestamp::Timestamp;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
-
-/// A server's WAL and clock at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
-    /// End of the durable WAL; only durable WAL can be decoded.
-    pub flushed: Lsn,
-    /// End of the WAL written into WAL buffers: ahead of `flushed` by asynchronous commits only.
-    pub inserted: Lsn,
-    pub now: Timestamp,
-}
-
-/// leadbridge's row in `pg_replication_slots`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SlotState {
-    pub position: SlotPosition,
-    pub active: bool,
-    /// WAL that the slot keeps on Landing's disk, in bytes.
-    pub retained_bytes: u64,
-    /// Whether standbys may keep a copy of the slot; `None` before PostgreSQL 17.
-    pub failover: Option<bool>,
-}
-
-pub async fn sample(client: &Client) -> Result<Sample> {
-    let sql = "SELECT pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn(), clock_timestamp()";
-    let row = client
-        .query_one(sql, &[])
-        .await
-        .map_err(|error| Error::database("reading the WAL position", &error))?;
-    let lsn = |column: usize| Lsn::from(row.get::<_, PgLsn>(column));
-    Ok(Sample { flushed: lsn(0), inserted: lsn(1), now: row.get(2) })
-}
-
-/// The position after every commit so far. An asynchronous commit is in WAL buffers before the commit is on
-/// disk, so the buffers' position counts, unless nothing makes the server write the buffers.
-pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
-    let first = sample(client).await?;
-    let mut latest = first;
-    // The WAL writer flushes asynchronous commits within three of its rounds (0.6 s by default).
-    for _ in 0..10 {
-        if latest.flushed >= first.inserted {
-            return Ok(first.inserted);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        latest = sample(client).await?;
-    }
-    Ok(latest.flushed)
-}
-
-/// The oldest transaction still running in the session's own snapshot: the snapshot sees everything that
-/// earlier transactions committed.
-pub async fn oldest_running(client: &Client) -> Result<String> {
-    let row = client.query_one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await;
-    Ok(row.map_err(|error| Error::database("reading a snapshot", &error))?.get(0))
-}
-
-/// The slot of the given name; `None` when the slot does not exist.
-pub async fn slot(client: &Client, name: &str) -> Result<Option<SlotState>> {
-    let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
-               COALESCE(database::text, ''), active, \
-               COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
-               (to_jsonb(s) ->> 'failover')::boolean FROM pg_replication_slots AS s WHERE slot_name = $1";
-    let row = client
-        .query_opt(sql, &[&name])
-        .await
-        .map_err(|error| Error::database(format!("reading the slot `{name}`"), &error))?;
-    Ok(row.map(|row| SlotState {
-        position: SlotPosition {
-            confirmed_flush: row.get::<_, PgLsn>(0).into(),
-            wal_status: row.get(1),
-            plugin: row.get(2),
-            database: row.get(3),
-        },
-        active: row.get(4),
-        retained_bytes: row.get::<_, i64>(5).max(0) as u64,
-        failover: row.get(6),
-    }))
-}
 
 /// Up to this many pages, rows are counted; above, estimated, because counting tens of millions takes too
 /// long.

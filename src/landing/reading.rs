@@ -1,13 +1,12 @@
 //! Reads whole rows of Landing with SQL, as the same text that the stream sends.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::layout::Layout;
+use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::model::budget;
 use crate::model::change::{ColumnType, Datum, Row};
@@ -49,31 +48,6 @@ pub fn row(layout: &Layout, values: Box<[Datum]>) -> Result<Row> {
         Error::internal(format!("{} on Landing: a row without id", layout.table.landing_name()))
     })?;
     Ok(Row { table: layout.table, id, values })
-}
-
-/// Pause between two checks whether the transactions are visible.
-const LOOK: Duration = Duration::from_millis(5);
-
-/// Waits until a new snapshot on the server sees the transactions `xids`.
-///
-/// The stream sends a transaction as soon as the commit is in WAL. Other sessions see the transaction a
-/// moment later, or much later where the commit waits for a synchronous standby. A row read before then is
-/// older than the streamed changes.
-pub async fn until_visible(client: &Client, xids: &[u32]) -> Result<()> {
-    // The stream gives the low 32 bits of a transaction id. Of the 64-bit ids with these low bits, the id
-    // nearest to the snapshot's is meant.
-    let sql = "SELECT bool_and(pg_visible_in_snapshot(full_xid::text::xid8, now)) FROM (
-                   SELECT now, x + (pg_snapshot_xmax(now)::text::bigint - x + 2147483648) / 4294967296 * 4294967296
-                   FROM unnest($1::bigint[]) AS x, pg_current_snapshot() AS now) AS seen (now, full_xid)";
-    let xids: Vec<i64> = xids.iter().copied().map(i64::from).collect();
-    loop {
-        let seen = client.query_one(sql, &[&xids]).await;
-        let seen = seen.map_err(|error| Error::database("reading a snapshot", &error))?;
-        if seen.get::<_, Option<bool>>(0) != Some(false) {
-            return Ok(());
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// The current rows with the given ids; an id without a row is left out.

@@ -8,8 +8,8 @@ use tokio_postgres::{CopyOutStream, SimpleQueryMessage};
 
 use super::catalog::Measure;
 use super::copied::{CopiedMessage, Decoder};
-use super::layout::Layout;
 use super::reading;
+use crate::capture::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::model::change::{Row, Table};
@@ -75,7 +75,7 @@ impl SnapshotReader {
     /// The oldest transaction that the snapshot does not see completely. The snapshot sees everything that
     /// earlier transactions committed.
     pub async fn horizon(&self) -> Result<String> {
-        super::catalog::oldest_running(&self.session).await
+        crate::postgres::wal::oldest_running(&self.session).await
     }
 
     /// Locks a table against every change of the table's storage, until [`SnapshotReader::release`] or the

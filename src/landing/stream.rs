@@ -1,45 +1,15 @@
 //! The decoded replication stream, from the slot's position on.
 
-use std::time::Duration;
-
-use super::capture::{Capture, Captured};
-use super::primary::Primary;
+use crate::capture::rows::{Capture, Captured};
 use crate::checkpoint::Published;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::postgres::Endpoint;
+use crate::postgres::primary::Primary;
 use crate::postgres::replication::Feed;
-
-/// Time in which the server must hand over the slot. The server only reads the slot's state from disk.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// A slot and a publication on the server to stream from.
-#[derive(Clone, Copy, Debug)]
-pub struct StreamSource<'s> {
-    pub endpoint: &'s Endpoint,
-    pub slot: &'s str,
-    pub publication: &'s str,
-    pub primary: &'s Primary,
-}
-
-/// Starts to stream at `from`, the durably applied position in the WAL of the source's primary. Returns once
-/// the server has handed over the slot.
-///
-/// # Errors
-/// Transient while another session still holds the slot; refused when the slot or the publication is gone.
-pub async fn start(source: StreamSource<'_>, from: Lsn) -> Result<Feed> {
-    let step = "starting the replication stream";
-    let mut session = source.endpoint.replicate().await?;
-    let starting = async {
-        // The server accepts any position as a start, so the server's identity is checked first.
-        source.primary.check(&mut session).await?;
-        session.stream(step, source.slot, source.publication, from).await
-    };
-    let started = tokio::time::timeout(START_TIMEOUT, starting).await;
-    started.map_err(|_| Error::unreachable(format!("{step}: no answer from the server")))?
-}
+use crate::postgres::stream::{self, StreamSource};
 
 /// Landing's decoded stream.
 pub struct LandingStream {
@@ -60,7 +30,7 @@ impl LandingStream {
     ) -> Result<Self> {
         let source =
             StreamSource { endpoint: landing, slot: &names.slot, publication: &names.publication, primary };
-        let feed = start(source, from).await?;
+        let feed = stream::start(source, from).await?;
         Ok(LandingStream { feed, capture: Capture::new(&names.landing_schema, tables, published) })
     }
 

@@ -5,9 +5,12 @@
 //! be missing from a statement.
 
 mod absent;
+pub mod inverse;
 mod journey;
 pub mod json;
 mod leads;
+mod metadata;
+pub mod not_carried;
 mod notifications;
 pub(crate) mod values;
 

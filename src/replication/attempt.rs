@@ -8,17 +8,18 @@ use super::pipeline::{self, PreparedStream};
 use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
 use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{
-    Finish, Identity, Installation, LandingWal, Ledger, Published, Start, agree, check_slot, is_switched,
-    lease, refuse_switched,
+    Finish, Identity, Installation, Ledger, Published, Start, agree, check_slot, is_switched, lease,
+    refuse_switched,
 };
 use crate::config::Config;
 use crate::doctor;
 use crate::error::{Error, Kind, Result};
-use crate::landing::{catalog, primary, slot};
+use crate::landing::catalog;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::postgres::Session;
+use crate::postgres::timeline::LandingWal;
+use crate::postgres::{Session, primary, slot, wal};
 use crate::report::{Finding, Level};
 use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
@@ -181,7 +182,7 @@ impl Attempts {
     /// be compared.
     async fn set_goal(&mut self, side: Side, source: &Session) -> Result<()> {
         if self.until == Until::CaughtUp && self.goal.as_ref().is_none_or(|goal| goal.0 != side) {
-            self.goal = Some((side, catalog::committed_so_far(source).await?));
+            self.goal = Some((side, wal::committed_so_far(source).await?));
         }
         Ok(())
     }
@@ -208,7 +209,7 @@ impl Attempts {
         wal: LandingWal,
     ) -> Result<(Start, Option<Published>)> {
         let config = &context.config;
-        let slot = catalog::slot(control, &config.names.slot).await?;
+        let slot = slot::read(control, &config.names.slot).await?;
         if self.until == Until::Resynced {
             refuse_switched(
                 traffic,

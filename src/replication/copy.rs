@@ -13,18 +13,19 @@ use super::copy_outcome::Outcome;
 use super::indexes::Indexes;
 use super::liveness::Work;
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
+use crate::capture::layout::Layout;
 use crate::checkpoint::{Ledger, Published};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::landing::layout::Layout;
-use crate::landing::primary::Primary;
+use crate::fence::passable as fence;
 use crate::landing::snapshot::{Range, RowStream, SnapshotReader};
-use crate::landing::{catalog, slot};
 use crate::model::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::model::side::Side;
-use crate::postgres::Session;
+use crate::postgres::slot::NewSlot;
+use crate::postgres::triggers::TriggerControl;
+use crate::postgres::{Session, slot, wal};
 use crate::telemetry::{State, TableProgress};
-use crate::traffic::{Supplied, Touch, TriggerControl, Writer, fence, stale};
+use crate::traffic::{Supplied, Touch, Writer, stale};
 
 /// Copies the tables and returns the position at which the stream begins; `None` after a shutdown was requested.
 ///
@@ -55,12 +56,18 @@ pub async fn run(
     stale::clear_quarantine(traffic, &config.names, &context.tables).await?;
     if drop_slot {
         tracing::info!(slot = config.names.slot, "dropping the slot of an earlier snapshot");
-        slot::drop_slot(control, &config.names).await?;
+        slot::drop_slot(control, &config.names.slot).await?;
         reach(Point::SlotDropped);
     }
 
-    let before = catalog::sample(control).await?;
-    let exported = slot::create(config, control, &Primary::of_landing(ledger), &context.shutdown).await?;
+    let before = wal::sample(control).await?;
+    let new = NewSlot {
+        endpoint: &config.landing,
+        name: &config.names.slot,
+        failover: config.slot_failover,
+        timeout: config.slot_creation_timeout,
+    };
+    let exported = slot::create(&new, control, &ledger.primary(), &context.shutdown).await?;
     reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");

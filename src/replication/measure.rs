@@ -4,10 +4,10 @@
 use super::monitor::{Sessions, check_synchronous, open, report, settled};
 use super::{Context, Watched, reverse};
 use crate::error::{Kind, Result};
-use crate::landing::catalog;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::reverse::ReverseQuarantine;
+use crate::postgres::{slot, wal};
+use crate::quarantine::ReverseQuarantine;
 use crate::telemetry::{ReverseReport, State};
 
 /// Measures one round.
@@ -15,8 +15,8 @@ pub async fn reverse(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let (config, names) = (&context.config, &context.config.names);
     let traffic = open(&mut sessions.traffic, &config.traffic).await?;
     let name = names.reverse_slot();
-    let sample = catalog::sample(traffic).await?;
-    let slot = catalog::slot(traffic, &name).await?;
+    let sample = wal::sample(traffic).await?;
+    let slot = slot::read(traffic, &name).await?;
     let quarantined = ReverseQuarantine::new(names).count(traffic).await?;
     if context.watched() == Some(Watched::Traffic)
         && let Err(error) = reverse::check_published(context, traffic).await
@@ -49,8 +49,8 @@ pub async fn reverse(context: &Context, sessions: &mut Sessions) -> Result<()> {
         live.reverse = Some(reverse);
     });
     let landing = open(&mut sessions.landing, &config.landing).await?;
-    let flushed = catalog::sample(landing).await?.flushed;
-    let slot = catalog::slot(landing, &names.slot).await?;
+    let flushed = wal::sample(landing).await?.flushed;
+    let slot = slot::read(landing, &names.slot).await?;
     context.telemetry.update(|live| {
         live.landing_lsn = Some(flushed);
         live.slot = slot.map(|slot| report(&names.slot, slot));

@@ -21,7 +21,6 @@ mod measure;
 mod monitor;
 mod pipeline;
 pub mod progress;
-pub mod repair;
 mod reverse;
 mod shape;
 mod stream_thread;

@@ -16,13 +16,13 @@ use crate::checkpoint::is_switched;
 use crate::cutover::journal::{CutoverJournal, CutoverStep};
 use crate::cutover::resolve;
 use crate::error::{Error, Kind, Result};
-use crate::landing::catalog::{self, SlotState};
-use crate::landing::synchronous;
+use crate::landing::catalog;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::postgres::{Backend, Endpoint, Session};
+use crate::postgres::slot::SlotState;
+use crate::postgres::{Backend, Endpoint, Session, slot, synchronous, wal};
+use crate::quarantine::Quarantine;
 use crate::telemetry::{SlotReport, State};
-use crate::traffic::Quarantine;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Time limit of a round; longer than any sensible connect timeout.
@@ -260,8 +260,8 @@ async fn in_time<T>(limit: Duration, observing: impl Future<Output = Result<T>>)
 async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let client = open(&mut sessions.landing, &context.config.landing).await?;
     let name = &context.config.names.slot;
-    let sample = catalog::sample(client).await?;
-    let slot = catalog::slot(client, name).await?;
+    let sample = wal::sample(client).await?;
+    let slot = slot::read(client, name).await?;
     check_published(context, client).await?;
     check_synchronous(context, client, Side::Landing, name, sample.flushed).await?;
     let streams = context.telemetry.live().state == State::Streaming;

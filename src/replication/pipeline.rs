@@ -17,20 +17,20 @@ use super::liveness::Work;
 use super::stream_thread::{Demand, StreamThread};
 use super::{Context, acknowledger};
 use crate::batch::{Batch, BatchBuilder, BatchLimits};
+use crate::capture::layout::Layout;
+use crate::capture::rows::Captured;
 use crate::checkpoint::{Ledger, Published, Recording, check_start};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::landing::capture::Captured;
-use crate::landing::layout::Layout;
-use crate::landing::primary::Primary;
 use crate::landing::stream::LandingStream;
-use crate::landing::{catalog, reading, synchronous};
+use crate::landing::{catalog, reading};
 use crate::model::budget::Budget;
 use crate::model::change::{Position, Table};
 use crate::model::lsn::Lsn;
 use crate::model::reached::Advancing;
 use crate::model::side::Side;
-use crate::postgres::Session;
+use crate::postgres::primary::Primary;
+use crate::postgres::{Session, slot, synchronous, wal};
 use crate::telemetry::State;
 use crate::traffic::{Applied, Supplied, Writer};
 
@@ -67,15 +67,14 @@ pub async fn run(
     work.idle();
     let thread = StreamThread::start()?;
     let demand = thread.demand();
-    let starting =
-        thread.spawn(start(Arc::clone(context), published, from.lsn, Primary::of_landing(&ledger)));
+    let starting = thread.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
     let stream =
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
     let _looked_after = context.liveness.watch_stream(Side::Landing, stream.feed());
     // Checked after the stream has started: only an active slot cannot be dropped and created again under the
     // same name by another session.
     work.busy();
-    let slot = context.liveness.guard(catalog::slot(&control, &context.config.names.slot)).await?;
+    let slot = context.liveness.guard(slot::read(&control, &context.config.names.slot)).await?;
     work.idle();
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let identity = ledger.identity().clone();
@@ -348,7 +347,7 @@ impl Applier<'_> {
     async fn supply(&self, batch: &Batch, keys: &[(Table, Uuid)], supplied: &mut Supplied) -> Result<usize> {
         let mut xids: Vec<u32> = batch.changes.iter().filter_map(|change| change.origin.xid).collect();
         xids.dedup();
-        reading::until_visible(&self.control, &xids).await?;
+        wal::until_visible(&self.control, &xids).await?;
         let (control, names) = (&self.control, &self.context.config.names);
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         for table in Table::ALL {

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::{Notify, watch};
 
 use crate::error::Error;
-use crate::landing::catalog::Sample;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::reached::Reached;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::wal::Sample;
 
 /// Position of the stream at one moment.
 ///

@@ -3,7 +3,6 @@
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::quarantine::{QuarantineCause, Refused};
 use super::segment::{Resolved, UnchangedToast};
 use super::together::is_collision;
 use super::writer::{Applied, CHECK_DEFERRED, RowCounts, Supplied, Writer};
@@ -12,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::model::lsn::Lsn;
+use crate::quarantine::rows::{QuarantineCause, Refused};
 
 /// Result of applying changes.
 pub(super) enum RangeResult {

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::mapping;
 use crate::model::change::Table;
 use crate::model::names::{Names, qualified};
+use crate::postgres::triggers;
 
 /// The facts about the target tables that applying needs.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ impl TargetCatalog {
     /// # Errors
     /// A target table or column is missing: run `leadbridge migrate`.
     pub async fn read(client: &Client, names: &Names, tables: &[Table]) -> Result<Self> {
-        let mut catalog = TargetCatalog { limits: HashMap::new(), may_defer: may_defer(client).await? };
+        let mut catalog =
+            TargetCatalog { limits: HashMap::new(), may_defer: triggers::may_defer(client).await? };
         for &table in tables {
             catalog.limits.insert(table, limits(client, names, table).await?);
         }
@@ -60,14 +62,6 @@ impl TargetCatalog {
         self.limits.insert(table, now);
         Ok(others)
     }
-}
-
-/// Whether the database of `client` has a deferrable constraint or trigger. Every table counts, because a
-/// trigger on a replicated table may write to any table.
-pub async fn may_defer(client: &Client) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)";
-    let found = client.query_one(sql, &[]).await;
-    Ok(found.map_err(|error| Error::database("looking for deferrable constraints", &error))?.get(0))
 }
 
 async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Option<usize>>> {

@@ -16,7 +16,6 @@ use uuid::Uuid;
 
 use super::binary::Encoder;
 use super::segment::{Mapped, Rejected};
-use super::triggers::TriggerControl;
 use super::writer::{Writer, preparing};
 use super::{catalog, statements};
 use crate::batch::Write;
@@ -24,6 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::mapping;
 use crate::model::change::Table;
+use crate::postgres::triggers::TriggerControl;
 
 /// Bytes handed to the connection at a time. A piece may be longer by the last row.
 const PIECE: usize = 64 << 10;

@@ -5,7 +5,6 @@ use tokio_postgres::types::PgLsn;
 use tokio_postgres::{Client, ToStatement};
 use uuid::Uuid;
 
-use super::quarantine;
 use super::statements;
 use super::writer::Writer;
 use crate::config::OnTruncate;
@@ -14,6 +13,7 @@ use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::quarantine::rows as quarantine;
 
 /// Deletes rows of `table` that came from Landing. Parameters: ids; for leads also the position for the
 /// quarantine entries. Answers one row: number of deleted rows; ids of rows from Landing that were not

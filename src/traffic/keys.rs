@@ -12,7 +12,6 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::catalog::{self, Reference};
-use super::quarantine::{Quarantine, QuarantineCause};
 use super::writer::Writer;
 use crate::batch::Write;
 use crate::error::{Error, Kind, Result};
@@ -20,6 +19,7 @@ use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::quarantine::rows::{Quarantine, QuarantineCause};
 
 impl Writer {
     /// Gives a row its new key and moves the referring rows, so Traffic's own data stays with the row.

@@ -8,7 +8,6 @@ use tokio_postgres::Row as Answer;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::notes::Scope;
 use super::rows::Columns;
 use super::segment::{Resolved, UnchangedToast};
 use super::writer::{Supplied, Writer};
@@ -16,6 +15,7 @@ use crate::batch::{Segment, Write};
 use crate::error::{Error, Result};
 use crate::mapping::{self, DeclaredFunnel, TrafficRow};
 use crate::model::change::{Datum, Row, Table, lead};
+use crate::quarantine::notes::Scope;
 
 const TABLE: Table = Table::LandingLeads;
 

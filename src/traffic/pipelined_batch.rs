@@ -11,7 +11,6 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::copying::WORTHWHILE;
-use super::notes::Scope;
 use super::segment::{Mapped, all_fit};
 use super::writer::Writer;
 use crate::batch::{Batch, PlanStep, Segment, Write, plan};
@@ -19,6 +18,7 @@ use crate::checkpoint::{Ledger, Recording};
 use crate::error::{Kind, Result};
 use crate::model::change::{SourcedChange, Table};
 use crate::postgres::pipelined::in_order;
+use crate::quarantine::notes::Scope;
 
 /// The largest pipelined batch, in bytes. In a larger batch the round trips cost less than the rest, and the
 /// rows of all tables need not be in memory together.

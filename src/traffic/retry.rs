@@ -3,11 +3,11 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::quarantine::{Quarantine, WAITING};
 use super::writer::Writer;
 use crate::checkpoint::refuse_switched;
 use crate::error::{Error, Result};
 use crate::model::timestamp::Timestamp;
+use crate::quarantine::rows::{Quarantine, WAITING};
 
 /// A quarantined row without its values.
 #[derive(Debug)]

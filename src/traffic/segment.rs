@@ -5,9 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use super::notes::Scope;
 use super::partial_update::lacks_only_metadata;
-use super::quarantine::QuarantineCause;
 use super::rows::Columns;
 use super::statements;
 use super::writer::{Supplied, Writer};
@@ -15,6 +13,8 @@ use crate::batch::{Segment, Write};
 use crate::error::{Error, Result};
 use crate::mapping::{self, TrafficRow};
 use crate::model::change::{Datum, Origin, Row, Table};
+use crate::quarantine::notes::Scope;
+use crate::quarantine::rows::QuarantineCause;
 
 /// How to treat a lead whose only unchanged TOAST value is `metadata`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,12 +4,12 @@ use tokio_postgres::{Client, Statement};
 use uuid::Uuid;
 
 use super::deletes;
-use super::notes::Notes;
-use super::quarantine::{Quarantine, QuarantineCause, Refused};
 use super::writer::CHECK_DEFERRED;
 use crate::error::{Error, Kind, Result};
 use crate::model::change::{Operation, Origin, Table};
 use crate::model::names::Names;
+use crate::quarantine::notes::Notes;
+use crate::quarantine::rows::{Quarantine, QuarantineCause, Refused};
 
 const STEP: &str = "removing rows that are no longer on Landing";
 

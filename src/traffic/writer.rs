@@ -13,18 +13,18 @@ use uuid::Uuid;
 use super::catalog::TargetCatalog;
 use super::copying::Copying;
 use super::deletes;
-use super::notes::Notes;
-use super::prepared::LazyStatement;
-use super::quarantine::Quarantine;
 use super::statements::{self, Touch};
-use super::triggers::TriggerControl;
 use crate::checkpoint::Published;
 use crate::config::OnTruncate;
 use crate::error::{Error, Result};
 use crate::mapping::Absent;
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
+use crate::postgres::prepared::LazyStatement;
+use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Session, pipelined};
+use crate::quarantine::notes::Notes;
+use crate::quarantine::rows::Quarantine;
 
 /// Rows read from Landing, for changes whose row was missing on Traffic; `None` for a row gone from Landing
 /// too.

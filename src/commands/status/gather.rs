@@ -15,9 +15,9 @@ use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Endpoint;
+use crate::quarantine::Quarantine;
 use crate::replication::last_error;
 use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State};
-use crate::traffic::Quarantine;
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(2);

@@ -10,9 +10,9 @@ use crate::cutover::flowing_back::{self, ReverseFindings};
 use crate::cutover::{Direction, marker};
 use crate::doctor::writable;
 use crate::error::Result;
+use crate::fence;
 use crate::model::side::Side;
 use crate::report::{Level, Verdict};
-use crate::reverse;
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
 pub async fn examine(
@@ -56,7 +56,8 @@ pub async fn examine(
         return ready;
     }
     // A marker came through, so the daemon has its sessions on both sides.
-    let (on_landing, on_traffic) = (Known::Lock(reverse::right(names)), Known::Slot(reverse_slot.clone()));
+    let (on_landing, on_traffic) =
+        (Known::Lock(fence::pass::right(names)), Known::Slot(reverse_slot.clone()));
     ready.findings.add("role", of_landing, roles::same(landing, Side::Landing, on_landing).await);
     ready.findings.add("role", of_traffic, roles::same(traffic, Side::Traffic, on_traffic).await);
     ready.look_ahead(config, landing, traffic, Side::Traffic).await;

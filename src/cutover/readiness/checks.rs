@@ -5,15 +5,15 @@ use tokio_postgres::types::ToSql;
 
 use crate::checkpoint;
 use crate::config::Config;
-use crate::cutover::holders;
 use crate::doctor::privileges_remedy;
 use crate::error::{Error, Result};
-use crate::landing::{catalog, synchronous};
+use crate::fence::holders;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::triggers::TriggerControl;
+use crate::postgres::{slot, synchronous};
+use crate::quarantine::{Quarantine, ReverseQuarantine};
 use crate::report::Verdict;
-use crate::reverse::ReverseQuarantine;
-use crate::traffic::{Quarantine, TriggerControl};
 
 pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> {
     Ok(match checkpoint::recorded_state(traffic, names).await?.as_deref() {
@@ -43,7 +43,7 @@ pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdi
 
 /// A session streams from the slot `name`, and the server still has the slot's WAL.
 pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Result<Verdict> {
-    Ok(match catalog::slot(client, name).await? {
+    Ok(match slot::read(client, name).await? {
         None => Verdict::error(format!("the slot `{name}` is not there"), "see `leadbridge doctor`"),
         Some(slot) if !slot.active => {
             Verdict::error(format!("nobody streams from the slot `{name}`"), "start the daemon")
@@ -60,7 +60,7 @@ pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Resu
 
 /// The slot `name` on Landing still has its WAL: forward replication uses the slot again after a rollback.
 pub(super) async fn slot_is_healthy(landing: &Client, name: &str) -> Result<Verdict> {
-    let slot = catalog::slot(landing, name).await?;
+    let slot = slot::read(landing, name).await?;
     let status = slot.as_ref().and_then(|slot| slot.position.wal_status.as_deref());
     Ok(match status {
         Some("lost" | "unreserved") | None => Verdict::error(

@@ -14,11 +14,11 @@ pub use columns::TrafficOwned;
 
 use super::content::{FencedSides, Horizon};
 use super::marker::Latency;
-use super::writers::FencedRoles;
 use crate::admission::{self, Extent, Facts};
 use crate::config::Config;
 use crate::doctor::tables::stands_in_the_way;
 use crate::error::{Error, Kind, Result};
+use crate::fence::roles::FencedRoles;
 use crate::model::side::Side;
 use crate::report::{Findings, Level, Verdict};
 

@@ -3,30 +3,34 @@
 //! A single task reads, writes and records. Meanwhile the transport reads ahead and answers keepalives; the
 //! events that have arrived by the end of a load form the next load.
 
+mod carry;
+mod load;
 mod prepare;
 
 use std::sync::Arc;
 
+use carry::Carrier;
 use futures_util::FutureExt as _;
+use prepare::check;
 use tokio::time::Instant;
 
 use super::liveness::Work;
 use super::{Context, follow};
+use crate::batch::keys::{Load, Loader};
+use crate::capture::keys::{KeyCapture, Touched};
 use crate::checkpoint::{Carried, Ledger, Reverse};
 use crate::config::OnTruncate;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::landing::reading;
-use crate::landing::stream::{self, StreamSource};
+use crate::landing::write::LandingWriter;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::reached::{Advancing, Reached};
 use crate::model::side::Side;
-use crate::postgres::Session;
 use crate::postgres::replication::Feed;
-use crate::reverse::{Carrier, KeyCapture, LandingWriter, Load, Loader, Touched};
+use crate::postgres::stream::{self, StreamSource};
+use crate::postgres::{Session, wal};
 use crate::telemetry::State;
-use prepare::check;
 pub use prepare::{PreparedReverse, check_published, prepare};
 
 /// Carries changes to Landing until shutdown, or until everything before `goal` is on Landing.
@@ -205,7 +209,7 @@ impl ReverseStream<'_> {
         self.context.progress.handed_over(self.loader.oldest());
         self.work.busy();
         if load.rows() > 0 || !load.truncated.is_empty() {
-            reading::until_visible(&self.traffic, &load.xids).await?;
+            wal::until_visible(&self.traffic, &load.xids).await?;
             self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
         }
         match load.end {

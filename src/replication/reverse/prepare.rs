@@ -2,14 +2,14 @@
 //! the right of this installation to write to Landing.
 
 use super::super::Context;
+use super::carry::Carrier;
 use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{Ledger, Reverse, TrafficNow};
 use crate::error::{Error, Result};
-use crate::landing::primary::{self, Primary};
-use crate::landing::{catalog, slot, synchronous};
+use crate::landing::write::LandingWriter;
 use crate::model::side::Side;
-use crate::postgres::Session;
-use crate::reverse::{Carrier, LandingWriter};
+use crate::postgres::primary::Primary;
+use crate::postgres::{Session, primary, slot, synchronous, wal};
 
 /// Prepared reverse stream: the two sessions, and the position that Traffic has recorded.
 pub struct PreparedReverse {
@@ -60,11 +60,11 @@ pub(super) async fn check(
     reverse: &Reverse,
     primary: &Primary,
 ) -> Result<()> {
-    let slot = catalog::slot(traffic, &reverse.slot).await?;
+    let slot = slot::read(traffic, &reverse.slot).await?;
     let now = TrafficNow {
         system_id: &primary.system_id,
         database: context.config.traffic.database(),
-        flushed: catalog::sample(traffic).await?.flushed,
+        flushed: wal::sample(traffic).await?.flushed,
         slot: slot.as_ref().map(|slot| &slot.position),
     };
     reverse.check(now)

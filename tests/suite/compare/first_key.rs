@@ -1,8 +1,9 @@
 //! The smallest key, `00000000-0000-0000-0000-000000000000`, is a key like any other.
 
+use leadbridge::compare::reverse::{Lack, compare};
+use leadbridge::cutover::adopt::mark_born;
 use leadbridge::model::change::Table;
-use leadbridge::reverse::{Lack, adopt, compare};
-use leadbridge::traffic::TriggerControl;
+use leadbridge::postgres::triggers::TriggerControl;
 
 use crate::finish::switched::{caught_up, switch as switch_by_hand};
 use crate::replication::reverse::compare::{born, sessions, tamper};
@@ -61,7 +62,7 @@ async fn a_rollback_compares_and_adopts_the_first_key() {
     assert_eq!(lacks, [&Lack::Different(vec!["name"]), &Lack::Missing]);
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
-    let adopted = adopt(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
+    let adopted = mark_born(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
     assert_eq!(adopted, 1, "the lead; Landing has lost the journey entry");
 }
 

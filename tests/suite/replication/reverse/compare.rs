@@ -1,10 +1,11 @@
 //! What a rollback asks before it opens Landing again, and what it leaves behind.
 
+use leadbridge::compare::reverse::{Compared, Lack, compare};
 use leadbridge::config::{Config, Flags};
+use leadbridge::cutover::adopt::mark_born;
 use leadbridge::model::change::Table;
 use leadbridge::postgres::Session;
-use leadbridge::reverse::{Compared, Lack, adopt, compare};
-use leadbridge::traffic::TriggerControl;
+use leadbridge::postgres::triggers::TriggerControl;
 
 use super::switch::switch;
 use crate::testkit::{Bridge, World, holds, landing, one, traffic};
@@ -110,7 +111,7 @@ async fn what_was_born_on_traffic_is_landings_after_a_rollback() {
     let tables = Table::replicated(false);
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
-    let adopted = adopt(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
+    let adopted = mark_born(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
     on_traffic.batch_execute("UPDATE leadbridge.checkpoint SET state = 'streaming'; COMMIT").await.unwrap();
     assert_eq!(adopted, 2);
     landing(&world, &format!("SELECT leadbridge.lift_fence('{cutover}')")).await;

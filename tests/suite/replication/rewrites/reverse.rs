@@ -1,8 +1,9 @@
 //! Tables that are rewritten after a cutover.
 
+use leadbridge::compare::reverse::{Lack, compare};
 use leadbridge::failpoint::Point;
 use leadbridge::model::change::Table;
-use leadbridge::reverse::{Lack, compare, storage};
+use leadbridge::traffic::since_switch::storage;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

@@ -186,5 +186,5 @@ fn set(row: &mut Row, column: usize, value: Datum) {
 }
 
 #[cfg(test)]
-#[path = "mapping_tests.rs"]
+#[path = "inverse_tests.rs"]
 mod tests;

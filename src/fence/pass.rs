@@ -14,7 +14,7 @@ use crate::postgres::advisory;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Takes the right to write to Landing, which lasts as long as the session.
-pub(super) async fn take_right(landing: &Client, names: &Names) -> Result<()> {
+pub async fn take_right(landing: &Client, names: &Names) -> Result<()> {
     let step = "taking the right to write to Landing";
     if advisory::take_within(landing, &right(names), step, PATIENCE).await? {
         return Ok(());
@@ -37,7 +37,7 @@ fn standing(names: &Names) -> String {
 }
 
 /// Whether the fence stands, so that nobody else may write to Landing's tables.
-pub(super) async fn stands(landing: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
+pub async fn stands(landing: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
     let row = landing.query_opt(&standing(names), &[&cutover]).await;
     Ok(row.map_err(|error| Error::database("looking for the fence around Landing", &error))?.is_some())
 }
@@ -46,7 +46,7 @@ pub(super) async fn stands(landing: &Client, names: &Names, cutover: Uuid) -> Re
 ///
 /// # Errors
 /// Refused when others may write to Landing, or this session's role may not.
-pub(super) async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
+pub async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
     let sql = format!("SELECT writer::text, writer = session_user FROM ({}) AS standing", standing(names));
     let row = landing.query_opt(&sql, &[&cutover]).await;
     let row = row.map_err(|error| Error::database("looking for the fence around Landing", &error))?;
@@ -72,7 +72,7 @@ pub(super) async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Res
 ///
 /// # Errors
 /// Transient when the fence was lifted: nothing more may be carried.
-pub(super) async fn hold(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
+pub async fn hold(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
     let sql = format!("SELECT {}($1, false)", names.own("hold_fence"));
     let row = landing.query_one(&sql, &[&cutover]).await;
     let row = row.map_err(|error| Error::database("holding the fence around Landing", &error))?;

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use crate::capture::rows::MARKER_PREFIX;
 use crate::error::{Error, Result};
-use crate::landing::capture::MARKER_PREFIX;
 use crate::model::change::{Position, Table};
 use crate::model::lsn::Lsn;
 use crate::model::timestamp::Timestamp;
@@ -178,5 +178,5 @@ impl KeyCapture {
 }
 
 #[cfg(test)]
-#[path = "capture_tests.rs"]
+#[path = "keys_tests.rs"]
 mod tests;

@@ -11,16 +11,16 @@ use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::mapping;
-use super::paging::PageStart;
-use super::places::LandingTarget;
-use super::reading::TrafficSnapshot;
-use super::since_switch::SinceSwitch;
 use crate::error::{Error, Result};
 use crate::landing::reading;
+use crate::landing::write::target::LandingTarget;
+use crate::mapping::inverse;
 use crate::model::change::{Row, Table, lead, notification};
 use crate::model::names::Names;
+use crate::postgres::paging::PageStart;
 use crate::traffic::TargetCatalog;
+use crate::traffic::reading::TrafficSnapshot;
+use crate::traffic::since_switch::SinceSwitch;
 
 /// Number of keys in a page.
 const PAGE: i64 = 1000;
@@ -260,7 +260,7 @@ impl<'c> ReverseSides<'c> {
             let now = reading::by_id(self.landing, self.names, &self.target.layout, &portion).await?;
             for held in snapshot.rows(table, &portion).await? {
                 let own = now.get(&held.id);
-                let row = mapping::inverse(&held, own, &self.target.places, self.limits.limits(table));
+                let row = inverse::inverse(&held, own, &self.target.places, self.limits.limits(table));
                 let Some(own) = own else { continue };
                 found.compared += 1;
                 let columns = differing(&row, own);

@@ -7,19 +7,19 @@ use crate::error::{Error, Result};
 
 /// A statement of one session.
 #[derive(Debug)]
-pub(super) struct LazyStatement {
+pub struct LazyStatement {
     sql: String,
     statement: OnceCell<Statement>,
 }
 
 impl LazyStatement {
-    pub(super) fn new(sql: String) -> Self {
+    pub fn new(sql: String) -> Self {
         LazyStatement { sql, statement: OnceCell::new() }
     }
 
     /// The statement, prepared on `client`. `client` must be the same in every call. `step` describes the
     /// purpose in an error.
-    pub(super) async fn on(&self, client: &Client, step: &str) -> Result<&Statement> {
+    pub async fn on(&self, client: &Client, step: &str) -> Result<&Statement> {
         let prepare = async || client.prepare(&self.sql).await;
         self.statement.get_or_try_init(prepare).await.map_err(|error| Error::database(step, &error))
     }

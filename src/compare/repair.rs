@@ -15,7 +15,7 @@ use crate::landing::{catalog, reading};
 use crate::model::budget::Budget;
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::model::side::Side;
-use crate::postgres::Session;
+use crate::postgres::{Session, wal};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer};
 
 const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; what flows back is seen in `leadbridge status`";
@@ -96,7 +96,7 @@ async fn changes(
     table: Table,
     ids: &[Uuid],
 ) -> Result<(Vec<SourcedChange>, Vec<SourcedChange>)> {
-    let sample = catalog::sample(landing).await?;
+    let sample = wal::sample(landing).await?;
     let layout = catalog::layout(landing, &config.names, table).await?;
     let mut found = reading::by_id(landing, &config.names, &layout, ids).await?;
     let origin = Origin { xid: None, commit_lsn: sample.inserted, commit_time: sample.now };

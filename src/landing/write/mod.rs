@@ -1,28 +1,31 @@
 //! The only session that writes to Landing after the switch. The session passes the fence and suppresses
 //! Landing's triggers, except for deletes.
 
+mod statements;
+pub mod target;
+mod together;
+
 use std::collections::HashMap;
 
+use target::LandingTarget;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::fence;
-use super::paging::PageStart;
-use super::places::LandingTarget;
-use super::quarantine::RefusalCause;
-use super::statements;
 use crate::error::{Error, Kind, Result};
-use crate::landing::{catalog, reading};
+use crate::fence::pass as fence;
+use crate::landing::reading;
 use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::Session;
-use crate::traffic::{TriggerControl, may_defer};
+use crate::postgres::paging::PageStart;
+use crate::postgres::triggers::{TriggerControl, may_defer};
+use crate::postgres::{Session, wal};
+use crate::quarantine::keys::RefusalCause;
 
 /// One change of one row.
 #[derive(Debug)]
-pub(super) enum Act {
+pub enum Act {
     Insert(Row),
     /// `keeps_json`: Landing's JSON values are equal already, and are not written.
     Update {
@@ -33,7 +36,7 @@ pub(super) enum Act {
 }
 
 impl Act {
-    pub(super) fn id(&self) -> Uuid {
+    pub fn id(&self) -> Uuid {
         match self {
             Act::Insert(row) | Act::Update { row, .. } => row.id,
             Act::Delete(id) => *id,
@@ -52,8 +55,8 @@ pub struct LandingPosition {
 /// Writes to Landing, in one transaction at a time. After any error but a refused row the writer must be
 /// dropped.
 pub struct LandingWriter {
-    pub(super) session: Session,
-    pub(super) names: Names,
+    pub session: Session,
+    pub names: Names,
     cutover: Uuid,
     triggers: TriggerControl,
     targets: HashMap<Table, LandingTarget>,
@@ -91,18 +94,18 @@ impl LandingWriter {
         Ok(LandingWriter { session, names, cutover, triggers, targets, may_defer, in_transaction: false })
     }
 
-    pub(super) fn target(&self, table: Table) -> Result<&LandingTarget> {
+    pub fn target(&self, table: Table) -> Result<&LandingTarget> {
         let unknown = || Error::internal(format!("{} is not carried back", table.traffic_name()));
         self.targets.get(&table).ok_or_else(unknown)
     }
 
-    pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
+    pub async fn execute(&self, step: &str, sql: &str) -> Result<()> {
         self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
     }
 
     /// Opens a transaction if none is open. Where checks can be deferred, a savepoint makes the load undoable
     /// as a whole.
-    pub(super) async fn begin(&mut self) -> Result<()> {
+    pub async fn begin(&mut self) -> Result<()> {
         if !self.in_transaction {
             let sql = format!("BEGIN; {}", self.triggers.suppress());
             self.execute("opening a transaction on Landing", &sql).await?;
@@ -118,7 +121,7 @@ impl LandingWriter {
     /// Runs the deferred checks on the load as a whole, because rows may be valid only together. If a check
     /// refuses the load, the load is undone and all checks become immediate, so that the next attempt shows
     /// the refused row. Returns whether the load must be written again.
-    pub(super) async fn check_deferred(&mut self) -> Result<bool> {
+    pub async fn check_deferred(&mut self) -> Result<bool> {
         if !self.may_defer {
             return Ok(false);
         }
@@ -157,7 +160,7 @@ impl LandingWriter {
     /// Transient when the fence was lifted: a rollback is under way, or somebody has lifted the fence by
     /// hand.
     pub async fn standing(&self) -> Result<LandingPosition> {
-        let sample = catalog::sample(&self.session).await?;
+        let sample = wal::sample(&self.session).await?;
         // The fence is read after the sample, in a new snapshot. If the fence stands now, the fence stood at
         // the time of the sample.
         if !fence::stands(&self.session, &self.names, self.cutover).await? {
@@ -167,12 +170,12 @@ impl LandingWriter {
     }
 
     /// Passes the Landing rows with these ids to `take`, one row at a time.
-    pub(super) async fn each_row(&self, table: Table, ids: &[Uuid], take: impl FnMut(Row)) -> Result<()> {
+    pub async fn each_row(&self, table: Table, ids: &[Uuid], take: impl FnMut(Row)) -> Result<()> {
         reading::each_by_id(&self.session, &self.names, &self.target(table)?.layout, ids, take).await
     }
 
     /// The ids of the rows that belong to these leads, each with the id of the lead.
-    pub(super) async fn of_leads(&self, table: Table, leads: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
+    pub async fn of_leads(&self, table: Table, leads: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
         let sql =
             format!("SELECT id, lead_id FROM {} WHERE lead_id = ANY ($1)", self.names.landing_table(table));
         let found = self.session.query(&sql, &[&leads]).await;
@@ -190,7 +193,7 @@ impl LandingWriter {
     }
 
     /// The ids among `ids` of leads that Landing has.
-    pub(super) async fn leads_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+    pub async fn leads_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
         let leads = self.names.landing_table(Table::LandingLeads);
         let found = self.session.query(&format!("SELECT id FROM {leads} WHERE id = ANY ($1)"), &[&ids]).await;
         let found = found.map_err(|error| Error::database("looking for leads on Landing", &error))?;
@@ -198,7 +201,7 @@ impl LandingWriter {
     }
 
     /// A page of a table's keys, sorted.
-    pub(super) async fn keys(&self, table: Table, start: PageStart, count: i64) -> Result<Vec<Uuid>> {
+    pub async fn keys(&self, table: Table, start: PageStart, count: i64) -> Result<Vec<Uuid>> {
         let table = self.names.landing_table(table);
         let sql = format!("SELECT id FROM {table} WHERE {} ORDER BY id LIMIT $2", start.condition("id"));
         let found = self.session.query(&sql, &[start.key(), &count]).await;
@@ -207,14 +210,14 @@ impl LandingWriter {
     }
 
     /// Switches Landing's triggers: on for deletes, so that Landing's cascades act, and off for writes.
-    pub(super) async fn fire_triggers(&self, on: bool) -> Result<()> {
+    pub async fn fire_triggers(&self, on: bool) -> Result<()> {
         let sql = if on { self.triggers.restore() } else { self.triggers.suppress() };
         self.execute("switching Landing's triggers", sql).await
     }
 
     /// Applies the acts, and returns each row refused by Landing, with the reason. A refused range of acts is
     /// bisected until the failing act is alone.
-    pub(super) async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
+    pub async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
         let (mut refused, mut ranges) = (Vec::new(), vec![acts]);
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
@@ -298,7 +301,7 @@ impl LandingWriter {
     }
 
     /// Executes a statement. Returns the number of rows written.
-    pub(super) async fn run(
+    pub async fn run(
         &self,
         step: &str,
         sql: &str,
@@ -320,7 +323,7 @@ fn all(written: u64, sent: usize, step: String) -> Result<()> {
 }
 
 /// An array of texts for each written column. JSON values are not sent if Landing keeps its own.
-pub(super) fn columns<'r>(target: &LandingTarget, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
+pub fn columns<'r>(target: &LandingTarget, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
     let column = |(at, kind): (usize, ColumnType)| {
         let text = |(row, keeps_json): &(&'r Row, bool)| match kind {
             ColumnType::Jsonb if *keeps_json => None,

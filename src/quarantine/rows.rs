@@ -15,30 +15,30 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
 use super::image;
-use super::prepared::LazyStatement;
 use crate::error::{Error, Result};
 use crate::model::budget::{self, Budget};
 use crate::model::change::{Change, Datum, Operation, Origin, Row, SourcedChange, Table};
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::prepared::LazyStatement;
 
 /// Reason why a row is in quarantine.
 #[derive(Debug)]
-pub(super) struct QuarantineCause {
-    pub(super) sqlstate: String,
-    pub(super) message: String,
+pub struct QuarantineCause {
+    pub sqlstate: String,
+    pub message: String,
 }
 
 /// SQLSTATE and message of a row that names no lead, or names a lead missing on Traffic.
-pub(super) const LEAD_IS_MISSING: (&str, &str) = ("23503", "its lead is not on Traffic");
+pub const LEAD_IS_MISSING: (&str, &str) = ("23503", "its lead is not on Traffic");
 
 impl QuarantineCause {
-    pub(super) fn lead_is_missing() -> Self {
+    pub fn lead_is_missing() -> Self {
         let (sqlstate, message) = LEAD_IS_MISSING;
         QuarantineCause { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
     }
 
-    pub(super) fn of(error: &Error) -> Self {
+    pub fn of(error: &Error) -> Self {
         QuarantineCause {
             sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
             message: error.message().to_owned(),
@@ -52,7 +52,7 @@ impl QuarantineCause {
 const LARGEST_IMAGE: usize = (1 << 28) - (1 << 16);
 
 /// A refused row, or a refused delete.
-pub(super) enum Refused<'r> {
+pub enum Refused<'r> {
     Row(&'r Row),
     Delete { table: Table, id: Uuid },
 }
@@ -61,7 +61,7 @@ pub(super) enum Refused<'r> {
 const IMAGES: Budget = Budget::of(4 << 20);
 
 /// Condition for the rows shown to an operator and applied by a retry: not discarded.
-pub(super) const WAITING: &str = "discarded_at IS NULL";
+pub const WAITING: &str = "discarded_at IS NULL";
 
 /// Condition for the rows ready to be applied again. A delete needs no image.
 const HAS_ITS_IMAGE: &str = "(row_data IS NOT NULL OR operation = 'delete')";
@@ -85,7 +85,7 @@ impl Quarantine {
         Quarantine { table, concerned: LazyStatement::new(concerned) }
     }
 
-    pub(super) fn table(&self) -> &str {
+    pub fn table(&self) -> &str {
         &self.table
     }
 
@@ -100,13 +100,13 @@ impl Quarantine {
     }
 
     /// Prepares [`Quarantine::is_concerned`], because a pipelined batch sends only prepared statements.
-    pub(super) async fn prepare(&self, client: &Client) -> Result<()> {
+    pub async fn prepare(&self, client: &Client) -> Result<()> {
         self.concerned.on(client, "preparing to look into quarantine").await.map(|_| ())
     }
 
     /// Whether quarantine has one of the keys, or a row of a lead among the keys, or any row held by Traffic
     /// under another key. The other key may be one of the keys, or the key of one of their leads.
-    pub(super) async fn is_concerned(&self, client: &Client, keys: &[(Table, Uuid)]) -> Result<bool> {
+    pub async fn is_concerned(&self, client: &Client, keys: &[(Table, Uuid)]) -> Result<bool> {
         let (tables, ids): (Vec<&str>, Vec<Uuid>) =
             keys.iter().map(|(table, id)| (table.landing_name(), *id)).unzip();
         let step = "looking into quarantine";
@@ -145,7 +145,7 @@ impl Quarantine {
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
-    pub(super) async fn put(
+    pub async fn put(
         &self,
         client: &Client,
         what: Refused<'_>,
@@ -200,7 +200,7 @@ impl Quarantine {
 
     /// The quarantined images of the keys, discarded rows included; `None` for a row too large to have an
     /// image.
-    pub(super) async fn images(
+    pub async fn images(
         &self,
         client: &Client,
         table: Table,
@@ -225,7 +225,7 @@ impl Quarantine {
     }
 
     /// Approximate bytes of the images of the keys.
-    pub(super) async fn weight(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
+    pub async fn weight(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!(
             "SELECT coalesce(sum({}), 0)::bigint FROM {} WHERE source_table = $1 AND row_id = ANY ($2)",
             budget::weight(["row_data"].into_iter()),
@@ -238,7 +238,7 @@ impl Quarantine {
 
     /// The quarantined rows of the leads `leads`, where the lead is on Traffic in the table `on_traffic`, in
     /// portions for [`Quarantine::changes`].
-    pub(super) async fn dependents(
+    pub async fn dependents(
         &self,
         client: &Client,
         leads: &[Uuid],
@@ -253,7 +253,7 @@ impl Quarantine {
 
     /// The quarantined rows matching `filter`, in the order of their arrival, locked until the transaction
     /// ends. The images of a portion may be held in memory together.
-    pub(super) async fn portions(
+    pub async fn portions(
         &self,
         client: &Client,
         filter: &str,
@@ -271,12 +271,7 @@ impl Quarantine {
     }
 
     /// The rows still quarantined, as changes to apply now. `now` becomes their commit time on Traffic.
-    pub(super) async fn changes(
-        &self,
-        client: &Client,
-        ids: &[i64],
-        now: Timestamp,
-    ) -> Result<Vec<SourcedChange>> {
+    pub async fn changes(&self, client: &Client, ids: &[i64], now: Timestamp) -> Result<Vec<SourcedChange>> {
         let sql = format!(
             "SELECT source_table, row_id, row_data::text, lsn FROM {} \
              WHERE id = ANY ($1) AND {WAITING} ORDER BY id",
@@ -306,7 +301,7 @@ impl Quarantine {
     }
 
     /// The number of changes whose row is quarantined.
-    pub(super) async fn count(&self, client: &Client, changes: &[SourcedChange]) -> Result<usize> {
+    pub async fn count(&self, client: &Client, changes: &[SourcedChange]) -> Result<usize> {
         let key = |change: &SourcedChange| match &change.change {
             Change::Write { row, .. } => Some((row.table.landing_name(), row.id)),
             Change::Delete { table, id } => Some((table.landing_name(), *id)),
@@ -325,7 +320,7 @@ impl Quarantine {
 
     /// The number of waiting rows without an image, among all rows or among `ids`: too large to be applied
     /// again from quarantine.
-    pub(super) async fn count_without_image(&self, client: &Client, ids: Option<&[i64]>) -> Result<usize> {
+    pub async fn count_without_image(&self, client: &Client, ids: Option<&[i64]>) -> Result<usize> {
         let sql = format!(
             "SELECT count(*) FROM {} WHERE {WAITING} AND NOT {HAS_ITS_IMAGE} AND ($1::bigint[] IS NULL OR id = ANY ($1))",
             self.table
@@ -336,7 +331,7 @@ impl Quarantine {
     }
 
     /// Releases keys whose rows Traffic now has as Landing has them, written or deleted.
-    pub(super) async fn release(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
+    pub async fn release(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2)", self.table);
         client
             .execute(&sql, &[&table.landing_name(), &ids])
@@ -344,7 +339,7 @@ impl Quarantine {
             .map_err(|error| Error::database("releasing from quarantine", &error))
     }
 
-    pub(super) async fn release_table(&self, client: &Client, table: Table) -> Result<u64> {
+    pub async fn release_table(&self, client: &Client, table: Table) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
         client
             .execute(&sql, &[&table.landing_name()])
@@ -354,7 +349,7 @@ impl Quarantine {
 
     /// Changes the key of a quarantined row. An entry under the new key is outdated, because the key was free
     /// on Landing.
-    pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+    pub async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
         self.release(client, table, &[new]).await?;
         let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
         client

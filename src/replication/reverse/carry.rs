@@ -8,17 +8,17 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::keys::{Keys, Load};
-use super::quarantine::{RefusalCause, ReverseQuarantine};
-use super::reading::TrafficSnapshot;
-use super::step::LoadInHand;
-use super::writer::LandingWriter;
+use super::load::LoadInHand;
+use crate::batch::keys::{Keys, Load};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
+use crate::landing::write::LandingWriter;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::quarantine::keys::{RefusalCause, ReverseQuarantine};
 use crate::traffic::TargetCatalog;
+use crate::traffic::reading::TrafficSnapshot;
 
 /// Result of writing a load.
 struct Written {

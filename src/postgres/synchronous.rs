@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use super::catalog;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::replication::STREAM_NAME;
+use crate::postgres::slot;
 
 /// Time for the commits that wait for the stream to complete, before the stream ends.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -64,7 +64,7 @@ pub fn remedy(side: Side) -> String {
 /// about to end.
 pub async fn release(client: &Client, slot: &str, sampled: Lsn) -> Result<()> {
     let released = async {
-        while catalog::slot(client, slot).await?.is_some_and(|slot| slot.position.confirmed_flush < sampled) {
+        while slot::read(client, slot).await?.is_some_and(|slot| slot.position.confirmed_flush < sampled) {
             tokio::time::sleep(LOOK).await;
         }
         Ok(())

@@ -2,19 +2,19 @@
 //!
 //! Rows travel as arrays of text, one array per column. The server casts the texts.
 
-use super::places::LandingTarget;
+use super::target::LandingTarget;
 use crate::model::change::{Column, ColumnType};
 use crate::model::names::Names;
 use crate::postgres::unique::{self, Filler, UniqueColumn};
 
 /// The written columns, each with the column's index in a row. The id is the first.
-pub(super) fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &'static Column)> {
+pub fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &'static Column)> {
     let columns = target.layout.table.columns().iter().zip(&target.places).enumerate();
     columns.filter(|(_, (_, place))| place.is_written).map(|(at, (column, _))| (at, column))
 }
 
 /// Inserts new rows. Parameters: a text array for each of [`written`].
-pub(super) fn insert(names: &Names, target: &LandingTarget) -> String {
+pub fn insert(names: &Names, target: &LandingTarget) -> String {
     let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let list = |of: &dyn Fn(&Column) -> String| columns.iter().map(|c| of(c)).collect::<Vec<_>>().join(", ");
     format!(
@@ -28,7 +28,7 @@ pub(super) fn insert(names: &Names, target: &LandingTarget) -> String {
 
 /// Updates existing rows. Parameters: the arrays of [`insert`], then a boolean array. True keeps a row's
 /// JSON, so that a large value is not stored again.
-pub(super) fn update(names: &Names, target: &LandingTarget) -> String {
+pub fn update(names: &Names, target: &LandingTarget) -> String {
     let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let set = columns.iter().filter(|column| column.name != "id").map(|column| match column.kind {
         ColumnType::Jsonb => {
@@ -46,7 +46,7 @@ pub(super) fn update(names: &Names, target: &LandingTarget) -> String {
 
 /// Lets rows give up the values of `unique` columns that are about to change. Parameters: the arrays of
 /// [`insert`]. `None` when none of these columns is written.
-pub(super) fn give_up(
+pub fn give_up(
     names: &Names,
     target: &LandingTarget,
     unique: &[UniqueColumn],
@@ -65,7 +65,7 @@ pub(super) fn give_up(
 }
 
 /// Deletes rows. Parameter: an array of ids.
-pub(super) fn delete(names: &Names, target: &LandingTarget) -> String {
+pub fn delete(names: &Names, target: &LandingTarget) -> String {
     format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table))
 }
 

@@ -4,9 +4,9 @@ use bytestring::ByteString;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::mapping::TrafficImage;
 use crate::error::{Error, Result};
 use crate::mapping;
+use crate::mapping::inverse::TrafficImage;
 use crate::model::budget::{self, Budget};
 use crate::model::change::Table;
 use crate::model::names::Names;
@@ -18,7 +18,7 @@ use crate::traffic::as_text;
 const PORTION: usize = 2000;
 
 /// A transaction on Traffic with one snapshot.
-pub(super) struct TrafficSnapshot<'c> {
+pub struct TrafficSnapshot<'c> {
     traffic: &'c Client,
     names: &'c Names,
     /// Budget in bytes of the rows to read at a time.
@@ -27,14 +27,14 @@ pub(super) struct TrafficSnapshot<'c> {
 
 impl<'c> TrafficSnapshot<'c> {
     /// Reads without a new transaction: each statement sees the state that the session sees at the time.
-    pub(super) fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
+    pub fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
         TrafficSnapshot { traffic, names, budget: Budget::of(bytes) }
     }
 
     /// Opens a transaction in which everything committed before is visible. The tables are locked before the
     /// snapshot and until the end, because a rewritten table is empty to an older snapshot, and absent rows
     /// are deleted on Landing.
-    pub(super) async fn begin(
+    pub async fn begin(
         traffic: &'c Client,
         names: &'c Names,
         tables: &[Table],
@@ -45,7 +45,7 @@ impl<'c> TrafficSnapshot<'c> {
         Ok(TrafficSnapshot::none(traffic, names, bytes))
     }
 
-    pub(super) async fn end(self) -> Result<()> {
+    pub async fn end(self) -> Result<()> {
         self.execute("COMMIT").await
     }
 
@@ -55,7 +55,7 @@ impl<'c> TrafficSnapshot<'c> {
     }
 
     /// The ids of existing rows, in portions.
-    pub(super) async fn portions(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+    pub async fn portions(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
         let sql = format!(
             "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
             budget::weight(mapping::texts(table)),
@@ -67,7 +67,7 @@ impl<'c> TrafficSnapshot<'c> {
     }
 
     /// The rows with these ids, with all mapped columns.
-    pub(super) async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<Vec<TrafficImage>> {
+    pub async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<Vec<TrafficImage>> {
         let columns: String =
             mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
         let sql = format!(

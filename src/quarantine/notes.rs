@@ -4,12 +4,12 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use super::prepared::LazyStatement;
 use crate::error::{Error, Result};
 use crate::mapping::{Note, TrafficRow};
 use crate::model::change::{Origin, Table};
 use crate::model::names::Names;
 use crate::postgres::pipelined::IS_OPEN;
+use crate::postgres::prepared::LazyStatement;
 
 /// The statements on the notes table, for one session. A row has at most one note for each column: the note
 /// about the current value.
@@ -22,11 +22,11 @@ pub struct Notes {
 
 /// The notes concerned by a change of rows.
 #[derive(Clone, Copy)]
-pub(super) struct Scope<'s> {
-    pub(super) table: Table,
-    pub(super) ids: &'s [Uuid],
+pub struct Scope<'s> {
+    pub table: Table,
+    pub ids: &'s [Uuid],
     /// `None` stands for all columns.
-    pub(super) columns: Option<&'s [&'s str]>,
+    pub columns: Option<&'s [&'s str]>,
 }
 
 impl Notes {
@@ -55,7 +55,7 @@ impl Notes {
     }
 
     /// Prepares the statements needed later, because a pipelined batch sends only prepared statements.
-    pub(super) async fn prepare(&self, client: &Client, forget: bool, write: bool) -> Result<()> {
+    pub async fn prepare(&self, client: &Client, forget: bool, write: bool) -> Result<()> {
         for (statement, needed) in [(&self.forget, forget), (&self.write, write)] {
             if needed {
                 statement.on(client, "preparing to write conversion notes").await?;
@@ -65,7 +65,7 @@ impl Notes {
     }
 
     /// Writes the notes of `rows`. Returns whether `rows` have any notes.
-    pub(super) async fn write(
+    pub async fn write(
         &self,
         client: &Client,
         table: Table,
@@ -94,7 +94,7 @@ impl Notes {
 
     /// Removes the notes in `scope`, except for the notes of `still`. The rows in `scope` were written or
     /// deleted.
-    pub(super) async fn forget(
+    pub async fn forget(
         &self,
         client: &Client,
         scope: Scope<'_>,
@@ -120,7 +120,7 @@ impl Notes {
 
     /// Moves the notes of a row whose primary key changed. A note about `metadata` still holds when the
     /// change did not send `metadata`.
-    pub(super) async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+    pub async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
         let failed = |error| Error::database("changing a key in the conversion notes", &error);
         let name = table.landing_name();
         let forget = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = $2", self.table);
@@ -131,7 +131,7 @@ impl Notes {
     }
 
     /// Removes all notes of a table, after all rows of the table were deleted.
-    pub(super) async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
+    pub async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
         let done = client.execute(&sql, &[&table.landing_name()]).await;
         done.map(|_| ()).map_err(|error| Error::database("removing conversion notes", &error))

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
-use super::mapping::ColumnPlace;
+use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
-use crate::landing::layout::Layout;
+use crate::mapping::inverse::ColumnPlace;
 use crate::model::change::Table;
 use crate::model::names::Names;
 

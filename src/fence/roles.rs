@@ -66,7 +66,7 @@ impl FencedRoles {
 
     /// Tries a write as each role, within the transaction that holds the fence, each in its own
     /// subtransaction.
-    pub(super) async fn try_each(&self, fenced: &Client, cutover: Uuid) -> Result<Tried> {
+    pub async fn try_each(&self, fenced: &Client, cutover: Uuid) -> Result<Tried> {
         let mut refused: Vec<String> = self.attempts.iter().map(|(role, ..)| role.clone()).collect();
         refused.dedup();
         if self.attempts.is_empty() {

@@ -6,15 +6,15 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::carry::Carrier;
-use super::keys::Keys;
-use super::mapping::{self, TrafficImage};
-use super::paging::PageStart;
-use super::quarantine::RefusalCause;
-use super::reading::TrafficSnapshot;
-use super::writer::{Act, LandingWriter};
+use crate::batch::keys::Keys;
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
+use crate::landing::write::{Act, LandingWriter};
+use crate::mapping::inverse::{self, TrafficImage};
 use crate::model::change::{ColumnType, Datum, Row, Table};
+use crate::postgres::paging::PageStart;
+use crate::quarantine::keys::RefusalCause;
+use crate::traffic::reading::TrafficSnapshot;
 
 /// Number of keys in a page of a truncated table.
 const PAGE: i64 = 500;
@@ -92,7 +92,7 @@ impl LoadInHand<'_> {
         // act is known.
         let meet = |own: Row| {
             let Some(held) = left.remove(&own.id) else { return };
-            let mut row = mapping::inverse(held, Some(&own), &target.places, limits);
+            let mut row = inverse::inverse(held, Some(&own), &target.places, limits);
             // An equal row is not written.
             if own.values != row.values {
                 let keeps_json = has_json_of(&row, &own);
@@ -105,7 +105,7 @@ impl LoadInHand<'_> {
         self.landing.each_row(table, &ids, meet).await?;
         let new = left
             .into_iter()
-            .map(|(id, held)| (id, Act::Insert(mapping::inverse(held, None, &target.places, limits))));
+            .map(|(id, held)| (id, Act::Insert(inverse::inverse(held, None, &target.places, limits))));
         acts.extend(new);
         let acts: Vec<Act> = acts.into_values().collect();
         reach(Point::ReverseRead);

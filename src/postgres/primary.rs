@@ -5,11 +5,11 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use crate::checkpoint::{LandingWal, Ledger, TimelineHistory};
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
 use crate::postgres::Endpoint;
 use crate::postgres::replication::Replication;
+use crate::postgres::timeline::{LandingWal, TimelineHistory};
 
 /// The server that an attempt began with. Each connection of the attempt must reach the same server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,12 +22,6 @@ pub struct Primary {
 }
 
 impl Primary {
-    /// The server whose changes `ledger` records.
-    pub fn of_landing(ledger: &Ledger) -> Self {
-        let system_id = ledger.identity().landing_system_id.clone();
-        Primary { side: Side::Landing, system_id, timeline: ledger.timeline() }
-    }
-
     /// Makes sure that a replication session has reached this server. Runs before any other command of the
     /// session.
     ///

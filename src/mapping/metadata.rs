@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use crate::mapping::json::JsonObject;
 
 /// Whether the JSON is an object, so members can be put in.
-pub(super) fn is_object(json: &str) -> bool {
+pub fn is_object(json: &str) -> bool {
     json.starts_with('{')
 }
 
 /// The object with these members, each a string, in place of members with the same keys. `None` is an empty
 /// object.
-pub(super) fn with_members(json: Option<&str>, put: &[(&str, &str)]) -> String {
+pub fn with_members(json: Option<&str>, put: &[(&str, &str)]) -> String {
     let object = JsonObject::parse(json.unwrap_or("{}"), |_| true);
     let kept = object.members().filter(|(key, _)| put.iter().all(|(name, _)| name != key));
     let kept = kept.map(|(key, value)| (key, Cow::Borrowed(value)));

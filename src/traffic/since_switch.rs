@@ -26,12 +26,12 @@ pub fn storage(names: &Names) -> String {
 
 /// A condition on a row `t` of one table: the row was written since the switch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SinceSwitch(String);
+pub struct SinceSwitch(String);
 
 impl SinceSwitch {
     /// # Errors
     /// Refused when no cutover has switched to Traffic.
-    pub(super) async fn read(traffic: &Client, names: &Names, table: Table) -> Result<Self> {
+    pub async fn read(traffic: &Client, names: &Names, table: Table) -> Result<Self> {
         let failed = |error| Error::database("looking for the cutover", &error);
         // `storage` is null after a cutover by an earlier version.
         let sql = format!(
@@ -60,7 +60,7 @@ impl SinceSwitch {
         })
     }
 
-    pub(super) fn condition(&self) -> &str {
+    pub fn condition(&self) -> &str {
         &self.0
     }
 }

@@ -3,18 +3,72 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
 use tokio_util::sync::CancellationToken;
 
 use super::primary::Primary;
-use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
-use crate::model::names::Names;
 use crate::postgres::Endpoint;
 use crate::postgres::replication::Replication;
 
+/// Position and state of a slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotPosition {
+    pub confirmed_flush: Lsn,
+    /// `pg_replication_slots.wal_status`; `lost` once the server has removed WAL that the slot needs.
+    pub wal_status: Option<String>,
+    pub plugin: String,
+    pub database: String,
+}
+
+/// leadbridge's row in `pg_replication_slots`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotState {
+    pub position: SlotPosition,
+    pub active: bool,
+    /// WAL that the slot keeps on Landing's disk, in bytes.
+    pub retained_bytes: u64,
+    /// Whether standbys may keep a copy of the slot; `None` before PostgreSQL 17.
+    pub failover: Option<bool>,
+}
+
+/// The slot of the given name; `None` when the slot does not exist.
+pub async fn read(client: &Client, name: &str) -> Result<Option<SlotState>> {
+    let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
+               COALESCE(database::text, ''), active, \
+               COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
+               (to_jsonb(s) ->> 'failover')::boolean FROM pg_replication_slots AS s WHERE slot_name = $1";
+    let row = client
+        .query_opt(sql, &[&name])
+        .await
+        .map_err(|error| Error::database(format!("reading the slot `{name}`"), &error))?;
+    Ok(row.map(|row| SlotState {
+        position: SlotPosition {
+            confirmed_flush: row.get::<_, PgLsn>(0).into(),
+            wal_status: row.get(1),
+            plugin: row.get(2),
+            database: row.get(3),
+        },
+        active: row.get(4),
+        retained_bytes: row.get::<_, i64>(5).max(0) as u64,
+        failover: row.get(6),
+    }))
+}
+
 /// Interval between two log lines about the transaction that delays the creation of the slot.
 const BLOCKER_REPORT: Duration = Duration::from_secs(5);
+
+/// A slot to be created.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSlot<'s> {
+    pub endpoint: &'s Endpoint,
+    pub name: &'s str,
+    /// Whether standbys may keep a copy of the slot; needs PostgreSQL 17.
+    pub failover: bool,
+    /// Time in which the slot must be created.
+    pub timeout: Duration,
+}
 
 /// A new slot and the snapshot of the database at the slot's consistent point.
 ///
@@ -50,35 +104,34 @@ pub async fn system_identifier(endpoint: &Endpoint) -> Result<String> {
 /// # Errors
 /// Transient on a time-out; refused when the slot exists or the server cannot decode.
 pub async fn create(
-    config: &Config,
+    new: &NewSlot<'_>,
     control: &Client,
     primary: &Primary,
     shutdown: &CancellationToken,
 ) -> Result<ExportedSnapshot> {
-    let names = &config.names;
-    let mut session = config.landing.replicate().await?;
+    let mut session = new.endpoint.replicate().await?;
     primary.check(&mut session).await?;
     // A server before PostgreSQL 17 does not know the option.
-    let failover = if config.slot_failover { ", FAILOVER true" } else { "" };
+    let failover = if new.failover { ", FAILOVER true" } else { "" };
     let sql = format!(
         "CREATE_REPLICATION_SLOT {} LOGICAL pgoutput (SNAPSHOT 'export'{failover})",
-        postgres_protocol::escape::escape_identifier(&names.slot)
+        postgres_protocol::escape::escape_identifier(new.name)
     );
-    let step = format!("creating the slot `{}` on Landing", names.slot);
+    let step = format!("creating the slot `{}` on Landing", new.name);
     let created = tokio::select! {
         created = session.query_patiently(&step, &sql) => Some(created),
         () = report_blockers(control) => None,
-        () = tokio::time::sleep(config.slot_creation_timeout) => None,
+        () = tokio::time::sleep(new.timeout) => None,
         () = shutdown.cancelled() => None,
     };
     let Some(created) = created else {
         // While the walsender waits, the server does not notice a closed connection: without a cancellation
         // the walsender would wait on.
-        cancel_creation(control, names).await?;
+        cancel_creation(control, new.name).await?;
         let blocker = blocker(control).await?.unwrap_or_else(|| "nobody any more".to_owned());
         return Err(Error::new(
             Kind::Transient,
-            format!("creating the slot `{}` was given up; it was waiting for {blocker}", names.slot),
+            format!("creating the slot `{}` was given up; it was waiting for {blocker}", new.name),
         )
         .remedy("end that transaction, or wait: it is tried again"));
     };
@@ -129,17 +182,17 @@ async fn blocker(control: &Client) -> Result<Option<String>> {
     Ok(row.map(|row| row.get(0)))
 }
 
-async fn cancel_creation(control: &Client, names: &Names) -> Result<()> {
+async fn cancel_creation(control: &Client, name: &str) -> Result<()> {
     let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots \
                WHERE slot_name = $1 AND active_pid IS NOT NULL";
-    let done = control.execute(sql, &[&names.slot]).await;
+    let done = control.execute(sql, &[&name]).await;
     done.map(|_| ()).map_err(|error| Error::database("giving up the slot's creation", &error))
 }
 
 /// Drops the slot if the slot exists. A slot in use is [`Kind::Transient`], because the consumer may be about
 /// to end.
-pub async fn drop_slot(control: &Client, names: &Names) -> Result<()> {
+pub async fn drop_slot(control: &Client, name: &str) -> Result<()> {
     let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
-    let done = control.execute(sql, &[&names.slot]).await;
-    done.map(|_| ()).map_err(|error| Error::database(format!("dropping the slot `{}`", names.slot), &error))
+    let done = control.execute(sql, &[&name]).await;
+    done.map(|_| ()).map_err(|error| Error::database(format!("dropping the slot `{name}`"), &error))
 }

@@ -5,17 +5,17 @@ use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::quarantine::RefusalCause;
 use super::statements;
-use super::writer::{Act, LandingWriter, columns};
+use super::{Act, LandingWriter, columns};
 use crate::error::{Kind, Result};
 use crate::model::change::{Row, Table};
 use crate::postgres::unique::{self, Filler};
+use crate::quarantine::keys::RefusalCause;
 
 impl LandingWriter {
     /// Applies the acts, and returns each row refused by Landing, with the reason. Rows refused because
     /// another row holds a value are tried again as a set.
-    pub(super) async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
+    pub async fn apply(&self, table: Table, acts: &[Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
         let all: Vec<&Act> = acts.iter().collect();
         let mut refused = self.bisect(table, &all).await?;
         let colliding: HashSet<Uuid> =

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use super::keys::Keys;
+use crate::batch::keys::Keys;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
@@ -22,13 +22,13 @@ const MOST_COLLIDING: usize = 200;
 
 /// Why a row is quarantined. Holds no values of the row.
 #[derive(Clone, Debug)]
-pub(super) struct RefusalCause {
+pub struct RefusalCause {
     sqlstate: String,
     message: String,
 }
 
 impl RefusalCause {
-    pub(super) fn of(error: &Error) -> Self {
+    pub fn of(error: &Error) -> Self {
         RefusalCause {
             sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
             message: error.message().to_owned(),
@@ -36,11 +36,11 @@ impl RefusalCause {
     }
 
     /// Whether the row was refused because another row holds a value.
-    pub(super) fn is_collision(&self) -> bool {
+    pub fn is_collision(&self) -> bool {
         COLLISIONS.contains(&self.sqlstate.as_str())
     }
 
-    pub(super) fn lead_is_missing() -> Self {
+    pub fn lead_is_missing() -> Self {
         RefusalCause { sqlstate: "23503".to_owned(), message: "its lead is not on Landing".to_owned() }
     }
 }
@@ -64,7 +64,7 @@ impl ReverseQuarantine {
     }
 
     /// The keys of all quarantined rows.
-    pub(super) async fn all(&self, traffic: &Client) -> Result<Keys> {
+    pub async fn all(&self, traffic: &Client) -> Result<Keys> {
         let sql = format!("SELECT traffic_table, row_id FROM {}", self.table);
         let rows = traffic.query(&sql, &[]).await.map_err(|error| failed("reading", &error))?;
         Ok(keys(&rows))
@@ -73,7 +73,7 @@ impl ReverseQuarantine {
     /// The keys of the [`MOST_COLLIDING`] latest rows that were refused because another row holds a value.
     /// The other row may have given up the value, or may be refused for the same reason now, and then both
     /// can be written as a set.
-    pub(super) async fn colliding(&self, traffic: &Client) -> Result<Keys> {
+    pub async fn colliding(&self, traffic: &Client) -> Result<Keys> {
         let sql = format!(
             "SELECT traffic_table, row_id FROM {} WHERE sqlstate = ANY ($1) \
              ORDER BY last_seen DESC LIMIT {MOST_COLLIDING}",
@@ -85,7 +85,7 @@ impl ReverseQuarantine {
     }
 
     /// The quarantined keys among `asked`.
-    pub(super) async fn among(&self, traffic: &Client, asked: &Keys) -> Result<Keys> {
+    pub async fn among(&self, traffic: &Client, asked: &Keys) -> Result<Keys> {
         let (tables, ids) = columns(asked);
         let sql = format!(
             "SELECT traffic_table, row_id FROM {} \
@@ -97,12 +97,7 @@ impl ReverseQuarantine {
     }
 
     /// The ids of the quarantined rows of `table` that belong to one of these leads.
-    pub(super) async fn dependents(
-        &self,
-        traffic: &Client,
-        table: Table,
-        leads: &[Uuid],
-    ) -> Result<Vec<Uuid>> {
+    pub async fn dependents(&self, traffic: &Client, table: Table, leads: &[Uuid]) -> Result<Vec<Uuid>> {
         let sql = format!(
             "SELECT q.row_id FROM {} AS q JOIN {} AS t ON t.id = q.row_id \
              WHERE q.traffic_table = $1 AND t.lead_id = ANY ($2)",
@@ -113,7 +108,7 @@ impl ReverseQuarantine {
         Ok(rows.map_err(|error| failed("reading", &error))?.iter().map(|row| row.get(0)).collect())
     }
 
-    pub(super) async fn put(
+    pub async fn put(
         &self,
         traffic: &Client,
         table: Table,
@@ -140,7 +135,7 @@ impl ReverseQuarantine {
 
     /// Removes keys from the quarantine, because Landing has the rows as Traffic has them, or has deleted
     /// them.
-    pub(super) async fn release(&self, traffic: &Client, released: &Keys) -> Result<()> {
+    pub async fn release(&self, traffic: &Client, released: &Keys) -> Result<()> {
         let (tables, ids) = columns(released);
         let sql = format!(
             "DELETE FROM {} WHERE (traffic_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",

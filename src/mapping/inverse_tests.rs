@@ -270,7 +270,7 @@ fn a_stage_is_carried_verbatim_and_knows_its_lead() {
     assert!(lost(&held, &row, &limits).is_empty());
 }
 
-/// Whether [`not_carried`](crate::reverse::not_carried) lists the column's value as lost.
+/// Whether [`not_carried`](crate::mapping::not_carried::not_carried) lists the column's value as lost.
 fn admitted(column: &str, held: &TrafficImage, row: &Row) -> bool {
     let value = held.value(column);
     let json = held.value("metadata");

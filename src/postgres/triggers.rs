@@ -48,3 +48,11 @@ impl TriggerControl {
         }
     }
 }
+
+/// Whether the database of `client` has a deferrable constraint or trigger. Every table counts, because a
+/// trigger on a replicated table may write to any table.
+pub async fn may_defer(client: &Client) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)";
+    let found = client.query_one(sql, &[]).await;
+    Ok(found.map_err(|error| Error::database("looking for deferrable constraints", &error))?.get(0))
+}

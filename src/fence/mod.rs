@@ -4,16 +4,21 @@
 //! broken connection or a time limit of the server ends the transaction, and with the transaction the fence.
 //! After the commit, writers get an error with the operator's message.
 
+pub mod holders;
+pub mod pass;
+pub mod passable;
+pub mod roles;
+
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::writers::{FencedRoles, Tried};
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::postgres::{Session, advisory};
+use roles::{FencedRoles, Tried};
 
 /// Terms of closing the fence.
 #[derive(Clone, Debug)]
@@ -70,7 +75,7 @@ pub async fn hold(
         if !locked {
             return Err(Error::database(FENCING, &error));
         }
-        let holders = super::holders::of_tables(&session, names, terms.with_notifications).await?;
+        let holders = holders::of_tables(&session, names, terms.with_notifications).await?;
         if started.elapsed() + PAUSE >= patience {
             let who = if holders.is_empty() { "somebody".to_owned() } else { holders.join("; ") };
             return Err(Error::new(

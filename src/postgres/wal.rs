@@ -1,0 +1,78 @@
+//! A server's WAL position and clock, and which transactions a snapshot sees.
+
+use std::time::Duration;
+
+use tokio_postgres::Client;
+use tokio_postgres::types::PgLsn;
+
+use crate::error::{Error, Result};
+use crate::model::lsn::Lsn;
+use crate::model::timestamp::Timestamp;
+
+/// A server's WAL and clock at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// End of the durable WAL; only durable WAL can be decoded.
+    pub flushed: Lsn,
+    /// End of the WAL written into WAL buffers: ahead of `flushed` by asynchronous commits only.
+    pub inserted: Lsn,
+    pub now: Timestamp,
+}
+
+pub async fn sample(client: &Client) -> Result<Sample> {
+    let sql = "SELECT pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn(), clock_timestamp()";
+    let row = client
+        .query_one(sql, &[])
+        .await
+        .map_err(|error| Error::database("reading the WAL position", &error))?;
+    let lsn = |column: usize| Lsn::from(row.get::<_, PgLsn>(column));
+    Ok(Sample { flushed: lsn(0), inserted: lsn(1), now: row.get(2) })
+}
+
+/// The position after every commit so far. An asynchronous commit is in WAL buffers before the commit is on
+/// disk, so the buffers' position counts, unless nothing makes the server write the buffers.
+pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
+    let first = sample(client).await?;
+    let mut latest = first;
+    // The WAL writer flushes asynchronous commits within three of its rounds (0.6 s by default).
+    for _ in 0..10 {
+        if latest.flushed >= first.inserted {
+            return Ok(first.inserted);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        latest = sample(client).await?;
+    }
+    Ok(latest.flushed)
+}
+
+/// The oldest transaction still running in the session's own snapshot: the snapshot sees everything that
+/// earlier transactions committed.
+pub async fn oldest_running(client: &Client) -> Result<String> {
+    let row = client.query_one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await;
+    Ok(row.map_err(|error| Error::database("reading a snapshot", &error))?.get(0))
+}
+
+/// Pause between two checks whether the transactions are visible.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Waits until a new snapshot on the server sees the transactions `xids`.
+///
+/// The stream sends a transaction as soon as the commit is in WAL. Other sessions see the transaction a
+/// moment later, or much later where the commit waits for a synchronous standby. A row read before then is
+/// older than the streamed changes.
+pub async fn until_visible(client: &Client, xids: &[u32]) -> Result<()> {
+    // The stream gives the low 32 bits of a transaction id. Of the 64-bit ids with these low bits, the id
+    // nearest to the snapshot's is meant.
+    let sql = "SELECT bool_and(pg_visible_in_snapshot(full_xid::text::xid8, now)) FROM (
+                   SELECT now, x + (pg_snapshot_xmax(now)::text::bigint - x + 2147483648) / 4294967296 * 4294967296
+                   FROM unnest($1::bigint[]) AS x, pg_current_snapshot() AS now) AS seen (now, full_xid)";
+    let xids: Vec<i64> = xids.iter().copied().map(i64::from).collect();
+    loop {
+        let seen = client.query_one(sql, &[&xids]).await;
+        let seen = seen.map_err(|error| Error::database("reading a snapshot", &error))?;
+        if seen.get::<_, Option<bool>>(0) != Some(false) {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
