@@ -1,37 +1,52 @@
 //! leadbridge: replicates Landing's leads into Traffic, and makes Traffic the system of record.
 //!
-//! # Modules
-//!
-//! Data flows in one direction, through the modules in this order:
+//! # The flow
 //!
 //! ```text
-//! landing → pgoutput → change → mapping → batch → traffic → checkpoint
+//! slot → decode → collect → plan → map → write → checkpoint → acknowledge
 //! ```
 //!
-//! | module | purpose | I/O |
+//! A single value travels in the opposite direction: the durable position, from Traffic's commit through the
+//! local store to the slot. After a cutover the same flow runs from Traffic to Landing.
+//!
+//! # Rooms
+//!
+//! A room is a module at the top of the crate. A room imports only rooms above itself, and only the rooms in
+//! its last column; `scripts/check-house` reads this table. Every room may also import `error`, `failpoint`
+//! and `model`; `model` imports nothing.
+//!
+//! | room | holds | imports |
 //! |---|---|---|
-//! | [`landing`] | the source: catalog, slot, snapshot, stream | yes |
-//! | [`pgoutput`] | decodes the stream's bytes into messages | no |
-//! | [`change`] | the types that capture hands to apply | no |
-//! | [`mapping`] | converts a Landing row into the Traffic row of the contract | no |
-//! | [`batch`] | batches: bounds, commit boundaries, net effect | no |
-//! | [`traffic`] | the target: statements, writer, quarantine, notes | yes |
-//! | [`checkpoint`] | the three positions and their agreement | yes |
-//!
-//! After a cutover [`mod@reverse`] carries Traffic's changes to Landing, by the same kind of stream.
-//!
-//! [`replicator`] is the only module that knows all the others of the data flow. A single value travels in
-//! the opposite direction: the durable position, from Traffic's commit through the local store to the slot.
-//!
-//! The other modules: [`database`] connects, [`config`] holds the configuration, [`admission`] lists the
-//! requirements on a replicated table, [`doctor`] checks both databases before anything is changed,
-//! [`migrate`] prepares both databases, [`telemetry`] collects the state for logs, metrics and `status`, and
-//! [`commands`] implements the operator's commands. [`throwaway`] starts servers for the [`demo`] and the
-//! tests, [`verify`] compares both sides through the mapping, [`cutover`] makes Traffic the system of record
-//! and rolls back, [`backup`] writes whole tables to files, [`mod@finish`] ends a settled cutover, and
-//! [`failpoint`] names the points at which tests kill the process. [`budget`] bounds collected rows in bytes,
-//! and [`reached`] holds positions that only advance. [`operator`] and [`mod@sha256`] give person, machine
-//! and checksums for records that outlive a command.
+//! | [`mod@model`] | positions, times, tables, rows, changes, names of objects, byte bounds |  |
+//! | [`mod@error`] | the error type; which error is retried, halts, or asks the operator |  |
+//! | [`mod@failpoint`] | the points at which tests kill the process |  |
+//! | [`mod@exit`] | exit codes |  |
+//! | [`mod@operator`] | person and machine of a command |  |
+//! | [`mod@report`] | findings of checks: level, message, remedy |  |
+//! | [`mod@pgoutput`] | bytes of the stream become messages |  |
+//! | [`mod@postgres`] | one server of either side: URL, TLS, connections, slot, WAL, server identity, stream, triggers | pgoutput |
+//! | [`mod@mapping`] | a Landing row becomes a Traffic row, and back; what has no place on Landing |  |
+//! | [`mod@config`] | settings: raw, then validated | postgres |
+//! | [`mod@batch`] | changes, or keys, are collected into batches; the net effect of a batch | mapping |
+//! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | postgres, mapping, config |
+//! | [`mod@capture`] | messages become changes of replicated rows, or keys of changed rows | pgoutput, mapping, checkpoint |
+//! | [`mod@admission`] | which tables are safe to replicate | mapping, checkpoint |
+//! | [`mod@quarantine`] | refused rows of both directions; conversion notes | postgres, mapping, batch |
+//! | [`mod@fence`] | closes a side to writers; who may pass; who holds it up | postgres |
+//! | [`mod@landing`] | Landing: catalog, rows, initial snapshot, stream; writing after the switch | pgoutput, postgres, mapping, checkpoint, capture, quarantine, fence |
+//! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, config, batch, checkpoint, quarantine |
+//! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
+//! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | config |
+//! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, config, checkpoint, admission, landing, traffic, telemetry |
+//! | [`mod@backup`] | whole tables as files | postgres |
+//! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
+//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | report, postgres, mapping, config, batch, checkpoint, capture, admission, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
+//! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, backup, cutover |
+//! | [`mod@migrate`] | what leadbridge creates in both databases | checkpoint, admission, traffic |
+//! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
+//! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
+//! | [`mod@cli`] | the command line | config, backup, cutover |
+//! | [`mod@commands`] | one file for each command | exit, report, postgres, mapping, config, checkpoint, quarantine, traffic, compare, telemetry, doctor, cutover, replication, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 

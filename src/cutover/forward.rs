@@ -28,7 +28,7 @@ struct Handover {
     lsn: Lsn,
     /// A transaction id, as the server's text.
     xid: String,
-    /// Storage of Traffic's tables at the same moment, as JSON: see [`reverse::storage`].
+    /// Storage of Traffic's tables at the same moment, as JSON: see [`since_switch::storage`].
     storage: Option<String>,
 }
 

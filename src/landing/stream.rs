@@ -19,7 +19,7 @@ pub struct LandingStream {
 
 impl LandingStream {
     /// # Errors
-    /// Errors of [`start`].
+    /// Errors of [`stream::start`].
     pub async fn start(
         landing: &Endpoint,
         names: &Names,

@@ -70,7 +70,7 @@ impl ReverseQuarantine {
         Ok(keys(&rows))
     }
 
-    /// The keys of the [`MOST_COLLIDING`] latest rows that were refused because another row holds a value.
+    /// The keys of the `MOST_COLLIDING` latest rows that were refused because another row holds a value.
     /// The other row may have given up the value, or may be refused for the same reason now, and then both
     /// can be written as a set.
     pub async fn colliding(&self, traffic: &Client) -> Result<Keys> {

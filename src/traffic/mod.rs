@@ -1,8 +1,8 @@
 //! The target: writing changes to Traffic's tables, exactly once. Inserts and updates do not fire Traffic's
-//! ordinary triggers where the role can prevent the firing ([`TriggerControl`]).
+//! ordinary triggers where the role can prevent the firing ([`TriggerControl`](crate::postgres::triggers::TriggerControl)).
 //!
 //! A [`Writer`] applies [`crate::batch::Batch`]es, in one transaction at a time. A row refused by Traffic
-//! goes to [`Quarantine`]; a value changed by the mapping leaves a conversion note (`notes`).
+//! goes to [`quarantine`](crate::quarantine); a value changed by the mapping leaves a conversion note there.
 
 mod apply;
 mod binary;
