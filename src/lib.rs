@@ -30,7 +30,7 @@
 //! | [`mod@batch`] | changes, or keys, are collected into batches; the net effect of a batch | mapping |
 //! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | postgres, mapping, config |
 //! | [`mod@capture`] | messages become changes of replicated rows, or keys of changed rows | pgoutput, mapping, checkpoint |
-//! | [`mod@admission`] | which tables are safe to replicate | mapping, checkpoint |
+//! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping, checkpoint |
 //! | [`mod@quarantine`] | refused rows of both directions; conversion notes | postgres, mapping, batch |
 //! | [`mod@fence`] | closes a side to writers; who may pass; who holds it up | postgres |
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot, stream; writing after the switch | pgoutput, postgres, mapping, checkpoint, capture, quarantine, fence |
@@ -42,7 +42,7 @@
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
 //! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | report, postgres, mapping, config, batch, checkpoint, capture, admission, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
 //! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, backup, cutover |
-//! | [`mod@migrate`] | what leadbridge creates in both databases | checkpoint, admission, traffic |
+//! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, checkpoint, admission, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | config, backup, cutover |

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::step::during;
 
 /// Returns one row with one column, a JSON document. Parameter: the names of the tables.
 const QUERY: &str = include_str!("../../sql/admission.sql");
@@ -119,9 +120,9 @@ impl Facts {
     /// # Errors
     /// The connection broke, or the role lacks the privilege to look into a schema.
     pub async fn read(client: &Client, side: Side, names: &Names, tables: &[Table]) -> Result<String> {
-        let row = client.query_one(QUERY, &[&names_on(side, names, tables)]).await;
-        let row =
-            row.map_err(|error| Error::database(format!("reading the tables' shape on the {side}"), &error))?;
+        let row = during(client, format!("reading the tables' shape on the {side}"))
+            .row(QUERY, &[&names_on(side, names, tables)])
+            .await?;
         Ok(row.get(0))
     }
 

@@ -29,6 +29,7 @@ use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::step::during;
 use crate::postgres::{Endpoint, table_lock};
 
 /// Writes `tables` of Landing to `directory`.
@@ -53,8 +54,7 @@ pub async fn take(
         tracing::info!(table = table.landing_name(), rows = written.rows, bytes = written.bytes, "backed up");
         manifest.tables.push(written);
     }
-    let ended = session.batch_execute("COMMIT").await;
-    ended.map_err(|error| Error::database("ending the snapshot of the backup on Landing", &error))?;
+    during(&session, "ending the snapshot of the backup on Landing").batch("COMMIT").await?;
     session.close().await;
     for file in &manifest.tables {
         directory.keep(&file.file)?;

@@ -14,6 +14,7 @@ use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::pipelined::{IS_OPEN, in_order};
 use crate::postgres::primary::Primary;
+use crate::postgres::step::during;
 
 /// Durable state of a slot's replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,20 +85,17 @@ impl Ledger {
              landing_timeline FROM {} WHERE slot = $1",
             self.table
         );
-        let row = client
-            .query_opt(&sql, &[&self.identity.slot])
-            .await
-            .map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        let row = during(client, "reading the checkpoint on Traffic")
+            .row_if_any(&sql, &[&self.identity.slot])
+            .await?;
         row.map(|row| recorded(&self.identity.slot, &row)).transpose()
     }
 
     /// Moment of Landing's clock: everything that Landing committed before is applied.
     pub async fn caught_up_at(&self, client: &Client) -> Result<Timestamp> {
         let sql = format!("SELECT caught_up_at FROM {} WHERE slot = $1", self.table);
-        let row = client
-            .query_one(&sql, &[&self.identity.slot])
-            .await
-            .map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        let row =
+            during(client, "reading the checkpoint on Traffic").row(&sql, &[&self.identity.slot]).await?;
         Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
     }
 
@@ -171,10 +169,9 @@ impl Ledger {
     /// Locks the row until the transaction ends, and makes sure that this run still owns the row.
     pub async fn guard(&self, client: &Client) -> Result<()> {
         let sql = format!("SELECT FROM {} WHERE slot = $1 AND run_id = $2 FOR SHARE", self.table);
-        let found = client
-            .query_opt(&sql, &[&self.identity.slot, &self.run_id])
-            .await
-            .map_err(|error| Error::database("checking the checkpoint on Traffic", &error))?;
+        let found = during(client, "checking the checkpoint on Traffic")
+            .row_if_any(&sql, &[&self.identity.slot, &self.run_id])
+            .await?;
         found.map(|_| ()).ok_or_else(|| self.taken())
     }
 
@@ -219,10 +216,8 @@ impl Ledger {
         let Position { commit_time, caught_up_at, .. } = position;
         let parameters: [&(dyn ToSql + Sync); 5] =
             [&self.identity.slot, &self.run_id, &lsn, &commit_time, &caught_up_at];
-        let rows = client
-            .execute(&recording.position, &parameters)
-            .await
-            .map_err(|error| Error::database("writing the checkpoint on Traffic", &error))?;
+        let rows =
+            during(client, "writing the checkpoint on Traffic").run(&recording.position, &parameters).await?;
         if rows == 1 { Ok(()) } else { Err(self.taken()) }
     }
 
@@ -239,10 +234,7 @@ impl Ledger {
         sql: &str,
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
-        let rows = client
-            .execute(sql, parameters)
-            .await
-            .map_err(|error| Error::database("writing the checkpoint on Traffic", &error))?;
+        let rows = during(client, "writing the checkpoint on Traffic").run(sql, parameters).await?;
         if rows == 1 { Ok(()) } else { Err(self.taken()) }
     }
 

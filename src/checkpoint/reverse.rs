@@ -11,6 +11,7 @@ use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::step::during;
 
 /// How far Traffic's changes since the switch are on Landing, durably.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,9 +51,9 @@ impl Reverse {
             "SELECT cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at FROM {} WHERE slot = $1",
             names.own("reverse")
         );
-        let row = client.query_opt(&sql, &[&names.slot]).await;
-        let row =
-            row.map_err(|error| Error::database("reading the position of reverse replication", &error))?;
+        let row = during(client, "reading the position of reverse replication")
+            .row_if_any(&sql, &[&names.slot])
+            .await?;
         Ok(row.map(|row| Reverse {
             cutover_id: row.get(0),
             slot: row.get(1),
@@ -158,8 +159,8 @@ impl Ledger {
         let (ids, positions): (Vec<Uuid>, Vec<PgLsn>) =
             carried.markers.iter().map(|(id, lsn)| (*id, PgLsn::from(*lsn))).unzip();
         let (landing, at): (PgLsn, PgLsn) = (carried.landing.into(), carried.at.lsn.into());
-        let written = client
-            .execute(
+        let written = during(client, "writing down the position of reverse replication")
+            .run(
                 &sql,
                 &[
                     &self.identity.slot,
@@ -173,8 +174,7 @@ impl Ledger {
                     &positions,
                 ],
             )
-            .await
-            .map_err(|error| Error::database("writing down the position of reverse replication", &error))?;
+            .await?;
         if written == 1 { Ok(()) } else { Err(self.taken()) }
     }
 }

@@ -18,6 +18,7 @@ use crate::mapping::inverse;
 use crate::model::change::{Row, Table, lead, notification};
 use crate::model::names::Names;
 use crate::postgres::paging::PageStart;
+use crate::postgres::step::during;
 use crate::traffic::TargetCatalog;
 use crate::traffic::reading::TrafficSnapshot;
 use crate::traffic::since_switch::SinceSwitch;
@@ -277,9 +278,9 @@ impl<'c> ReverseSides<'c> {
     async fn quarantined(&self, table: Table) -> Result<u64> {
         let sql =
             format!("SELECT count(*) FROM {} WHERE traffic_table = $1", self.names.own("reverse_quarantine"));
-        let row = self.traffic.query_one(&sql, &[&table.traffic_name()]).await;
-        let row =
-            row.map_err(|error| Error::database("counting the quarantine of reverse replication", &error))?;
+        let row = during(self.traffic, "counting the quarantine of reverse replication")
+            .row(&sql, &[&table.traffic_name()])
+            .await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 }

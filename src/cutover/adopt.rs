@@ -18,6 +18,7 @@ use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Session;
 use crate::postgres::paging::PageStart;
+use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 
 /// Rows for Landing to send again, by table.
@@ -64,8 +65,7 @@ pub(super) async fn recent(
     triggers: TriggerControl,
     horizon: &Horizon,
 ) -> Result<()> {
-    let passing = fenced.batch_execute("SET LOCAL leadbridge.passes_fence = 'on'").await;
-    passing.map_err(|error| Error::database("adopting rows on Traffic", &error))?;
+    during(fenced, "adopting rows on Traffic").batch("SET LOCAL leadbridge.passes_fence = 'on'").await?;
     let recent = horizon.is_recent_on_traffic();
     mark_born(landing, fenced, &config.names, &config.tables(), triggers, &recent).await.map(drop)
 }

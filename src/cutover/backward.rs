@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
 use crate::model::lsn::Lsn;
+use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::wal;
 
@@ -107,8 +108,8 @@ impl Backward<'_> {
         // The daemon advances the slot on Landing, and writes the new position to the checkpoint first. The
         // row lock makes the daemon wait, so the slot cannot pass the position that is read next.
         let sql = format!("SELECT FROM {} WHERE slot = $1 FOR UPDATE", names.own("checkpoint"));
-        let locked = held.session().query(&sql, &[&names.slot]).await;
-        locked.map_err(|error| Error::database("holding the checkpoint on Traffic", &error))?;
+
+        during(held.session(), "holding the checkpoint on Traffic").rows(&sql, &[&names.slot]).await?;
         wal::committed_so_far(&self.scene.landing).await
     }
 

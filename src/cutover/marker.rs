@@ -12,6 +12,7 @@ use crate::capture::rows::MARKER_PREFIX;
 use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::postgres::step::during;
 
 /// Interval between two looks for a marker.
 const LOOK: Duration = Duration::from_millis(3);
@@ -21,8 +22,8 @@ const LOOK: Duration = Duration::from_millis(3);
 /// [`flush`].
 pub async fn write(source: &Client, id: Uuid) -> Result<Lsn> {
     let sql = "SELECT pg_logical_emit_message(false, $1, $2)";
-    let row = source.query_one(sql, &[&MARKER_PREFIX, &id.to_string()]).await;
-    Ok(row.map_err(|error| Error::database("writing a marker", &error))?.get::<_, PgLsn>(0).into())
+    let row = during(source, "writing a marker").row(sql, &[&MARKER_PREFIX, &id.to_string()]).await?;
+    Ok(row.get::<_, PgLsn>(0).into())
 }
 
 /// Makes the server flush the WAL written so far, by a commit, because every version of PostgreSQL flushes a
@@ -97,8 +98,7 @@ pub async fn latency(
         seconds.push(started.elapsed().as_secs_f64());
     }
     let sql = format!("DELETE FROM {} WHERE id = ANY ($1)", names.own("markers"));
-    let removed = traffic.execute(&sql, &[&ids]).await;
-    removed.map_err(|error| Error::database("taking markers away on Traffic", &error))?;
+    during(traffic, "taking markers away on Traffic").run(&sql, &[&ids]).await?;
     outcome.map(|()| summary(seconds))
 }
 

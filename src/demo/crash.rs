@@ -9,6 +9,7 @@ use super::lag::Lock;
 use super::stage::DemoStage;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
+use crate::postgres::step::during;
 
 #[derive(Debug)]
 pub struct Recovery {
@@ -45,8 +46,8 @@ async fn await_half_a_transaction(stage: &DemoStage<'_>) -> Result<()> {
                AND wait_event_type = 'Lock' AND backend_xid IS NOT NULL)";
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let row = stage.traffic.query_one(sql, &[]).await;
-        if row.map_err(|error| Error::database("looking for the daemon's transaction", &error))?.get(0) {
+        let row = during(&stage.traffic, "looking for the daemon's transaction").row(sql, &[]).await?;
+        if row.get(0) {
             return Ok(());
         }
         if Instant::now() > deadline {
@@ -58,6 +59,6 @@ async fn await_half_a_transaction(stage: &DemoStage<'_>) -> Result<()> {
 
 async fn checkpoint(stage: &DemoStage<'_>) -> Result<Lsn> {
     let sql = format!("SELECT applied_lsn FROM {} WHERE slot = $1", stage.config.names.own("checkpoint"));
-    let row = stage.traffic.query_one(&sql, &[&stage.config.names.slot]).await;
-    Ok(row.map_err(|error| Error::database("reading the checkpoint", &error))?.get::<_, PgLsn>(0).into())
+    let row = during(&stage.traffic, "reading the checkpoint").row(&sql, &[&stage.config.names.slot]).await?;
+    Ok(row.get::<_, PgLsn>(0).into())
 }

@@ -6,9 +6,10 @@ use super::daemon::DemoDaemon;
 use super::figures;
 use super::screen::Screen;
 use super::stage::DemoStage;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::change::Table;
 use crate::postgres::Session;
+use crate::postgres::step::during;
 use crate::telemetry::Live;
 
 /// Seconds of lag at which the lock is released.
@@ -90,13 +91,12 @@ impl Lock {
     pub async fn take(stage: &DemoStage<'_>, table: &str) -> Result<Self> {
         let session = stage.config.traffic.connect("demo lock").await?;
         let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
-        session.batch_execute(&sql).await.map_err(|error| Error::database("locking a table", &error))?;
+        during(&session, "locking a table").batch(&sql).await?;
         Ok(Lock(session))
     }
 
     pub async fn release(self) -> Result<()> {
-        let released = self.0.batch_execute("ROLLBACK").await;
-        released.map_err(|error| Error::database("releasing a lock", &error))
+        during(&self.0, "releasing a lock").batch("ROLLBACK").await
     }
 }
 

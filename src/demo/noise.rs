@@ -10,6 +10,7 @@ use super::{figures, lag};
 use crate::error::{Error, Result};
 use crate::model::names::qualified;
 use crate::postgres::slot;
+use crate::postgres::step::during;
 
 /// Rows of the LMS; about 400 bytes of WAL each.
 const EVENTS: i32 = 50_000;
@@ -62,11 +63,7 @@ async fn write(stage: &DemoStage<'_>) -> Result<()> {
 async fn let_go(stage: &DemoStage<'_>, screen: &mut Screen, enough: u64) -> Result<u64> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        stage
-            .landing
-            .batch_execute("CHECKPOINT")
-            .await
-            .map_err(|error| Error::database("a checkpoint on Landing", &error))?;
+        during(&stage.landing, "a checkpoint on Landing").batch("CHECKPOINT").await?;
         let slot = slot::read(&stage.landing, &stage.config.names.slot).await?;
         let retained = slot.ok_or_else(|| Error::internal("the slot is gone"))?.retained_bytes;
         if retained < enough {

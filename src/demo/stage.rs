@@ -9,6 +9,7 @@ use super::guard::Home;
 use crate::config::{Config, Flags};
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
+use crate::postgres::step::during;
 use crate::postgres::{Session, wal};
 use crate::throwaway::leads::{self, Filled};
 use crate::throwaway::writers::{LiveWriters, WriteRate};
@@ -90,8 +91,10 @@ impl<'h> DemoStage<'h> {
 }
 
 async fn version(session: &Session) -> Result<String> {
-    let row = session.query_one("SELECT split_part(current_setting('server_version'), ' ', 1)", &[]).await;
-    Ok(row.map_err(|error| Error::database("asking for the version", &error))?.get(0))
+    let row = during(session, "asking for the version")
+        .row("SELECT split_part(current_setting('server_version'), ' ', 1)", &[])
+        .await?;
+    Ok(row.get(0))
 }
 
 async fn server(template: &Arc<Template>, name: &str, schema: &str) -> Result<Cluster> {

@@ -5,10 +5,11 @@ use tokio_postgres::Client;
 use super::{Outcome, publication, server, slot, tables, writable};
 use crate::admission::Extent;
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::model::side::Side;
 use crate::postgres::replication::STREAM_NAME;
 use crate::postgres::slot::system_identifier;
+use crate::postgres::step::during;
 use crate::postgres::synchronous;
 use crate::report::{Findings, Level, Verdict};
 
@@ -48,10 +49,7 @@ async fn wal_level(client: &Client) -> Outcome {
 async fn free_slots(client: &Client, ours: &str) -> Outcome {
     let sql = "SELECT current_setting('max_replication_slots')::bigint, count(*), \
                COALESCE(bool_or(slot_name::text = $1), false) FROM pg_replication_slots";
-    let row = client
-        .query_one(sql, &[&ours])
-        .await
-        .map_err(|error| Error::database("counting replication slots", &error))?;
+    let row = during(client, "counting replication slots").row(sql, &[&ours]).await?;
     let (max, used): (i64, i64) = (row.get(0), row.get(1));
     let message = format!("{used} of {max} replication slots are in use");
     Ok(if row.get(2) {
@@ -66,10 +64,7 @@ async fn free_slots(client: &Client, ours: &str) -> Outcome {
 async fn free_senders(client: &Client) -> Outcome {
     let sql = "SELECT current_setting('max_wal_senders')::bigint, count(*), \
                COALESCE(bool_or(application_name = $1), false) FROM pg_stat_replication";
-    let row = client
-        .query_one(sql, &[&STREAM_NAME])
-        .await
-        .map_err(|error| Error::database("counting WAL senders", &error))?;
+    let row = during(client, "counting WAL senders").row(sql, &[&STREAM_NAME]).await?;
     let (max, used): (i64, i64) = (row.get(0), row.get(1));
     let message = format!("{used} of {max} WAL senders are in use");
     Ok(if row.get(2) {
@@ -95,10 +90,7 @@ async fn role(client: &Client) -> Outcome {
     let sql = "SELECT current_user::text, r.rolsuper, r.rolreplication, EXISTS (SELECT FROM pg_roles AS m \
                WHERE m.rolname IN ('rds_replication', 'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin') \
                AND pg_has_role(m.oid, 'MEMBER')) FROM pg_roles AS r WHERE r.rolname = current_user";
-    let row = client
-        .query_one(sql, &[])
-        .await
-        .map_err(|error| Error::database("reading the role's attributes", &error))?;
+    let row = during(client, "reading the role's attributes").row(sql, &[]).await?;
     let user: String = row.get(0);
     Ok(match (row.get(1), row.get(2), row.get(3)) {
         (true, ..) => Verdict::ok(format!("{user} is a superuser")),

@@ -6,6 +6,7 @@ use super::{Outcome, writable};
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
 use crate::postgres::Endpoint;
+use crate::postgres::step::during;
 use crate::report::{Findings, Verdict};
 
 pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoint) {
@@ -18,29 +19,24 @@ pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoi
 
 /// A setting of this server, as text with its unit.
 pub async fn setting(client: &Client, name: &str) -> Result<Option<String>> {
-    let row = client
-        .query_one("SELECT current_setting($1, true)", &[&name])
-        .await
-        .map_err(|error| Error::database(format_args!("reading the setting {name}"), &error))?;
+    let row = during(client, format!("reading the setting {name}"))
+        .row("SELECT current_setting($1, true)", &[&name])
+        .await?;
     Ok(row.get(0))
 }
 
 /// A setting's raw number, in the unit given by pg_settings.
 pub async fn number(client: &Client, name: &str) -> Result<Option<i64>> {
-    let row = client
-        .query_opt("SELECT setting::bigint FROM pg_settings WHERE name = $1", &[&name])
-        .await
-        .map_err(|error| Error::database(format_args!("reading the setting {name}"), &error))?;
+    let row = during(client, format!("reading the setting {name}"))
+        .row_if_any("SELECT setting::bigint FROM pg_settings WHERE name = $1", &[&name])
+        .await?;
     Ok(row.map(|row| row.get(0)))
 }
 
 pub async fn connection(client: &Client, endpoint: &Endpoint) -> Outcome {
     let sql = "SELECT s.version, COALESCE(inet_server_addr() <<= ANY ('{127.0.0.0/8,::1}'), true) \
                FROM pg_stat_ssl AS s WHERE s.pid = pg_backend_pid()";
-    let row = client
-        .query_opt(sql, &[])
-        .await
-        .map_err(|error| Error::database("reading the connection's encryption", &error))?;
+    let row = during(client, "reading the connection's encryption").row_if_any(sql, &[]).await?;
     let encrypted = row.as_ref().and_then(|row| row.get::<_, Option<String>>(0));
     let local = row.is_some_and(|row| row.get::<_, bool>(1));
     let message = format!("connected as {} to {}/{}", endpoint.user(), endpoint.hosts(), endpoint.database());
@@ -68,13 +64,9 @@ async fn version(client: &Client) -> Outcome {
 }
 
 async fn primary(client: &Client, side: Side) -> Outcome {
-    let row = client
-        .query_one(
-            "SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean",
-            &[],
-        )
-        .await
-        .map_err(|error| Error::database("asking whether the server is a primary", &error))?;
+    let row = during(client, "asking whether the server is a primary")
+        .row("SELECT pg_is_in_recovery(), current_setting('default_transaction_read_only')::boolean", &[])
+        .await?;
     // leadbridge only reads on Landing, so read-only transactions do no harm there.
     match (row.get(0), row.get::<_, bool>(1) && side == Side::Traffic) {
         (true, _) => Ok(Verdict::error(
@@ -103,10 +95,9 @@ async fn server_encoding(client: &Client) -> Outcome {
 
 /// For information only: leadbridge's sessions run without limits.
 async fn statement_timeout(client: &Client) -> Outcome {
-    let row = client
-        .query_one("SELECT reset_val::bigint FROM pg_settings WHERE name = 'statement_timeout'", &[])
-        .await
-        .map_err(|error| Error::database("reading statement_timeout", &error))?;
+    let row = during(client, "reading statement_timeout")
+        .row("SELECT reset_val::bigint FROM pg_settings WHERE name = 'statement_timeout'", &[])
+        .await?;
     Ok(Verdict::ok(match row.get::<_, i64>(0) {
         0 => "the role has no statement_timeout".to_owned(),
         limit => {
@@ -121,10 +112,7 @@ pub async fn hidden_by_rls(client: &Client, list: &[String]) -> Result<Vec<Strin
     // this role.
     let sql = "SELECT t FROM unnest($1::text[]) AS t WHERE to_regclass(t) IS NOT NULL \
                AND row_security_active(to_regclass(t)::oid)";
-    let rows = client
-        .query(sql, &[&list])
-        .await
-        .map_err(|error| Error::database("asking for row-level security", &error))?;
+    let rows = during(client, "asking for row-level security").rows(sql, &[&list]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
@@ -150,10 +138,7 @@ pub async fn missing_privileges(
 ) -> Result<Vec<String>> {
     let sql = "SELECT p || ' on ' || t FROM unnest($1::text[]) AS t, unnest($2::text[]) AS p \
                WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(to_regclass(t)::oid, p)";
-    let rows = client
-        .query(sql, &[&list, &privileges])
-        .await
-        .map_err(|error| Error::database("asking for privileges", &error))?;
+    let rows = during(client, "asking for privileges").rows(sql, &[&list, &privileges]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
@@ -161,10 +146,7 @@ pub async fn missing_privileges(
 pub async fn closed_schemas(client: &Client, list: &[&str]) -> Result<Vec<String>> {
     let sql = "SELECT nspname::text FROM pg_namespace WHERE nspname = ANY ($1) \
                AND NOT has_schema_privilege(oid, 'USAGE')";
-    let rows = client
-        .query(sql, &[&list])
-        .await
-        .map_err(|error| Error::database("asking for the schemas", &error))?;
+    let rows = during(client, "asking for the schemas").rows(sql, &[&list]).await?;
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 

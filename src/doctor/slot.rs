@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::landing::catalog;
 use crate::model::side::Side;
 use crate::postgres::slot::SlotState;
+use crate::postgres::step::during;
 use crate::postgres::{primary, slot};
 use crate::report::{Findings, Verdict};
 
@@ -88,10 +89,7 @@ async fn waits_for_standbys(client: &Client) -> Outcome {
     let slots = server::setting(client, "synchronized_standby_slots").await?.unwrap_or_default();
     let sql = "SELECT string_agg(name, ', ') FROM unnest(string_to_array($1, ',')) AS listed, btrim(listed, ' \"') AS name \
                WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = name AND active)";
-    let row = client
-        .query_one(sql, &[&slots])
-        .await
-        .map_err(|error| Error::database("looking for the slots of Landing's standbys", &error))?;
+    let row = during(client, "looking for the slots of Landing's standbys").row(sql, &[&slots]).await?;
     if let Some(unused) = row.get::<_, Option<&str>>(0) {
         return Ok(Verdict::warning(
             format!(
@@ -154,10 +152,7 @@ async fn old_transactions(client: &Client) -> Outcome {
                round(EXTRACT(EPOCH FROM clock_timestamp() - xact_start))) FROM pg_stat_activity \
                WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
                AND EXTRACT(EPOCH FROM clock_timestamp() - xact_start) > $1::float8 ORDER BY xact_start LIMIT 5";
-    let rows = client
-        .query(sql, &[&OLD_SECONDS])
-        .await
-        .map_err(|error| Error::database("looking for old transactions", &error))?;
+    let rows = during(client, "looking for old transactions").rows(sql, &[&OLD_SECONDS]).await?;
     let old: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(if old.is_empty() {
         Verdict::ok("no old transaction is seen that would delay the slot's creation")
@@ -173,10 +168,7 @@ async fn prepared_transactions(client: &Client) -> Outcome {
     let sql = "SELECT format('one of %s in %s for %s s', owner, database, \
                round(EXTRACT(EPOCH FROM clock_timestamp() - prepared))) FROM pg_prepared_xacts \
                ORDER BY prepared LIMIT 5";
-    let rows = client
-        .query(sql, &[])
-        .await
-        .map_err(|error| Error::database("looking for prepared transactions", &error))?;
+    let rows = during(client, "looking for prepared transactions").rows(sql, &[]).await?;
     let prepared: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(if prepared.is_empty() {
         Verdict::ok("no transaction is left prepared")

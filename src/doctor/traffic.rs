@@ -6,9 +6,9 @@ use super::{Outcome, server, slot, tables};
 use crate::admission::Extent;
 use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
-use crate::error::Error;
 use crate::model::names::{Names, STATE_TABLES};
 use crate::model::side::Side;
+use crate::postgres::step::during;
 use crate::postgres::synchronous;
 use crate::postgres::triggers::TriggerControl;
 use crate::report::{Findings, Level, Verdict};
@@ -64,10 +64,7 @@ async fn installation(client: &Client, config: &Config) -> Outcome {
 
 async fn schema(client: &Client, tables: &[String]) -> Outcome {
     let sql = "SELECT t FROM unnest($1::text[]) AS t WHERE to_regclass(t) IS NULL";
-    let rows = client
-        .query(sql, &[&tables])
-        .await
-        .map_err(|error| Error::database("looking for our tables", &error))?;
+    let rows = during(client, "looking for our tables").rows(sql, &[&tables]).await?;
     let missing: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(Verdict::none_of(
         &missing,

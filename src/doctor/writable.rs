@@ -11,6 +11,7 @@ use super::Verdict;
 use crate::error::{Error, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::step::during;
 
 /// Whether this role can close and lift a fence on the side, and write the cutover's journal.
 ///
@@ -24,7 +25,7 @@ pub async fn writable(client: &Client, side: Side, names: &Names) -> Result<Verd
     };
     let step = format!("trying a write on the {side}");
     let tried = client.batch_execute(&format!("BEGIN; {statement}")).await;
-    client.batch_execute("ROLLBACK").await.map_err(|error| Error::database(&step, &error))?;
+    during(client, &step).batch("ROLLBACK").await?;
     match tried {
         Ok(()) => Ok(Verdict::ok(format!("this role may write on the {side}"))),
         Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Ok(Verdict::error(

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
+use crate::postgres::step::during;
 use crate::postgres::{Session, advisory};
 use roles::{FencedRoles, Tried};
 
@@ -64,8 +65,7 @@ pub async fn hold(
         let Err(error) = attempt(&session, names, terms).await else {
             return Ok(HeldFence { session, cutover: terms.cutover, since });
         };
-        let rolled_back = session.batch_execute("ROLLBACK").await;
-        rolled_back.map_err(|error| Error::database(FENCING, &error))?;
+        during(&session, FENCING).batch("ROLLBACK").await?;
         let locked = matches!(
             error.code(),
             Some(
@@ -138,8 +138,7 @@ impl HeldFence {
 
     /// Commits the fence: from the commit on, writers are refused. Returns how long writers waited.
     pub async fn commit(self) -> Result<Duration> {
-        let committed = self.session.batch_execute("COMMIT").await;
-        committed.map_err(|error| Error::database(FENCING, &error))?;
+        during(&self.session, FENCING).batch("COMMIT").await?;
         Ok(self.since.elapsed())
     }
 
@@ -212,8 +211,8 @@ pub async fn open(fenced: &Client, names: &Names) -> Result<()> {
     for closed in closed(fenced, names).await? {
         lift(fenced, names, closed).await?;
     }
-    let committed = fenced.batch_execute("COMMIT").await;
-    committed.map_err(|error| Error::database("opening the fence", &error))
+
+    during(fenced, "opening the fence").batch("COMMIT").await
 }
 
 /// Fences that were closed and not lifted, including a fence whose deadline has passed.
@@ -232,12 +231,12 @@ pub async fn remove(client: &Client, names: &Names, cutover: Uuid) -> Result<()>
         names.own("remove_lifted_fence")
     );
     let Err(error) = client.batch_execute(&sql).await else { return Ok(()) };
-    client.batch_execute("ROLLBACK").await.map_err(|error| Error::database(FENCING, &error))?;
+    during(client, FENCING).batch("ROLLBACK").await?;
     Err(Error::database("taking the lifted fence's triggers away", &error))
 }
 
 async fn call(client: &Client, names: &Names, function: &str, cutover: Uuid) -> Result<bool> {
     let sql = format!("SELECT {}($1)", names.own(function));
-    let row = client.query_one(&sql, &[&cutover]).await;
-    Ok(row.map_err(|error| Error::database(format!("calling {function}"), &error))?.get(0))
+    let row = during(client, format!("calling {function}")).row(&sql, &[&cutover]).await?;
+    Ok(row.get(0))
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::postgres::advisory;
+use crate::postgres::step::during;
 
 /// How long an earlier session of leadbridge is given to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,8 +39,10 @@ fn standing(names: &Names) -> String {
 
 /// Whether the fence stands, so that nobody else may write to Landing's tables.
 pub async fn stands(landing: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
-    let row = landing.query_opt(&standing(names), &[&cutover]).await;
-    Ok(row.map_err(|error| Error::database("looking for the fence around Landing", &error))?.is_some())
+    let row = during(landing, "looking for the fence around Landing")
+        .row_if_any(&standing(names), &[&cutover])
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Checks that the fence keeps others from writing to Landing, and lets this session pass.

@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row};
 use super::standing::SettledCutover;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
+use crate::postgres::step::during;
 
 /// Number of messages to read at first. Applied messages that the slot still holds must be decoded to be
 /// passed over.
@@ -98,10 +99,10 @@ async fn peek(traffic: &Client, names: &Names, standing: &SettledCutover, limit:
                ) AS message";
     let publication = escape_identifier(&names.reverse_publication());
     let applied = PgLsn::from(standing.reverse_applied);
-    let row = traffic.query_one(sql, &[&names.reverse_slot(), &limit, &publication, &applied]).await;
-    row.map_err(|error| {
-        Error::database(format!("reading the slot `{}` on Traffic", names.reverse_slot()), &error)
-    })
+
+    during(traffic, format!("reading the slot `{}` on Traffic", names.reverse_slot()))
+        .row(sql, &[&names.reverse_slot(), &limit, &publication, &applied])
+        .await
 }
 
 /// How long a slot may stay in use after a daemon was killed, until the server notices.

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::postgres::step::during;
 
 /// Name of the certificate's file, beside the backup's manifest.
 pub(super) const FILE: &str = "certificate.json";
@@ -145,9 +146,7 @@ pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table
                SELECT DISTINCT conrelid::regclass::text FROM pg_constraint \
                WHERE contype = 'f' AND confrelid IN (SELECT oid FROM ours) \
                AND NOT EXISTS (SELECT FROM ours WHERE ours.oid = conrelid) ORDER BY 1";
-    let others = landing.query(sql, &[&ours]).await;
-    let others =
-        others.map_err(|error| Error::database("looking for what refers to Landing's tables", &error))?;
+    let others = during(landing, "looking for what refers to Landing's tables").rows(sql, &[&ours]).await?;
     let mut text = "BEGIN;\n".to_owned();
     // Writing to a String cannot fail.
     for row in others {

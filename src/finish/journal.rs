@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::step::during;
 
 /// Progress of an earlier run.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,8 +64,8 @@ impl FinishJournal {
              dismantled::text, certificate::text, dismantling_at IS NOT NULL FROM {} WHERE slot = $1",
             self.table
         );
-        let row = traffic.query_opt(&sql, &[&self.slot]).await;
-        let Some(row) = row.map_err(|error| Error::database("reading the finish on Traffic", &error))? else {
+        let row = during(traffic, "reading the finish on Traffic").row_if_any(&sql, &[&self.slot]).await?;
+        let Some(row) = row else {
             return Ok(None);
         };
         let dismantling = match (row.get(8), row.get(5), row.get(6)) {

@@ -12,6 +12,7 @@ use super::behind::patiently;
 use crate::error::{Error, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::step::during;
 
 /// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not in the list, because
 /// the triggers that keep Landing closed call the function.
@@ -135,9 +136,9 @@ async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObj
 async fn publication(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObject>> {
     let sql = "SELECT pg_get_userbyid(pubowner)::text, pg_has_role(pubowner, 'USAGE') FROM pg_publication \
                WHERE pubname = $1";
-    let row = client.query_opt(sql, &[&name]).await;
-    let row =
-        row.map_err(|error| Error::database(format!("looking for the publication on the {side}"), &error))?;
+    let row = during(client, format!("looking for the publication on the {side}"))
+        .row_if_any(sql, &[&name])
+        .await?;
     Ok(row.map(|row| OwnedObject {
         database: side,
         kind: ObjectKind::Publication,
@@ -176,10 +177,7 @@ impl OwnedObject {
     /// Errors of the statement. A slot in use is retried for 10 s, and then refused.
     pub async fn drop(&self, client: &Client) -> Result<()> {
         let step = format!("dropping the {self}");
-        patiently(async || {
-            client.batch_execute(&self.sql).await.map_err(|error| Error::database(&step, &error))
-        })
-        .await?;
+        patiently(async || during(client, &step).batch(&self.sql).await).await?;
         tracing::info!("dropped the {self}");
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
+use crate::postgres::step::during;
 
 /// Up to this many pages, rows are counted; above, estimated, because counting tens of millions takes too
 /// long.
@@ -28,11 +29,11 @@ pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Mea
     let sql = "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
                c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
     let name = names.landing_table(table);
-    let row = client.query_one(sql, &[&name]).await.map_err(|error| Error::database(&step, &error))?;
+    let row = during(client, &step).row(sql, &[&name]).await?;
     let (pages, tuples, analyzed_pages): (i64, f64, i64) = (row.get(0), row.get(1), row.get(2));
     let rows = if pages <= COUNTED_PAGES || tuples < 0.0 || analyzed_pages == 0 {
-        let count = client.query_one(&format!("SELECT count(*) FROM {name}"), &[]).await;
-        count.map_err(|error| Error::database(&step, &error))?.get::<_, i64>(0).max(0) as u64
+        let count = during(client, &step).row(&format!("SELECT count(*) FROM {name}"), &[]).await?;
+        count.get::<_, i64>(0).max(0) as u64
     } else {
         // The planner's own arithmetic: the density at the last ANALYZE times the pages of today.
         (tuples / analyzed_pages as f64 * pages as f64).round() as u64
@@ -49,10 +50,7 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
                LEFT JOIN pg_index i ON i.indrelid = c.oid AND CASE c.relreplident \
                  WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END \
                WHERE c.oid = to_regclass($1) ORDER BY a.attnum";
-    let rows = client
-        .query(sql, &[&names.landing_table(table)])
-        .await
-        .map_err(|error| Error::database(&step, &error))?;
+    let rows = during(client, &step).rows(sql, &[&names.landing_table(table)]).await?;
     let Some(first) = rows.first() else {
         return Err(Error::refused(format!("table {} is missing on Landing", names.landing_table(table)))
             .remedy("check LANDING_DATABASE_URL and [names] landing_schema"));

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::step::during;
 use crate::postgres::table_lock::{self, Opening};
 use crate::postgres::{Endpoint, Session};
 
@@ -61,10 +62,7 @@ impl SnapshotReader {
             "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET TRANSACTION SNAPSHOT {}; SAVEPOINT range",
             escape_literal(snapshot)
         );
-        session
-            .batch_execute(&sql)
-            .await
-            .map_err(|error| Error::database("importing the snapshot on Landing", &error))?;
+        during(&session, "importing the snapshot on Landing").batch(&sql).await?;
         Ok(SnapshotReader { session })
     }
 
@@ -102,8 +100,7 @@ impl SnapshotReader {
 
     /// Releases the last lock.
     pub async fn release(&self) -> Result<()> {
-        let released = self.session.batch_execute(RANGE.undo).await;
-        released.map_err(|error| Error::database("giving a lock on Landing back", &error))
+        during(&self.session, "giving a lock on Landing back").batch(RANGE.undo).await
     }
 
     /// The layout of a table under the snapshot.

@@ -10,6 +10,7 @@ use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience};
 use crate::error::{Error, Kind, Result};
 use crate::model::change::Table;
 use crate::model::names::{Names, STATE_TABLES};
+use crate::postgres::step::during;
 use crate::traffic::TargetCatalog;
 
 /// A migration with its SQL and its step.
@@ -61,10 +62,9 @@ pub(super) async fn apply(
         tracing::info!(migration = name, "applied");
     }
     if !due.is_empty() {
-        client
-            .batch_execute("NOTIFY pgrst, 'reload schema'")
-            .await
-            .map_err(|e| Error::database("telling PostgREST about the new schema", &e))?;
+        during(client, "telling PostgREST about the new schema")
+            .batch("NOTIFY pgrst, 'reload schema'")
+            .await?;
     }
     Ok(())
 }
@@ -79,8 +79,8 @@ async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result
     }
     let state_tables: Vec<String> = STATE_TABLES.iter().map(|book| names.own(book)).collect();
     let sql = "SELECT bool_and(pg_catalog.to_regclass(book) IS NOT NULL) FROM unnest($1::text[]) AS book";
-    let row = client.query_one(sql, &[&state_tables]).await;
-    Ok(row.map_err(|e| Error::database("looking for our tables on Traffic", &e))?.get(0))
+    let row = during(client, "looking for our tables on Traffic").row(sql, &[&state_tables]).await?;
+    Ok(row.get(0))
 }
 
 /// Name and checksum of each recorded migration; empty on a fresh database.

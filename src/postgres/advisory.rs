@@ -5,14 +5,16 @@ use std::time::Duration;
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
+use crate::postgres::step::during;
 
 /// Pause between two attempts to take a lock.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Takes the lock called `name` until the session ends. False when another session holds the lock.
 pub async fn take(client: &Client, name: &str, step: &str) -> Result<bool> {
-    let row = client.query_one("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", &[&name]).await;
-    Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
+    let row =
+        during(client, step).row("SELECT pg_try_advisory_lock(hashtextextended($1, 0))", &[&name]).await?;
+    Ok(row.get(0))
 }
 
 /// Repeats [`take`] until the lock is taken or `patience` is over, because a server needs a moment to notice
@@ -35,8 +37,8 @@ pub async fn holder(client: &Client, name: &str, step: &str) -> Result<Option<i3
                AND l.granted AND l.objsubid = 1 AND l.classid = ((key >> 32) & 4294967295)::oid \
                AND l.objid = (key & 4294967295)::oid \
                AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())";
-    let row = client.query_opt(sql, &[&name]).await;
-    Ok(row.map_err(|error| Error::database(step, &error))?.map(|row| row.get(0)))
+    let row = during(client, step).row_if_any(sql, &[&name]).await?;
+    Ok(row.map(|row| row.get(0)))
 }
 
 /// Releases a lock of this session.

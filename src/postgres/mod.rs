@@ -8,6 +8,7 @@
 //! values, `failure` explains in an operator's words why a connection failed.
 
 pub mod advisory;
+mod databases;
 mod endpoint;
 mod failure;
 pub mod holders;
@@ -20,6 +21,7 @@ pub mod replication;
 mod session;
 pub mod slot;
 mod socket;
+pub mod step;
 pub mod stream;
 pub mod synchronous;
 pub mod table_lock;
@@ -30,5 +32,6 @@ pub mod unique;
 mod url;
 pub mod wal;
 
+pub use databases::{Database, Databases};
 pub use endpoint::Endpoint;
 pub use session::{Backend, Session};

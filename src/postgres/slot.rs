@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
 use crate::postgres::Endpoint;
 use crate::postgres::replication::Replication;
+use crate::postgres::step::during;
 
 /// Position and state of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +40,7 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotState>> {
                COALESCE(database::text, ''), active, \
                COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
                (to_jsonb(s) ->> 'failover')::boolean FROM pg_replication_slots AS s WHERE slot_name = $1";
-    let row = client
-        .query_opt(sql, &[&name])
-        .await
-        .map_err(|error| Error::database(format!("reading the slot `{name}`"), &error))?;
+    let row = during(client, format!("reading the slot `{name}`")).row_if_any(sql, &[&name]).await?;
     Ok(row.map(|row| SlotState {
         position: SlotPosition {
             confirmed_flush: row.get::<_, PgLsn>(0).into(),
@@ -175,10 +173,7 @@ async fn blocker(control: &Client) -> Result<Option<String>> {
                FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
                UNION ALL SELECT format('the prepared transaction %s, prepared %s ago', quote_literal(gid), \
                date_trunc('second', clock_timestamp() - prepared)) FROM pg_prepared_xacts LIMIT 1";
-    let row = control
-        .query_opt(sql, &[])
-        .await
-        .map_err(|error| Error::database("looking for blockers on Landing", &error))?;
+    let row = during(control, "looking for blockers on Landing").row_if_any(sql, &[]).await?;
     Ok(row.map(|row| row.get(0)))
 }
 

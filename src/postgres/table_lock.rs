@@ -18,6 +18,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use super::holders;
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
+use crate::postgres::step::during;
 
 /// Time limit of an attempt to get the lock. After each failed attempt, the holders of the lock are logged.
 const TRY: Duration = Duration::from_secs(5);
@@ -65,7 +66,7 @@ pub async fn open(
             Err(error) => error,
         };
         let is_held = error.code() == Some(&SqlState::LOCK_NOT_AVAILABLE);
-        client.batch_execute(opening.undo).await.map_err(|error| Error::database(step(), &error))?;
+        during(client, step()).batch(opening.undo).await?;
         if !is_held {
             return Err(Error::database(step(), &error));
         }

@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
+use crate::postgres::step::during;
 
 /// How this role keeps `updated_at` as Landing has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ impl TriggerControl {
     pub async fn probe(client: &Client) -> Result<Self> {
         let tried = client.batch_execute("BEGIN; SET LOCAL session_replication_role = replica").await;
         let step = "trying session_replication_role";
-        client.batch_execute("ROLLBACK").await.map_err(|error| Error::database(step, &error))?;
+        during(client, step).batch("ROLLBACK").await?;
         match tried {
             Ok(()) => Ok(TriggerControl::ReplicaRole),
             Err(error) if error.code().is_some_and(|code| code.code() == "42501") => {
@@ -53,6 +54,6 @@ impl TriggerControl {
 /// trigger on a replicated table may write to any table.
 pub async fn may_defer(client: &Client) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_trigger WHERE tgdeferrable)";
-    let found = client.query_one(sql, &[]).await;
-    Ok(found.map_err(|error| Error::database("looking for deferrable constraints", &error))?.get(0))
+    let found = during(client, "looking for deferrable constraints").row(sql, &[]).await?;
+    Ok(found.get(0))
 }

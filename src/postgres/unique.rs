@@ -6,7 +6,8 @@
 
 use tokio_postgres::Client;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::postgres::step::during;
 
 /// A column whose value may be replaced by a filler for a moment: a unique index or an exclusion constraint
 /// covers the column, and no foreign key does, because a foreign key's actions would propagate the filler.
@@ -57,9 +58,7 @@ pub async fn columns(client: &Client, table: &str) -> Result<Vec<UniqueColumn>> 
                  AND (k.conrelid = i.indrelid AND a.attnum = ANY (k.conkey) \
                    OR k.confrelid = i.indrelid AND a.attnum = ANY (k.confkey))) \
                GROUP BY a.attname, a.atttypid, a.atttypmod, a.attnotnull, a.attnum ORDER BY a.attnum";
-    let rows = client.query(sql, &[&table]).await;
-    let rows =
-        rows.map_err(|error| Error::database(format!("reading the unique indexes of {table}"), &error))?;
+    let rows = during(client, format!("reading the unique indexes of {table}")).rows(sql, &[&table]).await?;
     let column = |row: &tokio_postgres::Row| UniqueColumn {
         name: row.get(0),
         sql_type: row.get(1),

@@ -8,6 +8,7 @@ use tokio_postgres::types::PgLsn;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::step::during;
 
 /// A server's WAL and clock at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,10 +22,7 @@ pub struct Sample {
 
 pub async fn sample(client: &Client) -> Result<Sample> {
     let sql = "SELECT pg_current_wal_flush_lsn(), pg_current_wal_insert_lsn(), clock_timestamp()";
-    let row = client
-        .query_one(sql, &[])
-        .await
-        .map_err(|error| Error::database("reading the WAL position", &error))?;
+    let row = during(client, "reading the WAL position").row(sql, &[]).await?;
     let lsn = |column: usize| Lsn::from(row.get::<_, PgLsn>(column));
     Ok(Sample { flushed: lsn(0), inserted: lsn(1), now: row.get(2) })
 }
@@ -48,8 +46,10 @@ pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
 /// The oldest transaction still running in the session's own snapshot: the snapshot sees everything that
 /// earlier transactions committed.
 pub async fn oldest_running(client: &Client) -> Result<String> {
-    let row = client.query_one("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[]).await;
-    Ok(row.map_err(|error| Error::database("reading a snapshot", &error))?.get(0))
+    let row = during(client, "reading a snapshot")
+        .row("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[])
+        .await?;
+    Ok(row.get(0))
 }
 
 /// Pause between two checks whether the transactions are visible.

@@ -10,6 +10,7 @@ use crate::model::change::{Origin, Table};
 use crate::model::names::Names;
 use crate::postgres::pipelined::IS_OPEN;
 use crate::postgres::prepared::LazyStatement;
+use crate::postgres::step::during;
 
 /// The statements on the notes table, for one session. A row has at most one note for each column: the note
 /// about the current value.
@@ -49,8 +50,7 @@ impl Notes {
 
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
-        let row =
-            client.query_one(&sql, &[]).await.map_err(|error| Error::database("reading notes", &error))?;
+        let row = during(client, "reading notes").row(&sql, &[]).await?;
         Ok(row.get(0))
     }
 
@@ -82,13 +82,12 @@ impl Notes {
         let reasons: Vec<&str> = noted.iter().map(|(_, _, note)| note.reason.as_str()).collect();
         let lsns: Vec<PgLsn> = noted.iter().map(|(_, origin, _)| origin.commit_lsn.into()).collect();
         let step = "writing conversion notes";
-        client
-            .execute(
+        during(client, step)
+            .run(
                 self.write.on(client, step).await?,
                 &[&table.landing_name(), &ids, &columns, &originals, &reasons, &lsns],
             )
-            .await
-            .map_err(|error| Error::database(step, &error))?;
+            .await?;
         Ok(true)
     }
 
@@ -108,13 +107,12 @@ impl Notes {
             }
         }
         let step = "removing conversion notes";
-        client
-            .execute(
+        during(client, step)
+            .run(
                 self.forget.on(client, step).await?,
                 &[&scope.table.landing_name(), &scope.ids, &kept_ids, &kept_columns, &scope.columns],
             )
-            .await
-            .map_err(|error| Error::database(step, &error))?;
+            .await?;
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use crate::model::change::{Change, Datum, Operation, Origin, Row, SourcedChange,
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::prepared::LazyStatement;
+use crate::postgres::step::during;
 
 /// Reason why a row is in quarantine.
 #[derive(Debug)]
@@ -92,10 +93,7 @@ impl Quarantine {
     /// Whether quarantine has any row, discarded rows included.
     pub async fn has_rows(&self, client: &Client) -> Result<bool> {
         let sql = format!("SELECT EXISTS (SELECT FROM {})", self.table);
-        let row = client
-            .query_one(&sql, &[])
-            .await
-            .map_err(|error| Error::database("reading quarantine", &error))?;
+        let row = during(client, "reading quarantine").row(&sql, &[]).await?;
         Ok(row.get(0))
     }
 
@@ -110,8 +108,8 @@ impl Quarantine {
         let (tables, ids): (Vec<&str>, Vec<Uuid>) =
             keys.iter().map(|(table, id)| (table.landing_name(), *id)).unzip();
         let step = "looking into quarantine";
-        let row = client.query_one(self.concerned.on(client, step).await?, &[&tables, &ids]).await;
-        Ok(row.map_err(|error| Error::database(step, &error))?.get(0))
+        let row = during(client, step).row(self.concerned.on(client, step).await?, &[&tables, &ids]).await?;
+        Ok(row.get(0))
     }
 
     /// Subquery for the number of waiting rows.
@@ -175,8 +173,8 @@ impl Quarantine {
             self.table
         );
         let lsn: PgLsn = origin.commit_lsn.into();
-        client
-            .execute(
+        during(client, "writing to quarantine")
+            .run(
                 &sql,
                 &[
                     &table.landing_name(),
@@ -189,8 +187,7 @@ impl Quarantine {
                     &data,
                 ],
             )
-            .await
-            .map_err(|error| Error::database("writing to quarantine", &error))?;
+            .await?;
         tracing::warn!(
             table = table.landing_name(), id = %id, operation = operation.as_str(), lsn = %origin.commit_lsn,
             sqlstate = cause.sqlstate, too_large, "row quarantined; see `leadbridge quarantine list`"
@@ -211,10 +208,7 @@ impl Quarantine {
              AND operation <> 'delete'",
             self.table
         );
-        let rows = client
-            .query(&sql, &[&table.landing_name(), &ids])
-            .await
-            .map_err(|error| Error::database("reading quarantine", &error))?;
+        let rows = during(client, "reading quarantine").rows(&sql, &[&table.landing_name(), &ids]).await?;
         rows.iter()
             .map(|row| {
                 let id: Uuid = row.get(0);
@@ -277,10 +271,7 @@ impl Quarantine {
              WHERE id = ANY ($1) AND {WAITING} ORDER BY id",
             self.table
         );
-        let rows = client
-            .query(&sql, &[&ids])
-            .await
-            .map_err(|error| Error::database("reading quarantine", &error))?;
+        let rows = during(client, "reading quarantine").rows(&sql, &[&ids]).await?;
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
             // A quarantined row of a table unknown to this version stays in quarantine.
@@ -333,18 +324,12 @@ impl Quarantine {
     /// Releases keys whose rows Traffic now has as Landing has them, written or deleted.
     pub async fn release(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2)", self.table);
-        client
-            .execute(&sql, &[&table.landing_name(), &ids])
-            .await
-            .map_err(|error| Error::database("releasing from quarantine", &error))
+        during(client, "releasing from quarantine").run(&sql, &[&table.landing_name(), &ids]).await
     }
 
     pub async fn release_table(&self, client: &Client, table: Table) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
-        client
-            .execute(&sql, &[&table.landing_name()])
-            .await
-            .map_err(|error| Error::database("releasing from quarantine", &error))
+        during(client, "releasing from quarantine").run(&sql, &[&table.landing_name()]).await
     }
 
     /// Changes the key of a quarantined row. An entry under the new key is outdated, because the key was free
@@ -352,10 +337,9 @@ impl Quarantine {
     pub async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
         self.release(client, table, &[new]).await?;
         let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
-        client
-            .execute(&sql, &[&table.landing_name(), &old, &new])
-            .await
-            .map_err(|error| Error::database("changing a key in quarantine", &error))?;
+        during(client, "changing a key in quarantine")
+            .run(&sql, &[&table.landing_name(), &old, &new])
+            .await?;
         Ok(())
     }
 }

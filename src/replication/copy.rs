@@ -22,6 +22,7 @@ use crate::landing::snapshot::{Range, RowStream, SnapshotReader};
 use crate::model::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::model::side::Side;
 use crate::postgres::slot::NewSlot;
+use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Session, slot, wal};
 use crate::telemetry::{State, TableProgress};
@@ -103,10 +104,7 @@ async fn finish(
     published: &Published,
     new_tables: &[Table],
 ) -> Result<()> {
-    let execute = async |sql: &str| {
-        let done = traffic.batch_execute(sql).await;
-        done.map_err(|error| Error::database("finishing the snapshot on Traffic", &error))
-    };
+    let execute = async |sql: &str| during(traffic, "finishing the snapshot on Traffic").batch(sql).await;
     // Set explicitly, because the deletes need triggers and cascades, and the role's default may disable
     // both.
     let triggers = TriggerControl::probe(traffic).await?;

@@ -20,6 +20,7 @@ use crate::failpoint::{Point, reach};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::Session;
+use crate::postgres::step::during;
 
 /// Pause between two moves, because each move costs an fsync of the local store and decoding on Landing.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -149,8 +150,10 @@ impl ForwardSlot {
         work.busy();
         let sql = "SELECT CASE WHEN confirmed_flush_lsn < $2 THEN pg_replication_slot_advance(slot_name, $2) END \
                    FROM pg_replication_slots WHERE slot_name::text = $1 AND wal_status IS DISTINCT FROM 'lost'";
-        let moved = session.query_opt(sql, &[&slot, &PgLsn::from(to)]).await;
+        let moved = during(session, "moving Landing's slot along")
+            .row_if_any(sql, &[&slot, &PgLsn::from(to)])
+            .await?;
         work.idle();
-        Ok(moved.map_err(|error| Error::database("moving Landing's slot along", &error))?.is_some())
+        Ok(moved.is_some())
     }
 }

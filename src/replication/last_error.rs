@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::advisory;
+use crate::postgres::step::during;
 use crate::telemetry::LastError;
 
 const FILE: &str = "last_error.json";
@@ -49,8 +50,8 @@ pub async fn forget(traffic: &Client, config: &Config) -> Result<()> {
         tracing::warn!(%error, "the last error cannot be removed from the state directory");
     }
     let sql = format!("DELETE FROM {} WHERE slot = $1", config.names.own("last_error"));
-    let forgotten = traffic.execute(&sql, &[&config.names.slot]).await;
-    unless_closed(forgotten.map_err(|error| Error::database("forgetting the last error", &error))).map(drop)
+    let forgotten = during(traffic, "forgetting the last error").run(&sql, &[&config.names.slot]).await;
+    unless_closed(forgotten).map(drop)
 }
 
 /// The newer record of both places. A place that cannot be read counts as a place without a record.
@@ -110,8 +111,7 @@ async fn write_row(config: &Config, last: &LastError) -> Result<()> {
         let at = last.at.as_millisecond() as f64 / 1e3;
         let version = env!("CARGO_PKG_VERSION");
         let parameters: [&(dyn ToSql + Sync); 5] = [&names.slot, &last.message, &last.remedy, &at, &version];
-        let written = traffic.execute(&sql, &parameters).await;
-        written.map_err(|error| Error::database(step, &error))?;
+        during(&traffic, step).run(&sql, &parameters).await?;
     }
     traffic.close().await;
     Ok(())

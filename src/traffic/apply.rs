@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::model::lsn::Lsn;
+use crate::postgres::step::during;
 use crate::quarantine::rows::{QuarantineCause, Refused};
 
 /// Result of applying changes.
@@ -109,8 +110,8 @@ impl Writer {
             true => CHECK_DEFERRED.to_owned(),
             false => format!("SAVEPOINT checked; {CHECK_DEFERRED}; ROLLBACK TO checked; RELEASE checked"),
         };
-        let checked = self.session.batch_execute(&sql).await;
-        checked.map_err(|error| Error::writing("checking deferred constraints on Traffic", &error))
+
+        during(&self.session, "checking deferred constraints on Traffic").write_batch(&sql).await
     }
 
     /// Applies the quarantined rows of leads that have now been written.

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::mapping;
 use crate::model::change::Table;
 use crate::model::names::{Names, qualified};
+use crate::postgres::step::during;
 use crate::postgres::triggers;
 
 /// The facts about the target tables that applying needs.
@@ -71,10 +72,7 @@ async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Opti
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass($1) \
          AND a.attnum > 0 AND NOT a.attisdropped"
     );
-    let rows = client
-        .query(&sql, &[&names.traffic_table(table)])
-        .await
-        .map_err(|error| Error::database(&step, &error))?;
+    let rows = during(client, &step).rows(&sql, &[&names.traffic_table(table)]).await?;
     let columns: HashMap<String, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let fixed = FIXED.map(|(name, _)| name);
     let mapped = mapping::targets(table).iter().map(|target| target.name);
@@ -159,10 +157,7 @@ pub(super) async fn references(client: &Client, names: &Names, table: Table) -> 
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                JOIN pg_catalog.pg_attribute a ON a.attrelid = m.relation AND a.attnum = m.attribute
                WHERE m.depth > 0 ORDER BY m.depth, 1, 2, 3";
-    let rows = client
-        .query(sql, &[&names.traffic_table(table)])
-        .await
-        .map_err(|error| Error::database(&step, &error))?;
+    let rows = during(client, &step).rows(sql, &[&names.traffic_table(table)]).await?;
     let reference = |row: &tokio_postgres::Row| Reference {
         table: qualified(row.get(0), row.get(1)),
         column: postgres_protocol::escape::escape_identifier(row.get(2)),

@@ -23,6 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::mapping;
 use crate::model::change::Table;
+use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 
 /// Bytes handed to the connection at a time. A piece may be longer by the last row.
@@ -93,10 +94,7 @@ impl Writer {
             return Ok(false);
         }
         let (hold, copy) = (statements::hold_table(&self.names, table), statements::copy(&self.names, table));
-        let prepare = async |sql: &str| {
-            let prepared = self.session.prepare(sql).await;
-            prepared.map_err(|error| Error::database(preparing(table), &error))
-        };
+        let prepare = async |sql: &str| during(&self.session, preparing(table)).prepare(sql).await;
         let copying = Copying {
             hold: prepare(&hold).await?,
             look: prepare(&catalog::copy_target()).await?,
@@ -147,10 +145,7 @@ impl Writer {
         }
         // The lock keeps the facts about the table valid until the transaction ends. The three statements are
         // sent together, in one round trip.
-        let hold = async {
-            let held = self.session.execute(&copying.hold, &[]).await;
-            held.map_err(|error| Error::database(writing(table), &error))
-        };
+        let hold = async { during(&self.session, writing(table)).run(&copying.hold, &[]).await };
         let missing = self.missing_leads(copying, table, &leads);
         let (_, target, missing) = tokio::try_join!(hold, self.look(table, copying), missing)?;
         let Some(target) = target else { return Ok(None) };

@@ -13,6 +13,7 @@ use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::postgres::step::during;
 use crate::quarantine::rows as quarantine;
 
 /// Deletes rows of `table` that came from Landing. Parameters: ids; for leads also the position for the
@@ -111,8 +112,8 @@ async fn is_there(client: &Client, names: &Names, table: Table, ids: &[Uuid]) ->
         "SELECT EXISTS (SELECT FROM {} WHERE id = ANY ($1::uuid[]) AND landing_synced_at IS NOT NULL)",
         names.traffic_table(table)
     );
-    let row = client.query_one(&sql, &[&ids]).await;
-    Ok(row.map_err(|error| Error::database("looking for rows that were to be deleted", &error))?.get(0))
+    let row = during(client, "looking for rows that were to be deleted").row(&sql, &[&ids]).await?;
+    Ok(row.get(0))
 }
 
 impl Writer {
@@ -179,11 +180,11 @@ impl Writer {
         for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
             let (step, traffic) = ("applying a TRUNCATE", self.names.traffic_table(table));
             let sql = format!("DELETE FROM {traffic} WHERE landing_synced_at IS NOT NULL");
-            let deleted = self.session.execute(&sql, &[]).await;
-            self.counts.deleted += deleted.map_err(|error| Error::writing(step, &error))?;
+            let deleted = during(&self.session, step).write(&sql, &[]).await?;
+            self.counts.deleted += deleted;
             let left = format!("SELECT EXISTS (SELECT FROM {traffic} WHERE landing_synced_at IS NOT NULL)");
-            let left = self.session.query_one(&left, &[]).await;
-            if left.map_err(|error| Error::database(step, &error))?.get(0) {
+            let left = during(&self.session, step).row(&left, &[]).await?;
+            if left.get(0) {
                 return Err(Error::skipped(step));
             }
             self.quarantine.release_table(&self.session, table).await?;

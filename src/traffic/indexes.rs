@@ -13,6 +13,7 @@ use tokio_postgres::error::SqlState;
 use crate::error::{Error, Kind, Result};
 use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::names::Names;
+use crate::postgres::step::during;
 
 /// How long an attempt waits for the table's lock. Other sessions may queue behind the attempt for as long.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ pub async fn leave_out(client: &Client, names: &Names, table: Table) -> Result<V
     if error.kind() == Kind::Unreachable {
         return Err(error);
     }
-    client.batch_execute("ROLLBACK").await.map_err(|error| Error::database(&step, &error))?;
+    during(client, &step).batch("ROLLBACK").await?;
     tracing::info!(table = table.traffic_name(), "its indexes stay while it is filled: {error}");
     Ok(Vec::new())
 }
@@ -85,8 +86,7 @@ pub async fn left_out(client: &Client, names: &Names) -> Result<Option<Vec<Strin
 /// # Errors
 /// The connection broke.
 pub async fn begin(client: &Client) -> Result<()> {
-    let set = client.batch_execute(&lock_timeout("SESSION")).await;
-    set.map_err(|error| Error::database("preparing to make indexes", &error))
+    during(client, "preparing to make indexes").batch(&lock_timeout("SESSION")).await
 }
 
 /// Makes one missing index, in a session prepared by [`begin`]. Writers to the table wait meanwhile.

@@ -19,6 +19,7 @@ use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::postgres::step::during;
 use crate::quarantine::rows::{Quarantine, QuarantineCause};
 
 impl Writer {
@@ -73,13 +74,13 @@ impl Writer {
         let step = format!("changing a key of {}", table.traffic_name());
         let references = catalog::references(&self.session, &self.names, table).await?;
         let sql = rename(&self.names, table, &references);
-        let renamed = self.session.execute(&sql, &[&from, &to]).await;
-        if renamed.map_err(|error| Error::writing(&step, &error))? == 0 {
+        let renamed = during(&self.session, &step).write(&sql, &[&from, &to]).await?;
+        if renamed == 0 {
             // The row is not on Traffic, or a trigger has left the row out.
             let sql =
                 format!("SELECT EXISTS (SELECT FROM {} WHERE id = $1)", self.names.traffic_table(table));
-            let row = self.session.query_one(&sql, &[&from]).await;
-            if row.map_err(|error| Error::database(&step, &error))?.get(0) {
+            let row = during(&self.session, &step).row(&sql, &[&from]).await?;
+            if row.get(0) {
                 return Err(Error::skipped(step));
             }
         }

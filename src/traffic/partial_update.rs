@@ -12,9 +12,10 @@ use super::rows::Columns;
 use super::segment::{Resolved, UnchangedToast};
 use super::writer::{Supplied, Writer};
 use crate::batch::{Segment, Write};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::mapping::{self, DeclaredFunnel, TrafficRow};
 use crate::model::change::{Datum, Row, Table, lead};
+use crate::postgres::step::during;
 use crate::quarantine::notes::Scope;
 
 const TABLE: Table = Table::LandingLeads;
@@ -107,9 +108,9 @@ impl Writer {
         let width = mapping::partial_update_targets().count();
         let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
         let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
-        let left = self.session.query(self.partial_update().await?, &parameters).await;
-        let left =
-            left.map_err(|error| Error::writing(format!("writing {}", TABLE.traffic_name()), &error))?;
+        let left = during(&self.session, format!("writing {}", TABLE.traffic_name()))
+            .write_rows(self.partial_update().await?, &parameters)
+            .await?;
         let (skipped, left): (Vec<_>, Vec<_>) = left.iter().partition(|row| row.get(3));
         let declared = |row: &&Answer| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)));
         Ok((left.iter().map(declared).collect(), skipped.iter().map(|row| row.get(0)).collect()))

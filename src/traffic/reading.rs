@@ -11,6 +11,7 @@ use crate::model::budget::{self, Budget};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::step::during;
 use crate::postgres::table_lock;
 use crate::traffic::as_text;
 
@@ -50,8 +51,7 @@ impl<'c> TrafficSnapshot<'c> {
     }
 
     async fn execute(&self, sql: &str) -> Result<()> {
-        let done = self.traffic.batch_execute(sql).await;
-        done.map_err(|error| Error::database("reading a moment of Traffic", &error))
+        during(self.traffic, "reading a moment of Traffic").batch(sql).await
     }
 
     /// The ids of existing rows, in portions.

@@ -7,6 +7,7 @@ use super::writer::Writer;
 use crate::checkpoint::refuse_switched;
 use crate::error::{Error, Result};
 use crate::model::timestamp::Timestamp;
+use crate::postgres::step::during;
 use crate::quarantine::rows::{Quarantine, WAITING};
 
 /// A quarantined row without its values.
@@ -39,8 +40,7 @@ impl Quarantine {
              WHERE {WAITING} ORDER BY id",
             self.table()
         );
-        let rows =
-            client.query(&sql, &[]).await.map_err(|error| Error::database("reading quarantine", &error))?;
+        let rows = during(client, "reading quarantine").rows(&sql, &[]).await?;
         let entry = |row: &tokio_postgres::Row| QuarantineEntry {
             id: row.get(0),
             table: row.get(1),
@@ -60,10 +60,7 @@ impl Quarantine {
             "SELECT jsonb_pretty(to_jsonb(q) - 'discarded_at') FROM {} q WHERE id = $1 AND {WAITING}",
             self.table()
         );
-        let row = client
-            .query_opt(&sql, &[&id])
-            .await
-            .map_err(|error| Error::database("reading quarantine", &error))?;
+        let row = during(client, "reading quarantine").row_if_any(&sql, &[&id]).await?;
         Ok(row.map(|row| row.get(0)))
     }
 
@@ -79,10 +76,7 @@ impl Quarantine {
              SELECT id FROM missing",
             table = self.table()
         );
-        let rows = client
-            .query(&sql, &[&ids])
-            .await
-            .map_err(|error| Error::database("discarding from quarantine", &error))?;
+        let rows = during(client, "discarding from quarantine").rows(&sql, &[&ids]).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 }

@@ -13,6 +13,7 @@ use crate::batch::{Segment, Write};
 use crate::error::{Error, Result};
 use crate::mapping::{self, TrafficRow};
 use crate::model::change::{Datum, Origin, Row, Table};
+use crate::postgres::step::during;
 use crate::quarantine::notes::Scope;
 use crate::quarantine::rows::QuarantineCause;
 
@@ -147,11 +148,7 @@ impl Writer {
             return Ok(images);
         }
         let step = format!("reading unchanged values from {}", table.traffic_name());
-        let rows = self
-            .session
-            .query(self.read(table).await?, &[&ids])
-            .await
-            .map_err(|error| Error::database(step, &error))?;
+        let rows = during(&self.session, step).rows(self.read(table).await?, &[&ids]).await?;
         let restorable = statements::restorable(table);
         for found in &rows {
             let id: Uuid = found.get(0);

@@ -8,6 +8,7 @@ use super::writer::CHECK_DEFERRED;
 use crate::error::{Error, Kind, Result};
 use crate::model::change::{Operation, Origin, Table};
 use crate::model::names::Names;
+use crate::postgres::step::during;
 use crate::quarantine::notes::Notes;
 use crate::quarantine::rows::{Quarantine, QuarantineCause, Refused};
 
@@ -33,8 +34,8 @@ pub async fn remove(
     let removed = removal.tables(tables).await?;
     // A deferred constraint may hold only after all deletes. If the constraint does not hold then, the second
     // pass checks each delete at once, to find the row.
-    let checked = client.batch_execute(CHECK_DEFERRED).await;
-    match checked.map_err(|error| Error::writing(STEP, &error)) {
+    let checked = during(client, STEP).write_batch(CHECK_DEFERRED).await;
+    match checked {
         Ok(()) => Ok(removed),
         Err(error) if error.kind() == Kind::Row => {
             execute(client, &format!("ROLLBACK TO stale; {CHECK_DEFERRED}")).await?;
@@ -73,8 +74,9 @@ impl Removal<'_> {
             self.names.traffic_table(table),
             self.names.own("quarantine"),
         );
-        let rows = self.client.query(&sql, &[&self.origin.commit_time, &table.landing_name()]).await;
-        Ok(rows.map_err(|error| Error::database(STEP, &error))?.iter().map(|row| row.get(0)).collect())
+        let rows =
+            during(self.client, STEP).rows(&sql, &[&self.origin.commit_time, &table.landing_name()]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Deletes rows, and quarantines the delete of each row that Traffic does not let go. Returns the number
@@ -119,14 +121,13 @@ pub async fn forget_notes(client: &Client, names: &Names, tables: &[Table]) -> R
             names.own("conversion_notes"),
             names.traffic_table(table),
         );
-        let forgotten = client.execute(&sql, &[&table.landing_name()]).await;
-        forgotten.map_err(|error| Error::database(STEP, &error))?;
+        during(client, STEP).run(&sql, &[&table.landing_name()]).await?;
     }
     Ok(())
 }
 
 async fn execute(client: &Client, sql: &str) -> Result<()> {
-    client.batch_execute(sql).await.map_err(|error| Error::database(STEP, &error))
+    during(client, STEP).batch(sql).await
 }
 
 /// Removes the quarantined rows of `tables` at the beginning of a snapshot, because the snapshot reads every

@@ -21,6 +21,7 @@ use crate::mapping::Absent;
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
 use crate::postgres::prepared::LazyStatement;
+use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Session, pipelined};
 use crate::quarantine::notes::Notes;
@@ -220,7 +221,7 @@ impl Writer {
     }
 
     pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
-        self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
+        during(&self.session, step).batch(sql).await
     }
 
     /// Opens the transaction if none is open. Ordinary triggers do not fire in the transaction.
@@ -284,8 +285,7 @@ impl Writer {
     pub async fn commit(&mut self) -> Result<()> {
         if self.in_transaction {
             let step = "committing on Traffic";
-            let committed = self.session.batch_execute("COMMIT").await;
-            committed.map_err(|error| Error::writing(step, &error).into_transient())?;
+            during(&self.session, step).write_batch("COMMIT").await?;
             (self.in_transaction, self.in_batch) = (false, false);
         }
         Ok(())

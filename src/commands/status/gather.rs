@@ -15,6 +15,7 @@ use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Endpoint;
+use crate::postgres::step::during;
 use crate::quarantine::Quarantine;
 use crate::replication::last_error;
 use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State};
@@ -107,10 +108,8 @@ async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {
                COALESCE(s.active, false), s.wal_status, \
                pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint \
                FROM (VALUES (1)) AS one LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = $1";
-    let row = client
-        .query_one(sql, &[&names.slot])
-        .await
-        .map_err(|error| Error::database("asking Landing for its WAL position and the slot", &error))?;
+    let row =
+        during(client, "asking Landing for its WAL position and the slot").row(sql, &[&names.slot]).await?;
     let slot = row.get::<_, bool>(2).then(|| SlotReport {
         name: names.slot.clone(),
         active: row.get(3),

@@ -3,8 +3,9 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::names::Names;
+use crate::postgres::step::during;
 use crate::telemetry::{DaemonPresence, Live, ReverseReport};
 
 /// Reverse replication from Traffic's own record. The lag is an upper bound; a daemon's measurement is more
@@ -19,9 +20,9 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>
         names.own("reverse_quarantine"),
         names.own("reverse"),
     );
-    let row = client.query_opt(&sql, &[&names.slot]).await;
-    let row =
-        row.map_err(|error| Error::database("asking Traffic the position of reverse replication", &error))?;
+    let row = during(client, "asking Traffic the position of reverse replication")
+        .row_if_any(&sql, &[&names.slot])
+        .await?;
     let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
     Ok(row.map(|row| {
         let lag_bytes = unsigned(row.get(5));

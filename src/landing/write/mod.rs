@@ -19,6 +19,7 @@ use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::paging::PageStart;
+use crate::postgres::step::during;
 use crate::postgres::triggers::{TriggerControl, may_defer};
 use crate::postgres::{Session, wal};
 use crate::quarantine::keys::RefusalCause;
@@ -75,8 +76,7 @@ impl LandingWriter {
     pub async fn new(session: Session, names: &Names, tables: &[Table], cutover: Uuid) -> Result<Self> {
         fence::take_right(&session, names).await?;
         fence::check(&session, names, cutover).await?;
-        let passes = session.batch_execute("SET leadbridge.passes_fence = 'on'").await;
-        passes.map_err(|error| Error::database("preparing to write to Landing", &error))?;
+        during(&session, "preparing to write to Landing").batch("SET leadbridge.passes_fence = 'on'").await?;
         let triggers = TriggerControl::probe(&session).await?;
         if triggers == TriggerControl::GuardTriggers {
             tracing::warn!(
@@ -100,7 +100,7 @@ impl LandingWriter {
     }
 
     pub async fn execute(&self, step: &str, sql: &str) -> Result<()> {
-        self.session.batch_execute(sql).await.map_err(|error| Error::database(step, &error))
+        during(&self.session, step).batch(sql).await
     }
 
     /// Opens a transaction if none is open. Where checks can be deferred, a savepoint makes the load undoable
@@ -126,8 +126,9 @@ impl LandingWriter {
             return Ok(false);
         }
         let sql = "SAVEPOINT checked; SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK TO checked; RELEASE checked; RELEASE load";
-        let checked = self.session.batch_execute(sql).await;
-        match checked.map_err(|error| Error::writing("checking deferred constraints on Landing", &error)) {
+        let checked =
+            during(&self.session, "checking deferred constraints on Landing").write_batch(sql).await;
+        match checked {
             Ok(()) => Ok(false),
             Err(error) if error.kind() == Kind::Row => {
                 let sql =
@@ -147,8 +148,7 @@ impl LandingWriter {
     pub async fn commit(&mut self) -> Result<()> {
         if self.in_transaction {
             let step = "committing on Landing";
-            let committed = self.session.batch_execute("COMMIT").await;
-            committed.map_err(|error| Error::writing(step, &error).into_transient())?;
+            during(&self.session, step).write_batch("COMMIT").await?;
             self.in_transaction = false;
         }
         Ok(())
@@ -178,9 +178,9 @@ impl LandingWriter {
     pub async fn of_leads(&self, table: Table, leads: &[Uuid]) -> Result<Vec<(Uuid, Uuid)>> {
         let sql =
             format!("SELECT id, lead_id FROM {} WHERE lead_id = ANY ($1)", self.names.landing_table(table));
-        let found = self.session.query(&sql, &[&leads]).await;
-        let found =
-            found.map_err(|error| Error::database("looking for what belongs to leads on Landing", &error))?;
+        let found = during(&self.session, "looking for what belongs to leads on Landing")
+            .rows(&sql, &[&leads])
+            .await?;
         Ok(found.iter().map(|row| (row.get(0), row.get(1))).collect())
     }
 
@@ -188,8 +188,8 @@ impl LandingWriter {
     async fn has_any(&self, table: Table, ids: &[Uuid]) -> Result<bool> {
         let sql =
             format!("SELECT EXISTS (SELECT FROM {} WHERE id = ANY ($1))", self.names.landing_table(table));
-        let found = self.session.query_one(&sql, &[&ids]).await;
-        Ok(found.map_err(|error| Error::database("looking for rows on Landing", &error))?.get(0))
+        let found = during(&self.session, "looking for rows on Landing").row(&sql, &[&ids]).await?;
+        Ok(found.get(0))
     }
 
     /// The ids among `ids` of leads that Landing has.
@@ -311,8 +311,8 @@ impl LandingWriter {
         let mut parameters: Vec<&(dyn ToSql + Sync)> =
             columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
         parameters.extend(more);
-        let done = self.session.execute(sql, &parameters).await;
-        done.map_err(|error| Error::writing(step, &error))
+
+        during(&self.session, step).write(sql, &parameters).await
     }
 }
 
