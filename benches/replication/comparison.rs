@@ -1,4 +1,4 @@
-//! Whether Traffic holds what the oracle expects: both sides are streamed in key order, side by side.
+//! Compares Traffic with the oracle's expectation: both sides are streamed in key order, side by side.
 
 use std::pin::{Pin, pin};
 
@@ -12,21 +12,21 @@ use uuid::Uuid;
 
 use super::world::{World, failed};
 
-/// The mapping's second statement, made without the first: the one that the tests use.
+/// A second, independent statement of the mapping, shared with the tests.
 const ORACLE: &str = include_str!("../../tests/suite/testkit/oracle.sql");
 
 /// # Errors
-/// The first row that differs, by its id and column.
+/// The first differing row, by id and column.
 pub async fn equal(world: &World) -> Result<()> {
     let (landing, traffic) = (world.landing().await?, world.traffic().await?);
     mapped(&landing, &traffic).await?;
     nothing_quarantined(&traffic).await
 }
 
-/// Whether the rows are what the mapping makes of Landing's, whoever wrote them.
+/// Whether the rows equal the mapping of Landing's rows, for any writer.
 ///
 /// # Errors
-/// The first row that differs, by its id and column.
+/// The first differing row, by id and column.
 pub async fn mapped(landing: &Client, traffic: &Client) -> Result<()> {
     let limits = limits(traffic).await?;
     let expected =
@@ -40,7 +40,7 @@ pub async fn mapped(landing: &Client, traffic: &Client) -> Result<()> {
 /// Whether both sides have Landing's own tables with the same rows.
 ///
 /// # Errors
-/// The first row that differs, by its id and column.
+/// The first differing row, by id and column.
 pub async fn copied(landing: &Client, traffic: &Client) -> Result<()> {
     for table in [Table::LandingLeads, Table::LeadJourney] {
         same(landing, table.landing_name(), traffic, table.landing_name()).await?;

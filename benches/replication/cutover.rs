@@ -1,5 +1,5 @@
-//! How long writers wait in a cutover and in a rollback, as the certificates say: at the size of a school, and with
-//! writers that never stop.
+//! Write pauses of cutovers and rollbacks, from the certificates: at the size of a school, with writers running all
+//! the time.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use super::report::{Report, median};
 use super::say;
 use super::world::{Metadata, World, failed};
 
-/// Of today's school.
+/// Leads of a school's present database.
 const LEADS: usize = 1_000;
 const CUTOVERS: usize = 10;
-/// Together 500 transactions a second, as far as the machine goes.
+/// All writers together commit 500 transactions a second, as far as the machine allows.
 const WRITERS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(18);
-/// How often it is looked whether the daemon has turned round.
+/// Interval of the checks for the daemon's change of direction.
 const LOOK: Duration = Duration::from_millis(20);
 
 pub async fn measure(report: &mut Report) -> Result<()> {
@@ -51,7 +51,8 @@ pub async fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Runs it, and answers the pause that its certificate says. It compares both sides itself, and fails on a difference.
+/// Runs a cutover or rollback, and returns the certificate's write pause. The command compares both sides itself, and
+/// fails on a difference.
 async fn change(world: &World, command: &[&str]) -> Result<Duration> {
     let directory = world.state_dir().display().to_string();
     let arguments = [command, &["--yes", "--certificate", &directory]].concat();
@@ -72,12 +73,12 @@ async fn until_streamed(world: &World, slot: &str) -> Result<()> {
     Ok(())
 }
 
-/// Writes leads to Landing, and tries again while it refuses them.
+/// Writes leads to Landing, and tries again while Landing refuses the writes.
 async fn write(url: String, stop: CancellationToken) {
     let Ok(client) = leadbridge::throwaway::connect(&url).await else { return };
     let insert = "INSERT INTO public.landing_leads (id, name, phone) VALUES ($1, 'n', '+7 701')";
     while !stop.is_cancelled() {
-        // Refused behind the fence, as it should be.
+        // The fence refuses writes, as intended.
         let _ = client.execute(insert, &[&Uuid::new_v4()]).await;
         tokio::time::sleep(PAUSE).await;
     }

@@ -1,4 +1,4 @@
-//! The real binary as a child process, and what it took.
+//! The real binary as a child process, and the child's use of time and memory.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,21 +10,21 @@ use tokio_postgres::types::PgLsn;
 
 use super::world::{World, failed};
 
-/// How often the child is looked at. Its peak memory only grows, so the last look is as good as the end.
+/// Interval of the readings of the child. Peak memory only grows, so the last reading equals the final value.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Linux counts a process's time in hundredths of a second, whatever the kernel's own clock does.
+/// Linux counts a process's time in hundredths of a second, at any tick rate of the kernel.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a run took.
+/// Resources of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Spent {
     pub wall: Duration,
     /// User and system time, in seconds.
     pub cpu: f64,
-    /// `VmHWM`: the most memory it ever had resident, in bytes.
+    /// `VmHWM`: the peak of resident memory, in bytes.
     pub peak: u64,
-    /// What Traffic wrote to its WAL meanwhile, in bytes; counted where a run has nobody beside it.
+    /// WAL of Traffic during the run, in bytes; counted in runs without another writer.
     pub wal: Option<u64>,
 }
 
@@ -56,29 +56,29 @@ impl Daemon {
         Ok(Daemon { child, started })
     }
 
-    /// From start to end of `run --until-caught-up`.
+    /// Time from start to end of `run --until-caught-up`.
     pub async fn catch_up(world: &World) -> Result<Spent> {
         let before = wal(world).await?;
         let spent = Daemon::run(world, &["--until-caught-up"])?.ended().await?;
         Ok(Spent { wal: Some(wal(world).await?.saturating_sub(before)), ..spent })
     }
 
-    /// Returns once the server says that it streams, with the time since the start.
+    /// Returns once the server reports the daemon's stream, with the time since the start.
     pub async fn streaming(&self, world: &World) -> Result<Duration> {
         streaming(world, &world.names.slot).await?;
         Ok(self.started.elapsed())
     }
 
-    /// Tells it to stop, and waits.
+    /// Sends SIGTERM, and waits for the end.
     pub async fn stop(self) -> Result<Spent> {
-        // The child is not waited for yet, so its pid is nobody else's; the cast is the inverse of std's own.
+        // The child is not waited for yet, so no other process has the pid; the cast is the inverse of std's own.
         let pid = Pid::from_raw(self.child.id() as i32);
         kill(pid, Signal::SIGTERM)
             .map_err(|error| Error::internal(format!("stopping the daemon: {error}")))?;
         self.ended().await
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the process.
     pub async fn ended(mut self) -> Result<Spent> {
         let mut peak = 0;
         while let Some(resident) = self.peak()? {
@@ -93,7 +93,7 @@ impl Daemon {
         Ok(Spent { wall, cpu, peak, wal: None })
     }
 
-    /// `None` when it has ended: what is left of it has no memory.
+    /// `None` after the end of the process, because an ended process has no memory.
     fn peak(&self) -> Result<Option<u64>> {
         let status = self.read("status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -103,20 +103,20 @@ impl Daemon {
 
     fn cpu(&self) -> Result<f64> {
         let stat = self.read("stat")?;
-        // The program's name stands in parentheses and may hold anything; the third field follows it.
+        // The program's name stands in parentheses and may hold any character; the third field follows the name.
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
         let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
         Ok(ticks.sum::<f64>() / TICKS_PER_SECOND)
     }
 
-    /// A child that was not waited for keeps its entry.
+    /// A child without a wait keeps its entry in /proc.
     fn read(&self, name: &str) -> Result<String> {
         let path = format!("/proc/{}/{name}", self.child.id());
         std::fs::read_to_string(&path).map_err(|error| Error::internal(format!("reading {path}: {error}")))
     }
 }
 
-/// Returns once the server says that it streams through this slot, and has nothing more to catch up with.
+/// Returns once the server reports a stream through the slot, with no WAL left to catch up with.
 pub async fn streaming(world: &World, slot: &str) -> Result<()> {
     let landing = world.landing().await?;
     let sql = "SELECT FROM pg_stat_replication AS r JOIN pg_replication_slots AS s ON s.active_pid = r.pid \
@@ -133,7 +133,7 @@ pub async fn streaming(world: &World, slot: &str) -> Result<()> {
     Err(Error::internal(format!("{slot} did not come to streaming in ten minutes")))
 }
 
-/// Where Traffic's WAL ends.
+/// End of Traffic's WAL.
 async fn wal(world: &World) -> Result<u64> {
     let end = world.traffic().await?.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
     Ok(end.map_err(|error| failed(&error))?.get::<_, PgLsn>(0).into())
@@ -141,7 +141,7 @@ async fn wal(world: &World) -> Result<u64> {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Both fail only when it has been waited for.
+        // Both calls fail only after a wait for the child.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

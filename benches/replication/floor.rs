@@ -1,4 +1,4 @@
-//! What PostgreSQL itself needs for the same work: nothing that does more can be faster.
+//! The cost of the same work in PostgreSQL itself: no program that does more can be faster.
 
 use std::pin::pin;
 use std::process::Stdio;
@@ -13,10 +13,10 @@ use tokio_postgres::types::PgLsn;
 
 use super::world::{World, execute, failed};
 
-/// The slot whose stream is thrown away.
+/// The slot of the discarded stream.
 const SLOT: &str = "floor";
 
-/// Copies both tables into plain ones that have a primary key and nothing else, as `psql | psql` would.
+/// Copies both tables into plain tables with only a primary key, as `psql | psql` would.
 pub async fn copy(world: &World) -> Result<Duration> {
     let (landing, traffic) = (world.landing().await?, world.traffic().await?);
     execute(&traffic, "CREATE SCHEMA floor").await?;
@@ -32,7 +32,7 @@ pub async fn copy(world: &World) -> Result<Duration> {
     Ok(taken)
 }
 
-/// Makes a table with the columns of Landing's, a primary key and nothing else.
+/// Makes a table with Landing's columns and only a primary key.
 pub async fn plain_table(landing: &Client, source: &str, traffic: &Client, target: &str) -> Result<()> {
     let columns = columns(landing, source).await?;
     execute(traffic, &format!("CREATE TABLE {target} ({columns}, PRIMARY KEY (id))")).await
@@ -54,13 +54,13 @@ async fn pipe(landing: &Client, source: &str, traffic: &Client, target: &str) ->
     into.finish().await.map(drop).map_err(|error| failed(&error))
 }
 
-/// Marks where decoding alone will begin.
+/// Marks the start of decoding alone.
 pub async fn begin_decoding(world: &World) -> Result<()> {
     let sql = format!("SELECT pg_create_logical_replication_slot('{SLOT}', 'pgoutput')");
     execute(&world.landing().await?, &sql).await
 }
 
-/// Decodes everything since [`begin_decoding`] up to `end`, and throws it away.
+/// Decodes everything from [`begin_decoding`] up to `end`, and discards the output.
 pub async fn decode(world: &World, end: PgLsn) -> Result<Duration> {
     let program = Binaries::find().await?.program("pg_recvlogical");
     let landing = world.landing().await?;

@@ -1,5 +1,5 @@
-//! From a commit on Landing to the commit on Traffic, by the commit times that both servers record: they run on
-//! one machine and share its clock, and nobody polls.
+//! Time from a commit on Landing to the commit on Traffic, by the servers' recorded commit times: both servers run on
+//! one machine with the same clock, so no polling is needed.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -17,12 +17,13 @@ use super::{comparison, say};
 const PER_SECOND: u32 = 200;
 const COMMITS: u32 = 2_000;
 
-/// A replicated transaction of PostgreSQL's own carries the commit time of its origin: what its trigger wrote just
-/// before the commit stands for it, in its favour.
+/// A transaction replicated by PostgreSQL carries the commit time of its origin. So the contender's time is the time
+/// that the trigger wrote just before the commit, in the contender's favour.
 const TRIGGERED: &str = "landing_synced_at";
 const COMMITTED: &str = "pg_xact_commit_timestamp(xmin)";
 
-/// The contender first, alone, at the same pace; what it reads the daemon applies before its own turn.
+/// The contender comes first, alone, at the same pace; the daemon applies the contender's transactions before the
+/// daemon's own turn.
 pub async fn measure(world: &World, native: &Native, report: &mut Report) -> Result<()> {
     native.resume().await?;
     streaming(world, native.name()).await?;
@@ -42,7 +43,7 @@ fn what() -> String {
     format!("latency at {PER_SECOND} commits/s")
 }
 
-/// Writes, and says how long the commits took until `arrival`, SQL for a time. By `stage` the rows are known again.
+/// Writes, and reports the commits' latencies until `arrival`, SQL for a time. The column `stage` marks the rows.
 async fn latencies(world: &World, stage: &str, traffic: &Client, arrival: &str) -> Result<String> {
     write(world, stage).await?;
     arrived(traffic, stage).await?;
@@ -59,7 +60,7 @@ async fn latencies(world: &World, stage: &str, traffic: &Client, arrival: &str) 
     Ok(format!("p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", at(0.5), at(0.99), at(1.0)))
 }
 
-/// A stage and its lead's click in one transaction, at an even pace.
+/// A journey entry and a click of the entry's lead in one transaction, at an even pace.
 async fn write(world: &World, stage: &str) -> Result<()> {
     let landing = world.landing().await?;
     let ids = landing.query("SELECT id FROM public.landing_leads ORDER BY id LIMIT 500", &[]).await;
@@ -89,7 +90,7 @@ async fn arrived(traffic: &Client, stage: &str) -> Result<()> {
     Err(Error::internal("the commits did not arrive in a minute"))
 }
 
-/// In microseconds, by row.
+/// Times in microseconds, by row.
 async fn times(client: &Client, table: &str, time: &str, stage: &str) -> Result<HashMap<Uuid, i64>> {
     let sql = format!(
         "SELECT id, (extract(epoch FROM {time}) * 1000000)::bigint FROM public.{table} \

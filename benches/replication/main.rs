@@ -1,6 +1,6 @@
-//! `make bench`: the real daemon between two real servers, against what PostgreSQL itself needs for the same.
+//! `make bench`: the real daemon between two real servers, against PostgreSQL's own cost for the same work.
 //!
-//! Each measurement ends with a comparison of both sides; a run that differs ends everything.
+//! Each measurement ends with a comparison of both sides; a difference ends the benchmark.
 
 mod comparison;
 mod cutover;
@@ -24,10 +24,10 @@ use report::Report;
 use stream::Commits;
 use world::{Metadata, World};
 
-/// What can be asked for after the snapshot, which comes first in any case.
+/// Optional parts after the snapshot, which comes first in any case.
 const PARTS: [&str; 7] = ["backlog", "updates", "large", "latency", "restart", "verify", "cutover"];
 
-/// What of [`PARTS`] is measured: all, or those that `BENCH_ONLY` names with commas between them.
+/// Selected [`PARTS`]: all, or the comma-separated list in `BENCH_ONLY`.
 struct Wanted(Vec<String>);
 
 impl Wanted {
@@ -49,21 +49,21 @@ impl Wanted {
     }
 }
 
-/// How much is done, from the environment.
+/// Amount of work, from the environment.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// `BENCH_LEADS`; three stages to each.
+    /// `BENCH_LEADS`; three journey entries for each lead.
     leads: usize,
-    /// `BENCH_TRANSACTIONS`: small ones in the backlog.
+    /// `BENCH_TRANSACTIONS`: small transactions in the backlog.
     transactions: usize,
-    /// `BENCH_REPEAT`: the median of so many runs counts.
+    /// `BENCH_REPEAT`: number of runs behind each median.
     repeat: usize,
     /// `BENCH_METADATA`: `usual`, or `any` for documents of up to 20 kB.
     metadata: Metadata,
 }
 
 impl Size {
-    /// With the default number of leads.
+    /// Reads the environment; `leads` is the default number of leads.
     fn from_environment(leads: usize) -> Result<Self> {
         let number = |name: &str, default: usize| match std::env::var(name) {
             Ok(text) => text.parse().ok().filter(|number| *number > 0).ok_or_else(|| {
@@ -102,7 +102,7 @@ fn main() -> ExitCode {
 }
 
 fn failed(error: &dyn std::fmt::Display) -> ExitCode {
-    // A closed stderr leaves nobody to tell.
+    // With stderr closed the error has no reader.
     let _ = writeln!(io::stderr(), "bench: {error}");
     ExitCode::FAILURE
 }
@@ -154,8 +154,8 @@ fn print(report: &dyn std::fmt::Display) -> Result<()> {
     write!(stdout, "{report}").map_err(|error| Error::internal(format!("writing the report: {error}")))
 }
 
-/// Progress, for a person who waits.
+/// Progress, for a waiting person.
 fn say(what: &str) {
-    // A closed stderr leaves nobody to tell.
+    // With stderr closed the message has no reader.
     let _ = writeln!(io::stderr(), "bench: {what}");
 }

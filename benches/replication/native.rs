@@ -1,5 +1,5 @@
-//! The contenders: PostgreSQL's own logical replication on a Traffic server of its own, with and without triggers
-//! that translate. A paused one costs nothing but the WAL that its slot keeps.
+//! The contenders: PostgreSQL's own logical replication on a Traffic server of its own, with and without translating
+//! triggers. A paused contender costs only the WAL kept by its slot.
 
 use std::time::{Duration, Instant};
 
@@ -16,25 +16,25 @@ const TRIGGERS: &str = include_str!("native.sql");
 const TABLES: [Table; 2] = [Table::LandingLeads, Table::LeadJourney];
 const POLL: Duration = Duration::from_millis(2);
 
-/// What is done with the rows that arrive.
+/// Destination of the arriving rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// They stay in tables like Landing's that have a primary key and nothing else.
+    /// Tables like Landing's with only a primary key.
     Plain,
-    /// The same, and triggers write the real tables with all their indexes.
+    /// The same tables, with triggers that write the real tables with all their indexes.
     Triggers,
 }
 
-/// How long the subscription took from its creation.
+/// Duration of the subscription's initial copy, from CREATE SUBSCRIPTION.
 #[derive(Clone, Copy, Debug)]
 pub struct Synchronised {
-    /// Until the rows of both tables are there: the workers that copy have ended.
+    /// Until the rows of both tables are there: the copying workers have ended.
     pub copied: Duration,
-    /// Until `srsubstate` is `r` everywhere. The apply worker looks once a second when nothing arrives.
+    /// Until `srsubstate` is `r` for every table. An idle apply worker checks once a second.
     pub ready: Duration,
 }
 
-/// A subscription and the server that it is on. Paused unless something is being measured.
+/// A subscription and its server. Paused except during measurements.
 pub struct Native {
     kind: Kind,
     traffic: Cluster,
@@ -54,7 +54,8 @@ impl Native {
             execute(&client, TRIGGERS).await?;
         }
         let native = Native { kind, traffic, client };
-        // A publication of its own: the daemon's is left as it is. One of an earlier run has no slot left.
+        // The contender has a publication of its own, so the daemon's publication stays unchanged. A publication of
+        // an earlier run has no slot left.
         let (name, tables) = (native.name(), TABLES.map(|table| world.names.landing_table(table)).join(", "));
         let publish =
             format!("DROP PUBLICATION IF EXISTS {name}; CREATE PUBLICATION {name} FOR TABLE {tables}");
@@ -92,7 +93,7 @@ impl Native {
     }
 
     /// # Errors
-    /// The first row that differs from what it should be.
+    /// The first row that differs from the expectation.
     pub async fn compare(&self, world: &World) -> Result<()> {
         let landing = world.landing().await?;
         match self.kind {
@@ -101,7 +102,7 @@ impl Native {
         }
     }
 
-    /// Does now what autovacuum would do while somebody else is measured.
+    /// Does autovacuum's work now, so that autovacuum does not disturb another contender's measurement.
     pub async fn settle(&self) -> Result<()> {
         settle(&self.client).await
     }
@@ -110,7 +111,7 @@ impl Native {
         execute(&self.client, &format!("ALTER SUBSCRIPTION {} ENABLE", self.name())).await
     }
 
-    /// Returns when nobody reads its slot.
+    /// Returns once no worker reads the slot.
     pub async fn pause(&self, world: &World) -> Result<()> {
         let name = self.name();
         execute(&self.client, &format!("ALTER SUBSCRIPTION {name} DISABLE")).await?;
@@ -124,12 +125,12 @@ impl Native {
         })
     }
 
-    /// A session on its Traffic.
+    /// A session on the contender's Traffic.
     pub fn traffic(&self) -> &Client {
         &self.client
     }
 
-    /// The table in schema public that a stage arrives in at last.
+    /// The table in schema public in which a journey entry finally arrives.
     fn journey(&self) -> &'static str {
         match self.kind {
             Kind::Plain => Table::LeadJourney.landing_name(),
@@ -137,7 +138,7 @@ impl Native {
         }
     }
 
-    /// Of the subscription, its slot and its publication.
+    /// Name of the subscription, of its slot and of its publication.
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Plain => "native_plain",

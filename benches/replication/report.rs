@@ -1,4 +1,4 @@
-//! The table at the end.
+//! The report at the end.
 
 use std::fmt;
 use std::time::Duration;
@@ -20,14 +20,14 @@ const HEADERS: [&str; 12] = [
     "peak memory",
 ];
 
-/// One measurement's runs: all of one run did the same work, one after the other.
+/// The runs of one measurement: all contenders of a run did the same work, in turn.
 #[derive(Default)]
 pub struct Runs {
     pub daemon: Vec<Spent>,
     pub floor: Vec<Duration>,
     /// PostgreSQL's own replication into tables with a primary key only.
     pub plain: Vec<Duration>,
-    /// The same with triggers that translate.
+    /// The same with translating triggers.
     pub triggers: Vec<Duration>,
 }
 
@@ -38,7 +38,8 @@ pub struct Report {
 }
 
 impl Report {
-    /// The median run against the others' median runs, the highest peak of all runs; `size` are changes.
+    /// The daemon's median run against the contenders' median runs, with the highest peak of all runs; `size` counts
+    /// changes.
     pub fn throughput(&mut self, what: &str, size: u64, unit: &str, runs: &Runs) {
         let spent = &runs.daemon;
         let wall = median(&spent.iter().map(|run| run.wall).collect::<Vec<_>>());
@@ -70,7 +71,7 @@ impl Report {
         ]);
     }
 
-    /// Something that is a figure of its own.
+    /// A single figure without a contender.
     pub fn note(&mut self, what: &str, size: u64, unit: &str, found: &str, run: Option<Spent>) {
         let memory = run.map(|run| format!(", peak memory {}", peak(&[run]))).unwrap_or_default();
         self.notes.push(format!("{what} ({size} {unit}): {found}{memory}"));
@@ -86,7 +87,7 @@ pub fn peak(runs: &[Spent]) -> String {
     format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
 }
 
-/// The middle one of an odd number, the higher of the two in the middle of an even one.
+/// The middle value of an odd number, the higher of the two middle values of an even number.
 pub fn median(durations: &[Duration]) -> Duration {
     let mut sorted = durations.to_vec();
     sorted.sort_unstable();

@@ -1,4 +1,4 @@
-//! How long a daemon takes from its start to streaming, and from SIGTERM to its end.
+//! Time of a daemon from start to streaming, and from SIGTERM to the end.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,8 @@ use super::world::World;
 
 const RESTARTS: usize = 5;
 
-/// The contenders' workers, from ENABLE until the server says that they stream; their servers go on running.
+/// Time of the contenders' workers from ENABLE until the server reports a stream; the contenders' servers go on
+/// running.
 pub async fn contenders(world: &World, contenders: &Contenders, report: &mut Report) -> Result<()> {
     for (what, native) in [("restart, plain", &contenders.plain), ("restart, triggers", &contenders.triggers)]
     {

@@ -1,4 +1,4 @@
-//! `make bench-scale`: whether time grows as the size does, and memory does not.
+//! `make bench-scale`: whether time grows in proportion to the size, and memory stays bounded.
 
 use leadbridge::error::Result;
 
@@ -10,7 +10,7 @@ use super::{Size, comparison, floor, print, say, stream};
 
 const SCALES: [usize; 3] = [1, 4, 16];
 
-/// Snapshot and backlog once at each scale, each in servers of its own.
+/// Snapshot and backlog once at each scale, with new servers for each scale.
 pub async fn measure() -> Result<()> {
     let size = Size::from_environment(5_000)?;
     let mut report = Report::default();
@@ -18,7 +18,7 @@ pub async fn measure() -> Result<()> {
     for scale in SCALES {
         let size = Size {
             leads: size.leads * scale,
-            // As large as the snapshot, so that both grow alike.
+            // The backlog has the snapshot's size, so that both grow alike.
             transactions: size.leads * scale,
             repeat: 1,
             ..size

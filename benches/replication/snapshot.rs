@@ -8,13 +8,13 @@ use super::world::World;
 use super::{Size, comparison, floor, say};
 use leadbridge::error::Result;
 
-/// Leaves a Traffic that holds the last snapshot, and the contenders with theirs.
+/// Leaves a Traffic with the last snapshot, and the contenders with their copies.
 pub async fn measure(world: &mut World, size: Size, report: &mut Report) -> Result<Contenders> {
     let (mut runs, mut copied) = (Runs::default(), Vec::new());
     let mut contenders = None;
     for run in 0..size.repeat {
         if run > 0 {
-            // Their slots go with ours.
+            // Dropping a contender drops the contender's slot before the next repetition.
             drop(contenders.take());
             world.renew_traffic().await?;
         }

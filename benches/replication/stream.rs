@@ -1,5 +1,5 @@
-//! Backlogs of small transactions and one large one, against decoding the same WAL and throwing it away, and against
-//! PostgreSQL's own replication: all of them read the same WAL, one after the other.
+//! Backlogs of small transactions and a single large transaction, against decoding and discarding the same WAL, and
+//! against PostgreSQL's own replication. All contenders read the same WAL, in turn.
 
 use leadbridge::error::Result;
 
@@ -9,16 +9,16 @@ use super::report::{Report, Runs};
 use super::world::{World, execute, failed};
 use super::{Size, comparison, floor, say};
 
-/// How a lead's three changes are committed.
+/// Division of a lead's three changes into transactions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Commits {
-    /// A form's submission: lead, stage and click in one transaction.
+    /// A form's submission: lead, journey entry and click in one transaction.
     Together,
-    /// Each in a transaction of its own.
+    /// Each change in a transaction of its own.
     Apart,
 }
 
-/// A lead arrives, its first stage follows, it is clicked. Gives the daemon's last run.
+/// A lead is inserted, the lead's first journey entry follows, the lead is clicked. Returns the daemon's last run.
 pub async fn small_transactions(
     world: &World,
     contenders: Option<&Contenders>,
@@ -30,7 +30,7 @@ pub async fn small_transactions(
         Commits::Together => (size.transactions, "", "backlog of transactions with three changes"),
         Commits::Apart => (size.transactions.div_ceil(3), "COMMIT;", "backlog of single changes"),
     };
-    // A form's lead is like one that is there; the ids are read once, so that making is not what takes long.
+    // A new lead copies an existing lead's values. The ids are read once, so that making leads stays fast.
     let sql = format!(
         "DO $$ DECLARE
             known CONSTANT uuid[] := ARRAY(SELECT id FROM public.landing_leads ORDER BY id LIMIT 1000);
@@ -58,7 +58,7 @@ pub async fn small_transactions(
     Ok(last)
 }
 
-/// A click on one lead of all that there are, at random: no two need touch the same page.
+/// Clicks on random leads among all leads, so that two clicks rarely touch the same page.
 pub async fn spread_updates(
     world: &World,
     contenders: Option<&Contenders>,
@@ -88,7 +88,8 @@ pub async fn spread_updates(
     Ok(())
 }
 
-/// Every row of both tables changes in one transaction. Once: it leaves the tables twice as large.
+/// Every row of both tables changes in one transaction. Run only once, because the transaction doubles the tables'
+/// size.
 pub async fn one_large_transaction(
     world: &World,
     contenders: Option<&Contenders>,
@@ -106,7 +107,7 @@ pub async fn one_large_transaction(
     Ok(())
 }
 
-/// Runs `sql` on Landing while nobody reads, then measures decoding alone, the contenders, and the daemon.
+/// Runs `sql` on Landing without a reader, then measures decoding alone, the contenders, and the daemon.
 async fn backlog(
     world: &World,
     contenders: Option<&Contenders>,
@@ -119,7 +120,7 @@ async fn backlog(
     }
     floor::begin_decoding(world).await?;
     execute(&world.landing().await?, sql).await?;
-    // What comes after the end tells pg_recvlogical that it has reached it.
+    // WAL after the end position lets pg_recvlogical notice that the end is reached.
     let mark = world.mark().await?;
     let floor = floor::decode(world, mark.end).await?;
     runs.floor.push(floor);

@@ -1,4 +1,4 @@
-//! Comparing both sides, which the other measurements leave equal.
+//! Compares both sides, which the earlier measurements have left equal.
 
 use leadbridge::error::Result;
 use leadbridge::model::change::Table;
@@ -12,7 +12,7 @@ pub async fn measure(world: &World, size: Size, report: &mut Report) -> Result<(
     let rows = rows(world).await?;
     let mut runs = Vec::new();
     for run in 0..size.repeat {
-        // A difference is exit code 1, and ends the benchmark.
+        // A difference gives exit code 1, and ends the benchmark.
         let spent = Daemon::command(world, &["verify", "--json"])?.ended().await?;
         say(&format!("verify {}: {:.1?}", run + 1, spent.wall));
         runs.push(spent);
@@ -24,7 +24,7 @@ pub async fn measure(world: &World, size: Size, report: &mut Report) -> Result<(
     Ok(())
 }
 
-/// Landing's rows of both tables.
+/// Number of Landing's rows in both tables.
 async fn rows(world: &World) -> Result<u64> {
     let [leads, stages] =
         [Table::LandingLeads, Table::LeadJourney].map(|table| world.names.landing_table(table));

@@ -1,4 +1,4 @@
-//! Two throw-away servers, Landing full of leads.
+//! Two throw-away servers, with Landing full of leads.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,8 +11,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-/// Memory and WAL as a small server has them; commit times are recorded so that latency is measured by the
-/// servers themselves, and nobody has to poll.
+/// Memory and WAL as on a small server. The servers record commit times, so latency needs no polling.
 const SETTINGS: [(&str, &str); 4] = [
     ("shared_buffers", "512MB"),
     ("max_wal_size", "8GB"),
@@ -20,7 +19,7 @@ const SETTINGS: [(&str, &str); 4] = [
     ("track_commit_timestamp", "on"),
 ];
 
-/// How large the leads' documents are.
+/// Size of the leads' documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metadata {
     /// Some 300 bytes each.
@@ -29,16 +28,16 @@ pub enum Metadata {
     Any,
 }
 
-/// The end of a backlog: everything before `end`, then one stage that gets `word` as its source.
+/// The end of a backlog: all work ends before `end`; then a journey entry gets `word` as its source.
 pub struct Mark {
     pub end: PgLsn,
-    /// Of the stage.
+    /// Id of the journey entry.
     pub id: Uuid,
     pub word: String,
 }
 
-/// Of the servers that subscribe. By default a worker that starts within five seconds after another waits for five
-/// seconds; that pause is not what the benchmark asks about.
+/// Setting for subscribing servers. By default a worker that starts within five seconds after another worker waits
+/// for five seconds, and the benchmark does not measure that wait.
 const SUBSCRIBER: (&str, &str) = ("wal_retrieve_retry_interval", "10ms");
 
 pub struct World {
@@ -52,7 +51,7 @@ pub struct World {
 }
 
 impl World {
-    /// Landing holds `count` leads and three times as many stages; Traffic is migrated and empty.
+    /// Landing holds `count` leads and three times as many journey entries; Traffic is migrated and empty.
     pub async fn filled(count: usize, metadata: Metadata) -> Result<Self> {
         let template = Arc::new(Template::create().await?);
         let (landing, traffic) = tokio::try_join!(
@@ -67,13 +66,13 @@ impl World {
             Metadata::Any => leads::fill(&client, &world.names, 1, count).await?,
         };
         world.rows = filled.leads + filled.stages;
-        // Whoever reads first would otherwise write the hint bits of every page.
+        // Without VACUUM the first reader would write the hint bits of every page.
         execute(&client, "VACUUM ANALYZE").await?;
         world.migrate().await?;
         Ok(world)
     }
 
-    /// How large the leads' metadata is as text, where there is any, for a person who waits.
+    /// Average size of the leads' metadata as text, for a waiting person.
     pub async fn metadata_bytes(&self) -> Result<String> {
         let sql = "SELECT avg(octet_length(metadata::text))::bigint, max(octet_length(metadata::text))::bigint \
                    FROM public.landing_leads";
@@ -82,7 +81,7 @@ impl World {
         Ok(format!("metadata of {average} bytes on average, {largest} at most"))
     }
 
-    /// A new, empty Traffic, and nothing left of an earlier replication.
+    /// A new, empty Traffic, without remains of an earlier replication.
     pub async fn renew_traffic(&mut self) -> Result<()> {
         let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots";
         execute(&self.landing().await?, drop).await?;
@@ -91,7 +90,7 @@ impl World {
         self.migrate().await
     }
 
-    /// Drops the slots that are not the daemon's, so that Landing keeps no WAL for them.
+    /// Drops every slot except the daemon's, so that Landing keeps no WAL for the contenders.
     pub async fn forget_contenders(&self) -> Result<()> {
         let sql =
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name <> $1";
@@ -103,7 +102,7 @@ impl World {
         self.migrate_to(self.traffic().await?).await
     }
 
-    /// A second Traffic like the first, for somebody else than the daemon.
+    /// A second Traffic like the first, for a contender.
     pub async fn another_traffic(&self) -> Result<Cluster> {
         let traffic = Cluster::start(&self.template, &[&SETTINGS[..], &[SUBSCRIBER]].concat()).await?;
         traffic.create_database("traffic", fixture::TRAFFIC).await?;
@@ -116,7 +115,7 @@ impl World {
         Ok(())
     }
 
-    /// What is behind the last commit, and a change after it by which a reader knows that it has passed it.
+    /// The position after the last commit, and a later change by which a reader notices that the position is passed.
     pub async fn mark(&self) -> Result<Mark> {
         let landing = self.landing().await?;
         let end = landing.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;

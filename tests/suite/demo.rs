@@ -1,4 +1,4 @@
-//! `leadbridge demo` as a newcomer runs it: the real binary, nothing prepared.
+//! `leadbridge demo` in a newcomer's environment: the real binary, without preparation.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,13 +9,13 @@ use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
-/// With a temporary directory of its own, which must be empty in the end.
+/// Runs with a temporary directory of its own, which must be empty in the end.
 fn demo(dir: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_leadbridge"));
     command
         .arg("demo")
         .env("TMPDIR", dir)
-        // Somebody's real configuration is not meant for the demo.
+        // The operator's real configuration is not meant for the demo.
         .env("TRAFFIC_DATABASE_URL", "postgresql://nobody@192.0.2.1/nothing")
         .env("LEADBRIDGE_HTTP_LISTEN", "nowhere")
         .stdin(Stdio::null())
@@ -25,11 +25,11 @@ fn demo(dir: &Path) -> Command {
     command
 }
 
-/// Open like /tmp itself: run by root, the servers have a user of their own, who removes their directories.
+/// Writable for all, like /tmp: under root, the servers run as a user of their own, who removes their directories.
 fn private_dir() -> tempfile::TempDir {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().unwrap();
-    // Not at its creation: there the umask would take the bits away.
+    // Set after the creation, because the umask would clear the bits at the creation.
     std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o1777)).unwrap();
     dir
 }

@@ -1,4 +1,4 @@
-//! `leadbridge doctor` finds what would stop a replication, and names it.
+//! `leadbridge doctor` finds and names the obstacles to replication.
 
 use leadbridge::config::{Config, Flags};
 use leadbridge::doctor;
@@ -183,7 +183,7 @@ async fn a_landing_that_never_gives_up_on_a_stream_or_at_once_is_a_warning() {
     }
 }
 
-/// The limit that the server names is the limit that is to be raised.
+/// The limit in the server's message is the limit to raise.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_limit_that_is_too_low_is_named_with_the_statement_that_raises_it() {
     let world = World::new().await;
@@ -218,14 +218,14 @@ async fn a_connection_limit_that_is_too_low_is_named_with_the_statement_that_rai
         let reset = if what.starts_with("ROLE") { 10 } else { -1 };
         client.batch_execute(&format!("ALTER {what} CONNECTION LIMIT {reset}")).await.unwrap();
     }
-    // Whoever gets no session at all is told the same.
+    // A role that gets no session at all is told the same.
     landing.batch_execute("ALTER ROLE bridge CONNECTION LIMIT 0").await.unwrap();
     let said = bridge.run(&["doctor"]).await;
     assert_eq!(said.code, 1, "{}", said.out);
     assert!(said.out.contains("ALTER ROLE bridge CONNECTION LIMIT"), "{}", said.out);
     assert!(!said.out.contains("max_connections"), "{}", said.out);
     landing.batch_execute("ALTER ROLE bridge CONNECTION LIMIT 10").await.unwrap();
-    // A limit that is enough for a stream stops none, and a copy that gets too few sessions tries again.
+    // A limit that is enough for a stream stops no stream, and a copy with too few sessions tries again.
     bridge.catch_up().await;
     landing.batch_execute("ALTER ROLE bridge CONNECTION LIMIT 4").await.unwrap();
     bridge.catch_up().await;

@@ -1,5 +1,5 @@
-//! The one test binary: every test against real PostgreSQL servers of its own. The tests of a room of `src` are below its
-//! name.
+//! The one test binary: every test starts real PostgreSQL servers of its own. A module has the name of the room of
+//! `src` under test.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! `leadbridge migrate`, and what its SQL does on the live Traffic DB.
+//! `leadbridge migrate`, and the effect of its SQL on the live Traffic DB.
 
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ async fn migrating_gives_up_politely_while_a_long_transaction_holds_the_table_an
     let error = fails(&world, &hasty).await;
     assert_eq!(error.kind(), Kind::Transient, "{error}");
     assert!(error.remedy_text().unwrap().contains(&format!("pid {pid} (idle in transaction")), "{error}");
-    // Nobody queues behind us: the table is open to others.
+    // No session queues behind the migration: the table is open to others.
     world.traffic().await.batch_execute("INSERT INTO traffic_leads (name) VALUES ('n')").await.unwrap();
 
     holder.batch_execute("COMMIT").await.unwrap();
@@ -150,7 +150,7 @@ async fn two_migrations_at_once_are_as_good_as_one() {
     let world = World::unmigrated().await;
     let options = MigrateOptions::default();
     let (first, second) = tokio::join!(world.migrate(&options), world.migrate(&options));
-    // The later one may have found everything done.
+    // The later run may have found nothing to do.
     assert!(first.changes_something() || second.changes_something());
     assert!(!world.migrate(&options).await.changes_something());
 }
@@ -185,7 +185,7 @@ async fn unified(client: &Client, email: &str, name: &str, phone: &str) -> Uuid 
 async fn a_unified_lead_is_found_by_phone_then_by_email_and_takes_the_name_that_is_given() {
     let world = World::new().await;
     let traffic = world.traffic().await;
-    // From a webhook: no phone_normalized.
+    // A lead from a webhook has no phone_normalized.
     let webhook = format!("INSERT INTO traffic_leads (id, name, phone) VALUES ('{LEAD}', 'old', '+7 701 1')");
     traffic.batch_execute(&webhook).await.unwrap();
     let lead: Uuid = LEAD.parse().unwrap();
@@ -193,7 +193,7 @@ async fn a_unified_lead_is_found_by_phone_then_by_email_and_takes_the_name_that_
     assert_eq!(unified(&traffic, "a@b.kz", "new", "8").await, lead);
     let name = format!("SELECT name || email FROM traffic_leads WHERE id = '{LEAD}'");
     assert_eq!(scalar::<String>(&traffic, &name).await, "newa@b.kz");
-    // Nothing to find it by: an empty phone and an empty e-mail are nobody's.
+    // Without a key to search for: an empty phone and an empty e-mail identify no lead.
     let nobody = unified(&traffic, "", "x", "нет").await;
     assert_ne!(unified(&traffic, "", "y", "").await, nobody);
 }
@@ -234,7 +234,7 @@ async fn two_callers_at_once_never_make_two_leads() {
 async fn views_show_a_lead_once_with_its_journey_in_order_and_its_targetologist() {
     let world = World::new().await;
     let traffic = world.traffic().await;
-    // Two bindings differ in case only; the lead's own spelling wins.
+    // Two bindings differ only in case; the lead's own spelling wins.
     let sql = format!(
         "INSERT INTO traffic_user_utm_sources (user_id, utm_source, funnel_type)
              SELECT id, 'kenjifb', 'express' FROM traffic_users WHERE full_name = 'Arystan';

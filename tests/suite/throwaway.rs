@@ -39,7 +39,7 @@ async fn a_server_and_its_directory_are_gone_when_dropped_also_by_a_panic() {
     assert!(leadbridge::throwaway::connect(&url).await.is_err());
 }
 
-/// The other half of the test below: run alone, in a process that is killed.
+/// The other half of the test below: runs alone, in a process that is killed.
 #[tokio::test]
 #[ignore = "started by another test, in a process of its own"]
 async fn child_that_is_killed() {
@@ -70,7 +70,7 @@ async fn a_killed_process_leaves_no_server_and_no_directory() {
     child.wait().unwrap();
     eventually("the directory is gone", || !dir.exists()).await;
     let server = nix::unistd::Pid::from_raw(pid);
-    // A zombie without a parent that reaps is gone too, to all intents.
+    // A zombie without a reaping parent counts as gone.
     eventually("the server is gone", || {
         nix::sys::signal::kill(server, None).is_err()
             || std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|s| s.contains(") Z "))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, landing, one, until_holds};
 
-/// A lead that is written after the change.
+/// A lead written after the change.
 const LATER: &str = "INSERT INTO landing_leads (name, phone) VALUES ('later', '1')";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +50,7 @@ async fn a_column_dropped_renamed_or_retyped_in_mid_stream_stops_before_anything
     ] {
         let mut daemon = bridge.daemon().await;
         daemon.streaming().await;
-        // Every table's columns are announced before its first change.
+        // Every table's columns are announced before the table's first change.
         landing.batch_execute("UPDATE landing_leads SET email_sent = NOT email_sent").await.unwrap();
         daemon.caught_up(&world).await;
         landing.batch_execute(&format!("BEGIN; {damage}; COMMIT")).await.unwrap();
@@ -62,7 +62,7 @@ async fn a_column_dropped_renamed_or_retyped_in_mid_stream_stops_before_anything
         assert!(daemon.log().contains(column), "{damage}: {}", daemon.log());
         assert!(holds(&world.traffic().await, "count(*) > 0 FROM traffic_leads").await);
         landing.batch_execute(repair).await.unwrap();
-        // What was written under the other shape cannot be streamed any more: the way on is the one it names.
+        // Rows written under the other shape cannot be streamed any more; the error names the remedy, a resync.
         assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
         bridge.catch_up().await;
         assert_equal(&world).await;
@@ -78,7 +78,7 @@ fn with_rows(ddl: &str) -> String {
     )
 }
 
-/// Harmless changes are written down one by one: an altered column and a rewritten table, seen at once, are refused.
+/// Harmless changes are recorded one by one: an altered column together with a rewritten table would be refused.
 async fn until_written_down(world: &World) {
     let seen = "SELECT format('(published::jsonb #>> ''{tables,landing_leads,storage}'') = %L
             AND (published::jsonb #>> ''{tables,landing_leads,columns,email,version}'') = %L
@@ -114,7 +114,7 @@ async fn columns_that_change_without_a_value_are_followed_in_mid_stream() {
     daemon.terminate().await;
 }
 
-/// What changes values silently in the stream, what undoes it, and the column.
+/// DDL that changes values silently in the stream, the DDL that undoes the change, and the column.
 const UNSENT: [(&str, &str, &str); 10] = [
     ("ALTER TABLE landing_leads ADD COLUMN click_count int DEFAULT 5", "", "click_count"),
     ("ALTER TABLE landing_leads ALTER name TYPE text USING upper(name)", "", "name"),
@@ -164,7 +164,7 @@ async fn values_that_change_without_being_sent_end_the_stream_until_a_resync() {
     let bridge = Bridge::new(&world);
     for (ddl, repair, column) in UNSENT {
         bridge.catch_up().await;
-        // Nobody writes a row of the table again: only the catalog tells.
+        // No later write touches the table: only the catalog shows the change.
         let silent = !repair.contains(" TYPE ");
         let sql = if silent { ddl.to_owned() } else { with_rows(ddl) };
         let mut daemon = bridge.daemon().await;
@@ -184,7 +184,7 @@ async fn values_that_change_without_being_sent_end_the_stream_until_a_resync() {
     }
 }
 
-/// What leads are named by from then on, and a change that this says too little of.
+/// Replica identities that leads get, and a change for which the identity is not enough.
 const IDENTITIES: [(&str, &str); 4] = [
     ("NOTHING", LATER),
     ("USING INDEX numbered", "UPDATE landing_leads SET id = gen_random_uuid() WHERE name = 'later'"),
@@ -228,7 +228,7 @@ async fn a_replica_identity_without_the_id_ends_the_stream_until_a_resync() {
         assert_eq!(said.code, 0, "{change}: {}", said.err);
         assert_equal(&world).await;
     }
-    // With the id among others, a row is named as well as by its key.
+    // With the id among other columns, the identity names a row as well as the key does.
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     landing(&world, "ALTER TABLE landing_leads REPLICA IDENTITY USING INDEX numbered_and_named").await;

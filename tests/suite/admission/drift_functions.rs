@@ -1,8 +1,8 @@
-//! Functions of the school that our statements call: under an empty search_path they must find what they name.
+//! User-defined functions called by leadbridge's statements, under an empty search_path.
 
 use crate::testkit::{Bridge, World, assert_equal, holds, landing, traffic};
 
-/// Fires for replicated rows too, and names its table without a schema.
+/// Fires for replicated rows too, and names a table without a schema.
 const PLPGSQL: &str = "CREATE FUNCTION audit_lead() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN INSERT INTO audit VALUES (NEW.id); RETURN NEW; END $$;
     CREATE TRIGGER audit BEFORE INSERT ON traffic_leads FOR EACH ROW EXECUTE FUNCTION audit_lead();

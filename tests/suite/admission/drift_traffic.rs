@@ -1,4 +1,5 @@
-//! Traffic's tables change while the stream runs: the rows are right, or quarantined, or the daemon says why not.
+//! Traffic's tables change while the stream runs: the rows are right, or quarantined, or the daemon names the
+//! obstacle.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use crate::testkit::{
     traffic, until,
 };
 
-/// A change of every table, and leads that the damage may concern. The one that goes is none of these.
+/// A change of every table, and leads that the damage may concern. The deleted lead is not among these leads.
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1,
         metadata = jsonb_build_object('utm_source', 'x', 'n', coalesce(click_count, 0));
     UPDATE lead_journey SET source = 'w' || coalesce(source, '');
@@ -24,7 +25,7 @@ enum Outcome {
 }
 use Outcome::{Exact, Quarantined, Refused};
 
-/// What the school does, what undoes it, and what becomes of the rows in between.
+/// A user-defined change, the SQL that undoes the change, and the outcome for rows in between.
 const DAMAGES: [(&str, &str, Outcome); 17] = [
     (
         "ALTER TABLE traffic_leads DROP COLUMN utm_term CASCADE",
@@ -117,7 +118,7 @@ const DAMAGES: [(&str, &str, Outcome); 17] = [
     ),
 ];
 
-/// PostgreSQL lets nobody change the type of a column that a view shows.
+/// PostgreSQL refuses to change the type of a column that a view shows.
 async fn drop_views(world: &World) {
     let sql = "DO $$ DECLARE v record; BEGIN
         FOR v IN SELECT viewname FROM pg_views WHERE schemaname = 'public' LOOP
@@ -126,7 +127,7 @@ async fn drop_views(world: &World) {
     traffic(world, sql).await;
 }
 
-/// Waits until the daemon has taken everything, or has ended by itself.
+/// Waits until the daemon has applied everything, or has ended by itself.
 async fn outcome(world: &World, daemon: &mut Daemon) -> Option<i32> {
     let goal: String = one(&world.landing().await, "SELECT pg_current_wal_insert_lsn()::text").await;
     until("the daemon takes it or ends", async || {
@@ -164,7 +165,7 @@ async fn suffer(seed: u64, of_kind: impl Fn(&Outcome) -> bool) {
         traffic(&world, &damage.replace("clock_timestamp_of_the_damage", &format!("timestamptz {now}")))
             .await;
         landing(&world, WORK).await;
-        // What is applied before the next look at the shape does no harm, and is looked at all the same.
+        // Changes applied before the next check of the shape do no harm; the check happens all the same.
         let code = match wanted {
             Refused(_) => daemon.ended(Duration::from_secs(30)).await.code(),
             Exact | Quarantined => outcome(&world, &mut daemon).await,
@@ -247,12 +248,13 @@ async fn a_wider_column_takes_the_whole_value_from_the_next_row_on() {
     }
 }
 
-/// Something new of every kind. What is there already is left alone: nothing but a copy brings it back.
+/// New rows of every kind. Rows on Traffic are not changed on Landing: only a copy restores lost rows.
 const NEWS: &str = "INSERT INTO landing_leads (name, phone, amocrm_lead_id)
         VALUES ('new', '1', 'none'), (repeat('x', 300), '2', NULL);
     INSERT INTO lead_journey (lead_id, stage) SELECT id, 'new' FROM landing_leads WHERE name = 'new'";
 
-/// What is really gone, and what an error must name. The last one is put back by the school, as it was before us.
+/// Lost objects, and the word for the error. The school restores the last object itself, in the form before
+/// leadbridge.
 const LOSSES: [(&str, &str); 5] = [
     ("DROP TABLE traffic_lead_journey CASCADE", "traffic_lead_journey"),
     ("ALTER TABLE traffic_leads DROP COLUMN click_count CASCADE", "click_count"),
@@ -312,7 +314,7 @@ async fn a_derived_column_made_narrower_while_streaming_is_cut_with_a_note_and_a
     let narrower = "ALTER TABLE traffic_leads ALTER utm_source TYPE varchar(20) USING left(utm_source, 20)";
     traffic(&world, narrower).await;
     let client = world.traffic().await;
-    // A batch that is pipelined, one whose rows are updated beside their metadata or whole, and one that is copied.
+    // A pipelined batch, a batch of partial and whole updates, and a copied batch.
     for (phone, rows) in [("2", 1), ("3", 50), ("4", 300)] {
         landing(&world, &long(phone, rows)).await;
         daemon.caught_up(&world).await;

@@ -3,7 +3,7 @@
 use super::stage::Wanted::{Exact, ExactAndNamed, ExactUntilCutover, Refused};
 use super::stage::{Variation, Varied, first, play_all, streaming};
 
-/// Shapes that are handled exactly, in the stream at least.
+/// Shapes handled exactly, at least in the stream.
 const ADMITTED: &[Variation] = &[
     first("ALTER TABLE landing_leads ADD COLUMN score int DEFAULT 7, ADD COLUMN rank text NOT NULL DEFAULT 'x'", Exact),
     first("ALTER TABLE landing_leads FORCE ROW LEVEL SECURITY; CREATE POLICY p ON landing_leads FOR INSERT WITH CHECK (true)", Exact),
@@ -86,7 +86,7 @@ const ADMITTED: &[Variation] = &[
     ),
 ];
 
-/// Shapes whose rows would be lost, or whose applications would break.
+/// Shapes that would lose rows, or break applications.
 const REFUSED: &[Variation] = &[
     first("ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey", Refused("lead_journey")),
     first(
@@ -167,7 +167,7 @@ const REFUSED: &[Variation] = &[
     first("CREATE PUBLICATION leadbridge FOR TABLES IN SCHEMA public", Refused("publication leadbridge")),
 ];
 
-/// What happens to a table whose changes are streamed.
+/// Changes of a streamed table's shape.
 const STREAMING: &[Variation] = &[
     streaming("CREATE TABLE more_leads () INHERITS (landing_leads)", Refused("more_leads")),
     streaming(

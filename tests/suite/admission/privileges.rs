@@ -1,4 +1,4 @@
-//! Rights are taken away while the daemon runs: it ends at once, says what to grant, and ends exact afterwards.
+//! Rights are revoked while the daemon runs: the daemon ends at once, names the GRANT, and ends exact afterwards.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ enum At {
     Traffic,
 }
 
-/// Where, what takes a right away, what gives it back, and what the error must name.
+/// Side, the SQL that revokes a right, the SQL that restores the right, and the word for the error.
 const REVOKED: [(At, &str, &str, &str); 11] = [
     (
         At::Traffic,
@@ -71,14 +71,14 @@ const REVOKED: [(At, &str, &str, &str); 11] = [
     ),
 ];
 
-/// Rights of a role count when it connects.
+/// A role's attributes count from the next connection on, so the present sessions are ended.
 const CUT: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'bridge'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_right_that_is_taken_away_ends_the_daemon_with_what_to_grant() {
     let world = World::new().await;
     world.fill(95, 40).await;
-    // On, and without a policy for anybody: what hides every row from a role that does not bypass it.
+    // Row-level security without a policy hides every row from a role without BYPASSRLS.
     traffic(&world, "ALTER TABLE traffic_lead_journey ENABLE ROW LEVEL SECURITY").await;
     let bridge = least_privileged(&world).await;
     for (at, damage, repair, word) in REVOKED {
@@ -138,7 +138,7 @@ async fn a_stream_goes_on_without_the_right_to_read_and_a_copy_says_that_it_is_m
     assert_equal(&world).await;
 }
 
-/// Everything that is ever done to a row: good, bad, changed, freed, noted, forgotten and deleted.
+/// Every kind of work on a row: good, bad, changed, freed, noted, discarded and deleted.
 const EVERYTHING: &str = "UPDATE landing_leads SET name = 'good' WHERE name LIKE 'xxx%';
     UPDATE landing_leads SET amocrm_lead_id = NULL WHERE amocrm_lead_id = 'none';
     INSERT INTO landing_leads (name, phone, amocrm_lead_id)
@@ -148,7 +148,7 @@ const EVERYTHING: &str = "UPDATE landing_leads SET name = 'good' WHERE name LIKE
     UPDATE lead_journey SET source = 'w' || coalesce(source, '');
     DELETE FROM landing_leads WHERE id = (SELECT lead_id FROM lead_journey ORDER BY lead_id LIMIT 1)";
 
-/// What a stream itself never does: only a start misses the right to it.
+/// Rights that only a start needs: the stream does not miss these rights.
 const ONLY_AT_A_START: [(&str, &str); 2] =
     [("leadbridge.checkpoint", "INSERT"), ("leadbridge.checkpoint", "DELETE")];
 
@@ -194,7 +194,7 @@ fn qualified(table: &str) -> String {
     if table.contains('.') { table.to_owned() } else { format!("public.{table}") }
 }
 
-/// It ends by itself with one error that names `word`, and one remedy.
+/// The daemon ends by itself with one error that names `word`, and one remedy.
 async fn refused(daemon: &mut Daemon, what: &str, word: &str) {
     let ended = daemon.ended(Duration::from_secs(20)).await;
     let log = daemon.log();
@@ -247,10 +247,10 @@ async fn row_level_security_that_is_switched_on_for_a_role_that_it_binds_ends_th
     traffic(&world, &(WRITTEN.map(off).concat() + bound)).await;
     landing(&world, &(["landing_leads", "lead_journey"].map(off).concat() + bound)).await;
     let policies = [
-        // None at all hides every row, this one some: neither may be taken for rows that are not there.
+        // No policy hides every row, this policy some rows: hidden rows must not count as absent.
         "",
         "CREATE POLICY part ON {} USING (pg_backend_pid() > 0)",
-        // Whoever owns a table is bound by force alone.
+        // Only FORCE binds the owner of a table.
         "ALTER TABLE {} FORCE ROW LEVEL SECURITY, OWNER TO bridge",
     ];
     for (table, policy) in WRITTEN.into_iter().zip(policies.into_iter().cycle()) {
@@ -267,7 +267,7 @@ async fn row_level_security_that_is_switched_on_for_a_role_that_it_binds_ends_th
         traffic(&world, &off(table)).await;
     }
     bridge.catch_up().await;
-    // The stream itself passes over it on Landing; what is read there does not.
+    // Row-level security on Landing does not bind the stream itself, but binds reading rows.
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     landing(&world, "ALTER TABLE landing_leads ENABLE ROW LEVEL SECURITY").await;

@@ -1,4 +1,4 @@
-//! A fresh pair of databases for each variation, on two servers that all of them share.
+//! A fresh pair of databases for each variation, on two servers shared by all variations.
 
 use tokio_postgres::Client;
 
@@ -6,7 +6,7 @@ use crate::testkit::{
     Bridge, Said, World, differences_beside_quarantine, holds, landing, one, until, until_holds,
 };
 
-/// When a variation comes.
+/// Moment of a variation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
     /// Before `migrate`.
@@ -17,14 +17,14 @@ pub enum When {
     Streaming,
 }
 
-/// What must become of it.
+/// Required outcome of a variation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Traffic holds what the oracle says, and rows that Traffic does not take are in quarantine.
+    /// Traffic equals the oracle's rows, and rows that Traffic does not take are in quarantine.
     Exact,
-    /// The same, and a cutover is refused with this name.
+    /// As `Exact`, and a cutover is refused with this name.
     ExactUntilCutover(&'static str),
-    /// The same, and a cutover's dry run names this.
+    /// As `Exact`, and a cutover's dry run shows this name.
     ExactAndNamed(&'static str),
     /// Refused with this name, and the applications' writes work as before.
     Refused(&'static str),
@@ -64,7 +64,7 @@ pub enum Varied {
     Traffic,
 }
 
-/// Leads with and without a journey. The ids end with their number.
+/// Leads with and without a journey. Each id ends with the lead's number.
 const ROWS: &str = "
     INSERT INTO landing_leads (id, name, phone, email, phone_normalized, amocrm_lead_id, metadata)
         SELECT ('00000000-0000-4000-8000-00000000000' || n)::uuid, 'lead ' || n, '+7 701 ' || n, n || '@example.com',
@@ -73,7 +73,7 @@ const ROWS: &str = "
     INSERT INTO lead_journey (lead_id, stage, source)
         SELECT id, stage, 's' FROM landing_leads, unnest(ARRAY['one', 'two']) AS stage WHERE name < 'lead 4'";
 
-/// Changes of every kind, as an application makes them. Nothing here depends on a cascade.
+/// Changes of every kind, as an application makes changes. No statement depends on a cascade.
 const WORK: &str = "
     INSERT INTO landing_leads (id, name, phone, email, amocrm_lead_id, metadata) VALUES
         ('00000000-0000-4000-8000-000000000007', 'lead 7', '+7 701 7', '7@example.com', '107', '{\"utm_source\": \"u7\"}');
@@ -85,7 +85,7 @@ const WORK: &str = "
     DELETE FROM landing_leads WHERE id IN ('00000000-0000-4000-8000-000000000003', '00000000-0000-4000-8000-000000000004');
     UPDATE landing_leads SET id = '00000000-0000-4000-8000-000000000008' WHERE name = 'lead 6'";
 
-/// What the applications of each side do all day.
+/// Daily statements of each side's applications.
 const SITE: [&[&str]; 2] = [
     &[
         "UPDATE landing_leads SET name = name",
@@ -112,7 +112,7 @@ impl Stage {
         let world = World::unmigrated().await;
         for (cluster, name) in [(&world.landing, "landing"), (&world.traffic, "traffic")] {
             let postgres = cluster.connect("postgres").await.unwrap();
-            // A session of the one that made it may still be ending.
+            // A session of the process that made the template may still be ending.
             until("nobody is connected to the template", async || {
                 postgres.batch_execute(&format!("ALTER DATABASE {name} RENAME TO school")).await.ok()
             })
@@ -145,7 +145,7 @@ impl Stage {
         varied.unwrap_or_else(|error| panic!("{}: {error:?}", variation.sql));
     }
 
-    /// Each of the applications' statements, and the SQLSTATE with which it fails; nothing is left of them.
+    /// Each statement of the applications, and the SQLSTATE of its failure; all effects are rolled back.
     async fn writes(&self) -> Vec<(&'static str, Option<String>)> {
         let client = self.client().await;
         let mut outcomes = Vec::new();
@@ -158,7 +158,7 @@ impl Stage {
         outcomes
     }
 
-    /// Plays one variation to its end; answers what is not as it must be.
+    /// Plays one variation to the end; returns a description of the first violation.
     pub async fn play(&self, variation: &Variation) -> Option<String> {
         self.renew().await;
         let bridge = Bridge::new(&self.world);
@@ -202,7 +202,7 @@ impl Stage {
         if let Wanted::Refused(_) = variation.wanted {
             let ended = daemon.ended(std::time::Duration::from_secs(30)).await;
             let verdict = self.refused(variation, &ended.code().unwrap_or(-1), &daemon.log(), before).await;
-            // Nobody writes meanwhile, and it is seen all the same; a start sees it too, before anything is applied.
+            // The change is noticed without any write; a start notices the change too, before applying anything.
             let said = bridge.run(&["run", "--until-caught-up"]).await;
             let again = self.refused(variation, &said.code, &said.err, before).await;
             return verdict.or(again);
@@ -218,7 +218,7 @@ impl Stage {
         holds(&self.world.landing().await, nothing).await && holds(&self.world.traffic().await, nothing).await
     }
 
-    /// Exit 4, one error that names the object and says what to do, and the site goes on as before.
+    /// Exit 4, one error with the object's name and a remedy, and the site goes on as before.
     async fn refused(
         &self,
         variation: &Variation,
@@ -286,7 +286,7 @@ impl Stage {
     }
 }
 
-/// Plays all of them, and fails with all that are not as they must be.
+/// Plays all variations, and fails with the list of all violations.
 pub async fn play_all(varied: Varied, variations: &[Variation]) {
     let stage = Stage::new(varied).await;
     let mut wrong = Vec::new();

@@ -3,12 +3,12 @@
 use super::stage::Wanted::{Exact, Refused};
 use super::stage::{Variation, Varied, first, migrated, play_all, streaming};
 
-/// No row of `refers` names a lead that is not there.
+/// No row of `refers` names an absent lead.
 const NOTHING_DANGLES: &str =
     "NOT EXISTS (SELECT FROM refers WHERE lead NOT IN (SELECT id FROM traffic_leads))
     AND NOT EXISTS (SELECT FROM notes_of WHERE lead NOT IN (SELECT lead FROM refers WHERE lead IS NOT NULL))";
 
-/// Shapes that are handled exactly.
+/// Shapes handled exactly.
 const ADMITTED: &[Variation] = &[
     first(
         "ALTER TABLE traffic_leads ADD COLUMN score int DEFAULT 7 NOT NULL, ADD COLUMN number bigint GENERATED ALWAYS AS IDENTITY,
@@ -68,7 +68,7 @@ const ADMITTED: &[Variation] = &[
     ),
 ];
 
-/// Shapes in which a replicated row would be lost, stored wrongly, or break an application.
+/// Shapes that would lose a replicated row, store a wrong row, or break an application.
 const REFUSED: &[Variation] = &[
     first(
         "ALTER TABLE traffic_leads DROP CONSTRAINT traffic_leads_pkey CASCADE, ADD UNIQUE (id)",
@@ -164,7 +164,7 @@ const REFUSED: &[Variation] = &[
     migrated("CREATE TABLE more () INHERITS (traffic_lead_journey)", Refused("more")),
 ];
 
-/// What happens to a table that changes are applied to.
+/// Changes of the shape of a table to which changes are applied.
 const STREAMING: &[Variation] = &[
     streaming("ALTER TABLE traffic_leads ADD CONSTRAINT mail UNIQUE (email) DEFERRABLE", Refused("mail")),
     streaming("CREATE TABLE more_leads () INHERITS (traffic_leads)", Refused("more_leads")),

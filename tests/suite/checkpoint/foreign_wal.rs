@@ -1,10 +1,10 @@
-//! WAL of other tables: it reaches nothing and holds nothing back.
+//! WAL of other tables: applies nothing and holds nothing back.
 
 use std::time::Duration;
 
 use crate::testkit::{Bridge, World, assert_equal, holds, one, until, until_holds};
 
-/// Writes to the LMS for as long as the work runs.
+/// Writes to the LMS during the work.
 async fn while_the_lms_writes(world: &World, work: impl Future<Output = ()>) {
     let lms = world.landing().await;
     let write = "INSERT INTO video_events (user_id, lesson_id, position_seconds, payload)
@@ -34,13 +34,13 @@ async fn writes_of_the_lms_reach_nothing_move_the_slot_and_are_no_lag() {
     while_the_lms_writes(&world, async {
         let start: String = one(&landing, "SELECT pg_current_wal_insert_lsn()::text").await;
         for bytes in [100_000, 1_000_000] {
-            // The slot follows the WAL that nobody here wants.
+            // The slot follows WAL without any replicated change.
             let moved =
                 format!("confirmed_flush_lsn > '{start}'::pg_lsn + {bytes} FROM pg_replication_slots");
             until_holds(&landing, &moved).await;
             daemon.until("no lag", |status| status["lag_bytes"] == 0 && status["lag_seconds"] == 0.0).await;
         }
-        // A checkpoint notes which transactions run: from there on the slot needs no older WAL.
+        // A checkpoint records the running transactions: from there on the slot needs no older WAL.
         landing.batch_execute("CHECKPOINT").await.unwrap();
         until_holds(&landing, &format!("restart_lsn > '{start}'::pg_lsn FROM pg_replication_slots")).await;
     })
@@ -71,7 +71,7 @@ async fn an_idle_streams_position_is_written_down_only_every_checkpoint_interval
     })
     .await;
     assert_eq!(one::<String>(&traffic, written).await, before, "LMS writes were written down");
-    // What is ours is written down at once all the same.
+    // Replicated changes are recorded at once all the same.
     landing.batch_execute("UPDATE landing_leads SET click_count = 6").await.unwrap();
     until("the change is written down", async || {
         (one::<String>(&traffic, written).await != before).then_some(())

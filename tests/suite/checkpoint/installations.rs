@@ -1,11 +1,11 @@
-//! A schema belongs to one installation: a second one that shares a server with the first changes nothing of it.
+//! A schema belongs to one installation: a second installation on the same server changes nothing in the schema.
 
 use leadbridge::migrate::{MigrateOptions, migrate};
 use tokio_postgres::Client;
 
 use crate::testkit::{Bridge, World, assert_equal, assert_refused, holds, landing, one, traffic};
 
-/// Everything that our schema on Traffic, and the fence's on Landing, hold.
+/// Every row of leadbridge's schema on Traffic, and of the fence's schema on Landing.
 async fn state(world: &World) -> Vec<String> {
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     let mut state = vec![
@@ -75,11 +75,11 @@ async fn a_second_installation_in_the_same_schema_is_refused_by_every_command_an
         assert_ne!(said.code, 0, "{command:?}");
         assert!((said.out + &said.err).contains("[names] schema"), "{command:?}");
     }
-    // What a DBA is given to run refuses, too.
+    // The script for a DBA refuses, too.
     let script = second.run(&["migrate", "--print=traffic"]).await.out;
     let error = world.traffic().await.batch_execute(&script).await.expect_err("refused");
     assert!(error.as_db_error().unwrap().hint().unwrap().contains("[names] schema"), "{error}");
-    // It says when the first migration, which is the same for both, was applied last.
+    // The time of application of the first migration, the same migration for both installations, may change.
     let but_migrations = |state: Vec<String>| {
         state.into_iter().filter(|table| !table.starts_with("Traffic migrations")).collect::<Vec<_>>()
     };
@@ -131,7 +131,7 @@ async fn a_landing_that_was_replaced_is_refused_until_the_operator_says_so_and_c
     let bridge = first(&world).await;
     let other = World::of_another_cluster().await;
     other.fill(61, 10).await;
-    // The refused runs are this installation's: `status` shows why they ended.
+    // The refused runs are this installation's: `status` shows the reason of their end.
     let unchanged = async || {
         let mut state = state(&world).await;
         state.retain(|table| !table.starts_with("Traffic last_error: "));

@@ -1,4 +1,4 @@
-//! Positions and where they are kept: each may be damaged, another's, or behind.
+//! Positions and their places: each place may be damaged, of another installation, or behind.
 
 mod foreign_wal;
 mod installations;

@@ -1,6 +1,6 @@
 //! The disk of the state directory takes no writes for a while: the daemon tries again, and says so.
 //!
-//! A limit on the size of files does to every write what a full disk does, without the rights to mount one.
+//! A limit on the size of files fails every write as a full disk does, without the rights to mount a disk.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, landing};
 
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 
-/// Sets how large a file of that process may grow; the limit can be lifted again.
+/// Sets the maximum size of files for the process; the limit can be lifted again.
 async fn limit_files(pid: u32, limit: &str) {
     let (pid, limit) = (pid.to_string(), format!("--fsize={limit}:unlimited"));
     let set = Command::new("prlimit").args(["--pid", &pid, &limit]).status().await.unwrap();
@@ -74,7 +74,7 @@ async fn a_daemon_that_starts_on_a_full_state_disk_waits_for_space() {
     let told = tokio::time::timeout(std::time::Duration::from_secs(60), told).await;
     assert!(told.expect("nothing was said"), "the daemon ended: {:?}", child.wait().await);
     limit_files(child.id().unwrap(), "unlimited").await;
-    // Whoever logs into a pipe must be read.
+    // A daemon that logs into a pipe needs a reader, or a full pipe would block the daemon.
     let reading = async { while lines.next_line().await.unwrap().is_some() {} };
     let (status, ()) = tokio::join!(child.wait(), reading);
     assert_eq!(status.unwrap().code(), Some(0));

@@ -13,7 +13,7 @@ use crate::testkit::{Bridge, World, caught_up_and_equal, holds, landing, traffic
 
 const FIRST: &str = "00000000-0000-0000-0000-000000000000";
 
-/// A lead and a journey entry, both with that key.
+/// A lead and a journey entry, both with the smallest key.
 async fn born_on_landing(world: &World) {
     let sql = format!(
         "INSERT INTO landing_leads (id, name, phone) VALUES ('{FIRST}', 'n', '1');

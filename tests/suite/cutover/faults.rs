@@ -1,5 +1,5 @@
-//! A server that crashes and a network that is cut, at each step: it ends switched or un-fenced, says which, and a
-//! second try works.
+//! A server crash and a cut network at each step: the cutover ends switched or with the fence lifted, says which, and
+//! a second try works.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::process::Child;
 use super::{LEAD, Stage};
 use crate::testkit::{Bridge, Fault, Proxy, Target, holds, landing, traffic, until_true};
 
-/// Where the command stands when it happens.
+/// Points at which the command stands still for the fault.
 const POINTS: [Point; 6] = [
     Point::CutoverBegun,
     Point::CutoverFenced,
@@ -23,10 +23,10 @@ const POINTS: [Point; 6] = [
     Point::CutoverSwitched,
 ];
 
-/// Long enough that neither standing still nor a busy machine is what ends it.
+/// Long enough to keep both a stopped process and a busy machine from ending the cutover.
 pub const PATIENT: [&str; 4] = ["--max-pause", "30s", "--timeout", "60s"];
 
-/// Starts a command with `arguments` and answers when it stands still at `point`.
+/// Starts a command with `arguments`, and returns when the command stands still at `point`.
 pub async fn standing_at(bridge: &Bridge, arguments: &[&str], point: Point) -> Child {
     let mut command = bridge.stopping_command(arguments, point);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -41,7 +41,7 @@ pub async fn standing_at(bridge: &Bridge, arguments: &[&str], point: Point) -> C
     child
 }
 
-/// Lets it go on to its end; what it said, and its exit code.
+/// Lets the command go on to its end; returns the output and the exit code.
 pub async fn go_on(child: Child) -> (String, i32) {
     kill(Pid::from_raw(child.id().unwrap().cast_signed()), Signal::SIGCONT).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(90), child.wait_with_output()).await;
@@ -49,7 +49,7 @@ pub async fn go_on(child: Child) -> (String, i32) {
     (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())
 }
 
-/// What it said is true, and a second try works where it was aborted. Answers whether it is switched.
+/// The output is true, and after an abort a second try works. Returns whether the cutover is switched.
 async fn ends_well(stage: &mut Stage, (said, code): (String, i32), point: Point) -> bool {
     stage.settled().await;
     let switched = "EXISTS (SELECT FROM leadbridge.cutover WHERE state = 'switched')";
@@ -117,7 +117,7 @@ async fn the_daemon_dies_at_each_step() {
     stage.assert_switched().await;
 }
 
-/// It stands still, and so does everybody who waits for it: for `--max-pause`, and no longer.
+/// The stopped command makes every waiting writer wait: for `--max-pause`, and no longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_hangs_holds_no_writer_for_longer_than_it_may() {
     let mut stage = Stage::new().await;
@@ -160,8 +160,8 @@ async fn a_fence_that_does_not_hold_is_found_by_trying() {
     assert!(!ends_well(&mut stage, (said.err, said.code), Point::CutoverFenced).await);
 }
 
-/// Runs a command whose network to one database is gone for a second when it stands at `point`; the daemon has a way of
-/// its own. What it said, and its exit code.
+/// Runs a command without a network to one database for a second at `point`; the daemon has a connection of its own.
+/// Returns the output and the exit code.
 pub async fn cut_off(stage: &Stage, to_landing: bool, arguments: &[&str], point: Point) -> (String, i32) {
     let server = if to_landing { &stage.world.landing } else { &stage.world.traffic };
     let proxy = Proxy::to(server.port()).await;

@@ -1,4 +1,5 @@
-//! A kill at each step ends switched or un-fenced, says which, and a second try works.
+//! A kill at each step leaves the cutover switched or the fence lifted, the next command says which, and a second try
+//! works.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Duration;
@@ -32,7 +33,7 @@ async fn a_command_killed_at_any_step_leaves_nothing_changed_and_the_next_one_sw
     stage.assert_switched().await;
 }
 
-/// Nobody is left who could lift the fence.
+/// No process is left to lift the fence.
 #[tokio::test]
 async fn a_fence_that_everybody_has_died_behind_opens_by_itself_at_its_deadline() {
     let mut stage = Stage::new().await;
@@ -42,7 +43,7 @@ async fn a_fence_that_everybody_has_died_behind_opens_by_itself_at_its_deadline(
     stage.daemon.ended(Duration::from_secs(20)).await;
     let client = stage.world.landing().await;
     until_true("the fence opens", async || client.batch_execute(LEAD).await.is_ok()).await;
-    // Whoever comes later finds an end.
+    // A later daemon brings the cutover to an end.
     stage.daemon = stage.bridge.daemon().await;
     stage.settled().await;
     stage.assert_as_before().await;

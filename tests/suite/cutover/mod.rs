@@ -1,4 +1,4 @@
-//! `leadbridge cutover`: it switches, proven, or nothing has changed.
+//! `leadbridge cutover`: a proven switch, or nothing is changed.
 
 mod faults;
 mod kills;
@@ -11,14 +11,14 @@ use crate::testkit::{
     Bridge, Daemon, Said, World, holds, landing, least_privileged, one, traffic, until_holds,
 };
 
-/// What a writer is told, where nobody has configured anything else.
+/// The default message for a refused writer.
 pub const CLOSED: &str = "writes to this table are closed for maintenance";
 
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 
 pub use faults::{PATIENT, cut_off, go_on, standing_at};
 
-/// A world with leads, and a daemon that streams them.
+/// A world with leads, and a streaming daemon.
 pub struct Stage {
     pub world: World,
     pub bridge: Bridge,
@@ -48,14 +48,14 @@ impl Stage {
         self.bridge.run(&self.arguments(more)).await
     }
 
-    /// The JSON of a cutover that succeeds.
+    /// The JSON of a successful cutover.
     pub async fn switches(&self, more: &[&str]) -> Value {
         let said = self.cutover(more).await;
         assert_eq!(said.code, 0, "{}{}", said.out, said.err);
         serde_json::from_str(&said.out).unwrap()
     }
 
-    /// Landing takes writes, no lock and no slot is left, and nobody says that anything was switched.
+    /// Landing takes writes, no lock and no slot is left, and no record announces a switch.
     async fn assert_as_before(&self) {
         let client = self.world.landing().await;
         client.batch_execute(&format!("SET lock_timeout = '5s'; BEGIN; {LEAD}; ROLLBACK")).await.unwrap();
@@ -66,7 +66,7 @@ impl Stage {
         assert!(holds(&traffic, undecided).await);
     }
 
-    /// Waits until the daemon has brought to its end what a command did not live to end.
+    /// Waits until the daemon has resolved the journal entry of a killed command.
     pub async fn settled(&self) {
         let over = "count(*) = 0 FROM leadbridge.cutover WHERE state NOT IN ('aborted', 'switched', 'rolled_back') \
                     OR (state <> 'switched' AND lifted_at IS NULL)";
@@ -147,7 +147,7 @@ async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
     assert!(!certificate["writers"]["refused"].as_array().unwrap().is_empty(), "{certificate}");
     let id = certificate["id"].as_str().unwrap();
     assert_eq!(std::fs::read_to_string(told).unwrap().trim(), format!("switch cutover {id}"));
-    // Also kept on Traffic, and in the two files.
+    // The certificate is also kept on Traffic, and in two files.
     let kept: String = one(&listener, "SELECT certificate::text FROM leadbridge.cutover").await;
     assert_eq!(serde_json::from_str::<Value>(&kept).unwrap(), certificate);
     drop(listener);
@@ -158,13 +158,13 @@ async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
     assert_eq!(saved, certificate);
     let page = std::fs::read_to_string(file("txt")).unwrap();
     assert!(page.contains("Every value of every row is equal on both sides."), "{page}");
-    // A second one has nothing to do.
+    // A second cutover has nothing to do.
     let again = stage.cutover(&[]).await;
     assert_eq!(again.code, 1, "{}", again.err);
     assert!(again.out.contains("already switched"), "{}", again.out);
 }
 
-/// A session that listens for what a cutover announces, and what it hears first.
+/// A session that listens for a cutover's announcement, and the first notification.
 async fn listen(url: &str) -> (tokio_postgres::Client, tokio::task::JoinHandle<String>) {
     let (client, mut connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
     let heard = tokio::spawn(async move {
@@ -205,7 +205,7 @@ async fn a_hook_that_fails_aborts_is_told_so_and_landing_takes_writes_again() {
     assert!(said.err.contains("ABORTED") && said.err.contains("the hook failed"), "{}", said.err);
     assert_eq!(std::fs::read_to_string(told).unwrap(), "switch\nabort\n");
     stage.assert_as_before().await;
-    // The triggers are gone, too, and a second try works.
+    // The triggers are dropped, too, and a second try works.
     let triggers = "count(*) = 0 FROM pg_trigger WHERE tgname = 'leadbridge_fence'";
     assert!(holds(&stage.world.landing().await, triggers).await);
     stage.switches(&[]).await;
@@ -228,7 +228,7 @@ async fn roles_of_least_privilege_are_enough_and_write_to_landing_only_while_it_
     assert!(holds(&client, may).await);
     let untried = certificate["writers"]["not_tried"].as_array().unwrap();
     assert!(!untried.is_empty(), "superusers may write, and this role may not become one");
-    // The barrier is for it too, unless it says that it is reverse replication.
+    // The fence refuses leadbridge's own role too, unless the session sets `leadbridge.passes_fence`.
     let ours = leadbridge::throwaway::connect(&stage.world.landing.url_as("bridge", "bridge", "landing"))
         .await
         .unwrap();
@@ -262,7 +262,7 @@ async fn a_fence_holds_back_every_statement_and_a_transaction_whose_snapshot_is_
     client.batch_execute(LEAD).await.unwrap();
 }
 
-/// What a client of a web API is shown of an error: all but its context.
+/// The parts of an error that a web API shows to a client: all but the context.
 fn shown(error: &tokio_postgres::Error) -> String {
     let error = error.as_db_error().unwrap();
     let (detail, hint) = (error.detail().unwrap_or_default(), error.hint().unwrap_or_default());
@@ -288,10 +288,10 @@ async fn the_fence_tells_an_anonymous_client_the_operators_words_and_nothing_of_
     let visitor = leadbridge::throwaway::connect(&url).await.unwrap();
     let refused = visitor.batch_execute(LEAD).await.unwrap_err();
     assert_eq!(shown(&refused), format!("55000 {told} Nothing was written. "));
-    // An operator finds out which fence refused: the command's own role is told, and the server's log has the context.
+    // An operator finds the fence that refused: the command's own role is told, and the server's log has the context.
     let ours = shown(&stage.world.landing().await.batch_execute(LEAD).await.unwrap_err());
     assert!(ours.contains("leadbridge fence "), "{ours}");
-    // The same of Traffic's, after a rollback.
+    // The same for Traffic's fence, after a rollback.
     until_holds(&stage.world.traffic().await, "bool_or(active) FROM pg_replication_slots").await;
     stage.rolls_back(&[]).await;
     let url = stage.world.traffic.url_as("visitor", "visitor", "traffic");

@@ -1,4 +1,4 @@
-//! A cutover is refused for each condition that does not hold, with the reason, and nothing has changed.
+//! A cutover is refused for each failed condition, with the reason, and nothing is changed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use crate::testkit::{
     Bridge, World, holds, landing, least_privileged, one, traffic, until_holds, until_true,
 };
 
-/// It says no, names the check and these words, and everything is as it was.
+/// The command fails, names the check and these words, and every database is as before.
 async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str) {
     let said = stage.cutover(more).await;
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
@@ -125,7 +125,7 @@ async fn with_a_slot_that_is_losing_its_wal() {
     let world = World::with_settings(&limits, &[]).await;
     let bridge = Bridge::new(&world);
     let stage = Stage::between(world, bridge).await;
-    // The daemon stands still, and Landing writes on.
+    // The daemon stands still, while writers go on writing to Landing.
     stage.daemon.signal(nix::sys::signal::Signal::SIGSTOP);
     let noise =
         "SELECT pg_logical_emit_message(true, 'noise', repeat('x', 8000)) FROM generate_series(1, 4000);
@@ -164,15 +164,15 @@ async fn while_another_command_is_in_the_middle_of_one() {
     stage.assert_as_before().await;
 }
 
-/// Whoever holds the tables is waited for, politely: no writer waits longer than the lock's own time limit.
+/// The command waits politely for the holder of the tables: no writer waits longer than the lock's own time limit.
 #[tokio::test]
 async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_for_long() {
     let stage = Stage::new().await;
     let holder = stage.world.landing().await;
     let statement =
         "UPDATE landing_leads SET click_count = 1 WHERE id = (SELECT min(id::text)::uuid FROM landing_leads)";
-    // A lock that only the fence conflicts with, taken again and again in transactions of their own, so that no look
-    // finds the same one twice, with hardly a gap between them.
+    // A lock that only the fence conflicts with, taken again and again in separate transactions, so that no two looks
+    // find the same transaction, with hardly a gap between the locks.
     let stop = std::sync::atomic::AtomicBool::new(false);
     let second = stage.world.landing().await;
     let relay = async {
@@ -192,7 +192,7 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
             client.batch_execute("ROLLBACK").await.unwrap();
         }
     };
-    // Somebody who would rather fail than wait for a second.
+    // A writer that fails rather than waits for a second.
     let writer = stage.world.landing().await;
     let written = async {
         let mut written = 0;
@@ -216,7 +216,7 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
     stage.assert_as_before().await;
 }
 
-/// The fence lets one role pass on Landing, the role that closed it: the daemon must be of that role.
+/// The fence lets one role pass on Landing, the role that closed the fence: the daemon must have that role.
 #[tokio::test]
 async fn as_another_role_than_the_daemons() {
     let world = World::new().await;
@@ -236,8 +236,7 @@ async fn as_another_role_than_the_daemons() {
     stage.switches(&[]).await;
 }
 
-/// Nothing is written on Landing before the fence, so a role that may only read there is found by a write that is
-/// rolled back.
+/// Nothing is written on Landing before the fence, so only a rolled-back write shows that a role may only read there.
 #[tokio::test]
 async fn as_a_role_whose_transactions_are_read_only() {
     let world = World::new().await;

@@ -1,5 +1,5 @@
-//! Live writers through a cutover: what was acknowledged is there exactly once, on the right side, and they see a
-//! pause and one clear error.
+//! Live writers through a cutover: every acknowledged write exists exactly once, on the right side, and each writer
+//! sees a pause and one clear error.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,11 +13,11 @@ use uuid::Uuid;
 use super::{CLOSED, Stage};
 use crate::testkit::{one, until_true};
 
-/// Together 500 transactions a second.
+/// All writers together commit 500 transactions a second.
 const WRITERS: usize = 10;
 const PAUSE: Duration = Duration::from_millis(18);
 
-/// The database that a writer believes to be the one to write to.
+/// The database that a writer takes for the system of record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Home {
     Landing,
@@ -32,7 +32,7 @@ impl Home {
         }
     }
 
-    /// Two transactions' worth: a lead that is new, and a change to it.
+    /// Statements of two transactions: a new lead, and a change of the lead.
     fn statements(self) -> [&'static str; 2] {
         match self {
             Home::Landing => [
@@ -47,16 +47,16 @@ impl Home {
     }
 }
 
-/// A lead whose insert was acknowledged.
+/// A lead with an acknowledged insert.
 #[derive(Clone, Copy, Debug)]
 pub struct Acknowledged {
     pub id: Uuid,
     pub inserted_on: Home,
-    /// Where its change was acknowledged.
+    /// The database that acknowledged the change.
     pub updated_on: Option<Home>,
 }
 
-/// LiveWriters that run until they are stopped, and remember what was acknowledged.
+/// Live writers that run until stopped, and record the acknowledged writes.
 pub struct LiveWriters {
     stop: CancellationToken,
     tasks: JoinSet<(Vec<Acknowledged>, Vec<String>)>,
@@ -74,13 +74,13 @@ impl LiveWriters {
         LiveWriters { stop, tasks, committed }
     }
 
-    /// Waits for that many more acknowledged transactions.
+    /// Waits for the given number of further acknowledged transactions.
     pub async fn go_on(&self, transactions: usize) {
         let goal = self.committed.load(Ordering::Relaxed) + transactions;
         until_true("the writers go on", async || self.committed.load(Ordering::Relaxed) >= goal).await;
     }
 
-    /// What was acknowledged, and the errors that each writer has seen.
+    /// Returns the acknowledged writes, and the errors of each writer.
     pub async fn stop(mut self) -> (Vec<Acknowledged>, Vec<Vec<String>>) {
         self.stop.cancel();
         let (mut acknowledged, mut errors) = (Vec::new(), Vec::new());
@@ -110,7 +110,7 @@ async fn write(
                     committed.fetch_add(1, Ordering::Relaxed);
                     return home;
                 }
-                // As an application whose connection is configured again does.
+                // As an application does whose connection is configured again.
                 Err(error) => {
                     let error = error.as_db_error().expect("the server answers");
                     errors.push(format!("{}: {}", error.code().code(), error.message()));
@@ -133,14 +133,14 @@ async fn write(
     (acknowledged, errors)
 }
 
-/// Ids and their click counts, as `table` has them.
+/// Ids and click counts in `table`.
 pub async fn held(client: &Client, table: &str, leads: &[Acknowledged]) -> Vec<(Uuid, Option<i32>)> {
     let ids: Vec<Uuid> = leads.iter().map(|lead| lead.id).collect();
     let sql = format!("SELECT id, click_count FROM {table} WHERE id = ANY ($1)");
     client.query(&sql, &[&ids]).await.unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
-/// Every acknowledged write is there exactly once.
+/// Every acknowledged write exists exactly once.
 pub fn assert_holds(leads: &[Acknowledged], held: Vec<(Uuid, Option<i32>)>, place: &str) {
     assert_eq!(held.len(), leads.len());
     let held: std::collections::HashMap<Uuid, Option<i32>> = held.into_iter().collect();
@@ -166,7 +166,7 @@ async fn what_was_acknowledged_is_on_traffic_and_writers_see_one_clear_error() {
     assert_holds(&leads, held(&traffic, "traffic_leads", &leads).await, "Traffic");
     let born_there = leads.iter().filter(|lead| lead.inserted_on == Home::Traffic).count() as i64;
     assert!(born_there > 0 && (born_there as usize) < leads.len());
-    // What came from Landing is what it had when it was closed.
+    // Rows from Landing equal Landing's rows at the closing of the fence.
     let from_landing = "SELECT count(*) FROM traffic_leads WHERE landing_synced_at IS NOT NULL";
     let from_landing: i64 = one(&traffic, from_landing).await;
     assert_eq!(certificate["tables"][0]["landing_rows"].as_i64(), Some(from_landing));

@@ -1,4 +1,4 @@
-//! What a backup's files hold: every row and every value, in either form.
+//! The content of a backup's files: every row and every value, in either form.
 
 use leadbridge::backup::{Directory, Format, restore_hint, take};
 use leadbridge::model::change::Table;
@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 
 use crate::testkit::{World, holds, landing};
 
-/// Values that a careless writer breaks, and columns that the mapping does not know.
+/// Values that a careless writer would break, and columns that the mapping does not know.
 const AWKWARD: &str = r#"
     ALTER TABLE landing_leads ADD COLUMN "имя ""x""" text, ADD COLUMN code char(5), ADD COLUMN bytes bytea,
         ADD COLUMN list text[], ADD COLUMN doc json, ADD COLUMN score numeric(20,10), ADD COLUMN ratio float8,
@@ -25,7 +25,7 @@ const AWKWARD: &str = r#"
         (E'\n', E'\t', E'\\', 'NULL', NULL, NULL, NULL, NULL, NULL, NULL, 'NaN', '-Infinity', NULL, 'null');
     INSERT INTO lead_journey (lead_id, stage, source) SELECT id, E's\\n\n' || name, '' FROM landing_leads LIMIT 3"#;
 
-/// Runs what the operator would in psql, whose `\copy` is COPY with the file on the client's side.
+/// Runs the operator's `\copy`, which is COPY with the file on the client's side.
 async fn restore(client: &Client, hint: &str) {
     for line in hint.lines() {
         let Some(copy) = line.strip_prefix("\\copy ") else {
@@ -98,6 +98,6 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     };
     let leads = column("landing_leads.jsonl", "id");
     assert!(leads.len() >= 1900 && leads.is_sorted(), "{} leads", leads.len());
-    // A stage without its lead would be of another moment.
+    // A journey entry without its lead would be of another moment.
     assert!(column("lead_journey.jsonl", "lead_id").iter().all(|lead| leads.binary_search(lead).is_ok()));
 }

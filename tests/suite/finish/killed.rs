@@ -1,4 +1,4 @@
-//! Killed at every named point, a finish carries on, and what it has made is whole.
+//! After a kill at every named point, a finish carries on and completes its work.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -20,7 +20,7 @@ async fn dies(bridge: &Bridge, arguments: &[&str], point: Point) {
     assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());
 }
 
-/// Whether the slots may be gone when it dies there.
+/// Whether the slots may be gone after a kill at the point.
 fn is_past_return(point: Point) -> bool {
     !matches!(point, Point::FinishBegun | Point::TableBackedUp | Point::FilesBackedUp | Point::BackedUp)
 }

@@ -1,4 +1,5 @@
-//! `leadbridge finish`: a proven backup, then reverse replication is taken apart; and what keeps it from beginning.
+//! `leadbridge finish`: a proven backup, then the removal of reverse replication; and the conditions that prevent a
+//! finish.
 
 mod backup;
 mod killed;
@@ -16,7 +17,7 @@ use crate::testkit::{
 };
 use switched::{caught_up, switch, switched};
 
-/// What is there of the move on either side: slots, publications, functions, the fence's triggers.
+/// Remains of the move on either side: slots, publications, functions, the fence's triggers.
 async fn remains(world: &World) -> String {
     let sql =
         "SELECT concat_ws(' ', (SELECT string_agg(slot_name, ',' ORDER BY 1) FROM pg_replication_slots),
@@ -31,13 +32,13 @@ async fn remains(world: &World) -> String {
     )
 }
 
-/// What a daemon that applies holds.
+/// The lease of an applying daemon.
 const LEASE: &str = "SELECT pg_advisory_lock(hashtextextended('leadbridge/leadbridge/leadbridge', 0))";
 
-/// Nothing but the closed fence.
+/// Only the closed fence is left.
 const FINISHED: &str = "2; 0";
 
-/// Landing's tables are there, whole, and take nothing.
+/// Landing's tables exist, are complete, and take no writes.
 async fn assert_closed(world: &World, leads: i64) {
     let client = world.landing().await;
     assert_eq!(one::<i64>(&client, "SELECT count(*) FROM landing_leads").await, leads);
@@ -134,7 +135,7 @@ async fn a_daemon_that_stood_by_until_the_end_begins_nothing() {
     holder.execute(LEASE, &[]).await.unwrap();
     let mut daemon = bridge.daemon().await;
     daemon.until("it stands by", |status| status["state"] == "standby").await;
-    // Another machine's finish.
+    // A finish of another machine.
     let finish = "INSERT INTO leadbridge.finish
         VALUES ('leadbridge', gen_random_uuid(), '0/1', 0, '/', '{}', '[]', now(), now(), now(), '{}', 'o', 'v')";
     traffic(&world, finish).await;
@@ -161,7 +162,7 @@ async fn what_the_role_may_not_drop_is_said_before_and_left_to_its_owner_with_th
         assert_eq!(one::<i64>(&client, "SELECT count(*) FROM pg_replication_slots").await, slots);
     }
     assert_closed(&world, 40).await;
-    // The owner runs what is shown.
+    // The owner runs the shown SQL.
     let (_, left) = said.out.split_once("Left for the owner").unwrap();
     let mut ran = 0;
     for line in left.lines().filter(|line| line.contains("DROP ")) {
@@ -204,7 +205,7 @@ async fn neither_the_output_nor_a_trace_nor_what_lies_beside_the_backup_shows_a_
         for value in people.iter().chain(&[world.landing.password(), world.traffic.password()]) {
             assert!(text.find(value).is_none(), "a value of {} characters is shown", value.chars().count());
         }
-        // Once more in the other form.
+        // The same again in the other form.
         std::fs::remove_dir_all(&directory).unwrap();
         traffic(&world, "DELETE FROM leadbridge.finish").await;
         switched::make_reverse_slot(&world).await;
@@ -220,7 +221,7 @@ async fn neither_the_output_nor_a_trace_nor_what_lies_beside_the_backup_shows_a_
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_was_killed_a_moment_ago_is_no_hindrance_and_one_that_runs_is() {
     let (world, bridge) = switched(20).await;
-    // As a session that nobody has noticed the end of.
+    // The holder stands for a session whose end no server has noticed.
     let holder = world.traffic().await;
     holder.execute(LEASE, &[]).await.unwrap();
     assert_refused(&bridge.run(&["finish", "--yes"]).await, &["a daemon applies for this slot", "stop it"]);

@@ -1,4 +1,4 @@
-//! What keeps a finish from beginning: one clear error with its remedy, and nothing changed anywhere.
+//! Conditions that prevent a finish: one clear error with its remedy, and nothing changed anywhere.
 
 use leadbridge::backup::Manifest;
 use nix::sys::signal::Signal;
@@ -7,7 +7,7 @@ use super::switched::{CUTOVER, caught_up, make_reverse_slot, switch_over, switch
 use super::{FINISHED, remains};
 use crate::testkit::{Bridge, World, assert_refused, holds, landing, one, traffic};
 
-/// Refused with these words, and all is as it was.
+/// Refused with these words, and every database is as before.
 async fn refused(world: &World, bridge: &Bridge, arguments: &[&str], words: &[&str]) {
     let before = remains(world).await;
     let arguments = [&["finish", "--yes"], arguments].concat();
@@ -64,7 +64,7 @@ async fn what_is_undecided_quarantined_or_open_is_settled_first() {
         refused(&world, &bridge, &[], &words).await;
         traffic(&world, &format!("WITH system (system_id) AS (VALUES ('{system}')) {repair}")).await;
     }
-    // Open, about to open by itself, or taken away.
+    // The fence is open, about to open by itself, or dropped.
     for (damage, repair) in [
         ("UPDATE leadbridge.fence SET lifted_at = now()", "UPDATE leadbridge.fence SET lifted_at = NULL"),
         (
@@ -95,7 +95,8 @@ async fn landing_behind_traffic_is_told_from_a_busy_traffic_by_decoding() {
     )
     .await;
     caught_up(&world).await;
-    // What the slot still holds and what others write is no work for reverse replication; nor is what was rolled back.
+    // The slot's remaining WAL and other tables' writes are no work for reverse replication; nor are rolled-back
+    // transactions.
     traffic(
         &world,
         "INSERT INTO traffic_weekly_plans (id) SELECT gen_random_uuid() WHERE false;
@@ -161,7 +162,7 @@ async fn a_slot_that_is_not_ours_or_not_for_our_role_is_not_dropped() {
     traffic(&world, user).await;
     let plain = Bridge::between(&world.landing_url(), &world.traffic.url_as("plain", "plain", "traffic"));
     refused(&world, &plain, &[], &["may not drop the slot `leadbridge_reverse`", "REPLICATION"]).await;
-    // Without a slot to drop there is nothing that it may not do.
+    // Without a slot to drop the role lacks no right.
     assert_eq!(bridge.run(&["finish", "--yes"]).await.code, 0);
     make_reverse_slot(&world).await;
     let said = bridge.run(&["finish"]).await;
@@ -175,7 +176,8 @@ async fn a_slot_that_is_in_use_stops_it_before_the_other_one_is_dropped() {
     let bridge = Bridge::new(&world);
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;
-    // It stands still, and Traffic has given it up: no lease, but Landing still streams to it.
+    // The daemon stands still, and Traffic has ended the daemon's session: no lease, but Landing still streams to the
+    // daemon.
     daemon.signal(Signal::SIGSTOP);
     let others =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'leadbridge %'";

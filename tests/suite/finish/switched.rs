@@ -1,10 +1,10 @@
-//! A move after its cutover, as `leadbridge cutover` leaves it, put there by hand.
+//! A move after its cutover, in the state that `leadbridge cutover` leaves, written by hand.
 
 use crate::testkit::{Bridge, World, landing, traffic};
 
 pub const CUTOVER: &str = "c0000000-0000-4000-8000-000000000001";
 
-/// Both databases after a cutover with that many leads.
+/// Both databases after a cutover with the given number of leads.
 pub async fn switched(leads: usize) -> (World, Bridge) {
     let world = World::new().await;
     world.fill(60, leads).await;
@@ -13,13 +13,13 @@ pub async fn switched(leads: usize) -> (World, Bridge) {
     (world, bridge)
 }
 
-/// Copies, closes Landing, and says that Traffic has taken over.
+/// Copies, closes Landing, and records Traffic as the system of record.
 pub async fn switch(world: &World, bridge: &Bridge) {
     bridge.catch_up().await;
     switch_over(world).await;
 }
 
-/// The same of what has been copied.
+/// The same after a finished copy.
 pub async fn switch_over(world: &World) {
     make_reverse_slot(world).await;
     let close =
@@ -42,7 +42,7 @@ pub async fn make_reverse_slot(world: &World) {
     traffic(world, "SELECT pg_create_logical_replication_slot('leadbridge_reverse', 'pgoutput')").await;
 }
 
-/// As if the daemon had brought everything of Traffic to Landing.
+/// State of a daemon that has carried everything from Traffic to Landing.
 pub async fn caught_up(world: &World) {
     let sql = "UPDATE leadbridge.reverse SET applied_lsn = pg_current_wal_insert_lsn(), caught_up_at = now()";
     traffic(world, sql).await;

@@ -1,4 +1,4 @@
-//! What Landing publishes, and what it leaves out.
+//! Landing's publication, and values that the stream leaves out.
 
 mod publication;
 mod toast;

@@ -1,4 +1,4 @@
-//! What Landing publishes changes while the stream runs: the stream itself says nothing of it.
+//! Landing's publication changes while the stream runs: the stream itself does not announce the change.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::testkit::{Bridge, Daemon, Said, World, assert_equal, holds, landing, 
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
     UPDATE lead_journey SET source = 'w' || coalesce(source, '')";
 
-/// Exit 4 by itself, with one error and its remedy.
+/// The daemon ends by itself with exit 4, one error and its remedy.
 async fn assert_ends(daemon: &mut Daemon, what: &str, words: &[&str]) {
     let ended = daemon.ended(Duration::from_secs(20)).await;
     assert_eq!(ended.code(), Some(4), "{what}: {}", daemon.log());
@@ -35,7 +35,7 @@ async fn resync(world: &World, bridge: &Bridge, what: &str) {
     assert_equal(world).await;
 }
 
-/// What was done to the publication, what undoes it, and what the error says when nothing undoes it.
+/// The damage to the publication, the SQL that undoes the damage, and the error's words without a repair.
 const TAMPERING: [(&str, &str, &str); 8] = [
     (
         "ALTER PUBLICATION leadbridge DROP TABLE lead_journey",
@@ -94,7 +94,7 @@ async fn a_publication_that_is_changed_under_the_stream_ends_it() {
         landing(&world, damage).await;
         assert_ends(&mut daemon, damage, &[says, "what to do"]).await;
         landing(&world, repair).await;
-        // The rename alone can be undone: nothing was written in between, and the table is the same one.
+        // Only the rename can be undone: no row was written in between, and the table is the same table.
         if damage.contains("RENAME") {
             landing(&world, WORK).await;
             bridge.catch_up().await;
@@ -113,7 +113,8 @@ async fn a_publication_that_was_changed_and_changed_back_between_two_looks_is_no
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     for (damage, repair, _) in TAMPERING {
-        // What is written between is written under the other publication: it is never sent, or sent in part.
+        // Rows written in between are written under the other publication, so the stream lacks these rows, or parts
+        // of them.
         let written = if damage.contains("RENAME") {
             WORK.replace("lead_journey", "elsewhere")
         } else {
@@ -122,7 +123,7 @@ async fn a_publication_that_was_changed_and_changed_back_between_two_looks_is_no
         landing(&world, &format!("{damage}; {written}; {repair}")).await;
         let said = bridge.run(&["run", "--until-caught-up"]).await;
         assert_refused(damage, &said, "leadbridge resync");
-        // Nothing in the catalog tells of a table that has its old name again: only the stream does.
+        // The catalog does not show that a table has its old name again: only the stream does.
         let doctor = bridge.run(&["doctor"]).await;
         let renamed = damage.contains("RENAME");
         assert!(
@@ -132,7 +133,7 @@ async fn a_publication_that_was_changed_and_changed_back_between_two_looks_is_no
         );
         resync(&world, &bridge, damage).await;
     }
-    // The same under a running stream, too quick to be seen.
+    // The same under a running stream, too quick for the monitor's next look.
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     let (out, back, _) = TAMPERING[0];
@@ -191,7 +192,7 @@ async fn a_change_of_the_catalog_that_keeps_nothing_back_is_passed_over() {
         let earlier: String = one(&client, shape).await;
         client.batch_execute(sql).await.unwrap();
         if one::<String>(&client, shape).await != earlier {
-            // It is written down, so that two harmless changes together never look like a harmful one.
+            // A harmless change is recorded, so that two harmless changes together never look like a harmful change.
             let renewed = format!("published <> '{}' FROM leadbridge.checkpoint", before.unwrap());
             until_holds(&world.traffic().await, &renewed).await;
         }
@@ -213,7 +214,7 @@ async fn an_installation_that_did_not_write_down_what_is_published_does_so_at_it
     let traffic = world.traffic().await;
     traffic.batch_execute("ALTER TABLE leadbridge.checkpoint DROP COLUMN published").await.unwrap();
     assert_refused("an old schema", &bridge.run(&["run"]).await, "leadbridge migrate");
-    // A version that brings more brings another checksum.
+    // A version with further migrations has another checksum.
     traffic.batch_execute("UPDATE leadbridge.migrations SET checksum = 'old'").await.unwrap();
     world.migrate(&leadbridge::migrate::MigrateOptions::default()).await;
     assert!(holds(&traffic, "published IS NULL FROM leadbridge.checkpoint").await);

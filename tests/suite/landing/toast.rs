@@ -1,4 +1,4 @@
-//! Values that the stream leaves out because they are stored out of line and did not change.
+//! Values that the stream leaves out because an update did not change the TOASTed value.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use crate::testkit::{
     Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic, until_holds,
 };
 
-/// A lead with more than 2 kB of metadata that do not compress, and a stage with the same.
+/// A lead with more than 2 kB of incompressible metadata, and a journey entry with the same.
 async fn with_large_leads() -> (World, Bridge) {
     let world = World::new().await;
     let sql = "INSERT INTO landing_leads (id, name, phone, source, metadata)
@@ -30,7 +30,7 @@ async fn an_unchanged_toasted_value_and_all_that_is_derived_from_it_keep_their_v
     let mut daemon = bridge.daemon().await;
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    // funnel_type comes from metadata and source: intensive1d of metadata yields to a source with challenge.
+    // funnel_type comes from metadata and source: the metadata's intensive1d yields to a source with challenge.
     landing(&world, "UPDATE landing_leads SET source = 'Challenge3D_x'").await;
     caught_up_and_equal(&world, &mut daemon).await;
     assert!(holds(&world.traffic().await, "bool_and(funnel_type = 'challenge3d') FROM traffic_leads").await);
@@ -57,7 +57,7 @@ async fn a_row_that_is_missing_on_traffic_is_read_from_landing() {
     let (world, bridge) = with_large_leads().await;
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
-    // By hand, with their stages: the lead comes back with its next change, each stage with its own.
+    // Leads deleted by hand, with their entries: a lead returns with its next change, each entry with its own.
     traffic(
         &world,
         "DELETE FROM traffic_leads WHERE id IN (SELECT id FROM traffic_leads ORDER BY id LIMIT 7)",
@@ -92,7 +92,7 @@ async fn an_update_of_a_row_that_is_gone_on_both_sides_is_dropped_and_nothing_st
         "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5)",
     )
     .await;
-    // Gone under its old key, there under its new one.
+    // Gone under the old key, present under the new key.
     landing(
         &world,
         "DELETE FROM lead_journey WHERE lead_id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5);
@@ -111,7 +111,7 @@ async fn a_row_read_from_landing_is_never_older_than_the_change_that_asked_for_i
     let (world, bridge) = with_large_leads().await;
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
-    // A commit that waits for a standby is streamed already, and no other session sees it.
+    // A commit that waits for a standby is streamed already, but no other session sees the commit.
     landing(&world, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     landing(&world, "SELECT pg_reload_conf()").await;
     traffic(&world, "DELETE FROM traffic_leads").await;
@@ -120,7 +120,7 @@ async fn a_row_read_from_landing_is_never_older_than_the_change_that_asked_for_i
     let release = async {
         let client = world.landing().await;
         until_holds(&client, "count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
-        // It has asked for the rows, and waits for the transaction as we do.
+        // The daemon has asked for the rows, and waits for the transaction.
         until_holds(
             &client,
             "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge control' \
@@ -172,7 +172,7 @@ async fn what_traffic_changed_of_unsent_metadata_stays_and_is_counted_apart_unti
     }
     let said = bridge.run(&["verify"]).await;
     assert!(said.out.contains("was changed on Traffic in utm_source"), "{}", said.out);
-    // A repair leaves alone what is no difference.
+    // A repair does not touch a row without a difference.
     assert_eq!(bridge.run(&["verify", "--repair"]).await.code, 0);
     assert!(holds(&world.traffic().await, stays).await);
     landing(

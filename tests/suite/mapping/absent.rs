@@ -1,4 +1,4 @@
-//! Columns that an older Landing lacks: what they become is Traffic's, in every direction.
+//! Columns that an older Landing lacks: the derived columns are Traffic's own, in every direction.
 
 use serde_json::{Value, json};
 
@@ -9,15 +9,15 @@ use crate::testkit::{
     Bridge, World, assert_equal, caught_up_and_equal, holds, landing, one, traffic, until_holds,
 };
 
-/// Leads of which each is on Traffic with values of Traffic's own.
+/// Number of leads; each lead is on Traffic with values of Traffic's own.
 const LEADS: i64 = 150;
 
-/// What Traffic sets in the columns that Landing lacks.
+/// Traffic's own values in the columns that Landing lacks.
 const OWN: &str =
     "email = 'own@traffic', amocrm_contact_id = 77, email_sent = true, sms_clicked_at = '2020-01-01+00',
     click_count = 9";
 
-/// A Landing of the first hour, with leads of which some have more metadata than is sent again. Nothing is copied yet.
+/// A Landing of the oldest form; some leads have TOASTed metadata. Nothing is copied yet.
 async fn older() -> (World, Bridge) {
     let world = World::unmigrated().await;
     landing(
@@ -43,11 +43,11 @@ async fn older() -> (World, Bridge) {
 }
 
 async fn set_own(world: &World) {
-    // Without a stamp of `updated_at`, which Landing owns.
+    // Triggers are off, because a trigger would stamp `updated_at`, which Landing owns.
     traffic(world, &format!("SET session_replication_role = replica; UPDATE traffic_leads SET {OWN}")).await;
 }
 
-/// Every lead of the beginning has what Traffic gave it.
+/// Every lead of the beginning has Traffic's own values.
 async fn assert_own(world: &World, after: &str) {
     let kept = format!(
         "count(*) = {LEADS} FROM traffic_leads WHERE (email, amocrm_contact_id, email_sent, sms_clicked_at, click_count)

@@ -1,3 +1,3 @@
-//! Rows of Landing that become rows of Traffic.
+//! Landing's rows become Traffic's rows.
 
 mod absent;

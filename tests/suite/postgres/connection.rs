@@ -1,4 +1,4 @@
-//! Connecting: the session's settings, and what an operator is told when it fails.
+//! Connecting: the session's settings, and the operator's message after a failure.
 
 use leadbridge::error::{Error, Kind};
 use leadbridge::model::side::Side;
@@ -112,7 +112,7 @@ async fn a_server_that_never_answers_is_given_up_and_another_service_is_told_apa
     let web = tokio::spawn(async move {
         while let Ok((mut stream, _)) = silent.accept().await {
             use tokio::io::AsyncWriteExt as _;
-            // The peer may be gone already: then it has heard enough.
+            // The peer may be gone already, after enough input.
             let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });

@@ -1,4 +1,4 @@
-//! Names that need quotes: whatever the configuration accepts works on every connection, in both directions.
+//! Names that need quotes: every name that the configuration accepts works on every connection, in both directions.
 
 use leadbridge::migrate::MigrateOptions;
 use leadbridge::model::names::Names;
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::testkit::{Bridge, World, holds, until_holds};
 
-/// Folded to lower case, taken apart at commas or blanks, or cut at a dot where somebody forgot to quote them.
+/// Without quotes these names would be folded to lower case, split at commas or blanks, or cut at a dot.
 const ODD: [&str; 4] = ["LeadBridge", "leads, of the school", "lead.bridge", "Школа №1"];
 
 fn named(odd: &str, slot: &str) -> Names {
@@ -19,7 +19,7 @@ fn named(odd: &str, slot: &str) -> Names {
     }
 }
 
-/// The school's tables in schemas of such names, and a bridge that is configured for them.
+/// The school's tables in schemas with odd names, and a bridge with the same configuration.
 async fn installed(names: Names) -> (World, Bridge) {
     let mut world = World::unmigrated().await;
     let (landing, traffic) = (world.landing().await, world.traffic().await);
@@ -72,7 +72,7 @@ async fn streams_both_ways(names: Names) {
     daemon.terminate().await;
 }
 
-/// Landing may be opened a moment after the rollback has been decided.
+/// Landing may open a moment after the decision of the rollback.
 async fn until_accepted(client: &tokio_postgres::Client, sql: &str) {
     crate::testkit::until_true(sql, async || client.batch_execute(sql).await.is_ok()).await;
 }

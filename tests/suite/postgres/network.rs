@@ -1,5 +1,5 @@
-//! A network that cuts, delays, starves and swallows, between the daemon and either server: it ends exact, and
-//! nobody had to help.
+//! A network between the daemon and either server that cuts, delays, throttles and drops: the daemon ends exact,
+//! without help.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::testkit::{
     landing, release_brake, traffic, until_holds, until_true, writers_go_on,
 };
 
-/// The daemon's connections, by what they are called while it streams, and while it copies.
+/// Names of the daemon's connections while streaming, and while copying.
 const LANDING_STREAM: [&str; 3] = ["stream", "control", "monitor"];
 const LANDING_COPY: [&str; 2] = ["snapshot", "monitor"];
 const TRAFFIC_STREAM: [&str; 2] = ["apply", "monitor"];
@@ -29,7 +29,7 @@ impl Net {
         Self::configured(seed, leads, "").await
     }
 
-    /// With the snapshot in small steps, so that something can happen in its middle.
+    /// With the snapshot in small steps, so that a fault can hit the middle.
     async fn copying(seed: u64, leads: usize) -> (Net, Daemon) {
         let net = Self::configured(seed, leads, "[stream]\nbatch_rows = 40\n[snapshot]\nworkers = 2").await;
         brake(&net.world, 0.2).await;
@@ -57,7 +57,7 @@ impl Net {
         daemon
     }
 
-    /// Every connection that the daemon has while it streams, or while it copies.
+    /// Every connection of the daemon while streaming, or while copying.
     fn connections(&self, streams: bool) -> Vec<(&Proxy, Target)> {
         let named = |names: &[&'static str]| names.iter().copied().map(Target::Named).collect::<Vec<_>>();
         let (landing, traffic) = match streams {
@@ -68,7 +68,7 @@ impl Net {
         landing.chain(traffic.into_iter().map(|target| (&self.traffic, target))).collect()
     }
 
-    /// Ends the story: what was written has arrived, the positions have their order.
+    /// Ends the story: every written change has arrived, the positions have their order.
     async fn exact(&self, mut daemon: Daemon) {
         daemon.caught_up(&self.world).await;
         daemon.terminate().await;
@@ -77,7 +77,7 @@ impl Net {
     }
 }
 
-/// Waits until some rows are copied, and not all.
+/// Waits until some rows are copied, but not all.
 async fn copies(daemon: &mut Daemon) {
     let copied = |status: &serde_json::Value| {
         status["state"] == "snapshot"
@@ -86,7 +86,7 @@ async fn copies(daemon: &mut Daemon) {
     daemon.until("rows are copied", copied).await;
 }
 
-/// Lets a fault meet a connection that is open.
+/// Injects a fault that must hit an open connection.
 async fn strike(proxy: &Proxy, target: Target, fault: Fault) {
     until_true("such a connection is struck", async || proxy.inject(target, fault) > 0).await;
 }
@@ -144,9 +144,9 @@ async fn a_slow_and_a_narrow_network_delay_snapshot_and_stream_and_break_nothing
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_made_twice() {
-    // No commit but those of changes: an idle position is not written down.
+    // Only changes are committed: idle positions are not recorded.
     let net = Net::configured(83, 40, "[stream]\ncheckpoint_interval = \"1h\"").await;
-    // Every write of a lead leaves a line, whatever role makes it.
+    // Every write of a lead leaves a log line, for any role.
     traffic(
         &net.world,
         "CREATE TABLE public.written (id uuid, clicks int);
@@ -170,7 +170,7 @@ async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_made_twice() {
         daemon.caught_up(&net.world).await;
     }
     assert_eq!(daemon.log().matches("committing on Traffic").count(), 5, "{}", daemon.log());
-    // What an attempt did not hear of is counted by none, unless a later one does it again.
+    // An attempt counts no transaction without a received answer; only a later attempt that repeats the work counts.
     assert_eq!(applied(daemon.status().await), before);
     let client = net.world.traffic().await;
     let once = "(SELECT count(*) FROM public.written) = 5 * (SELECT count(*) FROM public.traffic_leads)
@@ -214,7 +214,7 @@ async fn a_half_open_connection_that_rows_are_read_back_on_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn half_open_connections_of_a_snapshot_are_given_up_on_either_side() {
-    // Two stories at once: most of each is silence.
+    // Two stories at the same time, because both are mostly silence.
     tokio::join!(
         a_half_open_snapshot_is_given_up(|net| &net.landing),
         a_half_open_snapshot_is_given_up(|net| &net.traffic)
@@ -231,7 +231,7 @@ async fn a_half_open_snapshot_is_given_up(side: impl Fn(&Net) -> &Proxy) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn neither_a_wait_for_a_lock_nor_a_batch_long_on_its_way_is_taken_for_a_dead_connection() {
-    // Two stories at once: most of each is waiting.
+    // Two stories at the same time, because both mostly wait.
     tokio::join!(a_statement_waits_for_somebodys_lock(), a_batch_is_long_on_its_way());
 }
 
@@ -254,7 +254,7 @@ async fn a_batch_is_long_on_its_way() {
     let net = Net::new(89, 40).await;
     let mut daemon = net.streaming().await;
     let landing = net.world.landing().await;
-    // One transaction of about 500 kB: more than fifteen seconds at that rate.
+    // One transaction of about 500 kB: more than fifteen seconds at the throttled rate.
     net.traffic.inject(Target::Named("apply"), Fault::Throttle(30_000));
     let long = "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('long',
         (SELECT string_agg(md5(i::text || name), '') FROM generate_series(1, 400) AS i))";
@@ -291,7 +291,7 @@ async fn a_network_that_carries_nothing_for_a_while_is_waited_for() {
 async fn an_idle_landing_is_left_alone() {
     let net = Net::configured(91, 10, "[stream]\ncheckpoint_interval = \"1h\"").await;
     let daemon = net.streaming().await;
-    // Longer than any connection may be silent that somebody waits for.
+    // Longer than the permitted silence of a connection with a waiting caller.
     let idle = "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge apply'
         AND state = 'idle' AND now() - state_change > interval '15 seconds'";
     until_holds(&net.world.traffic().await, idle).await;
@@ -303,7 +303,7 @@ async fn an_idle_landing_is_left_alone() {
 async fn a_stream_that_is_cut_at_one_position_again_and_again_points_to_the_servers_log() {
     let net = Net::new(92, 20).await;
     let mut daemon = net.streaming().await;
-    // Nothing is written meanwhile, but now and then the server's own notes move the position.
+    // No row is written meanwhile, but now and then the server's own records move the position.
     while !daemon.log().contains("cut 3 times in a row") {
         daemon.streaming().await;
         let heard = daemon.log().matches("retry_in").count();
@@ -311,7 +311,7 @@ async fn a_stream_that_is_cut_at_one_position_again_and_again_points_to_the_serv
         until_true("the cut is heard of", async || daemon.log().matches("retry_in").count() > heard).await;
     }
     assert!(daemon.log().contains("log of the Landing DB's server"), "{}", daemon.log());
-    // A stream that has begun is no progress: it began before each cut.
+    // The beginning of a stream is no progress, because a stream began before each cut.
     let told = |status: &serde_json::Value| {
         status["state"] == "streaming"
             && status["last_error"]["message"]

@@ -1,4 +1,4 @@
-//! `sslmode` and `sslrootcert` mean what they mean to libpq, on both kinds of connection.
+//! `sslmode` and `sslrootcert` have libpq's meaning, on both kinds of connection.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
 use crate::testkit::{template, until_true};
 
-/// A private CA, as Supabase has one, and its certificate in a file.
+/// A private CA, like Supabase's, and its certificate in a file.
 struct Authority {
     issuer: Issuer<'static, KeyPair>,
     file: PathBuf,
@@ -25,7 +25,7 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), file }
     }
 
-    /// Certificate and key of a server of these names, as PEM.
+    /// Certificate and key of a server with the given names, as PEM.
     fn server(&self, names: &[&str]) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
@@ -34,7 +34,7 @@ impl Authority {
     }
 }
 
-/// A server whose certificate is made out to `names`, and its CA.
+/// A server with a certificate for `names`, and the server's CA.
 async fn server(dir: &Path, names: &[&str]) -> (Cluster, Authority) {
     let cluster = Cluster::start(&template().await, &[]).await.unwrap();
     let authority = Authority::new(dir.join("ca.pem"));
@@ -73,7 +73,7 @@ async fn accepted(url: &str) {
     replication(url).await.unwrap();
 }
 
-/// Refused on both kinds of connection; the error `says` why, and what to do.
+/// Refused on both kinds of connection; the error `says` the reason and the remedy.
 async fn refused(url: &str, says: &str) {
     let error = ordinary(url).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Refused, "{error}");

@@ -1,4 +1,4 @@
-//! Both kinds of connection to one server: they log in, are pinned, find it and lose it in the same way.
+//! Both kinds of connection to a server: login, pinning, finding and losing the server work in the same way.
 
 use leadbridge::migrate::MigrateOptions;
 use leadbridge::model::side::Side;
@@ -18,7 +18,7 @@ fn endpoint(side: Side, url: &str) -> Endpoint {
 async fn a_password_is_prepared_as_libpq_does_on_both_connections() {
     let cluster = Cluster::start(&template().await, &[]).await.unwrap();
     let admin = cluster.connect("postgres").await.unwrap();
-    // Compatibility forms, a blank that is none, a soft hyphen, and one that may not be prepared at all.
+    // Compatibility forms, a no-break space, a soft hyphen, and a password that must not be prepared at all.
     let passwords = ["Школа№1", "a\u{a0}b", "ﬁne\u{ad}Ⅸ", "tab\tis raw"];
     for (number, password) in passwords.iter().enumerate() {
         let role = format!("role_{number}");
@@ -55,7 +55,7 @@ async fn a_role_with_time_limits_streams_for_longer_than_they_last() {
     let world = World::new().await;
     world.fill(300, 10).await;
     let admin = world.landing().await;
-    // PostgreSQL 17 has one for transactions, too.
+    // PostgreSQL 17 has a limit for transactions, too.
     let limit = "DO $$ DECLARE setting name; BEGIN
         FOR setting IN SELECT name FROM pg_settings WHERE name IN ('statement_timeout', 'lock_timeout',
             'idle_session_timeout', 'transaction_timeout', 'idle_in_transaction_session_timeout') LOOP
@@ -83,7 +83,7 @@ async fn a_row_that_is_longer_on_its_way_than_the_server_is_patient_arrives() {
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     proxy.inject(Target::Named("stream"), Fault::Throttle(1_000_000));
-    // Small rows, and right behind them one of eight megabytes that do not compress.
+    // Small rows, directly followed by a row of eight incompressible megabytes.
     landing(
         &world,
         "UPDATE landing_leads SET click_count = 1;
@@ -112,7 +112,7 @@ async fn connections_that_die_silently_while_apply_waits_and_a_message_is_on_its
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
     let waits = "count(*) > 0 FROM pg_stat_activity WHERE application_name = 'leadbridge apply' AND wait_event_type = 'Lock'";
     until_holds(&world.traffic().await, waits).await;
-    // The server has sent it all, and most of it is still on its way.
+    // The server has sent the whole row, and most of the row is still on its way.
     proxies.0.inject(Target::Named("stream"), Fault::Throttle(100_000));
     landing(
         &world,
@@ -151,7 +151,7 @@ async fn a_stream_that_dies_silently_is_noticed_also_where_its_server_waits_for_
     daemon.terminate().await;
 }
 
-/// Takes connections and says nothing; counts them.
+/// Accepts connections and sends nothing; counts the connections.
 async fn silent_listener() -> (u16, std::sync::Arc<std::sync::atomic::AtomicUsize>) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -190,7 +190,7 @@ async fn each_place_has_its_own_time_limit_and_later_connections_begin_with_the_
 async fn the_watchdog_asks_the_server_that_works_however_many_hosts_a_url_names() {
     let mut world = World::new().await;
     world.fill(304, 20).await;
-    // Named first, and away while the daemon connects.
+    // The standby is named first, and is down while the daemon connects.
     let standby = standby_of(&mut world.traffic, "traffic", &[]).await;
     let proxy = Proxy::to(standby.port()).await;
     proxy.inject(Target::Every, Fault::Refuse);

@@ -1,7 +1,7 @@
-//! Random histories of both databases, and the SQL that they are made of.
+//! Random histories of both databases, and the SQL of their statements.
 //!
-//! A history is JSON when it is printed, with the values as SQL: a failure's last line is a file for
-//! `tests/regressions/stream`, and can be read.
+//! A history is printed as JSON, with the values as SQL: the last line of a failure is a readable file for
+//! `tests/regressions/stream`.
 
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -19,13 +19,13 @@ pub struct History {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Step {
     Transaction(Vec<Act>),
-    /// Two sessions in turns; the one that began first need not commit first.
+    /// Two sessions in turns; the session that began first need not commit first.
     Interleaved {
         one: Vec<Act>,
         other: Vec<Act>,
         other_commits_first: bool,
     },
-    /// A daemon with that batch size drains everything and ends.
+    /// A daemon with the given batch size drains everything and ends.
     CatchUp {
         batch_rows: usize,
     },
@@ -38,18 +38,18 @@ pub enum Step {
     Sold {
         lead: u8,
     },
-    /// A lead that never was on Landing.
+    /// A lead without a row on Landing.
     BornOnTraffic,
 }
 
-/// What refers to a lead.
+/// Tables that refer to a lead.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Child {
     Stage,
     Notification,
 }
 
-/// What one statement does. Rows are few, so that they meet often.
+/// The effect of one statement. There are few rows, so that acts often meet on a row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Act {
     Insert {
@@ -99,9 +99,9 @@ pub enum Act {
     Lms,
     TruncateLms,
     TruncateLeads,
-    /// In a savepoint that is rolled back.
+    /// Acts in a savepoint that is rolled back.
     Undone(Vec<Act>),
-    /// In a savepoint that is released.
+    /// Acts in a savepoint that is released.
     Kept(Vec<Act>),
 }
 
@@ -120,7 +120,7 @@ const TEXTS: [&str; 16] = [
     "repeat('я', 51) || ' 😀'",
     "'😀 {\"a\": 1}'",
     "'\\N'",
-    // Too long for a verbatim column: that lead has to wait.
+    // Too long for a verbatim column: the lead is quarantined.
     "repeat('ы', 256)",
     "repeat('Aa', 150)",
 ];
@@ -203,13 +203,13 @@ const NOTIFICATION: [(&str, &[&str]); 9] = [
     ("created_at", &TIMES),
 ];
 
-/// Any subset of the columns, each with one of its values.
+/// Any subset of the columns, each with a random value of its list.
 fn set(columns: &'static [(&str, &[&str])]) -> impl Strategy<Value = Set> {
     let column = prop::sample::select(columns).prop_flat_map(|(name, values)| {
         prop::sample::select(values).prop_map(move |value| (name.to_owned(), value.to_owned()))
     });
     prop::collection::vec(column, 1..5).prop_map(|mut set: Set| {
-        // A column stands once in a statement.
+        // A statement may name a column only once.
         set.sort();
         set.dedup_by(|a, b| a.0 == b.0);
         set
@@ -276,7 +276,7 @@ impl Child {
         }
     }
 
-    /// What an insert needs besides the key and the lead.
+    /// Values for an insert besides the key and the lead.
     fn required(self) -> &'static [(&'static str, &'static str)] {
         match self {
             Child::Stage => &[("stage", "'s'")],
@@ -305,7 +305,7 @@ impl Act {
                 insert(leads, &lead_id(*lead), &[("name", "'n'"), ("phone", "'1'")], set)
             }
             Act::Update { lead, set } => update(leads, &lead_id(*lead), set),
-            // Landing's own foreign key lets a lead change its key only while nothing refers to it.
+            // Landing's own foreign key lets a lead change its key only while no row refers to the lead.
             Act::Rename { lead, to } => rename(leads, &lead_id(*lead), &lead_id(*to)),
             Act::Delete { lead } => format!("DELETE FROM {leads} WHERE id = {}", lead_id(*lead)),
             Act::InsertAgain { lead, set } => {

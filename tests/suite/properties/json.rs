@@ -1,4 +1,4 @@
-//! `->` and `->>` as PostgreSQL has them, on any document.
+//! `->` and `->>` give PostgreSQL's results on any document.
 
 use leadbridge::mapping::json::JsonObject;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use super::cases;
 use crate::testkit::World;
 
-/// JSON as people write it: whitespace anywhere, members twice, numbers of any form and size, every escape.
+/// JSON in every human form: whitespace anywhere, duplicate members, numbers of any form and size, every escape.
 fn document() -> impl Strategy<Value = String> {
     let key = || {
         prop_oneof![
@@ -84,7 +84,8 @@ fn number() -> impl Strategy<Value = String> {
     ]
 }
 
-/// `jsonb` as it arrives, and the members by PostgreSQL's own operators; `None` for a document that it refuses.
+/// The `jsonb` in PostgreSQL's output form, and the members by PostgreSQL's own operators; `None` for a refused
+/// document.
 async fn asked(landing: &Client, document: &str) -> Option<(String, [Option<String>; 3])> {
     let sql = "SELECT d::text, CASE jsonb_typeof(d) WHEN 'object' THEN d->>'key' END,
                       CASE jsonb_typeof(d->'key') WHEN 'object' THEN d->'key'->>'key' END,

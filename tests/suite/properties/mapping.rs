@@ -1,10 +1,10 @@
-//! Thousands of rows of every column's every form, mapped in one go and compared with the oracle.
+//! Thousands of rows with every form of every column, mapped in one run and compared with the oracle.
 
 use tokio_postgres::Client;
 
 use crate::testkit::{Bridge, World, differences_beside_quarantine, one};
 
-/// Each column of a lead with the SQL arrays of its values: every form that the rules know, and those beside them.
+/// Each column of a lead with SQL arrays of values: every form that the rules name, and other forms.
 const COLUMNS: [(&str, &str); 16] = [
     ("email", "ARRAY[NULL, '', 'a@b.kz', repeat('я', 255), repeat('😀', 256), repeat('a', 250) || '      ']"),
     ("name", "ARRAY['n', '', 'Әлия \\ \"''', repeat('ж', 255), repeat('e' || U&'\\0301', 128), E'\\x01\\t\\n']"),
@@ -43,7 +43,7 @@ const COLUMNS: [(&str, &str); 16] = [
     ("updated_at", "ARRAY['2025-10-26 02:30:00.5 Europe/Berlin', '0001-01-01 00:00:00+00', '-infinity']::timestamptz[]"),
 ];
 
-/// What a key of the metadata may hold.
+/// Values of a key in the metadata.
 const VALUES: &str = r#"ARRAY['null', '""', '"x"', '"null"', '42', '-0', '1.50', '1e400', 'true', '{}', '{"a": [1, "b"]}', '[]',
     '[null]', '"challenge3d"', '"intensive1d"', '"express"', '"webinar"', '" challenge3d"', '"\u0001\n\t\"\\"', '"\ud83d\ude00"',
     '"' || repeat('ы', 100) || '"', '"' || repeat('ы', 101) || '"', '"' || repeat('😀', 256) || '"', '"' || repeat('z', 3000) || '"',
@@ -53,7 +53,7 @@ const KEYS: &str = "ARRAY['utm_source', 'utmSource', 'utm_medium', 'utmMedium', 
     'utmContent', 'utm_term', 'utmTerm', 'UTM_SOURCE', 'funnel_type', 'fb_lead_id', 'fb_form_id', 'fb_ad_id', 'fb_adset_id',
     'fb_campaign_id', 'fb_', 'utm', '', 'ж']";
 
-/// Every element of one of these arrays, by chance; `n` keeps the planner from choosing once for all rows.
+/// A random element of a random array; `n` keeps the planner from choosing once for all rows.
 fn any_of(array: &str) -> String {
     format!(
         "(SELECT a[1 + floor(random() * array_length(a, 1))::integer] FROM (SELECT {array}) AS t (a) WHERE n >= 0)"
@@ -97,7 +97,7 @@ async fn assert_maps(world: &World, landing: &Client, what: &str) {
     let bad: i64 = one(&world.traffic().await, "SELECT count(*) FROM leadbridge.quarantine").await;
     let all: i64 = one(landing, "SELECT count(*) FROM landing_leads").await;
     let notes: i64 = one(&world.traffic().await, "SELECT count(*) FROM leadbridge.conversion_notes").await;
-    // What is compared is worth comparing.
+    // The compared rows cover all cases.
     assert!(
         bad > all / 20 && bad < all * 2 / 3 && notes > all / 4,
         "{what}: {bad} bad, {notes} notes of {all}"
@@ -109,7 +109,7 @@ async fn thousands_of_rows_of_every_form_map_as_the_oracle_says() {
     let world = World::new().await;
     let bridge = Bridge::new(&world);
     let landing = world.landing().await;
-    // The snapshot, and then twice the stream: new rows, and other values in the old ones.
+    // The snapshot, and then two rounds of the stream: new rows, and other values in the old rows.
     landing.batch_execute(&insert(1, 1500)).await.unwrap();
     bridge.catch_up().await;
     assert_maps(&world, &landing, "the snapshot").await;

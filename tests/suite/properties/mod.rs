@@ -1,5 +1,5 @@
-//! Properties against PostgreSQL itself: random histories end exact, rows map as the oracle says, `->>` is
-//! PostgreSQL's own. `PROPTEST_CASES` asks for more cases.
+//! Properties against PostgreSQL itself: random histories end exact, rows equal the oracle's mapping, `->>` is
+//! PostgreSQL's own. `PROPTEST_CASES` sets the number of cases.
 
 mod history;
 mod json;

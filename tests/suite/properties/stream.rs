@@ -1,4 +1,4 @@
-//! Whatever happens on Landing, and whenever the daemon is stopped, Traffic ends exact.
+//! For any changes on Landing, and a daemon that stops at any moment, Traffic ends exact.
 
 use proptest::test_runner::{TestCaseError, TestRunner};
 
@@ -6,12 +6,12 @@ use super::cases;
 use super::history::{History, history};
 use super::theatre::Theatre;
 
-/// Histories that failed once, and those that are worth playing every time; named by what they hold.
+/// Histories that failed once, and histories that every run plays, named by their content.
 const REGRESSIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/regressions/stream");
 
 async fn play(theatre: &Theatre, history: &History) -> Result<(), TestCaseError> {
     let played = theatre.play(history).await;
-    // A history that failed must not make the next ones fail.
+    // A failed history must not make later histories fail.
     theatre.clear(played.is_err()).await;
     played.map_err(|found| {
         let case = serde_json::to_string(history).unwrap();

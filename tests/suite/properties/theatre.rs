@@ -1,4 +1,4 @@
-//! Where histories are played: two databases, daemons that come and go, and what must have survived them.
+//! The place where histories are played: two databases, changing daemons, and the rows that must survive.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,19 +17,19 @@ use super::history::{Act, History, Step, lead_id};
 use crate::testkit::{World, differences_beside_quarantine, one, until};
 
 /// Two databases with everything replicated. Each lead on Landing has an `incarnation`, a column that the mapping
-/// does not know: it goes with the row through changes of the key, and is another one after a delete.
+/// does not know: the value stays with the row through changes of the key, and differs after a delete.
 pub struct Theatre {
     world: World,
     urls: [String; 2],
     dir: TempDir,
 }
 
-/// What Traffic owns and must not lose.
+/// Traffic's own data, which must survive.
 #[derive(Default)]
 struct Owned {
-    /// Incarnations that were sold to, and the sale.
+    /// Incarnations with a sale, and the sale.
     sold: Vec<(Uuid, Uuid)>,
-    /// Whole rows of leads that were born on Traffic.
+    /// Whole rows of leads born on Traffic.
     born: Vec<String>,
 }
 
@@ -40,7 +40,7 @@ impl Theatre {
         Theatre::open(world, urls).await
     }
 
-    /// Under the role of least privilege, which may not set `session_replication_role` here.
+    /// Uses the role of least privilege, which may not set `session_replication_role` here.
     pub async fn with_guard_triggers() -> Theatre {
         let world = World::unmigrated().await;
         let urls = [
@@ -70,7 +70,7 @@ impl Theatre {
         Theatre { world, urls, dir: tempfile::tempdir().unwrap() }
     }
 
-    /// What is not as it must be, after any of the drains.
+    /// Returns violations found after any of the drains.
     pub async fn play(&self, history: &History) -> Result<(), String> {
         let (landing, traffic) = (self.world.landing().await, self.world.traffic().await);
         let identity = if history.replica_identity_full { "FULL" } else { "DEFAULT" };
@@ -95,11 +95,11 @@ impl Theatre {
                 }
                 Step::Interrupted { batch_rows, millis } => {
                     let limit = Duration::from_millis(*millis);
-                    // Which of the two comes first does not matter.
+                    // The order of the time limit and the end does not matter.
                     let _ = tokio::time::timeout(limit, self.run(Until::CaughtUp, *batch_rows)).await;
                 }
                 Step::Sold { lead } => {
-                    // What Traffic's people see is what Landing had: from here on it is known which lead they meant.
+                    // After the catch-up Traffic shows Landing's rows, so the sale's lead is known.
                     self.catch_up(5000).await?;
                     owned.sell(&landing, &traffic, *lead).await;
                 }
@@ -110,7 +110,7 @@ impl Theatre {
         self.examine(&landing, &traffic, &owned).await
     }
 
-    /// Act by act in turns. Who meets a lock of the other's gives that act up.
+    /// Acts of two sessions in turns. A session that meets a lock of the other session gives the act up.
     async fn interleave(&self, landing: &Client, one: &[Act], other: &[Act], other_commits_first: bool) {
         let second = self.world.landing().await;
         for session in [landing, &second] {
@@ -132,11 +132,11 @@ impl Theatre {
 
     async fn run(&self, until_when: Until, batch_rows: usize) -> Result<(), String> {
         let config = self.config(self.dir.path(), batch_rows);
-        // A daemon that was dropped lets go of its state directory a moment later.
+        // A dropped daemon releases its state directory a moment later.
         let store =
             until("the state directory is free", async || LocalStore::open(&config.state_dir).ok()).await;
         let shutdown = CancellationToken::new();
-        // Dropped with the daemon: what it spawned beside itself ends then, too.
+        // Dropping the guard ends the daemon's spawned tasks, too.
         let _ended = shutdown.clone().drop_guard();
         let telemetry = Telemetry::new();
         let running = replication::run(config, store, telemetry.clone(), shutdown, until_when);
@@ -170,7 +170,7 @@ impl Theatre {
         if found.is_empty() { Ok(()) } else { Err(found.join("\n")) }
     }
 
-    /// Nothing is left on Landing, and what was Traffic's own is gone.
+    /// Empties Landing, and deletes Traffic's own rows.
     pub async fn clear(&self, broken: bool) {
         self.world.landing().await.batch_execute("DELETE FROM landing_leads").await.unwrap();
         if broken {
@@ -191,7 +191,7 @@ impl Owned {
         let id = lead_id(lead);
         let incarnation = format!("SELECT incarnation FROM landing_leads WHERE id = {id}");
         let Some(found) = landing.query_opt(&incarnation, &[]).await.unwrap() else { return };
-        // Without the school's own trigger, which would stamp updated_at.
+        // Triggers are off, because the user-defined trigger would stamp updated_at.
         traffic.batch_execute("BEGIN; SET LOCAL session_replication_role = replica").await.unwrap();
         let sale = format!(
             "WITH met AS (UPDATE traffic_leads SET status = 'qualified' WHERE id = {id} RETURNING id)

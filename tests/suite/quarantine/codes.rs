@@ -1,9 +1,9 @@
-//! Every way in which the school's own rules refuse a row.
+//! Every way for user-defined rules to refuse a row.
 
 use super::{quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, landing, traffic};
 
-/// What makes Traffic refuse, what Landing writes then, what lifts it again, and the SQLSTATE.
+/// The rule that makes Traffic refuse, Landing's writes, the SQL that removes the rule, and the SQLSTATE.
 const REFUSALS: [(&str, &str, &str, &str); 19] = [
     (
         "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')",
@@ -96,7 +96,7 @@ const REFUSALS: [(&str, &str, &str, &str); 19] = [
     ),
 ];
 
-/// `school(body)`: a trigger of the school's that fires for replicated rows too, for one of the two leads.
+/// `school(body)`: a user-defined trigger that fires for replicated rows too, for one of the two leads.
 const SCHOOL: &str = "CREATE FUNCTION school(body text) RETURNS void LANGUAGE plpgsql AS $f$
     BEGIN
         DROP TRIGGER IF EXISTS school ON traffic_leads;
@@ -117,7 +117,7 @@ async fn whatever_refuses_a_row_quarantines_that_row_alone_and_a_retry_frees_it(
     caught_up_and_equal(&world, &mut daemon).await;
     for (refuse, write, lift, sqlstate) in REFUSALS {
         traffic(&world, refuse).await;
-        // A good row, a bad one and a good one, in one transaction.
+        // A good row, a bad row and a good row, in one transaction.
         landing(
             &world,
             &format!(

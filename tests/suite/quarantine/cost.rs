@@ -1,15 +1,15 @@
-//! What bad rows cost: rounds, never one for each row.
+//! The cost of bad rows: rounds of a batch, never a round for each row.
 
 use super::{quarantined, streaming};
 use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic};
 
-/// A world whose Traffic writes down every statement.
+/// A world whose Traffic logs every statement.
 async fn counting() -> World {
     let settings = [("log_statement", "all"), ("log_parameter_max_length", "0")];
     World::with_settings(&[], &settings).await
 }
 
-/// How often this was part of a statement so far.
+/// How many statements so far contained the text.
 fn times(world: &World, sql: &str) -> usize {
     std::fs::read_to_string(world.traffic.log()).unwrap().matches(sql).count()
 }
@@ -22,12 +22,12 @@ fn rounds(world: &World) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_row_among_thousands_costs_a_round_for_each_halving_and_no_more() {
     let world = counting().await;
-    // One batch, whatever its bytes: where a batch ends decides how often it can be halved, and the text of a time of day
-    // is now and then a byte shorter.
+    // The bound in bytes is out of reach, because the end of a batch decides how often the batch can be halved, and
+    // the text of a time of day is now and then a byte shorter.
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_bytes = '64MiB'");
     bridge.catch_up().await;
     traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT no CHECK (name <> 'bad')").await;
-    // 5,000 changes can be halved thirteen times; one round more for the COPY, and one for the change that is left.
+    // 5,000 changes can be halved thirteen times; one more round is for the COPY, and one for the single change.
     for (bad, most) in [("n = 3333", 13 + 2), ("n % 250 = 7", 20 * 10 + 20)] {
         let before = rounds(&world);
         let insert = format!(
@@ -61,7 +61,7 @@ async fn hundreds_of_rows_that_waited_for_one_lead_come_in_one_round_with_it() {
     bridge.catch_up().await;
     assert_eq!(quarantined(&world).await.len(), 501);
     let before = rounds(&world);
-    // A good change of another lead moves nothing of them; the lead's own frees them all.
+    // A good change of another lead frees no quarantined row; the lead's own change frees all rows.
     landing(&world, "UPDATE landing_leads SET click_count = 9 WHERE phone = '2'").await;
     bridge.catch_up().await;
     assert_eq!(quarantined(&world).await.len(), 501);
@@ -101,7 +101,7 @@ async fn the_limits_of_columns_are_read_again_only_for_what_is_too_long() {
         'no number', jsonb_build_object('funnel_type', 'webinar', 'answers', noise) FROM generate_series(1, 5) AS n,
         LATERAL (SELECT string_agg(md5(n::text || i), '') AS noise FROM generate_series(1, 150) AS i) AS x";
     let reads = || times(&world, "a.atttypmod > 4");
-    // The first row has come: what is read at the start has been read.
+    // After the arrival of the first row all queries of the start have run.
     landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '0')").await;
     caught_up_and_equal(&world, &mut daemon).await;
     let before = reads();

@@ -1,4 +1,4 @@
-//! What refuses a row only at COMMIT: deferred foreign keys and constraint triggers of the school's.
+//! Rows refused only at COMMIT: by deferred user-defined foreign keys and constraint triggers.
 
 use super::{pair, quarantined, streaming};
 use crate::testkit::{Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, traffic};
@@ -7,12 +7,12 @@ const LEADS: &str =
     "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 200) AS n;
                      INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads";
 
-/// Two leads have a deal each.
+/// Two leads with a deal each.
 const DEALS: &str =
     "CREATE TABLE school_deals (lead_id uuid REFERENCES traffic_leads DEFERRABLE INITIALLY DEFERRED);
                      INSERT INTO school_deals SELECT id FROM traffic_leads WHERE phone IN ('2', '150')";
 
-/// A lead needs an entry at the end of each transaction, and no lead's name is `bad`.
+/// A lead needs an entry at the end of each transaction, and no lead may have the name `bad`.
 const NEEDS_ENTRY: &str = "CREATE FUNCTION public.needs_entry() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
         IF NEW.name = 'bad' OR NOT EXISTS (SELECT FROM public.traffic_lead_journey j WHERE j.lead_id = NEW.id) THEN
             RAISE EXCEPTION 'no entry';
@@ -34,7 +34,7 @@ async fn with_leads() -> (World, Bridge, Daemon) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deferred_foreign_key_that_forbids_a_delete_costs_that_delete_alone_in_the_stream_and_a_resync() {
     let (world, bridge, mut daemon) = with_leads().await;
-    // While the daemon streams: it learns of it when its COMMIT is refused.
+    // The constraint arrives while the daemon streams: the daemon learns of the constraint from a refused COMMIT.
     traffic(&world, DEALS).await;
     landing(&world, "DELETE FROM landing_leads WHERE phone IN ('1', '2', '3')").await;
     daemon.caught_up(&world).await;
@@ -83,7 +83,7 @@ async fn a_deferred_trigger_that_holds_at_the_end_passes_and_one_that_does_not_c
              INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made"
         )
     };
-    // Each is valid only as a whole: a small batch, a COPY, an update of both.
+    // Each set is valid only as a whole: a small batch, a COPY, an update of both.
     for sql in [lead("small", 1), lead("large", 300), "UPDATE landing_leads SET email = 'e'".to_owned()] {
         landing(&world, &sql).await;
         caught_up_and_equal(&world, &mut daemon).await;
@@ -93,7 +93,7 @@ async fn a_deferred_trigger_that_holds_at_the_end_passes_and_one_that_does_not_c
     daemon.caught_up(&world).await;
     let bad = [pair("landing_leads", "P0001"), pair("lead_journey", "23503")];
     assert_eq!(quarantined(&world).await, bad);
-    // One among others that are valid each with its own transaction.
+    // One bad row among rows that are each valid with their own transaction.
     landing(&world, &lead("good", 1)).await;
     landing(&world, "UPDATE landing_leads SET email = 'f' WHERE name <> 'bad'").await;
     daemon.caught_up(&world).await;

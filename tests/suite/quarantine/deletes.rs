@@ -1,4 +1,4 @@
-//! Deletes that Traffic refuses, and what else takes rows away while some wait.
+//! Deletes that Traffic refuses, and other removals of rows while some rows wait.
 
 use super::{quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, one, traffic};
@@ -70,7 +70,7 @@ async fn a_fresh_snapshot_quarantines_again_what_traffic_still_does_not_take() {
     )
     .await;
     daemon.caught_up(&world).await;
-    // The delete, two leads, and the stage of the one that has never been on Traffic.
+    // The delete, two leads, and the entry of the lead that has never been on Traffic.
     let before = quarantined(&world).await;
     assert_eq!(before.len(), 4);
     daemon.terminate().await;

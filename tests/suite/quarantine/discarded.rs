@@ -1,4 +1,4 @@
-//! Rows that the operator gave up: over for him, and not forgotten.
+//! Discarded rows: no work for the operator any more, but not forgotten.
 
 use super::{pair, quarantined, streaming};
 use crate::testkit::{
@@ -7,7 +7,7 @@ use crate::testkit::{
 
 const LEAD: &str = "00000000-0000-0000-0000-0000000000cc";
 
-/// Metadata that do not compress, so that they are stored out of line.
+/// Incompressible metadata, so that PostgreSQL stores the value out of line.
 fn large(seed: &str) -> String {
     format!(
         "(SELECT jsonb_build_object('utm_source', '{seed}', 'answers', string_agg(md5('{seed}' || i), ''))
@@ -15,7 +15,7 @@ fn large(seed: &str) -> String {
     )
 }
 
-/// Discards everything that waits.
+/// Discards every quarantined row.
 async fn discard_all(world: &World, bridge: &Bridge) {
     let ids = "SELECT array_agg(id::text) FROM leadbridge.quarantine WHERE discarded_at IS NULL";
     let ids: Vec<String> = one(&world.traffic().await, ids).await;
@@ -55,7 +55,7 @@ async fn values_that_a_later_change_does_not_send_are_those_of_the_row_that_was_
     bridge.catch_up().await;
     assert_eq!(quarantined(&world).await, [pair("landing_leads", "22001"), pair("lead_journey", "23514")]);
     discard_all(&world, &bridge).await;
-    // Another process, which looks for itself whether there is anything to remember.
+    // Another process, which must find out by itself whether a discarded image exists.
     let good = "UPDATE landing_leads SET name = 'good'; UPDATE lead_journey SET stage = 'good'";
     landing(&world, good).await;
     bridge.catch_up().await;
@@ -116,7 +116,7 @@ async fn what_was_discarded_is_neither_listed_nor_counted_nor_tried_until_its_ne
             if command[1] == "discard" { [&arguments[..], &["--yes"]].concat() } else { arguments };
         assert_eq!(bridge.run(&arguments).await.code, 4, "{command:?}");
     }
-    // Its lead arrives by itself, and a retry names it: it stays where it is.
+    // The discarded entry's lead arrives by itself, and a retry names the entry: the entry stays discarded.
     landing(&world, "UPDATE landing_leads SET name = 'good'").await;
     daemon.caught_up(&world).await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 0);

@@ -1,4 +1,5 @@
-//! Errors inside of user-defined functions are errors of one row, wherever the row comes from. Their SQLSTATEs: `codes`.
+//! An error inside a user-defined function is an error of one row, for every origin of the row. The SQLSTATEs:
+//! `codes`.
 
 use super::{pair, quarantined, streaming};
 use crate::testkit::{World, assert_equal, holds, landing, one, traffic};
@@ -37,7 +38,7 @@ async fn a_trigger_that_divides_by_zero_costs_its_row_alone_in_copy_and_stream()
     let message: String = one(&world.traffic().await, said).await;
     assert!(message.contains("division by zero, in the user-defined function public.ratio()"), "{message}");
     daemon.terminate().await;
-    // A repair writes the others, and says what it could not write.
+    // A repair writes the other rows, and names the rows that could not be written.
     let damage = "SET session_replication_role = replica; UPDATE traffic_leads SET email = 'x' WHERE phone IN ('5', '6')";
     traffic(&world, damage).await;
     let repaired = bridge.run(&["verify", "--repair"]).await;

@@ -1,4 +1,4 @@
-//! Keys that change while their rows wait in quarantine.
+//! Keys change while their rows wait in quarantine.
 
 use super::{pair, quarantined, streaming};
 use crate::testkit::{
@@ -78,7 +78,8 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
     daemon.caught_up(&world).await;
     let (lead, stage) = (pair("landing_leads", "22001"), pair("lead_journey", "23503"));
     assert_eq!(quarantined(&world).await, [lead.clone(), stage.clone()]);
-    // Both change places: what came from the bad lead is free, what came to it waits.
+    // Both entries exchange their leads: the entry that leaves the bad lead is free, the entry that joins the bad
+    // lead waits.
     landing(
         &world,
         &format!(
@@ -88,7 +89,7 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
     .await;
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await, [lead, stage]);
-    // The lead it came from goes, and with it, by Traffic's cascade, the older image of the stage that waits.
+    // The entry's former lead is deleted, and Traffic's cascade deletes the older image of the waiting entry.
     landing(
         &world,
         &format!("UPDATE lead_journey SET lead_id = '{A}'; DELETE FROM landing_leads WHERE id = '{B}'"),
@@ -129,7 +130,7 @@ async fn with_keys_that_stay(switches_triggers_off: bool) -> (World, Bridge, Dae
     (world, bridge, daemon)
 }
 
-/// Whether the lead of that name has this status and the sale of lead `a` (97) or `b` (98).
+/// Whether the lead with the name has the status and the sale of lead `a` (97) or `b` (98).
 async fn owns(world: &World, name: &str, status: &str, sale: u8) -> bool {
     let own = format!(
         "count(*) = 1 FROM traffic_leads AS l JOIN traffic_sales AS s ON s.lead_id = l.id

@@ -3,7 +3,7 @@
 use super::{pair, quarantined, streaming};
 use crate::testkit::{Bridge, World, assert_equal, differences, holds, landing, traffic};
 
-/// A user-defined trigger, for replicated rows too, that leaves out what has the phone '2'.
+/// A user-defined trigger, for replicated rows too, that leaves out rows with the phone '2'.
 fn leaves_out(table: &str, events: &str, condition: &str) -> String {
     format!(
         "CREATE OR REPLACE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
@@ -56,7 +56,7 @@ async fn an_insert_that_a_trigger_leaves_out_waits_in_a_small_batch_a_large_one_
 async fn an_update_that_a_trigger_leaves_out_waits_whole_or_partial() {
     let world = World::new().await;
     let (bridge, mut daemon) = streaming(&world).await;
-    // Two of them have metadata that an update does not send.
+    // Two of the leads have metadata that an update does not send.
     landing(
         &world,
         "INSERT INTO landing_leads (name, phone, metadata) VALUES ('a', '1', '{}'), ('b', '2', '{}');
@@ -73,7 +73,7 @@ async fn an_update_that_a_trigger_leaves_out_waits_whole_or_partial() {
     let whole = "bool_and(length(row_data ->> 'metadata') > 9000 OR row_data ->> 'name' = 'b') FROM leadbridge.quarantine";
     assert!(holds(&world.traffic().await, whole).await, "with what was not sent");
     assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_leads WHERE email = 'e1'").await);
-    // What changes nothing is not left out.
+    // An update without an effect does not count as left out.
     landing(&world, "UPDATE landing_leads SET phone_normalized = 'z' WHERE phone = '1'").await;
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await.len(), 2);

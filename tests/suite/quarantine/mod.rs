@@ -60,7 +60,7 @@ async fn a_name_too_long_quarantines_the_lead_and_its_stages_and_a_good_change_f
     );
     assert_eq!(differences(&world).await.len(), 4, "everything else has arrived");
     daemon.until("status counts them", |status| status["quarantined"] == 4).await;
-    // A change that leaves it bad replaces its image; the stages wait on.
+    // A change that leaves the row bad replaces the row's image; the entries go on waiting.
     landing(&world, &format!("UPDATE landing_leads SET phone = '2' WHERE id = '{LONG}'")).await;
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await.len(), 4);
@@ -100,7 +100,7 @@ async fn a_check_on_traffic_quarantines_one_row_of_five_thousand_and_only_that()
     assert_eq!(quarantined(&world).await, [pair("landing_leads", "23514")]);
     assert!(holds(&traffic, "count(*) = 4999 FROM traffic_leads").await);
 
-    // Its key changes while it is bad; so does that of a good one, which turns bad with it.
+    // A bad row's key changes; the key of a good row, which turns bad with the bad row, changes too.
     landing(&world, "UPDATE landing_leads SET id = gen_random_uuid() WHERE name = 'bot'").await;
     landing(&world, "UPDATE landing_leads SET id = gen_random_uuid(), name = 'bot' WHERE phone = '4444'")
         .await;
@@ -129,7 +129,7 @@ async fn a_stage_whose_lead_was_deleted_on_traffic_by_hand_waits_for_it() {
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
-    // What is deleted on Landing does not wait any longer.
+    // A row that is deleted on Landing leaves quarantine.
     landing(&world, &format!("UPDATE landing_leads SET name = repeat('x', 300) WHERE id = '{lead}'")).await;
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await.len(), 1);
@@ -172,7 +172,7 @@ async fn an_operator_lists_shows_retries_and_discards() {
     let shown: Value = serde_json::from_str(&shown.out).unwrap();
     assert!(shown.to_string().contains("bot 1"));
 
-    // Nothing has changed: everything stays, and the exit code says no.
+    // Nothing has changed: every row stays, and the exit code reports a failed check.
     let retried = bridge.run(&["quarantine", "retry"]).await;
     assert_eq!((retried.code, quarantined(&world).await.len()), (1, 3), "{}", retried.err);
     let unasked = bridge.run(&["quarantine", "discard", &second]).await;
@@ -184,7 +184,7 @@ async fn an_operator_lists_shows_retries_and_discards() {
     traffic.batch_execute("ALTER TABLE traffic_leads DROP CONSTRAINT no_bots").await.unwrap();
     let retried = bridge.run(&["quarantine", "retry", &first]).await;
     assert_eq!((retried.code, quarantined(&world).await.len()), (0, 0), "its stage follows: {}", retried.err);
-    // What was discarded comes back with its next change.
+    // A discarded row returns with its next change.
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
     daemon.caught_up(&world).await;
     assert_equal(&world).await;

@@ -16,7 +16,7 @@ async fn bad_rows_side_by_side_are_all_quarantined_and_the_good_ones_around_them
     bridge.catch_up().await;
     assert_eq!(count("SELECT count(*) FROM traffic_leads").await, 5);
     assert_eq!(count("SELECT count(*) FROM leadbridge.quarantine WHERE sqlstate = '23514'").await, 4);
-    // The stream goes the same way.
+    // The stream has the same outcome.
     landing.batch_execute(leads).await.unwrap();
     bridge.catch_up().await;
     assert_eq!(count("SELECT count(*) FROM traffic_leads").await, 10);

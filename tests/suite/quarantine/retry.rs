@@ -3,7 +3,7 @@
 use super::{quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, said, traffic, until_holds};
 
-/// A statement that deletes leads on Traffic waits for this lock before it ends.
+/// A statement that deletes leads on Traffic waits for this lock before its end.
 const GATE: &str = "CREATE FUNCTION gate() RETURNS trigger LANGUAGE plpgsql AS
         $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END $$;
     CREATE TRIGGER gate AFTER DELETE ON traffic_leads FOR EACH STATEMENT EXECUTE FUNCTION gate()";
@@ -23,7 +23,7 @@ async fn a_retry_never_brings_back_a_row_that_the_daemon_is_deleting() {
     landing(&world, "DELETE FROM landing_leads").await;
     let waiting = "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)";
     until_holds(&gate, waiting).await;
-    // The daemon has looked for the row and not found it; it has not yet said so in quarantine.
+    // The daemon has looked for the row without finding the row, and has not yet recorded the result in quarantine.
     let retry = tokio::spawn(said(bridge.command(&["quarantine", "retry"])));
     let came = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%quarantine%'
                         AND wait_event_type = 'Lock') OR EXISTS (SELECT FROM traffic_leads)";

@@ -1,4 +1,4 @@
-//! Rows of which quarantine holds the key alone, because no jsonb could hold them.
+//! Rows of which quarantine holds only the key, because no jsonb could hold the row.
 
 use super::{pair, quarantined, streaming};
 use crate::testkit::{World, assert_equal, caught_up_and_equal, holds, landing, traffic};
@@ -23,13 +23,13 @@ async fn a_row_without_an_image_is_not_tried_again_and_its_next_change_reads_it_
     landing(&world, &format!("UPDATE landing_leads SET name = 'bad', metadata = {}", metadata('n'))).await;
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await, [pair("landing_leads", "23514")]);
-    // As if it were too large.
+    // Simulates a row that is too large.
     traffic(&world, "UPDATE leadbridge.quarantine SET row_data = NULL").await;
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
     assert!(
         holds(&world.traffic().await, "bool_and(metadata ->> 'utm_source' = 'o') FROM traffic_leads").await
     );
-    // What the next changes do not send, Traffic has only as it was before.
+    // Values that the next changes do not send exist on Traffic only in their older form.
     landing(&world, "UPDATE landing_leads SET email = 'e'").await;
     daemon.caught_up(&world).await;
     let whole = "bool_and(length(row_data ->> 'metadata') > 9000 AND row_data ->> 'metadata' LIKE '%nnn%') FROM leadbridge.quarantine";

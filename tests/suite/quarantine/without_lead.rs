@@ -1,5 +1,5 @@
-//! Journey entries whose lead is not on Traffic: those that name none, and those that Landing kept when it deleted their
-//! lead without its cascade.
+//! Journey entries without a lead on Traffic: entries that name no lead, and entries that Landing kept after deleting
+//! their lead without its cascade.
 
 use super::{pair, quarantined, streaming};
 use crate::testkit::{Bridge, Daemon, World, assert_equal, holds, landing, one, traffic};
@@ -21,7 +21,7 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     landing(&world, "INSERT INTO lead_journey (stage) VALUES ('copied')").await;
     let (bridge, mut daemon) = streaming(&world).await;
     all_wait(&world, &mut daemon, 1).await;
-    // A small transaction, which is pipelined; and one that is large enough for a COPY.
+    // A small transaction, which is pipelined, and a transaction that is large enough for a COPY.
     landing(&world, "INSERT INTO lead_journey (stage) VALUES ('small')").await;
     all_wait(&world, &mut daemon, 2).await;
     let large = "WITH made AS (INSERT INTO landing_leads (name, phone) SELECT 'n', n::text
@@ -33,7 +33,7 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     assert!(holds(&world.traffic().await, named).await, "its neighbours arrive");
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
     all_wait(&world, &mut daemon, 3).await;
-    // A comparison says that they wait.
+    // A comparison counts the entries as quarantined.
     let verified = bridge.run(&["verify", "--json", "--table", "lead_journey"]).await;
     assert!(
         verified.out.contains("\"quarantined\":3") || verified.out.contains("\"quarantined\": 3"),
@@ -51,7 +51,7 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     daemon.terminate().await;
 }
 
-/// A lead with three entries, and others.
+/// A lead with three entries, and other leads.
 async fn lead_with_entries(world: &World) {
     landing(
         world,
@@ -64,7 +64,7 @@ async fn lead_with_entries(world: &World) {
     .await;
 }
 
-/// Deletes the lead as a role does for which no cascade runs.
+/// Deletes the lead under a role without cascades.
 fn without_cascade(more: &str) -> String {
     format!(
         "BEGIN; SET LOCAL session_replication_role = replica; {more}
@@ -94,7 +94,7 @@ async fn the_entries_of_a_lead_that_landing_deleted_without_its_cascade_wait_and
     let (_bridge, mut daemon) = streaming(&world).await;
     lead_with_entries(&world).await;
     daemon.caught_up(&world).await;
-    // One of the three is deleted with its lead: before or after, as a cascade would.
+    // One of the three entries is deleted with its lead: before or after, as a cascade would.
     landing(&world, &without_cascade("DELETE FROM lead_journey WHERE stage = '1';")).await;
     all_wait(&world, &mut daemon, 2).await;
     images_are_landings(&world).await;
@@ -107,7 +107,7 @@ async fn the_entries_of_a_lead_that_landing_deleted_without_its_cascade_wait_and
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;
-    // What Landing deletes later waits no longer.
+    // An entry that Landing deletes later leaves quarantine.
     landing(&world, &without_cascade("")).await;
     all_wait(&world, &mut daemon, 2).await;
     landing(&world, "DELETE FROM lead_journey").await;
@@ -142,7 +142,7 @@ async fn the_entries_that_landing_kept_wait_after_a_resync_a_repair_and_a_retry_
     assert_eq!(quarantined(&world).await, vec![pair("lead_journey", "23503"); 3]);
     images_are_landings(&world).await;
 
-    // A lead that only Traffic has, with entries that Landing has: a repair deletes the lead.
+    // A lead that exists only on Traffic, with entries of Landing: a repair deletes the lead.
     landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')"))
         .await;
     bridge.catch_up().await;
@@ -157,7 +157,7 @@ async fn the_entries_that_landing_kept_wait_after_a_resync_a_repair_and_a_retry_
     );
     assert_eq!(quarantined(&world).await, vec![pair("lead_journey", "23503"); 3]);
 
-    // And a delete that waited, tried again.
+    // A quarantined delete is tried again.
     landing(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'again', '1')"))
         .await;
     bridge.catch_up().await;

@@ -61,7 +61,7 @@ async fn a_killed_walsender_and_restarted_servers_are_survived_without_an_operat
         writers_go_on(&world, 30).await;
         daemon.caught_up(&world).await;
     }
-    // A longer outage is seen in the status, and ends by itself.
+    // A longer outage shows in the status, and ends by itself.
     world.traffic.stop(Shutdown::Immediate).await.unwrap();
     let status = daemon.until("the outage is seen", |status| status["state"] == "error").await;
     assert_eq!(status["last_error"]["retrying"], true, "{status}");
@@ -77,7 +77,7 @@ async fn a_killed_walsender_and_restarted_servers_are_survived_without_an_operat
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_traffic_server_that_commits_asynchronously_and_crashes_is_never_behind_the_slot() {
-    // What was not flushed when the server was killed is lost, unless the daemon insists.
+    // Unflushed commits are lost in a server's crash, unless the daemon sets synchronous_commit.
     let settings = [("synchronous_commit", "off"), ("wal_writer_delay", "10s")];
     let mut world = World::with_settings(&[], &settings).await;
     world.fill(5, 50).await;

@@ -1,4 +1,4 @@
-//! Landing is replaced by a standby or by an older copy of itself: exact, or refused until a resync.
+//! Landing is replaced by a standby or by an older copy: Traffic stays exact, or the daemon refuses until a resync.
 
 use leadbridge::throwaway::{Cluster, Shutdown};
 
@@ -7,14 +7,14 @@ use crate::testkit::{
     landing, one, restore, standby_of, until_holds, until_true,
 };
 
-/// Some of everything: an update, inserts, deletes.
+/// An update, inserts and deletes.
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
     INSERT INTO landing_leads (name, phone) SELECT 'new', n::text FROM generate_series(1, 5) AS n;
     DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 3)";
 
 const APPLIED: &str = "SELECT applied_lsn::text FROM leadbridge.checkpoint";
 
-/// An installation that reaches Landing through a proxy, which can be given another Landing.
+/// An installation that reaches Landing through a proxy, so that the test can switch to another Landing.
 async fn behind_proxy(world: &World, configuration: &str) -> (Proxy, Bridge) {
     let proxy = Proxy::to(world.landing.port()).await;
     let landing = proxy.url(&world.landing_url(), world.landing.port());
@@ -82,13 +82,13 @@ async fn a_landing_in_recovery_is_waited_for_until_it_is_promoted() {
     assert!(holds(&traffic, "landing_timeline = 2 FROM leadbridge.checkpoint").await);
     daemon.terminate().await;
     assert_equal(&world).await;
-    // An installation that wrote no timeline down takes the one that it finds.
+    // An installation without a recorded timeline takes the timeline of the present Landing.
     traffic.batch_execute("UPDATE leadbridge.checkpoint SET landing_timeline = NULL").await.unwrap();
     landing(&world, WORK).await;
     bridge.catch_up().await;
     assert!(holds(&traffic, "landing_timeline = 2 FROM leadbridge.checkpoint").await);
     assert_equal(&world).await;
-    // A timeline that this Landing has never been on: the primary that was left comes back, say.
+    // A timeline unknown to this Landing: for example, the abandoned primary comes back.
     traffic.batch_execute("UPDATE leadbridge.checkpoint SET landing_timeline = 3").await.unwrap();
     let words = ["on timeline 3", "Landing's timeline 2", "leadbridge resync"];
     assert_refused(&bridge.run(&["run"]).await, &words);
@@ -116,7 +116,7 @@ async fn a_promoted_standby_that_lacked_what_traffic_has_is_refused_even_when_it
     std::mem::swap(&mut world.landing, &mut standby);
     let client = world.landing().await;
     client.batch_execute("SELECT pg_promote()").await.unwrap();
-    // As somebody does who wants the stream back: a slot of our name, and behind Traffic.
+    // An operator who wants the stream back makes a slot with the configured name, behind Traffic.
     client
         .batch_execute("SELECT pg_create_logical_replication_slot('leadbridge', 'pgoutput')")
         .await
@@ -156,7 +156,7 @@ async fn a_promoted_standby_that_kept_the_slot_serves_the_stream_without_a_new_s
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     let (client, copy) = (world.landing().await, standby.connect("postgres").await.unwrap());
-    // A copy of the slot counts once the primary's has moved on.
+    // A copy of the slot counts once the primary's slot has moved on.
     until_true("the standby keeps the slot", async || {
         client.batch_execute(WORK).await.unwrap();
         client.batch_execute("SELECT pg_log_standby_snapshot()").await.unwrap();
@@ -183,7 +183,7 @@ async fn a_promoted_standby_that_kept_the_slot_serves_the_stream_without_a_new_s
     assert!(holds(&traffic, "landing_timeline = 2 FROM leadbridge.checkpoint").await);
 }
 
-/// A standby as `deploy/leadbridge.toml.example` asks for.
+/// A standby in the configuration of `deploy/leadbridge.toml.example`.
 async fn standby_that_keeps_the_slot(world: &mut World) -> Cluster {
     landing(world, "SELECT pg_create_physical_replication_slot('standby', true)").await;
     let settings =
@@ -191,7 +191,8 @@ async fn standby_that_keeps_the_slot(world: &mut World) -> Cluster {
     let standby = standby_of(&mut world.landing, "landing", &settings).await;
     let client = world.landing().await;
     until_holds(&client, "active FROM pg_replication_slots WHERE slot_name = 'standby'").await;
-    // Only now: the standby must not have it when it is promoted, for it has no standby of its own.
+    // Set only now: the promoted standby must not have the setting, because the promoted standby has no standby of
+    // its own.
     client.batch_execute("ALTER SYSTEM SET synchronized_standby_slots = 'standby'").await.unwrap();
     world.landing.reload();
     until_holds(&client, "current_setting('synchronized_standby_slots') = 'standby'").await;
@@ -213,7 +214,7 @@ async fn a_slot_that_is_not_as_configured_is_named_by_the_examination() {
     } else {
         assert!(said.contains("ALTER_REPLICATION_SLOT leadbridge (FAILOVER true)"), "{said}");
         assert!(said.contains("synchronized_standby_slots is empty"), "{said}");
-        // The slot that a resync makes is as configured.
+        // The resync makes the slot in the configured form.
         let bridge = bridge.configured(FAILOVER);
         assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
         assert!(holds(&world.landing().await, "failover FROM pg_replication_slots").await);

@@ -1,4 +1,4 @@
-//! The daemon dies at every named point of its way, one after the other, and always ends exact.
+//! The daemon dies at every named point, in turn, and always ends exact.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -7,10 +7,10 @@ use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{Bridge, Positions, World, assert_equal, holds, landing, one, released, traffic};
 
-/// What the daemon passes while it copies.
+/// Points of a copying daemon.
 const COPY: [&str; 1] = ["snapshot."];
 
-/// What the daemon passes while it streams.
+/// Points of a streaming daemon.
 const STREAM: [&str; 2] = ["apply.", "keep."];
 
 fn points(rooms: &[&str]) -> impl Iterator<Item = Point> {
@@ -18,7 +18,7 @@ fn points(rooms: &[&str]) -> impl Iterator<Item = Point> {
     Point::ALL.iter().filter(wanted).copied()
 }
 
-/// Runs a command that must die there, and nowhere else.
+/// Runs a command that must die at the point, and nowhere else.
 async fn dies(bridge: &Bridge, arguments: &[&str], point: Point, pass: u32) {
     let limit = std::time::Duration::from_secs(60);
     let ended = tokio::time::timeout(limit, bridge.dying_command(arguments, point, pass).output()).await;
@@ -27,7 +27,7 @@ async fn dies(bridge: &Bridge, arguments: &[&str], point: Point, pass: u32) {
     assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());
 }
 
-/// slot ≤ local ≤ Traffic, where a position is written down; in a snapshot there is none but the slot's.
+/// slot ≤ local ≤ Traffic, where a position is recorded; during a snapshot only the slot has a position.
 async fn assert_ordered(world: &World, bridge: &Bridge, point: Point) {
     let Positions { slot, local, traffic } = Positions::read(world, bridge).await;
     let place = point.name();
@@ -44,28 +44,28 @@ async fn killed_at_every_point_of_a_snapshot_the_next_start_ends_exact() {
     // One interrupted snapshot after another, as at a first start.
     for point in points(&COPY) {
         let finished = matches!(point, Point::FinishStored);
-        // The point after an earlier slot is passed because the start before left one.
+        // The point after an earlier slot is passed because the previous start left a slot.
         dies(&bridge, &["run", "--until-caught-up"], point, 1).await;
         assert_ordered(&world, &bridge, point).await;
         if finished || point == Point::Finished {
             assert!(Positions::read(&world, &bridge).await.traffic.is_some(), "{}", point.name());
             bridge.catch_up().await;
-            // As if nothing had been there, for the next round.
+            // Restores the empty state for the next round.
             released(&world).await;
             landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;
             traffic(&world, "DELETE FROM leadbridge.checkpoint").await;
             std::fs::remove_dir_all(bridge.state_dir()).unwrap();
         }
         if point == Point::IntentRecorded {
-            // A slot of that time, so that the next start has one to drop.
+            // The kill leaves a slot, so that the next start has a slot to drop.
             dies(&bridge, &["run", "--until-caught-up"], Point::SlotCreated, 1).await;
         }
     }
     bridge.catch_up().await;
-    // And with a stream's state before: what it leaves at each point must do for a start, too.
+    // The same after an earlier stream: the state left at each point must be enough for a start, too.
     for point in points(&COPY) {
         if matches!(point, Point::Copying | Point::IndexesLeftOut | Point::IndexMade) {
-            // Rows are copied, and indexes left out, only where a table holds nothing from Landing.
+            // Rows are copied, and indexes left out, only where a table holds no row from Landing.
             traffic(&world, "TRUNCATE traffic_leads CASCADE").await;
         }
         dies(&bridge, &["resync", "--yes"], point, 1).await;
@@ -82,10 +82,11 @@ const OLD_KEY: &str = "00000000-0000-0000-0000-00000000000a";
 const NEW_KEY: &str = "00000000-0000-0000-0000-00000000000b";
 const BAD: &str = "00000000-0000-0000-0000-00000000000c";
 const DELETED: &str = "00000000-0000-0000-0000-00000000000d";
-/// Deleted and inserted again in one transaction: applied twice, it would lose what Traffic owned in between.
+/// A lead that is deleted and inserted again in one transaction: applying the transaction twice would lose Traffic's
+/// own changes in between.
 const REBORN: &str = "00000000-0000-0000-0000-00000000000e";
 
-/// Leads for the points that need one of their own, and what Traffic owns of them.
+/// Leads for the points that need a lead of their own, and Traffic's own data of these leads.
 async fn prepare(world: &World, bridge: &Bridge) {
     let leads = format!(
         "INSERT INTO landing_leads (id, name, phone) VALUES 
@@ -101,7 +102,7 @@ async fn prepare(world: &World, bridge: &Bridge) {
     traffic(world, &owned).await;
 }
 
-/// Transactions that pass every point: a large one, a changed key, a bad row, a delete with cascades.
+/// Transactions that pass every point: a large transaction, a changed key, a bad row, a delete with cascades.
 async fn everything_happens(world: &World) {
     for sql in [
         format!(
@@ -118,7 +119,7 @@ async fn everything_happens(world: &World) {
     }
 }
 
-/// What Traffic owns has followed, and nothing refers to a lead that is gone.
+/// Traffic's own data has followed the leads, and no row refers to a deleted lead.
 async fn assert_owned(world: &World, place: &str) {
     let client = world.traffic().await;
     let kept = format!("status = 'converted' FROM traffic_leads WHERE id = '{NEW_KEY}'");
@@ -135,7 +136,7 @@ async fn killed_at_every_point_of_the_stream_the_next_start_ends_exact() {
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40\ncheckpoint_interval = \"1h\"");
     bridge.catch_up().await;
     for point in points(&STREAM) {
-        // Some points are passed more than once: the second time something else is behind them.
+        // Some points are passed more than once, after different work: the second pass is another case.
         let passes: &[u32] = match point {
             Point::PartWritten | Point::BatchOpened => &[1, 2],
             _ => &[1],
@@ -182,7 +183,7 @@ async fn killed_around_the_commit_of_a_batch_that_was_sent_together_the_next_sta
         bridge.catch_up().await;
         assert_equal(&world).await;
     }
-    // It was sent together, else it would have died here.
+    // The batch was pipelined, because otherwise the daemon would have died here.
     landing(&world, lead).await;
     let mut unharmed = bridge.dying_command(&["run", "--until-caught-up"], Point::BatchOpened, 1);
     assert!(unharmed.status().await.unwrap().success());

@@ -1,6 +1,6 @@
-//! Large and awkward: transactions and rows far larger than a batch, in bounded memory, and never half of one.
+//! Large and awkward: transactions and rows far larger than a batch, in bounded memory, and never half applied.
 //!
-//! They take minutes, so only `make test-large` runs them.
+//! These tests take minutes, so only `make test-large` runs them.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use crate::testkit::{
     said_with_peak, within,
 };
 
-/// What the daemon may have resident, whatever it moves, in bytes. It is the unoptimised build that is measured.
+/// Bound of the daemon's resident memory under any load, in bytes. The measured build is not optimised.
 const MEMORY: u64 = 96 << 20;
-/// A row is one message of the protocol, so it is held whole: as it came, as parameters, and as they are sent.
+/// A row is one message of the protocol, so the daemon holds the row whole: as received, as parameters, and as sent.
 const COPIES_OF_A_ROW: u64 = 8;
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Leads `from..=to` of this story, with some 300 bytes of metadata each.
+/// Leads `from..=to`, with some 300 bytes of metadata each.
 fn leads(from: impl Display, to: impl Display) -> String {
     format!(
         "INSERT INTO landing_leads (id, name, phone, source, metadata)
@@ -28,7 +28,7 @@ fn leads(from: impl Display, to: impl Display) -> String {
     )
 }
 
-/// Two stages for each of these leads.
+/// Two journey entries for each lead of the range.
 fn stages(from: u32, to: u32) -> String {
     format!(
         "INSERT INTO lead_journey (id, lead_id, stage)
@@ -37,8 +37,8 @@ fn stages(from: u32, to: u32) -> String {
     )
 }
 
-/// Looks at Traffic until `whole` says that all of a transaction is there; fails when it sees neither that nor
-/// nothing of it, which `whole` answers with null.
+/// Looks at Traffic until `whole` reports that a transaction is applied completely. Fails on a partial transaction;
+/// `whole` returns null while no part is applied.
 async fn watch_for_halves(world: &World, whole: &str) {
     let traffic = world.traffic().await;
     within(PATIENCE, "the whole transaction is there", async || {
@@ -90,7 +90,7 @@ async fn two_hundred_thousand_leads_deleted_by_cascade_are_gone_at_once_with_wha
     let whole = "SELECT CASE WHEN l = 220000 AND s = 440000 THEN false WHEN l = 20000 AND s = 40000 THEN true END \
                  FROM (SELECT (SELECT count(*) FROM traffic_leads) AS l, \
                               (SELECT count(*) FROM traffic_lead_journey) AS s) AS seen";
-    // All but the last 20,000 by id: Landing's foreign key takes their stages with them.
+    // All leads but the last 20,000 by id: Landing's foreign key deletes their entries as well.
     let cascade =
         "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 200000)";
     tokio::join!(landing(&world, cascade), watch_for_halves(&world, whole));
@@ -151,12 +151,12 @@ async fn a_row_with_fifty_megabytes_of_metadata_is_copied_streamed_left_alone_qu
     assert_equal(&world).await;
     landing(&world, &insert("streamed", 2)).await;
     caught_up_and_equal(&world, &mut daemon).await;
-    // The metadata is not sent again; the funnel is computed from it all the same.
+    // The metadata is not sent again; the funnel is computed from the metadata on Traffic.
     landing(&world, "UPDATE landing_leads SET source = 'my intensive', click_count = 4").await;
     caught_up_and_equal(&world, &mut daemon).await;
     landing(&world, "UPDATE landing_leads SET metadata = metadata || '{\"utm_source\": \"x\"}'").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    // Too long for Traffic: it is quarantined whole, and good again without its metadata being sent.
+    // Too long for Traffic: the row is quarantined whole, and good again without a new copy of its metadata.
     landing(&world, "UPDATE landing_leads SET name = repeat('n', 300), source = 'x' WHERE name = 'copied'")
         .await;
     daemon.until("the row is quarantined", |status| status["quarantined"] == 1).await;
@@ -179,7 +179,7 @@ async fn one_flipped_boolean_in_a_million_rows_is_found_in_bounded_memory() {
     let mut daemon = bridge.daemon().await;
     let copied = async || (daemon.status().await["state"] == "streaming").then_some(());
     within(PATIENCE, "the copy is complete", copied).await;
-    // As nobody should: no trigger stamps the row.
+    // Triggers are off, so that no trigger stamps the row.
     let flip = "SET session_replication_role = replica;
         UPDATE traffic_leads SET email_clicked = NOT email_clicked WHERE id = md5('lead 271828')::uuid";
     world.traffic().await.batch_execute(flip).await.unwrap();
@@ -196,7 +196,7 @@ async fn one_flipped_boolean_in_a_million_rows_is_found_in_bounded_memory() {
     assert_peak(peak, MEMORY);
 }
 
-/// An hour of a busy school, in one go.
+/// An hour of a busy school, at once.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make test-large"]
 async fn a_hundred_thousand_changes_of_traffic_flow_back_and_a_rollback_has_them_all() {

@@ -1,6 +1,7 @@
-//! Memory is counted in bytes: many large rows at once are held a few at a time, wherever they are collected.
+//! Memory is counted in bytes: many large rows are held a few at a time, wherever rows are collected.
 //!
-//! The batches are small here, so that some 40 MB of rows are many budgets. It is the unoptimised build that is measured.
+//! The batches are small here, so that some 40 MB of rows exceed the budget many times. The measured build is not
+//! optimised.
 
 use std::time::Duration;
 
@@ -11,12 +12,12 @@ use crate::testkit::{
 };
 
 const CONFIGURATION: &str = "[stream]\nbatch_bytes = \"256KiB\"";
-/// What a process of ours may have resident in all of this, in bytes.
+/// Bound of every leadbridge process's resident memory in these tests, in bytes.
 const MEMORY: u64 = 96 << 20;
-/// Leads of a hundred kilobytes each.
+/// Number of leads with a hundred kilobytes each.
 const LEADS: u32 = 400;
 
-/// Metadata of about that many bytes, which PostgreSQL cannot compress.
+/// Metadata of about the given number of kilobytes, which PostgreSQL cannot compress.
 fn metadata(of: &str, kilobytes: u32) -> String {
     format!(
         "jsonb_build_object('answers', (SELECT string_agg(md5({of} || ' ' || k), '') FROM generate_series(1, {}) AS k))",
@@ -24,7 +25,7 @@ fn metadata(of: &str, kilobytes: u32) -> String {
     )
 }
 
-/// [`LEADS`] leads that both sides have, and a daemon that streams.
+/// [`LEADS`] leads on both sides, and a streaming daemon.
 async fn large_leads() -> (World, Bridge, Daemon) {
     let world = World::new().await;
     let leads = format!(
@@ -80,7 +81,7 @@ async fn a_few_large_rows_are_read_ahead_while_traffic_is_held_up() {
     landing(&world, &large).await;
     let server = world.landing().await;
     let end: String = one(&server, "SELECT pg_current_wal_insert_lsn()::text").await;
-    // The server has sent all, or nobody takes more of it, or the stream has ended to begin again.
+    // The server has sent everything, or the connection is full, or the stream has ended to begin again.
     let full = format!(
         "coalesce(bool_or(r.sent_lsn >= '{end}' OR a.wait_event = 'WalSenderWriteData'), true)
          FROM pg_stat_replication AS r JOIN pg_stat_activity AS a ON a.pid = r.pid"
@@ -98,10 +99,10 @@ async fn many_large_rows_in_quarantine_are_read_and_tried_again_a_few_at_a_time(
     let all = |status: &serde_json::Value| status["quarantined"] == LEADS;
     landing(&world, "UPDATE landing_leads SET name = repeat('n', 300)").await;
     daemon.until("all are quarantined", all).await;
-    // Their metadata is in quarantine, and not sent again.
+    // The leads' metadata is in quarantine, and not sent again.
     landing(&world, "UPDATE landing_leads SET click_count = 2").await;
     daemon.caught_up(&world).await;
-    // The views stand in the way of the next statement.
+    // The views block the next statement.
     let wider = "DO $$ DECLARE v regclass; BEGIN
             FOR v IN SELECT oid FROM pg_class WHERE relkind = 'v' AND relnamespace = 'public'::regnamespace LOOP
                 EXECUTE format('DROP VIEW IF EXISTS %s CASCADE', v);
@@ -146,7 +147,7 @@ async fn many_large_rows_flow_back_to_landing_a_few_at_a_time() {
     traffic(&stage.world, &large).await;
     let there = format!("count(*) = {LEADS} FROM landing_leads WHERE name = 'large'");
     until_holds(&stage.world.landing().await, &there).await;
-    // Both sides hold them now.
+    // Both sides have the leads now.
     traffic(&stage.world, "UPDATE traffic_leads SET click_count = 3 WHERE name = 'large'").await;
     let changed = format!("count(*) = {LEADS} FROM landing_leads WHERE name = 'large' AND click_count = 3");
     until_holds(&stage.world.landing().await, &changed).await;

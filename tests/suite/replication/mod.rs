@@ -1,4 +1,4 @@
-//! The main job, end to end: the real binary between two real servers, with live writers.
+//! Replication end to end: the real binary between two real servers, with live writers.
 
 mod crash;
 mod failover;
@@ -27,7 +27,7 @@ async fn with_writers_from_before_the_snapshot_until_after_it_traffic_equals_the
     let writers = world.write(&WriteRate::default());
     writers_go_on(&world, 50).await;
 
-    // Slow enough that the writers write while the copy runs.
+    // Slow enough for the writers to write during the copy.
     brake(&world, 0.05).await;
     let mut daemon = bridge.daemon().await;
     daemon.until("the copy begins", |status| status["state"] == "snapshot").await;
@@ -54,12 +54,12 @@ async fn until_caught_up_copies_and_streams_what_was_committed_before_it_started
     assert_equal(&world).await;
     let writers = world.write(&WriteRate { pause: std::time::Duration::ZERO, ..WriteRate::default() });
     writers_go_on(&world, 300).await;
-    // It ends although the writers do not.
+    // `--until-caught-up` ends although the writers go on.
     bridge.catch_up().await;
     writers.stop().await.unwrap();
     bridge.catch_up().await;
     assert_equal(&world).await;
-    // And when nothing at all has happened.
+    // `--until-caught-up` ends without any change, too.
     bridge.catch_up().await;
 }
 

@@ -1,4 +1,4 @@
-//! Servers that refuse, stall, fill up and restart: seen in the status, and exact in the end.
+//! Servers that refuse, stall, fill up and restart: the status shows each fault, and Traffic ends exact.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ async fn streaming(bridge: &Bridge) -> Daemon {
     daemon
 }
 
-/// The fault is in the status, with its SQLSTATE, and with the promise to try again.
+/// The status shows the fault, with its SQLSTATE, and with the promise to retry.
 async fn seen(daemon: &mut Daemon, sqlstate: &str) {
     let says = |status: &serde_json::Value| {
         let error = &status["last_error"];
@@ -36,7 +36,7 @@ async fn seen(daemon: &mut Daemon, sqlstate: &str) {
     daemon.until(sqlstate, says).await;
 }
 
-/// Ends a story: everything has arrived, no error is left over, the positions have their order.
+/// Ends a story: every change has arrived, no error is left, the positions have their order.
 async fn exact(world: &World, bridge: &Bridge, mut daemon: Daemon) {
     daemon.caught_up(world).await;
     let status = daemon.status().await;
@@ -114,7 +114,7 @@ async fn a_traffic_server_in_recovery_is_waited_for_until_it_is_promoted() {
     exact(&world, &bridge, daemon).await;
 }
 
-/// A small disk of its own, unmounted when dropped; `None` where nothing may be mounted.
+/// A small disk, unmounted when dropped; `None` where the test may not mount a disk.
 struct SmallDisk {
     dir: PathBuf,
 }
@@ -128,12 +128,12 @@ impl SmallDisk {
         let options = format!("size=4m,mode=0700,uid={},gid={}", owner.uid(), owner.gid());
         let mut mount = std::process::Command::new("mount");
         let mounted = mount.args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(&dir).output();
-        // Dropped where it is not mounted, it removes the directory all the same.
+        // Dropping the value removes the directory even without a mount.
         let disk = SmallDisk { dir };
         mounted.is_ok_and(|output| output.status.success()).then_some(disk)
     }
 
-    /// Leaves no byte free.
+    /// Fills the disk completely.
     fn fill(&self) {
         use std::io::Write as _;
         let mut ballast = std::fs::File::create(self.dir.join("ballast")).unwrap();
@@ -149,7 +149,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: the server may have files open there still. Fails when nothing is mounted.
+        // A lazy unmount, because the server may still have open files there. Fails when no disk is mounted.
         let _ = std::process::Command::new("umount").arg("-l").arg(&self.dir).output();
         let _ = std::fs::remove_dir(&self.dir);
     }
@@ -185,7 +185,7 @@ async fn a_full_disk_on_traffic_is_waited_for() {
     exact(&world, &bridge, daemon).await;
 }
 
-/// Traffic answers that many writes of leads with an error, whatever role writes.
+/// Traffic answers the given number of writes of leads with an error, for any role.
 async fn refuse(world: &World, sqlstate: &str, times: i64) {
     let sql = format!(
         "CREATE SEQUENCE IF NOT EXISTS public.refused; SELECT setval('public.refused', 1, false);
@@ -222,7 +222,7 @@ async fn a_deadlock_with_a_traffic_session_is_lost_and_tried_again() {
     let admin = world.traffic().await;
     for _ in 0..3 {
         let other = world.traffic().await;
-        // Ours looks for a deadlock first, and is the victim.
+        // The daemon's session looks for a deadlock first, and is the victim.
         other.batch_execute("SET deadlock_timeout = '1h'; BEGIN").await.unwrap();
         let lock = "SELECT FROM traffic_leads WHERE id = (SELECT id FROM traffic_leads ORDER BY id";
         other.batch_execute(&format!("{lock} DESC LIMIT 1) FOR UPDATE")).await.unwrap();
@@ -231,7 +231,8 @@ async fn a_deadlock_with_a_traffic_session_is_lost_and_tried_again() {
                      AND wait_event_type = 'Lock'";
         until_holds(&admin, waits).await;
         let locking = format!("SET lock_timeout = '6s'; {lock} LIMIT 1) FOR UPDATE");
-        // When we came too late for its one look, nobody finds the deadlock: once more.
+        // When the daemon's session came too late for PostgreSQL's single check, no session finds the deadlock: once
+        // more.
         let locked = other.batch_execute(&locking).await;
         other.batch_execute("ROLLBACK").await.unwrap();
         daemon.caught_up(&world).await;
@@ -262,7 +263,7 @@ async fn traffics_own_isolation_level_does_not_set_the_daemon_against_traffics_w
     exact(&world, &bridge, daemon).await;
 }
 
-/// The process ids of our sessions there, but for those that are not ours to name.
+/// The process ids of leadbridge's sessions on the server, except for sessions that the role may not name.
 async fn backends(client: &Client, name: &str) -> Vec<i32> {
     let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE $1";
     client.query(sql, &[&name]).await.unwrap().iter().map(|row| row.get(0)).collect()
@@ -331,7 +332,7 @@ async fn a_server_process_that_stands_still_for_a_while_is_waited_for() {
         assert!(!pids.is_empty(), "{name}");
         pids.iter().for_each(|pid| kill(*pid, Signal::SIGSTOP).unwrap());
         writers_go_on(&world, 100).await;
-        // Gone by now only if the daemon has ended it.
+        // A backend that is gone by now was terminated by the daemon.
         for pid in pids {
             let _ = kill(pid, Signal::SIGCONT);
         }
@@ -373,7 +374,8 @@ async fn a_slot_that_the_next_checkpoint_would_lose_is_saved_by_catching_up_befo
     let mut daemon = streaming(&bridge).await;
     daemon.caught_up(&world).await;
     until_true("the slot lets go", async || {
-        // Another slot makes the server write down where ours could restart: else it does so by and by.
+        // Creating another slot makes the server record the daemon's slot's restart position, which otherwise happens
+        // only after a while.
         client.batch_execute(OTHER_SLOT).await.unwrap();
         holds(&client, "wal_status IN ('reserved', 'extended') FROM pg_replication_slots").await
     })

@@ -1,4 +1,4 @@
-//! What stops a start: one clear error with its remedy and its exit code, and nothing changed anywhere.
+//! Obstacles to a start: one clear error with its remedy and its exit code, and nothing changed anywhere.
 
 use leadbridge::migrate::MigrateOptions;
 
@@ -20,7 +20,7 @@ fn assert_refused(what: &str, said: &Said, code: i32, words: &[&str]) {
     assert!(!err.contains("secret"), "{what}: a password was shown");
 }
 
-/// No slot on Landing, and on Traffic no checkpoint.
+/// No slot on Landing, and no checkpoint on Traffic.
 async fn assert_untouched(world: &World, what: &str) {
     let slots = "count(*) = 0 FROM pg_replication_slots";
     assert!(holds(&world.landing().await, slots).await, "{what}: a slot");
@@ -115,7 +115,7 @@ async fn a_database_that_is_not_ready_is_refused_with_its_remedy_and_changes_not
     traffic.batch_execute("ALTER TABLE traffic_leads RENAME landing_source TO other").await.unwrap();
     refused(&world, &bridge, "missing column on Traffic", 4, &["landing_source", "migrate"]).await;
     traffic.batch_execute("ALTER TABLE traffic_leads RENAME other TO landing_source").await.unwrap();
-    // After all that, it runs.
+    // After all refusals the daemon runs.
     bridge.catch_up().await;
     crate::testkit::assert_equal(&world).await;
 }
@@ -141,7 +141,7 @@ async fn a_landing_that_does_not_decode_is_refused_with_the_setting_to_change() 
 async fn a_state_directory_that_cannot_be_used_or_is_not_ours_is_refused() {
     let world = World::new().await;
     world.fill(14, 20).await;
-    // Root may write everywhere but here.
+    // Root may write everywhere except to these places.
     for place in ["/proc/leadbridge", "/dev/null"] {
         let bridge = Bridge::new(&world);
         let mut command = bridge.command(&["run"]);
@@ -159,7 +159,7 @@ async fn a_state_directory_that_cannot_be_used_or_is_not_ours_is_refused() {
     let said = crate::testkit::said(command).await;
     assert_refused("another installation's", &said, 4, &["another Landing cluster", "LEADBRIDGE_STATE_DIR"]);
     assert_untouched(&world, "another installation's").await;
-    // And theirs is as it was.
+    // The other program's slot is unchanged.
     let before: String =
         one(&other.traffic().await, "SELECT applied_lsn::text FROM leadbridge.checkpoint").await;
     theirs.catch_up().await;

@@ -1,4 +1,4 @@
-//! How a daemon ends, and how another one takes its place.
+//! The end of a daemon, and the takeover by another daemon.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn sigterm_ends_within_seconds_also_while_somebody_holds_the_rows_or_a_ser
     daemon.terminate().await;
     lock.rollback().await.unwrap();
 
-    // A new slot waits for old transactions; so does not the end.
+    // A new slot waits for old transactions; the daemon's end does not wait.
     let mut writer = world.landing().await;
     let open = writer.transaction().await.unwrap();
     open.batch_execute("UPDATE landing_leads SET click_count = 10").await.unwrap();
@@ -95,7 +95,7 @@ async fn a_second_daemon_stands_by_and_takes_over_within_seconds() {
     let mut leading = first.daemon().await;
     leading.streaming().await;
 
-    // With the same state directory it is refused, whatever port it has.
+    // With the same state directory the second daemon is refused, on any port.
     let said = first.run(&["run"]).await;
     assert_eq!(said.code, 4, "{}", said.err);
     assert_eq!(said.err.matches("error:").count(), 1, "{}", said.err);
@@ -111,7 +111,7 @@ async fn a_second_daemon_stands_by_and_takes_over_within_seconds() {
     let taken_over = tokio::time::timeout(SECONDS, waiting.streaming());
     taken_over.await.expect("the second daemon takes over within seconds");
     writers_go_on(&world, 50).await;
-    // The first comes back, and is the one that waits now.
+    // The first daemon comes back, and now waits as the standby.
     let mut back = first.daemon().await;
     back.until("it stands by", |status| status["state"] == "standby").await;
     back.terminate().await;

@@ -1,4 +1,4 @@
-//! Connections that die silently.
+//! Half-open connections.
 
 use crate::testkit::{Bridge, Fault, Proxy, Target, World, assert_equal};
 
@@ -15,7 +15,7 @@ async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_again() {
     world.fill(71, 50).await;
     daemon.caught_up(&world).await;
     assert_equal(&world).await;
-    // Whichever is seen first: that nobody is on the slot, or that nobody answers.
+    // The daemon notices either the unused slot or the silent server first.
     let log = daemon.log();
     assert!(log.contains("no longer serves the stream") || log.contains("died silently"), "{log}");
     daemon.terminate().await;

@@ -1,4 +1,4 @@
-//! leadbridge is never a synchronous standby: no commit of the site waits for it.
+//! leadbridge is never a synchronous standby: no commit of the site waits for leadbridge.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::testkit::{
     standby_of, until_holds,
 };
 
-/// Sets the server's list of standbys, and waits until it is in force.
+/// Sets the server's list of standbys, and waits until the list is in force.
 async fn wait_for_standbys(client: &Client, list: &str) {
     client.batch_execute("SET synchronous_commit = local").await.unwrap();
     let set = format!("ALTER SYSTEM SET synchronous_standby_names = '{list}'");
@@ -35,19 +35,19 @@ async fn a_landing_that_would_wait_for_the_stream_is_refused_at_the_start_and_na
     }
     let slots: i64 = one(&landing, "SELECT count(*) FROM pg_replication_slots").await;
     assert_eq!(slots, 0, "a slot was left");
-    // A list of the school's own standbys is nobody's business.
+    // A list of the school's own standbys does not concern leadbridge.
     wait_for_standbys(&landing, "leadbridge, s1").await;
     bridge.catch_up().await;
 }
 
-/// What Landing's site notices of a list that is changed under a running daemon: one commit that waits for a moment.
+/// Effect on Landing's site of a list that changes under a running daemon: one commit waits for a moment.
 async fn a_changed_list_ends_the_stream(world: &World, bridge: &Bridge) {
     world.fill(42, 30).await;
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(world).await;
     let writer = world.landing().await;
     let landing = world.landing().await;
-    // With the positions just written down, the next regular time is far away.
+    // The positions were just recorded, so the next regular time is far away.
     daemon.caught_up(world).await;
     wait_for_standbys(&landing, "*").await;
     let waited = tokio::time::timeout(Duration::from_secs(5), writer.batch_execute(LEAD)).await;
@@ -82,7 +82,7 @@ async fn a_row_that_must_be_read_from_landing_does_not_wait_for_its_own_acknowle
     let bridge = Bridge::new(&world);
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;
-    // Not on Traffic, so that the stream's partial image is not enough.
+    // The row is absent on Traffic, so that the stream's partial image is not enough.
     let gone = "DELETE FROM traffic_leads WHERE id = '00000000-0000-4000-8000-000000000001'";
     world.traffic().await.batch_execute(gone).await.unwrap();
     let writer = world.landing().await;
@@ -90,7 +90,7 @@ async fn a_row_that_must_be_read_from_landing_does_not_wait_for_its_own_acknowle
     wait_for_standbys(&landing, "*").await;
     let writing = tokio::spawn(async move { writer.batch_execute(change).await });
     ends_refused(&mut daemon, &["synchronous_standby_names"]).await;
-    // The commit was never the daemon's to hold: it goes through when the list is put right.
+    // The daemon never holds the commit: the commit succeeds when the list is corrected.
     wait_for_standbys(&landing, "").await;
     writing.await.unwrap().unwrap();
     bridge.catch_up().await;
@@ -123,7 +123,7 @@ async fn after_the_switch_traffics_commits_do_not_wait_either() {
     let traffic = stage.world.traffic().await;
     wait_for_standbys(&traffic, "*").await;
     ends_refused(&mut stage.daemon, &["Traffic DB", "synchronous_standby_names"]).await;
-    // A commit of the daemon's own session may be waiting, and with it the lease.
+    // A commit of the daemon's own session may be waiting, and the waiting session keeps the lease.
     wait_for_standbys(&traffic, "").await;
     let gone = "NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'leadbridge apply')";
     until_holds(&traffic, gone).await;

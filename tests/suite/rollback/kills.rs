@@ -1,5 +1,5 @@
-//! A kill, a crash and a cut network at each step of a rollback: it ends rolled back or switched as before, and a
-//! second try works.
+//! A kill, a crash and a cut network at each step of a rollback: the rollback ends complete or switched as before,
+//! and a second try works.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -14,7 +14,7 @@ fn points() -> impl Iterator<Item = Point> {
     Point::ALL.iter().filter(|point| point.name().starts_with("rollback.")).copied()
 }
 
-/// Decided or not, as the journal says; what follows from it holds. Answers whether it was rolled back.
+/// The journal tells whether the rollback is decided; the state must agree. Returns whether the rollback is complete.
 async fn ends_well(stage: &mut Stage) -> bool {
     stage.settled().await;
     let decided = "EXISTS (SELECT FROM leadbridge.cutover WHERE state = 'rolled_back')";

@@ -1,4 +1,4 @@
-//! `leadbridge rollback`: back to Landing with the cutover's proofs, and nothing is lost.
+//! `leadbridge rollback`: back to Landing with the cutover's proofs, without loss.
 
 mod kills;
 mod refusals;
@@ -12,11 +12,11 @@ use crate::testkit::{
     Said, World, assert_equal, holds, landing, least_privileged, one, traffic, until_holds,
 };
 
-/// A lead that is born on Landing.
+/// A lead born on Landing.
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 
 impl Stage {
-    /// Switched, and reverse replication is open.
+    /// Switched, with reverse replication running.
     pub async fn switched() -> Stage {
         let mut stage = Stage::new().await;
         stage.switches(&[]).await;
@@ -44,7 +44,7 @@ impl Stage {
         serde_json::from_str(&said.out).unwrap()
     }
 
-    /// Landing takes writes, Traffic refuses them for now, and changes are streamed as before the cutover.
+    /// Landing takes writes, Traffic refuses writes for now, and changes are streamed as before the cutover.
     pub async fn assert_rolled_back(&mut self) {
         let world = &self.world;
         let error = world.traffic().await.batch_execute("DELETE FROM traffic_leads").await.unwrap_err();
@@ -61,7 +61,7 @@ impl Stage {
         assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     }
 
-    /// Traffic is the system of record still, and changes flow back.
+    /// Traffic is still the system of record, and reverse replication runs.
     pub async fn assert_still_switched(&mut self) {
         self.assert_switched().await;
         let traffic = self.world.traffic().await;
@@ -104,7 +104,7 @@ async fn what_changed_on_traffic_is_on_landing_and_the_stream_goes_on_without_a_
     let after: Option<String> =
         one(&stage.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;
     assert_eq!(before, after, "a new snapshot was taken");
-    // The lead that was born on Traffic is Landing's now, and follows it.
+    // The lead that was born on Traffic is Landing's now, and a delete on Landing deletes the lead.
     landing.batch_execute("DELETE FROM landing_leads WHERE name = 'Born there'").await.unwrap();
     stage.daemon.caught_up(&stage.world).await;
     assert!(
@@ -133,7 +133,7 @@ async fn traffics_fence_opens_by_itself_and_its_own_writers_go_on() {
     let writer = stage.world.traffic().await;
     let own = "UPDATE traffic_leads SET status = 'qualified' WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)";
     assert_eq!(writer.batch_execute(own).await.unwrap_err().code().unwrap().code(), "55000");
-    // The stream passes it meanwhile.
+    // The stream passes the position meanwhile.
     stage.world.landing().await.batch_execute(LEAD).await.unwrap();
     stage.daemon.caught_up(&stage.world).await;
     crate::testkit::until_true("the fence opens", async || writer.batch_execute(own).await.is_ok()).await;
@@ -142,8 +142,8 @@ async fn traffics_fence_opens_by_itself_and_its_own_writers_go_on() {
 /// Cutover, changes on Traffic, rollback, and a second cutover, with writers that never stop.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_and_cutover() {
-    // On a machine with too much to do the writers are seconds ahead, and the limits that an operator has by default
-    // would refuse, or undo, what is proved here.
+    // On a busy machine the writers are seconds ahead, and an operator's default limits would refuse or undo the
+    // cutover under test.
     let patient = [&PATIENT[..], &["--max-lag-seconds", "60"]].concat();
     let mut stage = Stage::new().await;
     let writers = LiveWriters::start(&stage);
@@ -166,13 +166,13 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
     assert!(
         [Home::Landing, Home::Traffic].iter().all(|home| leads.iter().any(|lead| lead.inserted_on == *home))
     );
-    // And on Landing too, once the last has flowed back.
+    // The same holds on Landing once reverse replication has caught up.
     stage.rolls_back(&patient).await;
     assert_holds(&leads, held(&stage.world.landing().await, "landing_leads", &leads).await, "Landing");
     stage.assert_rolled_back().await;
 }
 
-/// With roles of least privilege: no superuser passes anywhere.
+/// Uses roles of least privilege, because a superuser passes everywhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resync_while_traffic_refuses_writers_after_a_rollback_passes_the_fence() {
     let world = World::new().await;
@@ -185,7 +185,7 @@ async fn a_resync_while_traffic_refuses_writers_after_a_rollback_passes_the_fenc
     let Stage { world, bridge, daemon } = stage;
     daemon.terminate().await;
     let client = world.traffic().await;
-    // Rows that the copy has to remove, and a table that it fills by COPY, without its indexes.
+    // Rows for the copy to remove, and a table for the copy to fill by COPY, without its indexes.
     landing(&world, "DELETE FROM landing_leads WHERE left(id::text, 1) = '3'").await;
     let ours = connect(&world.traffic.url_as("bridge", "bridge", "traffic")).await.unwrap();
     ours.batch_execute("SET leadbridge.passes_fence = on; DELETE FROM public.traffic_lead_journey")
@@ -197,7 +197,7 @@ async fn a_resync_while_traffic_refuses_writers_after_a_rollback_passes_the_fenc
     assert_equal(&world).await;
     let said = bridge.run(&["verify", "--wait", "1s"]).await;
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
-    // Another role does not pass: it is told so before anything is copied, and begins when it may.
+    // Another role does not pass the fence: the command says so before copying, and begins when allowed.
     let another = "UPDATE leadbridge.fence SET writer = 'somebody' WHERE lifted_at IS NULL; DELETE FROM leadbridge.checkpoint";
     client.batch_execute(another).await.unwrap();
     landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;

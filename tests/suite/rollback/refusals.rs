@@ -1,4 +1,4 @@
-//! A rollback is refused for each condition that does not hold, and nothing has changed.
+//! A rollback is refused for each failed condition, and nothing is changed.
 
 use std::time::Duration;
 

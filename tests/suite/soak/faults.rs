@@ -1,4 +1,4 @@
-//! The faults that a soak draws from, and how each is done.
+//! The faults of a soak, and the injection of each fault.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::testkit::{Daemon, Direction, Proxy, Target, World, tried_for_a_minute
 
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
-    /// Of one kind of connection, or of all, on one side or both.
+    /// Cuts one kind of connection, or all connections, on one side or both.
     Cut,
     HalfOpen,
     OneWay,
@@ -47,7 +47,7 @@ pub enum Fault {
     SynchronousStandby,
 }
 
-/// One that is named twice is drawn twice as often.
+/// A fault that is listed twice is drawn twice as often.
 const ALL: [Fault; 27] = [
     Fault::Cut,
     Fault::HalfOpen,
@@ -125,7 +125,7 @@ impl Fault {
     }
 }
 
-/// What it says is not for the report of a soak.
+/// The command's output does not belong into a soak's report.
 fn quiet(mut command: Command) -> Command {
     command.stdout(Stdio::null()).stderr(Stdio::null());
     command
@@ -141,7 +141,7 @@ fn shutdown(rng: &mut StdRng) -> Shutdown {
 }
 
 impl Soak {
-    /// Does it, and returns when it has lasted as long as it shall. What lasts on the wire is then healed.
+    /// Injects the fault, and returns after the fault's duration. Lasting faults of the network are then healed.
     pub async fn inject(&mut self, fault: Fault) {
         match fault {
             Fault::KillDaemon => self.down(Signal::SIGKILL).await,
@@ -150,7 +150,7 @@ impl Soak {
             Fault::FreezeDaemon => self.freeze().await,
             Fault::LoseStateDirectory => {
                 self.down(Signal::SIGKILL).await;
-                // It may not be there yet.
+                // The directory may not exist yet.
                 let _ = std::fs::remove_dir_all(self.bridge.state_dir());
             }
             Fault::Resync => self.resync().await,
@@ -201,7 +201,7 @@ impl Soak {
         };
         for side in sides {
             if fault == Wire::Refuse {
-                // Who is connected does not notice that the door is shut.
+                // A cut makes connected clients notice that the server is unreachable.
                 side.inject(target, Wire::Cut);
             }
             side.inject(target, fault);
@@ -209,8 +209,8 @@ impl Soak {
         tokio::time::sleep(moment(&mut self.rng)).await;
     }
 
-    /// An old transaction keeps the slot's WAL back. After the cut the server decodes all of it again, and asks meanwhile
-    /// whether we are still there: what it says of its position then is old.
+    /// An old transaction keeps the slot's WAL back. After the cut the server decodes all of the WAL again, and asks
+    /// for answers meanwhile with old positions.
     async fn decodes_old_wal(&mut self) {
         let old = self.world.landing().await;
         old.batch_execute("ALTER SYSTEM SET wal_sender_timeout = '1500ms'").await.unwrap();
@@ -220,7 +220,8 @@ impl Soak {
             INSERT INTO soak_noise SELECT * FROM generate_series(1, 500000)";
         self.world.landing().await.batch_execute(noise).await.unwrap();
         self.landing.inject(Target::Named("stream"), Wire::Cut);
-        // Later the stream may stand where the server has decoded already: then the delay meets an ordinary stream.
+        // Later the stream may have reached WAL that the server has decoded already: then the delay meets an ordinary
+        // stream.
         tokio::time::sleep(moment(&mut self.rng)).await;
         self.landing.inject(Target::Named("stream"), Wire::Delay(Duration::from_secs(1)));
         tokio::time::sleep(Duration::from_secs(3) + moment(&mut self.rng)).await;
@@ -229,7 +230,7 @@ impl Soak {
         old.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     }
 
-    /// Both sides fall silent while one message has arrived in part and apply may wait for an answer.
+    /// Both connections become half-open while a message has arrived in part and apply may wait for an answer.
     async fn half_open_in_a_large_row(&mut self) {
         self.landing.inject(Target::Named("stream"), Wire::Throttle(1_000_000));
         large_row(&self.world).await;
@@ -251,10 +252,11 @@ impl Soak {
         settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     }
 
-    /// The daemon ends rather than let every commit of Landing wait for it. Nobody commits meanwhile but the writers, whose
-    /// commits are let go when the setting is.
+    /// The daemon ends rather than let every commit of Landing wait. Only the writers commit meanwhile, and resetting
+    /// the list releases their commits.
     async fn synchronous_standby(&mut self) {
-        // A daemon that does not stream is nobody's standby. While one creates its slot, Landing waits for no standby of ours.
+        // A daemon without a stream is not a standby. While a daemon creates its slot, Landing waits for no
+        // leadbridge standby.
         let Some(daemon) = &self.daemon else { return };
         let status = daemon.get("/status").await.unwrap_or_default();
         if !serde_json::from_str::<serde_json::Value>(&status)
@@ -262,7 +264,7 @@ impl Soak {
         {
             return;
         }
-        // This session's own changes wait for no standby.
+        // The changes of this session wait for no standby.
         let settings = self.world.landing().await;
         settings.batch_execute("SET synchronous_commit = local").await.unwrap();
         settings.batch_execute("ALTER SYSTEM SET synchronous_standby_names = '*'").await.unwrap();
@@ -271,7 +273,7 @@ impl Soak {
         settings.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
         settings.batch_execute("SELECT pg_reload_conf()").await.unwrap();
         let log = self.daemon.as_ref().map(Daemon::log).unwrap_or_default();
-        // A database that could not be reached just then ends the daemon, too.
+        // A database that is unreachable at the same moment ends the daemon, too.
         assert!(
             ended.is_some_and(|code| [3, 4].contains(&code)),
             "exit code {ended:?}: {}",
@@ -289,7 +291,7 @@ impl Soak {
         }
     }
 
-    /// It dies there, or a little later wherever it is: not every point is passed every time.
+    /// The daemon dies at the point, or a little later anywhere: not every run passes every point.
     async fn kill_at_a_point(&mut self) {
         self.down(Signal::SIGTERM).await;
         let point = Point::ALL[self.rng.random_range(0..Point::ALL.len())];
@@ -305,7 +307,7 @@ impl Soak {
         }
     }
 
-    /// A resync that is killed on its way leaves what the next start must cope with.
+    /// A resync that is killed midway leaves a state that the next start must repair.
     async fn resync(&mut self) {
         self.down(Signal::SIGTERM).await;
         if self.rng.random_ratio(1, 3) {
@@ -314,7 +316,7 @@ impl Soak {
             running.kill().await.unwrap();
             return;
         }
-        // A session that an earlier fault left half open holds the lease for as long as its server believes in it.
+        // A session that an earlier fault left half-open holds the lease until its server notices.
         terminate_backends(&self.world).await;
         let said = self.bridge.run(&["resync", "--yes"]).await;
         assert_eq!(said.code, 0, "{}", said.err);
@@ -330,7 +332,7 @@ impl Soak {
     }
 }
 
-/// A transaction that does this and then nothing for a while. PostgreSQL may end it to end a deadlock.
+/// A transaction that runs `sql` and then idles for a while. PostgreSQL may end the transaction to end a deadlock.
 async fn hold(client: &Client, sql: &str, lasts: Duration) {
     if client.batch_execute(&format!("BEGIN; {sql}")).await.is_ok() {
         tokio::time::sleep(lasts).await;
@@ -346,29 +348,29 @@ async fn terminate_backends(world: &World) {
     }
 }
 
-/// Twenty megabytes in fifty rows; they go again, so that a long run stays as quick as a short one.
+/// Twenty megabytes in fifty rows, deleted afterwards, so that a long run stays as quick as a short run.
 async fn large_rows(world: &World, lasts: Duration) {
     let insert = "INSERT INTO landing_leads (name, phone, metadata)
         SELECT 'large', n::text, jsonb_build_object('answers', repeat(md5(n::text), 12800)) FROM generate_series(1, 50) AS n";
     let delete = "UPDATE landing_leads SET click_count = 1 WHERE name = 'large'; DELETE FROM landing_leads WHERE name = 'large'";
     let landing = world.landing().await;
-    // A deadlock with a writer ends one of the two; either is as good.
+    // A deadlock with a writer ends either session; the test accepts both outcomes.
     let _ = landing.batch_execute(insert).await;
     let lock = "SET LOCAL lock_timeout = '1s'; LOCK TABLE traffic_leads IN SHARE ROW EXCLUSIVE MODE";
     hold(&world.traffic().await, lock, lasts).await;
     let _ = landing.batch_execute(delete).await;
 }
 
-/// Six megabytes in one row, which goes again.
+/// Six megabytes in one row, deleted afterwards.
 async fn large_row(world: &World) {
     let sql = "INSERT INTO landing_leads (name, phone, metadata) SELECT 'one large', '1', jsonb_build_object('answers',
             (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 190000) AS n));
         DELETE FROM landing_leads WHERE name = 'one large'";
-    // A deadlock with a writer ends one of the two; either is as good.
+    // A deadlock with a writer ends either session; the test accepts both outcomes.
     let _ = world.landing().await.batch_execute(sql).await;
 }
 
-/// Far more changes than a batch takes, with metadata left alone among them.
+/// Far more changes than a batch takes, partly without metadata.
 async fn large_transaction(world: &World) {
     let sql = "BEGIN;
          INSERT INTO landing_leads (name, phone, source, metadata)
@@ -377,6 +379,6 @@ async fn large_transaction(world: &World) {
          INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'many';
          UPDATE landing_leads SET email_sent = true WHERE name = 'many';
          UPDATE landing_leads SET name = 'done' WHERE name = 'many'; COMMIT";
-    // A deadlock with a writer ends one of the two; either is as good.
+    // A deadlock with a writer ends either session; the test accepts both outcomes.
     let _ = world.landing().await.batch_execute(sql).await;
 }

@@ -1,5 +1,5 @@
-//! `make soak`: faults and restarts at random under live writers, for as long as `SOAK_FOR` says, and a comparison
-//! of both sides after every few of them. The same `SOAK_SEED` draws the same faults.
+//! `make soak`: random faults and restarts under live writers, for the duration `SOAK_FOR`, and a comparison of both
+//! sides after every few faults. The same `SOAK_SEED` draws the same faults.
 
 mod faults;
 mod school;
@@ -18,22 +18,22 @@ use crate::testkit::{
 use faults::Fault;
 use tally::Tally;
 
-/// After so many faults both sides are compared.
+/// Number of faults between two comparisons.
 const FAULTS_PER_ROUND: u32 = 8;
-/// How long the daemon may take to catch up once everything is healed.
+/// Time limit for catching up after all faults are healed.
 const PATIENCE: Duration = Duration::from_secs(180);
-/// What the daemon may have resident at the worst moment, in bytes. It is the unoptimised build that runs.
+/// Bound of the daemon's resident memory at the worst moment, in bytes. The running build is not optimised.
 const MEMORY: u64 = 128 << 20;
-/// Above so many leads half of them are deleted, so that a long run stays as quick as a short one.
+/// Above this number of leads half of the leads are deleted, so that a long run stays as quick as a short run.
 const MOST_LEADS: i64 = 4000;
 
-/// The whole scene: two servers, a proxy before each, the daemon between the proxies.
+/// All parts of a soak: two servers, a proxy before each server, the daemon between the proxies.
 struct Soak {
     world: World,
     landing: Proxy,
     traffic: Proxy,
     bridge: Bridge,
-    /// `None` while it is down.
+    /// `None` while the daemon is down.
     daemon: Option<Daemon>,
     writers: Option<LiveWriters>,
     rng: StdRng,
@@ -73,7 +73,7 @@ impl Soak {
             &landing.url(&world.landing_url(), world.landing.port()),
             &traffic.url(&world.traffic_url(), world.traffic.port()),
         );
-        // Batches of a few changes, so that a fault meets every stage of many of them.
+        // Batches of a few changes, so that a fault meets every step of many batches.
         let bridge = bridge.configured("[stream]\nbatch_rows = 50\ncheckpoint_interval = \"200ms\"");
         let rng = StdRng::seed_from_u64(seed);
         let tally = Tally::default();
@@ -82,7 +82,7 @@ impl Soak {
         soak
     }
 
-    /// A few faults, then everything is healed and both sides must be equal.
+    /// A few faults, then all faults are healed and both sides must be equal.
     async fn round(&mut self) {
         let seed = self.rng.random();
         self.writers = Some(self.world.write(&WriteRate {
@@ -100,8 +100,8 @@ impl Soak {
         self.compare().await;
     }
 
-    /// What systemd does: a daemon that ended because a database could not be reached is started again. Any other
-    /// end is one that an operator would have to see to, and a failure here.
+    /// Acts as systemd: restarts a daemon that ended because a database was unreachable. Any other end would need an
+    /// operator, and is a failure here.
     async fn supervise(&mut self) {
         let ended = match &mut self.daemon {
             Some(daemon) => daemon.exit_code(),
@@ -117,17 +117,17 @@ impl Soak {
         }
     }
 
-    /// Starts the daemon, whatever became of the last one.
+    /// Starts the daemon, after any end of the last daemon.
     async fn up(&mut self) {
         self.daemon = None;
-        // The lease of a daemon that is gone goes with its session, once its server knows that it is gone.
+        // The lease of a killed daemon ends with its session, once the server notices the end.
         self.landing.forget_half_open();
         self.traffic.forget_half_open();
         self.daemon = Some(self.bridge.daemon().await);
         self.tally.starts += 1;
     }
 
-    /// The daemon is gone when this returns: after SIGTERM in good order, else at once.
+    /// The daemon is gone at the return: after SIGTERM in good order, otherwise at once.
     async fn down(&mut self, signal: Signal) {
         let Some(mut daemon) = self.daemon.take() else { return };
         self.tally.peak_memory = self.tally.peak_memory.max(daemon.peak_memory().unwrap_or(0));
@@ -160,7 +160,7 @@ impl Soak {
         let empty = "NOT EXISTS (SELECT FROM leadbridge.quarantine)";
         assert!(!mended || holds(&self.world.traffic().await, empty).await, "rows stay in quarantine");
         assert!(self.tally.peak_memory <= MEMORY, "{} MiB resident", self.tally.peak_memory >> 20);
-        // The local store belongs to the daemon while it runs.
+        // The running daemon owns the local store, so the store is damaged while the daemon is down.
         if self.rng.random_ratio(1, 2) {
             self.down(Signal::SIGTERM).await;
             Positions::read(&self.world, &self.bridge).await.assert_ordered();
@@ -176,7 +176,7 @@ impl Soak {
         }
     }
 
-    /// Everything that Landing has committed is applied. Faults may still end the daemon or its attempts.
+    /// Every commit of Landing is applied. Faults may still end the daemon or an attempt.
     async fn catch_up(&mut self) {
         let landing = self.world.landing().await;
         let goal: String = one(&landing, "SELECT pg_current_wal_insert_lsn()::text").await;
@@ -205,7 +205,7 @@ impl Soak {
     }
 }
 
-/// The end of a log, for a person who has to find out.
+/// The end of a log, for a person in search of the cause.
 fn tail(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     lines[lines.len().saturating_sub(40)..].join("\n")

@@ -1,22 +1,22 @@
-//! What the school does meanwhile, beside its writers on Landing: sales on Traffic, and rows that Traffic refuses.
+//! The school's work besides the writers on Landing: sales on Traffic, and rows that Traffic refuses.
 
 use rand::Rng as _;
 
 use super::Soak;
 use crate::testkit::{World, holds, landing, traffic};
 
-/// A sale says how its lead stood. Leads that were born on Traffic are counted, so that none is lost.
+/// A sale records its lead's status. Leads born on Traffic are counted, so that a loss is noticed.
 pub async fn prepare(world: &World) {
     let born = "INSERT INTO traffic_leads (name, phone) SELECT 'born on Traffic', n::text FROM generate_series(1, 20) AS n;
          CREATE TABLE soak_sold (n integer GENERATED ALWAYS AS IDENTITY)";
     traffic(world, born).await;
 }
 
-/// Somebody sells something, in one transaction: a sale, and the lead's status. Traffic may be down or locked for the
-/// moment: then nobody sells.
+/// A sale and the lead's new status, in one transaction. While Traffic is down or locked, no sale happens.
 pub async fn works_on_traffic(soak: &mut Soak) {
     let from = uuid::Uuid::from_u128(soak.rng.random());
-    // Without Traffic's own trigger: it would stamp `updated_at`, which is Landing's only at Landing's next change.
+    // The user-defined trigger is off: the trigger would stamp `updated_at`, and Landing's value would return only
+    // with Landing's next change.
     let sql = format!(
         "BEGIN; SET LOCAL session_replication_role = replica; SET LOCAL lock_timeout = '200ms'; SET LOCAL default_transaction_read_only = off; SET TRANSACTION READ WRITE;
          WITH sold AS (SELECT id FROM traffic_leads WHERE id >= '{from}' ORDER BY id LIMIT 1 FOR UPDATE),
@@ -25,10 +25,11 @@ pub async fn works_on_traffic(soak: &mut Soak) {
          INSERT INTO soak_sold SELECT FROM sale; COMMIT"
     );
     if let Ok(client) = leadbridge::throwaway::connect(&soak.world.traffic_url()).await {
-        // A commit that broke counts when it is there: sale and count are one transaction.
+        // A commit with a lost answer counts when the commit took place: sale and count are one transaction.
         let _ = client.batch_execute(&sql).await;
     }
-    // Too long for Traffic: it quarantines, and whatever happens to it until it is mended quarantines with it.
+    // Too long for Traffic: the row is quarantined, and later changes are quarantined too, until Landing repairs the
+    // row.
     if soak.rng.random_ratio(1, 4)
         && let Ok(client) = leadbridge::throwaway::connect(&soak.world.landing_url()).await
     {
@@ -40,12 +41,12 @@ pub async fn works_on_traffic(soak: &mut Soak) {
     }
 }
 
-/// Landing mends every row that Traffic refuses, so that nothing may stay in quarantine.
+/// Landing repairs every row that Traffic refuses, so that quarantine must become empty.
 pub async fn mends_bad_rows(world: &World) {
     landing(world, "UPDATE landing_leads SET name = 'mended' WHERE length(name) > 255").await;
 }
 
-/// What belongs to Traffic is as Traffic left it, whatever was killed and however often a row was written again.
+/// Traffic's own data is unchanged, after any kill and any number of repeated writes.
 pub async fn assert_own_is_kept(world: &World) {
     let client = world.traffic().await;
     for kept in [

@@ -1,4 +1,4 @@
-//! What a soak has been through.
+//! The record of a soak's faults.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::faults::Fault;
 
 pub struct Tally {
     begun: Instant,
-    /// Since the last comparison: not survived before both sides are equal again.
+    /// Faults since the last comparison: survived only when both sides are equal again.
     met: Vec<Fault>,
     survived: BTreeMap<&'static str, u64>,
     comparisons: u64,
@@ -44,7 +44,7 @@ impl Tally {
         self.comparisons
     }
 
-    /// Both sides were compared: what was met since the last time is survived when they are equal.
+    /// Both sides were compared: the faults since the last comparison are survived when the sides are equal.
     pub fn compared(&mut self, rows: i64, differences: usize) {
         self.comparisons += 1;
         self.rows_compared += rows;
@@ -66,7 +66,7 @@ impl Tally {
     }
 }
 
-/// The last word of a run.
+/// The last line of a run.
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(

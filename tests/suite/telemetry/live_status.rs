@@ -41,7 +41,7 @@ async fn status_tells_of_snapshot_stream_lag_and_a_daemon_that_is_down() {
     assert_eq!(streaming["snapshot"][1]["rows_done"], filled.stages);
     assert_eq!(daemon.get("/readyz").await.unwrap(), "ready\n");
 
-    // Somebody holds the table on Traffic: the lag grows, and is told.
+    // A session locks the table on Traffic: the lag grows, and the status shows the lag.
     let mut locker = world.traffic().await;
     let lock = locker.transaction().await.unwrap();
     lock.batch_execute("LOCK TABLE traffic_leads IN SHARE MODE").await.unwrap();
@@ -71,7 +71,7 @@ async fn asked(bridge: &Bridge, environment: &[(&str, &str)]) -> (i32, Value) {
     (said.code, serde_json::from_str(&said.out).unwrap())
 }
 
-/// Whoever is woken by a daemon that is down asks `status`, on whatever machine, also when a database is down too.
+/// A person alarmed by a daemon that is down runs `status`, on any machine, even while a database is down too.
 #[tokio::test(flavor = "multi_thread")]
 async fn why_a_run_ended_is_shown_until_a_later_one_streams() {
     let world = World::new().await;
@@ -124,7 +124,7 @@ async fn an_internal_error_is_shown_afterwards_too_and_holds_no_value() {
     assert!(!found.to_string().contains("Айгерим"), "{found}");
 }
 
-/// A second daemon on the same state directory ends with exit code 4, and the first one is well.
+/// A second daemon on the same state directory ends with exit code 4, and the first daemon goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_second_daemon_could_not_do_is_not_the_first_ones_last_error() {
     let world = World::new().await;

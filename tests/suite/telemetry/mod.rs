@@ -1,4 +1,4 @@
-//! What operators are told of the state, and what nobody is told.
+//! The state shown to operators, and values that no output may contain.
 
 mod live_status;
 mod secrecy;

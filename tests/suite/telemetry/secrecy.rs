@@ -1,15 +1,15 @@
-//! What must never be written down: people's data and passwords.
+//! People's data and passwords must never be logged or printed.
 
 use crate::testkit::{Bridge, Said, World, said};
 
-/// Values that occur nowhere but in rows; each in a place of its own.
+/// Values that occur only in rows; each value in a different place.
 const PEOPLE: [&str; 5] =
     ["Айгерим-ЖОҚ", "secret-mail@example.kz", "+7-701-0000042", "utm-of-somebody", "stage-of-somebody"];
 
 fn assert_silent(world: &World, what: &str, text: &str) {
     let passwords = [world.landing.password(), world.traffic.password()];
     for value in PEOPLE.iter().chain(&passwords) {
-        // The value itself is kept out of the test's own output, too.
+        // The test's own output leaves the value out, too.
         let at = text.find(value);
         assert!(at.is_none(), "{what} shows a value of {} characters, at byte {at:?}", value.chars().count());
     }
@@ -35,7 +35,7 @@ async fn not_even_a_trace_shows_a_name_a_phone_an_email_or_a_password() {
         )
     };
     landing.batch_execute(&lead("")).await.unwrap();
-    // One that the mapping refuses, one that a CHECK does, one that a trigger does, in its own words.
+    // Rows refused by the mapping, by a CHECK, and by a trigger with its own message.
     let too_long = "x".repeat(300);
     traffic
         .batch_execute(

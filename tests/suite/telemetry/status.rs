@@ -17,7 +17,7 @@ fn command(landing: &str, traffic: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Blocks, but for two seconds at most, and the test has a thread of its own.
+/// Blocks for two seconds at most; the test has a thread of its own.
 fn run(world: &World, arguments: &[&str]) -> Output {
     command(&world.landing_url(), &world.traffic_url(), arguments).output().unwrap()
 }
@@ -26,7 +26,7 @@ fn json(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A checkpoint as a daemon leaves it, at Landing's position of now.
+/// A daemon's checkpoint, at Landing's present position.
 async fn checkpoint(world: &World) {
     let lsn: String = {
         let row = world.landing().await.query_one("SELECT pg_current_wal_flush_lsn()::text", &[]).await;

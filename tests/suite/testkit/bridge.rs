@@ -1,4 +1,4 @@
-//! The real binary, as an operator has it installed: a configuration, a state directory, an environment of its own.
+//! The real binary in an operator's setup: a configuration, a state directory, an environment of its own.
 
 use std::path::Path;
 use std::process::{Output, Stdio};
@@ -9,14 +9,14 @@ use tokio::process::Command;
 
 use super::{Daemon, World};
 
-/// One installation. Its directory is gone when dropped.
+/// One installation. Dropping the value deletes the directory.
 pub struct Bridge {
     landing: String,
     traffic: String,
     dir: TempDir,
 }
 
-/// What a command said, and its exit code.
+/// Output and exit code of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: i32,
@@ -25,7 +25,7 @@ pub struct Said {
 }
 
 impl Bridge {
-    /// Between the two servers of `world`, as superuser. Attempts follow each other quickly.
+    /// An installation between the two servers of `world`, as superuser. Attempts follow each other quickly.
     pub fn new(world: &World) -> Self {
         Self::between(&world.landing_url(), &world.traffic_url())
     }
@@ -36,14 +36,14 @@ impl Bridge {
         bridge.configured("")
     }
 
-    /// The same with these lines in its configuration file.
+    /// The same installation with more lines in the configuration file.
     pub fn configured(self, lines: &str) -> Self {
         let text = format!("{lines}\n[retry]\ninitial = \"50ms\"\nmax = \"500ms\"\n");
         std::fs::write(self.dir.path().join("leadbridge.toml"), text).unwrap();
         self
     }
 
-    /// What it connects to Landing with.
+    /// URL of Landing in the installation.
     pub fn landing_url(&self) -> &str {
         &self.landing
     }
@@ -56,7 +56,7 @@ impl Bridge {
         self.dir.path()
     }
 
-    /// The binary with nothing in its environment but ours.
+    /// The binary with only the installation's environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_leadbridge"));
         command
@@ -72,14 +72,14 @@ impl Bridge {
         command
     }
 
-    /// The same, but it kills itself at the `pass`-th time that it reaches `point`.
+    /// Like [`Bridge::command`], but the process kills itself at the `pass`-th pass of `point`.
     pub fn dying_command(&self, arguments: &[&str], point: Point, pass: u32) -> Command {
         let mut command = self.command(arguments);
         command.env("LEADBRIDGE_FAILPOINT", format!("{}:{pass}", point.name()));
         command
     }
 
-    /// The same, but it stands still there until it is sent SIGCONT.
+    /// Like [`Bridge::command`], but the process stands still at `point` until SIGCONT.
     pub fn stopping_command(&self, arguments: &[&str], point: Point) -> Command {
         let mut command = self.command(arguments);
         command.env("LEADBRIDGE_FAILPOINT", format!("{}:1:stop", point.name()));
@@ -97,7 +97,7 @@ impl Bridge {
         assert_eq!(said.code, 0, "{}", said.err);
     }
 
-    /// Starts the daemon; it answers over HTTP when this returns.
+    /// Starts the daemon, and returns once the daemon answers over HTTP.
     pub async fn daemon(&self) -> Daemon {
         Daemon::start(self).await
     }

@@ -11,7 +11,7 @@ pub async fn copy_dir(from: &Path, to: &Path) {
     assert!(command.arg("-Rp").arg(from).arg(to).status().await.unwrap().success());
 }
 
-/// Copies the disk of a server that is stopped for it and runs again.
+/// Stops the server, copies the server's disk, and starts the server again.
 pub async fn back_up(server: &mut Cluster) -> PathBuf {
     let backup = server.data_dir().with_file_name("backup");
     server.stop(Shutdown::Fast).await.unwrap();
@@ -20,7 +20,7 @@ pub async fn back_up(server: &mut Cluster) -> PathBuf {
     backup
 }
 
-/// Puts the disk back as it was; what the server has done since never happened.
+/// Puts the copied disk back; later work of the server is lost.
 pub async fn restore(server: &mut Cluster, backup: &Path) {
     server.stop(Shutdown::Immediate).await.unwrap();
     std::fs::remove_dir_all(server.data_dir()).unwrap();
@@ -28,7 +28,8 @@ pub async fn restore(server: &mut Cluster, backup: &Path) {
     server.resume().await.unwrap();
 }
 
-/// A running standby of `primary`, which is restarted for it. `database` is where it asks for slots.
+/// A running standby of `primary`, which is restarted for the standby. The standby synchronises slots through
+/// `database`.
 pub async fn standby_of(primary: &mut Cluster, database: &str, settings: &[(&str, &str)]) -> Cluster {
     let mut standby = Cluster::start(&template().await, &[]).await.unwrap();
     standby.stop(Shutdown::Fast).await.unwrap();

@@ -1,4 +1,4 @@
-//! A running daemon: the real binary, asked over HTTP, ended by signals.
+//! A running daemon: the real binary, observed over HTTP, ended by signals.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -16,7 +16,7 @@ use tokio::process::{Child, Command};
 
 use super::{Bridge, World, memory, tried_for_a_minute, until, until_true, within};
 
-/// Below the ports that Linux gives out by itself, and apart from those of the throw-away servers.
+/// Below Linux's automatic ports, and apart from the throw-away servers' ports.
 const PORTS: std::ops::Range<u16> = 10_000..15_000;
 
 /// Killed when dropped.
@@ -24,7 +24,7 @@ pub struct Daemon {
     child: Child,
     address: SocketAddr,
     log: PathBuf,
-    /// The most memory that it was seen to have.
+    /// The highest memory reading.
     peak: AtomicU64,
 }
 
@@ -48,7 +48,7 @@ impl Daemon {
             if answered.await {
                 return daemon;
             }
-            // Between our look and its bind another test took the port.
+            // Between the check and the daemon's bind another test took the port.
             assert!(daemon.log().contains("is in use"), "the daemon ended: {}", daemon.log());
         }
     }
@@ -70,7 +70,7 @@ impl Daemon {
         Daemon { child, address, log, peak: AtomicU64::new(0) }
     }
 
-    /// What it has logged, on stdout and stderr, so far.
+    /// The log so far, from stdout and stderr.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
     }
@@ -82,7 +82,7 @@ impl Daemon {
         command
     }
 
-    /// The body of an answer; `None` when there is none.
+    /// The body of an answer; `None` without an answer.
     pub async fn get(&self, path: &str) -> Option<String> {
         self.peak_memory();
         let mut stream = TcpStream::connect(self.address).await.ok()?;
@@ -93,7 +93,7 @@ impl Daemon {
         Some(answer.split_once("\r\n\r\n")?.1.to_owned())
     }
 
-    /// `GET /status`, once it answers.
+    /// `GET /status`, once the daemon answers.
     pub async fn status(&mut self) -> Value {
         let status = until("the daemon tells its status", async || {
             let ended = self.child.try_wait().unwrap();
@@ -103,7 +103,7 @@ impl Daemon {
         status.await
     }
 
-    /// Waits until its status is as wanted; fails after a minute with the last one.
+    /// Waits until the status is as wanted; fails after a minute with the last status.
     pub async fn until(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let looked = tried_for_a_minute(async || {
@@ -120,11 +120,11 @@ impl Daemon {
         self.until("the daemon streams", |status| status["state"] == "streaming").await;
     }
 
-    /// Waits until everything that Landing has committed by now is applied.
+    /// Waits until every present commit of Landing is applied.
     pub async fn caught_up(&mut self, world: &World) {
         let landing = world.landing().await;
-        // A commit that flushes asynchronous ones before it too, so that nothing waits for the WAL writer, and that
-        // the stream does not show: nothing of it is published.
+        // A commit that also flushes earlier asynchronous commits, so that no change waits for the WAL writer. The
+        // stream does not show the commit, because a temporary table is not published.
         landing.batch_execute("CREATE TEMPORARY TABLE flushed ()").await.unwrap();
         let sql = "SELECT pg_current_wal_flush_lsn()::text";
         let goal: String = landing.query_one(sql, &[]).await.unwrap().get(0);
@@ -138,13 +138,13 @@ impl Daemon {
         .await;
     }
 
-    /// The exit code once it has ended by itself; -1 when a signal ended it.
+    /// The exit code after the daemon's own end; -1 after a signal.
     pub fn exit_code(&mut self) -> Option<i32> {
         self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
     }
 
-    /// The most memory that it ever had resident (Linux's `VmHWM`), in bytes.
-    /// `None` once it has ended.
+    /// The peak of resident memory (Linux's `VmHWM`), in bytes.
+    /// `None` after the end.
     pub fn peak_memory(&self) -> Option<u64> {
         let peak = memory::peak_of(self.child.id()?)?;
         self.peak.fetch_max(peak, Ordering::Relaxed);
@@ -167,24 +167,24 @@ impl Daemon {
         self.child.kill().await.unwrap();
     }
 
-    /// How it has ended; `None` while it runs.
+    /// The exit status; `None` while the daemon runs.
     pub fn ended_already(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
-    /// Waits for its own end.
+    /// Waits for the daemon's own end.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
         within(limit, "the daemon ends", async || self.child.try_wait().unwrap()).await
     }
 
-    /// SIGTERM, which must end it with exit code 0 within seconds.
+    /// SIGTERM, which must end the daemon with exit code 0 within seconds.
     pub async fn terminate(mut self) {
         self.signal(Signal::SIGTERM);
         let status = self.ended(Duration::from_secs(20)).await;
         assert_eq!(status.code(), Some(0), "{}", self.log());
     }
 
-    /// Waits until its log holds this.
+    /// Waits until the log contains `text`.
     pub async fn logs(&self, text: &str) {
         until_true(text, async || self.log().contains(text)).await;
     }

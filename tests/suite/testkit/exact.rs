@@ -1,5 +1,5 @@
-//! The whole promise: what can be on Traffic is there, what cannot is in quarantine as Landing has it now, and the
-//! notes are those of the rows that are there.
+//! The whole promise: every row that fits is on Traffic, every other row is in quarantine with Landing's present
+//! values, and the notes belong to rows on Traffic.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use super::oracle::{CHILDREN, Rows, differences, exists, expected_fates, rows, w
 
 type Key = (String, Uuid);
 
-/// Every difference that is not explained by exactly the rows that must be in quarantine, one line each.
+/// Every difference that the required content of quarantine does not explain, one line each.
 pub async fn differences_beside_quarantine(world: &World) -> Vec<String> {
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     let fates = expected_fates(&landing, &traffic).await;
@@ -50,7 +50,7 @@ async fn landed(landing: &Client, traffic: &Client) -> BTreeMap<Key, Map<String,
     all
 }
 
-/// Leads with a verbatim value that is too long, and what refers to a lead that is not on Traffic.
+/// Leads with a verbatim value that is too long, and rows that refer to a lead that is absent on Traffic.
 async fn must_wait(
     traffic: &Client,
     landed: &BTreeMap<Key, Map<String, Value>>,
@@ -71,11 +71,11 @@ async fn quarantined(traffic: &Client) -> BTreeMap<Key, Map<String, Value>> {
     rows.iter().map(|row| ((row.get(0), row.get(1)), serde_json::from_str(row.get(2)).unwrap())).collect()
 }
 
-/// Columns in which a quarantined image is not what Landing has now.
+/// Columns in which a quarantined image differs from Landing's present row.
 fn stale_columns(key: &Key, row: &Map<String, Value>, image: &Map<String, Value>) -> Vec<String> {
     let columns = image.iter().filter(|(column, value)| {
         let boolean = matches!(value.as_str(), Some("t" | "f"));
-        // Landing's own normalisation is not needed, and not read again where an update left it out.
+        // Landing's own normalisation is not needed, and not read again after an update without the column.
         let differs = row.get(*column) != Some(value) && *column != "phone_normalized";
         if boolean {
             row.get(*column).and_then(Value::as_str).map(|text| &text[..1]) != value.as_str()
@@ -90,7 +90,7 @@ fn stale_columns(key: &Key, row: &Map<String, Value>, image: &Map<String, Value>
     found
 }
 
-/// A lead that waits keeps the notes of its older image on Traffic; without one it has none.
+/// A quarantined lead keeps the notes of its older image on Traffic; without an older image the lead has no notes.
 async fn wrong_notes(traffic: &Client, fates: &BTreeMap<Uuid, (Map<String, Value>, bool)>) -> Vec<String> {
     let sql = "SELECT n.row_id, jsonb_object_agg(n.column_name, n.original)::text,
                       EXISTS (SELECT FROM traffic_leads t WHERE t.id = n.row_id)

@@ -1,4 +1,4 @@
-//! What several stories do to the two databases.
+//! Actions on the two databases that several stories share.
 
 use leadbridge::checkpoint::LocalStore;
 use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::{Bridge, Daemon, World, assert_equal, until_true};
 
-/// The three positions; `None` where nothing is written down.
+/// The three positions; `None` where no position is recorded.
 #[derive(Debug)]
 pub struct Positions {
     pub slot: Option<Lsn>,
@@ -16,7 +16,7 @@ pub struct Positions {
 }
 
 impl Positions {
-    /// Of a daemon that does not run.
+    /// Positions of a stopped daemon.
     pub async fn read(world: &World, bridge: &Bridge) -> Positions {
         let lsn = |text: Option<String>| text.map(|text| text.parse().unwrap());
         let slot = "SELECT max(confirmed_flush_lsn)::text FROM pg_replication_slots";
@@ -43,23 +43,22 @@ where
     client.query_one(sql, &[]).await.unwrap().get(0)
 }
 
-/// Whether the database answers yes to `SELECT <condition>`.
+/// Whether `SELECT <condition>` is true.
 pub async fn holds(client: &Client, condition: &str) -> bool {
     one(client, &format!("SELECT {condition}")).await
 }
 
-/// Waits until the database answers yes to `SELECT <condition>`.
+/// Waits until `SELECT <condition>` is true.
 pub async fn until_holds(client: &Client, condition: &str) {
     until_true(condition, async || holds(client, condition).await).await;
 }
 
-/// Waits until Landing has noticed the end of a daemon that streamed: until then its slot is in use.
+/// Waits until Landing has noticed the end of a streaming daemon: until then the slot is in use.
 pub async fn released(world: &World) {
     until_holds(&world.landing().await, "NOT bool_or(active) FROM pg_replication_slots").await;
 }
 
-/// Makes every batch of leads take `seconds` on Traffic, whatever role writes it, so that a story can happen in
-/// the middle of a copy.
+/// Makes every batch of leads take `seconds` on Traffic, for any role, so that a fault can hit the middle of a copy.
 pub async fn brake(world: &World, seconds: f64) {
     let sql = format!(
         "CREATE OR REPLACE FUNCTION public.brake() RETURNS trigger LANGUAGE plpgsql AS
@@ -75,8 +74,8 @@ pub async fn release_brake(world: &World) {
     world.traffic().await.batch_execute("DROP FUNCTION public.brake CASCADE").await.unwrap();
 }
 
-/// From now on Traffic does this for each statement that brings rows into its two tables, whoever runs it; `TG_RELNAME`
-/// and `TG_RELID` are the table's.
+/// From now on Traffic runs `statement` for each statement that inserts rows into its two tables, for any role;
+/// `TG_RELNAME` and `TG_RELID` are the table's.
 pub async fn at_each_insert(world: &World, statement: &str) {
     let mut sql = format!(
         "CREATE FUNCTION public.at_insert() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
@@ -92,7 +91,7 @@ pub async fn at_each_insert(world: &World, statement: &str) {
     traffic(world, &sql).await;
 }
 
-/// An installation with the roles of least privilege that a DBA makes from our SQL.
+/// An installation with the roles of least privilege that a DBA makes from leadbridge's SQL.
 pub async fn least_privileged(world: &World) -> Bridge {
     for (database, client) in
         [(MigratedSide::Landing, world.landing().await), (MigratedSide::Traffic, world.traffic().await)]
@@ -107,7 +106,7 @@ pub async fn least_privileged(world: &World) -> Bridge {
     )
 }
 
-/// Waits until live writers have inserted that many more events.
+/// Waits until live writers have inserted the given number of further events.
 pub async fn writers_go_on(world: &World, events: i64) {
     let landing = world.landing().await;
     let before: i64 = one(&landing, "SELECT count(*) FROM video_events").await;
@@ -124,7 +123,7 @@ pub async fn traffic(world: &World, sql: &str) {
     world.traffic().await.batch_execute(sql).await.unwrap();
 }
 
-/// Everything written on Landing so far has arrived, exactly.
+/// Every row written on Landing so far has arrived, exactly.
 pub async fn caught_up_and_equal(world: &World, daemon: &mut Daemon) {
     daemon.caught_up(world).await;
     assert_equal(world).await;

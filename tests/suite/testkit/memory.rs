@@ -1,4 +1,4 @@
-//! The most memory that a process ever had resident: Linux's `VmHWM`.
+//! The peak of a process's resident memory: Linux's `VmHWM`.
 
 use std::fs::{OpenOptions, read_to_string};
 use std::io::Write as _;
@@ -9,14 +9,14 @@ use tokio::process::Command;
 
 use super::{Said, said_of, within};
 
-/// In bytes; `None` once the process has ended.
+/// In bytes; `None` after the end of the process.
 pub fn peak_of(process: u32) -> Option<u64> {
     let status = read_to_string(format!("/proc/{process}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
 }
 
-/// Runs `command` to its end, and answers the most memory that it was seen to have.
+/// Runs `command` to its end, and returns the highest memory reading as well.
 pub async fn said_with_peak(mut command: Command, patience: Duration) -> (Said, u64) {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let process = child.id().expect("not waited for");
@@ -40,12 +40,12 @@ pub fn assert_peak(peak: u64, bound: u64) {
     );
 }
 
-/// Adds a daemon's peak, and the name of the test, to the file that `LEADBRIDGE_PEAKS` names: `scripts/test-on` tells
-/// the highest.
+/// Appends a daemon's peak and the test's name to the file `LEADBRIDGE_PEAKS`; `scripts/test-on` prints the highest
+/// peak.
 pub fn report(peak: u64) {
     let Some(file) = std::env::var_os("LEADBRIDGE_PEAKS") else { return };
     let test = std::thread::current().name().unwrap_or("a thread without a name").to_owned();
-    // One short write, which appends whole: tests run side by side. Nobody's test fails for want of the report.
+    // One short write appends as a whole, although tests run in parallel. A failed report fails no test.
     if let Ok(mut file) = OpenOptions::new().append(true).create(true).open(file) {
         let _ = file.write_all(format!("{peak}\t{test}\n").as_bytes());
     }

@@ -1,5 +1,5 @@
-//! Two throw-away servers with the school's databases, the oracle that says what Traffic should hold, and the
-//! real binary between them.
+//! Two throw-away servers with the school's databases, the oracle of Traffic's expected rows, and the real binary
+//! between the servers.
 
 mod bridge;
 mod copies;

@@ -1,4 +1,4 @@
-//! The comparison of Traffic with what the oracle expects, by ids and column names, never by values.
+//! Compares Traffic with the oracle's expectation, by ids and column names, never by values.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,8 @@ pub type Rows = BTreeMap<Uuid, Map<String, Value>>;
 
 const ORACLE: &str = include_str!("oracle.sql");
 
-/// Columns that older Landings lack, with their type. What comes of each is the column of the same name on Traffic, which
-/// is Traffic's own then.
+/// Columns that older Landings may lack, with their types. The column with the same name on Traffic is then Traffic's
+/// own.
 const OPTIONAL: [(&str, &str); 10] = [
     ("email", "text"),
     ("amocrm_contact_id", "text"),
@@ -27,7 +27,7 @@ const OPTIONAL: [(&str, &str); 10] = [
     ("click_count", "integer"),
 ];
 
-/// A journey's or a notification's row, whole; the same text on both sides.
+/// Whole rows of journey entries and notifications, as the same text on both sides.
 pub(super) const CHILDREN: [(&str, &str); 2] = [
     ("lead_journey", "traffic_lead_journey"),
     ("scheduled_notifications", "traffic_scheduled_notifications"),
@@ -39,7 +39,7 @@ pub async fn assert_equal(world: &World) {
     assert!(found.is_empty(), "{} differences, the first: {:#?}", found.len(), &found[..found.len().min(10)]);
 }
 
-/// Every difference of an owned column, every row missing or left over, one line each.
+/// Every difference of an owned column, every missing or extra row, one line each.
 pub async fn differences(world: &World) -> Vec<String> {
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     let expected = expected_leads(&landing, &traffic).await;
@@ -53,7 +53,7 @@ pub async fn differences(world: &World) -> Vec<String> {
     found
 }
 
-/// What `traffic_leads` should hold, by id: owned columns as text, null for null.
+/// Expected rows of `traffic_leads`, by id: owned columns as text, null for null.
 pub async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
     let absent = absent(landing).await;
     let mut expected = rows(landing, &oracle(&absent), &[&limits(traffic).await]).await;
@@ -63,7 +63,7 @@ pub async fn expected_leads(landing: &Client, traffic: &Client) -> Rows {
     expected
 }
 
-/// Those of [`OPTIONAL`] that this Landing lacks.
+/// The [`OPTIONAL`] columns that this Landing lacks.
 async fn absent(landing: &Client) -> Vec<(&'static str, &'static str)> {
     let sql = "SELECT attname::text FROM pg_attribute WHERE attrelid = 'public.landing_leads'::regclass AND NOT attisdropped";
     let there = landing.query(sql, &[]).await.unwrap();
@@ -71,7 +71,7 @@ async fn absent(landing: &Client) -> Vec<(&'static str, &'static str)> {
     OPTIONAL.into_iter().filter(|(name, _)| there.iter().all(|known| known != name)).collect()
 }
 
-/// The oracle, for which a column that Landing lacks is null.
+/// The oracle's SQL, with null for each column that Landing lacks.
 fn oracle(absent: &[(&str, &str)]) -> String {
     let nulls: String = absent.iter().map(|(name, kind)| format!(", NULL::{kind} AS {name}")).collect();
     let table = "FROM public.landing_leads AS l";
@@ -79,7 +79,7 @@ fn oracle(absent: &[(&str, &str)]) -> String {
     ORACLE.replace(table, &format!("FROM (SELECT *{nulls} FROM public.landing_leads) AS l"))
 }
 
-/// What the mapping does to each lead: the originals of what it had to change, and whether Traffic cannot take it.
+/// The mapping's effect on each lead: the originals of changed values, and whether Traffic cannot take the lead.
 pub(super) async fn expected_fates(
     landing: &Client,
     traffic: &Client,
@@ -103,7 +103,7 @@ async fn limits(traffic: &Client) -> String {
         .get(0)
 }
 
-/// What came from Landing, by its own account; other rows are Traffic's.
+/// Rows with `landing_synced_at`, which came from Landing; other rows are Traffic's.
 async fn from_landing(traffic: &Client, table: &str) -> Rows {
     let sql = format!("{} WHERE landing_synced_at IS NOT NULL", whole_rows(traffic, table).await);
     rows(traffic, &sql, &[]).await
@@ -114,9 +114,9 @@ pub async fn table_rows(client: &Client, table: &str) -> Rows {
     rows(client, &whole_rows(client, table).await, &[]).await
 }
 
-/// A query for every row, each column in the server's own text: JSON's numbers would be rounded on their way.
+/// A query for every row, each column in the server's own text, because reading JSON numbers would round them.
 pub(super) async fn whole_rows(client: &Client, table: &str) -> String {
-    // At most a hundred arguments, so fifty columns: more than there are.
+    // At most a hundred arguments, so fifty columns: more than any table has.
     let sql = "SELECT string_agg(format('%L, %I::text', attname, attname), ', ') FROM pg_attribute
                WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped";
     let pairs: String = client.query_one(sql, &[&table]).await.unwrap().get(0);

@@ -1,4 +1,4 @@
-//! The oracle itself: it knows the domain's examples, and it sees differences.
+//! The oracle itself: gives the domain's examples, and finds differences.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -41,7 +41,7 @@ async fn the_oracle_knows_the_examples_of_the_domain() {
         for (column, value) in expected.as_object().unwrap() {
             assert_eq!(leads[&id].get(column).unwrap_or(&Value::Null), value, "{assignment}: {column}");
         }
-        // An absent fb_* is Traffic's own: nothing is expected of it.
+        // An absent fb_* is Traffic's own, so the oracle expects no value.
         assert!(!leads[&id].contains_key("fb_form_id"));
     }
 }
@@ -53,11 +53,11 @@ async fn a_difference_is_named_by_id_and_column_and_never_by_its_value() {
     world.fill(3, 300).await;
     assert!(differences(&world).await.len() > 300, "Traffic is empty still");
 
-    // Without triggers, so that updated_at stays.
+    // Triggers are off, so that updated_at stays.
     traffic.batch_execute("SET session_replication_role = replica").await.unwrap();
     for (id, mut lead) in expected_leads(&landing, &traffic).await {
         lead.extend([("id".into(), json!(id)), ("landing_synced_at".into(), json!("2025-01-01 00:00Z"))]);
-        // Apart from the others: a record's JSON null would become SQL's null.
+        // Compared separately, because a record's JSON null would become SQL's null.
         let metadata = lead.remove("metadata").unwrap();
         let insert = "INSERT INTO traffic_leads
                       SELECT r.* FROM jsonb_populate_record(NULL::traffic_leads, $1::text::jsonb) AS r";
@@ -76,7 +76,7 @@ async fn a_difference_is_named_by_id_and_column_and_never_by_its_value() {
     let changed = "UPDATE traffic_leads SET name = 'Секрет' WHERE id = (
                        SELECT id FROM traffic_leads WHERE landing_synced_at IS NOT NULL LIMIT 1) RETURNING id";
     let id: Uuid = traffic.query_one(changed, &[]).await.unwrap().get(0);
-    // updated_at too: the school's trigger has stamped it.
+    // updated_at differs too, because the user-defined trigger has stamped the column.
     assert_eq!(differences(&world).await, [format!("lead {id}: name"), format!("lead {id}: updated_at")]);
 
     let extra = "INSERT INTO traffic_leads (landing_synced_at) VALUES (now()) RETURNING id";

@@ -1,10 +1,10 @@
-//! What a clear refusal is: exit code 4, one error, and what to do.
+//! The form of a clear refusal: exit code 4, one error, and a remedy.
 
 use std::time::Duration;
 
 use super::{Daemon, Said};
 
-/// Exit 4, one error, and it says what to do.
+/// Asserts exit code 4, one error, and a remedy.
 pub fn assert_refused(said: &Said, words: &[&str]) {
     assert_eq!(said.code, 4, "{}", said.err);
     assert_eq!(said.err.matches("error: ").count(), 1, "{}", said.err);
@@ -14,7 +14,7 @@ pub fn assert_refused(said: &Said, words: &[&str]) {
     }
 }
 
-/// The same of a daemon, which must end by itself.
+/// The same for a daemon, which must end by itself.
 pub async fn ends_refused(daemon: &mut Daemon, words: &[&str]) {
     let ended = daemon.ended(Duration::from_secs(30)).await;
     assert_eq!(ended.code(), Some(4), "{}", daemon.log());

@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Looks again and again until there is an answer; fails after a minute.
+/// Calls `look` again and again until an answer; fails after a minute.
 pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
     within(DEADLINE, what, look).await
 }
 
-/// The same with another deadline, where being quick is what is proved.
+/// The same with another deadline, for tests that prove quickness.
 pub async fn within<T>(limit: Duration, what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
     tried(limit, look).await.unwrap_or_else(|| panic!("in vain for {limit:?}: {what}"))
 }
 
-/// The same for who has more to say of it: `None` after a minute.
+/// The same for a caller with a message of its own: `None` after a minute.
 pub async fn tried_for_a_minute<T>(look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
     tried(DEADLINE, look).await
 }
@@ -33,7 +33,7 @@ async fn tried<T>(limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> 
     }
 }
 
-/// Looks until the condition holds; fails after a minute.
+/// Calls `look` until the condition holds; fails after a minute.
 pub async fn until_true(what: &str, mut look: impl AsyncFnMut() -> bool) {
     until(what, async || look().await.then_some(())).await;
 }

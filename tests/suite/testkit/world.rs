@@ -1,4 +1,4 @@
-//! A Landing and a Traffic server of a test's own.
+//! A Landing and a Traffic server for one test.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use leadbridge::throwaway::{Cluster, Template, connect, fixture, leads, writers}
 use tokio::sync::OnceCell;
 use tokio_postgres::Client;
 
-/// Both servers, with the names that leadbridge uses on them. Gone when dropped.
+/// Both servers, with leadbridge's names for their objects. Dropping the value removes the servers.
 pub struct World {
     pub landing: Cluster,
     pub traffic: Cluster,
     pub names: Names,
 }
 
-/// One `initdb` for all tests of this process.
+/// One `initdb` for all tests of the process.
 pub async fn template() -> Arc<Template> {
     static TEMPLATE: OnceCell<Arc<Template>> = OnceCell::const_new();
     TEMPLATE.get_or_init(async || Arc::new(Template::create().await.unwrap())).await.clone()
 }
 
-/// What a world's two servers are copies of.
+/// The templates of a world's two servers.
 #[derive(Clone)]
 struct Templates {
     landing: Arc<Template>,
@@ -29,7 +29,7 @@ struct Templates {
 }
 
 impl Templates {
-    /// The databases as the school has them: made once, for most of a small test's time would go into making them.
+    /// The school's databases: made once, because making them would take most of a small test's time.
     async fn unmigrated() -> Templates {
         static TEMPLATES: OnceCell<Templates> = OnceCell::const_new();
         let make = async || World::filled_from(&template().await).await.into_templates().await;
@@ -49,7 +49,7 @@ impl Templates {
 }
 
 impl World {
-    /// The databases as the school has them, before `leadbridge migrate`.
+    /// The school's databases before `leadbridge migrate`.
     pub async fn unmigrated() -> World {
         Self::unmigrated_with(&[], &[]).await
     }
@@ -98,7 +98,8 @@ impl World {
         Self::from_templates(&Templates::migrated().await, landing, traffic).await
     }
 
-    /// Migrated, and with other system identifiers than all other worlds have: not of the one template.
+    /// Migrated, with system identifiers that differ from all other worlds', because the servers do not come from the
+    /// shared template.
     pub async fn of_another_cluster() -> World {
         let template = Arc::new(Template::create().await.unwrap());
         let world = Self::filled_from(&template).await;
@@ -129,12 +130,12 @@ impl World {
         connect(&self.traffic_url()).await.unwrap()
     }
 
-    /// Writes that many leads, and three times as many stages, to Landing.
+    /// Writes the given number of leads, and three times as many journey entries, to Landing.
     pub async fn fill(&self, seed: u64, count: usize) -> leads::Filled {
         leads::fill(&self.landing().await, &self.names, seed, count).await.unwrap()
     }
 
-    /// Lets live writers run on Landing until they are stopped.
+    /// Starts live writers on Landing, which run until stopped.
     pub fn write(&self, pace: &writers::WriteRate) -> writers::LiveWriters {
         writers::LiveWriters::start(&self.landing_url(), &self.names, pace)
     }

@@ -1,4 +1,4 @@
-//! Rows that are inserted by COPY: whatever a COPY does not take is written as well, or quarantined, as without it.
+//! Rows inserted by COPY: a row that a COPY does not take is written or quarantined as without COPY.
 
 use uuid::Uuid;
 
@@ -9,7 +9,7 @@ use crate::testkit::{
 
 const BORN_HERE: &str = "00000000-0000-0000-0000-00000000000a";
 
-/// From now on Traffic writes down by what statement rows come into a table, whoever writes.
+/// From now on Traffic records the kind of statement that inserts rows into a table, for any role.
 async fn watch_statements(world: &World) {
     traffic(world, "CREATE TABLE public.came_by (relation text, statement text)").await;
     let note = "INSERT INTO public.came_by
@@ -17,7 +17,7 @@ async fn watch_statements(world: &World) {
     at_each_insert(world, note).await;
 }
 
-/// `leads COPY, stages COPY`, for what was committed since the last time.
+/// `leads COPY, stages COPY`, for the commits since the last call.
 async fn statements(world: &World) -> String {
     let client = world.traffic().await;
     let sql = "SELECT coalesce(string_agg(DISTINCT CASE relation WHEN 'traffic_leads' THEN 'leads ' ELSE 'stages ' END
@@ -37,7 +37,7 @@ fn pair(table: &str, sqlstate: &str) -> (String, String) {
     (table.to_owned(), sqlstate.to_owned())
 }
 
-/// Leads with one stage each, in one transaction: so many that a COPY is worth its round trips.
+/// Leads with a journey entry each, in one transaction: enough rows to make a COPY worth its round trips.
 async fn three_hundred_leads(world: &World, source: &str) {
     let sql = format!(
         "WITH made AS (INSERT INTO landing_leads (name, phone, source)
@@ -83,7 +83,7 @@ async fn a_lead_born_on_traffic_under_a_key_of_landings_is_merged_where_the_othe
         format!("status = 'lost' AND landing_synced_at IS NOT NULL FROM traffic_leads WHERE id = '{known}'");
     assert!(holds(&world.traffic().await, &kept).await);
 
-    // And in the stream, where somebody on Traffic was first.
+    // The same in the stream, with a row of Traffic's own under the same key.
     let born =
         format!("INSERT INTO traffic_leads (id, name, status) VALUES ('{BORN_HERE}', 'old', 'qualified')");
     traffic(&world, &born).await;
@@ -113,16 +113,16 @@ async fn rows_that_only_the_server_refuses_are_quarantined_and_their_neighbours_
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 70");
     bridge.catch_up().await;
     assert!(statements(&world).await.contains("leads COPY"));
-    // Its stages have no lead on Traffic: none of them was copied.
+    // The lead's entries have no lead on Traffic: no entry was copied.
     let here = quarantined(&world).await;
     assert!(here.contains(&pair("landing_leads", "23514")), "{here:?}");
     let orphans = here.iter().filter(|row| **row == pair("lead_journey", "23503")).count();
     assert!(orphans as i64 >= stages && stages > 0, "{here:?}");
-    // The oracle does not know of the constraint: it misses this lead, and nothing else.
+    // The oracle does not know of the constraint: the oracle misses only this lead.
     let missed = differences_beside_quarantine(&world).await;
     assert!(missed.len() == 2 && missed.iter().all(|what| what.contains(&bad.to_string())), "{missed:?}");
 
-    // In the stream: one of many new leads, with its stage.
+    // In the stream: one bad lead among many new leads, with its entry.
     three_hundred_leads(&world, "twland").await;
     landing(
         &world,
@@ -134,7 +134,7 @@ async fn rows_that_only_the_server_refuses_are_quarantined_and_their_neighbours_
     bridge.catch_up().await;
     assert_eq!(quarantined(&world).await.len(), before + 2);
     assert_eq!(differences_beside_quarantine(&world).await.len(), 4, "the two that the constraint refuses");
-    // What is mended on Landing comes out of quarantine, its stages with it.
+    // A row that is repaired on Landing leaves quarantine, together with its entries.
     landing(&world, "UPDATE landing_leads SET click_count = 1 WHERE click_count = 77").await;
     bridge.catch_up().await;
     assert!(!quarantined(&world).await.contains(&pair("landing_leads", "23514")));
@@ -180,7 +180,7 @@ async fn a_table_that_is_given_another_shape_is_no_longer_copied_into() {
     three_hundred_leads(&world, "before").await;
     daemon.caught_up(&world).await;
     assert_eq!(statements(&world).await, "leads COPY, stages COPY");
-    // The four bytes of an integer are no bigint.
+    // The four bytes of an integer are not a valid bigint.
     let wider =
         "DROP VIEW v_traffic_leads_with_journey; ALTER TABLE traffic_leads ALTER click_count TYPE bigint";
     traffic(&world, wider).await;

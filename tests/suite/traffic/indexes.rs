@@ -1,4 +1,4 @@
-//! An empty table is filled without the indexes that only make reading faster, and has every one of them afterwards.
+//! An empty table is filled without the indexes that only make reading faster, and has every index afterwards.
 
 use leadbridge::failpoint::Point;
 
@@ -7,7 +7,7 @@ use crate::testkit::{
     least_privileged, one, traffic, until_holds, until_true,
 };
 
-/// What is there of both tables' indexes, with their definitions.
+/// Both tables' indexes, with their definitions.
 const DEFINITIONS: &str =
     "SELECT string_agg(pg_get_indexdef(indexrelid), E'\n' ORDER BY indexrelid::regclass::text)
     FROM pg_index WHERE indrelid IN ('traffic_leads'::regclass, 'traffic_lead_journey'::regclass)";
@@ -16,7 +16,7 @@ async fn definitions(world: &World) -> String {
     one(&world.traffic().await, DEFINITIONS).await
 }
 
-/// From now on Traffic writes down which indexes a table has when rows come into it, whoever writes.
+/// From now on Traffic records the indexes that a table has when rows are inserted, for any role.
 async fn watch_indexes(world: &World) {
     traffic(world, "CREATE TABLE public.seen (relation text, index text)").await;
     let note = "INSERT INTO public.seen SELECT DISTINCT TG_RELNAME, c.relname
@@ -25,14 +25,14 @@ async fn watch_indexes(world: &World) {
     at_each_insert(world, note).await;
 }
 
-/// The indexes that were there for some row of the table.
+/// The indexes that existed for some inserted row of the table.
 async fn seen(world: &World, table: &str) -> Vec<String> {
     let sql = format!("SELECT DISTINCT index FROM seen WHERE relation = '{table}' ORDER BY 1");
     let rows = world.traffic().await.query(&sql, &[]).await.unwrap();
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// All that a school's database has of a table at the end.
+/// All indexes of the table in a school's database at the end.
 async fn indexes(world: &World, table: &str) -> Vec<String> {
     let sql =
         "SELECT indexrelid::regclass::text FROM pg_index WHERE indrelid = $1::text::regclass ORDER BY 1";
@@ -45,7 +45,7 @@ async fn an_empty_table_is_filled_without_its_indexes_and_has_them_all_afterward
     let world = World::new().await;
     world.fill(140, 200).await;
     let bridge = least_privileged(&world).await.configured("[stream]\nbatch_rows = 70");
-    // Of what a school may have: each of these has something that a definition does not say, or may refuse a row.
+    // Indexes of the school's own: each has a property that the definition does not show, or may refuse a row.
     let own = "CREATE UNIQUE INDEX own_unique ON traffic_lead_journey (id, stage);
         CREATE INDEX own_expression ON traffic_leads (lower(email));
         CREATE INDEX own_partial ON traffic_leads (status) WHERE status <> 'new';
@@ -116,7 +116,7 @@ async fn a_daemon_that_dies_in_between_leaves_no_index_missing_for_long() {
         let said = bridge.run(&["doctor"]).await;
         assert!(said.out.contains("missing until a snapshot is complete: "), "{}{}", said.out, said.err);
     }
-    // What somebody makes by hand in between, by our function or by their own statement, is as good.
+    // An index made by hand in between, by leadbridge's function or by another statement, counts as made.
     let by_hand = "SELECT leadbridge.make_deferred_index()";
     let made: String = one(&world.traffic().await, &format!("{by_hand}::text")).await;
     let sql = "SELECT definition FROM leadbridge.deferred_indexes ORDER BY index_name LIMIT 1";
@@ -138,7 +138,7 @@ async fn a_stream_does_not_begin_while_an_index_is_missing() {
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     let before = definitions(&world).await;
-    // As a backup of Traffic may have it that was taken while they were made.
+    // The state of a backup of Traffic that was taken while indexes were made.
     traffic(
         &world,
         "INSERT INTO leadbridge.deferred_indexes (schema_name, index_name, table_name, definition)
@@ -154,7 +154,7 @@ async fn a_stream_does_not_begin_while_an_index_is_missing() {
 async fn a_row_that_an_index_would_refuse_is_quarantined_as_if_it_had_been_there() {
     let world = World::new().await;
     world.fill(144, 100).await;
-    // So long that no index takes it, compressed or not.
+    // So long that no index takes the value, compressed or not.
     let digits = "SELECT string_agg(('x' || md5(i::text))::bit(31)::integer::text, '') FROM generate_series(1, 1200) AS i";
     traffic(&world, "CREATE INDEX own_source ON traffic_leads (landing_source)").await;
     landing(
@@ -175,7 +175,7 @@ async fn a_row_that_an_index_would_refuse_is_quarantined_as_if_it_had_been_there
     let quarantined: String = one(&world.traffic().await, quarantined).await;
     assert_eq!(quarantined, "landing_leads 54000, lead_journey 54000");
     assert_eq!(definitions(&world).await, before);
-    // The oracle does not know of indexes: it misses these two rows, and nothing else.
+    // The oracle does not know of indexes: the oracle misses only these two rows.
     let missed = differences_beside_quarantine(&world).await;
     assert!(missed.iter().all(|what| what.contains("00000000-0000-0000-0000-0000000000")), "{missed:?}");
 }
@@ -186,7 +186,7 @@ async fn a_table_that_somebody_reads_or_writes_is_waited_for_only_when_indexes_a
     world.fill(145, 100).await;
     let before = definitions(&world).await;
     watch_indexes(&world).await;
-    // A reader of an empty table: its indexes stay, and nobody waits for it.
+    // A reader of an empty table: the table's indexes stay, and the reader makes no session wait.
     let reader = world.traffic().await;
     reader.batch_execute("BEGIN; SELECT FROM traffic_leads").await.unwrap();
     let bridge = Bridge::new(&world);
@@ -198,7 +198,7 @@ async fn a_table_that_somebody_reads_or_writes_is_waited_for_only_when_indexes_a
     assert_eq!(seen(&world, "traffic_leads").await, indexes(&world, "traffic_leads").await);
     assert_eq!(definitions(&world).await, before);
 
-    // A writer of another lead, who takes long to commit.
+    // A writer of another lead, with a late commit.
     traffic(&world, "TRUNCATE traffic_leads CASCADE; DELETE FROM leadbridge.checkpoint; TRUNCATE seen").await;
     landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;
     std::fs::remove_dir_all(bridge.state_dir()).unwrap();
@@ -261,7 +261,7 @@ async fn no_other_table_loses_an_index_by_the_function_and_no_other_role_may_cal
         leadbridge::throwaway::connect(&world.traffic.url_as("bridge", "bridge", "traffic")).await.unwrap();
     let deferred: i64 = one(&client, "SELECT count(*) FROM leadbridge.defer_indexes('other')").await;
     assert_eq!(deferred, 0);
-    // Nor may our role write down what the tables' owner would then run.
+    // Nor may leadbridge's role record statements that the tables' owner would then run.
     let forged =
         "INSERT INTO leadbridge.deferred_indexes VALUES ('public', 'x', 'traffic_leads', 'DROP TABLE other')";
     let error = client.batch_execute(forged).await.unwrap_err();

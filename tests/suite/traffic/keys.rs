@@ -12,7 +12,7 @@ const OWN: &str = "INSERT INTO traffic_sales (lead_id, amount) SELECT id, 5 FROM
     INSERT INTO challenge3d_sales (lead_id, amount) SELECT id, 6 FROM traffic_leads;
     UPDATE traffic_leads SET status = 'qualified'";
 
-/// Two keys change places by way of a third, in one transaction.
+/// Two keys are exchanged through a third key, in one transaction.
 const SWAPPED_KEYS: &str = "CREATE TEMP TABLE two AS SELECT array_agg(id ORDER BY id) AS id FROM (
              SELECT l.id FROM landing_leads AS l WHERE NOT EXISTS (
                  SELECT FROM lead_journey AS j WHERE j.lead_id = l.id) ORDER BY l.id LIMIT 2) AS x;
@@ -41,7 +41,7 @@ async fn deletes_and_changed_keys_do_the_same_where_triggers_cannot_be_switched_
 async fn a_changed_key_takes_the_schools_own_columns_along_whatever_fills_them() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    // Where foreign keys are checked all the time.
+    // Under a role without the right to switch foreign key checks off.
     traffic(&world, "REVOKE SET ON PARAMETER session_replication_role FROM bridge").await;
     world.fill(43, 10).await;
     traffic(
@@ -121,7 +121,7 @@ async fn deletes_and_keys(world: &World, bridge: &Bridge) {
     for sales in ["traffic_sales", "challenge3d_sales"] {
         assert!(holds(&own, &format!("count(*) = 10 FROM {sales} WHERE lead_id IS NULL")).await, "{sales}");
     }
-    // A key changes, its stages with it, as Landing's own foreign key demands.
+    // A key changes, together with the entries' references, as Landing's own foreign key demands.
     landing(
         world,
         "BEGIN;
@@ -137,7 +137,7 @@ async fn deletes_and_keys(world: &World, bridge: &Bridge) {
     let kept = "count(*) = 50 FROM traffic_leads AS l JOIN traffic_sales AS s ON s.lead_id = l.id
         JOIN challenge3d_sales AS c ON c.lead_id = l.id WHERE l.status = 'qualified'";
     assert!(holds(&own, kept).await, "a changed key lost what Traffic owns");
-    // A stage's own key.
+    // The key of a journey entry itself changes.
     landing(world, "UPDATE lead_journey SET id = gen_random_uuid(), stage = 'renamed'").await;
     caught_up_and_equal(world, &mut daemon).await;
 
@@ -178,7 +178,7 @@ async fn truncate_stops_with_exit_4_and_applied_it_deletes_only_what_came_from_l
     assert_eq!(ended.code(), Some(4), "{}", daemon.log());
     assert!(daemon.log().contains("TRUNCATE") && daemon.log().contains("on_truncate"), "{}", daemon.log());
     assert!(holds(&world.traffic().await, "count(*) = 51 FROM traffic_leads").await);
-    // Nor does a restart pass it over.
+    // A restart does not skip the TRUNCATE either.
     assert_eq!(bridge.run(&["run", "--until-caught-up"]).await.code, 4);
 
     let bridge = bridge.configured("[stream]\non_truncate = \"apply\"");
@@ -243,7 +243,7 @@ async fn a_transaction_larger_than_a_batch_is_never_seen_in_part() {
     assert!(looks > 3, "{looks}");
     caught_up_and_equal(&world, &mut daemon).await;
 
-    // Killed in its middle, it is as if it had never begun.
+    // Killed midway, the transaction leaves no effect.
     let mut locker = world.traffic().await;
     let lock = locker.transaction().await.unwrap();
     let last =

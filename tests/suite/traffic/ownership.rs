@@ -1,4 +1,4 @@
-//! What belongs to Traffic stays as it was, whatever role the daemon has.
+//! Traffic's own data stays as it was, for any role of the daemon.
 
 use leadbridge::throwaway::writers::WriteRate;
 
@@ -26,7 +26,7 @@ async fn what_traffic_owns_stays_as_it_was_where_the_role_may_not_switch_trigger
 async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) {
     world.fill(6, 300).await;
     let (landing, traffic) = (world.landing().await, world.traffic().await);
-    // One lead was on Traffic before, with its own status; one comes from Facebook and was never on Landing.
+    // One lead was on Traffic before, with its own status; another lead comes from Facebook and was never on Landing.
     let known: uuid::Uuid = one(&landing, "SELECT lead_id FROM lead_journey ORDER BY lead_id LIMIT 1").await;
     let before = format!(
         "INSERT INTO traffic_leads (id, name, status, amocrm_pipeline_id) VALUES ('{known}', 'old', 'lost', 77);
@@ -40,7 +40,8 @@ async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) 
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     assert!(daemon.log().contains(control), "{}", daemon.log());
-    // A manager works while the stream runs, lead by lead. Each marked lead has a sale, by which it is known again.
+    // A manager works while the stream runs, lead by lead. Each marked lead has a sale, which identifies the lead
+    // later.
     let leads = "SELECT id FROM traffic_leads WHERE landing_synced_at IS NOT NULL
                  AND amocrm_pipeline_id IS NULL LIMIT 100";
     let manager = "WITH marked AS (
@@ -52,7 +53,7 @@ async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) 
     }
     writers_go_on(world, 200).await;
     writers.stop().await.unwrap();
-    // Also where the manager's own update has stamped updated_at: from here on it is Landing's again.
+    // Also where the manager's own update has stamped updated_at: from here on updated_at is Landing's again.
     let touch = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1";
     landing.batch_execute(touch).await.unwrap();
     daemon.caught_up(world).await;
@@ -65,7 +66,7 @@ async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) 
     let sales = "count(*) = 1 FROM traffic_sales AS s JOIN traffic_leads AS l ON l.id = s.lead_id
         WHERE l.fb_lead_id = 'fb-1' AND s.amount = 10";
     assert!(holds(&traffic, sales).await, "its sale");
-    // Leads deleted since left their sale behind; all others are as the manager made them.
+    // Leads deleted since left their sale behind; all others are in the manager's state.
     let marked: i64 = one(
         &traffic,
         "SELECT count(*) FROM traffic_leads WHERE amocrm_pipeline_id = 7 AND amocrm_status_id = 8
@@ -84,7 +85,7 @@ async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) 
     assert!(holds(&traffic, &known).await, "the lead that was there before");
 }
 
-/// Lets Traffic have brought these rows by itself, with the same values: a dual write, or an import.
+/// Simulates rows that Traffic brought by itself, with the same values: a dual write, or an import.
 const BROUGHT_BY_TRAFFIC: &str = "SET session_replication_role = replica;
     UPDATE traffic_leads SET landing_synced_at = NULL; UPDATE traffic_lead_journey SET landing_synced_at = NULL";
 
@@ -127,7 +128,7 @@ async fn a_row_that_landing_inserts_becomes_landings_although_traffic_has_it_wit
     for leads in [2, 300] {
         inserts_what_is_there(&world, &mut daemon, leads).await;
     }
-    // An update alone does it, too, and so does a repair.
+    // An update alone makes the rows Landing's, too, and so does a repair.
     landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '1'), ('m', '2')").await;
     landing(&world, "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads").await;
     caught_up_and_equal(&world, &mut daemon).await;

@@ -1,4 +1,4 @@
-//! Small batches, which are sent as a whole: two round trips when all is good, and whatever it takes when not.
+//! Small batches are pipelined: two round trips when every answer is good, and step by step otherwise.
 
 use uuid::Uuid;
 
@@ -9,11 +9,11 @@ use crate::testkit::{
 
 const APPLY: Target = Target::Named("apply");
 
-/// A lead and its stage in one transaction.
+/// A lead and its journey entry in one transaction.
 const LEAD: &str = "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('n', '1') RETURNING id)
     INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
 
-/// A streaming daemon, and a Traffic behind a proxy that writes down who sends which statement.
+/// A streaming daemon, and a Traffic behind a proxy that logs each session's statements.
 struct Scene {
     world: World,
     traffic: Proxy,
@@ -28,7 +28,7 @@ impl Scene {
         let world = World::with_settings(&[], &settings).await;
         let proxy = Proxy::to(world.traffic.port()).await;
         let url = proxy.url(&world.traffic_url(), world.traffic.port());
-        // Nothing is written down but what changes.
+        // Only changes are recorded, so no idle position adds a statement.
         let bridge =
             Bridge::between(&world.landing_url(), &url).configured("[stream]\ncheckpoint_interval = \"1h\"");
         let mut daemon = bridge.daemon().await;
@@ -36,7 +36,7 @@ impl Scene {
         Scene { world, traffic: proxy, bridge, daemon }
     }
 
-    /// The first words of what was sent on the session that applies, all of them that there were, since `from`.
+    /// The first words of every statement sent on the applying session since `from`.
     fn sent(&self, from: usize) -> Vec<String> {
         let log = std::fs::read_to_string(self.world.traffic.log()).unwrap();
         let lines = log.lines().filter_map(|line| line.strip_prefix("leadbridge apply "));
@@ -62,7 +62,7 @@ async fn a_small_transaction_takes_two_round_trips() {
     landing(&scene.world, LEAD).await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
     assert_eq!(scene.sent(before), ["BEGIN", "WITH", "WITH", "UPDATE", "COMMIT"]);
-    // From here on no answer arrives, and all but the COMMIT is sent all the same.
+    // From here on no answer arrives, and everything but the COMMIT is sent all the same.
     assert_eq!(scene.traffic.inject(APPLY, Fault::OneWay(Direction::ToServer)), 1);
     landing(&scene.world, LEAD).await;
     let waits = "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge apply'
@@ -120,7 +120,8 @@ async fn a_row_that_traffic_refuses_is_quarantined_and_the_rest_of_its_small_bat
     let arrived =
         "(SELECT count(*) = 2 FROM traffic_leads) AND (SELECT count(*) = 2 FROM traffic_lead_journey)";
     assert!(holds(&scene.world.traffic().await, arrived).await);
-    // The refused statement is the last that the log has of the first try: the others are not even begun.
+    // The refused statement is the last statement of the first try in the log: the server does not even begin the
+    // others.
     assert_eq!(scene.sent(before)[..4], ["BEGIN", "WITH", "ROLLBACK", "BEGIN"]);
     assert!(!scene.daemon.log().contains("retry_in"), "{}", scene.daemon.log());
     landing(&scene.world, "UPDATE landing_leads SET name = 'better' WHERE name = 'bad'").await;
@@ -167,7 +168,7 @@ async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_hast
         scene.sent(before),
         ["BEGIN", "SELECT", "WITH", "DELETE", "WITH", "DELETE", "UPDATE", "COMMIT"]
     );
-    // A stage of the quarantined lead, then the lead itself, for which the stage has waited.
+    // An entry of the quarantined lead, then the lead itself, for which the entry has waited.
     let before = scene.sent(0).len();
     let stage =
         "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'";

@@ -1,4 +1,4 @@
-//! A role whose default is to run no trigger and no cascade: what leadbridge does there is what it does anywhere.
+//! A role whose default runs no trigger and no cascade: leadbridge has the same effect as under any role.
 
 use crate::replication::reverse::rows::switched;
 use crate::replication::reverse::switch::carried;
@@ -6,7 +6,7 @@ use crate::testkit::{
     Bridge, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, traffic,
 };
 
-/// A world with leads that were sold to and have journey entries of Traffic's own, and a role with that default.
+/// A world with sold leads that have journey entries of Traffic's own, and a role with that default.
 async fn sold() -> (World, Bridge) {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
@@ -28,7 +28,7 @@ async fn sold() -> (World, Bridge) {
 const DELETED: &str =
     "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 10)";
 
-/// No sale and no journey entry names a lead that is gone.
+/// No sale and no journey entry names a deleted lead.
 async fn assert_no_dangling(world: &World, sales_without_a_lead: i64) {
     let client = world.traffic().await;
     for table in ["traffic_sales", "traffic_lead_journey"] {

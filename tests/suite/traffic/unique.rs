@@ -1,5 +1,5 @@
-//! Rows that exchange the values of a unique index: each is refused as long as another holds its value, and as a set they
-//! are valid.
+//! Rows that exchange the values of a unique index: each row is refused as long as another row holds its value, and
+//! as a set the rows are valid.
 
 use crate::replication::reverse::rows::switched;
 use crate::replication::reverse::switch::carried;
@@ -7,7 +7,7 @@ use crate::testkit::{
     Bridge, Daemon, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, one, traffic,
 };
 
-/// Leads with these e-mails, which are also their names, on both sides; Traffic lets each e-mail be there once. With or
+/// Leads on both sides with the given e-mails, which are also their names; Traffic's e-mails are unique. With or
 /// without the right to switch triggers off.
 async fn leads(emails: &[&str], switches_triggers_off: bool) -> (World, Bridge, Daemon) {
     let world = World::new().await;
@@ -34,7 +34,7 @@ async fn waiting(world: &World) -> i64 {
     one(&world.traffic().await, "SELECT count(*) FROM leadbridge.quarantine").await
 }
 
-/// Gives each lead of a circle the next one's e-mail, with one statement.
+/// Gives each lead of a circle the next lead's e-mail, with one statement.
 fn turned(circle: &[&str]) -> String {
     let next = |at: usize| circle[(at + 1) % circle.len()];
     let whens: Vec<String> =
@@ -72,7 +72,7 @@ async fn rows_of_one_set_are_written_although_their_changes_come_in_transactions
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_no_set_makes_good_waits_alone_and_keeps_its_last_good_image() {
     let (world, bridge, mut daemon) = leads(&["a", "b", "c", "d"], true).await;
-    // `c` takes what `d` keeps; `a` and `b` exchange theirs.
+    // `c` takes the value that `d` keeps; `a` and `b` exchange their values.
     landing(
         &world,
         &format!(
@@ -118,7 +118,7 @@ async fn values_that_may_not_be_null_and_expressions_are_exchanged_as_well() {
     daemon.terminate().await;
 }
 
-/// Two leads with the numbers 1 and 2, which Landing lets be there once, after a switch.
+/// Two leads with the numbers 1 and 2, which are unique on Landing, after a switch.
 async fn numbered() -> (World, Daemon) {
     let world = World::new().await;
     landing(
@@ -154,7 +154,7 @@ async fn rows_of_one_set_are_carried_back_although_they_changed_in_transactions_
     carried(&world, &mut daemon).await;
     assert!(holds(&client, "count(*) = 0 FROM leadbridge.reverse_quarantine").await);
     assert!(holds(&world.landing().await, EXCHANGED).await);
-    // A row that waits for a value goes as soon as another gives it up.
+    // A row that waits for a value is carried as soon as another row gives the value up.
     traffic(&world, "UPDATE traffic_leads SET amocrm_lead_id = 1 WHERE name = 'a'").await;
     carried(&world, &mut daemon).await;
     assert!(holds(&client, "count(*) = 1 FROM leadbridge.reverse_quarantine").await);

@@ -1,4 +1,4 @@
-//! Positions that contradict each other are refused, and a resync mends them.
+//! Contradicting positions are refused, and a resync repairs the state.
 
 mod rereading;
 
@@ -32,7 +32,7 @@ async fn a_slot_that_somebody_else_made_is_refused_and_left_alone() {
         assert!(holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.checkpoint").await);
         landing.batch_execute("SELECT pg_drop_replication_slot('leadbridge')").await.unwrap();
     }
-    // Not even a resync drops what is not ours.
+    // Not even a resync drops a foreign slot.
     landing
         .batch_execute("SELECT pg_create_logical_replication_slot('leadbridge', 'test_decoding')")
         .await
@@ -48,12 +48,12 @@ async fn a_traffic_that_was_restored_from_a_backup_is_refused_until_a_resync() {
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     let (landing, traffic) = (world.landing().await, world.traffic().await);
-    // A backup of Traffic's state_tables, and what happens after it.
+    // A backup of Traffic's state tables, and later work.
     traffic.batch_execute("CREATE TABLE backup AS SELECT * FROM leadbridge.checkpoint").await.unwrap();
     landing.batch_execute("UPDATE landing_leads SET click_count = 3").await.unwrap();
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;
-    // The slot has let go of what the backup lacks.
+    // The slot has released the WAL that the backup lacks.
     let backup: String = one(&traffic, "SELECT applied_lsn::text FROM backup").await;
     until_holds(&landing, &format!("confirmed_flush_lsn > '{backup}'::pg_lsn FROM pg_replication_slots"))
         .await;
@@ -106,7 +106,7 @@ async fn after_a_lost_slot_a_resync_ends_exact_and_keeps_what_was_born_on_traffi
     bridge.catch_up().await;
     let landing = world.landing().await;
     for _ in 0..4 {
-        // A segment each, and a checkpoint that removes what is too much.
+        // Each round fills a WAL segment, and ends with a checkpoint that removes WAL over the limit.
         landing.batch_execute("SELECT pg_switch_wal(); CREATE TABLE w(); DROP TABLE w").await.unwrap();
     }
     landing.batch_execute("CHECKPOINT").await.unwrap();
@@ -158,7 +158,7 @@ async fn a_local_store_that_is_deleted_older_or_damaged_loses_nothing() {
     copy_dir(&state, &earlier).await;
     landing(&world, WORK).await;
     bridge.catch_up().await;
-    // Older: a machine restored from its backup. Deleted: one set up again.
+    // Older store: a machine restored from a backup. Deleted store: a machine set up again.
     for backup in [Some(&earlier), None] {
         std::fs::remove_dir_all(&state).unwrap();
         if let Some(earlier) = backup {
@@ -169,7 +169,7 @@ async fn a_local_store_that_is_deleted_older_or_damaged_loses_nothing() {
         Positions::read(&world, &bridge).await.assert_ordered();
         assert_equal(&world).await;
     }
-    // Damaged: whatever is left of its files, it runs exactly or says what to do, and never dies of it.
+    // Damaged store: whatever remains of the files, the daemon runs exactly or names the remedy, and never crashes.
     let good = bridge.dir().join("good");
     copy_dir(&state, &good).await;
     for (file, damage) in [
@@ -195,7 +195,7 @@ async fn a_local_store_that_is_deleted_older_or_damaged_loses_nothing() {
     }
 }
 
-/// What a full disk or a broken one leaves of a file.
+/// Damage of a file by a full or broken disk.
 #[derive(Debug)]
 enum Damage {
     Empty,
@@ -246,7 +246,7 @@ async fn a_traffic_server_that_was_really_restored_is_refused_until_a_resync() {
     )
     .await;
     bridge.catch_up().await;
-    // The restored Traffic behind a running daemon, not only before its start.
+    // Traffic is restored under a running daemon, not only before a start.
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     restore(&mut world.traffic, &backup).await;

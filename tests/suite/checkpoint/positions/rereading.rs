@@ -1,4 +1,4 @@
-//! Positions never fall: a server that decodes old WAL again says in its keepalives where it decodes.
+//! Positions never fall, although a server that decodes old WAL again sends the decoding position in its keepalives.
 
 use std::time::Duration;
 
@@ -16,10 +16,10 @@ use crate::testkit::{
 
 const APPLIED: &str = "SELECT applied_lsn::text FROM leadbridge.checkpoint";
 
-/// The server asks for an answer when it has heard nothing for half of `wal_sender_timeout`.
+/// The server asks for an answer after a silence of half of `wal_sender_timeout`.
 const TIMEOUT: &str = "1500ms";
 const ASKS: &str = "750ms";
-/// Later than that, and earlier than the whole of the timeout.
+/// Later than half of the timeout, and earlier than the whole timeout.
 const LATE: Duration = Duration::from_millis(1100);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -51,7 +51,7 @@ async fn keepalives_of_a_server_that_decodes_old_wal_again_lower_no_position() {
         holds(&server, &format!("EXISTS (SELECT {rereading} '{highest}')")).await
     })
     .await;
-    // From now on the status updates reach the server late, so the server asks for one while it decodes.
+    // From now on status updates reach the server late, so the server asks for an update while decoding.
     proxy.inject(Target::Named("stream"), Fault::Delay(LATE));
     let mut asked = false;
     until("the lead that was written meanwhile has arrived", async || {
@@ -76,7 +76,7 @@ async fn keepalives_of_a_server_that_decodes_old_wal_again_lower_no_position() {
     old.batch_execute("ROLLBACK").await.unwrap();
 }
 
-/// Says whether Traffic took the position.
+/// Whether Traffic took the position.
 async fn recorded(client: &Client, write: impl Future<Output = Result<(), Error>>) -> bool {
     client.batch_execute("BEGIN; SET LOCAL leadbridge.opened = on").await.unwrap();
     let written = write.await;
@@ -107,7 +107,7 @@ async fn traffic_takes_no_position_of_either_direction_that_lies_before_the_reco
         VALUES ('leadbridge', gen_random_uuid(), 'leadbridge_reverse', '7', '0/64', '700')";
     traffic.batch_execute(switched).await.unwrap();
     let reverse = Reverse::read(&traffic, &world.names).await.unwrap().unwrap();
-    // Each says another position of Landing: it is written down only together with Traffic's own.
+    // Each case carries another position of Landing, which is recorded only together with Traffic's own position.
     for (lsn, landing, taken) in
         [(99, at + 16, false), (100, at + 16, true), (150, at, true), (100, at + 24, false)]
     {

@@ -12,7 +12,7 @@ fn document(said: &Said) -> Value {
     serde_json::from_str(&said.out).unwrap_or_else(|error| panic!("{error}: {} {}", said.out, said.err))
 }
 
-/// A world whose leads are on Traffic, with nobody running.
+/// A world whose leads are on Traffic, without a running daemon.
 async fn copied(leads: usize) -> (World, Bridge) {
     let world = World::new().await;
     world.fill(11, leads).await;
@@ -21,7 +21,7 @@ async fn copied(leads: usize) -> (World, Bridge) {
     (world, bridge)
 }
 
-/// Does this on Traffic as nobody should: no trigger notices.
+/// Changes Traffic behind the back of all triggers.
 async fn tamper(world: &World, sql: &str) {
     traffic(world, &format!("SET session_replication_role = replica; {sql}")).await;
 }
@@ -171,7 +171,7 @@ async fn a_repair_makes_rows_what_landing_has_and_waits_for_no_daemon() {
     assert_refused(&said, &["a daemon applies for this slot", "stop it"]);
     daemon.terminate().await;
 
-    // What was written meanwhile is newer than the stream's position; the stream repeats it.
+    // Rows written meanwhile are newer than the stream's position; the stream repeats the changes.
     landing(&world, "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1").await;
     let last = "SELECT id FROM landing_leads ORDER BY id DESC LIMIT 1";
     landing(&world, &format!("DELETE FROM landing_leads WHERE id = ({last})")).await;
@@ -201,7 +201,7 @@ async fn before_a_snapshot_is_complete_and_of_a_table_that_is_not_replicated_it_
     assert!(said.err.contains("landing_leads, lead_journey"), "{}", said.err);
 }
 
-/// A wait of a minute silently looks like a command that hangs.
+/// A silent wait of a minute would look like a hanging command.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_it_is_said_at_once_for_what_is_waited_and_until_when() {
     let (world, bridge) = copied(20).await;
@@ -228,7 +228,7 @@ async fn without_a_daemon_it_is_said_at_once_for_what_is_waited_and_until_when()
     for words in ["landing_leads", &checkpoint, "UTC", "--wait", "nobody streams", "leadbridge run"] {
         assert!(said.contains(words), "{words} is not in: {said}");
     }
-    // And when the daemon runs, the wait is over.
+    // A running daemon ends the wait.
     bridge.catch_up().await;
     let reading = async { while lines.next_line().await.unwrap().is_some() {} };
     let (ended, ()) = tokio::join!(child.wait(), reading);

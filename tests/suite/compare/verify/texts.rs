@@ -1,13 +1,13 @@
-//! Two values are equal when their text is, whatever the equality of their type or their collation says.
+//! Two values are equal when their texts are equal, for any equality operator of the type or the collation.
 
 use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic};
 
-/// Two leads with an entry each.
+/// Two leads with a journey entry each.
 const ROWS: &str = "INSERT INTO landing_leads (name, phone, email, metadata)
         VALUES ('a', '1', 'small@x', '{\"sum\": 5}'), ('b', '2', 'small@x', '{\"sum\": 5}');
     INSERT INTO lead_journey (lead_id, stage, metadata) SELECT id, 's', '{\"n\": [1.0]}' FROM landing_leads";
 
-/// Nothing but the text of a number changes.
+/// Only the text of a number changes.
 const SAME_NUMBERS: &str = "UPDATE landing_leads SET metadata = '{\"sum\": 5.00}';
     UPDATE lead_journey SET metadata = '{\"n\": [1]}'";
 
@@ -66,7 +66,7 @@ async fn a_text_that_its_collation_takes_for_another_is_written() {
     caught_up_and_equal(&world, &mut daemon).await;
     landing(&world, "UPDATE landing_leads SET email = 'SMALL@x'").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    // Beside metadata that is not sent, too.
+    // The same for a partial update without metadata.
     let toasted = "ALTER TABLE landing_leads ALTER metadata SET STORAGE EXTERNAL;
         UPDATE landing_leads SET source = 'word', metadata = jsonb_build_object('x', repeat('y', 9000))";
     landing(&world, toasted).await;

@@ -1,4 +1,4 @@
-//! What a rollback asks before it opens Landing again, and what it leaves behind.
+//! A rollback's comparison before opening Landing again, and the state after the rollback.
 
 use leadbridge::compare::reverse::{Compared, Lack, compare};
 use leadbridge::config::{Config, Flags};
@@ -41,7 +41,7 @@ async fn compared(world: &World) -> Vec<Compared> {
     compare(&landing, &traffic, &world.names, &Table::replicated(false), 10).await.unwrap()
 }
 
-/// By hand on Landing, through the fence.
+/// Writes by hand on Landing, past the fence.
 pub async fn tamper(world: &World, sql: &str) {
     landing(
         world,

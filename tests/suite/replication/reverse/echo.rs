@@ -1,10 +1,10 @@
-//! Nothing comes back as an echo, and Landing belongs to reverse replication alone.
+//! No change comes back as an echo, and only reverse replication writes to Landing.
 
 use super::exact::assert_back;
 use super::switch::{TOLD, carried, switch};
 use crate::testkit::{Bridge, Positions, World, holds, one, traffic, until_holds};
 
-/// The versions of all rows that the forward direction writes.
+/// The versions of all rows that forward replication writes.
 const VERSIONS: &str = "SELECT coalesce(string_agg(v, ',' ORDER BY v), '') FROM (
     SELECT id::text || xmin FROM traffic_leads UNION ALL SELECT id::text || xmin FROM traffic_lead_journey) AS t (v)";
 
@@ -26,7 +26,7 @@ async fn whoever_streams_from_landing_again_sees_nothing_of_ours() {
     carried(&world, &mut daemon).await;
     assert_back(&world, &[]).await;
     let landing = world.landing().await;
-    // Landing's own slot is moved along behind it, while nothing happens too.
+    // Landing's own slot follows the WAL, even without any change.
     let flushed: String = one(&landing, "SELECT pg_current_wal_flush_lsn()::text").await;
     traffic(&world, "UPDATE traffic_leads SET click_count = 6 WHERE left(id::text, 1) = '2'").await;
     carried(&world, &mut daemon).await;
@@ -34,7 +34,7 @@ async fn whoever_streams_from_landing_again_sees_nothing_of_ours() {
     daemon.terminate().await;
     Positions::read(&world, &bridge).await.assert_ordered();
 
-    // A rollback: the state first, then the fence.
+    // A rollback: first the state, then the fence.
     let client = world.traffic().await;
     let versions: String = one(&client, VERSIONS).await;
     traffic(&world, "UPDATE leadbridge.checkpoint SET state = 'streaming'").await;

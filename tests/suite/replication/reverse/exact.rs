@@ -1,4 +1,4 @@
-//! Whether Landing holds what it must: the forward mapping of its rows, by the oracle, gives what Traffic has.
+//! Whether Landing is exact: the forward mapping of Landing's rows, by the oracle, gives Traffic's rows.
 
 use serde_json::{Map, Value};
 use uuid::Uuid;
@@ -10,14 +10,14 @@ const TABLES: [(&str, &str); 2] = [
     ("scheduled_notifications", "traffic_scheduled_notifications"),
 ];
 
-/// Columns that Landing has no place for.
+/// Columns without a place on Landing.
 const TRAFFICS_OWN: [&str; 4] = ["status", "amocrm_pipeline_id", "amocrm_status_id", "landing_synced_at"];
 
-/// Whether it is admitted that Traffic's value of a column does not come back: asked with both rows, first what is
-/// made of Landing's.
+/// Whether leadbridge documents that Traffic's value of a column is not carried back. Called with the column and both
+/// rows: the mapping of Landing's row first.
 pub type Admitted = fn(&str, &Map<String, Value>, &Map<String, Value>) -> bool;
 
-/// What differs, one line each. `elsewhere` are rows of Traffic that need not be on Landing.
+/// Differences, one line each. `elsewhere` lists rows of Traffic that need not be on Landing.
 pub async fn differences_back(world: &World, elsewhere: &[Uuid]) -> Vec<String> {
     differences_admitting(world, elsewhere, |_, _, _| false).await
 }
@@ -62,7 +62,7 @@ pub async fn differences_admitting(world: &World, elsewhere: &[Uuid], admitted: 
     found
 }
 
-/// The columns in which Traffic has something else than what is made of Landing's row.
+/// Columns in which Traffic's value differs from the mapping of Landing's row.
 fn columns<'r>(
     made: &'r Map<String, Value>,
     row: &'r Map<String, Value>,
@@ -74,7 +74,7 @@ fn columns<'r>(
         }
         let comes_back = match column.as_str() {
             "metadata" => !only_gained(made.get(*column), value),
-            // Of a lead that was born on Traffic: Landing has one column for this and for `source`.
+            // A lead born on Traffic: Landing has a single column for `landing_source` and `source`.
             "landing_source" => !value.is_null(),
             _ => true,
         };
@@ -83,7 +83,7 @@ fn columns<'r>(
     row.iter().filter(differs).map(|(column, _)| column)
 }
 
-/// Landing's metadata has what Traffic's has, and beside it what Traffic has in columns of their own.
+/// Landing's metadata contains Traffic's metadata, and values of Traffic's separate columns besides.
 fn only_gained(landing: Option<&Value>, traffic: &Value) -> bool {
     let object = |value: Option<&Value>| match value {
         Some(Value::String(text)) => serde_json::from_str::<Map<String, Value>>(text).ok(),

@@ -26,7 +26,7 @@ struct Net {
     bridge: Bridge,
 }
 
-/// Both servers behind proxies, switched, and a daemon that carries back.
+/// Both servers behind proxies, switched, and a daemon in reverse replication.
 async fn carrying(seed: u64) -> (Net, Daemon) {
     let world = World::new().await;
     world.fill(seed, 40).await;
@@ -98,11 +98,11 @@ async fn connections_that_die_without_a_word_are_given_up() {
     exact(net, daemon).await;
 }
 
-/// What Traffic may write ahead of what is carried back, in bytes of WAL: some transactions. A load without a bound
-/// outruns a daemon on a machine that has too much to do, and what is waited for then never comes.
+/// Limit for Traffic's unreplicated writes, in bytes of WAL: some transactions. An unbounded load outruns a daemon on
+/// a busy machine, and the awaited state would never come.
 const AHEAD: u64 = 1 << 20;
 
-/// Changes go on while `happens` does, as far as they are carried back.
+/// Writes to Traffic while `happens` runs, within the limit.
 async fn under_load(world: &World, happens: impl Future<Output = ()>) {
     let (stop, url) = (CancellationToken::new(), world.traffic_url());
     let stopped = stop.clone();
@@ -189,7 +189,7 @@ async fn an_idle_traffic_is_left_alone() {
     switch(&world, &bridge).await;
     let mut daemon = bridge.daemon().await;
     carried(&world, &mut daemon).await;
-    // Longer than any connection may be silent that somebody waits for.
+    // Longer than the permitted silence of a connection with a waiting caller.
     let idle = "count(*) = 1 FROM pg_stat_activity WHERE application_name = 'leadbridge apply'
         AND state = 'idle' AND now() - state_change > interval '15 seconds'";
     until_holds(&world.traffic().await, idle).await;
@@ -203,7 +203,7 @@ async fn an_idle_traffic_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_traffic_that_is_cut_at_one_position_again_and_again_points_to_its_servers_log() {
     let (net, mut daemon) = carrying(266).await;
-    // Nothing is written meanwhile, but now and then the server's own notes move the position.
+    // No row is written meanwhile, but now and then the server's own records move the position.
     while !daemon.log().contains("cut 3 times in a row") {
         daemon.until("it carries back", |status| status["state"] == "switched").await;
         let heard = daemon.log().matches("retry_in").count();

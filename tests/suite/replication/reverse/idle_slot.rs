@@ -1,5 +1,5 @@
-//! From PostgreSQL 18 on a server drops a slot that nobody has used for a while. After a switch nobody streams from
-//! Landing's own slot, and a rollback needs it.
+//! From PostgreSQL 18 on a server invalidates a slot without use for a while. After a switch no client streams from
+//! Landing's own slot, and a rollback needs the slot.
 
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ async fn landings_slot_outlives_a_quiet_time_after_the_switch() {
     stage.switches(&[]).await;
     stage.flows_back().await;
     let landing = stage.world.landing().await;
-    // A checkpoint drops what has been idle; nothing is written on either side meanwhile.
+    // A checkpoint invalidates idle slots; no row is written on either side meanwhile.
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
         landing.batch_execute("CHECKPOINT").await.unwrap();

@@ -1,4 +1,5 @@
-//! Databases and roles that differ: reverse replication writes what there is a place for, with the rights that it has.
+//! Databases and roles that differ: reverse replication writes the columns that Landing has, with the rights of the
+//! role.
 
 use leadbridge::migrate::MigrateOptions;
 
@@ -25,7 +26,7 @@ async fn the_role_of_least_privilege_carries_back() {
     daemon.terminate().await;
     let positions = Positions::read(&world, &bridge).await;
     positions.assert_ordered();
-    // Landing's slot is moved along by that role, too.
+    // The role advances Landing's slot, too.
     assert!(positions.slot >= fenced, "{positions:?}");
 }
 

@@ -1,4 +1,4 @@
-//! The daemon dies at every named point of reverse replication, one after the other, and always ends exact.
+//! The daemon dies at every named point of reverse replication, in turn, and always ends exact.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -23,7 +23,7 @@ async fn dies(bridge: &Bridge, point: Point) {
     assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());
 }
 
-/// Transactions that pass every point: a large one, a bad row, a good one that was bad, deletes with cascades.
+/// Transactions that pass every point: a large transaction, a bad row, a repaired row, deletes with cascades.
 async fn everything_happens(world: &World, round: usize) {
     let sql = format!(
         "INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
@@ -48,7 +48,8 @@ async fn killed_at_every_point_of_reverse_replication_the_next_start_ends_exact(
     landing(&world, "ALTER TABLE landing_leads ADD CONSTRAINT good CHECK (name <> 'bad')").await;
     switch(&world, &bridge).await;
     let (client, on_landing) = (world.traffic().await, world.landing().await);
-    // A row that waits from the start, and leaves in each round: its release is a point, too.
+    // A row that is quarantined from the start, and leaves quarantine in each round, because the release is a point,
+    // too.
     for (round, point) in points().enumerate() {
         everything_happens(&world, round).await;
         if point == Point::ReverseReleased {

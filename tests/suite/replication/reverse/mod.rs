@@ -1,5 +1,4 @@
-//! After the switch: what changes on Traffic is on Landing, whatever breaks meanwhile, and nothing comes back as an
-//! echo.
+//! After the switch: every change on Traffic reaches Landing through any fault, and no change comes back as an echo.
 
 pub mod compare;
 mod echo;

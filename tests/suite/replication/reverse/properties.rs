@@ -1,5 +1,5 @@
-//! Whatever happens on Traffic, and whenever the daemon is stopped: the forward mapping of Landing gives what Traffic
-//! has, in everything that can be carried.
+//! For any changes on Traffic, and a daemon that stops at any moment: the forward mapping of Landing's rows gives
+//! Traffic's rows, in everything that can be carried.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -129,7 +129,7 @@ fn word(source: Option<&str>) -> String {
         .to_owned()
 }
 
-/// What has no place on Landing, as it is promised to an operator.
+/// Documented values without a place on Landing.
 fn admitted(column: &str, made: &Map<String, Value>, row: &Map<String, Value>) -> bool {
     let text =
         |of: &'_ Map<String, Value>, name: &str| of.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -153,14 +153,14 @@ fn admitted(column: &str, made: &Map<String, Value>, row: &Map<String, Value>) -
 struct Theatre {
     world: World,
     bridge: Bridge,
-    /// Leads that were there at the ends of histories.
+    /// Number of leads at the ends of histories.
     compared: AtomicI64,
 }
 
 impl Theatre {
     async fn play(&self, steps: &[Step]) -> Result<(), TestCaseError> {
         let traffic = self.world.traffic().await;
-        // Without Traffic's own trigger, which would stamp updated_at; the cascades are to act.
+        // The user-defined trigger is off, because the trigger would stamp updated_at; the cascades must act.
         traffic.batch_execute("ALTER TABLE traffic_leads DISABLE TRIGGER USER").await.unwrap();
         for step in steps {
             match step {
@@ -175,7 +175,7 @@ impl Theatre {
         if !holds(&traffic, "count(*) = 0 FROM leadbridge.reverse_quarantine").await {
             found.push("a row waits".into());
         }
-        // The next history begins with nothing.
+        // The next history begins with empty tables.
         traffic
             .batch_execute("DELETE FROM traffic_leads; DELETE FROM leadbridge.reverse_quarantine")
             .await
@@ -211,7 +211,7 @@ async fn random_changes_of_traffic_end_equal_in_everything_that_can_be_carried()
         let run = |history: Vec<Step>| runtime.block_on(theatre.play(&history));
         TestRunner::new(cases).run(&steps(), run).unwrap_or_else(|error| panic!("{error}"));
     });
-    // What is compared is worth comparing.
+    // The compared histories had leads.
     let compared = theatre.compared.load(Ordering::Relaxed);
     assert!(compared > i64::from(count), "{compared} leads of {count} histories");
 }

@@ -1,4 +1,4 @@
-//! Rows that Landing does not take wait, all others flow, and they leave by themselves.
+//! Rows that Landing does not take are quarantined, all other rows flow, and quarantined rows leave by themselves.
 
 use super::exact::{assert_back, differences_back};
 use super::switch::{carried, switch};
@@ -17,7 +17,7 @@ async fn switched(world: &World) -> (Bridge, Daemon) {
     (bridge, daemon)
 }
 
-/// What waits, as table, SQLSTATE and message.
+/// Quarantined rows as table, SQLSTATE and message.
 async fn waiting(world: &World) -> Vec<(String, String, String)> {
     let sql = "SELECT traffic_table, sqlstate, message FROM leadbridge.reverse_quarantine ORDER BY 1, row_id";
     let rows = world.traffic().await.query(sql, &[]).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_lead_that_landing_refuses_waits_with_its_stages_and_leaves_when_it_be
     let all_others = differences_back(&world, &[LEAD.parse().unwrap()]).await;
     assert_eq!(all_others.len(), 1, "only the stage: {all_others:?}");
     daemon.until("the status counts them", |status| status["reverse"]["quarantined"] == 2).await;
-    // Tried again when it changes; and in vain as long as it is bad.
+    // The row is tried again with each change, without success as long as the row is bad.
     traffic(&world, &format!("UPDATE traffic_leads SET click_count = 1 WHERE id = '{LEAD}'")).await;
     carried(&world, &mut daemon).await;
     let client = world.traffic().await;
@@ -138,7 +138,7 @@ async fn a_lead_that_has_become_good_comes_with_the_next_stage_of_it_and_so_do_t
     daemon.terminate().await;
 }
 
-/// A user-defined trigger on Landing, for replicated rows too, that fails or leaves out what is named `bad`.
+/// A user-defined trigger on Landing, for replicated rows too, that fails for or leaves out rows with the name `bad`.
 fn trigger(events: &str, body: &str) -> String {
     format!(
         "CREATE FUNCTION public.says() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
@@ -182,7 +182,7 @@ async fn what_a_trigger_on_landing_fails_at_or_leaves_out_waits_alone_whatever_t
         traffic(&world, &format!("UPDATE traffic_leads SET name = 'bad' WHERE id = '{LEAD}'")).await;
         only_bad_waits(&world, &mut daemon, code, body).await;
         landing(&world, LIFT).await;
-        // The delete of what waits, and of the other.
+        // Deletes a quarantined row and another row.
         let bad = format!(
             "SET leadbridge.passes_fence = on; UPDATE landing_leads SET name = 'bad' WHERE id = '{LEAD}'"
         );

@@ -1,5 +1,5 @@
-//! What would write Landing's old rows over Traffic's is refused after the switch; and so is reverse replication that would skip
-//! something.
+//! After the switch, commands that would write Landing's old rows over Traffic's rows are refused; so is reverse
+//! replication that would skip a change.
 
 use super::exact::assert_back;
 use super::switch::{TOLD, carried, switch};

@@ -1,4 +1,4 @@
-//! What happens to rows: each kind of change, in reverse replication.
+//! Each kind of change of a row, in reverse replication.
 
 use uuid::Uuid;
 
@@ -77,7 +77,7 @@ async fn leads_and_stages_that_are_born_changed_and_deleted_on_traffic_follow() 
          COMMIT"
     );
     traffic(&world, &born).await;
-    // A stage brings its lead along; the other stage of before the switch did not change.
+    // A journey entry brings its lead along; the other entry from before the switch did not change.
     let stage = format!(
         "INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES ('{BORN_BEFORE}', 'after', now())"
     );
@@ -86,7 +86,7 @@ async fn leads_and_stages_that_are_born_changed_and_deleted_on_traffic_follow() 
     let client = world.landing().await;
     let there = format!("count(*) = 2 FROM landing_leads WHERE id IN ('{BORN}', '{BORN_BEFORE}')");
     assert!(holds(&client, &there).await);
-    // Landing has NOT NULL there.
+    // The column on Landing is NOT NULL.
     assert!(holds(&client, &format!("name = '' FROM landing_leads WHERE id = '{BORN}'")).await);
     traffic(&world, &format!("UPDATE traffic_leads SET name = 'named' WHERE id = '{BORN}'")).await;
     carried(&world, &mut daemon).await;
@@ -155,14 +155,14 @@ async fn what_changes_nothing_writes_nothing_and_landing_keeps_its_own_spelling(
     let versions = "SELECT (SELECT string_agg(xmin::text || updated_at, ',') FROM landing_leads)
                         || (SELECT string_agg(xmin::text, ',') FROM lead_journey)";
     let before: String = one(&client, versions).await;
-    // Without Traffic's own trigger, which would stamp updated_at.
+    // The user-defined trigger is off, because the trigger would stamp updated_at.
     let same = "SET session_replication_role = replica;
                 UPDATE traffic_leads SET status = 'contacted', name = name, click_count = 0, amocrm_lead_id = 7;
                 UPDATE traffic_lead_journey SET stage = stage";
     traffic(&world, same).await;
     carried(&world, &mut daemon).await;
     assert_eq!(one::<String>(&client, versions).await, before);
-    // A change beside it leaves every spelling, and the large value where it is stored.
+    // A change of another column leaves every spelling, and leaves the large value in place.
     let chunks = "SELECT string_agg(DISTINCT chunk_id::text, ',') FROM ".to_owned()
         + &one::<String>(
             &client,
@@ -204,7 +204,7 @@ async fn a_row_is_never_carried_as_it_was_before_the_change_that_asked_for_it() 
     world.fill(206, 10).await;
     let bridge = Bridge::new(&world).configured("[stream]\ncheckpoint_interval = \"1h\"");
     let mut daemon = switched(&world, &bridge).await;
-    // A commit that waits for a standby is streamed already, and no other session sees it.
+    // A commit that waits for a standby is streamed already, but no other session sees the commit.
     traffic(&world, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
     traffic(&world, "SELECT pg_reload_conf()").await;
     let change = traffic(&world, "UPDATE traffic_leads SET click_count = 77");

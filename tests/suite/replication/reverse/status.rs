@@ -1,4 +1,4 @@
-//! What an operator sees of reverse replication, and the markers that prove it drained.
+//! The operator's view of reverse replication, and the markers that prove the drain.
 
 use super::switch::{carried, switch};
 use crate::testkit::{Bridge, World, one, said, traffic, until_holds};
@@ -58,7 +58,7 @@ async fn a_marker_is_written_down_when_everything_before_it_is_on_landing() {
     let mut daemon = bridge.daemon().await;
     carried(&world, &mut daemon).await;
     let marker = uuid::Uuid::new_v4();
-    // Two transactions: the marker does not wait for the commit of its own.
+    // Two transactions, because the marker does not wait for its own commit.
     traffic(&world, "UPDATE traffic_leads SET name = 'before the marker'").await;
     traffic(&world, &format!("SELECT pg_logical_emit_message(false, 'leadbridge', '{marker}')")).await;
     let client = world.traffic().await;
@@ -68,7 +68,7 @@ async fn a_marker_is_written_down_when_everything_before_it_is_on_landing() {
     assert!(there);
     let of = format!("SELECT slot FROM leadbridge.markers WHERE id = '{marker}'");
     assert_eq!(one::<String>(&client, &of).await, "leadbridge_reverse");
-    // Whoever streams from Landing again begins behind what was written there.
+    // A new stream from Landing begins after reverse replication's writes.
     let applied: String = one(&client, "SELECT applied_lsn::text FROM leadbridge.checkpoint").await;
     let written: bool = one(
         &landing,

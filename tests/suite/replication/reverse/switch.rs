@@ -1,4 +1,4 @@
-//! A switch, as the last steps of a cutover make it.
+//! A switch, made as a cutover's last steps.
 
 use leadbridge::model::lsn::Lsn;
 use leadbridge::throwaway::connect;
@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::testkit::{Bridge, Daemon, World, one};
 
-/// What a fence tells whoever it refuses.
+/// The fence's message for a refused writer.
 pub const TOLD: &str = "leads have moved to the Traffic DB";
 
-/// Closes the fence for good and switches. Everything on Landing has been applied before.
+/// Closes the fence without an expiry, and switches. Every change on Landing has been applied before.
 pub async fn switch(world: &World, bridge: &Bridge) -> Uuid {
     let cutover = Uuid::new_v4();
     let traffic = world.traffic().await;
-    // Before the fence: it waits for transactions that are open.
+    // Before the fence, because creating a slot waits for open transactions.
     let slot = "SELECT pg_create_logical_replication_slot('leadbridge_reverse', 'pgoutput')";
     traffic.batch_execute(slot).await.unwrap();
     fence(world, bridge, cutover).await;
@@ -32,7 +32,7 @@ pub async fn switch(world: &World, bridge: &Bridge) -> Uuid {
     cutover
 }
 
-/// The fence as the daemon's own role closes it.
+/// Closes the fence under the daemon's own role.
 async fn fence(world: &World, bridge: &Bridge, cutover: Uuid) {
     let notifications = "to_regclass('public.traffic_scheduled_notifications') IS NOT NULL";
     let with: bool = one(&world.traffic().await, &format!("SELECT {notifications}")).await;
@@ -41,15 +41,15 @@ async fn fence(world: &World, bridge: &Bridge, cutover: Uuid) {
     landing.batch_execute(&close).await.unwrap();
 }
 
-/// Everything that Traffic has committed by now.
+/// The position after every present commit of Traffic.
 pub async fn goal(world: &World) -> Lsn {
     let traffic = world.traffic().await;
-    // A commit that flushes asynchronous ones before it too, and that the stream does not show.
+    // A commit that also flushes earlier asynchronous commits, and that the stream does not show.
     traffic.batch_execute("CREATE TEMPORARY TABLE flushed ()").await.unwrap();
     one::<String>(&traffic, "SELECT pg_current_wal_flush_lsn()::text").await.parse().unwrap()
 }
 
-/// Waits until everything that Traffic has committed by now is on Landing.
+/// Waits until every present commit of Traffic is on Landing.
 pub async fn carried(world: &World, daemon: &mut Daemon) {
     let goal = goal(world).await;
     daemon

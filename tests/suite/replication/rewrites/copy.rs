@@ -6,7 +6,7 @@ use super::{rewrite, until_we_wait};
 use crate::cutover::{go_on, standing_at};
 use crate::testkit::{Bridge, World, assert_equal, landing, one, until_holds, until_true};
 
-/// Runs `sql` on Landing, where nobody may hold it up.
+/// Runs `sql` on Landing, where no session may block the statement.
 async fn pipelined_batch(world: &World, sql: &str) {
     landing(world, "ALTER ROLE postgres SET lock_timeout = '20s'").await;
     landing(world, sql).await;
@@ -82,7 +82,7 @@ async fn whoever_has_a_table_to_himself_is_waited_for_and_named() {
     assert_equal(&world).await;
 }
 
-/// The table that is being read is held only for the range in hand.
+/// The copy locks the table only for the present range.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alter_table_without_a_rewrite_waits_for_a_range_at_most_and_leaves_the_copy_alone() {
     let world = World::new().await;

@@ -1,5 +1,5 @@
-//! A table that is rewritten is empty to every snapshot of before, and each of its rows gets a new `xmin`: neither is
-//! taken for a delete or for a write.
+//! A rewritten table is empty to every earlier snapshot, and each row gets a new `xmin`: leadbridge takes neither for
+//! a delete or a write.
 
 mod copy;
 mod reverse;
@@ -9,12 +9,12 @@ use tokio_postgres::Client;
 
 use crate::testkit::until_holds;
 
-/// Rewrites a table, and gives each row its own value, which a mere default would not.
+/// Rewrites a table, and gives each row a value of its own, which a mere default would not.
 fn rewrite(table: &str, column: &str) -> String {
     format!("ALTER TABLE {table} ADD COLUMN {column} uuid DEFAULT gen_random_uuid()")
 }
 
-/// Waits until a session of ours stands behind somebody's lock.
+/// Waits until a session of leadbridge waits for another session's lock.
 async fn until_we_wait(client: &Client) {
     let waiting = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE 'leadbridge%'
                            AND wait_event_type = 'Lock')";

@@ -1,4 +1,5 @@
-//! A statement that waits behind a rewrite sees the rewritten table: PostgreSQL takes its snapshot after its locks.
+//! A statement that waits behind a rewrite sees the rewritten table, because PostgreSQL takes the statement's
+//! snapshot after the locks.
 
 use nix::sys::signal::Signal;
 

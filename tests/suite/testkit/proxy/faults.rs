@@ -1,4 +1,4 @@
-//! Which faults are on, and which connections they meet.
+//! Active faults, and the connections that each fault meets.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,49 +7,50 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Which connections a fault meets.
+/// The connections that a fault meets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     Every,
-    /// Those whose `application_name` is `leadbridge <this>`.
+    /// Connections whose `application_name` is `leadbridge <this>`.
     Named(&'static str),
 }
 
-/// The way that bytes go.
+/// Direction of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     ToServer,
     ToClient,
 }
 
-/// What goes wrong.
+/// Kinds of faults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Connections that are open now are reset on both sides, and what was on its way is lost. New ones work.
+    /// Resets open connections on both sides, with the loss of bytes on their way. New connections work.
     Cut,
-    /// Connections that are open now stay open and carry nothing any more, for good. New ones work.
+    /// Leaves open connections open, but carries nothing on them any more, for good. New connections work.
     HalfOpen,
-    /// The same in one direction only.
+    /// As `HalfOpen`, in one direction only.
     OneWay(Direction),
-    /// Each piece arrives that much later, on old and new connections, until healed.
+    /// Delays each piece, on old and new connections, until healed.
     Delay(Duration),
-    /// Carries at most so many bytes in a second in each direction, on old and new connections, until healed.
+    /// Carries at most the given number of bytes in a second in each direction, on old and new connections, until
+    /// healed.
     Throttle(u32),
-    /// Carries nothing, on old and new connections, until healed; then what waited arrives.
+    /// Carries nothing, on old and new connections, until healed; then held bytes arrive.
     Stall,
-    /// New connections are closed as soon as they have said who they are, until healed.
+    /// Closes new connections after their start-up message, until healed.
     Refuse,
-    /// New connections are answered as a session pooler answers that is full, until healed.
+    /// Answers new connections as a full session pooler does, until healed.
     TurnAway,
-    /// Once: the next COMMIT of a connection that it meets is executed by the server, and the connection is cut
-    /// before the client hears of it.
+    /// Once: the server executes the next COMMIT of a matching connection, and the proxy cuts the connection before
+    /// the client receives the answer.
     CutAfterCommit,
-    /// Once: the server does not understand the next BEGIN of a connection that it meets, and takes what follows as if
-    /// there had been none.
+    /// Once: the next BEGIN of a matching connection is spoilt on its way, so the server executes the following
+    /// statements outside of a transaction.
     SpoilBegin,
 }
 
-/// What a connection has to obey at the moment.
+/// The present rules for a connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Conduct {
     pub delay: Option<Duration>,
@@ -59,7 +60,7 @@ pub struct Conduct {
     pub turned_away: bool,
 }
 
-/// The faults that last, and the connections that are open.
+/// The lasting faults, and the open connections.
 pub struct Faults {
     lasting: watch::Sender<Vec<(Target, Fault)>>,
     state: Mutex<State>,
@@ -71,20 +72,20 @@ pub struct Faults {
 struct State {
     links: BTreeMap<u64, Link>,
     opened: u64,
-    /// One entry for each [`Fault::CutAfterCommit`] that has not struck yet.
+    /// One entry for each [`Fault::CutAfterCommit`] that is still to strike.
     commits_to_cut: Vec<Target>,
     commits_cut: u64,
-    /// The same of each [`Fault::SpoilBegin`].
+    /// One entry for each [`Fault::SpoilBegin`] that is still to strike.
     begins_to_spoil: Vec<Target>,
 }
 
-/// A connection, as far as faults are concerned.
+/// The state of a connection for faults.
 #[derive(Clone)]
 pub struct Link {
     pub number: u64,
     pub name: Option<String>,
     pub cut: CancellationToken,
-    /// Carries nothing to the server, and nothing to the client, any more.
+    /// Directions (to the server, to the client) that carry nothing any more.
     pub dead: [CancellationToken; 2],
 }
 
@@ -118,7 +119,7 @@ impl Faults {
         Faults { lasting: watch::Sender::default(), state: Mutex::default(), open }
     }
 
-    /// Nobody leaves the state half changed: after a panic elsewhere it is as good as before.
+    /// No code leaves the state half changed: the state stays valid after a panic elsewhere.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -191,7 +192,8 @@ impl Faults {
         self.state().links.remove(&link.number);
     }
 
-    /// The server has committed on this connection. Returns whether the client must not hear of it.
+    /// Called when the server has committed on this connection. Returns whether the client must not receive the
+    /// answer.
     pub fn committed(&self, link: &Link) -> bool {
         let mut state = self.state();
         let met = state.commits_to_cut.iter().position(|target| target.meets(link.name.as_deref()));
@@ -202,7 +204,7 @@ impl Faults {
         met.is_some()
     }
 
-    /// A transaction is begun on this connection. Returns whether the server must not understand it.
+    /// Called when a transaction begins on this connection. Returns whether the BEGIN must be spoilt.
     pub fn begins(&self, link: &Link) -> bool {
         let mut state = self.state();
         let met = state.begins_to_spoil.iter().position(|target| target.meets(link.name.as_deref()));
@@ -214,7 +216,7 @@ impl Faults {
     }
 }
 
-/// What the faults together mean for a connection of that name; of two delays the later counts.
+/// Combined effect of all faults on a connection with the name; the later delay counts.
 pub fn conduct(faults: &[(Target, Fault)], name: Option<&str>) -> Conduct {
     let mut conduct = Conduct::default();
     for (_, fault) in faults.iter().filter(|(target, _)| target.meets(name)) {

@@ -12,17 +12,17 @@ use super::faults::{Conduct, Direction, Faults, Link, conduct};
 use super::reach;
 use super::wire::{Answers, full, read_start};
 
-/// The largest piece that is forwarded at once.
+/// The largest forwarded piece.
 const PIECE: usize = 1 << 16;
-/// How much of a second a throttled connection carries in one piece.
+/// Fraction of a second's bytes in one piece of a throttled connection.
 const SPOONFUL: u32 = 20;
 
-/// Serves `client` until either side has gone. Whoever vanishes, vanishes: that is no error of the proxy's.
+/// Serves `client` until either side is gone. A vanished peer is no error of the proxy.
 pub async fn serve(mut client: TcpStream, server: u16, faults: Arc<Faults>) {
     let Ok(start) = read_start(&mut client).await else { return };
     let Some(link) = faults.open(start.application_name) else { return };
     if conduct(&faults.subscribe().borrow(), link.name.as_deref()).turned_away {
-        // The peer may have gone: then it has heard enough.
+        // The peer may be gone already, after enough input.
         let _ = client.write_all(&full()).await;
     } else if let Some(mut server) = reach(server).await
         && server.write_all(&start.bytes).await.is_ok()
@@ -39,7 +39,7 @@ async fn carry(client: TcpStream, server: TcpStream, link: &Link, faults: &Fault
     let mut up = Pump { link, faults, direction: Direction::ToServer, answers: None };
     let mut down = Pump { link, faults, direction: Direction::ToClient, answers: Some(Answers::default()) };
     let both = async {
-        // Either end ends the connection: PostgreSQL's protocol knows no half-closed one.
+        // Either end closes the connection, because PostgreSQL's protocol has no half-closed connection.
         tokio::select! {
             _ = up.pump(&mut from_client, &mut to_server) => {}
             _ = down.pump(&mut from_server, &mut to_client) => {}
@@ -48,7 +48,7 @@ async fn carry(client: TcpStream, server: TcpStream, link: &Link, faults: &Fault
     tokio::select! {
         biased;
         () = link.cut.cancelled() => {
-            // Dropped without lingering, a socket resets its peer. Fails only when the peer is gone already.
+            // Without lingering, dropping a socket resets the peer. Fails only when the peer is gone already.
             let _ = to_client.as_ref().set_zero_linger();
             let _ = to_server.as_ref().set_zero_linger();
         }
@@ -60,13 +60,13 @@ struct Pump<'l> {
     link: &'l Link,
     faults: &'l Faults,
     direction: Direction,
-    /// Only on the way from the server.
+    /// Only for the direction from the server.
     answers: Option<Answers>,
 }
 
 impl Pump<'_> {
-    /// Until the sender has nothing more to say, or the connection is cut. A dead direction never ends: neither
-    /// side hears that the other is gone.
+    /// Forwards until the sender closes, or the connection is cut. A dead direction never ends: neither side learns
+    /// that the other is gone.
     async fn pump(&mut self, from: &mut OwnedReadHalf, to: &mut OwnedWriteHalf) -> io::Result<()> {
         let dead = self.link.dead(self.direction).clone();
         tokio::select! {
@@ -91,7 +91,7 @@ impl Pump<'_> {
                 self.spoil_begin(&mut buffer[..count]);
             }
             let piece = &buffer[..count];
-            // As it is when the piece has arrived here, not when it was waited for.
+            // The faults at the arrival of the piece count, not the faults at the start of the wait.
             let now = conduct(&lasting.borrow_and_update(), name);
             if let Some(delay) = now.delay {
                 tokio::time::sleep(delay).await;
@@ -99,7 +99,7 @@ impl Pump<'_> {
             if let Some(rate) = now.bytes_per_second {
                 tokio::time::sleep(Duration::from_secs_f64(count as f64 / f64::from(rate))).await;
             }
-            // The sender lives as long as the faults do.
+            // The sender lives as long as the faults.
             let _ = lasting.wait_for(|faults| !conduct(faults, name).stalled).await;
             if self.commit_is_to_be_cut(piece) {
                 self.link.cut.cancel();
@@ -109,7 +109,7 @@ impl Pump<'_> {
         }
     }
 
-    /// A BEGIN stands in one piece: it is the first word of a short message of its own.
+    /// A BEGIN is never split: the first word of a short message of its own.
     fn spoil_begin(&self, piece: &mut [u8]) {
         let begin = b"BEGIN;";
         if let Some(at) = piece.windows(begin.len()).position(|bytes| bytes == begin)

@@ -1,6 +1,7 @@
-//! A TCP proxy in front of a server on this machine, for connections that go wrong.
+//! A TCP proxy in front of a server on this machine, for injecting faults into connections.
 //!
-//! It knows each connection by the `application_name` that it starts with, so that a fault can be aimed at one kind:
+//! The proxy knows each connection by the `application_name` of its start-up message, so that a fault can be aimed at
+//! one kind:
 //!
 //! ```ignore
 //! let proxy = Proxy::to(world.traffic.port()).await;
@@ -10,7 +11,7 @@
 //! proxy.heal();
 //! ```
 //!
-//! Nothing in it fails because a peer has vanished. Start-up is read in the clear: URLs need `sslmode=disable`.
+//! The proxy never fails because a peer has vanished. Start-up is read in the clear: URLs need `sslmode=disable`.
 
 mod faults;
 mod link;
@@ -27,7 +28,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use faults::Faults;
 pub use faults::{Direction, Fault, Target};
 
-/// Forwards to a server on this machine until it is dropped; then every connection is cut.
+/// Forwards to a server on this machine until dropped; dropping the proxy cuts every connection.
 pub struct Proxy {
     port: u16,
     server: Arc<AtomicU16>,
@@ -53,27 +54,27 @@ impl Proxy {
         url.replace(&format!(":{server}/"), &format!(":{}/", self.port))
     }
 
-    /// From now on new connections reach another server, as when a name is given to it.
+    /// From now on new connections reach another server, as after a change of a DNS name.
     pub fn redirect(&self, server: u16) {
         self.server.store(server, Ordering::Relaxed);
     }
 
-    /// Lets a fault happen, at once. Returns how many open connections it meets.
+    /// Injects a fault at once. Returns the number of open connections that the fault meets.
     pub fn inject(&self, target: Target, fault: Fault) -> usize {
         self.faults.inject(target, fault)
     }
 
-    /// Ends every fault that lasts. What was cut stays cut, what is half open stays so.
+    /// Ends every lasting fault. Cut connections stay cut, half-open connections stay half-open.
     pub fn heal(&self) {
         self.faults.heal();
     }
 
-    /// Cuts what is half open, as a server's keepalives end it within half a minute where no proxy answers them.
+    /// Cuts half-open connections, as a server's keepalives do within half a minute without a proxy's answers.
     pub fn forget_half_open(&self) {
         self.faults.forget_half_open();
     }
 
-    /// How many connections are open, without those that are half open.
+    /// Number of open connections, without half-open connections.
     pub fn connections(&self, target: Target) -> usize {
         self.faults.connections(target)
     }
@@ -90,13 +91,13 @@ async fn accept(listener: TcpListener, server: Arc<AtomicU16>, faults: Arc<Fault
             Ok((client, _)) => {
                 tokio::spawn(link::serve(client, server.load(Ordering::Relaxed), Arc::clone(&faults)));
             }
-            // This machine is short of something for the moment; the peer has given up at the worst.
+            // The machine is short of a resource for the moment; at worst the peer has given up.
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }
 }
 
-/// A connection to the server; `None` while it is down.
+/// A connection to the server; `None` while the server is down.
 async fn reach(server: u16) -> Option<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", server)).await.ok()?;
     stream.set_nodelay(true).ok()?;

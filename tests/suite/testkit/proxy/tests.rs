@@ -1,4 +1,4 @@
-//! Each fault does what it says, to the connections it is aimed at, and to no other.
+//! Each fault has its documented effect on matching connections, and no effect on others.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use crate::testkit::{holds, one, template, until_holds, until_true};
 
 const APPLY: Target = Target::Named("apply");
 
-/// A server with a table, a proxy in front of it, and how to connect through that under a name.
+/// A server with a table, a proxy in front of the server, and a function that connects through the proxy under a
+/// name.
 async fn behind_proxy() -> (Cluster, Proxy, Client, impl AsyncFn(&str) -> Client) {
     let cluster = Cluster::start(&template().await, &[]).await.unwrap();
     let proxy = Proxy::to(cluster.port()).await;
@@ -37,7 +38,7 @@ async fn the_proxy_cuts_a_commit_that_the_server_has_executed_and_no_other_conne
     assert_eq!(proxy.commits_cut(), 1);
     assert_eq!(one::<String>(&direct, "SELECT string_agg(n::text, ' ') FROM written").await, "1 3 4");
     assert!(holds(&other, "true").await);
-    // Once means once.
+    // The fault strikes only once.
     named("apply").await.batch_execute("BEGIN; COMMIT").await.unwrap();
 }
 

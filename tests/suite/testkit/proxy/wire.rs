@@ -1,13 +1,13 @@
-//! As much of PostgreSQL's protocol as a fault needs: who connects, and where a COMMIT is answered.
+//! The parts of PostgreSQL's protocol that faults need: the client's name, and the answer to a COMMIT.
 
 use std::io;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
-/// Protocol 3.0, the only first message that carries parameters.
+/// Protocol 3.0, the only first message with parameters.
 const VERSION_3: u32 = 196_608;
-/// Longer start-up messages are not ours.
+/// leadbridge's start-up messages are shorter.
 const LONGEST_START: usize = 10_000;
 
 /// The first message of a connection.
@@ -37,19 +37,19 @@ pub async fn read_start(client: &mut TcpStream) -> io::Result<Start> {
     Ok(Start { bytes, application_name })
 }
 
-/// What a session pooler says that has no connection to a server left.
+/// The answer of a session pooler without a free connection to a server.
 pub fn full() -> Vec<u8> {
     let fields = "SFATAL\0VFATAL\0CXX000\0MMaxClientsInSessionMode: max clients reached\0\0".as_bytes();
     let length = (fields.len() + 4) as u32;
     [b"E", &length.to_be_bytes()[..], fields].concat()
 }
 
-/// Finds the answers to COMMIT in what a server sends, however it is cut into pieces.
+/// Finds the answers to COMMIT in a server's bytes, for any division into pieces.
 #[derive(Default)]
 pub struct Answers {
-    /// Of the message that is being read: its type, its length and, of a short one, its content.
+    /// The message under way: type, length and, for a short message, the content.
     head: Vec<u8>,
-    /// How much of the message's content is still to come, once its length is known.
+    /// Remaining bytes of the message's content, once the length is known.
     left: usize,
 }
 
@@ -57,7 +57,8 @@ pub struct Answers {
 const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
 
 impl Answers {
-    /// Where in `piece` the answer to a COMMIT ends. What comes after it is still to be read: call again with it.
+    /// End of the answer to a COMMIT within `piece`. The bytes after the end are still to be read: call again with
+    /// the rest.
     pub fn commit_in(&mut self, piece: &[u8]) -> Option<usize> {
         let mut at = 0;
         while let Some(&byte) = piece.get(at) {
