@@ -1,4 +1,4 @@
--- The fence around the replicated tables, on either database: a cutover closes it on Landing, a rollback on Traffic.
+-- The fence around the replicated tables, on either database: a cutover closes Landing's fence, a rollback Traffic's.
 -- `leadbridge migrate` installs the fence as the tables' owner. Until a cutover calls close_fence(), the fence does
 -- nothing. The lock makes simultaneous installations run after one another.
 SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));

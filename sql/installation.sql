@@ -16,8 +16,8 @@ DO $installation$
 DECLARE
     owner record;
 BEGIN
-    -- A schema from before this table records the owner in `checkpoint`. Another installation's checkpoint comes first,
-    -- so that the check below refuses the schema.
+    -- A schema from before this table names the owner in `checkpoint`. Another installation's checkpoint comes first: then
+    -- the check below refuses the schema.
     IF to_regclass('{{schema}}.checkpoint') IS NOT NULL THEN
         INSERT INTO {{schema}}.installation (slot, publication, landing_system_id, landing_database, traffic_schema)
         SELECT c.slot, c.publication, c.landing_system_id, c.landing_database, {{traffic_name}} FROM {{schema}}.checkpoint AS c

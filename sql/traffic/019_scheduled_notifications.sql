@@ -1,5 +1,5 @@
--- Scheduled notifications, for operators that switched notifications on. The table has the same shape as on Landing, and
--- no trigger: updated_at is Landing's.
+-- Scheduled notifications, created when the configuration switches notifications on. The table has the same shape as on
+-- Landing, and no trigger: updated_at is Landing's.
 DO $migration$
 BEGIN
     IF to_regclass('{{traffic}}.traffic_scheduled_notifications') IS NULL THEN
@@ -23,7 +23,7 @@ BEGIN
         -- A table that was dropped and is made again has lost its rows: the next start copies again.
         UPDATE {{schema}}.checkpoint SET state = 'snapshot'
         WHERE slot = {{slot_name}} AND state = 'streaming' AND published::jsonb #> '{tables,scheduled_notifications}' IS NOT NULL;
-        -- Migration 020 publishes the tables of its time; a table that is switched on later is added here.
+        -- Migration 020 publishes the existing tables; a table that is switched on later is added here.
         IF EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {{reverse_publication_name}}) THEN
             ALTER PUBLICATION {{reverse_publication}} ADD TABLE {{traffic}}.traffic_scheduled_notifications;
         END IF;
