@@ -1,17 +1,21 @@
 //! The real binary as a child process, and the child's use of time and memory.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use leadbridge::error::{Error, Result};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use leadbridge::throwaway::DaemonProcess;
+use nix::sys::signal::Signal;
+use tokio::process::Command;
 use tokio_postgres::types::PgLsn;
 
 use super::world::{World, failed};
 
 /// Interval of the readings of the child. Peak memory only grows, so the last reading equals the final value.
 const POLL: Duration = Duration::from_millis(2);
+
+/// A process without memory has nothing left to do before its end.
+const END: Duration = Duration::from_secs(10);
 
 /// Linux counts a process's time in hundredths of a second, at any tick rate of the kernel.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -30,7 +34,7 @@ pub struct Spent {
 
 /// A running daemon; killed when dropped.
 pub struct Daemon {
-    child: Child,
+    process: DaemonProcess,
     started: Instant,
 }
 
@@ -42,7 +46,8 @@ impl Daemon {
     /// Any command of the binary, silent on stdout.
     pub fn command(world: &World, arguments: &[&str]) -> Result<Self> {
         let started = Instant::now();
-        let child = Command::new(env!("CARGO_BIN_EXE_leadbridge"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_leadbridge"));
+        command
             .args(arguments)
             .env("LANDING_DATABASE_URL", world.landing_url())
             .env("TRAFFIC_DATABASE_URL", world.traffic_url())
@@ -50,10 +55,8 @@ impl Daemon {
             .env("LEADBRIDGE_HTTP_LISTEN", "off")
             .env("LEADBRIDGE_LOG", "warn")
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(|error| Error::internal(format!("starting the daemon: {error}")))?;
-        Ok(Daemon { child, started })
+            .stdout(Stdio::null());
+        Ok(Daemon { process: DaemonProcess::start(command)?, started })
     }
 
     /// Time from start to end of `run --until-caught-up`.
@@ -71,48 +74,35 @@ impl Daemon {
 
     /// Sends SIGTERM, and waits for the end.
     pub async fn stop(self) -> Result<Spent> {
-        // The child is not waited for yet, so no other process has the pid; the cast is the inverse of std's own.
-        let pid = Pid::from_raw(self.child.id() as i32);
-        kill(pid, Signal::SIGTERM)
-            .map_err(|error| Error::internal(format!("stopping the daemon: {error}")))?;
+        self.process.signal(Signal::SIGTERM)?;
         self.ended().await
     }
 
     /// Waits for the end of the process.
     pub async fn ended(mut self) -> Result<Spent> {
         let mut peak = 0;
-        while let Some(resident) = self.peak()? {
+        // A process that has ended has no memory, and keeps its entry in /proc until the wait below.
+        while let Some(resident) = self.process.peak_memory() {
             peak = resident;
             tokio::time::sleep(POLL).await;
         }
         let (wall, cpu) = (self.started.elapsed(), self.cpu()?);
-        let status = self.child.wait().map_err(|error| Error::internal(format!("the daemon: {error}")))?;
+        let status =
+            self.process.end_within(END).await?.ok_or_else(|| Error::internal("the daemon does not end"))?;
         if !status.success() {
             return Err(Error::internal(format!("the daemon ended with {status}")));
         }
         Ok(Spent { wall, cpu, peak, wal: None })
     }
 
-    /// `None` after the end of the process, because an ended process has no memory.
-    fn peak(&self) -> Result<Option<u64>> {
-        let status = self.read("status")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kibibytes = line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok());
-        Ok(kibibytes.map(|kibibytes| kibibytes * 1024))
-    }
-
     fn cpu(&self) -> Result<f64> {
-        let stat = self.read("stat")?;
+        let path = format!("/proc/{}/stat", self.process.id().unwrap_or_default());
+        let stat = std::fs::read_to_string(&path)
+            .map_err(|error| Error::internal(format!("reading {path}: {error}")))?;
         // The program's name stands in parentheses and may hold any character; the third field follows the name.
         let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
         let ticks = fields.split(' ').skip(11).take(2).filter_map(|field| field.parse::<f64>().ok());
         Ok(ticks.sum::<f64>() / TICKS_PER_SECOND)
-    }
-
-    /// A child without a wait keeps its entry in /proc.
-    fn read(&self, name: &str) -> Result<String> {
-        let path = format!("/proc/{}/{name}", self.child.id());
-        std::fs::read_to_string(&path).map_err(|error| Error::internal(format!("reading {path}: {error}")))
     }
 }
 
@@ -137,12 +127,4 @@ pub async fn streaming(world: &World, slot: &str) -> Result<()> {
 async fn wal(world: &World) -> Result<u64> {
     let end = world.traffic().await?.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
     Ok(end.map_err(|error| failed(&error))?.get::<_, PgLsn>(0).into())
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // Both calls fail only after a wait for the child.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

@@ -1,42 +1,37 @@
 //! `leadbridge run` as a process of its own, asked over HTTP like any daemon.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tokio::process::{Child, Command};
+use nix::sys::signal::Signal;
+use tokio::process::Command;
 
-use super::guard::Home;
+use super::home::Home;
 use crate::error::{Error, Result};
-use crate::telemetry::Live;
+use crate::telemetry::{Live, http};
+use crate::throwaway::DaemonProcess;
 
 /// Pause between two requests to the daemon.
 const POLL: Duration = Duration::from_millis(50);
 /// Far longer than any step takes: a condition that does not hold by then will not hold later.
 pub const PATIENCE: Duration = Duration::from_secs(20);
-/// Below the ports that Linux assigns to outgoing connections, so that no connection takes the daemon's port
-/// between two starts.
-const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// A running daemon. Killed when dropped.
 #[derive(Debug)]
 pub struct DemoDaemon {
-    child: Child,
+    process: DaemonProcess,
     listen: SocketAddr,
 }
 
 impl DemoDaemon {
     /// Starts the running program's file as `leadbridge run` with the configuration in `home`.
     pub fn start(home: &Home, listen: SocketAddr) -> Result<Self> {
-        let failed = |error| {
-            Error::refused(format!("the daemon cannot be started: {error}"))
-                .remedy("check that this program's file is still where it was started from")
-        };
+        let failed = |error| Error::refused(format!("the daemon cannot be started: {error}"));
         let log = home.open_log()?;
         let errors = log.try_clone().map_err(failed)?;
-        let child = Command::new(std::env::current_exe().map_err(failed)?)
+        let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+        command
             .arg("--config")
             .arg(home.config())
             .arg("run")
@@ -47,14 +42,12 @@ impl DemoDaemon {
             .stderr(errors)
             // An interrupt typed at the terminal reaches only the demo, and the demo ends the daemon in an
             // orderly way.
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(failed)?;
-        if let Some(pid) = child.id() {
+            .process_group(0);
+        let process = DaemonProcess::start(command)?;
+        if let Some(pid) = process.id() {
             home.write_pid(pid)?;
         }
-        Ok(DemoDaemon { child, listen })
+        Ok(DemoDaemon { process, listen })
     }
 
     /// The daemon's status; `None` while the daemon does not answer.
@@ -62,21 +55,11 @@ impl DemoDaemon {
     /// # Errors
     /// Refused when the process has ended.
     pub async fn status(&mut self) -> Result<Option<Live>> {
-        let ended = self.child.try_wait();
-        if let Some(status) =
-            ended.map_err(|error| Error::internal(format!("waiting for the daemon: {error}")))?
-        {
+        if let Some(status) = self.process.end()? {
             return Err(Error::refused(format!("the daemon ended by itself: {status}"))
                 .remedy("see its last words above"));
         }
-        let url = format!("http://{}/status", self.listen);
-        let request = move || {
-            let agent = ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build().new_agent();
-            agent.get(url).call().ok()?.body_mut().read_json::<Live>().ok()
-        };
-        tokio::task::spawn_blocking(request)
-            .await
-            .map_err(|error| Error::internal(format!("asking the daemon: {error}")))
+        Ok(http::ask(self.listen, PATIENCE).await)
     }
 
     /// Asks until `wanted` returns a value; `wanted` sees every answer.
@@ -100,7 +83,7 @@ impl DemoDaemon {
 
     /// Sends SIGKILL, so that the daemon cannot finish anything. Returns when the process is gone.
     pub async fn kill(mut self) -> Result<()> {
-        self.child.kill().await.map_err(|error| Error::internal(format!("killing the daemon: {error}")))
+        self.process.kill().await
     }
 
     /// Sends SIGTERM, as systemd does. Returns the time until the daemon's end.
@@ -109,15 +92,10 @@ impl DemoDaemon {
     /// Refused when the daemon does not end in time, or not with exit code 0.
     pub async fn stop(mut self) -> Result<Duration> {
         let asked = Instant::now();
-        if let Some(pid) = self.child.id() {
-            // The kernel gives the pid of an unwaited child to no other process. Fails only when the daemon
-            // has already ended.
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
-        }
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        let status = ended
-            .map_err(|_| in_vain("the daemon to end after SIGTERM"))?
-            .map_err(|error| Error::internal(format!("waiting for the daemon: {error}")))?;
+        // Fails only when the daemon has already ended.
+        let _ = self.process.signal(Signal::SIGTERM);
+        let ended = self.process.end_within(PATIENCE).await?;
+        let status = ended.ok_or_else(|| in_vain("the daemon to end after SIGTERM"))?;
         if status.success() {
             Ok(asked.elapsed())
         } else {
@@ -129,13 +107,4 @@ impl DemoDaemon {
 /// A condition that did not become true in time.
 pub fn in_vain(what: &str) -> Error {
     Error::internal(format!("waited {} s in vain for {what}", PATIENCE.as_secs()))
-}
-
-/// An address for the daemon's HTTP on which no other process listens.
-pub fn free_address() -> Result<SocketAddr> {
-    let address = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let free = |address: &SocketAddr| TcpListener::bind(address).is_ok();
-    (0..100).map(|_| address(rand::random_range(PORTS))).find(free).ok_or_else(|| {
-        Error::refused("no free port on 127.0.0.1").remedy("end some of the servers that listen there")
-    })
 }

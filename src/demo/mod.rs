@@ -8,7 +8,7 @@
 mod crash;
 mod daemon;
 mod figures;
-mod guard;
+mod home;
 mod lag;
 mod noise;
 mod ownership;
@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use guard::Home;
+use home::Home;
 use screen::Screen;
 
 /// Tells the story. `Ok` only if every check held, `No` when a check failed or the demo was interrupted.

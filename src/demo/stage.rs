@@ -1,11 +1,11 @@
 //! The setup of the demo: two servers with the school's databases, realistic leads, and writers.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::daemon::{DemoDaemon, free_address};
-use super::guard::Home;
+use super::daemon::DemoDaemon;
+use super::home::Home;
 use crate::config::{Config, Flags};
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
@@ -13,7 +13,7 @@ use crate::postgres::step::during;
 use crate::postgres::{Session, wal};
 use crate::throwaway::leads::{self, Filled};
 use crate::throwaway::writers::{LiveWriters, WriteRate};
-use crate::throwaway::{Cluster, Template, fixture};
+use crate::throwaway::{Cluster, Template, fixture, free_port};
 
 /// Leads that exist before the story begins; each has about three journey entries.
 const LEADS: usize = 1_000;
@@ -46,7 +46,7 @@ impl<'h> DemoStage<'h> {
             server(&template, "traffic", fixture::TRAFFIC),
         )?;
         let landing_url = landing_server.url("landing");
-        let listen = free_address()?;
+        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         home.write_config(&configuration(home, &landing_url, &traffic_server.url("traffic"), listen))?;
         let flags = Flags { config: Some(home.config()), ..Flags::default() };
         let config = Config::load(&flags, &|_| None)?;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::figures::{bytes, count, counted, curve, duration, rate, seconds};
-use super::guard::Home;
+use super::home::Home;
 use super::ownership::Owned;
 use super::screen::Screen;
 use super::stage::DemoStage;

@@ -3,12 +3,16 @@
 use std::fs::File;
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Outcome;
 use crate::checkpoint::LocalStore;
 use crate::config::Config;
 use crate::report::{Findings, Verdict};
-use crate::telemetry::http;
+use crate::telemetry::{Live, http};
+
+/// The daemon is on this machine: a daemon that takes longer is not going to answer.
+const ANSWER: Duration = Duration::from_secs(2);
 
 pub async fn examine(findings: &mut Findings, config: &Config) {
     findings.add("state_dir", None, Ok(state_dir(&config.state_dir)));
@@ -42,26 +46,16 @@ async fn http_listen(config: &Config) -> Outcome {
     let Some(address) = config.http_listen else { return Ok(Verdict::ok("HTTP is switched off")) };
     match tokio::net::TcpListener::bind(address).await {
         Ok(_) => Ok(Verdict::ok(format!("the HTTP address {address} is free"))),
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_daemon(address).await => {
+        Err(error)
+            if error.kind() == io::ErrorKind::AddrInUse
+                && http::ask::<Live>(address, ANSWER).await.is_some() =>
+        {
             Ok(Verdict::ok(format!("a daemon answers at the HTTP address {address}")))
         }
         Err(_) => {
             http::bind(address).await.map(|_| Verdict::ok(format!("the HTTP address {address} is free")))
         }
     }
-}
-
-async fn is_daemon(mut address: std::net::SocketAddr) -> bool {
-    if address.ip().is_unspecified() {
-        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-    }
-    let request = move || {
-        let timeout = Some(std::time::Duration::from_secs(2));
-        let agent = ureq::Agent::config_builder().timeout_global(timeout).build().new_agent();
-        let answer = agent.get(format!("http://{address}/status")).call();
-        answer.ok()?.body_mut().read_json::<crate::telemetry::Live>().ok()
-    };
-    matches!(tokio::task::spawn_blocking(request).await, Ok(Some(_)))
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! Health and status over HTTP.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +60,30 @@ pub async fn serve(
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await
         .map_err(|error| Error::internal("the HTTP listener broke").source_error(error))
+}
+
+/// Asks the daemon at `address` for its status; `None` when no daemon answers within `limit`. `T` is [`Live`], or
+/// another form of the same document.
+pub async fn ask<T: DeserializeOwned>(address: SocketAddr, limit: Duration) -> Option<T> {
+    let (code, body) = get_page(address, "/status", limit).await?;
+    serde_json::from_str(&body).ok().filter(|_| code == 200)
+}
+
+/// Code and body of the answer to `GET path`; `None` when nobody answers within `limit`.
+pub async fn get_page(mut address: SocketAddr, path: &'static str, limit: Duration) -> Option<(u16, String)> {
+    // A daemon that listens on every address is asked at the loopback address.
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    let request = move || {
+        let settings = ureq::Agent::config_builder().timeout_global(Some(limit)).http_status_as_error(false);
+        let agent = settings.build().new_agent();
+        let mut response = agent.get(format!("http://{address}{path}")).call().ok()?;
+        Some((response.status().as_u16(), response.body_mut().read_to_string().ok()?))
+    };
+    tokio::task::spawn_blocking(request).await.ok()?
 }
 
 /// All paths, over a shared state.
@@ -117,12 +143,7 @@ mod tests {
     }
 
     async fn get_text(address: SocketAddr, path: &'static str) -> (u16, String) {
-        let agent = ureq::Agent::config_builder().http_status_as_error(false).build().new_agent();
-        let request = move || {
-            let mut response = agent.get(format!("http://{address}{path}")).call().unwrap();
-            (response.status().as_u16(), response.body_mut().read_to_string().unwrap())
-        };
-        tokio::task::spawn_blocking(request).await.unwrap()
+        get_page(address, path, Duration::from_secs(10)).await.unwrap()
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! A running throw-away server.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,14 +8,11 @@ use nix::sys::signal::Signal;
 use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::{Client, NoTls};
 
+use super::port::{SERVERS, free_port_of};
 use super::server::{ServerProcess, ServerStart};
 use super::template::Template;
-use super::watchdog::Watchdog;
+use super::watchdog::{GuardedDir, SERVER};
 use crate::error::{Error, Result};
-
-/// Ports below the range from which Linux assigns ports to outgoing connections: no connection can take the
-/// port of a server that restarts.
-const PORTS: std::ops::Range<u16> = 15_000..32_000;
 
 /// How a server is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +30,9 @@ pub enum Shutdown {
 pub struct Cluster {
     server: Option<ServerProcess>,
     template: Arc<Template>,
-    dir: PathBuf,
     port: u16,
-    // Dropped last, because the watchdog removes the directory.
-    _watchdog: Watchdog,
+    // Dropped last, because the drop removes the directory.
+    dir: GuardedDir,
 }
 
 impl Cluster {
@@ -47,15 +42,14 @@ impl Cluster {
     /// # Errors
     /// Refused, with the server's own words, when the server does not start.
     pub async fn start(template: &Arc<Template>, settings: &[(&str, &str)]) -> Result<Self> {
-        let dir = template.owner.create_dir()?;
-        let watchdog = Watchdog::watch(template.owner, &dir)?;
-        template.copy_to(&dir).await?;
-        let mut cluster =
-            Cluster { server: None, template: template.clone(), dir, port: 0, _watchdog: watchdog };
+        let dir = GuardedDir::create(template.owner, SERVER)?;
+        template.copy_to(dir.path()).await?;
+        let mut cluster = Cluster { server: None, template: template.clone(), port: 0, dir };
         cluster.configure(settings)?;
         for _ in 0..5 {
-            cluster.port = free_port()?;
-            match ServerProcess::start(template, &cluster.dir, cluster.port, &cluster.url("postgres")).await?
+            cluster.port = free_port_of(&SERVERS)?;
+            match ServerProcess::start(template, cluster.dir.path(), cluster.port, &cluster.url("postgres"))
+                .await?
             {
                 ServerStart::Running(server) => {
                     cluster.server = Some(server);
@@ -89,15 +83,15 @@ impl Cluster {
 
     /// Directory of the private Unix socket.
     pub fn socket_dir(&self) -> &Path {
-        &self.dir
+        self.dir.path()
     }
 
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.join("data")
+        self.dir.path().join("data")
     }
 
     pub fn log(&self) -> PathBuf {
-        self.dir.join("log")
+        self.dir.path().join("log")
     }
 
     /// A session of the superuser.
@@ -139,7 +133,9 @@ impl Cluster {
     pub async fn resume(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.server.is_none() {
-            match ServerProcess::start(&self.template, &self.dir, self.port, &self.url("postgres")).await? {
+            match ServerProcess::start(&self.template, self.dir.path(), self.port, &self.url("postgres"))
+                .await?
+            {
                 ServerStart::Running(server) => self.server = Some(server),
                 // After a kill, the old server's children hold its memory or its port for a moment.
                 ServerStart::Ended(log) if Instant::now() > deadline => return Err(not_started(&log)),
@@ -153,8 +149,8 @@ impl Cluster {
     /// databases.
     pub async fn into_template(mut self) -> Result<Template> {
         self.stop(Shutdown::Fast).await?;
-        let Cluster { template, dir, _watchdog: watchdog, .. } = self;
-        Ok(template.with_data_of(dir, watchdog))
+        let Cluster { template, dir, .. } = self;
+        Ok(template.with_data_of(dir))
     }
 
     pub async fn restart(&mut self, shutdown: Shutdown) -> Result<()> {
@@ -165,7 +161,7 @@ impl Cluster {
     fn configure(&self, settings: &[(&str, &str)]) -> Result<()> {
         let path = self.data_dir().join("postgresql.conf");
         let mut text = std::fs::read_to_string(&path).map_err(|e| super::owner::io("reading", &path, &e))?;
-        let socket = self.dir.display().to_string();
+        let socket = self.dir.path().display().to_string();
         let ours = [
             ("listen_addresses", "127.0.0.1"),
             ("unix_socket_directories", &socket),
@@ -202,13 +198,6 @@ pub async fn connect(url: &str) -> Result<Client> {
     // The task ends when the client is dropped. The client's user sees every error of the connection.
     tokio::spawn(async move { connection.await.ok() });
     Ok(client)
-}
-
-fn free_port() -> Result<u16> {
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (0..100).map(|_| rand::random_range(PORTS)).find(free).ok_or_else(|| {
-        Error::refused("no free port on 127.0.0.1").remedy("end some of the servers that listen there")
-    })
 }
 
 fn not_started(log: &str) -> Error {

@@ -1,16 +1,18 @@
 //! Throw-away PostgreSQL servers with realistic leads, for `leadbridge demo` and for the tests.
 //!
 //! A [`Template`] is a stopped server's data directory. Each [`Cluster`] runs on a copy of the template in a
-//! private directory, on a private port. However this process ends, a `watchdog` ends the process's servers
-//! and removes their directories.
+//! private directory, on a private port. A [`DaemonProcess`] is the daemon between two of them. However this
+//! process ends, a `watchdog` ends its servers and removes their directories.
 
 mod binaries;
 mod cluster;
 mod copy;
+mod daemon;
 mod lead;
 pub mod leads;
 mod metadata;
 mod owner;
+mod port;
 mod server;
 mod template;
 mod watchdog;
@@ -19,7 +21,10 @@ pub mod writers;
 
 pub use binaries::Binaries;
 pub use cluster::{Cluster, Shutdown, connect};
+pub use daemon::{DaemonProcess, peak_memory, signal};
+pub use port::free_port;
 pub use template::Template;
+pub use watchdog::GuardedDir;
 
 /// Both databases' tables as the school has the tables, Traffic before Migration 016.
 pub mod fixture {

@@ -13,10 +13,14 @@ use crate::error::{Error, Result};
 pub(super) struct Owner(Option<(u32, u32)>);
 
 impl Owner {
+    pub fn this_user() -> Self {
+        Owner(None)
+    }
+
     /// `postgres` when there is such a user, else `nobody`.
     pub fn choose() -> Result<Self> {
         if !Uid::effective().is_root() {
-            return Ok(Owner(None));
+            return Ok(Owner::this_user());
         }
         for name in ["postgres", "nobody"] {
             if let Ok(Some(user)) = User::from_name(name) {

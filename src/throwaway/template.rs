@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::binaries::Binaries;
 use super::owner::{Owner, io};
-use super::watchdog::Watchdog;
+use super::watchdog::{GuardedDir, SERVER};
 use crate::error::{Error, Result};
 
 /// A data directory that no server runs on. Removed when dropped, and when the process ends.
@@ -14,8 +14,7 @@ pub struct Template {
     pub(super) owner: Owner,
     /// Password of the superuser `postgres`.
     pub(super) password: String,
-    dir: PathBuf,
-    _watchdog: Watchdog,
+    dir: GuardedDir,
 }
 
 impl Template {
@@ -26,31 +25,24 @@ impl Template {
     pub async fn create() -> Result<Self> {
         let binaries = Binaries::find().await?;
         let owner = Owner::choose()?;
-        let dir = owner.create_dir()?;
-        let watchdog = Watchdog::watch(owner, &dir)?;
+        let dir = GuardedDir::create(owner, SERVER)?;
         // Hexadecimal digits need no escaping in a URL.
         let password = format!("{:032x}", rand::random::<u128>());
-        owner.write(&dir.join("password"), password.as_bytes())?;
-        initdb(&binaries, owner, &dir).await?;
-        Ok(Template { binaries, owner, password, dir, _watchdog: watchdog })
+        owner.write(&dir.path().join("password"), password.as_bytes())?;
+        initdb(&binaries, owner, dir.path()).await?;
+        Ok(Template { binaries, owner, password, dir })
     }
 
     /// A template with this template's programs, owner and password, and with the data directory that a
     /// stopped cluster leaves in `dir`.
-    pub(super) fn with_data_of(&self, dir: PathBuf, watchdog: Watchdog) -> Self {
-        Template {
-            binaries: self.binaries.clone(),
-            owner: self.owner,
-            password: self.password.clone(),
-            dir,
-            _watchdog: watchdog,
-        }
+    pub(super) fn with_data_of(&self, dir: GuardedDir) -> Self {
+        Template { binaries: self.binaries.clone(), owner: self.owner, password: self.password.clone(), dir }
     }
 
     /// Copies the data directory to `data` in `dir`.
     pub(super) async fn copy_to(&self, dir: &Path) -> Result<()> {
         let mut command = self.owner.command("cp", dir);
-        command.arg("-Rp").arg(self.dir.join("data")).arg(dir.join("data"));
+        command.arg("-Rp").arg(self.dir.path().join("data")).arg(dir.join("data"));
         run(command, "copying the template").await
     }
 }

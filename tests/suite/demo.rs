@@ -4,8 +4,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use leadbridge::throwaway::signal;
+use nix::sys::signal::Signal;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -67,7 +67,7 @@ async fn an_interrupted_demo_says_so_and_leaves_nothing_behind() {
         panic!("the demo ended before it streamed");
     };
     tokio::time::timeout(Duration::from_secs(120), reach).await.unwrap();
-    kill(Pid::from_raw(child.id().unwrap() as i32), Signal::SIGINT).unwrap();
+    signal(&child, Signal::SIGINT).unwrap();
     let mut said = String::new();
     while let Some(line) = lines.next_line().await.unwrap() {
         said.push_str(&line);

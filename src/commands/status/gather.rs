@@ -1,6 +1,6 @@
 //! Asks the daemon and both databases at the same time, and combines their answers.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio_postgres::Client;
@@ -18,7 +18,7 @@ use crate::postgres::Endpoint;
 use crate::postgres::step::during;
 use crate::quarantine::Quarantine;
 use crate::replication::last_error;
-use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State};
+use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, http};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -82,25 +82,9 @@ async fn ask<T>(endpoint: &Endpoint, question: impl AsyncFnOnce(&Client) -> Resu
 
 /// `None` when no daemon of this slot answers at the address.
 async fn ask_daemon(listen: Option<SocketAddr>, names: &Names) -> Option<Live> {
-    let address = reachable(listen?);
-    let request = move || {
-        let agent = ureq::Agent::config_builder().timeout_global(Some(HTTP_TIMEOUT)).build().new_agent();
-        let mut response = agent.get(format!("http://{address}/status")).call().ok()?;
-        response.body_mut().read_json::<Live>().ok()
-    };
-    let live = tokio::task::spawn_blocking(request).await.ok()??;
+    let live: Live = http::ask(listen?, HTTP_TIMEOUT).await?;
     let ours = live.slot.as_ref().is_none_or(|slot| slot.name == names.slot);
     ours.then_some(live)
-}
-
-/// Replaces the address of a daemon that listens on every address by the loopback address.
-fn reachable(mut address: SocketAddr) -> SocketAddr {
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    address
 }
 
 async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {

@@ -5,9 +5,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use leadbridge::failpoint::Point;
-use leadbridge::throwaway::Shutdown;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use leadbridge::throwaway::{Shutdown, signal};
+use nix::sys::signal::Signal;
 use tokio::process::Child;
 
 use super::{LEAD, Stage};
@@ -43,7 +42,7 @@ pub async fn standing_at(bridge: &Bridge, arguments: &[&str], point: Point) -> C
 
 /// Lets the command go on to its end; returns the output and the exit code.
 pub async fn go_on(child: Child) -> (String, i32) {
-    kill(Pid::from_raw(child.id().unwrap().cast_signed()), Signal::SIGCONT).unwrap();
+    signal(&child, Signal::SIGCONT).unwrap();
     let ended = tokio::time::timeout(Duration::from_secs(90), child.wait_with_output()).await;
     let output = ended.expect("it does not end").unwrap();
     (String::from_utf8(output.stderr).unwrap(), output.status.code().unwrap())

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use leadbridge::throwaway::Shutdown;
 use leadbridge::throwaway::writers::WriteRate;
+use leadbridge::throwaway::{Shutdown, signal};
 use nix::sys::signal::Signal;
 
 use crate::testkit::{
@@ -70,8 +70,7 @@ async fn sigterm_ends_within_seconds_also_while_somebody_holds_the_rows_or_a_ser
     let resync = bridge.command(&["resync", "--yes"]).spawn().unwrap();
     until_holds(&world.landing().await, "count(*) = 1 FROM pg_stat_activity WHERE query LIKE 'CREATE_REPL%'")
         .await;
-    let pid = nix::unistd::Pid::from_raw(resync.id().unwrap().cast_signed());
-    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    signal(&resync, Signal::SIGTERM).unwrap();
     let resync =
         tokio::time::timeout(SECONDS, resync.wait_with_output()).await.expect("resync ends").unwrap();
     assert_eq!(resync.status.code(), Some(4), "a resync that was stopped is not complete");

@@ -258,10 +258,7 @@ impl Soak {
         // A daemon without a stream is not a standby. While a daemon creates its slot, Landing waits for no
         // leadbridge standby.
         let Some(daemon) = &self.daemon else { return };
-        let status = daemon.get("/status").await.unwrap_or_default();
-        if !serde_json::from_str::<serde_json::Value>(&status)
-            .is_ok_and(|status| status["state"] == "streaming")
-        {
+        if daemon.asked().await.is_none_or(|status| status["state"] != "streaming") {
             return;
         }
         // The changes of this session wait for no standby.

@@ -1,27 +1,26 @@
 //! A running daemon: the real binary, observed over HTTP, ended by signals.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use leadbridge::telemetry::http;
+use leadbridge::throwaway::{DaemonProcess, free_port};
+use nix::sys::signal::Signal;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 
 use super::{Bridge, World, memory, tried_for_a_minute, until, until_true, within};
 
-/// Below Linux's automatic ports, and apart from the throw-away servers' ports.
-const PORTS: std::ops::Range<u16> = 10_000..15_000;
+/// Longest wait for one answer of the daemon.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// Killed when dropped.
 pub struct Daemon {
-    child: Child,
+    process: DaemonProcess,
     address: SocketAddr,
     log: PathBuf,
     /// The highest memory reading.
@@ -40,10 +39,10 @@ impl Daemon {
         loop {
             let mut daemon = Self::spawn(bridge);
             let answered = until("the daemon answers or ends", async || {
-                if daemon.child.try_wait().unwrap().is_some() {
+                if daemon.exit_code().is_some() {
                     return Some(false);
                 }
-                daemon.get("/healthz").await.map(|_| true)
+                daemon.asked().await.map(|_| true)
             });
             if answered.await {
                 return daemon;
@@ -54,20 +53,16 @@ impl Daemon {
     }
 
     fn spawn(bridge: &Bridge) -> Daemon {
-        let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-        let port = (0..100).map(|_| rand::random_range(PORTS)).find(free).expect("a free port");
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
         let log = bridge.dir().join(format!("log-{}", rand::random::<u64>()));
         let file = File::create(&log).unwrap();
-        let child = bridge
-            .command(&["run"])
+        let mut command = bridge.command(&["run"]);
+        command
             .env("LEADBRIDGE_HTTP_LISTEN", address.to_string())
             .env("LEADBRIDGE_LOG", "leadbridge=debug")
             .stdout(file.try_clone().unwrap())
-            .stderr(file)
-            .spawn()
-            .unwrap();
-        Daemon { child, address, log, peak: AtomicU64::new(0) }
+            .stderr(file);
+        Daemon { process: DaemonProcess::start(command).unwrap(), address, log, peak: AtomicU64::new(0) }
     }
 
     /// The log so far, from stdout and stderr.
@@ -82,23 +77,22 @@ impl Daemon {
         command
     }
 
-    /// The body of an answer; `None` without an answer.
-    pub async fn get(&self, path: &str) -> Option<String> {
+    /// The body of the answer to `GET path`; `None` without an answer.
+    pub async fn get(&self, path: &'static str) -> Option<String> {
+        Some(http::get_page(self.address, path, ANSWER).await?.1)
+    }
+
+    /// The daemon's status; `None` without an answer.
+    pub async fn asked(&self) -> Option<Value> {
         self.peak_memory();
-        let mut stream = TcpStream::connect(self.address).await.ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.ok()?;
-        Some(answer.split_once("\r\n\r\n")?.1.to_owned())
+        http::ask(self.address, ANSWER).await
     }
 
     /// `GET /status`, once the daemon answers.
     pub async fn status(&mut self) -> Value {
         let status = until("the daemon tells its status", async || {
-            let ended = self.child.try_wait().unwrap();
-            assert!(ended.is_none(), "the daemon ended: {}", self.log());
-            serde_json::from_str(&self.get("/status").await?).ok()
+            assert!(self.exit_code().is_none(), "the daemon ended: {}", self.log());
+            self.asked().await
         });
         status.await
     }
@@ -140,41 +134,40 @@ impl Daemon {
 
     /// The exit code after the daemon's own end; -1 after a signal.
     pub fn exit_code(&mut self) -> Option<i32> {
-        self.child.try_wait().unwrap().map(|status| status.code().unwrap_or(-1))
+        self.process.end().unwrap().map(|status| status.code().unwrap_or(-1))
     }
 
     /// The peak of resident memory (Linux's `VmHWM`), in bytes.
     /// `None` after the end.
     pub fn peak_memory(&self) -> Option<u64> {
-        let peak = memory::peak_of(self.child.id()?)?;
+        let peak = self.process.peak_memory()?;
         self.peak.fetch_max(peak, Ordering::Relaxed);
         Some(peak)
     }
 
     pub fn pid(&self) -> u32 {
-        self.child.id().expect("not waited for")
+        self.process.id().expect("not waited for")
     }
 
     pub fn signal(&self, signal: Signal) {
         self.peak_memory();
-        let pid = self.child.id().expect("not waited for");
-        kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
+        self.process.signal(signal).unwrap();
     }
 
     /// `kill -9`; returns when the process is gone.
     pub async fn kill(mut self) {
         self.peak_memory();
-        self.child.kill().await.unwrap();
+        self.process.kill().await.unwrap();
     }
 
     /// The exit status; `None` while the daemon runs.
     pub fn ended_already(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().unwrap()
+        self.process.end().unwrap()
     }
 
     /// Waits for the daemon's own end.
     pub async fn ended(&mut self, limit: Duration) -> ExitStatus {
-        within(limit, "the daemon ends", async || self.child.try_wait().unwrap()).await
+        within(limit, "the daemon ends", async || self.process.end().unwrap()).await
     }
 
     /// SIGTERM, which must end the daemon with exit code 0 within seconds.

@@ -1,20 +1,14 @@
-//! The peak of a process's resident memory: Linux's `VmHWM`.
+//! The peak of a process's resident memory.
 
-use std::fs::{OpenOptions, read_to_string};
+use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::process::Stdio;
 use std::time::Duration;
 
+use leadbridge::throwaway::peak_memory;
 use tokio::process::Command;
 
 use super::{Said, said_of, within};
-
-/// In bytes; `None` after the end of the process.
-pub fn peak_of(process: u32) -> Option<u64> {
-    let status = read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
-}
 
 /// Runs `command` to its end, and returns the highest memory reading as well.
 pub async fn said_with_peak(mut command: Command, patience: Duration) -> (Said, u64) {
@@ -23,7 +17,7 @@ pub async fn said_with_peak(mut command: Command, patience: Duration) -> (Said, 
     let ended = tokio::spawn(child.wait_with_output());
     let mut peak = 0;
     within(patience, "the command ends", async || {
-        peak = peak_of(process).unwrap_or(0).max(peak);
+        peak = peak_memory(process).unwrap_or(0).max(peak);
         ended.is_finished().then_some(())
     })
     .await;

@@ -216,8 +216,7 @@ async fn a_table_that_somebody_reads_or_writes_is_waited_for_only_when_indexes_a
         .batch_execute("BEGIN; INSERT INTO traffic_leads (name, phone) VALUES ('born', '1')")
         .await
         .unwrap();
-    let pid = nix::unistd::Pid::from_raw(copying.id().unwrap().cast_signed());
-    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    leadbridge::throwaway::signal(&copying, nix::sys::signal::Signal::SIGCONT).unwrap();
     until_true("it waits for the writer", async || {
         std::fs::read_to_string(&log)
             .unwrap()
