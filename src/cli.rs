@@ -15,7 +15,8 @@ use crate::model::change::Table;
 #[derive(Debug, Parser)]
 #[command(name = "leadbridge", version, max_term_width = 100, arg_required_else_help = true)]
 #[command(
-    after_help = "Exit codes: 0 done; 1 the answer is no (a difference, lag over a maximum, a doctor's error); \
+    after_help = "Exit codes: 0 done; 1 a check failed (a difference, lag over a maximum, an error that doctor \
+                  found); \
     2 daemon down or replication broken; 3 a database unreachable; 4 refused, an operator must act; \
     64 wrong usage or configuration; 70 internal error.\n\n\
     Example: LANDING_DATABASE_URL=postgresql://… TRAFFIC_DATABASE_URL=postgresql://… leadbridge doctor"
@@ -332,14 +333,20 @@ pub struct Demo {}
 
 fn landing_table(text: &str) -> Result<Table, String> {
     let names = || Table::ALL.map(Table::landing_name).join(", ");
-    Table::from_landing_name(text).ok_or_else(|| format!("no table of ours on Landing; they are {}", names()))
+    Table::from_landing_name(text).ok_or_else(|| {
+        format!(
+            "not a replicated table of Landing; the replicated \
+                                                          tables are {}",
+            names()
+        )
+    })
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
     text.parse()
         .ok()
         .filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
-        .ok_or_else(|| format!("`{text}` is no number of seconds"))
+        .ok_or_else(|| format!("`{text}` is not a valid number of seconds"))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub enum Exit {
     /// The command succeeded.
     Ok = 0,
     /// A check failed: a difference, a lag over a given maximum, an error that `doctor` found.
-    No = 1,
+    CheckFailed = 1,
     /// The daemon is down or the replication is broken (`status`).
     Down = 2,
     /// A database cannot be reached.

@@ -65,7 +65,7 @@ impl World {
             Metadata::Usual => leads::fill_usual(&client, &world.names, 1, count).await?,
             Metadata::Any => leads::fill(&client, &world.names, 1, count).await?,
         };
-        world.rows = filled.leads + filled.stages;
+        world.rows = filled.leads + filled.journey_entries;
         // Without VACUUM the first reader would write the hint bits of every page.
         execute(&client, "VACUUM ANALYZE").await?;
         world.migrate().await?;

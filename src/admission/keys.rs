@@ -104,7 +104,8 @@ fn unfit(subject: &Subject<'_>, what: String) -> Unfit {
     let (name, side) = (subject.name, subject.side);
     let meanwhile = match side {
         Side::Landing => {
-            ". If the stream was running, run `leadbridge resync` then: what was written meanwhile may not name its row"
+            ". If the stream was running, run `leadbridge resync` then: changes that were written since may not \
+             name their row"
         }
         Side::Traffic => "",
     };

@@ -37,7 +37,7 @@ impl Directory {
                 found.iter().any(|name| *name == *marker) && found.iter().all(|name| is_ours(name));
             if !interrupted {
                 return Err(Error::refused(format!("{} is not empty", path.display()))
-                    .remedy("name a directory that is not there yet: a backup overwrites nothing"));
+                    .remedy("name a directory that does not exist yet: a backup overwrites nothing"));
             }
             tracing::info!("{} holds an interrupted backup: it is restarted", path.display());
             for name in found.iter().filter(|name| **name != *marker) {

@@ -131,7 +131,8 @@ impl KeyCapture {
     fn relation(&mut self, relation: &Relation) -> Result<()> {
         let table = Table::from_traffic_name(&relation.name).filter(|_| *relation.namespace == *self.schema);
         let Some(table) = table else {
-            tracing::warn!(table = %relation.name, "the publication on Traffic holds a table that is not one of ours: not carried back");
+            tracing::warn!(table = %relation.name, "the publication on Traffic holds a table that is not \
+                                                    replicated: ignored");
             self.relations.insert(relation.id, None);
             return Ok(());
         };

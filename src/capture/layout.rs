@@ -14,8 +14,8 @@ use crate::model::change::{Column, Datum, Row, Table};
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
 /// Consequence of a table's change for a running stream.
-const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then: what was written meanwhile cannot be \
-                         translated, and nothing of it was applied";
+const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then: rows that were written since \
+                         cannot be translated, and none of them was applied";
 
 /// A table's column positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +80,8 @@ impl Layout {
                 column.name
             ))
             .remedy(
-                "run `leadbridge resync`, with the column brought back or without it: what was written meanwhile \
-                 cannot be translated, and nothing of it was applied",
+                "run `leadbridge resync`, with the column brought back or without it: rows that were written \
+                 since cannot be translated, and none of them was applied",
             )),
         }
     }

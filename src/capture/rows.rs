@@ -154,8 +154,8 @@ impl Capture {
             _ => return Ok(()),
         };
         Err(Error::refused(what).remedy(
-            "bring the table back under its name, then run `leadbridge resync`; nothing of what was written \
-             meanwhile was applied",
+            "bring the table back under its name, then run `leadbridge resync`; no row that was written since \
+             was applied",
         ))
     }
 

@@ -47,7 +47,7 @@ impl Finish {
                 "the move of slot `{}` is being finished (since {since}): its slots are dropped",
                 names.slot
             ))
-            .remedy("run `leadbridge finish` again: it carries on where it was")),
+            .remedy("run `leadbridge finish` again: the command continues where it stopped")),
             Some(Finish::Finished { at }) => Err(Error::refused(format!(
                 "the move of slot `{}` was finished at {at}: Traffic has all leads, nothing is left to replicate",
                 names.slot

@@ -48,7 +48,7 @@ impl Installation {
                     }));
                 }
                 Err(error) => {
-                    let error = Error::database("asking whose schema it is", &error);
+                    let error = Error::database("reading which installation owns the schema", &error);
                     if error.kind() != Kind::Refused {
                         return Err(error);
                     }
@@ -152,13 +152,14 @@ impl Installation {
             names.own("installation")
         );
         let done = client.execute(&sql, &[&identity.landing_system_id, &identity.landing_database]).await;
-        done.map(|_| ()).map_err(|error| Error::database("writing down whose schema it is", &error))
+        done.map(|_| ())
+            .map_err(|error| Error::database("recording which installation owns the schema", &error))
     }
 
     /// Makes the schema belong to this installation from now on, whatever installation owned the schema
     /// before.
     pub async fn replace(identity: &Identity, client: &Client, names: &Names) -> Result<()> {
-        let step = "writing down whose schema it is";
+        let step = "recording which installation owns the schema";
         let failed = |error| Error::database(step, &error);
         let table = names.own("installation");
         let there =

@@ -32,7 +32,7 @@ pub enum ReplicationState {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recorded {
     pub identity: Identity,
-    pub stage: ReplicationState,
+    pub state: ReplicationState,
     pub applied: Option<Lsn>,
     /// Landing's timeline on which `applied` was reached. `None` in a record of a version without timelines.
     pub timeline: Option<u32>,
@@ -300,8 +300,7 @@ fn to_text(published: &Published) -> Result<String> {
 }
 
 fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
-    let state: &str = row.get(3);
-    let stage = match state {
+    let state = match row.get::<_, &str>(3) {
         "snapshot" => ReplicationState::Snapshot,
         "streaming" => ReplicationState::Streaming,
         "switched" => ReplicationState::Switched,
@@ -320,7 +319,7 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
     // A number that is no timeline becomes 0. No history holds timeline 0, so the start refuses the position.
     let timeline = row.get::<_, Option<i64>>(6).map(|timeline| u32::try_from(timeline).unwrap_or(0));
     let applied = row.get::<_, Option<PgLsn>>(4).map(Into::into);
-    Ok(Recorded { identity, stage, applied, timeline, published })
+    Ok(Recorded { identity, state, applied, timeline, published })
 }
 
 fn published_of(slot: &str, text: Option<&str>) -> Result<Option<Published>> {

@@ -145,7 +145,8 @@ impl LocalStore {
                 format!("{doing} the state directory {}: {why}", self.path.display()),
             )
             .remedy(
-                "free space on its disk, or let the daemon's user write more there; it carries on by itself",
+                "free space on its disk, or let the daemon's user write more there; the daemon continues by \
+                 itself",
             );
         }
         Error::refused(format!("{doing} the state directory {}: {error}", self.path.display())).remedy(
@@ -154,7 +155,7 @@ impl LocalStore {
     }
 
     fn damaged(&self, why: &str) -> Error {
-        Error::refused(format!("the state directory {} is not one of ours: {why}", self.path.display()))
+        Error::refused(format!("{} is not a state directory of leadbridge: {why}", self.path.display()))
             .remedy(
                 "point LEADBRIDGE_STATE_DIR elsewhere, or empty the directory: Traffic has the position too",
             )

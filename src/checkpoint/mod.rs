@@ -87,7 +87,7 @@ pub fn agree(
         return first_start(live, local, slot);
     };
     same_identity(live, &recorded.identity, "Traffic's checkpoint")?;
-    match recorded.stage {
+    match recorded.state {
         ReplicationState::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
         ReplicationState::Streaming => resume(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
         ReplicationState::Switched => carry_back(wal, recorded, local.map(|(_, lsn)| *lsn)),
@@ -147,15 +147,17 @@ fn carry_back(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Resu
             "positions contradict each other: Traffic is at {traffic}, but the local state directory is at {local}"
         ))
         .remedy(
-            "Traffic was restored from a backup after the cutover: changes that were carried back to Landing are not \
-             on Traffic any more. Restore the newest state of Traffic; or, if that loss is accepted, empty \
+            "Traffic was restored from a backup after the cutover: changes that reverse replication applied to \
+             Landing are no longer on Traffic. Restore the newest state of Traffic; or, if that loss is \
+             accepted, empty \
              LEADBRIDGE_STATE_DIR and start again",
         ));
     }
     wal.check_contains(traffic, recorded.timeline).map(|()| Start::CarryBack).map_err(|error| {
         Error::refused(error.message()).remedy(
-            "Landing was restored to an earlier state after the cutover: changes of Traffic that had come back are \
-             not there any more. Check that the URL names the right server; bring that Landing back, or do without \
+            "Landing was restored to an earlier state after the cutover: changes of Traffic that reverse \
+             replication applied are no longer there. Check that the URL names the right server; bring that \
+             Landing back, or do without \
              reverse replication",
         )
     })
@@ -218,7 +220,7 @@ pub fn check_slot(live: &Identity, slot: &SlotPosition) -> Result<()> {
         return Ok(());
     }
     Err(Error::refused(format!(
-        "the slot `{}` on Landing is not ours: it decodes database `{}` with `{}`",
+        "the slot `{}` on Landing is not leadbridge's: the slot decodes database `{}` with `{}`",
         live.slot, slot.database, slot.plugin
     ))
     .remedy("choose another name for ours ([names] slot)"))

@@ -102,7 +102,7 @@ impl Published {
         }
         Err(Error::new(
             Kind::Transient,
-            format!("the copy begins again: {name} on Landing was rewritten or replaced since its snapshot"),
+            format!("the copy restarts: {name} on Landing was rewritten or replaced since its snapshot"),
         ))
     }
 
@@ -112,7 +112,7 @@ impl Published {
     /// `Transient`: the copy must begin again.
     pub fn check_copied(&self, now: &Published) -> Result<()> {
         now.check_successor_of(self).map_err(|error| {
-            Error::new(Kind::Transient, format!("the copy begins again: {}", error.message()))
+            Error::new(Kind::Transient, format!("the copy restarts: {}", error.message()))
         })?;
         let tables = self.tables.keys().filter_map(|name| Table::from_landing_name(name));
         for table in tables {

@@ -94,7 +94,7 @@ impl Reverse {
         };
         if slot.plugin != "pgoutput" || slot.database != now.database {
             return Err(Error::refused(format!(
-                "the slot `{name}` on Traffic is not ours: it decodes database `{}` with `{}`",
+                "the slot `{name}` on Traffic is not leadbridge's: the slot decodes database `{}` with `{}`",
                 slot.database, slot.plugin
             ))
             .remedy("find out who made it; leadbridge never touches it"));
@@ -115,7 +115,8 @@ impl Reverse {
                  ends at {}",
                 now.flushed
             ))
-            .remedy("Traffic was restored to an earlier state: restore its newest one; Landing may have rows of after it"));
+            .remedy("Traffic was restored to an earlier state: restore its newest one; Landing may have newer \
+                     rows"));
         }
         Ok(())
     }
@@ -123,7 +124,8 @@ impl Reverse {
 
 fn lost(what: String) -> Error {
     Error::refused(what).remedy(
-        "the changes in between cannot be carried back any more, so a rollback would lose them. Traffic has \
+        "the changes in between can no longer be replicated to Landing, so a rollback would lose them. Traffic \
+         has \
          everything and stays the system of record; stop the daemon",
     )
 }

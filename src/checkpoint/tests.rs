@@ -12,8 +12,8 @@ fn identity() -> Identity {
     }
 }
 
-fn traffic(stage: ReplicationState, lsn: u64) -> Recorded {
-    Recorded { identity: identity(), stage, applied: Some(Lsn(lsn)), timeline: Some(1), published: None }
+fn traffic(state: ReplicationState, lsn: u64) -> Recorded {
+    Recorded { identity: identity(), state, applied: Some(Lsn(lsn)), timeline: Some(1), published: None }
 }
 
 /// Landing's WAL, beyond every position of these tests.

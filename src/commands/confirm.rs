@@ -7,14 +7,14 @@ use crate::error::{Error, Result};
 /// Returns when the operator types `yes`.
 ///
 /// # Errors
-/// `Usage` when there is no terminal to ask on, `Refused` for any other answer: nothing was done.
+/// `Usage` when there is no terminal for the prompt, `Refused` for any other answer: nothing was done.
 pub fn confirm(what: &str) -> Result<()> {
     if !io::stdin().is_terminal() {
-        return Err(Error::usage(format!("{what}: there is no terminal to ask on"))
-            .remedy("say --yes if this is what you want"));
+        return Err(Error::usage(format!("{what}: there is no terminal for the confirmation prompt"))
+            .remedy("pass --yes to skip the confirmation prompt"));
     }
     let failed = |error: io::Error| Error::internal(format!("the terminal cannot be read: {error}"));
-    write!(io::stderr(), "{what}\nType yes to go on: ").map_err(failed)?;
+    write!(io::stderr(), "{what}\nType yes to continue: ").map_err(failed)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(failed)?;
     if answer.trim() == "yes" { Ok(()) } else { Err(Error::refused("not confirmed: nothing was done")) }

@@ -75,7 +75,7 @@ async fn change(
     let ready = prepared.readiness.is_ready();
     if arguments.dry_run || !ready {
         report(&prepared.readiness, direction, arguments)?;
-        return Ok(if ready { Exit::Ok } else { Exit::No });
+        return Ok(if ready { Exit::Ok } else { Exit::CheckFailed });
     }
     if !arguments.json {
         print(&(lines(&prepared.readiness.findings) + &what_stays(direction)))?;

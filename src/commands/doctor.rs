@@ -17,7 +17,7 @@ pub async fn run(config: &Config, arguments: &cli::Doctor) -> Result<Exit> {
     } else {
         print(&text(&findings))?;
     }
-    Ok(if findings.worst() == Level::Error { Exit::No } else { Exit::Ok })
+    Ok(if findings.worst() == Level::Error { Exit::CheckFailed } else { Exit::Ok })
 }
 
 fn text(findings: &Findings) -> String {

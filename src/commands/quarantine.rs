@@ -74,7 +74,7 @@ async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
         Writer::new(traffic, names, &landing, &tables, Touch::OnlyChanges, config.on_truncate).await?;
     let outcome = writer.retry((!ids.is_empty()).then_some(ids)).await?;
     print(&format!("{} of {} rows left quarantine.\n", outcome.tried - outcome.left, outcome.tried))?;
-    Ok(if outcome.left == 0 { Exit::Ok } else { Exit::No })
+    Ok(if outcome.left == 0 { Exit::Ok } else { Exit::CheckFailed })
 }
 
 async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
@@ -89,5 +89,5 @@ async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
 fn unknown(ids: &[i64]) -> Error {
     let ids: Vec<String> = ids.iter().map(i64::to_string).collect();
     Error::refused(format!("no such row in quarantine: {}", ids.join(", ")))
-        .remedy("see `leadbridge quarantine list`; a row that has become good leaves by itself")
+        .remedy("see `leadbridge quarantine list`; a row that can be applied by now leaves by itself")
 }

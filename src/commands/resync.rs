@@ -19,6 +19,6 @@ pub async fn run(config: Config, arguments: &Resync) -> Result<Exit> {
         ))?;
     }
     replicate(config, Until::Resynced).await?;
-    print("The snapshot is complete. Start the daemon again: it goes on from here.\n")?;
+    print("The snapshot is complete. Start the daemon again: the daemon continues from here.\n")?;
     Ok(Exit::Ok)
 }

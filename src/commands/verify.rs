@@ -54,7 +54,7 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     };
     let found = with_progress(config, &options).await?;
     let repaired = match repair {
-        Some(repair) => Some(mend(repair, &tables, &found).await?),
+        Some(repair) => Some(repair_tables(repair, &tables, &found).await?),
         None => None,
     };
     if arguments.json {
@@ -64,7 +64,7 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     } else {
         print(&text(&found, repaired))?;
     }
-    Ok(if found.equal || repaired.is_some() { Exit::Ok } else { Exit::No })
+    Ok(if found.equal || repaired.is_some() { Exit::Ok } else { Exit::CheckFailed })
 }
 
 fn not_replicated(table: Table) -> Error {
@@ -74,7 +74,7 @@ fn not_replicated(table: Table) -> Error {
 
 /// # Errors
 /// Refused when not every differing row is known by its key: a repair would be incomplete.
-async fn mend(repair: Repair, tables: &[Table], found: &Verification) -> Result<RowCounts> {
+async fn repair_tables(repair: Repair, tables: &[Table], found: &Verification) -> Result<RowCounts> {
     if let Some(table) = found.tables.iter().find(|table| !table.found.knows_its_suspects()) {
         return Err(Error::refused(format!(
             "{} rows of {} differ: too many to write one by one; nothing was written",
@@ -205,8 +205,10 @@ fn verdict(found: &Verification, repaired: bool) -> String {
     let moving: u64 = found.tables.iter().map(|table| table.moving).sum();
     let mut verdict = "NOT EQUAL.".to_owned();
     if moving > 0 {
-        verdict +=
-            &format!(" {moving} rows change too often to be compared: run it again at a quieter moment.");
+        verdict += &format!(
+            " {moving} rows change too often to be compared: run the command again at a quieter \
+                      moment."
+        );
     }
     if !found.stream_passed && !repaired {
         verdict += " The stream did not pass the rows that differ meanwhile, so they may be on their way: does \

@@ -87,7 +87,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     let landing = config.landing.connect("verify").await?;
     let traffic = config.traffic.connect("verify").await?;
     Installation::refuse_another(&traffic, config, Side::Traffic).await?;
-    let instead = "what flows back to Landing is seen in `leadbridge status`; a rollback compares both sides before it \
+    let instead = "`leadbridge status` shows reverse replication; a rollback compares both sides before it \
                    switches";
     refuse_switched(&traffic, &config.names, instead).await?;
     check_copied(&traffic, &config.names).await?;

@@ -191,7 +191,9 @@ impl Waiting<'_> {
         let at = at.map_or_else(|| "nowhere yet".to_owned(), |at| format!("at {at}"));
         let daemon = match streams {
             true => String::new(),
-            false => format!("; nobody streams from the slot `{slot}`: start the daemon (`leadbridge run`)"),
+            false => {
+                format!("; no session streams from the slot `{slot}`: start the daemon (`leadbridge run`)")
+            }
         };
         tracing::warn!(
             "rows of {table} differ and may be on their way: waiting until Traffic's checkpoint, {at}, has passed \

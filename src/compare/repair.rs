@@ -18,7 +18,8 @@ use crate::model::side::Side;
 use crate::postgres::{Session, wal};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer};
 
-const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; what flows back is seen in `leadbridge status`";
+const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; `leadbridge \
+                                status` shows reverse replication";
 
 /// Holds the lease for as long as the value lives.
 pub struct Repair {

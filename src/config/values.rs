@@ -87,7 +87,7 @@ impl FromStr for Listen {
 pub fn filter(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err("is no tracing filter such as info or leadbridge=debug,info".to_owned()),
+        Err(_) => Err("is not a valid tracing filter such as info or leadbridge=debug,info".to_owned()),
     }
 }
 
@@ -172,7 +172,9 @@ pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
     match humantime::parse_duration(&text) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         Ok(_) => Err(D::Error::custom("a duration must be longer than zero")),
-        Err(_) => Err(D::Error::custom(format!("`{text}` is no duration such as 200ms, 10s or 5min"))),
+        Err(_) => {
+            Err(D::Error::custom(format!("`{text}` is not a valid duration such as 200ms, 10s or 5min")))
+        }
     }
 }
 
@@ -182,7 +184,7 @@ pub fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     if number.is_finite() && number >= 0.0 {
         Ok(number)
     } else {
-        Err(D::Error::custom(format!("{number} is no number of seconds")))
+        Err(D::Error::custom(format!("{number} is not a valid number of seconds")))
     }
 }
 
@@ -190,7 +192,7 @@ pub fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
 pub fn size(text: &str) -> Result<u64, String> {
     let size: Result<ByteSize, _> = text.parse();
     size.map(|size| size.as_u64())
-        .map_err(|_| format!("`{text}` is no size such as 1048576, 512KiB or 16MiB"))
+        .map_err(|_| format!("`{text}` is not a valid size such as 1048576, 512KiB or 16MiB"))
 }
 
 #[derive(Deserialize)]

@@ -49,7 +49,8 @@ pub(super) async fn all(
                 "{differences} rows of {} on Traffic have values that Landing does not give: too many to send one by one",
                 table.landing_name()
             ))
-            .remedy("has somebody changed a column on Traffic for every lead that Landing owns? See `leadbridge rollback --dry-run`"));
+            .remedy("did a session change a column on Traffic for every lead that Landing owns? See `leadbridge \
+                     rollback --dry-run`"));
         }
         rows.push((table, found.unlike()));
     }

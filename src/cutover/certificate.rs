@@ -146,7 +146,9 @@ impl CutoverCertificate {
             (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
             (true, true) => match self.direction {
                 Direction::Cutover => "Every value of every row is equal on both sides.",
-                Direction::Rollback => "Landing has every value of every row that can flow back.",
+                Direction::Rollback => {
+                    "Landing has every value of every row that reverse replication carries."
+                }
             },
             (true, false) => "NOT EQUAL: see above.",
         };

@@ -149,7 +149,7 @@ impl FencedSides<'_> {
                 recent.len(),
                 table.landing_name()
             ))
-            .remedy("begin again at a quieter moment"));
+            .remedy("try again at a quieter moment"));
         }
         let recent: Vec<Uuid> = recent.into_iter().collect();
         let proof = TableProof {

@@ -49,8 +49,9 @@ pub async fn run(
         .stdout(std::io::stderr())
         .kill_on_drop(true);
     let failed = |what: String| {
-        Err(Error::refused(format!("the hook {what}"))
-            .remedy("run it by hand, mend it, and begin again; it is told by LEADBRIDGE_EVENT what to do"))
+        Err(Error::refused(format!("the hook {what}")).remedy(
+            "run the hook by hand, fix it, and try again; LEADBRIDGE_EVENT tells the hook what to do",
+        ))
     };
     match tokio::time::timeout(limit, child.status()).await {
         Ok(Ok(status)) if status.success() => Ok(()),

@@ -204,8 +204,8 @@ impl CutoverJournal {
             _ => {
                 let found = self.entry(traffic, id).await?;
                 let found = found.map_or("gone".to_owned(), |entry| entry.state.to_string());
-                Err(Error::refused(format!("the journal on Traffic says that it is {found}, not {before}"))
-                    .remedy("it was decided from elsewhere: see `leadbridge status`, then begin again"))
+                Err(Error::refused(format!("its state in the journal on Traffic is {found}, not {before}"))
+                    .remedy("another process decided: see `leadbridge status`, then try again"))
             }
         }
     }
@@ -269,7 +269,10 @@ fn entry(row: &Row) -> Result<JournalEntry> {
     let direction = directions.into_iter().find(|known| known.as_str() == direction);
     let state = CutoverStep::ALL.into_iter().find(|known| known.as_str() == state);
     let (Some(direction), Some(state)) = (direction, state) else {
-        return Err(Error::internal("the cutover's journal on Traffic says what this version does not know"));
+        return Err(Error::internal(
+            "the cutover's journal on Traffic holds a state that this version does not \
+                                    know",
+        ));
     };
     Ok(JournalEntry { id: row.get(0), direction, state, is_lifted: row.get(3) })
 }

@@ -13,7 +13,7 @@ use crate::fence;
 use crate::model::names::Names;
 
 /// Reason for which an undecided cutover is aborted.
-const ABANDONED: &str = "whoever began it is gone";
+const ABANDONED: &str = "the process that began it has ended";
 
 /// Aborts undecided cutovers and rollbacks, and lifts the fences that are left. The caller has the right to
 /// decide ([`CutoverJournal::take`]), so no other living process is at work on a cutover.

@@ -30,9 +30,15 @@ pub async fn create(traffic: &Client, names: &Names, limit: Duration) -> Result<
             drop_unused(traffic, names).await?;
             Err(Error::new(
                 Kind::Transient,
-                format!("the slot `{slot}` could not be created on Traffic within {:.0} s", limit.as_secs_f64()),
+                format!(
+                    "the slot `{slot}` could not be created on Traffic within {:.0} s",
+                    limit.as_secs_f64()
+                ),
             )
-            .remedy("it waits for every transaction that is open on Traffic: let the long ones end, then begin again"))
+            .remedy(
+                "it waits for every transaction that is open on Traffic: let long transactions end, then \
+                     try again",
+            ))
         }
         Err(error) => Err(failed(error)),
     }

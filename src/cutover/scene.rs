@@ -85,7 +85,7 @@ impl<'c> Scene<'c> {
     pub fn too_long(&self) -> Error {
         let most = self.options.readiness.max_pause.as_secs_f64();
         Error::new(Kind::Transient, format!("writers had to wait for more than {most} s (--max-pause)"))
-            .remedy("begin again at a quieter moment, or allow a longer --max-pause")
+            .remedy("try again at a quieter moment, or allow a longer --max-pause")
     }
 
     /// Takes the fence around the tables of `fenced`.
@@ -146,8 +146,8 @@ impl<'c> Scene<'c> {
                     Direction::Cutover => "verify",
                     Direction::Rollback => "rollback --dry-run",
                 };
-                return Err(Error::refused(format!("{} differs behind the fence", proof.table))
-                    .remedy(format!("nothing has changed: see `leadbridge {look}`")));
+                return Err(Error::refused(format!("{} differs under the fence", proof.table))
+                    .remedy(format!("nothing was changed: see `leadbridge {look}`")));
             }
             tables.push(proof);
             recent.push((table, rows));
@@ -190,7 +190,7 @@ impl<'c> Scene<'c> {
         };
         self.write_down(&certificate).await?;
         if let Some([landing, traffic]) = &proof.snapshots {
-            tracing::info!("comparing every value of every row, as both sides were behind the fence");
+            tracing::info!("comparing every value of every row, in the state of both sides under the fence");
             for (table, proof) in self.config.tables().into_iter().zip(&mut certificate.tables) {
                 self.sides(landing, traffic).prove_whole(table, proof).await?;
             }

@@ -6,7 +6,7 @@ use tokio_postgres::types::PgLsn;
 
 use super::daemon::{PATIENCE, in_vain};
 use super::lag::Lock;
-use super::stage::DemoStage;
+use super::setup::DemoSetup;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::postgres::step::during;
@@ -22,31 +22,31 @@ pub struct Recovery {
 }
 
 /// Kills the daemon in the middle of a transaction and starts another daemon.
-pub async fn kill_and_recover(stage: &mut DemoStage<'_>) -> Result<Recovery> {
-    let table = stage.config.names.own("checkpoint");
+pub async fn kill_and_recover(setup: &mut DemoSetup<'_>) -> Result<Recovery> {
+    let table = setup.config.names.own("checkpoint");
     // Every batch writes its position last, so a daemon that waits for this lock has already written the
     // batch's rows.
-    let lock = Lock::take(stage, &table).await?;
-    await_half_a_transaction(stage).await?;
-    let daemon = stage.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
+    let lock = Lock::take(setup, &table).await?;
+    await_half_a_transaction(setup).await?;
+    let daemon = setup.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
     daemon.kill().await?;
     lock.release().await?;
-    let checkpoint = checkpoint(stage).await?;
-    let everything = stage.landing_position().await?;
+    let checkpoint = checkpoint(setup).await?;
+    let everything = setup.landing_position().await?;
     let started = Instant::now();
-    let daemon = stage.start_daemon()?;
+    let daemon = setup.start_daemon()?;
     daemon.until("the recovery", |live| (live.applied_lsn >= Some(everything)).then_some(())).await?;
     Ok(Recovery { checkpoint, behind: everything.bytes_since(checkpoint), took: started.elapsed() })
 }
 
 /// Returns when the daemon's transaction has written something and waits for a lock.
-async fn await_half_a_transaction(stage: &DemoStage<'_>) -> Result<()> {
+async fn await_half_a_transaction(setup: &DemoSetup<'_>) -> Result<()> {
     let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_stat_activity \
                WHERE datname = pg_catalog.current_database() AND application_name = 'leadbridge apply' \
                AND wait_event_type = 'Lock' AND backend_xid IS NOT NULL)";
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let row = during(&stage.traffic, "looking for the daemon's transaction").row(sql, &[]).await?;
+        let row = during(&setup.traffic, "looking for the daemon's transaction").row(sql, &[]).await?;
         if row.get(0) {
             return Ok(());
         }
@@ -57,8 +57,8 @@ async fn await_half_a_transaction(stage: &DemoStage<'_>) -> Result<()> {
     }
 }
 
-async fn checkpoint(stage: &DemoStage<'_>) -> Result<Lsn> {
-    let sql = format!("SELECT applied_lsn FROM {} WHERE slot = $1", stage.config.names.own("checkpoint"));
-    let row = during(&stage.traffic, "reading the checkpoint").row(&sql, &[&stage.config.names.slot]).await?;
+async fn checkpoint(setup: &DemoSetup<'_>) -> Result<Lsn> {
+    let sql = format!("SELECT applied_lsn FROM {} WHERE slot = $1", setup.config.names.own("checkpoint"));
+    let row = during(&setup.traffic, "reading the checkpoint").row(&sql, &[&setup.config.names.slot]).await?;
     Ok(row.get::<_, PgLsn>(0).into())
 }

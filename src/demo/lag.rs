@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::daemon::DemoDaemon;
 use super::figures;
 use super::screen::Screen;
-use super::stage::DemoStage;
+use super::setup::DemoSetup;
 use crate::error::Result;
 use crate::model::change::Table;
 use crate::postgres::Session;
@@ -28,18 +28,18 @@ pub struct Wave {
     pub readings: Vec<u64>,
 }
 
-pub async fn rise_and_fall(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<Wave> {
+pub async fn rise_and_fall(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<Wave> {
     let mut wave = Wave { peak_bytes: 0, peak_seconds: 0.0, caught_up: Duration::ZERO, readings: Vec::new() };
-    let lock = Lock::take(stage, &stage.config.names.traffic_table(Table::LandingLeads)).await?;
-    wave.follow(stage.daemon()?, screen, "the lag to grow", |live| live.lag_seconds >= Some(HIGH)).await?;
-    let waiting = stage.landing_position().await?;
+    let lock = Lock::take(setup, &setup.config.names.traffic_table(Table::LandingLeads)).await?;
+    wave.follow(setup.daemon()?, screen, "the lag to grow", |live| live.lag_seconds >= Some(HIGH)).await?;
+    let waiting = setup.landing_position().await?;
     let released = Instant::now();
     lock.release().await?;
-    wave.follow(stage.daemon()?, screen, "the backlog to arrive", |live| live.applied_lsn >= Some(waiting))
+    wave.follow(setup.daemon()?, screen, "the backlog to arrive", |live| live.applied_lsn >= Some(waiting))
         .await?;
     wave.caught_up = released.elapsed();
     let low = |live: &Live| live.lag_seconds.is_some_and(|lag| lag < LOW);
-    wave.follow(stage.daemon()?, screen, "the lag to fall", low).await?;
+    wave.follow(setup.daemon()?, screen, "the lag to fall", low).await?;
     Ok(wave)
 }
 
@@ -88,8 +88,8 @@ pub fn reading(live: &Live) -> String {
 pub struct Lock(Session);
 
 impl Lock {
-    pub async fn take(stage: &DemoStage<'_>, table: &str) -> Result<Self> {
-        let session = stage.config.traffic.connect("demo lock").await?;
+    pub async fn take(setup: &DemoSetup<'_>, table: &str) -> Result<Self> {
+        let session = setup.config.traffic.connect("demo lock").await?;
         let sql = format!("BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
         during(&session, "locking a table").batch(&sql).await?;
         Ok(Lock(session))

@@ -1,6 +1,6 @@
 //! `leadbridge demo`: the whole story on two throw-away servers, told on one screen.
 //!
-//! `stage` sets up servers, leads and writers; `daemon` is `leadbridge run` as a process of its own; `story`,
+//! `setup` starts servers, leads and writers; `daemon` is `leadbridge run` as a process of its own; `story`,
 //! `lag`, `crash`, `ownership` and `noise` contain the steps; `screen` prints to the terminal. Nothing
 //! outlives the demo: servers, daemon and directories are removed with the demo, also when the demo is
 //! killed.
@@ -13,7 +13,7 @@ mod lag;
 mod noise;
 mod ownership;
 mod screen;
-mod stage;
+mod setup;
 mod story;
 mod switch;
 
@@ -46,5 +46,5 @@ pub async fn run() -> Result<Exit> {
         Some(_) => screen.log_tail(&home.log_tail()),
         None => screen.end("Interrupted. The servers, the daemon and their directories are gone."),
     }
-    told.transpose().map(|_| Exit::No)
+    told.transpose().map(|_| Exit::CheckFailed)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::daemon::{PATIENCE, in_vain};
 use super::screen::Screen;
-use super::stage::DemoStage;
+use super::setup::DemoSetup;
 use super::{figures, lag};
 use crate::error::{Error, Result};
 use crate::model::names::qualified;
@@ -26,25 +26,25 @@ pub struct Noise {
 }
 
 /// The writers must have been stopped, and all changes applied.
-pub async fn make(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<Noise> {
-    let before = stage.landing_position().await?;
-    let rows = stage.daemon()?.until("the daemon", |live| Some(live.rows_applied)).await?;
-    write(stage).await?;
-    let after = stage.landing_position().await?;
+pub async fn make(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<Noise> {
+    let before = setup.landing_position().await?;
+    let rows = setup.daemon()?.until("the daemon", |live| Some(live.rows_applied)).await?;
+    write(setup).await?;
+    let after = setup.landing_position().await?;
     let written = after.bytes_since(before);
-    let daemon = stage.daemon()?;
+    let daemon = setup.daemon()?;
     let rows_since = daemon
         .until("the noise to pass", |live| {
             screen.moving(&lag::reading(live));
             (live.applied_lsn >= Some(after)).then_some(live.rows_applied - rows)
         })
         .await?;
-    let retained = let_go(stage, screen, written / 10).await?;
+    let retained = let_go(setup, screen, written / 10).await?;
     Ok(Noise { written, retained, rows_applied: rows_since })
 }
 
-async fn write(stage: &DemoStage<'_>) -> Result<()> {
-    let table = |name| qualified(&stage.config.names.landing_schema, name);
+async fn write(setup: &DemoSetup<'_>) -> Result<()> {
+    let table = |name| qualified(&setup.config.names.landing_schema, name);
     let sql = format!(
         "INSERT INTO {} (user_id, lesson_id, position_seconds, payload) \
          SELECT u.id, l.id, n, repeat('video ', 50) FROM generate_series(1, $1) AS n, \
@@ -53,18 +53,18 @@ async fn write(stage: &DemoStage<'_>) -> Result<()> {
         table("users"),
         table("lessons"),
     );
-    let written = stage.landing.execute(&sql, &[&EVENTS]).await;
+    let written = setup.landing.execute(&sql, &[&EVENTS]).await;
     written.map(drop).map_err(|error| Error::database("writing like the LMS", &error))
 }
 
 /// Waits until the slot keeps less than `enough`. A slot can release WAL only up to a point that the server
 /// itself writes every few seconds and with every checkpoint, so the demo requests checkpoints to shorten the
 /// wait.
-async fn let_go(stage: &DemoStage<'_>, screen: &mut Screen, enough: u64) -> Result<u64> {
+async fn let_go(setup: &DemoSetup<'_>, screen: &mut Screen, enough: u64) -> Result<u64> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        during(&stage.landing, "a checkpoint on Landing").batch("CHECKPOINT").await?;
-        let slot = slot::read(&stage.landing, &stage.config.names.slot).await?;
+        during(&setup.landing, "a checkpoint on Landing").batch("CHECKPOINT").await?;
+        let slot = slot::read(&setup.landing, &setup.config.names.slot).await?;
         let retained = slot.ok_or_else(|| Error::internal("the slot is gone"))?.retained_bytes;
         if retained < enough {
             return Ok(retained);

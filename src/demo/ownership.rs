@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::stage::DemoStage;
+use super::setup::DemoSetup;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::timestamp::Timestamp;
@@ -48,27 +48,28 @@ impl Kept {
 
 /// Changes the status of leads, as a person on Traffic does, and inserts a lead of Traffic's own, as a
 /// Facebook form does.
-pub async fn write(stage: &DemoStage<'_>) -> Result<Owned> {
+pub async fn write(setup: &DemoSetup<'_>) -> Result<Owned> {
     let failed = |error| Error::database("writing on Traffic", &error);
-    let names = &stage.config.names;
-    let (leads, stages) = (names.traffic_table(Table::LandingLeads), names.traffic_table(Table::LeadJourney));
+    let names = &setup.config.names;
+    let (leads, entries) =
+        (names.traffic_table(Table::LandingLeads), names.traffic_table(Table::LeadJourney));
     // The statement locks in the order of the keys, as the daemon does, so the two cannot deadlock. The
     // statement leaves out a lead that the daemon wrote during the wait for the lead's lock: Traffic's
     // trigger stamps the start time of the statement's transaction, and the stamp would precede Landing's
     // change.
     let mark = format!(
         "WITH chosen AS MATERIALIZED (SELECT l.id FROM {leads} AS l WHERE l.landing_synced_at IS NOT NULL \
-             AND EXISTS (SELECT FROM {stages} AS s WHERE s.lead_id = l.id) \
+             AND EXISTS (SELECT FROM {entries} AS e WHERE e.lead_id = l.id) \
              ORDER BY l.id LIMIT $1 FOR NO KEY UPDATE) \
          UPDATE {leads} AS l SET status = 'qualified', amocrm_pipeline_id = 4242 FROM chosen \
          WHERE l.id = chosen.id AND l.landing_synced_at < pg_catalog.now() RETURNING l.id, pg_catalog.now()"
     );
-    let rows = stage.traffic.query(&mark, &[&MARKED]).await.map_err(failed)?;
+    let rows = setup.traffic.query(&mark, &[&MARKED]).await.map_err(failed)?;
     let bring = format!(
         "INSERT INTO {leads} AS l (name, phone, fb_lead_id) VALUES ('Demo', '+7', 'demo') \
          RETURNING l.id, pg_catalog.md5(l::text)"
     );
-    let own = stage.traffic.query_one(&bring, &[]).await.map_err(failed)?;
+    let own = setup.traffic.query_one(&bring, &[]).await.map_err(failed)?;
     Ok(Owned {
         marked: rows.iter().map(|row| row.get(0)).collect(),
         marked_at: rows.first().map(|row| row.get(1)).ok_or_else(|| Error::internal("no lead on Traffic"))?,
@@ -78,12 +79,12 @@ pub async fn write(stage: &DemoStage<'_>) -> Result<Owned> {
 }
 
 /// Neither side may change during the check.
-pub async fn look_again(stage: &DemoStage<'_>, owned: &Owned) -> Result<Kept> {
+pub async fn look_again(setup: &DemoSetup<'_>, owned: &Owned) -> Result<Kept> {
     let failed = |error| Error::database("looking at what Traffic owns", &error);
-    let names = &stage.config.names;
+    let names = &setup.config.names;
     let count =
         format!("SELECT count(*) FROM {} WHERE id = ANY ($1)", names.landing_table(Table::LandingLeads));
-    let landing = stage.landing.query_one(&count, &[&owned.marked]).await.map_err(failed)?;
+    let landing = setup.landing.query_one(&count, &[&owned.marked]).await.map_err(failed)?;
     // Both servers use one machine's clock, so their times can be compared.
     let sql = format!(
         "SELECT count(*) FILTER (WHERE l.id = ANY ($1) AND l.status = 'qualified' AND l.amocrm_pipeline_id = 4242), \
@@ -93,7 +94,7 @@ pub async fn look_again(stage: &DemoStage<'_>, owned: &Owned) -> Result<Kept> {
     );
     let Owned { marked, marked_at, own_lead, own_image } = owned;
     let traffic =
-        stage.traffic.query_one(&sql, &[marked, marked_at, own_lead, own_image]).await.map_err(failed)?;
+        setup.traffic.query_one(&sql, &[marked, marked_at, own_lead, own_image]).await.map_err(failed)?;
     let unsigned = |number: i64| number.max(0) as u64;
     Ok(Kept {
         remaining: unsigned(landing.get(0)),

@@ -6,7 +6,7 @@ use super::figures::{bytes, count, counted, curve, duration, rate, seconds};
 use super::home::Home;
 use super::ownership::Owned;
 use super::screen::Screen;
-use super::stage::DemoStage;
+use super::setup::DemoSetup;
 use super::switch::{self, Switched};
 use super::{crash, lag, noise, ownership};
 use crate::compare::{self, Comparison};
@@ -25,20 +25,20 @@ pub async fn tell(screen: &mut Screen, home: &Home) -> Result<bool> {
          leadbridge copies the leads over, translates them, and then keeps up with every change. Here both \
          databases are throw-away servers on this machine, gone when the demo ends, in about half a minute.",
     );
-    let mut stage = set(screen, home).await?;
-    prepare(&mut stage, screen).await?;
-    snapshot(&mut stage, screen).await?;
-    stream(&mut stage, screen).await?;
-    let owned = own(&stage, screen).await?;
-    rise_and_fall(&mut stage, screen).await?;
-    kill(&mut stage, screen).await?;
-    stop_writers(&mut stage, screen).await?;
-    make_noise(&mut stage, screen).await?;
-    let equal = compare(&stage, screen).await?;
-    let kept = look_again(&stage, screen, &owned).await?;
-    let proven = cut_over(&stage, screen).await?;
-    stop(&mut stage, screen).await?;
-    drop(stage);
+    let mut setup = set(screen, home).await?;
+    prepare(&mut setup, screen).await?;
+    snapshot(&mut setup, screen).await?;
+    stream(&mut setup, screen).await?;
+    let owned = own(&setup, screen).await?;
+    rise_and_fall(&mut setup, screen).await?;
+    kill(&mut setup, screen).await?;
+    stop_writers(&mut setup, screen).await?;
+    make_noise(&mut setup, screen).await?;
+    let equal = compare(&setup, screen).await?;
+    let kept = look_again(&setup, screen, &owned).await?;
+    let proven = cut_over(&setup, screen).await?;
+    stop(&mut setup, screen).await?;
+    drop(setup);
     screen.end(match equal && kept && proven {
         true => "Everything held: nothing lost, nothing twice, nothing of Traffic's own touched.",
         false => "NOT everything held: see above.",
@@ -46,25 +46,25 @@ pub async fn tell(screen: &mut Screen, home: &Home) -> Result<bool> {
     Ok(equal && kept && proven)
 }
 
-async fn set<'h>(screen: &mut Screen, home: &'h Home) -> Result<DemoStage<'h>> {
+async fn set<'h>(screen: &mut Screen, home: &'h Home) -> Result<DemoSetup<'h>> {
     screen.step("Two PostgreSQL servers are set up");
     screen.moving("starting the servers");
-    let mut stage = DemoStage::set(home).await?;
-    stage.start_writers();
+    let mut setup = DemoSetup::set(home).await?;
+    setup.start_writers();
     screen.say(&format!(
-        "PostgreSQL {}. Landing holds {} and {} of their journeys, all made up. Four writers begin to work on \
-         Landing like the school's websites: new leads, clicks, stages, some deletes.",
-        stage.version,
-        counted(stage.filled.leads, "lead"),
-        counted(stage.filled.stages, "stage"),
+        "PostgreSQL {}. Landing holds {} and {} journey entries, all made up. Four writers begin to work on \
+         Landing like the school's websites: new leads, clicks, journey entries, some deletes.",
+        setup.version,
+        counted(setup.filled.leads, "lead"),
+        count(setup.filled.journey_entries),
     ));
-    Ok(stage)
+    Ok(setup)
 }
 
-async fn prepare(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn prepare(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("`leadbridge migrate` prepares both databases");
-    let names = stage.config.names.clone();
-    let report = migrate(&mut stage.landing, &mut stage.traffic, &names, &MigrateOptions::default()).await?;
+    let names = setup.config.names.clone();
+    let report = migrate(&mut setup.landing, &mut setup.traffic, &names, &MigrateOptions::default()).await?;
     screen.say(&format!(
         "{} applied while the writers go on: on Traffic the new columns, tables and views, on Landing one \
          publication that names the two tables to follow, and the functions of a fence that nobody closes yet. \
@@ -74,9 +74,9 @@ async fn prepare(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     Ok(())
 }
 
-async fn snapshot(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn snapshot(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("`leadbridge run` copies what is there: the snapshot");
-    let daemon = stage.start_daemon()?;
+    let daemon = setup.start_daemon()?;
     let live = daemon
         .until("the snapshot", |live| {
             screen.moving(&copying(live));
@@ -102,9 +102,9 @@ fn copying(live: &Live) -> String {
     }
 }
 
-async fn stream(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn stream(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("It goes on with every change: the stream");
-    let daemon = stage.daemon()?;
+    let daemon = setup.daemon()?;
     let (first, started) = (daemon.until("the daemon", |live| Some(live.clone())).await?, Instant::now());
     let arrived = |live: &Live| live.transactions_applied - first.transactions_applied;
     let (mut worst, mut is_known) = (0.0_f64, false);
@@ -128,9 +128,9 @@ async fn stream(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     Ok(())
 }
 
-async fn own(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<Owned> {
+async fn own(setup: &DemoSetup<'_>, screen: &mut Screen) -> Result<Owned> {
     screen.step("Meanwhile people work on Traffic too");
-    let owned = ownership::write(stage).await?;
+    let owned = ownership::write(setup).await?;
     screen.say(&format!(
         "Somebody sets {} to `qualified`, and a Facebook form brings a lead that Landing never saw. Both belong \
          to Traffic: leadbridge must leave them alone. Step 11 looks again.",
@@ -139,9 +139,9 @@ async fn own(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<Owned> {
     Ok(owned)
 }
 
-async fn rise_and_fall(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn rise_and_fall(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("Traffic's leads are locked for some seconds: the lag rises and falls");
-    let wave = lag::rise_and_fall(stage, screen).await?;
+    let wave = lag::rise_and_fall(setup, screen).await?;
     screen.say(&format!(
         "lag {}  peak {} and {}. When the lock was gone, the backlog was there within {}. Landing noticed \
          nothing.",
@@ -153,9 +153,9 @@ async fn rise_and_fall(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result
     Ok(())
 }
 
-async fn kill(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn kill(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("kill -9: the daemon dies in the middle of a transaction");
-    let recovery = crash::kill_and_recover(stage).await?;
+    let recovery = crash::kill_and_recover(setup).await?;
     screen.say(&format!(
         "It had written rows to Traffic, but not yet its checkpoint: PostgreSQL undid the half transaction. A \
          new daemon went on from the checkpoint ({}), {} back, and had caught up {} after its start.",
@@ -166,13 +166,13 @@ async fn kill(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
     Ok(())
 }
 
-async fn stop_writers(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn stop_writers(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("The writers stop");
-    let writers = stage.writers.take().ok_or_else(|| Error::internal("no writers"))?;
+    let writers = setup.writers.take().ok_or_else(|| Error::internal("no writers"))?;
     let totals = writers.stop().await?;
-    let (last, stopped) = (stage.landing_position().await?, Instant::now());
+    let (last, stopped) = (setup.landing_position().await?, Instant::now());
     let quiet = |live: &Live| live.applied_lsn >= Some(last) && live.quarantined.is_some();
-    let live = stage.daemon()?.until("the last change", |live| quiet(live).then(|| live.clone())).await?;
+    let live = setup.daemon()?.until("the last change", |live| quiet(live).then(|| live.clone())).await?;
     screen.say(&format!(
         "They had committed {} and rolled back {}. The last change was on Traffic {} later. {} changed on the \
          way (too long, not a number): the originals are kept. Rows that Traffic could not take: {}.",
@@ -185,9 +185,9 @@ async fn stop_writers(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<
     Ok(())
 }
 
-async fn make_noise(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn make_noise(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("Landing's other tables make noise");
-    let noise = noise::make(stage, screen).await?;
+    let noise = noise::make(setup, screen).await?;
     screen.say(&format!(
         "The school's video lessons wrote {} to Landing's log (WAL). Of this {} reached Traffic, and the \
          replication slot keeps {} of it on Landing's disk.",
@@ -203,11 +203,11 @@ async fn make_noise(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()
     }
 }
 
-async fn compare(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<bool> {
+async fn compare(setup: &DemoSetup<'_>, screen: &mut Screen) -> Result<bool> {
     screen.step("Both sides are compared, row by row and value by value");
     let (mut rows, mut values, mut differences, mut touched) = (0, 0, 0, 0);
-    for table in stage.config.tables() {
-        let found = compare::compare(&stage.landing, &stage.traffic, &stage.config.names, table).await?;
+    for table in setup.config.tables() {
+        let found = compare::compare(&setup.landing, &setup.traffic, &setup.config.names, table).await?;
         rows += found.landing_rows;
         values += found.values;
         differences += found.differences();
@@ -235,9 +235,9 @@ fn show(found: &Comparison, screen: &mut Screen) {
     }
 }
 
-async fn look_again(stage: &DemoStage<'_>, screen: &mut Screen, owned: &Owned) -> Result<bool> {
+async fn look_again(setup: &DemoSetup<'_>, screen: &mut Screen, owned: &Owned) -> Result<bool> {
     screen.step("What belongs to Traffic is as it was");
-    let kept = ownership::look_again(stage, owned).await?;
+    let kept = ownership::look_again(setup, owned).await?;
     screen.say(&format!(
         "Of the {} that were set to `qualified`, Landing has deleted {} since; {} of the other {} still say \
          `qualified`, although Landing's changes have rewritten {} of them. The lead from Facebook: {}.",
@@ -251,9 +251,9 @@ async fn look_again(stage: &DemoStage<'_>, screen: &mut Screen, owned: &Owned) -
     Ok(kept.holds())
 }
 
-async fn cut_over(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<bool> {
+async fn cut_over(setup: &DemoSetup<'_>, screen: &mut Screen) -> Result<bool> {
     screen.step("`leadbridge cutover`: Traffic becomes the system of record");
-    let Switched { certificate, told } = switch::switch(stage).await?;
+    let Switched { certificate, told } = switch::switch(setup).await?;
     let rows = certificate.tables.iter().map(|table| table.landing_rows).sum();
     screen.say(&format!(
         "Landing was fenced, a marker in its log came through, and every value of {} was compared: writers \
@@ -265,9 +265,9 @@ async fn cut_over(stage: &DemoStage<'_>, screen: &mut Screen) -> Result<bool> {
     Ok(certificate.is_proven())
 }
 
-async fn stop(stage: &mut DemoStage<'_>, screen: &mut Screen) -> Result<()> {
+async fn stop(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()> {
     screen.step("SIGTERM: the daemon ends in order");
-    let daemon = stage.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
+    let daemon = setup.daemon.take().ok_or_else(|| Error::internal("no daemon runs"))?;
     let took = daemon.stop().await?;
     screen.say(&format!("Exit code 0 after {}. Servers and directories are removed.", duration(took)));
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::DemoStage;
+use super::setup::DemoSetup;
 use crate::cutover::readiness::{Compare, ReadinessTerms};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
 use crate::error::{Error, Result};
@@ -15,7 +15,7 @@ pub struct Switched {
 
 /// # Errors
 /// A condition does not hold, the cutover was aborted, or Landing takes a write after the cutover.
-pub async fn switch(stage: &DemoStage<'_>) -> Result<Switched> {
+pub async fn switch(setup: &DemoSetup<'_>) -> Result<Switched> {
     let options = CutoverOptions {
         readiness: ReadinessTerms {
             max_lag: Duration::from_secs(5),
@@ -28,11 +28,11 @@ pub async fn switch(stage: &DemoStage<'_>) -> Result<Switched> {
         hook: None,
         refuse_for: Duration::ZERO,
     };
-    let prepared = Box::pin(cutover::prepare(&stage.config, &options, Direction::Cutover)).await?;
-    let certificate = Box::pin(cutover::execute(&stage.config, &options, prepared)).await?;
+    let prepared = Box::pin(cutover::prepare(&setup.config, &options, Direction::Cutover)).await?;
+    let certificate = Box::pin(cutover::execute(&setup.config, &options, prepared)).await?;
     let lead = "INSERT INTO public.landing_leads (name, phone) VALUES ('late', '+7 701')";
-    let told = match stage.landing.batch_execute(lead).await {
-        Ok(()) => return Err(Error::internal("Landing takes writes behind its fence")),
+    let told = match setup.landing.batch_execute(lead).await {
+        Ok(()) => return Err(Error::internal("Landing takes writes although its fence is closed")),
         Err(error) => error.as_db_error().map_or_else(|| error.to_string(), |said| said.message().to_owned()),
     };
     Ok(Switched { certificate, told })

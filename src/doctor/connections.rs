@@ -63,7 +63,7 @@ impl Limit {
             Verdict::warning(format!("{has}: a copy needs {needed} sessions more"), remedy)
         } else {
             let message =
-                format!("{has}: enough for the daemon, not for a comparison or a cutover beside it");
+                format!("{has}: enough for the daemon, not for a comparison or a cutover at the same time");
             Verdict::warning(message, remedy)
         })
     }

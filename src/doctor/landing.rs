@@ -53,7 +53,7 @@ async fn free_slots(client: &Client, ours: &str) -> Outcome {
     let (max, used): (i64, i64) = (row.get(0), row.get(1));
     let message = format!("{used} of {max} replication slots are in use");
     Ok(if row.get(2) {
-        Verdict::ok(format!("{message}, ours among them"))
+        Verdict::ok(format!("{message}, leadbridge's included"))
     } else if used < max {
         Verdict::ok(message)
     } else {
@@ -68,7 +68,7 @@ async fn free_senders(client: &Client) -> Outcome {
     let (max, used): (i64, i64) = (row.get(0), row.get(1));
     let message = format!("{used} of {max} WAL senders are in use");
     Ok(if row.get(2) {
-        Verdict::ok(format!("{message}, ours among them"))
+        Verdict::ok(format!("{message}, leadbridge's included"))
     } else if used < max {
         Verdict::ok(message)
     } else {
@@ -117,7 +117,7 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     let missing: Result<Vec<String>> = server::missing_privileges(client, tables, &["SELECT"]).await;
     Ok(Verdict::none_of(
         &missing?,
-        "the tables that are there can be read",
+        "the existing tables can be read",
         "privileges are missing",
         server::privileges_remedy(Side::Landing),
     ))

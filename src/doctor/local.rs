@@ -25,7 +25,7 @@ fn state_dir(directory: &Path) -> Verdict {
     let place = directory.display();
     if !directory.exists() {
         return Verdict::ok(format!(
-            "the state directory {place} is not there yet; `leadbridge run` makes it"
+            "the state directory {place} does not exist yet; `leadbridge run` creates it"
         ));
     }
     if LocalStore::is_held(directory) {

@@ -41,7 +41,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
 
 fn judge(name: &str, slot: Option<SlotState>) -> Verdict {
     let Some(slot) = slot else {
-        return Verdict::ok(format!("slot {name} is not there yet; `leadbridge run` creates it"));
+        return Verdict::ok(format!("slot {name} does not exist yet; `leadbridge run` creates it"));
     };
     let kept = ByteSize(slot.retained_bytes).display().iec().to_string();
     match slot.position.wal_status.as_deref() {
@@ -122,7 +122,7 @@ async fn keep_size(client: &Client) -> Outcome {
         size.display().iec()
     );
     Ok(if size.as_u64() < MUCH {
-        Verdict::warning(message, "raise it to what an outage of a day writes, as far as the disk allows")
+        Verdict::warning(message, "raise it to the WAL of one day, as far as the disk allows")
     } else {
         Verdict::ok(message)
     })
@@ -132,7 +132,7 @@ async fn keep_size(client: &Client) -> Outcome {
 pub(super) async fn idle_timeout(client: &Client, side: Side) -> Outcome {
     let slot = match side {
         Side::Landing => "the slot, which the daemon keeps active after a cutover, too",
-        Side::Traffic => "the slot from which changes are carried back after a cutover",
+        Side::Traffic => "the slot of reverse replication",
     };
     Ok(match server::number(client, "idle_replication_slot_timeout").await? {
         Some(seconds) if seconds > 0 => Verdict::warning(
@@ -206,8 +206,8 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     }
     Ok(match start {
         Start::Snapshot { .. } => Verdict::ok("`leadbridge run` begins with a snapshot"),
-        Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` goes on from {lsn}")),
-        Start::CarryBack => Verdict::ok("`leadbridge run` carries what changes on Traffic back to Landing"),
+        Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` continues from {lsn}")),
+        Start::CarryBack => Verdict::ok("`leadbridge run` replicates Traffic's changes to Landing"),
     })
 }
 

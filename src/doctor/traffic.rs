@@ -79,7 +79,7 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     let missing = server::missing_privileges(client, tables, &needed).await?;
     Ok(Verdict::none_of(
         &missing,
-        "the tables that are there can be written to",
+        "the existing tables can be written to",
         "privileges are missing",
         server::privileges_remedy(Side::Traffic),
     ))

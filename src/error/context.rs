@@ -91,7 +91,7 @@ mod tests {
                           PL/pgSQL function public.audit_lead() line 3 at SQL statement";
 
     #[test]
-    fn what_a_function_misses_is_mended_in_that_function() {
+    fn a_missing_object_is_remedied_in_the_function_that_names_it() {
         let remedy_of = |place| remedy(&SqlState::UNDEFINED_TABLE, place);
         let found = remedy_of(MISSED).unwrap();
         assert!(found.contains("ALTER FUNCTION public.audit_lead() SET search_path"), "{found}");

@@ -279,7 +279,7 @@ fn is_of_a_row(code: &SqlState, place: &str) -> bool {
 
 /// `leadbridge doctor` says which of the three limits was reached.
 const TOO_MANY: &str = "raise the role's or the database's CONNECTION LIMIT where there is one, or else max_connections, \
-                        or close idle sessions; the daemon carries on by itself";
+                        or close idle sessions; the daemon continues by itself";
 
 fn remedy_for(code: &SqlState) -> Option<&'static str> {
     Some(match code.code() {
@@ -297,9 +297,9 @@ fn remedy_for(code: &SqlState) -> Option<&'static str> {
         }
         "25006" => {
             "is the server a standby, its disk full, or default_transaction_read_only set? `leadbridge doctor` says which; \
-             the daemon carries on by itself"
+             the daemon continues by itself"
         }
-        "53100" => "free disk space on that server; the daemon carries on by itself",
+        "53100" => "free disk space on that server; the daemon continues by itself",
         "53300" => TOO_MANY,
         _ => return None,
     })

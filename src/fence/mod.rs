@@ -82,7 +82,7 @@ pub async fn hold(
                 Kind::Transient,
                 format!("the tables could not be locked: they are held by {who}"),
             )
-            .remedy("wait for that transaction to end, or end it, and begin again; nothing has changed"));
+            .remedy("wait for that transaction to end, or end it, then try again; nothing was changed"));
         }
         tracing::info!("the tables are held by {}: trying again", holders.join("; "));
         tokio::time::sleep(PAUSE).await;
@@ -161,7 +161,7 @@ pub async fn keep(client: &Client, names: &Names, cutover: Uuid) -> Result<()> {
         return Ok(());
     }
     Err(Error::refused("the fence has opened by itself: its deadline has passed")
-        .remedy("begin again, with a longer --timeout or a faster --hook"))
+        .remedy("try again with a longer --timeout or a faster --hook"))
 }
 
 /// Whether the transaction that took the fence of `cutover` has ended. After a commit, the fence exists and

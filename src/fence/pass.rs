@@ -58,8 +58,8 @@ pub async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Result<()>
             "Traffic is switched to, but the fence of cutover {cutover} does not stand around Landing's tables"
         ))
         .remedy(
-            "whoever writes there now writes past everybody: find out who lifted it, and bring what was written to \
-             Traffic; the fence is the row of that cutover in leadbridge.fence on Landing",
+            "rows written there now reach no other database: find out who lifted the fence, and write these \
+             rows to Traffic; the fence is the row of that cutover in leadbridge.fence on Landing",
         ));
     };
     if row.get(1) {
@@ -82,5 +82,5 @@ pub async fn hold(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> 
     if row.get(0) {
         return Ok(());
     }
-    Err(Error::new(Kind::Transient, "the fence around Landing was lifted: nothing is carried back any more"))
+    Err(Error::new(Kind::Transient, "the fence around Landing was lifted: reverse replication has stopped"))
 }

@@ -44,7 +44,8 @@ impl FencedRoles {
             names.own("fenced_tables")
         );
         let rows = client.query(&sql, &[&with_notifications]).await;
-        let rows = rows.map_err(|error| Error::database("reading who may write to the tables", &error))?;
+        let rows =
+            rows.map_err(|error| Error::database("reading which roles may write to the tables", &error))?;
         let mut writers = FencedRoles::default();
         for row in &rows {
             let (role, table): (String, String) = (row.get(0), row.get(1));
@@ -80,8 +81,12 @@ impl FencedRoles {
         });
         match said.as_deref() {
             Some("") => Ok(Tried { refused, not_tried: self.beyond_reach.clone() }),
-            Some(open) => Err(Error::refused(format!("the fence does not hold: these writes passed: {open}"))
-                .remedy("did somebody drop or disable the trigger leadbridge_fence? Run `leadbridge migrate`, and begin again")),
+            Some(open) => {
+                Err(Error::refused(format!("the fence does not hold: these writes passed: {open}")).remedy(
+                    "did a session drop or disable the trigger leadbridge_fence? Run `leadbridge migrate`, \
+                         then try again",
+                ))
+            }
             None => Err(Error::internal("the fence's proof has no answer")),
         }
     }

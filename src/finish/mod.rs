@@ -127,7 +127,7 @@ impl Finishing {
     /// The steps to come, for the operator to agree to.
     pub fn plan(&self) -> String {
         let goes_on =
-            if self.record.is_some() { " An earlier run was interrupted: this one goes on." } else { "" };
+            if self.record.is_some() { " An earlier run was interrupted: this run continues." } else { "" };
         let mut plan =
             format!("This is the end of reverse replication to {}.{goes_on}\n", self.config.landing);
         let tables: Vec<&str> = self.config.tables().iter().map(|table| table.landing_name()).collect();

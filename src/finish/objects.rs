@@ -107,7 +107,7 @@ async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObj
     let Some(row) = row else { return Ok(None) };
     if !row.get::<_, bool>(1) {
         return Err(Error::refused(format!(
-            "the slot `{name}` on the {side} is not ours: it is never touched"
+            "the slot `{name}` on the {side} is not leadbridge's, and leadbridge never touches it"
         ))
         .remedy("find out whose it is and drop it there, or check [names] slot in the configuration"));
     }

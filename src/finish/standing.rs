@@ -143,7 +143,7 @@ async fn nothing_undecided(traffic: &Client, names: &Names) -> Result<()> {
     let Some(entry) = unresolved.into_iter().find(|entry| !entry.state.is_decided()) else { return Ok(()) };
     let (direction, state, id) = (entry.direction.as_str(), entry.state, entry.id);
     Err(Error::refused(format!("a {direction} is not decided yet: {id} is `{state}`"))
-        .remedy(format!("let it end, or run `leadbridge {direction}` again: it goes on or is taken back")))
+        .remedy(format!("let it end, or run `leadbridge {direction}` again, which completes or undoes it")))
 }
 
 async fn nothing_quarantined(traffic: &Client, names: &Names) -> Result<()> {
@@ -151,7 +151,7 @@ async fn nothing_quarantined(traffic: &Client, names: &Names) -> Result<()> {
         0 => Ok(()),
         rows => Err(Error::refused(format!("{rows} rows of Traffic could not be written to Landing"))
             .remedy(format!(
-                "see {} on Traffic: mend what its messages name and let the daemon bring them, or delete \
+                "see {} on Traffic: fix what its messages name and let the daemon apply the rows, or delete \
                  there what the backup may lack",
                 names.own("reverse_quarantine")
             ))),

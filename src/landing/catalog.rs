@@ -79,7 +79,7 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
 
 /// The parts of `tables` that the publication sends, as the session's own snapshot sees the catalog.
 pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Result<Published> {
-    let failed = |error| Error::database("reading what Landing publishes", &error);
+    let failed = |error| Error::database("reading Landing's publication", &error);
     let sql = "SELECT oid, xmin::text, pubowner FROM pg_publication WHERE pubname = $1";
     let publication = client.query_opt(sql, &[&names.publication]).await.map_err(failed)?;
     let publication =

@@ -55,7 +55,7 @@ impl Patience {
             );
             match pauses.next() {
                 Some(pause) if locked => {
-                    tracing::info!(step, ?pause, "the lock is held by somebody else; trying again");
+                    tracing::info!(step, ?pause, "another session holds the lock; trying again");
                     tokio::time::sleep(pause).await;
                 }
                 _ if locked => return Err(gave_up(client, step, &error).await),

@@ -77,8 +77,8 @@ async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result
         Err(error) if error.kind() == Kind::Refused => return Ok(false),
         Err(error) => return Err(error),
     }
-    let state_tables: Vec<String> = STATE_TABLES.iter().map(|book| names.own(book)).collect();
-    let sql = "SELECT bool_and(pg_catalog.to_regclass(book) IS NOT NULL) FROM unnest($1::text[]) AS book";
+    let state_tables: Vec<String> = STATE_TABLES.iter().map(|table| names.own(table)).collect();
+    let sql = "SELECT bool_and(pg_catalog.to_regclass(name) IS NOT NULL) FROM unnest($1::text[]) AS name";
     let row = during(client, "looking for our tables on Traffic").row(sql, &[&state_tables]).await?;
     Ok(row.get(0))
 }

@@ -193,14 +193,14 @@ fn too_many(attempt: &ConnectionAttempt<'_>, routine: Option<&str>, error: Error
     match routine {
         Some("InitializeSessionUserId") => error.remedy(format!(
             "run as an administrator: ALTER ROLE {user} CONNECTION LIMIT … (`leadbridge doctor` says how many), or \
-             close other sessions of that role; the daemon carries on by itself"
+             close other sessions of that role; the daemon continues by itself"
         )),
         Some("CheckMyDatabase") => error.remedy(format!(
             "run as an administrator: ALTER DATABASE {database} CONNECTION LIMIT …, or close other sessions in that \
-             database; the daemon carries on by itself"
+             database; the daemon continues by itself"
         )),
         _ => error
-            .remedy("raise max_connections there, or close idle sessions; the daemon carries on by itself"),
+            .remedy("raise max_connections there, or close idle sessions; the daemon continues by itself"),
     }
 }
 
@@ -260,7 +260,7 @@ fn io_failure(attempt: &ConnectionAttempt<'_>, error: &io::Error) -> Error {
             attempt.unreachable("closed the connection while it was being set up").remedy(server_log())
         }
         io::ErrorKind::InvalidInput if text.contains("dns name") => {
-            tls_error(format!("{}: {name} is no name that a certificate can hold", attempt.place()))
+            tls_error(format!("{}: {name} is not a name that a certificate can hold", attempt.place()))
         }
         _ => {
             attempt.unreachable(&format!("cannot be reached ({text})")).remedy("check host, port and network")

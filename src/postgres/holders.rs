@@ -32,6 +32,6 @@ pub async fn of(client: &Client, tables: &str, which: &str) -> Result<BTreeMap<S
            AND l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_backend_pid() AND {which}"
     );
     let rows = client.query(&sql, &[]).await;
-    let rows = rows.map_err(|error| Error::database("looking for who holds the tables", &error))?;
+    let rows = rows.map_err(|error| Error::database("reading which sessions hold the tables", &error))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -48,7 +48,7 @@ impl Primary {
 
 fn standby(side: Side) -> Error {
     let remedy =
-        format!("promote it, or point {} to the primary; the daemon carries on by itself", side.variable());
+        format!("promote it, or point {} to the primary; the daemon continues by itself", side.variable());
     Error::new(Kind::Transient, format!("{side}: a standby that is not promoted yet")).remedy(remedy)
 }
 

@@ -126,12 +126,12 @@ pub async fn create(
         // While the walsender waits, the server does not notice a closed connection: without a cancellation
         // the walsender would wait on.
         cancel_creation(control, new.name).await?;
-        let blocker = blocker(control).await?.unwrap_or_else(|| "nobody any more".to_owned());
+        let blocker = blocker(control).await?.unwrap_or_else(|| "a transaction that has ended".to_owned());
         return Err(Error::new(
             Kind::Transient,
             format!("creating the slot `{}` was given up; it was waiting for {blocker}", new.name),
         )
-        .remedy("end that transaction, or wait: it is tried again"));
+        .remedy("end that transaction, or wait: leadbridge retries"));
     };
     let rows = created.map_err(creation_error)?;
     let text = |column: usize| {
@@ -160,7 +160,10 @@ async fn report_blockers(control: &Client) {
         match blocker(control).await {
             Ok(Some(blocker)) => tracing::warn!("creating the slot waits for {blocker}"),
             Ok(None) => {}
-            Err(error) => tracing::warn!("who holds up the slot is not known: {error}"),
+            Err(error) => tracing::warn!(
+                "the transactions that delay the slot's creation could not be read: \
+                                          {error}"
+            ),
         }
     }
 }

@@ -76,7 +76,7 @@ pub async fn open(
                 Kind::Transient,
                 format!("{list} on the {side} could not be locked against a rewrite: held by {who}"),
             )
-            .remedy("wait for that transaction to end, or end it, and begin again"));
+            .remedy("wait for that transaction to end, or end it, then try again"));
         }
         tracing::warn!("{list} on the {side} cannot be read: waiting for {who}");
     }
@@ -89,5 +89,5 @@ async fn in_the_way(client: &Client, tables: &[String]) -> Result<String> {
     let tables = format!("SELECT to_regclass(name) FROM unnest(ARRAY[{}]) AS name", names.join(", "));
     let held = holders::of(client, &tables, "l.mode = 'AccessExclusiveLock'").await?;
     let held: Vec<String> = held.into_values().collect();
-    Ok(if held.is_empty() { "somebody who has gone".to_owned() } else { held.join("; ") })
+    Ok(if held.is_empty() { "a session that has ended".to_owned() } else { held.join("; ") })
 }

@@ -211,7 +211,7 @@ fn hosts(side: Side, names: Vec<String>, ports: &[u16]) -> Result<Vec<Host>> {
 fn ports(side: Side, value: &str) -> Result<Vec<u16>> {
     value
         .split(',')
-        .map(|port| port.parse().map_err(|_| wrong(side, "has a port that is no number")))
+        .map(|port| port.parse().map_err(|_| wrong(side, "has a port that is not a number")))
         .collect()
 }
 
@@ -223,7 +223,7 @@ fn ssl_mode(side: Side, value: &str) -> Result<SslMode> {
         "verify-ca" => SslMode::VerifyCa,
         "verify-full" => SslMode::VerifyFull,
         _ => {
-            let what = "has an sslmode that is none of disable, prefer, require, verify-ca, verify-full";
+            let what = "has an sslmode other than disable, prefer, require, verify-ca, verify-full";
             return Err(wrong(side, what));
         }
     })
@@ -234,8 +234,9 @@ fn root_certificate(value: String) -> RootCertificate {
 }
 
 fn connect_timeout(side: Side, value: &str) -> Result<Duration> {
-    let seconds: i64 =
-        value.parse().map_err(|_| wrong(side, "has a connect_timeout that is no number of seconds"))?;
+    let seconds: i64 = value
+        .parse()
+        .map_err(|_| wrong(side, "has a connect_timeout that is not a valid number of seconds"))?;
     // In libpq, zero and less mean to wait for ever; a daemon must not. The minimum is two seconds, as in
     // libpq.
     Ok(u64::try_from(seconds)
@@ -270,7 +271,7 @@ fn unknown_parameter(key: &str) -> String {
         if !key.is_empty() && key.len() < 40 && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
             format!("`{key}`")
         } else {
-            "that is no parameter of libpq".to_owned()
+            "that is not a parameter of libpq".to_owned()
         };
     format!(
         "has a parameter {shown} that leadbridge does not know; it knows sslmode, sslrootcert, host, port, user, \

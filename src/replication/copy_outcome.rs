@@ -54,7 +54,7 @@ impl Outcome {
             false => Ok(()),
             true => Err(Error::new(
                 Kind::Transient,
-                format!("the copy begins again: {name} on Landing was copied as empty, and is not"),
+                format!("the copy restarts: {name} on Landing was copied as empty, and is not"),
             )),
         }
     }

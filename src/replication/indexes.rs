@@ -157,7 +157,7 @@ async fn make_some(context: Arc<Context>) -> Result<()> {
             Making::Locked => {
                 work.idle();
                 let wait = waits.next().unwrap_or_default();
-                tracing::info!(again_in = ?wait, "an index waits: its table is locked by somebody else");
+                tracing::info!(again_in = ?wait, "an index waits: another session has locked the table");
                 pause(&context, wait).await;
             }
         }

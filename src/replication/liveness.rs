@@ -148,7 +148,7 @@ impl Liveness {
         tokio::select! {
             done = work => done,
             () = silent => Err(Error::unreachable(format!(
-                "a connection has died silently: no answer for {} s or more, and no server works on one",
+                "a half-open connection: no answer for {} s or more, and no backend of this process is active",
                 SILENCE.as_secs()
             ))),
         }
@@ -169,7 +169,7 @@ impl Liveness {
         let ended = client.query(sql, &[&pids, &started, &END_LIMIT]).await;
         let ended = ended.map_err(|error| Error::database(step, &error))?.len();
         if ended > 0 {
-            tracing::info!(%side, ended, "{step} that the server had not noticed the end of");
+            tracing::info!(%side, ended, "{step} whose end the server had not noticed");
         }
         self.state().stale.retain(|member| !stale.contains(member));
         Ok(())

@@ -192,7 +192,8 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
         let attempted = tokio::select! {
             attempted = Box::pin(run.attempt(context)) => attempted,
             () = grace(&context.shutdown) => {
-                tracing::warn!("what was in hand did not finish in time: it is begun again at the next start");
+                tracing::warn!("the running batch did not finish in time: the next start applies the batch \
+                                again");
                 return run.stopped();
             }
         };

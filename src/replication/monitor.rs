@@ -187,8 +187,8 @@ async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> 
     // A new attempt may have begun during the query.
     if switched != before.is_back() && context.watched().as_ref() == Some(&before) {
         let what = match switched {
-            true => "a cutover has switched to Traffic: what changes there is carried back from now on",
-            false => "the switch to Traffic was taken back: Landing is streamed from again",
+            true => "a cutover has switched to Traffic: reverse replication begins",
+            false => "the switch to Traffic was undone: the stream from Landing resumes",
         };
         context.turned.store(true, Ordering::Relaxed);
         context.progress.abandon(Error::new(Kind::Transient, what));

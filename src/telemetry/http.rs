@@ -35,7 +35,7 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
                 "is another leadbridge running? Otherwise choose another port with LEADBRIDGE_HTTP_LISTEN, or off",
             ),
             io::ErrorKind::AddrNotAvailable => {
-                ("is no address of this machine".to_owned(), "correct LEADBRIDGE_HTTP_LISTEN")
+                ("is not an address of this machine".to_owned(), "correct LEADBRIDGE_HTTP_LISTEN")
             }
             io::ErrorKind::PermissionDenied => {
                 ("needs a privilege".to_owned(), "choose a port above 1023 with LEADBRIDGE_HTTP_LISTEN")

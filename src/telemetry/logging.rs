@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 /// `Usage` for an invalid filter, `Internal` for a second call.
 pub fn start(log: &Log) -> Result<()> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|_| {
-        Error::usage(format!("`{}` is no tracing filter", log.filter)).remedy("write for example info")
+        Error::usage(format!("`{}` is not a valid tracing filter", log.filter))
+            .remedy("write for example info")
     })?;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     // A line that cannot be written, for example on a full disk, is lost, because reporting the failure on

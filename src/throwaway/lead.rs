@@ -61,14 +61,14 @@ pub(super) const LEAD_COLUMNS: [&str; 19] = [
     "created_at",
     "updated_at",
 ];
-pub(super) const STAGE_COLUMNS: [&str; 6] = ["id", "lead_id", "stage", "source", "metadata", "created_at"];
+pub(super) const JOURNEY_COLUMNS: [&str; 6] = ["id", "lead_id", "stage", "source", "metadata", "created_at"];
 
 /// Values as PostgreSQL's text, `None` for null.
 pub(super) type Lead = [Option<String>; 19];
-pub(super) type Stage = [Option<String>; 6];
+pub(super) type JourneyEntry = [Option<String>; 6];
 
 /// A lead and its one to six journey entries (three on average).
-pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
+pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<JourneyEntry>) {
     let id = uuid(rng);
     let created = EPOCH + rng.random_range(0..60_000_000);
     // Rows of the first years have nulls where newer rows have defaults.
@@ -97,27 +97,27 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
         Some(time(rng, created)),
         Some(time(rng, created + 10_000)),
     ];
-    let stages = rng.random_range(1..=6).min(rng.random_range(1..=8));
-    let stages = (0..stages).map(|number| stage(rng, id, created + 600 * number)).collect();
-    (lead, stages)
+    let entries = rng.random_range(1..=6).min(rng.random_range(1..=8));
+    let entries = (0..entries).map(|number| journey_entry(rng, id, created + 600 * number)).collect();
+    (lead, entries)
 }
 
 /// A lead with metadata and CRM ids, if any, of the usual form.
-pub(super) fn usual_lead(rng: &mut StdRng) -> (Lead, Vec<Stage>) {
-    let (mut lead, mut stages) = lead(rng);
+pub(super) fn usual_lead(rng: &mut StdRng) -> (Lead, Vec<JourneyEntry>) {
+    let (mut lead, mut entries) = lead(rng);
     // A CRM id typed by hand, which leads to a conversion note, is rare.
     for id in &mut lead[7..9] {
         if id.is_some() && !rng.random_ratio(1, 100) {
             *id = Some(rng.random_range(10_000_000..99_999_999).to_string());
         }
     }
-    for document in lead[6..7].iter_mut().chain(stages.iter_mut().map(|stage| &mut stage[4])) {
+    for document in lead[6..7].iter_mut().chain(entries.iter_mut().map(|entry| &mut entry[4])) {
         *document = document.is_some().then(|| usual_metadata(rng));
     }
-    (lead, stages)
+    (lead, entries)
 }
 
-pub(super) fn stage(rng: &mut StdRng, lead: Uuid, created: i64) -> Stage {
+pub(super) fn journey_entry(rng: &mut StdRng, lead: Uuid, created: i64) -> JourneyEntry {
     [
         Some(uuid(rng).to_string()),
         Some(lead.to_string()),

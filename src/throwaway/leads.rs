@@ -5,7 +5,7 @@ use rand::rngs::StdRng;
 use tokio_postgres::Client;
 
 use super::copy::copy_in;
-use super::lead::{LEAD_COLUMNS, Lead, STAGE_COLUMNS, Stage, lead, usual_lead};
+use super::lead::{JOURNEY_COLUMNS, JourneyEntry, LEAD_COLUMNS, Lead, lead, usual_lead};
 use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::names::Names;
@@ -17,7 +17,7 @@ const BATCH: usize = 10_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filled {
     pub leads: u64,
-    pub stages: u64,
+    pub journey_entries: u64,
 }
 
 /// Writes `count` leads and about three times as many journey entries to Landing. A second call with the same
@@ -37,17 +37,18 @@ async fn fill_with(
     names: &Names,
     seed: u64,
     count: usize,
-    lead: fn(&mut StdRng) -> (Lead, Vec<Stage>),
+    lead: fn(&mut StdRng) -> (Lead, Vec<JourneyEntry>),
 ) -> Result<Filled> {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut filled = Filled::default();
     let leads_table = names.landing_table(Table::LandingLeads);
-    let stages_table = names.landing_table(Table::LeadJourney);
+    let journey_table = names.landing_table(Table::LeadJourney);
     for start in (0..count).step_by(BATCH) {
         let made = (start..count.min(start + BATCH)).map(|_| lead(&mut rng));
-        let (leads, stages): (Vec<_>, Vec<_>) = made.unzip();
+        let (leads, entries): (Vec<_>, Vec<_>) = made.unzip();
         filled.leads += copy_in(client, &leads_table, &LEAD_COLUMNS, leads).await?;
-        filled.stages += copy_in(client, &stages_table, &STAGE_COLUMNS, stages.into_iter().flatten()).await?;
+        filled.journey_entries +=
+            copy_in(client, &journey_table, &JOURNEY_COLUMNS, entries.into_iter().flatten()).await?;
     }
     Ok(filled)
 }

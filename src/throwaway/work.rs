@@ -7,7 +7,7 @@ use rand::seq::IndexedRandom as _;
 use tokio_postgres::Client;
 
 use super::copy::copy_in;
-use super::lead::{LEAD_COLUMNS, STAGE_COLUMNS, amocrm_id, lead, name, phone, source, stage, uuid};
+use super::lead::{JOURNEY_COLUMNS, LEAD_COLUMNS, amocrm_id, journey_entry, lead, name, phone, source, uuid};
 use super::metadata::metadata;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
@@ -38,7 +38,7 @@ async fn act(client: &Client, names: &Names, rng: &mut StdRng) -> Result<()> {
     let sql = match rng.random_range(0..100) {
         0..15 => return whole_lead(client, names, rng).await,
         15..25 => bare_lead(&leads, rng),
-        25..45 => return next_stage(client, names, &one, rng).await,
+        25..45 => return next_entry(client, names, &one, rng).await,
         45..60 => click(&leads, &one),
         60..78 => format!("UPDATE {leads} SET {} WHERE id = {one}", assignment(rng)),
         78..82 => format!(
@@ -58,9 +58,9 @@ fn a_lead(leads: &str, rng: &mut StdRng) -> String {
 }
 
 async fn whole_lead(client: &Client, names: &Names, rng: &mut StdRng) -> Result<()> {
-    let (lead, stages) = lead(rng);
+    let (lead, entries) = lead(rng);
     copy_in(client, &names.landing_table(Table::LandingLeads), &LEAD_COLUMNS, [lead]).await?;
-    copy_in(client, &names.landing_table(Table::LeadJourney), &STAGE_COLUMNS, stages).await?;
+    copy_in(client, &names.landing_table(Table::LeadJourney), &JOURNEY_COLUMNS, entries).await?;
     Ok(())
 }
 
@@ -74,13 +74,13 @@ fn bare_lead(leads: &str, rng: &mut StdRng) -> String {
     )
 }
 
-async fn next_stage(client: &Client, names: &Names, one: &str, rng: &mut StdRng) -> Result<()> {
+async fn next_entry(client: &Client, names: &Names, one: &str, rng: &mut StdRng) -> Result<()> {
     let failed = |e| Error::database("a live writer", &e);
     let row = client.query_one(&format!("SELECT {one}"), &[]).await.map_err(failed)?;
     let Some(lead) = row.get(0) else { return Ok(()) };
     let created = jiff::Timestamp::now().as_second();
-    let stages = [stage(rng, lead, created)];
-    copy_in(client, &names.landing_table(Table::LeadJourney), &STAGE_COLUMNS, stages).await?;
+    let entries = [journey_entry(rng, lead, created)];
+    copy_in(client, &names.landing_table(Table::LeadJourney), &JOURNEY_COLUMNS, entries).await?;
     Ok(())
 }
 
@@ -117,11 +117,12 @@ fn assignment(rng: &mut StdRng) -> String {
 
 /// Only a lead without journey entries can change its key, because the foreign key does not cascade updates.
 fn changed_key(names: &Names, one: &str) -> String {
-    let (leads, stages) = (names.landing_table(Table::LandingLeads), names.landing_table(Table::LeadJourney));
+    let (leads, entries) =
+        (names.landing_table(Table::LandingLeads), names.landing_table(Table::LeadJourney));
     format!(
         "WITH chosen AS MATERIALIZED (SELECT {one} AS id)
          UPDATE {leads} AS l SET id = gen_random_uuid() FROM chosen WHERE l.id = chosen.id
-             AND NOT EXISTS (SELECT FROM {stages} AS s WHERE s.lead_id = l.id)"
+             AND NOT EXISTS (SELECT FROM {entries} AS s WHERE s.lead_id = l.id)"
     )
 }
 

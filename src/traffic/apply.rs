@@ -318,7 +318,7 @@ impl Writer {
                         return Ok(RangeResult::Missing(keys));
                     }
                     for write in segment.writes() {
-                        self.park_write(write, &cause).await?;
+                        self.quarantine_write(write, &cause).await?;
                     }
                     let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
                     for (table, id) in segment.deleted_children.iter().copied().chain(leads) {
@@ -332,7 +332,7 @@ impl Writer {
                     }
                 }
                 PlanStep::ChangeKey { table, old, new } => {
-                    let under = self.park_key(table, old, new, change.origin.commit_lsn).await?;
+                    let under = self.quarantine_key(table, old, new, change.origin.commit_lsn).await?;
                     held = under.map(|under| (table, new, under));
                 }
                 PlanStep::Truncate { .. } => return Err(not_a_row(&change.change, error)),
@@ -349,7 +349,11 @@ impl Writer {
         Ok(RangeResult::Done(Vec::new()))
     }
 
-    pub(super) async fn park_write(&mut self, write: &Write<'_>, cause: &QuarantineCause) -> Result<()> {
+    pub(super) async fn quarantine_write(
+        &mut self,
+        write: &Write<'_>,
+        cause: &QuarantineCause,
+    ) -> Result<()> {
         self.quarantine_refused(Refused::Row(&write.row), write.operation, write.origin, cause).await
     }
 

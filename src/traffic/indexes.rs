@@ -70,13 +70,13 @@ pub async fn leave_out(client: &Client, names: &Names, table: Table) -> Result<V
 /// # Errors
 /// The connection broke.
 pub async fn left_out(client: &Client, names: &Names) -> Result<Option<Vec<String>>> {
-    let book = names.own("deferred_indexes");
+    let deferred = names.own("deferred_indexes");
     let failed = |error| Error::database("looking for indexes that were left out", &error);
     let open = "SELECT COALESCE(pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'SELECT'), false)";
-    if !client.query_one(open, &[&book]).await.map_err(failed)?.get::<_, bool>(0) {
+    if !client.query_one(open, &[&deferred]).await.map_err(failed)?.get::<_, bool>(0) {
         return Ok(None);
     }
-    let sql = format!("SELECT index_name::text FROM {book} ORDER BY 1");
+    let sql = format!("SELECT index_name::text FROM {deferred} ORDER BY 1");
     let rows = client.query(&sql, &[]).await.map_err(failed)?;
     Ok(Some(rows.iter().map(|row| row.get(0)).collect()))
 }

@@ -47,7 +47,7 @@ impl Writer {
 
     /// Changes the key of a row on its way to quarantine. Traffic's older image gets the new key too, if
     /// Traffic takes the change. If not, returns the key under which Traffic holds the image.
-    pub(super) async fn park_key(
+    pub(super) async fn quarantine_key(
         &mut self,
         table: Table,
         old: Uuid,
@@ -127,7 +127,7 @@ impl Writer {
         let mut waiting = HashSet::new();
         for write in writes.iter().filter(|write| held.occupies(write.row.id)) {
             let message = "Traffic holds another row under its key, which waits in quarantine".to_owned();
-            self.park_write(write, &QuarantineCause { sqlstate: "23505".to_owned(), message }).await?;
+            self.quarantine_write(write, &QuarantineCause { sqlstate: "23505".to_owned(), message }).await?;
             waiting.insert(write.row.id);
         }
         let leads: Vec<Uuid> = writes.iter().filter_map(|write| write.row.lead_id()).collect();
@@ -138,7 +138,7 @@ impl Writer {
         let unsettled = |lead: Uuid| held.0.iter().any(|(key, under)| *key == lead || *under == lead);
         for write in writes.iter().filter(|write| write.row.lead_id().is_some_and(unsettled)) {
             let message = "its lead is not on Traffic under its key".to_owned();
-            self.park_write(write, &QuarantineCause { sqlstate: "23503".to_owned(), message }).await?;
+            self.quarantine_write(write, &QuarantineCause { sqlstate: "23503".to_owned(), message }).await?;
             waiting.insert(write.row.id);
         }
         Ok(waiting)

@@ -221,16 +221,16 @@ impl Writer {
         for (write, rejection) in rejected {
             let cause =
                 QuarantineCause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
-            self.park_write(write, &cause).await?;
+            self.quarantine_write(write, &cause).await?;
         }
         orphans.extend(copied.orphans);
         let cause = QuarantineCause::lead_is_missing();
         for write in writes.iter().filter(|write| orphans.contains(&write.row.id)) {
-            self.park_write(write, &cause).await?;
+            self.quarantine_write(write, &cause).await?;
         }
         let cause = QuarantineCause::of(&Error::skipped(writing(table)));
         for write in writes.iter().filter(|write| skipped.contains(&write.row.id)) {
-            self.park_write(write, &cause).await?;
+            self.quarantine_write(write, &cause).await?;
         }
         Ok(if copied.all_there { copied.ids } else { Vec::new() })
     }

@@ -83,7 +83,7 @@ async fn the_same_seed_makes_the_same_leads() {
     let world = World::unmigrated().await;
     let filled = world.fill(7, 1000).await;
     assert_eq!(filled.leads, 1000);
-    assert!((2500..3500).contains(&filled.stages), "{filled:?}");
+    assert!((2500..3500).contains(&filled.journey_entries), "{filled:?}");
     let landing = world.landing().await;
     let digest = "SELECT md5(string_agg(l::text, '' ORDER BY id)) FROM landing_leads AS l";
     let first: String = landing.query_one(digest, &[]).await.unwrap().get(0);

@@ -76,7 +76,7 @@ fn verdict(gathered: &Gathered, arguments: &cli::Status) -> Exit {
     } else if is_down(live) {
         Exit::Down
     } else if is_over(live, arguments) {
-        Exit::No
+        Exit::CheckFailed
     } else {
         Exit::Ok
     }
@@ -125,8 +125,8 @@ mod tests {
     #[test]
     fn the_exit_code_is_the_worst_that_is_true() {
         assert_eq!(code(&streaming(), Some(100)), Exit::Ok);
-        assert_eq!(code(&streaming(), Some(99)), Exit::No);
-        assert_eq!(code(&Live { lag_bytes: None, ..streaming() }, Some(99)), Exit::No);
+        assert_eq!(code(&streaming(), Some(99)), Exit::CheckFailed);
+        assert_eq!(code(&Live { lag_bytes: None, ..streaming() }, Some(99)), Exit::CheckFailed);
         assert_eq!(code(&Live { state: State::Error, ..streaming() }, Some(99)), Exit::Down);
         assert_eq!(code(&Live::stopped(), None), Exit::Down);
         let gathered = Gathered { live: Live::stopped(), unreachable: vec![Error::unreachable("gone")] };

@@ -53,10 +53,13 @@ fn state(live: &Live) -> String {
         (State::Snapshot, _) => "the first copy is under way",
         (State::Streaming, _) if live.lag_bytes == Some(0) => "up to date",
         (State::Streaming, _) => "changes flow",
-        (State::Standby, _) => "another daemon applies; this one takes over when it is gone",
+        (State::Standby, _) => {
+            "standby: another daemon replicates; this daemon takes over when the other ends"
+        }
         (State::Fenced | State::Drained | State::Verified, _) => "a cutover is under way",
         (State::Switched, DaemonPresence::Down) if live.reverse.is_some() => {
-            "Traffic is the system of record now; nobody carries its changes back, start `leadbridge run`"
+            "Traffic is the system of record now; no daemon replicates its changes to Landing: start \
+             `leadbridge run`"
         }
         (State::Switched, _) => "Traffic is the system of record now",
         (State::Error, _) => "the replication does not flow",
@@ -109,7 +112,7 @@ fn reverse_line(back: &ReverseReport) -> String {
     };
     let active = if back.active { "in use" } else { "not in use" };
     let slot = match (back.wal_status.as_deref(), back.retained_bytes) {
-        (None, _) => format!("{}: gone, nothing can be carried back any more", back.slot),
+        (None, _) => format!("{}: gone, reverse replication is impossible now", back.slot),
         (Some("lost"), _) => format!("{}: LOST, Traffic has dropped WAL that it needed", back.slot),
         (_, Some(bytes)) => {
             format!("{}: {active}, keeps {} of WAL on Traffic", back.slot, ByteSize(bytes).display().iec())
@@ -140,7 +143,7 @@ fn snapshot(lines: &mut Lines, live: &Live) {
         lines.add("", &format!("{rate:.0} rows/s{}", left.unwrap_or_default()));
     }
     if let Some(left) = live.snapshot_indexes_left.filter(|left| *left > 0) {
-        lines.add("indexes", &format!("{left} left out on Traffic, to be made when every row is there"));
+        lines.add("indexes", &format!("{left} left out on Traffic until every row is copied"));
     }
 }
 
@@ -217,9 +220,7 @@ mod tests {
         let copied = vec![table(150, true)];
         let finished = Live { state: State::Snapshot, snapshot: copied, ..Live::starting() };
         let said = |left| text(&Live { snapshot_indexes_left: left, ..finished.clone() });
-        assert!(
-            said(Some(7)).contains("indexes     7 left out on Traffic, to be made when every row is there")
-        );
+        assert!(said(Some(7)).contains("indexes     7 left out on Traffic until every row is copied"));
         for left in [None, Some(0)] {
             assert!(!said(left).contains("indexes"));
         }

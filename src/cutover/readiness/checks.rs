@@ -19,7 +19,7 @@ pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> 
     Ok(match checkpoint::recorded_state(traffic, names).await?.as_deref() {
         Some("streaming") => Verdict::ok("the snapshot is complete, and changes are streamed"),
         Some("switched") => {
-            Verdict::error("it is already switched: Traffic is the system of record", "nothing is to be done")
+            Verdict::error("it is already switched: Traffic is the system of record", "nothing to do")
         }
         Some(other) => {
             Verdict::error(format!("it is in state `{other}`"), "let `leadbridge run` get to `streaming`")
@@ -33,10 +33,10 @@ pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> 
 
 pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdict> {
     Ok(match checkpoint::is_switched(traffic, names).await? {
-        true => Verdict::ok("Traffic is the system of record, and its changes flow back"),
+        true => Verdict::ok("Traffic is the system of record, with reverse replication"),
         false => Verdict::error(
-            "nothing was switched: Landing is the one to write to, as ever",
-            "nothing is to be done; `leadbridge rollback` undoes a cutover",
+            "no cutover has switched: Landing is the system of record",
+            "nothing to do; `leadbridge rollback` undoes a cutover",
         ),
     })
 }
@@ -44,9 +44,9 @@ pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdi
 /// A session streams from the slot `name`, and the server still has the slot's WAL.
 pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Result<Verdict> {
     Ok(match slot::read(client, name).await? {
-        None => Verdict::error(format!("the slot `{name}` is not there"), "see `leadbridge doctor`"),
+        None => Verdict::error(format!("the slot `{name}` does not exist"), "see `leadbridge doctor`"),
         Some(slot) if !slot.active => {
-            Verdict::error(format!("nobody streams from the slot `{name}`"), "start the daemon")
+            Verdict::error(format!("no session streams from the slot `{name}`"), "start the daemon")
         }
         Some(slot) if matches!(slot.position.wal_status.as_deref(), Some("lost" | "unreserved")) => {
             Verdict::error(
@@ -73,11 +73,11 @@ pub(super) async fn slot_is_healthy(landing: &Client, name: &str) -> Result<Verd
 
 pub(super) async fn reverse_quarantine(traffic: &Client, names: &Names) -> Result<Verdict> {
     Ok(match ReverseQuarantine::new(names).count(traffic).await? {
-        0 => Verdict::ok("Landing has taken everything that flowed back"),
+        0 => Verdict::ok("Landing has taken every row of reverse replication"),
         waiting => Verdict::error(
-            format!("{waiting} rows of Traffic wait: Landing could not take them"),
+            format!("{waiting} rows of Traffic are in quarantine: Landing could not take them"),
             format!(
-                "see {} on Traffic, mend the rows there, and they go through",
+                "see {} on Traffic, repair the rows there, and the daemon applies them",
                 names.own("reverse_quarantine")
             ),
         ),
@@ -90,7 +90,7 @@ pub(super) async fn quarantine(traffic: &Client, names: &Names) -> Result<Verdic
         0 => Verdict::ok(format!("quarantine is empty; {notes} values were changed on the way")),
         _ => Verdict::error(
             format!("{waiting} rows wait in quarantine: Traffic does not have them"),
-            "`leadbridge quarantine list`, then mend, retry or discard them",
+            "`leadbridge quarantine list`, then repair, retry or discard them",
         ),
     })
 }
@@ -137,13 +137,13 @@ pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Re
     let unpublished: Vec<String> = row.get(3);
     Ok(if !row.get::<_, bool>(0) {
         Verdict::error(
-            "Traffic cannot decode its WAL: nothing could flow back",
+            "Traffic cannot decode its WAL: reverse replication would be impossible",
             "set wal_level = logical on Traffic and restart it",
         )
     } else if !row.get::<_, Option<bool>>(1).unwrap_or(false) {
         Verdict::error(
             format!(
-                "the role {} may not replicate from Traffic: nothing could flow back",
+                "the role {} may not replicate from Traffic: reverse replication would be impossible",
                 config.traffic.user()
             ),
             format!("run as a superuser: ALTER ROLE \"{}\" REPLICATION", config.traffic.user()),
@@ -156,7 +156,7 @@ pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Re
     } else {
         Verdict::none_of(
             &unpublished,
-            "what changes on Traffic afterwards can flow back",
+            "Traffic's later changes can be replicated to Landing",
             &format!("the publication `{}` on Traffic lacks", names.reverse_publication()),
             "run `leadbridge migrate`",
         )
@@ -172,11 +172,11 @@ pub(super) async fn standbys(client: &Client, side: Side, slot: &str) -> Result<
 pub(super) async fn landing_triggers(landing: &Client) -> Result<Verdict> {
     Ok(match TriggerControl::probe(landing).await? {
         TriggerControl::ReplicaRole => {
-            Verdict::ok("what flows back will not fire Landing's ordinary triggers")
+            Verdict::ok("reverse replication will not fire Landing's ordinary triggers")
         }
         TriggerControl::GuardTriggers => Verdict::warning(
-            "the role may not set session_replication_role on Landing: its triggers will fire for what flows back, \
-             and stamp updated_at",
+            "the role may not set session_replication_role on Landing: Landing's triggers will fire for rows of \
+             reverse replication, and set updated_at",
             "run as a superuser on Landing: GRANT SET ON PARAMETER session_replication_role TO the role",
         ),
     })

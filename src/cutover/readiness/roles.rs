@@ -51,7 +51,7 @@ fn judge(side: Side, ours: &str, theirs: Option<&str>) -> Verdict {
         ),
         None => Verdict::error(
             format!("the daemon has no session on the {side} at the moment"),
-            "let the daemon get going (`leadbridge status`), then try again",
+            "wait until the daemon streams (`leadbridge status`), then try again",
         ),
     }
 }

@@ -80,9 +80,9 @@ impl LandingWriter {
         let triggers = TriggerControl::probe(&session).await?;
         if triggers == TriggerControl::GuardTriggers {
             tracing::warn!(
-                "the role may not set session_replication_role on Landing: Landing's own triggers fire for what is \
-                 carried back, and updated_at becomes the time of carrying; GRANT SET ON PARAMETER \
-                 session_replication_role mends it"
+                "the role may not set session_replication_role on Landing: Landing's own triggers fire for \
+                 replicated rows, and updated_at becomes the time of replication; GRANT SET ON PARAMETER \
+                 session_replication_role prevents both"
             );
         }
         let mut targets = HashMap::new();
@@ -95,7 +95,7 @@ impl LandingWriter {
     }
 
     pub fn target(&self, table: Table) -> Result<&LandingTarget> {
-        let unknown = || Error::internal(format!("{} is not carried back", table.traffic_name()));
+        let unknown = || Error::internal(format!("{} has no reverse replication", table.traffic_name()));
         self.targets.get(&table).ok_or_else(unknown)
     }
 

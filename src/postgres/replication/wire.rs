@@ -92,7 +92,7 @@ impl Wire {
             self.socket.write_all(&self.outbound).await?;
             self.socket.flush().await
         };
-        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the server reads nothing any more");
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, "the server no longer reads");
         tokio::time::timeout(WRITE_LIMIT, sending).await.map_err(late)?
     }
 }

@@ -68,7 +68,7 @@ pub async fn run(
     let (behind, positions) = Advancing::channel(Lsn::ZERO);
     let following = tokio::spawn(follow::follow(Arc::clone(context), ledger.identity().clone(), positions));
     context.streams(State::Switched);
-    tracing::info!(%from, slot = reverse.slot, "carrying Traffic's changes back to Landing");
+    tracing::info!(%from, slot = reverse.slot, "replicating Traffic's changes to Landing");
     let mut way = ReverseStream {
         context,
         capture: KeyCapture::new(&config.names.traffic_schema, &context.tables),
@@ -177,7 +177,8 @@ impl ReverseStream<'_> {
                 if self.context.config.on_truncate == OnTruncate::Stop {
                     let names: Vec<_> = tables.iter().map(|table| table.traffic_name()).collect();
                     return Err(Error::refused(format!("TRUNCATE on Traffic of {}", names.join(", "))).remedy(
-                        "nothing of it was carried back; to delete on Landing what is not on Traffic any more, set \
+                        "the TRUNCATE was not applied; to delete on Landing the rows that are no longer on \
+                         Traffic, set \
                          on_truncate = \"apply\" and start again",
                     ));
                 }

@@ -80,7 +80,7 @@ pub async fn check_published(context: &Context, traffic: &Session) -> Result<()>
                    SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
                    WHERE p.pubname = $2 AND r.prrelid = to_regclass(t) AND r.prqual IS NULL)";
     let row = traffic.query_one(sql, &[&wanted, &publication]).await;
-    let row = row.map_err(|error| Error::database("reading what Traffic publishes", &error))?;
+    let row = row.map_err(|error| Error::database("reading Traffic's publication", &error))?;
     match row.get::<_, Option<&str>>(0) {
         None => Ok(()),
         Some(missing) => Err(Error::refused(format!(
@@ -88,7 +88,7 @@ pub async fn check_published(context: &Context, traffic: &Session) -> Result<()>
         ))
         .remedy(format!(
             "run as the owner: ALTER PUBLICATION \"{publication}\" ADD TABLE {missing}; rows that were written \
-             meanwhile are carried back when they change again"
+             since are replicated when they change again"
         ))),
     }
 }

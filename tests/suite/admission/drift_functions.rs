@@ -16,7 +16,7 @@ const SQL: &str = "CREATE FUNCTION one() RETURNS int LANGUAGE sql AS 'SELECT 1';
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_names_things_without_a_schema_stops_the_daemon_with_what_to_do_and_nothing_is_lost()
 {
-    let mended = [
+    let faults = [
         (PLPGSQL, "42P01", "ALTER FUNCTION public.audit_lead() SET search_path = public"),
         (SQL, "42883", "ALTER FUNCTION fits SET search_path = public"),
     ];
@@ -24,7 +24,7 @@ async fn a_function_that_names_things_without_a_schema_stops_the_daemon_with_wha
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;
     traffic(&world, "CREATE TABLE audit (lead_id uuid)").await;
-    for (number, (function, code, remedy)) in mended.into_iter().enumerate() {
+    for (number, (function, code, remedy)) in faults.into_iter().enumerate() {
         traffic(&world, function).await;
         landing(&world, &format!("INSERT INTO landing_leads (name, phone) VALUES ('n', '{number}')")).await;
         let said = bridge.run(&["run", "--until-caught-up"]).await;

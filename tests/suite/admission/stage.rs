@@ -102,13 +102,13 @@ const SITE: [&[&str]; 2] = [
 ];
 
 /// The two servers.
-pub struct Stage {
+pub struct CutoverSetup {
     world: World,
     varied: Varied,
 }
 
-impl Stage {
-    pub async fn new(varied: Varied) -> Stage {
+impl CutoverSetup {
+    pub async fn new(varied: Varied) -> CutoverSetup {
         let world = World::unmigrated().await;
         for (cluster, name) in [(&world.landing, "landing"), (&world.traffic, "traffic")] {
             let postgres = cluster.connect("postgres").await.unwrap();
@@ -118,7 +118,7 @@ impl Stage {
             })
             .await;
         }
-        Stage { world, varied }
+        CutoverSetup { world, varied }
     }
 
     async fn renew(&self) {
@@ -288,10 +288,10 @@ impl Stage {
 
 /// Plays all variations, and fails with the list of all violations.
 pub async fn play_all(varied: Varied, variations: &[Variation]) {
-    let stage = Stage::new(varied).await;
+    let setup = CutoverSetup::new(varied).await;
     let mut wrong = Vec::new();
     for variation in variations {
-        if let Some(verdict) = stage.play(variation).await {
+        if let Some(verdict) = setup.play(variation).await {
             wrong.push(format!("{:?} {}\n    {verdict}", variation.when, variation.sql));
         }
     }

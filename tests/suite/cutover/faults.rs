@@ -9,7 +9,7 @@ use leadbridge::throwaway::{Shutdown, signal};
 use nix::sys::signal::Signal;
 use tokio::process::Child;
 
-use super::{LEAD, Stage};
+use super::{CutoverSetup, LEAD};
 use crate::testkit::{Bridge, Fault, Proxy, Target, holds, landing, traffic, until_true};
 
 /// Points at which the command stands still for the fault.
@@ -49,42 +49,42 @@ pub async fn go_on(child: Child) -> (String, i32) {
 }
 
 /// The output is true, and after an abort a second try works. Returns whether the cutover is switched.
-async fn ends_well(stage: &mut Stage, (said, code): (String, i32), point: Point) -> bool {
-    stage.settled().await;
+async fn ends_well(setup: &mut CutoverSetup, (said, code): (String, i32), point: Point) -> bool {
+    setup.settled().await;
     let switched = "EXISTS (SELECT FROM leadbridge.cutover WHERE state = 'switched')";
-    if holds(&stage.world.traffic().await, switched).await {
+    if holds(&setup.world.traffic().await, switched).await {
         assert!(
             code == 0 || said.contains("DECIDED: leads are written to Traffic"),
             "{}: {said}",
             point.name()
         );
-        stage.assert_switched().await;
+        setup.assert_switched().await;
         return true;
     }
     assert!(said.contains("ABORTED") || said.contains("NOT KNOWN"), "{}: {said}", point.name());
-    stage.daemon.caught_up(&stage.world).await;
-    stage.assert_as_before().await;
+    setup.daemon.caught_up(&setup.world).await;
+    setup.assert_as_before().await;
     false
 }
 
-async fn crash(stage: &mut Stage, of_landing: bool) {
-    let server = if of_landing { &mut stage.world.landing } else { &mut stage.world.traffic };
+async fn crash(setup: &mut CutoverSetup, of_landing: bool) {
+    let server = if of_landing { &mut setup.world.landing } else { &mut setup.world.traffic };
     server.restart(Shutdown::Kill).await.unwrap();
 }
 
 async fn servers_crash(of_landing: bool) {
-    let mut stage = Stage::new().await;
+    let mut setup = CutoverSetup::new().await;
     for point in POINTS {
-        let arguments = stage.arguments(&PATIENT);
-        let command = standing_at(&stage.bridge, &arguments, point).await;
-        crash(&mut stage, of_landing).await;
+        let arguments = setup.arguments(&PATIENT);
+        let command = standing_at(&setup.bridge, &arguments, point).await;
+        crash(&mut setup, of_landing).await;
         let ended = go_on(command).await;
-        if ends_well(&mut stage, ended, point).await {
-            stage = Stage::new().await;
+        if ends_well(&mut setup, ended, point).await {
+            setup = CutoverSetup::new().await;
         }
     }
-    stage.switches(&[]).await;
-    stage.assert_switched().await;
+    setup.switches(&[]).await;
+    setup.assert_switched().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,72 +99,78 @@ async fn traffic_crashes_at_each_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_dies_at_each_step() {
-    let mut stage = Stage::new().await;
+    let mut setup = CutoverSetup::new().await;
     for point in POINTS {
         // Without a daemon no marker arrives.
-        let arguments = stage.arguments(&["--max-pause", "3s", "--timeout", "60s"]);
-        let command = standing_at(&stage.bridge, &arguments, point).await;
-        stage.daemon.signal(Signal::SIGKILL);
-        stage.daemon.ended(Duration::from_secs(20)).await;
+        let arguments = setup.arguments(&["--max-pause", "3s", "--timeout", "60s"]);
+        let command = standing_at(&setup.bridge, &arguments, point).await;
+        setup.daemon.signal(Signal::SIGKILL);
+        setup.daemon.ended(Duration::from_secs(20)).await;
         let ended = go_on(command).await;
-        stage.daemon = stage.bridge.daemon().await;
-        if ends_well(&mut stage, ended, point).await {
-            stage = Stage::new().await;
+        setup.daemon = setup.bridge.daemon().await;
+        if ends_well(&mut setup, ended, point).await {
+            setup = CutoverSetup::new().await;
         }
     }
-    stage.switches(&[]).await;
-    stage.assert_switched().await;
+    setup.switches(&[]).await;
+    setup.assert_switched().await;
 }
 
 /// The stopped command makes every waiting writer wait: for `--max-pause`, and no longer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_that_hangs_holds_no_writer_for_longer_than_it_may() {
-    let mut stage = Stage::new().await;
-    let arguments = stage.arguments(&["--max-pause", "1s"]);
-    let command = standing_at(&stage.bridge, &arguments, Point::CutoverFenced).await;
-    let writer = stage.world.landing().await;
+    let mut setup = CutoverSetup::new().await;
+    let arguments = setup.arguments(&["--max-pause", "1s"]);
+    let command = standing_at(&setup.bridge, &arguments, Point::CutoverFenced).await;
+    let writer = setup.world.landing().await;
     writer.batch_execute(&format!("SET lock_timeout = '20s'; BEGIN; {LEAD}; ROLLBACK")).await.unwrap();
     let (said, code) = go_on(command).await;
     assert!(said.contains("ABORTED") && code != 0, "{said}");
-    assert!(!ends_well(&mut stage, (said, code), Point::CutoverFenced).await);
+    assert!(!ends_well(&mut setup, (said, code), Point::CutoverFenced).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_changes_behind_the_comparison_is_found_behind_the_fence() {
     for compare in ["waiting", "after"] {
-        let mut stage = Stage::new().await;
-        let arguments = stage.arguments(&[&PATIENT[..], &["--compare", compare]].concat());
-        let command = standing_at(&stage.bridge, &arguments, Point::CutoverBegun).await;
-        let change = "UPDATE traffic_leads SET sms_sent = NOT sms_sent WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)";
-        traffic(&stage.world, change).await;
+        let mut setup = CutoverSetup::new().await;
+        let arguments = setup.arguments(&[&PATIENT[..], &["--compare", compare]].concat());
+        let command = standing_at(&setup.bridge, &arguments, Point::CutoverBegun).await;
+        let change = "UPDATE traffic_leads SET sms_sent = NOT sms_sent WHERE id = (SELECT \
+                      min(id::text)::uuid FROM traffic_leads)";
+        traffic(&setup.world, change).await;
         let (said, code) = go_on(command).await;
-        assert!(said.contains("landing_leads differs behind the fence"), "{said}");
+        assert!(said.contains("landing_leads differs under the fence"), "{said}");
         assert_eq!(code, 4);
-        assert!(!ends_well(&mut stage, (said, code), Point::CutoverBegun).await);
+        assert!(!ends_well(&mut setup, (said, code), Point::CutoverBegun).await);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fence_that_does_not_hold_is_found_by_trying() {
-    let mut stage = Stage::new().await;
+    let mut setup = CutoverSetup::new().await;
     let harmless = "CREATE OR REPLACE FUNCTION leadbridge.refuse_write() RETURNS trigger LANGUAGE plpgsql AS
                     $$ BEGIN RETURN NULL; END $$";
-    landing(&stage.world, harmless).await;
-    let said = stage.cutover(&[]).await;
+    landing(&setup.world, harmless).await;
+    let said = setup.cutover(&[]).await;
     assert!(
         said.err.contains("the fence does not hold") && said.err.contains("landing_leads as "),
         "{}",
         said.err
     );
-    assert!(!ends_well(&mut stage, (said.err, said.code), Point::CutoverFenced).await);
+    assert!(!ends_well(&mut setup, (said.err, said.code), Point::CutoverFenced).await);
 }
 
 /// Runs a command without a network to one database for a second at `point`; the daemon has a connection of its own.
 /// Returns the output and the exit code.
-pub async fn cut_off(stage: &Stage, to_landing: bool, arguments: &[&str], point: Point) -> (String, i32) {
-    let server = if to_landing { &stage.world.landing } else { &stage.world.traffic };
+pub async fn cut_off(
+    setup: &CutoverSetup,
+    to_landing: bool,
+    arguments: &[&str],
+    point: Point,
+) -> (String, i32) {
+    let server = if to_landing { &setup.world.landing } else { &setup.world.traffic };
     let proxy = Proxy::to(server.port()).await;
-    let mut urls = [stage.world.landing_url(), stage.world.traffic_url()];
+    let mut urls = [setup.world.landing_url(), setup.world.traffic_url()];
     let url = &mut urls[usize::from(!to_landing)];
     *url = proxy.url(url, server.port());
     let command = standing_at(&Bridge::between(&urls[0], &urls[1]), arguments, point).await;
@@ -177,15 +183,15 @@ pub async fn cut_off(stage: &Stage, to_landing: bool, arguments: &[&str], point:
 }
 
 async fn networks_are_cut(to_landing: bool) {
-    let mut stage = Stage::new().await;
+    let mut setup = CutoverSetup::new().await;
     for point in POINTS {
-        let ended = cut_off(&stage, to_landing, &stage.arguments(&PATIENT), point).await;
-        if ends_well(&mut stage, ended, point).await {
-            stage = Stage::new().await;
+        let ended = cut_off(&setup, to_landing, &setup.arguments(&PATIENT), point).await;
+        if ends_well(&mut setup, ended, point).await {
+            setup = CutoverSetup::new().await;
         }
     }
-    stage.switches(&[]).await;
-    stage.assert_switched().await;
+    setup.switches(&[]).await;
+    setup.assert_switched().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,57 +8,58 @@ use leadbridge::failpoint::Point;
 
 use nix::sys::signal::Signal;
 
-use super::{LEAD, Stage};
+use super::{CutoverSetup, LEAD};
 use crate::testkit::{holds, until_true};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_killed_at_any_step_leaves_nothing_changed_and_the_next_one_switches() {
-    let stage = Stage::new().await;
+    let setup = CutoverSetup::new().await;
     let points = Point::ALL.iter().filter(|point| point.name().starts_with("cutover."));
     for &point in points {
-        let arguments = stage.arguments(&["--hook", "true"]);
-        let output = stage.bridge.dying_command(&arguments, point, 1).output().await.unwrap();
+        let arguments = setup.arguments(&["--hook", "true"]);
+        let output = setup.bridge.dying_command(&arguments, point, 1).output().await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());
-        stage.settled().await;
+        setup.settled().await;
         if point == Point::CutoverSwitched {
             break;
         }
         if point != Point::CutoverPrepared {
-            let aborted = "count(*) > 0 FROM leadbridge.cutover WHERE reason = 'whoever began it is gone'";
-            assert!(holds(&stage.world.traffic().await, aborted).await, "{}", point.name());
-            stage.assert_as_before().await;
+            let aborted = "count(*) > 0 FROM leadbridge.cutover WHERE reason = 'the process that began it \
+                           has ended'";
+            assert!(holds(&setup.world.traffic().await, aborted).await, "{}", point.name());
+            setup.assert_as_before().await;
         }
     }
-    stage.assert_switched().await;
+    setup.assert_switched().await;
 }
 
 /// No process is left to lift the fence.
 #[tokio::test]
 async fn a_fence_that_everybody_has_died_behind_opens_by_itself_at_its_deadline() {
-    let mut stage = Stage::new().await;
-    let arguments = stage.arguments(&["--timeout", "6s"]);
-    stage.bridge.dying_command(&arguments, Point::CutoverClosed, 1).output().await.unwrap();
-    stage.daemon.signal(Signal::SIGKILL);
-    stage.daemon.ended(Duration::from_secs(20)).await;
-    let client = stage.world.landing().await;
+    let mut setup = CutoverSetup::new().await;
+    let arguments = setup.arguments(&["--timeout", "6s"]);
+    setup.bridge.dying_command(&arguments, Point::CutoverClosed, 1).output().await.unwrap();
+    setup.daemon.signal(Signal::SIGKILL);
+    setup.daemon.ended(Duration::from_secs(20)).await;
+    let client = setup.world.landing().await;
     until_true("the fence opens", async || client.batch_execute(LEAD).await.is_ok()).await;
     // A later daemon brings the cutover to an end.
-    stage.daemon = stage.bridge.daemon().await;
-    stage.settled().await;
-    stage.assert_as_before().await;
+    setup.daemon = setup.bridge.daemon().await;
+    setup.settled().await;
+    setup.assert_as_before().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_daemon_is_killed_too_the_next_command_cleans_up() {
     for point in [Point::CutoverFenced, Point::CutoverVerified, Point::CutoverClosed, Point::CutoverKept] {
-        let mut stage = Stage::new().await;
-        stage.bridge.dying_command(&stage.arguments(&[]), point, 1).output().await.unwrap();
-        stage.daemon.signal(Signal::SIGKILL);
-        stage.daemon.ended(Duration::from_secs(20)).await;
-        stage.daemon = stage.bridge.daemon().await;
-        stage.daemon.caught_up(&stage.world).await;
-        stage.switches(&[]).await;
-        stage.assert_switched().await;
+        let mut setup = CutoverSetup::new().await;
+        setup.bridge.dying_command(&setup.arguments(&[]), point, 1).output().await.unwrap();
+        setup.daemon.signal(Signal::SIGKILL);
+        setup.daemon.ended(Duration::from_secs(20)).await;
+        setup.daemon = setup.bridge.daemon().await;
+        setup.daemon.caught_up(&setup.world).await;
+        setup.switches(&[]).await;
+        setup.assert_switched().await;
     }
 }

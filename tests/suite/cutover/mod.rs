@@ -19,24 +19,24 @@ const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 pub use faults::{PATIENT, cut_off, go_on, standing_at};
 
 /// A world with leads, and a streaming daemon.
-pub struct Stage {
+pub struct CutoverSetup {
     pub world: World,
     pub bridge: Bridge,
     pub daemon: Daemon,
 }
 
-impl Stage {
-    pub async fn new() -> Stage {
+impl CutoverSetup {
+    pub async fn new() -> CutoverSetup {
         let world = World::new().await;
         let bridge = Bridge::new(&world);
         Self::between(world, bridge).await
     }
 
-    pub async fn between(world: World, bridge: Bridge) -> Stage {
+    pub async fn between(world: World, bridge: Bridge) -> CutoverSetup {
         world.fill(90, 60).await;
         let mut daemon = bridge.daemon().await;
         daemon.caught_up(&world).await;
-        Stage { world, bridge, daemon }
+        CutoverSetup { world, bridge, daemon }
     }
 
     pub fn arguments<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
@@ -91,8 +91,8 @@ impl Stage {
 
 #[tokio::test]
 async fn a_dry_run_looks_at_everything_predicts_the_pause_and_changes_nothing() {
-    let stage = Stage::new().await;
-    let said = stage.cutover(&["--dry-run"]).await;
+    let setup = CutoverSetup::new().await;
+    let said = setup.cutover(&["--dry-run"]).await;
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     let found: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(found["ready"], true, "{found}");
@@ -117,23 +117,23 @@ async fn a_dry_run_looks_at_everything_predicts_the_pause_and_changes_nothing() 
     ] {
         assert!(checks.contains(&check), "{check} is not in {checks:?}");
     }
-    stage.assert_as_before().await;
-    let traffic = stage.world.traffic().await;
+    setup.assert_as_before().await;
+    let traffic = setup.world.traffic().await;
     assert!(holds(&traffic, "count(*) = 0 FROM leadbridge.markers").await);
     assert!(holds(&traffic, "count(*) = 0 FROM leadbridge.cutover").await);
 }
 
 #[tokio::test]
 async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
-    let stage = Stage::new().await;
-    let (listener, heard) = listen(&stage.world.traffic_url()).await;
-    let told = stage.bridge.dir().join("told");
+    let setup = CutoverSetup::new().await;
+    let (listener, heard) = listen(&setup.world.traffic_url()).await;
+    let told = setup.bridge.dir().join("told");
     let hook = format!(
         "echo \"$LEADBRIDGE_EVENT $LEADBRIDGE_DIRECTION $LEADBRIDGE_CUTOVER_ID\" > {}",
         told.display()
     );
-    let certificate = stage.switches(&["--hook", &hook]).await;
-    stage.assert_switched().await;
+    let certificate = setup.switches(&["--hook", &hook]).await;
+    setup.assert_switched().await;
 
     assert_eq!(certificate["complete"], true, "{certificate}");
     for table in certificate["tables"].as_array().unwrap() {
@@ -153,13 +153,13 @@ async fn a_cutover_switches_and_certifies_that_both_sides_are_equal() {
     drop(listener);
     let heard: Value = serde_json::from_str(&heard.await.unwrap()).unwrap();
     assert_eq!(heard, serde_json::json!({ "id": id, "direction": "cutover", "state": "switched" }));
-    let file = |suffix| stage.bridge.dir().join(format!("leadbridge-cutover-{id}.{suffix}"));
+    let file = |suffix| setup.bridge.dir().join(format!("leadbridge-cutover-{id}.{suffix}"));
     let saved: Value = serde_json::from_str(&std::fs::read_to_string(file("json")).unwrap()).unwrap();
     assert_eq!(saved, certificate);
     let page = std::fs::read_to_string(file("txt")).unwrap();
     assert!(page.contains("Every value of every row is equal on both sides."), "{page}");
     // A second cutover has nothing to do.
-    let again = stage.cutover(&[]).await;
+    let again = setup.cutover(&[]).await;
     assert_eq!(again.code, 1, "{}", again.err);
     assert!(again.out.contains("already switched"), "{}", again.out);
 }
@@ -186,50 +186,50 @@ async fn listen(url: &str) -> (tokio_postgres::Client, tokio::task::JoinHandle<S
 
 #[tokio::test]
 async fn tables_too_large_to_be_read_while_writers_wait_are_proven_on_snapshots_behind_the_fence() {
-    let stage = Stage::new().await;
-    let certificate = stage.switches(&["--compare", "after"]).await;
+    let setup = CutoverSetup::new().await;
+    let certificate = setup.switches(&["--compare", "after"]).await;
     assert_eq!(certificate["complete"], true, "{certificate}");
     for table in certificate["tables"].as_array().unwrap() {
         assert_eq!(table["contents"]["landing"], table["contents"]["traffic"], "{table}");
     }
-    stage.assert_switched().await;
+    setup.assert_switched().await;
 }
 
 #[tokio::test]
 async fn a_hook_that_fails_aborts_is_told_so_and_landing_takes_writes_again() {
-    let stage = Stage::new().await;
-    let told = stage.bridge.dir().join("told");
+    let setup = CutoverSetup::new().await;
+    let told = setup.bridge.dir().join("told");
     let hook = format!("echo $LEADBRIDGE_EVENT >> {}; test $LEADBRIDGE_EVENT = abort", told.display());
-    let said = stage.cutover(&["--hook", &hook]).await;
+    let said = setup.cutover(&["--hook", &hook]).await;
     assert_eq!(said.code, 4, "{}", said.err);
     assert!(said.err.contains("ABORTED") && said.err.contains("the hook failed"), "{}", said.err);
     assert_eq!(std::fs::read_to_string(told).unwrap(), "switch\nabort\n");
-    stage.assert_as_before().await;
+    setup.assert_as_before().await;
     // The triggers are dropped, too, and a second try works.
     let triggers = "count(*) = 0 FROM pg_trigger WHERE tgname = 'leadbridge_fence'";
-    assert!(holds(&stage.world.landing().await, triggers).await);
-    stage.switches(&[]).await;
-    stage.assert_switched().await;
+    assert!(holds(&setup.world.landing().await, triggers).await);
+    setup.switches(&[]).await;
+    setup.assert_switched().await;
 }
 
 #[tokio::test]
 async fn roles_of_least_privilege_are_enough_and_write_to_landing_only_while_it_is_fenced() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    let stage = Stage::between(world, bridge).await;
+    let setup = CutoverSetup::between(world, bridge).await;
     let may = "has_table_privilege('bridge', 'public.landing_leads', 'UPDATE')";
-    let client = stage.world.landing().await;
+    let client = setup.world.landing().await;
     assert!(!holds(&client, may).await);
-    let failing = stage.cutover(&["--hook", "exit 1"]).await;
+    let failing = setup.cutover(&["--hook", "exit 1"]).await;
     assert_eq!(failing.code, 4, "{}", failing.err);
     assert!(!holds(&client, may).await);
-    let certificate = stage.switches(&[]).await;
-    stage.assert_switched().await;
+    let certificate = setup.switches(&[]).await;
+    setup.assert_switched().await;
     assert!(holds(&client, may).await);
     let untried = certificate["writers"]["not_tried"].as_array().unwrap();
     assert!(!untried.is_empty(), "superusers may write, and this role may not become one");
     // The fence refuses leadbridge's own role too, unless the session sets `leadbridge.passes_fence`.
-    let ours = leadbridge::throwaway::connect(&stage.world.landing.url_as("bridge", "bridge", "landing"))
+    let ours = leadbridge::throwaway::connect(&setup.world.landing.url_as("bridge", "bridge", "landing"))
         .await
         .unwrap();
     assert!(ours.batch_execute("DELETE FROM public.lead_journey").await.is_err());
@@ -238,15 +238,15 @@ async fn roles_of_least_privilege_are_enough_and_write_to_landing_only_while_it_
 
 #[tokio::test]
 async fn a_fence_holds_back_every_statement_and_a_transaction_whose_snapshot_is_older() {
-    let stage = Stage::new().await;
-    let old = stage.world.landing().await;
+    let setup = CutoverSetup::new().await;
+    let old = setup.world.landing().await;
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM landing_leads LIMIT 1")
         .await
         .unwrap();
-    stage.switches(&[]).await;
+    setup.switches(&[]).await;
     let refused = |error: tokio_postgres::Error| assert_eq!(error.code().unwrap().code(), "55000", "{error}");
     refused(old.batch_execute(LEAD).await.unwrap_err());
-    let client = stage.world.landing().await;
+    let client = setup.world.landing().await;
     for statement in [
         LEAD,
         "UPDATE landing_leads SET name = 'x'",
@@ -257,8 +257,8 @@ async fn a_fence_holds_back_every_statement_and_a_transaction_whose_snapshot_is_
         refused(client.batch_execute(statement).await.unwrap_err());
     }
     client.batch_execute("SELECT FROM landing_leads, lead_journey; UPDATE users SET xp = 1").await.unwrap();
-    landing(&stage.world, "SELECT leadbridge.lift_fence(cutover_id) FROM leadbridge.fence").await;
-    traffic(&stage.world, "SELECT 1").await;
+    landing(&setup.world, "SELECT leadbridge.lift_fence(cutover_id) FROM leadbridge.fence").await;
+    traffic(&setup.world, "SELECT 1").await;
     client.batch_execute(LEAD).await.unwrap();
 }
 
@@ -274,27 +274,27 @@ async fn the_fence_tells_an_anonymous_client_the_operators_words_and_nothing_of_
     let world = World::new().await;
     let told = "leads are taken at https://school.example/new from now on, 100%";
     let bridge = Bridge::new(&world).configured(&format!("[cutover]\nmessage = \"{told}\""));
-    let mut stage = Stage::between(world, bridge).await;
+    let mut setup = CutoverSetup::between(world, bridge).await;
     for (client, table) in
-        [(stage.world.landing().await, "landing_leads"), (stage.world.traffic().await, "traffic_leads")]
+        [(setup.world.landing().await, "landing_leads"), (setup.world.traffic().await, "traffic_leads")]
     {
         let role =
             format!("CREATE ROLE visitor LOGIN PASSWORD 'visitor'; GRANT INSERT ON {table} TO visitor");
         client.batch_execute(&role).await.unwrap();
     }
-    stage.switches(&[]).await;
-    stage.daemon.until("reverse replication", |status| status["state"] == "switched").await;
-    let url = stage.world.landing.url_as("visitor", "visitor", "landing");
+    setup.switches(&[]).await;
+    setup.daemon.until("reverse replication", |status| status["state"] == "switched").await;
+    let url = setup.world.landing.url_as("visitor", "visitor", "landing");
     let visitor = leadbridge::throwaway::connect(&url).await.unwrap();
     let refused = visitor.batch_execute(LEAD).await.unwrap_err();
     assert_eq!(shown(&refused), format!("55000 {told} Nothing was written. "));
     // An operator finds the fence that refused: the command's own role is told, and the server's log has the context.
-    let ours = shown(&stage.world.landing().await.batch_execute(LEAD).await.unwrap_err());
+    let ours = shown(&setup.world.landing().await.batch_execute(LEAD).await.unwrap_err());
     assert!(ours.contains("leadbridge fence "), "{ours}");
     // The same for Traffic's fence, after a rollback.
-    until_holds(&stage.world.traffic().await, "bool_or(active) FROM pg_replication_slots").await;
-    stage.rolls_back(&[]).await;
-    let url = stage.world.traffic.url_as("visitor", "visitor", "traffic");
+    until_holds(&setup.world.traffic().await, "bool_or(active) FROM pg_replication_slots").await;
+    setup.rolls_back(&[]).await;
+    let url = setup.world.traffic.url_as("visitor", "visitor", "traffic");
     let visitor = leadbridge::throwaway::connect(&url).await.unwrap();
     let refused = visitor.batch_execute("INSERT INTO traffic_leads (name) VALUES ('n')").await.unwrap_err();
     assert_eq!(shown(&refused), format!("55000 {told} Nothing was written. "));
@@ -302,10 +302,10 @@ async fn the_fence_tells_an_anonymous_client_the_operators_words_and_nothing_of_
 
 #[tokio::test]
 async fn a_transaction_with_an_older_snapshot_is_told_the_same() {
-    let stage = Stage::new().await;
-    let old = stage.world.landing().await;
+    let setup = CutoverSetup::new().await;
+    let old = setup.world.landing().await;
     old.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM users LIMIT 1").await.unwrap();
-    stage.switches(&[]).await;
+    setup.switches(&[]).await;
     assert_eq!(
         shown(&old.batch_execute(LEAD).await.unwrap_err()),
         format!("55000 {CLOSED} Nothing was written. ")

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::{LEAD, Stage};
+use super::{CutoverSetup, LEAD};
 use crate::testkit::{
     Bridge, World, holds, landing, least_privileged, one, traffic, until_holds, until_true,
 };
 
 /// The command fails, names the check and these words, and every database is as before.
-async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str) {
-    let said = stage.cutover(more).await;
+async fn assert_not_ready(setup: &CutoverSetup, more: &[&str], check: &str, words: &str) {
+    let said = setup.cutover(more).await;
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     let found: serde_json::Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(found["ready"], false);
@@ -19,92 +19,92 @@ async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str
         one["check"] == check && one["message"].as_str().unwrap().contains(words) && one["remedy"].is_string()
     });
     assert!(named, "{check}: {words} is not in {errors:?}");
-    stage.assert_as_before().await;
+    setup.assert_as_before().await;
 }
 
 #[tokio::test]
 async fn without_a_daemon() {
-    let mut stage = Stage::new().await;
-    stage.daemon.signal(nix::sys::signal::Signal::SIGTERM);
-    stage.daemon.ended(Duration::from_secs(20)).await;
-    until_holds(&stage.world.landing().await, "NOT bool_or(active) FROM pg_replication_slots").await;
-    assert_not_ready(&stage, &[], "slot", "nobody streams").await;
+    let mut setup = CutoverSetup::new().await;
+    setup.daemon.signal(nix::sys::signal::Signal::SIGTERM);
+    setup.daemon.ended(Duration::from_secs(20)).await;
+    until_holds(&setup.world.landing().await, "NOT bool_or(active) FROM pg_replication_slots").await;
+    assert_not_ready(&setup, &[], "slot", "no session streams").await;
 }
 
 #[tokio::test]
 async fn with_rows_in_quarantine() {
-    let mut stage = Stage::new().await;
+    let mut setup = CutoverSetup::new().await;
     let long = "INSERT INTO landing_leads (name, phone) VALUES (repeat('n', 300), '+7')";
-    landing(&stage.world, long).await;
-    stage.daemon.caught_up(&stage.world).await;
-    assert_not_ready(&stage, &[], "quarantine", "1 rows wait in quarantine").await;
+    landing(&setup.world, long).await;
+    setup.daemon.caught_up(&setup.world).await;
+    assert_not_ready(&setup, &[], "quarantine", "1 rows wait in quarantine").await;
 }
 
 #[tokio::test]
 async fn with_a_lag() {
-    let mut stage = Stage::new().await;
-    let holder = stage.world.traffic().await;
+    let mut setup = CutoverSetup::new().await;
+    let holder = setup.world.traffic().await;
     holder.batch_execute("BEGIN; LOCK TABLE traffic_leads IN SHARE MODE").await.unwrap();
-    landing(&stage.world, LEAD).await;
-    assert_not_ready(&stage, &["--max-lag-seconds", "0.5"], "lag", "a marker did not come through").await;
+    landing(&setup.world, LEAD).await;
+    assert_not_ready(&setup, &["--max-lag-seconds", "0.5"], "lag", "a marker did not come through").await;
     holder.batch_execute("ROLLBACK").await.unwrap();
-    stage.daemon.caught_up(&stage.world).await;
+    setup.daemon.caught_up(&setup.world).await;
 }
 
 #[tokio::test]
 async fn with_a_row_that_differs() {
-    let stage = Stage::new().await;
-    traffic(&stage.world, "UPDATE traffic_leads SET email_sent = NOT email_sent WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)").await;
-    assert_not_ready(&stage, &[], "verification", "1 of landing_leads").await;
+    let setup = CutoverSetup::new().await;
+    traffic(&setup.world, "UPDATE traffic_leads SET email_sent = NOT email_sent WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)").await;
+    assert_not_ready(&setup, &[], "verification", "1 of landing_leads").await;
 }
 
 #[tokio::test]
 async fn with_a_transaction_that_holds_the_tables() {
-    let stage = Stage::new().await;
-    let holder = stage.world.landing().await;
+    let setup = CutoverSetup::new().await;
+    let holder = setup.world.landing().await;
     holder.batch_execute(&format!("BEGIN; {LEAD}")).await.unwrap();
     let pid: i32 = one(&holder, "SELECT pg_backend_pid()").await;
-    assert_not_ready(&stage, &[], "old_transactions", &format!("process {pid} ")).await;
+    assert_not_ready(&setup, &[], "old_transactions", &format!("process {pid} ")).await;
 }
 
 #[tokio::test]
 async fn with_a_prepared_transaction_that_holds_the_tables() {
     let world = World::with_settings(&[("max_prepared_transactions", "2")], &[]).await;
     let bridge = Bridge::new(&world);
-    let stage = Stage::between(world, bridge).await;
-    landing(&stage.world, &format!("BEGIN; {LEAD}; PREPARE TRANSACTION 'forgotten'")).await;
-    assert_not_ready(&stage, &[], "old_transactions", "prepared transaction 'forgotten'").await;
+    let setup = CutoverSetup::between(world, bridge).await;
+    landing(&setup.world, &format!("BEGIN; {LEAD}; PREPARE TRANSACTION 'forgotten'")).await;
+    assert_not_ready(&setup, &[], "old_transactions", "prepared transaction 'forgotten'").await;
 }
 
 #[tokio::test]
 async fn without_a_fence_to_close() {
-    let stage = Stage::new().await;
-    landing(&stage.world, "DROP FUNCTION leadbridge.close_fence").await;
-    assert_not_ready(&stage, &[], "fence", "not installed").await;
+    let setup = CutoverSetup::new().await;
+    landing(&setup.world, "DROP FUNCTION leadbridge.close_fence").await;
+    assert_not_ready(&setup, &[], "fence", "not installed").await;
 }
 
 #[tokio::test]
 async fn without_reverse_replication() {
-    let stage = Stage::new().await;
-    traffic(&stage.world, "ALTER PUBLICATION leadbridge_reverse DROP TABLE traffic_lead_journey").await;
-    assert_not_ready(&stage, &[], "reverse_replication", "lacks: traffic_lead_journey").await;
+    let setup = CutoverSetup::new().await;
+    traffic(&setup.world, "ALTER PUBLICATION leadbridge_reverse DROP TABLE traffic_lead_journey").await;
+    assert_not_ready(&setup, &[], "reverse_replication", "lacks: traffic_lead_journey").await;
 }
 
 #[tokio::test]
 async fn with_a_traffic_that_cannot_decode_its_wal() {
     let world = World::with_settings(&[], &[("wal_level", "replica")]).await;
     let bridge = Bridge::new(&world);
-    let stage = Stage::between(world, bridge).await;
-    assert_not_ready(&stage, &[], "reverse_replication", "cannot decode its WAL").await;
+    let setup = CutoverSetup::between(world, bridge).await;
+    assert_not_ready(&setup, &[], "reverse_replication", "cannot decode its WAL").await;
 }
 
 #[tokio::test]
 async fn with_a_role_that_may_not_replicate_from_traffic() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    let stage = Stage::between(world, bridge).await;
-    traffic(&stage.world, "ALTER ROLE bridge NOREPLICATION").await;
-    assert_not_ready(&stage, &[], "reverse_replication", "the role bridge may not replicate from Traffic")
+    let setup = CutoverSetup::between(world, bridge).await;
+    traffic(&setup.world, "ALTER ROLE bridge NOREPLICATION").await;
+    assert_not_ready(&setup, &[], "reverse_replication", "the role bridge may not replicate from Traffic")
         .await;
 }
 
@@ -112,9 +112,9 @@ async fn with_a_role_that_may_not_replicate_from_traffic() {
 async fn with_a_traffic_that_has_no_slot_left() {
     let world = World::with_settings(&[], &[("max_replication_slots", "1")]).await;
     let bridge = Bridge::new(&world);
-    let stage = Stage::between(world, bridge).await;
-    traffic(&stage.world, "SELECT pg_create_physical_replication_slot('standby')").await;
-    let said = stage.cutover(&["--dry-run"]).await;
+    let setup = CutoverSetup::between(world, bridge).await;
+    traffic(&setup.world, "SELECT pg_create_physical_replication_slot('standby')").await;
+    let said = setup.cutover(&["--dry-run"]).await;
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     assert!(said.out.contains("Traffic has no replication slot left"), "{}", said.out);
 }
@@ -124,57 +124,61 @@ async fn with_a_slot_that_is_losing_its_wal() {
     let limits = [("max_slot_wal_keep_size", "1MB"), ("max_wal_size", "32MB"), ("min_wal_size", "32MB")];
     let world = World::with_settings(&limits, &[]).await;
     let bridge = Bridge::new(&world);
-    let stage = Stage::between(world, bridge).await;
+    let setup = CutoverSetup::between(world, bridge).await;
     // The daemon stands still, while writers go on writing to Landing.
-    stage.daemon.signal(nix::sys::signal::Signal::SIGSTOP);
+    setup.daemon.signal(nix::sys::signal::Signal::SIGSTOP);
     let noise =
         "SELECT pg_logical_emit_message(true, 'noise', repeat('x', 8000)) FROM generate_series(1, 4000);
                  SELECT pg_switch_wal()";
     let losing = "bool_or(wal_status IN ('unreserved', 'lost')) FROM pg_replication_slots";
-    let client = stage.world.landing().await;
+    let client = setup.world.landing().await;
     until_true("the slot loses its WAL", async || {
         client.batch_execute(noise).await.unwrap();
         holds(&client, losing).await
     })
     .await;
-    let said = stage.cutover(&["--dry-run"]).await;
+    let said = setup.cutover(&["--dry-run"]).await;
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
-    assert!(said.out.contains("is losing the WAL") || said.out.contains("nobody streams"), "{}", said.out);
-    stage.daemon.signal(nix::sys::signal::Signal::SIGCONT);
+    assert!(
+        said.out.contains("is losing the WAL") || said.out.contains("no session streams"),
+        "{}",
+        said.out
+    );
+    setup.daemon.signal(nix::sys::signal::Signal::SIGCONT);
 }
 
 #[tokio::test]
 async fn with_a_pause_that_would_be_too_long() {
-    let stage = Stage::new().await;
-    assert_not_ready(&stage, &["--max-pause", "1ms"], "pause", "--max-pause").await;
+    let setup = CutoverSetup::new().await;
+    assert_not_ready(&setup, &["--max-pause", "1ms"], "pause", "--max-pause").await;
 }
 
 #[tokio::test]
 async fn while_another_command_is_in_the_middle_of_one() {
-    let stage = Stage::new().await;
-    let hooked = stage.bridge.dir().join("hooked");
+    let setup = CutoverSetup::new().await;
+    let hooked = setup.bridge.dir().join("hooked");
     let hook = format!("touch {}; sleep 30", hooked.display());
-    let arguments = stage.arguments(&["--hook", &hook]);
-    let mut first = stage.bridge.command(&arguments).spawn().unwrap();
+    let arguments = setup.arguments(&["--hook", &hook]);
+    let mut first = setup.bridge.command(&arguments).spawn().unwrap();
     until_true("the hook runs", async || hooked.exists()).await;
-    let said = stage.cutover(&[]).await;
+    let said = setup.cutover(&[]).await;
     crate::testkit::assert_refused(&said, &["another command is in the middle"]);
     first.kill().await.unwrap();
-    stage.settled().await;
-    stage.assert_as_before().await;
+    setup.settled().await;
+    setup.assert_as_before().await;
 }
 
 /// The command waits politely for the holder of the tables: no writer waits longer than the lock's own time limit.
 #[tokio::test]
 async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_for_long() {
-    let stage = Stage::new().await;
-    let holder = stage.world.landing().await;
+    let setup = CutoverSetup::new().await;
+    let holder = setup.world.landing().await;
     let statement =
         "UPDATE landing_leads SET click_count = 1 WHERE id = (SELECT min(id::text)::uuid FROM landing_leads)";
     // A lock that only the fence conflicts with, taken again and again in separate transactions, so that no two looks
     // find the same transaction, with hardly a gap between the locks.
     let stop = std::sync::atomic::AtomicBool::new(false);
-    let second = stage.world.landing().await;
+    let second = setup.world.landing().await;
     let relay = async {
         let clients = [&holder, &second];
         clients[0].batch_execute(&format!("BEGIN; {statement}")).await.unwrap();
@@ -193,7 +197,7 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
         }
     };
     // A writer that fails rather than waits for a second.
-    let writer = stage.world.landing().await;
+    let writer = setup.world.landing().await;
     let written = async {
         let mut written = 0;
         while !stop.load(std::sync::atomic::Ordering::Relaxed) {
@@ -205,7 +209,7 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
         written
     };
     let command = async {
-        let said = stage.cutover(&["--timeout", "8s", "--lock-timeout", "100ms"]).await;
+        let said = setup.cutover(&["--timeout", "8s", "--lock-timeout", "100ms"]).await;
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         said
     };
@@ -213,7 +217,7 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
     assert!(written > 0);
     assert_eq!(said.code, 3, "{}{}", said.out, said.err);
     assert!(said.err.contains("could not be locked: they are held by process"), "{}", said.err);
-    stage.assert_as_before().await;
+    setup.assert_as_before().await;
 }
 
 /// The fence lets one role pass on Landing, the role that closed the fence: the daemon must have that role.
@@ -221,19 +225,19 @@ async fn a_long_transaction_makes_the_fence_give_up_and_nobody_waits_behind_it_f
 async fn as_another_role_than_the_daemons() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    let stage = Stage::between(world, bridge).await;
+    let setup = CutoverSetup::between(world, bridge).await;
     let urls = [("LANDING_DATABASE_URL", "Landing DB"), ("TRAFFIC_DATABASE_URL", "Traffic DB")];
     for (at, (variable, side)) in urls.into_iter().enumerate() {
-        let url = [stage.world.landing_url(), stage.world.traffic_url()];
-        let mut command = stage.bridge.command(&stage.arguments(&[]));
+        let url = [setup.world.landing_url(), setup.world.traffic_url()];
+        let mut command = setup.bridge.command(&setup.arguments(&[]));
         command.env(variable, &url[at]);
         let said = crate::testkit::said(command).await;
         assert_eq!(said.code, 1, "{}{}", said.out, said.err);
         let message = format!("on the {side} the daemon is bridge, and this command is postgres");
         assert!(said.out.contains(&message) && said.out.contains(variable), "{}", said.out);
-        stage.assert_as_before().await;
+        setup.assert_as_before().await;
     }
-    stage.switches(&[]).await;
+    setup.switches(&[]).await;
 }
 
 /// Nothing is written on Landing before the fence, so only a rolled-back write shows that a role may only read there.
@@ -241,15 +245,15 @@ async fn as_another_role_than_the_daemons() {
 async fn as_a_role_whose_transactions_are_read_only() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    let stage = Stage::between(world, bridge).await;
+    let setup = CutoverSetup::between(world, bridge).await;
     let settings = [
         ("ALTER ROLE bridge", "ALTER ROLE bridge RESET"),
         ("ALTER ROLE bridge IN DATABASE landing", "ALTER ROLE bridge IN DATABASE landing RESET"),
         ("ALTER DATABASE landing", "ALTER DATABASE landing RESET"),
     ];
     for (whose, remedy) in settings {
-        landing(&stage.world, &format!("{whose} SET default_transaction_read_only = on")).await;
-        let said = stage.cutover(&["--dry-run"]).await;
+        landing(&setup.world, &format!("{whose} SET default_transaction_read_only = on")).await;
+        let said = setup.cutover(&["--dry-run"]).await;
         assert_eq!(said.code, 1, "{}{}", said.out, said.err);
         assert!(
             said.out.contains("transactions of this role on the Landing DB are read-only"),
@@ -257,18 +261,18 @@ async fn as_a_role_whose_transactions_are_read_only() {
             said.out
         );
         assert!(said.out.contains(remedy), "{}", said.out);
-        let doctor = stage.bridge.run(&["doctor"]).await;
+        let doctor = setup.bridge.run(&["doctor"]).await;
         assert_eq!(doctor.code, 0, "replication only reads there: {}{}", doctor.out, doctor.err);
         assert!(doctor.out.contains("so no cutover can be made"), "{}", doctor.out);
         assert!(doctor.out.contains(remedy), "{}", doctor.out);
-        let client = stage.world.landing().await;
+        let client = setup.world.landing().await;
         client.batch_execute("SET default_transaction_read_only = off").await.unwrap();
         let reset = format!("{whose} RESET default_transaction_read_only");
         client.batch_execute(&reset).await.unwrap();
-        stage.assert_as_before().await;
+        setup.assert_as_before().await;
     }
-    traffic(&stage.world, "ALTER ROLE bridge SET default_transaction_read_only = on").await;
-    assert_not_ready(&stage, &[], "read_only", "on the Traffic DB are read-only").await;
-    traffic(&stage.world, "ALTER ROLE bridge RESET default_transaction_read_only").await;
-    stage.switches(&[]).await;
+    traffic(&setup.world, "ALTER ROLE bridge SET default_transaction_read_only = on").await;
+    assert_not_ready(&setup, &[], "read_only", "on the Traffic DB are read-only").await;
+    traffic(&setup.world, "ALTER ROLE bridge RESET default_transaction_read_only").await;
+    setup.switches(&[]).await;
 }

@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::{CLOSED, Stage};
+use super::{CLOSED, CutoverSetup};
 use crate::testkit::{one, until_true};
 
 /// All writers together commit 500 transactions a second.
@@ -64,9 +64,9 @@ pub struct LiveWriters {
 }
 
 impl LiveWriters {
-    pub fn start(stage: &Stage) -> LiveWriters {
+    pub fn start(setup: &CutoverSetup) -> LiveWriters {
         let (stop, committed) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
-        let urls = [stage.world.landing_url(), stage.world.traffic_url()];
+        let urls = [setup.world.landing_url(), setup.world.traffic_url()];
         let mut tasks = JoinSet::new();
         for _ in 0..WRITERS {
             tasks.spawn(write(urls.clone(), stop.clone(), Arc::clone(&committed)));
@@ -151,10 +151,10 @@ pub fn assert_holds(leads: &[Acknowledged], held: Vec<(Uuid, Option<i32>)>, plac
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_on_traffic_and_writers_see_one_clear_error() {
-    let stage = Stage::new().await;
-    let writers = LiveWriters::start(&stage);
+    let setup = CutoverSetup::new().await;
+    let writers = LiveWriters::start(&setup);
     writers.go_on(500).await;
-    let certificate = stage.switches(&[]).await;
+    let certificate = setup.switches(&[]).await;
     writers.go_on(500).await;
     let (leads, errors) = writers.stop().await;
 
@@ -162,7 +162,7 @@ async fn what_was_acknowledged_is_on_traffic_and_writers_see_one_clear_error() {
         assert_eq!(seen.len(), 1, "{seen:?}");
         assert!(seen[0].starts_with(&format!("55000: {CLOSED}")), "{seen:?}");
     }
-    let traffic = stage.world.traffic().await;
+    let traffic = setup.world.traffic().await;
     assert_holds(&leads, held(&traffic, "traffic_leads", &leads).await, "Traffic");
     let born_there = leads.iter().filter(|lead| lead.inserted_on == Home::Traffic).count() as i64;
     assert!(born_there > 0 && (born_there as usize) < leads.len());

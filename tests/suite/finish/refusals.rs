@@ -197,7 +197,7 @@ async fn a_directory_that_cannot_be_used_is_refused_before_anything_is_dropped()
     std::fs::write(full.join("theirs"), "x").unwrap();
     let file = bridge.dir().join("leadbridge.toml");
     for (directory, words) in [
-        (full.to_str().unwrap(), ["is not empty", "not there yet"]),
+        (full.to_str().unwrap(), ["is not empty", "does not exist yet"]),
         (file.to_str().unwrap(), ["leadbridge.toml", "name another directory"]),
         ("/proc/self/backup", ["/proc/self/backup", "name another directory"]),
     ] {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use leadbridge::migrate::MigrateOptions;
 
-use crate::cutover::{PATIENT, Stage};
+use crate::cutover::{CutoverSetup, PATIENT};
 use crate::testkit::{
     Bridge, World, assert_equal, caught_up_and_equal, holds, landing, one, traffic, until_holds,
 };
@@ -113,8 +113,8 @@ async fn a_rollback_leaves_traffic_what_landing_lacks_and_a_dry_run_lists_it() {
     let (world, bridge) = older().await;
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;
-    let mut stage = Stage { world, bridge, daemon };
-    let said = stage.cutover(&["--dry-run"]).await;
+    let mut setup = CutoverSetup { world, bridge, daemon };
+    let said = setup.cutover(&["--dry-run"]).await;
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     let found: Value = serde_json::from_str(&said.out).unwrap();
     let columns = ["email", "amocrm_contact_id", "email_sent", "sms_clicked_at", "click_count"];
@@ -124,24 +124,24 @@ async fn a_rollback_leaves_traffic_what_landing_lacks_and_a_dry_run_lists_it() {
         assert!(owned["columns"].as_array().unwrap().contains(&json!(column)), "{column}: {owned}");
     }
     assert_eq!(owned["columns"].as_array().unwrap().len(), columns.len(), "{owned}");
-    let said = stage.bridge.run(&["cutover", "--dry-run"]).await;
+    let said = setup.bridge.run(&["cutover", "--dry-run"]).await;
     assert!(said.out.contains("traffic_leads.click_count"), "{}", said.out);
 
-    let certificate = stage.switches(&PATIENT).await;
+    let certificate = setup.switches(&PATIENT).await;
     assert_eq!(certificate["traffic_owned"], found["traffic_owned"]);
-    stage.flows_back().await;
-    set_own(&stage.world).await;
-    traffic(&stage.world, "UPDATE traffic_leads SET name = 'on Traffic' WHERE phone = '1'").await;
-    stage.rolls_back(&PATIENT).await;
+    setup.flows_back().await;
+    set_own(&setup.world).await;
+    traffic(&setup.world, "UPDATE traffic_leads SET name = 'on Traffic' WHERE phone = '1'").await;
+    setup.rolls_back(&PATIENT).await;
     assert!(
-        holds(&stage.world.landing().await, "count(*) = 1 FROM landing_leads WHERE name = 'on Traffic'")
+        holds(&setup.world.landing().await, "count(*) = 1 FROM landing_leads WHERE name = 'on Traffic'")
             .await
     );
-    assert_own(&stage.world, "by the rollback").await;
-    landing(&stage.world, "UPDATE landing_leads SET name = 'on Landing'").await;
-    caught_up_and_equal(&stage.world, &mut stage.daemon).await;
-    assert_own(&stage.world, "when Landing changed the leads after the rollback").await;
-    let verified = stage.bridge.run(&["verify"]).await;
+    assert_own(&setup.world, "by the rollback").await;
+    landing(&setup.world, "UPDATE landing_leads SET name = 'on Landing'").await;
+    caught_up_and_equal(&setup.world, &mut setup.daemon).await;
+    assert_own(&setup.world, "when Landing changed the leads after the rollback").await;
+    let verified = setup.bridge.run(&["verify"]).await;
     assert_eq!(verified.code, 0, "{}{}", verified.out, verified.err);
 }
 

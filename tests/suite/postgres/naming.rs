@@ -64,7 +64,7 @@ async fn streams_both_ways(names: Names) {
     until_holds(&landing, &format!("bool_and(name = 'changed') FROM {landing_leads}")).await;
     let said = bridge.run(&["rollback", "--yes", "--json", "--certificate", directory]).await;
     assert_eq!(said.code, 0, "{:?}: {}{}", world.names, said.out, said.err);
-    daemon.until("Landing is streamed from again", |status: &Value| status["state"] == "streaming").await;
+    daemon.until("the stream from Landing resumes", |status: &Value| status["state"] == "streaming").await;
     let update = format!("UPDATE {landing_leads} SET click_count = 7");
     until_accepted(&landing, &update).await;
     until_holds(&traffic, &format!("bool_and(click_count = 7) FROM {traffic_leads}")).await;

@@ -185,7 +185,7 @@ async fn a_half_open_apply_connection_is_given_up_and_its_lease_and_locks_with_i
     let mut daemon = net.streaming().await;
     strike(&net.traffic, Target::Named("apply"), Fault::HalfOpen).await;
     landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
-    daemon.logs("died silently").await;
+    daemon.logs("half-open connection").await;
     caught_up_and_equal(&net.world, &mut daemon).await;
     assert!(!daemon.log().contains("standing by"), "its own earlier session is no other daemon");
     net.exact(daemon).await;
@@ -207,7 +207,7 @@ async fn a_half_open_connection_that_rows_are_read_back_on_is_given_up() {
     daemon.caught_up(&net.world).await;
     traffic(&net.world, "DELETE FROM traffic_leads").await;
     landing(&net.world, "UPDATE landing_leads SET click_count = click_count + 1").await;
-    daemon.logs("died silently").await;
+    daemon.logs("half-open connection").await;
     caught_up_and_equal(&net.world, &mut daemon).await;
     net.exact(daemon).await;
 }
@@ -224,7 +224,7 @@ async fn half_open_connections_of_a_snapshot_are_given_up_on_either_side() {
 async fn a_half_open_snapshot_is_given_up(side: impl Fn(&Net) -> &Proxy) {
     let (net, daemon) = Net::copying(86, 200).await;
     strike(side(&net), Target::Named("snapshot"), Fault::HalfOpen).await;
-    daemon.logs("died silently").await;
+    daemon.logs("half-open connection").await;
     release_brake(&net.world).await;
     net.exact(daemon).await;
 }

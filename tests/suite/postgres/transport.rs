@@ -128,7 +128,7 @@ async fn connections_that_die_silently_while_apply_waits_and_a_message_is_on_its
     assert_eq!(proxies.1.inject(Target::Named("apply"), Fault::HalfOpen), 1);
     proxies.0.heal();
     holder.batch_execute("ROLLBACK").await.unwrap();
-    daemon.logs("died silently").await;
+    daemon.logs("half-open connection").await;
     daemon.caught_up(&world).await;
     assert_equal(&world).await;
     daemon.terminate().await;
@@ -147,7 +147,7 @@ async fn a_stream_that_dies_silently_is_noticed_also_where_its_server_waits_for_
     assert_eq!(proxy.inject(Target::Named("stream"), Fault::HalfOpen), 1);
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
     caught_up_and_equal(&world, &mut daemon).await;
-    assert!(daemon.log().contains("died silently"), "{}", daemon.log());
+    assert!(daemon.log().contains("half-open connection"), "{}", daemon.log());
     daemon.terminate().await;
 }
 

@@ -45,7 +45,7 @@ pub enum Step {
 /// Tables that refer to a lead.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Child {
-    Stage,
+    JourneyEntry,
     Notification,
 }
 
@@ -218,7 +218,7 @@ fn set(columns: &'static [(&str, &[&str])]) -> impl Strategy<Value = Set> {
 
 fn child() -> impl Strategy<Value = (Child, Set)> {
     prop_oneof![
-        3 => set(&STAGE).prop_map(|set| (Child::Stage, set)),
+        3 => set(&STAGE).prop_map(|set| (Child::JourneyEntry, set)),
         1 => set(&NOTIFICATION).prop_map(|set| (Child::Notification, set)),
     ]
 }
@@ -271,7 +271,7 @@ pub fn history() -> impl Strategy<Value = History> {
 impl Child {
     fn table(self) -> &'static str {
         match self {
-            Child::Stage => "lead_journey",
+            Child::JourneyEntry => "lead_journey",
             Child::Notification => "scheduled_notifications",
         }
     }
@@ -279,14 +279,14 @@ impl Child {
     /// Values for an insert besides the key and the lead.
     fn required(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Child::Stage => &[("stage", "'s'")],
+            Child::JourneyEntry => &[("stage", "'s'")],
             Child::Notification => &[("notification_type", "'sms'"), ("scheduled_for", "now()")],
         }
     }
 
     fn id(self, n: u8) -> String {
         let kind = match self {
-            Child::Stage => 'b',
+            Child::JourneyEntry => 'b',
             Child::Notification => 'c',
         };
         format!("'00000000-0000-4000-{kind}000-0000000000{n:02x}'")

@@ -5,7 +5,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
-use crate::cutover::Stage;
+use crate::cutover::CutoverSetup;
 use crate::testkit::{
     Bridge, Daemon, World, assert_equal, assert_peak, caught_up_and_equal, holds, landing, one,
     said_with_peak, within,
@@ -200,7 +200,7 @@ async fn one_flipped_boolean_in_a_million_rows_is_found_in_bounded_memory() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make test-large"]
 async fn a_hundred_thousand_changes_of_traffic_flow_back_and_a_rollback_has_them_all() {
-    let mut stage = Stage::switched().await;
+    let mut setup = CutoverSetup::switched().await;
     let burst = "SET synchronous_commit = off;
          CREATE PROCEDURE burst() LANGUAGE plpgsql AS $$ BEGIN
              FOR k IN 1..33000 LOOP
@@ -210,19 +210,19 @@ async fn a_hundred_thousand_changes_of_traffic_flow_back_and_a_rollback_has_them
                      VALUES (md5('stage ' || k)::uuid, md5('lead ' || k)::uuid, 's'); COMMIT;
                  UPDATE traffic_leads SET click_count = k WHERE id = md5('lead ' || k % 1000)::uuid; COMMIT;
              END LOOP; END $$";
-    let client = stage.world.traffic().await;
+    let client = setup.world.traffic().await;
     client.batch_execute(burst).await.unwrap();
     let begun = std::time::Instant::now();
     client.batch_execute("CALL burst()").await.unwrap();
     eprintln!("{:.0} transactions a second on Traffic", 99_000.0 / begun.elapsed().as_secs_f64());
-    let landing = stage.world.landing().await;
+    let landing = setup.world.landing().await;
     let there = "count(*) = 33000 FROM lead_journey WHERE stage = 's'";
     within(PATIENCE, "the last stage is on Landing", async || holds(&landing, there).await.then_some(()))
         .await;
     eprintln!("{:.0} transactions a second to the end", 99_000.0 / begun.elapsed().as_secs_f64());
-    assert_bounded(&stage.daemon, MEMORY);
-    stage.rolls_back(&["--max-pause", "60s", "--timeout", "300s"]).await;
-    stage.assert_rolled_back().await;
+    assert_bounded(&setup.daemon, MEMORY);
+    setup.rolls_back(&["--max-pause", "60s", "--timeout", "300s"]).await;
+    setup.assert_rolled_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

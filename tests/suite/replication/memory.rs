@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::cutover::Stage;
+use crate::cutover::CutoverSetup;
 use crate::testkit::{
     Bridge, Daemon, Said, World, assert_peak, caught_up_and_equal, holds, landing, one, said_with_peak,
     traffic, until_holds,
@@ -137,19 +137,19 @@ async fn many_large_rows_that_differ_are_compared_and_repaired_a_few_at_a_time()
 async fn many_large_rows_flow_back_to_landing_a_few_at_a_time() {
     let world = World::new().await;
     let bridge = Bridge::new(&world).configured(CONFIGURATION);
-    let stage = Stage::between(world, bridge).await;
-    stage.switches(&[]).await;
+    let setup = CutoverSetup::between(world, bridge).await;
+    setup.switches(&[]).await;
     let large = format!(
         "INSERT INTO traffic_leads (name, phone, metadata)
          SELECT 'large', n::text, jsonb_build_object('answers', repeat(md5(n::text), 3200))
          FROM generate_series(1, {LEADS}) AS n"
     );
-    traffic(&stage.world, &large).await;
+    traffic(&setup.world, &large).await;
     let there = format!("count(*) = {LEADS} FROM landing_leads WHERE name = 'large'");
-    until_holds(&stage.world.landing().await, &there).await;
+    until_holds(&setup.world.landing().await, &there).await;
     // Both sides have the leads now.
-    traffic(&stage.world, "UPDATE traffic_leads SET click_count = 3 WHERE name = 'large'").await;
+    traffic(&setup.world, "UPDATE traffic_leads SET click_count = 3 WHERE name = 'large'").await;
     let changed = format!("count(*) = {LEADS} FROM landing_leads WHERE name = 'large' AND click_count = 3");
-    until_holds(&stage.world.landing().await, &changed).await;
-    assert_bounded(&stage.daemon);
+    until_holds(&setup.world.landing().await, &changed).await;
+    assert_bounded(&setup.daemon);
 }

@@ -30,7 +30,7 @@ async fn with_writers_from_before_the_snapshot_until_after_it_traffic_equals_the
     // Slow enough for the writers to write during the copy.
     brake(&world, 0.05).await;
     let mut daemon = bridge.daemon().await;
-    daemon.until("the copy begins", |status| status["state"] == "snapshot").await;
+    daemon.until("the copy restarts", |status| status["state"] == "snapshot").await;
     writers_go_on(&world, 100).await;
     daemon.streaming().await;
     release_brake(&world).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::cutover::Stage;
+use crate::cutover::CutoverSetup;
 use crate::testkit::{
     Bridge, World, assert_refused, differences_beside_quarantine, ends_refused, least_privileged, one,
     standby_of, until_holds,
@@ -105,11 +105,11 @@ async fn a_traffic_that_would_wait_for_reverse_replication_is_found_before_the_c
     until_holds(&traffic, "count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'").await;
     wait_for_standbys(&traffic, "*").await;
     let bridge = Bridge::new(&world);
-    let stage = Stage::between(world, bridge).await;
-    let said = stage.cutover(&["--dry-run"]).await;
+    let setup = CutoverSetup::between(world, bridge).await;
+    let said = setup.cutover(&["--dry-run"]).await;
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     assert!(said.out.contains("Traffic DB takes the stream for a synchronous standby"), "{}", said.out);
-    let doctor = stage.bridge.run(&["doctor"]).await;
+    let doctor = setup.bridge.run(&["doctor"]).await;
     assert_eq!(doctor.code, 0, "only a warning before the switch: {}{}", doctor.out, doctor.err);
     assert!(doctor.out.contains("no cutover can be made"), "{}", doctor.out);
     drop(standby);
@@ -117,17 +117,17 @@ async fn a_traffic_that_would_wait_for_reverse_replication_is_found_before_the_c
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_the_switch_traffics_commits_do_not_wait_either() {
-    let mut stage = Stage::new().await;
-    stage.switches(&[]).await;
-    stage.daemon.until("reverse replication", |status| status["state"] == "switched").await;
-    let traffic = stage.world.traffic().await;
+    let mut setup = CutoverSetup::new().await;
+    setup.switches(&[]).await;
+    setup.daemon.until("reverse replication", |status| status["state"] == "switched").await;
+    let traffic = setup.world.traffic().await;
     wait_for_standbys(&traffic, "*").await;
-    ends_refused(&mut stage.daemon, &["Traffic DB", "synchronous_standby_names"]).await;
+    ends_refused(&mut setup.daemon, &["Traffic DB", "synchronous_standby_names"]).await;
     // A commit of the daemon's own session may be waiting, and the waiting session keeps the lease.
     wait_for_standbys(&traffic, "").await;
     let gone = "NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'leadbridge apply')";
     until_holds(&traffic, gone).await;
     wait_for_standbys(&traffic, "*").await;
-    let said = stage.bridge.run(&["run"]).await;
+    let said = setup.bridge.run(&["run"]).await;
     assert_refused(&said, &["Traffic DB", "synchronous_standby_names"]);
 }

@@ -7,7 +7,7 @@ use leadbridge::failpoint::Point;
 use leadbridge::throwaway::Shutdown;
 use nix::sys::signal::Signal;
 
-use crate::cutover::{PATIENT, Stage, cut_off, go_on, standing_at};
+use crate::cutover::{CutoverSetup, PATIENT, cut_off, go_on, standing_at};
 use crate::testkit::holds;
 
 fn points() -> impl Iterator<Item = Point> {
@@ -15,46 +15,46 @@ fn points() -> impl Iterator<Item = Point> {
 }
 
 /// The journal tells whether the rollback is decided; the state must agree. Returns whether the rollback is complete.
-async fn ends_well(stage: &mut Stage) -> bool {
-    stage.settled().await;
+async fn ends_well(setup: &mut CutoverSetup) -> bool {
+    setup.settled().await;
     let decided = "EXISTS (SELECT FROM leadbridge.cutover WHERE state = 'rolled_back')";
-    if holds(&stage.world.traffic().await, decided).await {
-        stage.assert_rolled_back().await;
+    if holds(&setup.world.traffic().await, decided).await {
+        setup.assert_rolled_back().await;
         return true;
     }
-    stage.assert_still_switched().await;
+    setup.assert_still_switched().await;
     false
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_killed_at_any_step_is_undone_or_brought_to_its_end() {
-    let mut stage = Stage::switched().await;
+    let mut setup = CutoverSetup::switched().await;
     for point in points() {
-        let arguments = stage.rollback_arguments(&[]);
-        let output = stage.bridge.dying_command(&arguments, point, 1).output().await.unwrap();
+        let arguments = setup.rollback_arguments(&[]);
+        let output = setup.bridge.dying_command(&arguments, point, 1).output().await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());
-        if ends_well(&mut stage).await {
+        if ends_well(&mut setup).await {
             assert!(matches!(point, Point::RollbackDecided | Point::RollbackLifted), "{}", point.name());
-            stage = Stage::switched().await;
+            setup = CutoverSetup::switched().await;
         }
     }
-    stage.rolls_back(&[]).await;
-    stage.assert_rolled_back().await;
+    setup.rolls_back(&[]).await;
+    setup.assert_rolled_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn either_server_crashes_at_each_step() {
     for of_landing in [true, false] {
-        let mut stage = Stage::switched().await;
+        let mut setup = CutoverSetup::switched().await;
         for point in points() {
-            let arguments = stage.rollback_arguments(&PATIENT);
-            let command = standing_at(&stage.bridge, &arguments, point).await;
-            let server = if of_landing { &mut stage.world.landing } else { &mut stage.world.traffic };
+            let arguments = setup.rollback_arguments(&PATIENT);
+            let command = standing_at(&setup.bridge, &arguments, point).await;
+            let server = if of_landing { &mut setup.world.landing } else { &mut setup.world.traffic };
             server.restart(Shutdown::Kill).await.unwrap();
             go_on(command).await;
-            if ends_well(&mut stage).await {
-                stage = Stage::switched().await;
+            if ends_well(&mut setup).await {
+                setup = CutoverSetup::switched().await;
             }
         }
     }
@@ -62,17 +62,17 @@ async fn either_server_crashes_at_each_step() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_daemon_dies_at_each_step() {
-    let mut stage = Stage::switched().await;
+    let mut setup = CutoverSetup::switched().await;
     for point in points() {
         // Without a daemon no marker arrives.
-        let arguments = stage.rollback_arguments(&["--max-pause", "3s", "--timeout", "60s"]);
-        let command = standing_at(&stage.bridge, &arguments, point).await;
-        stage.daemon.signal(Signal::SIGKILL);
-        stage.daemon.ended(std::time::Duration::from_secs(20)).await;
+        let arguments = setup.rollback_arguments(&["--max-pause", "3s", "--timeout", "60s"]);
+        let command = standing_at(&setup.bridge, &arguments, point).await;
+        setup.daemon.signal(Signal::SIGKILL);
+        setup.daemon.ended(std::time::Duration::from_secs(20)).await;
         go_on(command).await;
-        stage.daemon = stage.bridge.daemon().await;
-        if ends_well(&mut stage).await {
-            stage = Stage::switched().await;
+        setup.daemon = setup.bridge.daemon().await;
+        if ends_well(&mut setup).await {
+            setup = CutoverSetup::switched().await;
         }
     }
 }
@@ -80,11 +80,11 @@ async fn the_daemon_dies_at_each_step() {
 #[tokio::test(flavor = "multi_thread")]
 async fn either_network_is_cut_at_each_step() {
     for to_landing in [true, false] {
-        let mut stage = Stage::switched().await;
+        let mut setup = CutoverSetup::switched().await;
         for point in points() {
-            cut_off(&stage, to_landing, &stage.rollback_arguments(&PATIENT), point).await;
-            if ends_well(&mut stage).await {
-                stage = Stage::switched().await;
+            cut_off(&setup, to_landing, &setup.rollback_arguments(&PATIENT), point).await;
+            if ends_well(&mut setup).await {
+                setup = CutoverSetup::switched().await;
             }
         }
     }

@@ -7,7 +7,7 @@ use leadbridge::throwaway::connect;
 use serde_json::Value;
 
 use crate::cutover::writers::{Home, LiveWriters, assert_holds, held};
-use crate::cutover::{CLOSED, PATIENT, Stage};
+use crate::cutover::{CLOSED, CutoverSetup, PATIENT};
 use crate::testkit::{
     Said, World, assert_equal, holds, landing, least_privileged, one, traffic, until_holds,
 };
@@ -15,17 +15,17 @@ use crate::testkit::{
 /// A lead born on Landing.
 const LEAD: &str = "INSERT INTO landing_leads (name, phone) VALUES ('n', '+7')";
 
-impl Stage {
+impl CutoverSetup {
     /// Switched, with reverse replication running.
-    pub async fn switched() -> Stage {
-        let mut stage = Stage::new().await;
-        stage.switches(&[]).await;
-        stage.flows_back().await;
-        stage
+    pub async fn switched() -> CutoverSetup {
+        let mut setup = CutoverSetup::new().await;
+        setup.switches(&[]).await;
+        setup.flows_back().await;
+        setup
     }
 
     pub async fn flows_back(&mut self) {
-        self.daemon.until("changes flow back", |status| status["state"] == "switched").await;
+        self.daemon.until("reverse replication runs", |status| status["state"] == "switched").await;
         until_holds(&self.world.traffic().await, "bool_or(active) FROM pg_replication_slots").await;
     }
 
@@ -77,65 +77,65 @@ impl Stage {
 
 #[tokio::test]
 async fn what_changed_on_traffic_is_on_landing_and_the_stream_goes_on_without_a_new_snapshot() {
-    let mut stage = Stage::switched().await;
+    let mut setup = CutoverSetup::switched().await;
     traffic(
-        &stage.world,
+        &setup.world,
         "UPDATE traffic_leads SET name = 'Renamed', click_count = 41 WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads);
          INSERT INTO traffic_leads (id, name, phone) VALUES ('11111111-1111-4111-8111-111111111111', 'Born there', '+7 702');
          INSERT INTO traffic_lead_journey (lead_id, stage) VALUES ('11111111-1111-4111-8111-111111111111', 'payment_card')",
     )
     .await;
-    let certificate = stage.rolls_back(&[]).await;
+    let certificate = setup.rolls_back(&[]).await;
     assert_eq!(certificate["direction"], "rollback");
     assert_eq!(certificate["complete"], true, "{certificate}");
     for table in certificate["tables"].as_array().unwrap() {
         assert_eq!(table["differences"], 0, "{table}");
         assert_eq!(table["landing_keys"], table["traffic_keys"], "{table}");
     }
-    let landing = stage.world.landing().await;
+    let landing = setup.world.landing().await;
     assert!(
         holds(&landing, "count(*) = 1 FROM landing_leads WHERE name = 'Renamed' AND click_count = 41").await
     );
     let born = "count(*) = 1 FROM landing_leads JOIN lead_journey ON lead_id = landing_leads.id WHERE name = 'Born there'";
     assert!(holds(&landing, born).await);
     let before: Option<String> =
-        one(&stage.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;
-    stage.assert_rolled_back().await;
+        one(&setup.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;
+    setup.assert_rolled_back().await;
     let after: Option<String> =
-        one(&stage.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;
+        one(&setup.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;
     assert_eq!(before, after, "a new snapshot was taken");
     // The lead that was born on Traffic is Landing's now, and a delete on Landing deletes the lead.
     landing.batch_execute("DELETE FROM landing_leads WHERE name = 'Born there'").await.unwrap();
-    stage.daemon.caught_up(&stage.world).await;
+    setup.daemon.caught_up(&setup.world).await;
     assert!(
-        holds(&stage.world.traffic().await, "count(*) = 0 FROM traffic_leads WHERE name = 'Born there'")
+        holds(&setup.world.traffic().await, "count(*) = 0 FROM traffic_leads WHERE name = 'Born there'")
             .await
     );
 }
 
 #[tokio::test]
 async fn a_dry_run_changes_nothing_and_tables_too_large_are_proven_afterwards() {
-    let mut stage = Stage::switched().await;
-    let said = stage.rollback(&["--dry-run"]).await;
+    let mut setup = CutoverSetup::switched().await;
+    let said = setup.rollback(&["--dry-run"]).await;
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     let found: Value = serde_json::from_str(&said.out).unwrap();
     assert_eq!(found["ready"], true, "{found}");
-    stage.assert_still_switched().await;
-    let certificate = stage.rolls_back(&["--compare", "after"]).await;
+    setup.assert_still_switched().await;
+    let certificate = setup.rolls_back(&["--compare", "after"]).await;
     assert_eq!(certificate["complete"], true, "{certificate}");
-    stage.assert_rolled_back().await;
+    setup.assert_rolled_back().await;
 }
 
 #[tokio::test]
 async fn traffics_fence_opens_by_itself_and_its_own_writers_go_on() {
-    let mut stage = Stage::switched().await;
-    stage.rolls_back(&["--refuse-for", "4s"]).await;
-    let writer = stage.world.traffic().await;
+    let mut setup = CutoverSetup::switched().await;
+    setup.rolls_back(&["--refuse-for", "4s"]).await;
+    let writer = setup.world.traffic().await;
     let own = "UPDATE traffic_leads SET status = 'qualified' WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)";
     assert_eq!(writer.batch_execute(own).await.unwrap_err().code().unwrap().code(), "55000");
     // The stream passes the position meanwhile.
-    stage.world.landing().await.batch_execute(LEAD).await.unwrap();
-    stage.daemon.caught_up(&stage.world).await;
+    setup.world.landing().await.batch_execute(LEAD).await.unwrap();
+    setup.daemon.caught_up(&setup.world).await;
     crate::testkit::until_true("the fence opens", async || writer.batch_execute(own).await.is_ok()).await;
 }
 
@@ -145,31 +145,31 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
     // On a busy machine the writers are seconds ahead, and an operator's default limits would refuse or undo the
     // cutover under test.
     let patient = [&PATIENT[..], &["--max-lag-seconds", "60"]].concat();
-    let mut stage = Stage::new().await;
-    let writers = LiveWriters::start(&stage);
+    let mut setup = CutoverSetup::new().await;
+    let writers = LiveWriters::start(&setup);
     writers.go_on(300).await;
-    stage.switches(&patient).await;
+    setup.switches(&patient).await;
     writers.go_on(600).await;
-    stage.flows_back().await;
-    stage.rolls_back(&patient).await;
+    setup.flows_back().await;
+    setup.rolls_back(&patient).await;
     writers.go_on(300).await;
-    stage.daemon.streaming().await;
-    stage.switches(&patient).await;
+    setup.daemon.streaming().await;
+    setup.switches(&patient).await;
     writers.go_on(300).await;
-    stage.flows_back().await;
+    setup.flows_back().await;
     let (leads, errors) = writers.stop().await;
     for seen in &errors {
         assert_eq!(*seen, vec![format!("55000: {CLOSED}"); 3]);
     }
-    let on_traffic = stage.world.traffic().await;
+    let on_traffic = setup.world.traffic().await;
     assert_holds(&leads, held(&on_traffic, "traffic_leads", &leads).await, "Traffic");
     assert!(
         [Home::Landing, Home::Traffic].iter().all(|home| leads.iter().any(|lead| lead.inserted_on == *home))
     );
     // The same holds on Landing once reverse replication has caught up.
-    stage.rolls_back(&patient).await;
-    assert_holds(&leads, held(&stage.world.landing().await, "landing_leads", &leads).await, "Landing");
-    stage.assert_rolled_back().await;
+    setup.rolls_back(&patient).await;
+    assert_holds(&leads, held(&setup.world.landing().await, "landing_leads", &leads).await, "Landing");
+    setup.assert_rolled_back().await;
 }
 
 /// Uses roles of least privilege, because a superuser passes everywhere.
@@ -177,12 +177,12 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
 async fn a_resync_while_traffic_refuses_writers_after_a_rollback_passes_the_fence() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    let mut stage = Stage::between(world, bridge).await;
-    stage.switches(&[]).await;
-    stage.flows_back().await;
-    stage.rolls_back(&["--refuse-for", "1h"]).await;
-    stage.daemon.streaming().await;
-    let Stage { world, bridge, daemon } = stage;
+    let mut setup = CutoverSetup::between(world, bridge).await;
+    setup.switches(&[]).await;
+    setup.flows_back().await;
+    setup.rolls_back(&["--refuse-for", "1h"]).await;
+    setup.daemon.streaming().await;
+    let CutoverSetup { world, bridge, daemon } = setup;
     daemon.terminate().await;
     let client = world.traffic().await;
     // Rows for the copy to remove, and a table for the copy to fill by COPY, without its indexes.

@@ -5,11 +5,11 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::cutover::Stage;
+use crate::cutover::CutoverSetup;
 use crate::testkit::{World, landing, least_privileged, one, traffic, until_holds};
 
-async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str) {
-    let said = stage.rollback(more).await;
+async fn assert_not_ready(setup: &CutoverSetup, more: &[&str], check: &str, words: &str) {
+    let said = setup.rollback(more).await;
     assert_eq!(said.code, 1, "{}{}", said.out, said.err);
     let found: Value = serde_json::from_str(&said.out).unwrap();
     let errors: Vec<&Value> =
@@ -21,66 +21,66 @@ async fn assert_not_ready(stage: &Stage, more: &[&str], check: &str, words: &str
 
 #[tokio::test]
 async fn before_a_cutover() {
-    let stage = Stage::new().await;
-    assert_not_ready(&stage, &[], "state", "nothing was switched").await;
+    let setup = CutoverSetup::new().await;
+    assert_not_ready(&setup, &[], "state", "no cutover has switched").await;
 }
 
 #[tokio::test]
 async fn without_a_daemon() {
-    let mut stage = Stage::switched().await;
-    stage.daemon.signal(Signal::SIGTERM);
-    stage.daemon.ended(Duration::from_secs(20)).await;
-    until_holds(&stage.world.traffic().await, "NOT bool_or(active) FROM pg_replication_slots").await;
-    assert_not_ready(&stage, &[], "slot", "nobody streams").await;
+    let mut setup = CutoverSetup::switched().await;
+    setup.daemon.signal(Signal::SIGTERM);
+    setup.daemon.ended(Duration::from_secs(20)).await;
+    until_holds(&setup.world.traffic().await, "NOT bool_or(active) FROM pg_replication_slots").await;
+    assert_not_ready(&setup, &[], "slot", "no session streams").await;
 }
 
 #[tokio::test]
 async fn with_a_row_that_landing_cannot_take() {
-    let mut stage = Stage::switched().await;
-    landing(&stage.world, "ALTER TABLE landing_leads ADD CHECK (click_count < 1000) NOT VALID").await;
-    traffic(&stage.world, "UPDATE traffic_leads SET click_count = 5000 WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)").await;
-    until_holds(&stage.world.traffic().await, "count(*) = 1 FROM leadbridge.reverse_quarantine").await;
-    assert_not_ready(&stage, &[], "quarantine", "1 rows of Traffic wait").await;
-    stage.assert_still_switched().await;
+    let mut setup = CutoverSetup::switched().await;
+    landing(&setup.world, "ALTER TABLE landing_leads ADD CHECK (click_count < 1000) NOT VALID").await;
+    traffic(&setup.world, "UPDATE traffic_leads SET click_count = 5000 WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)").await;
+    until_holds(&setup.world.traffic().await, "count(*) = 1 FROM leadbridge.reverse_quarantine").await;
+    assert_not_ready(&setup, &[], "quarantine", "1 rows of Traffic wait").await;
+    setup.assert_still_switched().await;
 }
 
 #[tokio::test]
 async fn with_a_transaction_that_holds_traffics_tables() {
-    let mut stage = Stage::switched().await;
-    let holder = stage.world.traffic().await;
+    let mut setup = CutoverSetup::switched().await;
+    let holder = setup.world.traffic().await;
     holder.batch_execute("BEGIN; INSERT INTO traffic_leads (name) VALUES ('n')").await.unwrap();
     let pid: i32 = one(&holder, "SELECT pg_backend_pid()").await;
-    assert_not_ready(&stage, &[], "old_transactions", &format!("process {pid} ")).await;
+    assert_not_ready(&setup, &[], "old_transactions", &format!("process {pid} ")).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
-    stage.assert_still_switched().await;
+    setup.assert_still_switched().await;
 }
 
 #[tokio::test]
 async fn with_a_landing_row_that_somebody_has_changed_behind_the_fence() {
-    let mut stage = Stage::switched().await;
+    let mut setup = CutoverSetup::switched().await;
     let own = "SET leadbridge.passes_fence = on; UPDATE landing_leads SET name = 'x' WHERE id = (SELECT min(id::text)::uuid FROM landing_leads)";
-    landing(&stage.world, own).await;
-    assert_not_ready(&stage, &[], "verification", "1 rows differ").await;
-    stage.assert_still_switched().await;
+    landing(&setup.world, own).await;
+    assert_not_ready(&setup, &[], "verification", "1 rows differ").await;
+    setup.assert_still_switched().await;
 }
 
 #[tokio::test]
 async fn as_another_role_than_the_daemons() {
     let world = World::new().await;
     let bridge = least_privileged(&world).await;
-    let mut stage = Stage::between(world, bridge).await;
-    stage.switches(&[]).await;
-    stage.flows_back().await;
+    let mut setup = CutoverSetup::between(world, bridge).await;
+    setup.switches(&[]).await;
+    setup.flows_back().await;
     let urls = [("LANDING_DATABASE_URL", "Landing DB"), ("TRAFFIC_DATABASE_URL", "Traffic DB")];
     for (at, (variable, side)) in urls.into_iter().enumerate() {
-        let url = [stage.world.landing_url(), stage.world.traffic_url()];
-        let mut command = stage.bridge.command(&stage.rollback_arguments(&[]));
+        let url = [setup.world.landing_url(), setup.world.traffic_url()];
+        let mut command = setup.bridge.command(&setup.rollback_arguments(&[]));
         command.env(variable, &url[at]);
         let said = crate::testkit::said(command).await;
         assert_eq!(said.code, 1, "{}{}", said.out, said.err);
         let message = format!("on the {side} the daemon is bridge, and this command is postgres");
         assert!(said.out.contains(&message) && said.out.contains(variable), "{}", said.out);
     }
-    stage.rolls_back(&[]).await;
-    stage.assert_rolled_back().await;
+    setup.rolls_back(&[]).await;
+    setup.assert_rolled_back().await;
 }

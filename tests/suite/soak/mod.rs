@@ -146,9 +146,9 @@ impl Soak {
             let totals = writers.stop().await.unwrap();
             self.tally.transactions += totals.committed;
         }
-        let mended = self.rng.random_ratio(1, 2);
-        if mended {
-            school::mends_bad_rows(&self.world).await;
+        let repaired = self.rng.random_ratio(1, 2);
+        if repaired {
+            school::repairs_bad_rows(&self.world).await;
         }
         self.catch_up().await;
         let found = differences_beside_quarantine(&self.world).await;
@@ -158,7 +158,7 @@ impl Soak {
         assert!(found.is_empty(), "{}\n{:#?}", self.tally, &found[..found.len().min(10)]);
         school::assert_own_is_kept(&self.world).await;
         let empty = "NOT EXISTS (SELECT FROM leadbridge.quarantine)";
-        assert!(!mended || holds(&self.world.traffic().await, empty).await, "rows stay in quarantine");
+        assert!(!repaired || holds(&self.world.traffic().await, empty).await, "rows stay in quarantine");
         assert!(self.tally.peak_memory <= MEMORY, "{} MiB resident", self.tally.peak_memory >> 20);
         // The running daemon owns the local store, so the store is damaged while the daemon is down.
         if self.rng.random_ratio(1, 2) {

@@ -42,8 +42,8 @@ pub async fn works_on_traffic(soak: &mut Soak) {
 }
 
 /// Landing repairs every row that Traffic refuses, so that quarantine must become empty.
-pub async fn mends_bad_rows(world: &World) {
-    landing(world, "UPDATE landing_leads SET name = 'mended' WHERE length(name) > 255").await;
+pub async fn repairs_bad_rows(world: &World) {
+    landing(world, "UPDATE landing_leads SET name = 'repaired' WHERE length(name) > 255").await;
 }
 
 /// Traffic's own data is unchanged, after any kill and any number of repeated writes.

@@ -38,7 +38,7 @@ async fn status_tells_of_snapshot_stream_lag_and_a_daemon_that_is_down() {
         (&streaming["slot"]["active"], &streaming["slot"]["name"]),
         (&true.into(), &"leadbridge".into())
     );
-    assert_eq!(streaming["snapshot"][1]["rows_done"], filled.stages);
+    assert_eq!(streaming["snapshot"][1]["rows_done"], filled.journey_entries);
     assert_eq!(daemon.get("/readyz").await.unwrap(), "ready\n");
 
     // A session locks the table on Traffic: the lag grows, and the status shows the lag.

@@ -155,7 +155,8 @@ async fn a_row_that_an_index_would_refuse_is_quarantined_as_if_it_had_been_there
     let world = World::new().await;
     world.fill(144, 100).await;
     // So long that no index takes the value, compressed or not.
-    let digits = "SELECT string_agg(('x' || md5(i::text))::bit(31)::integer::text, '') FROM generate_series(1, 1200) AS i";
+    let digits = "SELECT string_agg(('x' || md5(i::text))::bit(31)::integer::text, '') FROM \
+                  generate_series(1, 1200) AS i";
     traffic(&world, "CREATE INDEX own_source ON traffic_leads (landing_source)").await;
     landing(
         &world,
@@ -220,7 +221,7 @@ async fn a_table_that_somebody_reads_or_writes_is_waited_for_only_when_indexes_a
     until_true("it waits for the writer", async || {
         std::fs::read_to_string(&log)
             .unwrap()
-            .contains("an index waits: its table is locked by somebody else")
+            .contains("an index waits: another session has locked the table")
     })
     .await;
     assert!(copying.try_wait().unwrap().is_none());
@@ -238,7 +239,8 @@ async fn without_the_migration_or_its_grants_every_index_is_kept_up() {
     watch_indexes(&world).await;
     for damage in [
         "REVOKE SELECT ON leadbridge.deferred_indexes FROM bridge;
-         REVOKE EXECUTE ON FUNCTION leadbridge.defer_indexes(regclass), leadbridge.make_deferred_index() FROM bridge",
+         REVOKE EXECUTE ON FUNCTION leadbridge.defer_indexes(regclass), leadbridge.make_deferred_index() \
+         FROM bridge",
         "DROP FUNCTION leadbridge.defer_indexes(regclass), leadbridge.make_deferred_index();
          DROP TABLE leadbridge.deferred_indexes; TRUNCATE traffic_leads CASCADE; TRUNCATE seen",
     ] {

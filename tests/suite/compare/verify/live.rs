@@ -225,7 +225,7 @@ async fn without_a_daemon_it_is_said_at_once_for_what_is_waited_and_until_when()
     let said = tokio::time::timeout(std::time::Duration::from_secs(30), said).await.unwrap();
     let checkpoint: String =
         one(&world.traffic().await, "SELECT applied_lsn::text FROM leadbridge.checkpoint").await;
-    for words in ["landing_leads", &checkpoint, "UTC", "--wait", "nobody streams", "leadbridge run"] {
+    for words in ["landing_leads", &checkpoint, "UTC", "--wait", "no session streams", "leadbridge run"] {
         assert!(said.contains(words), "{words} is not in: {said}");
     }
     // A running daemon ends the wait.

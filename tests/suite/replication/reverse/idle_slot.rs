@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use leadbridge::migrate::MigrateOptions;
 
-use crate::cutover::Stage;
+use crate::cutover::CutoverSetup;
 use crate::testkit::{Bridge, World, holds, one};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -19,13 +19,13 @@ async fn landings_slot_outlives_a_quiet_time_after_the_switch() {
     let world = World::unmigrated_with(&[("idle_replication_slot_timeout", "2s")], &[]).await;
     world.migrate(&MigrateOptions::default()).await;
     let bridge = Bridge::new(&world);
-    let mut stage = Stage::between(world, bridge).await;
-    let doctor = stage.bridge.run(&["doctor"]).await;
+    let mut setup = CutoverSetup::between(world, bridge).await;
+    let doctor = setup.bridge.run(&["doctor"]).await;
     assert_eq!(doctor.code, 0, "{}", doctor.out);
     assert!(doctor.out.contains("invalidated when the daemon is down for 2 s"), "{}", doctor.out);
-    stage.switches(&[]).await;
-    stage.flows_back().await;
-    let landing = stage.world.landing().await;
+    setup.switches(&[]).await;
+    setup.flows_back().await;
+    let landing = setup.world.landing().await;
     // A checkpoint invalidates idle slots; no row is written on either side meanwhile.
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(10) {
@@ -37,7 +37,7 @@ async fn landings_slot_outlives_a_quiet_time_after_the_switch() {
         );
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
-    stage.flows_back().await;
-    stage.rolls_back(&[]).await;
-    stage.assert_rolled_back().await;
+    setup.flows_back().await;
+    setup.rolls_back(&[]).await;
+    setup.assert_rolled_back().await;
 }

@@ -99,6 +99,6 @@ async fn where_the_role_may_not_switch_triggers_off_landing_stamps_the_time_and_
     carried(&world, &mut daemon).await;
     let found = differences_back(&world, &[]).await;
     assert!(!found.is_empty() && found.iter().all(|line| line.ends_with(": updated_at")), "{found:?}");
-    daemon.logs("updated_at becomes the time of carrying").await;
+    daemon.logs("updated_at becomes the time of replication").await;
     daemon.terminate().await;
 }

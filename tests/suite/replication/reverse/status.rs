@@ -32,7 +32,7 @@ async fn status_says_how_far_reverse_replication_is_with_and_without_a_daemon() 
     );
     let examined = bridge.run(&["doctor"]).await;
     assert_eq!(examined.code, 0, "{}", examined.out);
-    assert!(examined.out.contains("carries what changes on Traffic back"), "{}", examined.out);
+    assert!(examined.out.contains("replicates Traffic's changes"), "{}", examined.out);
     daemon.terminate().await;
     until_holds(&world.traffic().await, "NOT bool_or(active) FROM pg_replication_slots").await;
     traffic(&world, "UPDATE traffic_leads SET click_count = 3").await;

@@ -29,7 +29,7 @@ async fn a_table_that_is_rewritten_before_the_copy_has_read_it_is_copied_again_a
             pipelined_batch(&world, &sql).await;
             let (said, code) = go_on(command).await;
             assert_eq!(code, 0, "{} {sql}: {said}", point.name());
-            assert!(said.contains("the copy begins again: lead_journey"), "{} {sql}: {said}", point.name());
+            assert!(said.contains("the copy restarts: lead_journey"), "{} {sql}: {said}", point.name());
             landing(&world, &format!("ALTER TABLE lead_journey DROP COLUMN IF EXISTS t{column}")).await;
             assert_equal(&world).await;
         }
@@ -48,7 +48,7 @@ async fn a_table_that_is_rewritten_after_the_copy_has_read_it_is_copied_again() 
         pipelined_batch(&world, &rewrite(table, &format!("t{at}"))).await;
         let (said, code) = go_on(command).await;
         assert_eq!(code, 0, "{said}");
-        assert!(said.contains(&format!("the copy begins again: {table}")), "{said}");
+        assert!(said.contains(&format!("the copy restarts: {table}")), "{said}");
         landing(&world, &format!("ALTER TABLE {table} DROP COLUMN t{at}")).await;
         assert_equal(&world).await;
     }
@@ -78,7 +78,7 @@ async fn whoever_has_a_table_to_himself_is_waited_for_and_named() {
     assert_eq!(code, 0, "{said}");
     let warning = "\"public\".\"lead_journey\" on the Landing DB cannot be read: waiting for process";
     assert!(said.contains(warning), "{said}");
-    assert!(!said.contains("begins again"), "nothing was rewritten: {said}");
+    assert!(!said.contains("restarts"), "nothing was rewritten: {said}");
     assert_equal(&world).await;
 }
 
@@ -94,12 +94,14 @@ async fn an_alter_table_without_a_rewrite_waits_for_a_range_at_most_and_leaves_t
         altering.batch_execute("ALTER TABLE landing_leads ADD COLUMN score int").await.unwrap();
     });
     let landing = world.landing().await;
-    let there = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'landing_leads'::regclass AND attname = 'score')
-        OR EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'landing_leads'::regclass)";
+    let there = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'landing_leads'::regclass AND attname = \
+                 'score')
+        OR EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = \
+        'landing_leads'::regclass)";
     until_holds(&landing, there).await;
     let (said, code) = go_on(command).await;
     assert_eq!(code, 0, "{said}");
     alter.await.unwrap();
-    assert!(!said.contains("begins again"), "nothing was rewritten: {said}");
+    assert!(!said.contains("restarts"), "nothing was rewritten: {said}");
     assert_equal(&world).await;
 }

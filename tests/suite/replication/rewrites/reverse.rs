@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::{rewrite, until_we_wait};
-use crate::cutover::{PATIENT, Stage, go_on, standing_at};
+use crate::cutover::{CutoverSetup, PATIENT, go_on, standing_at};
 use crate::replication::reverse::compare::{born, sessions, tamper};
 use crate::replication::reverse::exact::assert_back;
 use crate::replication::reverse::rows::switched;
@@ -77,14 +77,14 @@ async fn rows_that_were_written_before_a_refused_truncate_stay_on_landing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_compared_after_the_decision_cannot_be_rewritten_until_then() {
-    let stage = Stage::new().await;
-    let arguments = stage.arguments(&[&PATIENT[..], &["--compare", "after"]].concat());
-    let command = standing_at(&stage.bridge, &arguments, Point::CutoverSwitched).await;
-    let altering = stage.world.traffic().await;
+    let setup = CutoverSetup::new().await;
+    let arguments = setup.arguments(&[&PATIENT[..], &["--compare", "after"]].concat());
+    let command = standing_at(&setup.bridge, &arguments, Point::CutoverSwitched).await;
+    let altering = setup.world.traffic().await;
     let alter = tokio::spawn(async move {
         altering.batch_execute(&rewrite("traffic_leads", "t")).await.unwrap();
     });
-    let client = stage.world.traffic().await;
+    let client = setup.world.traffic().await;
     until_holds(
         &client,
         "EXISTS (SELECT FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'traffic_leads'::regclass)
@@ -105,29 +105,29 @@ async fn what_is_compared_after_the_decision_cannot_be_rewritten_until_then() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_rewrite_on_traffic_a_rollback_goes_on() {
-    let mut stage = Stage::new().await;
+    let mut setup = CutoverSetup::new().await;
     traffic(
-        &stage.world,
+        &setup.world,
         "INSERT INTO traffic_leads (name, phone, phone_normalized, funnel_type)
              SELECT 'born', '1', '1', 'express' FROM generate_series(1, 50);
          INSERT INTO traffic_lead_journey (lead_id, stage, created_at)
              SELECT id, 's', now() FROM traffic_leads WHERE name = 'born'",
     )
     .await;
-    stage.switches(&[]).await;
-    stage.flows_back().await;
+    setup.switches(&[]).await;
+    setup.flows_back().await;
     for table in ["traffic_leads", "traffic_lead_journey"] {
-        traffic(&stage.world, &rewrite(table, "t")).await;
+        traffic(&setup.world, &rewrite(table, "t")).await;
     }
     traffic(
-        &stage.world,
+        &setup.world,
         "UPDATE traffic_leads SET name = 'carried' WHERE id = (SELECT id FROM traffic_leads WHERE name = 'born' LIMIT 1)",
     )
     .await;
-    stage.rolls_back(&[]).await;
-    let landing = stage.world.landing().await;
+    setup.rolls_back(&[]).await;
+    let landing = setup.world.landing().await;
     assert!(holds(&landing, "count(*) = 1 FROM landing_leads WHERE name IN ('born', 'carried')").await);
-    stage.assert_rolled_back().await;
+    setup.assert_rolled_back().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

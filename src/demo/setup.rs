@@ -21,7 +21,7 @@ const LEADS: usize = 1_000;
 const SEED: u64 = 2026;
 
 /// Servers, daemon, writers and sessions of the demo.
-pub struct DemoStage<'h> {
+pub struct DemoSetup<'h> {
     // Fields are dropped in this order: the daemon before the servers that the daemon talks to.
     pub daemon: Option<DemoDaemon>,
     pub writers: Option<LiveWriters>,
@@ -38,7 +38,7 @@ pub struct DemoStage<'h> {
     _servers: [Cluster; 2],
 }
 
-impl<'h> DemoStage<'h> {
+impl<'h> DemoSetup<'h> {
     pub async fn set(home: &'h Home) -> Result<Self> {
         let template = Arc::new(Template::create().await?);
         let (landing_server, traffic_server) = tokio::try_join!(
@@ -54,7 +54,7 @@ impl<'h> DemoStage<'h> {
             tokio::try_join!(config.landing.connect("demo"), config.traffic.connect("demo"))?;
         let version = version(&landing).await?;
         let filled = leads::fill(&landing, &config.names, SEED, LEADS).await?;
-        Ok(DemoStage {
+        Ok(DemoSetup {
             daemon: None,
             writers: None,
             version,
@@ -69,7 +69,7 @@ impl<'h> DemoStage<'h> {
         })
     }
 
-    /// Starts writers that write to Landing like the school's sites, until [`DemoStage::writers`] is stopped.
+    /// Starts writers that write to Landing like the school's sites, until [`DemoSetup::writers`] is stopped.
     pub fn start_writers(&mut self) {
         let pace = WriteRate { pause: Duration::from_millis(25), seed: SEED, ..WriteRate::default() };
         self.writers = Some(LiveWriters::start(&self.landing_url, &self.config.names, &pace));
