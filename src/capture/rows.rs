@@ -89,7 +89,8 @@ impl Capture {
             ReplicationEvent::XLogData { data } => {
                 let message = pgoutput::decode(data)
                     .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
-                self.message(message)
+                let at = self.transaction.map(|origin| origin.commit_lsn);
+                self.message(message).map_err(|error| error.at(at))
             }
             ReplicationEvent::Message { transactional: false, lsn, prefix, content }
                 if prefix == MARKER_PREFIX =>

@@ -300,7 +300,7 @@ impl<'c> Scene<'c> {
     /// Returns `None` while the fence's transaction is still alive.
     async fn try_undo(&mut self, cause: &Error) -> Result<Option<CutoverStep>> {
         let traffic = self.config.traffic.connect("cutover").await?;
-        self.journal.abort(&traffic, self.id, cause.message()).await?;
+        self.journal.abort(&traffic, self.id, &cause.message()).await?;
         let Some(entry) = self.journal.entry(&traffic, self.id).await? else {
             // Without a journal entry, at most the slot was created.
             if self.direction == Direction::Cutover {

@@ -61,3 +61,28 @@ fn what_fails_inside_a_user_defined_function_is_a_matter_of_one_row_whatever_its
         assert!(Error::in_function("apply", &SqlState::from_code("55000"), "no", place).is_none());
     }
 }
+
+#[test]
+fn a_place_is_kept_beside_the_message_and_the_first_one_counts() {
+    let error = Error::server("writing", SqlState::UNIQUE_VIOLATION, "no").context("retry");
+    let error = error.of_table("traffic_leads").of_table("other").at(Lsn(16)).at(Lsn(17)).at(None);
+    assert_eq!((error.step(), error.table()), (Some("retry: writing"), Some("traffic_leads")));
+    assert_eq!(error.lsn(), Some(Lsn(16)));
+    assert_eq!(error.to_string(), "retry: writing: no (SQLSTATE 23505)");
+    assert_eq!(error.message(), error.to_string());
+}
+
+#[test]
+fn a_server_error_shows_names_and_codes_as_the_source() {
+    let source = ServerError {
+        sqlstate: SqlState::UNIQUE_VIOLATION,
+        severity: "ERROR".to_owned(),
+        routine: Some("_bt_check_unique".to_owned()),
+        table: None,
+        constraint: Some("once".to_owned()),
+    };
+    let shown = "ERROR 23505, routine _bt_check_unique, constraint once";
+    let error = Error::refused("no").source_error(source);
+    assert_eq!(error.source().map(ToString::to_string).as_deref(), Some(shown));
+    assert_eq!(error.to_string(), "no");
+}

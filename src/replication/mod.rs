@@ -214,7 +214,9 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
             pause = pauses.build();
         }
         let wait = pause.next().unwrap_or(context.config.retry_max);
-        tracing::warn!(retry_in = ?wait, "{error}");
+        let cause = std::error::Error::source(&error).map(tracing::field::display);
+        let (step, table, lsn) = (error.step(), error.table(), error.lsn().map(tracing::field::display));
+        tracing::warn!(retry_in = ?wait, step, table, lsn, cause, "{error}");
         context.telemetry.update(|live| {
             live.state = State::Error;
             live.last_error = Some(LastError::new(&error));

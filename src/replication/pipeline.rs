@@ -292,7 +292,8 @@ impl Applier<'_> {
             demand.raise();
             let Some(mut batch) = batches.recv().await else { return Ok(()) };
             self.work.busy_sending(&batch.changes);
-            self.apply(&mut batch).await?;
+            let last = batch.changes.last().map(|change| change.origin.commit_lsn);
+            self.apply(&mut batch).await.map_err(|error| error.at(last))?;
             self.work.idle();
         }
     }

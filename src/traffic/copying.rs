@@ -195,7 +195,7 @@ impl Writer {
         rows: impl Iterator<Item = &'w Write<'c>>,
         copied: &mut CopyResult<'w, 'c>,
     ) -> Result<u64> {
-        let failed = |error| Error::writing(writing(table), &error);
+        let failed = |error| Error::writing(writing(table), &error).of_table(table.traffic_name());
         let mut encoder = Encoder::new(mapping::targets(table), statements::initial_status(table));
         let mut sink = pin!(self.session.copy_in::<_, Bytes>(&copying.copy).await.map_err(failed)?);
         for write in rows {

@@ -97,7 +97,7 @@ where
         Table::LandingLeads => client.query_one(statement, &[&ids, &lsn]).await,
         Table::LeadJourney | Table::ScheduledNotifications => client.query_one(statement, &[&ids]).await,
     };
-    let answer = answer.map_err(|error| Error::writing(&step, &error))?;
+    let answer = answer.map_err(|error| Error::writing(&step, &error).of_table(table.traffic_name()))?;
     let left: Vec<Uuid> = answer.get(1);
     if !left.is_empty() && is_there(client, names, table, &left).await? {
         return Err(Error::skipped(step));

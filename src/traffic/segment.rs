@@ -263,7 +263,7 @@ impl Writer {
         let columns = columns_of(table, rows.iter());
         let step = writing(table);
         let answer = self.session.query_one(self.upsert(table)?, &columns.parameters()).await;
-        let answer = answer.map_err(|error| Error::writing(&step, &error))?;
+        let answer = answer.map_err(|error| Error::writing(&step, &error).of_table(table.traffic_name()))?;
         let count = |at| answer.get::<_, i64>(at).unsigned_abs();
         let ids = |at| answer.get::<_, Vec<Uuid>>(at).into_iter().collect::<HashSet<Uuid>>();
         let (written, unchanged) = (count(0), count(1));

@@ -108,8 +108,8 @@ impl Writer {
         let rows = mapped.iter().map(|mapped| (&mapped.row, mapped.origin.commit_time));
         let columns = Columns::new(mapping::targets(table).len(), rows);
         let done = self.session.execute(&sql, &columns.parameters()).await;
-        done.map(|_| true)
-            .map_err(|error| Error::writing(format!("writing {}", table.traffic_name()), &error))
+        let name = table.traffic_name();
+        done.map(|_| true).map_err(|error| Error::writing(format!("writing {name}"), &error).of_table(name))
     }
 
     /// Writes the rows, and finds the refused rows by bisection, as [`Writer::apply`] does, but quarantines

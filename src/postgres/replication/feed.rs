@@ -172,7 +172,7 @@ impl Reader {
     async fn run(mut self) -> Result<()> {
         let stop = self.stop.clone();
         loop {
-            while let Some(frame) = self.wire.arrived().map_err(|error| broken(READING, &error))? {
+            while let Some(frame) = self.wire.arrived().map_err(|error| broken(READING, error))? {
                 if !self.take(frame).await? {
                     return self.goodbye().await;
                 }
@@ -184,7 +184,7 @@ impl Reader {
                 () = stop.cancelled() => return self.goodbye().await,
                 () = sleep_until(due) => self.report().await?,
                 received = self.wire.receive() => {
-                    received.map_err(|error| broken(READING, &error))?;
+                    received.map_err(|error| broken(READING, error))?;
                     self.heard = Instant::now();
                     self.pulse.arrivals.fetch_add(1, Ordering::Relaxed);
                 }
@@ -204,7 +204,7 @@ impl Reader {
                 }
                 self.hand_over(event, size).await
             }
-            b'E' => Err(ServerError::parse(&content).at(READING)),
+            b'E' => Err(ServerError::parse(&content).during(READING)),
             b'c' => Err(Error::unreachable(format!("{READING}: the server ended it"))),
             // Notices and settings.
             _ => Ok(true),
@@ -263,7 +263,7 @@ impl Reader {
         });
         let sent = sent.await;
         self.reported = Instant::now();
-        sent.map_err(|error| broken(READING, &error))
+        sent.map_err(|error| broken(READING, error))
     }
 
     /// Acknowledges the last position, and ends the stream.

@@ -82,14 +82,14 @@ impl Replication {
     /// Runs a query without a time limit, for a command that waits for other sessions. The caller has a
     /// limit.
     pub async fn query_patiently(&mut self, step: &str, sql: &str) -> Result<Vec<Row>> {
-        let failed = |error: io::Error| broken(step, &error);
+        let failed = |error: io::Error| broken(step, error);
         self.wire.send(|out| frontend::query(sql, out)).await.map_err(failed)?;
         let (mut rows, mut refused) = (Vec::new(), None);
         loop {
             let Frame { tag, content } = self.wire.next().await.map_err(failed)?;
             match tag {
                 b'D' => rows.push(row(content).map_err(failed)?),
-                b'E' => refused = Some(ServerError::parse(&content).at(step)),
+                b'E' => refused = Some(ServerError::parse(&content).during(step)),
                 b'Z' => return refused.map_or(Ok(rows), Err),
                 // Column descriptions, row counts, settings, notices.
                 _ => {}
@@ -126,12 +126,12 @@ impl Replication {
     /// Errors of the server. The caller limits the time.
     pub async fn stream(mut self, step: &str, slot: &str, publication: &str, from: Lsn) -> Result<Feed> {
         let command = start_command(slot, publication, from);
-        self.wire.send(|out| frontend::query(&command, out)).await.map_err(|error| broken(step, &error))?;
+        self.wire.send(|out| frontend::query(&command, out)).await.map_err(|error| broken(step, error))?;
         loop {
-            let Frame { tag, content } = self.wire.next().await.map_err(|error| broken(step, &error))?;
+            let Frame { tag, content } = self.wire.next().await.map_err(|error| broken(step, error))?;
             match tag {
                 b'W' => return Ok(Feed::new(self.wire, self.backend, from)),
-                b'E' => return Err(ServerError::parse(&content).at(step)),
+                b'E' => return Err(ServerError::parse(&content).during(step)),
                 b'N' | b'S' => {}
                 _ => return Err(Error::internal(format!("{step}: an answer that is not understood"))),
             }
@@ -176,7 +176,7 @@ impl ServerError {
         ServerError { code, message, routine }
     }
 
-    fn at(self, step: &str) -> Error {
+    fn during(self, step: &str) -> Error {
         Error::server(step, self.code, &self.message)
     }
 }
@@ -200,8 +200,8 @@ fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("a {what} that is not understood"))
 }
 
-fn broken(step: &str, error: &io::Error) -> Error {
-    Error::unreachable(format!("{step}: the connection broke ({error})"))
+fn broken(step: &str, error: io::Error) -> Error {
+    Error::unreachable(format!("the connection broke ({error})")).source_error(error).context(step)
 }
 
 fn text(column: Option<&Option<Bytes>>) -> Option<String> {
@@ -224,10 +224,10 @@ mod tests {
 
     #[test]
     fn an_error_answer_keeps_its_code_and_its_primary_message_only() {
-        let error = ServerError::parse(b"SFATAL\0C57P01\0Mterminating\0Dwho it was\0\0").at("step");
+        let error = ServerError::parse(b"SFATAL\0C57P01\0Mterminating\0Dwho it was\0\0").during("step");
         assert_eq!(error.message(), "step: terminating (SQLSTATE 57P01)");
         for broken in [&b""[..], b"C", b"Cnothing ends this"] {
-            assert_eq!(ServerError::parse(broken).at("step").sqlstate(), Some(&SqlState::INTERNAL_ERROR));
+            assert_eq!(ServerError::parse(broken).during("step").sqlstate(), Some(&SqlState::INTERNAL_ERROR));
         }
     }
 

@@ -1,0 +1,71 @@
+//! The cause that an error keeps: of a server's answer and of a transport's error, only what holds no value.
+
+use std::error::Error as StdError;
+use std::{fmt, io};
+
+use tokio_postgres::error::{DbError, SqlState};
+
+use super::context;
+
+/// The server's routine for PL/pgSQL's `RAISE`, as named in an error answer.
+const RAISE: &str = "exec_stmt_raise";
+
+/// A server's answer without message, DETAIL, HINT and context, each of which may hold a value.
+#[derive(Debug)]
+pub struct ServerError {
+    pub sqlstate: SqlState,
+    /// `ERROR` or `FATAL`, in the server's language.
+    pub severity: String,
+    /// The function in the server's source that reports the error.
+    pub routine: Option<String>,
+    /// `schema.table` of a constraint, of a column, or of a table that the statement names.
+    pub table: Option<String>,
+    pub constraint: Option<String>,
+}
+
+impl ServerError {
+    /// Leaves out the names that a user-defined function has given, because a function can put a value in the
+    /// place of each name (`RAISE … USING CONSTRAINT`).
+    pub(super) fn of(db: &DbError) -> Self {
+        let given = is_raised(db) || db.where_().is_some_and(context::is_user_defined);
+        let named = |name: Option<&str>| name.filter(|_| !given).map(str::to_owned);
+        let table =
+            |table| db.schema().map_or_else(|| format!("{table}"), |schema| format!("{schema}.{table}"));
+        ServerError {
+            sqlstate: db.code().clone(),
+            severity: db.severity().to_owned(),
+            routine: db.routine().map(str::to_owned),
+            table: named(db.table()).map(table),
+            constraint: named(db.constraint()),
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.severity, self.sqlstate.code())?;
+        let details = [("routine", &self.routine), ("table", &self.table), ("constraint", &self.constraint)];
+        details.iter().try_for_each(|(what, name)| match name {
+            Some(name) => write!(f, ", {what} {name}"),
+            None => Ok(()),
+        })
+    }
+}
+
+impl StdError for ServerError {}
+
+pub(super) fn is_raised(db: &DbError) -> bool {
+    db.routine() == Some(RAISE)
+}
+
+/// The transport's error behind a client's error, by its number or kind, without a text of its own.
+pub(super) fn transport(error: &tokio_postgres::Error) -> Option<io::Error> {
+    let mut cause = error.source();
+    let broken = loop {
+        match cause?.downcast_ref::<io::Error>() {
+            Some(broken) => break broken,
+            None => cause = cause?.source(),
+        }
+    };
+    Some(broken.raw_os_error().map_or_else(|| broken.kind().into(), io::Error::from_raw_os_error))
+}
