@@ -33,7 +33,7 @@
 //! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping, checkpoint |
 //! | [`mod@quarantine`] | refused rows of both directions; conversion notes | postgres, mapping, batch |
 //! | [`mod@fence`] | closes a side to writers; who may pass; who holds it up | postgres |
-//! | [`mod@landing`] | Landing: catalog, rows, initial snapshot, stream; writing after the switch | pgoutput, postgres, mapping, checkpoint, capture, quarantine, fence |
+//! | [`mod@landing`] | Landing: catalog, rows, initial snapshot, stream; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, config, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | config |

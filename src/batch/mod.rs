@@ -1,5 +1,6 @@
 //! Batches: bounds, commit boundaries and the net effect of many changes; pure.
 
+pub mod bisect;
 pub mod keys;
 
 use std::borrow::Cow;
@@ -36,21 +37,13 @@ impl Batch {
         let near = count / parts / 3;
         let mut cut = Vec::with_capacity(parts);
         for part in (1..parts).rev() {
-            let at = self.boundary(part * count / parts, near);
+            let at = bisect::nearest_boundary(&self.changes, part * count / parts, near);
             let later = self.changes.split_off(at);
             cut.push(Batch { changes: later, end: self.end.take(), ..Batch::default() });
         }
         cut.push(Batch { changes: self.changes, end: self.end, ..Batch::default() });
         cut.reverse();
         cut
-    }
-
-    /// The boundary between two transactions that is nearest to `at`, or else `at`.
-    fn boundary(&self, at: usize, near: usize) -> usize {
-        let commit = |at: usize| self.changes.get(at).map(|change| change.origin.commit_lsn);
-        let places = at.saturating_sub(near).max(1)..=at.saturating_add(near);
-        let between = places.filter(|place| commit(place - 1) != commit(*place));
-        between.min_by_key(|place| place.abs_diff(at)).unwrap_or(at)
     }
 }
 
@@ -185,13 +178,34 @@ impl Segment<'_> {
     pub fn writes(&self) -> impl Iterator<Item = &Write<'_>> {
         self.leads.iter().chain(&self.children)
     }
+
+    /// The rows to be written, table by table, leads first.
+    pub fn tables(&self) -> impl Iterator<Item = (Table, &[Write<'_>])> {
+        let children = self.children.chunk_by(|a, b| a.row.table == b.row.table);
+        let tables = std::iter::once(&*self.leads).chain(children);
+        tables.filter_map(|writes| Some((writes.first()?.row.table, writes)))
+    }
+
+    /// The keys to be deleted, leads last.
+    pub fn deleted(&self) -> impl Iterator<Item = (Table, Uuid)> {
+        let leads = self.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
+        self.deleted_children.iter().copied().chain(leads)
+    }
+}
+
+/// A row of `table` gets the key `new` for the key `old`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyChange {
+    pub table: Table,
+    pub old: Uuid,
+    pub new: Uuid,
 }
 
 /// A step of a plan. Steps are applied in order.
 #[derive(Debug)]
 pub enum PlanStep<'c> {
     Apply(Segment<'c>),
-    ChangeKey { table: Table, old: Uuid, new: Uuid },
+    ChangeKey(KeyChange),
     Truncate { tables: Vec<Table> },
 }
 
@@ -202,7 +216,7 @@ pub fn plan(changes: &[SourcedChange]) -> Vec<PlanStep<'_>> {
         match change {
             Change::Write { operation, row, old_id } => {
                 if let Some(old) = old_id.filter(|old| *old != row.id) {
-                    planner.change_key(row.table, old, row.id);
+                    planner.change_key(KeyChange { table: row.table, old, new: row.id });
                 }
                 let new = matches!(operation, Operation::Insert | Operation::Copy);
                 planner.write(Write { row: Cow::Borrowed(row), operation: *operation, origin: *origin, new });
@@ -258,9 +272,9 @@ impl<'c> Planner<'c> {
         self.open.insert((table, id), Last::Deleted);
     }
 
-    fn change_key(&mut self, table: Table, old: Uuid, new: Uuid) {
+    fn change_key(&mut self, change: KeyChange) {
         self.close_segment();
-        self.steps.push(PlanStep::ChangeKey { table, old, new });
+        self.steps.push(PlanStep::ChangeKey(change));
     }
 
     fn close_segment(&mut self) {

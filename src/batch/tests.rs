@@ -110,7 +110,7 @@ fn a_changed_key_stands_between_what_was_before_and_after_it() {
     let changes = [write(Table::LandingLeads, 1, Datum::Null), renamed];
     let steps = plan(&changes);
     assert_eq!(steps.len(), 3);
-    assert!(matches!(steps[1], PlanStep::ChangeKey { old, new, .. }
+    assert!(matches!(steps[1], PlanStep::ChangeKey(KeyChange { old, new, .. })
         if old == Uuid::from_u128(1) && new == Uuid::from_u128(2)));
     assert_eq!(segment(&steps[2]).leads[0].row.id, Uuid::from_u128(2));
 }

@@ -12,8 +12,8 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::model::side::Side;
 use crate::postgres::Session;
-use crate::quarantine::Quarantine;
-use crate::traffic::{QuarantineEntry, Touch, Writer};
+use crate::quarantine::{Quarantine, QuarantineEntry};
+use crate::traffic::{Touch, Writer};
 
 pub async fn run(config: &Config, arguments: &QuarantineArguments) -> Result<Exit> {
     match &arguments.action {

@@ -24,7 +24,7 @@ use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
-use crate::postgres::{Session, wal};
+use crate::postgres::{Database, Session, wal};
 use crate::quarantine::Quarantine;
 
 /// Ranges for each worker: enough that the other workers stay busy while a range takes longer.
@@ -202,7 +202,8 @@ async fn settle(
         (found, 0, false)
     };
     let (table, names) = (sides.table, sides.names);
-    let quarantined = Quarantine::count_among(sides.traffic, names, table, &found.suspects).await?;
+    let quarantined =
+        Quarantine::count_among(Database::traffic(sides.traffic, names), table, &found.suspects).await?;
     let orphaned = orphaned(sides.traffic, names, table).await?;
     Ok((TableVerification { found, moving, quarantined, orphaned }, passed))
 }

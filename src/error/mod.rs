@@ -294,6 +294,17 @@ impl Error {
     }
 }
 
+/// Tells a refused row apart from the errors that end an attempt.
+///
+/// # Errors
+/// Every error except a refused row.
+pub fn row_refusal<T>(outcome: Result<T>) -> Result<std::result::Result<T, Error>> {
+    match outcome {
+        Err(error) if error.kind() != Kind::Row => Err(error),
+        outcome => Ok(outcome),
+    }
+}
+
 /// A TLS failure: the peer's certificate is not accepted, or the peer does not speak TLS. A retry does not
 /// help.
 pub(crate) fn tls_error(message: String) -> Error {

@@ -353,6 +353,15 @@ impl Change {
             Change::Delete { .. } | Change::Truncate { .. } => size_of::<Self>(),
         }
     }
+
+    /// The key of the changed row.
+    pub fn key(&self) -> Option<(Table, Uuid)> {
+        match self {
+            Change::Write { row, .. } => Some((row.table, row.id)),
+            Change::Delete { table, id } => Some((*table, *id)),
+            Change::Truncate { .. } => None,
+        }
+    }
 }
 
 /// Origin of a change: the commit of the change's transaction.

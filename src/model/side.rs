@@ -16,6 +16,14 @@ pub enum Side {
 }
 
 impl Side {
+    /// The side's name, for steps: "committing on Traffic".
+    pub fn name(self) -> &'static str {
+        match self {
+            Side::Landing => "Landing",
+            Side::Traffic => "Traffic",
+        }
+    }
+
     /// Environment variable with the side's URL.
     pub fn variable(self) -> &'static str {
         match self {

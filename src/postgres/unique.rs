@@ -9,6 +9,12 @@ use tokio_postgres::Client;
 use crate::error::Result;
 use crate::postgres::step::during;
 
+/// The largest number of rows that are written as a set. The rows of a set are in memory together.
+pub const LARGEST_SET: usize = 200;
+
+/// SQLSTATEs of a collision: with a unique index, or with an exclusion constraint.
+pub const COLLISIONS: [&str; 2] = ["23505", "23P01"];
+
 /// A column whose value may be replaced by a filler for a moment: a unique index or an exclusion constraint
 /// covers the column, and no foreign key does, because a foreign key's actions would propagate the filler.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,22 +98,24 @@ impl UniqueColumn {
     }
 }
 
-/// `SET` and `WHERE` of an UPDATE that replaces the values of the rows of `alias` by fillers. Each column
-/// comes with the condition under which its value changes. `None` when no column has a filler.
+/// UPDATE of the rows of `table` that have the ids of the rows `input`, which is SQL for a set of rows `i`.
+/// Replaces the values of unique columns by fillers. Each column comes with the condition on `t`, the row of
+/// `table`, and `i` under which its value changes. `None` when no column has a filler.
 pub fn give_up<'c>(
-    alias: &str,
+    (table, input): (&str, &str),
     columns: impl Iterator<Item = (&'c UniqueColumn, String)>,
     filler: Filler,
-) -> Option<(String, String)> {
-    let id = format!("{alias}.id");
+) -> Option<String> {
     let (mut set, mut changed) = (Vec::new(), Vec::new());
     for (column, condition) in columns {
-        let Some(value) = column.filler(&id, filler) else { continue };
+        let Some(value) = column.filler("t.id", filler) else { continue };
         let name = &column.name;
-        set.push(format!("{name} = CASE WHEN {condition} THEN {value} ELSE {alias}.{name} END"));
+        set.push(format!("{name} = CASE WHEN {condition} THEN {value} ELSE t.{name} END"));
         changed.push(condition);
     }
-    (!set.is_empty()).then(|| (set.join(", "), changed.join(" OR ")))
+    let (set, changed) = (set.join(", "), changed.join(" OR "));
+    let sql = format!("UPDATE {table} AS t SET {set} FROM {input} WHERE t.id = i.id::uuid AND ({changed})");
+    (!set.is_empty()).then_some(sql)
 }
 
 #[cfg(test)]
@@ -132,6 +140,6 @@ mod tests {
     #[test]
     fn without_a_column_that_can_be_given_up_there_is_no_statement() {
         let fixed = column("boolean", true);
-        assert_eq!(give_up("t", [(&fixed, "true".to_owned())].into_iter(), Filler::Null), None);
+        assert_eq!(give_up(("t", "i"), [(&fixed, "true".to_owned())].into_iter(), Filler::Null), None);
     }
 }

@@ -4,7 +4,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::batch::KeyChange;
+use crate::error::Result;
 use crate::mapping::{Note, TrafficRow};
 use crate::model::change::{Origin, Table};
 use crate::model::names::Names;
@@ -118,20 +119,20 @@ impl Notes {
 
     /// Moves the notes of a row whose primary key changed. A note about `metadata` still holds when the
     /// change did not send `metadata`.
-    pub async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
-        let failed = |error| Error::database("changing a key in the conversion notes", &error);
-        let name = table.landing_name();
+    pub async fn change_key(&self, client: &Client, change: KeyChange) -> Result<()> {
+        let KeyChange { table, old, new } = change;
+        let (step, name) = (during(client, "changing a key in the conversion notes"), table.landing_name());
         let forget = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = $2", self.table);
-        client.execute(&forget, &[&name, &new]).await.map_err(failed)?;
+        step.run(&forget, &[&name, &new]).await?;
         let rename = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
-        client.execute(&rename, &[&name, &old, &new]).await.map_err(failed)?;
+        step.run(&rename, &[&name, &old, &new]).await?;
         Ok(())
     }
 
     /// Removes all notes of a table, after all rows of the table were deleted.
     pub async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
-        let done = client.execute(&sql, &[&table.landing_name()]).await;
-        done.map(|_| ()).map_err(|error| Error::database("removing conversion notes", &error))
+        during(client, "removing conversion notes").run(&sql, &[&table.landing_name()]).await?;
+        Ok(())
     }
 }

@@ -14,48 +14,28 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
-use super::image;
-use crate::error::{Error, Result};
+use super::{RefusalCause, image};
+use crate::batch::KeyChange;
+use crate::error::Result;
 use crate::model::budget::{self, Budget};
-use crate::model::change::{Change, Datum, Operation, Origin, Row, SourcedChange, Table};
+use crate::model::change::{Change, Operation, Origin, Row, SourcedChange, Table};
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::Database;
 use crate::postgres::prepared::LazyStatement;
 use crate::postgres::step::during;
 
-/// Reason why a row is in quarantine.
-#[derive(Debug)]
-pub struct QuarantineCause {
-    pub sqlstate: String,
-    pub message: String,
-}
-
-/// SQLSTATE and message of a row that names no lead, or names a lead missing on Traffic.
-pub const LEAD_IS_MISSING: (&str, &str) = ("23503", "its lead is not on Traffic");
-
-impl QuarantineCause {
-    pub fn lead_is_missing() -> Self {
-        let (sqlstate, message) = LEAD_IS_MISSING;
-        QuarantineCause { sqlstate: sqlstate.to_owned(), message: message.to_owned() }
-    }
-
-    pub fn of(error: &Error) -> Self {
-        QuarantineCause {
-            sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
-            message: error.message().to_owned(),
-        }
-    }
-}
-
-/// The longest image in quarantine, in bytes of values: a jsonb takes 2^28 - 1 bytes in all. Of a longer row
-/// quarantine holds the key alone: the row cannot be retried, and the next change of the row reads the whole
-/// row from Landing.
-const LARGEST_IMAGE: usize = (1 << 28) - (1 << 16);
-
-/// A refused row, or a refused delete.
+/// A write or a delete that Traffic refuses.
 pub enum Refused<'r> {
-    Row(&'r Row),
-    Delete { table: Table, id: Uuid },
+    Write(&'r Row, Operation),
+    Delete(Table, Uuid),
+}
+
+/// A refused change of one row.
+pub struct Refusal<'r> {
+    pub what: Refused<'r>,
+    pub origin: Origin,
+    pub cause: &'r RefusalCause,
 }
 
 /// Bytes of the images that are applied together.
@@ -124,36 +104,29 @@ impl Quarantine {
             Self::count_waiting(names),
             names.own("conversion_notes")
         );
-        let row = client.query_one(&sql, &[]).await;
-        let row = row.map_err(|error| Error::database("counting quarantine", &error))?;
+        let row = during(client, "counting quarantine").row(&sql, &[]).await?;
         Ok((row.get::<_, i64>(0).unsigned_abs(), row.get::<_, i64>(1).unsigned_abs()))
     }
 
     /// The number of waiting rows among `ids`.
-    pub async fn count_among(client: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<u64> {
+    pub async fn count_among(traffic: Database<'_>, table: Table, ids: &[Uuid]) -> Result<u64> {
         if ids.is_empty() {
             return Ok(0);
         }
         let sql = format!(
             "SELECT count(*) FROM {} WHERE source_table = $1 AND row_id = ANY ($2) AND {WAITING}",
-            names.own("quarantine")
+            traffic.names.own("quarantine")
         );
-        let row = client.query_one(&sql, &[&table.landing_name(), &ids]).await;
-        let row = row.map_err(|error| Error::database("looking into quarantine", &error))?;
+        let step = traffic.during("looking into quarantine");
+        let row = step.row(&sql, &[&table.landing_name(), &ids]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
-    pub async fn put(
-        &self,
-        client: &Client,
-        what: Refused<'_>,
-        operation: Operation,
-        origin: Origin,
-        cause: &QuarantineCause,
-    ) -> Result<()> {
-        let (table, id, lead_id, data) = match what {
-            Refused::Row(row) => (row.table, row.id, row.lead_id(), image_of(row)),
-            Refused::Delete { table, id } => (table, id, None, None),
+    pub async fn put(&self, client: &Client, refusal: &Refusal<'_>) -> Result<()> {
+        let Refusal { origin, cause, .. } = refusal;
+        let (table, id, operation, lead_id, data) = match refusal.what {
+            Refused::Write(row, operation) => (row.table, row.id, operation, row.lead_id(), image::of(row)),
+            Refused::Delete(table, id) => (table, id, Operation::Delete, None, None),
         };
         let too_large = data.is_none() && operation != Operation::Delete;
         let message = match too_large {
@@ -173,23 +146,12 @@ impl Quarantine {
             self.table
         );
         let lsn: PgLsn = origin.commit_lsn.into();
-        during(client, "writing to quarantine")
-            .run(
-                &sql,
-                &[
-                    &table.landing_name(),
-                    &id,
-                    &lead_id,
-                    &operation.as_str(),
-                    &lsn,
-                    &cause.sqlstate,
-                    &message,
-                    &data,
-                ],
-            )
-            .await?;
+        let (name, operation) = (table.landing_name(), operation.as_str());
+        let values: [&(dyn ToSql + Sync); 8] =
+            [&name, &id, &lead_id, &operation, &lsn, &cause.sqlstate, &message, &data];
+        during(client, "writing to quarantine").run(&sql, &values).await?;
         tracing::warn!(
-            table = table.landing_name(), id = %id, operation = operation.as_str(), lsn = %origin.commit_lsn,
+            table = name, id = %id, operation, lsn = %origin.commit_lsn,
             sqlstate = cause.sqlstate, too_large, "row quarantined; see `leadbridge quarantine list`"
         );
         Ok(())
@@ -213,7 +175,7 @@ impl Quarantine {
             .map(|row| {
                 let id: Uuid = row.get(0);
                 let json: Option<&str> = row.get(1);
-                Ok((id, json.map(|json| image(table, id, json)).transpose()?))
+                Ok((id, json.map(|json| image::row(table, id, json)).transpose()?))
             })
             .collect()
     }
@@ -225,8 +187,8 @@ impl Quarantine {
             budget::weight(["row_data"].into_iter()),
             self.table
         );
-        let row = client.query_one(&sql, &[&table.landing_name(), &ids]).await;
-        let row = row.map_err(|error| Error::database("weighing rows in quarantine", &error))?;
+        let step = during(client, "weighing rows in quarantine");
+        let row = step.row(&sql, &[&table.landing_name(), &ids]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
@@ -258,8 +220,7 @@ impl Quarantine {
             budget::weight(["row_data"].into_iter()),
             self.table
         );
-        let rows = client.query(&sql, parameters).await;
-        let rows = rows.map_err(|error| Error::database("weighing rows in quarantine", &error))?;
+        let rows = during(client, "weighing rows in quarantine").rows(&sql, parameters).await?;
         let weighed = rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
         Ok(IMAGES.portions(weighed, usize::MAX))
     }
@@ -279,7 +240,7 @@ impl Quarantine {
             let id: Uuid = row.get(1);
             let change = match row.get::<_, Option<&str>>(2) {
                 Some(json) => {
-                    let row = image(table, id, json)?;
+                    let row = image::row(table, id, json)?;
                     Change::Write { operation: Operation::Update, row, old_id: None }
                 }
                 None => Change::Delete { table, id },
@@ -293,19 +254,15 @@ impl Quarantine {
 
     /// The number of changes whose row is quarantined.
     pub async fn count(&self, client: &Client, changes: &[SourcedChange]) -> Result<usize> {
-        let key = |change: &SourcedChange| match &change.change {
-            Change::Write { row, .. } => Some((row.table.landing_name(), row.id)),
-            Change::Delete { table, id } => Some((table.landing_name(), *id)),
-            Change::Truncate { .. } => None,
-        };
-        let (tables, ids): (Vec<&str>, Vec<Uuid>) = changes.iter().filter_map(key).unzip();
+        let keys = changes.iter().filter_map(|change| change.change.key());
+        let (tables, ids): (Vec<&str>, Vec<Uuid>) =
+            keys.map(|(table, id)| (table.landing_name(), id)).unzip();
         let sql = format!(
             "SELECT count(*) FROM {} WHERE {WAITING} \
              AND (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
             self.table
         );
-        let row = client.query_one(&sql, &[&tables, &ids]).await;
-        let row = row.map_err(|error| Error::database("reading quarantine", &error))?;
+        let row = during(client, "reading quarantine").row(&sql, &[&tables, &ids]).await?;
         Ok(row.get::<_, i64>(0) as usize)
     }
 
@@ -316,8 +273,7 @@ impl Quarantine {
             "SELECT count(*) FROM {} WHERE {WAITING} AND NOT {HAS_ITS_IMAGE} AND ($1::bigint[] IS NULL OR id = ANY ($1))",
             self.table
         );
-        let row = client.query_one(&sql, &[&ids]).await;
-        let row = row.map_err(|error| Error::database("reading quarantine", &error))?;
+        let row = during(client, "reading quarantine").row(&sql, &[&ids]).await?;
         Ok(row.get::<_, i64>(0) as usize)
     }
 
@@ -334,44 +290,12 @@ impl Quarantine {
 
     /// Changes the key of a quarantined row. An entry under the new key is outdated, because the key was free
     /// on Landing.
-    pub async fn change_key(&self, client: &Client, table: Table, old: Uuid, new: Uuid) -> Result<()> {
+    pub async fn change_key(&self, client: &Client, change: KeyChange) -> Result<()> {
+        let KeyChange { table, old, new } = change;
         self.release(client, table, &[new]).await?;
         let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
-        during(client, "changing a key in quarantine")
-            .run(&sql, &[&table.landing_name(), &old, &new])
-            .await?;
+        let step = during(client, "changing a key in quarantine");
+        step.run(&sql, &[&table.landing_name(), &old, &new]).await?;
         Ok(())
-    }
-}
-
-/// The row as stored in quarantine; `None` for a row too large for quarantine.
-fn image_of(row: &Row) -> Option<String> {
-    let size: usize = row.values.iter().filter_map(Datum::as_str).map(str::len).sum();
-    (size <= LARGEST_IMAGE).then(|| image::to_json(row).to_string())
-}
-
-fn image(table: Table, id: Uuid, json: &str) -> Result<Row> {
-    let parsed = serde_json::from_str(json).ok().and_then(|json| image::from_json(table, id, &json));
-    parsed.ok_or_else(|| {
-        Error::refused(format!(
-            "the quarantined row {id} of {} is not one that leadbridge wrote",
-            table.landing_name()
-        ))
-        .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_row_that_no_jsonb_could_hold_has_no_image() {
-        let of_size = |size: usize| {
-            let values = [Datum::text("x".repeat(size)), Datum::Null, Datum::Unchanged].into();
-            image_of(&Row { table: Table::LeadJourney, id: Uuid::nil(), values })
-        };
-        assert!(of_size(10).is_some());
-        assert!(of_size(LARGEST_IMAGE + 1).is_none());
     }
 }

@@ -4,15 +4,17 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::segment::{Resolved, UnchangedToast};
-use super::together::is_collision;
 use super::writer::{Applied, CHECK_DEFERRED, RowCounts, Supplied, Writer};
+use crate::batch::bisect::{Bisection, between_transactions};
 use crate::batch::{Batch, PlanStep, Segment, Write, plan};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result, row_refusal};
 use crate::failpoint::{Point, reach};
-use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
+use crate::model::change::{Change, SourcedChange, Table};
 use crate::model::lsn::Lsn;
 use crate::postgres::step::during;
-use crate::quarantine::rows::{QuarantineCause, Refused};
+use crate::quarantine::RefusalCause;
+use crate::quarantine::held::KeyOnTraffic;
+use crate::quarantine::rows::{Refusal, Refused};
 
 /// Result of applying changes.
 pub(super) enum RangeResult {
@@ -71,12 +73,10 @@ impl Writer {
         self.checks_ranges = false;
         let refused = match self.apply_with_dependents(changes, supplied).await? {
             RangeResult::Missing(keys) => return Ok(Applied::Missing(keys)),
-            RangeResult::Done(_) => self.check_deferred(ends).await,
+            RangeResult::Done(_) => row_refusal(self.check_deferred(ends).await)?.is_err(),
         };
-        match refused {
-            Ok(()) => return Ok(Applied::Done),
-            Err(error) if error.kind() == Kind::Row => {}
-            Err(error) => return Err(error),
+        if !refused {
+            return Ok(Applied::Done);
         }
         self.execute("undoing a batch on Traffic", "ROLLBACK TO batch; SAVEPOINT range").await?;
         (self.counts, self.checks_ranges) = (counts, true);
@@ -134,18 +134,18 @@ impl Writer {
     }
 
     async fn apply_ranges(&mut self, changes: &[SourcedChange], supplied: &Supplied) -> Result<RangeResult> {
-        let mut ranges = vec![changes];
+        let mut bisection = Bisection::new(changes, between_transactions);
         let mut leads = Vec::new();
         // Whether work since the savepoint must be kept. The savepoint is renewed before the next range and
         // not after each range, because most batches are one range, and a round trip is most of the cost of a
         // small range.
         let mut done = false;
-        while let Some(range) = ranges.pop() {
+        while let Some(range) = bisection.next_range() {
             if std::mem::take(&mut done) {
                 self.renew_range().await?;
             }
             let counts = self.counts;
-            match self.apply_and_check(range, supplied).await {
+            match row_refusal(self.apply_and_check(range, supplied).await)? {
                 Ok(RangeAttempt::Done(RangeResult::Done(written))) => {
                     leads.extend(written);
                     done = true;
@@ -153,36 +153,35 @@ impl Writer {
                 Ok(RangeAttempt::Done(missing)) => return Ok(missing),
                 Ok(RangeAttempt::TooLarge) => {
                     self.undo_range(counts).await?;
-                    ranges.extend(halves(range));
-                }
-                Err(error) if error.kind() == Kind::Row => {
-                    self.undo_range(counts).await?;
-                    match range {
-                        // A COPY fails as a whole, so upserts try the range again: all rows may be good.
-                        _ if self.tried_copy => {
-                            self.may_copy = false;
-                            ranges.push(range);
-                        }
-                        // A column of Traffic has become narrower. The next try cuts texts that may be cut.
-                        _ if self.has_narrowed(&error).await? => ranges.push(range),
-                        [] => {}
-                        [change] => {
-                            if error.may_be_of_search_path() && self.passes_elsewhere(range, supplied).await?
-                            {
-                                return Err(error.into_refused());
-                            }
-                            if let RangeResult::Missing(keys) =
-                                self.quarantine_change(change, &error, supplied).await?
-                            {
-                                return Ok(RangeResult::Missing(keys));
-                            }
-                            // Undoing the next range must not undo the quarantine entry.
-                            done = true;
-                        }
-                        _ => ranges.extend(halves(range)),
+                    if bisection.refuse(range).is_some() {
+                        return Err(Error::internal("the values of a single change are too large"));
                     }
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.undo_range(counts).await?;
+                    // A COPY fails as a whole, so upserts try the range again: all rows may be good.
+                    if self.tried_copy {
+                        self.may_copy = false;
+                        bisection.repeat(range);
+                        continue;
+                    }
+                    // A column of Traffic has become narrower. The next try cuts texts that may be cut.
+                    if self.has_narrowed(&error).await? {
+                        bisection.repeat(range);
+                        continue;
+                    }
+                    let Some(change) = bisection.refuse(range) else { continue };
+                    if error.may_be_of_search_path() && self.passes_elsewhere(range, supplied).await? {
+                        return Err(error.into_refused());
+                    }
+                    if let RangeResult::Missing(keys) =
+                        self.quarantine_change(change, &error, supplied).await?
+                    {
+                        return Ok(RangeResult::Missing(keys));
+                    }
+                    // Undoing the next range must not undo the quarantine entry.
+                    done = true;
+                }
             }
         }
         Ok(RangeResult::Done(leads))
@@ -216,11 +215,7 @@ impl Writer {
         self.execute("setting the search_path on Traffic", sql).await?;
         let tried = self.apply_and_check(range, supplied).await;
         self.undo_range(counts).await?;
-        match tried {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == Kind::Row => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(row_refusal(tried)?.is_ok())
     }
 
     async fn apply_and_check(
@@ -265,7 +260,7 @@ impl Writer {
                         return missing(keys);
                     }
                 }
-                PlanStep::ChangeKey { table, old, new } => self.change_key(table, old, new, at).await?,
+                PlanStep::ChangeKey(change) => self.change_key(change, at).await?,
                 PlanStep::Truncate { tables } => self.truncate(&tables).await?,
             }
         }
@@ -280,6 +275,7 @@ impl Writer {
         supplied: &Supplied,
         at: Lsn,
     ) -> Result<Vec<(Table, Uuid)>> {
+        let deleted: Vec<_> = segment.deleted().collect();
         let (partial, whole): (Vec<_>, Vec<_>) =
             segment.leads.into_iter().partition(|write| write.row.has_unchanged());
         let arrived = self.write_rows(Table::LandingLeads, &whole, &[]).await?;
@@ -292,8 +288,6 @@ impl Writer {
                 self.write_rows(first.row.table, children, &arrived).await?;
             }
         }
-        let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
-        let deleted: Vec<_> = segment.deleted_children.iter().copied().chain(leads).collect();
         self.delete_rows(&deleted, at).await?;
         Ok(Vec::new())
     }
@@ -305,8 +299,10 @@ impl Writer {
         error: &Error,
         supplied: &Supplied,
     ) -> Result<RangeResult> {
-        let cause = QuarantineCause::of(error);
-        self.collided |= is_collision(&cause.sqlstate);
+        let cause = RefusalCause::of(error);
+        self.collided |= cause.is_collision();
+        let delete =
+            |table, id| Refusal { what: Refused::Delete(table, id), origin: change.origin, cause: &cause };
         let mut held = None;
         for step in plan(std::slice::from_ref(change)) {
             match step {
@@ -320,67 +316,39 @@ impl Writer {
                     for write in segment.writes() {
                         self.quarantine_write(write, &cause).await?;
                     }
-                    let leads = segment.deleted_leads.iter().map(|id| (Table::LandingLeads, *id));
-                    for (table, id) in segment.deleted_children.iter().copied().chain(leads) {
-                        self.quarantine_refused(
-                            Refused::Delete { table, id },
-                            Operation::Delete,
-                            change.origin,
-                            &cause,
-                        )
-                        .await?;
+                    for (table, id) in segment.deleted() {
+                        self.quarantine_refused(&delete(table, id)).await?;
                     }
                 }
-                PlanStep::ChangeKey { table, old, new } => {
-                    let under = self.quarantine_key(table, old, new, change.origin.commit_lsn).await?;
-                    held = under.map(|under| (table, new, under));
+                PlanStep::ChangeKey(key) => {
+                    let under = self.quarantine_key(key, change.origin.commit_lsn).await?;
+                    held = under.map(|under| KeyOnTraffic { table: key.table, id: key.new, under });
                 }
                 PlanStep::Truncate { .. } => return Err(not_a_row(&change.change, error)),
             }
         }
-        if let Some((table, new, under)) = held
-            && !self.quarantine.hold_under(&self.session, table, new, under).await?
+        if let Some(held) = held
+            && !self.quarantine.hold_under(&self.session, held).await?
         {
             // The row is gone from Landing, so quarantine has no entry for the row's new key. A quarantined
             // delete remembers the row that Traffic still holds under another key.
-            let removal = Refused::Delete { table, id: under };
-            self.quarantine_refused(removal, Operation::Delete, change.origin, &cause).await?;
+            self.quarantine_refused(&delete(held.table, held.under)).await?;
         }
         Ok(RangeResult::Done(Vec::new()))
     }
 
-    pub(super) async fn quarantine_write(
-        &mut self,
-        write: &Write<'_>,
-        cause: &QuarantineCause,
-    ) -> Result<()> {
-        self.quarantine_refused(Refused::Row(&write.row), write.operation, write.origin, cause).await
+    pub(super) async fn quarantine_write(&mut self, write: &Write<'_>, cause: &RefusalCause) -> Result<()> {
+        let what = Refused::Write(&write.row, write.operation);
+        self.quarantine_refused(&Refusal { what, origin: write.origin, cause }).await
     }
 
-    async fn quarantine_refused(
-        &mut self,
-        what: Refused<'_>,
-        operation: Operation,
-        origin: Origin,
-        cause: &QuarantineCause,
-    ) -> Result<()> {
+    async fn quarantine_refused(&mut self, refusal: &Refusal<'_>) -> Result<()> {
         self.may_have_quarantined = true;
         self.counts.quarantined += 1;
-        self.quarantine.put(&self.session, what, operation, origin, cause).await?;
+        self.quarantine.put(&self.session, refusal).await?;
         reach(Point::Quarantined);
         Ok(())
     }
-}
-
-/// The two halves of a range, the second first. The cut is between two transactions of Landing where
-/// possible, because each transaction is valid as a whole.
-fn halves(range: &[SourcedChange]) -> [&[SourcedChange]; 2] {
-    let middle = range.len() / 2;
-    let transaction = |at: usize| range.get(at).map(|change| change.origin.commit_lsn);
-    let is_between = |at: &usize| transaction(at - 1) != transaction(*at);
-    let nearest = (1..range.len()).filter(is_between).min_by_key(|at| at.abs_diff(middle));
-    let (first, second) = range.split_at(nearest.unwrap_or(middle));
-    [second, first]
 }
 
 fn not_a_row(change: &Change, error: &Error) -> Error {

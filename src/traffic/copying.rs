@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use super::binary::Encoder;
 use super::segment::{Mapped, Rejected};
-use super::writer::{Writer, preparing};
+use super::writer::{Writer, preparing, writing};
 use super::{catalog, statements};
 use crate::batch::Write;
 use crate::error::{Error, Kind, Result};
@@ -227,10 +227,6 @@ impl Writer {
         }
         sink.finish().await.map_err(failed)
     }
-}
-
-fn writing(table: Table) -> String {
-    format!("writing {}", table.traffic_name())
 }
 
 #[cfg(test)]

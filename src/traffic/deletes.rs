@@ -13,8 +13,9 @@ use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::postgres::step::during;
-use crate::quarantine::rows as quarantine;
+use crate::quarantine::RefusalCause;
 
 /// Deletes rows of `table` that came from Landing. Parameters: ids; for leads also the position for the
 /// quarantine entries. Answers one row: number of deleted rows; ids of rows from Landing that were not
@@ -51,6 +52,7 @@ fn keep(names: &Names, child: Table) -> String {
         Some(format!("'{}', {}", column.name, statements::as_text(target)))
     });
     let columns: Vec<String> = columns.collect();
+    let RefusalCause { sqlstate, message } = RefusalCause::lead_is_missing(Side::Traffic);
     format!(
         "INSERT INTO {quarantine} (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
          SELECT '{name}', t.id, t.lead_id, 'update', $2::pg_lsn, '{sqlstate}', '{message}', \
@@ -60,8 +62,6 @@ fn keep(names: &Names, child: Table) -> String {
          ON CONFLICT (source_table, row_id) DO NOTHING RETURNING row_id",
         quarantine = names.own("quarantine"),
         name = child.landing_name(),
-        sqlstate = quarantine::LEAD_IS_MISSING.0,
-        message = quarantine::LEAD_IS_MISSING.1,
         columns = columns.join(", "),
         table = names.traffic_table(child),
         leads = names.traffic_table(Table::LandingLeads),

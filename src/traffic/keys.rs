@@ -6,25 +6,25 @@
 //! either key. A row with the earlier key would overwrite the image and get Traffic's own data of the other
 //! row, and a child of a lead with one of the two keys would belong to the wrong lead.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::catalog::{self, Reference};
 use super::writer::Writer;
-use crate::batch::Write;
+use crate::batch::{KeyChange, Write};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::postgres::step::during;
-use crate::quarantine::rows::{Quarantine, QuarantineCause};
+use crate::quarantine::RefusalCause;
 
 impl Writer {
     /// Gives a row its new key and moves the referring rows, so Traffic's own data stays with the row.
-    pub(super) async fn change_key(&mut self, table: Table, old: Uuid, new: Uuid, at: Lsn) -> Result<()> {
+    pub(super) async fn change_key(&mut self, change: KeyChange, at: Lsn) -> Result<()> {
+        let KeyChange { table, old, new } = change;
         let mut from = Some(old);
         if self.may_have_quarantined {
             from = self.quarantine.held(&self.session, table, &[old]).await?.on_traffic(old);
@@ -36,10 +36,10 @@ impl Writer {
             }
         }
         if let Some(from) = from {
-            self.rename(table, from, new).await?;
+            self.rename(KeyChange { old: from, ..change }).await?;
         }
         if self.may_have_quarantined {
-            self.quarantine.change_key(&self.session, table, old, new).await?;
+            self.quarantine.change_key(&self.session, change).await?;
             self.quarantine.at_home(&self.session, table, new).await?;
         }
         Ok(())
@@ -47,46 +47,41 @@ impl Writer {
 
     /// Changes the key of a row on its way to quarantine. Traffic's older image gets the new key too, if
     /// Traffic takes the change. If not, returns the key under which Traffic holds the image.
-    pub(super) async fn quarantine_key(
-        &mut self,
-        table: Table,
-        old: Uuid,
-        new: Uuid,
-        at: Lsn,
-    ) -> Result<Option<Uuid>> {
+    pub(super) async fn quarantine_key(&mut self, change: KeyChange, at: Lsn) -> Result<Option<Uuid>> {
         self.execute("setting a savepoint on Traffic", "SAVEPOINT key").await?;
-        match self.change_key(table, old, new, at).await {
+        match self.change_key(change, at).await {
             Ok(()) => {
                 self.execute("releasing a savepoint on Traffic", "RELEASE key").await?;
                 Ok(None)
             }
             Err(error) if error.kind() == Kind::Row => {
                 self.execute("undoing a changed key on Traffic", "ROLLBACK TO key; RELEASE key").await?;
-                let held = self.quarantine.held(&self.session, table, &[old]).await?;
-                self.quarantine.change_key(&self.session, table, old, new).await?;
-                Ok(held.on_traffic(old))
+                let held = self.quarantine.held(&self.session, change.table, &[change.old]).await?;
+                self.quarantine.change_key(&self.session, change).await?;
+                Ok(held.on_traffic(change.old))
             }
             Err(error) => Err(error),
         }
     }
 
-    async fn rename(&mut self, table: Table, from: Uuid, to: Uuid) -> Result<()> {
+    async fn rename(&mut self, change: KeyChange) -> Result<()> {
+        let KeyChange { table, old, new } = change;
         let step = format!("changing a key of {}", table.traffic_name());
         let references = catalog::references(&self.session, &self.names, table).await?;
         let sql = rename(&self.names, table, &references);
-        let renamed = during(&self.session, &step).write(&sql, &[&from, &to]).await?;
+        let renamed = during(&self.session, &step).write(&sql, &[&old, &new]).await?;
         if renamed == 0 {
             // The row is not on Traffic, or a trigger has left the row out.
             let sql =
                 format!("SELECT EXISTS (SELECT FROM {} WHERE id = $1)", self.names.traffic_table(table));
-            let row = during(&self.session, &step).row(&sql, &[&from]).await?;
+            let row = during(&self.session, &step).row(&sql, &[&old]).await?;
             if row.get(0) {
                 return Err(Error::skipped(step));
             }
         }
         reach(Point::KeyMoving);
         if self.may_have_notes() {
-            self.notes.change_key(&self.session, table, from, to).await?;
+            self.notes.change_key(&self.session, change).await?;
         }
         Ok(())
     }
@@ -115,19 +110,19 @@ impl Writer {
             if held.occupies(key) {
                 // Each row of a circle waits for the key of the next row: a temporary key opens the circle.
                 let aside = Uuid::new_v4();
-                self.rename(table, under, aside).await?;
+                self.rename(KeyChange { table, old: under, new: aside }).await?;
                 held.0.insert(key, aside);
                 continue;
             }
             // The row under `key` on Traffic is another row, deleted by Landing.
             self.remove_stale(table, &[key], at).await?;
-            self.rename(table, under, key).await?;
+            self.rename(KeyChange { table, old: under, new: key }).await?;
             self.quarantine.at_home(&self.session, table, key).await?;
         }
         let mut waiting = HashSet::new();
         for write in writes.iter().filter(|write| held.occupies(write.row.id)) {
-            let message = "Traffic holds another row under its key, which waits in quarantine".to_owned();
-            self.quarantine_write(write, &QuarantineCause { sqlstate: "23505".to_owned(), message }).await?;
+            let message = "Traffic holds another row under its key, which waits in quarantine";
+            self.quarantine_write(write, &RefusalCause::new("23505", message)).await?;
             waiting.insert(write.row.id);
         }
         let leads: Vec<Uuid> = writes.iter().filter_map(|write| write.row.lead_id()).collect();
@@ -135,48 +130,13 @@ impl Writer {
             return Ok(waiting);
         }
         let held = self.quarantine.held(&self.session, Table::LandingLeads, &leads).await?;
-        let unsettled = |lead: Uuid| held.0.iter().any(|(key, under)| *key == lead || *under == lead);
-        for write in writes.iter().filter(|write| write.row.lead_id().is_some_and(unsettled)) {
-            let message = "its lead is not on Traffic under its key".to_owned();
-            self.quarantine_write(write, &QuarantineCause { sqlstate: "23503".to_owned(), message }).await?;
+        let is_unsettled = |write: &&Write<'_>| write.row.lead_id().is_some_and(|lead| held.differs_at(lead));
+        for write in writes.iter().filter(is_unsettled) {
+            let message = "its lead is not on Traffic under its key";
+            self.quarantine_write(write, &RefusalCause::new("23503", message)).await?;
             waiting.insert(write.row.id);
         }
         Ok(waiting)
-    }
-}
-
-/// Keys of rows on Traffic, by the keys of the rows on Landing. Only rows whose two keys differ.
-struct Held(HashMap<Uuid, Uuid>);
-
-impl Held {
-    fn occupies(&self, key: Uuid) -> bool {
-        self.0.values().any(|under| *under == key)
-    }
-
-    /// The key of the row `id` on Traffic; `None` when another row has the key `id` on Traffic.
-    fn on_traffic(&self, id: Uuid) -> Option<Uuid> {
-        self.0.get(&id).copied().or_else(|| (!self.occupies(id)).then_some(id))
-    }
-
-    /// A row among `ids` that can take its key: no other row of `self` has the key on Traffic, or the key is
-    /// part of a circle whose rows are all among `ids`.
-    fn next(&self, ids: &HashSet<Uuid>) -> Option<Uuid> {
-        let mine = || self.0.keys().copied().filter(|key| ids.contains(key));
-        let in_the_way = |key: Uuid| self.0.iter().find(|(_, under)| **under == key).map(|(other, _)| *other);
-        mine().find(|key| in_the_way(*key).is_none()).or_else(|| {
-            mine().find(|key| {
-                let mut other = in_the_way(*key);
-                // A circle has no more members than there are rows.
-                for _ in 0..self.0.len() {
-                    match other {
-                        Some(next) if next == *key => return true,
-                        Some(next) if ids.contains(&next) => other = in_the_way(next),
-                        _ => return false,
-                    }
-                }
-                false
-            })
-        })
     }
 }
 
@@ -210,72 +170,9 @@ fn rename(names: &Names, table: Table, references: &[Reference]) -> String {
     with + &own
 }
 
-impl Quarantine {
-    /// The rows of which Traffic holds an older image under another key, where either key is among `ids`.
-    async fn held(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<Held> {
-        let sql = format!(
-            "SELECT row_id, held_under FROM {} WHERE source_table = $1 AND held_under IS NOT NULL \
-             AND (row_id = ANY ($2) OR held_under = ANY ($2))",
-            self.table()
-        );
-        let rows =
-            client.query(&sql, &[&table.landing_name(), &ids]).await.map_err(|error| failed(&error))?;
-        Ok(Held(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
-    }
-
-    /// Whether the delete of the row waits in quarantine.
-    async fn is_deleted(&self, client: &Client, table: Table, id: Uuid) -> Result<bool> {
-        let sql = format!(
-            "SELECT EXISTS (SELECT FROM {} WHERE source_table = $1 AND row_id = $2 AND operation = 'delete')",
-            self.table()
-        );
-        let row =
-            client.query_one(&sql, &[&table.landing_name(), &id]).await.map_err(|error| failed(&error))?;
-        Ok(row.get(0))
-    }
-
-    /// Records that Traffic holds the quarantined row `id` under the key `under`. Returns whether the row is
-    /// in quarantine.
-    pub(super) async fn hold_under(
-        &self,
-        client: &Client,
-        table: Table,
-        id: Uuid,
-        under: Uuid,
-    ) -> Result<bool> {
-        let sql =
-            format!("UPDATE {} SET held_under = $3 WHERE source_table = $1 AND row_id = $2", self.table());
-        let rows = client.execute(&sql, &[&table.landing_name(), &id, &under]).await;
-        Ok(rows.map_err(|error| failed(&error))? == 1)
-    }
-
-    /// Records that Traffic holds the row `id` under its own key, if at all.
-    async fn at_home(&self, client: &Client, table: Table, id: Uuid) -> Result<()> {
-        let sql = format!(
-            "UPDATE {} SET held_under = NULL WHERE source_table = $1 AND row_id = $2 AND held_under IS NOT NULL",
-            self.table()
-        );
-        let done = client.execute(&sql, &[&table.landing_name(), &id]).await;
-        done.map(|_| ()).map_err(|error| failed(&error))
-    }
-}
-
-fn failed(error: &tokio_postgres::Error) -> Error {
-    Error::database("looking for keys in quarantine", error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn id(n: u128) -> Uuid {
-        Uuid::from_u128(n)
-    }
-
-    /// Rows by key, each with its key on Traffic.
-    fn held(rows: &[(u128, u128)]) -> Held {
-        Held(rows.iter().map(|(key, under)| (id(*key), id(*under))).collect())
-    }
 
     #[test]
     fn a_table_that_refers_to_a_row_more_than_once_and_the_rows_own_are_updated_once() {
@@ -292,22 +189,5 @@ mod tests {
             sql.contains("WHERE $1::uuid IN (id, c)") && sql.contains("WHERE $1::uuid IN (a, b)"),
             "{sql}"
         );
-    }
-
-    #[test]
-    fn a_row_takes_a_key_that_nobody_has_before_one_that_another_row_must_leave_first() {
-        let chain = held(&[(3, 2), (2, 1)]);
-        assert_eq!(chain.next(&HashSet::from([id(2), id(3)])), Some(id(3)));
-        assert_eq!(chain.next(&HashSet::from([id(2)])), None, "whoever has the key is not written now");
-        assert_eq!(chain.on_traffic(id(3)), Some(id(2)));
-        assert_eq!(chain.on_traffic(id(1)), None);
-        assert_eq!(chain.on_traffic(id(9)), Some(id(9)));
-    }
-
-    #[test]
-    fn a_circle_is_opened_only_when_all_of_it_is_written() {
-        let circle = held(&[(1, 2), (2, 3), (3, 1)]);
-        assert!(circle.next(&HashSet::from([id(1), id(2), id(3)])).is_some());
-        assert_eq!(circle.next(&HashSet::from([id(1), id(2)])), None);
     }
 }

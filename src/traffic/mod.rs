@@ -24,6 +24,6 @@ mod together;
 mod writer;
 
 pub use catalog::TargetCatalog;
-pub use retry::{QuarantineEntry, Retried};
+pub use retry::Retried;
 pub use statements::{Touch, as_text};
 pub use writer::{Applied, RowCounts, Supplied, Writer};

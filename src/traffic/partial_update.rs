@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::rows::Columns;
 use super::segment::{Resolved, UnchangedToast};
-use super::writer::{Supplied, Writer};
+use super::writer::{Supplied, Writer, writing};
 use crate::batch::{Segment, Write};
 use crate::error::Result;
 use crate::mapping::{self, DeclaredFunnel, TrafficRow};
@@ -108,7 +108,7 @@ impl Writer {
         let width = mapping::partial_update_targets().count();
         let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
         let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
-        let left = during(&self.session, format!("writing {}", TABLE.traffic_name()))
+        let left = during(&self.session, writing(TABLE))
             .write_rows(self.partial_update().await?, &parameters)
             .await?;
         let (skipped, left): (Vec<_>, Vec<_>) = left.iter().partition(|row| row.get(3));

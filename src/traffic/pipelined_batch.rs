@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::copying::WORTHWHILE;
 use super::segment::{Mapped, all_fit};
 use super::writer::Writer;
-use crate::batch::{Batch, PlanStep, Segment, Write, plan};
+use crate::batch::{Batch, PlanStep, Segment, plan};
 use crate::checkpoint::{Ledger, Recording};
 use crate::error::{Kind, Result};
 use crate::model::change::{SourcedChange, Table};
@@ -87,11 +87,8 @@ impl Writer {
 
     /// The mapped rows of each table, leads first; `None` when a row needs a second look.
     fn map_plain(&self, segment: &Segment<'_>) -> Option<Vec<TableRows>> {
-        let children = segment.children.chunk_by(|a, b| a.row.table == b.row.table);
         let mut tables = Vec::new();
-        for writes in std::iter::once(&*segment.leads).chain(children) {
-            let Some(Write { row, .. }) = writes.first() else { continue };
-            let table = row.table;
+        for (table, writes) in segment.tables() {
             if self.is_worth_copying(table, writes) {
                 return None;
             }
@@ -142,7 +139,7 @@ fn plain(changes: &[SourcedChange]) -> Option<Segment<'_>> {
         (Some(PlanStep::Apply(segment)), true) => segment,
         _ => return None,
     };
-    let deletes = !segment.deleted_children.is_empty() || !segment.deleted_leads.is_empty();
+    let deletes = segment.deleted().next().is_some();
     let unsent = segment.writes().any(|write| write.row.has_unchanged());
     (!deletes && !unsent).then_some(segment)
 }

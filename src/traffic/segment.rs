@@ -8,14 +8,15 @@ use uuid::Uuid;
 use super::partial_update::lacks_only_metadata;
 use super::rows::Columns;
 use super::statements;
-use super::writer::{Supplied, Writer};
+use super::writer::{Supplied, Writer, writing};
 use crate::batch::{Segment, Write};
 use crate::error::{Error, Result};
 use crate::mapping::{self, TrafficRow};
 use crate::model::change::{Datum, Origin, Row, Table};
+use crate::model::side::Side;
 use crate::postgres::step::during;
+use crate::quarantine::RefusalCause;
 use crate::quarantine::notes::Scope;
-use crate::quarantine::rows::QuarantineCause;
 
 /// How to treat a lead whose only unchanged TOAST value is `metadata`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +61,6 @@ impl Upserted {
     pub(super) fn is_complete(&self) -> bool {
         self.orphans.is_empty() && self.unexplained.is_empty()
     }
-}
-
-fn writing(table: Table) -> String {
-    format!("writing {}", table.traffic_name())
 }
 
 fn columns_of<'m>(table: Table, rows: impl Iterator<Item = &'m Mapped>) -> Columns<'m> {
@@ -219,16 +216,15 @@ impl Writer {
         self.settle(table, &ids, &noted, &rows).await?;
         rejected.extend(copied.rejected);
         for (write, rejection) in rejected {
-            let cause =
-                QuarantineCause { sqlstate: rejection.sqlstate.to_owned(), message: rejection.message };
+            let cause = RefusalCause::new(rejection.sqlstate, rejection.message);
             self.quarantine_write(write, &cause).await?;
         }
         orphans.extend(copied.orphans);
-        let cause = QuarantineCause::lead_is_missing();
+        let cause = RefusalCause::lead_is_missing(Side::Traffic);
         for write in writes.iter().filter(|write| orphans.contains(&write.row.id)) {
             self.quarantine_write(write, &cause).await?;
         }
-        let cause = QuarantineCause::of(&Error::skipped(writing(table)));
+        let cause = RefusalCause::of(&Error::skipped(writing(table)));
         for write in writes.iter().filter(|write| skipped.contains(&write.row.id)) {
             self.quarantine_write(write, &cause).await?;
         }

@@ -5,12 +5,14 @@ use uuid::Uuid;
 
 use super::deletes;
 use super::writer::CHECK_DEFERRED;
-use crate::error::{Error, Kind, Result};
-use crate::model::change::{Operation, Origin, Table};
+use crate::batch::bisect::{Bisection, middle};
+use crate::error::{Result, row_refusal};
+use crate::model::change::{Origin, Table};
 use crate::model::names::Names;
 use crate::postgres::step::during;
 use crate::quarantine::notes::Notes;
-use crate::quarantine::rows::{Quarantine, QuarantineCause, Refused};
+use crate::quarantine::rows::{Refusal, Refused};
+use crate::quarantine::{Quarantine, RefusalCause};
 
 const STEP: &str = "removing rows that are no longer on Landing";
 
@@ -35,14 +37,11 @@ pub async fn remove(
     // A deferred constraint may hold only after all deletes. If the constraint does not hold then, the second
     // pass checks each delete at once, to find the row.
     let checked = during(client, STEP).write_batch(CHECK_DEFERRED).await;
-    match checked {
-        Ok(()) => Ok(removed),
-        Err(error) if error.kind() == Kind::Row => {
-            execute(client, &format!("ROLLBACK TO stale; {CHECK_DEFERRED}")).await?;
-            removal.tables(tables).await
-        }
-        Err(error) => Err(error),
+    if row_refusal(checked)?.is_ok() {
+        return Ok(removed);
     }
+    execute(client, &format!("ROLLBACK TO stale; {CHECK_DEFERRED}")).await?;
+    removal.tables(tables).await
 }
 
 struct Removal<'r> {
@@ -58,8 +57,8 @@ impl Removal<'_> {
         let mut removed = 0;
         for &table in tables.iter().rev() {
             let ids = self.stale(table).await?;
-            let delete = self.client.prepare(&deletes::delete(self.names, table, self.children)).await;
-            let delete = delete.map_err(|error| Error::database(STEP, &error))?;
+            let delete = deletes::delete(self.names, table, self.children);
+            let delete = during(self.client, STEP).prepare(&delete).await?;
             for portion in ids.chunks(PORTION) {
                 removed += self.bisect(table, portion, &delete).await?;
             }
@@ -84,29 +83,21 @@ impl Removal<'_> {
     async fn bisect(&self, table: Table, ids: &[Uuid], delete: &Statement) -> Result<u64> {
         let (client, at) = (self.client, self.origin.commit_lsn);
         let mut removed = 0;
-        let mut ranges = vec![ids];
-        while let Some(range) = ranges.pop() {
+        let mut bisection = Bisection::new(ids, middle);
+        while let Some(range) = bisection.next_range() {
             execute(client, "SAVEPOINT portion").await?;
-            let error = match deletes::run(client, self.names, delete, table, range, at).await {
+            match row_refusal(deletes::run(client, self.names, delete, table, range, at).await)? {
                 Ok(deleted) => {
                     execute(client, "RELEASE portion").await?;
                     removed += deleted.rows;
-                    continue;
                 }
-                Err(error) => error,
-            };
-            if error.kind() != Kind::Row {
-                return Err(error);
-            }
-            execute(client, "ROLLBACK TO portion; RELEASE portion").await?;
-            if let &[id] = range {
-                let what = Refused::Delete { table, id };
-                let cause = QuarantineCause::of(&error);
-                let quarantine = Quarantine::new(self.names);
-                quarantine.put(client, what, Operation::Delete, self.origin, &cause).await?;
-            } else {
-                let (first, second) = range.split_at(range.len() / 2);
-                ranges.extend([second, first]);
+                Err(error) => {
+                    execute(client, "ROLLBACK TO portion; RELEASE portion").await?;
+                    let Some(&id) = bisection.refuse(range) else { continue };
+                    let (what, cause) = (Refused::Delete(table, id), RefusalCause::of(&error));
+                    let refusal = Refusal { what, origin: self.origin, cause: &cause };
+                    Quarantine::new(self.names).put(client, &refusal).await?;
+                }
             }
         }
         Ok(removed)
@@ -135,8 +126,8 @@ async fn execute(client: &Client, sql: &str) -> Result<()> {
 pub async fn clear_quarantine(client: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     let sql = format!("DELETE FROM {} WHERE source_table = ANY ($1)", names.own("quarantine"));
     let tables: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();
-    let cleared = client.execute(&sql, &[&tables]).await;
-    cleared.map(|_| ()).map_err(|error| Error::database("emptying quarantine before a snapshot", &error))
+    during(client, "emptying quarantine before a snapshot").run(&sql, &[&tables]).await?;
+    Ok(())
 }
 
 /// Removes the notes of `table` before the first row of a snapshot arrives.

@@ -192,9 +192,8 @@ pub fn give_up(
             if target.keeps_target_when_null() { format!("{new} IS NOT NULL AND ") } else { String::new() };
         Some((column, format!("({given}t.{name} IS DISTINCT FROM {new})")))
     });
-    let (set, changed) = unique::give_up("t", columns, filler)?;
     let (traffic, input) = (names.traffic_table(table), input(&targets));
-    Some(format!("UPDATE {traffic} AS t SET {set} FROM {input} WHERE t.id = i.id AND ({changed})"))
+    unique::give_up((&traffic, &input), columns, filler)
 }
 
 /// Traffic's verbatim values of rows, for changes with unchanged TOAST values. Parameter: ids. Columns of the

@@ -296,6 +296,10 @@ pub(super) fn preparing(table: Table) -> String {
     format!("preparing to write {}", table.traffic_name())
 }
 
+pub(super) fn writing(table: Table) -> String {
+    format!("writing {}", table.traffic_name())
+}
+
 fn not_replicated(table: Table) -> Error {
     Error::refused(format!("Landing sent a change of {}, which is not replicated here", table.landing_name()))
         .remedy("set scheduled_notifications = true, run `leadbridge migrate`, or take the table out of the publication")

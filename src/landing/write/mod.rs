@@ -11,7 +11,8 @@ use target::LandingTarget;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use crate::error::{Error, Kind, Result};
+use crate::batch::bisect::{Bisection, middle};
+use crate::error::{Error, Kind, Result, row_refusal};
 use crate::fence::pass as fence;
 use crate::landing::reading;
 use crate::model::change::{ColumnType, Datum, Row, Table};
@@ -22,7 +23,7 @@ use crate::postgres::paging::PageStart;
 use crate::postgres::step::during;
 use crate::postgres::triggers::{TriggerControl, may_defer};
 use crate::postgres::{Session, wal};
-use crate::quarantine::keys::RefusalCause;
+use crate::quarantine::RefusalCause;
 
 /// One change of one row.
 #[derive(Debug)]
@@ -128,16 +129,12 @@ impl LandingWriter {
         let sql = "SAVEPOINT checked; SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK TO checked; RELEASE checked; RELEASE load";
         let checked =
             during(&self.session, "checking deferred constraints on Landing").write_batch(sql).await;
-        match checked {
-            Ok(()) => Ok(false),
-            Err(error) if error.kind() == Kind::Row => {
-                let sql =
-                    format!("ROLLBACK TO load; {}; SET CONSTRAINTS ALL IMMEDIATE", self.triggers.suppress());
-                self.execute("undoing a load on Landing", &sql).await?;
-                Ok(true)
-            }
-            Err(error) => Err(error),
+        if row_refusal(checked)?.is_ok() {
+            return Ok(false);
         }
+        let sql = format!("ROLLBACK TO load; {}; SET CONSTRAINTS ALL IMMEDIATE", self.triggers.suppress());
+        self.execute("undoing a load on Landing", &sql).await?;
+        Ok(true)
     }
 
     /// Commits the open transaction, if there is one.
@@ -195,8 +192,8 @@ impl LandingWriter {
     /// The ids among `ids` of leads that Landing has.
     pub async fn leads_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
         let leads = self.names.landing_table(Table::LandingLeads);
-        let found = self.session.query(&format!("SELECT id FROM {leads} WHERE id = ANY ($1)"), &[&ids]).await;
-        let found = found.map_err(|error| Error::database("looking for leads on Landing", &error))?;
+        let sql = format!("SELECT id FROM {leads} WHERE id = ANY ($1)");
+        let found = during(&self.session, "looking for leads on Landing").rows(&sql, &[&ids]).await?;
         Ok(found.iter().map(|row| row.get(0)).collect())
     }
 
@@ -204,8 +201,8 @@ impl LandingWriter {
     pub async fn keys(&self, table: Table, start: PageStart, count: i64) -> Result<Vec<Uuid>> {
         let table = self.names.landing_table(table);
         let sql = format!("SELECT id FROM {table} WHERE {} ORDER BY id LIMIT $2", start.condition("id"));
-        let found = self.session.query(&sql, &[start.key(), &count]).await;
-        let found = found.map_err(|error| Error::database("reading keys on Landing", &error))?;
+        let step = during(&self.session, "reading keys on Landing");
+        let found = step.rows(&sql, &[start.key(), &count]).await?;
         Ok(found.iter().map(|row| row.get(0)).collect())
     }
 
@@ -218,33 +215,19 @@ impl LandingWriter {
     /// Applies the acts, and returns each row refused by Landing, with the reason. A refused range of acts is
     /// bisected until the failing act is alone.
     pub async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
-        let (mut refused, mut ranges) = (Vec::new(), vec![acts]);
-        while let Some(range) = ranges.pop() {
-            if range.is_empty() {
-                continue;
-            }
+        let (mut refused, mut bisection) = (Vec::new(), Bisection::new(acts, middle));
+        while let Some(range) = bisection.next_range() {
             self.execute("setting a savepoint on Landing", "SAVEPOINT range").await?;
-            let error = match self.apply_range(table, range).await {
-                Ok(()) => {
-                    self.execute("releasing a savepoint on Landing", "RELEASE range").await?;
-                    continue;
-                }
-                Err(error) if error.kind() == Kind::Row => error,
-                Err(error) => return Err(error),
+            let Err(error) = row_refusal(self.apply_range(table, range).await)? else {
+                self.execute("releasing a savepoint on Landing", "RELEASE range").await?;
+                continue;
             };
             self.execute("undoing a range on Landing", "ROLLBACK TO range; RELEASE range").await?;
-            match range {
-                [act] => {
-                    if error.may_be_of_search_path() && self.passes_elsewhere(table, range).await? {
-                        return Err(error.into_refused());
-                    }
-                    refused.push((act.id(), RefusalCause::of(&error)));
-                }
-                _ => {
-                    let (first, second) = range.split_at(range.len() / 2);
-                    ranges.extend([second, first]);
-                }
+            let Some(act) = bisection.refuse(range) else { continue };
+            if error.may_be_of_search_path() && self.passes_elsewhere(table, range).await? {
+                return Err(error.into_refused());
             }
+            refused.push((act.id(), RefusalCause::of(&error)));
         }
         Ok(refused)
     }
@@ -257,11 +240,7 @@ impl LandingWriter {
         self.execute("setting the search_path on Landing", sql).await?;
         let tried = self.apply_range(table, range).await;
         self.execute("undoing a range on Landing", "ROLLBACK TO range; RELEASE range").await?;
-        match tried {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == Kind::Row => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(row_refusal(tried)?.is_ok())
     }
 
     async fn apply_range(&self, table: Table, range: &[&Act]) -> Result<()> {

@@ -57,11 +57,10 @@ pub fn give_up(
         // The values of a JSON column are not always sent.
         let of = |known: &&&Column| known.name == column.name && known.kind != ColumnType::Jsonb;
         let known = written.iter().find(of)?;
-        Some((column, format!("(l.{} IS DISTINCT FROM {})", known.name, value(known))))
+        Some((column, format!("(t.{} IS DISTINCT FROM {})", known.name, value(known))))
     });
-    let (set, changed) = unique::give_up("l", columns, filler)?;
     let (landing, input) = (names.landing_table(target.layout.table), input(&written, ""));
-    Some(format!("UPDATE {landing} AS l SET {set} FROM {input} WHERE l.id = i.id::uuid AND ({changed})"))
+    unique::give_up((&landing, &input), columns, filler)
 }
 
 /// Deletes rows. Parameter: an array of ids.

@@ -10,7 +10,7 @@ use super::{Act, LandingWriter, columns};
 use crate::error::{Kind, Result};
 use crate::model::change::{Row, Table};
 use crate::postgres::unique::{self, Filler};
-use crate::quarantine::keys::RefusalCause;
+use crate::quarantine::RefusalCause;
 
 impl LandingWriter {
     /// Applies the acts, and returns each row refused by Landing, with the reason. Rows refused because

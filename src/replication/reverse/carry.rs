@@ -16,7 +16,7 @@ use crate::landing::write::LandingWriter;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
-use crate::quarantine::keys::{RefusalCause, ReverseQuarantine};
+use crate::quarantine::{RefusalCause, ReverseQuarantine};
 use crate::traffic::TargetCatalog;
 use crate::traffic::reading::TrafficSnapshot;
 
@@ -159,9 +159,9 @@ impl Carrier {
         refused: impl Iterator<Item = (Table, Uuid, RefusalCause)>,
         lsn: Option<Lsn>,
     ) -> Result<()> {
-        for (table, id, cause) in refused {
+        for refused in refused {
             self.may_wait = true;
-            self.quarantine.put(traffic, table, id, lsn, &cause).await?;
+            self.quarantine.put(traffic, &refused, lsn).await?;
             reach(Point::ReverseQuarantined);
         }
         Ok(())

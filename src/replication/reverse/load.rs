@@ -12,8 +12,9 @@ use crate::failpoint::{Point, reach};
 use crate::landing::write::{Act, LandingWriter};
 use crate::mapping::inverse::{self, TrafficImage};
 use crate::model::change::{ColumnType, Datum, Row, Table};
+use crate::model::side::Side;
 use crate::postgres::paging::PageStart;
-use crate::quarantine::keys::RefusalCause;
+use crate::quarantine::RefusalCause;
 use crate::traffic::reading::TrafficSnapshot;
 
 /// Number of keys in a page of a truncated table.
@@ -137,7 +138,9 @@ impl LoadInHand<'_> {
         }
         let orphaned = |held: &TrafficImage| held.lead_id().is_none_or(|lead| missing.contains(&lead));
         let (waiting, good): (Vec<TrafficImage>, Vec<TrafficImage>) = held.into_iter().partition(orphaned);
-        let waiting = waiting.into_iter().map(|held| (held.table, held.id, RefusalCause::lead_is_missing()));
+        let waiting = waiting
+            .into_iter()
+            .map(|held| (held.table, held.id, RefusalCause::lead_is_missing(Side::Landing)));
         self.refused.extend(waiting);
         Ok(good)
     }
@@ -191,7 +194,7 @@ impl LoadInHand<'_> {
             self.refused.extend(refused.into_iter().map(|(id, cause)| (*table, id, cause)));
             for (child, id, lead) in kept {
                 if !self.is_refused(lead) {
-                    self.refused.push((child, id, RefusalCause::lead_is_missing()));
+                    self.refused.push((child, id, RefusalCause::lead_is_missing(Side::Landing)));
                 }
             }
         }

@@ -5,45 +5,17 @@
 //! is also retried with each load.
 
 use tokio_postgres::Client;
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
+use super::RefusalCause;
 use crate::batch::keys::Keys;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
-
-/// The SQLSTATEs of a unique index and of an exclusion constraint.
-const COLLISIONS: [&str; 2] = ["23505", "23P01"];
-
-/// Maximum number of earlier colliding rows to be retried with each load.
-const MOST_COLLIDING: usize = 200;
-
-/// Why a row is quarantined. Holds no values of the row.
-#[derive(Clone, Debug)]
-pub struct RefusalCause {
-    sqlstate: String,
-    message: String,
-}
-
-impl RefusalCause {
-    pub fn of(error: &Error) -> Self {
-        RefusalCause {
-            sqlstate: error.sqlstate().map_or("XX000", |code| code.code()).to_owned(),
-            message: error.message().to_owned(),
-        }
-    }
-
-    /// Whether the row was refused because another row holds a value.
-    pub fn is_collision(&self) -> bool {
-        COLLISIONS.contains(&self.sqlstate.as_str())
-    }
-
-    pub fn lead_is_missing() -> Self {
-        RefusalCause { sqlstate: "23503".to_owned(), message: "its lead is not on Landing".to_owned() }
-    }
-}
+use crate::postgres::step::{Step, during};
+use crate::postgres::unique::{COLLISIONS, LARGEST_SET};
 
 /// Statements on the table `reverse_quarantine` on Traffic.
 #[derive(Clone, Debug)]
@@ -59,29 +31,27 @@ impl ReverseQuarantine {
 
     /// Number of quarantined rows.
     pub async fn count(&self, traffic: &Client) -> Result<u64> {
-        let row = traffic.query_one(&format!("SELECT count(*) FROM {}", self.table), &[]).await;
-        Ok(row.map_err(|error| failed("counting", &error))?.get::<_, i64>(0).unsigned_abs())
+        let sql = format!("SELECT count(*) FROM {}", self.table);
+        let row = step(traffic, "counting").row(&sql, &[]).await?;
+        Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
     /// The keys of all quarantined rows.
     pub async fn all(&self, traffic: &Client) -> Result<Keys> {
         let sql = format!("SELECT traffic_table, row_id FROM {}", self.table);
-        let rows = traffic.query(&sql, &[]).await.map_err(|error| failed("reading", &error))?;
-        Ok(keys(&rows))
+        Ok(keys(&step(traffic, "reading").rows(&sql, &[]).await?))
     }
 
-    /// The keys of the `MOST_COLLIDING` latest rows that were refused because another row holds a value.
+    /// The keys of the [`LARGEST_SET`] latest rows that were refused because another row holds a value.
     /// The other row may have given up the value, or may be refused for the same reason now, and then both
     /// can be written as a set.
     pub async fn colliding(&self, traffic: &Client) -> Result<Keys> {
         let sql = format!(
             "SELECT traffic_table, row_id FROM {} WHERE sqlstate = ANY ($1) \
-             ORDER BY last_seen DESC LIMIT {MOST_COLLIDING}",
+             ORDER BY last_seen DESC LIMIT {LARGEST_SET}",
             self.table
         );
-        let rows =
-            traffic.query(&sql, &[&&COLLISIONS[..]]).await.map_err(|error| failed("reading", &error))?;
-        Ok(keys(&rows))
+        Ok(keys(&step(traffic, "reading").rows(&sql, &[&&COLLISIONS[..]]).await?))
     }
 
     /// The quarantined keys among `asked`.
@@ -92,8 +62,7 @@ impl ReverseQuarantine {
              WHERE (traffic_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
             self.table
         );
-        let rows = traffic.query(&sql, &[&tables, &ids]).await.map_err(|error| failed("reading", &error))?;
-        Ok(keys(&rows))
+        Ok(keys(&step(traffic, "reading").rows(&sql, &[&tables, &ids]).await?))
     }
 
     /// The ids of the quarantined rows of `table` that belong to one of these leads.
@@ -104,17 +73,16 @@ impl ReverseQuarantine {
             self.table,
             self.names.traffic_table(table)
         );
-        let rows = traffic.query(&sql, &[&table.traffic_name(), &leads]).await;
-        Ok(rows.map_err(|error| failed("reading", &error))?.iter().map(|row| row.get(0)).collect())
+        let rows = step(traffic, "reading").rows(&sql, &[&table.traffic_name(), &leads]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
+    /// Quarantines the key of a refused row. `lsn` is the end of the row's load, if the load has an end.
     pub async fn put(
         &self,
         traffic: &Client,
-        table: Table,
-        id: Uuid,
+        (table, id, cause): &(Table, Uuid, RefusalCause),
         lsn: Option<Lsn>,
-        cause: &RefusalCause,
     ) -> Result<()> {
         let sql = format!(
             "INSERT INTO {} AS q (traffic_table, row_id, lsn, sqlstate, message) VALUES ($1, $2, $3, $4, $5) \
@@ -123,9 +91,9 @@ impl ReverseQuarantine {
             self.table
         );
         let lsn = lsn.map(PgLsn::from);
-        let done =
-            traffic.execute(&sql, &[&table.traffic_name(), &id, &lsn, &cause.sqlstate, &cause.message]).await;
-        done.map_err(|error| failed("writing to", &error))?;
+        let values: [&(dyn ToSql + Sync); 5] =
+            [&table.traffic_name(), id, &lsn, &cause.sqlstate, &cause.message];
+        step(traffic, "writing to").run(&sql, &values).await?;
         tracing::warn!(
             table = table.traffic_name(), %id, sqlstate = cause.sqlstate,
             "Landing does not take a row that changed on Traffic: it waits in {}", self.table
@@ -141,8 +109,8 @@ impl ReverseQuarantine {
             "DELETE FROM {} WHERE (traffic_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
             self.table
         );
-        let done = traffic.execute(&sql, &[&tables, &ids]).await;
-        done.map(|_| ()).map_err(|error| failed("releasing from", &error))
+        step(traffic, "releasing from").run(&sql, &[&tables, &ids]).await?;
+        Ok(())
     }
 }
 
@@ -160,6 +128,6 @@ fn columns(keys: &Keys) -> (Vec<&'static str>, Vec<Uuid>) {
     keys.iter().flat_map(|(table, ids)| ids.iter().map(|id| (table.traffic_name(), *id))).unzip()
 }
 
-fn failed(doing: &str, error: &tokio_postgres::Error) -> Error {
-    Error::database(format!("{doing} the quarantine of reverse replication"), error)
+fn step<'c>(traffic: &'c Client, doing: &str) -> Step<'c> {
+    during(traffic, format!("{doing} the quarantine of reverse replication"))
 }
