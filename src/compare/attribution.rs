@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 
 use serde::Serialize;
-use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::comparison::ExpectedRow;
-use crate::error::{Error, Result};
+use super::forward::ExpectedRow;
+use crate::error::Result;
 use crate::mapping;
 use crate::model::change::Table;
 use crate::model::names::{Names, qualified};
+use crate::postgres::Database;
 
 /// Largest number of kinds that are counted. With random values of `utm_source` every lead would be a kind of
 /// its own.
@@ -29,7 +29,7 @@ pub struct Attributed {
 }
 
 /// Landing's leads, counted by the values that decide the attribution.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// By `utm_source` and `funnel_type`.
     kinds: HashMap<(Option<String>, Option<String>), u64>,
@@ -63,7 +63,7 @@ impl Tally {
 
     /// Leads of both sides by targetologist, ordered by the number on Traffic, largest first. `None` when
     /// there were too many kinds to count.
-    pub(super) async fn attribute(&self, traffic: &Client, names: &Names) -> Result<Option<Vec<Attributed>>> {
+    pub(super) async fn attribute(&self, traffic: Database<'_>) -> Result<Option<Vec<Attributed>>> {
         if self.overflowed {
             return Ok(None);
         }
@@ -73,8 +73,8 @@ impl Tally {
             columns.1.push(funnel_type.as_deref());
             columns.2.push(i64::try_from(*leads).unwrap_or(i64::MAX));
         }
-        let rows = traffic.query(&statement(names), &[&columns.0, &columns.1, &columns.2]).await;
-        let rows = rows.map_err(|error| Error::database("attributing leads on Traffic", &error))?;
+        let step = traffic.during("attributing leads on Traffic");
+        let rows = step.rows(&statement(traffic.names), &[&columns.0, &columns.1, &columns.2]).await?;
         let attributed = rows.iter().map(|row| Attributed {
             targetologist_id: row.get(0),
             team: row.get(1),

@@ -9,22 +9,21 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::task::JoinSet;
-use tokio_postgres::Client;
 
 use super::attribution::{Attributed, Tally};
 use super::comparison::Comparison;
+use super::forward::ByMapping;
 use super::pages::KeyRange;
 use super::{ComparedSides, ReadRate, recheck};
 use crate::checkpoint::{Installation, refuse_switched};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
-use crate::mapping::Absent;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
-use crate::postgres::{Database, Session, wal};
+use crate::postgres::{Database, Databases, Session, wal};
 use crate::quarantine::Quarantine;
 
 /// Ranges for each worker: enough that the other workers stay busy while a range takes longer.
@@ -90,14 +89,15 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     let instead = "`leadbridge status` shows reverse replication; a rollback compares both sides before it \
                    switches";
     refuse_switched(&traffic, &config.names, instead).await?;
-    check_copied(&traffic, &config.names).await?;
+    let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
+    check_copied(databases.on(Side::Traffic)).await?;
     let started = Instant::now();
     let landing_lsn = wal::committed_so_far(&landing).await?;
     let (mut tables, mut tally, mut stream_passed) = (Vec::new(), Tally::default(), true);
     for &table in &options.tables {
-        let (found, of_table) = scan(config, table, &options.pace).await?;
-        tally.merge(of_table);
-        let sides = ComparedSides::read(&landing, &traffic, &config.names, table).await?;
+        let mut found = scan(config, table, &options.pace).await?;
+        tally.merge(std::mem::take(&mut found.tally));
+        let sides = ComparedSides::forward(databases, table).await?;
         // After the stream failed to pass the rows of one table, no later table waits for the stream.
         let patience = if stream_passed { options.patience } else { Duration::ZERO };
         let (table, passed) = settle(&sides, found, patience).await?;
@@ -105,7 +105,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
         tables.push(table);
     }
     let attribution = match options.tables.contains(&Table::LandingLeads) {
-        true => tally.attribute(&traffic, &config.names).await?,
+        true => tally.attribute(databases.on(Side::Traffic)).await?,
         false => None,
     };
     let (quarantined, conversion_notes) = Quarantine::count_beside_notes(&traffic, &config.names).await?;
@@ -134,16 +134,16 @@ pub async fn expected_rows(config: &Config, tables: &[Table]) -> Result<u64> {
     Ok(rows)
 }
 
-async fn check_copied(traffic: &Client, names: &Names) -> Result<()> {
-    if recheck::applied(traffic, names).await?.is_some() {
+async fn check_copied(traffic: Database<'_>) -> Result<()> {
+    if recheck::applied(traffic).await?.is_some() {
         return Ok(());
     }
-    Err(Error::refused(format!("no snapshot of slot `{}` is complete on Traffic", names.slot))
+    Err(Error::refused(format!("no snapshot of slot `{}` is complete on Traffic", traffic.names.slot))
         .remedy("there is nothing to compare yet: let `leadbridge run` copy the tables first"))
 }
 
 /// Compares every range of a table once.
-async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<(Comparison, Tally)> {
+async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<Comparison> {
     let workers = u32::try_from(config.snapshot_workers).unwrap_or(1);
     let ranges = Arc::new(Mutex::new(VecDeque::from(KeyRange::ranges(workers * RANGES_PER_WORKER))));
     let mut running = JoinSet::new();
@@ -153,15 +153,13 @@ async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<(Co
         let worker = VerifyWorker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
         running.spawn(worker.scan(config.names.clone(), table));
     }
-    let (mut found, mut tally) = (Comparison::new(table, Absent::none(table)), Tally::default());
+    let mut found = Comparison::new(table);
     // On an error the set is dropped, and dropping the set ends the other workers.
     while let Some(ended) = running.join_next().await {
-        let (part, of_part) =
-            ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))??;
-        found.add(part);
-        tally.merge(of_part);
+        let ended = ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))?;
+        found.add(ended?);
     }
-    Ok((found, tally))
+    Ok(found)
 }
 
 struct VerifyWorker {
@@ -172,13 +170,15 @@ struct VerifyWorker {
 }
 
 impl VerifyWorker {
-    async fn scan(self, names: Names, table: Table) -> Result<(Comparison, Tally)> {
-        let sides = ComparedSides::read(&self.landing, &self.traffic, &names, table).await?;
-        let (mut found, mut tally) = (sides.nothing_yet(), Tally::default());
+    async fn scan(self, names: Names, table: Table) -> Result<Comparison> {
+        let databases = Databases { landing: &self.landing, traffic: &self.traffic, names: &names };
+        let sides =
+            ComparedSides { pace: Some(&self.pace), ..ComparedSides::forward(databases, table).await? };
+        let mut found = sides.nothing_yet();
         while let Some(keys) = self.next() {
-            found.add(sides.compare(keys, &mut tally, &self.pace).await?);
+            found.add(sides.compare(keys).await?);
         }
-        Ok((found, tally))
+        Ok(found)
     }
 
     fn next(&self) -> Option<KeyRange> {
@@ -188,7 +188,7 @@ impl VerifyWorker {
 
 /// Compares the differing rows a second time, and returns the remaining differences.
 async fn settle(
-    sides: &ComparedSides<'_>,
+    sides: &ComparedSides<'_, ByMapping>,
     found: Comparison,
     patience: Duration,
 ) -> Result<(TableVerification, bool)> {
@@ -201,24 +201,22 @@ async fn settle(
         // More rows differ than can be in flight, so the first counts stand.
         (found, 0, false)
     };
-    let (table, names) = (sides.table, sides.names);
-    let quarantined =
-        Quarantine::count_among(Database::traffic(sides.traffic, names), table, &found.suspects).await?;
-    let orphaned = orphaned(sides.traffic, names, table).await?;
+    let (traffic, table) = (sides.databases.on(Side::Traffic), sides.layout.table);
+    let quarantined = Quarantine::count_among(traffic, table, &found.suspects).await?;
+    let orphaned = orphaned(traffic, table).await?;
     Ok((TableVerification { found, moving, quarantined, orphaned }, passed))
 }
 
 /// Rows on Traffic whose lead is not on Traffic. PostgreSQL checks no foreign key for the daemon's writes.
-async fn orphaned(traffic: &Client, names: &Names, table: Table) -> Result<u64> {
+async fn orphaned(traffic: Database<'_>, table: Table) -> Result<u64> {
     if table.lead_column().is_none() {
         return Ok(0);
     }
     let sql = format!(
         "SELECT count(*) FROM {} AS t WHERE NOT EXISTS (SELECT FROM {} AS l WHERE l.id = t.lead_id)",
-        names.traffic_table(table),
-        names.traffic_table(Table::LandingLeads)
+        traffic.table(table),
+        traffic.table(Table::LandingLeads)
     );
-    let row = traffic.query_one(&sql, &[]).await;
-    let step = format!("looking for rows of {} without a lead", table.traffic_name());
-    Ok(row.map_err(|error| Error::database(step, &error))?.get::<_, i64>(0).unsigned_abs())
+    let step = traffic.during(format!("looking for rows of {} without a lead", table.traffic_name()));
+    Ok(step.row(&sql, &[]).await?.get::<_, i64>(0).unsigned_abs())
 }

@@ -1,9 +1,10 @@
-//! Compares the two sides row by row: the rows of Traffic with the rows that the mapping makes from Landing's
-//! rows.
+//! Compares the two sides row by row, in either direction: the rows of Traffic with the rows that the mapping
+//! makes from Landing's rows, or after a cutover the rows of Landing with the rows that the inverse mapping
+//! makes from Traffic's rows.
 //!
-//! Both tables are read in the order of their keys and merged, a page of each at a time, so memory does not
-//! grow with the tables and no transaction stays open. A result contains ids, column names and counts, never
-//! a value.
+//! Both tables are read in the order of their keys (`pages`) and merged (`merge`), a page of each at a time,
+//! so memory does not grow with the tables and no transaction stays open. `forward` and `reverse` say which
+//! values a direction expects. A result (`comparison`) contains ids, column names and counts, never a value.
 //!
 //! [`compare`] compares once, while neither side changes. [`live`] compares two databases in use: a row in
 //! flight is found different, and compared again once the stream has passed the position at which the row was
@@ -12,29 +13,30 @@
 mod attribution;
 mod comparison;
 mod content;
+mod forward;
 pub mod live;
+mod merge;
 mod pace;
 mod pages;
 mod recheck;
 pub mod repair;
 pub mod reverse;
 
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 pub use attribution::Attributed;
-use attribution::Tally;
 pub use comparison::{Comparison, Difference, DifferenceExample};
-use comparison::{Next, meet};
 pub use content::{Contents, Digest};
+use forward::ByMapping;
+use merge::{Expectation, Met, meet};
 pub use pace::ReadRate;
-use pages::{Expected, KeyRange, PAGE, TrafficPages};
+use pages::{KeyRange, LandingPages, PAGE, TrafficPages};
 
 use crate::capture::layout::Layout;
 use crate::error::Result;
 use crate::landing::catalog;
 use crate::model::change::Table;
-use crate::model::names::Names;
+use crate::postgres::Databases;
 use crate::traffic::TargetCatalog;
 
 /// Compares a Landing table with its Traffic table. The sessions' settings must be pinned like those of a
@@ -42,109 +44,83 @@ use crate::traffic::TargetCatalog;
 ///
 /// # Errors
 /// A database that cannot be read, or a table or column that does not exist.
-pub async fn compare(landing: &Client, traffic: &Client, names: &Names, table: Table) -> Result<Comparison> {
-    let sides = ComparedSides::read(landing, traffic, names, table).await?;
-    sides.compare(KeyRange::all(), &mut Tally::default(), &ReadRate::new(None)).await
+pub async fn compare(databases: Databases<'_>, table: Table) -> Result<Comparison> {
+    ComparedSides::forward(databases, table).await?.compare(KeyRange::all()).await
 }
 
 /// Like [`compare`], with the hashes of both sides' contents.
-pub async fn compare_content(
-    landing: &Client,
-    traffic: &Client,
-    names: &Names,
-    table: Table,
-) -> Result<(Comparison, Contents)> {
-    let sides = ComparedSides::read(landing, traffic, names, table).await?;
-    let mut comparison = sides.nothing_yet().with_contents();
-    sides.merge(KeyRange::all(), &mut comparison, &mut Tally::default(), &ReadRate::new(None)).await?;
-    let contents = comparison.contents.take().unwrap_or_default();
-    Ok((comparison, contents))
+pub async fn compare_content(databases: Databases<'_>, table: Table) -> Result<(Comparison, Contents)> {
+    let sides = ComparedSides::forward(databases, table).await?;
+    let mut found = Comparison { contents: Some(Contents::default()), ..Comparison::new(table) };
+    sides.merge(KeyRange::all(), &mut found).await?;
+    let contents = found.contents.take().unwrap_or_default();
+    Ok((found, contents))
 }
 
 /// Compares only the rows with the given keys, once.
-pub async fn compare_rows(
-    landing: &Client,
-    traffic: &Client,
-    names: &Names,
-    table: Table,
-    ids: &[Uuid],
-) -> Result<Comparison> {
-    let sides = ComparedSides::read(landing, traffic, names, table).await?;
-    let mut comparison = sides.nothing_yet();
-    for page in ids.chunks(PAGE) {
-        let keys = KeyRange::These(page.to_vec());
-        sides.merge(keys, &mut comparison, &mut Tally::default(), &ReadRate::new(None)).await?;
-    }
-    Ok(comparison)
+pub async fn compare_rows(databases: Databases<'_>, table: Table, ids: &[Uuid]) -> Result<Comparison> {
+    ComparedSides::forward(databases, table).await?.compare_rows(ids).await
 }
 
-/// A table on both sides, with a session on each side.
-struct ComparedSides<'c> {
-    landing: &'c Client,
-    traffic: &'c Client,
-    names: &'c Names,
-    table: Table,
+/// A table on both sides, and the expectation of the direction in which the rows are carried.
+struct ComparedSides<'c, E> {
+    databases: Databases<'c>,
     layout: Layout,
-    target: TargetCatalog,
+    expectation: E,
+    /// Progress and speed limit; `None` for a comparison that nobody watches.
+    pace: Option<&'c ReadRate>,
 }
 
-impl<'c> ComparedSides<'c> {
-    async fn read(
-        landing: &'c Client,
-        traffic: &'c Client,
-        names: &'c Names,
-        table: Table,
-    ) -> Result<ComparedSides<'c>> {
+impl<'c> ComparedSides<'c, ByMapping> {
+    async fn forward(databases: Databases<'c>, table: Table) -> Result<Self> {
+        let Databases { landing, traffic, names } = databases;
         let layout = catalog::layout(landing, names, table).await?;
         let target = TargetCatalog::read(traffic, names, &[table]).await?;
-        Ok(ComparedSides { landing, traffic, names, table, layout, target })
+        let expectation = ByMapping::new(table, layout.absent(), target.limits(table));
+        Ok(ComparedSides { databases, layout, expectation, pace: None })
     }
+}
 
+impl<E: Expectation> ComparedSides<'_, E> {
     /// A comparison of no rows.
     fn nothing_yet(&self) -> Comparison {
-        Comparison::new(self.table, self.layout.absent())
-    }
-
-    fn expected(&self, keys: KeyRange) -> Expected<'_> {
-        Expected::new(self.landing, self.names, &self.layout, self.target.limits(self.table), keys)
-    }
-
-    fn held(&self, keys: KeyRange) -> TrafficPages<'_> {
-        TrafficPages::new(self.traffic, self.names, self.table, keys)
+        Comparison::new(self.layout.table)
     }
 
     /// Compares the rows with the given keys.
-    async fn compare(&self, keys: KeyRange, tally: &mut Tally, pace: &ReadRate) -> Result<Comparison> {
-        let mut comparison = self.nothing_yet();
-        self.merge(keys, &mut comparison, tally, pace).await?;
-        Ok(comparison)
+    async fn compare(&self, keys: KeyRange) -> Result<Comparison> {
+        let mut found = self.nothing_yet();
+        self.merge(keys, &mut found).await?;
+        Ok(found)
     }
 
-    /// Compares the rows with the given keys, and adds the result to `comparison`.
-    async fn merge(
-        &self,
-        keys: KeyRange,
-        comparison: &mut Comparison,
-        tally: &mut Tally,
-        pace: &ReadRate,
-    ) -> Result<()> {
-        let (mut expected, mut held) = (self.expected(keys.clone()), self.held(keys));
-        let (mut left, mut right) = tokio::try_join!(expected.next(), held.next())?;
-        loop {
-            let next = meet(comparison, left.as_ref(), right.as_ref());
-            if let (Next::Landing | Next::Both, Some(row)) = (next, &left) {
-                tally.count(self.table, row);
+    async fn compare_rows(&self, ids: &[Uuid]) -> Result<Comparison> {
+        let mut found = self.nothing_yet();
+        for page in ids.chunks(PAGE) {
+            self.merge(KeyRange::These(page.to_vec()), &mut found).await?;
+        }
+        Ok(found)
+    }
+
+    /// Compares the rows with the given keys, and adds the result to `found`.
+    async fn merge(&self, keys: KeyRange, found: &mut Comparison) -> Result<()> {
+        let mut landing = LandingPages::new(self, keys.clone());
+        let mut traffic = TrafficPages::new(self, keys);
+        let (mut left, mut right) = tokio::try_join!(landing.next(), traffic.next())?;
+        while let Some(met) = meet::<E>(left.as_ref(), right.as_ref()) {
+            found.count(&self.expectation, &met);
+            if let (Some(pace), Met::OnLanding(_) | Met::OnBoth(..)) = (self.pace, &met) {
                 pace.count();
-                if comparison.landing_rows.is_multiple_of(PAGE as u64) {
+                if found.landing_rows.is_multiple_of(PAGE as u64) {
                     pace.keep().await;
                 }
             }
-            match next {
-                Next::Landing => left = expected.next().await?,
-                Next::Traffic => right = held.next().await?,
-                Next::Both => (left, right) = tokio::try_join!(expected.next(), held.next())?,
-                Next::End => return Ok(()),
+            match met {
+                Met::OnLanding(_) => left = landing.next().await?,
+                Met::OnTraffic(_) => right = traffic.next().await?,
+                Met::OnBoth(..) => (left, right) = tokio::try_join!(landing.next(), traffic.next())?,
             }
         }
+        Ok(())
     }
 }

@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 
+use bytestring::ByteString;
 use futures_util::StreamExt as _;
 use tokio_postgres::{Client, Row, RowStream, Statement};
 use uuid::Uuid;
 
-use super::comparison::{ExpectedRow, HeldRow};
+use super::ComparedSides;
+use super::merge::{Expectation, HeldRow};
 use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::landing::reading;
-use crate::mapping::{self, Limits};
+use crate::mapping;
+use crate::mapping::inverse::TrafficImage;
 use crate::model::budget;
-use crate::model::change::{ColumnType, Row as LandingRow, Table};
-use crate::model::names::Names;
+use crate::model::change::{Row as LandingRow, Table};
+use crate::postgres::Database;
 use crate::traffic::as_text;
 
 /// Rows in a page.
@@ -115,39 +118,42 @@ impl<'c> Pages<'c> {
     }
 }
 
-/// Landing's rows after the mapping.
-pub(super) struct Expected<'c> {
+/// Landing's rows.
+pub(super) struct LandingPages<'c, E> {
     pages: Pages<'c>,
     layout: &'c Layout,
-    limits: &'c Limits,
+    expectation: &'c E,
 }
 
-impl<'c> Expected<'c> {
-    pub(super) fn new(
-        client: &'c Client,
-        names: &Names,
-        layout: &'c Layout,
-        limits: &'c Limits,
-        keys: KeyRange,
-    ) -> Self {
+impl<'c, E: Expectation> LandingPages<'c, E> {
+    pub(super) fn new(sides: &'c ComparedSides<'c, E>, keys: KeyRange) -> Self {
+        let ComparedSides { databases, layout, expectation, .. } = sides;
         // The stored size of the metadata, not the length of the text, because a compressed value may stay in
         // its row.
         let select = format!(
             "SELECT {}, pg_catalog.pg_column_size(t.metadata)::text FROM {} AS t WHERE",
             reading::columns(layout),
-            names.landing_table(layout.table)
+            databases.names.landing_table(layout.table)
         );
         let step = format!("reading {} on Landing", layout.table.landing_name());
-        Expected { pages: Pages::new(client, select, step, keys), layout, limits }
+        LandingPages { pages: Pages::new(databases.landing, select, step, keys), layout, expectation }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<ExpectedRow>> {
+    pub(super) async fn next(&mut self) -> Result<Option<E::Landing>> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
         let (row, stored) =
             landing_row(self.layout, &row).map_err(|error| error.context(&self.pages.step))?;
         self.pages.after = Some(row.id);
-        let may_be_unsent = may_be_unsent(&row, stored);
-        Ok(Some(ExpectedRow { id: row.id, row: mapping::map(&row, self.limits).ok(), may_be_unsent }))
+        Ok(Some(self.expectation.landing(row, stored)))
+    }
+
+    /// Reads the rows into memory.
+    pub(super) async fn collect(mut self) -> Result<Vec<E::Landing>> {
+        let mut rows = Vec::new();
+        while let Some(row) = self.next().await? {
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 
@@ -159,56 +165,66 @@ fn landing_row(layout: &Layout, row: &Row) -> Result<(LandingRow, usize)> {
     Ok((reading::row_of(layout, texts.into_iter())?, stored))
 }
 
-/// Whether an update that does not change the metadata may leave the metadata out: PostgreSQL stores the
-/// largest values of a row of more than about 2 kB out of line.
-fn may_be_unsent(row: &LandingRow, stored: usize) -> bool {
-    const LARGE: usize = 1800;
-    let others = row.table.columns().iter().zip(&row.values);
-    let others = others.filter(|(column, _)| column.kind != ColumnType::Jsonb);
-    let texts = others.filter_map(|(_, value)| value.as_str()).map(str::len).sum::<usize>();
-    stored > 0 && stored + texts >= LARGE
+/// Traffic's rows.
+pub(super) struct TrafficPages<'c> {
+    pages: Pages<'c>,
+    table: Table,
 }
 
-/// Traffic's rows that came from Landing.
-pub(super) struct TrafficPages<'c>(Pages<'c>);
-
 impl<'c> TrafficPages<'c> {
-    pub(super) fn new(client: &'c Client, names: &Names, table: Table, keys: KeyRange) -> Self {
+    pub(super) fn new<E: Expectation>(sides: &ComparedSides<'c, E>, keys: KeyRange) -> Self {
+        let (databases, table) = (sides.databases, sides.layout.table);
         let columns: String =
             mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
+        let must_be_on_landing = sides.expectation.must_be_on_landing();
+        let which = if E::READS_ROWS_BORN_ON_TRAFFIC { "true" } else { &must_be_on_landing };
         let select = format!(
-            "SELECT t.id{columns} FROM {} AS t WHERE t.landing_synced_at IS NOT NULL AND",
-            names.traffic_table(table)
+            "SELECT t.id{columns}, {must_be_on_landing} FROM {} AS t WHERE {which} AND",
+            databases.names.traffic_table(table)
         );
-        TrafficPages(Pages::new(client, select, format!("reading {} on Traffic", table.traffic_name()), keys))
+        let step = format!("reading {} on Traffic", table.traffic_name());
+        TrafficPages { pages: Pages::new(databases.traffic, select, step, keys), table }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<HeldRow>> {
-        let Some(row) = self.0.next().await? else { return Ok(None) };
-        let failed = |error| Error::database(&self.0.step, &error);
-        let id: Uuid = row.try_get(0).map_err(failed)?;
-        let values: std::result::Result<_, _> = (1..row.len()).map(|at| row.try_get(at)).collect();
-        let held = HeldRow { id, values: values.map_err(failed)? };
-        self.0.after = Some(id);
+        let Some(row) = self.pages.next().await? else { return Ok(None) };
+        let held = held_row(self.table, &row);
+        let held = held.map_err(|error| Error::database(&self.pages.step, &error))?;
+        self.pages.after = Some(held.image.id);
         Ok(Some(held))
     }
+
+    /// Reads the rows into memory.
+    pub(super) async fn collect(mut self) -> Result<Vec<HeldRow>> {
+        let mut rows = Vec::new();
+        while let Some(row) = self.next().await? {
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+}
+
+fn held_row(table: Table, row: &Row) -> std::result::Result<HeldRow, tokio_postgres::Error> {
+    let count = mapping::targets(table).len();
+    let text = |at| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
+    let values = (1..=count).map(text).collect::<std::result::Result<_, _>>()?;
+    let image = TrafficImage { table, id: row.try_get(0)?, values };
+    Ok(HeldRow { image, must_be_on_landing: row.try_get(count + 1)? })
 }
 
 /// The approximate size in bytes of each of the given rows, as [`TrafficPages`] returns the row.
 pub(super) async fn held_weights(
-    client: &Client,
-    names: &Names,
+    traffic: Database<'_>,
     table: Table,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, u64>> {
     let sql = format!(
         "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1)",
         budget::weight(mapping::texts(table)),
-        names.traffic_table(table)
+        traffic.table(table)
     );
-    let rows = client.query(&sql, &[&ids]).await;
-    let step = || format!("weighing rows of {} on Traffic", table.traffic_name());
-    let rows = rows.map_err(|error| Error::database(step(), &error))?;
+    let step = traffic.during(format!("weighing rows of {} on Traffic", table.traffic_name()));
+    let rows = step.rows(&sql, &[&ids]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs())).collect())
 }
 

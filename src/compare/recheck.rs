@@ -7,15 +7,17 @@ use tokio::time::Instant;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use super::comparison::{Comparison, ExpectedRow, HeldRow, Next, meet};
-use super::pages::{KeyRange, PAGE, held_weights};
-use super::{ComparedSides, Expected, TrafficPages};
-use crate::error::{Error, Result};
+use super::ComparedSides;
+use super::comparison::Comparison;
+use super::forward::{ByMapping, ExpectedRow};
+use super::merge::HeldRow;
+use super::pages::{KeyRange, LandingPages, PAGE, TrafficPages, held_weights};
+use crate::error::Result;
 use crate::landing::reading;
 use crate::model::budget::Budget;
 use crate::model::lsn::Lsn;
-use crate::model::names::Names;
-use crate::postgres::{slot, wal};
+use crate::model::side::Side;
+use crate::postgres::{Database, Databases, slot, wal};
 
 /// Pause between two reads of Traffic's checkpoint, and between two comparisons of a row that Landing keeps
 /// changing.
@@ -36,7 +38,7 @@ pub(super) struct Settled {
     pub passed: bool,
 }
 
-impl ComparedSides<'_> {
+impl ComparedSides<'_, ByMapping> {
     /// Compares the rows with the given keys until each row is equal, or differs although the stream has
     /// passed the row.
     pub(super) async fn recheck(&self, mut ids: Vec<Uuid>, patience: Duration) -> Result<Settled> {
@@ -74,8 +76,10 @@ impl ComparedSides<'_> {
     async fn portions(&self, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
         let mut portions = Vec::new();
         for page in ids.chunks(PAGE) {
-            let landing = reading::weights(self.landing, self.names, &self.layout, page).await?;
-            let traffic = held_weights(self.traffic, self.names, self.table, page).await?;
+            let Databases { landing, names, .. } = self.databases;
+            let landing = reading::weights(landing, names, &self.layout, page).await?;
+            let traffic = self.databases.on(Side::Traffic);
+            let traffic = held_weights(traffic, self.layout.table, page).await?;
             let weight = |id: &Uuid| [&landing, &traffic].iter().filter_map(|side| side.get(id)).sum::<u64>();
             portions.extend(HELD.portions(page.iter().map(|id| (*id, weight(id))), PAGE));
         }
@@ -87,63 +91,52 @@ impl ComparedSides<'_> {
     /// returned, because nothing is known of them.
     async fn look(&self, ids: &[Uuid], waiting: Option<Waiting<'_>>) -> Result<(Comparison, Vec<Uuid>)> {
         let these = || KeyRange::These(ids.to_vec());
-        let mut before = collect_expected(self.expected(these())).await?;
+        let mut before = LandingPages::new(self, these()).collect().await?;
         let Some(waiting) = waiting else {
-            let held = collect_held(self.held(these())).await?;
-            return Ok((merge(self.nothing_yet(), &before, &held), Vec::new()));
+            let held = TrafficPages::new(self, these()).collect().await?;
+            return Ok((self.expectation.compare(&before, &held), Vec::new()));
         };
-        let read_at = wal::committed_so_far(self.landing).await?;
+        let read_at = wal::committed_so_far(self.databases.landing).await?;
         waiting.until_applied(self, read_at).await?;
-        let mut held = collect_held(self.held(these())).await?;
-        let after = collect_expected(self.expected(these())).await?;
-        let moving = take_what_moved(&self.nothing_yet(), &mut before, after, &held);
+        let mut held = TrafficPages::new(self, these()).collect().await?;
+        let after = LandingPages::new(self, these()).collect().await?;
+        let moving = self.expectation.take_what_moved(&mut before, after, &held);
         before.retain(|row| !moving.contains(&row.id));
-        held.retain(|row| !moving.contains(&row.id));
-        Ok((merge(self.nothing_yet(), &before, &held), moving))
+        held.retain(|row| !moving.contains(&row.image.id));
+        Ok((self.expectation.compare(&before, &held), moving))
     }
 }
 
-/// Handles the rows that Landing has changed during the comparison. Where Traffic holds the image in `after`,
-/// that image replaces the image in `before`. Returns the rows of which Traffic holds neither image, because
-/// Traffic may hold an image that Landing had in between.
-fn take_what_moved(
-    nothing_yet: &Comparison,
-    before: &mut Vec<ExpectedRow>,
-    after: Vec<ExpectedRow>,
-    held: &[HeldRow],
-) -> Vec<Uuid> {
-    let merged = |rows: &[ExpectedRow]| merge(nothing_yet.clone(), rows, held).unlike();
-    let (old, new) = (merged(before), merged(&after));
-    let mut after: HashMap<Uuid, ExpectedRow> = after.into_iter().map(|row| (row.id, row)).collect();
-    let mut moving = Vec::new();
-    for id in old {
-        let at = before.iter().position(|row| row.id == id);
-        let now = after.remove(&id);
-        if at.and_then(|at| before.get(at)) == now.as_ref() {
-            continue; // Landing has not changed the row: the row differs.
+impl ByMapping {
+    /// Handles the rows that Landing has changed during the comparison. Where Traffic holds the image in
+    /// `after`, that image replaces the image in `before`. Returns the rows of which Traffic holds neither
+    /// image, because Traffic may hold an image that Landing had in between.
+    fn take_what_moved(
+        &self,
+        before: &mut Vec<ExpectedRow>,
+        after: Vec<ExpectedRow>,
+        held: &[HeldRow],
+    ) -> Vec<Uuid> {
+        let (old, new) = (self.compare(before, held).unlike(), self.compare(&after, held).unlike());
+        let mut after: HashMap<Uuid, ExpectedRow> = after.into_iter().map(|row| (row.id, row)).collect();
+        let mut moving = Vec::new();
+        for id in old {
+            let at = before.iter().position(|row| row.id == id);
+            let now = after.remove(&id);
+            if at.and_then(|at| before.get(at)) == now.as_ref() {
+                continue; // Landing has not changed the row: the row differs.
+            }
+            if new.contains(&id) {
+                moving.push(id);
+                continue;
+            }
+            if let Some(at) = at {
+                before.remove(at);
+            }
+            before.extend(now);
         }
-        if new.contains(&id) {
-            moving.push(id);
-            continue;
-        }
-        if let Some(at) = at {
-            before.remove(at);
-        }
-        before.extend(now);
-    }
-    before.sort_unstable_by_key(|row| row.id);
-    moving
-}
-
-fn merge(mut comparison: Comparison, expected: &[ExpectedRow], held: &[HeldRow]) -> Comparison {
-    let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
-    loop {
-        match meet(&mut comparison, left.peek().copied(), right.peek().copied()) {
-            Next::Landing => _ = left.next(),
-            Next::Traffic => _ = right.next(),
-            Next::Both => _ = (left.next(), right.next()),
-            Next::End => return comparison,
-        }
+        before.sort_unstable_by_key(|row| row.id);
+        moving
     }
 }
 
@@ -156,10 +149,10 @@ struct Waiting<'w> {
 }
 
 impl Waiting<'_> {
-    async fn until_applied(self, sides: &ComparedSides<'_>, read_at: Lsn) -> Result<()> {
+    async fn until_applied(self, sides: &ComparedSides<'_, ByMapping>, read_at: Lsn) -> Result<()> {
         let began = Instant::now();
         while *self.passed {
-            let at = applied(sides.traffic, sides.names).await?;
+            let at = applied(sides.databases.on(Side::Traffic)).await?;
             if at.is_some_and(|at| at >= read_at) {
                 break;
             }
@@ -168,7 +161,7 @@ impl Waiting<'_> {
                 break;
             }
             if !*self.told {
-                let slot = slot::read(sides.landing, &sides.names.slot).await?;
+                let slot = slot::read(sides.databases.landing, &sides.databases.names.slot).await?;
                 let streams = slot.is_some_and(|slot| slot.active);
                 if !streams || began.elapsed() >= SHORT {
                     *self.told = true;
@@ -181,8 +174,8 @@ impl Waiting<'_> {
     }
 
     /// Logs the reason of the wait and its deadline for the operator.
-    fn tell(&self, sides: &ComparedSides<'_>, at: Option<Lsn>, read_at: Lsn, streams: bool) {
-        let (table, slot) = (sides.table.landing_name(), &sides.names.slot);
+    fn tell(&self, sides: &ComparedSides<'_, ByMapping>, at: Option<Lsn>, read_at: Lsn, streams: bool) {
+        let (table, slot) = (sides.layout.table.landing_name(), &sides.databases.names.slot);
         let left = self.deadline.saturating_duration_since(Instant::now());
         let until = jiff::Timestamp::now().checked_add(left).map_or_else(
             |_| "it has passed".to_owned(),
@@ -203,35 +196,20 @@ impl Waiting<'_> {
 }
 
 /// The position of Traffic's checkpoint; `None` without a checkpoint, or during the initial copy.
-pub(super) async fn applied(traffic: &tokio_postgres::Client, names: &Names) -> Result<Option<Lsn>> {
+pub(super) async fn applied(traffic: Database<'_>) -> Result<Option<Lsn>> {
     let sql = format!(
         "SELECT applied_lsn FROM {} WHERE slot = $1 AND state <> 'snapshot'",
-        names.own("checkpoint")
+        traffic.names.own("checkpoint")
     );
-    let row = traffic.query_opt(&sql, &[&names.slot]).await;
-    let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+    let step = traffic.during("reading the checkpoint on Traffic");
+    let row = step.row_if_any(&sql, &[&traffic.names.slot]).await?;
     Ok(row.and_then(|row| row.get::<_, Option<PgLsn>>(0)).map(Lsn::from))
-}
-
-async fn collect_expected(mut rows: Expected<'_>) -> Result<Vec<ExpectedRow>> {
-    let mut collected = Vec::new();
-    while let Some(row) = rows.next().await? {
-        collected.push(row);
-    }
-    Ok(collected)
-}
-
-async fn collect_held(mut rows: TrafficPages<'_>) -> Result<Vec<HeldRow>> {
-    let mut collected = Vec::new();
-    while let Some(row) = rows.next().await? {
-        collected.push(row);
-    }
-    Ok(collected)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::inverse::TrafficImage;
     use crate::mapping::{Absent, TrafficRow, targets};
     use crate::model::change::Table;
 
@@ -245,18 +223,20 @@ mod tests {
     }
 
     fn held(value: &str) -> HeldRow {
-        HeldRow { id: Uuid::nil(), values: vec![Some(value.to_owned()); targets(TABLE).len()] }
+        let values = vec![Some(value.to_owned().into()); targets(TABLE).len()];
+        let image = TrafficImage { table: TABLE, id: Uuid::nil(), values };
+        HeldRow { image, must_be_on_landing: true }
     }
 
     /// The result for one row: the number of differences, and of rows that Landing keeps changing.
     fn judged(before: Option<&str>, after: Option<&str>, on_traffic: Option<&str>) -> (u64, usize) {
         let rows = |value: Option<&str>| value.map(expected).into_iter().collect::<Vec<_>>();
         let (mut before, mut held) = (rows(before), on_traffic.map(held).into_iter().collect::<Vec<_>>());
-        let nothing_yet = Comparison::new(TABLE, Absent::none(TABLE));
-        let moving = take_what_moved(&nothing_yet, &mut before, rows(after), &held);
+        let expectation = ByMapping::new(TABLE, Absent::none(TABLE), &[]);
+        let moving = expectation.take_what_moved(&mut before, rows(after), &held);
         before.retain(|row| !moving.contains(&row.id));
-        held.retain(|row| !moving.contains(&row.id));
-        (merge(nothing_yet, &before, &held).differences(), moving.len())
+        held.retain(|row| !moving.contains(&row.image.id));
+        (expectation.compare(&before, &held).differences(), moving.len())
     }
 
     #[test]

@@ -16,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::Session;
 use crate::postgres::paging::PageStart;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
+use crate::postgres::{Databases, Session};
 
 /// Rows for Landing to send again, by table.
 pub(super) type Rows = Vec<(Table, Vec<Uuid>)>;
@@ -42,7 +42,8 @@ pub(super) async fn all(
     traffic.batch_execute("COMMIT").await.map_err(failed)?;
     let mut rows = Rows::new();
     for table in config.tables() {
-        let found = compare::compare(landing, traffic, &config.names, table).await?;
+        let databases = Databases { landing, traffic, names: &config.names };
+        let found = compare::compare(databases, table).await?;
         if !found.knows_its_suspects() {
             let differences = found.differences();
             return Err(Error::refused(format!(

@@ -8,15 +8,14 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::journal::Direction;
 use crate::compare::{self, Contents, reverse};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
-use crate::model::names::Names;
-use crate::postgres::wal;
+use crate::model::side::Side;
+use crate::postgres::{Database, Databases, wal};
 
 /// Largest number of rows, written since the full comparison, that can be compared while writers wait.
 const RECENT: usize = 50_000;
@@ -30,11 +29,11 @@ pub struct Horizon {
 
 impl Horizon {
     /// The horizon of this moment, to be taken before the full comparison begins.
-    pub async fn now(landing: &Client, traffic: &Client) -> Result<Self> {
+    pub async fn now(databases: Databases<'_>) -> Result<Self> {
         // Every later snapshot sees the rows of transactions before the oldest running transaction. All other
         // rows count as written since.
-        let (landing, traffic) = (wal::oldest_running(landing).await?, wal::oldest_running(traffic).await?);
-        Ok(Horizon { landing, traffic })
+        let landing = wal::oldest_running(databases.landing).await?;
+        Ok(Horizon { landing, traffic: wal::oldest_running(databases.traffic).await? })
     }
 
     /// Condition on a row of a Traffic table: the row was written since the horizon.
@@ -82,9 +81,7 @@ impl TableProof {
 #[derive(Clone, Copy)]
 pub struct FencedSides<'c> {
     pub direction: Direction,
-    pub landing: &'c Client,
-    pub traffic: &'c Client,
-    pub names: &'c Names,
+    pub databases: Databases<'c>,
 }
 
 impl FencedSides<'_> {
@@ -103,15 +100,11 @@ impl FencedSides<'_> {
         if whole {
             self.prove_whole(table, &mut proof).await?;
         } else {
-            let FencedSides { direction, landing, traffic, names } = self;
-            proof.differences = match direction {
-                Direction::Cutover => {
-                    compare::compare_rows(landing, traffic, names, table, &recent).await?.differences()
-                }
-                Direction::Rollback => {
-                    reverse::compare_rows(landing, traffic, names, table, &recent).await?.differences()
-                }
+            let found = match self.direction {
+                Direction::Cutover => compare::compare_rows(self.databases, table, &recent).await?,
+                Direction::Rollback => reverse::compare_rows(self.databases, table, &recent).await?,
             };
+            proof.differences = found.differences();
         }
         Ok((proof, recent))
     }
@@ -120,15 +113,13 @@ impl FencedSides<'_> {
     /// of both sides' contents. A rollback does not, because values that do not flow back make the hashes
     /// differ after a cutover.
     pub async fn prove_whole(self, table: Table, proof: &mut TableProof) -> Result<()> {
-        let FencedSides { direction, landing, traffic, names } = self;
-        match direction {
+        match self.direction {
             Direction::Cutover => {
-                let (found, contents) = compare::compare_content(landing, traffic, names, table).await?;
+                let (found, contents) = compare::compare_content(self.databases, table).await?;
                 (proof.differences, proof.contents) = (found.differences(), Some(contents));
             }
             Direction::Rollback => {
-                let found = reverse::compare(landing, traffic, names, &[table], 0).await?;
-                proof.differences = found.iter().map(compare::reverse::Compared::differences).sum();
+                proof.differences = reverse::compare(self.databases, table).await?.differences();
             }
         }
         Ok(())
@@ -136,11 +127,11 @@ impl FencedSides<'_> {
 
     /// Reads the keys of both sides, and the keys of the rows that either side has written since `horizon`.
     async fn keys(self, table: Table, horizon: &Horizon) -> Result<(TableProof, Vec<Uuid>)> {
-        let (on_landing, on_traffic) = (self.names.landing_table(table), self.names.traffic_table(table));
         let from_landing = "landing_synced_at IS NOT NULL";
+        let (landing, traffic) = (self.databases.on(Side::Landing), self.databases.on(Side::Traffic));
         let (ours, theirs) = tokio::try_join!(
-            keys(self.landing, &on_landing, "true", &horizon.landing),
-            keys(self.traffic, &on_traffic, from_landing, &horizon.traffic),
+            keys(landing, table, "true", &horizon.landing),
+            keys(traffic, table, from_landing, &horizon.traffic),
         )?;
         let recent: BTreeSet<Uuid> = ours.recent.into_iter().chain(theirs.recent).collect();
         if recent.len() > RECENT {
@@ -172,14 +163,14 @@ struct KeySet {
     recent: Vec<Uuid>,
 }
 
-async fn keys(client: &Client, table: &str, which: &str, horizon: &str) -> Result<KeySet> {
+async fn keys(database: Database<'_>, table: Table, which: &str, horizon: &str) -> Result<KeySet> {
+    let table = database.table(table);
     let sql = format!(
         "SELECT count(*), coalesce(sum(uuid_hash_extended(id, 0)), 0)::text,
                 coalesce(array_agg(id) FILTER (WHERE {}), '{{}}')
          FROM {table} WHERE {which}",
         is_recent(horizon)
     );
-    let row = client.query_one(&sql, &[]).await;
-    let row = row.map_err(|error| Error::database(format!("reading the keys of {table}"), &error))?;
+    let row = database.during(format!("reading the keys of {table}")).row(&sql, &[]).await?;
     Ok(KeySet { rows: row.get::<_, i64>(0).unsigned_abs(), hash: row.get(1), recent: row.get(2) })
 }

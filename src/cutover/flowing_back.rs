@@ -2,17 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Client;
-use uuid::Uuid;
-
 use super::marker;
-use crate::compare::reverse::{self, Compared};
+use crate::compare::reverse;
 use crate::error::{Kind, Result};
 use crate::model::change::Table;
-use crate::model::names::Names;
+use crate::postgres::Databases;
 
 /// Largest number of differing rows that are rechecked.
-const SUSPECTS: usize = 10_000;
+const SUSPECTS: u64 = 10_000;
 
 /// Result of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -25,34 +22,28 @@ pub(super) struct ReverseFindings {
 /// Compares a table. Rows in flight are rechecked after a marker has arrived, until the rows are equal or
 /// `patience` is over.
 pub(super) async fn compare(
-    landing: &Client,
-    traffic: &Client,
-    names: &Names,
+    databases: Databases<'_>,
     table: Table,
     patience: Duration,
 ) -> Result<ReverseFindings> {
     let started = Instant::now();
-    let all = reverse::compare(landing, traffic, names, &[table], SUSPECTS).await?;
-    let rows = all.iter().map(|found| found.compared).sum();
-    let differences = all.iter().map(Compared::differences).sum();
-    let mut differing: Vec<Uuid> = all.iter().flat_map(ids).collect();
-    if differences != differing.len() as u64 {
+    let found = reverse::compare(databases, table).await?;
+    let (rows, differences) = (found.landing_rows - found.extra, found.differences());
+    if differences > SUSPECTS {
         // So many rows cannot be in flight.
         return Ok(ReverseFindings { rows, differences });
     }
+    let mut differing = found.unlike();
     while !differing.is_empty() && started.elapsed() < patience {
-        passed(traffic, names, patience.saturating_sub(started.elapsed())).await?;
-        differing = ids(&reverse::compare_rows(landing, traffic, names, table, &differing).await?);
+        passed(databases, patience.saturating_sub(started.elapsed())).await?;
+        differing = reverse::compare_rows(databases, table, &differing).await?.unlike();
     }
     Ok(ReverseFindings { rows, differences: differing.len() as u64 })
 }
 
-fn ids(found: &Compared) -> Vec<Uuid> {
-    found.examples.iter().map(|example| example.id).collect()
-}
-
 /// Waits until the stream has passed everything that Traffic has committed, or until `limit` is over.
-async fn passed(traffic: &Client, names: &Names, limit: Duration) -> Result<()> {
+async fn passed(databases: Databases<'_>, limit: Duration) -> Result<()> {
+    let Databases { traffic, names, .. } = databases;
     let sent = marker::latency(traffic, traffic, names, &names.reverse_slot(), 1, limit).await;
     match sent {
         Err(error) if error.kind() != Kind::Transient => Err(error),

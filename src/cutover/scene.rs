@@ -19,7 +19,7 @@ use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::{Endpoint, Session, slot, table_lock};
+use crate::postgres::{Databases, Endpoint, Session, slot, table_lock};
 
 /// Time for which the command tries to undo its changes, before the command leaves the rest to the daemon.
 const UNDOING: Duration = Duration::from_secs(20);
@@ -156,7 +156,10 @@ impl<'c> Scene<'c> {
     }
 
     fn sides<'s>(&'s self, landing: &'s Client, traffic: &'s Client) -> FencedSides<'s> {
-        FencedSides { direction: self.direction, landing, traffic, names: self.names() }
+        FencedSides {
+            direction: self.direction,
+            databases: Databases { landing, traffic, names: self.names() },
+        }
     }
 
     /// Writes the certificate before the comparison that is left until after the decision, and again

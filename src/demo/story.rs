@@ -12,6 +12,7 @@ use super::{crash, lag, noise, ownership};
 use crate::compare::{self, Comparison};
 use crate::error::{Error, Result};
 use crate::migrate::{MigrateOptions, migrate};
+use crate::postgres::Databases;
 use crate::telemetry::{Live, State};
 
 /// Number of transactions to wait for while the demo watches the stream.
@@ -206,12 +207,14 @@ async fn make_noise(setup: &mut DemoSetup<'_>, screen: &mut Screen) -> Result<()
 async fn compare(setup: &DemoSetup<'_>, screen: &mut Screen) -> Result<bool> {
     screen.step("Both sides are compared, row by row and value by value");
     let (mut rows, mut values, mut differences, mut touched) = (0, 0, 0, 0);
+    let names = &setup.config.names;
+    let databases = Databases { landing: &setup.landing, traffic: &setup.traffic, names };
     for table in setup.config.tables() {
-        let found = compare::compare(&setup.landing, &setup.traffic, &setup.config.names, table).await?;
+        let found = compare::compare(databases, table).await?;
         rows += found.landing_rows;
         values += found.values;
         differences += found.differences();
-        touched += found.touched_on_traffic;
+        touched += found.stamped;
         show(&found, screen);
     }
     screen.say(&format!(

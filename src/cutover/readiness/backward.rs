@@ -12,6 +12,7 @@ use crate::doctor::writable;
 use crate::error::Result;
 use crate::fence;
 use crate::model::side::Side;
+use crate::postgres::Databases;
 use crate::report::{Level, Verdict};
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
@@ -66,7 +67,8 @@ pub async fn examine(
         ready.rows = found.rows;
     }
     ready.findings.add("verification", None, compared.map(judge));
-    let sides = FencedSides { direction: Direction::Rollback, landing, traffic, names };
+    let sides =
+        FencedSides { direction: Direction::Rollback, databases: Databases { landing, traffic, names } };
     Box::pin(ready.predict(config, terms, sides)).await;
     ready
 }
@@ -79,7 +81,12 @@ async fn compare(
 ) -> Result<ReverseFindings> {
     let mut sum = ReverseFindings::default();
     for table in config.tables() {
-        let found = flowing_back::compare(landing, traffic, &config.names, table, terms.verify_wait).await?;
+        let found = flowing_back::compare(
+            Databases { landing, traffic, names: &config.names },
+            table,
+            terms.verify_wait,
+        )
+        .await?;
         sum.rows += found.rows;
         sum.differences += found.differences;
     }

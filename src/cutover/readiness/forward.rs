@@ -15,6 +15,7 @@ use crate::cutover::{Direction, marker};
 use crate::doctor::writable;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
+use crate::postgres::Databases;
 use crate::report::{Level, Verdict};
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
@@ -65,7 +66,8 @@ pub async fn examine(
     if let Ok(found) = verified {
         ready.rows = found.tables.iter().map(|table| table.found.landing_rows).sum();
         ready.conversion_notes = found.conversion_notes;
-        let sides = FencedSides { direction: Direction::Cutover, landing, traffic, names };
+        let sides =
+            FencedSides { direction: Direction::Cutover, databases: Databases { landing, traffic, names } };
         Box::pin(ready.predict(config, terms, sides)).await;
     }
     ready

@@ -20,6 +20,7 @@ use crate::doctor::tables::stands_in_the_way;
 use crate::error::{Error, Kind, Result};
 use crate::fence::roles::FencedRoles;
 use crate::model::side::Side;
+use crate::postgres::Databases;
 use crate::report::{Findings, Level, Verdict};
 
 /// Number of markers sent to predict the drain.
@@ -119,7 +120,7 @@ impl Readiness {
 
     /// Takes the horizon before the comparison, and reads the roles that may write to `fenced`.
     async fn look_ahead(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
-        match Horizon::now(landing, traffic).await {
+        match Horizon::now(Databases { landing, traffic, names: &config.names }).await {
             Ok(horizon) => self.horizon = Some(horizon),
             Err(error) => self.findings.add("horizon", None, Err(error)),
         }

@@ -1,12 +1,12 @@
 //! The smallest key, `00000000-0000-0000-0000-000000000000`, is a key like any other.
 
-use leadbridge::compare::reverse::{Lack, compare};
+use leadbridge::compare::Difference;
 use leadbridge::cutover::adopt::mark_born;
 use leadbridge::model::change::Table;
 use leadbridge::postgres::triggers::TriggerControl;
 
 use crate::finish::switched::{caught_up, switch as switch_by_hand};
-use crate::replication::reverse::compare::{born, sessions, tamper};
+use crate::replication::reverse::compare::{born, compared, sessions, tamper};
 use crate::replication::reverse::rows::switched;
 use crate::replication::reverse::switch::carried;
 use crate::testkit::{Bridge, World, caught_up_and_equal, holds, landing, traffic, until_holds};
@@ -57,9 +57,10 @@ async fn a_rollback_compares_and_adopts_the_first_key() {
     let tables = Table::replicated(false);
     tamper(&world, &format!("UPDATE landing_leads SET name = 'x' WHERE id = '{FIRST}'")).await;
     tamper(&world, &format!("DELETE FROM lead_journey WHERE id = '{FIRST}'")).await;
-    let found = compare(&on_landing, &on_traffic, &world.names, &tables, 1).await.unwrap();
-    let lacks: Vec<_> = found.iter().flat_map(|table| &table.examples).map(|example| &example.lack).collect();
-    assert_eq!(lacks, [&Lack::Different(vec!["name"]), &Lack::Missing]);
+    let found = compared(&world).await;
+    let examples = found.iter().flat_map(|table| &table.examples);
+    let differences: Vec<_> = examples.map(|example| &example.difference).collect();
+    assert_eq!(differences, [&Difference::Different(vec!["name"]), &Difference::Missing]);
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
     let adopted = mark_born(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();

@@ -1,4 +1,6 @@
 use super::*;
+use crate::compare::Contents;
+use crate::compare::comparison::EXAMPLES;
 
 const TABLE: Table = Table::LandingLeads;
 
@@ -22,21 +24,17 @@ fn expected(id: u128, changed: &[(&str, &str)]) -> ExpectedRow {
 }
 
 fn held(id: u128, changed: &[(&str, &str)]) -> HeldRow {
-    HeldRow { id: Uuid::from_u128(id), values: values(changed) }
+    let values = values(changed).into_iter().map(|value| value.map(Into::into)).collect();
+    let image = TrafficImage { table: TABLE, id: Uuid::from_u128(id), values };
+    HeldRow { image, must_be_on_landing: true }
+}
+
+fn by_mapping() -> ByMapping {
+    ByMapping::new(TABLE, Absent::none(TABLE), &[])
 }
 
 fn compare(landing: &[ExpectedRow], traffic: &[HeldRow]) -> Comparison {
-    let mut found = Comparison::new(TABLE, Absent::none(TABLE));
-    let (mut landing, mut traffic) = (landing.iter(), traffic.iter());
-    let (mut left, mut right) = (landing.next(), traffic.next());
-    loop {
-        match meet(&mut found, left, right) {
-            Next::Landing => left = landing.next(),
-            Next::Traffic => right = traffic.next(),
-            Next::Both => (left, right) = (landing.next(), traffic.next()),
-            Next::End => return found,
-        }
-    }
+    by_mapping().compare(landing, traffic)
 }
 
 #[test]
@@ -69,7 +67,7 @@ fn a_facebook_id_belongs_to_traffic_as_long_as_landing_has_none() {
 fn a_later_updated_at_alone_is_traffics_own_stamp_and_an_earlier_one_is_a_difference() {
     let later = ("updated_at", "2026-01-01 10:00:00.51+00");
     let found = compare(&[expected(1, &[])], &[held(1, &[later])]);
-    assert_eq!((found.touched_on_traffic, found.differences()), (1, 0));
+    assert_eq!((found.stamped, found.differences()), (1, 0));
     let with_another = compare(&[expected(1, &[])], &[held(1, &[later, ("name", "x")])]);
     assert_eq!(with_another.different, 1);
     let earlier = ("updated_at", "2026-01-01 10:00:00+00");
@@ -84,8 +82,8 @@ fn what_traffic_changed_of_metadata_that_need_not_be_sent_is_counted_apart() {
         if values.iter().all(|(name, _)| *name != "metadata") {
             values.push(("metadata", "{}"));
         }
-        let mut found = Comparison::new(TABLE, Absent::none(TABLE)).with_contents();
-        meet(&mut found, Some(&landing[0]), Some(&held(1, &values)));
+        let mut found = Comparison { contents: Some(Contents::default()), ..Comparison::new(TABLE) };
+        found.count(&by_mapping(), &Met::OnBoth(&landing[0], &held(1, &values)));
         (found.changed_on_traffic, found.different, found.contents.map(|both| both.landing == both.traffic))
     };
     let later = ("updated_at", "2026-01-01 10:00:00.51+00");

@@ -1,0 +1,61 @@
+//! Merges the rows of both sides by key, for either direction; pure.
+
+use std::cmp::Ordering;
+
+use uuid::Uuid;
+
+use super::comparison::Comparison;
+use crate::mapping::inverse::TrafficImage;
+use crate::model::change::Row;
+
+/// A row of Traffic.
+pub(super) struct HeldRow {
+    pub image: TrafficImage,
+    /// Whether Landing must have the row: see [`Expectation::must_be_on_landing`].
+    pub must_be_on_landing: bool,
+}
+
+/// The rows that one direction of replication keeps equal, and the values that the direction expects.
+pub(super) trait Expectation {
+    /// Whether rows of Traffic are read that Landing need not have.
+    const READS_ROWS_BORN_ON_TRAFFIC: bool;
+
+    /// A row of Landing in the form in which the row is compared.
+    type Landing;
+
+    /// `stored` is the stored size of the metadata, in bytes.
+    fn landing(&self, row: Row, stored: usize) -> Self::Landing;
+
+    fn id(landing: &Self::Landing) -> Uuid;
+
+    /// SQL condition on a row `t` of Traffic: Landing must have the row.
+    fn must_be_on_landing(&self) -> String;
+
+    /// Counts the differences, except for the number of rows.
+    fn judge(&self, met: &Met<'_, Self::Landing>, found: &mut Comparison);
+}
+
+/// The rows with the smallest remaining key.
+pub(super) enum Met<'r, L> {
+    OnLanding(&'r L),
+    OnTraffic(&'r HeldRow),
+    OnBoth(&'r L, &'r HeldRow),
+}
+
+/// Compares the smallest remaining keys of the two sides; `None` after the last row. Keys ascend in byte
+/// order, as PostgreSQL's do.
+pub(super) fn meet<'r, E: Expectation>(
+    landing: Option<&'r E::Landing>,
+    traffic: Option<&'r HeldRow>,
+) -> Option<Met<'r, E::Landing>> {
+    Some(match (landing, traffic) {
+        (None, None) => return None,
+        (Some(ours), None) => Met::OnLanding(ours),
+        (None, Some(theirs)) => Met::OnTraffic(theirs),
+        (Some(ours), Some(theirs)) => match E::id(ours).cmp(&theirs.image.id) {
+            Ordering::Less => Met::OnLanding(ours),
+            Ordering::Equal => Met::OnBoth(ours, theirs),
+            Ordering::Greater => Met::OnTraffic(theirs),
+        },
+    })
+}
