@@ -19,6 +19,8 @@ const PARTIAL: &str = "partial";
 /// a backup's.
 pub struct Directory {
     path: PathBuf,
+    /// Format of the tables' files.
+    format: Format,
 }
 
 impl Directory {
@@ -26,8 +28,8 @@ impl Directory {
     ///
     /// # Errors
     /// Refused when the directory holds anything else, or cannot be written to.
-    pub fn claim(path: &Path) -> Result<Self> {
-        let directory = Directory { path: path.to_owned() };
+    pub fn claim(path: &Path, format: Format) -> Result<Self> {
+        let directory = Directory { path: path.to_owned(), format };
         let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
         made.map_err(|error| failed("making", path, &error))?;
         let found = directory.entries()?;
@@ -59,6 +61,10 @@ impl Directory {
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     /// Creates a file, under a temporary name until [`Directory::keep`].
@@ -158,7 +164,7 @@ mod tests {
     fn a_backup_is_private_and_whole_only_with_its_manifest() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let directory = Directory::claim(&path).unwrap();
+        let directory = Directory::claim(&path, Format::Csv).unwrap();
         directory.create("landing_leads.csv").unwrap().sync_all().unwrap();
         directory.keep("landing_leads.csv").unwrap();
         assert!(!path.join(MANIFEST).exists());
@@ -167,22 +173,22 @@ mod tests {
         assert_eq!(mode(&path.join("landing_leads.csv")), 0o600);
         assert_eq!(mode(&path.join(MANIFEST)), 0o600);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
-        assert!(Directory::claim(&path).is_err(), "a whole backup is never restarted");
+        assert!(Directory::claim(&path, Format::Csv).is_err(), "a whole backup is never restarted");
     }
 
     #[test]
     fn what_an_interrupted_backup_left_is_cleared_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path();
-        let directory = Directory::claim(path).unwrap();
+        let directory = Directory::claim(path, Format::Csv).unwrap();
         directory.create("landing_leads.csv").unwrap();
         fs::write(path.join("lead_journey.csv"), "x").unwrap();
-        Directory::claim(path).unwrap();
+        Directory::claim(path, Format::Csv).unwrap();
         assert_eq!(fs::read_dir(path).unwrap().count(), 1);
 
         let theirs = path.join("notes.txt");
         fs::write(&theirs, "x").unwrap();
-        let error = Directory::claim(path).err().unwrap();
+        let error = Directory::claim(path, Format::Csv).err().unwrap();
         assert!(error.to_string().contains("not empty") && error.remedy_text().is_some());
         assert!(theirs.exists());
     }
@@ -193,7 +199,7 @@ mod tests {
         let file = parent.path().join("file");
         fs::write(&file, "x").unwrap();
         for path in [file.clone(), file.join("below"), PathBuf::from("/proc/self/backup")] {
-            let error = Directory::claim(&path).err().unwrap();
+            let error = Directory::claim(&path, Format::Csv).err().unwrap();
             assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
             assert!(error.remedy_text().is_some());
         }

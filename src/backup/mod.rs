@@ -22,7 +22,7 @@ pub use format::Format;
 pub use manifest::{BackupColumn, BackupSource, GeneratedColumn, Manifest, TableFile};
 pub use restore::restore_hint;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
@@ -30,7 +30,7 @@ use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
-use crate::postgres::{Endpoint, table_lock};
+use crate::postgres::{Database, Endpoint, table_lock};
 
 /// Writes `tables` of Landing to `directory`.
 ///
@@ -42,14 +42,13 @@ pub async fn take(
     names: &Names,
     tables: &[Table],
     directory: Directory,
-    format: Format,
 ) -> Result<Manifest> {
     let session = landing.connect("backup").await?;
-    begin(&session, names, tables).await?;
-    let mut manifest = Manifest::of(source(&session, landing).await?, format);
+    let database = Database::landing(&session, names);
+    begin(database, tables).await?;
+    let mut manifest = Manifest::of(source(&session, landing).await?, directory.format());
     for table in tables {
-        let written =
-            table::write(&session, &names.landing_table(*table), *table, format, &directory).await?;
+        let written = table::write(database, *table, &directory).await?;
         reach(Point::TableBackedUp);
         tracing::info!(table = table.landing_name(), rows = written.rows, bytes = written.bytes, "backed up");
         manifest.tables.push(written);
@@ -69,16 +68,15 @@ pub async fn take(
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Opens one snapshot for all tables. The tables stay locked meanwhile, so their columns do not change.
-async fn begin(session: &Client, names: &Names, tables: &[Table]) -> Result<()> {
-    let tables: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
-    let patience = Some(PATIENCE);
+async fn begin(landing: Database<'_>, tables: &[Table]) -> Result<()> {
+    let tables: Vec<String> = tables.iter().map(|table| landing.table(*table)).collect();
+    let (session, patience) = (landing.client, Some(PATIENCE));
     table_lock::open(session, Side::Landing, table_lock::ONE_SNAPSHOT, &tables, "", patience).await.map(drop)
 }
 
 async fn source(session: &Client, landing: &Endpoint) -> Result<BackupSource> {
     let sql = "SELECT now(), pg_current_wal_insert_lsn(), current_setting('server_version')";
-    let row = session.query_one(sql, &[]).await;
-    let row = row.map_err(|error| Error::database("reading Landing's WAL position", &error))?;
+    let row = during(session, "reading Landing's WAL position").row(sql, &[]).await?;
     Ok(BackupSource {
         host: landing.hosts(),
         database: landing.database().to_owned(),

@@ -15,16 +15,13 @@ use super::manifest::{BackupColumn, GeneratedColumn, TableFile};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::sha256;
+use crate::postgres::Database;
+use crate::postgres::step::during;
 
-/// Writes the rows of table `name` in the snapshot of `session` to a file under a temporary name.
-pub(super) async fn write(
-    session: &Client,
-    name: &str,
-    table: Table,
-    format: Format,
-    directory: &Directory,
-) -> Result<TableFile> {
-    let (columns, generated) = columns(session, name).await?;
+/// Writes the rows of a table in the open snapshot to a file under a temporary name.
+pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Directory) -> Result<TableFile> {
+    let (name, format) = (landing.table(table), directory.format());
+    let (columns, generated) = columns(landing.client, &name).await?;
     let list: Vec<String> = columns.iter().map(|column| escape_identifier(&column.name)).collect();
     let sql = format!(
         "COPY (SELECT {} FROM {name} AS t ORDER BY t.id) TO STDOUT ({})",
@@ -33,7 +30,7 @@ pub(super) async fn write(
     );
     let step = format!("copying {} from Landing", table.landing_name());
     let failed = |error| Error::database(&step, &error);
-    let mut copied = pin!(session.copy_out(&sql).await.map_err(failed)?);
+    let mut copied = pin!(landing.client.copy_out(&sql).await.map_err(failed)?);
     let file = directory::file_name(table, format);
     let mut out = HashedFile::new(directory.create(&file)?);
     let broken = |error| directory::failed("writing", &directory.path().join(&file), &error);
@@ -52,7 +49,7 @@ pub(super) async fn write(
     }
     let rows = if format == Format::Csv { messages.saturating_sub(1) } else { messages };
     let (bytes, sha256) = out.finish().map_err(broken)?;
-    Ok(TableFile { table: name.to_owned(), file, rows, bytes, sha256, columns, generated })
+    Ok(TableFile { table: name, file, rows, bytes, sha256, columns, generated })
 }
 
 /// All columns of the table: the stored columns, and the columns that PostgreSQL computes.
@@ -61,8 +58,7 @@ async fn columns(session: &Client, name: &str) -> Result<(Vec<BackupColumn>, Vec
                CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END \
                FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
                WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
-    let rows = session.query(sql, &[&name]).await;
-    let rows = rows.map_err(|error| Error::database(format!("reading the columns of {name}"), &error))?;
+    let rows = during(session, format!("reading the columns of {name}")).rows(sql, &[&name]).await?;
     let (mut columns, mut generated) = (Vec::new(), Vec::new());
     for row in rows {
         let column = BackupColumn { name: row.get(0), sql_type: row.get(1) };

@@ -13,7 +13,7 @@ use super::marker::Latency;
 use super::readiness::TrafficOwned;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::fence::roles::Tried;
+use crate::fence::Tried;
 use crate::model::lsn::Lsn;
 use crate::model::sha256;
 use crate::model::timestamp::{Timestamp, as_rfc3339};

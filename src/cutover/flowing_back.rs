@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::marker;
+use super::marker::MarkerArrival;
 use crate::compare::reverse;
 use crate::error::{Kind, Result};
 use crate::model::change::Table;
+use crate::model::side::Side;
 use crate::postgres::Databases;
 
 /// Largest number of differing rows that are rechecked.
@@ -44,7 +45,8 @@ pub(super) async fn compare(
 /// Waits until the stream has passed everything that Traffic has committed, or until `limit` is over.
 async fn passed(databases: Databases<'_>, limit: Duration) -> Result<()> {
     let Databases { traffic, names, .. } = databases;
-    let sent = marker::latency(traffic, traffic, names, &names.reverse_slot(), 1, limit).await;
+    let arrival = MarkerArrival { traffic: databases.on(Side::Traffic), slot: &names.reverse_slot() };
+    let sent = arrival.latency(traffic, 1, limit).await;
     match sent {
         Err(error) if error.kind() != Kind::Transient => Err(error),
         _ => Ok(()),

@@ -5,21 +5,19 @@ use std::time::Instant;
 use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::certificate::CutoverCertificate;
-use super::journal::{CutoverStep, Direction};
-use super::readiness::Readiness;
+use super::journal::CutoverStep;
 use super::scene::{Pause, Proof, Scene};
-use super::{marker, resolve, reverse_slot};
+use super::{resolve, reverse_slot};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
 use crate::model::lsn::Lsn;
+use crate::model::side::Side;
 use crate::postgres::slot;
+use crate::postgres::step::during;
 use crate::traffic::since_switch;
 
-pub(super) struct Forward<'c> {
-    pub scene: Scene<'c>,
-    pub readiness: Readiness,
-}
+const SWITCHING: &str = "switching on Traffic";
 
 /// Traffic's state when the last change from Landing had been applied and no other change could come.
 /// Everything that Traffic commits from then on flows back. The state is read before the decision, because
@@ -32,28 +30,20 @@ struct Handover {
     storage: Option<String>,
 }
 
-impl Forward<'_> {
-    pub(super) async fn run(mut self) -> Result<CutoverCertificate> {
-        match self.attempt().await {
-            Ok(certificate) => Ok(certificate),
-            Err(error) => Err(self.scene.abort(error).await),
-        }
-    }
-
-    async fn attempt(&mut self) -> Result<CutoverCertificate> {
-        let scene = &self.scene;
+impl Scene<'_> {
+    pub(super) async fn cut_over(&mut self) -> Result<CutoverCertificate> {
         // Read before any writer waits.
-        let traffic_id = slot::system_identifier(&scene.config.traffic).await?;
-        reverse_slot::create(&scene.traffic, scene.names(), scene.left()).await?;
+        let traffic_id = slot::system_identifier(&self.config.traffic).await?;
+        reverse_slot::create(self.databases().on(Side::Traffic), self.left()).await?;
         reach(Point::CutoverPrepared);
-        scene.journal.begin(&scene.traffic, scene.id, Direction::Cutover, scene.left()).await?;
+        self.journal.begin(&self.traffic, self.run, self.left()).await?;
         reach(Point::CutoverBegun);
-        let held = scene.hold(&scene.config.landing, scene.left()).await?;
-        let proven = tokio::time::timeout(scene.budget(&held), self.behind(&held)).await;
-        match proven.unwrap_or_else(|_| Err(self.scene.too_long())) {
+        let held = self.hold(&self.config.landing, self.left()).await?;
+        let proven = tokio::time::timeout(self.budget(&held), self.under_fence(&held)).await;
+        match proven.unwrap_or_else(|_| Err(self.too_long())) {
             Ok((proof, handover)) => {
                 let pause = self.decide(held, &traffic_id, &handover).await?;
-                self.scene.certify(&self.readiness, proof, &pause).await
+                self.certify(proof, &pause).await
             }
             Err(error) => {
                 held.undo().await;
@@ -63,22 +53,13 @@ impl Forward<'_> {
     }
 
     /// The steps that run while the fence blocks Landing's writers: write the marker, drain, compare.
-    async fn behind(&self, held: &HeldFence) -> Result<(Proof, Handover)> {
-        let scene = &self.scene;
-        let names = scene.names();
-        scene.reach(CutoverStep::Fenced).await?;
-        reach(Point::CutoverFenced);
-        marker::write(held.session(), scene.id).await?;
-        marker::flush(&scene.landing).await?;
-        // The trial of the fence runs while the marker is on its way.
-        let writers = held.prove(&self.readiness.writers).await?;
-        let marker = scene.drained(&names.slot).await?;
-        scene.reach(CutoverStep::Drained).await?;
+    async fn under_fence(&self, held: &HeldFence) -> Result<(Proof, Handover)> {
+        let (marker, writers) = self.drain(held, Point::CutoverFenced).await?;
         let handover = self.handover().await?;
         reach(Point::CutoverDrained);
-        let (tables, _) = scene.prove(held.session(), &self.readiness).await?;
-        let snapshots = scene.snapshots(&self.readiness).await?;
-        scene.reach(CutoverStep::Verified).await?;
+        let (tables, _) = self.prove(held.session()).await?;
+        let snapshots = self.snapshots().await?;
+        self.reach(CutoverStep::Verified).await?;
         reach(Point::CutoverVerified);
         Ok((Proof { marker, position: handover.lsn, tables, writers, snapshots }, handover))
     }
@@ -86,11 +67,10 @@ impl Forward<'_> {
     async fn handover(&self) -> Result<Handover> {
         // The statement's snapshot is older than its transaction id. So a table rewrite between the two
         // counts as a rewrite after the switch.
-        let storage = since_switch::storage(self.scene.names());
+        let storage = since_switch::storage(self.names());
         let sql =
             format!("SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text, ({storage})::text");
-        let row = self.scene.traffic.query_one(&sql, &[]).await;
-        let row = row.map_err(|error| Error::database("reading Traffic's position", &error))?;
+        let row = during(&self.traffic, "reading Traffic's position").row(&sql, &[]).await?;
         Ok(Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1), storage: row.get(2) })
     }
 
@@ -98,18 +78,19 @@ impl Forward<'_> {
     async fn decide(&mut self, held: HeldFence, traffic_id: &str, from: &Handover) -> Result<Pause> {
         // A recent rollback may have left a fence on Traffic. Traffic must not refuse the writers that
         // Landing refuses from now on.
-        for closed in fence::closed(&self.scene.traffic, self.scene.names()).await? {
-            fence::lift(&self.scene.traffic, self.scene.names(), closed).await?;
+        let traffic = self.databases().on(Side::Traffic);
+        for closed in fence::closed(traffic).await? {
+            fence::lift(traffic, closed).await?;
         }
-        self.scene.closed = true;
+        self.closed = true;
         let write_pause = held.commit().await?;
         let closed = Instant::now();
         reach(Point::CutoverClosed);
         let millis = write_pause.as_secs_f64() * 1e3;
         tracing::info!("closed: writers were held for {millis:.0} ms and are refused now");
-        self.scene.hook().await?;
+        self.hook().await?;
         reach(Point::CutoverHooked);
-        fence::keep(&self.scene.landing, self.scene.names(), self.scene.id).await?;
+        fence::keep(self.databases().on(Side::Landing), self.run.id).await?;
         reach(Point::CutoverKept);
         self.switch(traffic_id, from).await?;
         reach(Point::CutoverSwitched);
@@ -119,16 +100,16 @@ impl Forward<'_> {
 
     /// Records the switch in one transaction on Traffic.
     async fn switch(&mut self, traffic_id: &str, from: &Handover) -> Result<()> {
-        let scene = &mut self.scene;
-        let (names, id, journal) = (scene.names(), scene.id, scene.journal.clone());
-        let failed = |error| Error::database("switching on Traffic", &error);
-        let transaction = scene.traffic.transaction().await.map_err(failed)?;
-        journal.reach(transaction.client(), id, CutoverStep::Switched).await?;
+        let (names, run, journal) = (self.names(), self.run, self.journal.clone());
+        let failed = |error| Error::database(SWITCHING, &error);
+        let transaction = self.traffic.transaction().await.map_err(failed)?;
+        let step = during(transaction.client(), SWITCHING);
+        journal.reach(transaction.client(), run.id, CutoverStep::Switched).await?;
         let sql = format!(
             "UPDATE {} SET state = 'switched', updated_at = now() WHERE slot = $1 AND state = 'streaming'",
             names.own("checkpoint")
         );
-        if transaction.execute(&sql, &[&names.slot]).await.map_err(failed)? != 1 {
+        if step.run(&sql, &[&names.slot]).await? != 1 {
             let slot = &names.slot;
             return Err(Error::refused(format!(
                 "the checkpoint of slot `{slot}` is not `streaming` any more"
@@ -145,9 +126,9 @@ impl Forward<'_> {
         );
         let position = PgLsn::from(from.lsn);
         let parameters: [&(dyn ToSql + Sync); 7] =
-            [&names.slot, &id, &names.reverse_slot(), &traffic_id, &position, &from.xid, &from.storage];
-        transaction.execute(&sql, &parameters).await.map_err(failed)?;
-        resolve::announce(transaction.client(), id, Direction::Cutover, CutoverStep::Switched).await?;
+            [&names.slot, &run.id, &names.reverse_slot(), &traffic_id, &position, &from.xid, &from.storage];
+        step.run(&sql, &parameters).await?;
+        resolve::announce(transaction.client(), run, CutoverStep::Switched).await?;
         transaction.commit().await.map_err(failed)
     }
 }

@@ -3,9 +3,7 @@
 use std::process::Stdio;
 use std::time::Duration;
 
-use uuid::Uuid;
-
-use super::journal::Direction;
+use super::journal::CutoverRun;
 use crate::error::{Error, Result};
 
 /// Reason for running the hook.
@@ -31,19 +29,13 @@ impl Event {
 ///
 /// # Errors
 /// Refused when the command fails, or is killed because `limit` is over.
-pub async fn run(
-    command: &str,
-    event: Event,
-    direction: Direction,
-    cutover: Uuid,
-    limit: Duration,
-) -> Result<()> {
+pub async fn call(command: &str, event: Event, run: CutoverRun, limit: Duration) -> Result<()> {
     let mut child = tokio::process::Command::new("/bin/sh");
     child
         .args(["-c", command])
         .env("LEADBRIDGE_EVENT", event.as_str())
-        .env("LEADBRIDGE_DIRECTION", direction.as_str())
-        .env("LEADBRIDGE_CUTOVER_ID", cutover.to_string())
+        .env("LEADBRIDGE_DIRECTION", run.direction.as_str())
+        .env("LEADBRIDGE_CUTOVER_ID", run.id.to_string())
         // Our stdout carries one document, the result; and nobody answers a prompt.
         .stdin(Stdio::null())
         .stdout(std::io::stderr())

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::model::names::Names;
 use crate::operator;
 use crate::postgres::advisory;
+use crate::postgres::step::during;
 
 /// Direction in which the leads move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,6 +52,13 @@ impl Direction {
             Direction::Rollback => CutoverStep::RolledBack,
         }
     }
+}
+
+/// One cutover or rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CutoverRun {
+    pub id: Uuid,
+    pub direction: Direction,
 }
 
 /// State of a cutover or rollback.
@@ -128,7 +136,15 @@ pub struct JournalEntry {
     pub is_lifted: bool,
 }
 
+impl JournalEntry {
+    pub fn run(&self) -> CutoverRun {
+        CutoverRun { id: self.id, direction: self.direction }
+    }
+}
+
 const TAKING: &str = "taking the cutover's lock on Traffic";
+const WRITING: &str = "writing the cutover's journal on Traffic";
+pub(super) const READING: &str = "reading the cutover's journal on Traffic";
 
 /// The undecided states, as an SQL condition.
 const UNDECIDED: &str = "state IN ('started', 'fenced', 'drained', 'verified')";
@@ -164,13 +180,7 @@ impl CutoverJournal {
     }
 
     /// Records that a cutover or rollback begins, and the deadline of the decision.
-    pub async fn begin(
-        &self,
-        traffic: &Client,
-        id: Uuid,
-        direction: Direction,
-        within: Duration,
-    ) -> Result<()> {
+    pub async fn begin(&self, traffic: &Client, run: CutoverRun, within: Duration) -> Result<()> {
         let sql = format!(
             "INSERT INTO {} (id, slot, direction, state, deadline, operator, leadbridge_version) \
              VALUES ($1, $2, $3, 'started', clock_timestamp() + make_interval(secs => $4), $5, $6)",
@@ -179,9 +189,8 @@ impl CutoverJournal {
         let operator = operator::name();
         let version = env!("CARGO_PKG_VERSION");
         let parameters: [&(dyn ToSql + Sync); 6] =
-            [&id, &self.slot, &direction.as_str(), &within.as_secs_f64(), &operator, &version];
-        let written = traffic.execute(&sql, &parameters).await;
-        written.map(|_| ()).map_err(failed("writing the cutover's journal on Traffic"))
+            [&run.id, &self.slot, &run.direction.as_str(), &within.as_secs_f64(), &operator, &version];
+        during(traffic, WRITING).run(&sql, &parameters).await.map(drop)
     }
 
     /// Records the next step, if the journal has the step before.
@@ -198,8 +207,7 @@ impl CutoverJournal {
             "UPDATE {} SET state = $3, {at}_at = clock_timestamp() WHERE id = $1 AND state = $2",
             self.table
         );
-        let written = traffic.execute(&sql, &[&id, &before, &step.as_str()]).await;
-        match written.map_err(failed("writing the cutover's journal on Traffic"))? {
+        match during(traffic, WRITING).run(&sql, &[&id, &before, &step.as_str()]).await? {
             1 => Ok(()),
             _ => {
                 let found = self.entry(traffic, id).await?;
@@ -217,21 +225,19 @@ impl CutoverJournal {
              WHERE id = $1 AND {UNDECIDED}",
             self.table
         );
-        let written = traffic.execute(&sql, &[&id, &reason]).await;
-        Ok(written.map_err(failed("writing the cutover's journal on Traffic"))? == 1)
+        Ok(during(traffic, WRITING).run(&sql, &[&id, &reason]).await? == 1)
     }
 
     /// Records that the fence of this cutover or rollback, on Landing or on Traffic, is lifted.
     pub async fn lifted(&self, traffic: &Client, id: Uuid) -> Result<()> {
         let sql = format!("UPDATE {} SET lifted_at = clock_timestamp() WHERE id = $1", self.table);
-        let written = traffic.execute(&sql, &[&id]).await;
-        written.map(|_| ()).map_err(failed("writing the cutover's journal on Traffic"))
+        during(traffic, WRITING).run(&sql, &[&id]).await.map(drop)
     }
 
     pub async fn certify(&self, traffic: &Client, id: Uuid, certificate: &serde_json::Value) -> Result<()> {
         let sql = format!("UPDATE {} SET certificate = $2::text::jsonb WHERE id = $1", self.table);
-        let written = traffic.execute(&sql, &[&id, &certificate.to_string()]).await;
-        written.map(|_| ()).map_err(failed("writing the certificate on Traffic"))
+        let step = during(traffic, "writing the certificate on Traffic");
+        step.run(&sql, &[&id, &certificate.to_string()]).await.map(drop)
     }
 
     pub async fn entry(&self, traffic: &Client, id: Uuid) -> Result<Option<JournalEntry>> {
@@ -258,8 +264,7 @@ impl CutoverJournal {
             "SELECT id, direction, state, lifted_at IS NOT NULL FROM {} WHERE slot = $1 {which}",
             self.table
         );
-        let rows = traffic.query(&sql, parameters).await;
-        rows.map_err(failed("reading the cutover's journal on Traffic"))?.iter().map(entry).collect()
+        during(traffic, READING).rows(&sql, parameters).await?.iter().map(entry).collect()
     }
 }
 
@@ -275,10 +280,6 @@ fn entry(row: &Row) -> Result<JournalEntry> {
         ));
     };
     Ok(JournalEntry { id: row.get(0), direction, state, is_lifted: row.get(3) })
-}
-
-fn failed(step: &'static str) -> impl Fn(tokio_postgres::Error) -> Error {
-    move |error| Error::database(step, &error)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::capture::rows::MARKER_PREFIX;
 use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
-use crate::model::names::Names;
+use crate::postgres::Database;
 use crate::postgres::step::during;
 
 /// Interval between two looks for a marker.
@@ -30,36 +30,13 @@ pub async fn write(source: &Client, id: Uuid) -> Result<Lsn> {
 /// commit immediately. Needs a session without a transaction.
 pub async fn flush(source: &Client) -> Result<()> {
     let sql = "SELECT pg_logical_emit_message(true, $1, 'flush')";
-    let row = source.query_one(sql, &[&MARKER_PREFIX]).await;
-    row.map(|_| ()).map_err(|error| Error::database("flushing a marker", &error))
+    during(source, "flushing a marker").row(sql, &[&MARKER_PREFIX]).await.map(drop)
 }
 
-/// Waits for a marker to come through the stream of `slot`. After the arrival, everything before the marker
-/// is committed on the other side.
-///
-/// # Errors
-/// Transient when the marker does not arrive within `limit`.
-pub async fn arrival(traffic: &Client, names: &Names, slot: &str, id: Uuid, limit: Duration) -> Result<Lsn> {
-    let sql = format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2", names.own("markers"));
-    let failed = |error| Error::database("looking for a marker on Traffic", &error);
-    let look = traffic.prepare(&sql).await.map_err(failed)?;
-    let started = Instant::now();
-    loop {
-        if let Some(row) = traffic.query_opt(&look, &[&id, &slot]).await.map_err(failed)? {
-            return Ok(row.get::<_, PgLsn>(0).into());
-        }
-        if started.elapsed() >= limit {
-            return Err(Error::new(
-                Kind::Transient,
-                format!(
-                    "a marker did not come through the stream of `{slot}` within {:.1} s",
-                    limit.as_secs_f64()
-                ),
-            )
-            .remedy("does the daemon run, and is its lag small (`leadbridge status`)?"));
-        }
-        tokio::time::sleep(LOOK).await;
-    }
+/// Arrival of the markers that come through the stream of one slot.
+pub struct MarkerArrival<'c> {
+    pub traffic: Database<'c>,
+    pub slot: &'c str,
 }
 
 /// Times of markers from the source's WAL to the row on Traffic, in seconds.
@@ -71,35 +48,59 @@ pub struct Latency {
     pub max: f64,
 }
 
-/// Sends markers one after the other through the stream of `slot`, and deletes the markers' rows.
-///
-/// # Errors
-/// Transient when a marker does not arrive within `limit`.
-pub async fn latency(
-    source: &Client,
-    traffic: &Client,
-    names: &Names,
-    slot: &str,
-    count: usize,
-    limit: Duration,
-) -> Result<Latency> {
-    let (mut seconds, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let mut outcome = Ok(());
-    for _ in 0..count.max(1) {
-        let id = Uuid::new_v4();
-        ids.push(id);
+impl MarkerArrival<'_> {
+    /// Waits for a marker. After the arrival, everything before the marker is committed on the other side.
+    ///
+    /// # Errors
+    /// Transient when the marker does not arrive within `limit`.
+    pub async fn of(&self, id: Uuid, limit: Duration) -> Result<Lsn> {
+        let sql =
+            format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2", self.traffic.names.own("markers"));
+        let step = self.traffic.during("looking for a marker on Traffic");
+        let look = step.prepare(&sql).await?;
         let started = Instant::now();
-        write(source, id).await?;
-        flush(source).await?;
-        if let Err(error) = arrival(traffic, names, slot, id, limit).await {
-            outcome = Err(error);
-            break;
+        loop {
+            if let Some(row) = step.row_if_any(&look, &[&id, &self.slot]).await? {
+                return Ok(row.get::<_, PgLsn>(0).into());
+            }
+            if started.elapsed() >= limit {
+                return Err(Error::new(
+                    Kind::Transient,
+                    format!(
+                        "a marker did not come through the stream of `{}` within {:.1} s",
+                        self.slot,
+                        limit.as_secs_f64()
+                    ),
+                )
+                .remedy("does the daemon run, and is its lag small (`leadbridge status`)?"));
+            }
+            tokio::time::sleep(LOOK).await;
         }
-        seconds.push(started.elapsed().as_secs_f64());
     }
-    let sql = format!("DELETE FROM {} WHERE id = ANY ($1)", names.own("markers"));
-    during(traffic, "taking markers away on Traffic").run(&sql, &[&ids]).await?;
-    outcome.map(|()| summary(seconds))
+
+    /// Sends markers from `source` one after the other, and deletes the markers' rows.
+    ///
+    /// # Errors
+    /// Transient when a marker does not arrive within `limit`.
+    pub async fn latency(&self, source: &Client, count: usize, limit: Duration) -> Result<Latency> {
+        let (mut seconds, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let mut outcome = Ok(());
+        for _ in 0..count.max(1) {
+            let id = Uuid::new_v4();
+            ids.push(id);
+            let started = Instant::now();
+            write(source, id).await?;
+            flush(source).await?;
+            if let Err(error) = self.of(id, limit).await {
+                outcome = Err(error);
+                break;
+            }
+            seconds.push(started.elapsed().as_secs_f64());
+        }
+        let sql = format!("DELETE FROM {} WHERE id = ANY ($1)", self.traffic.names.own("markers"));
+        self.traffic.during("taking markers away on Traffic").run(&sql, &[&ids]).await?;
+        outcome.map(|()| summary(seconds))
+    }
 }
 
 fn summary(mut seconds: Vec<f64>) -> Latency {

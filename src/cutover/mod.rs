@@ -30,9 +30,8 @@ mod scene;
 
 use std::time::Duration;
 
-use backward::Backward;
+use adopt::Adoption;
 pub use certificate::CutoverCertificate;
-use forward::Forward;
 use journal::CutoverJournal;
 pub use journal::Direction;
 pub use marker::Latency;
@@ -43,8 +42,8 @@ use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
-use crate::postgres::Session;
 use crate::postgres::triggers::TriggerControl;
+use crate::postgres::{Databases, Session};
 use crate::report::Level;
 
 /// Options of a cutover or rollback.
@@ -86,11 +85,12 @@ pub async fn prepare(
     }
     Finish::refuse(&traffic, &config.names).await?;
     take_the_right(config, &traffic).await?;
-    resolve::settle(&landing, &traffic, &config.names).await?;
+    let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
+    resolve::settle(databases).await?;
     let terms = &options.readiness;
     let readiness = match direction {
-        Direction::Cutover => readiness::forward::examine(config, terms, &landing, &traffic).await,
-        Direction::Rollback => readiness::backward::examine(config, terms, &landing, &traffic).await,
+        Direction::Cutover => readiness::forward::examine(config, terms, databases).await,
+        Direction::Rollback => readiness::backward::examine(config, terms, databases).await,
     };
     Ok(PreparedCutover { direction, readiness, landing, traffic })
 }
@@ -113,21 +113,29 @@ pub async fn execute(
     options: &CutoverOptions,
     prepared: PreparedCutover,
 ) -> Result<CutoverCertificate> {
-    let PreparedCutover { direction, readiness, landing, traffic } = prepared;
-    if !readiness.is_ready() {
-        let errors = readiness.findings.findings.iter().filter(|finding| finding.level == Level::Error);
+    if !prepared.readiness.is_ready() {
+        let findings = &prepared.readiness.findings.findings;
+        let errors = findings.iter().filter(|finding| finding.level == Level::Error);
         let messages: Vec<&str> = errors.map(|finding| finding.message.as_str()).collect();
         return Err(Error::refused(format!("not ready: {}", messages.join("; "))).remedy("try a --dry-run"));
     }
-    let control = TriggerControl::probe(&traffic).await?;
-    let scene = |landing, traffic| Scene::new(config, options, direction, landing, traffic);
-    match direction {
-        Direction::Cutover => Forward { scene: scene(landing, traffic), readiness }.run().await,
+    let triggers = TriggerControl::probe(&prepared.traffic).await?;
+    let rewrite = match prepared.direction {
+        Direction::Cutover => adopt::Rows::new(),
         Direction::Rollback => {
             // Most rows are adopted before the fence, so that writers wait only for the few that are left.
-            let rewrite = adopt::all(&landing, &traffic, config, control).await?;
-            let (scene, refuse_for) = (scene(landing, traffic), options.refuse_for);
-            Backward { scene, readiness, control, rewrite, refuse_for }.run().await
+            let PreparedCutover { landing, traffic, .. } = &prepared;
+            let databases = Databases { landing, traffic, names: &config.names };
+            Adoption { databases, tables: config.tables(), triggers }.all().await?
         }
+    };
+    let mut scene = Scene::new(config, options, prepared);
+    let done = match scene.run.direction {
+        Direction::Cutover => scene.cut_over().await,
+        Direction::Rollback => scene.roll_back(triggers, &rewrite).await,
+    };
+    match done {
+        Ok(certificate) => Ok(certificate),
+        Err(error) => Err(scene.abort(error).await),
     }
 }

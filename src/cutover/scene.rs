@@ -8,18 +8,20 @@ use uuid::Uuid;
 use super::certificate::{CertifiedDatabase, CutoverCertificate, Times, configuration_hash};
 use super::content::{FencedSides, TableProof};
 use super::hook::{self, Event};
-use super::journal::{CutoverJournal, CutoverStep, Direction};
+use super::journal::{CutoverJournal, CutoverRun, CutoverStep, Direction, READING};
+use super::marker::{self, MarkerArrival};
 use super::readiness::Readiness;
-use super::{CutoverOptions, adopt, marker, resolve, reverse_slot};
+use super::{CutoverOptions, PreparedCutover, adopt, resolve, reverse_slot};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::fence::roles::Tried;
-use crate::fence::{self, HeldFence};
-use crate::model::change::Table;
+use crate::failpoint::{Point, reach};
+use crate::fence::{FenceTerms, HeldFence, Tried};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::{Databases, Endpoint, Session, slot, table_lock};
+use crate::postgres::step::during;
+use crate::postgres::{Database, Databases, Endpoint, Session, slot, table_lock};
 
 /// Time for which the command tries to undo its changes, before the command leaves the rest to the daemon.
 const UNDOING: Duration = Duration::from_secs(20);
@@ -28,11 +30,11 @@ const UNDOING: Duration = Duration::from_secs(20);
 pub(super) struct Scene<'c> {
     pub config: &'c Config,
     pub options: &'c CutoverOptions,
-    pub direction: Direction,
+    pub run: CutoverRun,
+    pub readiness: Readiness,
     pub landing: Session,
     pub traffic: Session,
     pub journal: CutoverJournal,
-    pub id: Uuid,
     started: Instant,
     /// Whether the fence may have been committed.
     pub closed: bool,
@@ -60,17 +62,16 @@ pub(super) struct Pause {
 }
 
 impl<'c> Scene<'c> {
-    pub fn new(
-        config: &'c Config,
-        options: &'c CutoverOptions,
-        direction: Direction,
-        landing: Session,
-        traffic: Session,
-    ) -> Self {
-        let (journal, id) = (CutoverJournal::new(&config.names), Uuid::new_v4());
-        let started = Instant::now();
+    pub fn new(config: &'c Config, options: &'c CutoverOptions, prepared: PreparedCutover) -> Self {
+        let PreparedCutover { readiness, direction, landing, traffic } = prepared;
+        let run = CutoverRun { id: Uuid::new_v4(), direction };
+        let (journal, started) = (CutoverJournal::new(&config.names), Instant::now());
         let (closed, hooked) = (false, false);
-        Scene { config, options, direction, landing, traffic, journal, id, started, closed, hooked }
+        Scene { config, options, run, readiness, landing, traffic, journal, started, closed, hooked }
+    }
+
+    pub fn databases(&self) -> Databases<'_> {
+        Databases { landing: &self.landing, traffic: &self.traffic, names: self.names() }
     }
 
     pub fn names(&self) -> &'c Names {
@@ -90,17 +91,17 @@ impl<'c> Scene<'c> {
 
     /// Takes the fence around the tables of `fenced`.
     pub async fn hold(&self, fenced: &Endpoint, valid_for: Duration) -> Result<HeldFence> {
-        tracing::info!(id = %self.id, "closing the fence");
-        let session = fenced.connect("fence").await?;
-        let terms = fence::FenceTerms {
-            cutover: self.id,
+        tracing::info!(id = %self.run.id, "closing the fence");
+        let terms = FenceTerms {
+            names: self.names(),
+            cutover: self.run.id,
             message: self.config.fence_message.clone(),
             with_notifications: self.config.scheduled_notifications,
             lock_timeout: self.options.lock_timeout,
             idle_limit: self.options.readiness.max_pause,
             valid_for,
         };
-        fence::hold(session, self.names(), &terms, self.left()).await
+        terms.hold(fenced, self.left()).await
     }
 
     /// Time for which writers may still be made to wait.
@@ -109,19 +110,34 @@ impl<'c> Scene<'c> {
     }
 
     pub async fn reach(&self, step: CutoverStep) -> Result<()> {
-        self.journal.reach(&self.traffic, self.id, step).await
+        self.journal.reach(&self.traffic, self.run.id, step).await
     }
 
-    /// Waits until our marker has come through the stream of `slot`.
-    pub async fn drained(&self, slot: &str) -> Result<Lsn> {
-        marker::arrival(&self.traffic, self.names(), slot, self.id, self.left()).await
+    /// Drains the fenced side, while the fence blocks the writers there: everything that was written before
+    /// the fence comes to the other side. Returns the position of our marker in the fenced side's WAL, and the
+    /// trial of the fence. `fenced` is the point of a crash right after the fence.
+    pub async fn drain(&self, held: &HeldFence, fenced: Point) -> Result<(Lsn, Tried)> {
+        self.reach(CutoverStep::Fenced).await?;
+        reach(fenced);
+        let (source, slot) = match self.run.direction {
+            Direction::Cutover => (&self.landing, self.names().slot.clone()),
+            Direction::Rollback => (&self.traffic, self.names().reverse_slot()),
+        };
+        marker::write(held.session(), self.run.id).await?;
+        marker::flush(source).await?;
+        // The trial of the fence runs while the marker is on its way.
+        let writers = held.prove(&self.readiness.writers).await?;
+        let arrival = MarkerArrival { traffic: self.databases().on(Side::Traffic), slot: &slot };
+        let marker = arrival.of(self.run.id, self.left()).await?;
+        self.reach(CutoverStep::Drained).await?;
+        Ok((marker, writers))
     }
 
     pub async fn hook(&mut self) -> Result<()> {
         let Some(command) = &self.options.hook else { return Ok(()) };
         self.hooked = true;
         tracing::info!("running the hook");
-        hook::run(command, Event::Switch, self.direction, self.id, self.left()).await
+        hook::call(command, Event::Switch, self.run, self.left()).await
     }
 
     /// Compares both sides, and reads the fenced side in the session `fenced`. Also returns the rows that
@@ -129,20 +145,17 @@ impl<'c> Scene<'c> {
     ///
     /// # Errors
     /// Refused when a row differs.
-    pub async fn prove(
-        &self,
-        fenced: &Client,
-        readiness: &Readiness,
-    ) -> Result<(Vec<TableProof>, adopt::Rows)> {
-        let sides = match self.direction {
+    pub async fn prove(&self, fenced: &Client) -> Result<(Vec<TableProof>, adopt::Rows)> {
+        let sides = match self.run.direction {
             Direction::Cutover => self.sides(fenced, &self.traffic),
             Direction::Rollback => self.sides(&self.landing, fenced),
         };
+        let horizon = self.readiness.horizon()?;
         let (mut tables, mut recent) = (Vec::new(), adopt::Rows::new());
         for table in self.config.tables() {
-            let (proof, rows) = sides.prove(table, readiness.horizon()?, readiness.whole).await?;
+            let (proof, rows) = sides.prove(table, horizon, self.readiness.whole).await?;
             if !proof.is_equal() {
-                let look = match self.direction {
+                let look = match self.run.direction {
                     Direction::Cutover => "verify",
                     Direction::Rollback => "rollback --dry-run",
                 };
@@ -157,23 +170,18 @@ impl<'c> Scene<'c> {
 
     fn sides<'s>(&'s self, landing: &'s Client, traffic: &'s Client) -> FencedSides<'s> {
         FencedSides {
-            direction: self.direction,
+            direction: self.run.direction,
             databases: Databases { landing, traffic, names: self.names() },
         }
     }
 
     /// Writes the certificate before the comparison that is left until after the decision, and again
     /// afterwards.
-    pub async fn certify(
-        &self,
-        readiness: &Readiness,
-        proof: Proof,
-        pause: &Pause,
-    ) -> Result<CutoverCertificate> {
-        let [landing, traffic] = self.databases().await?;
+    pub async fn certify(&self, proof: Proof, pause: &Pause) -> Result<CutoverCertificate> {
+        let [landing, traffic] = self.described().await?;
         let mut certificate = CutoverCertificate {
-            id: self.id,
-            direction: self.direction,
+            id: self.run.id,
+            direction: self.run.direction,
             leadbridge_version: env!("CARGO_PKG_VERSION"),
             configuration_sha256: configuration_hash(self.config),
             landing,
@@ -186,9 +194,9 @@ impl<'c> Scene<'c> {
             writers: proof.writers,
             complete: proof.snapshots.is_none(),
             tables: proof.tables,
-            conversion_notes: readiness.conversion_notes,
-            traffic_owned: readiness.traffic_owned.clone(),
-            markers_before: readiness.latency,
+            conversion_notes: self.readiness.conversion_notes,
+            traffic_owned: self.readiness.traffic_owned.clone(),
+            markers_before: self.readiness.latency,
             hook: self.hooked,
         };
         self.write_down(&certificate).await?;
@@ -207,7 +215,7 @@ impl<'c> Scene<'c> {
         let document = serde_json::to_value(certificate).map_err(|error| {
             Error::internal("the certificate cannot be written as JSON").source_error(error)
         })?;
-        self.journal.certify(&self.traffic, self.id, &document).await
+        self.journal.certify(&self.traffic, self.run.id, &document).await
     }
 
     async fn times(&self) -> Result<Times> {
@@ -215,18 +223,17 @@ impl<'c> Scene<'c> {
             "SELECT started_at, fenced_at, drained_at, verified_at, finished_at FROM {} WHERE id = $1",
             self.names().own("cutover")
         );
-        let row = self.traffic.query_one(&sql, &[&self.id]).await;
-        let row = row.map_err(|error| Error::database("reading the cutover's journal on Traffic", &error))?;
+        let row = during(&self.traffic, READING).row(&sql, &[&self.run.id]).await?;
         let at = |column: usize| row.get::<_, Option<Timestamp>>(column).unwrap_or_default();
         Ok(Times { started: at(0), fenced: at(1), drained: at(2), verified: at(3), decided: at(4) })
     }
 
     /// Descriptions of Landing and Traffic for the certificate.
-    async fn databases(&self) -> Result<[CertifiedDatabase; 2]> {
+    async fn described(&self) -> Result<[CertifiedDatabase; 2]> {
         let of = async |endpoint: &Endpoint, session: &Session| {
             let system_id = slot::system_identifier(endpoint).await?;
-            let row = session.query_one("SELECT current_setting('server_version')", &[]).await;
-            let row = row.map_err(|error| Error::database("asking for the server's version", &error))?;
+            let step = during(session, "asking for the server's version");
+            let row = step.row("SELECT current_setting('server_version')", &[]).await?;
             Ok::<_, Error>(CertifiedDatabase::new(endpoint, system_id, row.get(0)))
         };
         Ok([of(&self.config.landing, &self.landing).await?, of(&self.config.traffic, &self.traffic).await?])
@@ -235,25 +242,27 @@ impl<'c> Scene<'c> {
     /// Sessions for the comparison after the decision: each sees Landing or Traffic as of now, and keeps the
     /// tables from being rewritten, for the lifetime of the session. `None` when every row was compared
     /// already.
-    pub async fn snapshots(&self, readiness: &Readiness) -> Result<Option<[Session; 2]>> {
-        if readiness.whole {
+    pub async fn snapshots(&self) -> Result<Option<[Session; 2]>> {
+        if self.readiness.whole {
             return Ok(None);
         }
         let tables = self.config.tables();
-        let of = async |endpoint: &Endpoint, name: &dyn Fn(Table) -> String| {
+        let of = async |side: Side| {
+            let endpoint = match side {
+                Side::Landing => &self.config.landing,
+                Side::Traffic => &self.config.traffic,
+            };
             let session = endpoint.connect("cutover").await?;
             // The tables are read after the decision. A table that was rewritten in between would be empty to
             // the snapshot.
-            let tables: Vec<String> = tables.iter().map(|table| name(*table)).collect();
-            let (side, patience) = (endpoint.side(), Some(self.options.lock_timeout));
+            let on_side = self.databases().on(side);
+            let tables: Vec<String> = tables.iter().map(|table| on_side.table(*table)).collect();
+            let patience = Some(self.options.lock_timeout);
             let taken = "SELECT pg_current_snapshot()";
             table_lock::open(&session, side, table_lock::ONE_SNAPSHOT, &tables, taken, patience).await?;
             Ok::<_, Error>(session)
         };
-        let names = self.names();
-        let landing = of(&self.config.landing, &|table| names.landing_table(table)).await?;
-        let traffic = of(&self.config.traffic, &|table| names.traffic_table(table)).await?;
-        Ok(Some([landing, traffic]))
+        Ok(Some([of(Side::Landing).await?, of(Side::Traffic).await?]))
     }
 
     /// Undoes the cutover or rollback, and returns `cause` with the outcome. A decision that was made
@@ -262,12 +271,12 @@ impl<'c> Scene<'c> {
         tracing::warn!("aborting: {}", cause.message());
         let undone = tokio::time::timeout(UNDOING, self.undo(&cause)).await;
         let undone = undone.unwrap_or_else(|_| Err(Error::unreachable("undoing took too long")));
-        let (from, to) = self.direction.sides();
-        let done = self.direction.done();
+        let (from, to) = self.run.direction.sides();
+        let done = self.run.direction.done();
         if self.hooked
             && !undone.as_ref().is_ok_and(|state| *state == done)
             && let Some(command) = &self.options.hook
-            && let Err(error) = hook::run(command, Event::Abort, self.direction, self.id, UNDOING).await
+            && let Err(error) = hook::call(command, Event::Abort, self.run, UNDOING).await
         {
             tracing::error!("{error}; the applications may still be pointed to {to}");
         }
@@ -303,11 +312,11 @@ impl<'c> Scene<'c> {
     /// Returns `None` while the fence's transaction is still alive.
     async fn try_undo(&mut self, cause: &Error) -> Result<Option<CutoverStep>> {
         let traffic = self.config.traffic.connect("cutover").await?;
-        self.journal.abort(&traffic, self.id, &cause.message()).await?;
-        let Some(entry) = self.journal.entry(&traffic, self.id).await? else {
+        self.journal.abort(&traffic, self.run.id, &cause.message()).await?;
+        let Some(entry) = self.journal.entry(&traffic, self.run.id).await? else {
             // Without a journal entry, at most the slot was created.
-            if self.direction == Direction::Cutover {
-                reverse_slot::drop_unused(&traffic, self.names()).await?;
+            if self.run.direction == Direction::Cutover {
+                reverse_slot::drop_unused(Database::traffic(&traffic, self.names())).await?;
             }
             return Ok(Some(CutoverStep::Aborted));
         };
@@ -315,10 +324,11 @@ impl<'c> Scene<'c> {
             return Ok(Some(entry.state));
         }
         let landing = self.config.landing.connect("cutover").await?;
-        if !resolve::open(&landing, &traffic, self.names(), &entry).await? {
+        let databases = Databases { landing: &landing, traffic: &traffic, names: self.names() };
+        if !resolve::open(databases, &entry).await? {
             return Ok(None);
         }
-        resolve::announce(&traffic, self.id, self.direction, CutoverStep::Aborted).await?;
+        resolve::announce(&traffic, self.run, CutoverStep::Aborted).await?;
         Ok(Some(CutoverStep::Aborted))
     }
 }

@@ -1,23 +1,25 @@
-//! The right to write to Landing after the switch: the fence lets one role pass, and an advisory lock lets
-//! one session of leadbridge write.
+//! Whether leadbridge's own sessions may write to the fenced tables. A fence lets one role pass. After the
+//! switch, an advisory lock lets one session of leadbridge write to Landing. A rollback closes a fence on
+//! Traffic for a limited time.
 
 use std::time::Duration;
 
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
-use crate::postgres::advisory;
-use crate::postgres::step::during;
+use crate::model::timestamp::Timestamp;
+use crate::postgres::{Database, advisory};
 
 /// How long an earlier session of leadbridge is given to end.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+const LOOKING: &str = "looking for the fence around Landing";
+
 /// Takes the right to write to Landing, which lasts as long as the session.
-pub async fn take_right(landing: &Client, names: &Names) -> Result<()> {
+pub async fn take_right(landing: Database<'_>) -> Result<()> {
     let step = "taking the right to write to Landing";
-    if advisory::take_within(landing, &right(names), step, PATIENCE).await? {
+    if advisory::take_within(landing.client, &right(landing.names), step, PATIENCE).await? {
         return Ok(());
     }
     Err(Error::new(Kind::Transient, "another session of leadbridge still writes to Landing"))
@@ -38,22 +40,19 @@ fn standing(names: &Names) -> String {
 }
 
 /// Whether the fence stands, so that nobody else may write to Landing's tables.
-pub async fn stands(landing: &Client, names: &Names, cutover: Uuid) -> Result<bool> {
-    let row = during(landing, "looking for the fence around Landing")
-        .row_if_any(&standing(names), &[&cutover])
-        .await?;
-    Ok(row.is_some())
+pub async fn stands(landing: Database<'_>, cutover: Uuid) -> Result<bool> {
+    let step = landing.during(LOOKING);
+    Ok(step.row_if_any(&standing(landing.names), &[&cutover]).await?.is_some())
 }
 
 /// Checks that the fence keeps others from writing to Landing, and lets this session pass.
 ///
 /// # Errors
 /// Refused when others may write to Landing, or this session's role may not.
-pub async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
-    let sql = format!("SELECT writer::text, writer = session_user FROM ({}) AS standing", standing(names));
-    let row = landing.query_opt(&sql, &[&cutover]).await;
-    let row = row.map_err(|error| Error::database("looking for the fence around Landing", &error))?;
-    let Some(row) = row else {
+pub async fn check(landing: Database<'_>, cutover: Uuid) -> Result<()> {
+    let sql =
+        format!("SELECT writer::text, writer = session_user FROM ({}) AS standing", standing(landing.names));
+    let Some(row) = landing.during(LOOKING).row_if_any(&sql, &[&cutover]).await? else {
         return Err(Error::refused(format!(
             "Traffic is switched to, but the fence of cutover {cutover} does not stand around Landing's tables"
         ))
@@ -75,12 +74,38 @@ pub async fn check(landing: &Client, names: &Names, cutover: Uuid) -> Result<()>
 ///
 /// # Errors
 /// Transient when the fence was lifted: nothing more may be carried.
-pub async fn hold(landing: &Client, names: &Names, cutover: Uuid) -> Result<()> {
-    let sql = format!("SELECT {}($1, false)", names.own("hold_fence"));
-    let row = landing.query_one(&sql, &[&cutover]).await;
-    let row = row.map_err(|error| Error::database("holding the fence around Landing", &error))?;
-    if row.get(0) {
+pub async fn hold(landing: Database<'_>, cutover: Uuid) -> Result<()> {
+    let sql = format!("SELECT {}($1, false)", landing.names.own("hold_fence"));
+    if landing.during("holding the fence around Landing").row(&sql, &[&cutover]).await?.get(0) {
         return Ok(());
     }
     Err(Error::new(Kind::Transient, "the fence around Landing was lifted: reverse replication has stopped"))
+}
+
+/// Checks that this role may write to Traffic's tables, in sessions of
+/// [`Endpoint::connect_to_write`](crate::postgres::Endpoint::connect_to_write).
+///
+/// # Errors
+/// Transient when another role has closed a fence, because a fence lets only its own role pass.
+pub async fn check_passable(traffic: Database<'_>) -> Result<()> {
+    let fence = traffic.names.own("fence");
+    let step = traffic.during("looking for a fence around Traffic's tables");
+    // Without the table `fence`, or without the right to read the table, no rollback of leadbridge has closed
+    // a fence.
+    let open = "SELECT COALESCE(pg_catalog.has_table_privilege(pg_catalog.to_regclass($1), 'SELECT'), false)";
+    if !step.row(open, &[&fence]).await?.get::<_, bool>(0) {
+        return Ok(());
+    }
+    let sql = format!(
+        "SELECT writer::text, expires_at FROM {fence} WHERE lifted_at IS NULL AND writer <> session_user \
+         AND (expires_at IS NULL OR expires_at > clock_timestamp()) ORDER BY expires_at DESC LIMIT 1"
+    );
+    let Some(row) = step.row_if_any(&sql, &[]).await? else { return Ok(()) };
+    let (writer, until): (String, Option<Timestamp>) = (row.get(0), row.get(1));
+    let until = until.map_or("it is lifted".to_owned(), |until| until.to_string());
+    Err(Error::new(
+        Kind::Transient,
+        format!("no copy begins: Traffic refuses writes until {until}, and lets only the role {writer} pass"),
+    )
+    .remedy(format!("wait until then; or let TRAFFIC_DATABASE_URL name the user of the rollback, {writer}")))
 }

@@ -6,7 +6,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::model::names::Names;
+use crate::postgres::Database;
+use crate::postgres::step::during;
 
 /// Every role with a write privilege on a fenced table.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +31,7 @@ pub struct Tried {
 
 impl FencedRoles {
     /// Reads the roles before the fence is taken, so that no writer waits for the query.
-    pub async fn read(client: &Client, names: &Names, with_notifications: bool) -> Result<Self> {
+    pub async fn read(fenced: Database<'_>, with_notifications: bool) -> Result<Self> {
         // Statement triggers fire for a statement without a matching row, too. The kind of statement depends
         // on the role's privileges.
         let sql = format!(
@@ -41,11 +42,10 @@ impl FencedRoles {
                              has_table_privilege(oid, t, 'DELETE') AS deletes,
                              has_table_privilege(oid, t, 'TRUNCATE') AS truncates FROM pg_roles) AS r
              WHERE r.inserts OR r.updates OR r.deletes OR r.truncates ORDER BY 1, 2",
-            names.own("fenced_tables")
+            fenced.names.own("fenced_tables")
         );
-        let rows = client.query(&sql, &[&with_notifications]).await;
-        let rows =
-            rows.map_err(|error| Error::database("reading which roles may write to the tables", &error))?;
+        let step = fenced.during("reading which roles may write to the tables");
+        let rows = step.rows(&sql, &[&with_notifications]).await?;
         let mut writers = FencedRoles::default();
         for row in &rows {
             let (role, table): (String, String) = (row.get(0), row.get(1));
@@ -73,8 +73,7 @@ impl FencedRoles {
         if self.attempts.is_empty() {
             return Ok(Tried { refused, not_tried: self.beyond_reach.clone() });
         }
-        let answers = fenced.simple_query(&self.trial(cutover)).await;
-        let answers = answers.map_err(|error| Error::database("proving that the fence holds", &error))?;
+        let answers = during(fenced, "proving that the fence holds").texts(&self.trial(cutover)).await?;
         let said = answers.iter().find_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
             _ => None,

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use postgres_protocol::escape::escape_identifier;
+use tokio_postgres::Row;
 use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, Row};
 
 use super::standing::SettledCutover;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
-use crate::postgres::step::during;
+use crate::postgres::Database;
 
 /// Number of messages to read at first. Applied messages that the slot still holds must be decoded to be
 /// passed over.
@@ -31,20 +31,20 @@ impl Behind {
     ///
     /// # Errors
     /// Refused when the slot is still in use after 10 s.
-    pub async fn read(traffic: &Client, names: &Names, standing: &SettledCutover) -> Result<Self> {
-        let slot = names.reverse_slot();
-        let failed = |error| Error::database("looking for the reverse slot on Traffic", &error);
+    pub async fn read(traffic: Database<'_>, standing: &SettledCutover) -> Result<Self> {
+        let slot = traffic.names.reverse_slot();
+        let step = traffic.during("looking for the reverse slot on Traffic");
         let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND plugin = 'pgoutput' \
                    AND database = current_database() AND wal_status <> 'lost'";
-        if traffic.query_opt(sql, &[&slot]).await.map_err(failed)?.is_none() {
+        if step.row_if_any(sql, &[&slot]).await?.is_none() {
             let sql = "SELECT extract(epoch FROM clock_timestamp() - $1::timestamptz)::float8";
-            let row = traffic.query_one(sql, &[&standing.caught_up_at]).await.map_err(failed)?;
+            let row = step.row(sql, &[&standing.caught_up_at]).await?;
             let seconds = row.get::<_, Option<f64>>(0).unwrap_or(f64::INFINITY);
             return Ok(Behind { transactions: None, seconds: seconds.max(0.0) });
         }
         let mut limit = FIRST_LOOK;
         loop {
-            let row = patiently(async || peek(traffic, names, standing, limit).await).await?;
+            let row = patiently(async || peek(traffic, standing, limit).await).await?;
             let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
             let (pending, messages) = (count(0), count(1));
             if pending > 0 || messages < u64::from(limit.unsigned_abs()) {
@@ -88,7 +88,7 @@ impl Behind {
 /// in seconds of the oldest of these transactions. `pgoutput` leaves out changes of other tables. A commit
 /// message (C) has the commit time after one byte of flags and two positions, in microseconds since 2000. The
 /// `lsn` of the message is the end of the commit.
-async fn peek(traffic: &Client, names: &Names, standing: &SettledCutover, limit: i32) -> Result<Row> {
+async fn peek(traffic: Database<'_>, standing: &SettledCutover, limit: i32) -> Result<Row> {
     let sql = "SELECT count(*) FILTER (WHERE pending), count(*), \
                extract(epoch FROM clock_timestamp() - min(committed) FILTER (WHERE pending))::float8 FROM ( \
                    SELECT is_commit AND lsn > $4 AS pending, CASE WHEN is_commit THEN timestamptz '2000-01-01 00:00+00' \
@@ -97,12 +97,11 @@ async fn peek(traffic: &Client, names: &Names, standing: &SettledCutover, limit:
                    FROM pg_logical_slot_peek_binary_changes($1::text::name, NULL, $2, 'proto_version', '1', \
                        'publication_names', $3), LATERAL (SELECT get_byte(data, 0) = ascii('C')) AS c (is_commit) \
                ) AS message";
-    let publication = escape_identifier(&names.reverse_publication());
+    let slot = traffic.names.reverse_slot();
+    let publication = escape_identifier(&traffic.names.reverse_publication());
     let applied = PgLsn::from(standing.reverse_applied);
-
-    during(traffic, format!("reading the slot `{}` on Traffic", names.reverse_slot()))
-        .row(sql, &[&names.reverse_slot(), &limit, &publication, &applied])
-        .await
+    let step = traffic.during(format!("reading the slot `{slot}` on Traffic"));
+    step.row(sql, &[&slot, &limit, &publication, &applied]).await
 }
 
 /// How long a slot may stay in use after a daemon was killed, until the server notices.

@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use super::objects::{self, OwnedObject};
 use crate::backup::{Manifest, restore_hint};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
-use crate::model::names::Names;
+use crate::postgres::Database;
 use crate::postgres::step::during;
 
 /// Name of the certificate's file, beside the backup's manifest.
@@ -140,13 +140,14 @@ fn indented(lines: &str) -> String {
 
 /// SQL that removes Landing's tables, referring tables first, and then the fence. PostgreSQL refuses the drop
 /// while another table refers to Landing's tables, so the SQL names each such table in a comment.
-pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table]) -> Result<String> {
-    let ours: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
+pub(super) async fn drop_tables(landing: Database<'_>, tables: &[Table]) -> Result<String> {
+    let ours: Vec<String> = tables.iter().map(|table| landing.table(*table)).collect();
     let sql = "WITH ours AS (SELECT to_regclass(name)::oid AS oid FROM unnest($1::text[]) AS name) \
                SELECT DISTINCT conrelid::regclass::text FROM pg_constraint \
                WHERE contype = 'f' AND confrelid IN (SELECT oid FROM ours) \
                AND NOT EXISTS (SELECT FROM ours WHERE ours.oid = conrelid) ORDER BY 1";
-    let others = during(landing, "looking for what refers to Landing's tables").rows(sql, &[&ours]).await?;
+    let step = landing.during("looking for what refers to Landing's tables");
+    let others = step.rows(sql, &[&ours]).await?;
     let mut text = "BEGIN;\n".to_owned();
     // Writing to a String cannot fail.
     for row in others {
@@ -155,7 +156,7 @@ pub(super) async fn drop_tables(landing: &Client, names: &Names, tables: &[Table
     for table in ours.iter().rev() {
         let _ = writeln!(text, "DROP TABLE {table};");
     }
-    let schema = postgres_protocol::escape::escape_identifier(&names.schema);
+    let schema = postgres_protocol::escape::escape_identifier(&landing.names.schema);
     let _ = write!(text, "DROP SCHEMA {schema} CASCADE;\nCOMMIT;\n");
     Ok(text)
 }
@@ -166,8 +167,7 @@ pub(super) async fn server(
     endpoint: &crate::postgres::Endpoint,
 ) -> Result<(FinishedServer, String)> {
     let sql = "SELECT current_setting('server_version'), pg_current_wal_insert_lsn(), clock_timestamp()";
-    let row = traffic.query_one(sql, &[]).await;
-    let row = row.map_err(|error| Error::database("reading Traffic's WAL position", &error))?;
+    let row = during(traffic, "reading Traffic's WAL position").row(sql, &[]).await?;
     let server = FinishedServer {
         host: endpoint.hosts(),
         database: endpoint.database().to_owned(),

@@ -17,7 +17,10 @@ use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
+use crate::operator;
 use crate::postgres::step::during;
+
+const WRITING: &str = "writing the finish on Traffic";
 
 /// Progress of an earlier run.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,7 +106,6 @@ impl FinishJournal {
         standing: &SettledCutover,
         left_behind: Option<u64>,
         directory: &Path,
-        operator: &str,
     ) -> Result<()> {
         let sql = format!(
             "INSERT INTO {} (slot, cutover_id, reverse_applied_lsn, left_behind, directory, operator, leadbridge_version) \
@@ -115,11 +117,10 @@ impl FinishJournal {
         );
         let left_behind = left_behind.and_then(|count| i64::try_from(count).ok());
         let (position, directory) = (PgLsn::from(standing.reverse_applied), directory.to_string_lossy());
-        let version = env!("CARGO_PKG_VERSION");
+        let (operator, version) = (operator::name(), env!("CARGO_PKG_VERSION"));
         let parameters: [&(dyn ToSql + Sync); 7] =
             [&self.slot, &standing.cutover_id, &position, &left_behind, &directory, &operator, &version];
-        let written = traffic.execute(&sql, &parameters).await;
-        written.map(|_| ()).map_err(|error| failed(&error))
+        during(traffic, WRITING).run(&sql, &parameters).await.map(drop)
     }
 
     /// Records that the backup is complete: from here on no daemon starts. `dismantling` must hold the
@@ -137,8 +138,8 @@ impl FinishJournal {
         );
         let (manifest, objects) = (text(&dismantling.manifest)?, text(&dismantling.objects)?);
         let directory = directory.to_string_lossy();
-        let written = traffic.execute(&sql, &[&self.slot, &directory, &manifest, &objects]).await;
-        written.map(|_| ()).map_err(|error| failed(&error))
+        let parameters: [&(dyn ToSql + Sync); 4] = [&self.slot, &directory, &manifest, &objects];
+        during(traffic, WRITING).run(&sql, &parameters).await.map(drop)
     }
 
     /// Records the certificate, after everything is dropped.
@@ -147,13 +148,8 @@ impl FinishJournal {
             "UPDATE {} SET certificate = $2::text::jsonb, finished_at = clock_timestamp() WHERE slot = $1",
             self.table
         );
-        let written = traffic.execute(&sql, &[&self.slot, &text(certificate)?]).await;
-        written.map(|_| ()).map_err(|error| failed(&error))
+        during(traffic, WRITING).run(&sql, &[&self.slot, &text(certificate)?]).await.map(drop)
     }
-}
-
-fn failed(error: &tokio_postgres::Error) -> Error {
-    Error::database("writing the finish on Traffic", error)
 }
 
 fn text(value: &impl Serialize) -> Result<String> {

@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::side::Side;
 use crate::operator;
-use crate::postgres::Session;
+use crate::postgres::{Database, Databases, Session};
 use behind::Behind;
 use certificate::{Backup, ReverseState};
 use journal::{Dismantling, FinishJournal, FinishRecord};
@@ -80,18 +80,19 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
     Installation::refuse_another(&traffic, config, Side::Traffic).await?;
     // Without a cutover the daemon must not be stopped, so this check comes before the demand to stop the
     // daemon.
-    SettledCutover::read(&traffic, names).await?;
+    SettledCutover::read(Database::traffic(&traffic, names)).await?;
     if !lease::take_soon(&traffic, names).await? {
         return Err(Error::refused("a daemon applies for this slot")
             .remedy("stop it, and every other that stands by, then run `leadbridge finish` at once"));
     }
-    let standing = SettledCutover::read(&traffic, names).await?;
+    let standing = SettledCutover::read(Database::traffic(&traffic, names)).await?;
     let landing = config.landing.connect("finish").await?;
     Installation::refuse_another(&landing, config, Side::Landing).await?;
     standing.check_landing(&landing, config).await?;
+    let databases = Databases { landing: &landing, traffic: &traffic, names };
     let journal = FinishJournal::new(names);
     let record = journal.read(&traffic).await?.filter(|record| record.cutover_id == standing.cutover_id);
-    let objects = objects::find(&landing, &traffic, names).await?;
+    let objects = objects::find(databases).await?;
     if let Some(certificate) = record.as_ref().and_then(|record| record.certificate.clone()) {
         return Ok(Examined::Finished(Box::new(certificate), objects));
     }
@@ -100,8 +101,8 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
         Some(record) if record.dismantling.is_some() => record.left_behind,
         _ => {
             admit_both(&landing, &traffic, names, &config.tables(), Bars::Cutover).await?;
-            standing.check_settled(&landing, &traffic, names, &config.tables()).await?;
-            let behind = Behind::read(&traffic, names, &standing).await?;
+            standing.check_settled(databases, &config.tables()).await?;
+            let behind = Behind::read(databases.on(Side::Traffic), &standing).await?;
             behind.check(options.max_behind, names)?;
             behind.transactions
         }
@@ -176,16 +177,15 @@ impl Finishing {
         }
         // The directory is claimed first, because a directory with an older backup must not be recorded as
         // the directory of this one.
-        let claimed = backup::Directory::claim(directory)?;
+        let claimed = backup::Directory::claim(directory, self.options.format)?;
         // After the point of no return the record stays unchanged until the new backup is complete.
         if self.record.as_ref().is_none_or(|record| record.dismantling.is_none()) {
-            let operator = operator::name();
-            self.journal.begin(&self.traffic, &self.standing, self.left_behind, directory, &operator).await?;
+            self.journal.begin(&self.traffic, &self.standing, self.left_behind, directory).await?;
         }
         reach(Point::FinishBegun);
         let Config { landing, settings, .. } = &self.config;
         let tables = settings.tables();
-        let manifest = backup::take(landing, &settings.names, &tables, claimed, self.options.format).await?;
+        let manifest = backup::take(landing, &settings.names, &tables, claimed).await?;
         reach(Point::BackedUp);
         Ok(manifest)
     }
@@ -214,7 +214,8 @@ impl Finishing {
     async fn certify(&self, dismantling: Dismantling) -> Result<FinishCertificate> {
         let names = &self.config.names;
         let Dismantling { manifest, objects } = dismantling;
-        let left_for_owner = objects::find(&self.landing, &self.traffic, names).await?;
+        let databases = Databases { landing: &self.landing, traffic: &self.traffic, names };
+        let left_for_owner = objects::find(databases).await?;
         let is_left = |object: &OwnedObject| {
             left_for_owner.iter().any(|left| (left.database, &left.name) == (object.database, &object.name))
         };
@@ -241,7 +242,7 @@ impl Finishing {
             },
             dropped,
             left_for_owner,
-            drop_tables: certificate::drop_tables(&self.landing, names, &self.config.tables()).await?,
+            drop_tables: certificate::drop_tables(databases.on(Side::Landing), &self.config.tables()).await?,
         };
         let text =
             serde_json::to_vec_pretty(&certificate).map_err(|error| Error::internal(error.to_string()))?;

@@ -10,9 +10,9 @@ use tokio_postgres::error::SqlState;
 
 use super::behind::patiently;
 use crate::error::{Error, Result};
-use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::step::during;
+use crate::postgres::{Database, Databases};
 
 /// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not in the list, because
 /// the triggers that keep Landing closed call the function.
@@ -75,35 +75,32 @@ pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<String
 /// # Errors
 /// Refused when a slot is in use, is not leadbridge's, or may not be dropped by leadbridge's role: the slot
 /// would keep WAL for ever.
-pub async fn find(landing: &Client, traffic: &Client, names: &Names) -> Result<Vec<OwnedObject>> {
+pub async fn find(databases: Databases<'_>) -> Result<Vec<OwnedObject>> {
+    let (landing, traffic) = (databases.on(Side::Landing), databases.on(Side::Traffic));
+    let names = databases.names;
     let mut found = Vec::new();
-    for (side, client, name) in
-        [(Side::Traffic, traffic, names.reverse_slot()), (Side::Landing, landing, names.slot.clone())]
-    {
+    for (database, name) in [(traffic, &names.reverse_slot()), (landing, &names.slot)] {
         // A slot may be in use by a consumer that does not need the lease. Both slots are checked before the
         // first is dropped.
-        found.extend(patiently(async || slot(side, client, &name).await).await?);
+        found.extend(patiently(async || slot(database, name).await).await?);
     }
-    for (side, client, name) in [
-        (Side::Landing, landing, names.publication.clone()),
-        (Side::Traffic, traffic, names.reverse_publication()),
-    ] {
-        found.extend(publication(side, client, &name).await?);
+    for (database, name) in [(landing, &names.publication), (traffic, &names.reverse_publication())] {
+        found.extend(publication(database, name).await?);
     }
-    for (side, client) in [(Side::Landing, landing), (Side::Traffic, traffic)] {
-        found.extend(functions(side, client, names).await?);
+    for database in [landing, traffic] {
+        found.extend(functions(database).await?);
     }
     Ok(found)
 }
 
-async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObject>> {
+async fn slot(database: Database<'_>, name: &str) -> Result<Option<OwnedObject>> {
+    let side = database.side;
     let sql = "SELECT r.rolsuper OR r.rolreplication, \
                COALESCE(s.plugin = 'pgoutput' AND s.database = current_database(), false), s.active_pid \
                FROM pg_replication_slots AS s, pg_roles AS r \
                WHERE s.slot_name = $1 AND r.rolname = current_user";
-    let row = client.query_opt(sql, &[&name]).await;
     let step = format!("looking for the slot on the {side}");
-    let row = row.map_err(|error| Error::database(&step, &error))?;
+    let row = database.during(step.as_str()).row_if_any(sql, &[&name]).await?;
     let Some(row) = row else { return Ok(None) };
     if !row.get::<_, bool>(1) {
         return Err(Error::refused(format!(
@@ -133,12 +130,12 @@ async fn slot(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObj
     }))
 }
 
-async fn publication(side: Side, client: &Client, name: &str) -> Result<Option<OwnedObject>> {
+async fn publication(database: Database<'_>, name: &str) -> Result<Option<OwnedObject>> {
+    let side = database.side;
     let sql = "SELECT pg_get_userbyid(pubowner)::text, pg_has_role(pubowner, 'USAGE') FROM pg_publication \
                WHERE pubname = $1";
-    let row = during(client, format!("looking for the publication on the {side}"))
-        .row_if_any(sql, &[&name])
-        .await?;
+    let step = database.during(format!("looking for the publication on the {side}"));
+    let row = step.row_if_any(sql, &[&name]).await?;
     Ok(row.map(|row| OwnedObject {
         database: side,
         kind: ObjectKind::Publication,
@@ -149,16 +146,15 @@ async fn publication(side: Side, client: &Client, name: &str) -> Result<Option<O
     }))
 }
 
-async fn functions(side: Side, client: &Client, names: &Names) -> Result<Vec<OwnedObject>> {
+async fn functions(database: Database<'_>) -> Result<Vec<OwnedObject>> {
+    let side = database.side;
     // The owner of the schema may drop the functions in the schema, too.
     let sql = "SELECT p.oid::regprocedure::text, pg_get_userbyid(p.proowner)::text, \
                pg_has_role(p.proowner, 'USAGE') OR pg_has_role(n.nspowner, 'USAGE') \
                FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace \
                WHERE n.nspname = $1 AND p.proname = ANY ($2) ORDER BY 1";
-    let rows = client.query(sql, &[&names.schema, &CALLABLE.as_slice()]).await;
-    let rows = rows.map_err(|error| {
-        Error::database(format!("looking for the fence's functions on the {side}"), &error)
-    })?;
+    let step = database.during(format!("looking for the fence's functions on the {side}"));
+    let rows = step.rows(sql, &[&database.names.schema, &CALLABLE.as_slice()]).await?;
     let function = |row: &tokio_postgres::Row| OwnedObject {
         database: side,
         kind: ObjectKind::Function,

@@ -6,13 +6,13 @@ use uuid::Uuid;
 
 use crate::checkpoint::{Identity, check_slot};
 use crate::config::Config;
-use crate::cutover;
+use crate::cutover::journal::CutoverJournal;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
-use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::slot;
+use crate::postgres::{Database, Databases, slot};
 use crate::quarantine::ReverseQuarantine;
 
 /// A switched cutover, as Traffic records the cutover.
@@ -30,14 +30,15 @@ pub struct SettledCutover {
 impl SettledCutover {
     /// # Errors
     /// Refused when there was no cutover, or when the cutover was rolled back.
-    pub async fn read(traffic: &Client, names: &Names) -> Result<Self> {
+    pub async fn read(traffic: Database<'_>) -> Result<Self> {
+        let names = traffic.names;
         let (checkpoint, reverse) = (names.own("checkpoint"), names.own("reverse"));
         let sql = format!(
             "SELECT c.state, c.landing_system_id, c.landing_database, r.cutover_id, r.applied_lsn, r.caught_up_at \
              FROM {checkpoint} AS c LEFT JOIN {reverse} AS r ON r.slot = c.slot WHERE c.slot = $1"
         );
-        let row = traffic.query_opt(&sql, &[&names.slot]).await;
-        let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+        let step = traffic.during("reading the checkpoint on Traffic");
+        let row = step.row_if_any(&sql, &[&names.slot]).await?;
         let Some(row) = row else {
             return Err(Error::refused(format!(
                 "Traffic has no record of slot `{}`: there was no move",
@@ -97,30 +98,24 @@ impl SettledCutover {
     ///
     /// # Errors
     /// Refused, with the matter for an operator to settle first.
-    pub async fn check_settled(
-        &self,
-        landing: &Client,
-        traffic: &Client,
-        names: &Names,
-        tables: &[Table],
-    ) -> Result<()> {
-        nothing_undecided(traffic, names).await?;
-        nothing_quarantined(traffic, names).await?;
-        self.check_fence(landing, names, tables).await
+    pub async fn check_settled(&self, databases: Databases<'_>, tables: &[Table]) -> Result<()> {
+        nothing_undecided(databases.on(Side::Traffic)).await?;
+        nothing_quarantined(databases.on(Side::Traffic)).await?;
+        self.check_fence(databases.on(Side::Landing), tables).await
     }
 
-    async fn check_fence(&self, landing: &Client, names: &Names, tables: &[Table]) -> Result<()> {
+    async fn check_fence(&self, landing: Database<'_>, tables: &[Table]) -> Result<()> {
         let sql = format!(
             "SELECT name FROM unnest($2::text[]) AS name WHERE NOT EXISTS ( \
                  SELECT FROM {} AS f JOIN pg_trigger AS t ON t.tgrelid = to_regclass(name) \
                  WHERE f.cutover_id = $1 AND f.lifted_at IS NULL AND f.expires_at IS NULL \
                  AND t.tgname = 'leadbridge_fence' AND t.tgenabled = 'A' \
                  AND encode(t.tgargs, 'escape') LIKE f.cutover_id || '%')",
-            names.own("fence")
+            landing.names.own("fence")
         );
-        let wanted: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
-        let open = landing.query(&sql, &[&self.cutover_id, &wanted]).await;
-        let open = open.map_err(|error| Error::database("looking at the fence on Landing", &error))?;
+        let wanted: Vec<String> = tables.iter().map(|table| landing.table(*table)).collect();
+        let step = landing.during("looking at the fence on Landing");
+        let open = step.rows(&sql, &[&self.cutover_id, &wanted]).await?;
         if open.is_empty() {
             return Ok(());
         }
@@ -133,27 +128,27 @@ impl SettledCutover {
         .remedy(format!(
             "find out who opened it and what was written since ({} on Landing), then close it again with \
              close_fence",
-            names.own("fence")
+            landing.names.own("fence")
         )))
     }
 }
 
-async fn nothing_undecided(traffic: &Client, names: &Names) -> Result<()> {
-    let unresolved = cutover::journal::CutoverJournal::new(names).unresolved(traffic).await?;
+async fn nothing_undecided(traffic: Database<'_>) -> Result<()> {
+    let unresolved = CutoverJournal::new(traffic.names).unresolved(traffic.client).await?;
     let Some(entry) = unresolved.into_iter().find(|entry| !entry.state.is_decided()) else { return Ok(()) };
     let (direction, state, id) = (entry.direction.as_str(), entry.state, entry.id);
     Err(Error::refused(format!("a {direction} is not decided yet: {id} is `{state}`"))
         .remedy(format!("let it end, or run `leadbridge {direction}` again, which completes or undoes it")))
 }
 
-async fn nothing_quarantined(traffic: &Client, names: &Names) -> Result<()> {
-    match ReverseQuarantine::new(names).count(traffic).await? {
+async fn nothing_quarantined(traffic: Database<'_>) -> Result<()> {
+    match ReverseQuarantine::new(traffic.names).count(traffic.client).await? {
         0 => Ok(()),
         rows => Err(Error::refused(format!("{rows} rows of Traffic could not be written to Landing"))
             .remedy(format!(
                 "see {} on Traffic: fix what its messages name and let the daemon apply the rows, or delete \
                  there what the backup may lack",
-                names.own("reverse_quarantine")
+                traffic.names.own("reverse_quarantine")
             ))),
     }
 }

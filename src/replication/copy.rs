@@ -17,14 +17,14 @@ use crate::capture::layout::Layout;
 use crate::checkpoint::{Ledger, Published};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::fence::passable as fence;
+use crate::fence::pass;
 use crate::landing::snapshot::{Range, RowStream, SnapshotReader};
 use crate::model::change::{Change, Operation, Origin, Position, SourcedChange, Table};
 use crate::model::side::Side;
 use crate::postgres::slot::NewSlot;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Session, slot, wal};
+use crate::postgres::{Database, Session, slot, wal};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::{Supplied, Touch, Writer, stale};
 
@@ -43,7 +43,7 @@ pub async fn run(
 ) -> Result<Option<(Position, Published)>> {
     let config = &context.config;
     // Checked before the copy rather than at the end of a long copy.
-    fence::check_passable(traffic, &config.names).await?;
+    pass::check_passable(Database::traffic(traffic, &config.names)).await?;
     context.telemetry.update(|live| {
         live.state = State::Snapshot;
         live.snapshot.clear();

@@ -20,7 +20,7 @@ use crate::landing::catalog;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::slot::SlotState;
-use crate::postgres::{Backend, Endpoint, Session, slot, synchronous, wal};
+use crate::postgres::{Backend, Databases, Endpoint, Session, slot, synchronous, wal};
 use crate::quarantine::Quarantine;
 use crate::telemetry::{SlotReport, State};
 
@@ -174,7 +174,7 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
         return Ok(());
     }
     let landing = open(&mut sessions.landing, &context.config.landing).await?;
-    let settled = resolve::settle(landing, traffic, names).await;
+    let settled = resolve::settle(Databases { landing, traffic, names }).await;
     journal.give_back(traffic).await?;
     settled
 }

@@ -6,17 +6,15 @@ use tokio_postgres::types::ToSql;
 use crate::checkpoint;
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fence::holders;
-use crate::model::names::Names;
-use crate::model::side::Side;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{slot, synchronous};
+use crate::postgres::{Database, slot, synchronous};
 use crate::quarantine::{Quarantine, ReverseQuarantine};
 use crate::report::Verdict;
 
-pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> {
-    Ok(match checkpoint::recorded_state(traffic, names).await?.as_deref() {
+pub(super) async fn streams(traffic: Database<'_>) -> Result<Verdict> {
+    Ok(match checkpoint::recorded_state(traffic.client, traffic.names).await?.as_deref() {
         Some("streaming") => Verdict::ok("the snapshot is complete, and changes are streamed"),
         Some("switched") => {
             Verdict::error("it is already switched: Traffic is the system of record", "nothing to do")
@@ -25,14 +23,14 @@ pub(super) async fn streams(traffic: &Client, names: &Names) -> Result<Verdict> 
             Verdict::error(format!("it is in state `{other}`"), "let `leadbridge run` get to `streaming`")
         }
         None => Verdict::error(
-            format!("nothing was copied yet through slot `{}`", names.slot),
+            format!("nothing was copied yet through slot `{}`", traffic.names.slot),
             "let `leadbridge run` copy the tables first",
         ),
     })
 }
 
-pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdict> {
-    Ok(match checkpoint::is_switched(traffic, names).await? {
+pub(super) async fn is_switched(traffic: Database<'_>) -> Result<Verdict> {
+    Ok(match checkpoint::is_switched(traffic.client, traffic.names).await? {
         true => Verdict::ok("Traffic is the system of record, with reverse replication"),
         false => Verdict::error(
             "no cutover has switched: Landing is the system of record",
@@ -42,8 +40,8 @@ pub(super) async fn is_switched(traffic: &Client, names: &Names) -> Result<Verdi
 }
 
 /// A session streams from the slot `name`, and the server still has the slot's WAL.
-pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Result<Verdict> {
-    Ok(match slot::read(client, name).await? {
+pub(super) async fn slot_in_use(database: Database<'_>, name: &str) -> Result<Verdict> {
+    Ok(match slot::read(database.client, name).await? {
         None => Verdict::error(format!("the slot `{name}` does not exist"), "see `leadbridge doctor`"),
         Some(slot) if !slot.active => {
             Verdict::error(format!("no session streams from the slot `{name}`"), "start the daemon")
@@ -51,7 +49,7 @@ pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Resu
         Some(slot) if matches!(slot.position.wal_status.as_deref(), Some("lost" | "unreserved")) => {
             Verdict::error(
                 format!("the slot `{name}` is losing the WAL that it needs"),
-                format!("raise max_slot_wal_keep_size on {side}, and see `leadbridge doctor`"),
+                format!("raise max_slot_wal_keep_size on {}, and see `leadbridge doctor`", database.side),
             )
         }
         Some(_) => Verdict::ok(format!("the daemon streams from the slot `{name}`")),
@@ -59,8 +57,8 @@ pub(super) async fn slot_in_use(client: &Client, side: Side, name: &str) -> Resu
 }
 
 /// The slot `name` on Landing still has its WAL: forward replication uses the slot again after a rollback.
-pub(super) async fn slot_is_healthy(landing: &Client, name: &str) -> Result<Verdict> {
-    let slot = slot::read(landing, name).await?;
+pub(super) async fn slot_is_healthy(landing: Database<'_>, name: &str) -> Result<Verdict> {
+    let slot = slot::read(landing.client, name).await?;
     let status = slot.as_ref().and_then(|slot| slot.position.wal_status.as_deref());
     Ok(match status {
         Some("lost" | "unreserved") | None => Verdict::error(
@@ -71,21 +69,21 @@ pub(super) async fn slot_is_healthy(landing: &Client, name: &str) -> Result<Verd
     })
 }
 
-pub(super) async fn reverse_quarantine(traffic: &Client, names: &Names) -> Result<Verdict> {
-    Ok(match ReverseQuarantine::new(names).count(traffic).await? {
+pub(super) async fn reverse_quarantine(traffic: Database<'_>) -> Result<Verdict> {
+    Ok(match ReverseQuarantine::new(traffic.names).count(traffic.client).await? {
         0 => Verdict::ok("Landing has taken every row of reverse replication"),
         waiting => Verdict::error(
             format!("{waiting} rows of Traffic are in quarantine: Landing could not take them"),
             format!(
                 "see {} on Traffic, repair the rows there, and the daemon applies them",
-                names.own("reverse_quarantine")
+                traffic.names.own("reverse_quarantine")
             ),
         ),
     })
 }
 
-pub(super) async fn quarantine(traffic: &Client, names: &Names) -> Result<Verdict> {
-    let (waiting, notes) = Quarantine::count_beside_notes(traffic, names).await?;
+pub(super) async fn quarantine(traffic: Database<'_>) -> Result<Verdict> {
+    let (waiting, notes) = Quarantine::count_beside_notes(traffic.client, traffic.names).await?;
     Ok(match waiting {
         0 => Verdict::ok(format!("quarantine is empty; {notes} values were changed on the way")),
         _ => Verdict::error(
@@ -95,12 +93,13 @@ pub(super) async fn quarantine(traffic: &Client, names: &Names) -> Result<Verdic
     })
 }
 
-pub(super) async fn fence(client: &Client, side: Side, names: &Names) -> Result<Verdict> {
+pub(super) async fn fence(database: Database<'_>) -> Result<Verdict> {
+    let Database { side, names, .. } = database;
     let functions = ["close_fence", "keep_fence", "lift_fence"];
     let sql = "SELECT count(*), bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM pg_proc AS p \
                JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = ANY ($2)";
-    let row = client.query_one(sql, &[&names.schema, &&functions[..]]).await;
-    let row = row.map_err(|error| Error::database(format!("looking for the fence on {side}"), &error))?;
+    let step = database.during(format!("looking for the fence on {side}"));
+    let row = step.row(sql, &[&names.schema, &functions.as_slice()]).await?;
     Ok(match (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1)) {
         (3, Some(true)) => Verdict::ok("the fence is installed"),
         (3, _) => {
@@ -110,8 +109,8 @@ pub(super) async fn fence(client: &Client, side: Side, names: &Names) -> Result<
     })
 }
 
-pub(super) async fn held(client: &Client, config: &Config) -> Result<Verdict> {
-    let holders = holders::old(client, &config.names, config.scheduled_notifications).await?;
+pub(super) async fn held(fenced: Database<'_>, config: &Config) -> Result<Verdict> {
+    let holders = holders::old(fenced, config.scheduled_notifications).await?;
     Ok(Verdict::none_of(
         &holders,
         "no long transaction holds the tables",
@@ -121,8 +120,8 @@ pub(super) async fn held(client: &Client, config: &Config) -> Result<Verdict> {
 }
 
 /// Changes on Traffic after the switch must be able to flow back.
-pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Result<Verdict> {
-    let names = &config.names;
+pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) -> Result<Verdict> {
+    let names = traffic.names;
     let tables: Vec<&str> = config.tables().iter().map(|table| table.traffic_name()).collect();
     let sql = "SELECT current_setting('wal_level') = 'logical',
                       (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user),
@@ -132,8 +131,7 @@ pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Re
                           SELECT FROM pg_publication_tables WHERE pubname = $3 AND schemaname = $4 AND tablename = t))";
     let parameters: [&(dyn ToSql + Sync); 4] =
         [&names.reverse_slot(), &tables, &names.reverse_publication(), &names.traffic_schema];
-    let row = traffic.query_one(sql, &parameters).await;
-    let row = row.map_err(|error| Error::database("looking for reverse replication from Traffic", &error))?;
+    let row = traffic.during("looking for reverse replication from Traffic").row(sql, &parameters).await?;
     let unpublished: Vec<String> = row.get(3);
     Ok(if !row.get::<_, bool>(0) {
         Verdict::error(
@@ -164,9 +162,9 @@ pub(super) async fn reverse_replication(traffic: &Client, config: &Config) -> Re
 }
 
 /// After the change of direction, no commit on the source of the stream may wait for the stream.
-pub(super) async fn standbys(client: &Client, side: Side, slot: &str) -> Result<Verdict> {
-    synchronous::refuse(client, side, slot).await?;
-    Ok(Verdict::ok(format!("no commit on the {side} will wait for the stream")))
+pub(super) async fn standbys(source: Database<'_>, slot: &str) -> Result<Verdict> {
+    synchronous::refuse(source.client, source.side, slot).await?;
+    Ok(Verdict::ok(format!("no commit on the {} will wait for the stream", source.side)))
 }
 
 pub(super) async fn landing_triggers(landing: &Client) -> Result<Verdict> {

@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use tokio_postgres::Client;
-
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, ReadinessTerms, checks, judge_lag};
+use super::{MARKERS, Readiness, ReadinessTerms, checks};
 use crate::checkpoint::lease;
 use crate::compare::ReadRate;
 use crate::compare::live::{self, Verification};
 use crate::config::Config;
+use crate::cutover::Direction;
 use crate::cutover::content::FencedSides;
-use crate::cutover::{Direction, marker};
+use crate::cutover::marker::MarkerArrival;
 use crate::doctor::writable;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
@@ -19,55 +18,49 @@ use crate::postgres::Databases;
 use crate::report::{Level, Verdict};
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
-pub async fn examine(
-    config: &Config,
-    terms: &ReadinessTerms,
-    landing: &Client,
-    traffic: &Client,
-) -> Readiness {
+pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databases<'_>) -> Readiness {
     let mut ready = Readiness::default();
-    let names = &config.names;
+    let Databases { landing, traffic, names } = databases;
+    let (on_landing, on_traffic) = (databases.on(Side::Landing), databases.on(Side::Traffic));
     let findings = &mut ready.findings;
     let (of_landing, of_traffic) = (Some(Side::Landing), Some(Side::Traffic));
-    findings.add("state", of_traffic, checks::streams(traffic, names).await);
-    findings.add("slot", of_landing, checks::slot_in_use(landing, Side::Landing, &names.slot).await);
-    findings.add("quarantine", of_traffic, checks::quarantine(traffic, names).await);
-    findings.add("fence", of_landing, checks::fence(landing, Side::Landing, names).await);
+    findings.add("state", of_traffic, checks::streams(on_traffic).await);
+    findings.add("slot", of_landing, checks::slot_in_use(on_landing, &names.slot).await);
+    findings.add("quarantine", of_traffic, checks::quarantine(on_traffic).await);
+    findings.add("fence", of_landing, checks::fence(on_landing).await);
     findings.add("read_only", of_landing, writable(landing, Side::Landing, names).await);
     findings.add("read_only", of_traffic, writable(traffic, Side::Traffic, names).await);
     ready.look_at_columns(config, landing).await;
-    ready.admit(config, landing, traffic, Side::Landing).await;
+    ready.admit(config, databases, Side::Landing).await;
     let findings = &mut ready.findings;
     if findings.worst() == Level::Error {
         // The remaining checks need the state, the slot and the tables checked so far.
         return ready;
     }
-    findings.add("old_transactions", of_landing, checks::held(landing, config).await);
-    findings.add("reverse_replication", of_traffic, checks::reverse_replication(traffic, config).await);
+    findings.add("old_transactions", of_landing, checks::held(on_landing, config).await);
+    findings.add("reverse_replication", of_traffic, checks::reverse_replication(on_traffic, config).await);
     findings.add(
         "synchronous_standby_names",
         of_traffic,
-        checks::standbys(traffic, Side::Traffic, &names.reverse_slot()).await,
+        checks::standbys(on_traffic, &names.reverse_slot()).await,
     );
     findings.add("landing_triggers", of_landing, checks::landing_triggers(landing).await);
-    let lag = marker::latency(landing, traffic, names, &names.slot, MARKERS, terms.max_lag).await;
-    findings.add("lag", None, judge_lag(lag.as_ref(), terms.max_lag));
-    ready.latency = lag.ok();
-    if ready.latency.is_none() {
+    let arrival = MarkerArrival { traffic: on_traffic, slot: &names.slot };
+    let lag = arrival.latency(landing, MARKERS, terms.max_lag).await;
+    if !ready.measured(lag, terms.max_lag) {
         return ready;
     }
     // A marker came through, so the daemon has its sessions on both sides.
-    let (on_landing, on_traffic) = (Known::Slot(names.slot.clone()), Known::Lock(lease::lock(names)));
-    ready.findings.add("role", of_landing, roles::same(landing, Side::Landing, on_landing).await);
-    ready.findings.add("role", of_traffic, roles::same(traffic, Side::Traffic, on_traffic).await);
-    ready.look_ahead(config, landing, traffic, Side::Landing).await;
+    let (slot, lease) = (Known::Slot(names.slot.clone()), Known::Lock(lease::lock(names)));
+    ready.findings.add("role", of_landing, roles::same(on_landing, slot).await);
+    ready.findings.add("role", of_traffic, roles::same(on_traffic, lease).await);
+    ready.look_ahead(config, databases, Side::Landing).await;
     let verified = verify(config, terms).await;
     ready.findings.add("verification", None, judge(verified.as_ref()));
     if let Ok(found) = verified {
         ready.rows = found.tables.iter().map(|table| table.found.landing_rows).sum();
         ready.conversion_notes = found.conversion_notes;
-        let sides =
-            FencedSides { direction: Direction::Cutover, databases: Databases { landing, traffic, names } };
+        let sides = FencedSides { direction: Direction::Cutover, databases };
         Box::pin(ready.predict(config, terms, sides)).await;
     }
     ready

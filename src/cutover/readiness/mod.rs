@@ -18,9 +18,9 @@ use crate::admission::{self, Extent, Facts};
 use crate::config::Config;
 use crate::doctor::tables::stands_in_the_way;
 use crate::error::{Error, Kind, Result};
-use crate::fence::roles::FencedRoles;
+use crate::fence::FencedRoles;
 use crate::model::side::Side;
-use crate::postgres::Databases;
+use crate::postgres::{Database, Databases};
 use crate::report::{Findings, Level, Verdict};
 
 /// Number of markers sent to predict the drain.
@@ -86,6 +86,13 @@ impl Readiness {
         self.horizon.as_ref().ok_or_else(|| Error::internal("readiness without a horizon"))
     }
 
+    /// Judges the latency of the markers. Returns false when the markers have not come through.
+    fn measured(&mut self, latency: Result<Latency>, max_lag: Duration) -> bool {
+        self.findings.add("lag", None, judge_lag(latency.as_ref(), max_lag));
+        self.latency = latency.ok();
+        self.latency.is_some()
+    }
+
     /// Determines the columns that are neither compared nor written.
     async fn look_at_columns(&mut self, config: &Config, landing: &Client) {
         let owned = columns::traffic_owned(landing, config).await;
@@ -102,10 +109,10 @@ impl Readiness {
 
     /// Examines whether both sides' tables may be written to in either direction, and whether writes to other
     /// tables reach the tables of `fenced`.
-    async fn admit(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
-        for (side, client) in [(Side::Landing, landing), (Side::Traffic, traffic)] {
-            let examined =
-                admission::examine(client, side, &config.names, &config.tables(), Extent::Whole).await;
+    async fn admit(&mut self, config: &Config, databases: Databases<'_>, fenced: Side) {
+        for side in [Side::Landing, Side::Traffic] {
+            let Database { client, names, .. } = databases.on(side);
+            let examined = admission::examine(client, side, names, &config.tables(), Extent::Whole).await;
             if let (true, Ok((facts, _))) = (side == fenced, &examined) {
                 self.findings.add("other_writers", Some(side), Ok(other_writers(facts)));
             }
@@ -119,13 +126,12 @@ impl Readiness {
     }
 
     /// Takes the horizon before the comparison, and reads the roles that may write to `fenced`.
-    async fn look_ahead(&mut self, config: &Config, landing: &Client, traffic: &Client, fenced: Side) {
-        match Horizon::now(Databases { landing, traffic, names: &config.names }).await {
+    async fn look_ahead(&mut self, config: &Config, databases: Databases<'_>, fenced: Side) {
+        match Horizon::now(databases).await {
             Ok(horizon) => self.horizon = Some(horizon),
             Err(error) => self.findings.add("horizon", None, Err(error)),
         }
-        let client = if fenced == Side::Landing { landing } else { traffic };
-        match FencedRoles::read(client, &config.names, config.scheduled_notifications).await {
+        match FencedRoles::read(databases.on(fenced), config.scheduled_notifications).await {
             Ok(writers) => self.writers = writers,
             Err(error) => self.findings.add("writers", Some(fenced), Err(error)),
         }

@@ -1,11 +1,9 @@
 //! Whether the daemon and this command log in as the same role. A fence lets only the role pass that closed
 //! the fence.
 
-use tokio_postgres::Client;
-
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::side::Side;
-use crate::postgres::advisory;
+use crate::postgres::{Database, advisory};
 use crate::report::Verdict;
 
 /// How to find the daemon's session on a server.
@@ -16,19 +14,20 @@ pub(super) enum Known {
     Lock(String),
 }
 
-/// Compares the role of the daemon's session with the role of `client`, this command's session.
-pub(super) async fn same(client: &Client, side: Side, daemon: Known) -> Result<Verdict> {
-    let step = "reading the role of the daemon's session";
-    let failed = |error| Error::database(format!("{step} on the {side}"), &error);
+/// Compares the role of the daemon's session with the role of `ours`, this command's session.
+pub(super) async fn same(ours: Database<'_>, daemon: Known) -> Result<Verdict> {
+    let Database { client, side, .. } = ours;
+    let action = "reading the role of the daemon's session";
+    let step = ours.during(format!("{action} on the {side}"));
     let pid: Option<i32> = match daemon {
         Known::Slot(name) => {
             let sql = "SELECT active_pid FROM pg_replication_slots WHERE slot_name::text = $1";
-            client.query_opt(sql, &[&name]).await.map_err(failed)?.and_then(|row| row.get(0))
+            step.row_if_any(sql, &[&name]).await?.and_then(|row| row.get(0))
         }
-        Known::Lock(name) => advisory::holder(client, &name, step).await?,
+        Known::Lock(name) => advisory::holder(client, &name, action).await?,
     };
     let sql = "SELECT session_user::text, (SELECT usename::text FROM pg_stat_activity WHERE pid = $1)";
-    let row = client.query_one(sql, &[&pid]).await.map_err(failed)?;
+    let row = step.row(sql, &[&pid]).await?;
     let (ours, theirs): (String, Option<String>) = (row.get(0), row.get(1));
     Ok(judge(side, &ours, theirs.as_deref()))
 }

@@ -22,7 +22,7 @@ use crate::model::timestamp::Timestamp;
 use crate::postgres::paging::PageStart;
 use crate::postgres::step::during;
 use crate::postgres::triggers::{TriggerControl, may_defer};
-use crate::postgres::{Session, wal};
+use crate::postgres::{Database, Session, wal};
 use crate::quarantine::RefusalCause;
 
 /// One change of one row.
@@ -75,8 +75,8 @@ impl LandingWriter {
     /// Refused when the fence of the cutover does not stand, or lets another role pass. Transient while
     /// another session of leadbridge still writes.
     pub async fn new(session: Session, names: &Names, tables: &[Table], cutover: Uuid) -> Result<Self> {
-        fence::take_right(&session, names).await?;
-        fence::check(&session, names, cutover).await?;
+        fence::take_right(Database::landing(&session, names)).await?;
+        fence::check(Database::landing(&session, names), cutover).await?;
         during(&session, "preparing to write to Landing").batch("SET leadbridge.passes_fence = 'on'").await?;
         let triggers = TriggerControl::probe(&session).await?;
         if triggers == TriggerControl::GuardTriggers {
@@ -100,6 +100,10 @@ impl LandingWriter {
         self.targets.get(&table).ok_or_else(unknown)
     }
 
+    fn database(&self) -> Database<'_> {
+        Database::landing(&self.session, &self.names)
+    }
+
     pub async fn execute(&self, step: &str, sql: &str) -> Result<()> {
         during(&self.session, step).batch(sql).await
     }
@@ -111,7 +115,7 @@ impl LandingWriter {
             let sql = format!("BEGIN; {}", self.triggers.suppress());
             self.execute("opening a transaction on Landing", &sql).await?;
             self.in_transaction = true;
-            fence::hold(&self.session, &self.names, self.cutover).await?;
+            fence::hold(self.database(), self.cutover).await?;
         }
         if self.may_defer {
             self.execute("setting a savepoint on Landing", "SAVEPOINT load").await?;
@@ -160,7 +164,7 @@ impl LandingWriter {
         let sample = wal::sample(&self.session).await?;
         // The fence is read after the sample, in a new snapshot. If the fence stands now, the fence stood at
         // the time of the sample.
-        if !fence::stands(&self.session, &self.names, self.cutover).await? {
+        if !fence::stands(self.database(), self.cutover).await? {
             return Err(Error::new(Kind::Transient, "the fence around Landing's tables was lifted"));
         }
         Ok(LandingPosition { flushed: sample.flushed, now: sample.now })

@@ -1,8 +1,9 @@
 //! The smallest key, `00000000-0000-0000-0000-000000000000`, is a key like any other.
 
 use leadbridge::compare::Difference;
-use leadbridge::cutover::adopt::mark_born;
+use leadbridge::cutover::adopt::Adoption;
 use leadbridge::model::change::Table;
+use leadbridge::postgres::Databases;
 use leadbridge::postgres::triggers::TriggerControl;
 
 use crate::finish::switched::{caught_up, switch as switch_by_hand};
@@ -63,7 +64,8 @@ async fn a_rollback_compares_and_adopts_the_first_key() {
     assert_eq!(differences, [&Difference::Different(vec!["name"]), &Difference::Missing]);
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
-    let adopted = mark_born(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
+    let databases = Databases { landing: &on_landing, traffic: &on_traffic, names: &world.names };
+    let adopted = Adoption { databases, tables, triggers }.mark_born("true").await.unwrap();
     assert_eq!(adopted, 1, "the lead; Landing has lost the journey entry");
 }
 

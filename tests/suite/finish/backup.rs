@@ -52,7 +52,7 @@ async fn either_form_restores_every_value_of_every_row_as_it_was() {
     let tables = [Table::LandingLeads, Table::LeadJourney, Table::ScheduledNotifications];
     for format in [Format::Csv, Format::Jsonl] {
         let directory = parent.path().join(format.to_string());
-        let manifest = take(&endpoint, &world.names, &tables, Directory::claim(&directory).unwrap(), format)
+        let manifest = take(&endpoint, &world.names, &tables, Directory::claim(&directory, format).unwrap())
             .await
             .unwrap();
         manifest.verify(&directory).unwrap();
@@ -87,7 +87,7 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     let endpoint = Endpoint::parse(Side::Landing, &SecretString::from(world.landing_url())).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let tables = [Table::LandingLeads, Table::LeadJourney];
-    take(&endpoint, &world.names, &tables, Directory::claim(directory.path()).unwrap(), Format::Jsonl)
+    take(&endpoint, &world.names, &tables, Directory::claim(directory.path(), Format::Jsonl).unwrap())
         .await
         .unwrap();
     writers.stop().await.unwrap();

@@ -3,7 +3,7 @@
 use leadbridge::compare::reverse::compare;
 use leadbridge::compare::{Comparison, Difference};
 use leadbridge::config::{Config, Flags};
-use leadbridge::cutover::adopt::mark_born;
+use leadbridge::cutover::adopt::Adoption;
 use leadbridge::model::change::Table;
 use leadbridge::postgres::triggers::TriggerControl;
 use leadbridge::postgres::{Databases, Session};
@@ -122,7 +122,8 @@ async fn what_was_born_on_traffic_is_landings_after_a_rollback() {
     let tables = Table::replicated(false);
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
-    let adopted = mark_born(&on_landing, &on_traffic, &world.names, &tables, triggers, "true").await.unwrap();
+    let databases = Databases { landing: &on_landing, traffic: &on_traffic, names: &world.names };
+    let adopted = Adoption { databases, tables, triggers }.mark_born("true").await.unwrap();
     on_traffic.batch_execute("UPDATE leadbridge.checkpoint SET state = 'streaming'; COMMIT").await.unwrap();
     assert_eq!(adopted, 2);
     landing(&world, &format!("SELECT leadbridge.lift_fence('{cutover}')")).await;

@@ -1,0 +1,170 @@
+//! Closing the fence: the locks, the trial, and the commit.
+
+use std::time::{Duration, Instant};
+
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use super::roles::{FencedRoles, Tried};
+use super::{call, holders};
+use crate::error::{Error, Kind, Result};
+use crate::model::names::Names;
+use crate::postgres::step::during;
+use crate::postgres::{Database, Endpoint, Session, advisory};
+
+const FENCING: &str = "closing the fence";
+
+/// Terms of closing the fence.
+#[derive(Clone, Debug)]
+pub struct FenceTerms<'n> {
+    pub names: &'n Names,
+    pub cutover: Uuid,
+    /// Message to a writer that the closed fence refuses.
+    pub message: String,
+    /// Whether the fence includes `scheduled_notifications`.
+    pub with_notifications: bool,
+    /// Longest time for which an unsuccessful attempt may hold up a writer.
+    pub lock_timeout: Duration,
+    /// Longest time for which the transaction may be idle, and so outlive the command.
+    pub idle_limit: Duration,
+    /// Time after which the closed fence opens by itself, unless [`keep`] makes the fence permanent.
+    pub valid_for: Duration,
+}
+
+/// Pause between two attempts, long enough for the held-up writers to pass.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A fence that blocks every writer, in a transaction that has not been committed.
+pub struct HeldFence {
+    session: Session,
+    cutover: Uuid,
+    since: Instant,
+}
+
+impl FenceTerms<'_> {
+    /// Takes the fence of `fenced`, with repeated attempts until `patience` is over.
+    ///
+    /// # Errors
+    /// Transient, with the sessions that hold the tables, when no attempt got its locks; no writer waits any
+    /// more.
+    pub async fn hold(&self, fenced: &Endpoint, patience: Duration) -> Result<HeldFence> {
+        let session = fenced.connect("fence").await?;
+        let database = Database { client: &session, side: fenced.side(), names: self.names };
+        let started = Instant::now();
+        loop {
+            // A writer waits from this moment on at the earliest, so the reported pause is never too short.
+            let since = Instant::now();
+            let Err(error) = self.attempt(database).await else {
+                return Ok(HeldFence { session, cutover: self.cutover, since });
+            };
+            during(&session, FENCING).batch("ROLLBACK").await?;
+            let locked = matches!(
+                error.sqlstate(),
+                Some(
+                    &SqlState::LOCK_NOT_AVAILABLE
+                        | &SqlState::QUERY_CANCELED
+                        | &SqlState::T_R_DEADLOCK_DETECTED
+                )
+            );
+            if !locked {
+                return Err(error);
+            }
+            let holders = holders::of_tables(database, self.with_notifications).await?;
+            if started.elapsed() + PAUSE >= patience {
+                let who = if holders.is_empty() { "somebody".to_owned() } else { holders.join("; ") };
+                return Err(Error::new(
+                    Kind::Transient,
+                    format!("the tables could not be locked: they are held by {who}"),
+                )
+                .remedy("wait for that transaction to end, or end it, then try again; nothing was changed"));
+            }
+            tracing::info!("the tables are held by {}: trying again", holders.join("; "));
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    async fn attempt(&self, fenced: Database<'_>) -> Result<()> {
+        // An attempt may wait for the lock of each table while the attempt holds the locks of earlier tables.
+        // The waits together must not be longer than `lock_timeout`.
+        let each = self.lock_timeout / if self.with_notifications { 3 } else { 2 };
+        let step = fenced.during(FENCING);
+        step.batch(&format!(
+            "BEGIN; SET LOCAL lock_timeout = '{}ms'; SET LOCAL idle_in_transaction_session_timeout = '{}ms'; \
+             SET LOCAL client_min_messages = warning",
+            each.as_millis().max(1),
+            self.idle_limit.as_millis().max(1)
+        ))
+        .await?;
+        // The lock tells [`is_released`] that this transaction is alive.
+        step.row("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&life(self.cutover)]).await?;
+        let close =
+            format!("SELECT {}($1, $2, make_interval(secs => $3), $4)", self.names.own("close_fence"));
+        let valid_for = self.valid_for.as_secs_f64();
+        step.row(&close, &[&self.cutover, &self.message, &valid_for, &self.with_notifications])
+            .await
+            .map(drop)
+    }
+}
+
+impl HeldFence {
+    /// The session whose transaction holds the fence.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// How long writers have been waiting.
+    pub fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    /// Tries a write as each role that may write, and undoes the write.
+    ///
+    /// # Errors
+    /// Refused when the fence lets a write pass.
+    pub async fn prove(&self, writers: &FencedRoles) -> Result<Tried> {
+        writers.try_each(&self.session, self.cutover).await
+    }
+
+    /// Commits the fence: from the commit on, writers are refused. Returns how long writers waited.
+    pub async fn commit(self) -> Result<Duration> {
+        during(&self.session, FENCING).batch("COMMIT").await?;
+        Ok(self.since.elapsed())
+    }
+
+    /// Rolls the fence back, so that nothing has changed.
+    pub async fn undo(self) {
+        // A server that is gone has rolled the transaction back by itself.
+        if self.session.batch_execute("ROLLBACK").await.is_err() {
+            tracing::info!("the fence's transaction is gone with its connection");
+        }
+        self.session.close().await;
+    }
+}
+
+/// Makes a closed fence permanent, whatever its deadline was.
+///
+/// # Errors
+/// Refused when the fence is open, because its deadline has passed.
+pub async fn keep(fenced: Database<'_>, cutover: Uuid) -> Result<()> {
+    if call(fenced, "keep_fence", cutover).await? {
+        return Ok(());
+    }
+    Err(Error::refused("the fence has opened by itself: its deadline has passed")
+        .remedy("try again with a longer --timeout or a faster --hook"))
+}
+
+/// Whether the transaction that took the fence of `cutover` has ended. After a commit, the fence exists and
+/// can be lifted; after a rollback, the fence does not exist and never will.
+pub async fn is_released(client: &Client, cutover: Uuid) -> Result<bool> {
+    let (life, step) = (life(cutover), "looking for the fence's transaction");
+    let taken = advisory::take(client, &life, step).await?;
+    if taken {
+        advisory::give_back(client, &life, step).await?;
+    }
+    Ok(taken)
+}
+
+fn life(cutover: Uuid) -> String {
+    format!("leadbridge/fence/{cutover}")
+}
