@@ -8,12 +8,14 @@
 use uuid::Uuid;
 
 use crate::batch::Batch;
+use crate::capture::layout::Layout;
 use crate::checkpoint::{Installation, lease, refuse_switched};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
 use crate::model::budget::Budget;
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
+use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::{Session, wal};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer};
@@ -52,8 +54,10 @@ impl Repair {
         let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
         for (table, ids) in differing {
             let mut deletes = Vec::new();
-            for ids in portions(&landing, config, *table, ids).await? {
-                let (writes, missing) = changes(&landing, config, *table, &ids).await?;
+            let layout = catalog::layout(&landing, names, *table).await?;
+            let source = RepairSource { landing: &landing, names, layout };
+            for ids in source.portions(config, ids).await? {
+                let (writes, missing) = source.changes(&ids).await?;
                 deletes.extend(missing);
                 write(&mut writer, config, writes).await?;
             }
@@ -82,29 +86,31 @@ async fn write(writer: &mut Writer, config: &Config, changes: Vec<SourcedChange>
     writer.commit().await
 }
 
-/// Splits the ids into portions of at most a batch's rows and bytes.
-async fn portions(landing: &Session, config: &Config, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
-    let layout = catalog::layout(landing, &config.names, table).await?;
-    let weights = reading::weights(landing, &config.names, &layout, ids).await?;
-    let weighed = ids.iter().map(|id| (*id, weights.get(id).copied().unwrap_or(0)));
-    Ok(Budget::of(config.batch_bytes).portions(weighed, config.batch_rows))
+/// A table of Landing from which rows are repaired.
+struct RepairSource<'r> {
+    landing: &'r Session,
+    names: &'r Names,
+    layout: Layout,
 }
 
-/// Current Landing rows as writes; ids without a Landing row as deletes.
-async fn changes(
-    landing: &Session,
-    config: &Config,
-    table: Table,
-    ids: &[Uuid],
-) -> Result<(Vec<SourcedChange>, Vec<SourcedChange>)> {
-    let sample = wal::sample(landing).await?;
-    let layout = catalog::layout(landing, &config.names, table).await?;
-    let mut found = reading::by_id(landing, &config.names, &layout, ids).await?;
-    let origin = Origin { xid: None, commit_lsn: sample.inserted, commit_time: sample.now };
-    let change = |id: &Uuid| match found.remove(id) {
-        Some(row) => Change::Write { operation: Operation::Update, row, old_id: None },
-        None => Change::Delete { table, id: *id },
-    };
-    let all = ids.iter().map(change).map(|change| SourcedChange { origin, change });
-    Ok(all.partition(|sourced| matches!(sourced.change, Change::Write { .. })))
+impl RepairSource<'_> {
+    /// Splits the ids into portions of at most a batch's rows and bytes.
+    async fn portions(&self, config: &Config, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+        let weights = reading::weights(self.landing, self.names, &self.layout, ids).await?;
+        let weighed = ids.iter().map(|id| (*id, weights.get(id).copied().unwrap_or(0)));
+        Ok(Budget::of(config.batch_bytes).portions(weighed, config.batch_rows))
+    }
+
+    /// Current Landing rows as writes; ids without a Landing row as deletes.
+    async fn changes(&self, ids: &[Uuid]) -> Result<(Vec<SourcedChange>, Vec<SourcedChange>)> {
+        let sample = wal::sample(self.landing).await?;
+        let mut found = reading::by_id(self.landing, self.names, &self.layout, ids).await?;
+        let origin = Origin { xid: None, commit_lsn: sample.inserted, commit_time: sample.now };
+        let change = |id: &Uuid| match found.remove(id) {
+            Some(row) => Change::Write { operation: Operation::Update, row, old_id: None },
+            None => Change::Delete { table: self.layout.table, id: *id },
+        };
+        let all = ids.iter().map(change).map(|change| SourcedChange { origin, change });
+        Ok(all.partition(|sourced| matches!(sourced.change, Change::Write { .. })))
+    }
 }

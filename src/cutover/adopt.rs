@@ -14,6 +14,7 @@ use crate::compare;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
+use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Databases;
 use crate::postgres::paging::PageStart;
@@ -69,7 +70,7 @@ impl Adoption<'_> {
     pub(super) async fn recent(&self, horizon: &Horizon) -> Result<()> {
         let passes = "SET LOCAL leadbridge.passes_fence = 'on'";
         during(self.databases.traffic, ADOPTING).batch(passes).await?;
-        self.mark_born(&horizon.is_recent_on_traffic()).await.map(drop)
+        self.mark_born(&horizon.is_recent(Side::Traffic)).await.map(drop)
     }
 
     /// Marks rows in the open transaction on Traffic, which passes Traffic's fence. `which` is a condition on

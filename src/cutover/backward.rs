@@ -36,7 +36,7 @@ impl Scene<'_> {
         // notice the rollback. The time counts from the taking of the fence, and the fence has to stand at
         // least until the decision was tried.
         let refuse_for = self.options.refuse_for.max(self.options.readiness.max_pause);
-        let held = self.hold(&self.config.traffic, refuse_for).await?;
+        let held = self.hold(refuse_for).await?;
         let decided = tokio::time::timeout(self.budget(&held), async {
             let proof = self.under_traffics_fence(&held, triggers, rewrite).await?;
             self.roll_traffic_back(&held, &proof).await.map(|()| proof)

@@ -36,17 +36,16 @@ impl Horizon {
         Ok(Horizon { landing, traffic: wal::oldest_running(databases.traffic).await? })
     }
 
-    /// Condition on a row of a Traffic table: the row was written since the horizon.
-    pub(super) fn is_recent_on_traffic(&self) -> String {
-        is_recent(&self.traffic)
+    /// Condition on a row of `side`: the row was written since the horizon.
+    pub(super) fn is_recent(&self, side: Side) -> String {
+        let horizon = match side {
+            Side::Landing => &self.landing,
+            Side::Traffic => &self.traffic,
+        };
+        // The age of a transaction counts back from the newest transaction, so ages compare across a
+        // wrap-around of ids. The horizon needs no quoting, because the text comes from the server.
+        format!("age(xmin) <= age('{horizon}'::xid8::xid)")
     }
-}
-
-/// Condition on a row of the side of `horizon`: the row was written since.
-fn is_recent(horizon: &str) -> String {
-    // The age of a transaction counts back from the newest transaction, so ages compare across a wrap-around
-    // of ids. The horizon needs no quoting, because the text comes from the server.
-    format!("age(xmin) <= age('{horizon}'::xid8::xid)")
 }
 
 /// Comparison of one table inside the fence.
@@ -127,12 +126,8 @@ impl FencedSides<'_> {
 
     /// Reads the keys of both sides, and the keys of the rows that either side has written since `horizon`.
     async fn keys(self, table: Table, horizon: &Horizon) -> Result<(TableProof, Vec<Uuid>)> {
-        let from_landing = "landing_synced_at IS NOT NULL";
-        let (landing, traffic) = (self.databases.on(Side::Landing), self.databases.on(Side::Traffic));
-        let (ours, theirs) = tokio::try_join!(
-            keys(landing, table, "true", &horizon.landing),
-            keys(traffic, table, from_landing, &horizon.traffic),
-        )?;
+        let keys = |side| keys(self.databases.on(side), table, horizon);
+        let (ours, theirs) = tokio::try_join!(keys(Side::Landing), keys(Side::Traffic))?;
         let recent: BTreeSet<Uuid> = ours.recent.into_iter().chain(theirs.recent).collect();
         if recent.len() > RECENT {
             return Err(Error::refused(format!(
@@ -163,13 +158,17 @@ struct KeySet {
     recent: Vec<Uuid>,
 }
 
-async fn keys(database: Database<'_>, table: Table, which: &str, horizon: &str) -> Result<KeySet> {
+async fn keys(database: Database<'_>, table: Table, horizon: &Horizon) -> Result<KeySet> {
     let table = database.table(table);
+    let which = match database.side {
+        Side::Landing => "true",
+        Side::Traffic => "landing_synced_at IS NOT NULL",
+    };
     let sql = format!(
         "SELECT count(*), coalesce(sum(uuid_hash_extended(id, 0)), 0)::text,
                 coalesce(array_agg(id) FILTER (WHERE {}), '{{}}')
          FROM {table} WHERE {which}",
-        is_recent(horizon)
+        horizon.is_recent(database.side)
     );
     let row = database.during(format!("reading the keys of {table}")).row(&sql, &[]).await?;
     Ok(KeySet { rows: row.get::<_, i64>(0).unsigned_abs(), hash: row.get(1), recent: row.get(2) })

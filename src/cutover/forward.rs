@@ -38,7 +38,7 @@ impl Scene<'_> {
         reach(Point::CutoverPrepared);
         self.journal.begin(&self.traffic, self.run, self.left()).await?;
         reach(Point::CutoverBegun);
-        let held = self.hold(&self.config.landing, self.left()).await?;
+        let held = self.hold(self.left()).await?;
         let proven = tokio::time::timeout(self.budget(&held), self.under_fence(&held)).await;
         match proven.unwrap_or_else(|_| Err(self.too_long())) {
             Ok((proof, handover)) => {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::error::{Error, Result};
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::operator;
 use crate::postgres::advisory;
 use crate::postgres::step::during;
@@ -34,6 +35,14 @@ impl Direction {
         match self {
             Direction::Cutover => "cutover",
             Direction::Rollback => "rollback",
+        }
+    }
+
+    /// The side that is fenced.
+    pub fn fenced(self) -> Side {
+        match self {
+            Direction::Cutover => Side::Landing,
+            Direction::Rollback => Side::Traffic,
         }
     }
 

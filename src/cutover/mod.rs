@@ -18,7 +18,6 @@ pub mod adopt;
 mod backward;
 pub mod certificate;
 mod content;
-mod flowing_back;
 mod forward;
 mod hook;
 pub mod journal;

@@ -42,8 +42,7 @@ pub async fn settle(databases: Databases<'_>) -> Result<()> {
 pub async fn open(databases: Databases<'_>, entry: &JournalEntry) -> Result<bool> {
     let (landing, traffic) = (databases.on(Side::Landing), databases.on(Side::Traffic));
     let over = match (entry.direction, entry.state) {
-        (Direction::Cutover, CutoverStep::Aborted) => lift(landing, entry.id).await?,
-        (Direction::Rollback, CutoverStep::Aborted) => lift(traffic, entry.id).await?,
+        (direction, CutoverStep::Aborted) => lift(databases.on(direction.fenced()), entry.id).await?,
         (Direction::Rollback, CutoverStep::RolledBack) => {
             for closed in fence::closed(landing).await? {
                 lift(landing, closed).await?;

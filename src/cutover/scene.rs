@@ -70,6 +70,13 @@ impl<'c> Scene<'c> {
         Scene { config, options, run, readiness, landing, traffic, journal, started, closed, hooked }
     }
 
+    fn endpoint(&self, side: Side) -> &'c Endpoint {
+        match side {
+            Side::Landing => &self.config.landing,
+            Side::Traffic => &self.config.traffic,
+        }
+    }
+
     pub fn databases(&self) -> Databases<'_> {
         Databases { landing: &self.landing, traffic: &self.traffic, names: self.names() }
     }
@@ -89,8 +96,8 @@ impl<'c> Scene<'c> {
             .remedy("try again at a quieter moment, or allow a longer --max-pause")
     }
 
-    /// Takes the fence around the tables of `fenced`.
-    pub async fn hold(&self, fenced: &Endpoint, valid_for: Duration) -> Result<HeldFence> {
+    /// Takes the fence around the tables of the fenced side.
+    pub async fn hold(&self, valid_for: Duration) -> Result<HeldFence> {
         tracing::info!(id = %self.run.id, "closing the fence");
         let terms = FenceTerms {
             names: self.names(),
@@ -101,7 +108,7 @@ impl<'c> Scene<'c> {
             idle_limit: self.options.readiness.max_pause,
             valid_for,
         };
-        terms.hold(fenced, self.left()).await
+        terms.hold(self.endpoint(self.run.direction.fenced()), self.left()).await
     }
 
     /// Time for which writers may still be made to wait.
@@ -119,9 +126,10 @@ impl<'c> Scene<'c> {
     pub async fn drain(&self, held: &HeldFence, fenced: Point) -> Result<(Lsn, Tried)> {
         self.reach(CutoverStep::Fenced).await?;
         reach(fenced);
-        let (source, slot) = match self.run.direction {
-            Direction::Cutover => (&self.landing, self.names().slot.clone()),
-            Direction::Rollback => (&self.traffic, self.names().reverse_slot()),
+        let source = self.databases().on(self.run.direction.fenced()).client;
+        let slot = match self.run.direction {
+            Direction::Cutover => self.names().slot.clone(),
+            Direction::Rollback => self.names().reverse_slot(),
         };
         marker::write(held.session(), self.run.id).await?;
         marker::flush(source).await?;
@@ -248,11 +256,7 @@ impl<'c> Scene<'c> {
         }
         let tables = self.config.tables();
         let of = async |side: Side| {
-            let endpoint = match side {
-                Side::Landing => &self.config.landing,
-                Side::Traffic => &self.config.traffic,
-            };
-            let session = endpoint.connect("cutover").await?;
+            let session = self.endpoint(side).connect("cutover").await?;
             // The tables are read after the decision. A table that was rewritten in between would be empty to
             // the snapshot.
             let on_side = self.databases().on(side);

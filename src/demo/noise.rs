@@ -53,8 +53,7 @@ async fn write(setup: &DemoSetup<'_>) -> Result<()> {
         table("users"),
         table("lessons"),
     );
-    let written = setup.landing.execute(&sql, &[&EVENTS]).await;
-    written.map(drop).map_err(|error| Error::database("writing like the LMS", &error))
+    during(&setup.landing, "writing like the LMS").run(&sql, &[&EVENTS]).await.map(drop)
 }
 
 /// Waits until the slot keeps less than `enough`. A slot can release WAL only up to a point that the server

@@ -7,6 +7,7 @@ use super::setup::DemoSetup;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::step::during;
 
 /// Leads whose status is changed on Traffic.
 const MARKED: i64 = 100;
@@ -49,7 +50,7 @@ impl Kept {
 /// Changes the status of leads, as a person on Traffic does, and inserts a lead of Traffic's own, as a
 /// Facebook form does.
 pub async fn write(setup: &DemoSetup<'_>) -> Result<Owned> {
-    let failed = |error| Error::database("writing on Traffic", &error);
+    let step = during(&setup.traffic, "writing on Traffic");
     let names = &setup.config.names;
     let (leads, entries) =
         (names.traffic_table(Table::LandingLeads), names.traffic_table(Table::LeadJourney));
@@ -64,12 +65,12 @@ pub async fn write(setup: &DemoSetup<'_>) -> Result<Owned> {
          UPDATE {leads} AS l SET status = 'qualified', amocrm_pipeline_id = 4242 FROM chosen \
          WHERE l.id = chosen.id AND l.landing_synced_at < pg_catalog.now() RETURNING l.id, pg_catalog.now()"
     );
-    let rows = setup.traffic.query(&mark, &[&MARKED]).await.map_err(failed)?;
+    let rows = step.rows(&mark, &[&MARKED]).await?;
     let bring = format!(
         "INSERT INTO {leads} AS l (name, phone, fb_lead_id) VALUES ('Demo', '+7', 'demo') \
          RETURNING l.id, pg_catalog.md5(l::text)"
     );
-    let own = setup.traffic.query_one(&bring, &[]).await.map_err(failed)?;
+    let own = step.row(&bring, &[]).await?;
     Ok(Owned {
         marked: rows.iter().map(|row| row.get(0)).collect(),
         marked_at: rows.first().map(|row| row.get(1)).ok_or_else(|| Error::internal("no lead on Traffic"))?,
@@ -80,11 +81,11 @@ pub async fn write(setup: &DemoSetup<'_>) -> Result<Owned> {
 
 /// Neither side may change during the check.
 pub async fn look_again(setup: &DemoSetup<'_>, owned: &Owned) -> Result<Kept> {
-    let failed = |error| Error::database("looking at what Traffic owns", &error);
+    const STEP: &str = "looking at what Traffic owns";
     let names = &setup.config.names;
     let count =
         format!("SELECT count(*) FROM {} WHERE id = ANY ($1)", names.landing_table(Table::LandingLeads));
-    let landing = setup.landing.query_one(&count, &[&owned.marked]).await.map_err(failed)?;
+    let landing = during(&setup.landing, STEP).row(&count, &[&owned.marked]).await?;
     // Both servers use one machine's clock, so their times can be compared.
     let sql = format!(
         "SELECT count(*) FILTER (WHERE l.id = ANY ($1) AND l.status = 'qualified' AND l.amocrm_pipeline_id = 4242), \
@@ -93,8 +94,8 @@ pub async fn look_again(setup: &DemoSetup<'_>, owned: &Owned) -> Result<Kept> {
         names.traffic_table(Table::LandingLeads)
     );
     let Owned { marked, marked_at, own_lead, own_image } = owned;
-    let traffic =
-        setup.traffic.query_one(&sql, &[marked, marked_at, own_lead, own_image]).await.map_err(failed)?;
+    let step = during(&setup.traffic, STEP);
+    let traffic = step.row(&sql, &[marked, marked_at, own_lead, own_image]).await?;
     let unsigned = |number: i64| number.max(0) as u64;
     Ok(Kept {
         remaining: unsigned(landing.get(0)),

@@ -1,14 +1,15 @@
 //! Conditions for a rollback.
 
+use std::time::{Duration, Instant};
+
 use super::roles::{self, Known};
 use super::{MARKERS, Readiness, ReadinessTerms, checks};
+use crate::compare::reverse;
 use crate::config::Config;
 use crate::cutover::Direction;
 use crate::cutover::content::FencedSides;
-use crate::cutover::flowing_back::{self, ReverseFindings};
 use crate::cutover::marker::MarkerArrival;
-use crate::doctor::writable;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::fence;
 use crate::model::side::Side;
 use crate::postgres::Databases;
@@ -17,7 +18,7 @@ use crate::report::{Level, Verdict};
 /// Examines every condition. A condition that cannot be examined counts as not met.
 pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databases<'_>) -> Readiness {
     let mut ready = Readiness::default();
-    let Databases { landing, traffic, names } = databases;
+    let Databases { traffic, names, .. } = databases;
     let (on_landing, on_traffic) = (databases.on(Side::Landing), databases.on(Side::Traffic));
     let findings = &mut ready.findings;
     let (of_landing, of_traffic) = (Some(Side::Landing), Some(Side::Traffic));
@@ -30,15 +31,10 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("forward_slot", of_landing, checks::slot_is_healthy(on_landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::reverse_quarantine(on_traffic).await);
     findings.add("fence", of_traffic, checks::fence(on_traffic).await);
-    findings.add("read_only", of_landing, writable(landing, Side::Landing, names).await);
-    findings.add("read_only", of_traffic, writable(traffic, Side::Traffic, names).await);
-    ready.look_at_columns(config, landing).await;
-    ready.admit(config, databases, Side::Traffic).await;
-    let findings = &mut ready.findings;
-    if findings.worst() == Level::Error {
-        // The remaining checks need the state, the slots and the tables checked so far.
+    if !ready.look_at_tables(config, databases, Side::Traffic).await {
         return ready;
     }
+    let findings = &mut ready.findings;
     findings.add("synchronous_standby_names", of_landing, checks::standbys(on_landing, &names.slot).await);
     findings.add("old_transactions", of_traffic, checks::held(on_traffic, config).await);
     let arrival = MarkerArrival { traffic: on_traffic, slot: &reverse_slot };
@@ -61,6 +57,19 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     ready
 }
 
+/// Largest number of differing rows of a table that are rechecked.
+const SUSPECTS: u64 = 10_000;
+
+/// Result of comparing both databases in use, while reverse replication runs.
+#[derive(Default)]
+struct ReverseFindings {
+    rows: u64,
+    /// Rows that differ although the stream has passed the rows' changes.
+    differences: u64,
+}
+
+/// Compares every table. Rows in flight are rechecked after a marker has arrived, until the rows are equal or
+/// the patience for a table is over.
 async fn compare(
     config: &Config,
     terms: &ReadinessTerms,
@@ -68,11 +77,33 @@ async fn compare(
 ) -> Result<ReverseFindings> {
     let mut sum = ReverseFindings::default();
     for table in config.tables() {
-        let found = flowing_back::compare(databases, table, terms.verify_wait).await?;
-        sum.rows += found.rows;
-        sum.differences += found.differences;
+        let deadline = Instant::now() + terms.verify_wait;
+        let found = reverse::compare(databases, table).await?;
+        sum.rows += found.landing_rows - found.extra;
+        // More rows cannot be in flight.
+        if found.differences() > SUSPECTS {
+            sum.differences += found.differences();
+            continue;
+        }
+        let mut differing = found.unlike();
+        while !differing.is_empty() && Instant::now() < deadline {
+            passed(databases, deadline.saturating_duration_since(Instant::now())).await?;
+            differing = reverse::compare_rows(databases, table, &differing).await?.unlike();
+        }
+        sum.differences += differing.len() as u64;
     }
     Ok(sum)
+}
+
+/// Waits until the stream has passed everything that Traffic has committed, or until `limit` is over.
+async fn passed(databases: Databases<'_>, limit: Duration) -> Result<()> {
+    let Databases { traffic, names, .. } = databases;
+    let arrival = MarkerArrival { traffic: databases.on(Side::Traffic), slot: &names.reverse_slot() };
+    let sent = arrival.latency(traffic, 1, limit).await;
+    match sent {
+        Err(error) if error.kind() != Kind::Transient => Err(error),
+        _ => Ok(()),
+    }
 }
 
 fn judge(found: ReverseFindings) -> Verdict {

@@ -11,16 +11,15 @@ use crate::config::Config;
 use crate::cutover::Direction;
 use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
-use crate::doctor::writable;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
 use crate::postgres::Databases;
-use crate::report::{Level, Verdict};
+use crate::report::Verdict;
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
 pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databases<'_>) -> Readiness {
     let mut ready = Readiness::default();
-    let Databases { landing, traffic, names } = databases;
+    let Databases { landing, names, .. } = databases;
     let (on_landing, on_traffic) = (databases.on(Side::Landing), databases.on(Side::Traffic));
     let findings = &mut ready.findings;
     let (of_landing, of_traffic) = (Some(Side::Landing), Some(Side::Traffic));
@@ -28,15 +27,10 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("slot", of_landing, checks::slot_in_use(on_landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::quarantine(on_traffic).await);
     findings.add("fence", of_landing, checks::fence(on_landing).await);
-    findings.add("read_only", of_landing, writable(landing, Side::Landing, names).await);
-    findings.add("read_only", of_traffic, writable(traffic, Side::Traffic, names).await);
-    ready.look_at_columns(config, landing).await;
-    ready.admit(config, databases, Side::Landing).await;
-    let findings = &mut ready.findings;
-    if findings.worst() == Level::Error {
-        // The remaining checks need the state, the slot and the tables checked so far.
+    if !ready.look_at_tables(config, databases, Side::Landing).await {
         return ready;
     }
+    let findings = &mut ready.findings;
     findings.add("old_transactions", of_landing, checks::held(on_landing, config).await);
     findings.add("reverse_replication", of_traffic, checks::reverse_replication(on_traffic, config).await);
     findings.add(

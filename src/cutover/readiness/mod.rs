@@ -17,6 +17,7 @@ use super::marker::Latency;
 use crate::admission::{self, Extent, Facts};
 use crate::config::Config;
 use crate::doctor::tables::stands_in_the_way;
+use crate::doctor::writable;
 use crate::error::{Error, Kind, Result};
 use crate::fence::FencedRoles;
 use crate::model::side::Side;
@@ -84,6 +85,19 @@ impl Readiness {
     /// Internal without a horizon; a readiness without an error has a horizon.
     pub(super) fn horizon(&self) -> Result<&Horizon> {
         self.horizon.as_ref().ok_or_else(|| Error::internal("readiness without a horizon"))
+    }
+
+    /// Examines whether the tables of both sides may be written to, and whether writes to other tables reach
+    /// the tables of `fenced`. Returns false when a condition is not met so far, because the remaining
+    /// conditions need the state, the slots and the tables.
+    async fn look_at_tables(&mut self, config: &Config, databases: Databases<'_>, fenced: Side) -> bool {
+        for side in [Side::Landing, Side::Traffic] {
+            let Database { client, names, .. } = databases.on(side);
+            self.findings.add("read_only", Some(side), writable(client, side, names).await);
+        }
+        self.look_at_columns(config, databases.landing).await;
+        self.admit(config, databases, fenced).await;
+        self.findings.worst() != Level::Error
     }
 
     /// Judges the latency of the markers. Returns false when the markers have not come through.
