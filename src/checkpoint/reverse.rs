@@ -228,8 +228,8 @@ mod tests {
             (of(|_| {}), "7", 99, "ends at 0/63"),
             (of(|slot| slot.confirmed_flush = Lsn(101)), "7", 200, "is at 0/65"),
             (of(|slot| slot.wal_status = Some("lost".into())), "7", 100, "lost"),
-            (of(|slot| slot.plugin = "wal2json".into()), "7", 100, "not ours"),
-            (of(|slot| slot.database = "x".into()), "7", 100, "not ours"),
+            (of(|slot| slot.plugin = "wal2json".into()), "7", 100, "not leadbridge's"),
+            (of(|slot| slot.database = "x".into()), "7", 100, "not leadbridge's"),
         ] {
             let now =
                 TrafficNow { system_id, database: "traffic", flushed: Lsn(flushed), slot: slot.as_ref() };

@@ -6,15 +6,15 @@ use tokio_postgres::types::{PgLsn, ToSql};
 
 use super::certificate::CutoverCertificate;
 use super::journal::CutoverStep;
+use super::resolve;
 use super::scene::{Pause, Proof, Scene};
-use super::{resolve, reverse_slot};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::postgres::slot;
 use crate::postgres::step::during;
+use crate::postgres::{primary, slot};
 use crate::traffic::since_switch;
 
 const SWITCHING: &str = "switching on Traffic";
@@ -33,8 +33,13 @@ struct Handover {
 impl Scene<'_> {
     pub(super) async fn cut_over(&mut self) -> Result<CutoverCertificate> {
         // Read before any writer waits.
-        let traffic_id = slot::system_identifier(&self.config.traffic).await?;
-        reverse_slot::create(self.databases().on(Side::Traffic), self.left()).await?;
+        let traffic_id = primary::system_identifier(&self.config.traffic).await?;
+        slot::create_without_snapshot(
+            self.databases().on(Side::Traffic),
+            &self.names().reverse_slot(),
+            self.left(),
+        )
+        .await?;
         reach(Point::CutoverPrepared);
         self.journal.begin(&self.traffic, self.run, self.left()).await?;
         reach(Point::CutoverBegun);

@@ -24,7 +24,6 @@ pub mod journal;
 mod marker;
 pub mod readiness;
 pub mod resolve;
-mod reverse_slot;
 mod scene;
 
 use std::time::Duration;

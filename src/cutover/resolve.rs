@@ -7,12 +7,11 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, Direction, JournalEntry};
-use super::reverse_slot;
 use crate::error::Result;
 use crate::fence;
 use crate::model::side::Side;
 use crate::postgres::step::during;
-use crate::postgres::{Database, Databases};
+use crate::postgres::{Database, Databases, slot};
 
 /// Reason for which an undecided cutover is aborted.
 const ABANDONED: &str = "the process that began it has ended";
@@ -54,7 +53,8 @@ pub async fn open(databases: Databases<'_>, entry: &JournalEntry) -> Result<bool
     // The daemon may need a moment to notice that nothing flows back any more, and streams from the slot
     // until then.
     let needs_slot = (entry.direction, entry.state) == (Direction::Rollback, CutoverStep::Aborted);
-    let over = over && (needs_slot || reverse_slot::drop_unused(traffic).await?);
+    let over =
+        over && (needs_slot || slot::drop_unused(traffic.client, &traffic.names.reverse_slot()).await?);
     if over {
         CutoverJournal::new(databases.names).lifted(traffic.client, entry.id).await?;
     }

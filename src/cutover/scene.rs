@@ -11,7 +11,7 @@ use super::hook::{self, Event};
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, Direction, READING};
 use super::marker::{self, MarkerArrival};
 use super::readiness::Readiness;
-use super::{CutoverOptions, PreparedCutover, adopt, resolve, reverse_slot};
+use super::{CutoverOptions, PreparedCutover, adopt, resolve};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
@@ -21,7 +21,7 @@ use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
-use crate::postgres::{Database, Databases, Endpoint, Session, slot, table_lock};
+use crate::postgres::{Databases, Endpoint, Session, primary, slot, table_lock};
 
 /// Time for which the command tries to undo its changes, before the command leaves the rest to the daemon.
 const UNDOING: Duration = Duration::from_secs(20);
@@ -239,7 +239,7 @@ impl<'c> Scene<'c> {
     /// Descriptions of Landing and Traffic for the certificate.
     async fn described(&self) -> Result<[CertifiedDatabase; 2]> {
         let of = async |endpoint: &Endpoint, session: &Session| {
-            let system_id = slot::system_identifier(endpoint).await?;
+            let system_id = primary::system_identifier(endpoint).await?;
             let step = during(session, "asking for the server's version");
             let row = step.row("SELECT current_setting('server_version')", &[]).await?;
             Ok::<_, Error>(CertifiedDatabase::new(endpoint, system_id, row.get(0)))
@@ -320,7 +320,7 @@ impl<'c> Scene<'c> {
         let Some(entry) = self.journal.entry(&traffic, self.run.id).await? else {
             // Without a journal entry, at most the slot was created.
             if self.run.direction == Direction::Cutover {
-                reverse_slot::drop_unused(Database::traffic(&traffic, self.names())).await?;
+                slot::drop_unused(&traffic, &self.names().reverse_slot()).await?;
             }
             return Ok(Some(CutoverStep::Aborted));
         };

@@ -5,10 +5,11 @@ use tokio_postgres::Client;
 use super::{Outcome, publication, server, slot, tables, writable};
 use crate::admission::Extent;
 use crate::config::Config;
-use crate::error::{Kind, Result};
+use crate::error::Kind;
 use crate::model::side::Side;
+use crate::postgres::primary::system_identifier;
 use crate::postgres::replication::STREAM_NAME;
-use crate::postgres::slot::system_identifier;
+use crate::postgres::role::{self, SessionRole};
 use crate::postgres::step::during;
 use crate::postgres::synchronous;
 use crate::report::{Findings, Level, Verdict};
@@ -21,7 +22,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     findings.add("slots", side, free_slots(client, &names.slot).await);
     findings.add("senders", side, free_senders(client).await);
     findings.add("synchronous_standby_names", side, standbys(client, &names.slot).await);
-    findings.add("role", side, role(client).await);
+    findings.add("role", side, may_replicate(client).await);
     findings.add("replication_connection", side, replication_connection(config).await);
     if server::open_schemas(findings, client, Side::Landing, &[&names.landing_schema]).await {
         findings.add("privileges", side, privileges(client, &tables).await);
@@ -86,13 +87,10 @@ async fn standbys(client: &Client, slot: &str) -> Outcome {
 
 /// REPLICATION may come from the role's attribute or, on a managed service, from membership in the service's
 /// own role.
-async fn role(client: &Client) -> Outcome {
-    let sql = "SELECT current_user::text, r.rolsuper, r.rolreplication, EXISTS (SELECT FROM pg_roles AS m \
-               WHERE m.rolname IN ('rds_replication', 'rds_superuser', 'cloudsqlsuperuser', 'azure_pg_admin') \
-               AND pg_has_role(m.oid, 'MEMBER')) FROM pg_roles AS r WHERE r.rolname = current_user";
-    let row = during(client, "reading the role's attributes").row(sql, &[]).await?;
-    let user: String = row.get(0);
-    Ok(match (row.get(1), row.get(2), row.get(3)) {
+async fn may_replicate(client: &Client) -> Outcome {
+    let role = SessionRole::read(client).await?;
+    let user = &role.name;
+    Ok(match (role.is_superuser, role.has_replication, role.has_service_replication) {
         (true, ..) => Verdict::ok(format!("{user} is a superuser")),
         (_, true, _) => Verdict::ok(format!("{user} has REPLICATION")),
         (_, _, true) => Verdict::ok(format!("{user} may replicate by membership in the service's own role")),
@@ -114,9 +112,9 @@ async fn replication_connection(config: &Config) -> Outcome {
 }
 
 async fn privileges(client: &Client, tables: &[String]) -> Outcome {
-    let missing: Result<Vec<String>> = server::missing_privileges(client, tables, &["SELECT"]).await;
+    let missing = role::missing_privileges(client, tables, &["SELECT"]).await?;
     Ok(Verdict::none_of(
-        &missing?,
+        &missing,
         "the existing tables can be read",
         "privileges are missing",
         server::privileges_remedy(Side::Landing),

@@ -4,11 +4,12 @@ use tokio_postgres::Client;
 
 use super::Outcome;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::postgres::publication::{self, PublicationMember};
 use crate::report::Verdict;
 
 /// The publication in the catalog.
-struct Publication {
+struct PublicationShape {
     all_tables: bool,
     every_operation: bool,
     /// Quoted, with schema.
@@ -30,7 +31,7 @@ pub async fn exists(client: &Client, config: &Config) -> Outcome {
     Ok(judge(name, &publication, &wanted))
 }
 
-fn judge(name: &str, publication: &Publication, wanted: &[String]) -> Verdict {
+fn judge(name: &str, publication: &PublicationShape, wanted: &[String]) -> Verdict {
     if publication.all_tables {
         return Verdict::error(
             format!("publication {name} is FOR ALL TABLES: the LMS's changes would all be decoded and sent"),
@@ -60,28 +61,14 @@ fn judge(name: &str, publication: &Publication, wanted: &[String]) -> Verdict {
     )
 }
 
-async fn read(client: &Client, name: &str) -> Result<Option<Publication>> {
-    let failed = |error: &tokio_postgres::Error| Error::database("reading the publication", error);
-    let sql = "SELECT oid, puballtables, pubinsert AND pubupdate AND pubdelete AND pubtruncate \
-               FROM pg_publication WHERE pubname = $1";
-    let Some(row) = client.query_opt(sql, &[&name]).await.map_err(|error| failed(&error))? else {
-        return Ok(None);
-    };
-    // pg_publication_tables also lists the tables that FOR TABLES IN SCHEMA adds.
-    let sql = "SELECT format('\"%s\".\"%s\"', replace(t.schemaname::text, '\"', '\"\"'), \
-               replace(t.tablename::text, '\"', '\"\"')), EXISTS (SELECT FROM pg_publication_rel AS r \
-               JOIN pg_class AS c ON c.oid = r.prrelid JOIN pg_namespace AS n ON n.oid = c.relnamespace \
-               WHERE r.prpubid = $2 AND c.relname = t.tablename AND n.nspname = t.schemaname \
-               AND (r.prattrs IS NOT NULL OR r.prqual IS NOT NULL)) \
-               FROM pg_publication_tables AS t WHERE t.pubname = $1";
-    let oid: u32 = row.get(0);
-    let rows = client.query(sql, &[&name, &oid]).await.map_err(|error| failed(&error))?;
-    let in_part = rows.iter().filter(|row| row.get(1));
-    Ok(Some(Publication {
-        all_tables: row.get(1),
-        every_operation: row.get(2),
-        tables: rows.iter().map(|row| row.get(0)).collect(),
-        in_part: in_part.map(|row| row.get(0)).collect(),
+async fn read(client: &Client, name: &str) -> Result<Option<PublicationShape>> {
+    let Some(entry) = publication::read(client, name).await? else { return Ok(None) };
+    let members = publication::members(client, name).await?;
+    Ok(Some(PublicationShape {
+        all_tables: entry.all_tables,
+        every_operation: entry.every_operation,
+        tables: members.iter().map(PublicationMember::qualified).collect(),
+        in_part: members.iter().filter(|m| m.is_partial()).map(PublicationMember::qualified).collect(),
     }))
 }
 
@@ -90,8 +77,8 @@ mod tests {
     use super::*;
     use crate::report::Level;
 
-    fn publication(tables: &[&str]) -> Publication {
-        Publication {
+    fn publication(tables: &[&str]) -> PublicationShape {
+        PublicationShape {
             all_tables: false,
             every_operation: true,
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
@@ -110,11 +97,11 @@ mod tests {
             assert_eq!(verdict.level, Level::Error);
             assert!(verdict.message.contains(says), "{}", verdict.message);
         }
-        let all = Publication { all_tables: true, ..publication(&["a", "b"]) };
+        let all = PublicationShape { all_tables: true, ..publication(&["a", "b"]) };
         assert_eq!(judge("p", &all, &wanted).level, Level::Error);
-        let half = Publication { every_operation: false, ..publication(&["a", "b"]) };
+        let half = PublicationShape { every_operation: false, ..publication(&["a", "b"]) };
         assert_eq!(judge("p", &half, &wanted).level, Level::Error);
-        let filtered = Publication { in_part: vec!["a".into()], ..publication(&["a", "b"]) };
+        let filtered = PublicationShape { in_part: vec!["a".into()], ..publication(&["a", "b"]) };
         assert_eq!(judge("p", &filtered, &wanted).level, Level::Error);
     }
 }

@@ -5,8 +5,8 @@ use tokio_postgres::Client;
 use super::{Outcome, writable};
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
-use crate::postgres::Endpoint;
 use crate::postgres::step::during;
+use crate::postgres::{Endpoint, role};
 use crate::report::{Findings, Verdict};
 
 pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoint) {
@@ -106,19 +106,9 @@ async fn statement_timeout(client: &Client) -> Outcome {
     }))
 }
 
-/// Tables of `list` (quoted, with schema) in which row-level security would hide rows from this role.
-pub async fn hidden_by_rls(client: &Client, list: &[String]) -> Result<Vec<String>> {
-    // In leadbridge's sessions `row_security` is off, and the function tells whether a policy would apply to
-    // this role.
-    let sql = "SELECT t FROM unnest($1::text[]) AS t WHERE to_regclass(t) IS NOT NULL \
-               AND row_security_active(to_regclass(t)::oid)";
-    let rows = during(client, "asking for row-level security").rows(sql, &[&list]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
 /// The verdict on row-level security for tables of one side.
 pub async fn row_security(client: &Client, endpoint: &Endpoint, list: &[String]) -> Outcome {
-    let hidden = hidden_by_rls(client, list).await?;
+    let hidden = role::hidden_by_rls(client, list).await?;
     let user = endpoint.user();
     Ok(Verdict::none_of(
         &hidden,
@@ -130,29 +120,9 @@ pub async fn row_security(client: &Client, endpoint: &Endpoint, list: &[String])
     ))
 }
 
-/// Missing privileges, each as `SELECT on "public"."landing_leads"`. Tables that do not exist are skipped.
-pub async fn missing_privileges(
-    client: &Client,
-    list: &[String],
-    privileges: &[&str],
-) -> Result<Vec<String>> {
-    let sql = "SELECT p || ' on ' || t FROM unnest($1::text[]) AS t, unnest($2::text[]) AS p \
-               WHERE to_regclass(t) IS NOT NULL AND NOT has_table_privilege(to_regclass(t)::oid, p)";
-    let rows = during(client, "asking for privileges").rows(sql, &[&list, &privileges]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
-/// Existing schemas of `list` on which this role lacks USAGE.
-pub async fn closed_schemas(client: &Client, list: &[&str]) -> Result<Vec<String>> {
-    let sql = "SELECT nspname::text FROM pg_namespace WHERE nspname = ANY ($1) \
-               AND NOT has_schema_privilege(oid, 'USAGE')";
-    let rows = during(client, "asking for the schemas").rows(sql, &[&list]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
-}
-
 /// Whether the role has USAGE on the schemas; without USAGE no other check gives a result.
 pub async fn open_schemas(findings: &mut Findings, client: &Client, side: Side, list: &[&str]) -> bool {
-    let closed = closed_schemas(client, list).await;
+    let closed = role::closed_schemas(client, list).await;
     let open = matches!(&closed, Ok(closed) if closed.is_empty());
     let verdict = closed.map(|closed| {
         let wrong = "this role lacks USAGE on schemas";

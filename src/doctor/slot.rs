@@ -188,7 +188,7 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     if !there.get::<_, bool>(0) {
         return Ok(Verdict::ok("nothing was replicated yet"));
     }
-    let system_id = slot::system_identifier(&config.landing).await?;
+    let system_id = primary::system_identifier(&config.landing).await?;
     let timeline = primary::wal(landing, Side::Landing).await?.timeline;
     let ledger = Ledger::new(&config.names, Identity::new(config, system_id), timeline);
     let recorded = ledger.read(traffic).await?;
@@ -225,7 +225,7 @@ mod tests {
             plugin: "pgoutput".into(),
             database: "landing".into(),
         };
-        Some(SlotState { position, active, retained_bytes, failover: None })
+        Some(SlotState { position, active, active_pid: None, is_ours: true, retained_bytes, failover: None })
     }
 
     #[test]

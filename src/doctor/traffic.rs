@@ -8,6 +8,7 @@ use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
 use crate::model::names::{Names, STATE_TABLES};
 use crate::model::side::Side;
+use crate::postgres::role;
 use crate::postgres::step::during;
 use crate::postgres::synchronous;
 use crate::postgres::triggers::TriggerControl;
@@ -76,7 +77,7 @@ async fn schema(client: &Client, tables: &[String]) -> Outcome {
 
 async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     let needed = ["SELECT", "INSERT", "UPDATE", "DELETE"];
-    let missing = server::missing_privileges(client, tables, &needed).await?;
+    let missing = role::missing_privileges(client, tables, &needed).await?;
     Ok(Verdict::none_of(
         &missing,
         "the existing tables can be written to",

@@ -10,7 +10,7 @@ use tokio_postgres::types::PgLsn;
 use super::standing::SettledCutover;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
-use crate::postgres::Database;
+use crate::postgres::{Database, slot};
 
 /// Number of messages to read at first. Applied messages that the slot still holds must be decoded to be
 /// passed over.
@@ -32,11 +32,11 @@ impl Behind {
     /// # Errors
     /// Refused when the slot is still in use after 10 s.
     pub async fn read(traffic: Database<'_>, standing: &SettledCutover) -> Result<Self> {
-        let slot = traffic.names.reverse_slot();
-        let step = traffic.during("looking for the reverse slot on Traffic");
-        let sql = "SELECT FROM pg_replication_slots WHERE slot_name = $1 AND plugin = 'pgoutput' \
-                   AND database = current_database() AND wal_status <> 'lost'";
-        if step.row_if_any(sql, &[&slot]).await?.is_none() {
+        let slot =
+            slot::read(traffic.client, &traffic.names.reverse_slot()).await?.filter(|slot| slot.is_ours);
+        let wal_status = slot.and_then(|slot| slot.position.wal_status);
+        if wal_status.is_none_or(|status| status == "lost") {
+            let step = traffic.during("reading the time since Landing had everything");
             let sql = "SELECT extract(epoch FROM clock_timestamp() - $1::timestamptz)::float8";
             let row = step.row(sql, &[&standing.caught_up_at]).await?;
             let seconds = row.get::<_, Option<f64>>(0).unwrap_or(f64::INFINITY);

@@ -11,8 +11,9 @@ use tokio_postgres::error::SqlState;
 use super::behind::patiently;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
+use crate::postgres::role::SessionRole;
 use crate::postgres::step::during;
-use crate::postgres::{Database, Databases};
+use crate::postgres::{Database, Databases, publication, slot};
 
 /// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not in the list, because
 /// the triggers that keep Landing closed call the function.
@@ -82,10 +83,10 @@ pub async fn find(databases: Databases<'_>) -> Result<Vec<OwnedObject>> {
     for (database, name) in [(traffic, &names.reverse_slot()), (landing, &names.slot)] {
         // A slot may be in use by a consumer that does not need the lease. Both slots are checked before the
         // first is dropped.
-        found.extend(patiently(async || slot(database, name).await).await?);
+        found.extend(patiently(async || find_slot(database, name).await).await?);
     }
     for (database, name) in [(landing, &names.publication), (traffic, &names.reverse_publication())] {
-        found.extend(publication(database, name).await?);
+        found.extend(find_publication(database, name).await?);
     }
     for database in [landing, traffic] {
         found.extend(functions(database).await?);
@@ -93,27 +94,22 @@ pub async fn find(databases: Databases<'_>) -> Result<Vec<OwnedObject>> {
     Ok(found)
 }
 
-async fn slot(database: Database<'_>, name: &str) -> Result<Option<OwnedObject>> {
+async fn find_slot(database: Database<'_>, name: &str) -> Result<Option<OwnedObject>> {
     let side = database.side;
-    let sql = "SELECT r.rolsuper OR r.rolreplication, \
-               COALESCE(s.plugin = 'pgoutput' AND s.database = current_database(), false), s.active_pid \
-               FROM pg_replication_slots AS s, pg_roles AS r \
-               WHERE s.slot_name = $1 AND r.rolname = current_user";
-    let step = format!("looking for the slot on the {side}");
-    let row = database.during(step.as_str()).row_if_any(sql, &[&name]).await?;
-    let Some(row) = row else { return Ok(None) };
-    if !row.get::<_, bool>(1) {
+    let Some(slot) = slot::read(database.client, name).await? else { return Ok(None) };
+    if !slot.is_ours {
         return Err(Error::refused(format!(
             "the slot `{name}` on the {side} is not leadbridge's, and leadbridge never touches it"
         ))
         .remedy("find out whose it is and drop it there, or check [names] slot in the configuration"));
     }
-    if !row.get::<_, bool>(0) {
+    if !SessionRole::read(database.client).await?.may_replicate() {
         return Err(Error::refused(format!("our role may not drop the slot `{name}` on the {side}"))
             .remedy("run there as a superuser: ALTER ROLE … REPLICATION, then run it again"));
     }
-    if let Some(pid) = row.get::<_, Option<i32>>(2) {
+    if let Some(pid) = slot.active_pid {
         let message = format!("`{name}` is in use by process {pid} there");
+        let step = format!("looking for the slot on the {side}");
         return Err(Error::server(step, SqlState::OBJECT_IN_USE, &message));
     }
     let sql = format!(
@@ -130,19 +126,16 @@ async fn slot(database: Database<'_>, name: &str) -> Result<Option<OwnedObject>>
     }))
 }
 
-async fn publication(database: Database<'_>, name: &str) -> Result<Option<OwnedObject>> {
+async fn find_publication(database: Database<'_>, name: &str) -> Result<Option<OwnedObject>> {
     let side = database.side;
-    let sql = "SELECT pg_get_userbyid(pubowner)::text, pg_has_role(pubowner, 'USAGE') FROM pg_publication \
-               WHERE pubname = $1";
-    let step = database.during(format!("looking for the publication on the {side}"));
-    let row = step.row_if_any(sql, &[&name]).await?;
-    Ok(row.map(|row| OwnedObject {
+    let found = publication::read(database.client, name).await?;
+    Ok(found.map(|publication| OwnedObject {
         database: side,
         kind: ObjectKind::Publication,
         name: name.to_owned(),
         sql: format!("DROP PUBLICATION IF EXISTS {}", escape_identifier(name)),
-        owner: row.get(0),
-        permitted: row.get(1),
+        owner: Some(publication.owner.1),
+        permitted: publication.is_owned,
     }))
 }
 

@@ -12,7 +12,7 @@ use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::{Database, Databases, slot};
+use crate::postgres::{Database, Databases, primary, slot};
 use crate::quarantine::ReverseQuarantine;
 
 /// A switched cutover, as Traffic records the cutover.
@@ -73,7 +73,7 @@ impl SettledCutover {
     /// # Errors
     /// Refused when the database or the slot is another.
     pub async fn check_landing(&self, landing: &Client, config: &Config) -> Result<()> {
-        let live = Identity::new(config, slot::system_identifier(&config.landing).await?);
+        let live = Identity::new(config, primary::system_identifier(&config.landing).await?);
         if (&live.landing_system_id, &live.landing_database)
             != (&self.landing_system_id, &self.landing_database)
         {

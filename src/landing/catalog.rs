@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
+use crate::postgres::publication;
 use crate::postgres::step::during;
 
 /// Up to this many pages, rows are counted; above, estimated, because counting tens of millions takes too
@@ -79,11 +80,11 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
 
 /// The parts of `tables` that the publication sends, as the session's own snapshot sees the catalog.
 pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Result<Published> {
-    let failed = |error| Error::database("reading Landing's publication", &error);
-    let sql = "SELECT oid, xmin::text, pubowner FROM pg_publication WHERE pubname = $1";
-    let publication = client.query_opt(sql, &[&names.publication]).await.map_err(failed)?;
-    let publication =
-        publication.map(|row| Publication { oid: row.get(0), version: row.get(1), owner: row.get(2) });
+    let publication = publication::read(client, &names.publication).await?.map(|found| Publication {
+        oid: found.oid,
+        version: found.version,
+        owner: found.owner.0,
+    });
     // Looked up by name and schema, because regclass would resolve to the table of today instead of the
     // snapshot's.
     let sql = "SELECT c.relname::text, c.oid, COALESCE(r.oid, 0), c.relfilenode, a.attname::text, a.attnum, \
@@ -93,7 +94,9 @@ pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Resu
                WHERE n.nspname = $1 AND c.relname = ANY ($2)";
     let wanted: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();
     let oid = publication.as_ref().map_or(0, |publication| publication.oid);
-    let rows = client.query(sql, &[&names.landing_schema, &wanted, &oid]).await.map_err(failed)?;
+    let rows = during(client, "reading Landing's publication")
+        .rows(sql, &[&names.landing_schema, &wanted, &oid])
+        .await?;
     let mut published = Published { publication, ..Published::default() };
     for row in rows {
         let (name, column): (String, String) = (row.get(0), row.get(4));

@@ -1,11 +1,13 @@
 //! Migration of Landing: the publication, which holds exactly the wanted tables, without filters and with
 //! every operation; and the fence, which does nothing until a cutover closes the fence.
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::Client;
 
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
 use crate::model::names::Names;
+use crate::postgres::publication::{self, PublicationMember};
+use crate::postgres::step::during;
 
 /// Plans the step for the publication; changes nothing.
 ///
@@ -43,8 +45,8 @@ pub(super) async fn apply(
 pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<MigrationStep> {
     let sql = "SELECT pg_catalog.obj_description(pg_catalog.to_regclass($1), 'pg_class')
                WHERE pg_catalog.to_regclass($1) IS NOT NULL";
-    let row = client.query_opt(sql, &[&names.own("fence")]).await;
-    let row = row.map_err(|e| Error::database("looking for the fence on Landing", &e))?;
+    let step = during(client, "looking for the fence on Landing");
+    let row = step.row_if_any(sql, &[&names.own("fence")]).await?;
     let installed = row.map(|row| row.get::<_, Option<String>>(0).unwrap_or_default());
     let effect = match installed {
         None => Effect::Create,
@@ -73,14 +75,7 @@ struct FoundPublication {
     /// FOR ALL TABLES, or FOR TABLES IN SCHEMA.
     wide: bool,
     every_operation: bool,
-    tables: Vec<FoundTable>,
-}
-
-struct FoundTable {
-    /// Schema and name, unquoted.
-    name: (String, String),
-    /// Published with a row filter or a column list.
-    partial: bool,
+    tables: Vec<PublicationMember>,
 }
 
 impl FoundPublication {
@@ -95,7 +90,8 @@ impl FoundPublication {
                 "drop it, or choose another name for leadbridge's publication in the configuration",
             );
         }
-        for FoundTable { name: (schema, table), partial } in &self.tables {
+        for member in &self.tables {
+            let PublicationMember { schema, table, .. } = member;
             let wanted = options.tables().iter().any(|t| t.landing_name() == table);
             if *schema != names.landing_schema || !wanted {
                 return refuse(
@@ -103,7 +99,7 @@ impl FoundPublication {
                     "ALTER PUBLICATION … DROP TABLE, or choose another name for leadbridge's publication",
                 );
             }
-            if *partial {
+            if member.is_partial() {
                 return refuse(
                     format!("filters rows or columns of {schema}.{table}"),
                     "ALTER PUBLICATION … DROP TABLE it, and run `leadbridge migrate` again",
@@ -115,34 +111,10 @@ impl FoundPublication {
 }
 
 async fn read(client: &Client, names: &Names) -> Result<Option<FoundPublication>> {
-    let failed = |e| Error::database("reading the publication on Landing", &e);
-    let publication = client
-        .query_opt(
-            "SELECT p.puballtables OR EXISTS (
-                        SELECT FROM pg_catalog.pg_publication_namespace AS n WHERE n.pnpubid = p.oid),
-                    p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate
-             FROM pg_catalog.pg_publication AS p WHERE p.pubname = $1",
-            &[&names.publication],
-        )
-        .await
-        .map_err(failed)?;
-    let Some(row) = publication else { return Ok(None) };
-    let tables = client
-        .query(
-            "SELECT n.nspname::text, c.relname::text, r.prqual IS NOT NULL OR r.prattrs IS NOT NULL
-             FROM pg_catalog.pg_publication AS p
-             JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid
-             JOIN pg_catalog.pg_class AS c ON c.oid = r.prrelid
-             JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-             WHERE p.pubname = $1",
-            &[&names.publication],
-        )
-        .await
-        .map_err(failed)?;
-    let published = |row: &Row| FoundTable { name: (row.get(0), row.get(1)), partial: row.get(2) };
+    let Some(entry) = publication::read(client, &names.publication).await? else { return Ok(None) };
     Ok(Some(FoundPublication {
-        wide: row.get(0),
-        every_operation: row.get(1),
-        tables: tables.iter().map(published).collect(),
+        wide: entry.all_tables || entry.schemas,
+        every_operation: entry.every_operation,
+        tables: publication::members(client, &names.publication).await?,
     }))
 }

@@ -16,10 +16,11 @@ use tokio_postgres::Client;
 
 use crate::admission::{self, Bars, Extent};
 use crate::checkpoint::{Identity, Installation};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::step::during;
 
 pub use lock::Patience;
 pub use sql::{privileges, script};
@@ -159,8 +160,7 @@ pub async fn migrate(
 /// Identity of this installation, with the system identifier and the database name that Landing reports.
 async fn identity(landing: &Client, names: &Names) -> Result<Identity> {
     let sql = "SELECT system_identifier::text, pg_catalog.current_database()::text FROM pg_catalog.pg_control_system()";
-    let row = landing.query_one(sql, &[]).await;
-    let row = row.map_err(|error| Error::database("asking Landing for its system identifier", &error))?;
+    let row = during(landing, "reading Landing's system identifier").row(sql, &[]).await?;
     let (slot, publication) = (names.slot.clone(), names.publication.clone());
     Ok(Identity { landing_system_id: row.get(0), landing_database: row.get(1), slot, publication })
 }

@@ -46,6 +46,15 @@ impl Primary {
     }
 }
 
+/// Opens the replication connection and reads the cluster's system identifier. The session ends when dropped.
+///
+/// # Errors
+/// Errors of connecting, and of reading the server's state.
+pub async fn system_identifier(endpoint: &Endpoint) -> Result<String> {
+    let step = format!("opening the replication connection to the {}", endpoint.side());
+    Ok(endpoint.replicate().await?.identify_system(&step).await?.system_id)
+}
+
 fn standby(side: Side) -> Error {
     let remedy =
         format!("promote it, or point {} to the primary; the daemon continues by itself", side.variable());

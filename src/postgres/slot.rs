@@ -1,4 +1,4 @@
-//! Creating and dropping the replication slot.
+//! The replication slot of either side: reading, creating and dropping the slot.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use super::primary::Primary;
 use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
-use crate::postgres::Endpoint;
 use crate::postgres::replication::Replication;
 use crate::postgres::step::during;
+use crate::postgres::{Database, Endpoint};
 
 /// Position and state of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,10 @@ pub struct SlotPosition {
 pub struct SlotState {
     pub position: SlotPosition,
     pub active: bool,
+    /// Process ID of the session that streams from the slot.
+    pub active_pid: Option<i32>,
+    /// Whether the slot decodes this session's database with `pgoutput`, so that the slot can be leadbridge's.
+    pub is_ours: bool,
     /// WAL that the slot keeps on Landing's disk, in bytes.
     pub retained_bytes: u64,
     /// Whether standbys may keep a copy of the slot; `None` before PostgreSQL 17.
@@ -39,7 +43,8 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
                COALESCE(database::text, ''), active, \
                COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
-               (to_jsonb(s) ->> 'failover')::boolean FROM pg_replication_slots AS s WHERE slot_name = $1";
+               (to_jsonb(s) ->> 'failover')::boolean, active_pid, \
+               COALESCE(plugin = 'pgoutput' AND database = current_database(), false) FROM pg_replication_slots AS s WHERE slot_name = $1";
     let row = during(client, format!("reading the slot `{name}`")).row_if_any(sql, &[&name]).await?;
     Ok(row.map(|row| SlotState {
         position: SlotPosition {
@@ -51,6 +56,8 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotState>> {
         active: row.get(4),
         retained_bytes: row.get::<_, i64>(5).max(0) as u64,
         failover: row.get(6),
+        active_pid: row.get(7),
+        is_ours: row.get(8),
     }))
 }
 
@@ -85,15 +92,6 @@ impl ExportedSnapshot {
     pub fn release(self) {
         drop(self.session);
     }
-}
-
-/// Opens the replication connection and reads the cluster's system identifier. The session ends when dropped.
-///
-/// # Errors
-/// Errors of connecting, and of reading the server's state.
-pub async fn system_identifier(endpoint: &Endpoint) -> Result<String> {
-    let step = format!("opening the replication connection to the {}", endpoint.side());
-    Ok(endpoint.replicate().await?.identify_system(&step).await?.system_id)
 }
 
 /// Creates the slot on `primary` with an exported snapshot. PostgreSQL waits for running transactions. The
@@ -168,14 +166,14 @@ async fn report_blockers(control: &Client) {
     }
 }
 
-/// A transaction with an id, or a prepared transaction: the slot's creation waits until all of them have
-/// ended. Leaves out the query, because the query may hold data.
+/// The oldest transaction with an id, or prepared transaction: the slot's creation waits until all of these
+/// have ended. Leaves out the query, because the query may hold data.
 async fn blocker(control: &Client) -> Result<Option<String>> {
-    let sql = "SELECT format('the transaction of process %s (%s, application %s), open for %s', pid, usename, \
-               quote_literal(application_name), date_trunc('second', clock_timestamp() - xact_start)) \
+    let sql = "SELECT description FROM (SELECT xact_start AS since, format('the transaction of process %s (%s, application %s), open for %s', pid, usename, \
+               quote_literal(application_name), date_trunc('second', clock_timestamp() - xact_start)) AS description \
                FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
-               UNION ALL SELECT format('the prepared transaction %s, prepared %s ago', quote_literal(gid), \
-               date_trunc('second', clock_timestamp() - prepared)) FROM pg_prepared_xacts LIMIT 1";
+               UNION ALL SELECT prepared, format('the prepared transaction %s, prepared %s ago', quote_literal(gid), \
+               date_trunc('second', clock_timestamp() - prepared)) FROM pg_prepared_xacts) AS blocker ORDER BY since LIMIT 1";
     let row = during(control, "looking for blockers on Landing").row_if_any(sql, &[]).await?;
     Ok(row.map(|row| row.get(0)))
 }
@@ -183,14 +181,52 @@ async fn blocker(control: &Client) -> Result<Option<String>> {
 async fn cancel_creation(control: &Client, name: &str) -> Result<()> {
     let sql = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots \
                WHERE slot_name = $1 AND active_pid IS NOT NULL";
-    let done = control.execute(sql, &[&name]).await;
-    done.map(|_| ()).map_err(|error| Error::database("giving up the slot's creation", &error))
+    during(control, "giving up the slot's creation").run(sql, &[&name]).await.map(drop)
+}
+
+/// Creates the slot without a snapshot, and replaces a slot that an earlier attempt has left. From then on,
+/// the server keeps the WAL of every commit for the slot.
+///
+/// # Errors
+/// Transient when open transactions delay the slot for longer than `limit`, or when another session streams
+/// from the slot.
+pub async fn create_without_snapshot(on: Database<'_>, name: &str, limit: Duration) -> Result<()> {
+    let side = on.side;
+    drop_unused(on.client, name).await?;
+    let step = on.during(format!("creating the slot `{name}` on the {side}"));
+    // The server waits for open transactions. A time limit on the client alone would leave the server
+    // waiting.
+    step.batch(&format!("SET statement_timeout = '{}ms'", limit.as_millis().max(1))).await?;
+    let created = step.run("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&name]).await;
+    step.batch("SET statement_timeout = 0").await?;
+    match created {
+        Err(error) if error.sqlstate().is_some_and(|code| code.code() == "57014") => {
+            drop_unused(on.client, name).await?;
+            let message = format!(
+                "the slot `{name}` could not be created on the {side} within {:.0} s",
+                limit.as_secs_f64()
+            );
+            Err(Error::new(Kind::Transient, message)
+                .remedy("it waits for every transaction that is open there: let long transactions end, then try again"))
+        }
+        created => created.map(drop),
+    }
 }
 
 /// Drops the slot if the slot exists. A slot in use is [`Kind::Transient`], because the consumer may be about
 /// to end.
 pub async fn drop_slot(control: &Client, name: &str) -> Result<()> {
     let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
-    let done = control.execute(sql, &[&name]).await;
-    done.map(|_| ()).map_err(|error| Error::database(format!("dropping the slot `{name}`"), &error))
+    during(control, format!("dropping the slot `{name}`")).run(sql, &[&name]).await.map(drop)
+}
+
+/// Drops the slot unless a session streams from the slot, because the WAL that the server keeps for the slot
+/// would fill the disk. Returns whether the slot does not exist any more.
+pub async fn drop_unused(control: &Client, name: &str) -> Result<bool> {
+    let step = during(control, format!("dropping the slot `{name}`"));
+    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+               WHERE slot_name = $1 AND NOT active";
+    step.run(sql, &[&name]).await?;
+    let sql = "SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)";
+    Ok(step.row(sql, &[&name]).await?.get(0))
 }

@@ -105,7 +105,7 @@ impl Attempts {
         Finish::refuse(&traffic, &config.names).await?;
         context.liveness.terminate_stale_backends(Side::Traffic, &traffic).await?;
         context.liveness.terminate_stale_backends(Side::Landing, &control).await?;
-        let system_id = slot::system_identifier(&config.landing).await?;
+        let system_id = primary::system_identifier(&config.landing).await?;
         self.examine(config, &traffic, work).await?;
         if !self.take_lease(context, &traffic).await? {
             return Ok(Next::End);

@@ -1,15 +1,16 @@
 //! The single conditions, each on one database.
 
 use tokio_postgres::Client;
-use tokio_postgres::types::ToSql;
 
 use crate::checkpoint;
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::Result;
 use crate::fence::holders;
+use crate::model::change::Table;
+use crate::postgres::role::SessionRole;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Database, slot, synchronous};
+use crate::postgres::{Database, publication, slot, synchronous};
 use crate::quarantine::{Quarantine, ReverseQuarantine};
 use crate::report::Verdict;
 
@@ -122,23 +123,23 @@ pub(super) async fn held(fenced: Database<'_>, config: &Config) -> Result<Verdic
 /// Changes on Traffic after the switch must be able to flow back.
 pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) -> Result<Verdict> {
     let names = traffic.names;
-    let tables: Vec<&str> = config.tables().iter().map(|table| table.traffic_name()).collect();
+    let publication = names.reverse_publication();
+    let members = publication::members(traffic.client, &publication).await?;
+    let is_published =
+        |name: &str| members.iter().any(|m| m.schema == names.traffic_schema && m.table == name);
+    let wanted = config.tables().into_iter().map(Table::traffic_name);
+    let unpublished: Vec<String> = wanted.filter(|name| !is_published(name)).map(str::to_owned).collect();
     let sql = "SELECT current_setting('wal_level') = 'logical',
-                      (SELECT rolsuper OR rolreplication FROM pg_roles WHERE rolname = current_user),
                       (SELECT count(*) FROM pg_replication_slots WHERE slot_name <> $1)
-                          < current_setting('max_replication_slots')::int,
-                      ARRAY(SELECT t FROM unnest($2::text[]) AS t WHERE NOT EXISTS (
-                          SELECT FROM pg_publication_tables WHERE pubname = $3 AND schemaname = $4 AND tablename = t))";
-    let parameters: [&(dyn ToSql + Sync); 4] =
-        [&names.reverse_slot(), &tables, &names.reverse_publication(), &names.traffic_schema];
-    let row = traffic.during("looking for reverse replication from Traffic").row(sql, &parameters).await?;
-    let unpublished: Vec<String> = row.get(3);
+                          < current_setting('max_replication_slots')::int";
+    let step = traffic.during("looking for reverse replication from Traffic");
+    let row = step.row(sql, &[&names.reverse_slot()]).await?;
     Ok(if !row.get::<_, bool>(0) {
         Verdict::error(
             "Traffic cannot decode its WAL: reverse replication would be impossible",
             "set wal_level = logical on Traffic and restart it",
         )
-    } else if !row.get::<_, Option<bool>>(1).unwrap_or(false) {
+    } else if !SessionRole::read(traffic.client).await?.may_replicate() {
         Verdict::error(
             format!(
                 "the role {} may not replicate from Traffic: reverse replication would be impossible",
@@ -146,7 +147,7 @@ pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) 
             ),
             format!("run as a superuser: ALTER ROLE \"{}\" REPLICATION", config.traffic.user()),
         )
-    } else if !row.get::<_, bool>(2) {
+    } else if !row.get::<_, bool>(1) {
         Verdict::error(
             "Traffic has no replication slot left",
             "raise max_replication_slots on Traffic, or drop a slot that nobody uses",
@@ -155,7 +156,7 @@ pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) 
         Verdict::none_of(
             &unpublished,
             "Traffic's later changes can be replicated to Landing",
-            &format!("the publication `{}` on Traffic lacks", names.reverse_publication()),
+            &format!("the publication `{publication}` on Traffic lacks"),
             "run `leadbridge migrate`",
         )
     })

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::model::side::Side;
-use crate::postgres::{Database, advisory};
+use crate::postgres::{Database, advisory, slot};
 use crate::report::Verdict;
 
 /// How to find the daemon's session on a server.
@@ -20,10 +20,7 @@ pub(super) async fn same(ours: Database<'_>, daemon: Known) -> Result<Verdict> {
     let action = "reading the role of the daemon's session";
     let step = ours.during(format!("{action} on the {side}"));
     let pid: Option<i32> = match daemon {
-        Known::Slot(name) => {
-            let sql = "SELECT active_pid FROM pg_replication_slots WHERE slot_name::text = $1";
-            step.row_if_any(sql, &[&name]).await?.and_then(|row| row.get(0))
-        }
+        Known::Slot(name) => slot::read(client, &name).await?.and_then(|slot| slot.active_pid),
         Known::Lock(name) => advisory::holder(client, &name, action).await?,
     };
     let sql = "SELECT session_user::text, (SELECT usename::text FROM pg_stat_activity WHERE pid = $1)";

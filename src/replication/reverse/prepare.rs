@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::landing::write::LandingWriter;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
+use crate::postgres::publication;
 use crate::postgres::{Session, primary, slot, synchronous, wal};
 
 /// Prepared reverse stream: the two sessions, and the position that Traffic has recorded.
@@ -41,7 +42,7 @@ pub async fn prepare(
             "only `leadbridge cutover` may switch: put the checkpoint back, or restore leadbridge.reverse",
         )
     })?;
-    let system_id = slot::system_identifier(&config.traffic).await?;
+    let system_id = primary::system_identifier(&config.traffic).await?;
     let wal = primary::wal(&traffic, Side::Traffic).await?;
     let primary = Primary { side: Side::Traffic, system_id, timeline: wal.timeline };
     check(context, &traffic, &reverse, &primary).await?;
@@ -75,15 +76,14 @@ pub(super) async fn check(
 pub async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
     let names = &context.config.names;
     let publication = names.reverse_publication();
-    let wanted: Vec<String> = context.tables.iter().map(|table| names.traffic_table(*table)).collect();
-    let sql = "SELECT string_agg(t, ', ') FROM unnest($1::text[]) AS t WHERE NOT EXISTS (
-                   SELECT FROM pg_publication_rel AS r JOIN pg_publication AS p ON p.oid = r.prpubid
-                   WHERE p.pubname = $2 AND r.prrelid = to_regclass(t) AND r.prqual IS NULL)";
-    let row = traffic.query_one(sql, &[&wanted, &publication]).await;
-    let row = row.map_err(|error| Error::database("reading Traffic's publication", &error))?;
-    match row.get::<_, Option<&str>>(0) {
-        None => Ok(()),
-        Some(missing) => Err(Error::refused(format!(
+    let members = publication::members(traffic, &publication).await?;
+    let is_whole =
+        |table: &String| members.iter().any(|m| m.is_listed && !m.has_row_filter && m.qualified() == *table);
+    let wanted = context.tables.iter().map(|table| names.traffic_table(*table));
+    let missing: Vec<String> = wanted.filter(|table| !is_whole(table)).collect();
+    match missing.join(", ") {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(Error::refused(format!(
             "the publication `{publication}` on Traffic does not hold all rows of {missing}"
         ))
         .remedy(format!(

@@ -147,12 +147,12 @@ async fn a_slot_that_is_not_ours_or_not_for_our_role_is_not_dropped() {
     let (world, bridge) = switched(20).await;
     landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;
     landing(&world, "SELECT pg_create_physical_replication_slot('leadbridge')").await;
-    refused(&world, &bridge, &[], &["the slot `leadbridge` on Landing is not ours"]).await;
+    refused(&world, &bridge, &[], &["the slot `leadbridge` on Landing is not leadbridge's"]).await;
     landing(&world, "SELECT pg_drop_replication_slot('leadbridge')").await;
     traffic(&world, "SELECT pg_drop_replication_slot('leadbridge_reverse')").await;
     let theirs = "SELECT pg_create_logical_replication_slot('leadbridge_reverse', 'test_decoding')";
     traffic(&world, theirs).await;
-    let words = ["the slot `leadbridge_reverse` on the Traffic DB is not ours"];
+    let words = ["the slot `leadbridge_reverse` on the Traffic DB is not leadbridge's"];
     refused(&world, &bridge, &["--max-behind", "1h"], &words).await;
     traffic(&world, "SELECT pg_drop_replication_slot('leadbridge_reverse')").await;
     make_reverse_slot(&world).await;
