@@ -33,14 +33,14 @@
 //! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping, checkpoint |
 //! | [`mod@quarantine`] | refused rows of both directions; conversion notes | postgres, mapping, batch |
 //! | [`mod@fence`] | closes a side to writers; who may pass; who holds it up | postgres |
-//! | [`mod@landing`] | Landing: catalog, rows, initial snapshot, stream; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
+//! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, config, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | config |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, config, checkpoint, admission, landing, traffic, telemetry |
 //! | [`mod@backup`] | whole tables as files | postgres |
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
-//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | report, postgres, mapping, config, batch, checkpoint, capture, admission, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
+//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | postgres, mapping, config, batch, checkpoint, capture, admission, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
 //! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, backup, cutover |
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, checkpoint, admission, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |

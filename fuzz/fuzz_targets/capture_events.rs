@@ -3,8 +3,10 @@
 
 use arbitrary::Arbitrary;
 use bytes::Bytes;
+use leadbridge::capture::framing::Captured;
+use leadbridge::capture::rows::{LandingTables, RowCapture};
+use leadbridge::checkpoint::Published;
 use leadbridge::model::change::Table;
-use leadbridge::capture::rows::{Capture, Captured};
 use leadbridge::model::lsn::Lsn;
 use leadbridge::pgoutput::ReplicationEvent;
 use libfuzzer_sys::fuzz_target;
@@ -78,7 +80,9 @@ fn event(event: Event) -> ReplicationEvent {
 }
 
 fuzz_target!(|events: Vec<Event>| {
-    let mut capture = Capture::new("public", &Table::ALL);
+    let tables = Table::ALL.to_vec();
+    let published = Published::default();
+    let mut capture = RowCapture::new(LandingTables { schema: "public".to_owned(), tables, published });
     let mut open = false;
     for one in events {
         let (begins, ends) = (matches!(one, Event::Begin(..)), matches!(one, Event::Commit(..)));
@@ -87,7 +91,7 @@ fuzz_target!(|events: Vec<Event>| {
         match captured {
             Some(Captured::Change(_)) => assert!(open, "a change outside a transaction"),
             Some(Captured::Idle(_)) => assert!(!open, "idle inside a transaction"),
-            Some(Captured::Commit(_)) | None => {}
+            Some(Captured::Begin(_) | Captured::Commit(_) | Captured::Marker { .. }) | None => {}
         }
     }
 });

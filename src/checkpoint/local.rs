@@ -30,6 +30,24 @@ pub struct LocalStore {
     path: PathBuf,
 }
 
+/// The local store, and the identity under which a run writes positions.
+#[derive(Clone)]
+pub struct LocalPosition {
+    pub store: LocalStore,
+    pub identity: Identity,
+}
+
+impl LocalPosition {
+    /// [`LocalStore::advance`] on a blocking thread, because an fsync may take long and must not block the
+    /// runtime's threads.
+    pub async fn advance(&self, applied_lsn: Lsn) -> Result<()> {
+        let LocalPosition { store, identity } = self.clone();
+        tokio::task::spawn_blocking(move || store.advance(&identity, applied_lsn))
+            .await
+            .map_err(|error| Error::internal(format!("writing the local store: {error}")))?
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct LocalRecord {
     format: u32,

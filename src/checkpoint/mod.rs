@@ -20,7 +20,7 @@ pub use ledger::{
     Ledger, Recorded, Recording, ReplicationState, is_switched, recorded_published, recorded_state,
     refuse_switched,
 };
-pub use local::LocalStore;
+pub use local::{LocalPosition, LocalStore};
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
 pub use reverse::{Carried, Reverse, TrafficNow};
 

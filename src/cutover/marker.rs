@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use crate::capture::rows::MARKER_PREFIX;
+use crate::capture::framing::MARKER_PREFIX;
 use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
 use crate::postgres::Database;

@@ -7,6 +7,7 @@
 mod connections;
 mod landing;
 mod local;
+mod preflight;
 mod publication;
 mod server;
 mod slot;
@@ -19,6 +20,7 @@ use crate::error::Result;
 use crate::model::side::Side;
 use crate::postgres::{Endpoint, Session};
 use crate::report::{Findings, Verdict};
+pub use preflight::preflight;
 pub use server::privileges_remedy;
 pub use writable::writable;
 

@@ -1,8 +1,7 @@
-//! The source: Landing's catalog, the slot, the snapshot and the stream.
+//! Landing: catalog, rows, the initial snapshot; writing after the switch.
 
 pub mod catalog;
 mod copied;
 pub mod reading;
 pub mod snapshot;
-pub mod stream;
 pub mod write;

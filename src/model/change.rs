@@ -305,7 +305,10 @@ impl Row {
     }
 }
 
-/// Operation on a row of Landing, with PostgreSQL's names.
+/// Table and primary key of a row.
+pub type RowKey = (Table, Uuid);
+
+/// Operation on a row, with PostgreSQL's names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Operation {
@@ -327,13 +330,14 @@ impl Operation {
     }
 }
 
-/// A change of a transaction on Landing.
+/// A change of a transaction. `R` is the content of a written row: the [`Row`] of a transaction on Landing,
+/// only the [`RowKey`] of a transaction on Traffic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Change {
+pub enum Change<R = Row> {
     /// The new version of a row. `old_id` is set when an update changed the primary key.
     Write {
         operation: Operation,
-        row: Row,
+        row: R,
         old_id: Option<Uuid>,
     },
     Delete {
@@ -377,9 +381,9 @@ pub struct Origin {
 
 /// A change, and the commit of the change's transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourcedChange {
+pub struct SourcedChange<R = Row> {
     pub origin: Origin,
-    pub change: Change,
+    pub change: Change<R>,
 }
 
 /// A position from which a restart loses and repeats no change: the end of a transaction, or a keepalive that

@@ -1,8 +1,8 @@
 //! One attempt: from two connections to a running stream.
 
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::intake::StreamSpan;
 use super::liveness::Work;
 use super::pipeline::{self, PreparedStream};
 use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
@@ -12,15 +12,14 @@ use crate::checkpoint::{
     refuse_switched,
 };
 use crate::config::Config;
-use crate::doctor;
-use crate::error::{Error, Kind, Result};
+use crate::doctor::preflight;
+use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::timeline::LandingWal;
 use crate::postgres::{Session, primary, slot, wal};
-use crate::report::{Finding, Level};
 use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
 
@@ -30,6 +29,21 @@ enum Next {
     End,
     Forward(Box<PreparedStream>),
     Reverse(Box<reverse::PreparedReverse>),
+}
+
+/// The two sessions of an attempt.
+pub struct AttemptSessions {
+    pub control: Session,
+    pub traffic: Session,
+}
+
+/// An attempt that holds the lease.
+#[derive(Clone, Copy)]
+pub struct Attempt<'a> {
+    pub context: &'a Arc<Context>,
+    pub sessions: &'a AttemptSessions,
+    pub ledger: &'a Ledger,
+    pub work: &'a Work,
 }
 
 /// State that a run keeps from one attempt to the next.
@@ -73,16 +87,16 @@ impl Attempts {
         let work = context.liveness.watch(&[(Side::Traffic, &traffic), (Side::Landing, &control)]);
         // The preparations may be dropped at any point, because no change is in flight before the stream
         // begins.
-        let preparing = Box::pin(self.prepare(context, traffic, control, &work));
+        let preparing = Box::pin(self.prepare(context, AttemptSessions { control, traffic }, &work));
         let streamed = match context.liveness.guard(preparing).await? {
             Next::End => return Ok(()),
             Next::Forward(prepared) => {
                 context.watch(Some(Watched::Landing(prepared.published.clone())));
-                Box::pin(pipeline::run(context, *prepared, self.goal.map(|goal| goal.1), &work)).await
+                Box::pin(pipeline::run(context, *prepared, &work)).await
             }
             Next::Reverse(prepared) => {
                 context.watch(Some(Watched::Traffic));
-                reverse::run(context, *prepared, self.goal.map(|goal| goal.1), &work).await
+                reverse::run(context, *prepared, &work).await
             }
         };
         context.watch(None);
@@ -93,72 +107,76 @@ impl Attempts {
     async fn prepare(
         &mut self,
         context: &Arc<Context>,
-        traffic: Session,
-        control: Session,
+        sessions: AttemptSessions,
         work: &Work,
     ) -> Result<Next> {
+        let AttemptSessions { control, traffic } = &sessions;
         let config = &context.config;
-        // Before any other check: the state of another installation must not be judged by this one.
-        Installation::refuse_another(&traffic, config, Side::Traffic).await?;
-        // Before the checks that would report slots and publications missing, because a finish drops both on
-        // purpose.
-        Finish::refuse(&traffic, &config.names).await?;
-        context.liveness.terminate_stale_backends(Side::Traffic, &traffic).await?;
-        context.liveness.terminate_stale_backends(Side::Landing, &control).await?;
-        let system_id = primary::system_identifier(&config.landing).await?;
-        self.examine(config, &traffic, work).await?;
-        if !self.take_lease(context, &traffic).await? {
-            return Ok(Next::End);
-        }
-        // Checked again, because the previous holder of the lease may have been a `finish`.
-        Finish::refuse(&traffic, &config.names).await?;
-        // Sampled under the lease, because no other daemon can then move Traffic's position beyond the
-        // sampled WAL position.
-        let wal = primary::wal(&control, Side::Landing).await?;
-        let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
-        Installation::admit(ledger.identity(), &traffic, &config.names, Side::Traffic).await?;
-        let start = self.start(context, &control, &traffic, &ledger, wal).await?;
-        match start {
-            (Start::CarryBack, _) => self.set_goal(Side::Traffic, &traffic).await?,
-            _ => self.set_goal(Side::Landing, &control).await?,
-        }
-        let (from, published) = match start {
-            (Start::CarryBack, _) => {
-                last_error::forget(&traffic, config).await?;
-                let prepared = reverse::prepare(context, traffic, control, ledger).await?;
+        let Some((ledger, wal)) = self.enter(context, &sessions, work).await? else { return Ok(Next::End) };
+        let attempt = Attempt { context, sessions: &sessions, ledger: &ledger, work };
+        let (start, before) = self.start(attempt, wal).await?;
+        let begun = match start {
+            Start::CarryBack => {
+                let goal = self.goal(Side::Traffic, traffic).await?;
+                last_error::forget(traffic, config).await?;
+                let mut prepared = reverse::prepare(context, sessions, ledger).await?;
+                prepared.goal = goal;
                 return Ok(Next::Reverse(Box::new(prepared)));
             }
-            (Start::Snapshot { drop_slot }, _) => {
-                admit_both(&control, &traffic, &config.names, &context.tables, Bars::Replication).await?;
-                let copied = copy::run(context, &control, &traffic, &ledger, drop_slot, work).await?;
-                let Some(copied) = copied else { return Ok(Next::End) };
-                copied
+            Start::Snapshot { drop_slot } => {
+                self.goal(Side::Landing, control).await?;
+                admit_both(control, traffic, &config.names, &context.tables, Bars::Replication).await?;
+                copy::run(attempt, drop_slot).await?
             }
-            (Start::Stream(lsn), before) => {
-                let published = still_published(context, &control, before.as_ref()).await?;
-                if !indexes::complete(context, &traffic, work).await? {
-                    return Ok(Next::End);
-                }
-                ledger.claim(&traffic).await?;
-                if before.as_ref() != Some(&published) {
-                    ledger.renew(&traffic, &published).await?;
-                }
-                // Traffic is ahead of the local store when the answer to a commit was lost. The stream
-                // acknowledges its start to the slot at once, and the slot must not pass the local store.
-                context.store.advance(ledger.identity(), lsn)?;
-                let caught_up_at = ledger.caught_up_at(&traffic).await?;
-                (Position { lsn, commit_time: None, caught_up_at }, published)
+            Start::Stream(lsn) => {
+                self.goal(Side::Landing, control).await?;
+                resume(attempt, lsn, before.as_ref()).await?
             }
         };
+        let Some((from, published)) = begun else { return Ok(Next::End) };
         // Checked again, because a copy or a standby's wait may have taken hours.
-        admit_both(&control, &traffic, &config.names, &context.tables, Bars::Replication).await?;
+        admit_both(control, traffic, &config.names, &context.tables, Bars::Replication).await?;
         if self.until == Until::Resynced {
             self.resynced = true;
             return Ok(Next::End);
         }
-        last_error::forget(&traffic, config).await?;
+        last_error::forget(traffic, config).await?;
+        let AttemptSessions { control, traffic } = sessions;
         let writer = stream_writer(context, traffic, &published).await?;
-        Ok(Next::Forward(Box::new(PreparedStream { writer, control, ledger, from, published })))
+        let span = StreamSpan { from, goal: self.goal.map(|goal| goal.1) };
+        Ok(Next::Forward(Box::new(PreparedStream { writer, control, ledger, span, published })))
+    }
+
+    /// Takes the lease, after the checks of the installation and of both databases. `None` after a shutdown
+    /// was requested.
+    async fn enter(
+        &mut self,
+        context: &Context,
+        sessions: &AttemptSessions,
+        work: &Work,
+    ) -> Result<Option<(Ledger, LandingWal)>> {
+        let AttemptSessions { control, traffic } = sessions;
+        let config = &context.config;
+        // Before any other check: the state of another installation must not be judged by this one.
+        Installation::refuse_another(traffic, config, Side::Traffic).await?;
+        // Before the checks that would report slots and publications missing, because a finish drops both on
+        // purpose.
+        Finish::refuse(traffic, &config.names).await?;
+        context.liveness.terminate_stale_backends(Side::Traffic, traffic).await?;
+        context.liveness.terminate_stale_backends(Side::Landing, control).await?;
+        let system_id = primary::system_identifier(&config.landing).await?;
+        self.examine(config, traffic, work).await?;
+        if !self.take_lease(context, traffic).await? {
+            return Ok(None);
+        }
+        // Checked again, because the previous holder of the lease may have been a `finish`.
+        Finish::refuse(traffic, &config.names).await?;
+        // Sampled under the lease, because no other daemon can then move Traffic's position beyond the
+        // sampled WAL position.
+        let wal = primary::wal(control, Side::Landing).await?;
+        let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
+        Installation::admit(ledger.identity(), traffic, &config.names, Side::Traffic).await?;
+        Ok(Some((ledger, wal)))
     }
 
     /// Runs `doctor`'s checks, once for each run.
@@ -177,14 +195,14 @@ impl Attempts {
         Ok(())
     }
 
-    /// Sets the goal to everything that is committed now on the server that is streamed from. Set once for
-    /// each run, and again after a cutover has changed the direction, because positions of two servers cannot
-    /// be compared.
-    async fn set_goal(&mut self, side: Side, source: &Session) -> Result<()> {
+    /// The goal: everything that is committed now on the server that is streamed from. Set once for each run,
+    /// and again after a cutover has changed the direction, because positions of two servers cannot be
+    /// compared.
+    async fn goal(&mut self, side: Side, source: &Session) -> Result<Option<Lsn>> {
         if self.until == Until::CaughtUp && self.goal.as_ref().is_none_or(|goal| goal.0 != side) {
             self.goal = Some((side, wal::committed_so_far(source).await?));
         }
-        Ok(())
+        Ok(self.goal.map(|goal| goal.1))
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {
@@ -200,14 +218,8 @@ impl Attempts {
         lease::wait(traffic, &context.config.names, &context.shutdown).await
     }
 
-    async fn start(
-        &self,
-        context: &Context,
-        control: &Session,
-        traffic: &Session,
-        ledger: &Ledger,
-        wal: LandingWal,
-    ) -> Result<(Start, Option<Published>)> {
+    async fn start(&self, attempt: Attempt<'_>, wal: LandingWal) -> Result<(Start, Option<Published>)> {
+        let Attempt { context, sessions: AttemptSessions { control, traffic }, ledger, .. } = attempt;
         let config = &context.config;
         let slot = slot::read(control, &config.names.slot).await?;
         if self.until == Until::Resynced {
@@ -230,6 +242,28 @@ impl Attempts {
         let start = agree(ledger.identity(), &wal, recorded.as_ref(), local.as_ref(), slot.as_ref())?;
         Ok((start, recorded.and_then(|recorded| recorded.published)))
     }
+}
+
+/// Continues after the position that Traffic has recorded; `None` after a shutdown was requested.
+async fn resume(
+    attempt: Attempt<'_>,
+    lsn: Lsn,
+    before: Option<&Published>,
+) -> Result<Option<(Position, Published)>> {
+    let Attempt { context, sessions: AttemptSessions { control, traffic }, ledger, work } = attempt;
+    let published = still_published(context, control, before).await?;
+    if !indexes::complete(context, traffic, work).await? {
+        return Ok(None);
+    }
+    ledger.claim(traffic).await?;
+    if before != Some(&published) {
+        ledger.renew(traffic, &published).await?;
+    }
+    // Traffic is ahead of the local store when the answer to a commit was lost. The stream acknowledges its
+    // start to the slot at once, and the slot must not pass the local store.
+    context.store.advance(ledger.identity(), lsn)?;
+    let caught_up_at = ledger.caught_up_at(traffic).await?;
+    Ok(Some((Position { lsn, commit_time: None, caught_up_at }, published)))
 }
 
 /// Writer of a forward stream on Traffic.
@@ -256,35 +290,4 @@ async fn still_published(
         None => tracing::info!("what Landing publishes was not written down before: taken as it is now"),
     }
     Ok(now)
-}
-
-/// Time limit of `doctor`'s checks, after which a connection of the checks counts as dead.
-const EXAMINATION: Duration = Duration::from_secs(60);
-
-/// Finds everything that would stop the replication, before anything is changed.
-async fn preflight(config: &Config) -> Result<()> {
-    let examined = tokio::time::timeout(EXAMINATION, doctor::examine(config)).await;
-    let late = |_| Error::unreachable("the examination of both databases got no answer");
-    let findings = examined.map_err(late)?.findings;
-    // Slot and positions are judged by the attempt, because a resync repairs states that a stream must
-    // refuse. The limit on sessions is judged by the connections, because a limit that is high enough for a
-    // stream may be too low for a copy, and a refused connection is retried.
-    let ours = |check: &str| matches!(check, "slot" | "positions" | "connection_limit");
-    let stops = |finding: &&Finding| finding.level == Level::Error && !ours(finding.check);
-    let errors: Vec<_> = findings.iter().filter(stops).collect();
-    // A connection that broke during the checks says nothing about the databases: the attempt is retried.
-    let passes = |finding: &&Finding| matches!(finding.hindrance, Some(Kind::Unreachable | Kind::Transient));
-    let lasting = errors.iter().find(|finding| !passes(finding));
-    let Some(first) = lasting.or(errors.first()) else { return Ok(()) };
-    let side = first.side.map(|side| format!("{side}: ")).unwrap_or_default();
-    let more = match errors.len() {
-        1 => String::new(),
-        count => format!(" (and {} more: see `leadbridge doctor`)", count - 1),
-    };
-    let kind = first.hindrance.filter(|_| passes(first)).unwrap_or(Kind::Refused);
-    let error = Error::new(kind, format!("{side}{}{more}", first.message));
-    Err(match &first.remedy {
-        Some(remedy) => error.remedy(remedy),
-        None => error,
-    })
 }

@@ -2,45 +2,40 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio_postgres::Client;
 
 use super::Context;
-use super::copy_outcome::Outcome;
+use super::attempt::{Attempt, AttemptSessions};
+use super::copy_worker::{CopiedTable, CopyWorker, copy_ranges};
 use super::indexes::Indexes;
-use super::liveness::Work;
-use crate::batch::{Batch, BatchBuilder, BatchLimits};
 use crate::capture::layout::Layout;
 use crate::checkpoint::{Ledger, Published};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::pass;
-use crate::landing::snapshot::{Range, RowStream, SnapshotReader};
-use crate::model::change::{Change, Operation, Origin, Position, SourcedChange, Table};
+use crate::landing::catalog;
+use crate::landing::snapshot::{Range, SnapshotReader};
+use crate::model::change::{Origin, Position, Table};
+use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::slot::NewSlot;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Database, Session, slot, wal};
+use crate::postgres::{Database, slot, wal};
 use crate::telemetry::{State, TableProgress};
-use crate::traffic::{Supplied, Touch, Writer, stale};
+use crate::traffic::{Touch, Writer, stale};
 
 /// Copies the tables and returns the position at which the stream begins; `None` after a shutdown was requested.
 ///
 /// # Errors
 /// Every error that breaks the copy. The slot and the partial copy stay; the next attempt restarts the copy
 /// with a new slot.
-pub async fn run(
-    context: &Arc<Context>,
-    control: &Session,
-    traffic: &Session,
-    ledger: &Ledger,
-    drop_slot: bool,
-    work: &Work,
-) -> Result<Option<(Position, Published)>> {
+pub async fn run(attempt: Attempt<'_>, drop_slot: bool) -> Result<Option<(Position, Published)>> {
+    let Attempt { context, sessions: AttemptSessions { control, traffic }, ledger, work } = attempt;
     let config = &context.config;
     // Checked before the copy rather than at the end of a long copy.
     pass::check_passable(Database::traffic(traffic, &config.names)).await?;
@@ -72,12 +67,11 @@ pub async fn run(
     reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
     tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
-    let copy = Copy::prepare(context, ledger, traffic, position, &exported.name).await?;
+    let copy = Copy::prepare(attempt, position, &exported.name).await?;
     // The exporting session may end, because every reader has imported the snapshot.
     exported.release();
     reach(Point::Imported);
-    let (published, new_tables) = (copy.published.clone(), copy.new_tables.clone());
-    let outcome = copy.outcome();
+    let (outcome, new_tables) = (copy.outcome(), copy.new_tables.clone());
     let indexes = Arc::clone(&copy.indexes);
     work.idle();
     if !copy.all_tables().await? {
@@ -91,19 +85,17 @@ pub async fn run(
         return Ok(None);
     }
     work.busy();
-    finish(context, traffic, ledger, position, &published, &new_tables).await?;
-    Ok(Some((position, published)))
+    finish(attempt, position, (&outcome.published, &new_tables)).await?;
+    Ok(Some((position, outcome.published)))
 }
 
 /// The last transaction of a copy: deletes the rows that the copy left, and records the stream's position.
 async fn finish(
-    context: &Context,
-    traffic: &Session,
-    ledger: &Ledger,
+    attempt: Attempt<'_>,
     position: Position,
-    published: &Published,
-    new_tables: &[Table],
+    (published, new_tables): (&Published, &[Table]),
 ) -> Result<()> {
+    let Attempt { context, sessions: AttemptSessions { traffic, .. }, ledger, .. } = attempt;
     let execute = async |sql: &str| during(traffic, "finishing the snapshot on Traffic").batch(sql).await;
     // Set explicitly, because the deletes need triggers and cascades, and the role's default may disable
     // both.
@@ -122,14 +114,6 @@ async fn finish(
     reach(Point::FinishStored);
     tracing::info!(removed, at = %position.lsn, "snapshot complete");
     Ok(())
-}
-
-/// A worker reads the next batch from Landing while the current batch is written to Traffic.
-struct CopyWorker {
-    reader: SnapshotReader,
-    reading: Work,
-    writer: Writer,
-    writing: Work,
 }
 
 struct Copy {
@@ -155,58 +139,23 @@ struct Part {
     done: Arc<AtomicU64>,
 }
 
-/// State that the workers of one table share.
-struct Shared {
-    context: Arc<Context>,
-    ledger: Ledger,
-    published: Published,
-    layout: Layout,
-    origin: Origin,
-    indexes: Arc<Indexes>,
-    ranges: Mutex<VecDeque<Range>>,
-    done: Arc<AtomicU64>,
-    started: Instant,
-}
-
 impl Copy {
-    async fn prepare(
-        context: &Arc<Context>,
-        ledger: &Ledger,
-        traffic: &Session,
-        position: Position,
-        snapshot: &str,
-    ) -> Result<Self> {
-        let config = &context.config;
-        let (names, tables, touch) = (&config.names, &context.tables, Touch::EveryRow);
-        let mut workers = Vec::new();
-        let mut published = None;
-        for _ in 0..config.snapshot_workers {
-            let reader = SnapshotReader::open(&config.landing, snapshot).await?;
-            let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
-            // Read once, because all readers see the same snapshot.
-            let published = match &published {
-                Some(published) => published,
-                None => published.insert(reader.published(names, tables).await?),
-            };
-            reading.idle();
-            let session = config.traffic.connect_to_write("snapshot").await?;
-            let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
-            let writer = Writer::new(session, names, published, tables, touch, config.on_truncate).await?;
-            writing.idle();
-            workers.push(CopyWorker { reader, reading, writer, writing });
-        }
+    async fn prepare(attempt: Attempt<'_>, position: Position, snapshot: &str) -> Result<Self> {
+        let Attempt { context, sessions: AttemptSessions { traffic, .. }, ledger, .. } = attempt;
+        let (mut workers, published) = open_workers(context, snapshot).await?;
         let indexes = Arc::new(Indexes::find(context, traffic).await?);
-        let new_tables = begin_new_tables(context, traffic, &mut workers, &indexes).await?;
-        let (Some(CopyWorker { reader, reading, .. }), Some(published)) = (workers.first(), published) else {
+        let new_tables = begin_new_tables(attempt, &mut workers, &indexes).await?;
+        let Some(CopyWorker { reader, reading, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
         };
         reading.busy();
         let horizon = reader.horizon().await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
-            reader.lock(&config.names, table, &published).await?;
-            let layout = reader.layout(&config.names, table).await?;
-            let extent = reader.extent(&config.names, table).await?;
+            let names = &context.config.names;
+            reader.lock(names, table, &published).await?;
+            let layout = reader.layout(names, table).await?;
+            let extent = reader.extent(names, table).await?;
             progress.push(TableProgress {
                 table: table.landing_name().to_owned(),
                 rows_done: 0,
@@ -218,19 +167,17 @@ impl Copy {
         reader.release().await?;
         reading.idle();
         context.telemetry.update(|live| live.snapshot = progress);
-        let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
-        let started = Instant::now();
         Ok(Copy {
             context: Arc::clone(context),
             ledger: ledger.clone(),
-            origin,
+            origin: Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at },
             published,
             horizon,
             indexes,
             new_tables,
             workers,
             parts,
-            started,
+            started: Instant::now(),
         })
     }
 
@@ -244,7 +191,7 @@ impl Copy {
     async fn all_tables(mut self) -> Result<bool> {
         for Part { layout, ranges, done } in std::mem::take(&mut self.parts) {
             let table = layout.table;
-            let shared = Arc::new(Shared {
+            let shared = Arc::new(CopiedTable {
                 context: Arc::clone(&self.context),
                 ledger: self.ledger.clone(),
                 published: self.published.clone(),
@@ -275,14 +222,39 @@ impl Copy {
     }
 }
 
+/// Opens the sessions of all workers on the exported snapshot. Returns what Landing publishes under the
+/// snapshot, too.
+async fn open_workers(context: &Arc<Context>, snapshot: &str) -> Result<(Vec<CopyWorker>, Published)> {
+    let config = &context.config;
+    let (names, tables, touch) = (&config.names, &context.tables, Touch::EveryRow);
+    let mut workers = Vec::new();
+    let mut published = None;
+    for _ in 0..config.snapshot_workers {
+        let reader = SnapshotReader::open(&config.landing, snapshot).await?;
+        let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
+        // Read once, because all readers see the same snapshot.
+        let published = match &published {
+            Some(published) => published,
+            None => published.insert(reader.published(names, tables).await?),
+        };
+        reading.idle();
+        let session = config.traffic.connect_to_write("snapshot").await?;
+        let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
+        let writer = Writer::new(session, names, published, tables, touch, config.on_truncate).await?;
+        writing.idle();
+        workers.push(CopyWorker { reader, reading, writer, writing });
+    }
+    Ok((workers, published.unwrap_or_default()))
+}
+
 /// Finds the tables that hold no row from Landing. Must run before the workers write. In such a table every
 /// copied row is new, and existing conversion notes concern rows that no longer exist.
 async fn begin_new_tables(
-    context: &Context,
-    traffic: &Session,
+    attempt: Attempt<'_>,
     workers: &mut [CopyWorker],
     indexes: &Indexes,
 ) -> Result<Vec<Table>> {
+    let Attempt { context, sessions: AttemptSessions { traffic, .. }, .. } = attempt;
     let mut new_tables = Vec::new();
     for &table in &context.tables {
         let Some(CopyWorker { writer, writing, .. }) = workers.first() else { break };
@@ -305,102 +277,49 @@ async fn begin_new_tables(
     Ok(new_tables)
 }
 
-async fn copy_ranges(shared: Arc<Shared>, worker: CopyWorker) -> Result<CopyWorker> {
-    let CopyWorker { reader, reading, mut writer, writing } = worker;
-    let mut source = CopySource { shared: &shared, reader: &reader, work: &reading, rows: None };
-    let mut batch = source.next_batch().await?;
-    while !batch.changes.is_empty() && !shared.shutdown().is_cancelled() {
-        // Either future may be dropped when the other fails, because an error ends the whole copy.
-        let written = shared.write(&batch, &mut writer, &writing);
-        let (next, ()) = tokio::try_join!(source.next_batch(), written)?;
-        batch = next;
-    }
-    Ok(CopyWorker { reader, reading, writer, writing })
+/// The copied rows, and the snapshot under which the rows were read.
+struct Outcome {
+    /// Publication and tables of Landing as of the snapshot.
+    published: Published,
+    /// Oldest transaction id that the snapshot may not see: commits of all transactions with an older id are
+    /// in the snapshot.
+    horizon: String,
+    /// Number of copied rows of each table.
+    copied: Vec<(Table, Arc<AtomicU64>)>,
 }
 
-/// The rows of the remaining ranges, one range after the other.
-struct CopySource<'s> {
-    shared: &'s Shared,
-    reader: &'s SnapshotReader,
-    work: &'s Work,
-    rows: Option<RowStream<'s>>,
-}
-
-impl CopySource<'_> {
-    /// The next full batch; at the end a smaller batch, then an empty batch.
-    async fn next_batch(&mut self) -> Result<Batch> {
-        let shared = self.shared;
-        let config = &shared.context.config;
-        // Half the memory bound for each batch, because a worker holds two batches at a time.
-        let limits = BatchLimits { rows: config.batch_rows, bytes: config.batch_bytes / 2 };
-        let mut builder = BatchBuilder::new(limits, Position::default());
-        while !builder.is_full() {
-            self.work.busy();
-            let Some(rows) = &mut self.rows else {
-                let Some(range) = shared.next_range() else {
-                    self.reader.release().await?;
-                    break;
-                };
-                let rows = self.reader.rows(&config.names, &shared.published, &shared.layout, &range);
-                self.rows = Some(rows.await?);
-                continue;
-            };
-            match rows.next().await? {
-                Some(row) => {
-                    let change = Change::Write { operation: Operation::Copy, row, old_id: None };
-                    builder.push(SourcedChange { origin: shared.origin, change });
-                }
-                None => self.rows = None,
+impl Outcome {
+    /// Must be called after every row is copied, and before rows that were not copied are deleted on Traffic.
+    ///
+    /// # Errors
+    /// Transient when a table was rewritten during the copy, or was copied as empty although the snapshot has
+    /// rows: the copy must restart.
+    async fn check(&self, names: &Names, tables: &[Table], landing: &Client) -> Result<()> {
+        let now = catalog::published(landing, names, tables).await?;
+        self.published.check_copied(&now)?;
+        for (table, rows) in &self.copied {
+            if rows.load(Ordering::Relaxed) == 0 {
+                self.check_empty(names, *table, landing).await?;
             }
         }
-        self.work.idle();
-        Ok(builder.take())
-    }
-}
-
-impl Shared {
-    fn shutdown(&self) -> &CancellationToken {
-        &self.context.shutdown
-    }
-
-    fn next_range(&self) -> Option<Range> {
-        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
-    }
-
-    /// Writes a batch in one short transaction, which fails when another daemon has taken over.
-    async fn write(&self, batch: &Batch, writer: &mut Writer, work: &Work) -> Result<()> {
-        if !self.indexes.admit(batch).await? {
-            return Ok(());
-        }
-        work.busy_sending(&batch.changes);
-        writer.begin().await?;
-        self.ledger.guard(writer.session()).await?;
-        // Copied rows have no unchanged TOAST values, so no values need to be supplied.
-        writer.apply(batch, &Supplied::new()).await?;
-        writer.commit().await?;
-        work.idle();
-        reach(Point::CopyCommitted);
-        self.done.fetch_add(batch.changes.len() as u64, Ordering::Relaxed);
-        self.report(false);
         Ok(())
     }
 
-    fn report(&self, finished: bool) {
-        let table = self.layout.table;
-        let done = self.done.load(Ordering::Relaxed);
-        let seconds = self.started.elapsed().as_secs_f64();
-        self.context.telemetry.update(|live| {
-            if let Some(progress) =
-                live.snapshot.iter_mut().find(|progress| progress.table == table.landing_name())
-            {
-                progress.rows_done = done;
-                progress.finished |= finished;
-            }
-            let (rows, expected) = live.snapshot_rows();
-            let rate = rows as f64 / seconds.max(0.001);
-            live.snapshot_rows_per_second = Some(rate);
-            live.snapshot_seconds_left =
-                expected.filter(|_| rate > 0.0).map(|expected| expected.saturating_sub(rows) as f64 / rate);
-        });
+    /// A current row with an `xmin` before the horizon was in the table under the snapshot already.
+    async fn check_empty(&self, names: &Names, table: Table, landing: &Client) -> Result<()> {
+        let name = names.landing_table(table);
+        let sql = format!(
+            "SELECT EXISTS (SELECT FROM {name} WHERE age(xmin) > age('{}'::xid8::xid))",
+            self.horizon
+        );
+        let step = format!("looking whether {name} on Landing is empty");
+        let row = during(landing, step).row(&sql, &[]).await?;
+        match row.get(0) {
+            false => Ok(()),
+            true => Err(Error::new(
+                Kind::Transient,
+                format!("the copy restarts: {name} on Landing was copied as empty, and is not"),
+            )),
+        }
     }
 }

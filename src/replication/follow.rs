@@ -14,8 +14,8 @@ use tokio_postgres::types::PgLsn;
 
 use super::Context;
 use super::liveness::Work;
-use crate::checkpoint::Identity;
-use crate::error::{Error, Result};
+use crate::checkpoint::LocalPosition;
+use crate::error::Result;
 use crate::failpoint::{Point, reach};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
@@ -36,11 +36,10 @@ const IDLE: Duration = Duration::from_secs(60);
 /// The local store cannot be written.
 pub async fn follow(
     context: Arc<Context>,
-    identity: Identity,
+    local: LocalPosition,
     mut positions: watch::Receiver<Lsn>,
 ) -> Result<()> {
-    let mut slot =
-        ForwardSlot { context: Arc::clone(&context), session: None, complained: false, idle_for: PAUSE };
+    let mut slot = ForwardSlot { context, session: None, complained: false, idle_for: PAUSE };
     loop {
         // Both branches are cancellation-safe: a position stays in its channel.
         tokio::select! {
@@ -55,10 +54,7 @@ pub async fn follow(
             }
         }
         let lsn = *positions.borrow_and_update();
-        let (store, identity) = (context.store.clone(), identity.clone());
-        tokio::task::spawn_blocking(move || store.advance(&identity, lsn))
-            .await
-            .map_err(|error| Error::internal(format!("writing the local store: {error}")))??;
+        local.advance(lsn).await?;
         reach(Point::FollowStored);
         slot.advance(lsn).await;
         reach(Point::FollowAdvanced);
@@ -117,15 +113,15 @@ impl ForwardSlot {
         let slot = self.context.config.names.slot.clone();
         let (session, work) = self.open().await?;
         work.busy();
-        let failed = |error| Error::database("keeping Landing's slot active", &error);
+        let step = during(session, "keeping Landing's slot active");
         // The unit of the setting is seconds.
         let sql = "SELECT setting::float8 FROM pg_settings WHERE name = 'idle_replication_slot_timeout'";
-        let timeout = session.query_opt(sql, &[]).await.map_err(failed)?;
+        let timeout = step.row_if_any(sql, &[]).await?;
         let timeout = timeout.map(|row| row.get::<_, f64>(0)).filter(|seconds| *seconds > 0.0);
         if timeout.is_some() {
             let sql = "SELECT pg_replication_slot_advance(slot_name, confirmed_flush_lsn) FROM pg_replication_slots \
                        WHERE slot_name::text = $1 AND NOT active AND wal_status IS DISTINCT FROM 'lost'";
-            session.query_opt(sql, &[&slot]).await.map_err(failed)?;
+            step.row_if_any(sql, &[&slot]).await?;
         }
         work.idle();
         Ok(timeout.map(Duration::from_secs_f64))

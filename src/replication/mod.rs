@@ -8,13 +8,13 @@
 //! Traffic's checkpoint decides the direction of an attempt: forward from Landing, or (`back`) reverse from
 //! Traffic.
 
-mod acknowledger;
 mod attempt;
 mod copy;
-mod copy_outcome;
+mod copy_worker;
 mod cuts;
 mod follow;
 mod indexes;
+mod intake;
 pub(crate) mod last_error;
 mod liveness;
 mod measure;
@@ -35,6 +35,8 @@ use crate::checkpoint::{LocalStore, Published};
 use crate::config::{Config, Settings};
 use crate::error::{Error, Kind, Response, Result};
 use crate::model::change::Table;
+use crate::model::lsn::Lsn;
+use crate::model::side::Side;
 use crate::telemetry::{LastError, State, Telemetry};
 use cuts::Cuts;
 use liveness::Liveness;
@@ -117,6 +119,16 @@ impl Context {
             if !keeps_failing {
                 live.last_error = None;
             }
+        });
+    }
+
+    /// Reports the applied position to `status` without delay. The lag is reported by the monitor, which asks
+    /// both servers.
+    fn report_applied(&self, source: Side, at: Lsn) {
+        self.telemetry.update(|live| match (source, &mut live.reverse) {
+            (Side::Landing, _) => live.applied_lsn = Some(at),
+            (Side::Traffic, Some(reverse)) => reverse.applied_lsn = Some(at),
+            (Side::Traffic, None) => {}
         });
     }
 

@@ -9,27 +9,28 @@ use std::sync::Arc;
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio::task::coop::unconstrained;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::Context;
+use super::intake::{ChangeStream, Intake, StreamSpan};
 use super::liveness::Work;
 use super::stream_thread::{Demand, StreamThread};
-use super::{Context, acknowledger};
-use crate::batch::{Batch, BatchBuilder, BatchLimits};
+use crate::batch::Batch;
+use crate::capture::framing::Captured;
 use crate::capture::layout::Layout;
-use crate::capture::rows::Captured;
-use crate::checkpoint::{Ledger, Published, Recording, check_start};
+use crate::capture::rows::LandingTables;
+use crate::checkpoint::{Ledger, LocalPosition, Published, Recording, check_start};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::landing::stream::LandingStream;
 use crate::landing::{catalog, reading};
 use crate::model::budget::Budget;
-use crate::model::change::{Position, Table};
+use crate::model::change::{Row, SourcedChange, Table};
 use crate::model::lsn::Lsn;
 use crate::model::reached::Advancing;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
+use crate::postgres::stream::StreamSource;
 use crate::postgres::{Session, slot, synchronous, wal};
 use crate::telemetry::State;
 use crate::traffic::{Applied, Supplied, Writer};
@@ -39,27 +40,23 @@ pub struct PreparedStream {
     pub writer: Writer,
     pub control: Session,
     pub ledger: Ledger,
-    pub from: Position,
+    pub span: StreamSpan,
     /// Landing's publication and tables as of the position.
     pub published: Published,
 }
 
-/// Streams from the recorded position until shutdown, or until `goal` is applied.
+/// Streams from the recorded position until shutdown, or until the goal is applied.
 ///
 /// # Errors
 /// Every error that ends the stream. The caller drops the sessions and restarts from Traffic's position.
-pub async fn run(
-    context: &Arc<Context>,
-    prepared: PreparedStream,
-    goal: Option<Lsn>,
-    work: &Work,
-) -> Result<()> {
-    let PreparedStream { writer, control, ledger, from, published } = prepared;
+pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) -> Result<()> {
+    let PreparedStream { writer, control, ledger, span, published } = prepared;
+    let StreamSpan { from, goal } = span;
     let stop = context.shutdown.child_token();
     context.progress.begin(from);
     let (committed, committed_at) = Advancing::channel(from.lsn);
     let (acknowledge, acknowledged) = Advancing::channel(from.lsn);
-    let batches = mpsc::channel(1);
+    let (to_apply, batches) = mpsc::channel(1);
     // Steps that can fail come before the first task is spawned, because from then on every task must be
     // joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
@@ -67,72 +64,106 @@ pub async fn run(
     work.idle();
     let thread = StreamThread::start()?;
     let demand = thread.demand();
-    let starting = thread.spawn(start(Arc::clone(context), published, from.lsn, ledger.primary()));
+    let starting = thread.spawn(start(Arc::clone(context), published, (from.lsn, ledger.primary())));
     let stream =
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
-    let _looked_after = context.liveness.watch_stream(Side::Landing, stream.feed());
+    let _looked_after = context.liveness.watch_stream(Side::Landing, &stream.feed);
     // Checked after the stream has started: only an active slot cannot be dropped and created again under the
     // same name by another session.
     work.busy();
     let slot = context.liveness.guard(slot::read(&control, &context.config.names.slot)).await?;
     work.idle();
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
-    let identity = ledger.identity().clone();
-    let acknowledger =
-        tokio::spawn(acknowledger::keep(context.store.clone(), identity, committed_at, acknowledge));
-    let limits = BatchLimits { rows: context.config.batch_rows, bytes: context.config.batch_bytes };
-    let intake = Intake {
-        stream,
-        demand: demand.clone(),
-        builder: BatchBuilder::new(limits, from),
-        context: Arc::clone(context),
-        written_down: Instant::now(),
-        known: from.lsn,
-        goal,
-    };
-    let collector = Collector { intake, acknowledged };
-    let collecting = thread.spawn(collector.run(batches.0, stop.clone()));
+    let local = LocalPosition { store: context.store.clone(), identity: ledger.identity().clone() };
+    let acknowledger = tokio::spawn(keep(local, committed_at, acknowledge));
+    let intake = Intake::new(context, stream, span);
+    let reader = StreamReader { intake, demand: demand.clone() };
+    let ends = ReaderEnds { batches: to_apply, acknowledged, stop: stop.clone() };
+    let reading = thread.spawn(reader.run(Arc::clone(context), ends));
     context.streams(State::Streaming);
     tracing::info!(from = %from.lsn, triggers = ?writer.triggers(), "streaming");
     let mut applier = Applier { context, writer, control, ledger: &ledger, recording, committed, work };
-    let applying = context.liveness.guard(applier.run(&demand, batches.1, goal));
+    let applying = context.liveness.guard(applier.run(&demand, batches, goal));
     // Apply may wait without end for a commit on Landing that itself waits for the stream, so abandoning the
     // stream must also end apply.
     let (applied, given_up) = tokio::select! {
         applied = applying => (applied, false),
         () = context.progress.given_up() => (Ok(()), true),
     };
-    // The end of one task ends all: the acknowledger ends when the channel of positions closes, the collector
+    // The end of one task ends all: the acknowledger ends when the channel of positions closes, the reader
     // when `stop` is cancelled.
     stop.cancel();
     drop(applier);
-    let (kept, collected) = (acknowledger.await, collecting.await);
+    let (kept, read) = (acknowledger.await, reading.await);
     let kept = kept.map_err(|error| Error::internal(format!("the acknowledger: {error}")))?;
-    let collected = collected.map_err(|error| Error::internal(format!("the collector: {error}")))?;
+    let read = read.map_err(|error| Error::internal(format!("the reader of the stream: {error}")))?;
     // Apply's error comes first, because the other errors may follow from apply's end.
-    applied.and(kept).and(collected)?;
+    applied.and(kept).and(read)?;
     if given_up { Err(context.progress.cause()) } else { Ok(()) }
 }
 
-/// Reads the stream into batches, and sends acknowledgements on the stream.
-struct Collector {
-    intake: Intake,
-    acknowledged: watch::Receiver<Lsn>,
+/// Starts the stream on the current thread.
+async fn start(
+    context: Arc<Context>,
+    published: Published,
+    (from, primary): (Lsn, Primary),
+) -> Result<ChangeStream<Layout>> {
+    let Context { config, tables, .. } = &*context;
+    let names = &config.names;
+    let source = StreamSource {
+        endpoint: &config.landing,
+        slot: &names.slot,
+        publication: &names.publication,
+        primary: &primary,
+    };
+    let tables = LandingTables { schema: names.landing_schema.clone(), tables: tables.clone(), published };
+    ChangeStream::start(source, from, tables).await
 }
 
-impl Collector {
-    async fn run(self, batches: mpsc::Sender<Batch>, stop: CancellationToken) -> Result<()> {
-        let Collector { mut intake, mut acknowledged } = self;
-        let context = Arc::clone(&intake.context);
+/// The acknowledger: takes each position that Traffic has committed to the local store, then passes the
+/// position on to be acknowledged to the slot (guarantees 1.3). Positions that arrive during a write are
+/// skipped in favour of the newest position, because only the last position matters. Ends when `committed`
+/// closes.
+async fn keep(
+    local: LocalPosition,
+    mut committed: watch::Receiver<Lsn>,
+    acknowledge: Advancing,
+) -> Result<()> {
+    while committed.changed().await.is_ok() {
+        let lsn = *committed.borrow_and_update();
+        local.advance(lsn).await?;
+        reach(Point::StoreFlushed);
+        acknowledge.advance(lsn);
+    }
+    Ok(())
+}
+
+/// Reads the stream into batches, and sends acknowledgements on the stream.
+struct StreamReader {
+    intake: Intake<Layout, Vec<SourcedChange>>,
+    /// Apply's demand for a batch.
+    demand: Demand,
+}
+
+/// The channels between the reader of the stream and the other tasks.
+struct ReaderEnds {
+    batches: mpsc::Sender<Batch>,
+    acknowledged: watch::Receiver<Lsn>,
+    stop: CancellationToken,
+}
+
+impl StreamReader {
+    async fn run(mut self, context: Arc<Context>, ends: ReaderEnds) -> Result<()> {
+        let ReaderEnds { batches, mut acknowledged, stop } = ends;
         let cut = |error| context.cuts().take_in(Side::Landing, context.progress.standing().applied(), error);
-        let (progress, demand) = (Arc::clone(&context.progress), intake.demand.clone());
+        let (progress, demand) = (&context.progress, self.demand.clone());
         let abandoned = progress.abandoned();
         let stopped = stop.cancelled();
         tokio::pin!(abandoned, stopped);
         loop {
-            let (ready, full) = (intake.builder.is_ready(), intake.builder.is_full());
+            let (ready, full) = (self.intake.collector.is_ready(), self.intake.collector.is_full());
             // Every branch is cancellation-safe: an acknowledgement stays in its channel, a demand stays
-            // raised until taken, and an event stays in the stream or, once taken out, in the builder.
+            // raised until taken, and an event stays in the stream or, once taken out, in the collector.
             tokio::select! {
                 biased;
                 () = &mut stopped => break,
@@ -141,61 +172,34 @@ impl Collector {
                     if changed.is_err() {
                         break; // The acknowledger has ended, which ends the run.
                     }
-                    intake.acknowledge(&mut acknowledged);
+                    self.acknowledge(&mut acknowledged);
                 }
                 () = demand.taken(), if ready || full => {
-                    let batch = intake.builder.take();
-                    progress.handed_over(intake.builder.oldest().map(|origin| origin.commit_time));
+                    let batch = self.intake.collector.take();
+                    progress.handed_over(self.intake.collector.oldest());
                     // Never blocks, because apply asks for one batch at a time and the channel has room for
                     // one.
                     if batches.send(batch).await.is_err() {
                         break;
                     }
                 }
-                taken = intake.take_in(ready), if !full => taken.map_err(&cut)?,
+                taken = self.take_in(ready), if !full => taken.map_err(&cut)?,
             }
         }
         drop(batches);
         // Acknowledges the last commits before the stream ends.
         while acknowledged.changed().await.is_ok() {
-            intake.acknowledge(&mut acknowledged);
+            self.acknowledge(&mut acknowledged);
         }
-        intake.stream.stop().await
+        self.intake.stream.feed.stop().await
     }
-}
 
-/// Starts the stream on the current thread.
-async fn start(
-    context: Arc<Context>,
-    published: Published,
-    from: Lsn,
-    primary: Primary,
-) -> Result<LandingStream> {
-    let Context { config, tables, .. } = &*context;
-    LandingStream::start(&config.landing, &config.names, tables, published, from, &primary).await
-}
-
-/// The stream, and the changes collected from the stream.
-struct Intake {
-    stream: LandingStream,
-    /// Apply's demand for a batch.
-    demand: Demand,
-    builder: BatchBuilder,
-    context: Arc<Context>,
-    /// Time at which an idle position was last put into a batch.
-    written_down: Instant,
-    /// Last position that was put into a batch.
-    known: Lsn,
-    goal: Option<Lsn>,
-}
-
-impl Intake {
-    /// Collects events until the builder is full or, if `ready` is false, until the builder becomes ready.
-    /// Checking the collector's other branches after each event would cost more than the event.
+    /// Collects events until the collector is full or, if `ready` is false, until the collector becomes ready.
+    /// Checking the other branches of [`StreamReader::run`] after each event would cost more than the event.
     async fn take_in(&mut self, ready: bool) -> Result<()> {
-        while !self.builder.is_full() && self.builder.is_ready() == ready {
+        while !self.intake.collector.is_full() && self.intake.collector.is_ready() == ready {
             let captured = self.next().await?;
-            self.collect(captured)?;
+            self.intake.collect(captured)?;
         }
         Ok(())
     }
@@ -203,7 +207,7 @@ impl Intake {
     /// The next event of the stream, without delay when apply waits for a batch. While apply is busy, an
     /// empty stream is left alone for a moment, because otherwise each message would wake this thread when
     /// Traffic applies faster than Landing decodes.
-    async fn next(&mut self) -> Result<Captured> {
+    async fn next(&mut self) -> Result<Captured<Row>> {
         if !self.demand.is_raised() {
             if let Some(captured) = self.at_hand() {
                 return captured;
@@ -215,54 +219,19 @@ impl Intake {
             }
             self.demand.nap();
         }
-        self.stream.next().await
+        self.intake.stream.next().await
     }
 
     /// An event that has already arrived; `None` when there is none.
-    fn at_hand(&mut self) -> Option<Result<Captured>> {
+    fn at_hand(&mut self) -> Option<Result<Captured<Row>>> {
         // Ignores the runtime's cooperative budget, because an exhausted budget would make the stream look
         // empty.
-        unconstrained(self.stream.next()).now_or_never()
+        unconstrained(self.intake.stream.next()).now_or_never()
     }
 
-    fn acknowledge(&mut self, acknowledged: &mut watch::Receiver<Lsn>) {
-        self.stream.feed().acknowledge(*acknowledged.borrow_and_update());
+    fn acknowledge(&self, acknowledged: &mut watch::Receiver<Lsn>) {
+        self.intake.stream.feed.acknowledge(*acknowledged.borrow_and_update());
         reach(Point::Acknowledged);
-    }
-
-    fn collect(&mut self, captured: Captured) -> Result<()> {
-        match captured {
-            Captured::Change(change) => {
-                self.context.progress.captured(change.origin.commit_time);
-                self.builder.push(change);
-            }
-            Captured::Commit(end) => {
-                self.known = self.known.max(end.lsn);
-                self.builder.commit(end)?;
-            }
-            Captured::Marker { id, at } => self.builder.mark(id, at),
-            Captured::Idle(at) => {
-                let counts = self.context.progress.idle(at);
-                if counts {
-                    self.context.telemetry.update(|live| live.applied_lsn = Some(at.lsn));
-                }
-                // Recorded once in each interval only, because every record is a write on Traffic, and other
-                // tables of Landing may be busy.
-                let news = at.lsn > self.known;
-                let interval = self.context.config.checkpoint_interval;
-                let due =
-                    news && (self.context.progress.is_hurried() || self.written_down.elapsed() >= interval);
-                // At the goal a position is recorded even while the last batch is in flight. The position
-                // follows the batch, so the run does not wait for the server's next keepalive.
-                let at_goal = self.goal.is_some_and(|goal| at.lsn >= goal);
-                if (counts && due) || at_goal {
-                    self.written_down = Instant::now();
-                    self.known = self.known.max(at.lsn);
-                    self.builder.advance(at);
-                }
-            }
-        }
-        Ok(())
     }
 }
 

@@ -89,7 +89,7 @@ impl Carrier {
         let Written { again, known, refused } = written;
         snapshot.end().await?;
         let lsn = load.end.map(|end| end.lsn);
-        self.keep_released(traffic, &load.keys, &again, &refused).await?;
+        self.keep_released(traffic, &load.changes.keys, &again, &refused).await?;
         // The rows of `known` are in the quarantine already.
         let new = |(table, id, _): &(Table, Uuid, RefusalCause)| {
             known.get(table).is_none_or(|ids| !ids.contains(id))
@@ -112,17 +112,17 @@ impl Carrier {
             traffic,
             landing,
             snapshot,
-            deleted: &load.deleted,
+            deleted: &load.changes.deleted,
             refused: Vec::new(),
             brought: Vec::new(),
         };
-        step.truncated(&load.truncated).await?;
-        step.keys(&load.keys).await?;
+        step.truncated(&load.changes.truncated).await?;
+        step.keys(&load.changes.keys).await?;
         // A row may have been refused only because of another row, for example one with the same unique
         // value. Landing may take the row now, because the other rows are written or deleted.
         let mut again: Keys = step.take_refused().0;
         step.add_what_waited_for_brought(&mut again).await?;
-        let known = step.add_what_collided_before(&mut again, &load.keys).await?;
+        let known = step.add_what_collided_before(&mut again, &load.changes.keys).await?;
         if !again.is_empty() {
             step.keys(&again).await?;
         }

@@ -1,12 +1,16 @@
 //! Preparation of reverse replication: checks Traffic's slot for the changes after the recorded position, and
 //! the right of this installation to write to Landing.
 
+use tokio_postgres::Client;
+
 use super::super::Context;
+use super::super::attempt::AttemptSessions;
 use super::carry::Carrier;
 use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{Ledger, Reverse, TrafficNow};
 use crate::error::{Error, Result};
 use crate::landing::write::LandingWriter;
+use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
 use crate::postgres::publication;
@@ -20,6 +24,8 @@ pub struct PreparedReverse {
     pub(super) ledger: Ledger,
     pub(super) reverse: Reverse,
     pub(super) primary: Primary,
+    /// The run ends when everything before this position is on Landing.
+    pub goal: Option<Lsn>,
 }
 
 /// All steps before the stream. The caller holds the lease.
@@ -28,10 +34,10 @@ pub struct PreparedReverse {
 /// Refused when Traffic's slot no longer has the changes after the position, or when Landing is not fenced.
 pub async fn prepare(
     context: &Context,
-    traffic: Session,
-    landing: Session,
+    sessions: AttemptSessions,
     ledger: Ledger,
 ) -> Result<PreparedReverse> {
+    let AttemptSessions { control: landing, traffic } = sessions;
     let config = &context.config;
     let names = &config.names;
     let reverse = Reverse::read(&traffic, names).await?.ok_or_else(|| {
@@ -52,7 +58,7 @@ pub async fn prepare(
     ledger.claim(&traffic).await?;
     let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
     let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;
-    Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary })
+    Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, goal: None })
 }
 
 pub(super) async fn check(
@@ -73,7 +79,7 @@ pub(super) async fn check(
 
 /// Refuses tables without publication, and tables with a row filter, because the stream leaves out their
 /// changes silently.
-pub async fn check_published(context: &Context, traffic: &Session) -> Result<()> {
+pub async fn check_published(context: &Context, traffic: &Client) -> Result<()> {
     let names = &context.config.names;
     let publication = names.reverse_publication();
     let members = publication::members(traffic, &publication).await?;

@@ -1,7 +1,8 @@
-//! Batches and plans by examples.
+//! Plans by examples.
 
 use super::*;
 use crate::model::change::{Datum, lead};
+use crate::model::lsn::Lsn;
 use crate::model::timestamp::Timestamp;
 
 const ORIGIN: Origin = Origin { xid: Some(1), commit_lsn: Lsn(1), commit_time: Timestamp(0) };
@@ -122,91 +123,4 @@ fn rows_are_written_in_key_order() {
     let steps = plan(&changes);
     let written: Vec<_> = segment(&steps[0]).children.iter().map(|write| write.row.id.as_u128()).collect();
     assert_eq!(written, [1, 2, 5, 9]);
-}
-
-fn position(lsn: u64) -> Position {
-    Position { lsn: Lsn(lsn), commit_time: Some(Timestamp(lsn as i64)), caught_up_at: Timestamp(lsn as i64) }
-}
-
-#[test]
-fn a_batch_is_ready_only_between_transactions() {
-    let mut builder = BatchBuilder::new(BatchLimits { rows: 2, bytes: 1 << 20 }, Position::default());
-    assert!(!builder.is_ready());
-    builder.push(delete(Table::LandingLeads, 1));
-    builder.advance(Position { commit_time: None, ..position(5) });
-    assert!(!builder.is_ready(), "a keepalive inside a transaction moves nothing");
-    builder.commit(position(10)).unwrap();
-    assert!(builder.is_ready() && !builder.is_full());
-    builder.push(delete(Table::LandingLeads, 2));
-    assert!(builder.is_full() && builder.is_ready());
-    let whole = builder.take();
-    assert_eq!((whole.changes.len(), whole.end.unwrap().lsn), (1, Lsn(10)));
-    builder.push(delete(Table::LandingLeads, 3));
-    assert!(builder.is_full() && !builder.is_ready());
-    let part = builder.take();
-    assert_eq!((part.changes.len(), part.end), (2, None), "a part of a transaction has no position");
-}
-
-#[test]
-fn a_keepalive_moves_the_end_ahead_and_never_back() {
-    let mut builder = BatchBuilder::new(BatchLimits { rows: 10, bytes: 1 << 20 }, Position::default());
-    builder.push(delete(Table::LandingLeads, 1));
-    builder.commit(position(10)).unwrap();
-    builder.advance(Position { commit_time: None, ..position(9) });
-    builder.advance(Position { commit_time: None, ..position(20) });
-    let end = builder.take().end.unwrap();
-    assert_eq!((end.lsn, end.commit_time), (Lsn(20), Some(Timestamp(10))));
-}
-
-#[test]
-fn a_batch_is_full_by_size_as_well_as_by_number() {
-    let mut builder = BatchBuilder::new(BatchLimits { rows: 1000, bytes: 10_000 }, Position::default());
-    builder.push(write(Table::LandingLeads, 1, Datum::text("x".repeat(10_000))));
-    assert!(builder.is_full());
-}
-
-#[test]
-fn no_batch_ends_before_the_one_before_it_or_before_the_streams_start() {
-    let mut builder = BatchBuilder::new(BatchLimits { rows: 10, bytes: 1 << 20 }, position(100));
-    let keepalive = |lsn| Position { commit_time: None, ..position(lsn) };
-    builder.advance(keepalive(40));
-    assert!(!builder.is_ready(), "the server decodes old WAL again");
-    builder.advance(keepalive(100));
-    assert_eq!(builder.take().end.map(|end| end.lsn), Some(Lsn(100)));
-    builder.push(delete(Table::LandingLeads, 1));
-    builder.commit(position(120)).unwrap();
-    builder.take();
-    builder.advance(keepalive(110));
-    assert!(!builder.is_ready());
-    builder.push(delete(Table::LandingLeads, 2));
-    assert!(builder.commit(position(119)).is_err(), "it was applied");
-}
-
-#[test]
-fn a_batch_is_cut_into_parts_that_hold_its_changes_in_their_order() {
-    let of = |commits: &[u64]| {
-        let change = |(id, commit): (usize, &u64)| {
-            let mut change = delete(Table::LandingLeads, id as u128);
-            change.origin.commit_lsn = Lsn(*commit);
-            change
-        };
-        let changes = commits.iter().enumerate().map(change).collect();
-        Batch { changes, end: Some(position(9)), ..Batch::default() }
-    };
-    let sizes = |batch: Batch, parts| {
-        let (changes, end) = (batch.changes.clone(), batch.end);
-        let cut = batch.cut(parts);
-        assert_eq!(cut.iter().flat_map(|part| part.changes.clone()).collect::<Vec<_>>(), changes);
-        assert_eq!(cut.last().unwrap().end, end);
-        assert_eq!(cut.iter().filter(|part| part.end.is_some()).count(), 1);
-        cut.iter().map(|part| part.changes.len()).collect::<Vec<_>>()
-    };
-    for (parts, expected) in
-        [(1, vec![7]), (2, vec![3, 4]), (3, vec![2, 2, 3]), (7, vec![1; 7]), (100, vec![1; 7])]
-    {
-        assert_eq!(sizes(of(&[1; 7]), parts), expected, "one transaction");
-    }
-    assert_eq!(sizes(of(&[1, 1, 1, 1, 1, 2, 2, 2]), 2), [5, 3], "between the two");
-    assert_eq!(sizes(of(&[1, 2, 2, 2, 2, 2, 2, 2]), 2), [4, 4], "too far away");
-    assert_eq!(sizes(of(&[]), 2), [0]);
 }
