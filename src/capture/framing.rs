@@ -124,7 +124,9 @@ impl<R: ReplicatedRelation> Capture<R> {
                 let message = pgoutput::decode(data)
                     .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
                 let at = self.transaction.map(|origin| origin.commit_lsn);
-                let Some(change) = self.change(message).map_err(|error| error.at(at))? else { return Ok(None) };
+                let Some(change) = self.change(message).map_err(|error| error.at(at))? else {
+                    return Ok(None);
+                };
                 let outside = || Error::internal("replication stream: a row outside a transaction");
                 let origin = self.transaction.ok_or_else(outside)?;
                 Ok(Some(Captured::Change(SourcedChange { origin, change })))

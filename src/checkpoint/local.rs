@@ -26,8 +26,16 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 pub struct LocalStore {
     /// `None` after an error: sled answers every later call with the same error, so the next use opens the
     /// store again.
-    db: Arc<Mutex<Option<sled::Db>>>,
+    db: Arc<Mutex<Option<OpenStore>>>,
     path: PathBuf,
+}
+
+/// The store while this process holds the lock.
+struct OpenStore {
+    db: sled::Db,
+    /// Record that was last made durable, so that a write need not read the store. `None` until the first
+    /// write, and after an error, which closes the store: then the record on the disk is read.
+    flushed: Option<(Identity, Lsn)>,
 }
 
 /// The local store, and the identity under which a run writes positions.
@@ -64,7 +72,7 @@ impl LocalStore {
     /// not an error yet: the next use opens the store.
     pub fn open(directory: &Path) -> Result<Self> {
         let db = match open(directory) {
-            Ok(db) => Some(db),
+            Ok(db) => Some(OpenStore { db, flushed: None }),
             Err(sled::Error::Io(cause)) if passes(&cause).is_some() => None,
             Err(error) => return Err(open_error(directory, &error)),
         };
@@ -85,14 +93,17 @@ impl LocalStore {
     }
 
     /// Runs `work` on the store. Opens the store before, if an earlier error has closed the store.
-    fn with<T>(&self, doing: &str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T> {
+    fn with<T>(&self, doing: &str, work: impl FnOnce(&mut OpenStore) -> sled::Result<T>) -> Result<T> {
         let mut open_store = self.db.lock().unwrap_or_else(PoisonError::into_inner);
-        let db = match open_store.take() {
-            Some(db) => db,
-            None => open(&self.path).map_err(|error| self.reopen_error(doing, &error))?,
+        let mut store = match open_store.take() {
+            Some(store) => store,
+            None => {
+                let db = open(&self.path).map_err(|error| self.reopen_error(doing, &error))?;
+                OpenStore { db, flushed: None }
+            }
         };
-        let done = work(&db).map_err(|error| self.error(doing, &error))?;
-        *open_store = Some(db);
+        let done = work(&mut store).map_err(|error| self.error(doing, &error))?;
+        *open_store = Some(store);
         Ok(done)
     }
 
@@ -107,7 +118,7 @@ impl LocalStore {
 
     /// Identity and position of the last [`LocalStore::advance`]; `None` in a new or cleared store.
     pub fn read(&self) -> Result<Option<(Identity, Lsn)>> {
-        let Some(bytes) = self.with("reading", |db| db.get(KEY))? else {
+        let Some(bytes) = self.with("reading", |store| store.db.get(KEY))? else {
             return Ok(None);
         };
         let record: LocalRecord =
@@ -122,23 +133,30 @@ impl LocalStore {
     /// position that does not lie after the stored position changes nothing: only [`LocalStore::clear`] makes
     /// the store accept an earlier position.
     pub fn advance(&self, identity: &Identity, applied_lsn: Lsn) -> Result<()> {
-        if self.read()?.is_some_and(|(known, at)| known == *identity && at >= applied_lsn) {
+        let flushed = match self.with("reading", |store| Ok(store.flushed.clone()))? {
+            Some(flushed) => Some(flushed),
+            None => self.read()?,
+        };
+        if flushed.is_some_and(|(known, at)| known == *identity && at >= applied_lsn) {
             return Ok(());
         }
         let record = LocalRecord { format: FORMAT, identity: identity.clone(), applied_lsn };
         let bytes = serde_json::to_vec(&record).map_err(|error| Error::internal(error.to_string()))?;
-        self.with("writing", |db| {
-            db.insert(KEY, bytes)?;
+        self.with("writing", |store| {
+            store.db.insert(KEY, bytes)?;
             reach(Point::StoreWritten);
-            db.flush().map(drop)
+            store.db.flush()?;
+            store.flushed = Some((identity.clone(), applied_lsn));
+            Ok(())
         })
     }
 
     /// Forgets the position, because a new snapshot makes every earlier position meaningless.
     pub fn clear(&self) -> Result<()> {
-        self.with("clearing", |db| {
-            db.remove(KEY)?;
-            db.flush().map(drop)
+        self.with("clearing", |store| {
+            store.flushed = None;
+            store.db.remove(KEY)?;
+            store.db.flush().map(drop)
         })
     }
 

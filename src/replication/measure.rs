@@ -1,45 +1,71 @@
-//! The monitor's figures during reverse replication: the lag is the lag behind Traffic, and Landing's slot is
-//! still reported.
+//! The monitor's figures of the running stream, in either direction, and the states of the source that must end
+//! the stream.
 
-use super::monitor::{Sessions, check_synchronous, open, report, settled};
+use std::time::Duration;
+
+use tokio_postgres::Client;
+
+use super::monitor::Sessions;
+use super::progress::StreamPosition;
 use super::{Context, Watched, reverse};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
+use crate::landing::catalog;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::postgres::{slot, wal};
+use crate::postgres::slot::SlotState;
+use crate::postgres::{slot, synchronous, wal};
 use crate::quarantine::ReverseQuarantine;
-use crate::telemetry::{ReverseReport, State};
+use crate::telemetry::{ReverseReport, SlotReport, State};
 
-/// Measures one round.
-pub async fn reverse(context: &Context, sessions: &mut Sessions) -> Result<()> {
-    let (config, names) = (&context.config, &context.config.names);
-    let traffic = open(&mut sessions.traffic, &config.traffic).await?;
-    let name = names.reverse_slot();
-    let sample = wal::sample(traffic).await?;
-    let slot = slot::read(traffic, &name).await?;
-    let quarantined = ReverseQuarantine::new(names).count(traffic).await?;
-    if context.watched() == Some(Watched::Traffic)
-        && let Err(error) = reverse::check_published(context, traffic).await
-    {
-        if error.kind() == Kind::Refused {
-            context.progress.abandon(error);
-            return Ok(());
-        }
-        return Err(error);
-    }
-    check_synchronous(context, traffic, Side::Traffic, &name, sample.flushed).await?;
-    let streams = context.telemetry.live().state == State::Switched;
-    sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Traffic");
+/// Time for the stream to reach a position that was just sampled. Less than the interval between two rounds.
+const SETTLE: Duration = Duration::from_millis(300);
+
+/// The server that is streamed from.
+#[derive(Clone, Copy)]
+struct Source<'s> {
+    client: &'s Client,
+    side: Side,
+    slot: &'s str,
+}
+
+/// Measures the lag of the stream from `side`, and reports the slots. During reverse replication Landing's
+/// slot is still reported.
+pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> Result<()> {
+    let names = &context.config.names;
+    let (slot_name, running) = match side {
+        Side::Landing => (names.slot.clone(), State::Streaming),
+        Side::Traffic => (names.reverse_slot(), State::Switched),
+    };
+    let client = sessions.on(context, side).await?;
+    let source = Source { client, side, slot: &slot_name };
+    let sample = wal::sample(client).await?;
+    let slot = slot::read(client, &slot_name).await?;
+    let quarantined = match side {
+        Side::Landing => None,
+        Side::Traffic => Some(ReverseQuarantine::new(names).count(client).await?),
+    };
+    check_published(context, source).await?;
+    check_synchronous(context, source, sample.flushed).await?;
+    let unused = context.telemetry.live().state == running && slot.as_ref().is_some_and(|slot| !slot.active);
+    sessions.saw_slot(context, side, unused);
     let standing = settled(context, sample.flushed).await;
-    let started = standing.applied() > Lsn::ZERO;
-    let lag = started.then(|| standing.lag(&sample));
+    let applied = Some(standing.applied()).filter(|lsn| *lsn > Lsn::ZERO);
+    let lag = applied.map(|_| standing.lag(&sample));
     let (lag_bytes, lag_seconds) = (lag.map(|lag| lag.bytes), lag.map(|lag| lag.seconds));
+    let Some(quarantined) = quarantined else {
+        report_landing(context, sample.flushed, slot);
+        context.telemetry.update(|live| {
+            (live.lag_bytes, live.lag_seconds) = (lag_bytes, lag_seconds);
+            (live.applied_lsn, live.reverse) = (applied, None);
+        });
+        return Ok(());
+    };
     let reverse = ReverseReport {
-        slot: name,
         active: slot.as_ref().is_some_and(|slot| slot.active),
         retained_bytes: slot.as_ref().map(|slot| slot.retained_bytes),
         wal_status: slot.and_then(|slot| slot.position.wal_status),
-        applied_lsn: started.then_some(standing.applied()),
+        slot: slot_name,
+        applied_lsn: applied,
         lag_bytes,
         lag_seconds,
         quarantined: Some(quarantined),
@@ -48,12 +74,77 @@ pub async fn reverse(context: &Context, sessions: &mut Sessions) -> Result<()> {
         (live.lag_bytes, live.lag_seconds) = (lag_bytes, lag_seconds);
         live.reverse = Some(reverse);
     });
-    let landing = open(&mut sessions.landing, &config.landing).await?;
+    let landing = sessions.on(context, Side::Landing).await?;
     let flushed = wal::sample(landing).await?.flushed;
-    let slot = slot::read(landing, &names.slot).await?;
+    report_landing(context, flushed, slot::read(landing, &names.slot).await?);
+    Ok(())
+}
+
+fn report_landing(context: &Context, flushed: Lsn, slot: Option<SlotState>) {
+    let slot = slot.map(|slot| SlotReport {
+        name: context.config.names.slot.clone(),
+        active: slot.active,
+        wal_status: slot.position.wal_status,
+        retained_bytes: Some(slot.retained_bytes),
+    });
     context.telemetry.update(|live| {
         live.landing_lsn = Some(flushed);
-        live.slot = slot.map(|slot| report(&names.slot, slot));
+        live.slot = slot;
     });
+}
+
+/// Position of the stream, after a moment to reach the sampled position. On an idle server the stream reaches
+/// the position at once, so the lag is 0 whatever other tables write.
+async fn settled(context: &Context, sampled: Lsn) -> StreamPosition {
+    let mut standing = context.progress.subscribe();
+    let reached = standing.wait_for(|standing| standing.applied() >= sampled);
+    let _ = tokio::time::timeout(SETTLE, reached).await;
+    context.progress.standing()
+}
+
+/// Abandons the stream if the source's publication or tables have changed. The stream does not report tables
+/// or rows that it leaves out, but the catalog does.
+async fn check_published(context: &Context, source: Source<'_>) -> Result<()> {
+    let watched = context.watched();
+    let cause = match (&watched, source.side) {
+        (Some(Watched::Landing(before)), Side::Landing) => {
+            let now = catalog::published(source.client, &context.config.names, &context.tables).await?;
+            if now == *before {
+                return Ok(());
+            }
+            now.check_successor_of(before).err().unwrap_or_else(|| {
+                // The next attempt records the new state.
+                Error::new(Kind::Transient, "the tables on Landing were altered, and no row with them")
+            })
+        }
+        (Some(Watched::Traffic), Side::Traffic) => {
+            match reverse::check_published(context, source.client).await {
+                Err(error) if error.kind() == Kind::Refused => error,
+                checked => return checked,
+            }
+        }
+        _ => return Ok(()),
+    };
+    // A new attempt may have begun during the query, with the new state already recorded.
+    if context.watched() == watched {
+        context.progress.abandon(cause);
+    }
+    Ok(())
+}
+
+/// Abandons the stream if the server counts the stream among its synchronous standbys. The server's list may
+/// be changed at any time. Commits that already wait for the stream are released before the stream ends.
+async fn check_synchronous(context: &Context, source: Source<'_>, flushed: Lsn) -> Result<()> {
+    let Source { client, side, slot } = source;
+    let watched = context.watched();
+    let Some(names) = synchronous::listed(client, slot).await?.filter(|_| watched.is_some()) else {
+        return Ok(());
+    };
+    context.progress.hurry();
+    synchronous::release(client, slot, flushed).await?;
+    // A new attempt may have begun during the query, and each attempt reads the list at its start.
+    if context.watched() == watched {
+        context.progress.abandon(synchronous::refusal(side, &names));
+    }
     Ok(())
 }

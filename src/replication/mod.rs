@@ -22,7 +22,6 @@ mod monitor;
 mod pipeline;
 pub mod progress;
 mod reverse;
-mod shape;
 mod stream_thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -130,6 +129,11 @@ impl Context {
             (Side::Traffic, Some(reverse)) => reverse.applied_lsn = Some(at),
             (Side::Traffic, None) => {}
         });
+    }
+
+    /// The side of the latest stream's source.
+    fn source(&self) -> Side {
+        if self.back.load(Ordering::Relaxed) { Side::Traffic } else { Side::Landing }
     }
 
     fn watched(&self) -> Option<Watched> {

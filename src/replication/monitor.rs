@@ -5,24 +5,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::Answer;
-use super::progress::StreamPosition;
-use super::{Context, Watched, liveness, measure, shape};
-use crate::admission;
+use super::{Context, Watched, liveness, measure};
+use crate::admission::{self, Bars};
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{CutoverJournal, CutoverStep};
 use crate::cutover::resolve;
 use crate::error::{Error, Kind, Result};
-use crate::landing::catalog;
-use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::postgres::slot::SlotState;
-use crate::postgres::{Backend, Databases, Endpoint, Session, slot, synchronous, wal};
+use crate::postgres::{Backend, Databases, Endpoint, Session};
 use crate::quarantine::Quarantine;
-use crate::telemetry::{SlotReport, State};
+use crate::telemetry::State;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Time limit of a round; longer than any sensible connect timeout.
@@ -37,9 +32,6 @@ const REPORT_EVERY: u32 = 10;
 /// Rounds with an inactive slot after which the stream counts as dead: the server ended its walsender
 /// (`wal_sender_timeout`), and the network did not deliver the end.
 const ABANDONED_AFTER: u32 = 5;
-/// Time for the stream to reach a position that was just sampled. Less than [`INTERVAL`].
-const SETTLE: Duration = Duration::from_millis(300);
-
 /// Runs until `stop`. The figures of an unreachable database become unknown; an unreachable database never
 /// stops the daemon.
 pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
@@ -82,21 +74,29 @@ fn report_snapshot(context: &Context) {
 
 #[derive(Default)]
 pub(super) struct Sessions {
-    pub(super) landing: Option<Session>,
-    pub(super) traffic: Option<Session>,
+    landing: Option<Session>,
+    traffic: Option<Session>,
     /// Last findings of admission, on Landing and on Traffic.
-    pub(super) shapes: [admission::Watch; 2],
+    shapes: [admission::Watch; 2],
     /// Rounds in a row in which leadbridge streamed and the server's slot was inactive.
     slot_unused: u32,
 }
 
 impl Sessions {
-    /// Counts the rounds in which the streamed slot is inactive, and abandons the stream after too many.
-    pub(super) fn saw_slot(&mut self, context: &Context, streams: bool, active: Option<bool>, server: &str) {
-        let unused = streams && active == Some(false);
+    /// The session on one side, opened if there is none.
+    pub(super) async fn on(&mut self, context: &Context, side: Side) -> Result<&Session> {
+        match side {
+            Side::Landing => open(&mut self.landing, &context.config.landing).await,
+            Side::Traffic => open(&mut self.traffic, &context.config.traffic).await,
+        }
+    }
+
+    /// Counts the rounds in which a stream runs and its slot is inactive, and abandons the stream after too
+    /// many.
+    pub(super) fn saw_slot(&mut self, context: &Context, source: Side, unused: bool) {
         self.slot_unused = if unused { self.slot_unused + 1 } else { 0 };
         if self.slot_unused >= ABANDONED_AFTER {
-            context.progress.abandon(Error::unreachable(format!("{server} no longer serves the stream")));
+            context.progress.abandon(Error::unreachable(format!("{source} no longer serves the stream")));
         }
     }
 }
@@ -106,18 +106,11 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         tracing::debug!("monitor: {error}");
         sessions.traffic = None;
     }
-    let back = context.back.load(Ordering::Relaxed);
-    let observing = async {
-        if back {
-            measure::reverse(context, sessions).await
-        } else {
-            observe_landing(context, sessions).await
-        }
-    };
-    if let Err(error) = in_time(ROUND_LIMIT, observing).await {
+    let source = context.source();
+    if let Err(error) = in_time(ROUND_LIMIT, measure::stream(context, sessions, source)).await {
         tracing::debug!("monitor: {error}");
         sessions.landing = None;
-        if back {
+        if source == Side::Traffic {
             sessions.traffic = None;
         }
         context.telemetry.update(|live| {
@@ -127,7 +120,7 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
     }
     // Runs after the check of the publication, because a replaced table must be reported as replaced,
     // whatever the shape of the new table.
-    if let Err(error) = in_time(ROUND_LIMIT, shape::watch(context, sessions)).await {
+    if let Err(error) = in_time(ROUND_LIMIT, observe_shapes(context, sessions)).await {
         tracing::debug!("monitor: {error}");
         (sessions.landing, sessions.traffic) = (None, None);
     }
@@ -142,7 +135,7 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         // Dropping the session releases the right to resolve the cutover, if this session held the right.
         sessions.traffic = None;
     }
-    if !back && context.cuts().ends(context.progress.standing().applied()) {
+    if source == Side::Landing && context.cuts().ends(context.progress.standing().applied()) {
         context.telemetry.update(|live| live.last_error = None);
     }
     look_after_ours(context, sessions).await;
@@ -243,7 +236,7 @@ async fn ask_beside(
     }
 }
 
-pub(super) async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {
+async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {
     Ok(match session {
         Some(session) => session,
         None => session.insert(endpoint.connect("monitor").await?),
@@ -257,88 +250,6 @@ async fn in_time<T>(limit: Duration, observing: impl Future<Output = Result<T>>)
     tokio::time::timeout(limit, observing).await.map_err(late)?
 }
 
-async fn observe_landing(context: &Context, sessions: &mut Sessions) -> Result<()> {
-    let client = open(&mut sessions.landing, &context.config.landing).await?;
-    let name = &context.config.names.slot;
-    let sample = wal::sample(client).await?;
-    let slot = slot::read(client, name).await?;
-    check_published(context, client).await?;
-    check_synchronous(context, client, Side::Landing, name, sample.flushed).await?;
-    let streams = context.telemetry.live().state == State::Streaming;
-    sessions.saw_slot(context, streams, slot.as_ref().map(|slot| slot.active), "Landing");
-    let standing = settled(context, sample.flushed).await;
-    let started = standing.applied() > Lsn::ZERO;
-    let lag = started.then(|| standing.lag(&sample));
-    context.telemetry.update(|live| {
-        live.landing_lsn = Some(sample.flushed);
-        live.applied_lsn = started.then_some(standing.applied());
-        live.lag_bytes = lag.map(|lag| lag.bytes);
-        live.lag_seconds = lag.map(|lag| lag.seconds);
-        live.slot = slot.map(|slot| report(name, slot));
-        live.reverse = None;
-    });
-    Ok(())
-}
-
-/// Position of the stream, after a moment to reach the sampled position. On an idle server the stream reaches
-/// the position at once, so the lag is 0 whatever other tables write.
-pub(super) async fn settled(context: &Context, sampled: Lsn) -> StreamPosition {
-    let mut standing = context.progress.subscribe();
-    let reached = standing.wait_for(|standing| standing.applied() >= sampled);
-    let _ = tokio::time::timeout(SETTLE, reached).await;
-    context.progress.standing()
-}
-
-pub(super) fn report(name: &str, slot: SlotState) -> SlotReport {
-    SlotReport {
-        name: name.to_owned(),
-        active: slot.active,
-        wal_status: slot.position.wal_status,
-        retained_bytes: Some(slot.retained_bytes),
-    }
-}
-
-/// Abandons the stream if Landing's publication or tables have changed. The stream does not report tables or
-/// rows that it leaves out, but the catalog does.
-async fn check_published(context: &Context, client: &Session) -> Result<()> {
-    let watched = context.watched();
-    let Some(Watched::Landing(before)) = &watched else { return Ok(()) };
-    let now = catalog::published(client, &context.config.names, &context.tables).await?;
-    if now != *before {
-        let cause = now.check_successor_of(before).err().unwrap_or_else(|| {
-            // The next attempt records the new state.
-            Error::new(Kind::Transient, "the tables on Landing were altered, and no row with them")
-        });
-        // A new attempt may have begun during the query, with the new state already recorded.
-        if context.watched() == watched {
-            context.progress.abandon(cause);
-        }
-    }
-    Ok(())
-}
-
-/// Abandons the stream if the server counts the stream among its synchronous standbys. The server's list may
-/// be changed at any time. Commits that already wait for the stream are released before the stream ends.
-pub(super) async fn check_synchronous(
-    context: &Context,
-    client: &Client,
-    side: Side,
-    slot: &str,
-    flushed: Lsn,
-) -> Result<()> {
-    let watched = context.watched();
-    let Some(names) = synchronous::listed(client, slot).await?.filter(|_| watched.is_some()) else {
-        return Ok(());
-    };
-    context.progress.hurry();
-    synchronous::release(client, slot, flushed).await?;
-    // A new attempt may have begun during the query, and each attempt reads the list at its start.
-    if context.watched() == watched {
-        context.progress.abandon(synchronous::refusal(side, &names));
-    }
-    Ok(())
-}
-
 async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Result<()> {
     let client = open(session, &context.config.traffic).await?;
     let (waiting, notes) = Quarantine::count_beside_notes(client, &context.config.names).await?;
@@ -346,5 +257,27 @@ async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Re
         live.quarantined = Some(waiting);
         live.conversion_notes = Some(notes);
     });
+    Ok(())
+}
+
+/// Checks while a stream runs whether the tables of both sides are still admissible; a table that is no longer
+/// admissible ends the attempt. A finding is reported in every round as long as the finding holds, because an
+/// attempt is notified only while it waits for the stream.
+async fn observe_shapes(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    let Some(watched) = context.watched() else { return Ok(()) };
+    let purpose = if watched == Watched::Traffic { Bars::Cutover } else { Bars::Replication };
+    let (names, tables) = (&context.config.names, &context.tables);
+    let Sessions { landing, traffic, shapes: [of_landing, of_traffic], .. } = sessions;
+    let landing = open(landing, &context.config.landing).await?;
+    let traffic = open(traffic, &context.config.traffic).await?;
+    let on_landing = of_landing.look(landing, Side::Landing, names, tables, purpose).await?;
+    let refused = match on_landing {
+        Some(refused) => Some(refused),
+        None => of_traffic.look(traffic, Side::Traffic, names, tables, purpose).await?,
+    };
+    // A new attempt may have begun during the check, with a check of its own.
+    if let Some(cause) = refused.filter(|_| context.watched().as_ref() == Some(&watched)) {
+        context.progress.abandon(cause);
+    }
     Ok(())
 }
