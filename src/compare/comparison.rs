@@ -91,8 +91,8 @@ impl Comparison {
 
     /// Counts the rows of one key.
     pub(super) fn count<E: Expectation>(&mut self, expectation: &E, met: &Met<'_, E::Landing>) {
-        self.landing_rows += u64::from(!matches!(met, Met::OnTraffic(_)));
-        self.traffic_rows += u64::from(!matches!(met, Met::OnLanding(_)));
+        self.landing_rows += u64::from(!matches!(met, Met::Traffic(_)));
+        self.traffic_rows += u64::from(!matches!(met, Met::Landing(_)));
         expectation.judge(met, self);
     }
 

@@ -49,15 +49,15 @@ impl Expectation for ByMapping {
 
     fn judge(&self, met: &Met<'_, ExpectedRow>, found: &mut Comparison) {
         let (expected, held) = match *met {
-            Met::OnTraffic(held) => {
+            Met::Traffic(held) => {
                 if let Some(contents) = &mut found.contents {
                     let values = held.image.values.iter().map(Option::as_deref);
                     contents.traffic.add(RowHash::of(held.image.id, values));
                 }
                 return found.note(held.image.id, Difference::Extra);
             }
-            Met::OnLanding(expected) => (expected, None),
-            Met::OnBoth(expected, held) => (expected, Some(&held.image)),
+            Met::Landing(expected) => (expected, None),
+            Met::Both(expected, held) => (expected, Some(&held.image)),
         };
         match (&expected.row, held) {
             (None, held) => {
@@ -88,10 +88,10 @@ impl ByMapping {
         let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
         while let Some(met) = meet::<Self>(left.peek().copied(), right.peek().copied()) {
             found.count(self, &met);
-            if !matches!(met, Met::OnTraffic(_)) {
+            if !matches!(met, Met::Traffic(_)) {
                 left.next();
             }
-            if !matches!(met, Met::OnLanding(_)) {
+            if !matches!(met, Met::Landing(_)) {
                 right.next();
             }
         }

@@ -83,7 +83,7 @@ fn what_traffic_changed_of_metadata_that_need_not_be_sent_is_counted_apart() {
             values.push(("metadata", "{}"));
         }
         let mut found = Comparison { contents: Some(Contents::default()), ..Comparison::new(TABLE) };
-        found.count(&by_mapping(), &Met::OnBoth(&landing[0], &held(1, &values)));
+        found.count(&by_mapping(), &Met::Both(&landing[0], &held(1, &values)));
         (found.changed_on_traffic, found.different, found.contents.map(|both| both.landing == both.traffic))
     };
     let later = ("updated_at", "2026-01-01 10:00:00.51+00");

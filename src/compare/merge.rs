@@ -37,9 +37,9 @@ pub(super) trait Expectation {
 
 /// The rows with the smallest remaining key.
 pub(super) enum Met<'r, L> {
-    OnLanding(&'r L),
-    OnTraffic(&'r HeldRow),
-    OnBoth(&'r L, &'r HeldRow),
+    Landing(&'r L),
+    Traffic(&'r HeldRow),
+    Both(&'r L, &'r HeldRow),
 }
 
 /// Compares the smallest remaining keys of the two sides; `None` after the last row. Keys ascend in byte
@@ -50,12 +50,12 @@ pub(super) fn meet<'r, E: Expectation>(
 ) -> Option<Met<'r, E::Landing>> {
     Some(match (landing, traffic) {
         (None, None) => return None,
-        (Some(ours), None) => Met::OnLanding(ours),
-        (None, Some(theirs)) => Met::OnTraffic(theirs),
+        (Some(ours), None) => Met::Landing(ours),
+        (None, Some(theirs)) => Met::Traffic(theirs),
         (Some(ours), Some(theirs)) => match E::id(ours).cmp(&theirs.image.id) {
-            Ordering::Less => Met::OnLanding(ours),
-            Ordering::Equal => Met::OnBoth(ours, theirs),
-            Ordering::Greater => Met::OnTraffic(theirs),
+            Ordering::Less => Met::Landing(ours),
+            Ordering::Equal => Met::Both(ours, theirs),
+            Ordering::Greater => Met::Traffic(theirs),
         },
     })
 }

@@ -109,16 +109,16 @@ impl<E: Expectation> ComparedSides<'_, E> {
         let (mut left, mut right) = tokio::try_join!(landing.next(), traffic.next())?;
         while let Some(met) = meet::<E>(left.as_ref(), right.as_ref()) {
             found.count(&self.expectation, &met);
-            if let (Some(pace), Met::OnLanding(_) | Met::OnBoth(..)) = (self.pace, &met) {
+            if let (Some(pace), Met::Landing(_) | Met::Both(..)) = (self.pace, &met) {
                 pace.count();
                 if found.landing_rows.is_multiple_of(PAGE as u64) {
                     pace.keep().await;
                 }
             }
             match met {
-                Met::OnLanding(_) => left = landing.next().await?,
-                Met::OnTraffic(_) => right = traffic.next().await?,
-                Met::OnBoth(..) => (left, right) = tokio::try_join!(landing.next(), traffic.next())?,
+                Met::Landing(_) => left = landing.next().await?,
+                Met::Traffic(_) => right = traffic.next().await?,
+                Met::Both(..) => (left, right) = tokio::try_join!(landing.next(), traffic.next())?,
             }
         }
         Ok(())

@@ -72,12 +72,12 @@ impl Expectation for ByInverse {
 
     fn judge(&self, met: &Met<'_, Row>, found: &mut Comparison) {
         match *met {
-            Met::OnLanding(own) => found.note(own.id, Difference::Extra),
-            Met::OnTraffic(held) if held.must_be_on_landing => {
+            Met::Landing(own) => found.note(own.id, Difference::Extra),
+            Met::Traffic(held) if held.must_be_on_landing => {
                 found.note(held.image.id, Difference::Missing);
             }
-            Met::OnTraffic(_) => found.elsewhere += 1,
-            Met::OnBoth(own, held) => self.pair(own, &held.image, found),
+            Met::Traffic(_) => found.elsewhere += 1,
+            Met::Both(own, held) => self.pair(own, &held.image, found),
         }
     }
 }

@@ -40,7 +40,7 @@ async fn with_a_row_that_landing_cannot_take() {
     landing(&setup.world, "ALTER TABLE landing_leads ADD CHECK (click_count < 1000) NOT VALID").await;
     traffic(&setup.world, "UPDATE traffic_leads SET click_count = 5000 WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads)").await;
     until_holds(&setup.world.traffic().await, "count(*) = 1 FROM leadbridge.reverse_quarantine").await;
-    assert_not_ready(&setup, &[], "quarantine", "1 rows of Traffic wait").await;
+    assert_not_ready(&setup, &[], "quarantine", "1 rows of Traffic are in quarantine").await;
     setup.assert_still_switched().await;
 }
 
