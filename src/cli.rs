@@ -1,5 +1,7 @@
 //! The command line, as clap types only. A command is added to [`Command`] when the command works.
 
+mod choices;
+
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;

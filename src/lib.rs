@@ -28,13 +28,13 @@
 //! | [`mod@mapping`] | a Landing row becomes a Traffic row, and back; what has no place on Landing |  |
 //! | [`mod@config`] | settings: raw, then validated | postgres |
 //! | [`mod@batch`] | changes, or keys, are collected into batches; the net effect of a batch | mapping |
-//! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | postgres, mapping, config |
+//! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | postgres, mapping |
 //! | [`mod@capture`] | messages become changes of replicated rows, or keys of changed rows | pgoutput, mapping, checkpoint |
 //! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping, checkpoint |
 //! | [`mod@quarantine`] | refused rows of both directions; conversion notes | postgres, mapping, batch |
 //! | [`mod@fence`] | closes a side to writers; who may pass; who holds it up | postgres |
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
-//! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, config, batch, checkpoint, quarantine |
+//! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | config |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, config, checkpoint, admission, landing, traffic, telemetry |

@@ -4,10 +4,8 @@
 use serde::Deserialize;
 use tokio_postgres::Client;
 
+use super::AdmissionScope;
 use crate::error::{Error, Result};
-use crate::model::change::Table;
-use crate::model::names::Names;
-use crate::model::side::Side;
 use crate::postgres::step::during;
 
 /// Returns one row with one column, a JSON document. Parameter: the names of the tables.
@@ -104,24 +102,15 @@ pub struct ForeignKey {
     pub is_disabled: bool,
 }
 
-/// Names of `tables` on `side`, quoted and with the schema.
-pub fn names_on(side: Side, names: &Names, tables: &[Table]) -> Vec<String> {
-    let name = |table: &Table| match side {
-        Side::Landing => names.landing_table(*table),
-        Side::Traffic => names.traffic_table(*table),
-    };
-    tables.iter().map(name).collect()
-}
-
 impl Facts {
     /// The facts as the server's JSON document. Equal facts give equal documents, so a change shows in the
     /// text.
     ///
     /// # Errors
     /// The connection broke, or the role lacks the privilege to look into a schema.
-    pub async fn read(client: &Client, side: Side, names: &Names, tables: &[Table]) -> Result<String> {
-        let row = during(client, format!("reading the tables' shape on the {side}"))
-            .row(QUERY, &[&names_on(side, names, tables)])
+    pub async fn read(client: &Client, scope: &AdmissionScope<'_>) -> Result<String> {
+        let row = during(client, format!("reading the tables' shape on the {}", scope.side))
+            .row(QUERY, &[&scope.quoted()])
             .await?;
         Ok(row.get(0))
     }

@@ -33,6 +33,7 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::{Database, Databases};
 pub use facts::{ColumnFacts, Facts, ForeignKey, IndexFacts, TableFacts};
 pub use references::reached_by_others;
 pub use watch::Watch;
@@ -107,19 +108,60 @@ impl Subject<'_> {
     }
 }
 
-/// Compares the facts with the list of admissible shapes.
-pub fn judge(side: Side, names: &Names, tables: &[Table], facts: &Facts, extent: Extent) -> Vec<Unfit> {
-    let mut unfit = Vec::new();
-    for (position, (name, table)) in facts::names_on(side, names, tables).iter().zip(tables).enumerate() {
-        match facts.table(position) {
-            Some(shape) => {
-                let subject = Subject { side, table: *table, name, tables, facts, shape, extent };
-                unfit.extend(judge_table(&subject));
-            }
-            None => unfit.extend(tables::missing(side, *table, name, extent)),
-        }
+/// Tables of one side, and how much of the tables must exist.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionScope<'s> {
+    pub side: Side,
+    pub names: &'s Names,
+    pub tables: &'s [Table],
+    pub extent: Extent,
+}
+
+impl AdmissionScope<'_> {
+    /// Names of the tables, quoted and with the schema.
+    fn quoted(&self) -> Vec<String> {
+        let name = |table: &Table| match self.side {
+            Side::Landing => self.names.landing_table(*table),
+            Side::Traffic => self.names.traffic_table(*table),
+        };
+        self.tables.iter().map(name).collect()
     }
-    unfit
+
+    /// Compares the facts with the list of admissible shapes.
+    pub fn judge(&self, facts: &Facts) -> Vec<Unfit> {
+        let AdmissionScope { side, tables, extent, .. } = *self;
+        let mut unfit = Vec::new();
+        for (position, (name, table)) in self.quoted().iter().zip(tables).enumerate() {
+            match facts.table(position) {
+                Some(shape) => {
+                    let subject = Subject { side, table: *table, name, tables, facts, shape, extent };
+                    unfit.extend(judge_table(&subject));
+                }
+                None => unfit.extend(tables::missing(*self, *table, name)),
+            }
+        }
+        unfit
+    }
+
+    /// Reads the facts of the side and judges the tables.
+    ///
+    /// # Errors
+    /// The connection broke, or the role lacks the privilege to look into a schema.
+    pub async fn examine(&self, client: &Client) -> Result<(Facts, Vec<Unfit>)> {
+        let facts = Facts::parse(&Facts::read(client, self).await?)?;
+        let unfit = self.judge(&facts);
+        Ok((facts, unfit))
+    }
+
+    /// Checks that the tables may be replicated, or with [`Bars::Cutover`] also written to in either
+    /// direction.
+    ///
+    /// # Errors
+    /// Refused, with the first object that is not admissible; the errors of [`AdmissionScope::examine`].
+    pub async fn admit(&self, client: &Client, purpose: Bars) -> Result<()> {
+        let (_, unfit) = self.examine(client).await?;
+        refusal(self.side, &unfit, purpose).map_or(Ok(()), Err)
+    }
 }
 
 fn judge_table(subject: &Subject<'_>) -> Vec<Unfit> {
@@ -133,52 +175,16 @@ fn judge_table(subject: &Subject<'_>) -> Vec<Unfit> {
     unfit
 }
 
-/// Reads the facts of one side and judges the tables.
+/// Admits the tables of both sides, with all tables and columns that `leadbridge migrate` creates.
 ///
 /// # Errors
-/// The connection broke, or the role lacks the privilege to look into a schema.
-pub async fn examine(
-    client: &Client,
-    side: Side,
-    names: &Names,
-    tables: &[Table],
-    extent: Extent,
-) -> Result<(Facts, Vec<Unfit>)> {
-    let facts = Facts::parse(&Facts::read(client, side, names, tables).await?)?;
-    let unfit = judge(side, names, tables, &facts, extent);
-    Ok((facts, unfit))
-}
-
-/// Checks that the tables of one side may be replicated, or with [`Bars::Cutover`] also written to in either
-/// direction.
-///
-/// # Errors
-/// Refused, with the first object that is not admissible; the errors of [`examine`].
-pub async fn admit(
-    client: &Client,
-    side: Side,
-    names: &Names,
-    tables: &[Table],
-    extent: Extent,
-    purpose: Bars,
-) -> Result<()> {
-    let (_, unfit) = examine(client, side, names, tables, extent).await?;
-    refusal(side, &unfit, purpose).map_or(Ok(()), Err)
-}
-
-/// Runs [`admit`] for both sides, with all tables and columns that `leadbridge migrate` creates.
-///
-/// # Errors
-/// The errors of [`admit`].
-pub async fn admit_both(
-    landing: &Client,
-    traffic: &Client,
-    names: &Names,
-    tables: &[Table],
-    purpose: Bars,
-) -> Result<()> {
-    admit(landing, Side::Landing, names, tables, Extent::Whole, purpose).await?;
-    admit(traffic, Side::Traffic, names, tables, Extent::Whole, purpose).await
+/// The errors of [`AdmissionScope::admit`].
+pub async fn admit_both(databases: Databases<'_>, tables: &[Table], purpose: Bars) -> Result<()> {
+    for side in [Side::Landing, Side::Traffic] {
+        let Database { client, names, .. } = databases.on(side);
+        AdmissionScope { side, names, tables, extent: Extent::Whole }.admit(client, purpose).await?;
+    }
+    Ok(())
 }
 
 /// The error for findings that prevent `purpose`: names the first such finding and counts the others.

@@ -1,6 +1,6 @@
 //! Judgement of a replicated table's kind, inheritance, rules, subscriptions and triggers.
 
-use super::{Bars, Extent, Subject, Unfit};
+use super::{AdmissionScope, Bars, Extent, Subject, Unfit};
 use crate::model::change::Table;
 use crate::model::side::Side;
 
@@ -8,7 +8,8 @@ use crate::model::side::Side;
 const FENCE: &str = "leadbridge_fence";
 
 /// Finding for a missing table. `leadbridge migrate` creates all of Traffic's tables but the leads.
-pub(super) fn missing(side: Side, table: Table, name: &str, extent: Extent) -> Option<Unfit> {
+pub(super) fn missing(scope: AdmissionScope<'_>, table: Table, name: &str) -> Option<Unfit> {
+    let AdmissionScope { side, extent, .. } = scope;
     if extent == Extent::BeforeMigrate && side == Side::Traffic && table != Table::LandingLeads {
         return None;
     }

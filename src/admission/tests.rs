@@ -83,7 +83,11 @@ fn key(
 }
 
 fn judged(side: Side, facts: &Facts) -> Vec<Unfit> {
-    judge(side, &Names::default(), &Table::replicated(false), facts, Extent::Whole)
+    judged_to(side, facts, Extent::Whole)
+}
+
+fn judged_to(side: Side, facts: &Facts, extent: Extent) -> Vec<Unfit> {
+    AdmissionScope { side, names: &Names::default(), tables: &Table::replicated(false), extent }.judge(facts)
 }
 
 fn changed(side: Side, change: impl Fn(&mut Facts)) -> Vec<(&'static str, Bars)> {
@@ -179,9 +183,7 @@ fn before_a_migration_what_it_makes_may_be_missing_and_the_leads_may_not() {
     let mut facts = good(Side::Traffic);
     facts.tables.remove(1);
     facts.tables[0].columns.retain(|column| column.name != "landing_source");
-    let judged = |facts: &Facts| {
-        judge(Side::Traffic, &Names::default(), &Table::replicated(false), facts, Extent::BeforeMigrate)
-    };
+    let judged = |facts: &Facts| judged_to(Side::Traffic, facts, Extent::BeforeMigrate);
     assert_eq!(judged(&facts), []);
     facts.tables.clear();
     assert_eq!(judged(&facts).len(), 1);

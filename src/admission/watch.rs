@@ -1,12 +1,9 @@
 //! Repeated admission of one side: the facts are judged again only after a change.
 
-use tokio_postgres::Client;
-
-use super::{Bars, Extent, Facts, Unfit, judge, refusal};
+use super::{AdmissionScope, Bars, Extent, Facts, Unfit, refusal};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
-use crate::model::names::Names;
-use crate::model::side::Side;
+use crate::postgres::Database;
 
 /// Result of the last look at one side.
 #[derive(Debug, Default)]
@@ -22,15 +19,15 @@ impl Watch {
     /// The facts could not be read. The error says nothing about the tables.
     pub async fn look(
         &mut self,
-        client: &Client,
-        side: Side,
-        names: &Names,
+        database: Database<'_>,
         tables: &[Table],
         purpose: Bars,
     ) -> Result<Option<Error>> {
-        let document = Facts::read(client, side, names, tables).await?;
+        let Database { client, side, names } = database;
+        let scope = AdmissionScope { side, names, tables, extent: Extent::Whole };
+        let document = Facts::read(client, &scope).await?;
         if document != self.document {
-            self.unfit = judge(side, names, tables, &Facts::parse(&document)?, Extent::Whole);
+            self.unfit = scope.judge(&Facts::parse(&document)?);
             self.document = document;
         }
         Ok(refusal(side, &self.unfit, purpose))

@@ -3,20 +3,19 @@
 
 use std::fmt;
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::manifest::BackupColumn;
 use crate::error::{Error, Result};
 
 /// Format of the rows in a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Format {
-    /// `COPY … (FORMAT csv, HEADER)`, byte for byte
+    /// `COPY … (FORMAT csv, HEADER)`, byte for byte.
     #[default]
     Csv,
-    /// An object on each line: each value PostgreSQL's text in a JSON string, null for null
+    /// An object on each line: each value PostgreSQL's text in a JSON string, null for null.
     Jsonl,
 }
 

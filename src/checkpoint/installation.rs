@@ -5,10 +5,11 @@
 use tokio_postgres::Client;
 
 use super::Identity;
-use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::step::during;
+use crate::postgres::{Database, Endpoint};
 
 const CHOOSE_ANOTHER: &str = "give this installation a schema of its own: `[names] schema` in its configuration, then \
     `leadbridge migrate`; if it is the same installation, and its names or its Landing were changed for good, run \
@@ -32,13 +33,15 @@ impl Installation {
     ///
     /// # Errors
     /// The database cannot be queried.
-    async fn read(client: &Client, names: &Names) -> Result<Option<Self>> {
+    async fn read(database: Database<'_>) -> Result<Option<Self>> {
+        let names = database.names;
         for table in ["installation", "checkpoint"] {
             let sql = format!(
                 "SELECT slot, publication, landing_system_id, landing_database FROM {} ORDER BY slot = $1 LIMIT 1",
                 names.own(table)
             );
-            match client.query_opt(&sql, &[&names.slot]).await {
+            let step = database.during("reading which installation owns the schema");
+            match step.row_if_any(&sql, &[&names.slot]).await {
                 Ok(row) => {
                     return Ok(row.map(|row| Installation {
                         slot: row.get(0),
@@ -47,12 +50,8 @@ impl Installation {
                         database: row.get(3),
                     }));
                 }
-                Err(error) => {
-                    let error = Error::database("reading which installation owns the schema", &error);
-                    if error.kind() != Kind::Refused {
-                        return Err(error);
-                    }
-                }
+                Err(error) if error.kind() == Kind::Refused => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
@@ -64,30 +63,28 @@ impl Installation {
     /// # Errors
     /// `Refused` when the schema on `side` belongs to another installation, as far as the configuration tells
     /// installations apart.
-    pub async fn refuse_another(client: &Client, config: &Config, side: Side) -> Result<()> {
-        let Some(known) = Self::read(client, &config.names).await? else { return Ok(()) };
-        let Names { slot, publication, schema, .. } = &config.names;
-        known.compare(&[slot, publication, config.landing.database()], schema, side)
+    pub async fn refuse_another(database: Database<'_>, landing: &Endpoint) -> Result<()> {
+        let Some(known) = Self::read(database).await? else { return Ok(()) };
+        let Names { slot, publication, .. } = database.names;
+        known.compare(&[slot, publication, landing.database()], (database.side, &database.names.schema))
     }
 
     /// Refuses a schema of another installation, with the identity that Landing has reported.
     ///
     /// # Errors
     /// `Refused` when the schema on `side` belongs to another installation.
-    pub async fn refuse_another_than(
-        identity: &Identity,
-        client: &Client,
-        names: &Names,
-        side: Side,
-    ) -> Result<()> {
-        let Some(known) = Self::read(client, names).await? else { return Ok(()) };
+    pub async fn refuse_another_than(identity: &Identity, database: Database<'_>) -> Result<()> {
+        let Some(known) = Self::read(database).await? else { return Ok(()) };
         let Identity { landing_system_id, landing_database, slot, publication } = identity;
-        known.compare(&[slot, publication, landing_database, landing_system_id], &names.schema, side)
+        known.compare(
+            &[slot, publication, landing_database, landing_system_id],
+            (database.side, &database.names.schema),
+        )
     }
 
     /// Compares the record with `ours`: slot, publication, Landing's database and Landing's system
     /// identifier, as far as known.
-    fn compare(&self, ours: &[&str], schema: &str, side: Side) -> Result<()> {
+    fn compare(&self, ours: &[&str], (side, schema): (Side, &str)) -> Result<()> {
         let known = [
             ("slot", Some(&self.slot)),
             ("publication", Some(&self.publication)),
@@ -112,8 +109,7 @@ impl Installation {
     /// # Errors
     /// `Refused` when there is another such schema.
     pub async fn refuse_shared_tables(traffic: &Client, names: &Names) -> Result<()> {
-        let step = "looking for other installations on Traffic";
-        let failed = |error| Error::database(step, &error);
+        let step = during(traffic, "looking for other installations on Traffic");
         let sql = "SELECT n.nspname::text FROM pg_catalog.pg_class AS c \
                    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
                    WHERE c.relname = 'installation' AND c.relkind = 'r' AND n.nspname::text <> $1 \
@@ -121,10 +117,10 @@ impl Installation {
                    AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
                    AND (SELECT count(*) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid \
                         AND a.attname IN ('slot', 'traffic_schema', 'landing_system_id')) = 3";
-        for row in traffic.query(sql, &[&names.schema]).await.map_err(failed)? {
+        for row in step.rows(sql, &[&names.schema]).await? {
             let other = Names { schema: row.get(0), ..names.clone() };
             let sql = format!("SELECT slot FROM {} WHERE traffic_schema = $1", other.own("installation"));
-            if let Some(row) = traffic.query_opt(&sql, &[&names.traffic_schema]).await.map_err(failed)? {
+            if let Some(row) = step.row_if_any(&sql, &[&names.traffic_schema]).await? {
                 return Err(Error::refused(format!(
                     "Traffic: the tables of the schema `{}` belong to another installation: that of slot `{}`, whose \
                      own schema is `{}`",
@@ -142,28 +138,26 @@ impl Installation {
     ///
     /// # Errors
     /// `Refused` when the schema belongs to another installation.
-    pub async fn admit(identity: &Identity, client: &Client, names: &Names, side: Side) -> Result<()> {
-        Self::refuse_another_than(identity, client, names, side).await?;
-        let Some(Installation { system_id: None, .. }) = Self::read(client, names).await? else {
+    pub async fn admit(identity: &Identity, database: Database<'_>) -> Result<()> {
+        Self::refuse_another_than(identity, database).await?;
+        let Some(Installation { system_id: None, .. }) = Self::read(database).await? else {
             return Ok(());
         };
         let sql = format!(
             "UPDATE {} SET landing_system_id = $1, landing_database = $2 WHERE landing_system_id IS NULL",
-            names.own("installation")
+            database.names.own("installation")
         );
-        let done = client.execute(&sql, &[&identity.landing_system_id, &identity.landing_database]).await;
-        done.map(|_| ())
-            .map_err(|error| Error::database("recording which installation owns the schema", &error))
+        let step = database.during("recording which installation owns the schema");
+        step.run(&sql, &[&identity.landing_system_id, &identity.landing_database]).await.map(drop)
     }
 
     /// Makes the schema belong to this installation from now on, whatever installation owned the schema
     /// before.
-    pub async fn replace(identity: &Identity, client: &Client, names: &Names) -> Result<()> {
-        let step = "recording which installation owns the schema";
-        let failed = |error| Error::database(step, &error);
+    pub async fn replace(identity: &Identity, database: Database<'_>) -> Result<()> {
+        let names = database.names;
+        let step = database.during("recording which installation owns the schema");
         let table = names.own("installation");
-        let there =
-            client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await.map_err(failed)?;
+        let there = step.row("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
         if !there.get::<_, bool>(0) {
             return Ok(());
         }
@@ -172,10 +166,9 @@ impl Installation {
              traffic_schema = $5, recorded_at = now()"
         );
         let Identity { landing_system_id, landing_database, slot, publication } = identity;
-        let done = client
-            .execute(&sql, &[slot, publication, landing_system_id, landing_database, &names.traffic_schema])
-            .await;
-        done.map(|_| ()).map_err(failed)
+        step.run(&sql, &[slot, publication, landing_system_id, landing_database, &names.traffic_schema])
+            .await
+            .map(drop)
     }
 }
 
@@ -196,7 +189,7 @@ mod tests {
     #[test]
     fn another_slot_publication_database_or_cluster_is_refused_and_what_is_not_known_is_not_compared() {
         let compare =
-            |known: &Installation, ours: [&str; 4]| known.compare(&ours, "leadbridge", Side::Traffic);
+            |known: &Installation, ours: [&str; 4]| known.compare(&ours, (Side::Traffic, "leadbridge"));
         for other in [
             ["b", "p", "landing", "7"],
             ["a", "q", "landing", "7"],

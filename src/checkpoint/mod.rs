@@ -26,9 +26,10 @@ pub use reverse::{Carried, Reverse, TrafficNow};
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
+use crate::model::names::Names;
+use crate::postgres::Endpoint;
 use crate::postgres::slot::SlotPosition;
 use crate::postgres::timeline::LandingWal;
 
@@ -44,13 +45,13 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Identity for the Landing in `config`, whose cluster has reported `landing_system_id`.
-    pub fn new(config: &Config, landing_system_id: String) -> Self {
+    /// Identity for the database `landing`, whose cluster has reported `landing_system_id`.
+    pub fn new(names: &Names, landing: &Endpoint, landing_system_id: String) -> Self {
         Identity {
             landing_system_id,
-            landing_database: config.landing.database().to_owned(),
-            slot: config.names.slot.clone(),
-            publication: config.names.publication.clone(),
+            landing_database: landing.database().to_owned(),
+            slot: names.slot.clone(),
+            publication: names.publication.clone(),
         }
     }
 }
@@ -216,7 +217,7 @@ fn same_identity(live: &Identity, recorded: &Identity, place: &str) -> Result<()
 /// # Errors
 /// The slot of the configured name belongs to another program. leadbridge never touches such a slot.
 pub fn check_slot(live: &Identity, slot: &SlotPosition) -> Result<()> {
-    if slot.plugin == "pgoutput" && slot.database == live.landing_database {
+    if slot.decodes(&live.landing_database) {
         return Ok(());
     }
     Err(Error::refused(format!(

@@ -92,7 +92,7 @@ impl Reverse {
         let Some(slot) = now.slot else {
             return Err(lost(format!("the slot `{name}` is gone from Traffic; Landing is at {applied}")));
         };
-        if slot.plugin != "pgoutput" || slot.database != now.database {
+        if !slot.decodes(now.database) {
             return Err(Error::refused(format!(
                 "the slot `{name}` on Traffic is not leadbridge's: the slot decodes database `{}` with `{}`",
                 slot.database, slot.plugin

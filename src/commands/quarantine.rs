@@ -10,8 +10,7 @@ use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::model::side::Side;
-use crate::postgres::Session;
+use crate::postgres::{Database, Session};
 use crate::quarantine::{Quarantine, QuarantineEntry};
 use crate::traffic::{Touch, Writer};
 
@@ -26,7 +25,7 @@ pub async fn run(config: &Config, arguments: &QuarantineArguments) -> Result<Exi
 
 async fn connect(config: &Config) -> Result<Session> {
     let traffic = config.traffic.connect("quarantine").await?;
-    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+    Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     Ok(traffic)
 }
 
@@ -67,7 +66,7 @@ async fn show(config: &Config, id: i64) -> Result<Exit> {
 
 async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
     let traffic = config.traffic.connect_to_write("quarantine").await?;
-    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+    Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     let (names, tables) = (&config.names, config.tables());
     let landing = recorded_published(&traffic, names).await?;
     let mut writer =

@@ -85,7 +85,7 @@ pub struct VerifyOptions {
 pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verification> {
     let landing = config.landing.connect("verify").await?;
     let traffic = config.traffic.connect("verify").await?;
-    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+    Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     let instead = "`leadbridge status` shows reverse replication; a rollback compares both sides before it \
                    switches";
     refuse_switched(&traffic, &config.names, instead).await?;

@@ -16,8 +16,7 @@ use crate::landing::{catalog, reading};
 use crate::model::budget::Budget;
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::model::names::Names;
-use crate::model::side::Side;
-use crate::postgres::{Session, wal};
+use crate::postgres::{Database, Session, wal};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer};
 
 const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; `leadbridge \
@@ -33,7 +32,7 @@ impl Repair {
     /// Refused while a daemon holds the lease, and after a cutover.
     pub async fn begin(config: &Config) -> Result<Self> {
         let traffic = config.traffic.connect_to_write("repair").await?;
-        Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+        Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
         refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
         if !lease::take_soon(&traffic, &config.names).await? {
             return Err(Error::refused("a daemon applies for this slot")

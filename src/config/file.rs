@@ -8,9 +8,10 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
-use super::values::{self, Listen, LogFormat, OnTruncate};
+use super::values::{self, Listen, LogFormat};
 use crate::error::{Error, Result};
 use crate::model::names::Names;
+use crate::model::truncate::OnTruncate;
 
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

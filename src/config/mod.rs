@@ -14,9 +14,10 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::model::truncate::OnTruncate;
 use crate::postgres::Endpoint;
 use file::{File, Located};
-pub use values::{Listen, LogFormat, OnTruncate, size as parse_size};
+pub use values::{Listen, LogFormat, size as parse_size};
 
 /// Path of the file when no flag names another file. The file at this path may be absent.
 pub const DEFAULT_FILE: &str = "/etc/leadbridge/leadbridge.toml";

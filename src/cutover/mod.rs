@@ -39,9 +39,8 @@ use scene::Scene;
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::model::side::Side;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Databases, Session};
+use crate::postgres::{Database, Databases, Session};
 use crate::report::Level;
 
 /// Options of a cutover or rollback.
@@ -78,8 +77,8 @@ pub async fn prepare(
 ) -> Result<PreparedCutover> {
     let landing = config.landing.connect("cutover").await?;
     let traffic = config.traffic.connect("cutover").await?;
-    for (session, side) in [(&traffic, Side::Traffic), (&landing, Side::Landing)] {
-        Installation::refuse_another(session, config, side).await?;
+    for database in [Database::traffic(&traffic, &config.names), Database::landing(&landing, &config.names)] {
+        Installation::refuse_another(database, &config.landing).await?;
     }
     Finish::refuse(&traffic, &config.names).await?;
     take_the_right(config, &traffic).await?;

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::{Outcome, publication, server, slot, tables, writable};
-use crate::admission::Extent;
+use crate::admission::{AdmissionScope, Extent};
 use crate::config::Config;
 use crate::error::Kind;
 use crate::model::side::Side;
@@ -27,7 +27,9 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     if server::open_schemas(findings, client, Side::Landing, &[&names.landing_schema]).await {
         findings.add("privileges", side, privileges(client, &tables).await);
         findings.add("row_security", side, server::row_security(client, &config.landing, &tables).await);
-        tables::examine(findings, client, Side::Landing, config, Extent::Whole).await;
+        let replicated = config.tables();
+        let scope = AdmissionScope { side: Side::Landing, names, tables: &replicated, extent: Extent::Whole };
+        tables::examine(findings, client, scope).await;
     }
     findings.add("publication", side, publication::exists(client, config).await);
     slot::examine(findings, client, config).await;

@@ -190,7 +190,8 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     }
     let system_id = primary::system_identifier(&config.landing).await?;
     let timeline = primary::wal(landing, Side::Landing).await?.timeline;
-    let ledger = Ledger::new(&config.names, Identity::new(config, system_id), timeline);
+    let ledger =
+        Ledger::new(&config.names, Identity::new(&config.names, &config.landing, system_id), timeline);
     let recorded = ledger.read(traffic).await?;
     // Read after Traffic's position, because a running daemon advances both positions.
     let wal = primary::wal(landing, Side::Landing).await?;

@@ -2,24 +2,23 @@
 
 use tokio_postgres::Client;
 
-use crate::admission::{self, Bars, CHECKS, Extent, Facts, Unfit};
+use crate::admission::{AdmissionScope, Bars, CHECKS, Facts, Unfit};
 use crate::checkpoint::Published;
-use crate::config::Config;
 use crate::error::Result;
 use crate::model::side::Side;
 use crate::report::{Findings, Verdict};
 
 /// Examines the tables of one side; each object that is not admissible gives a finding of its own.
-pub async fn examine(findings: &mut Findings, client: &Client, side: Side, config: &Config, extent: Extent) {
-    let examined = admission::examine(client, side, &config.names, &config.tables(), extent).await;
-    let (facts, unfit) = match examined {
+pub async fn examine(findings: &mut Findings, client: &Client, scope: AdmissionScope<'_>) {
+    let side = scope.side;
+    let (facts, unfit) = match scope.examine(client).await {
         Ok(examined) => examined,
         Err(error) => return findings.add("tables", Some(side), Err(error)),
     };
     for (check, fine) in CHECKS {
         let mut of_check = unfit.iter().filter(|unfit| unfit.check == check).peekable();
         if of_check.peek().is_none() {
-            findings.add(check, Some(side), Ok(Verdict::ok(praise(check, fine, side, config, &facts))));
+            findings.add(check, Some(side), Ok(Verdict::ok(praise((check, fine), scope, &facts))));
         }
         for unfit in of_check {
             findings.add(check, Some(side), Ok(verdict(unfit, Bars::Replication)));
@@ -59,10 +58,10 @@ fn verdict(unfit: &Unfit, purpose: Bars) -> Verdict {
 
 /// Mentions a missing optional column of Landing: the column's absence is no fault, but the operator should
 /// know.
-fn praise(check: &str, fine: &str, side: Side, config: &Config, facts: &Facts) -> String {
+fn praise((check, fine): (&str, &str), scope: AdmissionScope<'_>, facts: &Facts) -> String {
     let mut absent = Vec::new();
-    if check == "columns" && side == Side::Landing {
-        for (position, table) in config.tables().into_iter().enumerate() {
+    if check == "columns" && scope.side == Side::Landing {
+        for (position, &table) in scope.tables.iter().enumerate() {
             let Some(shape) = facts.table(position) else { continue };
             let is_read = |name: &str| Published::is_read(table, name);
             let missing = table

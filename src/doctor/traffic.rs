@@ -3,11 +3,12 @@
 use tokio_postgres::Client;
 
 use super::{Outcome, server, slot, tables};
-use crate::admission::Extent;
+use crate::admission::{AdmissionScope, Extent};
 use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
 use crate::model::names::{Names, STATE_TABLES};
 use crate::model::side::Side;
+use crate::postgres::Database;
 use crate::postgres::role;
 use crate::postgres::step::during;
 use crate::postgres::synchronous;
@@ -31,7 +32,9 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     let complete = matches!(&schema, Ok(verdict) if verdict.level == Level::Ok);
     findings.add("schema", side, schema);
     let extent = if complete { Extent::Whole } else { Extent::BeforeMigrate };
-    tables::examine(findings, client, Side::Traffic, config, extent).await;
+    let scope =
+        AdmissionScope { side: Side::Traffic, names: &config.names, tables: &config.tables(), extent };
+    tables::examine(findings, client, scope).await;
     if complete {
         findings.add("indexes", side, left_out(client, &config.names).await);
     }
@@ -59,7 +62,7 @@ pub async fn end(client: &Client, config: &Config) -> Option<Verdict> {
 
 /// The installation that leadbridge's schema belongs to.
 async fn installation(client: &Client, config: &Config) -> Outcome {
-    Installation::refuse_another(client, config, Side::Traffic).await?;
+    Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
     Ok(Verdict::ok("the schema belongs to no other installation"))
 }
 

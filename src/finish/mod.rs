@@ -77,7 +77,7 @@ pub struct Finishing {
 pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined> {
     let names = &config.names;
     let traffic = config.traffic.connect("finish").await?;
-    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+    Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     // Without a cutover the daemon must not be stopped, so this check comes before the demand to stop the
     // daemon.
     SettledCutover::read(Database::traffic(&traffic, names)).await?;
@@ -87,7 +87,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
     }
     let standing = SettledCutover::read(Database::traffic(&traffic, names)).await?;
     let landing = config.landing.connect("finish").await?;
-    Installation::refuse_another(&landing, config, Side::Landing).await?;
+    Installation::refuse_another(Database::landing(&landing, &config.names), &config.landing).await?;
     standing.check_landing(&landing, config).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names };
     let journal = FinishJournal::new(names);
@@ -100,7 +100,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
         // The earlier run has read the reverse slot, and the slot may be gone.
         Some(record) if record.dismantling.is_some() => record.left_behind,
         _ => {
-            admit_both(&landing, &traffic, names, &config.tables(), Bars::Cutover).await?;
+            admit_both(databases, &config.tables(), Bars::Cutover).await?;
             standing.check_settled(databases, &config.tables()).await?;
             let behind = Behind::read(databases.on(Side::Traffic), &standing).await?;
             behind.check(options.max_behind, names)?;

@@ -73,7 +73,8 @@ impl SettledCutover {
     /// # Errors
     /// Refused when the database or the slot is another.
     pub async fn check_landing(&self, landing: &Client, config: &Config) -> Result<()> {
-        let live = Identity::new(config, primary::system_identifier(&config.landing).await?);
+        let live =
+            Identity::new(&config.names, &config.landing, primary::system_identifier(&config.landing).await?);
         if (&live.landing_system_id, &live.landing_database)
             != (&self.landing_system_id, &self.landing_database)
         {

@@ -14,12 +14,13 @@ use std::fmt;
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use crate::admission::{self, Bars, Extent};
+use crate::admission::{AdmissionScope, Bars, Extent};
 use crate::checkpoint::{Identity, Installation};
 use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::Database;
 use crate::postgres::step::during;
 
 pub use lock::Patience;
@@ -126,16 +127,17 @@ pub async fn migrate(
     sql::check_names(names)?;
     let identity = identity(landing, names).await?;
     if !options.replace_installation {
-        Installation::refuse_another_than(&identity, traffic, names, Side::Traffic).await?;
-        Installation::refuse_another_than(&identity, landing, names, Side::Landing).await?;
+        Installation::refuse_another_than(&identity, Database::traffic(traffic, names)).await?;
+        Installation::refuse_another_than(&identity, Database::landing(landing, names)).await?;
     }
     Installation::refuse_shared_tables(traffic, names).await?;
     let tables = options.tables();
     // Admission comes before the publication, because a published table without a usable replica identity
     // refuses the applications' updates and deletes.
-    admission::admit(landing, Side::Landing, names, &tables, Extent::Whole, Bars::Replication).await?;
-    admission::admit(traffic, Side::Traffic, names, &tables, Extent::BeforeMigrate, Bars::Replication)
-        .await?;
+    let scope = AdmissionScope { side: Side::Landing, names, tables: &tables, extent: Extent::Whole };
+    scope.admit(landing, Bars::Replication).await?;
+    let scope = AdmissionScope { side: Side::Traffic, extent: Extent::BeforeMigrate, ..scope };
+    scope.admit(traffic, Bars::Replication).await?;
     let publication = landing::plan(landing, names, options).await?;
     let fence = landing::plan_fence(landing, names).await?;
     let migrations = traffic::plan(traffic, names, options).await?;
@@ -145,14 +147,14 @@ pub async fn migrate(
     let report = Report { dry_run: options.dry_run, steps };
     if !options.dry_run {
         if options.replace_installation {
-            Installation::replace(&identity, traffic, names).await?;
-            Installation::replace(&identity, landing, names).await?;
+            Installation::replace(&identity, Database::traffic(traffic, names)).await?;
+            Installation::replace(&identity, Database::landing(landing, names)).await?;
         }
         traffic::apply(traffic, names, &migrations, options.patience).await?;
         landing::apply(landing, names, &publication, options).await?;
         landing::apply_fence(landing, names, &fence, options).await?;
-        Installation::admit(&identity, traffic, names, Side::Traffic).await?;
-        Installation::admit(&identity, landing, names, Side::Landing).await?;
+        Installation::admit(&identity, Database::traffic(traffic, names)).await?;
+        Installation::admit(&identity, Database::landing(landing, names)).await?;
     }
     Ok(report)
 }

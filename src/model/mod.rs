@@ -9,3 +9,4 @@ pub mod reached;
 pub mod sha256;
 pub mod side;
 pub mod timestamp;
+pub mod truncate;

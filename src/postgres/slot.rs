@@ -23,6 +23,13 @@ pub struct SlotPosition {
     pub database: String,
 }
 
+impl SlotPosition {
+    /// Whether the slot decodes `database` with `pgoutput`, so that the slot can be leadbridge's.
+    pub fn decodes(&self, database: &str) -> bool {
+        self.plugin == "pgoutput" && self.database == database
+    }
+}
+
 /// leadbridge's row in `pg_replication_slots`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotState {

@@ -17,9 +17,10 @@ use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::timeline::LandingWal;
-use crate::postgres::{Session, primary, slot, wal};
+use crate::postgres::{Database, Databases, Session, primary, slot, wal};
 use crate::telemetry::State;
 use crate::traffic::{Touch, Writer};
 
@@ -35,6 +36,12 @@ enum Next {
 pub struct AttemptSessions {
     pub control: Session,
     pub traffic: Session,
+}
+
+impl AttemptSessions {
+    fn databases<'d>(&'d self, names: &'d Names) -> Databases<'d> {
+        Databases { landing: &self.control, traffic: &self.traffic, names }
+    }
 }
 
 /// An attempt that holds the lease.
@@ -125,7 +132,7 @@ impl Attempts {
             }
             Start::Snapshot { drop_slot } => {
                 self.goal(Side::Landing, control).await?;
-                admit_both(control, traffic, &config.names, &context.tables, Bars::Replication).await?;
+                admit_both(sessions.databases(&config.names), &context.tables, Bars::Replication).await?;
                 copy::run(attempt, drop_slot).await?
             }
             Start::Stream(lsn) => {
@@ -135,7 +142,7 @@ impl Attempts {
         };
         let Some((from, published)) = begun else { return Ok(Next::End) };
         // Checked again, because a copy or a standby's wait may have taken hours.
-        admit_both(control, traffic, &config.names, &context.tables, Bars::Replication).await?;
+        admit_both(sessions.databases(&config.names), &context.tables, Bars::Replication).await?;
         if self.until == Until::Resynced {
             self.resynced = true;
             return Ok(Next::End);
@@ -158,7 +165,7 @@ impl Attempts {
         let AttemptSessions { control, traffic } = sessions;
         let config = &context.config;
         // Before any other check: the state of another installation must not be judged by this one.
-        Installation::refuse_another(traffic, config, Side::Traffic).await?;
+        Installation::refuse_another(Database::traffic(traffic, &config.names), &config.landing).await?;
         // Before the checks that would report slots and publications missing, because a finish drops both on
         // purpose.
         Finish::refuse(traffic, &config.names).await?;
@@ -174,8 +181,12 @@ impl Attempts {
         // Sampled under the lease, because no other daemon can then move Traffic's position beyond the
         // sampled WAL position.
         let wal = primary::wal(control, Side::Landing).await?;
-        let ledger = Ledger::new(&config.names, Identity::new(config, system_id), wal.timeline);
-        Installation::admit(ledger.identity(), traffic, &config.names, Side::Traffic).await?;
+        let ledger = Ledger::new(
+            &config.names,
+            Identity::new(&config.names, &config.landing, system_id),
+            wal.timeline,
+        );
+        Installation::admit(ledger.identity(), Database::traffic(traffic, &config.names)).await?;
         Ok(Some((ledger, wal)))
     }
 

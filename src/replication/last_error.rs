@@ -14,7 +14,7 @@ use crate::checkpoint::{Installation, lease};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
-use crate::model::side::Side;
+use crate::postgres::Database;
 use crate::postgres::advisory;
 use crate::postgres::step::during;
 use crate::telemetry::LastError;
@@ -98,7 +98,7 @@ async fn write_row(config: &Config, last: &LastError) -> Result<()> {
     let (names, step) = (&config.names, "keeping the last error on Traffic");
     let traffic = config.traffic.connect("status").await?;
     // The schema of another installation has that installation's last error.
-    Installation::refuse_another(&traffic, config, Side::Traffic).await?;
+    Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     // While another daemon holds the lease, replication works, and this process's error must not be reported.
     if advisory::holder(&traffic, &lease::lock(names), step).await?.is_none() {
         let sql = format!(

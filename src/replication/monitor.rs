@@ -15,7 +15,7 @@ use crate::cutover::journal::{CutoverJournal, CutoverStep};
 use crate::cutover::resolve;
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
-use crate::postgres::{Backend, Databases, Endpoint, Session};
+use crate::postgres::{Backend, Database, Databases, Endpoint, Session};
 use crate::quarantine::Quarantine;
 use crate::telemetry::State;
 
@@ -270,10 +270,10 @@ async fn observe_shapes(context: &Context, sessions: &mut Sessions) -> Result<()
     let Sessions { landing, traffic, shapes: [of_landing, of_traffic], .. } = sessions;
     let landing = open(landing, &context.config.landing).await?;
     let traffic = open(traffic, &context.config.traffic).await?;
-    let on_landing = of_landing.look(landing, Side::Landing, names, tables, purpose).await?;
+    let on_landing = of_landing.look(Database::landing(landing, names), tables, purpose).await?;
     let refused = match on_landing {
         Some(refused) => Some(refused),
-        None => of_traffic.look(traffic, Side::Traffic, names, tables, purpose).await?,
+        None => of_traffic.look(Database::traffic(traffic, names), tables, purpose).await?,
     };
     // A new attempt may have begun during the check, with a check of its own.
     if let Some(cause) = refused.filter(|_| context.watched().as_ref() == Some(&watched)) {

@@ -7,13 +7,13 @@ use uuid::Uuid;
 
 use super::statements;
 use super::writer::Writer;
-use crate::config::OnTruncate;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::model::truncate::OnTruncate;
 use crate::postgres::step::during;
 use crate::quarantine::RefusalCause;
 

@@ -12,10 +12,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
-use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::Endpoint;
 use crate::postgres::step::during;
+use crate::postgres::{Database, Endpoint};
 use crate::quarantine::Quarantine;
 use crate::replication::last_error;
 use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, http};
@@ -105,7 +104,7 @@ async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {
 
 async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>> {
     let names = &config.names;
-    Installation::refuse_another(client, config, Side::Traffic).await?;
+    Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
     let failed = |error: &tokio_postgres::Error| Error::database("asking Traffic for the checkpoint", error);
     let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
                     AND to_regclass($3) IS NOT NULL";

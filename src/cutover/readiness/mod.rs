@@ -14,7 +14,7 @@ pub use columns::TrafficOwned;
 
 use super::content::{FencedSides, Horizon};
 use super::marker::Latency;
-use crate::admission::{self, Extent, Facts};
+use crate::admission::{self, AdmissionScope, Extent, Facts};
 use crate::config::Config;
 use crate::doctor::tables::stands_in_the_way;
 use crate::doctor::writable;
@@ -45,7 +45,7 @@ pub struct ReadinessTerms {
 }
 
 /// When every value of every row is compared once more, as both sides are inside the fence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compare {
     /// While writers wait if the comparison is short, otherwise after the decision.
     Auto,
@@ -126,7 +126,8 @@ impl Readiness {
     async fn admit(&mut self, config: &Config, databases: Databases<'_>, fenced: Side) {
         for side in [Side::Landing, Side::Traffic] {
             let Database { client, names, .. } = databases.on(side);
-            let examined = admission::examine(client, side, names, &config.tables(), Extent::Whole).await;
+            let scope = AdmissionScope { side, names, tables: &config.tables(), extent: Extent::Whole };
+            let examined = scope.examine(client).await;
             if let (true, Ok((facts, _))) = (side == fenced, &examined) {
                 self.findings.add("other_writers", Some(side), Ok(other_writers(facts)));
             }

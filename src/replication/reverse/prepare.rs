@@ -14,7 +14,7 @@ use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
 use crate::postgres::publication;
-use crate::postgres::{Session, primary, slot, synchronous, wal};
+use crate::postgres::{Databases, Session, primary, slot, synchronous, wal};
 
 /// Prepared reverse stream: the two sessions, and the position that Traffic has recorded.
 pub struct PreparedReverse {
@@ -54,7 +54,8 @@ pub async fn prepare(
     check(context, &traffic, &reverse, &primary).await?;
     check_published(context, &traffic).await?;
     synchronous::refuse(&traffic, Side::Traffic, &reverse.slot).await?;
-    admit_both(&landing, &traffic, names, &context.tables, Bars::Cutover).await?;
+    admit_both(Databases { landing: &landing, traffic: &traffic, names }, &context.tables, Bars::Cutover)
+        .await?;
     ledger.claim(&traffic).await?;
     let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
     let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;

@@ -1,0 +1,39 @@
+//! Flags with a fixed list of values, and the help of each value.
+
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
+
+use crate::backup::Format;
+use crate::cutover::readiness::Compare;
+
+impl ValueEnum for Format {
+    fn value_variants<'v>() -> &'v [Self] {
+        &[Format::Csv, Format::Jsonl]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Format::Csv => PossibleValue::new("csv").help("`COPY … (FORMAT csv, HEADER)`, byte for byte"),
+            Format::Jsonl => PossibleValue::new("jsonl")
+                .help("An object on each line: each value PostgreSQL's text in a JSON string, null for null"),
+        })
+    }
+}
+
+impl ValueEnum for Compare {
+    fn value_variants<'v>() -> &'v [Self] {
+        &[Compare::Auto, Compare::Waiting, Compare::After]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Compare::Auto => PossibleValue::new("auto")
+                .help("While writers wait if the comparison is short, otherwise after the decision"),
+            Compare::Waiting => PossibleValue::new("waiting").help("While writers wait, before the decision"),
+            Compare::After => PossibleValue::new("after").help(
+                "After the decision, on snapshots from before the decision. Keys and recent rows are always \
+                 compared before the decision",
+            ),
+        })
+    }
+}
