@@ -71,7 +71,7 @@ pub async fn run(attempt: Attempt<'_>, drop_slot: bool) -> Result<Option<(Positi
     // The exporting session may end, because every reader has imported the snapshot.
     exported.release();
     reach(Point::Imported);
-    let (outcome, new_tables) = (copy.outcome(), copy.new_tables.clone());
+    let outcome = copy.outcome();
     let indexes = Arc::clone(&copy.indexes);
     work.idle();
     if !copy.all_tables().await? {
@@ -85,16 +85,12 @@ pub async fn run(attempt: Attempt<'_>, drop_slot: bool) -> Result<Option<(Positi
         return Ok(None);
     }
     work.busy();
-    finish(attempt, position, (&outcome.published, &new_tables)).await?;
+    finish(attempt, position, &outcome).await?;
     Ok(Some((position, outcome.published)))
 }
 
 /// The last transaction of a copy: deletes the rows that the copy left, and records the stream's position.
-async fn finish(
-    attempt: Attempt<'_>,
-    position: Position,
-    (published, new_tables): (&Published, &[Table]),
-) -> Result<()> {
+async fn finish(attempt: Attempt<'_>, position: Position, outcome: &Outcome) -> Result<()> {
     let Attempt { context, sessions: AttemptSessions { traffic, .. }, ledger, .. } = attempt;
     let execute = async |sql: &str| during(traffic, "finishing the snapshot on Traffic").batch(sql).await;
     // Set explicitly, because the deletes need triggers and cascades, and the role's default may disable
@@ -103,10 +99,11 @@ async fn finish(
     execute(&format!("BEGIN; {}", triggers.restore())).await?;
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
     let (names, tables) = (&context.config.names, &context.tables);
-    let known: Vec<Table> = tables.iter().copied().filter(|table| !new_tables.contains(table)).collect();
+    let known: Vec<Table> =
+        tables.iter().copied().filter(|table| !outcome.new_tables.contains(table)).collect();
     let removed = stale::remove(traffic, names, &known, tables, origin).await?;
     stale::forget_notes(traffic, names, tables).await?;
-    ledger.finish_snapshot(traffic, position, published).await?;
+    ledger.finish_snapshot(traffic, position, &outcome.published).await?;
     reach(Point::Finishing);
     execute("COMMIT").await?;
     reach(Point::Finished);
@@ -184,7 +181,8 @@ impl Copy {
     fn outcome(&self) -> Outcome {
         let rows = |part: &Part| (part.layout.table, Arc::clone(&part.done));
         let copied = self.parts.iter().map(rows).collect();
-        Outcome { published: self.published.clone(), horizon: self.horizon.clone(), copied }
+        let (published, horizon) = (self.published.clone(), self.horizon.clone());
+        Outcome { published, horizon, copied, new_tables: self.new_tables.clone() }
     }
 
     /// Copies one table after the other, because a journey entry needs its lead. False after a shutdown request.
@@ -286,6 +284,8 @@ struct Outcome {
     horizon: String,
     /// Number of copied rows of each table.
     copied: Vec<(Table, Arc<AtomicU64>)>,
+    /// See [`Copy::new_tables`].
+    new_tables: Vec<Table>,
 }
 
 impl Outcome {

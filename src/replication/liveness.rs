@@ -124,15 +124,18 @@ pub enum Answer {
 impl Liveness {
     /// Watches sessions from now on. The group starts busy.
     pub fn watch(self: &Arc<Self>, sessions: &[(Side, &Session)]) -> Work {
-        self.hire(sessions.iter().map(|(side, session)| (*side, session.backend().clone())).collect(), None)
+        self.register(
+            sessions.iter().map(|(side, session)| (*side, session.backend().clone())).collect(),
+            None,
+        )
     }
 
     /// Watches a stream. A stream that has been silent for long asks its server for a keepalive.
     pub fn watch_stream(self: &Arc<Self>, side: Side, feed: &Feed) -> Work {
-        self.hire(vec![(side, feed.backend().clone())], Some(Arc::clone(feed.pulse())))
+        self.register(vec![(side, feed.backend().clone())], Some(Arc::clone(feed.pulse())))
     }
 
-    fn hire(self: &Arc<Self>, members: Vec<(Side, Backend)>, pulse: Option<Arc<Pulse>>) -> Work {
+    fn register(self: &Arc<Self>, members: Vec<(Side, Backend)>, pulse: Option<Arc<Pulse>>) -> Work {
         let mut state = self.state();
         state.numbers_given += 1;
         let number = state.numbers_given;

@@ -64,7 +64,8 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     work.idle();
     let thread = StreamThread::start()?;
     let demand = thread.demand();
-    let starting = thread.spawn(start(Arc::clone(context), published, (from.lsn, ledger.primary())));
+    let source = LandingSource { context: Arc::clone(context), published, primary: ledger.primary() };
+    let starting = thread.spawn(source.start(from.lsn));
     let stream =
         starting.await.map_err(|error| Error::internal(format!("the stream's start: {error}")))??;
     let _looked_after = context.liveness.watch_stream(Side::Landing, &stream.feed);
@@ -102,22 +103,28 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     if given_up { Err(context.progress.cause()) } else { Ok(()) }
 }
 
-/// Starts the stream on the current thread.
-async fn start(
+/// Landing's stream before its start.
+struct LandingSource {
     context: Arc<Context>,
     published: Published,
-    (from, primary): (Lsn, Primary),
-) -> Result<ChangeStream<Layout>> {
-    let Context { config, tables, .. } = &*context;
-    let names = &config.names;
-    let source = StreamSource {
-        endpoint: &config.landing,
-        slot: &names.slot,
-        publication: &names.publication,
-        primary: &primary,
-    };
-    let tables = LandingTables { schema: names.landing_schema.clone(), tables: tables.clone(), published };
-    ChangeStream::start(source, from, tables).await
+    primary: Primary,
+}
+
+impl LandingSource {
+    /// Starts the stream on the current thread.
+    async fn start(self, from: Lsn) -> Result<ChangeStream<Layout>> {
+        let LandingSource { context, published, primary } = self;
+        let Context { config, tables, .. } = &*context;
+        let names = &config.names;
+        let source = StreamSource {
+            endpoint: &config.landing,
+            slot: &names.slot,
+            publication: &names.publication,
+            primary: &primary,
+        };
+        let schema = names.landing_schema.clone();
+        ChangeStream::start(source, from, LandingTables { schema, tables: tables.clone(), published }).await
+    }
 }
 
 /// The acknowledger: takes each position that Traffic has committed to the local store, then passes the

@@ -67,7 +67,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
     let following = tokio::spawn(follow::follow(Arc::clone(context), local, positions));
     context.streams(State::Switched);
     tracing::info!(from = %from.lsn, slot = reverse.slot, "replicating Traffic's changes to Landing");
-    let mut way = ReverseStream {
+    let mut reverse_stream = ReverseStream {
         context,
         intake: Intake::new(context, stream, StreamSpan { from, goal }),
         goal,
@@ -83,10 +83,10 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
     // A load may wait without end for a commit on Traffic that itself waits for the stream, so abandoning the
     // stream must also end the load.
     let carried = tokio::select! {
-        carried = context.liveness.guard(way.run()) => carried,
-        cause = context.progress.abandoned() => Err(way.cut(cause)),
+        carried = context.liveness.guard(reverse_stream.run()) => carried,
+        cause = context.progress.abandoned() => Err(reverse_stream.cut(cause)),
     };
-    let ReverseStream { intake, behind, .. } = way;
+    let ReverseStream { intake, behind, .. } = reverse_stream;
     // The end of this task also ends the follower, because the channel of positions closes.
     drop(behind);
     let followed = following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?;
