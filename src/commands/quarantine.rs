@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::postgres::{Database, Session};
 use crate::quarantine::{Quarantine, QuarantineEntry};
-use crate::traffic::{Touch, Writer};
+use crate::traffic::{Touch, Writer, WriterSettings};
 
 pub async fn run(config: &Config, arguments: &QuarantineArguments) -> Result<Exit> {
     match &arguments.action {
@@ -69,8 +69,9 @@ async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
     Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     let (names, tables) = (&config.names, config.tables());
     let landing = recorded_published(&traffic, names).await?;
-    let mut writer =
-        Writer::new(traffic, names, &landing, &tables, Touch::OnlyChanges, config.on_truncate).await?;
+    let (landing, tables, on_truncate) = (&landing, &tables, config.on_truncate);
+    let settings = WriterSettings { landing, tables, touch: Touch::OnlyChanges, on_truncate };
+    let mut writer = Writer::new(traffic, names, settings).await?;
     let outcome = writer.retry((!ids.is_empty()).then_some(ids)).await?;
     print(&format!("{} of {} rows left quarantine.\n", outcome.tried - outcome.left, outcome.tried))?;
     Ok(if outcome.left == 0 { Exit::Ok } else { Exit::CheckFailed })

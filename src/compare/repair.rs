@@ -17,7 +17,7 @@ use crate::model::budget::Budget;
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::model::names::Names;
 use crate::postgres::{Database, Session, wal};
-use crate::traffic::{RowCounts, Supplied, Touch, Writer};
+use crate::traffic::{RowCounts, Supplied, Touch, Writer, WriterSettings};
 
 const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; `leadbridge \
                                 status` shows reverse replication";
@@ -46,10 +46,15 @@ impl Repair {
     pub async fn rows(self, differing: &[(Table, &[Uuid])]) -> Result<RowCounts> {
         let config = &self.config;
         let landing = config.landing.connect("repair").await?;
-        let (names, tables, touch) = (&config.names, config.tables(), Touch::OnlyChanges);
+        let (names, tables) = (&config.names, config.tables());
         let published = catalog::published(&landing, names, &tables).await?;
-        let mut writer =
-            Writer::new(self.traffic, names, &published, &tables, touch, config.on_truncate).await?;
+        let settings = WriterSettings {
+            landing: &published,
+            tables: &tables,
+            touch: Touch::OnlyChanges,
+            on_truncate: config.on_truncate,
+        };
+        let mut writer = Writer::new(self.traffic, names, settings).await?;
         let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
         for (table, ids) in differing {
             let mut deletes = Vec::new();

@@ -8,7 +8,7 @@ use super::comparison::{Comparison, Difference};
 use super::merge::{Expectation, Met};
 use super::pages::KeyRange;
 use crate::error::Result;
-use crate::landing::write::target::LandingTarget;
+use crate::landing::write::LandingTarget;
 use crate::mapping::Limits;
 use crate::mapping::inverse::{ColumnPlace, TrafficImage, inverse};
 use crate::model::change::{Row, Table};

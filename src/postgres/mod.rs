@@ -5,7 +5,7 @@
 //! `socket` and `endpoint` connect. `session` is an ordinary connection with pinned settings, `replication` a
 //! streaming connection. `pipelined` sends statements together, `advisory` takes advisory locks, `table_lock`
 //! locks tables before a snapshot, `holders` finds the holders of a lock, `unique` lets rows exchange unique
-//! values, `failure` explains in an operator's words why a connection failed.
+//! values, `write` is a session that writes rows, `failure` explains in an operator's words why a connection failed.
 
 pub mod advisory;
 mod databases;
@@ -33,6 +33,7 @@ pub mod triggers;
 pub mod unique;
 mod url;
 pub mod wal;
+pub mod write;
 
 pub use databases::{Database, Databases};
 pub use endpoint::Endpoint;

@@ -15,20 +15,33 @@ type Parameters<'p> = [&'p (dyn ToSql + Sync)];
 pub struct Step<'c> {
     client: &'c Client,
     step: Cow<'c, str>,
+    table: Option<&'c str>,
 }
 
 /// Begins a step. `step` names the action and the database, for errors: "reading the slot on Landing".
 pub fn during<'c>(client: &'c Client, step: impl Into<Cow<'c, str>>) -> Step<'c> {
-    Step { client, step: step.into() }
+    Step { client, step: step.into(), table: None }
 }
 
-impl Step<'_> {
+impl<'c> Step<'c> {
+    /// Names the table whose rows are read or written, for errors.
+    pub fn of_table(self, table: &'c str) -> Self {
+        Step { table: Some(table), ..self }
+    }
+
     fn failed(&self, error: &tokio_postgres::Error) -> Error {
-        Error::database(&self.step, error)
+        self.at_table(Error::database(&self.step, error))
     }
 
     fn refused(&self, error: &tokio_postgres::Error) -> Error {
-        Error::writing(&self.step, error)
+        self.at_table(Error::writing(&self.step, error))
+    }
+
+    fn at_table(&self, error: Error) -> Error {
+        match self.table {
+            Some(table) => error.of_table(table),
+            None => error,
+        }
     }
 
     pub async fn rows<T: ToStatement + ?Sized>(&self, sql: &T, values: &Parameters<'_>) -> Result<Vec<Row>> {
@@ -67,6 +80,11 @@ impl Step<'_> {
         values: &Parameters<'_>,
     ) -> Result<Vec<Row>> {
         self.client.query(sql, values).await.map_err(|error| self.refused(&error))
+    }
+
+    /// Like [`Step::write`], for a statement that gives exactly one row back.
+    pub async fn write_row<T: ToStatement + ?Sized>(&self, sql: &T, values: &Parameters<'_>) -> Result<Row> {
+        self.client.query_one(sql, values).await.map_err(|error| self.refused(&error))
     }
 
     /// Several statements without parameters.

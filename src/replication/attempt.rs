@@ -22,7 +22,7 @@ use crate::model::side::Side;
 use crate::postgres::timeline::LandingWal;
 use crate::postgres::{Database, Databases, Session, primary, slot, wal};
 use crate::telemetry::State;
-use crate::traffic::{Touch, Writer};
+use crate::traffic::{Touch, Writer, WriterSettings};
 
 /// Result of the preparations.
 enum Next {
@@ -280,8 +280,9 @@ async fn resume(
 /// Writer of a forward stream on Traffic.
 async fn stream_writer(context: &Context, traffic: Session, landing: &Published) -> Result<Writer> {
     let config = &context.config;
-    let (names, tables, touch) = (&config.names, &context.tables, Touch::OnlyChanges);
-    let mut writer = Writer::new(traffic, names, landing, tables, touch, config.on_truncate).await?;
+    let (tables, touch) = (&context.tables, Touch::OnlyChanges);
+    let settings = WriterSettings { landing, tables, touch, on_truncate: config.on_truncate };
+    let mut writer = Writer::new(traffic, &config.names, settings).await?;
     for &table in &context.tables {
         writer.copy_into(table).await?;
     }

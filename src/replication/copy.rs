@@ -27,7 +27,8 @@ use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, slot, wal};
 use crate::telemetry::{State, TableProgress};
-use crate::traffic::{Touch, Writer, stale};
+use crate::traffic::stale::{self, StaleRows};
+use crate::traffic::{Touch, Writer, WriterSettings};
 
 /// Copies the tables and returns the position at which the stream begins; `None` after a shutdown was requested.
 ///
@@ -101,7 +102,8 @@ async fn finish(attempt: Attempt<'_>, position: Position, outcome: &Outcome) -> 
     let (names, tables) = (&context.config.names, &context.tables);
     let known: Vec<Table> =
         tables.iter().copied().filter(|table| !outcome.new_tables.contains(table)).collect();
-    let removed = stale::remove(traffic, names, &known, tables, origin).await?;
+    let stale = StaleRows { tables: &known, children: tables, origin };
+    let removed = stale::remove(Database::traffic(traffic, names), stale).await?;
     stale::forget_notes(traffic, names, tables).await?;
     ledger.finish_snapshot(traffic, position, &outcome.published).await?;
     reach(Point::Finishing);
@@ -238,7 +240,9 @@ async fn open_workers(context: &Arc<Context>, snapshot: &str) -> Result<(Vec<Cop
         reading.idle();
         let session = config.traffic.connect_to_write("snapshot").await?;
         let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
-        let writer = Writer::new(session, names, published, tables, touch, config.on_truncate).await?;
+        let on_truncate = config.on_truncate;
+        let settings = WriterSettings { landing: published, tables, touch, on_truncate };
+        let writer = Writer::new(session, names, settings).await?;
         writing.idle();
         workers.push(CopyWorker { reader, reading, writer, writing });
     }

@@ -9,14 +9,12 @@ use crate::error::{Error, Result};
 use crate::mapping;
 use crate::model::change::Table;
 use crate::model::names::{Names, qualified};
-use crate::postgres::step::during;
-use crate::postgres::triggers;
+use crate::postgres::Database;
 
 /// The facts about the target tables that applying needs.
 #[derive(Debug)]
 pub struct TargetCatalog {
     limits: HashMap<Table, Vec<Option<usize>>>,
-    may_defer: bool,
 }
 
 /// A column of any Traffic table that changes with a target table's `id`, because a foreign key compares the
@@ -33,10 +31,9 @@ impl TargetCatalog {
     /// # Errors
     /// A target table or column is missing: run `leadbridge migrate`.
     pub async fn read(client: &Client, names: &Names, tables: &[Table]) -> Result<Self> {
-        let mut catalog =
-            TargetCatalog { limits: HashMap::new(), may_defer: triggers::may_defer(client).await? };
+        let mut catalog = TargetCatalog { limits: HashMap::new() };
         for &table in tables {
-            catalog.limits.insert(table, limits(client, names, table).await?);
+            catalog.limits.insert(table, limits(Database::traffic(client, names), table).await?);
         }
         Ok(catalog)
     }
@@ -46,33 +43,23 @@ impl TargetCatalog {
         self.limits.get(&table).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether any constraint or trigger may run only at the end of a transaction.
-    pub(super) fn may_defer(&self) -> bool {
-        self.may_defer
-    }
-
     /// Reads the limits of `table` again. Returns whether the limits have changed.
-    pub(super) async fn renew_limits(
-        &mut self,
-        client: &Client,
-        names: &Names,
-        table: Table,
-    ) -> Result<bool> {
-        let now = limits(client, names, table).await?;
+    pub(super) async fn renew_limits(&mut self, traffic: Database<'_>, table: Table) -> Result<bool> {
+        let now = limits(traffic, table).await?;
         let others = self.limits(table) != now;
         self.limits.insert(table, now);
         Ok(others)
     }
 }
 
-async fn limits(client: &Client, names: &Names, table: Table) -> Result<Vec<Option<usize>>> {
+async fn limits(traffic: Database<'_>, table: Table) -> Result<Vec<Option<usize>>> {
     let step = format!("reading the columns of {} on Traffic", table.traffic_name());
     let sql = format!(
         "SELECT a.attname::text, {TEXT_LIMIT} \
          FROM pg_catalog.pg_attribute a WHERE a.attrelid = pg_catalog.to_regclass($1) \
          AND a.attnum > 0 AND NOT a.attisdropped"
     );
-    let rows = during(client, &step).rows(&sql, &[&names.traffic_table(table)]).await?;
+    let rows = traffic.during(&*step).rows(&sql, &[&traffic.table(table)]).await?;
     let columns: HashMap<String, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let fixed = FIXED.map(|(name, _)| name);
     let mapped = mapping::targets(table).iter().map(|target| target.name);
@@ -126,20 +113,17 @@ pub(super) fn copied_columns(table: Table) -> (Vec<&'static str>, Vec<&'static s
 }
 
 /// Whether Traffic's table of `table` holds a row from Landing.
-pub(super) async fn holds_rows_from_landing(client: &Client, names: &Names, table: Table) -> Result<bool> {
-    let sql = format!(
-        "SELECT EXISTS (SELECT FROM {} WHERE landing_synced_at IS NOT NULL)",
-        names.traffic_table(table)
-    );
-    let found = client.query_one(&sql, &[]).await;
-    let step = format!("looking at {} on Traffic", table.traffic_name());
-    Ok(found.map_err(|error| Error::database(step, &error))?.get(0))
+pub(super) async fn holds_rows_from_landing(traffic: Database<'_>, table: Table) -> Result<bool> {
+    let sql =
+        format!("SELECT EXISTS (SELECT FROM {} WHERE landing_synced_at IS NOT NULL)", traffic.table(table));
+    let step = traffic.during(format!("looking at {} on Traffic", table.traffic_name()));
+    Ok(step.row(&sql, &[]).await?.get(0))
 }
 
 /// The columns that change with the id of `table`, by the current foreign keys: columns that refer to the id,
 /// alone or with other columns; then columns that refer to such a column, and so on. Read for each changed
 /// key, because the school may add a foreign key at any time, and keys change rarely.
-pub(super) async fn references(client: &Client, names: &Names, table: Table) -> Result<Vec<Reference>> {
+pub(super) async fn references(traffic: Database<'_>, table: Table) -> Result<Vec<Reference>> {
     let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());
     let sql = "WITH RECURSIVE moved (relation, attribute, depth) AS (
                    SELECT a.attrelid, a.attnum, 0 FROM pg_catalog.pg_attribute a
@@ -157,7 +141,7 @@ pub(super) async fn references(client: &Client, names: &Names, table: Table) -> 
                JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
                JOIN pg_catalog.pg_attribute a ON a.attrelid = m.relation AND a.attnum = m.attribute
                WHERE m.depth > 0 ORDER BY m.depth, 1, 2, 3";
-    let rows = during(client, &step).rows(sql, &[&names.traffic_table(table)]).await?;
+    let rows = traffic.during(step).rows(sql, &[&traffic.table(table)]).await?;
     let reference = |row: &tokio_postgres::Row| Reference {
         table: qualified(row.get(0), row.get(1)),
         column: postgres_protocol::escape::escape_identifier(row.get(2)),

@@ -6,7 +6,7 @@
 //!
 //! Mapping overlaps with sending: the server works on the earlier rows meanwhile.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -15,7 +15,7 @@ use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::binary::Encoder;
-use super::segment::{Mapped, Rejected};
+use super::upserts::{Mapped, Rejected, TableWrites};
 use super::writer::{Writer, preparing, writing};
 use super::{catalog, statements};
 use crate::batch::Write;
@@ -23,6 +23,7 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::mapping;
 use crate::model::change::Table;
+use crate::postgres::Database;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 
@@ -32,8 +33,57 @@ const PIECE: usize = 64 << 10;
 /// Number of new rows from which a COPY is worth its extra round trips over an upsert.
 pub(super) const WORTHWHILE: usize = 100;
 
+/// The tables that take COPY, and whether a COPY is tried now.
+#[derive(Default)]
+pub(super) struct CopyStrategy {
+    tables: HashMap<Table, Copying>,
+    /// Tables without any notes so far, in which each key comes once.
+    new_tables: HashSet<Table>,
+    /// False after a failed COPY, until the next batch.
+    may_copy: bool,
+    /// Whether the current range has tried a COPY.
+    has_tried: bool,
+}
+
+impl CopyStrategy {
+    pub(super) fn begin_batch(&mut self) {
+        self.may_copy = !self.tables.is_empty();
+    }
+
+    pub(super) fn begin_range(&mut self) {
+        self.has_tried = false;
+    }
+
+    /// Whether `table` has no notes so far, and each key comes once.
+    pub(super) fn is_new(&self, table: Table) -> bool {
+        self.new_tables.contains(&table)
+    }
+
+    /// Whether to copy the new rows of `table`, as long as no COPY fails.
+    pub(super) fn is_worthwhile(&self, table: Table, writes: &[Write<'_>]) -> bool {
+        let new = writes.iter().filter(|write| write.new).count();
+        let worthwhile = new >= WORTHWHILE || (new > 0 && self.is_new(table));
+        worthwhile && self.tables.contains_key(&table)
+    }
+
+    /// Decides whether to copy the new rows now.
+    pub(super) fn starts(&mut self, rows: TableWrites<'_, '_>) -> bool {
+        let starts = self.may_copy && self.is_worthwhile(rows.table, rows.writes);
+        self.has_tried |= starts;
+        starts
+    }
+
+    /// Whether a refused range has tried a COPY. A COPY fails as a whole, so upserts must try the range
+    /// again: all rows may be good. No COPY is tried until the next batch.
+    pub(super) fn has_failed(&mut self) -> bool {
+        self.may_copy &= !self.has_tried;
+        self.has_tried
+    }
+}
+
 /// The statements for copying into one table.
-pub(super) struct Copying {
+struct Copying {
+    table: Table,
     hold: Statement,
     /// [`catalog::copy_target`].
     look: Statement,
@@ -43,7 +93,8 @@ pub(super) struct Copying {
 }
 
 /// Facts about a table that takes COPY, valid while the table is locked.
-struct CopyTarget {
+struct CopyTarget<'t> {
+    copying: &'t Copying,
     limits: Vec<Option<usize>>,
     /// Whether no trigger fires for each copied row, so no trigger leaves out or changes a row.
     quiet: bool,
@@ -71,7 +122,7 @@ impl Writer {
     /// # Errors
     /// The connection broke; the role may not read the table.
     pub async fn is_new(&self, table: Table) -> Result<bool> {
-        Ok(!catalog::holds_rows_from_landing(&self.session, &self.names, table).await?)
+        Ok(!catalog::holds_rows_from_landing(self.database(), table).await?)
     }
 
     /// As [`Writer::copy_into`], for a table whose rows are all new, come once and have no notes yet.
@@ -79,7 +130,7 @@ impl Writer {
     /// # Errors
     /// The errors of [`Writer::copy_into`].
     pub async fn fill(&mut self, table: Table) -> Result<bool> {
-        self.new_tables.insert(table);
+        self.copying.new_tables.insert(table);
         self.copy_into(table).await
     }
 
@@ -90,12 +141,13 @@ impl Writer {
     /// # Errors
     /// The table is gone; the role lacks a privilege; the connection broke.
     pub async fn copy_into(&mut self, table: Table) -> Result<bool> {
-        if self.triggers != TriggerControl::ReplicaRole {
+        if self.session.triggers() != TriggerControl::ReplicaRole {
             return Ok(false);
         }
         let (hold, copy) = (statements::hold_table(&self.names, table), statements::copy(&self.names, table));
         let prepare = async |sql: &str| during(&self.session, preparing(table)).prepare(sql).await;
         let copying = Copying {
+            table,
             hold: prepare(&hold).await?,
             look: prepare(&catalog::copy_target()).await?,
             copy: prepare(&copy).await?,
@@ -104,129 +156,110 @@ impl Writer {
                 None => None,
             },
         };
-        let serves = self.look(table, &copying).await?.is_some();
-        self.copying.insert(table, copying);
+        let serves = look(self.database(), &copying).await?.is_some();
+        self.copying.tables.insert(table, copying);
         Ok(serves)
     }
+}
 
-    /// Whether to copy the new rows among `writes`.
-    pub(super) fn should_copy(&self, table: Table, writes: &[Write<'_>]) -> bool {
-        self.may_copy && self.is_worth_copying(table, writes)
+/// Copies the new rows, in primary-key order. Returns `None` when nothing was inserted and the caller must
+/// upsert all rows.
+///
+/// # Errors
+/// A row that the server refuses, a trigger leaves out, or has no unambiguous binary form. The caller
+/// must then undo the COPY, and upsert all rows.
+pub(super) async fn copy_new<'w, 'c>(
+    writer: &Writer,
+    rows: TableWrites<'w, 'c>,
+) -> Result<Option<CopyResult<'w, 'c>>> {
+    let TableWrites { table, writes, present } = rows;
+    let Some(copying) = writer.copying.tables.get(&table) else { return Ok(None) };
+    let new = || writes.iter().filter(|write| write.new);
+    let mut leads = Vec::new();
+    if table.lead_column().is_some() {
+        let named = new().filter_map(|write| write.row.lead_id());
+        leads.extend(named.filter(|lead| present.binary_search(lead).is_err()));
+        leads.sort_unstable();
+        leads.dedup();
     }
+    // The lock keeps the facts about the table valid until the transaction ends. The three statements are
+    // sent together, in one round trip.
+    let hold = async { during(&writer.session, writing(table)).run(&copying.hold, &[]).await };
+    let missing = missing_leads(writer, copying, &leads);
+    let (_, target, missing) = tokio::try_join!(hold, look(writer.database(), copying), missing)?;
+    let Some(target) = target else { return Ok(None) };
+    let has_lead = table.lead_column().is_some();
+    let is_orphan =
+        |write: &&Write<'_>| has_lead && write.row.lead_id().is_none_or(|lead| missing.contains(&lead));
+    let orphans = new().filter(is_orphan).map(|write| write.row.id).collect();
+    let copied = send(writer, &target, new().filter(|write| !is_orphan(write))).await?;
+    Ok(Some(CopyResult { orphans, all_there: target.quiet, ..copied }))
+}
 
-    /// As [`Writer::should_copy`], whether or not a COPY has failed in the current batch.
-    pub(super) fn is_worth_copying(&self, table: Table, writes: &[Write<'_>]) -> bool {
-        let new = writes.iter().filter(|write| write.new).count();
-        let worthwhile = new >= WORTHWHILE || (new > 0 && self.new_tables.contains(&table));
-        worthwhile && self.copying.contains_key(&table)
-    }
+/// `None` where the table does not take COPY.
+async fn look<'t>(traffic: Database<'_>, copying: &'t Copying) -> Result<Option<CopyTarget<'t>>> {
+    let table = copying.table;
+    let (columns, types) = catalog::copied_columns(table);
+    let step = traffic.during(writing(table));
+    let found = step.row_if_any(&copying.look, &[&traffic.table(table), &columns, &types]).await?;
+    let Some(row) = found.filter(|row| row.get(0)) else { return Ok(None) };
+    let limits = row.get::<_, Vec<Option<i32>>>(2).into_iter().skip(statements::FIXED.len());
+    let limits = limits.map(catalog::text_limit).collect();
+    Ok(Some(CopyTarget { copying, limits, quiet: row.get(1) }))
+}
 
-    /// Copies the new rows among `writes`, in primary-key order. Returns `None` when nothing was inserted and
-    /// the caller must upsert all rows. `present` holds ids of leads, in order: the leads are on Traffic, and
-    /// no other session can delete them.
-    ///
-    /// # Errors
-    /// A row that the server refuses, a trigger leaves out, or has no unambiguous binary form. The caller
-    /// must then undo the COPY, and upsert all rows.
-    pub(super) async fn copy_new<'w, 'c>(
-        &self,
-        table: Table,
-        writes: &'w [Write<'c>],
-        present: &[Uuid],
-    ) -> Result<Option<CopyResult<'w, 'c>>> {
-        let Some(copying) = self.copying.get(&table) else { return Ok(None) };
-        let new = || writes.iter().filter(|write| write.new);
-        let mut leads = Vec::new();
-        if table.lead_column().is_some() {
-            let named = new().filter_map(|write| write.row.lead_id());
-            leads.extend(named.filter(|lead| present.binary_search(lead).is_err()));
-            leads.sort_unstable();
-            leads.dedup();
-        }
-        // The lock keeps the facts about the table valid until the transaction ends. The three statements are
-        // sent together, in one round trip.
-        let hold = async { during(&self.session, writing(table)).run(&copying.hold, &[]).await };
-        let missing = self.missing_leads(copying, table, &leads);
-        let (_, target, missing) = tokio::try_join!(hold, self.look(table, copying), missing)?;
-        let Some(target) = target else { return Ok(None) };
-        let has_lead = table.lead_column().is_some();
-        let is_orphan =
-            |write: &&Write<'_>| has_lead && write.row.lead_id().is_none_or(|lead| missing.contains(&lead));
-        let orphans = new().filter(is_orphan).map(|write| write.row.id).collect();
-        let mut copied = CopyResult { orphans, ..CopyResult::default() };
-        let rows = new().filter(|write| !is_orphan(write));
-        let taken = self.send(table, copying, &target, rows, &mut copied).await?;
-        if taken != copied.ids.len() as u64 {
-            // The upserts find out which row is missing.
-            return Err(Error::skipped(writing(table)));
-        }
-        copied.all_there = target.quiet;
-        Ok(Some(copied))
-    }
+/// Returns the leads missing on Traffic, and locks the others.
+async fn missing_leads(writer: &Writer, copying: &Copying, leads: &[Uuid]) -> Result<HashSet<Uuid>> {
+    let Some(lock) = copying.lock_leads.as_ref().filter(|_| !leads.is_empty()) else {
+        return Ok(HashSet::new());
+    };
+    let missing = during(&writer.session, writing(copying.table)).rows(lock, &[&leads]).await?;
+    Ok(missing.iter().map(|row| row.get(0)).collect())
+}
 
-    /// `None` where the table does not take COPY.
-    async fn look(&self, table: Table, copying: &Copying) -> Result<Option<CopyTarget>> {
-        let (columns, types) = catalog::copied_columns(table);
-        let name = self.names.traffic_table(table);
-        let found = self.session.query_opt(&copying.look, &[&name, &columns, &types]).await;
-        let found = found.map_err(|error| Error::database(writing(table), &error))?;
-        let Some(row) = found.filter(|row| row.get(0)) else { return Ok(None) };
-        let limits = row.get::<_, Vec<Option<i32>>>(2).into_iter().skip(statements::FIXED.len());
-        let limits = limits.map(catalog::text_limit).collect();
-        Ok(Some(CopyTarget { limits, quiet: row.get(1) }))
-    }
-
-    /// Returns the leads missing on Traffic, and locks the others.
-    async fn missing_leads(&self, copying: &Copying, table: Table, leads: &[Uuid]) -> Result<HashSet<Uuid>> {
-        let Some(lock) = copying.lock_leads.as_ref().filter(|_| !leads.is_empty()) else {
-            return Ok(HashSet::new());
+/// Maps the rows and sends them piece by piece.
+async fn send<'w, 'c: 'w>(
+    writer: &Writer,
+    target: &CopyTarget<'_>,
+    rows: impl Iterator<Item = &'w Write<'c>>,
+) -> Result<CopyResult<'w, 'c>> {
+    let CopyTarget { copying: Copying { table, copy, .. }, limits, .. } = target;
+    let failed = |error| Error::writing(writing(*table), &error).of_table(table.traffic_name());
+    let mut copied = CopyResult::default();
+    let mut encoder = Encoder::new(mapping::targets(*table), statements::initial_status(*table));
+    let mut sink = pin!(writer.session.copy_in::<_, Bytes>(copy).await.map_err(failed)?);
+    for write in rows {
+        let row = match mapping::map(&write.row, limits) {
+            Ok(row) => row,
+            Err(rejection) => {
+                copied.rejected.push((write, rejection));
+                continue;
+            }
         };
-        let missing = self.session.query(lock, &[&leads]).await;
-        let missing = missing.map_err(|error| Error::database(writing(table), &error))?;
-        Ok(missing.iter().map(|row| row.get(0)).collect())
-    }
-
-    /// Maps the rows and sends them piece by piece. Returns the number of rows taken by the server.
-    async fn send<'w, 'c: 'w>(
-        &self,
-        table: Table,
-        copying: &Copying,
-        target: &CopyTarget,
-        rows: impl Iterator<Item = &'w Write<'c>>,
-        copied: &mut CopyResult<'w, 'c>,
-    ) -> Result<u64> {
-        let failed = |error| Error::writing(writing(table), &error).of_table(table.traffic_name());
-        let mut encoder = Encoder::new(mapping::targets(table), statements::initial_status(table));
-        let mut sink = pin!(self.session.copy_in::<_, Bytes>(&copying.copy).await.map_err(failed)?);
-        for write in rows {
-            let row = match mapping::map(&write.row, &target.limits) {
-                Ok(row) => row,
-                Err(rejection) => {
-                    copied.rejected.push((write, rejection));
-                    continue;
-                }
-            };
-            if !encoder.row(&row, write.origin.commit_time) {
-                // Dropping the sink cancels the COPY.
-                return Err(Error::new(Kind::Row, format!("{}: a value has no binary form", writing(table))));
-            }
-            copied.ids.push(row.id);
-            if !row.notes.is_empty() {
-                copied.noted.push(Mapped { row, origin: write.origin });
-            }
-            if let Some(piece) = encoder.piece(PIECE) {
-                // `finish` returns the error for which the server takes no more data.
-                if sink.send(piece.freeze()).await.is_err() {
-                    break;
-                }
-                reach(Point::Copying);
-            }
+        if !encoder.row(&row, write.origin.commit_time) {
+            // Dropping the sink cancels the COPY.
+            return Err(Error::new(Kind::Row, "a value has no binary form").context(writing(*table)));
         }
-        if sink.send(encoder.finish().freeze()).await.is_ok() {
+        copied.ids.push(row.id);
+        if !row.notes.is_empty() {
+            copied.noted.push(Mapped { row, origin: write.origin });
+        }
+        if let Some(piece) = encoder.piece(PIECE) {
+            // `finish` returns the error for which the server takes no more data.
+            if sink.send(piece.freeze()).await.is_err() {
+                break;
+            }
             reach(Point::Copying);
         }
-        sink.finish().await.map_err(failed)
     }
+    if sink.send(encoder.finish().freeze()).await.is_ok() {
+        reach(Point::Copying);
+    }
+    if sink.finish().await.map_err(failed)? != copied.ids.len() as u64 {
+        // The upserts find out which row is missing.
+        return Err(Error::skipped(writing(*table)));
+    }
+    Ok(copied)
 }
 
 #[cfg(test)]

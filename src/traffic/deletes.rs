@@ -1,12 +1,12 @@
 //! Deletes: with triggers on, so that cascades reach Traffic's own rows (guarantees 4.2), and without losing
 //! rows that Landing still has.
 
+use tokio_postgres::ToStatement;
 use tokio_postgres::types::PgLsn;
-use tokio_postgres::{Client, ToStatement};
 use uuid::Uuid;
 
-use super::statements;
-use super::writer::Writer;
+use super::writer::{Arrived, Writer};
+use super::{keys, statements};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
@@ -14,6 +14,7 @@ use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::truncate::OnTruncate;
+use crate::postgres::Database;
 use crate::postgres::step::during;
 use crate::quarantine::RefusalCause;
 
@@ -76,122 +77,127 @@ pub(super) struct Deleted {
     pub(super) kept: u64,
 }
 
-/// Runs [`delete`], prepared or not.
-///
-/// # Errors
-/// A row that Traffic does not let go, or that a trigger leaves out; any other error that ends an attempt.
-pub(super) async fn run<S>(
-    client: &Client,
-    names: &Names,
-    statement: &S,
-    table: Table,
-    ids: &[Uuid],
-    at: Lsn,
-) -> Result<Deleted>
-where
-    S: ?Sized + ToStatement,
-{
-    let step = format!("deleting from {}", table.traffic_name());
-    let lsn = PgLsn::from(at);
-    let answer = match table {
-        Table::LandingLeads => client.query_one(statement, &[&ids, &lsn]).await,
-        Table::LeadJourney | Table::ScheduledNotifications => client.query_one(statement, &[&ids]).await,
-    };
-    let answer = answer.map_err(|error| Error::writing(&step, &error).of_table(table.traffic_name()))?;
-    let left: Vec<Uuid> = answer.get(1);
-    if !left.is_empty() && is_there(client, names, table, &left).await? {
-        return Err(Error::skipped(step));
+/// Rows to be deleted from Traffic.
+#[derive(Clone, Copy)]
+pub(super) struct Deletion<'d> {
+    pub(super) table: Table,
+    pub(super) ids: &'d [Uuid],
+    /// The position for the quarantine entries.
+    pub(super) at: Lsn,
+}
+
+impl Deletion<'_> {
+    /// Runs [`delete`], prepared or not.
+    ///
+    /// # Errors
+    /// A row that Traffic does not let go, or that a trigger leaves out; any other error that ends an attempt.
+    pub(super) async fn run<S>(&self, traffic: Database<'_>, statement: &S) -> Result<Deleted>
+    where
+        S: ?Sized + ToStatement,
+    {
+        let Deletion { table, ids, at } = *self;
+        let (name, lsn) = (table.traffic_name(), PgLsn::from(at));
+        let deleting = format!("deleting from {name}");
+        let step = traffic.during(&*deleting).of_table(name);
+        let answer = match table {
+            Table::LandingLeads => step.write_row(statement, &[&ids, &lsn]).await?,
+            Table::LeadJourney | Table::ScheduledNotifications => step.write_row(statement, &[&ids]).await?,
+        };
+        let left: Vec<Uuid> = answer.get(1);
+        if !left.is_empty() && is_there(traffic, table, &left).await? {
+            return Err(Error::skipped(deleting));
+        }
+        let count = |at| answer.get::<_, i64>(at).unsigned_abs();
+        Ok(Deleted { rows: count(0), kept: count(2) })
     }
-    let count = |at| answer.get::<_, i64>(at).unsigned_abs();
-    Ok(Deleted { rows: count(0), kept: count(2) })
 }
 
 /// Whether Traffic has any of the rows now. Another session may have deleted the rows meanwhile.
-async fn is_there(client: &Client, names: &Names, table: Table, ids: &[Uuid]) -> Result<bool> {
+async fn is_there(traffic: Database<'_>, table: Table, ids: &[Uuid]) -> Result<bool> {
     let sql = format!(
         "SELECT EXISTS (SELECT FROM {} WHERE id = ANY ($1::uuid[]) AND landing_synced_at IS NOT NULL)",
-        names.traffic_table(table)
+        traffic.table(table)
     );
-    let row = during(client, "looking for rows that were to be deleted").row(&sql, &[&ids]).await?;
+    let row = traffic.during("looking for rows that were to be deleted").row(&sql, &[&ids]).await?;
     Ok(row.get(0))
 }
 
-impl Writer {
-    /// Deletes rows with triggers on, and releases the rows from quarantine. `deleted` has children before
-    /// leads. `at` is the position for the quarantine entries.
-    pub(super) async fn delete_rows(&mut self, deleted: &[(Table, Uuid)], at: Lsn) -> Result<()> {
-        if deleted.is_empty() {
-            return Ok(());
-        }
-        self.execute("switching triggers on", self.triggers.restore()).await?;
-        for group in deleted.chunk_by(|a, b| a.0 == b.0) {
-            let Some(&(table, _)) = group.first() else { continue };
-            let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
-            let on_traffic = self.held_as(table, &ids).await?;
-            self.remove(table, &on_traffic, at).await?;
-            reach(Point::Deleted);
-            self.settle(table, &ids, &ids, &[]).await?;
-        }
-        self.execute("switching triggers off", self.triggers.suppress()).await
+/// Deletes rows with triggers on, and releases the rows from quarantine. `deleted` has children before
+/// leads. `at` is the position for the quarantine entries.
+pub(super) async fn delete_rows(writer: &mut Writer, deleted: &[(Table, Uuid)], at: Lsn) -> Result<()> {
+    if deleted.is_empty() {
+        return Ok(());
     }
+    writer.session.fire_triggers(true).await?;
+    for group in deleted.chunk_by(|a, b| a.0 == b.0) {
+        let Some(&(table, _)) = group.first() else { continue };
+        let ids: Vec<Uuid> = group.iter().map(|(_, id)| *id).collect();
+        let on_traffic = keys::held_as(writer, table, &ids).await?;
+        remove(writer, Deletion { table, ids: &on_traffic, at }).await?;
+        reach(Point::Deleted);
+        writer.record(Arrived { table, ids: &ids, noted: &ids, rows: &[] }).await?;
+    }
+    writer.session.fire_triggers(false).await
+}
 
-    /// Deletes rows by their keys on Traffic, with triggers on. Quarantine entries stay.
-    pub(super) async fn remove_stale(&mut self, table: Table, ids: &[Uuid], at: Lsn) -> Result<()> {
-        self.execute("switching triggers on", self.triggers.restore()).await?;
-        self.remove(table, ids, at).await?;
-        self.execute("switching triggers off", self.triggers.suppress()).await
-    }
+/// Deletes rows by their keys on Traffic, with triggers on. Quarantine entries stay.
+pub(super) async fn remove_stale(writer: &mut Writer, deletion: Deletion<'_>) -> Result<()> {
+    writer.session.fire_triggers(true).await?;
+    remove(writer, deletion).await?;
+    writer.session.fire_triggers(false).await
+}
 
-    async fn remove(&mut self, table: Table, ids: &[Uuid], at: Lsn) -> Result<()> {
-        let delete = self.delete(table).await?;
-        let Deleted { rows, kept } = run(&self.session, &self.names, delete, table, ids, at).await?;
-        if kept > 0 {
-            self.may_have_quarantined = true;
-            tracing::info!(
-                rows = kept,
-                "rows of leads that Landing has deleted wait in quarantine, unless their own deletes follow"
-            );
-        }
-        self.counts.deleted += rows;
-        self.counts.quarantined += kept;
-        Ok(())
+async fn remove(writer: &mut Writer, deletion: Deletion<'_>) -> Result<()> {
+    let delete = writer.delete(deletion.table).await?;
+    let Deleted { rows, kept } = deletion.run(writer.database(), delete).await?;
+    if kept > 0 {
+        writer.may_have_quarantined = true;
+        tracing::info!(
+            rows = kept,
+            "rows of leads that Landing has deleted wait in quarantine, unless their own deletes follow"
+        );
     }
+    writer.counts.deleted += rows;
+    writer.counts.quarantined += kept;
+    Ok(())
+}
 
-    pub(super) async fn truncate(&mut self, tables: &[Table]) -> Result<()> {
-        let names =
-            |tables: &[Table]| tables.iter().map(|table| table.landing_name()).collect::<Vec<_>>().join(", ");
-        if self.on_truncate == OnTruncate::Stop {
-            return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables))).remedy(
-                "nothing was applied; to delete the rows that came from Landing on Traffic too, set \
-                 on_truncate = \"apply\" and start again",
-            ));
-        }
-        let spared: Vec<Table> = self.written_tables().filter(|table| !tables.contains(table)).collect();
-        if tables.contains(&Table::LandingLeads) && !spared.is_empty() {
-            return Err(Error::refused(format!(
-                "TRUNCATE on Landing of {} and not of {}, whose rows have lost their leads",
-                names(tables),
-                names(&spared)
-            ))
-            .remedy("nothing was applied; run `leadbridge resync`: what has lost its lead waits in quarantine then"));
-        }
-        self.execute("switching triggers on", self.triggers.restore()).await?;
-        // Deletes children before leads, so that a lead's cascade finds nothing left to do.
-        for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
-            let (step, traffic) = ("applying a TRUNCATE", self.names.traffic_table(table));
-            let sql = format!("DELETE FROM {traffic} WHERE landing_synced_at IS NOT NULL");
-            let deleted = during(&self.session, step).write(&sql, &[]).await?;
-            self.counts.deleted += deleted;
-            let left = format!("SELECT EXISTS (SELECT FROM {traffic} WHERE landing_synced_at IS NOT NULL)");
-            let left = during(&self.session, step).row(&left, &[]).await?;
-            if left.get(0) {
-                return Err(Error::skipped(step));
-            }
-            self.quarantine.release_table(&self.session, table).await?;
-            self.notes.forget_table(&self.session, table).await?;
-        }
-        self.execute("switching triggers off", self.triggers.suppress()).await
+pub(super) async fn truncate(writer: &mut Writer, tables: &[Table]) -> Result<()> {
+    let names =
+        |tables: &[Table]| tables.iter().map(|table| table.landing_name()).collect::<Vec<_>>().join(", ");
+    if writer.on_truncate == OnTruncate::Stop {
+        return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables))).remedy(
+            "nothing was applied; to delete the rows that came from Landing on Traffic too, set \
+             on_truncate = \"apply\" and start again",
+        ));
     }
+    let spared: Vec<Table> = writer.written_tables().filter(|table| !tables.contains(table)).collect();
+    if tables.contains(&Table::LandingLeads) && !spared.is_empty() {
+        return Err(Error::refused(format!(
+            "TRUNCATE on Landing of {} and not of {}, whose rows have lost their leads",
+            names(tables),
+            names(&spared)
+        ))
+        .remedy(
+            "nothing was applied; run `leadbridge resync`: what has lost its lead waits in quarantine then",
+        ));
+    }
+    writer.session.fire_triggers(true).await?;
+    // Deletes children before leads, so that a lead's cascade finds nothing left to do.
+    for table in Table::ALL.into_iter().rev().filter(|table| tables.contains(table)) {
+        let (step, traffic) = ("applying a TRUNCATE", writer.names.traffic_table(table));
+        let sql = format!("DELETE FROM {traffic} WHERE landing_synced_at IS NOT NULL");
+        let deleted = during(&writer.session, step).write(&sql, &[]).await?;
+        writer.counts.deleted += deleted;
+        let left = format!("SELECT EXISTS (SELECT FROM {traffic} WHERE landing_synced_at IS NOT NULL)");
+        let left = during(&writer.session, step).row(&left, &[]).await?;
+        if left.get(0) {
+            return Err(Error::skipped(step));
+        }
+        writer.quarantine.release_table(&writer.session, table).await?;
+        writer.notes.forget_table(&writer.session, table).await?;
+    }
+    writer.session.fire_triggers(false).await
 }
 
 #[cfg(test)]

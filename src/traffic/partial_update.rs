@@ -8,8 +8,8 @@ use tokio_postgres::Row as Answer;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::rows::Columns;
-use super::segment::{Resolved, UnchangedToast};
+use super::unchanged::{Resolved, UnchangedToast, resolve};
+use super::upserts::{self, Columns, TableWrites};
 use super::writer::{Supplied, Writer, writing};
 use crate::batch::{Segment, Write};
 use crate::error::Result;
@@ -31,128 +31,127 @@ pub(super) fn lacks_only_metadata(row: &Row) -> bool {
 /// The funnels declared by the `metadata` on Traffic, of leads whose funnel must be computed again.
 type Declared = HashMap<Uuid, Option<String>>;
 
-impl Writer {
-    /// Writes partial updates of leads, in primary-key order. Returns the keys of leads missing on Traffic,
-    /// to be read from Landing.
-    pub(super) async fn write_partial_updates(
-        &mut self,
-        mut writes: Vec<Write<'_>>,
-        supplied: &Supplied,
-    ) -> Result<Vec<(Table, Uuid)>> {
-        let mut refused = Vec::new();
-        let mut declared = None;
-        // The first round writes all rows. The second round writes the rows whose funnel depends on the
-        // funnel declared by Traffic's `metadata`.
-        while !writes.is_empty() {
-            let (mut mapped, mut rejected) = self.map_partial_update(writes, declared.as_ref());
-            // A cut value may fit by now, because its column may have become wider. A refused row needs no
-            // second look here, because `write_rows` maps the row again.
-            let cut = mapped.iter().any(|(_, row)| row.is_cut());
-            if cut && self.catalog.renew_limits(&self.session, &self.names, TABLE).await? {
-                let again = mapped.into_iter().map(|(write, _)| write).collect();
-                let (fit, unfit) = self.map_partial_update(again, declared.as_ref());
-                mapped = fit;
-                rejected.extend(unfit);
-            }
-            refused.extend(rejected);
-            let (left, skipped) = self.write_known(&mapped).await?;
-            // `write_rows` finds out about the rows left out by a trigger, and quarantines them.
-            refused.extend(
-                mapped.extract_if(.., |(write, _)| skipped.contains(&write.row.id)).map(|(write, _)| write),
-            );
-            let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
-            let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
-            // In the second round the funnel of every row is known. A row still not written was deleted
-            // between the rounds.
-            if !missing.is_empty() || (declared.is_some() && !left.is_empty()) {
-                return Ok(left.iter().map(absent).collect());
-            }
-            let known: Declared = left.into_iter().filter_map(|(id, known)| Some((id, known?))).collect();
-            let (again, done): (Vec<_>, Vec<_>) =
-                mapped.into_iter().partition(|(write, _)| known.contains_key(&write.row.id));
-            self.settle_partial_updates(&done).await?;
-            writes = again.into_iter().map(|(write, _)| write).collect();
-            declared = Some(known);
+/// Writes partial updates of leads, in primary-key order. Returns the keys of leads missing on Traffic,
+/// to be read from Landing.
+pub(super) async fn write(
+    writer: &mut Writer,
+    mut writes: Vec<Write<'_>>,
+    supplied: &Supplied,
+) -> Result<Vec<(Table, Uuid)>> {
+    let mut refused = Vec::new();
+    let mut declared = None;
+    // The first round writes all rows. The second round writes the rows whose funnel depends on the
+    // funnel declared by Traffic's `metadata`.
+    while !writes.is_empty() {
+        let (mut mapped, mut rejected) = map(writer, writes, declared.as_ref());
+        // A cut value may fit by now, because its column may have become wider. A refused row needs no
+        // second look here, because `upserts` maps the row again.
+        let cut = mapped.iter().any(|(_, row)| row.is_cut());
+        if cut && writer.renew_limits(TABLE).await? {
+            let again = mapped.into_iter().map(|(write, _)| write).collect();
+            let (fit, unfit) = map(writer, again, declared.as_ref());
+            mapped = fit;
+            rejected.extend(unfit);
         }
-        self.write_refused(refused, supplied).await
+        refused.extend(rejected);
+        let (left, skipped) = write_known(writer, &mapped).await?;
+        // `upserts` finds out about the rows left out by a trigger, and quarantines them.
+        refused.extend(
+            mapped.extract_if(.., |(write, _)| skipped.contains(&write.row.id)).map(|(write, _)| write),
+        );
+        let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
+        let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
+        // In the second round the funnel of every row is known. A row still not written was deleted
+        // between the rounds.
+        if !missing.is_empty() || (declared.is_some() && !left.is_empty()) {
+            return Ok(left.iter().map(absent).collect());
+        }
+        let known: Declared = left.into_iter().filter_map(|(id, known)| Some((id, known?))).collect();
+        let (again, done): (Vec<_>, Vec<_>) =
+            mapped.into_iter().partition(|(write, _)| known.contains_key(&write.row.id));
+        record(writer, &done).await?;
+        writes = again.into_iter().map(|(write, _)| write).collect();
+        declared = Some(known);
     }
+    write_refused(writer, refused, supplied).await
+}
 
-    /// Maps rows. Returns the mapped rows, and the rows refused by the mapping.
-    fn map_partial_update<'c>(
-        &self,
-        writes: Vec<Write<'c>>,
-        declared: Option<&Declared>,
-    ) -> (Vec<(Write<'c>, TrafficRow)>, Vec<Write<'c>>) {
-        let limits = self.catalog.limits(TABLE);
-        let (mut mapped, mut refused) = (Vec::with_capacity(writes.len()), Vec::new());
-        for write in writes {
-            let funnel = match declared.and_then(|declared| declared.get(&write.row.id)) {
-                Some(declared) => DeclaredFunnel::Known(declared.as_deref()),
-                None => DeclaredFunnel::Unknown,
-            };
-            match mapping::map_partial_update(&write.row, limits, funnel) {
-                Ok(row) => mapped.push((write, row)),
-                Err(_) => refused.push(write),
+/// Maps rows. Returns the mapped rows, and the rows refused by the mapping.
+fn map<'c>(
+    writer: &Writer,
+    writes: Vec<Write<'c>>,
+    declared: Option<&Declared>,
+) -> (Vec<(Write<'c>, TrafficRow)>, Vec<Write<'c>>) {
+    let limits = writer.catalog.limits(TABLE);
+    let (mut mapped, mut refused) = (Vec::with_capacity(writes.len()), Vec::new());
+    for write in writes {
+        let funnel = match declared.and_then(|declared| declared.get(&write.row.id)) {
+            Some(declared) => DeclaredFunnel::Known(declared.as_deref()),
+            None => DeclaredFunnel::Unknown,
+        };
+        match mapping::map_partial_update(&write.row, limits, funnel) {
+            Ok(row) => mapped.push((write, row)),
+            Err(_) => refused.push(write),
+        }
+    }
+    (mapped, refused)
+}
+
+/// Writes the rows, except for leads missing on Traffic and leads whose funnel must be computed again.
+/// Returns the rows not written, and the ids of the rows left out by a trigger. A row not written has
+/// `None` when Traffic does not have the lead, else the funnel declared by Traffic's `metadata`.
+async fn write_known(
+    writer: &Writer,
+    rows: &[(Write<'_>, TrafficRow)],
+) -> Result<(HashMap<Uuid, Option<Option<String>>>, HashSet<Uuid>)> {
+    let width = mapping::partial_update_targets().count();
+    let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
+    let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
+    let left = during(&writer.session, writing(TABLE))
+        .write_rows(writer.partial_update().await?, &parameters)
+        .await?;
+    let (skipped, left): (Vec<_>, Vec<_>) = left.iter().partition(|row| row.get(3));
+    let declared = |row: &&Answer| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)));
+    Ok((left.iter().map(declared).collect(), skipped.iter().map(|row| row.get(0)).collect()))
+}
+
+/// Updates the notes of the written columns. Notes about `metadata` alone still hold, because `metadata`
+/// has not changed.
+async fn record(writer: &mut Writer, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
+    let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
+    if writer.may_have_notes() {
+        let columns: Vec<&str> = mapping::partial_update_targets()
+            .filter(|target| !target.is_partly_of_metadata())
+            .map(|target| target.name)
+            .collect();
+        let still = done.iter().map(|(_, row)| row);
+        let scope = Scope { table: TABLE, ids: &ids, columns: Some(&columns) };
+        writer.notes.forget(&writer.session, scope, still).await?;
+    }
+    let noted = done.iter().map(|(write, row)| (row, write.origin));
+    writer.has_noted |= writer.notes.write(&writer.session, TABLE, noted).await?;
+    Ok(())
+}
+
+/// Fills in the `metadata` of refused rows and writes the whole rows. The mapping refuses a bad row
+/// again, and quarantine gets the whole row.
+async fn write_refused(
+    writer: &mut Writer,
+    refused: Vec<Write<'_>>,
+    supplied: &Supplied,
+) -> Result<Vec<(Table, Uuid)>> {
+    let mut missing = Vec::new();
+    // One row at a time, because the values to be filled in may be large.
+    for write in refused {
+        let mut alone = Segment { leads: vec![write], ..Segment::default() };
+        match resolve(writer, &mut alone, UnchangedToast::IsNeeded(supplied)).await? {
+            Resolved::Missing(keys) => missing.extend(keys),
+            // One row is never too large: there is nothing to split.
+            Resolved::Whole | Resolved::TooLarge => {
+                let rows = TableWrites { table: TABLE, writes: &alone.leads, present: &[] };
+                upserts::write(writer, rows).await?;
             }
         }
-        (mapped, refused)
     }
-
-    /// Writes the rows, except for leads missing on Traffic and leads whose funnel must be computed again.
-    /// Returns the rows not written, and the ids of the rows left out by a trigger. A row not written has
-    /// `None` when Traffic does not have the lead, else the funnel declared by Traffic's `metadata`.
-    async fn write_known(
-        &self,
-        rows: &[(Write<'_>, TrafficRow)],
-    ) -> Result<(HashMap<Uuid, Option<Option<String>>>, HashSet<Uuid>)> {
-        let width = mapping::partial_update_targets().count();
-        let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
-        let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
-        let left = during(&self.session, writing(TABLE))
-            .write_rows(self.partial_update().await?, &parameters)
-            .await?;
-        let (skipped, left): (Vec<_>, Vec<_>) = left.iter().partition(|row| row.get(3));
-        let declared = |row: &&Answer| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)));
-        Ok((left.iter().map(declared).collect(), skipped.iter().map(|row| row.get(0)).collect()))
-    }
-
-    /// Updates the notes of the written columns. Notes about `metadata` alone still hold, because `metadata`
-    /// has not changed.
-    async fn settle_partial_updates(&mut self, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
-        let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
-        if self.may_have_notes() {
-            let columns: Vec<&str> = mapping::partial_update_targets()
-                .filter(|target| !target.is_partly_of_metadata())
-                .map(|target| target.name)
-                .collect();
-            let still = done.iter().map(|(_, row)| row);
-            let scope = Scope { table: TABLE, ids: &ids, columns: Some(&columns) };
-            self.notes.forget(&self.session, scope, still).await?;
-        }
-        let noted = done.iter().map(|(write, row)| (row, write.origin));
-        self.has_noted |= self.notes.write(&self.session, TABLE, noted).await?;
-        Ok(())
-    }
-
-    /// Fills in the `metadata` of refused rows and writes the whole rows. The mapping refuses a bad row
-    /// again, and quarantine gets the whole row.
-    async fn write_refused(
-        &mut self,
-        refused: Vec<Write<'_>>,
-        supplied: &Supplied,
-    ) -> Result<Vec<(Table, Uuid)>> {
-        let mut missing = Vec::new();
-        // One row at a time, because the values to be filled in may be large.
-        for write in refused {
-            let mut alone = Segment { leads: vec![write], ..Segment::default() };
-            match self.resolve(&mut alone, supplied, UnchangedToast::IsNeeded).await? {
-                Resolved::Missing(keys) => missing.extend(keys),
-                // One row is never too large: there is nothing to split.
-                Resolved::Whole | Resolved::TooLarge => {
-                    self.write_rows(TABLE, &alone.leads, &[]).await?;
-                }
-            }
-        }
-        Ok(missing)
-    }
+    Ok(missing)
 }

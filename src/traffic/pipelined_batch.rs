@@ -11,11 +11,11 @@ use futures_util::future::BoxFuture;
 use uuid::Uuid;
 
 use super::copying::WORTHWHILE;
-use super::segment::{Mapped, all_fit};
+use super::upserts::{self, Mapped, all_fit, map_rows};
 use super::writer::Writer;
 use crate::batch::{Batch, PlanStep, Segment, plan};
 use crate::checkpoint::{Ledger, Recording};
-use crate::error::{Kind, Result};
+use crate::error::{Result, row_refusal};
 use crate::model::change::{SourcedChange, Table};
 use crate::postgres::pipelined::in_order;
 use crate::quarantine::notes::Scope;
@@ -40,90 +40,84 @@ impl Writer {
         ledger: &Ledger,
         recording: &Recording,
     ) -> Result<bool> {
-        if self.in_transaction || !is_small(&batch.changes) {
+        if self.session.in_transaction() || !is_small(&batch.changes) {
             return Ok(false);
         }
         let (Some(end), Some(segment)) = (batch.end, plain(&batch.changes)) else { return Ok(false) };
-        let Some(tables) = self.map_plain(&segment) else { return Ok(false) };
+        let Some(tables) = map_plain(self, &segment) else { return Ok(false) };
         let noted = tables.iter().flat_map(|(_, rows)| rows).any(|mapped| !mapped.row.notes.is_empty());
         self.notes.prepare(&self.session, self.may_have_notes(), noted).await?;
-        let opening = self.opening(self.beside_retries());
-        let opened =
-            async { self.execute("opening a transaction on Traffic", &opening).await.map(|()| true) };
+        let opening = self.opening();
+        let opened = async { self.session.execute("opening a transaction", &opening).await.map(|()| true) };
         let mut statements = vec![opened.boxed()];
         if self.may_have_quarantined {
             self.quarantine.prepare(&self.session).await?;
-            statements.push(self.is_apart_from_quarantine(&tables).boxed());
+            statements.push(is_apart_from_quarantine(self, &tables).boxed());
         }
         for table in &tables {
-            statements.extend(self.statements_of(table));
+            statements.extend(statements_of(self, table));
         }
-        if self.catalog.may_defer() {
+        if self.session.may_defer() {
             statements.push(self.check_deferred(true).map(|checked| checked.map(|()| true)).boxed());
         }
         let record = ledger.record(&self.session, recording, end, &batch.markers);
         statements.push(record.map(|recorded| recorded.map(|()| true)).boxed());
-        match in_order(statements).await {
-            Ok(good) if good.iter().all(|good| *good) => {
-                self.has_noted |= noted;
-                self.in_transaction = true;
-                return Ok(true);
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == Kind::Row => {}
-            Err(error) => return Err(error),
+        if row_refusal(in_order(statements).await)?.is_ok_and(|good| good.iter().all(|good| *good)) {
+            self.has_noted |= noted;
+            self.session.opened();
+            return Ok(true);
         }
-        self.execute("undoing a batch on Traffic", "ROLLBACK").await?;
+        self.session.execute("undoing a batch", "ROLLBACK").await?;
         Ok(false)
     }
+}
 
-    /// Whether quarantine has none of the rows and no row that waits for one of the rows. Otherwise a
-    /// pipelined batch does not suffice.
-    async fn is_apart_from_quarantine(&self, tables: &[TableRows]) -> Result<bool> {
-        let keys = tables.iter().flat_map(|(table, rows)| rows.iter().map(|mapped| (*table, mapped.row.id)));
-        let keys: Vec<_> = keys.collect();
-        self.quarantine.is_concerned(&self.session, &keys).await.map(|concerned| !concerned)
-    }
+/// Whether quarantine has none of the rows and no row that waits for one of the rows. Otherwise a
+/// pipelined batch does not suffice.
+async fn is_apart_from_quarantine(writer: &Writer, tables: &[TableRows]) -> Result<bool> {
+    let keys = tables.iter().flat_map(|(table, rows)| rows.iter().map(|mapped| (*table, mapped.row.id)));
+    let keys: Vec<_> = keys.collect();
+    writer.quarantine.is_concerned(&writer.session, &keys).await.map(|concerned| !concerned)
+}
 
-    /// The mapped rows of each table, leads first; `None` when a row needs a second look.
-    fn map_plain(&self, segment: &Segment<'_>) -> Option<Vec<TableRows>> {
-        let mut tables = Vec::new();
-        for (table, writes) in segment.tables() {
-            if self.is_worth_copying(table, writes) {
-                return None;
-            }
-            let (mapped, rejected) = self.map_rows(table, writes.iter());
-            // A value too long for the limits may fit by now: applying step by step reads the limits again.
-            if !all_fit(&mapped, &rejected) {
-                return None;
-            }
-            tables.push((table, mapped));
+/// The mapped rows of each table, leads first; `None` when a row needs a second look.
+fn map_plain(writer: &Writer, segment: &Segment<'_>) -> Option<Vec<TableRows>> {
+    let mut tables = Vec::new();
+    for (table, writes) in segment.tables() {
+        if writer.copying.is_worthwhile(table, writes) {
+            return None;
         }
-        Some(tables)
+        let (mapped, rejected) = map_rows(writer, table, writes.iter());
+        // A value too long for the limits may fit by now: applying step by step reads the limits again.
+        if !all_fit(&mapped, &rejected) {
+            return None;
+        }
+        tables.push((table, mapped));
     }
+    Some(tables)
+}
 
-    /// The statements for the rows of one table, as in `write_rows`. Each statement answers whether every row
-    /// is good.
-    fn statements_of<'s>(&'s self, (table, rows): &'s TableRows) -> Vec<BoxFuture<'s, Result<bool>>> {
-        let table = *table;
-        let upsert =
-            async move { self.upsert_rows(table, rows).await.map(|upserted| upserted.is_complete()) };
-        let mut statements = vec![upsert.boxed()];
-        if self.may_have_notes() {
-            let forget = async move {
-                let ids: Vec<Uuid> = rows.iter().map(|mapped| mapped.row.id).collect();
-                let scope = Scope { table, ids: &ids, columns: None };
-                let still = rows.iter().map(|mapped| &mapped.row);
-                self.notes.forget(&self.session, scope, still).await.map(|()| true)
-            };
-            statements.push(forget.boxed());
-        }
-        if rows.iter().any(|mapped| !mapped.row.notes.is_empty()) {
-            let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
-            statements.push(self.notes.write(&self.session, table, noted).boxed());
-        }
-        statements
+/// The statements for the rows of one table, as in `upserts`. Each statement answers whether every row
+/// is good.
+fn statements_of<'s>(writer: &'s Writer, (table, rows): &'s TableRows) -> Vec<BoxFuture<'s, Result<bool>>> {
+    let table = *table;
+    let upsert =
+        async move { upserts::upsert(writer, table, rows).await.map(|upserted| upserted.is_complete()) };
+    let mut statements = vec![upsert.boxed()];
+    if writer.may_have_notes() {
+        let forget = async move {
+            let ids: Vec<Uuid> = rows.iter().map(|mapped| mapped.row.id).collect();
+            let scope = Scope { table, ids: &ids, columns: None };
+            let still = rows.iter().map(|mapped| &mapped.row);
+            writer.notes.forget(&writer.session, scope, still).await.map(|()| true)
+        };
+        statements.push(forget.boxed());
     }
+    if rows.iter().any(|mapped| !mapped.row.notes.is_empty()) {
+        let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
+        statements.push(writer.notes.write(&writer.session, table, noted).boxed());
+    }
+    statements
 }
 
 /// Whether round trips make up most of the cost: few rows, and few bytes.

@@ -1,7 +1,6 @@
 //! Reads Traffic's rows in one snapshot, in portions that fit into memory.
 
 use bytestring::ByteString;
-use tokio_postgres::Client;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -9,10 +8,8 @@ use crate::mapping;
 use crate::mapping::inverse::TrafficImage;
 use crate::model::budget::{self, Budget};
 use crate::model::change::Table;
-use crate::model::names::Names;
 use crate::model::side::Side;
-use crate::postgres::step::during;
-use crate::postgres::table_lock;
+use crate::postgres::{Database, table_lock};
 use crate::traffic::as_text;
 
 /// Maximum number of rows in a portion.
@@ -20,38 +17,23 @@ const PORTION: usize = 2000;
 
 /// A transaction on Traffic with one snapshot.
 pub struct TrafficSnapshot<'c> {
-    traffic: &'c Client,
-    names: &'c Names,
+    traffic: Database<'c>,
     /// Budget in bytes of the rows to read at a time.
     budget: Budget,
 }
 
 impl<'c> TrafficSnapshot<'c> {
-    /// Reads without a new transaction: each statement sees the state that the session sees at the time.
-    pub fn none(traffic: &'c Client, names: &'c Names, bytes: usize) -> Self {
-        TrafficSnapshot { traffic, names, budget: Budget::of(bytes) }
-    }
-
     /// Opens a transaction in which everything committed before is visible. The tables are locked before the
     /// snapshot and until the end, because a rewritten table is empty to an older snapshot, and absent rows
     /// are deleted on Landing.
-    pub async fn begin(
-        traffic: &'c Client,
-        names: &'c Names,
-        tables: &[Table],
-        bytes: usize,
-    ) -> Result<Self> {
-        let tables: Vec<String> = tables.iter().map(|table| names.traffic_table(*table)).collect();
-        table_lock::open(traffic, Side::Traffic, table_lock::ONE_SNAPSHOT, &tables, "", None).await?;
-        Ok(TrafficSnapshot::none(traffic, names, bytes))
+    pub async fn begin(traffic: Database<'c>, tables: &[Table], bytes: usize) -> Result<Self> {
+        let tables: Vec<String> = tables.iter().map(|table| traffic.table(*table)).collect();
+        table_lock::open(traffic.client, Side::Traffic, table_lock::ONE_SNAPSHOT, &tables, "", None).await?;
+        Ok(TrafficSnapshot { traffic, budget: Budget::of(bytes) })
     }
 
     pub async fn end(self) -> Result<()> {
-        self.execute("COMMIT").await
-    }
-
-    async fn execute(&self, sql: &str) -> Result<()> {
-        during(self.traffic, "reading a moment of Traffic").batch(sql).await
+        self.traffic.during("reading a moment of Traffic").batch("COMMIT").await
     }
 
     /// The ids of existing rows, in portions.
@@ -59,9 +41,9 @@ impl<'c> TrafficSnapshot<'c> {
         let sql = format!(
             "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
             budget::weight(mapping::texts(table)),
-            self.names.traffic_table(table)
+            self.traffic.table(table)
         );
-        let rows = self.traffic.query(&sql, &[&ids]).await.map_err(|error| reading(table, &error))?;
+        let rows = self.traffic.during(reading(table)).rows(&sql, &[&ids]).await?;
         let weighed = rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
         Ok(self.budget.portions(weighed, PORTION))
     }
@@ -72,22 +54,22 @@ impl<'c> TrafficSnapshot<'c> {
             mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
         let sql = format!(
             "SELECT t.id{columns} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
-            self.names.traffic_table(table)
+            self.traffic.table(table)
         );
-        let rows = self.traffic.query(&sql, &[&ids]).await.map_err(|error| reading(table, &error))?;
+        let rows = self.traffic.during(reading(table)).rows(&sql, &[&ids]).await?;
         rows.iter().map(|row| held(table, row)).collect()
     }
 }
 
 /// Decodes a row: the id, then a text or null for each of [`mapping::targets`].
 fn held(table: Table, row: &tokio_postgres::Row) -> Result<TrafficImage> {
-    let failed = |error| reading(table, &error);
+    let failed = |error| Error::database(reading(table), &error);
     let id = row.try_get(0).map_err(failed)?;
     let text = |at: usize| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
     let values: std::result::Result<_, _> = (1..=mapping::targets(table).len()).map(text).collect();
     Ok(TrafficImage { table, id, values: values.map_err(failed)? })
 }
 
-fn reading(table: Table, error: &tokio_postgres::Error) -> Error {
-    Error::database(format!("reading {} on Traffic", table.traffic_name()), error)
+fn reading(table: Table) -> String {
+    format!("reading {} on Traffic", table.traffic_name())
 }

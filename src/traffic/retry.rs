@@ -19,7 +19,9 @@ impl Writer {
     /// for the written leads. Safe beside a running daemon: the second of the two waits, and finds the row
     /// gone or newer.
     pub async fn retry(&mut self, ids: Option<&[i64]>) -> Result<Retried> {
-        self.begin_retry().await?;
+        // No other session of leadbridge touches quarantined rows, or the rows on Traffic with the same keys,
+        // until the transaction ends.
+        self.session.open(&self.opening_with("pg_advisory_xact_lock")).await?;
         // The check also keeps a cutover from switching before the transaction of the retry ends.
         let instead =
             "a retry would bring back Landing's older row: nothing was done; discard what still waits";

@@ -23,48 +23,93 @@ pub enum Touch {
     EveryRow,
 }
 
-/// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. A
-/// row already on Traffic keeps its values in the columns that Landing lacks (`absent`). Outside of
-/// leadbridge's transaction the statement writes nothing (see [`IS_OPEN`]).
-///
-/// The answer is one row, and its four columns account for every input row: number of rows written; number of
-/// rows equal already; ids of rows neither written nor equal, by the snapshot of the statement; ids of rows
-/// without a lead.
-pub fn upsert(names: &Names, table: Table, absent: &Absent, touch: Touch) -> String {
-    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
-    let (targets, given) = (&targets, &given(&targets, absent));
-    let traffic = names.traffic_table(table);
-    let lead_is_there = "EXISTS (SELECT FROM present p WHERE p.id = i.lead_id::uuid)";
-    let has_lead = table.lead_column().is_some();
-    // The arrays are in primary-key order and a function scan keeps the order, so the rows are locked in
-    // primary-key order.
-    let (with, source, condition, order, orphans) = match has_lead {
-        false => ("WITH".to_owned(), input(targets), IS_OPEN, "", "'{}'::uuid[]".to_owned()),
-        true => (
-            format!("{} ", with_present_leads(names, targets)),
-            "i".to_owned(),
-            lead_is_there,
-            "ORDER BY i.id",
-            format!("ARRAY(SELECT i.id FROM i WHERE NOT {lead_is_there})"),
-        ),
-    };
-    let initial = initial_status(table).map(|status| format!(", '{status}'")).unwrap_or_default();
-    // `rest` reads rows only when some rows were not written.
-    format!(
-        "{with} written AS (INSERT INTO {traffic} AS t ({columns}{status}) SELECT {values}{initial} FROM {source} \
-           WHERE {condition} {order} ON CONFLICT (id) DO UPDATE SET {set} {unequal} RETURNING t.id), \
-         rest AS MATERIALIZED (SELECT i.id, {equal} AS equal FROM {source} LEFT JOIN {traffic} t ON t.id = i.id \
-           WHERE (SELECT count(*) FROM written) < cardinality($1) AND {condition} \
-           AND NOT EXISTS (SELECT FROM written w WHERE w.id = i.id)) \
-         SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM rest WHERE rest.equal), \
-           ARRAY(SELECT rest.id FROM rest WHERE NOT rest.equal), {orphans}",
-        columns = column_list(targets),
-        status = initial_status(table).map_or("", |_| ", status"),
-        values = value_list(targets),
-        set = set_list(given),
-        unequal = only_when_unequal(given, touch),
-        equal = is_equal(given, touch),
-    )
+/// A table of Traffic, for the statements on whole rows.
+#[derive(Clone, Copy)]
+pub struct TargetTable<'t> {
+    pub names: &'t Names,
+    pub table: Table,
+    /// The columns that Landing lacks.
+    pub absent: &'t Absent,
+}
+
+impl TargetTable<'_> {
+    /// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. A
+    /// row already on Traffic keeps its values in the columns that Landing lacks (`absent`). Outside of
+    /// leadbridge's transaction the statement writes nothing (see [`IS_OPEN`]).
+    ///
+    /// The answer is one row, and its four columns account for every input row: number of rows written; number of
+    /// rows equal already; ids of rows neither written nor equal, by the snapshot of the statement; ids of rows
+    /// without a lead.
+    pub fn upsert(&self, touch: Touch) -> String {
+        let TargetTable { names, table, absent } = *self;
+        let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+        let (targets, given) = (&targets, &given(&targets, absent));
+        let traffic = names.traffic_table(table);
+        let lead_is_there = "EXISTS (SELECT FROM present p WHERE p.id = i.lead_id::uuid)";
+        let has_lead = table.lead_column().is_some();
+        // The arrays are in primary-key order and a function scan keeps the order, so the rows are locked in
+        // primary-key order.
+        let (with, source, condition, order, orphans) = match has_lead {
+            false => ("WITH".to_owned(), input(targets), IS_OPEN, "", "'{}'::uuid[]".to_owned()),
+            true => (
+                format!("{} ", with_present_leads(names, targets)),
+                "i".to_owned(),
+                lead_is_there,
+                "ORDER BY i.id",
+                format!("ARRAY(SELECT i.id FROM i WHERE NOT {lead_is_there})"),
+            ),
+        };
+        let initial = initial_status(table).map(|status| format!(", '{status}'")).unwrap_or_default();
+        // `rest` reads rows only when some rows were not written.
+        format!(
+            "{with} written AS (INSERT INTO {traffic} AS t ({columns}{status}) SELECT {values}{initial} FROM {source} \
+               WHERE {condition} {order} ON CONFLICT (id) DO UPDATE SET {set} {unequal} RETURNING t.id), \
+             rest AS MATERIALIZED (SELECT i.id, {equal} AS equal FROM {source} LEFT JOIN {traffic} t ON t.id = i.id \
+               WHERE (SELECT count(*) FROM written) < cardinality($1) AND {condition} \
+               AND NOT EXISTS (SELECT FROM written w WHERE w.id = i.id)) \
+             SELECT (SELECT count(*) FROM written), (SELECT count(*) FROM rest WHERE rest.equal), \
+               ARRAY(SELECT rest.id FROM rest WHERE NOT rest.equal), {orphans}",
+            columns = column_list(targets),
+            status = initial_status(table).map_or("", |_| ", status"),
+            values = value_list(targets),
+            set = set_list(given),
+            unequal = only_when_unequal(given, touch),
+            equal = is_equal(given, touch),
+        )
+    }
+
+    /// Ids of the rows whose row on Traffic is missing or different now. Parameters as in [`TargetTable::upsert`].
+    pub fn differing(&self, touch: Touch) -> String {
+        let TargetTable { names, table, absent } = *self;
+        let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+        format!(
+            "SELECT i.id FROM {input} LEFT JOIN {traffic} t ON t.id = i.id WHERE NOT {equal}",
+            input = input(&targets),
+            traffic = names.traffic_table(table),
+            equal = is_equal(&given(&targets, absent), touch),
+        )
+    }
+
+    /// Replaces the values of `unique` columns that are about to change by fillers, so the rows do not collide
+    /// with each other. Parameters as in [`TargetTable::upsert`]. `None` when Landing has no value for any of the columns.
+    pub fn give_up(&self, unique: &[UniqueColumn], filler: Filler) -> Option<String> {
+        let TargetTable { names, table, absent } = *self;
+        let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+        let given = given(&targets, absent);
+        let columns = unique.iter().filter_map(|column| {
+            let target = given.iter().find(|target| target.name == column.name)?;
+            let (name, new) = (target.name, cast(target));
+            // Where Landing has null, Traffic's value stays, so the column does not change.
+            let given = if target.keeps_target_when_null() {
+                format!("{new} IS NOT NULL AND ")
+            } else {
+                String::new()
+            };
+            Some((column, format!("({given}t.{name} IS DISTINCT FROM {new})")))
+        });
+        let (traffic, input) = (names.traffic_table(table), input(&targets));
+        unique::give_up((&traffic, &input), columns, filler)
+    }
 }
 
 /// The input rows with a lead, and their leads on Traffic. Each lead is locked like in PostgreSQL's foreign
@@ -76,17 +121,6 @@ fn with_present_leads(names: &Names, targets: &[&Target]) -> String {
            WHERE l.id = ANY (ARRAY(SELECT DISTINCT i.lead_id::uuid FROM i)) ORDER BY l.id FOR KEY SHARE),",
         input = input(targets),
         leads = names.traffic_table(Table::LandingLeads),
-    )
-}
-
-/// Ids of the rows whose row on Traffic is missing or different now. Parameters as in [`upsert`].
-pub fn differing(names: &Names, table: Table, absent: &Absent, touch: Touch) -> String {
-    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
-    format!(
-        "SELECT i.id FROM {input} LEFT JOIN {traffic} t ON t.id = i.id WHERE NOT {equal}",
-        input = input(&targets),
-        traffic = names.traffic_table(table),
-        equal = is_equal(&given(&targets, absent), touch),
     )
 }
 
@@ -109,7 +143,7 @@ pub fn initial_status(table: Table) -> Option<&'static str> {
     (table == Table::LandingLeads).then_some("new")
 }
 
-/// Locks leads like [`upsert`] does. Answers the ids of the leads missing on Traffic. Parameter: ids.
+/// Locks leads like [`TargetTable::upsert`] does. Answers the ids of the leads missing on Traffic. Parameter: ids.
 pub fn lock_leads(names: &Names) -> String {
     format!(
         "WITH present AS MATERIALIZED (SELECT l.id FROM {leads} l WHERE l.id = ANY ($1::uuid[]) ORDER BY l.id \
@@ -171,29 +205,6 @@ pub fn as_text(target: &Target) -> String {
         "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
         _ => format!("t.{name}::text"),
     }
-}
-
-/// Replaces the values of `unique` columns that are about to change by fillers, so the rows do not collide
-/// with each other. Parameters as in [`upsert`]. `None` when Landing has no value for any of the columns.
-pub fn give_up(
-    names: &Names,
-    table: Table,
-    absent: &Absent,
-    unique: &[UniqueColumn],
-    filler: Filler,
-) -> Option<String> {
-    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
-    let given = given(&targets, absent);
-    let columns = unique.iter().filter_map(|column| {
-        let target = given.iter().find(|target| target.name == column.name)?;
-        let (name, new) = (target.name, cast(target));
-        // Where Landing has null, Traffic's value stays, so the column does not change.
-        let given =
-            if target.keeps_target_when_null() { format!("{new} IS NOT NULL AND ") } else { String::new() };
-        Some((column, format!("({given}t.{name} IS DISTINCT FROM {new})")))
-    });
-    let (traffic, input) = (names.traffic_table(table), input(&targets));
-    unique::give_up((&traffic, &input), columns, filler)
 }
 
 /// Traffic's verbatim values of rows, for changes with unchanged TOAST values. Parameter: ids. Columns of the
@@ -342,10 +353,14 @@ fn cast(target: &Target) -> String {
 mod tests {
     use super::*;
 
+    fn upsert(table: Table, absent: &Absent) -> String {
+        TargetTable { names: &Names::default(), table, absent }.upsert(Touch::OnlyChanges)
+    }
+
     #[test]
     fn an_update_never_names_a_column_that_traffic_owns() {
         let none = Absent::none(Table::LandingLeads);
-        let sql = upsert(&Names::default(), Table::LandingLeads, &none, Touch::OnlyChanges);
+        let sql = upsert(Table::LandingLeads, &none);
         let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
         for owned in ["status", "amocrm_pipeline_id", "amocrm_status_id"] {
             assert!(!update.contains(owned), "{owned}");
@@ -356,7 +371,7 @@ mod tests {
     #[test]
     fn what_is_equal_for_its_type_only_is_compared_as_text() {
         for table in Table::ALL {
-            let sql = upsert(&Names::default(), table, &Absent::none(table), Touch::OnlyChanges);
+            let sql = upsert(table, &Absent::none(table));
             let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
             for target in mapping::targets(table) {
                 let is_coarse = matches!(target.sql_type, "jsonb" | "text");

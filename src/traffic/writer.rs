@@ -1,45 +1,49 @@
-//! The one session that writes to Traffic: its transaction, savepoints and prepared statements.
+//! The one session that writes to Traffic: its transaction, prepared statements, and what it knows of
+//! quarantine and notes. The strategies of the other files (upsert, COPY, partial update, changed key, delete,
+//! set) are given the writer.
 //!
 //! A Traffic transaction begins with its first batch. The batch that ends at a commit boundary commits the
 //! transaction, together with the checkpoint. After any error except a bad row the caller must drop the
 //! session: changes without a commit never happened, and the next attempt continues from the position on
 //! Traffic.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tokio_postgres::Statement;
 use uuid::Uuid;
 
 use super::catalog::TargetCatalog;
-use super::copying::Copying;
+use super::copying::CopyStrategy;
 use super::deletes;
-use super::statements::{self, Touch};
+use super::statements::{self, TargetTable, Touch};
+use super::upserts::Mapped;
+use crate::batch::Write;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
+use crate::failpoint::{Point, reach};
 use crate::mapping::Absent;
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::model::truncate::OnTruncate;
 use crate::postgres::prepared::LazyStatement;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Session, pipelined};
-use crate::quarantine::notes::Notes;
-use crate::quarantine::rows::Quarantine;
+use crate::postgres::write::{CHECK_AND_DEFER, CHECK_DEFERRED, Savepoint, WriteSession};
+use crate::postgres::{Database, Session, pipelined};
+use crate::quarantine::RefusalCause;
+use crate::quarantine::notes::{Notes, Scope};
+use crate::quarantine::rows::{Quarantine, Refusal, Refused};
+
+/// Undoes a whole batch.
+pub(super) const BATCH: Savepoint = Savepoint(Side::Traffic, "batch");
+
+/// Undoes everything after the last good range.
+pub(super) const RANGE: Savepoint = Savepoint(Side::Traffic, "range");
 
 /// Rows read from Landing, for changes whose row was missing on Traffic; `None` for a row gone from Landing
 /// too.
 pub type Supplied = HashMap<(Table, Uuid), Option<Row>>;
-
-/// Result of applying a batch.
-#[derive(Debug)]
-pub enum Applied {
-    /// Every change is in the open transaction: as a row, or in quarantine.
-    Done,
-    /// Keys of rows needed whole: read the rows from Landing, and apply the same batch again with the rows.
-    /// The transaction is as before the batch.
-    Missing(Vec<(Table, Uuid)>),
-}
 
 /// Number of rows by result, for the batches applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,26 +55,44 @@ pub struct RowCounts {
     pub quarantined: u64,
 }
 
-/// Runs the deferred constraints and triggers for all rows written so far.
-pub(super) const CHECK_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+/// What a writer writes, and how.
+#[derive(Clone, Copy)]
+pub struct WriterSettings<'s> {
+    /// The columns that Landing publishes. A column of Traffic whose Landing column is not published keeps
+    /// its values, because the column belongs to Traffic.
+    pub landing: &'s Published,
+    pub tables: &'s [Table],
+    pub touch: Touch,
+    pub on_truncate: OnTruncate,
+}
 
 /// The statements for one table.
 struct Statements {
     /// The columns that Landing lacks.
     absent: Absent,
     upsert: Statement,
-    /// [`statements::differing`].
+    /// [`TargetTable::differing`].
     differing: LazyStatement,
     delete: LazyStatement,
     read: LazyStatement,
 }
 
+/// Rows of one table that Traffic has as Landing has them, written or deleted.
+pub(super) struct Arrived<'r> {
+    pub(super) table: Table,
+    pub(super) ids: &'r [Uuid],
+    /// The rows that may have old notes.
+    pub(super) noted: &'r [Uuid],
+    /// Every row with new notes, at least.
+    pub(super) rows: &'r [&'r Mapped],
+}
+
 /// Applies batches to Traffic.
 pub struct Writer {
-    pub(super) session: Session,
+    pub(super) session: WriteSession,
     pub(super) names: Names,
     pub(super) catalog: TargetCatalog,
-    pub(super) triggers: TriggerControl,
+    pub(super) copying: CopyStrategy,
     pub(super) quarantine: Quarantine,
     pub(super) notes: Notes,
     /// Whether `quarantine` may hold rows. True for an empty table costs a query or two; false for a table
@@ -81,85 +103,55 @@ pub struct Writer {
     /// notes too.
     pub(super) has_noted: bool,
     pub(super) on_truncate: OnTruncate,
+    pub(super) counts: RowCounts,
     tables: HashMap<Table, Statements>,
     partial_update: LazyStatement,
-    /// Tables whose new rows are inserted by COPY.
-    pub(super) copying: HashMap<Table, Copying>,
-    /// Tables without any notes so far, in which each key comes once.
-    pub(super) new_tables: HashSet<Table>,
-    /// False after a failed COPY, until the next batch.
-    pub(super) may_copy: bool,
-    /// Whether the current range has tried a COPY.
-    pub(super) tried_copy: bool,
-    /// Whether deferred constraints check each range, because the constraints have refused the batch as a
-    /// whole.
-    pub(super) checks_ranges: bool,
-    /// Whether a row of the batch was refused for a value held by another row.
-    pub(super) collided: bool,
-    pub(super) counts: RowCounts,
-    pub(super) in_transaction: bool,
     /// Whether the savepoint of the last batch stands. The next batch's savepoint replaces it, and COMMIT
     /// ends it, so neither takes a round trip of its own.
     in_batch: bool,
 }
 
 impl Writer {
-    /// Prepares to write `tables` over `session`, which passes the fence of its own role
-    /// ([`Endpoint::connect_to_write`](crate::postgres::Endpoint::connect_to_write)). A column of Traffic
-    /// whose Landing column is not published keeps its values, because the column belongs to Traffic.
+    /// Prepares to write over `session`, which passes the fence of its own role
+    /// ([`Endpoint::connect_to_write`](crate::postgres::Endpoint::connect_to_write)).
     ///
     /// # Errors
     /// A target table or column is missing; the role lacks a privilege; the connection broke.
-    pub async fn new(
-        session: Session,
-        names: &Names,
-        landing: &Published,
-        tables: &[Table],
-        touch: Touch,
-        on_truncate: OnTruncate,
-    ) -> Result<Self> {
-        let catalog = TargetCatalog::read(&session, names, tables).await?;
-        let triggers = TriggerControl::probe(&session).await?;
+    pub async fn new(session: Session, names: &Names, settings: WriterSettings<'_>) -> Result<Self> {
+        let catalog = TargetCatalog::read(&session, names, settings.tables).await?;
+        let session = WriteSession::new(session, Side::Traffic).await?;
         let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));
+        let leads = settings.landing.absent(Table::LandingLeads);
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
             has_noted: notes.has_rows(&session).await?,
-            partial_update: LazyStatement::new(statements::partial_update_leads(
-                names,
-                &landing.absent(Table::LandingLeads),
-            )),
+            partial_update: LazyStatement::new(statements::partial_update_leads(names, &leads)),
             names: names.clone(),
             tables: HashMap::new(),
-            copying: HashMap::new(),
-            new_tables: HashSet::new(),
-            may_copy: false,
-            tried_copy: false,
-            checks_ranges: false,
-            collided: false,
+            copying: CopyStrategy::default(),
             counts: RowCounts::default(),
-            in_transaction: false,
             in_batch: false,
+            on_truncate: settings.on_truncate,
             session,
             catalog,
-            triggers,
             quarantine,
             notes,
-            on_truncate,
         };
-        for &table in tables {
-            writer.prepare(table, tables, landing.absent(table), touch).await?;
+        for &table in settings.tables {
+            writer.prepare(table, settings).await?;
         }
         Ok(writer)
     }
 
-    async fn prepare(&mut self, table: Table, tables: &[Table], absent: Absent, touch: Touch) -> Result<()> {
-        let upsert = statements::upsert(&self.names, table, &absent, touch);
+    async fn prepare(&mut self, table: Table, settings: WriterSettings<'_>) -> Result<()> {
+        let absent = settings.landing.absent(table);
+        let target = TargetTable { names: &self.names, table, absent: &absent };
         // Prepared at once and not lazily, because a missing table or column must show before any change is
         // applied.
-        let upsert = self.session.prepare(&upsert).await;
-        let upsert = upsert.map_err(|error| Error::database(preparing(table), &error))?;
-        let differing = LazyStatement::new(statements::differing(&self.names, table, &absent, touch));
-        let delete = LazyStatement::new(deletes::delete(&self.names, table, tables));
+        let upsert = target.upsert(settings.touch);
+        let upsert = during(&self.session, preparing(table)).prepare(&upsert).await?;
+        let differing = LazyStatement::new(target.differing(settings.touch));
+        let delete = LazyStatement::new(deletes::delete(&self.names, table, settings.tables));
         let read = LazyStatement::new(statements::read_verbatim(&self.names, table));
         self.tables.insert(table, Statements { absent, upsert, differing, delete, read });
         Ok(())
@@ -170,24 +162,7 @@ impl Writer {
     }
 
     pub fn triggers(&self) -> TriggerControl {
-        self.triggers
-    }
-
-    fn statements(&self, table: Table) -> Result<&Statements> {
-        self.tables.get(&table).ok_or_else(|| not_replicated(table))
-    }
-
-    pub(super) fn absent(&self, table: Table) -> Result<&Absent> {
-        self.statements(table).map(|statements| &statements.absent)
-    }
-
-    pub(super) fn upsert(&self, table: Table) -> Result<&Statement> {
-        self.statements(table).map(|statements| &statements.upsert)
-    }
-
-    /// The tables of this writer, in the order of writing.
-    pub(super) fn written_tables(&self) -> impl Iterator<Item = Table> {
-        Table::ALL.into_iter().filter(|table| self.tables.contains_key(table))
+        self.session.triggers()
     }
 
     /// Number of rows by result, for all rows so far.
@@ -195,10 +170,21 @@ impl Writer {
         self.counts
     }
 
-    /// Whether a row may have conversion notes. A retry runs in another process, and writes notes only while
-    /// there is a row to retry.
-    pub(super) fn may_have_notes(&self) -> bool {
-        self.has_noted || self.may_have_quarantined
+    pub(super) fn database(&self) -> Database<'_> {
+        Database::traffic(&self.session, &self.names)
+    }
+
+    fn statements(&self, table: Table) -> Result<&Statements> {
+        self.tables.get(&table).ok_or_else(|| not_replicated(table))
+    }
+
+    pub(super) fn target(&self, table: Table) -> Result<TargetTable<'_>> {
+        let absent = &self.statements(table)?.absent;
+        Ok(TargetTable { names: &self.names, table, absent })
+    }
+
+    pub(super) fn upsert(&self, table: Table) -> Result<&Statement> {
+        self.statements(table).map(|statements| &statements.upsert)
     }
 
     pub(super) async fn differing(&self, table: Table) -> Result<&Statement> {
@@ -220,74 +206,109 @@ impl Writer {
         self.partial_update.on(&self.session, &preparing(Table::LandingLeads)).await
     }
 
-    pub(super) async fn execute(&self, step: &str, sql: &str) -> Result<()> {
-        during(&self.session, step).batch(sql).await
+    /// The tables of this writer, in the order of writing.
+    pub(super) fn written_tables(&self) -> impl Iterator<Item = Table> {
+        Table::ALL.into_iter().filter(|table| self.tables.contains_key(table))
+    }
+
+    /// Reads the limits of `table` again. Returns whether the limits have changed.
+    pub(super) async fn renew_limits(&mut self, table: Table) -> Result<bool> {
+        self.catalog.renew_limits(Database::traffic(&self.session, &self.names), table).await
+    }
+
+    /// Whether a row may have conversion notes. A retry runs in another process, and writes notes only while
+    /// there is a row to retry.
+    pub(super) fn may_have_notes(&self) -> bool {
+        self.has_noted || self.may_have_quarantined
     }
 
     /// Opens the transaction if none is open. Ordinary triggers do not fire in the transaction.
     pub async fn begin(&mut self) -> Result<()> {
-        if !self.in_transaction {
-            let sql = self.opening(self.beside_retries());
-            self.execute("opening a transaction on Traffic", &sql).await?;
-            self.in_transaction = true;
+        match self.session.in_transaction() {
+            true => Ok(()),
+            false => self.session.open(&self.opening()).await,
         }
-        Ok(())
     }
 
-    /// Opens a transaction in which no other session of leadbridge touches quarantined rows, or the rows on
-    /// Traffic with the same keys.
-    pub(super) async fn begin_retry(&mut self) -> Result<()> {
-        self.execute("opening a transaction on Traffic", &self.opening("pg_advisory_xact_lock")).await?;
-        self.in_transaction = true;
-        Ok(())
-    }
-
-    /// The lock function for a transaction of changes. A transaction of changes and a retry wait for each
-    /// other: between applying a row and releasing the row from quarantine, the other would apply an older
-    /// image, or bring back a deleted row. No lock while quarantine is empty, because then a retry has no
-    /// rows.
-    pub(super) fn beside_retries(&self) -> &'static str {
-        if self.may_have_quarantined { "pg_advisory_xact_lock_shared" } else { "" }
-    }
-
-    pub(super) fn opening(&self, lock: &str) -> String {
-        let mut sql = format!("{}; {}; ", pipelined::OPEN, self.triggers.suppress());
-        if !lock.is_empty() {
-            let key = postgres_protocol::escape::escape_literal(&self.names.own("quarantine"));
-            sql.push_str(&format!("SELECT pg_catalog.{lock}(pg_catalog.hashtextextended({key}, 0)); "));
+    /// SQL that opens a transaction of changes. A transaction of changes and a retry wait for each other:
+    /// between applying a row and releasing the row from quarantine, the other would apply an older image, or
+    /// bring back a deleted row. No lock while quarantine is empty, because then a retry has no rows.
+    pub(super) fn opening(&self) -> String {
+        match self.may_have_quarantined {
+            true => self.opening_with("pg_advisory_xact_lock_shared"),
+            false => format!("{}; ", self.session.opening(pipelined::OPEN)),
         }
-        sql
     }
 
-    /// Opens the transaction if none is open, and in the transaction two savepoints: `batch`, to undo the
-    /// whole batch, and `range`, to undo everything after the last good range.
+    /// SQL that opens a transaction and takes the lock of quarantine by the function `lock`.
+    pub(super) fn opening_with(&self, lock: &str) -> String {
+        let key = postgres_protocol::escape::escape_literal(&self.names.own("quarantine"));
+        let opening = self.session.opening(pipelined::OPEN);
+        format!("{opening}; SELECT pg_catalog.{lock}(pg_catalog.hashtextextended({key}, 0)); ")
+    }
+
+    /// Opens the transaction if none is open, and in the transaction the savepoints [`BATCH`] and [`RANGE`].
     pub(super) async fn begin_batch(&mut self) -> Result<()> {
-        let mut sql = match self.in_transaction {
-            true => String::new(),
-            false => self.opening(self.beside_retries()),
-        };
+        let mut sql = if self.session.in_transaction() { String::new() } else { self.opening() };
         if self.in_batch {
             sql.push_str("RELEASE batch; ");
         }
         sql.push_str("SAVEPOINT batch; SAVEPOINT range");
-        self.execute("opening a batch on Traffic", &sql).await?;
-        (self.in_transaction, self.in_batch) = (true, true);
-        self.may_copy = !self.copying.is_empty();
+        self.session.execute("opening a batch", &sql).await?;
+        self.session.opened();
+        self.in_batch = true;
+        self.copying.begin_batch();
         Ok(())
+    }
+
+    /// Runs the deferred constraints and triggers for all rows written so far. Unless the transaction `ends`,
+    /// the end of the transaction repeats the checks.
+    pub(super) async fn check_deferred(&self, ends: bool) -> Result<()> {
+        match (self.session.may_defer(), ends) {
+            (false, _) => Ok(()),
+            (true, true) => self.session.check_deferred(CHECK_DEFERRED).await,
+            (true, false) => self.session.check_deferred(CHECK_AND_DEFER).await,
+        }
     }
 
     /// Makes the applied changes durable. After a failed commit, only Traffic's checkpoint tells whether the
     /// changes are durable.
     ///
     /// # Errors
-    /// Transient when a deferred constraint refuses a row. The constraint is newer than this writer. The next
-    /// writer knows the constraint, and checks each batch before the commit.
+    /// The errors of [`WriteSession::commit`]. The next writer knows a new constraint, and checks each batch
+    /// before the commit.
     pub async fn commit(&mut self) -> Result<()> {
-        if self.in_transaction {
-            let step = "committing on Traffic";
-            during(&self.session, step).write_batch("COMMIT").await?;
-            (self.in_transaction, self.in_batch) = (false, false);
+        self.session.commit().await?;
+        self.in_batch = false;
+        Ok(())
+    }
+
+    /// Records rows that Traffic has now: releases the rows from quarantine, and updates their notes.
+    pub(super) async fn record(&mut self, arrived: Arrived<'_>) -> Result<()> {
+        let Arrived { table, ids, noted, rows } = arrived;
+        if self.may_have_quarantined {
+            self.quarantine.release(&self.session, table, ids).await?;
         }
+        if self.may_have_notes() && !noted.is_empty() {
+            let still = rows.iter().map(|mapped| &mapped.row);
+            let scope = Scope { table, ids: noted, columns: None };
+            self.notes.forget(&self.session, scope, still).await?;
+        }
+        let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));
+        self.has_noted |= self.notes.write(&self.session, table, noted).await?;
+        Ok(())
+    }
+
+    pub(super) async fn quarantine_write(&mut self, write: &Write<'_>, cause: &RefusalCause) -> Result<()> {
+        let what = Refused::Write(&write.row, write.operation);
+        self.quarantine(&Refusal { what, origin: write.origin, cause }).await
+    }
+
+    pub(super) async fn quarantine(&mut self, refusal: &Refusal<'_>) -> Result<()> {
+        self.may_have_quarantined = true;
+        self.counts.quarantined += 1;
+        self.quarantine.put(&self.session, refusal).await?;
+        reach(Point::Quarantined);
         Ok(())
     }
 }

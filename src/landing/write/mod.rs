@@ -2,28 +2,67 @@
 //! Landing's triggers, except for deletes.
 
 mod statements;
-pub mod target;
 mod together;
 
 use std::collections::HashMap;
 
-use target::LandingTarget;
+use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use crate::batch::bisect::{Bisection, middle};
+use crate::capture::layout::Layout;
 use crate::error::{Error, Kind, Result, row_refusal};
 use crate::fence::pass as fence;
-use crate::landing::reading;
+use crate::landing::{catalog, reading};
+use crate::mapping::inverse::ColumnPlace;
 use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::paging::PageStart;
 use crate::postgres::step::during;
-use crate::postgres::triggers::{TriggerControl, may_defer};
+use crate::postgres::triggers::TriggerControl;
+use crate::postgres::write::{CHECK_AND_DEFER, CHECK_DEFERRED, OWN_SEARCH_PATH, Savepoint, WriteSession};
 use crate::postgres::{Database, Session, wal};
 use crate::quarantine::RefusalCause;
+
+/// Undoes a load as a whole.
+const LOAD: Savepoint = Savepoint(Side::Landing, "load");
+
+/// Undoes a range of acts.
+const RANGE: Savepoint = Savepoint(Side::Landing, "range");
+
+/// A Landing table to which rows are written.
+#[derive(Clone, Debug)]
+pub struct LandingTarget {
+    pub layout: Layout,
+    /// A place for each of [`Table::columns`].
+    pub places: Vec<ColumnPlace>,
+}
+
+impl LandingTarget {
+    /// # Errors
+    /// A table or a column that the mapping needs is missing on Landing.
+    pub async fn read(landing: &Client, names: &Names, table: Table) -> Result<Self> {
+        let layout = catalog::layout(landing, names, table).await?;
+        let sql = "SELECT a.attname::text, a.attnotnull, a.attgenerated <> '' FROM pg_catalog.pg_attribute a \
+                   WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
+        let step = during(landing, format!("reading the columns of {} on Landing", table.landing_name()));
+        let rows = step.rows(sql, &[&names.landing_table(table)]).await?;
+        let known: HashMap<String, (bool, bool)> =
+            rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
+        let place = |name: &str| match known.get(name) {
+            Some((is_not_null, is_generated)) => {
+                ColumnPlace { is_written: !is_generated, is_not_null: *is_not_null }
+            }
+            None => ColumnPlace { is_written: false, is_not_null: false },
+        };
+        let places = table.columns().iter().map(|column| place(column.name)).collect();
+        Ok(LandingTarget { layout, places })
+    }
+}
 
 /// One change of one row.
 #[derive(Debug)]
@@ -57,14 +96,10 @@ pub struct LandingPosition {
 /// Writes to Landing, in one transaction at a time. After any error but a refused row the writer must be
 /// dropped.
 pub struct LandingWriter {
-    pub session: Session,
-    pub names: Names,
+    session: WriteSession,
+    names: Names,
     cutover: Uuid,
-    triggers: TriggerControl,
     targets: HashMap<Table, LandingTarget>,
-    /// Whether Landing has a constraint or a trigger that can be deferred to the end of a transaction.
-    may_defer: bool,
-    in_transaction: bool,
 }
 
 impl LandingWriter {
@@ -78,8 +113,8 @@ impl LandingWriter {
         fence::take_right(Database::landing(&session, names)).await?;
         fence::check(Database::landing(&session, names), cutover).await?;
         during(&session, "preparing to write to Landing").batch("SET leadbridge.passes_fence = 'on'").await?;
-        let triggers = TriggerControl::probe(&session).await?;
-        if triggers == TriggerControl::GuardTriggers {
+        let session = WriteSession::new(session, Side::Landing).await?;
+        if session.triggers() == TriggerControl::GuardTriggers {
             tracing::warn!(
                 "the role may not set session_replication_role on Landing: Landing's own triggers fire for \
                  replicated rows, and updated_at becomes the time of replication; GRANT SET ON PARAMETER \
@@ -90,9 +125,7 @@ impl LandingWriter {
         for &table in tables {
             targets.insert(table, LandingTarget::read(&session, names, table).await?);
         }
-        let may_defer = may_defer(&session).await?;
-        let names = names.clone();
-        Ok(LandingWriter { session, names, cutover, triggers, targets, may_defer, in_transaction: false })
+        Ok(LandingWriter { session, names: names.clone(), cutover, targets })
     }
 
     pub fn target(&self, table: Table) -> Result<&LandingTarget> {
@@ -104,21 +137,15 @@ impl LandingWriter {
         Database::landing(&self.session, &self.names)
     }
 
-    pub async fn execute(&self, step: &str, sql: &str) -> Result<()> {
-        during(&self.session, step).batch(sql).await
-    }
-
     /// Opens a transaction if none is open. Where checks can be deferred, a savepoint makes the load undoable
     /// as a whole.
     pub async fn begin(&mut self) -> Result<()> {
-        if !self.in_transaction {
-            let sql = format!("BEGIN; {}", self.triggers.suppress());
-            self.execute("opening a transaction on Landing", &sql).await?;
-            self.in_transaction = true;
+        if !self.session.in_transaction() {
+            self.session.open(&self.session.opening("BEGIN")).await?;
             fence::hold(self.database(), self.cutover).await?;
         }
-        if self.may_defer {
-            self.execute("setting a savepoint on Landing", "SAVEPOINT load").await?;
+        if self.session.may_defer() {
+            LOAD.set(&self.session).await?;
         }
         Ok(())
     }
@@ -127,32 +154,24 @@ impl LandingWriter {
     /// refuses the load, the load is undone and all checks become immediate, so that the next attempt shows
     /// the refused row. Returns whether the load must be written again.
     pub async fn check_deferred(&mut self) -> Result<bool> {
-        if !self.may_defer {
+        if !self.session.may_defer() {
             return Ok(false);
         }
-        let sql = "SAVEPOINT checked; SET CONSTRAINTS ALL IMMEDIATE; ROLLBACK TO checked; RELEASE checked; RELEASE load";
-        let checked =
-            during(&self.session, "checking deferred constraints on Landing").write_batch(sql).await;
-        if row_refusal(checked)?.is_ok() {
+        let sql = format!("{CHECK_AND_DEFER}; RELEASE load");
+        if row_refusal(self.session.check_deferred(&sql).await)?.is_ok() {
             return Ok(false);
         }
-        let sql = format!("ROLLBACK TO load; {}; SET CONSTRAINTS ALL IMMEDIATE", self.triggers.suppress());
-        self.execute("undoing a load on Landing", &sql).await?;
+        let sql = format!("ROLLBACK TO load; {}; {CHECK_DEFERRED}", self.session.triggers().suppress());
+        self.session.execute("undoing a load", &sql).await?;
         Ok(true)
     }
 
     /// Commits the open transaction, if there is one.
     ///
     /// # Errors
-    /// Transient when a deferred constraint refuses a row: the constraint is newer than the writer, because
-    /// the writer checks deferred constraints with each load.
+    /// The errors of [`WriteSession::commit`].
     pub async fn commit(&mut self) -> Result<()> {
-        if self.in_transaction {
-            let step = "committing on Landing";
-            during(&self.session, step).write_batch("COMMIT").await?;
-            self.in_transaction = false;
-        }
-        Ok(())
+        self.session.commit().await
     }
 
     /// Landing's WAL position and clock, provided that the fence still keeps others from writing there.
@@ -212,21 +231,17 @@ impl LandingWriter {
 
     /// Switches Landing's triggers: on for deletes, so that Landing's cascades act, and off for writes.
     pub async fn fire_triggers(&self, on: bool) -> Result<()> {
-        let sql = if on { self.triggers.restore() } else { self.triggers.suppress() };
-        self.execute("switching Landing's triggers", sql).await
+        self.session.fire_triggers(on).await
     }
 
     /// Applies the acts, and returns each row refused by Landing, with the reason. A refused range of acts is
     /// bisected until the failing act is alone.
-    pub async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
+    async fn bisect(&self, table: Table, acts: &[&Act]) -> Result<Vec<(Uuid, RefusalCause)>> {
         let (mut refused, mut bisection) = (Vec::new(), Bisection::new(acts, middle));
         while let Some(range) = bisection.next_range() {
-            self.execute("setting a savepoint on Landing", "SAVEPOINT range").await?;
-            let Err(error) = row_refusal(self.apply_range(table, range).await)? else {
-                self.execute("releasing a savepoint on Landing", "RELEASE range").await?;
-                continue;
-            };
-            self.execute("undoing a range on Landing", "ROLLBACK TO range; RELEASE range").await?;
+            RANGE.set(&self.session).await?;
+            let applied = self.apply_range(table, range).await;
+            let Err(error) = RANGE.close(&self.session, applied).await? else { continue };
             let Some(act) = bisection.refuse(range) else { continue };
             if error.may_be_of_search_path() && self.passes_elsewhere(table, range).await? {
                 return Err(error.into_refused());
@@ -239,11 +254,10 @@ impl LandingWriter {
     /// Whether acts that failed because a function did not find a name succeed under the role's own
     /// `search_path`. Then the row is not to blame. The attempt is undone.
     async fn passes_elsewhere(&self, table: Table, range: &[&Act]) -> Result<bool> {
-        let sql = "SAVEPOINT range; SELECT pg_catalog.set_config(s.name, s.reset_val, true) \
-                   FROM pg_catalog.pg_settings s WHERE s.name = 'search_path'";
-        self.execute("setting the search_path on Landing", sql).await?;
+        let sql = format!("SAVEPOINT range; {OWN_SEARCH_PATH}");
+        self.session.execute("setting the search_path", &sql).await?;
         let tried = self.apply_range(table, range).await;
-        self.execute("undoing a range on Landing", "ROLLBACK TO range; RELEASE range").await?;
+        RANGE.discard(&self.session).await?;
         Ok(row_refusal(tried)?.is_ok())
     }
 
@@ -264,16 +278,20 @@ impl LandingWriter {
         if !new.is_empty() {
             let (columns, sql) = (columns(target, &new), statements::insert(&self.names, target));
             let step = step("inserting into");
-            all(self.run(&step, &sql, &columns, &[]).await?, new.len(), step)?;
+            let written = during(&self.session, &*step).write(&sql, &parameters(&columns)).await?;
+            all(written, new.len(), step)?;
         }
         if !changed.is_empty() {
             let (columns, sql) = (columns(target, &changed), statements::update(&self.names, target));
+            let mut parameters = parameters(&columns);
+            parameters.push(&kept);
             let step = step("updating");
-            all(self.run(&step, &sql, &columns, &[&kept]).await?, changed.len(), step)?;
+            let written = during(&self.session, &*step).write(&sql, &parameters).await?;
+            all(written, changed.len(), step)?;
         }
         if !gone.is_empty() {
             let (sql, step) = (statements::delete(&self.names, target), step("deleting from"));
-            let deleted = self.run(&step, &sql, &[], &[&gone]).await?;
+            let deleted = during(&self.session, &*step).write(&sql, &[&gone]).await?;
             // Usually fewer rows are deleted because Landing never had a row, or a cascade deleted the row
             // first. A row that is still on Landing was left out by a trigger.
             if deleted < gone.len() as u64 && self.has_any(table, &gone).await? {
@@ -282,21 +300,10 @@ impl LandingWriter {
         }
         Ok(())
     }
+}
 
-    /// Executes a statement. Returns the number of rows written.
-    pub async fn run(
-        &self,
-        step: &str,
-        sql: &str,
-        columns: &[Vec<Option<&str>>],
-        more: &[&(dyn ToSql + Sync)],
-    ) -> Result<u64> {
-        let mut parameters: Vec<&(dyn ToSql + Sync)> =
-            columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect();
-        parameters.extend(more);
-
-        during(&self.session, step).write(sql, &parameters).await
-    }
+fn parameters<'c>(columns: &'c [Vec<Option<&str>>]) -> Vec<&'c (dyn ToSql + Sync)> {
+    columns.iter().map(|column| column as &(dyn ToSql + Sync)).collect()
 }
 
 /// Fails unless all rows were written. Nobody else writes to Landing, so a trigger has left the missing rows
@@ -306,7 +313,7 @@ fn all(written: u64, sent: usize, step: String) -> Result<()> {
 }
 
 /// An array of texts for each written column. JSON values are not sent if Landing keeps its own.
-pub fn columns<'r>(target: &LandingTarget, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
+fn columns<'r>(target: &LandingTarget, rows: &[(&'r Row, bool)]) -> Vec<Vec<Option<&'r str>>> {
     let column = |(at, kind): (usize, ColumnType)| {
         let text = |(row, keeps_json): &(&'r Row, bool)| match kind {
             ColumnType::Jsonb if *keeps_json => None,

@@ -2,7 +2,7 @@
 //!
 //! Rows travel as arrays of text, one array per column. The server casts the texts.
 
-use super::target::LandingTarget;
+use super::LandingTarget;
 use crate::model::change::{Column, ColumnType};
 use crate::model::names::Names;
 use crate::postgres::unique::{self, Filler, UniqueColumn};
@@ -49,8 +49,7 @@ pub fn update(names: &Names, target: &LandingTarget) -> String {
 pub fn give_up(
     names: &Names,
     target: &LandingTarget,
-    unique: &[UniqueColumn],
-    filler: Filler,
+    (unique, filler): (&[UniqueColumn], Filler),
 ) -> Option<String> {
     let written: Vec<&Column> = written(target).map(|(_, column)| column).collect();
     let columns = unique.iter().filter_map(|column| {

@@ -6,11 +6,20 @@ use std::collections::HashSet;
 use uuid::Uuid;
 
 use super::statements;
-use super::{Act, LandingWriter, columns};
-use crate::error::{Kind, Result};
+use super::{Act, LandingWriter, columns, parameters};
+use crate::error::Result;
 use crate::model::change::{Row, Table};
+use crate::model::side::Side;
+use crate::postgres::step::during;
 use crate::postgres::unique::{self, Filler};
+use crate::postgres::write::Savepoint;
 use crate::quarantine::RefusalCause;
+
+/// Undoes an attempt to write a set.
+const TOGETHER: Savepoint = Savepoint(Side::Landing, "together");
+
+/// Undoes an attempt with one kind of filler.
+const FILLER: Savepoint = Savepoint(Side::Landing, "filler");
 
 impl LandingWriter {
     /// Applies the acts, and returns each row refused by Landing, with the reason. Rows refused because
@@ -32,16 +41,16 @@ impl LandingWriter {
     async fn apply_together(&self, table: Table, mut set: Vec<&Act>) -> Result<HashSet<Uuid>> {
         // A set of one is not tried: the act was refused alone already.
         while set.len() > 1 {
-            self.execute("setting a savepoint on Landing", "SAVEPOINT together").await?;
+            TOGETHER.set(&self.session).await?;
             let refused: HashSet<Uuid> = match self.give_up(table, &set).await? {
                 true => self.bisect(table, &set).await?.into_iter().map(|(id, _)| id).collect(),
                 false => set.iter().map(|act| act.id()).collect(),
             };
             if refused.is_empty() {
-                self.execute("releasing a savepoint on Landing", "RELEASE together").await?;
+                TOGETHER.release(&self.session).await?;
                 return Ok(set.iter().map(|act| act.id()).collect());
             }
-            self.execute("undoing a set on Landing", "ROLLBACK TO together; RELEASE together").await?;
+            TOGETHER.discard(&self.session).await?;
             set.retain(|act| !refused.contains(&act.id()));
         }
         Ok(HashSet::new())
@@ -52,26 +61,20 @@ impl LandingWriter {
     async fn give_up(&self, table: Table, set: &[&Act]) -> Result<bool> {
         let target = self.target(table)?;
         let unique = unique::columns(&self.session, &self.names.landing_table(table)).await?;
-        let row = |act: &&'_ Act| match act {
-            Act::Insert(row) | Act::Update { row, .. } => Some((row.clone(), false)),
-            Act::Delete(_) => None,
-        };
-        let rows: Vec<(Row, bool)> = set.iter().filter_map(row).collect();
-        let rows: Vec<(&Row, bool)> = rows.iter().map(|(row, keeps)| (row, *keeps)).collect();
+        let mut rows: Vec<(&Row, bool)> = Vec::new();
+        for act in set {
+            if let Act::Insert(row) | Act::Update { row, .. } = act {
+                rows.push((row, false));
+            }
+        }
         let columns = columns(target, &rows);
-        let step = format!("updating {} on Landing", table.landing_name());
+        let step = during(&self.session, format!("updating {} on Landing", table.landing_name()));
         for filler in Filler::ALL {
-            let Some(sql) = statements::give_up(&self.names, target, &unique, filler) else { break };
-            self.execute("setting a savepoint on Landing", "SAVEPOINT filler").await?;
-            match self.run(&step, &sql, &columns, &[]).await {
-                Ok(_) => {
-                    self.execute("releasing a savepoint on Landing", "RELEASE filler").await?;
-                    return Ok(true);
-                }
-                Err(error) if error.kind() == Kind::Row => {
-                    self.execute("undoing a range on Landing", "ROLLBACK TO filler; RELEASE filler").await?;
-                }
-                Err(error) => return Err(error),
+            let Some(sql) = statements::give_up(&self.names, target, (&unique, filler)) else { break };
+            FILLER.set(&self.session).await?;
+            let given = step.write(&sql, &parameters(&columns)).await;
+            if FILLER.close(&self.session, given).await?.is_ok() {
+                return Ok(true);
             }
         }
         Ok(false)

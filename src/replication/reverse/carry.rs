@@ -16,6 +16,7 @@ use crate::landing::write::LandingWriter;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::postgres::Database;
 use crate::quarantine::{RefusalCause, ReverseQuarantine};
 use crate::traffic::TargetCatalog;
 use crate::traffic::reading::TrafficSnapshot;
@@ -76,7 +77,8 @@ impl Carrier {
         let names = self.names.clone();
         // The snapshot may wait for a table lock on Traffic. Landing's transaction begins after the snapshot,
         // so that no new lock is held on Landing during the wait.
-        let snapshot = TrafficSnapshot::begin(traffic, &names, &self.tables, self.bytes).await?;
+        let snapshot =
+            TrafficSnapshot::begin(Database::traffic(traffic, &names), &self.tables, self.bytes).await?;
         // If the fence stands now, the fence stood when the snapshot was taken, so Landing has no newer
         // writes.
         landing.begin().await?;
