@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::step::during;
 
 /// Progress of a finish that can no longer be undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,12 +25,10 @@ impl Finish {
     /// Traffic cannot be queried.
     pub async fn read(traffic: &Client, names: &Names) -> Result<Option<Finish>> {
         let sql = format!("SELECT dismantling_at, finished_at FROM {} WHERE slot = $1", names.own("finish"));
-        let row = match traffic.query_opt(&sql, &[&names.slot]).await {
-            Ok(row) => row,
-            Err(error) => {
-                let error = Error::database("asking Traffic whether the move is finished", &error);
-                return if error.kind() == Kind::Refused { Ok(None) } else { Err(error) };
-            }
+        let step = during(traffic, "asking Traffic whether the move is finished");
+        let row = match step.row_if_any(&sql, &[&names.slot]).await {
+            Err(error) if error.kind() == Kind::Refused => return Ok(None),
+            row => row?,
         };
         let Some(row) = row else { return Ok(None) };
         let finished = row.get::<_, Option<Timestamp>>(1).map(|at| Finish::Finished { at });

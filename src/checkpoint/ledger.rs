@@ -16,6 +16,8 @@ use crate::postgres::pipelined::{IS_OPEN, in_order};
 use crate::postgres::primary::Primary;
 use crate::postgres::step::during;
 
+const READING: &str = "reading the checkpoint on Traffic";
+
 /// Durable state of a slot's replication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicationState {
@@ -85,17 +87,14 @@ impl Ledger {
              landing_timeline FROM {} WHERE slot = $1",
             self.table
         );
-        let row = during(client, "reading the checkpoint on Traffic")
-            .row_if_any(&sql, &[&self.identity.slot])
-            .await?;
+        let row = during(client, READING).row_if_any(&sql, &[&self.identity.slot]).await?;
         row.map(|row| recorded(&self.identity.slot, &row)).transpose()
     }
 
     /// Moment of Landing's clock: everything that Landing committed before is applied.
     pub async fn caught_up_at(&self, client: &Client) -> Result<Timestamp> {
         let sql = format!("SELECT caught_up_at FROM {} WHERE slot = $1", self.table);
-        let row =
-            during(client, "reading the checkpoint on Traffic").row(&sql, &[&self.identity.slot]).await?;
+        let row = during(client, READING).row(&sql, &[&self.identity.slot]).await?;
         Ok(row.get::<_, Option<Timestamp>>(0).unwrap_or_default())
     }
 
@@ -189,8 +188,8 @@ impl Ledger {
              WHERE {IS_OPEN} ON CONFLICT (id) DO NOTHING",
             self.markers
         );
-        let (position, markers) = tokio::try_join!(client.prepare(&position), client.prepare(&markers))
-            .map_err(|error| Error::database("preparing the checkpoint on Traffic", &error))?;
+        let step = during(client, "preparing the checkpoint on Traffic");
+        let (position, markers) = tokio::try_join!(step.prepare(&position), step.prepare(&markers))?;
         Ok(Recording { position, markers })
     }
 
@@ -224,8 +223,10 @@ impl Ledger {
     async fn mark(&self, client: &Client, recording: &Recording, markers: &[(Uuid, Lsn)]) -> Result<()> {
         let (ids, positions): (Vec<Uuid>, Vec<PgLsn>) =
             markers.iter().map(|(id, lsn)| (*id, PgLsn::from(*lsn))).unzip();
-        let written = client.execute(&recording.markers, &[&self.identity.slot, &ids, &positions]).await;
-        written.map(|_| ()).map_err(|error| Error::database("writing a marker on Traffic", &error))
+        during(client, "writing a marker on Traffic")
+            .run(&recording.markers, &[&self.identity.slot, &ids, &positions])
+            .await
+            .map(drop)
     }
 
     async fn execute_one(
@@ -257,8 +258,7 @@ impl Ledger {
 /// `Refused` when the checkpoint says `switched`; `instead` is the remedy. Or the checkpoint cannot be read.
 pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> Result<()> {
     let sql = format!("SELECT state = 'switched' FROM {} WHERE slot = $1 FOR SHARE", names.own("checkpoint"));
-    let row = client.query_opt(&sql, &[&names.slot]).await;
-    let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+    let row = during(client, READING).row_if_any(&sql, &[&names.slot]).await?;
     match row.is_some_and(|row| row.get(0)) {
         true => Err(switched().remedy(instead)),
         false => Ok(()),
@@ -268,20 +268,19 @@ pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> R
 /// State in the checkpoint; `None` without a row or without the table.
 pub async fn recorded_state(client: &Client, names: &Names) -> Result<Option<String>> {
     let table = names.own("checkpoint");
-    let failed = |error| Error::database("reading the checkpoint on Traffic", &error);
-    let there = client.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await.map_err(failed)?;
+    let step = during(client, READING);
+    let there = step.row("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
     if !there.get::<_, bool>(0) {
         return Ok(None);
     }
     let sql = format!("SELECT state FROM {table} WHERE slot = $1");
-    Ok(client.query_opt(&sql, &[&names.slot]).await.map_err(failed)?.map(|row| row.get(0)))
+    Ok(step.row_if_any(&sql, &[&names.slot]).await?.map(|row| row.get(0)))
 }
 
 /// Objects that Landing published at Traffic's position; empty when not recorded.
 pub async fn recorded_published(client: &Client, names: &Names) -> Result<Published> {
     let sql = format!("SELECT published FROM {} WHERE slot = $1", names.own("checkpoint"));
-    let row = client.query_opt(&sql, &[&names.slot]).await;
-    let row = row.map_err(|error| Error::database("reading the checkpoint on Traffic", &error))?;
+    let row = during(client, READING).row_if_any(&sql, &[&names.slot]).await?;
     let text = row.as_ref().and_then(|row| row.get::<_, Option<&str>>(0));
     Ok(published_of(&names.slot, text)?.unwrap_or_default())
 }

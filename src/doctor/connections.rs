@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 
 use super::Outcome;
 use crate::config::Config;
-use crate::error::Error;
+use crate::postgres::step::during;
 use crate::report::Verdict;
 
 /// Sessions besides the workers of the initial copy: for applying or reading, for the monitor, and for the
@@ -21,8 +21,7 @@ pub(super) async fn limit(client: &Client, config: &Config) -> Outcome {
                 AND COALESCE(a.application_name, '') NOT LIKE 'leadbridge %') \
                FROM pg_roles AS r, pg_database AS d \
                WHERE r.rolname = session_user AND d.datname = current_database()";
-    let row = client.query_one(sql, &[]).await;
-    let row = row.map_err(|error| Error::database("reading the limits on connections", &error))?;
+    let row = during(client, "reading the limits on connections").row(sql, &[]).await?;
     if row.get(0) {
         return Ok(Verdict::ok("a superuser's sessions are not limited"));
     }

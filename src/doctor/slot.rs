@@ -6,7 +6,6 @@ use tokio_postgres::Client;
 use super::{Outcome, server};
 use crate::checkpoint::{Identity, Ledger, Start, agree};
 use crate::config::Config;
-use crate::error::Error;
 use crate::landing::catalog;
 use crate::model::side::Side;
 use crate::postgres::slot::SlotState;
@@ -183,8 +182,9 @@ async fn prepared_transactions(client: &Client) -> Outcome {
 /// The decision of a start of the daemon: whether Traffic's checkpoint and Landing's slot belong together.
 pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> Outcome {
     let table = config.names.own("checkpoint");
-    let there = traffic.query_one("SELECT to_regclass($1) IS NOT NULL", &[&table]).await;
-    let there = there.map_err(|error| Error::database("looking for the checkpoint on Traffic", &error))?;
+    let there = during(traffic, "looking for the checkpoint on Traffic")
+        .row("SELECT to_regclass($1) IS NOT NULL", &[&table])
+        .await?;
     if !there.get::<_, bool>(0) {
         return Ok(Verdict::ok("nothing was replicated yet"));
     }

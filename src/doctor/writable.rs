@@ -40,8 +40,7 @@ pub async fn writable(client: &Client, side: Side, names: &Names) -> Result<Verd
 pub(super) async fn read_only_remedy(client: &Client) -> Result<String> {
     let sql = "SELECT s.source, quote_ident(session_user), quote_ident(current_database()) FROM pg_settings AS s \
                WHERE s.name = 'default_transaction_read_only'";
-    let row = client.query_one(sql, &[]).await;
-    let row = row.map_err(|error| Error::database("reading default_transaction_read_only", &error))?;
+    let row = during(client, "reading default_transaction_read_only").row(sql, &[]).await?;
     let (role, database): (&str, &str) = (row.get(1), row.get(2));
     Ok(match row.get::<_, &str>(0) {
         "user" => format!("run as an administrator: ALTER ROLE {role} RESET default_transaction_read_only"),

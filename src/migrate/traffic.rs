@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::sql::{Migration, checksum, record};
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::model::change::Table;
 use crate::model::names::{Names, STATE_TABLES};
 use crate::postgres::step::during;
@@ -86,15 +86,11 @@ async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result
 /// Name and checksum of each recorded migration; empty on a fresh database.
 async fn applied(client: &Client, names: &Names) -> Result<HashMap<String, String>> {
     let migrations = names.own("migrations");
-    let failed = |e| Error::database("reading which migrations are applied on Traffic", &e);
-    let exists = client
-        .query_one("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&migrations])
-        .await
-        .map_err(failed)?;
+    let step = during(client, "reading which migrations are applied on Traffic");
+    let exists = step.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&migrations]).await?;
     if !exists.get::<_, bool>(0) {
         return Ok(HashMap::new());
     }
-    let rows =
-        client.query(&format!("SELECT name, checksum FROM {migrations}"), &[]).await.map_err(failed)?;
+    let rows = step.rows(&format!("SELECT name, checksum FROM {migrations}"), &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::postgres::step::during;
 
 /// Pause between two attempts to take a lock.
@@ -43,6 +43,6 @@ pub async fn holder(client: &Client, name: &str, step: &str) -> Result<Option<i3
 
 /// Releases a lock of this session.
 pub async fn give_back(client: &Client, name: &str, step: &str) -> Result<()> {
-    let row = client.query_one("SELECT pg_advisory_unlock(hashtextextended($1, 0))", &[&name]).await;
-    row.map(|_| ()).map_err(|error| Error::database(step, &error))
+    let sql = "SELECT pg_advisory_unlock(hashtextextended($1, 0))";
+    during(client, step).row(sql, &[&name]).await.map(drop)
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use tokio_postgres::Client;
 
-use crate::error::{Error, Result};
+use super::step::during;
+use crate::error::Result;
 
 /// Sessions and prepared transactions with a lock on any of `tables`, each described in a phrase, by virtual
 /// transaction ID. `tables` is a query with a single column of `regclass`; `which` is a condition on `l`, the
@@ -31,7 +32,6 @@ pub async fn of(client: &Client, tables: &str, which: &str) -> Result<BTreeMap<S
          WHERE l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
            AND l.locktype = 'relation' AND l.pid IS DISTINCT FROM pg_backend_pid() AND {which}"
     );
-    let rows = client.query(&sql, &[]).await;
-    let rows = rows.map_err(|error| Error::database("reading which sessions hold the tables", &error))?;
+    let rows = during(client, "reading which sessions hold the tables").rows(&sql, &[]).await?;
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }

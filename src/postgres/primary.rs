@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
 use crate::postgres::Endpoint;
 use crate::postgres::replication::Replication;
+use crate::postgres::step::during;
 use crate::postgres::timeline::{LandingWal, TimelineHistory};
 
 /// The server that an attempt began with. Each connection of the attempt must reach the same server.
@@ -66,17 +67,16 @@ fn standby(side: Side) -> Error {
 /// # Errors
 /// Transient on a standby.
 pub async fn wal(control: &Client, side: Side) -> Result<LandingWal> {
-    let step = format!("{side}: reading the timeline");
-    let failed = |error| Error::database(&step, &error);
+    let step = during(control, format!("{side}: reading the timeline"));
     // During recovery the position functions raise an error that could not be told apart from other errors.
-    let row = control.query_one("SELECT pg_is_in_recovery()", &[]).await.map_err(failed)?;
+    let row = step.row("SELECT pg_is_in_recovery()", &[]).await?;
     if row.get(0) {
         return Err(standby(side));
     }
     // The name of a WAL file begins with the timeline. No other function gives the new timeline right after a
     // promotion.
     let sql = "SELECT substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8), pg_current_wal_flush_lsn()";
-    let row = control.query_one(sql, &[]).await.map_err(failed)?;
+    let row = step.row(sql, &[]).await?;
     let timeline = u32::from_str_radix(row.get(0), 16)
         .map_err(|_| Error::internal("the name of a WAL file is not understood"))?;
     let flushed = row.get::<_, PgLsn>(1).into();

@@ -15,6 +15,7 @@ use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::replication::STREAM_NAME;
 use crate::postgres::slot;
+use crate::postgres::step::during;
 
 /// Time for the commits that wait for the stream to complete, before the stream ends.
 const RELEASE: Duration = Duration::from_secs(2);
@@ -28,8 +29,7 @@ pub async fn listed(client: &Client, slot: &str) -> Result<Option<String>> {
     let sql = "SELECT current_setting('synchronous_standby_names'), (SELECT r.sync_state \
                FROM pg_replication_slots AS s JOIN pg_stat_replication AS r ON r.pid = s.active_pid \
                WHERE s.slot_name::text = $1)";
-    let row = client.query_one(sql, &[&slot]).await;
-    let row = row.map_err(|error| Error::database("reading synchronous_standby_names", &error))?;
+    let row = during(client, "reading synchronous_standby_names").row(sql, &[&slot]).await?;
     let (names, state): (String, Option<String>) = (row.get(0), row.get(1));
     let counted = state.is_some_and(|state| state != "async");
     Ok((counted || matches_stream(&names)).then_some(names))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::lsn::Lsn;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
@@ -68,8 +68,7 @@ pub async fn until_visible(client: &Client, xids: &[u32]) -> Result<()> {
                    FROM unnest($1::bigint[]) AS x, pg_current_snapshot() AS now) AS seen (now, full_xid)";
     let xids: Vec<i64> = xids.iter().copied().map(i64::from).collect();
     loop {
-        let seen = client.query_one(sql, &[&xids]).await;
-        let seen = seen.map_err(|error| Error::database("reading a snapshot", &error))?;
+        let seen = during(client, "reading a snapshot").row(sql, &[&xids]).await?;
         if seen.get::<_, Option<bool>>(0) != Some(false) {
             return Ok(());
         }

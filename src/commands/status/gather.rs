@@ -105,12 +105,12 @@ async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {
 async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>> {
     let names = &config.names;
     Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
-    let failed = |error: &tokio_postgres::Error| Error::database("asking Traffic for the checkpoint", error);
+    let step = during(client, "asking Traffic for the checkpoint");
     let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
                     AND to_regclass($3) IS NOT NULL";
     let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
-    let row = client.query_one(migrated, &[&tables[0], &tables[1], &tables[2]]).await;
-    if !row.map_err(|error| failed(&error))?.get::<_, bool>(0) {
+    let row = step.row(migrated, &[&tables[0], &tables[1], &tables[2]]).await?;
+    if !row.get::<_, bool>(0) {
         return Ok(None);
     }
     let [checkpoint, _, notes] = tables;
@@ -120,7 +120,7 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
          {waiting}, (SELECT count(*) FROM {notes}) \
          FROM (VALUES (1)) AS one LEFT JOIN {checkpoint} AS c ON c.slot = $1"
     );
-    let row = client.query_one(&sql, &[&names.slot]).await.map_err(|error| failed(&error))?;
+    let row = step.row(&sql, &[&names.slot]).await?;
     let checkpoint = row.get::<_, bool>(0).then(|| Checkpoint {
         state: row.get(1),
         applied: row.get::<_, Option<PgLsn>>(2).map(Into::into),
