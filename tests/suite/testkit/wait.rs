@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_millis(20);
+/// Pauses between two looks: at first short, then a tenth of the time waited so far. Looks cost processor time, which the
+/// daemons and servers of the tests running at the same time need.
+const SHORTEST: Duration = Duration::from_millis(10);
+const LONGEST: Duration = Duration::from_millis(50);
 
 /// Calls `look` again and again until an answer; fails after a minute.
 pub async fn until<T>(what: &str, look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -21,15 +24,16 @@ pub async fn tried_for_a_minute<T>(look: impl AsyncFnMut() -> Option<T>) -> Opti
 }
 
 async fn tried<T>(limit: Duration, mut look: impl AsyncFnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + limit;
+    let begun = Instant::now();
     loop {
         if let Some(found) = look().await {
             return Some(found);
         }
-        if Instant::now() >= deadline {
+        let waited = begun.elapsed();
+        if waited >= limit {
             return None;
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep((waited / 10).clamp(SHORTEST, LONGEST)).await;
     }
 }
 
