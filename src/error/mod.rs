@@ -14,7 +14,7 @@ use std::fmt;
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use self::source::ServerError;
+use self::source::ServerCause;
 use self::sqlstate::{is_of_a_row, kind_of, remedy_for};
 use crate::model::lsn::Lsn;
 
@@ -51,11 +51,11 @@ pub enum Response {
 
 /// An error with source, place and remedy.
 #[derive(Debug)]
-pub struct Error(Box<Facts>);
+pub struct Error(Box<ErrorFacts>);
 
-/// Facts of an error, boxed because results are moved more often than errors are made.
+/// ErrorFacts of an error, boxed because results are moved more often than errors are made.
 #[derive(Debug)]
-struct Facts {
+struct ErrorFacts {
     kind: Kind,
     step: Option<String>,
     message: String,
@@ -68,7 +68,7 @@ struct Facts {
 
 impl Error {
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Error(Box::new(Facts {
+        Error(Box::new(ErrorFacts {
             kind,
             step: None,
             message: message.into(),
@@ -164,7 +164,7 @@ impl Error {
 
     /// Keeps the server's answer, without values, as the source.
     fn answered(self, db: &DbError) -> Self {
-        let answer = ServerError::of(db);
+        let answer = ServerCause::of(db);
         match answer.table.clone() {
             Some(table) => self.of_table(table).source_error(answer),
             None => self.source_error(answer),

@@ -12,7 +12,7 @@ const RAISE: &str = "exec_stmt_raise";
 
 /// A server's answer without message, DETAIL, HINT and context, each of which may hold a value.
 #[derive(Debug)]
-pub struct ServerError {
+pub struct ServerCause {
     pub sqlstate: SqlState,
     /// `ERROR` or `FATAL`, in the server's language.
     pub severity: String,
@@ -23,7 +23,7 @@ pub struct ServerError {
     pub constraint: Option<String>,
 }
 
-impl ServerError {
+impl ServerCause {
     /// Leaves out the names that a user-defined function has given, because a function can put a value in the
     /// place of each name (`RAISE … USING CONSTRAINT`).
     pub(super) fn of(db: &DbError) -> Self {
@@ -31,7 +31,7 @@ impl ServerError {
         let named = |name: Option<&str>| name.filter(|_| !given).map(str::to_owned);
         let table =
             |table| db.schema().map_or_else(|| format!("{table}"), |schema| format!("{schema}.{table}"));
-        ServerError {
+        ServerCause {
             sqlstate: db.code().clone(),
             severity: db.severity().to_owned(),
             routine: db.routine().map(str::to_owned),
@@ -41,7 +41,7 @@ impl ServerError {
     }
 }
 
-impl fmt::Display for ServerError {
+impl fmt::Display for ServerCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.severity, self.sqlstate.code())?;
         let details = [("routine", &self.routine), ("table", &self.table), ("constraint", &self.constraint)];
@@ -52,7 +52,7 @@ impl fmt::Display for ServerError {
     }
 }
 
-impl StdError for ServerError {}
+impl StdError for ServerCause {}
 
 pub(super) fn is_raised(db: &DbError) -> bool {
     db.routine() == Some(RAISE)

@@ -74,7 +74,7 @@ fn a_place_is_kept_beside_the_message_and_the_first_one_counts() {
 
 #[test]
 fn a_server_error_shows_names_and_codes_as_the_source() {
-    let source = ServerError {
+    let source = ServerCause {
         sqlstate: SqlState::UNIQUE_VIOLATION,
         severity: "ERROR".to_owned(),
         routine: Some("_bt_check_unique".to_owned()),
