@@ -29,8 +29,10 @@ impl ServerCause {
     pub(super) fn of(db: &DbError) -> Self {
         let given = is_raised(db) || db.where_().is_some_and(context::is_user_defined);
         let named = |name: Option<&str>| name.filter(|_| !given).map(str::to_owned);
-        let table =
-            |table| db.schema().map_or_else(|| format!("{table}"), |schema| format!("{schema}.{table}"));
+        let table = |table: String| match db.schema() {
+            Some(schema) => format!("{schema}.{table}"),
+            None => table,
+        };
         ServerCause {
             sqlstate: db.code().clone(),
             severity: db.severity().to_owned(),

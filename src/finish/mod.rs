@@ -127,10 +127,10 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
 impl Finishing {
     /// The steps to come, for the operator to agree to.
     pub fn plan(&self) -> String {
-        let goes_on =
+        let continues =
             if self.record.is_some() { " An earlier run was interrupted: this run continues." } else { "" };
         let mut plan =
-            format!("This is the end of reverse replication to {}.{goes_on}\n", self.config.landing);
+            format!("This is the end of reverse replication to {}.{continues}\n", self.config.landing);
         let tables: Vec<&str> = self.config.tables().iter().map(|table| table.landing_name()).collect();
         let directory = self.place.directory.display();
         // Writing to a String cannot fail.
