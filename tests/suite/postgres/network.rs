@@ -169,7 +169,7 @@ async fn a_commit_whose_answer_is_lost_is_neither_lost_nor_made_twice() {
         until_true("a commit is cut", async || net.traffic.commits_cut() == round).await;
         daemon.caught_up(&net.world).await;
     }
-    assert_eq!(daemon.log().matches("committing on Traffic").count(), 5, "{}", daemon.log());
+    assert_eq!(daemon.log().matches("committing on Traffic: ").count(), 5, "{}", daemon.log());
     // An attempt counts no transaction without a received answer; only a later attempt that repeats the work counts.
     assert_eq!(applied(daemon.status().await), before);
     let client = net.world.traffic().await;

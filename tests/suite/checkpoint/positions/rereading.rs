@@ -43,14 +43,18 @@ async fn keepalives_of_a_server_that_decodes_old_wal_again_lower_no_position() {
     let traffic = world.traffic().await;
     let applied = async || one::<String>(&traffic, APPLIED).await.parse::<Lsn>().unwrap();
     let mut highest = applied().await;
-    proxy.inject(Target::Named("stream"), Fault::Cut);
-    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('after the noise', '1')").await;
     let server = world.landing().await;
-    let rereading = "FROM pg_stat_replication WHERE application_name = 'leadbridge stream' AND sent_lsn <";
+    let stream = "FROM pg_stat_replication WHERE application_name = 'leadbridge stream' AND sent_lsn";
+    let rereading = format!("{stream} <");
     until_true("the server decodes old WAL again", async || {
+        // A stream that was away at the last cut, or has passed the old WAL unseen, is cut again.
+        if holds(&server, &format!("EXISTS (SELECT {stream} >= '{highest}')")).await {
+            proxy.inject(Target::Named("stream"), Fault::Cut);
+        }
         holds(&server, &format!("EXISTS (SELECT {rereading} '{highest}')")).await
     })
     .await;
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('after the noise', '1')").await;
     // From now on status updates reach the server late, so the server asks for an update while decoding.
     proxy.inject(Target::Named("stream"), Fault::Delay(LATE));
     let mut asked = false;
