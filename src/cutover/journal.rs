@@ -263,6 +263,16 @@ impl CutoverJournal {
         self.read(traffic, &sql, &[&self.slot]).await
     }
 
+    /// The step that an undecided cutover or rollback has reached, from the fence on. `None` before the first
+    /// migration that made the journal.
+    pub async fn fenced_step(&self, traffic: &Client) -> Result<Option<CutoverStep>> {
+        let exists = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+        if !during(traffic, READING).row(exists, &[&self.table]).await?.get::<_, bool>(0) {
+            return Ok(None);
+        }
+        Ok(fenced_step(&self.unresolved(traffic).await?))
+    }
+
     async fn read(
         &self,
         traffic: &Client,
@@ -275,6 +285,12 @@ impl CutoverJournal {
         );
         during(traffic, READING).rows(&sql, parameters).await?.iter().map(entry).collect()
     }
+}
+
+/// The step that an undecided cutover or rollback of `unresolved` has reached, from the fence on.
+pub fn fenced_step(unresolved: &[JournalEntry]) -> Option<CutoverStep> {
+    let fenced = [CutoverStep::Fenced, CutoverStep::Drained, CutoverStep::Verified];
+    unresolved.iter().map(|entry| entry.state).find(|state| fenced.contains(state))
 }
 
 fn entry(row: &Row) -> Result<JournalEntry> {

@@ -11,7 +11,7 @@ use super::liveness::Answer;
 use super::{Context, Watched, liveness, measure};
 use crate::admission::{self, Bars};
 use crate::checkpoint::is_switched;
-use crate::cutover::journal::{CutoverJournal, CutoverStep};
+use crate::cutover::journal::{self, CutoverJournal};
 use crate::cutover::resolve;
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
@@ -145,15 +145,10 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
 /// died.
 async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let names = &context.config.names;
-    let journal = CutoverJournal::new(names);
+    let cutovers = CutoverJournal::new(names);
     let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
-    let unresolved = journal.unresolved(traffic).await?;
-    let reached = unresolved.iter().find_map(|entry| match entry.state {
-        CutoverStep::Fenced => Some(State::Fenced),
-        CutoverStep::Drained => Some(State::Drained),
-        CutoverStep::Verified => Some(State::Verified),
-        _ => None,
-    });
+    let unresolved = cutovers.unresolved(traffic).await?;
+    let reached = journal::fenced_step(&unresolved).and_then(|step| State::from_checkpoint(step.as_str()));
     let is_about_one = |state| matches!(state, State::Fenced | State::Drained | State::Verified);
     let is_back = context.watched().is_some_and(|watched| watched.is_back());
     let is_idle = if is_back { State::Switched } else { State::Streaming };
@@ -163,12 +158,12 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
         }
     });
     // A running command holds the right to resolve for as long as its session lives.
-    if unresolved.is_empty() || !journal.take(traffic).await? {
+    if unresolved.is_empty() || !cutovers.take(traffic).await? {
         return Ok(());
     }
     let landing = open(&mut sessions.landing, &context.config.landing).await?;
     let settled = resolve::settle(Databases { landing, traffic, names }).await;
-    journal.give_back(traffic).await?;
+    cutovers.give_back(traffic).await?;
     settled
 }
 

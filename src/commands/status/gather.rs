@@ -9,6 +9,7 @@ use tokio_postgres::types::PgLsn;
 use super::reverse;
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
+use crate::cutover::journal::CutoverJournal;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -121,13 +122,15 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
          FROM (VALUES (1)) AS one LEFT JOIN {checkpoint} AS c ON c.slot = $1"
     );
     let row = step.row(&sql, &[&names.slot]).await?;
+    // An undecided cutover or rollback lasts without its command and without a daemon.
+    let undecided = CutoverJournal::new(names).fenced_step(client).await?;
     let checkpoint = row.get::<_, bool>(0).then(|| Checkpoint {
-        state: row.get(1),
+        state: undecided.map_or_else(|| row.get(1), |step| step.as_str().to_owned()),
         applied: row.get::<_, Option<PgLsn>>(2).map(Into::into),
         caught_up_at: row.get(3),
     });
     let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-    let switched = checkpoint.as_ref().is_some_and(|checkpoint| checkpoint.state == State::Switched.as_str());
+    let switched = row.get::<_, &str>(1) == State::Switched.as_str();
     let finished = if switched { Finish::read(client, names).await? } else { None };
     let reverse = match finished {
         None if switched => reverse::ask(client, names).await?,

@@ -56,7 +56,11 @@ fn state(live: &Live) -> String {
         (State::Standby, _) => {
             "standby: another daemon replicates; this daemon takes over when the other ends"
         }
-        (State::Fenced | State::Drained | State::Verified, _) => "a cutover is under way",
+        (State::Fenced | State::Drained | State::Verified, DaemonPresence::Down) => {
+            "a cutover or a rollback was begun and is not decided; no daemon runs here to settle it: start \
+             `leadbridge run`"
+        }
+        (State::Fenced | State::Drained | State::Verified, _) => "a cutover or a rollback is under way",
         (State::Switched, DaemonPresence::Down) if live.reverse.is_some() => {
             "Traffic is the system of record now; no daemon replicates its changes to Landing: start \
              `leadbridge run`"

@@ -57,6 +57,9 @@ async fn when_the_daemon_is_killed_too_the_next_command_cleans_up() {
         setup.bridge.dying_command(&setup.arguments(&[]), point, 1).output().await.unwrap();
         setup.daemon.signal(Signal::SIGKILL);
         setup.daemon.ended(Duration::from_secs(20)).await;
+        let status = setup.bridge.command(&["status"]).output().await.unwrap();
+        let said = String::from_utf8(status.stdout).unwrap();
+        assert!(said.contains("was begun and is not decided"), "{point:?}: {said}");
         setup.daemon = setup.bridge.daemon().await;
         setup.daemon.caught_up(&setup.world).await;
         setup.switches(&[]).await;
