@@ -1,6 +1,6 @@
 //! The setup of the demo: two servers with the school's databases, realistic leads, and writers.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::postgres::step::during;
 use crate::postgres::{Session, wal};
 use crate::throwaway::leads::{self, Filled};
 use crate::throwaway::writers::{LiveWriters, WriteRate};
-use crate::throwaway::{Cluster, Template, fixture, free_port};
+use crate::throwaway::{Cluster, ReservedPort, Template, fixture};
 
 /// Leads that exist before the story begins; each has about three journey entries.
 const LEADS: usize = 1_000;
@@ -33,7 +33,7 @@ pub struct DemoSetup<'h> {
     /// Version of both servers, such as `15.14`.
     pub version: String,
     home: &'h Home,
-    listen: SocketAddr,
+    port: ReservedPort,
     landing_url: String,
     _servers: [Cluster; 2],
 }
@@ -46,8 +46,13 @@ impl<'h> DemoSetup<'h> {
             server(&template, "traffic", fixture::TRAFFIC),
         )?;
         let landing_url = landing_server.url("landing");
-        let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
-        home.write_config(&configuration(home, &landing_url, &traffic_server.url("traffic"), listen))?;
+        let port = ReservedPort::for_daemon()?;
+        home.write_config(&configuration(
+            home,
+            &landing_url,
+            &traffic_server.url("traffic"),
+            port.address(),
+        ))?;
         let flags = Flags { config: Some(home.config()), ..Flags::default() };
         let config = Config::load(&flags, &|_| None)?;
         let (landing, traffic) =
@@ -63,7 +68,7 @@ impl<'h> DemoSetup<'h> {
             traffic,
             filled,
             home,
-            listen,
+            port,
             landing_url,
             _servers: [landing_server, traffic_server],
         })
@@ -76,7 +81,7 @@ impl<'h> DemoSetup<'h> {
     }
 
     pub fn start_daemon(&mut self) -> Result<&mut DemoDaemon> {
-        Ok(self.daemon.insert(DemoDaemon::start(self.home, self.listen)?))
+        Ok(self.daemon.insert(DemoDaemon::start(self.home, self.port.address())?))
     }
 
     /// The running daemon.

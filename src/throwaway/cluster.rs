@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use postgres_protocol::escape::escape_identifier;
 use tokio_postgres::{Client, NoTls};
 
-use super::port::{SERVERS, free_port_of};
+use super::port::ReservedPort;
 use super::server::{ServerProcess, ServerStart};
 use super::template::Template;
 use super::watchdog::{GuardedDir, SERVER};
@@ -30,7 +30,8 @@ pub enum Shutdown {
 pub struct Cluster {
     server: Option<ServerProcess>,
     template: Arc<Template>,
-    port: u16,
+    /// Reserved while the server is stopped, too.
+    port: ReservedPort,
     // Dropped last, because the drop removes the directory.
     dir: GuardedDir,
 }
@@ -44,18 +45,20 @@ impl Cluster {
     pub async fn start(template: &Arc<Template>, settings: &[(&str, &str)]) -> Result<Self> {
         let dir = GuardedDir::create(template.owner, SERVER)?;
         template.copy_to(dir.path()).await?;
-        let mut cluster = Cluster { server: None, template: template.clone(), port: 0, dir };
+        let port = ReservedPort::for_server()?;
+        let mut cluster = Cluster { server: None, template: template.clone(), port, dir };
         cluster.configure(settings)?;
         for _ in 0..5 {
-            cluster.port = free_port_of(&SERVERS)?;
-            match ServerProcess::start(template, cluster.dir.path(), cluster.port, &cluster.url("postgres"))
-                .await?
-            {
+            let (port, url) = (cluster.port(), cluster.url("postgres"));
+            match ServerProcess::start(template, cluster.dir.path(), port, &url).await? {
                 ServerStart::Running(server) => {
                     cluster.server = Some(server);
                     return Ok(cluster);
                 }
-                ServerStart::Ended(log) if log.contains("could not create any TCP/IP sockets") => {}
+                // Another program has taken the port.
+                ServerStart::Ended(log) if log.contains("could not create any TCP/IP sockets") => {
+                    cluster.port = ReservedPort::for_server()?;
+                }
                 ServerStart::Ended(log) => return Err(not_started(&log)),
             }
         }
@@ -69,11 +72,11 @@ impl Cluster {
 
     /// A libpq URL for another role. The password must need no escaping in a URL.
     pub fn url_as(&self, role: &str, password: &str, database: &str) -> String {
-        format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port)
+        format!("postgresql://{role}:{password}@127.0.0.1:{}/{database}?sslmode=disable", self.port())
     }
 
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// The superuser's password.
@@ -133,9 +136,8 @@ impl Cluster {
     pub async fn resume(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(30);
         while self.server.is_none() {
-            match ServerProcess::start(&self.template, self.dir.path(), self.port, &self.url("postgres"))
-                .await?
-            {
+            let (port, url) = (self.port(), self.url("postgres"));
+            match ServerProcess::start(&self.template, self.dir.path(), port, &url).await? {
                 ServerStart::Running(server) => self.server = Some(server),
                 // After a kill, the old server's children hold its memory or its port for a moment.
                 ServerStart::Ended(log) if Instant::now() > deadline => return Err(not_started(&log)),

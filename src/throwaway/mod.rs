@@ -22,7 +22,7 @@ pub mod writers;
 pub use binaries::Binaries;
 pub use cluster::{Cluster, Shutdown, connect};
 pub use daemon::{DaemonProcess, peak_memory, signal};
-pub use port::free_port;
+pub use port::ReservedPort;
 pub use template::Template;
 pub use watchdog::GuardedDir;
 

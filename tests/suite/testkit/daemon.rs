@@ -1,14 +1,13 @@
 //! A running daemon: the real binary, observed over HTTP, ended by signals.
 
 use std::fs::File;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use leadbridge::telemetry::http;
-use leadbridge::throwaway::{DaemonProcess, free_port};
+use leadbridge::throwaway::{DaemonProcess, ReservedPort};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::process::Command;
@@ -21,7 +20,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 /// Killed when dropped.
 pub struct Daemon {
     process: DaemonProcess,
-    address: SocketAddr,
+    port: ReservedPort,
     log: PathBuf,
     /// The highest memory reading.
     peak: AtomicU64,
@@ -47,22 +46,22 @@ impl Daemon {
             if answered.await {
                 return daemon;
             }
-            // Between the check and the daemon's bind another test took the port.
+            // Another program took the port before the daemon bound the port.
             assert!(daemon.log().contains("is in use"), "the daemon ended: {}", daemon.log());
         }
     }
 
     fn spawn(bridge: &Bridge) -> Daemon {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port().unwrap()));
+        let port = ReservedPort::for_daemon().unwrap();
         let log = bridge.dir().join(format!("log-{}", rand::random::<u64>()));
         let file = File::create(&log).unwrap();
         let mut command = bridge.command(&["run"]);
         command
-            .env("LEADBRIDGE_HTTP_LISTEN", address.to_string())
+            .env("LEADBRIDGE_HTTP_LISTEN", port.address().to_string())
             .env("LEADBRIDGE_LOG", "leadbridge=debug")
             .stdout(file.try_clone().unwrap())
             .stderr(file);
-        Daemon { process: DaemonProcess::start(command).unwrap(), address, log, peak: AtomicU64::new(0) }
+        Daemon { process: DaemonProcess::start(command).unwrap(), port, log, peak: AtomicU64::new(0) }
     }
 
     /// The log so far, from stdout and stderr.
@@ -73,19 +72,19 @@ impl Daemon {
     /// A command of the same installation, which finds this daemon.
     pub fn command(&self, bridge: &Bridge, arguments: &[&str]) -> Command {
         let mut command = bridge.command(arguments);
-        command.env("LEADBRIDGE_HTTP_LISTEN", self.address.to_string());
+        command.env("LEADBRIDGE_HTTP_LISTEN", self.port.address().to_string());
         command
     }
 
     /// The body of the answer to `GET path`; `None` without an answer.
     pub async fn get(&self, path: &'static str) -> Option<String> {
-        Some(http::get_page(self.address, path, ANSWER).await?.1)
+        Some(http::get_page(self.port.address(), path, ANSWER).await?.1)
     }
 
     /// The daemon's status; `None` without an answer.
     pub async fn asked(&self) -> Option<Value> {
         self.peak_memory();
-        http::ask(self.address, ANSWER).await
+        http::ask(self.port.address(), ANSWER).await
     }
 
     /// `GET /status`, once the daemon answers.
