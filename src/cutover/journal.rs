@@ -263,16 +263,6 @@ impl CutoverJournal {
         self.read(traffic, &sql, &[&self.slot]).await
     }
 
-    /// The step that an undecided cutover or rollback has reached, from the fence on. `None` before the first
-    /// migration that made the journal.
-    pub async fn fenced_step(&self, traffic: &Client) -> Result<Option<CutoverStep>> {
-        let exists = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
-        if !during(traffic, READING).row(exists, &[&self.table]).await?.get::<_, bool>(0) {
-            return Ok(None);
-        }
-        Ok(fenced_step(&self.unresolved(traffic).await?))
-    }
-
     async fn read(
         &self,
         traffic: &Client,
@@ -300,8 +290,7 @@ fn entry(row: &Row) -> Result<JournalEntry> {
     let state = CutoverStep::ALL.into_iter().find(|known| known.as_str() == state);
     let (Some(direction), Some(state)) = (direction, state) else {
         return Err(Error::internal(
-            "the cutover's journal on Traffic holds a state that this version does not \
-                                    know",
+            "the cutover's journal on Traffic holds a state that this version does not know",
         ));
     };
     Ok(JournalEntry { id: row.get(0), direction, state, is_lifted: row.get(3) })

@@ -37,7 +37,7 @@ pub struct SlotState {
     pub active: bool,
     /// Process ID of the session that streams from the slot.
     pub active_pid: Option<i32>,
-    /// Whether the slot decodes this session's database with `pgoutput`, so that the slot can be leadbridge's.
+    /// [`SlotPosition::decodes`] for the session's database.
     pub is_ours: bool,
     /// WAL that the slot keeps on Landing's disk, in bytes.
     pub retained_bytes: u64,
@@ -50,21 +50,24 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
                COALESCE(database::text, ''), active, \
                COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
-               (to_jsonb(s) ->> 'failover')::boolean, active_pid, \
-               COALESCE(plugin = 'pgoutput' AND database = current_database(), false) FROM pg_replication_slots AS s WHERE slot_name = $1";
+               (to_jsonb(s) ->> 'failover')::boolean, active_pid, current_database()::text \
+               FROM pg_replication_slots AS s WHERE slot_name = $1";
     let row = during(client, format!("reading the slot `{name}`")).row_if_any(sql, &[&name]).await?;
-    Ok(row.map(|row| SlotState {
-        position: SlotPosition {
+    Ok(row.map(|row| {
+        let position = SlotPosition {
             confirmed_flush: row.get::<_, PgLsn>(0).into(),
             wal_status: row.get(1),
             plugin: row.get(2),
             database: row.get(3),
-        },
-        active: row.get(4),
-        retained_bytes: row.get::<_, i64>(5).max(0) as u64,
-        failover: row.get(6),
-        active_pid: row.get(7),
-        is_ours: row.get(8),
+        };
+        SlotState {
+            is_ours: position.decodes(row.get(8)),
+            position,
+            active: row.get(4),
+            retained_bytes: row.get::<_, i64>(5).max(0) as u64,
+            failover: row.get(6),
+            active_pid: row.get(7),
+        }
     }))
 }
 
@@ -165,10 +168,7 @@ async fn report_blockers(control: &Client) {
         match blocker(control).await {
             Ok(Some(blocker)) => tracing::warn!("creating the slot waits for {blocker}"),
             Ok(None) => {}
-            Err(error) => tracing::warn!(
-                "the transactions that delay the slot's creation could not be read: \
-                                          {error}"
-            ),
+            Err(error) => tracing::warn!("the transaction that delays the slot could not be read: {error}"),
         }
     }
 }
@@ -176,11 +176,16 @@ async fn report_blockers(control: &Client) {
 /// The oldest transaction with an id, or prepared transaction: the slot's creation waits until all of these
 /// have ended. Leaves out the query, because the query may hold data.
 async fn blocker(control: &Client) -> Result<Option<String>> {
-    let sql = "SELECT description FROM (SELECT xact_start AS since, format('the transaction of process %s (%s, application %s), open for %s', pid, usename, \
-               quote_literal(application_name), date_trunc('second', clock_timestamp() - xact_start)) AS description \
-               FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
-               UNION ALL SELECT prepared, format('the prepared transaction %s, prepared %s ago', quote_literal(gid), \
-               date_trunc('second', clock_timestamp() - prepared)) FROM pg_prepared_xacts) AS blocker ORDER BY since LIMIT 1";
+    let sql = "SELECT description FROM ( \
+                   SELECT xact_start AS since, format( \
+                       'the transaction of process %s (%s, application %s), open for %s', pid, usename, \
+                       quote_literal(application_name), date_trunc('second', clock_timestamp() - xact_start) \
+                   ) AS description \
+                   FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid() \
+                   UNION ALL SELECT prepared, format('the prepared transaction %s, prepared %s ago', \
+                       quote_literal(gid), date_trunc('second', clock_timestamp() - prepared)) \
+                   FROM pg_prepared_xacts \
+               ) AS blocker ORDER BY since LIMIT 1";
     let row = during(control, "looking for blockers on Landing").row_if_any(sql, &[]).await?;
     Ok(row.map(|row| row.get(0)))
 }

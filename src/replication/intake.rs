@@ -57,7 +57,8 @@ pub struct Intake<R: ReplicatedRelation, C> {
     pub stream: ChangeStream<R>,
     pub collector: Collector<C>,
     context: Arc<Context>,
-    goal: Option<Lsn>,
+    /// As [`StreamSpan::goal`].
+    pub goal: Option<Lsn>,
     /// Time at which an idle position was last put into a batch.
     recorded_at: Instant,
 }

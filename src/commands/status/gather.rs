@@ -9,7 +9,7 @@ use tokio_postgres::types::PgLsn;
 use super::reverse;
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
-use crate::cutover::journal::CutoverJournal;
+use crate::cutover::journal::{self, CutoverJournal};
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -108,10 +108,11 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
     Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
     let step = during(client, "asking Traffic for the checkpoint");
     let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
-                    AND to_regclass($3) IS NOT NULL";
+                    AND to_regclass($3) IS NOT NULL, to_regclass($4) IS NOT NULL";
     let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
-    let row = step.row(migrated, &[&tables[0], &tables[1], &tables[2]]).await?;
-    if !row.get::<_, bool>(0) {
+    let row = step.row(migrated, &[&tables[0], &tables[1], &tables[2], &names.own("cutover")]).await?;
+    let (is_migrated, has_journal): (bool, bool) = (row.get(0), row.get(1));
+    if !is_migrated {
         return Ok(None);
     }
     let [checkpoint, _, notes] = tables;
@@ -123,7 +124,11 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
     );
     let row = step.row(&sql, &[&names.slot]).await?;
     // An undecided cutover or rollback lasts without its command and without a daemon.
-    let undecided = CutoverJournal::new(names).fenced_step(client).await?;
+    let unresolved = match has_journal {
+        true => CutoverJournal::new(names).unresolved(client).await?,
+        false => Vec::new(),
+    };
+    let undecided = journal::fenced_step(&unresolved);
     let checkpoint = row.get::<_, bool>(0).then(|| Checkpoint {
         state: undecided.map_or_else(|| row.get(1), |step| step.as_str().to_owned()),
         applied: row.get::<_, Option<PgLsn>>(2).map(Into::into),

@@ -70,7 +70,6 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
     let mut reverse_stream = ReverseStream {
         context,
         intake: Intake::new(context, stream, StreamSpan { from, goal }),
-        goal,
         recorded: Reached::new(from),
         traffic,
         landing,
@@ -98,7 +97,6 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
 struct ReverseStream<'r> {
     context: &'r Context,
     intake: Intake<KeyColumn, TouchedKeys>,
-    goal: Option<Lsn>,
     /// Last position that Traffic has recorded.
     recorded: Reached,
     traffic: Session,
@@ -116,7 +114,7 @@ impl ReverseStream<'_> {
         self.try_again_what_waits().await?;
         let context = self.context;
         loop {
-            if self.goal.is_some_and(|goal| self.recorded.lsn() >= goal) {
+            if self.intake.goal.is_some_and(|goal| self.recorded.lsn() >= goal) {
                 return Ok(());
             }
             let Intake { stream, collector, .. } = &mut self.intake;

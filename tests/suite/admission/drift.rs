@@ -19,8 +19,7 @@ async fn a_column_that_the_mapping_does_not_know_is_passed_over_with_a_warning()
         .batch_execute(&format!("ALTER TABLE landing_leads ADD COLUMN score int DEFAULT 7; {LATER}"))
         .await
         .unwrap();
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     daemon.logs("score").await;
     daemon.terminate().await;
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::testkit::{Bridge, Daemon, Said, World, assert_equal, holds, landing, one, until_holds};
+use crate::testkit::{
+    Bridge, Daemon, Said, World, assert_equal, caught_up_and_equal, holds, landing, one, until_holds,
+};
 
 /// A change of every table.
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
@@ -197,8 +199,7 @@ async fn a_change_of_the_catalog_that_keeps_nothing_back_is_passed_over() {
             until_holds(&world.traffic().await, &renewed).await;
         }
         client.batch_execute(WORK).await.unwrap();
-        daemon.caught_up(&world).await;
-        assert_equal(&world).await;
+        caught_up_and_equal(&world, &mut daemon).await;
     }
     daemon.terminate().await;
     bridge.catch_up().await;

@@ -6,8 +6,8 @@ use leadbridge::postgres::Endpoint;
 use leadbridge::throwaway::Cluster;
 
 use crate::testkit::{
-    Bridge, Fault, Proxy, Target, World, assert_equal, caught_up_and_equal, landing, one, standby_of,
-    template, traffic, until_holds,
+    Bridge, Fault, Proxy, Target, World, caught_up_and_equal, landing, one, standby_of, template, traffic,
+    until_holds,
 };
 
 fn endpoint(side: Side, url: &str) -> Endpoint {
@@ -129,8 +129,7 @@ async fn connections_that_die_silently_while_apply_waits_and_a_message_is_on_its
     proxies.0.heal();
     holder.batch_execute("ROLLBACK").await.unwrap();
     daemon.logs("half-open connection").await;
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     daemon.terminate().await;
 }
 

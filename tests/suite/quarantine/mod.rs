@@ -15,7 +15,9 @@ mod without_lead;
 
 use serde_json::Value;
 
-use crate::testkit::{Bridge, Daemon, World, assert_equal, differences, holds, landing, one, said};
+use crate::testkit::{
+    Bridge, Daemon, World, assert_equal, caught_up_and_equal, differences, holds, landing, one, said,
+};
 
 async fn quarantined(world: &World) -> Vec<(String, String)> {
     let sql = "SELECT source_table, sqlstate FROM leadbridge.quarantine WHERE discarded_at IS NULL
@@ -186,8 +188,7 @@ async fn an_operator_lists_shows_retries_and_discards() {
     assert_eq!((retried.code, quarantined(&world).await.len()), (0, 0), "its stage follows: {}", retried.err);
     // A discarded row returns with its next change.
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     daemon.terminate().await;
 }
 
@@ -204,8 +205,7 @@ async fn notes_keep_the_original_of_a_changed_value_until_the_value_is_good() {
         ),
     )
     .await;
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     let notes = async || -> Vec<(String, String)> {
         let sql = "SELECT column_name, original FROM leadbridge.conversion_notes ORDER BY 1";
         let rows = world.traffic().await.query(sql, &[]).await.unwrap();

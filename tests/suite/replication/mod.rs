@@ -16,7 +16,8 @@ mod synchronous;
 use leadbridge::throwaway::writers::WriteRate;
 
 use crate::testkit::{
-    Bridge, World, assert_equal, brake, landing, release_brake, until_holds, writers_go_on,
+    Bridge, World, assert_equal, brake, caught_up_and_equal, landing, release_brake, until_holds,
+    writers_go_on,
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,8 +39,7 @@ async fn with_writers_from_before_the_snapshot_until_after_it_traffic_equals_the
     let totals = writers.stop().await.unwrap();
     assert!(totals.committed > 50, "{totals:?}");
 
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     daemon.terminate().await;
     bridge.catch_up().await;
     assert_equal(&world).await;

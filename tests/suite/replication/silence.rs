@@ -1,6 +1,6 @@
 //! Half-open connections.
 
-use crate::testkit::{Bridge, Fault, Proxy, Target, World, assert_equal};
+use crate::testkit::{Bridge, Fault, Proxy, Target, World, caught_up_and_equal};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_again() {
@@ -13,8 +13,7 @@ async fn a_stream_that_dies_without_a_word_is_noticed_and_begun_again() {
     daemon.streaming().await;
     proxy.inject(Target::Every, Fault::HalfOpen);
     world.fill(71, 50).await;
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     // The daemon notices either the unused slot or the silent server first.
     let log = daemon.log();
     assert!(log.contains("no longer serves the stream") || log.contains("half-open connection"), "{log}");

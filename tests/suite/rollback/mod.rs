@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::cutover::writers::{Home, LiveWriters, assert_holds, held};
 use crate::cutover::{CLOSED, CutoverSetup, PATIENT};
 use crate::testkit::{
-    Said, World, assert_equal, holds, landing, least_privileged, one, traffic, until_holds,
+    Said, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, one, traffic,
+    until_holds,
 };
 
 /// A lead born on Landing.
@@ -210,7 +211,6 @@ async fn a_resync_while_traffic_refuses_writers_after_a_rollback_passes_the_fenc
         .batch_execute("UPDATE leadbridge.fence SET lifted_at = now() WHERE lifted_at IS NULL")
         .await
         .unwrap();
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     daemon.terminate().await;
 }

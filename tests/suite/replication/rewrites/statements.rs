@@ -4,7 +4,7 @@
 use nix::sys::signal::Signal;
 
 use super::{rewrite, until_we_wait};
-use crate::testkit::{Bridge, World, assert_equal, landing, traffic};
+use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, landing, traffic};
 
 const LEAD: &str = "00000000-0000-0000-0000-00000000000a";
 
@@ -29,8 +29,7 @@ async fn a_row_that_is_read_from_landing_behind_a_rewrite_is_not_taken_for_one_t
     let landing = world.landing().await;
     until_we_wait(&landing).await;
     held.commit().await.unwrap();
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
     daemon.terminate().await;
 }
 
