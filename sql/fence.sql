@@ -23,7 +23,7 @@ CREATE TABLE IF NOT EXISTS {{schema}}.fence (
 );
 COMMENT ON COLUMN {{schema}}.fence.message IS 'message to a refused writer';
 COMMENT ON COLUMN {{schema}}.fence.writer IS
-    'the session user who may write behind the fence, in a session with `leadbridge.passes_fence = on`';
+    'the session user who passes the fence, in a session with `leadbridge.passes_fence = on`';
 COMMENT ON COLUMN {{schema}}.fence.granted IS
     'close_fence() granted the writer the right to write to the tables; lift_fence() revokes the right';
 COMMENT ON COLUMN {{schema}}.fence.expires_at IS 'the fence opens by itself at this moment of this server''s clock; null: never';

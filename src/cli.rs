@@ -335,13 +335,8 @@ pub struct Demo {}
 
 fn landing_table(text: &str) -> Result<Table, String> {
     let names = || Table::ALL.map(Table::landing_name).join(", ");
-    Table::from_landing_name(text).ok_or_else(|| {
-        format!(
-            "not a replicated table of Landing; the replicated \
-                                                          tables are {}",
-            names()
-        )
-    })
+    Table::from_landing_name(text)
+        .ok_or_else(|| format!("not a replicated table of Landing; the replicated tables are {}", names()))
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

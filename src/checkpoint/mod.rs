@@ -64,7 +64,7 @@ pub enum Start {
     /// Stream from the position on.
     Stream(Lsn),
     /// A cutover has switched: reverse replication applies Traffic's changes to Landing.
-    CarryBack,
+    Reverse,
 }
 
 /// Decides where a run begins, from the positions of Traffic, the local store and Landing.
@@ -91,7 +91,7 @@ pub fn agree(
     match recorded.state {
         ReplicationState::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
         ReplicationState::Streaming => resume(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
-        ReplicationState::Switched => carry_back(wal, recorded, local.map(|(_, lsn)| *lsn)),
+        ReplicationState::Switched => start_reverse(wal, recorded, local.map(|(_, lsn)| *lsn)),
     }
 }
 
@@ -139,7 +139,7 @@ fn resume(
 
 /// After the switch the slot on Landing holds nothing necessary, because only leadbridge writes to Landing.
 /// But a server restored to an earlier state, on either side, lacks changes that the other side has recorded.
-fn carry_back(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Result<Start> {
+fn start_reverse(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Result<Start> {
     let Some(traffic) = recorded.applied else {
         return Err(Error::internal("Traffic's checkpoint says `switched` but has no position"));
     };
@@ -154,7 +154,7 @@ fn carry_back(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Resu
              LEADBRIDGE_STATE_DIR and start again",
         ));
     }
-    wal.check_contains(traffic, recorded.timeline).map(|()| Start::CarryBack).map_err(|error| {
+    wal.check_contains(traffic, recorded.timeline).map(|()| Start::Reverse).map_err(|error| {
         Error::refused(error.message()).remedy(
             "Landing was restored to an earlier state after the cutover: changes of Traffic that reverse \
              replication applied are no longer there. Check that the URL names the right server; bring that \

@@ -137,7 +137,7 @@ fn after_the_switch_the_slot_on_landing_does_not_matter_and_the_servers_historie
     };
     let lost = SlotPosition { wal_status: Some("lost".into()), ..slot(5) };
     for slot in [None, Some(lost), Some(slot(50)), Some(slot(60))] {
-        assert_eq!(start(Some(local(50)), slot, &wal()).unwrap(), Start::CarryBack);
+        assert_eq!(start(Some(local(50)), slot, &wal()).unwrap(), Start::Reverse);
     }
     let restored = refusal(start(Some(local(51)), Some(slot(5)), &wal()));
     assert!(restored.contains("Traffic was restored") && !restored.contains("resync"), "{restored}");

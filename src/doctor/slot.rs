@@ -208,7 +208,7 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     Ok(match start {
         Start::Snapshot { .. } => Verdict::ok("`leadbridge run` begins with a snapshot"),
         Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` continues from {lsn}")),
-        Start::CarryBack => Verdict::ok("`leadbridge run` replicates Traffic's changes to Landing"),
+        Start::Reverse => Verdict::ok("`leadbridge run` replicates Traffic's changes to Landing"),
     })
 }
 

@@ -53,7 +53,7 @@ pub enum Response {
 #[derive(Debug)]
 pub struct Error(Box<ErrorFacts>);
 
-/// ErrorFacts of an error, boxed because results are moved more often than errors are made.
+/// Content of an error, boxed because results are moved more often than errors are made.
 #[derive(Debug)]
 struct ErrorFacts {
     kind: Kind,

@@ -123,7 +123,7 @@ impl Attempts {
         let attempt = Attempt { context, sessions: &sessions, ledger: &ledger, work };
         let (start, before) = self.start(attempt, wal).await?;
         let begun = match start {
-            Start::CarryBack => {
+            Start::Reverse => {
                 let goal = self.goal(Side::Traffic, traffic).await?;
                 last_error::forget(traffic, config).await?;
                 let mut prepared = reverse::prepare(context, sessions, ledger).await?;

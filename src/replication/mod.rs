@@ -71,7 +71,7 @@ struct Context {
     watched: Mutex<Option<Watched>>,
     /// Whether the latest stream was reverse replication. Between two attempts the monitor measures for the
     /// same direction.
-    back: AtomicBool,
+    from_traffic: AtomicBool,
     /// A cutover or a rollback has changed the direction: the next attempt begins without a pause.
     turned: AtomicBool,
     /// Record of streams that were cut in a row.
@@ -88,15 +88,19 @@ enum Watched {
 }
 
 impl Watched {
-    fn is_back(&self) -> bool {
-        *self == Watched::Traffic
+    /// The side that is streamed from.
+    fn source(&self) -> Side {
+        match self {
+            Watched::Landing(_) => Side::Landing,
+            Watched::Traffic => Side::Traffic,
+        }
     }
 }
 
 impl Context {
     fn watch(&self, watched: Option<Watched>) {
         if let Some(watched) = &watched {
-            self.back.store(watched.is_back(), Ordering::Relaxed);
+            self.from_traffic.store(watched.source() == Side::Traffic, Ordering::Relaxed);
         }
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = watched;
     }
@@ -133,7 +137,7 @@ impl Context {
 
     /// The side of the latest stream's source.
     fn source(&self) -> Side {
-        if self.back.load(Ordering::Relaxed) { Side::Traffic } else { Side::Landing }
+        if self.from_traffic.load(Ordering::Relaxed) { Side::Traffic } else { Side::Landing }
     }
 
     fn watched(&self) -> Option<Watched> {
@@ -164,7 +168,7 @@ pub async fn run(
         liveness: Arc::new(Liveness::default()),
         shutdown,
         watched: Mutex::default(),
-        back: AtomicBool::new(false),
+        from_traffic: AtomicBool::new(false),
         turned: AtomicBool::new(false),
         cuts: Mutex::default(),
     });

@@ -32,6 +32,7 @@ const REPORT_EVERY: u32 = 10;
 /// Rounds with an inactive slot after which the stream counts as dead: the server ended its walsender
 /// (`wal_sender_timeout`), and the network did not deliver the end.
 const ABANDONED_AFTER: u32 = 5;
+
 /// Runs until `stop`. The figures of an unreachable database become unknown; an unreachable database never
 /// stops the daemon.
 pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
@@ -150,8 +151,10 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
     let unresolved = cutovers.unresolved(traffic).await?;
     let reached = journal::fenced_step(&unresolved).and_then(|step| State::from_checkpoint(step.as_str()));
     let is_about_one = |state| matches!(state, State::Fenced | State::Drained | State::Verified);
-    let is_back = context.watched().is_some_and(|watched| watched.is_back());
-    let is_idle = if is_back { State::Switched } else { State::Streaming };
+    let is_idle = match context.watched().map(|watched| watched.source()) {
+        Some(Side::Traffic) => State::Switched,
+        Some(Side::Landing) | None => State::Streaming,
+    };
     context.telemetry.update(|live| {
         if live.state == is_idle || is_about_one(live.state) {
             live.state = reached.unwrap_or(is_idle);
@@ -173,7 +176,7 @@ async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> 
     let Some(before) = context.watched() else { return Ok(()) };
     let switched = is_switched(open(session, &context.config.traffic).await?, &context.config.names).await?;
     // A new attempt may have begun during the query.
-    if switched != before.is_back() && context.watched().as_ref() == Some(&before) {
+    if switched != (before.source() == Side::Traffic) && context.watched().as_ref() == Some(&before) {
         let what = match switched {
             true => "a cutover has switched to Traffic: reverse replication begins",
             false => "the switch to Traffic was undone: the stream from Landing resumes",

@@ -109,19 +109,19 @@ fn existing_slot(slot: &SlotReport) -> String {
     }
 }
 
-fn reverse_line(back: &ReverseReport) -> String {
-    let waiting = match back.quarantined {
+fn reverse_line(reverse: &ReverseReport) -> String {
+    let waiting = match reverse.quarantined {
         None | Some(0) => String::new(),
         Some(rows) => format!("; {} rows wait in leadbridge.reverse_quarantine", thousands(rows)),
     };
-    let active = if back.active { "in use" } else { "not in use" };
-    let slot = match (back.wal_status.as_deref(), back.retained_bytes) {
-        (None, _) => format!("{}: gone, reverse replication is impossible now", back.slot),
-        (Some("lost"), _) => format!("{}: LOST, Traffic has dropped WAL that it needed", back.slot),
+    let active = if reverse.active { "in use" } else { "not in use" };
+    let slot = match (reverse.wal_status.as_deref(), reverse.retained_bytes) {
+        (None, _) => format!("{}: gone, reverse replication is impossible now", reverse.slot),
+        (Some("lost"), _) => format!("{}: LOST, Traffic has dropped WAL that it needed", reverse.slot),
         (_, Some(bytes)) => {
-            format!("{}: {active}, keeps {} of WAL on Traffic", back.slot, ByteSize(bytes).display().iec())
+            format!("{}: {active}, keeps {} of WAL on Traffic", reverse.slot, ByteSize(bytes).display().iec())
         }
-        (_, None) => format!("{}: {active}", back.slot),
+        (_, None) => format!("{}: {active}", reverse.slot),
     };
     slot + &waiting
 }

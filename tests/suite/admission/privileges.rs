@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use crate::testkit::{
-    Daemon, World, assert_equal, differences_beside_quarantine, landing, least_privileged, traffic,
+    Daemon, World, assert_equal, caught_up_and_equal, differences_beside_quarantine, landing,
+    least_privileged, traffic,
 };
 
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
@@ -125,8 +126,7 @@ async fn a_stream_goes_on_without_the_right_to_read_and_a_copy_says_that_it_is_m
         landing(&world, damage).await;
         landing(&world, CUT).await;
         landing(&world, WORK).await;
-        daemon.caught_up(&world).await;
-        assert_equal(&world).await;
+        caught_up_and_equal(&world, &mut daemon).await;
         daemon.terminate().await;
         let said = bridge.run(&["resync", "--yes"]).await;
         assert!(said.code == 4 && said.err.contains(word), "{damage}: {}", said.err);
@@ -134,8 +134,7 @@ async fn a_stream_goes_on_without_the_right_to_read_and_a_copy_says_that_it_is_m
         landing(&world, repair).await;
         daemon = bridge.daemon().await;
     }
-    daemon.caught_up(&world).await;
-    assert_equal(&world).await;
+    caught_up_and_equal(&world, &mut daemon).await;
 }
 
 /// Every kind of work on a row: good, bad, changed, freed, noted, discarded and deleted.
@@ -158,7 +157,7 @@ async fn each_right_on_traffics_tables_that_is_revoked_ends_the_daemon_and_is_na
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_right_on_the_daemons_books_that_is_revoked_ends_it_and_is_named_at_the_next_start() {
+async fn each_right_on_the_daemons_tables_that_is_revoked_ends_it_and_is_named_at_the_next_start() {
     revoke_each(98, &["leadbridge.checkpoint", "leadbridge.quarantine", "leadbridge.conversion_notes"]).await;
 }
 

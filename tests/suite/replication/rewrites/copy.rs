@@ -7,7 +7,7 @@ use crate::cutover::{go_on, standing_at};
 use crate::testkit::{Bridge, World, assert_equal, landing, one, until_holds, until_true};
 
 /// Runs `sql` on Landing, where no session may block the statement.
-async fn pipelined_batch(world: &World, sql: &str) {
+async fn on_landing(world: &World, sql: &str) {
     landing(world, "ALTER ROLE postgres SET lock_timeout = '20s'").await;
     landing(world, sql).await;
     landing(world, "ALTER ROLE postgres RESET lock_timeout").await;
@@ -26,7 +26,7 @@ async fn a_table_that_is_rewritten_before_the_copy_has_read_it_is_copied_again_a
             column += 1;
             let sql =
                 if ddl.is_empty() { rewrite("lead_journey", &format!("t{column}")) } else { ddl.into() };
-            pipelined_batch(&world, &sql).await;
+            on_landing(&world, &sql).await;
             let (said, code) = go_on(command).await;
             assert_eq!(code, 0, "{} {sql}: {said}", point.name());
             assert!(said.contains("the copy restarts: lead_journey"), "{} {sql}: {said}", point.name());
@@ -45,7 +45,7 @@ async fn a_table_that_is_rewritten_after_the_copy_has_read_it_is_copied_again() 
     let bridge = Bridge::new(&world);
     for (at, table) in ["landing_leads", "lead_journey"].into_iter().enumerate() {
         let command = standing_at(&bridge, &["resync", "--yes"], Point::Copied).await;
-        pipelined_batch(&world, &rewrite(table, &format!("t{at}"))).await;
+        on_landing(&world, &rewrite(table, &format!("t{at}"))).await;
         let (said, code) = go_on(command).await;
         assert_eq!(code, 0, "{said}");
         assert!(said.contains(&format!("the copy restarts: {table}")), "{said}");
