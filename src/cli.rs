@@ -334,8 +334,8 @@ pub enum QuarantineAction {
 pub struct Demo {}
 
 fn landing_table(text: &str) -> Result<Table, String> {
-    let names = || Table::ALL.map(Table::landing_name).join(", ");
-    Table::from_landing_name(text)
+    let names = || Table::ALL.map(Table::label).join(", ");
+    Table::from_label(text)
         .ok_or_else(|| format!("not a replicated table of Landing; the replicated tables are {}", names()))
 }
 

@@ -34,7 +34,7 @@ pub async fn mapped(landing: &Client, traffic: &Client) -> Result<()> {
     let expected = rows(landing, &expected, &[&limits]).await?;
     let actual = rows(traffic, &whole_rows(traffic, Table::LandingLeads.traffic_name()).await?, &[]).await?;
     compare(expected, actual).await?;
-    same(landing, Table::LeadJourney.landing_name(), traffic, Table::LeadJourney.traffic_name()).await
+    same(landing, Table::LeadJourney.label(), traffic, Table::LeadJourney.traffic_name()).await
 }
 
 /// Whether both sides have Landing's own tables with the same rows.
@@ -43,7 +43,7 @@ pub async fn mapped(landing: &Client, traffic: &Client) -> Result<()> {
 /// The first differing row, by id and column.
 pub async fn copied(landing: &Client, traffic: &Client) -> Result<()> {
     for table in [Table::LandingLeads, Table::LeadJourney] {
-        same(landing, table.landing_name(), traffic, table.landing_name()).await?;
+        same(landing, table.label(), traffic, table.label()).await?;
     }
     Ok(())
 }

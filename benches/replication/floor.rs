@@ -22,7 +22,7 @@ pub async fn copy(world: &World) -> Result<Duration> {
     execute(&traffic, "CREATE SCHEMA floor").await?;
     let mut taken = Duration::ZERO;
     for table in [Table::LandingLeads, Table::LeadJourney] {
-        let (source, target) = (world.names.landing_table(table), format!("floor.{}", table.landing_name()));
+        let (source, target) = (world.names.landing_table(table), format!("floor.{}", table.label()));
         plain_table(&landing, &source, &traffic, &target).await?;
         let started = Instant::now();
         pipe(&landing, &source, &traffic, &target).await?;

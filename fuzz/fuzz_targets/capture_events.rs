@@ -24,7 +24,7 @@ enum Event {
 fn relation(id: u8, table: u8, columns: &[(u8, u8)]) -> Vec<u8> {
     let table = Table::ALL[usize::from(table) % Table::ALL.len()];
     let mut bytes = vec![b'R', 0, 0, 0, id % 4];
-    bytes.extend(format!("public\0{}\0d", table.landing_name()).as_bytes());
+    bytes.extend(format!("public\0{}\0d", table.label()).as_bytes());
     let known = table.columns();
     // All columns of the table, as they should be, and then as the input would have them.
     bytes.extend((known.len() as i16).to_be_bytes());

@@ -94,7 +94,7 @@ impl Subject<'_> {
     /// The table's name without its schema, for people.
     fn short(&self) -> &'static str {
         match self.side {
-            Side::Landing => self.table.landing_name(),
+            Side::Landing => self.table.label(),
             Side::Traffic => self.table.traffic_name(),
         }
     }

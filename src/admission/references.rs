@@ -66,7 +66,7 @@ fn lead_reference(subject: &Subject<'_>) -> Option<Unfit> {
             "run on the {}: ALTER TABLE {name} ADD FOREIGN KEY (lead_id) REFERENCES {} (id) ON DELETE CASCADE NOT \
              VALID; where there is one, ALTER TABLE … ENABLE TRIGGER ALL",
             subject.side,
-            Table::LandingLeads.landing_name()
+            Table::LandingLeads.label()
         ),
     ))
 }

@@ -139,7 +139,7 @@ fn is_ours(name: &OsStr) -> bool {
 
 /// Name of a table's file.
 pub(super) fn file_name(table: Table, format: Format) -> String {
-    format!("{}.{format}", table.landing_name())
+    format!("{}.{format}", table.label())
 }
 
 pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {

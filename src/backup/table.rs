@@ -28,7 +28,7 @@ pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Direc
         list.join(", "),
         format.copy_options()
     );
-    let step = format!("copying {} from Landing", table.landing_name());
+    let step = format!("copying {} from Landing", table.label());
     let failed = |error| Error::database(&step, &error);
     let mut copied = pin!(landing.client.copy_out(&sql).await.map_err(failed)?);
     let file = directory::file_name(table, format);

@@ -61,7 +61,7 @@ impl Layout {
         if id_is_key && relation.replica_identity != ReplicaIdentity::Nothing {
             return Ok(());
         }
-        let name = self.table.landing_name();
+        let name = self.table.label();
         Err(Error::refused(format!("the replica identity of {name} on Landing does not contain `id`"))
             .remedy(format!(
                 "run on Landing: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id). {MEANWHILE}"
@@ -76,7 +76,7 @@ impl Layout {
             None => Ok(()),
             Some((column, _)) => Err(Error::refused(format!(
                 "column {}.{} was dropped or renamed on Landing while it was replicated",
-                self.table.landing_name(),
+                self.table.label(),
                 column.name
             ))
             .remedy(
@@ -130,12 +130,12 @@ impl Layout {
     }
 
     fn broken(&self, what: String) -> Error {
-        Error::internal(format!("replication stream of {}: {what}", self.table.landing_name()))
+        Error::internal(format!("replication stream of {}: {what}", self.table.label()))
     }
 }
 
 fn check_column(table: Table, expected: &Column, found: Option<&RelationColumn>) -> Result<()> {
-    let place = format!("column {}.{} on Landing", table.landing_name(), expected.name);
+    let place = format!("column {}.{} on Landing", table.label(), expected.name);
     match found {
         None if expected.required => Err(Error::refused(format!("{place} is missing"))
             .remedy(format!("the mapping needs it: bring it back under this name. {MEANWHILE}"))),

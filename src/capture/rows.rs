@@ -25,7 +25,7 @@ pub struct LandingTables {
 impl LandingTables {
     fn table(&self, relation: &Relation) -> Option<Table> {
         let ours = *relation.namespace == *self.schema;
-        Table::from_landing_name(&relation.name).filter(|table| ours && self.tables.contains(table))
+        Table::from_label(&relation.name).filter(|table| ours && self.tables.contains(table))
     }
 
     /// Refuses a renamed or replaced table. A table that was renamed away sends changes under another name,
@@ -34,7 +34,7 @@ impl LandingTables {
         let what = match (table, self.published.table_of(relation.id)) {
             (None, Some(name)) => format!("{name} was renamed or moved on Landing while it was replicated"),
             (Some(table), None) if self.published.relation(table).is_some() => {
-                format!("{} on Landing is another table than the one that was copied", table.landing_name())
+                format!("{} on Landing is another table than the one that was copied", table.label())
             }
             _ => return Ok(()),
         };
@@ -69,7 +69,7 @@ impl ReplicatedRelation for Layout {
             layout.unknown.iter().filter(|name| before.is_none_or(|before| !before.unknown.contains(name)));
         for column in news {
             tracing::warn!(
-                table = table.landing_name(),
+                table = table.label(),
                 column,
                 "a column that the mapping does not know: not replicated"
             );

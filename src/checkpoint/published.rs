@@ -60,14 +60,14 @@ impl Published {
 
     /// Columns that the mapping reads and Landing lacks in `table`; none when the table is not recorded.
     pub fn absent(&self, table: Table) -> Absent {
-        let Some(known) = self.tables.get(table.landing_name()) else { return Absent::none(table) };
+        let Some(known) = self.tables.get(table.label()) else { return Absent::none(table) };
         let has = |name: &str| !Published::is_read(table, name) || known.columns.contains_key(name);
         Absent::new(table, |at| table.columns().get(at).is_some_and(|column| has(column.name)))
     }
 
     /// OID by which the stream must announce `table`; `None` when not recorded.
     pub fn relation(&self, table: Table) -> Option<u32> {
-        self.tables.get(table.landing_name()).map(|table| table.relation)
+        self.tables.get(table.label()).map(|table| table.relation)
     }
 
     /// Name of the table that the stream announces by the OID `relation`.
@@ -95,7 +95,7 @@ impl Published {
     /// # Errors
     /// `Transient`: the copy must begin again.
     pub fn check_storage(&self, table: Table, now: Option<(u32, u32)>) -> Result<()> {
-        let name = table.landing_name();
+        let name = table.label();
         let known = self.tables.get(name).map(|table| (table.relation, table.storage));
         if now.is_some() && now == known {
             return Ok(());
@@ -114,9 +114,9 @@ impl Published {
         now.check_successor_of(self).map_err(|error| {
             Error::new(Kind::Transient, format!("the copy restarts: {}", error.message()))
         })?;
-        let tables = self.tables.keys().filter_map(|name| Table::from_landing_name(name));
+        let tables = self.tables.keys().filter_map(|name| Table::from_label(name));
         for table in tables {
-            let storage = now.tables.get(table.landing_name()).map(|table| (table.relation, table.storage));
+            let storage = now.tables.get(table.label()).map(|table| (table.relation, table.storage));
             self.check_storage(table, storage)?;
         }
         Ok(())

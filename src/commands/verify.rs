@@ -68,7 +68,7 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
 }
 
 fn not_replicated(table: Table) -> Error {
-    Error::usage(format!("{} is not replicated here", table.landing_name()))
+    Error::usage(format!("{} is not replicated here", table.label()))
         .remedy("set scheduled_notifications = true in the configuration, or name another table")
 }
 

@@ -86,7 +86,7 @@ pub struct Comparison {
 
 impl Comparison {
     pub(super) fn new(table: Table) -> Self {
-        Comparison { table: table.landing_name(), ..Comparison::default() }
+        Comparison { table: table.label(), ..Comparison::default() }
     }
 
     /// Counts the rows of one key.

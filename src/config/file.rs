@@ -63,19 +63,24 @@ pub struct NamesTable {
     landing_schema: String,
     #[serde(deserialize_with = "identifier")]
     traffic_schema: String,
+    /// `None`: the name is found on Landing.
+    #[serde(deserialize_with = "journey")]
+    pub landing_journey: Option<String>,
 }
 
 impl Default for NamesTable {
     fn default() -> Self {
-        let Names { slot, publication, schema, landing_schema, traffic_schema } = Names::default();
-        NamesTable { slot, publication, schema, landing_schema, traffic_schema }
+        let Names { slot, publication, schema, landing_schema, traffic_schema, landing_journey: _ } =
+            Names::default();
+        NamesTable { slot, publication, schema, landing_schema, traffic_schema, landing_journey: None }
     }
 }
 
 impl From<NamesTable> for Names {
     fn from(table: NamesTable) -> Self {
-        let NamesTable { slot, publication, schema, landing_schema, traffic_schema } = table;
-        Names { slot, publication, schema, landing_schema, traffic_schema }
+        let NamesTable { slot, publication, schema, landing_schema, traffic_schema, landing_journey } = table;
+        let landing_journey = landing_journey.unwrap_or(Names::default().landing_journey);
+        Names { slot, publication, schema, landing_schema, traffic_schema, landing_journey }
     }
 }
 
@@ -201,6 +206,10 @@ fn own_schema<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
 
 fn identifier<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     values::checked(from, values::identifier)
+}
+
+fn journey<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    values::checked(from, values::journey).map(Some)
 }
 
 fn message<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

@@ -34,6 +34,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub names: Names,
+    /// The configured name of the journey's table on Landing; `None` when the name is to be found.
+    pub landing_journey: Option<String>,
     /// Directory of the local store (sled).
     pub state_dir: PathBuf,
     /// Address for health and status; `None` when switched off.
@@ -150,6 +152,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
     };
     Ok(Settings {
         log: log(&file, flags, env)?,
+        landing_journey: file.names.landing_journey.clone(),
         names: file.names.into(),
         state_dir: flags
             .state_dir

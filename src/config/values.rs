@@ -9,6 +9,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use tracing_subscriber::EnvFilter;
 
+use crate::model::change::Table;
 use crate::model::names::{LONGEST, REVERSE_SUFFIX, check_name};
 
 /// Format of log lines.
@@ -106,6 +107,16 @@ pub fn own_schema(text: &str) -> Result<String, String> {
     match text {
         name if name.starts_with("pg_") => Err("a schema's name cannot begin with pg_".to_owned()),
         name => identifier(name),
+    }
+}
+
+/// Checks the name of the journey's table on Landing: another replicated table cannot be the journey too.
+pub fn journey(text: &str) -> Result<String, String> {
+    match Table::from_label(text) {
+        Some(other) if other != Table::LeadJourney => {
+            Err(format!("`{text}` is another table of Landing, not the journey"))
+        }
+        _ => identifier(text),
     }
 }
 

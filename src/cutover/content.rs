@@ -133,13 +133,13 @@ impl FencedSides<'_> {
             return Err(Error::refused(format!(
                 "{} rows of {} were written since they were compared: too many to look at while writers wait",
                 recent.len(),
-                table.landing_name()
+                table.label()
             ))
             .remedy("try again at a quieter moment"));
         }
         let recent: Vec<Uuid> = recent.into_iter().collect();
         let proof = TableProof {
-            table: table.landing_name(),
+            table: table.label(),
             landing_rows: ours.rows,
             traffic_rows: theirs.rows,
             landing_keys: ours.hash,

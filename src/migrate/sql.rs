@@ -180,12 +180,13 @@ fn render(template: &str, names: &Names) -> String {
 /// Checks the names before the names are put into SQL. The configuration has passed the same check; a role's
 /// name comes from the command line, and [`privileges`] checks the name separately.
 pub(super) fn check_names(names: &Names) -> Result<()> {
-    let Names { slot: _, publication, schema, landing_schema, traffic_schema } = names;
+    let Names { slot: _, publication, schema, landing_schema, traffic_schema, landing_journey } = names;
     check_name("publication", publication)?;
     check_name("publication on Traffic", &names.reverse_publication())?;
     check_name("schema", schema)?;
     check_name("Landing schema", landing_schema)?;
-    check_name("Traffic schema", traffic_schema)
+    check_name("Traffic schema", traffic_schema)?;
+    check_name("Landing journey", landing_journey)
 }
 
 fn check_name(what: &str, name: &str) -> Result<()> {

@@ -183,8 +183,9 @@ impl Table {
         Table::ALL.into_iter().filter(wanted).collect()
     }
 
-    /// The table's name on Landing.
-    pub fn landing_name(self) -> &'static str {
+    /// The word for the table in state records, the same on every installation. `Names::landing_name` is the
+    /// table's name on Landing.
+    pub fn label(self) -> &'static str {
         match self {
             Table::LandingLeads => "landing_leads",
             Table::LeadJourney => "lead_journey",
@@ -192,7 +193,7 @@ impl Table {
         }
     }
 
-    /// Name of the corresponding table on Traffic.
+    /// Name of the table on Traffic.
     pub fn traffic_name(self) -> &'static str {
         match self {
             Table::LandingLeads => "traffic_leads",
@@ -201,8 +202,8 @@ impl Table {
         }
     }
 
-    pub fn from_landing_name(name: &str) -> Option<Table> {
-        Table::ALL.into_iter().find(|table| table.landing_name() == name)
+    pub fn from_label(label: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.label() == label)
     }
 
     pub fn from_traffic_name(name: &str) -> Option<Table> {

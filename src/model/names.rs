@@ -35,7 +35,12 @@ pub struct Names {
     pub landing_schema: String,
     /// Schema of the replicated tables on Traffic.
     pub traffic_schema: String,
+    /// The journey's table on Landing.
+    pub landing_journey: String,
 }
+
+/// Names of the journey's table on Landing: that of most databases, and production's.
+pub const JOURNEY_NAMES: [&str; 2] = ["lead_journey", "journey_stages"];
 
 impl Default for Names {
     fn default() -> Self {
@@ -45,6 +50,7 @@ impl Default for Names {
             schema: "leadbridge".into(),
             landing_schema: "public".into(),
             traffic_schema: "public".into(),
+            landing_journey: JOURNEY_NAMES[0].into(),
         }
     }
 }
@@ -60,9 +66,22 @@ impl Names {
         format!("{}{REVERSE_SUFFIX}", self.publication)
     }
 
+    /// A table's name on Landing, for messages: `journey_stages`.
+    pub fn landing_name(&self, table: Table) -> &str {
+        match table {
+            Table::LeadJourney => &self.landing_journey,
+            Table::LandingLeads | Table::ScheduledNotifications => table.label(),
+        }
+    }
+
+    /// The table with this name on Landing.
+    pub fn from_landing_name(&self, name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| self.landing_name(*table) == name)
+    }
+
     /// A table on Landing: `"public"."landing_leads"`.
     pub fn landing_table(&self, table: Table) -> String {
-        qualified(&self.landing_schema, table.landing_name())
+        qualified(&self.landing_schema, self.landing_name(table))
     }
 
     /// The corresponding table on Traffic: `"public"."traffic_leads"`.
@@ -112,6 +131,8 @@ mod tests {
             Names { schema: "lead\"bridge".into(), traffic_schema: "Школа".into(), ..Names::default() };
         assert_eq!(names.landing_table(Table::LeadJourney), r#""public"."lead_journey""#);
         assert_eq!(names.traffic_table(Table::LandingLeads), r#""Школа"."traffic_leads""#);
+        let names = Names { landing_journey: "journey_stages".into(), ..names };
+        assert_eq!(names.landing_table(Table::LeadJourney), r#""public"."journey_stages""#);
         assert_eq!(names.own("checkpoint"), r#""lead""bridge"."checkpoint""#);
     }
 }

@@ -69,7 +69,7 @@ impl Quarantine {
              AND (row_id = ANY ($2) OR held_under = ANY ($2))",
             self.table()
         );
-        let rows = during(client, STEP).rows(&sql, &[&table.landing_name(), &ids]).await?;
+        let rows = during(client, STEP).rows(&sql, &[&table.label(), &ids]).await?;
         Ok(KeysOnTraffic(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
 
@@ -79,7 +79,7 @@ impl Quarantine {
             "SELECT EXISTS (SELECT FROM {} WHERE source_table = $1 AND row_id = $2 AND operation = 'delete')",
             self.table()
         );
-        let row = during(client, STEP).row(&sql, &[&table.landing_name(), &id]).await?;
+        let row = during(client, STEP).row(&sql, &[&table.label(), &id]).await?;
         Ok(row.get(0))
     }
 
@@ -89,7 +89,7 @@ impl Quarantine {
         let KeyOnTraffic { table, id, under } = row;
         let sql =
             format!("UPDATE {} SET held_under = $3 WHERE source_table = $1 AND row_id = $2", self.table());
-        Ok(during(client, STEP).run(&sql, &[&table.landing_name(), &id, &under]).await? == 1)
+        Ok(during(client, STEP).run(&sql, &[&table.label(), &id, &under]).await? == 1)
     }
 
     /// Records that Traffic holds the row `id` under its own key, if at all.
@@ -98,7 +98,7 @@ impl Quarantine {
             "UPDATE {} SET held_under = NULL WHERE source_table = $1 AND row_id = $2 AND held_under IS NOT NULL",
             self.table()
         );
-        during(client, STEP).run(&sql, &[&table.landing_name(), &id]).await?;
+        during(client, STEP).run(&sql, &[&table.label(), &id]).await?;
         Ok(())
     }
 }

@@ -30,7 +30,7 @@ pub fn row(table: Table, id: Uuid, json: &str) -> Result<Row> {
     parse(table, id, json).ok_or_else(|| {
         Error::refused(format!(
             "the quarantined row {id} of {} is not one that leadbridge wrote",
-            table.landing_name()
+            table.label()
         ))
         .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
     })

@@ -86,7 +86,7 @@ impl Notes {
         during(client, step)
             .run(
                 self.write.on(client, step).await?,
-                &[&table.landing_name(), &ids, &columns, &originals, &reasons, &lsns],
+                &[&table.label(), &ids, &columns, &originals, &reasons, &lsns],
             )
             .await?;
         Ok(true)
@@ -111,7 +111,7 @@ impl Notes {
         during(client, step)
             .run(
                 self.forget.on(client, step).await?,
-                &[&scope.table.landing_name(), &scope.ids, &kept_ids, &kept_columns, &scope.columns],
+                &[&scope.table.label(), &scope.ids, &kept_ids, &kept_columns, &scope.columns],
             )
             .await?;
         Ok(())
@@ -121,7 +121,7 @@ impl Notes {
     /// change did not send `metadata`.
     pub async fn change_key(&self, client: &Client, change: KeyChange) -> Result<()> {
         let KeyChange { table, old, new } = change;
-        let (step, name) = (during(client, "changing a key in the conversion notes"), table.landing_name());
+        let (step, name) = (during(client, "changing a key in the conversion notes"), table.label());
         let forget = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = $2", self.table);
         step.run(&forget, &[&name, &new]).await?;
         let rename = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
@@ -132,7 +132,7 @@ impl Notes {
     /// Removes all notes of a table, after all rows of the table were deleted.
     pub async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
-        during(client, "removing conversion notes").run(&sql, &[&table.landing_name()]).await?;
+        during(client, "removing conversion notes").run(&sql, &[&table.label()]).await?;
         Ok(())
     }
 }

@@ -86,7 +86,7 @@ impl Quarantine {
     /// under another key. The other key may be one of the keys, or the key of one of their leads.
     pub async fn is_concerned(&self, client: &Client, keys: &[(Table, Uuid)]) -> Result<bool> {
         let (tables, ids): (Vec<&str>, Vec<Uuid>) =
-            keys.iter().map(|(table, id)| (table.landing_name(), *id)).unzip();
+            keys.iter().map(|(table, id)| (table.label(), *id)).unzip();
         let step = "looking into quarantine";
         let row = during(client, step).row(self.concerned.on(client, step).await?, &[&tables, &ids]).await?;
         Ok(row.get(0))
@@ -118,7 +118,7 @@ impl Quarantine {
             traffic.names.own("quarantine")
         );
         let step = traffic.during("looking into quarantine");
-        let row = step.row(&sql, &[&table.landing_name(), &ids]).await?;
+        let row = step.row(&sql, &[&table.label(), &ids]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
@@ -146,7 +146,7 @@ impl Quarantine {
             self.table
         );
         let lsn: PgLsn = origin.commit_lsn.into();
-        let (name, operation) = (table.landing_name(), operation.as_str());
+        let (name, operation) = (table.label(), operation.as_str());
         let values: [&(dyn ToSql + Sync); 8] =
             [&name, &id, &lead_id, &operation, &lsn, &cause.sqlstate, &message, &data];
         during(client, "writing to quarantine").run(&sql, &values).await?;
@@ -170,7 +170,7 @@ impl Quarantine {
              AND operation <> 'delete'",
             self.table
         );
-        let rows = during(client, "reading quarantine").rows(&sql, &[&table.landing_name(), &ids]).await?;
+        let rows = during(client, "reading quarantine").rows(&sql, &[&table.label(), &ids]).await?;
         rows.iter()
             .map(|row| {
                 let id: Uuid = row.get(0);
@@ -188,7 +188,7 @@ impl Quarantine {
             self.table
         );
         let step = during(client, "weighing rows in quarantine");
-        let row = step.row(&sql, &[&table.landing_name(), &ids]).await?;
+        let row = step.row(&sql, &[&table.label(), &ids]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
@@ -236,7 +236,7 @@ impl Quarantine {
         let mut changes = Vec::with_capacity(rows.len());
         for row in &rows {
             // A quarantined row of a table unknown to this version stays in quarantine.
-            let Some(table) = Table::from_landing_name(row.get(0)) else { continue };
+            let Some(table) = Table::from_label(row.get(0)) else { continue };
             let id: Uuid = row.get(1);
             let change = match row.get::<_, Option<&str>>(2) {
                 Some(json) => {
@@ -255,8 +255,7 @@ impl Quarantine {
     /// The number of changes whose row is quarantined.
     pub async fn count(&self, client: &Client, changes: &[SourcedChange]) -> Result<usize> {
         let keys = changes.iter().filter_map(|change| change.change.key());
-        let (tables, ids): (Vec<&str>, Vec<Uuid>) =
-            keys.map(|(table, id)| (table.landing_name(), id)).unzip();
+        let (tables, ids): (Vec<&str>, Vec<Uuid>) = keys.map(|(table, id)| (table.label(), id)).unzip();
         let sql = format!(
             "SELECT count(*) FROM {} WHERE {WAITING} \
              AND (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))",
@@ -280,12 +279,12 @@ impl Quarantine {
     /// Releases keys whose rows Traffic now has as Landing has them, written or deleted.
     pub async fn release(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = ANY ($2)", self.table);
-        during(client, "releasing from quarantine").run(&sql, &[&table.landing_name(), &ids]).await
+        during(client, "releasing from quarantine").run(&sql, &[&table.label(), &ids]).await
     }
 
     pub async fn release_table(&self, client: &Client, table: Table) -> Result<u64> {
         let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
-        during(client, "releasing from quarantine").run(&sql, &[&table.landing_name()]).await
+        during(client, "releasing from quarantine").run(&sql, &[&table.label()]).await
     }
 
     /// Changes the key of a quarantined row. An entry under the new key is outdated, because the key was free
@@ -295,7 +294,7 @@ impl Quarantine {
         self.release(client, table, &[new]).await?;
         let sql = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
         let step = during(client, "changing a key in quarantine");
-        step.run(&sql, &[&table.landing_name(), &old, &new]).await?;
+        step.run(&sql, &[&table.label(), &old, &new]).await?;
         Ok(())
     }
 }

@@ -119,8 +119,7 @@ impl CopiedTable {
         let done = self.done.load(Ordering::Relaxed);
         let seconds = self.started.elapsed().as_secs_f64();
         self.context.telemetry.update(|live| {
-            if let Some(progress) =
-                live.snapshot.iter_mut().find(|progress| progress.table == table.landing_name())
+            if let Some(progress) = live.snapshot.iter_mut().find(|progress| progress.table == table.label())
             {
                 progress.rows_done = done;
                 progress.finished |= finished;

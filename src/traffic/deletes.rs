@@ -62,7 +62,7 @@ fn keep(names: &Names, child: Table) -> String {
          WHERE t.lead_id = ANY ($1::uuid[]) AND t.landing_synced_at IS NOT NULL AND l.landing_synced_at IS NOT NULL \
          ON CONFLICT (source_table, row_id) DO NOTHING RETURNING row_id",
         quarantine = names.own("quarantine"),
-        name = child.landing_name(),
+        name = child.label(),
         columns = columns.join(", "),
         table = names.traffic_table(child),
         leads = names.traffic_table(Table::LandingLeads),
@@ -163,8 +163,7 @@ async fn remove(writer: &mut Writer, deletion: Deletion<'_>) -> Result<()> {
 }
 
 pub(super) async fn truncate(writer: &mut Writer, tables: &[Table]) -> Result<()> {
-    let names =
-        |tables: &[Table]| tables.iter().map(|table| table.landing_name()).collect::<Vec<_>>().join(", ");
+    let names = |tables: &[Table]| tables.iter().map(|table| table.label()).collect::<Vec<_>>().join(", ");
     if writer.on_truncate == OnTruncate::Stop {
         return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables))).remedy(
             "nothing was applied; to delete the rows that came from Landing on Traffic too, set \
@@ -208,7 +207,7 @@ mod tests {
     fn what_is_kept_of_a_deleted_lead_has_every_column_of_landings() {
         let sql = delete(&Names::default(), Table::LandingLeads, &Table::ALL);
         for child in Table::ALL.into_iter().filter(|table| table.lead_column().is_some()) {
-            assert!(sql.contains(&format!("SELECT '{}', t.id", child.landing_name())), "{sql}");
+            assert!(sql.contains(&format!("SELECT '{}', t.id", child.label())), "{sql}");
             for column in child.columns() {
                 assert!(sql.contains(&format!("'{}', t.{}", column.name, column.name)), "{}", column.name);
             }

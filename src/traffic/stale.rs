@@ -83,7 +83,7 @@ impl Removal<'_> {
             self.traffic.names.own("quarantine"),
         );
         let synced = self.scope.origin.commit_time;
-        let rows = self.traffic.during(STEP).rows(&sql, &[&synced, &table.landing_name()]).await?;
+        let rows = self.traffic.during(STEP).rows(&sql, &[&synced, &table.label()]).await?;
         Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
@@ -118,7 +118,7 @@ pub async fn forget_notes(client: &Client, names: &Names, tables: &[Table]) -> R
             names.own("conversion_notes"),
             names.traffic_table(table),
         );
-        during(client, STEP).run(&sql, &[&table.landing_name()]).await?;
+        during(client, STEP).run(&sql, &[&table.label()]).await?;
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ pub async fn forget_notes(client: &Client, names: &Names, tables: &[Table]) -> R
 /// row again.
 pub async fn clear_quarantine(client: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     let sql = format!("DELETE FROM {} WHERE source_table = ANY ($1)", names.own("quarantine"));
-    let tables: Vec<&str> = tables.iter().map(|table| table.landing_name()).collect();
+    let tables: Vec<&str> = tables.iter().map(|table| table.label()).collect();
     during(client, "emptying quarantine before a snapshot").run(&sql, &[&tables]).await?;
     Ok(())
 }

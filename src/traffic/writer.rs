@@ -322,6 +322,6 @@ pub(super) fn writing(table: Table) -> String {
 }
 
 fn not_replicated(table: Table) -> Error {
-    Error::refused(format!("Landing sent a change of {}, which is not replicated here", table.landing_name()))
+    Error::refused(format!("Landing sent a change of {}, which is not replicated here", table.label()))
         .remedy("set scheduled_notifications = true, run `leadbridge migrate`, or take the table out of the publication")
 }
