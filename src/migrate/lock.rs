@@ -9,6 +9,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
+use super::failure;
 use crate::error::{Error, Result};
 
 /// How long to wait for a lock, and how often.
@@ -59,7 +60,7 @@ impl Patience {
                     tokio::time::sleep(pause).await;
                 }
                 _ if locked => return Err(gave_up(client, step, &error).await),
-                _ => return Err(Error::database(step, &error)),
+                _ => return Err(failure::of_statement(step, &error)),
             }
         }
     }

@@ -4,6 +4,7 @@
 //! The steps are planned on both databases, and refused if necessary, before anything is changed; a dry run
 //! ends after the plan. Every step is idempotent, so an interrupted run can be repeated.
 
+mod failure;
 mod landing;
 mod lock;
 mod sql;
@@ -116,9 +117,18 @@ impl fmt::Display for Report {
 /// # Errors
 /// Refused, before anything is changed, when a table is not admissible, when the publication holds what it
 /// must not, or when the schema on either side or the tables on Traffic belong to another installation.
-/// Transient when a lock could not be had within [`Patience`]: the steps applied until then stay, and are
-/// recorded.
+/// Refused with the step's name, when a database refuses a statement. Transient when a lock could not be had
+/// within [`Patience`]. In both cases the steps applied until then stay, and are recorded.
 pub async fn migrate(
+    landing: &mut Client,
+    traffic: &mut Client,
+    names: &Names,
+    options: &MigrateOptions,
+) -> Result<Report> {
+    plan_and_apply(landing, traffic, names, options).await.map_err(failure::for_the_operator)
+}
+
+async fn plan_and_apply(
     landing: &mut Client,
     traffic: &mut Client,
     names: &Names,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use leadbridge::error::{Error, Kind};
+use leadbridge::exit::Exit;
 use leadbridge::migrate::{
     Effect, MigrateOptions, MigratedSide, Patience, Report, migrate, privileges, script,
 };
@@ -31,13 +32,13 @@ async fn migrating_twice_does_nothing_the_second_time_and_a_dry_run_never_does()
     let world = World::unmigrated().await;
     let dry = MigrateOptions { dry_run: true, ..MigrateOptions::default() };
     let planned = world.migrate(&dry).await;
-    assert_eq!(effects(&planned, Effect::Create), 12);
+    assert_eq!(effects(&planned, Effect::Create), 13);
     assert_eq!(world.migrate(&dry).await, planned);
 
     assert!(world.migrate(&MigrateOptions::default()).await.changes_something());
     assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
     let traffic = world.traffic().await;
-    assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 10);
+    assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 11);
 }
 
 #[tokio::test]
@@ -49,7 +50,7 @@ async fn a_migration_that_has_changed_is_applied_again_and_disturbs_nothing() {
     let rows = "SELECT md5(string_agg(l::text, '')) FROM traffic_leads AS l";
     let before: String = scalar(&traffic, rows).await;
     traffic.batch_execute("UPDATE leadbridge.migrations SET checksum = 'old'").await.unwrap();
-    assert_eq!(effects(&world.migrate(&MigrateOptions::default()).await, Effect::Renew), 10);
+    assert_eq!(effects(&world.migrate(&MigrateOptions::default()).await, Effect::Renew), 11);
     assert_eq!(scalar::<String>(&traffic, rows).await, before);
     assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
 }
@@ -286,6 +287,44 @@ async fn a_trigger_outside_of_the_pair_that_keeps_updated_at_is_refused() {
     world.traffic().await.batch_execute(outside).await.unwrap();
     let error = fails(&world, &MigrateOptions::default()).await;
     assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert!(
+        error.to_string().contains("018_keep_updated_at on Traffic: a trigger on traffic_leads"),
+        "{error}"
+    );
+    assert!(error.remedy_text().unwrap().contains("Rename the trigger"), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_database_refuses_is_named_with_its_statement_and_needs_an_operator() {
+    let world = World::unmigrated().await;
+    let no_indexes = "CREATE FUNCTION no_indexes() RETURNS event_trigger LANGUAGE plpgsql AS
+                      'BEGIN RAISE ''not for %'', session_user USING ERRCODE = ''XX001''; END';
+                      CREATE EVENT TRIGGER no_indexes ON ddl_command_start WHEN TAG IN ('CREATE INDEX')
+                      EXECUTE FUNCTION no_indexes()";
+    world.traffic().await.batch_execute(no_indexes).await.unwrap();
+    let error = fails(&world, &MigrateOptions::default()).await;
+    assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert_eq!(Exit::from(&error), Exit::Refused);
+    assert!(error.message().contains("migration 016_unified_leads on Traffic"), "{error}");
+    assert!(error.remedy_text().unwrap().contains("run `leadbridge migrate` again"), "{error}");
+    // The text of a RAISE of the school's own may hold anything.
+    assert!(!error.to_string().contains("not for"), "{error}");
+
+    let occupied = "DROP EVENT TRIGGER no_indexes; CREATE TYPE traffic_lead_journey AS ENUM ('a')";
+    world.traffic().await.batch_execute(occupied).await.unwrap();
+    let error = fails(&world, &MigrateOptions::default()).await;
+    assert_eq!(Exit::from(&error), Exit::Refused, "{error}");
+    assert!(error.message().contains("CREATE TABLE \"public\".traffic_lead_journey"), "{error}");
+}
+
+#[tokio::test]
+async fn a_unified_lead_needs_no_metadata() {
+    let world = World::new().await;
+    let traffic = world.traffic().await;
+    let sql = "SELECT find_or_create_unified_lead(p_email => 'a@b.kz', p_name => 'a', p_phone => '1', p_source => 'x')";
+    let lead: Uuid = scalar(&traffic, sql).await;
+    let metadata = format!("SELECT metadata::text FROM traffic_leads WHERE id = '{lead}'");
+    assert_eq!(scalar::<String>(&traffic, &metadata).await, "{}");
 }
 
 #[tokio::test]

@@ -1,0 +1,59 @@
+//! Errors of `leadbridge migrate`. Each error of a database is for an operator: another try of the same
+//! statement on the same catalog fails in the same way.
+
+use tokio_postgres::error::DbError;
+
+use crate::error::{Error, Kind};
+
+/// Letters of a failed statement that an error shows.
+const SHOWN: usize = 160;
+
+/// The error of a statement of `step`. The migrations hold no row's value, so the error may show the failed
+/// statement, and the text of a RAISE in a migration's own block.
+pub(super) fn of_statement(step: &str, error: &tokio_postgres::Error) -> Error {
+    let Some(db) = error.as_db_error() else { return Error::database(step, error) };
+    if is_own_raise(db) {
+        let refused = Error::refused(db.message()).context(step);
+        return match db.hint() {
+            Some(hint) => refused.remedy(hint),
+            None => refused,
+        };
+    }
+    match statement(db) {
+        Some(statement) => Error::database(format!("{step}: {statement}"), error),
+        None => Error::database(step, error),
+    }
+}
+
+/// Whether a RAISE in a DO block of a migration made the error. A user-defined event trigger would be the
+/// innermost place of the context.
+fn is_own_raise(db: &DbError) -> bool {
+    let in_block = |place: &str| place.starts_with("PL/pgSQL function inline_code_block ");
+    db.routine() == Some("exec_stmt_raise") && db.where_().is_some_and(in_block)
+}
+
+/// The beginning of the statement that a DO block of a migration has executed. The context of such an error
+/// begins with the statement.
+fn statement(db: &DbError) -> Option<String> {
+    let text = db.where_()?.strip_prefix("SQL statement \"")?;
+    let words: Vec<&str> = text.lines().next()?.trim_end_matches('"').split_whitespace().collect();
+    Some(words.join(" ").chars().take(SHOWN).collect())
+}
+
+/// Gives an error of a database the kind and the remedy for an operator.
+pub(super) fn for_the_operator(error: Error) -> Error {
+    if error.sqlstate().is_none() || matches!(error.kind(), Kind::Unreachable | Kind::Transient) {
+        return error;
+    }
+    // The remedies of other commands for a missing or changed object say: run `leadbridge migrate`.
+    let is_known =
+        error.sqlstate().is_some_and(|code| matches!(code.code(), "28000" | "28P01" | "3D000" | "42501"));
+    let error = error.into_refused();
+    if is_known && error.remedy_text().is_some() {
+        return error;
+    }
+    error.remedy(
+        "the step named above has changed nothing; earlier steps stay, and are recorded. Change the object that the \
+         message names, or ask its owner, and run `leadbridge migrate` again; the server's log has the whole statement",
+    )
+}
