@@ -12,6 +12,7 @@ use crate::backup::Format;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
 use crate::model::change::Table;
+use crate::model::names::JOURNEY_NAMES;
 
 /// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing a lead.
 #[derive(Debug, Parser)]
@@ -169,7 +170,7 @@ pub struct Verify {
     /// Print one JSON document instead of tables
     #[arg(long)]
     pub json: bool,
-    /// Compare only this table, by its name on Landing
+    /// Compare only this table: landing_leads, lead_journey (or journey_stages) or scheduled_notifications
     #[arg(long, value_name = "TABLE", value_parser = landing_table)]
     pub table: Option<Table>,
     /// How long the stream may take to pass a differing row, before the row counts as a difference
@@ -333,10 +334,18 @@ pub enum QuarantineAction {
 #[command(after_help = "Example: leadbridge demo")]
 pub struct Demo {}
 
+/// The journey is accepted by each of its names, whatever Landing calls the journey.
 fn landing_table(text: &str) -> Result<Table, String> {
-    let names = || Table::ALL.map(Table::label).join(", ");
-    Table::from_label(text)
-        .ok_or_else(|| format!("not a replicated table of Landing; the replicated tables are {}", names()))
+    if JOURNEY_NAMES.contains(&text) {
+        return Ok(Table::LeadJourney);
+    }
+    Table::from_label(text).ok_or_else(|| {
+        format!(
+            "not a replicated table of Landing; the replicated tables are {}; {} is lead_journey",
+            Table::ALL.map(Table::label).join(", "),
+            JOURNEY_NAMES[1]
+        )
+    })
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

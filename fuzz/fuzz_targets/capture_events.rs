@@ -8,6 +8,7 @@ use leadbridge::capture::rows::{LandingTables, RowCapture};
 use leadbridge::checkpoint::Published;
 use leadbridge::model::change::Table;
 use leadbridge::model::lsn::Lsn;
+use leadbridge::model::names::Names;
 use leadbridge::pgoutput::ReplicationEvent;
 use libfuzzer_sys::fuzz_target;
 
@@ -82,7 +83,7 @@ fn event(event: Event) -> ReplicationEvent {
 fuzz_target!(|events: Vec<Event>| {
     let tables = Table::ALL.to_vec();
     let published = Published::default();
-    let mut capture = RowCapture::new(LandingTables { schema: "public".to_owned(), tables, published });
+    let mut capture = RowCapture::new(LandingTables { names: Names::default(), tables, published });
     let mut open = false;
     for one in events {
         let (begins, ends) = (matches!(one, Event::Begin(..)), matches!(one, Event::Commit(..)));

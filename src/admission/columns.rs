@@ -59,7 +59,7 @@ fn unfit(bars: Bars, what: String, remedy: String) -> Unfit {
 }
 
 fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
-    let place = format!("{}.{}", subject.short(), column.name);
+    let place = format!("{}.{}", subject.short, column.name);
     let Some(found) = subject.shape.column(column.name) else {
         // An optional column that is absent counts as null.
         let missing = || {
@@ -89,7 +89,7 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
 }
 
 fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit> {
-    let place = format!("{}.{name}", subject.short());
+    let place = format!("{}.{name}", subject.short);
     let Some(found) = subject.shape.column(name) else {
         let is_made = subject.table == Table::LandingLeads && MADE_BY_MIGRATE.contains(&name);
         let missing = || {
@@ -147,7 +147,7 @@ fn retyped(subject: &Subject<'_>, found: &ColumnFacts, accepted: &str, wanted: &
     let meanwhile = if side == Side::Landing { MEANWHILE } else { "Then start again" };
     unfit(
         Bars::Replication,
-        format!("{}.{column} is of type {kind}{}, not {accepted}", subject.short(), found.type_name),
+        format!("{}.{column} is of type {kind}{}, not {accepted}", subject.short, found.type_name),
         format!(
             "run on the {side}: ALTER TABLE {name} ALTER COLUMN \"{column}\" TYPE {wanted} USING \
              \"{column}\"::text::{wanted} (a default of another type is to be dropped before); views of the column \
@@ -159,7 +159,7 @@ fn retyped(subject: &Subject<'_>, found: &ColumnFacts, accepted: &str, wanted: &
 /// Finding for a column that refuses an explicit value (GENERATED ALWAYS AS IDENTITY), or that rounds the
 /// value (a timestamptz with fewer than six digits of a second).
 fn not_writable(subject: &Subject<'_>, found: &ColumnFacts, bars: Bars) -> Option<Unfit> {
-    let (side, name, column, short) = (subject.side, subject.name, &found.name, subject.short());
+    let (side, name, column, short) = (subject.side, subject.name, &found.name, subject.short);
     if found.is_always_identity {
         return Some(unfit(
             bars,

@@ -27,7 +27,7 @@ fn unique_id(subject: &Subject<'_>) -> Option<Unfit> {
     if is_unique && is_not_null {
         return None;
     }
-    let short = subject.short();
+    let short = subject.short;
     let (what, remedy) = match shape.indexes.iter().find(is_of_id) {
         Some(index) if index.is_unique && !index.is_immediate => (
             format!("{short}: id is unique by the DEFERRABLE constraint {} only", index.name),
@@ -53,7 +53,7 @@ fn unique_id(subject: &Subject<'_>) -> Option<Unfit> {
 /// Finding for a replica identity that PostgreSQL does not use, or that lacks `id`. Without a usable replica
 /// identity, the *application's* updates and deletes of a published table fail.
 fn replica_identity(subject: &Subject<'_>) -> Option<Unfit> {
-    let (shape, short) = (subject.shape, subject.short());
+    let (shape, short) = (subject.shape, subject.short);
     let checks_generated = subject.facts.version >= CHECKS_GENERATED;
     let is_generated = |name: &str| shape.column(name).is_some_and(|column| column.is_generated);
     let is_not_null = |name: &str| shape.column(name).is_some_and(|column| column.is_not_null);
@@ -123,7 +123,7 @@ fn unfit(subject: &Subject<'_>, what: String) -> Unfit {
 /// Findings for DEFERRABLE constraints. PostgreSQL checks a DEFERRABLE constraint in a trigger, and does not
 /// run the trigger under `session_replication_role = replica`: two rows with the same key would be stored.
 fn deferrable(subject: &Subject<'_>) -> Vec<Unfit> {
-    let (name, side, short) = (subject.name, subject.side, subject.short());
+    let (name, side, short) = (subject.name, subject.side, subject.short);
     let deferrable = subject.shape.indexes.iter().filter(|index| !index.is_immediate);
     let unfit = |index: &IndexFacts| {
         let kind = if index.is_exclusion { "exclusion" } else { "unique" };

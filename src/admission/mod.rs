@@ -83,6 +83,8 @@ struct Subject<'f> {
     table: Table,
     /// Quoted and with its schema, for SQL that an operator runs.
     name: &'f str,
+    /// Without its schema, for people.
+    short: &'f str,
     /// The requested tables. Positions in the facts are indexes into this list.
     tables: &'f [Table],
     facts: &'f Facts,
@@ -91,14 +93,6 @@ struct Subject<'f> {
 }
 
 impl Subject<'_> {
-    /// The table's name without its schema, for people.
-    fn short(&self) -> &'static str {
-        match self.side {
-            Side::Landing => self.table.label(),
-            Side::Traffic => self.table.traffic_name(),
-        }
-    }
-
     /// For a condition on written tables: replication writes to Traffic now, and to Landing after a cutover.
     fn bars_writing(&self) -> Bars {
         match self.side {
@@ -127,6 +121,13 @@ impl AdmissionScope<'_> {
         self.tables.iter().map(name).collect()
     }
 
+    fn short(&self, table: Table) -> &str {
+        match self.side {
+            Side::Landing => self.names.landing_name(table),
+            Side::Traffic => table.traffic_name(),
+        }
+    }
+
     /// Compares the facts with the list of admissible shapes.
     pub fn judge(&self, facts: &Facts) -> Vec<Unfit> {
         let AdmissionScope { side, tables, extent, .. } = *self;
@@ -134,7 +135,8 @@ impl AdmissionScope<'_> {
         for (position, (name, table)) in self.quoted().iter().zip(tables).enumerate() {
             match facts.table(position) {
                 Some(shape) => {
-                    let subject = Subject { side, table: *table, name, tables, facts, shape, extent };
+                    let short = self.short(*table);
+                    let subject = Subject { side, table: *table, name, short, tables, facts, shape, extent };
                     unfit.extend(judge_table(&subject));
                 }
                 None => unfit.extend(tables::missing(*self, *table, name)),

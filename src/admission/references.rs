@@ -55,7 +55,7 @@ fn lead_reference(subject: &Subject<'_>) -> Option<Unfit> {
     if !is_child || outgoing(subject).any(acts) {
         return None;
     }
-    let (name, short) = (subject.name, subject.short());
+    let (name, short) = (subject.name, subject.short);
     Some(unfit(
         Bars::Replication,
         format!(
@@ -111,7 +111,7 @@ fn is_written(subject: &Subject<'_>, column: &str) -> bool {
 /// Finding for a foreign key whose referring columns replication writes, because PostgreSQL does not check
 /// the key for replicated rows.
 fn judge_outgoing(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
-    let (side, name, short) = (subject.side, subject.name, subject.short());
+    let (side, name, short) = (subject.side, subject.name, subject.short);
     if is_lead_reference(subject, key) || !key.from_columns.iter().any(|column| is_written(subject, column)) {
         return None;
     }

@@ -30,7 +30,7 @@ pub(super) fn missing(scope: AdmissionScope<'_>, table: Table, name: &str) -> Op
 }
 
 pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
-    let (shape, name, short) = (subject.shape, subject.name, subject.short());
+    let (shape, name, short) = (subject.shape, subject.name, subject.short);
     let side = subject.side;
     let unfit = |bars, what: String, remedy: String| Unfit {
         check: "tables",
@@ -85,7 +85,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
 /// Findings for a parent, a partitioned table, a child or a partition. A write through a parent, or to a
 /// child, reaches neither the stream nor the fence of the table.
 fn inheritance(subject: &Subject<'_>) -> Vec<Unfit> {
-    let (shape, name, short, side) = (subject.shape, subject.name, subject.short(), subject.side);
+    let (shape, name, short, side) = (subject.shape, subject.name, subject.short, subject.side);
     let unfit = |what: String, sql: String| Unfit {
         check: "tables",
         bars: Bars::Replication,
@@ -137,7 +137,7 @@ fn triggers(subject: &Subject<'_>) -> Option<Unfit> {
         bars: Bars::Nothing,
         what: format!(
             "triggers of {} that fire for replicated rows too: {}",
-            subject.short(),
+            subject.short,
             firing.join(", ")
         ),
         remedy: "is that wanted? Otherwise ALTER TABLE … ENABLE TRIGGER … makes them ordinary".to_owned(),

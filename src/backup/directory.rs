@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use super::format::Format;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
+use crate::model::names::{JOURNEY_NAMES, Names};
 
 pub(super) const MANIFEST: &str = "manifest.json";
 
@@ -130,16 +131,20 @@ fn partial(name: &str) -> String {
 /// Whether an interrupted backup may have left a file with this name. No other file is ever removed.
 fn is_ours(name: &OsStr) -> bool {
     let formats = [Format::Csv, Format::Jsonl];
-    let files = Table::ALL.iter().flat_map(|table| formats.map(|format| file_name(*table, format)));
+    let tables = Table::ALL.map(Table::label).into_iter().chain(JOURNEY_NAMES);
+    let files = tables.flat_map(|table| formats.map(|format| format!("{table}.{format}")));
     files.chain([MANIFEST.to_owned()]).any(|file| {
         // A manifest under its final name belongs to a complete backup.
         name == OsStr::new(&partial(&file)) || (file != MANIFEST && name == OsStr::new(&file))
     })
 }
 
-/// Name of a table's file.
-pub(super) fn file_name(table: Table, format: Format) -> String {
-    format!("{}.{format}", table.label())
+/// Name of a table's file. A configured name is not used, because the name may hold any character: the manifest
+/// has the name.
+pub(super) fn file_name(names: &Names, table: Table, format: Format) -> String {
+    let name = names.landing_name(table);
+    let known = JOURNEY_NAMES.contains(&name);
+    format!("{}.{format}", if known { name } else { table.label() })
 }
 
 pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
@@ -183,6 +188,7 @@ mod tests {
         let directory = Directory::claim(path, Format::Csv).unwrap();
         directory.create("landing_leads.csv").unwrap();
         fs::write(path.join("lead_journey.csv"), "x").unwrap();
+        fs::write(path.join("journey_stages.csv"), "x").unwrap();
         Directory::claim(path, Format::Csv).unwrap();
         assert_eq!(fs::read_dir(path).unwrap().count(), 1);
 

@@ -50,7 +50,12 @@ pub async fn take(
     for table in tables {
         let written = table::write(database, *table, &directory).await?;
         reach(Point::TableBackedUp);
-        tracing::info!(table = table.label(), rows = written.rows, bytes = written.bytes, "backed up");
+        tracing::info!(
+            table = names.landing_name(*table),
+            rows = written.rows,
+            bytes = written.bytes,
+            "backed up"
+        );
         manifest.tables.push(written);
     }
     during(&session, "ending the snapshot of the backup on Landing").batch("COMMIT").await?;

@@ -28,10 +28,10 @@ pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Direc
         list.join(", "),
         format.copy_options()
     );
-    let step = format!("copying {} from Landing", table.label());
+    let step = format!("copying {} from Landing", landing.names.landing_name(table));
     let failed = |error| Error::database(&step, &error);
     let mut copied = pin!(landing.client.copy_out(&sql).await.map_err(failed)?);
-    let file = directory::file_name(table, format);
+    let file = directory::file_name(landing.names, table, format);
     let mut out = HashedFile::new(directory.create(&file)?);
     let broken = |error| directory::failed("writing", &directory.path().join(&file), &error);
     // The server sends each row in a separate message, after a message with the header in CSV.

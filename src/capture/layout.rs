@@ -21,6 +21,8 @@ const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
     pub table: Table,
+    /// The table's name on Landing, for messages.
+    pub name: String,
     /// For each of [`Table::columns`] the position in a tuple; `None` for a column that this database lacks.
     positions: Box<[Option<usize>]>,
     /// Columns in a tuple.
@@ -38,11 +40,16 @@ impl Layout {
             relation.columns.iter().enumerate().map(|(position, column)| (&*column.name, position)).collect();
         let columns = table.columns();
         for column in columns {
-            check_column(table, column, by_name.get(column.name).and_then(|&at| relation.columns.get(at)))?;
+            check_column(
+                relation,
+                column,
+                by_name.get(column.name).and_then(|&at| relation.columns.get(at)),
+            )?;
         }
         let known = |name: &str| columns.iter().any(|column| column.name == name);
         let layout = Layout {
             table,
+            name: relation.name.to_string(),
             positions: columns.iter().map(|column| by_name.get(column.name).copied()).collect(),
             width: relation.columns.len(),
             unknown: relation
@@ -61,7 +68,7 @@ impl Layout {
         if id_is_key && relation.replica_identity != ReplicaIdentity::Nothing {
             return Ok(());
         }
-        let name = self.table.label();
+        let name = &self.name;
         Err(Error::refused(format!("the replica identity of {name} on Landing does not contain `id`"))
             .remedy(format!(
                 "run on Landing: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id). {MEANWHILE}"
@@ -76,8 +83,7 @@ impl Layout {
             None => Ok(()),
             Some((column, _)) => Err(Error::refused(format!(
                 "column {}.{} was dropped or renamed on Landing while it was replicated",
-                self.table.label(),
-                column.name
+                newer.name, column.name
             ))
             .remedy(
                 "run `leadbridge resync`, with the column brought back or without it: rows that were written \
@@ -130,12 +136,12 @@ impl Layout {
     }
 
     fn broken(&self, what: String) -> Error {
-        Error::internal(format!("replication stream of {}: {what}", self.table.label()))
+        Error::internal(format!("replication stream of {}: {what}", self.name))
     }
 }
 
-fn check_column(table: Table, expected: &Column, found: Option<&RelationColumn>) -> Result<()> {
-    let place = format!("column {}.{} on Landing", table.label(), expected.name);
+fn check_column(relation: &Relation, expected: &Column, found: Option<&RelationColumn>) -> Result<()> {
+    let place = format!("column {}.{} on Landing", relation.name, expected.name);
     match found {
         None if expected.required => Err(Error::refused(format!("{place} is missing"))
             .remedy(format!("the mapping needs it: bring it back under this name. {MEANWHILE}"))),

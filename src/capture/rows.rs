@@ -7,6 +7,7 @@ use super::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::model::change::{Row, Table};
+use crate::model::names::Names;
 use crate::pgoutput::{OldTuple, Relation, Tuple};
 
 /// Captures the rows of one stream.
@@ -14,9 +15,9 @@ pub type RowCapture = Capture<Layout>;
 
 /// Selection of Landing's tables.
 pub struct LandingTables {
-    /// Schema of the replicated tables. A table of another schema is not replicated, even if the names are
-    /// equal.
-    pub schema: String,
+    /// Schema and names of the replicated tables. A table of another schema is not replicated, even if the
+    /// names are equal.
+    pub names: Names,
     pub tables: Vec<Table>,
     /// Relations of the replicated tables at the time of the initial copy.
     pub published: Published,
@@ -24,8 +25,8 @@ pub struct LandingTables {
 
 impl LandingTables {
     fn table(&self, relation: &Relation) -> Option<Table> {
-        let ours = *relation.namespace == *self.schema;
-        Table::from_label(&relation.name).filter(|table| ours && self.tables.contains(table))
+        let ours = *relation.namespace == *self.names.landing_schema;
+        self.names.from_landing_name(&relation.name).filter(|table| ours && self.tables.contains(table))
     }
 
     /// Refuses a renamed or replaced table. A table that was renamed away sends changes under another name,
@@ -34,7 +35,7 @@ impl LandingTables {
         let what = match (table, self.published.table_of(relation.id)) {
             (None, Some(name)) => format!("{name} was renamed or moved on Landing while it was replicated"),
             (Some(table), None) if self.published.relation(table).is_some() => {
-                format!("{} on Landing is another table than the one that was copied", table.label())
+                format!("{} on Landing is another table than the one that was copied", relation.name)
             }
             _ => return Ok(()),
         };
@@ -69,7 +70,7 @@ impl ReplicatedRelation for Layout {
             layout.unknown.iter().filter(|name| before.is_none_or(|before| !before.unknown.contains(name)));
         for column in news {
             tracing::warn!(
-                table = table.label(),
+                table = %relation.name,
                 column,
                 "a column that the mapping does not know: not replicated"
             );

@@ -18,6 +18,7 @@ use crate::model::change::{Table, lead};
 pub struct Published {
     /// `None` when Landing has no publication of the configured name.
     pub publication: Option<Publication>,
+    /// By the label of the table, which stays when the table is renamed.
     pub tables: BTreeMap<String, PublishedTable>,
 }
 
@@ -32,6 +33,9 @@ pub struct Publication {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishedTable {
+    /// The table's name on Landing, for messages; empty in a record of an older version.
+    #[serde(default)]
+    pub name: String,
     /// OID by which the stream announces the table.
     pub relation: u32,
     /// OID of the table's membership in the publication; 0 without a membership. A filter or a column list
@@ -72,7 +76,8 @@ impl Published {
 
     /// Name of the table that the stream announces by the OID `relation`.
     pub fn table_of(&self, relation: u32) -> Option<&str> {
-        self.tables.iter().find(|(_, table)| table.relation == relation).map(|(name, _)| &**name)
+        let table = self.tables.iter().find(|(_, table)| table.relation == relation);
+        table.map(|(label, table)| table.shown(label))
     }
 
     /// # Errors
@@ -95,11 +100,12 @@ impl Published {
     /// # Errors
     /// `Transient`: the copy must begin again.
     pub fn check_storage(&self, table: Table, now: Option<(u32, u32)>) -> Result<()> {
-        let name = table.label();
-        let known = self.tables.get(name).map(|table| (table.relation, table.storage));
+        let recorded = self.tables.get(table.label());
+        let known = recorded.map(|table| (table.relation, table.storage));
         if now.is_some() && now == known {
             return Ok(());
         }
+        let name = recorded.map_or(table.label(), |recorded| recorded.shown(table.label()));
         Err(Error::new(
             Kind::Transient,
             format!("the copy restarts: {name} on Landing was rewritten or replaced since its snapshot"),
@@ -114,7 +120,7 @@ impl Published {
         now.check_successor_of(self).map_err(|error| {
             Error::new(Kind::Transient, format!("the copy restarts: {}", error.message()))
         })?;
-        let tables = self.tables.keys().filter_map(|name| Table::from_label(name));
+        let tables = self.tables.keys().filter_map(|label| Table::from_label(label));
         for table in tables {
             let storage = now.tables.get(table.label()).map(|table| (table.relation, table.storage));
             self.check_storage(table, storage)?;
@@ -134,17 +140,25 @@ impl Published {
             }
             _ => {}
         }
-        if let Some(name) = self.tables.keys().find(|name| !before.tables.contains_key(*name)) {
-            return Some(format!("{name} was not replicated until now"));
+        if let Some((label, new)) = self.tables.iter().find(|(label, _)| !before.tables.contains_key(*label))
+        {
+            return Some(format!("{} was not replicated until now", new.shown(label)));
         }
-        before.tables.iter().find_map(|(name, before)| match self.tables.get(name) {
-            None => Some(format!("{name} is not replicated any more, or was dropped or renamed on Landing")),
-            Some(now) => now.difference(name, before),
+        before.tables.iter().find_map(|(label, before)| match self.tables.get(label) {
+            None => Some(format!(
+                "{} is not replicated any more, or was dropped or renamed on Landing",
+                before.shown(label)
+            )),
+            Some(now) => now.difference(now.shown(label), before),
         })
     }
 }
 
 impl PublishedTable {
+    fn shown<'n>(&'n self, label: &'n str) -> &'n str {
+        if self.name.is_empty() { label } else { &self.name }
+    }
+
     fn difference(&self, name: &str, before: &PublishedTable) -> Option<String> {
         if self.relation != before.relation {
             return Some(format!("{name} on Landing is another table than the one that was copied"));
@@ -191,6 +205,7 @@ mod tests {
     fn table(relation: u32) -> PublishedTable {
         let column = |number| PublishedColumn { number, version: "7".into() };
         PublishedTable {
+            name: String::new(),
             relation,
             membership: relation + 1,
             storage: relation,

@@ -39,7 +39,7 @@ struct VerifyDocument<'v> {
 pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     let tables = match arguments.table {
         Some(table) if config.tables().contains(&table) => vec![table],
-        Some(table) => return Err(not_replicated(table)),
+        Some(table) => return Err(not_replicated(config.names.landing_name(table))),
         None => config.tables(),
     };
     // The repair's conditions are checked first, so that nobody waits for a comparison without being able to
@@ -67,8 +67,8 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     Ok(if found.equal || repaired.is_some() { Exit::Ok } else { Exit::CheckFailed })
 }
 
-fn not_replicated(table: Table) -> Error {
-    Error::usage(format!("{} is not replicated here", table.label()))
+fn not_replicated(table: &str) -> Error {
+    Error::usage(format!("{table} is not replicated here"))
         .remedy("set scheduled_notifications = true in the configuration, or name another table")
 }
 
@@ -176,7 +176,7 @@ fn grid(tables: &[TableVerification]) -> Grid {
             found.changed_on_traffic,
         ];
         let counts = counts.into_iter().chain([*orphaned, *quarantined]).map(|count| count.to_string());
-        grid.add_row([found.table.to_owned()].into_iter().chain(counts));
+        grid.add_row([found.table.to_string()].into_iter().chain(counts));
     }
     for column in grid.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);

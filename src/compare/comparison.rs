@@ -1,5 +1,7 @@
 //! The result of a comparison, of either direction; pure.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -43,7 +45,7 @@ pub struct DifferenceExample {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Comparison {
     /// The table's name on Landing.
-    pub table: &'static str,
+    pub table: Cow<'static, str>,
     pub landing_rows: u64,
     /// Rows of Traffic that were read. Forward replication does not read rows born on Traffic.
     pub traffic_rows: u64,
@@ -86,7 +88,7 @@ pub struct Comparison {
 
 impl Comparison {
     pub(super) fn new(table: Table) -> Self {
-        Comparison { table: table.label(), ..Comparison::default() }
+        Comparison { table: table.label().into(), ..Comparison::default() }
     }
 
     /// Counts the rows of one key.

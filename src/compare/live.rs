@@ -153,7 +153,8 @@ async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<Com
         let worker = VerifyWorker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
         running.spawn(worker.scan(config.names.clone(), table));
     }
-    let mut found = Comparison::new(table);
+    let name = config.names.landing_name(table).to_owned();
+    let mut found = Comparison { table: name.into(), ..Comparison::new(table) };
     // On an error the set is dropped, and dropping the set ends the other workers.
     while let Some(ended) = running.join_next().await {
         let ended = ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))?;

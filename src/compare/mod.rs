@@ -51,7 +51,7 @@ pub async fn compare(databases: Databases<'_>, table: Table) -> Result<Compariso
 /// Like [`compare`], with the hashes of both sides' contents.
 pub async fn compare_content(databases: Databases<'_>, table: Table) -> Result<(Comparison, Contents)> {
     let sides = ComparedSides::forward(databases, table).await?;
-    let mut found = Comparison { contents: Some(Contents::default()), ..Comparison::new(table) };
+    let mut found = Comparison { contents: Some(Contents::default()), ..sides.nothing_yet() };
     sides.merge(KeyRange::all(), &mut found).await?;
     let contents = found.contents.take().unwrap_or_default();
     Ok((found, contents))
@@ -84,7 +84,7 @@ impl<'c> ComparedSides<'c, ByMapping> {
 impl<E: Expectation> ComparedSides<'_, E> {
     /// A comparison of no rows.
     fn nothing_yet(&self) -> Comparison {
-        Comparison::new(self.layout.table)
+        Comparison { table: self.layout.name.clone().into(), ..Comparison::new(self.layout.table) }
     }
 
     /// Compares the rows with the given keys.

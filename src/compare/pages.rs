@@ -135,7 +135,7 @@ impl<'c, E: Expectation> LandingPages<'c, E> {
             reading::columns(layout),
             databases.names.landing_table(layout.table)
         );
-        let step = format!("reading {} on Landing", layout.table.label());
+        let step = format!("reading {} on Landing", layout.name);
         LandingPages { pages: Pages::new(databases.landing, select, step, keys), layout, expectation }
     }
 

@@ -175,7 +175,7 @@ impl Waiting<'_> {
 
     /// Logs the reason of the wait and its deadline for the operator.
     fn tell(&self, sides: &ComparedSides<'_, ByMapping>, at: Option<Lsn>, read_at: Lsn, streams: bool) {
-        let (table, slot) = (sides.layout.table.label(), &sides.databases.names.slot);
+        let (table, slot) = (&sides.layout.name, &sides.databases.names.slot);
         let left = self.deadline.saturating_duration_since(Instant::now());
         let until = jiff::Timestamp::now().checked_add(left).map_or_else(
             |_| "it has passed".to_owned(),

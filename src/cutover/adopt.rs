@@ -56,7 +56,7 @@ impl Adoption<'_> {
                 let differences = found.differences();
                 return Err(Error::refused(format!(
                     "{differences} rows of {} on Traffic have values that Landing does not give: too many to send one by one",
-                    table.label()
+                    self.databases.names.landing_name(table)
                 ))
                 .remedy("did a session change a column on Traffic for every lead that Landing owns? See `leadbridge \
                          rollback --dry-run`"));

@@ -52,7 +52,7 @@ impl Horizon {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TableProof {
     /// Name of the table on Landing.
-    pub table: &'static str,
+    pub table: String,
     pub landing_rows: u64,
     /// Rows of Traffic that came from Landing.
     pub traffic_rows: u64,
@@ -126,6 +126,7 @@ impl FencedSides<'_> {
 
     /// Reads the keys of both sides, and the keys of the rows that either side has written since `horizon`.
     async fn keys(self, table: Table, horizon: &Horizon) -> Result<(TableProof, Vec<Uuid>)> {
+        let name = self.databases.names.landing_name(table);
         let keys = |side| keys(self.databases.on(side), table, horizon);
         let (ours, theirs) = tokio::try_join!(keys(Side::Landing), keys(Side::Traffic))?;
         let recent: BTreeSet<Uuid> = ours.recent.into_iter().chain(theirs.recent).collect();
@@ -133,13 +134,13 @@ impl FencedSides<'_> {
             return Err(Error::refused(format!(
                 "{} rows of {} were written since they were compared: too many to look at while writers wait",
                 recent.len(),
-                table.label()
+                name
             ))
             .remedy("try again at a quieter moment"));
         }
         let recent: Vec<Uuid> = recent.into_iter().collect();
         let proof = TableProof {
-            table: table.label(),
+            table: name.to_owned(),
             landing_rows: ours.rows,
             traffic_rows: theirs.rows,
             landing_keys: ours.hash,

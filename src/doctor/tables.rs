@@ -68,7 +68,8 @@ fn praise((check, fine): (&str, &str), scope: AdmissionScope<'_>, facts: &Facts)
                 .columns()
                 .iter()
                 .filter(|column| is_read(column.name) && shape.column(column.name).is_none());
-            absent.extend(missing.map(|column| format!("{}.{}", table.label(), column.name)));
+            absent
+                .extend(missing.map(|column| format!("{}.{}", scope.names.landing_name(table), column.name)));
         }
     }
     match absent.as_slice() {

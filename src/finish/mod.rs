@@ -131,7 +131,8 @@ impl Finishing {
             if self.record.is_some() { " An earlier run was interrupted: this run continues." } else { "" };
         let mut plan =
             format!("This is the end of reverse replication to {}.{continues}\n", self.config.landing);
-        let tables: Vec<&str> = self.config.tables().iter().map(|table| table.label()).collect();
+        let names = &self.config.names;
+        let tables: Vec<&str> = self.config.tables().iter().map(|table| names.landing_name(*table)).collect();
         let directory = self.place.directory.display();
         // Writing to a String cannot fail.
         let _ = match &self.place.there {

@@ -26,7 +26,7 @@ pub struct Measure {
 }
 
 pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Measure> {
-    let step = format!("measuring {} on Landing", table.label());
+    let step = format!("measuring {} on Landing", names.landing_name(table));
     let sql = "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
                c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
     let name = names.landing_table(table);
@@ -44,7 +44,7 @@ pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Mea
 
 /// The layout of `table` from the catalog, by the same rules as from a `Relation` message of the stream.
 pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layout> {
-    let step = format!("reading the columns of {} on Landing", table.label());
+    let step = format!("reading the columns of {} on Landing", names.landing_name(table));
     let sql = "SELECT a.attname::text, a.atttypid, c.relreplident::text, \
                COALESCE(a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]), false) FROM pg_class c \
                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
@@ -71,7 +71,7 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
     let relation = Relation {
         id: 0,
         namespace: names.landing_schema.as_str().into(),
-        name: table.label().into(),
+        name: names.landing_name(table).into(),
         replica_identity,
         columns: columns.collect(),
     };
@@ -92,7 +92,7 @@ pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Resu
                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
                LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid AND r.prpubid = $3 \
                WHERE n.nspname = $1 AND c.relname = ANY ($2)";
-    let wanted: Vec<&str> = tables.iter().map(|table| table.label()).collect();
+    let wanted: Vec<&str> = tables.iter().map(|table| names.landing_name(*table)).collect();
     let oid = publication.as_ref().map_or(0, |publication| publication.oid);
     let rows = during(client, "reading Landing's publication")
         .rows(sql, &[&names.landing_schema, &wanted, &oid])
@@ -100,8 +100,10 @@ pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Resu
     let mut published = Published { publication, ..Published::default() };
     for row in rows {
         let (name, column): (String, String) = (row.get(0), row.get(4));
-        let read = Table::from_label(&name).is_some_and(|table| Published::is_read(table, &column));
-        let table = published.tables.entry(name).or_insert_with(|| PublishedTable {
+        let Some(table) = names.from_landing_name(&name) else { continue };
+        let read = Published::is_read(table, &column);
+        let table = published.tables.entry(table.label().to_owned()).or_insert_with(|| PublishedTable {
+            name,
             relation: row.get(1),
             membership: row.get(2),
             storage: row.get(3),

@@ -44,8 +44,7 @@ pub fn row_of<'t>(layout: &Layout, texts: impl Iterator<Item = Option<&'t str>>)
 /// A row from the values of the columns of [`select`].
 pub fn row(layout: &Layout, values: Box<[Datum]>) -> Result<Row> {
     let id = values.first().and_then(Datum::as_str).and_then(|text| text.parse().ok());
-    let id =
-        id.ok_or_else(|| Error::internal(format!("{} on Landing: a row without id", layout.table.label())))?;
+    let id = id.ok_or_else(|| Error::internal(format!("{} on Landing: a row without id", layout.name)))?;
     Ok(Row { table: layout.table, id, values })
 }
 
@@ -72,7 +71,7 @@ pub async fn each_by_id(
     mut take: impl FnMut(Row),
 ) -> Result<()> {
     let sql = format!("{} WHERE id = ANY ($1)", select(names, layout));
-    let step = format!("reading rows of {} on Landing", layout.table.label());
+    let step = format!("reading rows of {} on Landing", layout.name);
     let failed = |error| Error::database(&step, &error);
     let found = client.query_raw(&sql, [ids]).await.map_err(failed)?;
     pin_mut!(found);
@@ -99,7 +98,7 @@ pub async fn weights(
         names.landing_table(layout.table)
     );
     let rows = client.query(&sql, &[&ids]).await;
-    let step = || format!("weighing rows of {} on Landing", layout.table.label());
+    let step = || format!("weighing rows of {} on Landing", layout.name);
     let rows = rows.map_err(|error| Error::database(step(), &error))?;
     Ok(rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs())).collect())
 }

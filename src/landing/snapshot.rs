@@ -131,7 +131,7 @@ impl SnapshotReader {
         range: &Range,
     ) -> Result<RowStream<'r>> {
         self.lock(names, layout.table, published).await?;
-        let step = || format!("copying {} from Landing", layout.table.label());
+        let step = || format!("copying {} from Landing", layout.name);
         let first = range.first_page;
         let end = range.end_page.map_or(String::new(), |end| format!(" AND ctid < '({end},0)'"));
         let filter = format!(" WHERE ctid >= '({first},0)'{end}");
@@ -162,7 +162,7 @@ pub struct RowStream<'r> {
 impl RowStream<'_> {
     /// The next row, `None` at the end of the range. The row's texts are slices of the received buffer.
     pub async fn next(&mut self) -> Result<Option<Row>> {
-        let step = || format!("copying {} from Landing", self.layout.table.label());
+        let step = || format!("copying {} from Landing", self.layout.name);
         // The end of the rows is not yet the end of the copy, because an error may come instead of the end of
         // the copy.
         while let Some(message) = self.messages.next().await {

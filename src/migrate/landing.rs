@@ -92,7 +92,7 @@ impl FoundPublication {
         }
         for member in &self.tables {
             let PublicationMember { schema, table, .. } = member;
-            let wanted = options.tables().iter().any(|t| t.label() == table);
+            let wanted = options.tables().iter().any(|wanted| names.landing_name(*wanted) == table);
             if *schema != names.landing_schema || !wanted {
                 return refuse(
                     format!("holds {schema}.{table}, which is not to be copied"),

@@ -156,7 +156,7 @@ impl Copy {
             let layout = reader.layout(names, table).await?;
             let extent = reader.extent(names, table).await?;
             progress.push(TableProgress {
-                table: table.label().to_owned(),
+                table: names.landing_name(table).to_owned(),
                 rows_done: 0,
                 rows_expected: Some(extent.expected_rows),
                 finished: false,
@@ -216,7 +216,8 @@ impl Copy {
                 return Ok(false);
             }
             shared.report(true);
-            tracing::info!(table = table.label(), rows = done.load(Ordering::Relaxed), "copied");
+            let table = self.context.config.names.landing_name(table);
+            tracing::info!(table, rows = done.load(Ordering::Relaxed), "copied");
         }
         Ok(true)
     }

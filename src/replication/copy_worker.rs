@@ -115,12 +115,11 @@ impl CopiedTable {
     }
 
     pub fn report(&self, finished: bool) {
-        let table = self.layout.table;
+        let table = &self.layout.name;
         let done = self.done.load(Ordering::Relaxed);
         let seconds = self.started.elapsed().as_secs_f64();
         self.context.telemetry.update(|live| {
-            if let Some(progress) = live.snapshot.iter_mut().find(|progress| progress.table == table.label())
-            {
+            if let Some(progress) = live.snapshot.iter_mut().find(|progress| progress.table == *table) {
                 progress.rows_done = done;
                 progress.finished |= finished;
             }

@@ -122,8 +122,8 @@ impl LandingSource {
             publication: &names.publication,
             primary: &primary,
         };
-        let schema = names.landing_schema.clone();
-        ChangeStream::start(source, from, LandingTables { schema, tables: tables.clone(), published }).await
+        let landing = LandingTables { names: names.clone(), tables: tables.clone(), published };
+        ChangeStream::start(source, from, landing).await
     }
 }
 

@@ -163,7 +163,10 @@ async fn remove(writer: &mut Writer, deletion: Deletion<'_>) -> Result<()> {
 }
 
 pub(super) async fn truncate(writer: &mut Writer, tables: &[Table]) -> Result<()> {
-    let names = |tables: &[Table]| tables.iter().map(|table| table.label()).collect::<Vec<_>>().join(", ");
+    let landing = &writer.names;
+    let names = |tables: &[Table]| {
+        tables.iter().map(|table| landing.landing_name(*table)).collect::<Vec<_>>().join(", ")
+    };
     if writer.on_truncate == OnTruncate::Stop {
         return Err(Error::refused(format!("TRUNCATE on Landing of {}", names(tables))).remedy(
             "nothing was applied; to delete the rows that came from Landing on Traffic too, set \

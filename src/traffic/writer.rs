@@ -175,7 +175,7 @@ impl Writer {
     }
 
     fn statements(&self, table: Table) -> Result<&Statements> {
-        self.tables.get(&table).ok_or_else(|| not_replicated(table))
+        self.tables.get(&table).ok_or_else(|| not_replicated(self.names.landing_name(table)))
     }
 
     pub(super) fn target(&self, table: Table) -> Result<TargetTable<'_>> {
@@ -321,7 +321,7 @@ pub(super) fn writing(table: Table) -> String {
     format!("writing {}", table.traffic_name())
 }
 
-fn not_replicated(table: Table) -> Error {
-    Error::refused(format!("Landing sent a change of {}, which is not replicated here", table.label()))
+fn not_replicated(table: &str) -> Error {
+    Error::refused(format!("Landing sent a change of {table}, which is not replicated here"))
         .remedy("set scheduled_notifications = true, run `leadbridge migrate`, or take the table out of the publication")
 }

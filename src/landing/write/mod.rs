@@ -49,7 +49,8 @@ impl LandingTarget {
         let layout = catalog::layout(landing, names, table).await?;
         let sql = "SELECT a.attname::text, a.attnotnull, a.attgenerated <> '' FROM pg_catalog.pg_attribute a \
                    WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
-        let step = during(landing, format!("reading the columns of {} on Landing", table.label()));
+        let step =
+            during(landing, format!("reading the columns of {} on Landing", names.landing_name(table)));
         let rows = step.rows(sql, &[&names.landing_table(table)]).await?;
         let known: HashMap<String, (bool, bool)> =
             rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
@@ -274,7 +275,7 @@ impl LandingWriter {
                 Act::Delete(id) => gone.push(*id),
             }
         }
-        let step = |doing: &str| format!("{doing} {} on Landing", table.label());
+        let step = |doing: &str| format!("{doing} {} on Landing", self.names.landing_name(table));
         if !new.is_empty() {
             let (columns, sql) = (columns(target, &new), statements::insert(&self.names, target));
             let step = step("inserting into");

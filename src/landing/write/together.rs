@@ -68,7 +68,7 @@ impl LandingWriter {
             }
         }
         let columns = columns(target, &rows);
-        let step = during(&self.session, format!("updating {} on Landing", table.label()));
+        let step = during(&self.session, format!("updating {} on Landing", self.names.landing_name(table)));
         for filler in Filler::ALL {
             let Some(sql) = statements::give_up(&self.names, target, (&unique, filler)) else { break };
             FILLER.set(&self.session).await?;
