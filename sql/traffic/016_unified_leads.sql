@@ -22,6 +22,14 @@ BEGIN
         ('click_count', 'integer DEFAULT 0'),
         ('amocrm_synced', 'boolean'),
         ('landing_source', 'text'),
+        ('landing_amocrm_lead_id', 'text'),
+        ('landing_amocrm_contact_id', 'text'),
+        ('landing_phone_normalized', 'text'),
+        ('landing_utm_source', 'text'),
+        ('landing_utm_medium', 'text'),
+        ('landing_utm_campaign', 'text'),
+        ('landing_utm_content', 'text'),
+        ('landing_utm_term', 'text'),
         ('landing_synced_at', 'timestamptz')
     ) AS wanted (name, definition)
     WHERE NOT EXISTS (

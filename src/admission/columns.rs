@@ -1,14 +1,13 @@
 //! The columns read by the mapping on Landing and written on Traffic. Other columns are not judged.
 
 use super::{Bars, ColumnFacts, Extent, Subject, Unfit};
-use crate::checkpoint::Published;
 use crate::mapping;
 use crate::model::change::{Column, ColumnType, Table};
 use crate::model::side::Side;
 
-/// Columns added to Traffic's leads by `leadbridge migrate` (Migration 016). The command does not alter an
-/// existing journey or notification table.
-const MADE_BY_MIGRATE: [&str; 11] = [
+/// Columns added to Traffic's leads by `leadbridge migrate` (Migration 016), apart from the columns that begin
+/// with `landing_`, all of which the command adds. The command does not alter an existing notification table.
+const MADE_BY_MIGRATE: [&str; 9] = [
     "phone_normalized",
     "email_sent",
     "sms_sent",
@@ -18,8 +17,6 @@ const MADE_BY_MIGRATE: [&str; 11] = [
     "sms_clicked_at",
     "click_count",
     "amocrm_synced",
-    "landing_source",
-    "landing_synced_at",
 ];
 
 /// Second step of a remedy on Landing, for a running stream, because changes committed while the column was
@@ -73,7 +70,7 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
         let names = column.kind.accepted_names();
         all.push(retyped(subject, found, &names, sql_name(column.kind)));
     }
-    if found.is_generated && Published::is_read(subject.table, column.name) {
+    if found.is_generated && !column.may_be_generated() {
         all.push(unfit(
             Bars::Replication,
             format!("{place} is a generated column: a snapshot reads it, and the stream does not send it"),
@@ -91,7 +88,8 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
 fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit> {
     let place = format!("{}.{name}", subject.short);
     let Some(found) = subject.shape.column(name) else {
-        let is_made = subject.table == Table::LandingLeads && MADE_BY_MIGRATE.contains(&name);
+        let is_made = subject.table == Table::LandingLeads
+            && (name.starts_with("landing_") || MADE_BY_MIGRATE.contains(&name));
         let missing = || {
             let remedy = match is_made {
                 true => "run `leadbridge migrate`",

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::mapping::Absent;
-use crate::model::change::{Table, lead};
+use crate::model::change::Table;
 
 /// The publication and the replicated tables in the catalog at a position.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,8 +58,7 @@ pub struct PublishedColumn {
 impl Published {
     /// Whether a column's values come into Traffic's rows.
     pub fn is_read(table: Table, column: &str) -> bool {
-        let unused = |at: usize| table == Table::LandingLeads && at == lead::PHONE_NORMALIZED;
-        table.columns().iter().enumerate().any(|(at, known)| known.name == column && !unused(at))
+        table.columns().iter().any(|known| known.name == column && !known.may_be_generated())
     }
 
     /// Columns that the mapping reads and Landing lacks in `table`; none when the table is not recorded.

@@ -119,7 +119,7 @@ impl ByMapping {
             }
         }
         let stamped = matches!(columns[..], [only] if only.name == "updated_at") && is_later;
-        let changed = may_be_unsent && self.is_traffics_change(&columns, is_later);
+        let changed = may_be_unsent && self.is_traffics_change(&columns, expected, is_later);
         if let Some(contents) = &mut found.contents {
             // A deviation that is not counted as a difference must not make the hashes differ.
             contents.traffic.add(if stamped || changed { ours_hash.clone() } else { theirs_hash });
@@ -137,8 +137,16 @@ impl ByMapping {
     /// Whether all unequal columns can be the result of a change that somebody made on Traffic: columns that
     /// come from metadata alone, columns that have been computed from metadata and the source since, and the
     /// `updated_at` that Traffic's trigger stamps.
-    fn is_traffics_change(&self, columns: &[&Target], is_later: bool) -> bool {
-        let is_metadata = |target: &&Target| target.is_metadatas_of(self.table);
+    fn is_traffics_change(&self, columns: &[&Target], expected: &TrafficRow, is_later: bool) -> bool {
+        let has_own = |own: usize| {
+            let mut values = mapping::targets(self.table).iter().zip(&expected.values);
+            let own = values.find(|(target, _)| target.verbatim_of() == Some(own));
+            own.is_some_and(|(_, value)| value.as_ref().is_some_and(|text| !text.is_empty()))
+        };
+        let is_metadata = |target: &&Target| {
+            target.is_metadatas_of(self.table)
+                || target.own_before_metadata().is_some_and(|own| !has_own(own))
+        };
         let document = columns.iter().any(|target| target.name == "metadata");
         columns.iter().any(is_metadata)
             && columns.iter().all(|target| {

@@ -48,6 +48,7 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
     let sql = "SELECT a.attname::text, a.atttypid, c.relreplident::text, \
                COALESCE(a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]), false) FROM pg_class c \
                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
+                 AND a.attgenerated = '' \
                LEFT JOIN pg_index i ON i.indrelid = c.oid AND CASE c.relreplident \
                  WHEN 'd' THEN i.indisprimary WHEN 'i' THEN i.indisreplident ELSE false END \
                WHERE c.oid = to_regclass($1) ORDER BY a.attnum";

@@ -2,7 +2,7 @@
 //! columns belong to Traffic (guarantees 4.3); pure.
 
 use super::{Rule, Target, targets};
-use crate::model::change::{Table, lead};
+use crate::model::change::Table;
 
 /// The optional columns of one Landing table that this database lacks.
 ///
@@ -51,9 +51,7 @@ impl Absent {
 
     /// The absent columns of Landing's table that the mapping reads.
     pub fn landings(&self) -> impl Iterator<Item = &'static str> {
-        let unread = |column: usize| self.table == Table::LandingLeads && column == lead::PHONE_NORMALIZED;
-        let read = self.columns.iter().filter(move |column| !unread(**column));
-        read.filter_map(|column| self.table.columns().get(*column)).map(|column| column.name)
+        self.columns.iter().filter_map(|column| self.table.columns().get(*column)).map(|column| column.name)
     }
 }
 
@@ -66,8 +64,14 @@ mod tests {
         for (at, column) in Table::LandingLeads.columns().iter().enumerate().filter(|(_, c)| !c.required) {
             let absent = Absent::new(Table::LandingLeads, |other| other != at);
             let traffics: Vec<_> = absent.traffics().collect();
-            // The mapping never reads Landing's own normalisation.
-            let expected = if column.name == "phone_normalized" { vec![] } else { vec![column.name] };
+            // The columns that Landing has under another column's name keep Landing's spelling.
+            let is_spelling = column.name == "phone_normalized" || column.name.starts_with("utm_");
+            let spelling = format!("landing_{}", column.name);
+            let expected = match column.name {
+                _ if is_spelling => vec![spelling.as_str()],
+                "amocrm_contact_id" => vec!["amocrm_contact_id", "landing_amocrm_contact_id"],
+                name => vec![name],
+            };
             assert_eq!(traffics, expected);
         }
         assert_eq!(Absent::none(Table::LandingLeads).traffics().count(), 0);

@@ -8,12 +8,14 @@
 //! | Landing's column | gets |
 //! |---|---|
 //! | `email`, `name`, `phone`, `amocrm_synced`, `email_clicked_at`, `sms_clicked_at`, `created_at`, `updated_at`; all columns of a journey entry or a notification | Traffic's value |
-//! | `source` | the first of `landing_source`, Landing's own `source`, Traffic's `source` that maps to Traffic's `source` |
-//! | `metadata` | Traffic's `metadata`, with `utm_*`, `funnel_type` and `fb_*` put in where `metadata` does not imply Traffic's values |
-//! | `amocrm_lead_id`, `amocrm_contact_id`, `click_count`, and the four flags | Landing's own value if the value maps to Traffic's, else Traffic's value as text |
-//! | `phone_normalized` | Landing's own value as long as `phone` is the same, else Traffic's |
+//! | `source`, `amocrm_lead_id`, `amocrm_contact_id` | the first of Traffic's `landing_` column, Landing's own value, Traffic's value as text that maps to Traffic's value |
+//! | `phone_normalized` | `landing_phone_normalized`; where it is null, Landing's own value as long as `phone` is the same, else Traffic's |
+//! | `utm_*` | Traffic's `landing_utm_*`, if it is empty or maps to Traffic's value, else Traffic's value |
+//! | `metadata` | Traffic's `metadata`, with `utm_*`, `funnel_type` and `fb_*` put in where neither `metadata` nor the columns above imply Traffic's values |
+//! | `click_count`, and the four flags | Landing's own value if the value maps to Traffic's, else Traffic's value as text |
 //!
-//! A null for a column that is NOT NULL on Landing becomes the empty text, false, 0 or `{}`. A column that
+//! Traffic's trigger (migration 029) keeps the `landing_` columns in step with what Traffic's writers change, so
+//! the first alternative is the rule, and the others are for rows that were written without the trigger. A null for a column that is NOT NULL on Landing becomes the empty text, false, 0 or `{}`. A column that
 //! Landing lacks or computes is left alone. [`not_carried`](super::not_carried) lists the changes that have
 //! no place on Landing.
 
@@ -61,15 +63,15 @@ pub type Places = [ColumnPlace];
 pub fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: &Limits) -> Row {
     let mut row = verbatim(held, now, limits);
     if held.table == Table::LandingLeads {
-        set(&mut row, lead::SOURCE, source(held, now, limits));
+        spell(&mut row, held, now, limits);
+        // A column that Landing lacks gives the forward mapping no value.
+        for (value, place) in row.values.iter_mut().zip(places) {
+            if !place.is_written {
+                *value = Datum::Null;
+            }
+        }
         let metadata = metadata_of(held, &row, limits);
         set(&mut row, lead::METADATA, metadata);
-        let same_phone = now.is_some_and(|now| now.values.get(lead::PHONE) == row.values.get(lead::PHONE));
-        let normalized = match now.filter(|_| same_phone) {
-            Some(now) => now.values.get(lead::PHONE_NORMALIZED).cloned().unwrap_or(Datum::Null),
-            None => datum(held.value("phone_normalized")),
-        };
-        set(&mut row, lead::PHONE_NORMALIZED, normalized);
     }
     let columns = held.table.columns().iter().zip(places).enumerate();
     for (at, (column, place)) in columns {
@@ -92,10 +94,7 @@ fn verbatim(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Row {
     let mut values = vec![Datum::Null; held.table.columns().len()];
     for (at, (target, theirs)) in targets.iter().zip(&held.values).enumerate() {
         let column = match target.rule() {
-            Rule::Verbatim(column)
-            | Rule::Number(column)
-            | Rule::FalseWhenNull(column)
-            | Rule::ZeroWhenNull(column) => column,
+            Rule::Verbatim(column) | Rule::FalseWhenNull(column) | Rule::ZeroWhenNull(column) => column,
             _ => continue,
         };
         let own = mapped.as_ref().filter(|(_, mapped)| mapped.values.get(at) == Some(theirs));
@@ -110,6 +109,42 @@ fn verbatim(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Row {
     let mut row = Row { table: held.table, id: held.id, values: values.into() };
     set(&mut row, 0, Datum::text(held.id.to_string()));
     row
+}
+
+/// Sets the columns of which Traffic keeps Landing's spelling.
+fn spell(row: &mut Row, held: &TrafficImage, now: Option<&Row>, limits: &Limits) {
+    set(row, lead::SOURCE, source(held, now, limits));
+    for (column, name, spelling) in [
+        (lead::AMOCRM_LEAD_ID, "amocrm_lead_id", "landing_amocrm_lead_id"),
+        (lead::AMOCRM_CONTACT_ID, "amocrm_contact_id", "landing_amocrm_contact_id"),
+    ] {
+        let number = held.value(name);
+        let gives =
+            |text: &str| values::number(text).ok().flatten().map(|n| n.to_string()).as_deref() == number;
+        let spelled = held.value(spelling).filter(|text| gives(text));
+        let own = now.and_then(|now| now.values.get(column)).and_then(Datum::as_str);
+        let own = own.filter(|text| spelled.is_none() && gives(text));
+        set(row, column, datum(spelled.or(own).or(number)));
+    }
+    for (column, name, spelling) in [
+        (lead::UTM_SOURCE, "utm_source", "landing_utm_source"),
+        (lead::UTM_MEDIUM, "utm_medium", "landing_utm_medium"),
+        (lead::UTM_CAMPAIGN, "utm_campaign", "landing_utm_campaign"),
+        (lead::UTM_CONTENT, "utm_content", "landing_utm_content"),
+        (lead::UTM_TERM, "utm_term", "landing_utm_term"),
+    ] {
+        let (value, spelled) = (held.value(name), held.value(spelling));
+        let gives = |text: &str| text.is_empty() || Some(cut(text, limit(name, limits))) == value;
+        set(row, column, datum(spelled.filter(|text| gives(text)).or(spelled.and(value))));
+    }
+    let same_phone = now.is_some_and(|now| now.values.get(lead::PHONE) == row.values.get(lead::PHONE));
+    let own = now.filter(|_| same_phone).map(|now| now.values.get(lead::PHONE_NORMALIZED));
+    let normalized = match (held.value("landing_phone_normalized"), own) {
+        (Some(spelled), _) => Datum::text(spelled),
+        (None, Some(own)) => own.cloned().unwrap_or(Datum::Null),
+        (None, None) => datum(held.value("phone_normalized")),
+    };
+    set(row, lead::PHONE_NORMALIZED, normalized);
 }
 
 /// A `source` that maps to Traffic's `source`. If there is none: Landing's own, or for a new lead

@@ -124,7 +124,12 @@ fn values_that_are_the_same_on_both_sides_are_carried_as_they_are() {
 #[test]
 fn numbers_become_text_and_null_flags_stay_null_as_long_as_they_are_false() {
     let own = [(lead::AMOCRM_LEAD_ID, "abc"), (lead::CLICK_COUNT, "3")];
-    let set = [("amocrm_lead_id", Some("42")), ("click_count", Some("4")), ("sms_sent", Some("t"))];
+    let set = [
+        ("amocrm_lead_id", Some("42")),
+        ("landing_amocrm_lead_id", Some("42")),
+        ("click_count", Some("4")),
+        ("sms_sent", Some("t")),
+    ];
     let (row, lost) = carried(&own, &set);
     assert_eq!(text(&row, lead::AMOCRM_LEAD_ID), Some("42"));
     assert_eq!(text(&row, lead::CLICK_COUNT), Some("4"));
@@ -133,9 +138,15 @@ fn numbers_become_text_and_null_flags_stay_null_as_long_as_they_are_false() {
     // A number that was removed on Traffic becomes null. (A text that is no number maps to null, and stays.)
     let (row, _) = carried(&[(lead::AMOCRM_LEAD_ID, "7")], &[("amocrm_lead_id", None)]);
     assert_eq!(text(&row, lead::AMOCRM_LEAD_ID), None);
-    let (row, lost) = carried(&[], &[("amocrm_lead_id", Some("-5")), ("email_sent", None)]);
+    let spelled =
+        |text| [("amocrm_lead_id", Some("-5")), ("landing_amocrm_lead_id", text), ("email_sent", None)];
+    let (row, lost) = carried(&[], &spelled(Some("-5")));
     assert_eq!(text(&row, lead::AMOCRM_LEAD_ID), Some("-5"));
     assert_eq!(lost, ["amocrm_lead_id", "email_sent"]);
+    // Traffic's spelling is taken before Landing's own, as long as it maps to the number.
+    let set = [("amocrm_lead_id", Some("7")), ("landing_amocrm_lead_id", Some("0007"))];
+    let (row, lost) = carried(&[(lead::AMOCRM_LEAD_ID, "07")], &set);
+    assert_eq!((text(&row, lead::AMOCRM_LEAD_ID), lost.len()), (Some("0007"), 0));
 }
 
 #[test]
@@ -225,8 +236,37 @@ fn landings_own_normalized_phone_changes_with_the_phone_only() {
     let own = [(lead::PHONE, "8 701"), (lead::PHONE_NORMALIZED, "+7701")];
     let (row, _) = carried(&own, &[("name", Some("other"))]);
     assert_eq!(text(&row, lead::PHONE_NORMALIZED), Some("+7701"));
-    let (row, _) = carried(&own, &[("phone", Some("8 702")), ("phone_normalized", Some("8702"))]);
-    assert_eq!(text(&row, lead::PHONE_NORMALIZED), Some("8702"));
+    let spelled = [
+        ("phone", Some("8 702")),
+        ("phone_normalized", Some("8702")),
+        ("landing_phone_normalized", Some("8702")),
+    ];
+    for set in [&spelled[..], &[spelled[0], spelled[1], ("landing_phone_normalized", None)]] {
+        let (row, _) = carried(&own, set);
+        assert_eq!(text(&row, lead::PHONE_NORMALIZED), Some("8702"));
+    }
+}
+
+#[test]
+fn utm_values_go_into_landings_own_columns_where_landing_has_values_there() {
+    let own = [(lead::UTM_SOURCE, "kenjifb"), (lead::METADATA, r#"{"utm_source": "x"}"#)];
+    let (row, lost) = carried(&own, &[]);
+    assert!(row == landing(&own) && lost.is_empty(), "{lost:?}");
+    // Traffic's trigger changes the spelling with the value.
+    let set = [("utm_source", Some("alex")), ("landing_utm_source", Some("alex"))];
+    let (row, lost) = carried(&own, &set);
+    assert_eq!(text(&row, lead::UTM_SOURCE), Some("alex"));
+    assert_eq!(text(&row, lead::METADATA), text(&landing(&own), lead::METADATA));
+    assert!(lost.is_empty(), "{lost:?}");
+    // Without the trigger, too, the value is carried.
+    let (row, lost) = carried(&own, &[("utm_source", Some("alex"))]);
+    assert_eq!((text(&row, lead::UTM_SOURCE), &lost[..]), (Some("alex"), &["landing_utm_source"][..]));
+    // An older Landing has no such column.
+    let mut older = places();
+    older[lead::UTM_SOURCE].is_written = false;
+    let held = change(forward(&landing(&[])), &set);
+    let row = inverse(&held, Some(&landing(&[])), &older, &limits());
+    assert_eq!(text(&row, lead::METADATA), Some(r#"{"utm_source": "alex"}"#));
 }
 
 #[test]
@@ -281,8 +321,9 @@ fn admitted(column: &str, held: &TrafficImage, row: &Row) -> bool {
             value.is_none_or(|source| values::source_word(Some(source)) != source)
                 || value.is_some_and(|source| source.chars().count() > 50)
         }
-        "landing_source" => true,
         "phone_normalized" => true,
+        // A spelling that does not give Traffic's value gives way to the value.
+        name if name.starts_with("landing_") => true,
         "funnel_type" => no_object || Some(values::funnel(row.values[lead::SOURCE].as_str(), value)) != value,
         "amocrm_lead_id" | "amocrm_contact_id" => value.is_some_and(|number| number.starts_with('-')),
         "click_count" | "name" | "phone" => value.is_none(),

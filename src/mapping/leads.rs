@@ -13,26 +13,26 @@ const fn column(name: &'static str, sql_type: &'static str, rule: Rule) -> Targe
     Target { name, sql_type, rule }
 }
 
-const fn utm(snake: &'static str, camel: &'static str) -> Target {
-    column(snake, "text", Rule::Utm { snake, camel })
+const fn utm(snake: &'static str, camel: &'static str, own: usize) -> Target {
+    column(snake, "text", Rule::Utm { own, snake, camel })
 }
 
 const fn facebook(name: &'static str) -> Target {
     column(name, "text", Rule::FacebookKey)
 }
 
-pub(super) static TARGETS: [Target; 30] = [
+pub(super) static TARGETS: [Target; 38] = [
     column("email", "text", Rule::Verbatim(lead::EMAIL)),
     column("name", "text", Rule::Verbatim(lead::NAME)),
     column("phone", "text", Rule::Verbatim(lead::PHONE)),
     column("phone_normalized", "text", Rule::NormalizedPhone(lead::PHONE)),
     column("source", "text", Rule::SourceWord(lead::SOURCE)),
     column("landing_source", "text", Rule::Verbatim(lead::SOURCE)),
-    utm("utm_source", "utmSource"),
-    utm("utm_campaign", "utmCampaign"),
-    utm("utm_medium", "utmMedium"),
-    utm("utm_content", "utmContent"),
-    utm("utm_term", "utmTerm"),
+    utm("utm_source", "utmSource", lead::UTM_SOURCE),
+    utm("utm_campaign", "utmCampaign", lead::UTM_CAMPAIGN),
+    utm("utm_medium", "utmMedium", lead::UTM_MEDIUM),
+    utm("utm_content", "utmContent", lead::UTM_CONTENT),
+    utm("utm_term", "utmTerm", lead::UTM_TERM),
     column("funnel_type", "text", Rule::Funnel { source: lead::SOURCE }),
     column("amocrm_lead_id", "bigint", Rule::Number(lead::AMOCRM_LEAD_ID)),
     column("amocrm_contact_id", "bigint", Rule::Number(lead::AMOCRM_CONTACT_ID)),
@@ -52,6 +52,14 @@ pub(super) static TARGETS: [Target; 30] = [
     column("metadata", "jsonb", Rule::Verbatim(lead::METADATA)),
     column("created_at", "timestamptz", Rule::Verbatim(lead::CREATED_AT)),
     column("updated_at", "timestamptz", Rule::Verbatim(lead::UPDATED_AT)),
+    column("landing_amocrm_lead_id", "text", Rule::Verbatim(lead::AMOCRM_LEAD_ID)),
+    column("landing_amocrm_contact_id", "text", Rule::Verbatim(lead::AMOCRM_CONTACT_ID)),
+    column("landing_phone_normalized", "text", Rule::Verbatim(lead::PHONE_NORMALIZED)),
+    column("landing_utm_source", "text", Rule::Verbatim(lead::UTM_SOURCE)),
+    column("landing_utm_medium", "text", Rule::Verbatim(lead::UTM_MEDIUM)),
+    column("landing_utm_campaign", "text", Rule::Verbatim(lead::UTM_CAMPAIGN)),
+    column("landing_utm_content", "text", Rule::Verbatim(lead::UTM_CONTENT)),
+    column("landing_utm_term", "text", Rule::Verbatim(lead::UTM_TERM)),
 ];
 
 /// The keys of a lead's `metadata` that rules read; empty when the metadata is not an object.
@@ -59,29 +67,18 @@ pub(super) static TARGETS: [Target; 30] = [
 pub(super) struct Metadata<'m> {
     top: JsonObject<'m>,
     utm_params: JsonObject<'m>,
-    /// The declared funnel, where the rest of the metadata is unknown.
-    declared_funnel: Option<&'m str>,
 }
 
 impl<'m> Metadata<'m> {
-    pub(super) fn parse(row: &'m Row) -> Self {
-        let Some(text) = row.values.get(lead::METADATA).and_then(Datum::as_str) else {
-            return Metadata::default();
-        };
+    pub(super) fn of(row: &'m Row) -> Self {
+        row.values.get(lead::METADATA).and_then(Datum::as_str).map_or_else(Metadata::default, Metadata::parse)
+    }
+
+    pub(super) fn parse(text: &'m str) -> Self {
         let wanted = |key: &str| key.starts_with("utm") || key.starts_with("fb_") || key == "funnel_type";
         let top = JsonObject::parse(text, wanted);
         let utm_params = top.object("utmParams", wanted);
-        Metadata { top, utm_params, declared_funnel: None }
-    }
-
-    /// Metadata of which only `metadata->>'funnel_type'` is known.
-    pub(super) fn declaring(funnel: Option<&'m str>) -> Self {
-        Metadata { declared_funnel: funnel, ..Metadata::default() }
-    }
-
-    /// `metadata->>'funnel_type'`
-    pub(super) fn declared_funnel(&self) -> Option<Cow<'m, str>> {
-        self.declared_funnel.map(Cow::Borrowed).or_else(|| self.text("funnel_type"))
+        Metadata { top, utm_params }
     }
 
     /// `metadata->>key`

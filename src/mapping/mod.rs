@@ -38,8 +38,10 @@ pub(crate) enum Rule {
     Verbatim(usize),
     NormalizedPhone(usize),
     SourceWord(usize),
-    /// `utm_source` and its camel-case twin `utmSource`.
+    /// The first value that is neither null nor empty: Landing's own column, then `utm_source` and its
+    /// camel-case twin `utmSource` in the metadata.
     Utm {
+        own: usize,
         snake: &'static str,
         camel: &'static str,
     },
@@ -77,7 +79,7 @@ impl Target {
     /// such a column unchanged.
     fn is_of_metadata(&self) -> bool {
         match self.rule {
-            Rule::Utm { .. } | Rule::FacebookKey => true,
+            Rule::FacebookKey => true,
             Rule::Verbatim(column) => column == lead::METADATA,
             _ => false,
         }
@@ -93,7 +95,26 @@ impl Target {
 
     /// Whether a lead's column comes from `metadata` and another column.
     pub fn is_partly_of_metadata(&self) -> bool {
-        matches!(self.rule, Rule::Funnel { .. })
+        self.other_source().is_some()
+    }
+
+    /// For a lead's column that comes from `metadata` and another column: the position of the other column in
+    /// a Landing row.
+    pub fn other_source(&self) -> Option<usize> {
+        match self.rule {
+            Rule::Funnel { source } => Some(source),
+            Rule::Utm { own, .. } => Some(own),
+            _ => None,
+        }
+    }
+
+    /// For a column in which Landing's own value takes precedence over the metadata's: the position of Landing's
+    /// own value.
+    pub fn own_before_metadata(&self) -> Option<usize> {
+        match self.rule {
+            Rule::Utm { own, .. } => Some(own),
+            _ => None,
+        }
     }
 
     /// Whether the column is computed from values that Traffic also holds elsewhere, so that the value may be
@@ -173,7 +194,7 @@ pub struct Rejection {
 /// (docs/mapping.md).
 pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
     let metadata = match row.table {
-        Table::LandingLeads => Metadata::parse(row),
+        Table::LandingLeads => Metadata::of(row),
         Table::LeadJourney | Table::ScheduledNotifications => Metadata::default(),
     };
     map_targets(row, &metadata, targets(row.table).iter().zip(limits))
@@ -186,25 +207,25 @@ pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
 pub fn map_partial_update(
     row: &Row,
     limits: &Limits,
-    funnel: DeclaredFunnel<'_>,
+    held: HeldMetadata<'_>,
 ) -> Result<TrafficRow, Rejection> {
-    let metadata = match funnel {
-        DeclaredFunnel::Unknown => Metadata::default(),
-        DeclaredFunnel::Known(declared) => Metadata::declaring(declared),
+    let (metadata, is_known) = match held {
+        HeldMetadata::Unknown => (Metadata::default(), false),
+        HeldMetadata::Known(text) => (text.map_or_else(Metadata::default, Metadata::parse), true),
     };
     let targets = leads::TARGETS.iter().zip(limits).filter(|(target, _)| !target.is_of_metadata());
     let mut mapped = map_targets(row, &metadata, targets)?;
-    if funnel == DeclaredFunnel::Unknown {
+    if !is_known {
+        let is_partly = |name: &str| {
+            partial_update_targets().any(|target| target.is_partly_of_metadata() && target.name == name)
+        };
         for (value, target) in mapped.values.iter_mut().zip(partial_update_targets()) {
             if target.is_partly_of_metadata() {
                 *value = None;
             }
         }
+        mapped.notes.retain(|note| !is_partly(note.column));
     }
-    // The note about the declared funnel was made when the metadata was sent, and the metadata is unchanged.
-    mapped.notes.retain(|note| {
-        !partial_update_targets().any(|target| target.is_partly_of_metadata() && target.name == note.column)
-    });
     Ok(mapped)
 }
 
@@ -221,17 +242,18 @@ pub fn leaves_a_value(earlier: &Row, later: &Row) -> bool {
     {
         return false;
     }
-    let (earlier, later) = (Metadata::parse(earlier), Metadata::parse(later));
+    let (earlier, later) = (Metadata::of(earlier), Metadata::of(later));
     let mut kept = leads::TARGETS.iter().filter(|target| target.keeps_target_when_null());
     kept.any(|target| earlier.text(target.name).is_some() && later.text(target.name).is_none())
 }
 
-/// Knowledge of `metadata->>'funnel_type'` when the metadata itself was not sent.
+/// Knowledge of Traffic's `metadata` when Landing did not send the metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeclaredFunnel<'d> {
-    /// The declared funnel is not known: `funnel_type` gets no value, and must stay as it is.
+pub enum HeldMetadata<'m> {
+    /// Columns that come from `metadata` and another column get no value, and must stay as they are.
     Unknown,
-    Known(Option<&'d str>),
+    /// The members that the rules read, as a JSON object; `None` when `metadata` is no object.
+    Known(Option<&'m str>),
 }
 
 fn map_targets<'t>(
@@ -270,9 +292,12 @@ fn evaluate(
         },
         Rule::NormalizedPhone(column) => text(column).map(|phone| values::normalized_phone(phone).into()),
         Rule::SourceWord(column) => derived(values::source_word(text(column))),
-        Rule::Utm { snake, camel } => metadata.utm(snake, camel).map(ByteString::from),
+        Rule::Utm { own, snake, camel } => match row.values.get(own) {
+            Some(Datum::Text(value)) if !value.is_empty() => Some(value.clone()),
+            _ => metadata.utm(snake, camel).map(ByteString::from),
+        },
         Rule::Funnel { source } => {
-            let declared = metadata.declared_funnel();
+            let declared = metadata.text("funnel_type");
             notes.extend(values::unknown_funnel(declared.as_deref()).map(|original| Note {
                 column: target.name,
                 original: original.into(),

@@ -70,6 +70,24 @@ fn utm_places_are_tried_in_order() {
 }
 
 #[test]
+fn landings_own_utm_column_comes_before_the_metadata() {
+    let own = [(lead::UTM_SOURCE, "kenjifb"), (lead::METADATA, r#"{"utm_source": "x"}"#)];
+    assert_eq!(lead_value(&own, "utm_source").as_deref(), Some("kenjifb"));
+    assert_eq!(lead_value(&own, "landing_utm_source").as_deref(), Some("kenjifb"));
+    let empty = [(lead::UTM_SOURCE, ""), own[1]];
+    assert_eq!(lead_value(&empty, "utm_source").as_deref(), Some("x"));
+    assert_eq!(lead_value(&empty, "landing_utm_source").as_deref(), Some(""));
+}
+
+#[test]
+fn landings_spelling_is_kept_beside_the_number() {
+    let set = [(lead::AMOCRM_LEAD_ID, "007"), (lead::PHONE, "8 701"), (lead::PHONE_NORMALIZED, "stale")];
+    assert_eq!(lead_value(&set, "amocrm_lead_id").as_deref(), Some("7"));
+    assert_eq!(lead_value(&set, "landing_amocrm_lead_id").as_deref(), Some("007"));
+    assert_eq!(lead_value(&set, "landing_phone_normalized").as_deref(), Some("stale"));
+}
+
+#[test]
 fn a_number_too_large_for_a_bigint_becomes_null_with_a_note() {
     let mapped = map_lead(&[(lead::AMOCRM_LEAD_ID, "99999999999999999999")]);
     assert_eq!(value(&mapped, Table::LandingLeads, "amocrm_lead_id"), None);

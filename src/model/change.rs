@@ -65,6 +65,14 @@ pub struct Column {
     pub required: bool,
 }
 
+impl Column {
+    /// Whether PostgreSQL may compute the column on Landing. The stream does not send a generated column, so the
+    /// column then counts as absent.
+    pub fn may_be_generated(&self) -> bool {
+        self.name == "phone_normalized"
+    }
+}
+
 const fn required(name: &'static str, kind: ColumnType) -> Column {
     Column { name, kind, required: true }
 }
@@ -93,9 +101,14 @@ pub mod lead {
     pub const CLICK_COUNT: usize = 15;
     pub const CREATED_AT: usize = 16;
     pub const UPDATED_AT: usize = 17;
-    /// Landing's own normalisation of the phone. The mapping does not use the column; the column is read so
-    /// that the image of a quarantined row is complete (docs/mapping.md).
+    /// Landing's own normalisation of the phone, often stale. Traffic's `phone_normalized` is computed from the
+    /// phone; `landing_phone_normalized` keeps this value.
     pub const PHONE_NORMALIZED: usize = 18;
+    pub const UTM_SOURCE: usize = 19;
+    pub const UTM_MEDIUM: usize = 20;
+    pub const UTM_CAMPAIGN: usize = 21;
+    pub const UTM_CONTENT: usize = 22;
+    pub const UTM_TERM: usize = 23;
 }
 
 /// Positions of `lead_journey` columns in a [`Row`].
@@ -126,7 +139,7 @@ pub mod notification {
 
 use ColumnType::{Boolean, Integer, Jsonb, Text, Timestamptz, Uuid as UuidType};
 
-static LEAD_COLUMNS: [Column; 19] = [
+static LEAD_COLUMNS: [Column; 24] = [
     required("id", UuidType),
     optional("email", Text),
     required("name", Text),
@@ -146,6 +159,11 @@ static LEAD_COLUMNS: [Column; 19] = [
     required("created_at", Timestamptz),
     required("updated_at", Timestamptz),
     optional("phone_normalized", Text),
+    optional("utm_source", Text),
+    optional("utm_medium", Text),
+    optional("utm_campaign", Text),
+    optional("utm_content", Text),
+    optional("utm_term", Text),
 ];
 
 static JOURNEY_COLUMNS: [Column; 6] = [

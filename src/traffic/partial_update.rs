@@ -13,7 +13,7 @@ use super::upserts::{self, Columns, TableWrites};
 use super::writer::{Supplied, Writer, writing};
 use crate::batch::{Segment, Write};
 use crate::error::Result;
-use crate::mapping::{self, DeclaredFunnel, TrafficRow};
+use crate::mapping::{self, HeldMetadata, TrafficRow};
 use crate::model::change::{Datum, Row, Table, lead};
 use crate::postgres::step::during;
 use crate::quarantine::notes::Scope;
@@ -28,8 +28,8 @@ pub(super) fn lacks_only_metadata(row: &Row) -> bool {
         && !row.values.iter().enumerate().any(unsent)
 }
 
-/// The funnels declared by the `metadata` on Traffic, of leads whose funnel must be computed again.
-type Declared = HashMap<Uuid, Option<String>>;
+/// The members of Traffic's `metadata` that the rules read, of leads with columns that must be computed again.
+type Known = HashMap<Uuid, Option<String>>;
 
 /// Writes partial updates of leads, in primary-key order. Returns the keys of leads missing on Traffic,
 /// to be read from Landing.
@@ -39,17 +39,17 @@ pub(super) async fn write(
     supplied: &Supplied,
 ) -> Result<Vec<(Table, Uuid)>> {
     let mut refused = Vec::new();
-    let mut declared = None;
-    // The first round writes all rows. The second round writes the rows whose funnel depends on the
-    // funnel declared by Traffic's `metadata`.
+    let mut known = None;
+    // The first round writes all rows. The second round writes the rows with columns that depend on Traffic's
+    // `metadata` and on a column that changes.
     while !writes.is_empty() {
-        let (mut mapped, mut rejected) = map(writer, writes, declared.as_ref());
+        let (mut mapped, mut rejected) = map(writer, writes, known.as_ref());
         // A cut value may fit by now, because its column may have become wider. A refused row needs no
         // second look here, because `upserts` maps the row again.
         let cut = mapped.iter().any(|(_, row)| row.is_cut());
         if cut && writer.renew_limits(TABLE).await? {
             let again = mapped.into_iter().map(|(write, _)| write).collect();
-            let (fit, unfit) = map(writer, again, declared.as_ref());
+            let (fit, unfit) = map(writer, again, known.as_ref());
             mapped = fit;
             rejected.extend(unfit);
         }
@@ -61,17 +61,17 @@ pub(super) async fn write(
         );
         let absent = |(id, _): (&Uuid, &Option<Option<String>>)| (TABLE, *id);
         let missing: Vec<_> = left.iter().filter(|(_, known)| known.is_none()).map(absent).collect();
-        // In the second round the funnel of every row is known. A row still not written was deleted
+        // In the second round the metadata of every row is known. A row still not written was deleted
         // between the rounds.
-        if !missing.is_empty() || (declared.is_some() && !left.is_empty()) {
+        if !missing.is_empty() || (known.is_some() && !left.is_empty()) {
             return Ok(left.iter().map(absent).collect());
         }
-        let known: Declared = left.into_iter().filter_map(|(id, known)| Some((id, known?))).collect();
+        let found: Known = left.into_iter().filter_map(|(id, known)| Some((id, known?))).collect();
         let (again, done): (Vec<_>, Vec<_>) =
-            mapped.into_iter().partition(|(write, _)| known.contains_key(&write.row.id));
-        record(writer, &done).await?;
+            mapped.into_iter().partition(|(write, _)| found.contains_key(&write.row.id));
+        record(writer, &done, known.is_some()).await?;
         writes = again.into_iter().map(|(write, _)| write).collect();
-        declared = Some(known);
+        known = Some(found);
     }
     write_refused(writer, refused, supplied).await
 }
@@ -80,16 +80,16 @@ pub(super) async fn write(
 fn map<'c>(
     writer: &Writer,
     writes: Vec<Write<'c>>,
-    declared: Option<&Declared>,
+    known: Option<&Known>,
 ) -> (Vec<(Write<'c>, TrafficRow)>, Vec<Write<'c>>) {
     let limits = writer.catalog.limits(TABLE);
     let (mut mapped, mut refused) = (Vec::with_capacity(writes.len()), Vec::new());
     for write in writes {
-        let funnel = match declared.and_then(|declared| declared.get(&write.row.id)) {
-            Some(declared) => DeclaredFunnel::Known(declared.as_deref()),
-            None => DeclaredFunnel::Unknown,
+        let held = match known.and_then(|known| known.get(&write.row.id)) {
+            Some(members) => HeldMetadata::Known(members.as_deref()),
+            None => HeldMetadata::Unknown,
         };
-        match mapping::map_partial_update(&write.row, limits, funnel) {
+        match mapping::map_partial_update(&write.row, limits, held) {
             Ok(row) => mapped.push((write, row)),
             Err(_) => refused.push(write),
         }
@@ -97,9 +97,9 @@ fn map<'c>(
     (mapped, refused)
 }
 
-/// Writes the rows, except for leads missing on Traffic and leads whose funnel must be computed again.
+/// Writes the rows, except for leads missing on Traffic and leads with columns that must be computed again.
 /// Returns the rows not written, and the ids of the rows left out by a trigger. A row not written has
-/// `None` when Traffic does not have the lead, else the funnel declared by Traffic's `metadata`.
+/// `None` when Traffic does not have the lead, else the members of Traffic's `metadata` that the rules read.
 async fn write_known(
     writer: &Writer,
     rows: &[(Write<'_>, TrafficRow)],
@@ -111,17 +111,17 @@ async fn write_known(
         .write_rows(writer.partial_update().await?, &parameters)
         .await?;
     let (skipped, left): (Vec<_>, Vec<_>) = left.iter().partition(|row| row.get(3));
-    let declared = |row: &&Answer| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)));
-    Ok((left.iter().map(declared).collect(), skipped.iter().map(|row| row.get(0)).collect()))
+    let members = |row: &&Answer| (row.get(0), row.get::<_, bool>(1).then(|| row.get(2)));
+    Ok((left.iter().map(members).collect(), skipped.iter().map(|row| row.get(0)).collect()))
 }
 
 /// Updates the notes of the written columns. Notes about `metadata` alone still hold, because `metadata`
-/// has not changed.
-async fn record(writer: &mut Writer, done: &[(Write<'_>, TrafficRow)]) -> Result<()> {
+/// has not changed; so do the notes of columns that come partly from `metadata`, unless these were `computed`.
+async fn record(writer: &mut Writer, done: &[(Write<'_>, TrafficRow)], computed: bool) -> Result<()> {
     let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
     if writer.may_have_notes() {
         let columns: Vec<&str> = mapping::partial_update_targets()
-            .filter(|target| !target.is_partly_of_metadata())
+            .filter(|target| computed || !target.is_partly_of_metadata())
             .map(|target| target.name)
             .collect();
         let still = done.iter().map(|(_, row)| row);

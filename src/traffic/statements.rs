@@ -5,7 +5,7 @@
 
 use crate::mapping::{self, Absent, Target};
 use crate::model::budget;
-use crate::model::change::{Table, lead};
+use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::postgres::pipelined::IS_OPEN;
 use crate::postgres::unique::{self, Filler, UniqueColumn};
@@ -154,19 +154,29 @@ pub fn lock_leads(names: &Names) -> String {
 
 /// Partial update of leads: `metadata` was not sent, so `metadata` and the values derived from `metadata`
 /// alone stay on Traffic. Answers one row for each lead not written although Traffic's row is missing or
-/// differs: id; whether Traffic has the lead from Landing; the funnel declared by Traffic's `metadata`;
-/// whether a trigger left the lead out. Without a trigger, there are two reasons not to write a lead: Traffic
-/// does not have the lead, or `funnel_type` is null in the input and `landing_source` changes, so the caller
-/// must compute the funnel again.
+/// differs: id; whether Traffic has the lead from Landing; the members of Traffic's `metadata` that the rules
+/// read, as the text of an object; whether a trigger left the lead out. Without a trigger, there are two reasons
+/// not to write a lead: Traffic does not have the lead, or `funnel_type` is null in the input (the caller knew
+/// nothing of the metadata) and a column changes from which, together with the metadata, others are derived.
 ///
 /// Parameters: ids, synced times, then one text array for each of [`mapping::partial_update_targets`].
 pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
     let targets: Vec<&Target> = mapping::partial_update_targets().collect();
     let given = given(&targets, absent);
+    // The funnel is never null, so a null says that the metadata was unknown.
     let kept = |target: &Target| match target.is_partly_of_metadata() {
-        true => format!("COALESCE(i.{0}, t.{0})", target.name),
+        true => format!("CASE WHEN i.funnel_type IS NULL THEN t.{0} ELSE i.{0} END", target.name),
         false => format!("i.{}", target.name),
     };
+    let sources = targets.iter().filter_map(|target| target.other_source());
+    let same: Vec<String> = sources
+        .filter_map(|source| given.iter().find(|target| target.verbatim_of() == Some(source)))
+        .map(|target| {
+            let (new, held) =
+                (text_of(&format!("i.{}", target.name)), text_of(&format!("t.{}", target.name)));
+            format!("{new} IS NOT DISTINCT FROM {held}")
+        })
+        .collect();
     let new: Vec<String> = given.iter().map(|target| kept(target)).collect();
     let set: Vec<String> =
         given.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.name)).collect();
@@ -176,12 +186,13 @@ pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
         "WITH i AS MATERIALIZED (SELECT {values} FROM {input}), \
          known AS MATERIALIZED (SELECT t.id FROM {traffic} t JOIN i ON i.id = t.id \
            WHERE t.landing_synced_at IS NOT NULL \
-           AND (i.funnel_type IS NOT NULL \
-             OR {landing_source} IS NOT DISTINCT FROM {held_source}) \
+           AND (i.funnel_type IS NOT NULL OR ({same})) \
            ORDER BY t.id FOR NO KEY UPDATE OF t), \
          written AS (UPDATE {traffic} t SET {set}, landing_synced_at = i.landing_synced_at FROM i \
            WHERE t.id = i.id AND t.id IN (SELECT id FROM known) AND ({differs}) RETURNING t.id) \
-         SELECT i.id, t.id IS NOT NULL, t.metadata->>'funnel_type', false FROM i \
+         SELECT i.id, t.id IS NOT NULL, CASE jsonb_typeof(t.metadata) WHEN 'object' THEN \
+             (SELECT jsonb_object_agg(m.key, m.value)::text FROM jsonb_each(t.metadata) AS m \
+               WHERE m.key LIKE 'utm%' OR m.key = 'funnel_type') END, false FROM i \
            LEFT JOIN {traffic} t ON t.id = i.id AND t.landing_synced_at IS NOT NULL \
            WHERE NOT EXISTS (SELECT FROM known k WHERE k.id = i.id) \
          UNION ALL SELECT i.id, true, NULL, true FROM i JOIN {traffic} t ON t.id = i.id \
@@ -192,8 +203,7 @@ pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
         input = input(&targets),
         traffic = names.traffic_table(Table::LandingLeads),
         set = set.join(", "),
-        landing_source = text_of("i.landing_source"),
-        held_source = text_of("t.landing_source"),
+        same = same.join(" AND "),
     )
 }
 
@@ -230,12 +240,6 @@ pub fn weigh(names: &Names, table: Table) -> String {
 /// The Landing columns held verbatim by Traffic: position in a Landing row, and column on Traffic.
 pub fn restorable(table: Table) -> Vec<(usize, &'static Target)> {
     mapping::targets(table).iter().filter_map(|target| Some((target.verbatim_of()?, target))).collect()
-}
-
-/// Whether an unchanged TOAST value needs no reading: Traffic does not hold the column verbatim, and no rule
-/// reads the column.
-pub fn is_expendable(table: Table, column: usize) -> bool {
-    table == Table::LandingLeads && column == lead::PHONE_NORMALIZED
 }
 
 /// The target columns that get a value, because Landing has their source column.
@@ -352,6 +356,7 @@ fn cast(target: &Target) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::change::ColumnType;
 
     fn upsert(table: Table, absent: &Absent) -> String {
         TargetTable { names: &Names::default(), table, absent }.upsert(Touch::OnlyChanges)
@@ -382,12 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn every_landing_text_that_can_be_toasted_is_restorable_or_known_not_to_be() {
-        let restored: Vec<_> =
-            restorable(Table::LandingLeads).iter().map(|(_, target)| target.name).collect();
-        for name in ["metadata", "name", "phone", "email", "landing_source"] {
-            assert!(restored.contains(&name), "{name}");
+    fn every_landing_text_can_be_restored_from_traffic() {
+        for table in Table::ALL {
+            let restored: Vec<_> = restorable(table).iter().map(|(column, _)| *column).collect();
+            let can_be_toasted = |kind| matches!(kind, ColumnType::Text | ColumnType::Jsonb);
+            for (at, column) in table.columns().iter().enumerate().filter(|(_, c)| can_be_toasted(c.kind)) {
+                assert!(restored.contains(&at), "{}", column.name);
+            }
         }
-        assert!(!restored.contains(&"amocrm_lead_id"), "a number is not the text it came from");
     }
 }

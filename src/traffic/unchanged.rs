@@ -136,11 +136,6 @@ fn fill(write: &mut Write<'_>, image: Option<&Row>, supplied: &Supplied) -> bool
     let row = write.row.to_mut();
     if let Some(image) = image {
         row.fill_unchanged_from(image);
-        for (column, value) in row.values.iter_mut().enumerate() {
-            if *value == Datum::Unchanged && statements::is_expendable(row.table, column) {
-                *value = Datum::Null;
-            }
-        }
     }
     if !row.has_unchanged() {
         return true;
