@@ -30,7 +30,7 @@
 //! | [`mod@batch`] | changes, or keys, are collected into batches; the net effect of a batch | mapping |
 //! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | postgres, mapping |
 //! | [`mod@capture`] | messages become changes of replicated rows, or keys of changed rows | pgoutput, mapping, checkpoint |
-//! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping, checkpoint |
+//! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping |
 //! | [`mod@quarantine`] | refused rows of both directions; conversion notes | postgres, mapping, batch |
 //! | [`mod@fence`] | closes a side to writers; who may pass; who holds it up | postgres |
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |

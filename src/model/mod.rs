@@ -8,5 +8,6 @@ pub mod names;
 pub mod reached;
 pub mod sha256;
 pub mod side;
+pub mod table;
 pub mod timestamp;
 pub mod truncate;
