@@ -83,7 +83,7 @@ async fn change(
     if !arguments.yes {
         confirm(question)?;
     }
-    let certificate = cutover::execute(config, &options, prepared).await?;
+    let certificate = cutover::execute(&options, prepared).await?;
     let saved = certificate.save(&arguments.certificate);
     if arguments.json {
         print_json(&certificate)?;

@@ -7,6 +7,11 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::migrate::{MigrateOptions, MigratedSide, migrate, privileges, script};
 
+/// Heads Landing's SQL when the configuration leaves the journey's name to be found: the SQL is made without a
+/// connection.
+const ASSUMED: &str = "-- The journey on Landing is taken to be lead_journey. If it is called otherwise, set [names] landing_journey\n\
+                       -- in the configuration and print the SQL again; `leadbridge migrate` finds journey_stages by itself.\n";
+
 /// Prints the SQL of one or both databases, with the names of this configuration, and with the daemon's role
 /// if `role` is given.
 pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Exit> {
@@ -18,6 +23,9 @@ pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Ex
         Print::Both => &[MigratedSide::Traffic, MigratedSide::Landing],
     };
     for &database in databases {
+        if database == MigratedSide::Landing && settings.landing_journey.is_none() {
+            output(ASSUMED)?;
+        }
         output(&script(database, &settings.names, &options)?)?;
         if let Some(role) = role {
             output(&privileges(database, &settings.names, role, &options)?)?;
@@ -35,7 +43,8 @@ pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
     };
     let mut landing = config.landing.connect("migrate").await?;
     let mut traffic = config.traffic.connect("migrate").await?;
-    let report = migrate(&mut landing, &mut traffic, &config.names, &options).await?;
+    let names = config.names_on(&landing).await?;
+    let report = migrate(&mut landing, &mut traffic, &names, &options).await?;
     output(&report.to_string())?;
     Ok(Exit::Ok)
 }

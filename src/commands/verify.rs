@@ -37,6 +37,9 @@ struct VerifyDocument<'v> {
 }
 
 pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
+    let landing = config.landing.connect("verify").await?;
+    let config = &config.resolved(&landing).await?;
+    landing.close().await;
     let tables = match arguments.table {
         Some(table) if config.tables().contains(&table) => vec![table],
         Some(table) => return Err(not_replicated(config.names.landing_name(table))),

@@ -2,6 +2,7 @@
 //! checked form.
 
 mod file;
+mod journey;
 mod values;
 
 use std::net::SocketAddr;
@@ -33,6 +34,7 @@ pub struct Config {
 /// All settings but the two databases, for commands that connect to no database.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// As configured; [`Config::resolved`] puts in the names that Landing has.
     pub names: Names,
     /// The configured name of the journey's table on Landing; `None` when the name is to be found.
     pub landing_journey: Option<String>,

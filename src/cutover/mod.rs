@@ -59,6 +59,8 @@ pub struct CutoverOptions {
 /// An examined cutover or rollback: sessions on both databases, the right to decide, and the findings.
 pub struct PreparedCutover {
     pub readiness: Readiness,
+    /// With the names as Landing has them.
+    config: Config,
     direction: Direction,
     landing: Session,
     traffic: Session,
@@ -81,15 +83,17 @@ pub async fn prepare(
         Installation::refuse_another(database, &config.landing).await?;
     }
     Finish::refuse(&traffic, &config.names).await?;
-    take_the_right(config, &traffic).await?;
+    // After a finish Landing's tables may be gone.
+    let config = config.resolved(&landing).await?;
+    take_the_right(&config, &traffic).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     resolve::settle(databases).await?;
     let terms = &options.readiness;
     let readiness = match direction {
-        Direction::Cutover => readiness::forward::examine(config, terms, databases).await,
-        Direction::Rollback => readiness::backward::examine(config, terms, databases).await,
+        Direction::Cutover => readiness::forward::examine(&config, terms, databases).await,
+        Direction::Rollback => readiness::backward::examine(&config, terms, databases).await,
     };
-    Ok(PreparedCutover { direction, readiness, landing, traffic })
+    Ok(PreparedCutover { config, direction, readiness, landing, traffic })
 }
 
 async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
@@ -105,17 +109,14 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
 /// # Errors
 /// The reason of the abort. Afterwards everything is as before, or the message says how much was decided, or
 /// which changes are still to be undone, and by whom.
-pub async fn execute(
-    config: &Config,
-    options: &CutoverOptions,
-    prepared: PreparedCutover,
-) -> Result<CutoverCertificate> {
+pub async fn execute(options: &CutoverOptions, prepared: PreparedCutover) -> Result<CutoverCertificate> {
     if !prepared.readiness.is_ready() {
         let findings = &prepared.readiness.findings.findings;
         let errors = findings.iter().filter(|finding| finding.level == Level::Error);
         let messages: Vec<&str> = errors.map(|finding| finding.message.as_str()).collect();
         return Err(Error::refused(format!("not ready: {}", messages.join("; "))).remedy("try a --dry-run"));
     }
+    let config = prepared.config.clone();
     let triggers = TriggerControl::probe(&prepared.traffic).await?;
     let rewrite = match prepared.direction {
         Direction::Cutover => adopt::Rows::new(),
@@ -126,7 +127,7 @@ pub async fn execute(
             Adoption { databases, tables: config.tables(), triggers }.all().await?
         }
     };
-    let mut scene = Scene::new(config, options, prepared);
+    let mut scene = Scene::new(&config, options, prepared);
     let done = match scene.run.direction {
         Direction::Cutover => scene.cut_over().await,
         Direction::Rollback => scene.roll_back(triggers, &rewrite).await,

@@ -63,7 +63,7 @@ pub(super) struct Pause {
 
 impl<'c> Scene<'c> {
     pub fn new(config: &'c Config, options: &'c CutoverOptions, prepared: PreparedCutover) -> Self {
-        let PreparedCutover { readiness, direction, landing, traffic } = prepared;
+        let PreparedCutover { readiness, direction, landing, traffic, .. } = prepared;
         let run = CutoverRun { id: Uuid::new_v4(), direction };
         let (journal, started) = (CutoverJournal::new(&config.names), Instant::now());
         let (closed, hooked) = (false, false);

@@ -57,6 +57,7 @@ impl<'h> DemoSetup<'h> {
         let config = Config::load(&flags, &|_| None)?;
         let (landing, traffic) =
             tokio::try_join!(config.landing.connect("demo"), config.traffic.connect("demo"))?;
+        let config = config.resolved(&landing).await?;
         let version = version(&landing).await?;
         let filled = leads::fill(&landing, &config.names, SEED, LEADS).await?;
         Ok(DemoSetup {

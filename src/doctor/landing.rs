@@ -6,6 +6,7 @@ use super::{Outcome, publication, server, slot, tables, writable};
 use crate::admission::{AdmissionScope, Extent};
 use crate::config::Config;
 use crate::error::Kind;
+use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::primary::system_identifier;
 use crate::postgres::replication::STREAM_NAME;
@@ -35,6 +36,13 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     slot::examine(findings, client, config).await;
     findings.add("read_only", side, read_only(client, config).await);
     findings.add("wal_sender_timeout", side, wal_sender_timeout(client).await);
+}
+
+/// Puts the names that Landing has into `config`. Without the journey's name the other checks still run, with the
+/// names as configured.
+pub async fn journey(client: &Client, config: &mut Config) -> Outcome {
+    *config = config.resolved(client).await?;
+    Ok(Verdict::ok(format!("the journey's table is {}", config.names.landing_table(Table::LeadJourney))))
 }
 
 async fn wal_level(client: &Client) -> Outcome {

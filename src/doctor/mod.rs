@@ -29,14 +29,14 @@ pub use writable::writable;
 pub async fn examine(config: &Config) -> Findings {
     let (mut findings, landing, traffic) =
         tokio::join!(here(config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
-    let (landing, found) = landing;
+    let LandingSide { session: landing, config, findings: found } = landing;
     if !traffic.is_finished {
         findings.extend(found);
     }
     findings.extend(traffic.findings);
     let (traffic, state_tables_are_readable) = (traffic.session, traffic.state_tables_are_readable);
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, state_tables_are_readable) {
-        findings.add("positions", None, slot::agreement(landing, traffic, config).await);
+        findings.add("positions", None, slot::agreement(landing, traffic, &config).await);
     }
     for session in [landing, traffic].into_iter().flatten() {
         session.close().await;
@@ -50,15 +50,24 @@ async fn here(config: &Config) -> Findings {
     findings
 }
 
-async fn landing_side(config: &Config) -> (Option<Session>, Findings) {
+/// Findings on Landing, and the configuration with the names that Landing has.
+struct LandingSide {
+    session: Option<Session>,
+    config: Config,
+    findings: Findings,
+}
+
+async fn landing_side(config: &Config) -> LandingSide {
     let mut findings = Findings::default();
     let session = reach(&mut findings, &config.landing).await;
+    let mut config = config.clone();
     if let Some(session) = &session {
         server::examine(&mut findings, session, &config.landing).await;
-        findings.add("connection_limit", Some(Side::Landing), connections::limit(session, config).await);
-        landing::examine(&mut findings, session, config).await;
+        findings.add("connection_limit", Some(Side::Landing), connections::limit(session, &config).await);
+        findings.add("journey", Some(Side::Landing), landing::journey(session, &mut config).await);
+        landing::examine(&mut findings, session, &config).await;
     }
-    (session, findings)
+    LandingSide { session, config, findings }
 }
 
 /// Findings on Traffic, and the facts that decide whether the remaining checks are made.

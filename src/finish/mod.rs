@@ -96,6 +96,9 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
     if let Some(certificate) = record.as_ref().and_then(|record| record.certificate.clone()) {
         return Ok(Examined::Finished(Box::new(certificate), objects));
     }
+    // Not before: Landing's tables may be gone once a move is finished.
+    let config = config.resolved(&landing).await?;
+    let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     let left_behind = match &record {
         // The earlier run has read the reverse slot, and the slot may be gone.
         Some(record) if record.dismantling.is_some() => record.left_behind,
@@ -103,12 +106,11 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
             admit_both(databases, &config.tables(), Bars::Cutover).await?;
             standing.check_settled(databases, &config.tables()).await?;
             let behind = Behind::read(databases.on(Side::Traffic), &standing).await?;
-            behind.check(options.max_behind, names)?;
+            behind.check(options.max_behind, &config.names)?;
             behind.transactions
         }
     };
-    let place = BackupPlace::choose(&options, config, record.as_ref(), &standing)?;
-    let config = config.clone();
+    let place = BackupPlace::choose(&options, &config, record.as_ref(), &standing)?;
     let finish = Finishing {
         config,
         options,

@@ -132,7 +132,7 @@ impl Attempts {
             }
             Start::Snapshot { drop_slot } => {
                 self.goal(Side::Landing, control).await?;
-                admit_both(sessions.databases(&config.names), &context.tables, Bars::Replication).await?;
+                admit_both(sessions.databases(context.names()), &context.tables, Bars::Replication).await?;
                 copy::run(attempt, drop_slot).await?
             }
             Start::Stream(lsn) => {
@@ -142,7 +142,7 @@ impl Attempts {
         };
         let Some((from, published)) = begun else { return Ok(Next::End) };
         // Checked again, because a copy or a standby's wait may have taken hours.
-        admit_both(sessions.databases(&config.names), &context.tables, Bars::Replication).await?;
+        admit_both(sessions.databases(context.names()), &context.tables, Bars::Replication).await?;
         if self.until == Until::Resynced {
             self.resynced = true;
             return Ok(Next::End);
@@ -165,10 +165,12 @@ impl Attempts {
         let AttemptSessions { control, traffic } = sessions;
         let config = &context.config;
         // Before any other check: the state of another installation must not be judged by this one.
-        Installation::refuse_another(Database::traffic(traffic, &config.names), &config.landing).await?;
+        Installation::refuse_another(Database::traffic(traffic, context.names()), &config.landing).await?;
         // Before the checks that would report slots and publications missing, because a finish drops both on
         // purpose.
-        Finish::refuse(traffic, &config.names).await?;
+        Finish::refuse(traffic, context.names()).await?;
+        // After a finish Landing's tables may be gone.
+        context.find_names(control).await?;
         context.liveness.terminate_stale_backends(Side::Traffic, traffic).await?;
         context.liveness.terminate_stale_backends(Side::Landing, control).await?;
         let system_id = primary::system_identifier(&config.landing).await?;
@@ -177,16 +179,16 @@ impl Attempts {
             return Ok(None);
         }
         // Checked again, because the previous holder of the lease may have been a `finish`.
-        Finish::refuse(traffic, &config.names).await?;
+        Finish::refuse(traffic, context.names()).await?;
         // Sampled under the lease, because no other daemon can then move Traffic's position beyond the
         // sampled WAL position.
         let wal = primary::wal(control, Side::Landing).await?;
         let ledger = Ledger::new(
-            &config.names,
-            Identity::new(&config.names, &config.landing, system_id),
+            context.names(),
+            Identity::new(context.names(), &config.landing, system_id),
             wal.timeline,
         );
-        Installation::admit(ledger.identity(), Database::traffic(traffic, &config.names)).await?;
+        Installation::admit(ledger.identity(), Database::traffic(traffic, context.names())).await?;
         Ok(Some((ledger, wal)))
     }
 
@@ -217,7 +219,7 @@ impl Attempts {
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {
-        if lease::take_soon(traffic, &context.config.names).await? {
+        if lease::take_soon(traffic, context.names()).await? {
             return Ok(true);
         }
         if self.until == Until::Resynced {
@@ -226,17 +228,17 @@ impl Attempts {
         }
         tracing::info!("another daemon applies for this slot: standing by");
         context.telemetry.update(|live| live.state = State::Standby);
-        lease::wait(traffic, &context.config.names, &context.shutdown).await
+        lease::wait(traffic, context.names(), &context.shutdown).await
     }
 
     async fn start(&self, attempt: Attempt<'_>, wal: LandingWal) -> Result<(Start, Option<Published>)> {
         let Attempt { context, sessions: AttemptSessions { control, traffic }, ledger, .. } = attempt;
         let config = &context.config;
-        let slot = slot::read(control, &config.names.slot).await?;
+        let slot = slot::read(control, &context.names().slot).await?;
         if self.until == Until::Resynced {
             refuse_switched(
                 traffic,
-                &config.names,
+                context.names(),
                 "a resync would bring back Landing's older rows: nothing was done",
             )
             .await?;
@@ -282,7 +284,7 @@ async fn stream_writer(context: &Context, traffic: Session, landing: &Published)
     let config = &context.config;
     let (tables, touch) = (&context.tables, Touch::OnlyChanges);
     let settings = WriterSettings { landing, tables, touch, on_truncate: config.on_truncate };
-    let mut writer = Writer::new(traffic, &config.names, settings).await?;
+    let mut writer = Writer::new(traffic, context.names(), settings).await?;
     for &table in &context.tables {
         writer.copy_into(table).await?;
     }
@@ -296,7 +298,7 @@ async fn still_published(
     control: &Session,
     before: Option<&Published>,
 ) -> Result<Published> {
-    let now = catalog::published(control, &context.config.names, &context.tables).await?;
+    let now = catalog::published(control, context.names(), &context.tables).await?;
     match before {
         Some(before) => now.check_successor_of(before)?,
         None => tracing::info!("what Landing publishes was not written down before: taken as it is now"),

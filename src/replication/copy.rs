@@ -39,7 +39,7 @@ pub async fn run(attempt: Attempt<'_>, drop_slot: bool) -> Result<Option<(Positi
     let Attempt { context, sessions: AttemptSessions { control, traffic }, ledger, work } = attempt;
     let config = &context.config;
     // Checked before the copy rather than at the end of a long copy.
-    pass::check_passable(Database::traffic(traffic, &config.names)).await?;
+    pass::check_passable(Database::traffic(traffic, context.names())).await?;
     context.telemetry.update(|live| {
         live.state = State::Snapshot;
         live.snapshot.clear();
@@ -50,24 +50,24 @@ pub async fn run(attempt: Attempt<'_>, drop_slot: bool) -> Result<Option<(Positi
     reach(Point::StoreCleared);
     ledger.begin_snapshot(traffic).await?;
     reach(Point::IntentRecorded);
-    stale::clear_quarantine(traffic, &config.names, &context.tables).await?;
+    stale::clear_quarantine(traffic, context.names(), &context.tables).await?;
     if drop_slot {
-        tracing::info!(slot = config.names.slot, "dropping the slot of an earlier snapshot");
-        slot::drop_slot(control, &config.names.slot).await?;
+        tracing::info!(slot = context.names().slot, "dropping the slot of an earlier snapshot");
+        slot::drop_slot(control, &context.names().slot).await?;
         reach(Point::SlotDropped);
     }
 
     let before = wal::sample(control).await?;
     let new = NewSlot {
         endpoint: &config.landing,
-        name: &config.names.slot,
+        name: &context.names().slot,
         failover: config.slot_failover,
         timeout: config.slot_creation_timeout,
     };
     let exported = slot::create(&new, control, &ledger.primary(), &context.shutdown).await?;
     reach(Point::SlotCreated);
     let position = Position { lsn: exported.consistent_point, commit_time: None, caught_up_at: before.now };
-    tracing::info!(slot = config.names.slot, at = %position.lsn, "slot created; copying");
+    tracing::info!(slot = context.names().slot, at = %position.lsn, "slot created; copying");
     let copy = Copy::prepare(attempt, position, &exported.name).await?;
     // The exporting session may end, because every reader has imported the snapshot.
     exported.release();
@@ -80,7 +80,7 @@ pub async fn run(attempt: Attempt<'_>, drop_slot: bool) -> Result<Option<(Positi
     }
     work.busy();
     reach(Point::Copied);
-    outcome.check(&context.config.names, &context.tables, control).await?;
+    outcome.check(context.names(), &context.tables, control).await?;
     work.idle();
     if !indexes.make().await? {
         return Ok(None);
@@ -99,7 +99,7 @@ async fn finish(attempt: Attempt<'_>, position: Position, outcome: &Outcome) -> 
     let triggers = TriggerControl::probe(traffic).await?;
     execute(&format!("BEGIN; {}", triggers.restore())).await?;
     let origin = Origin { xid: None, commit_lsn: position.lsn, commit_time: position.caught_up_at };
-    let (names, tables) = (&context.config.names, &context.tables);
+    let (names, tables) = (context.names(), &context.tables);
     let known: Vec<Table> =
         tables.iter().copied().filter(|table| !outcome.new_tables.contains(table)).collect();
     let stale = StaleRows { tables: &known, children: tables, origin };
@@ -151,7 +151,7 @@ impl Copy {
         let horizon = reader.horizon().await?;
         let (mut parts, mut progress) = (Vec::new(), Vec::new());
         for &table in &context.tables {
-            let names = &context.config.names;
+            let names = context.names();
             reader.lock(names, table, &published).await?;
             let layout = reader.layout(names, table).await?;
             let extent = reader.extent(names, table).await?;
@@ -216,7 +216,7 @@ impl Copy {
                 return Ok(false);
             }
             shared.report(true);
-            let table = self.context.config.names.landing_name(table);
+            let table = self.context.names().landing_name(table);
             tracing::info!(table, rows = done.load(Ordering::Relaxed), "copied");
         }
         Ok(true)
@@ -227,7 +227,7 @@ impl Copy {
 /// snapshot, too.
 async fn open_workers(context: &Arc<Context>, snapshot: &str) -> Result<(Vec<CopyWorker>, Published)> {
     let config = &context.config;
-    let (names, tables, touch) = (&config.names, &context.tables, Touch::EveryRow);
+    let (names, tables, touch) = (context.names(), &context.tables, Touch::EveryRow);
     let mut workers = Vec::new();
     let mut published = None;
     for _ in 0..config.snapshot_workers {
@@ -267,7 +267,7 @@ async fn begin_new_tables(
         let mut by_copy = new;
         if new {
             new_tables.push(table);
-            stale::clear_notes(traffic, &context.config.names, table).await?;
+            stale::clear_notes(traffic, context.names(), table).await?;
             indexes.leave_out(traffic, table).await?;
             for CopyWorker { writer, writing, .. } in workers.iter_mut() {
                 writing.busy();

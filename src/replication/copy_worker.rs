@@ -74,7 +74,8 @@ impl CopySource<'_> {
                     self.reader.release().await?;
                     break;
                 };
-                let rows = self.reader.rows(&config.names, &shared.published, &shared.layout, &range);
+                let rows =
+                    self.reader.rows(shared.context.names(), &shared.published, &shared.layout, &range);
                 self.rows = Some(rows.await?);
                 continue;
             };

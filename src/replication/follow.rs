@@ -110,7 +110,7 @@ impl ForwardSlot {
 
     /// Returns the time after which the server invalidates an idle slot; `None` for never.
     async fn try_keep_active(&mut self) -> Result<Option<Duration>> {
-        let slot = self.context.config.names.slot.clone();
+        let slot = self.context.names().slot.clone();
         let (session, work) = self.open().await?;
         work.busy();
         let step = during(session, "keeping Landing's slot active");
@@ -141,7 +141,7 @@ impl ForwardSlot {
 
     /// Returns false when Landing has no slot that can be moved.
     async fn try_advance(&mut self, to: Lsn) -> Result<bool> {
-        let slot = self.context.config.names.slot.clone();
+        let slot = self.context.names().slot.clone();
         let (session, work) = self.open().await?;
         work.busy();
         let sql = "SELECT CASE WHEN confirmed_flush_lsn < $2 THEN pg_replication_slot_advance(slot_name, $2) END \

@@ -35,8 +35,7 @@ impl Indexes {
     /// # Errors
     /// Traffic cannot be queried.
     pub async fn find(context: &Arc<Context>, traffic: &Session) -> Result<Self> {
-        let missing =
-            indexes::left_out(traffic, &context.config.names).await?.unwrap_or_default().len() as u64;
+        let missing = indexes::left_out(traffic, context.names()).await?.unwrap_or_default().len() as u64;
         context.telemetry.update(|live| live.snapshot_indexes_left = Some(missing));
         Ok(Indexes { context: Arc::clone(context), missing: Mutex::new(missing > 0) })
     }
@@ -50,7 +49,7 @@ impl Indexes {
         if !config.defer_indexes {
             return Ok(());
         }
-        let left_out = indexes::leave_out(traffic, &config.names, table).await?;
+        let left_out = indexes::leave_out(traffic, self.context.names(), table).await?;
         if left_out.is_empty() {
             return Ok(());
         }
@@ -95,7 +94,7 @@ impl Indexes {
                 ended.map_err(|error| Error::internal(format!("making indexes: {error}")))??;
             }
             let session = context.config.traffic.connect_to_write("indexes").await?;
-            let left = indexes::left_out(&session, &context.config.names).await?.unwrap_or_default();
+            let left = indexes::left_out(&session, context.names()).await?.unwrap_or_default();
             session.close().await;
             *missing = !left.is_empty();
             if *missing {
@@ -146,7 +145,7 @@ async fn make_some(context: Arc<Context>) -> Result<()> {
     while !context.shutdown.is_cancelled() {
         let begun = Instant::now();
         work.busy();
-        match indexes::make_one(&session, &config.names).await? {
+        match indexes::make_one(&session, context.names()).await? {
             Making::Made(index) => {
                 tracing::info!(index, seconds = begun.elapsed().as_secs_f32(), "index made");
                 count(&context, |left| left.saturating_sub(1));

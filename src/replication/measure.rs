@@ -31,7 +31,7 @@ struct Source<'s> {
 /// Measures the lag of the stream from `side`, and reports the slots. During reverse replication Landing's
 /// slot is still reported.
 pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> Result<()> {
-    let names = &context.config.names;
+    let names = context.names();
     let (slot_name, running) = match side {
         Side::Landing => (names.slot.clone(), State::Streaming),
         Side::Traffic => (names.reverse_slot(), State::Switched),
@@ -82,7 +82,7 @@ pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> R
 
 fn report_landing(context: &Context, flushed: Lsn, slot: Option<SlotState>) {
     let slot = slot.map(|slot| SlotReport {
-        name: context.config.names.slot.clone(),
+        name: context.names().slot.clone(),
         active: slot.active,
         wal_status: slot.position.wal_status,
         retained_bytes: Some(slot.retained_bytes),
@@ -108,7 +108,7 @@ async fn check_published(context: &Context, source: Source<'_>) -> Result<()> {
     let watched = context.watched();
     let cause = match (&watched, source.side) {
         (Some(Watched::Landing(before)), Side::Landing) => {
-            let now = catalog::published(source.client, &context.config.names, &context.tables).await?;
+            let now = catalog::published(source.client, context.names(), &context.tables).await?;
             if now == *before {
                 return Ok(());
             }

@@ -25,9 +25,10 @@ mod reverse;
 mod stream_thread;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{LocalStore, Published};
@@ -35,6 +36,7 @@ use crate::config::{Config, Settings};
 use crate::error::{Error, Kind, Response, Result};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::telemetry::{LastError, State, Telemetry};
 use cuts::Cuts;
@@ -61,6 +63,9 @@ pub enum Until {
 /// State of a run, shared by its tasks.
 struct Context {
     config: Config,
+    /// Names as Landing has them, once an attempt has asked Landing. A table renamed later is refused by what
+    /// the checkpoint records about the table, and found by the next run.
+    found: OnceLock<Names>,
     tables: Vec<Table>,
     telemetry: Telemetry,
     store: LocalStore,
@@ -98,6 +103,21 @@ impl Watched {
 }
 
 impl Context {
+    /// The names on both databases; before Landing was asked, as configured.
+    fn names(&self) -> &Names {
+        self.found.get().unwrap_or(&self.config.names)
+    }
+
+    /// Asks Landing for the names, once in a run.
+    async fn find_names(&self, landing: &Client) -> Result<()> {
+        if self.found.get().is_none() {
+            let names = self.config.names_on(landing).await?;
+            // Attempts follow one another, so no other attempt has set the value meanwhile.
+            let _ = self.found.set(names);
+        }
+        Ok(())
+    }
+
     fn watch(&self, watched: Option<Watched>) {
         if let Some(watched) = &watched {
             self.from_traffic.store(watched.source() == Side::Traffic, Ordering::Relaxed);
@@ -161,6 +181,7 @@ pub async fn run(
     let tables = config.tables();
     let context = Arc::new(Context {
         config,
+        found: OnceLock::new(),
         tables,
         telemetry,
         store,

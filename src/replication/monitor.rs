@@ -145,7 +145,7 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
 /// Reports the step of a running cutover or rollback, and resolves a cutover or rollback whose command has
 /// died.
 async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<()> {
-    let names = &context.config.names;
+    let names = context.names();
     let cutovers = CutoverJournal::new(names);
     let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
     let unresolved = cutovers.unresolved(traffic).await?;
@@ -174,7 +174,7 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
 /// checkpoint alone, and an idle stream does not carry the state.
 async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> Result<()> {
     let Some(before) = context.watched() else { return Ok(()) };
-    let switched = is_switched(open(session, &context.config.traffic).await?, &context.config.names).await?;
+    let switched = is_switched(open(session, &context.config.traffic).await?, context.names()).await?;
     // A new attempt may have begun during the query.
     if switched != (before.source() == Side::Traffic) && context.watched().as_ref() == Some(&before) {
         let what = match switched {
@@ -250,7 +250,7 @@ async fn in_time<T>(limit: Duration, observing: impl Future<Output = Result<T>>)
 
 async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Result<()> {
     let client = open(session, &context.config.traffic).await?;
-    let (waiting, notes) = Quarantine::count_beside_notes(client, &context.config.names).await?;
+    let (waiting, notes) = Quarantine::count_beside_notes(client, context.names()).await?;
     context.telemetry.update(|live| {
         live.quarantined = Some(waiting);
         live.conversion_notes = Some(notes);
@@ -264,7 +264,7 @@ async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Re
 async fn observe_shapes(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let Some(watched) = context.watched() else { return Ok(()) };
     let purpose = if watched == Watched::Traffic { Bars::Cutover } else { Bars::Replication };
-    let (names, tables) = (&context.config.names, &context.tables);
+    let (names, tables) = (context.names(), &context.tables);
     let Sessions { landing, traffic, shapes: [of_landing, of_traffic], .. } = sessions;
     let landing = open(landing, &context.config.landing).await?;
     let traffic = open(traffic, &context.config.traffic).await?;

@@ -60,7 +60,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     // Steps that can fail come before the first task is spawned, because from then on every task must be
     // joined.
     let recording = context.liveness.guard(ledger.prepare(writer.session())).await?;
-    synchronous::refuse(&control, Side::Landing, &context.config.names.slot).await?;
+    synchronous::refuse(&control, Side::Landing, &context.names().slot).await?;
     work.idle();
     let thread = StreamThread::start()?;
     let demand = thread.demand();
@@ -72,7 +72,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     // Checked after the stream has started: only an active slot cannot be dropped and created again under the
     // same name by another session.
     work.busy();
-    let slot = context.liveness.guard(slot::read(&control, &context.config.names.slot)).await?;
+    let slot = context.liveness.guard(slot::read(&control, &context.names().slot)).await?;
     work.idle();
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let local = LocalPosition { store: context.store.clone(), identity: ledger.identity().clone() };
@@ -115,7 +115,7 @@ impl LandingSource {
     async fn start(self, from: Lsn) -> Result<ChangeStream<Layout>> {
         let LandingSource { context, published, primary } = self;
         let Context { config, tables, .. } = &*context;
-        let names = &config.names;
+        let names = context.names();
         let source = StreamSource {
             endpoint: &config.landing,
             slot: &names.slot,
@@ -325,7 +325,7 @@ impl Applier<'_> {
         let mut xids: Vec<u32> = batch.changes.iter().filter_map(|change| change.origin.xid).collect();
         xids.dedup();
         wal::until_visible(&self.control, &xids).await?;
-        let (control, names) = (&self.control, &self.context.config.names);
+        let (control, names) = (&self.control, self.context.names());
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         for table in Table::ALL {
             let ids: Vec<_> = keys.iter().filter(|key| key.0 == table).map(|key| key.1).collect();

@@ -45,7 +45,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
     context.progress.begin(from);
     work.idle();
     let config = &context.config;
-    let publication = config.names.reverse_publication();
+    let publication = context.names().reverse_publication();
     let source = StreamSource {
         endpoint: &config.traffic,
         slot: &reverse.slot,
@@ -53,7 +53,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
         primary: &primary,
     };
     let tables =
-        TrafficTables { schema: config.names.traffic_schema.clone(), tables: context.tables.clone() };
+        TrafficTables { schema: context.names().traffic_schema.clone(), tables: context.tables.clone() };
     let stream = ChangeStream::start(source, from.lsn, tables).await?;
     let _looked_after = context.liveness.watch_stream(Side::Traffic, &stream.feed);
     // Checked after the stream has started: only an active slot cannot be dropped and created again under the

@@ -39,7 +39,7 @@ pub async fn prepare(
 ) -> Result<PreparedReverse> {
     let AttemptSessions { control: landing, traffic } = sessions;
     let config = &context.config;
-    let names = &config.names;
+    let names = context.names();
     let reverse = Reverse::read(&traffic, names).await?.ok_or_else(|| {
         Error::refused(
             "Traffic's checkpoint says `switched`, but the position of reverse replication was not written down",
@@ -81,7 +81,7 @@ pub(super) async fn check(
 /// Refuses tables without publication, and tables with a row filter, because the stream leaves out their
 /// changes silently.
 pub async fn check_published(context: &Context, traffic: &Client) -> Result<()> {
-    let names = &context.config.names;
+    let names = context.names();
     let publication = names.reverse_publication();
     let members = publication::members(traffic, &publication).await?;
     let is_whole =
