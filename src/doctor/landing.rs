@@ -6,13 +6,14 @@ use super::{Outcome, publication, server, slot, tables, writable};
 use crate::admission::{AdmissionScope, Extent};
 use crate::config::Config;
 use crate::error::Kind;
+use crate::fence::left_open;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::primary::system_identifier;
 use crate::postgres::replication::STREAM_NAME;
 use crate::postgres::role::{self, SessionRole};
 use crate::postgres::step::during;
-use crate::postgres::synchronous;
+use crate::postgres::{Database, synchronous};
 use crate::report::{Findings, Level, Verdict};
 
 pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) {
@@ -34,6 +35,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     }
     findings.add("publication", side, publication::exists(client, config).await);
     slot::examine(findings, client, config).await;
+    findings.add("fence", side, fence(client, config).await);
     findings.add("read_only", side, read_only(client, config).await);
     findings.add("wal_sender_timeout", side, wal_sender_timeout(client).await);
 }
@@ -129,6 +131,23 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
         "privileges are missing",
         server::privileges_remedy(Side::Landing),
     ))
+}
+
+/// A warning and not an error, because replication needs no fence.
+async fn fence(client: &Client, config: &Config) -> Outcome {
+    let asked = left_open(Database::landing(client, &config.names), config.scheduled_notifications).await;
+    Ok(match asked {
+        Ok(open) if open.is_empty() => Verdict::ok("the fence is made for these tables"),
+        Ok(open) => Verdict::warning(
+            format!("the fence would leave {} open to writers, so no cutover can be made", open.join(", ")),
+            "run `leadbridge migrate`",
+        ),
+        // Other checks report the missing privilege or function.
+        Err(error) if error.kind() == Kind::Refused => {
+            Verdict::ok("the fence was not asked for its tables: it is not open to this role yet")
+        }
+        Err(error) => return Err(error),
+    })
 }
 
 /// A warning and not an error, because replication only reads on Landing; only a cutover writes there.

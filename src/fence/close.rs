@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::roles::{FencedRoles, Tried};
 use super::{call, holders};
 use crate::error::{Error, Kind, Result};
+use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::postgres::step::during;
 use crate::postgres::{Database, Endpoint, Session, advisory};
@@ -51,6 +52,7 @@ impl FenceTerms<'_> {
     pub async fn hold(&self, fenced: &Endpoint, patience: Duration) -> Result<HeldFence> {
         let session = fenced.connect("fence").await?;
         let database = Database { client: &session, side: fenced.side(), names: self.names };
+        self.check_extent(database).await?;
         let started = Instant::now();
         loop {
             // A writer waits from this moment on at the earliest, so the reported pause is never too short.
@@ -84,6 +86,20 @@ impl FenceTerms<'_> {
         }
     }
 
+    /// The fence's functions name the tables, and skip a name that no table has.
+    async fn check_extent(&self, fenced: Database<'_>) -> Result<()> {
+        let open = left_open(fenced, self.with_notifications).await?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        Err(Error::refused(format!(
+            "the fence on the {} would leave {} open to writers: it was made for tables of other names",
+            fenced.side,
+            open.join(", ")
+        ))
+        .remedy("run `leadbridge migrate`"))
+    }
+
     async fn attempt(&self, fenced: Database<'_>) -> Result<()> {
         // An attempt may wait for the lock of each table while the attempt holds the locks of earlier tables.
         // The waits together must not be longer than `lock_timeout`.
@@ -105,6 +121,20 @@ impl FenceTerms<'_> {
             .await
             .map(drop)
     }
+}
+
+/// The replicated tables that a closed fence would not close, because the fence was made before the tables had
+/// their names.
+pub async fn left_open(fenced: Database<'_>, with_notifications: bool) -> Result<Vec<String>> {
+    let tables: Vec<String> =
+        Table::replicated(with_notifications).into_iter().map(|table| fenced.table(table)).collect();
+    let sql = format!(
+        "SELECT name FROM unnest($1::text[]) AS name WHERE pg_catalog.to_regclass(name) IS NOT NULL \
+         AND pg_catalog.to_regclass(name) NOT IN (SELECT closed FROM {}($2) AS closed)",
+        fenced.names.own("fenced_tables")
+    );
+    let step = fenced.during(format!("asking the fence on the {} for its tables", fenced.side));
+    Ok(step.rows(&sql, &[&tables, &with_notifications]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 impl HeldFence {

@@ -15,7 +15,7 @@ mod roles;
 
 use uuid::Uuid;
 
-pub use close::{FenceTerms, HeldFence, is_released, keep};
+pub use close::{FenceTerms, HeldFence, is_released, keep, left_open};
 pub use lift::{closed, lift, open, remove, wait};
 pub use roles::{FencedRoles, Tried};
 

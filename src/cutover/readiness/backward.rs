@@ -30,7 +30,9 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("slot", of_traffic, checks::slot_in_use(on_traffic, &reverse_slot).await);
     findings.add("forward_slot", of_landing, checks::slot_is_healthy(on_landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::reverse_quarantine(on_traffic).await);
-    findings.add("fence", of_traffic, checks::fence(on_traffic).await);
+    for side in [Side::Landing, Side::Traffic] {
+        findings.add("fence", Some(side), checks::fence(databases.on(side), config).await);
+    }
     if !ready.look_at_tables(config, databases, Side::Traffic).await {
         return ready;
     }

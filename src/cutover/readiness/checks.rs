@@ -6,7 +6,7 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::Result;
-use crate::fence::holders;
+use crate::fence::{holders, left_open};
 use crate::model::change::Table;
 use crate::postgres::role::SessionRole;
 use crate::postgres::triggers::TriggerControl;
@@ -94,7 +94,7 @@ pub(super) async fn quarantine(traffic: Database<'_>) -> Result<Verdict> {
     })
 }
 
-pub(super) async fn fence(database: Database<'_>) -> Result<Verdict> {
+pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Verdict> {
     let Database { side, names, .. } = database;
     let functions = ["close_fence", "keep_fence", "lift_fence"];
     let sql = "SELECT count(*), bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM pg_proc AS p \
@@ -102,7 +102,15 @@ pub(super) async fn fence(database: Database<'_>) -> Result<Verdict> {
     let step = database.during(format!("looking for the fence on {side}"));
     let row = step.row(sql, &[&names.schema, &functions.as_slice()]).await?;
     Ok(match (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1)) {
-        (3, Some(true)) => Verdict::ok("the fence is installed"),
+        (3, Some(true)) => {
+            let open = left_open(database, config.scheduled_notifications).await?;
+            Verdict::none_of(
+                &open,
+                "the fence is installed",
+                "the fence was made for tables of other names, and would leave open to writers",
+                "run `leadbridge migrate`",
+            )
+        }
         (3, _) => {
             Verdict::error(format!("this role may not close the fence on {side}"), privileges_remedy(side))
         }

@@ -26,7 +26,7 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("state", of_traffic, checks::streams(on_traffic).await);
     findings.add("slot", of_landing, checks::slot_in_use(on_landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::quarantine(on_traffic).await);
-    findings.add("fence", of_landing, checks::fence(on_landing).await);
+    findings.add("fence", of_landing, checks::fence(on_landing, config).await);
     if !ready.look_at_tables(config, databases, Side::Landing).await {
         return ready;
     }

@@ -194,7 +194,9 @@ async fn a_journey_renamed_while_it_is_replicated_ends_the_stream_and_goes_on_af
     landing(&world, "UPDATE journey_stages SET source = 'after the renaming'").await;
     ends_refused(&mut daemon, &["lead_journey", "renamed", "leadbridge resync"]).await;
 
-    says(&bridge, &["migrate"]).await;
+    let doctor = bridge.run(&["doctor"]).await;
+    let fence = "the fence would leave \"public\".\"journey_stages\" open to writers";
+    assert!(doctor.out.contains(fence), "{}", doctor.out);
     let resync = bridge.run(&["resync", "--yes"]).await;
     assert_eq!(resync.code, 0, "{}", resync.err);
     let mut daemon = bridge.daemon().await;
@@ -206,6 +208,13 @@ async fn a_journey_renamed_while_it_is_replicated_ends_the_stream_and_goes_on_af
     );
     until_holds(&world.traffic().await, &arrived).await;
     assert!(says(&bridge, &["verify"]).await.contains("Equal"));
+    // Without `migrate` the fence of the old name would not close the journey.
+    let cutover =
+        bridge.run(&["cutover", "--dry-run", "--certificate", bridge.dir().to_str().unwrap()]).await;
+    let fence = "would leave open to writers: \"public\".\"journey_stages\"";
+    assert!(cutover.code == 1 && cutover.out.contains(fence), "{}{}", cutover.out, cutover.err);
+    says(&bridge, &["migrate"]).await;
+    says(&bridge, &["cutover", "--dry-run", "--certificate", bridge.dir().to_str().unwrap()]).await;
 
     // The record of what was copied has the new name by now.
     landing(&world, "ALTER TABLE journey_stages RENAME TO elsewhere").await;
