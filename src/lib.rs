@@ -31,16 +31,17 @@
 //! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | postgres, mapping |
 //! | [`mod@capture`] | messages become changes of replicated rows, or keys of changed rows | pgoutput, mapping, checkpoint |
 //! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping |
+//! | [`mod@access`] | which rights the API's roles have on both sides; what closes Traffic's surplus | postgres, mapping |
 //! | [`mod@quarantine`] | refused rows of both directions; conversion notes | postgres, mapping, batch |
 //! | [`mod@fence`] | closes a side to writers; who may pass; who holds it up | postgres |
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | config |
-//! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, config, checkpoint, admission, fence, landing, traffic, telemetry |
+//! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, config, checkpoint, admission, access, fence, landing, traffic, telemetry |
 //! | [`mod@backup`] | whole tables as files | postgres |
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
-//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | postgres, mapping, config, batch, checkpoint, capture, admission, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
+//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
 //! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, backup, cutover |
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, checkpoint, admission, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
@@ -50,6 +51,7 @@
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
+pub mod access;
 pub mod admission;
 pub mod backup;
 pub mod batch;

@@ -28,6 +28,7 @@ pub struct File {
     pub stream: StreamSection,
     pub snapshot: SnapshotSection,
     pub cutover: Cutover,
+    pub privacy: Privacy,
     pub retry: Retry,
     pub log: LogTable,
 }
@@ -44,6 +45,7 @@ impl Default for File {
             stream: StreamSection::default(),
             snapshot: SnapshotSection::default(),
             cutover: Cutover::default(),
+            privacy: Privacy::default(),
             retry: Retry::default(),
             log: LogTable::default(),
         }
@@ -149,6 +151,13 @@ impl Default for Cutover {
     }
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Privacy {
+    #[serde(deserialize_with = "accepted")]
+    pub accept: Vec<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Retry {
@@ -214,6 +223,10 @@ fn journey<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Erro
 
 fn message<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     values::checked(from, values::message)
+}
+
+fn accepted<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    values::each(from, values::role_and_object)
 }
 
 fn filter<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {

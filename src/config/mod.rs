@@ -62,6 +62,8 @@ pub struct Settings {
     pub slot_failover: bool,
     /// Message to a writer refused by the fence of a cutover or a rollback.
     pub fence_message: String,
+    /// Rights on Traffic beyond those on Landing that are meant: `role:object`.
+    pub accepted_access: Vec<String>,
     /// The first and the longest pause between two attempts.
     pub retry_initial: Duration,
     pub retry_max: Duration,
@@ -174,6 +176,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         slot_creation_timeout: file.snapshot.slot_creation_timeout,
         slot_failover: file.snapshot.slot_failover,
         fence_message: file.cutover.message,
+        accepted_access: file.privacy.accept,
         retry_initial: file.retry.initial,
         retry_max: file.retry.max,
     })

@@ -36,6 +36,8 @@ fn every_key_has_a_default_but_the_urls() {
     assert_eq!(config.slot_creation_timeout, Duration::from_secs(600));
     assert!(!config.slot_failover);
     assert!(load("[snapshot]\nslot_failover = true", &URLS).unwrap().slot_failover);
+    let accepting = load("[privacy]\naccept = ['anon:traffic_leads', 'anon:other.view']", &URLS).unwrap();
+    assert_eq!(accepting.accepted_access, ["anon:traffic_leads", "anon:other.view"]);
     let error = load("", &URLS[..1]).unwrap_err();
     assert_eq!(error.kind(), Kind::Usage);
     assert!(error.to_string().contains("TRAFFIC_DATABASE_URL"), "{error}");
@@ -83,6 +85,9 @@ fn a_wrong_line_is_named_with_key_and_file() {
         ("[snapshot]\nworkers = 'two'", "line 2", "workers"),
         ("[cutover]\nmessage = ' '", "line 2", "message"),
         ("[cutover]\nmessage = 'a\tb'", "line 2", "message"),
+        ("[privacy]\naccept = ['traffic_leads']", "line 2", "accept"),
+        ("[privacy]\naccept = ['anon:']", "line 2", "accept"),
+        ("[privacy]\naccept = ['anon:a:b']", "line 2", "accept"),
         ("[retry]\ninitial = '0s'", "line 2", "initial"),
         ("[retry]\nmax = 'long'", "line 2", "max"),
         ("[log]\nformat = 'xml'", "line 2", "format"),
@@ -145,5 +150,5 @@ fn the_example_file_says_what_the_defaults_are() {
     let default = load("", &URLS).unwrap();
     assert_eq!(format!("{:?}", example.settings), format!("{:?}", default.settings));
     let keys = uncommented.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 25, "every key is shown");
+    assert_eq!(keys, 26, "every key is shown");
 }

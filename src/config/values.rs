@@ -131,6 +131,18 @@ pub fn message(text: &str) -> Result<String, String> {
     }
 }
 
+/// Checks an entry of `[privacy] accept`: a role and an object, `anon:traffic_leads`.
+pub fn role_and_object(text: &str) -> Result<String, String> {
+    match text.split_once(':') {
+        Some((role, object))
+            if check_name(role).is_ok() && check_name(object).is_ok() && !object.contains(':') =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("`{text}` is not a role and an object, such as \"anon:traffic_leads\"")),
+    }
+}
+
 /// Reads a string, and parses the string with `FromStr`.
 pub fn parsed<'de, D: Deserializer<'de>, T: FromStr<Err = String>>(from: D) -> Result<T, D::Error> {
     String::deserialize(from)?.parse().map_err(D::Error::custom)
@@ -142,6 +154,15 @@ pub fn checked<'de, D: Deserializer<'de>>(
     check: fn(&str) -> Result<String, String>,
 ) -> Result<String, D::Error> {
     check(&String::deserialize(from)?).map_err(D::Error::custom)
+}
+
+/// Reads a list of strings, and applies `check` to each.
+pub fn each<'de, D: Deserializer<'de>>(
+    from: D,
+    check: fn(&str) -> Result<String, String>,
+) -> Result<Vec<String>, D::Error> {
+    let texts = Vec::<String>::deserialize(from)?;
+    texts.iter().map(|text| check(text).map_err(D::Error::custom)).collect()
 }
 
 /// Reads a whole number between two bounds.

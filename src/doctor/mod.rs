@@ -4,6 +4,7 @@
 //! No check changes a database. A check that must try a write does so in a transaction and rolls the
 //! transaction back.
 
+mod access;
 mod connections;
 mod landing;
 mod local;
@@ -27,16 +28,19 @@ pub use writable::writable;
 /// Examines this machine and both databases at the same time. A database that cannot be reached gives one
 /// finding, and its other checks are left out.
 pub async fn examine(config: &Config) -> Findings {
-    let (mut findings, landing, traffic) =
+    let (mut findings, landing, mut traffic) =
         tokio::join!(here(config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
     let LandingSide { session: landing, config, findings: found } = landing;
     if !traffic.is_finished {
         findings.extend(found);
     }
-    findings.extend(traffic.findings);
-    let (traffic, state_tables_are_readable) = (traffic.session, traffic.state_tables_are_readable);
+    findings.extend(std::mem::take(&mut traffic.findings));
+    let TrafficSide { session: traffic, state_tables_are_readable, is_finished, .. } = traffic;
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, state_tables_are_readable) {
         findings.add("positions", None, slot::agreement(landing, traffic, &config).await);
+    }
+    if let (Some(landing), Some(traffic), false) = (&landing, &traffic, is_finished) {
+        access::examine(&mut findings, landing, traffic, &config).await;
     }
     for session in [landing, traffic].into_iter().flatten() {
         session.close().await;

@@ -6,6 +6,7 @@ use super::intake::StreamSpan;
 use super::liveness::Work;
 use super::pipeline::{self, PreparedStream};
 use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
+use crate::access;
 use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{
     Finish, Identity, Installation, Ledger, Published, Start, agree, check_slot, is_switched, lease,
@@ -132,7 +133,9 @@ impl Attempts {
             }
             Start::Snapshot { drop_slot } => {
                 self.goal(Side::Landing, control).await?;
-                admit_both(sessions.databases(context.names()), &context.tables, Bars::Replication).await?;
+                let databases = sessions.databases(context.names());
+                admit_both(databases, &context.tables, Bars::Replication).await?;
+                access::admit(databases, &context.tables, &config.accepted_access).await?;
                 copy::run(attempt, drop_slot).await?
             }
             Start::Stream(lsn) => {

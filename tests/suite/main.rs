@@ -8,6 +8,7 @@
     reason = "what a test cannot go on without fails it; clippy's own exception stops at #[test] functions"
 )]
 
+mod access;
 mod admission;
 mod checkpoint;
 mod compare;

@@ -1,0 +1,85 @@
+//! Who may see what: no role of the API may read or write on Traffic what Landing hides from the role.
+//!
+//! | right of a role | how far it is known | compared by |
+//! |---|---|---|
+//! | a table: SELECT, INSERT, UPDATE, DELETE | grants of tables and columns, through PUBLIC and memberships too; USAGE on the schema; row-level security; policies | columns; no rows, all rows, or the texts of the policies |
+//! | a view with its owner's rights, a materialized view | the replicated tables below the view | all rows of each such table on Landing |
+//! | leadbridge's schema | USAGE on the schema, and a grant | all rows of every replicated table on Landing |
+//! | a SECURITY DEFINER function | only leadbridge's own | nothing |
+//!
+//! A right on Traffic that is not known to be within the role's right on Landing is an excess. The judgement is
+//! pure; the facts are read with one query for each side.
+
+mod actions;
+mod closing;
+mod facts;
+mod judge;
+mod plan;
+mod rights;
+
+use crate::error::{Error, Result};
+use crate::model::change::Table;
+use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::postgres::Databases;
+use facts::Facts;
+pub use judge::{Excess, Standing};
+pub use plan::Plan;
+
+/// Beginning of the name of a copied policy.
+const COPIED: &str = "leadbridge_";
+
+/// Name of the policy that keeps other roles' rights when row-level security is switched on.
+const KEEP: &str = "leadbridge_keep";
+
+/// The rights on both sides.
+#[derive(Clone, Debug)]
+pub struct Comparison<'c> {
+    names: &'c Names,
+    tables: &'c [Table],
+    /// What the operator has accepted: `role:object`.
+    accept: &'c [String],
+    landing: Facts,
+    traffic: Facts,
+}
+
+impl<'c> Comparison<'c> {
+    /// Reads the rights on both sides.
+    ///
+    /// # Errors
+    /// A connection broke.
+    pub async fn read(
+        databases: Databases<'c>,
+        tables: &'c [Table],
+        accept: &'c [String],
+    ) -> Result<Comparison<'c>> {
+        let landing = Facts::read(databases.on(Side::Landing), tables, &[]).await?;
+        let functions = landing.functions_in_policies();
+        let traffic = Facts::read(databases.on(Side::Traffic), tables, &functions).await?;
+        Ok(Comparison { names: databases.names, tables, accept, landing, traffic })
+    }
+
+    /// The API's roles on Traffic, for messages.
+    pub fn roles(&self) -> Vec<&str> {
+        self.traffic.roles.iter().map(|role| role.name.as_str()).collect()
+    }
+}
+
+/// Refuses to begin a copy while Traffic would show a role what Landing hides from the role.
+///
+/// # Errors
+/// Refused, with the first excess that the operator has not accepted.
+pub async fn admit(databases: Databases<'_>, tables: &[Table], accept: &[String]) -> Result<()> {
+    let comparison = Comparison::read(databases, tables, accept).await?;
+    let found = comparison.judge();
+    let mut refused = found.iter().filter(|excess| excess.standing == Standing::Refused);
+    let Some(first) = refused.next() else { return Ok(()) };
+    let more = match refused.count() {
+        0 => String::new(),
+        count => format!(" (and {count} more: see `leadbridge doctor`)"),
+    };
+    Err(Error::refused(format!("{}: {}{more}", first.side, first.what)).remedy(first.remedy()))
+}
+
+#[cfg(test)]
+mod tests;
