@@ -22,6 +22,14 @@ ALTER ROLE {{role}} SET idle_in_transaction_session_timeout = 0;
 
 GRANT USAGE ON SCHEMA {{landing}} TO {{role}};
 GRANT SELECT ON {{published}} TO {{role}};
+-- Where notifications are not replicated: to count the pending ones, of which doctor and a cutover's dry run tell.
+DO $notifications$
+BEGIN
+    IF to_regclass('{{landing}}.scheduled_notifications') IS NOT NULL THEN
+        GRANT SELECT (status) ON {{landing}}.scheduled_notifications TO {{role}};
+    END IF;
+END
+$notifications$;
 
 -- For the cutover: to close and lift the fence. This role may write to the tables only while the fence is closed:
 -- close_fence() grants the right, lift_fence() revokes the right.

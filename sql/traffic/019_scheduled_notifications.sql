@@ -1,5 +1,5 @@
 -- Scheduled notifications, created when the configuration switches notifications on. The table has the same shape as on
--- Landing, and no trigger: updated_at is Landing's.
+-- Landing, and no trigger: created_at and updated_at are Landing's, where both may be null.
 DO $migration$
 BEGIN
     IF to_regclass('{{traffic}}.traffic_scheduled_notifications') IS NULL THEN
@@ -15,8 +15,8 @@ BEGIN
             retry_count integer DEFAULT 0,
             last_retry_at timestamptz,
             metadata jsonb DEFAULT '{}',
-            created_at timestamptz NOT NULL DEFAULT now(),
-            updated_at timestamptz NOT NULL DEFAULT now(),
+            created_at timestamptz DEFAULT now(),
+            updated_at timestamptz DEFAULT now(),
             landing_synced_at timestamptz
         );
         ALTER TABLE {{traffic}}.traffic_scheduled_notifications ENABLE ROW LEVEL SECURITY;
@@ -30,6 +30,20 @@ BEGIN
     END IF;
 END
 $migration$;
+
+-- A table of an older version. The catalog is asked first, because ALTER TABLE would make writers wait each time.
+DO $nullable$
+DECLARE
+    stamp name;
+BEGIN
+    FOR stamp IN SELECT attname FROM pg_catalog.pg_attribute
+        WHERE attrelid = to_regclass('{{traffic}}.traffic_scheduled_notifications')
+            AND attname IN ('created_at', 'updated_at') AND attnotnull AND NOT attisdropped
+    LOOP
+        EXECUTE format('ALTER TABLE {{traffic}}.traffic_scheduled_notifications ALTER COLUMN %I DROP NOT NULL', stamp);
+    END LOOP;
+END
+$nullable$;
 
 CREATE INDEX IF NOT EXISTS traffic_scheduled_notifications_lead_idx
     ON {{traffic}}.traffic_scheduled_notifications (lead_id);

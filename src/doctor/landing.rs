@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Outcome, publication, server, slot, tables, writable};
+use super::{Outcome, pending_notifications, publication, server, slot, tables, writable};
 use crate::admission::{AdmissionScope, Extent};
 use crate::config::Config;
 use crate::error::Kind;
@@ -32,6 +32,9 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
         let replicated = config.tables();
         let scope = AdmissionScope { side: Side::Landing, names, tables: &replicated, extent: Extent::Whole };
         tables::examine(findings, client, scope).await;
+        if !config.scheduled_notifications {
+            findings.add("notifications", side, pending_notifications(client, config).await);
+        }
     }
     findings.add("publication", side, publication::exists(client, config).await);
     slot::examine(findings, client, config).await;

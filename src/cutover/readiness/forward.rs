@@ -11,6 +11,7 @@ use crate::config::Config;
 use crate::cutover::Direction;
 use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
+use crate::doctor::pending_notifications;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
 use crate::postgres::Databases;
@@ -27,6 +28,9 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("slot", of_landing, checks::slot_in_use(on_landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::quarantine(on_traffic).await);
     findings.add("fence", of_landing, checks::fence(on_landing, config).await);
+    if !config.scheduled_notifications {
+        findings.add("notifications", of_landing, pending_notifications(landing, config).await);
+    }
     if !ready.look_at_tables(config, databases, Side::Landing).await {
         return ready;
     }
