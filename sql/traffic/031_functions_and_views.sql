@@ -73,8 +73,9 @@ BEGIN
         RETURN v_lead;
     END IF;
 
-    INSERT INTO {{traffic}}.traffic_leads (email, name, phone, phone_normalized, source, metadata)
-    VALUES (v_email, v_name, nullif(p_phone, ''), v_phone, coalesce(p_source, 'direct'),
+    -- The trigger of migration 029 derives source and every other column that is not given.
+    INSERT INTO {{traffic}}.traffic_leads (email, name, phone, phone_normalized, source, landing_source, landing_lead, metadata)
+    VALUES (v_email, v_name, nullif(p_phone, ''), v_phone, NULL, p_source, true,
             coalesce(p_metadata, '{}'))
     RETURNING id INTO v_lead;
     RETURN v_lead;

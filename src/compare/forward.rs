@@ -47,6 +47,11 @@ impl Expectation for ByMapping {
         "t.landing_synced_at IS NOT NULL".to_owned()
     }
 
+    /// The direction carries no row from Traffic.
+    fn stays_on_traffic(&self) -> String {
+        "false".to_owned()
+    }
+
     fn judge(&self, met: &Met<'_, ExpectedRow>, found: &mut Comparison) {
         let (expected, held) = match *met {
             Met::Traffic(held) => {

@@ -26,7 +26,7 @@ fn expected(id: u128, changed: &[(&str, &str)]) -> ExpectedRow {
 fn held(id: u128, changed: &[(&str, &str)]) -> HeldRow {
     let values = values(changed).into_iter().map(|value| value.map(Into::into)).collect();
     let image = TrafficImage { table: TABLE, id: Uuid::from_u128(id), values };
-    HeldRow { image, must_be_on_landing: true }
+    HeldRow { image, must_be_on_landing: true, stays_on_traffic: false }
 }
 
 fn by_mapping() -> ByMapping {

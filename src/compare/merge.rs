@@ -13,6 +13,8 @@ pub(super) struct HeldRow {
     pub image: TrafficImage,
     /// Whether Landing must have the row: see [`Expectation::must_be_on_landing`].
     pub must_be_on_landing: bool,
+    /// Whether the row has no place on Landing: see [`Expectation::stays_on_traffic`].
+    pub stays_on_traffic: bool,
 }
 
 /// The rows that one direction of replication keeps equal, and the values that the direction expects.
@@ -30,6 +32,9 @@ pub(super) trait Expectation {
 
     /// SQL condition on a row `t` of Traffic: Landing must have the row.
     fn must_be_on_landing(&self) -> String;
+
+    /// SQL condition on a row `t` of Traffic: the row is never carried to Landing.
+    fn stays_on_traffic(&self) -> String;
 
     /// Counts the differences, except for the number of rows.
     fn judge(&self, met: &Met<'_, Self::Landing>, found: &mut Comparison);

@@ -179,7 +179,8 @@ impl<'c> TrafficPages<'c> {
         let must_be_on_landing = sides.expectation.must_be_on_landing();
         let which = if E::READS_ROWS_BORN_ON_TRAFFIC { "true" } else { &must_be_on_landing };
         let select = format!(
-            "SELECT t.id{columns}, {must_be_on_landing} FROM {} AS t WHERE {which} AND",
+            "SELECT t.id{columns}, {must_be_on_landing}, {} FROM {} AS t WHERE {which} AND",
+            sides.expectation.stays_on_traffic(),
             databases.names.traffic_table(table)
         );
         let step = format!("reading {} on Traffic", table.traffic_name());
@@ -209,7 +210,8 @@ fn held_row(table: Table, row: &Row) -> std::result::Result<HeldRow, tokio_postg
     let text = |at| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
     let values = (1..=count).map(text).collect::<std::result::Result<_, _>>()?;
     let image = TrafficImage { table, id: row.try_get(0)?, values };
-    Ok(HeldRow { image, must_be_on_landing: row.try_get(count + 1)? })
+    let (must_be_on_landing, stays_on_traffic) = (row.try_get(count + 1)?, row.try_get(count + 2)?);
+    Ok(HeldRow { image, must_be_on_landing, stays_on_traffic })
 }
 
 /// The approximate size in bytes of each of the given rows, as [`TrafficPages`] returns the row.

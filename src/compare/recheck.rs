@@ -225,7 +225,7 @@ mod tests {
     fn held(value: &str) -> HeldRow {
         let values = vec![Some(value.to_owned().into()); targets(TABLE).len()];
         let image = TrafficImage { table: TABLE, id: Uuid::nil(), values };
-        HeldRow { image, must_be_on_landing: true }
+        HeldRow { image, must_be_on_landing: true, stays_on_traffic: false }
     }
 
     /// The result for one row: the number of differences, and of rows that Landing keeps changing.

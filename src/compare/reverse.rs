@@ -13,8 +13,8 @@ use crate::mapping::Limits;
 use crate::mapping::inverse::{ColumnPlace, TrafficImage, inverse};
 use crate::model::change::{Row, Table};
 use crate::postgres::Databases;
-use crate::traffic::TargetCatalog;
 use crate::traffic::since_switch::SinceSwitch;
+use crate::traffic::{TargetCatalog, flowing};
 
 /// Compares the tables row by row. Sessions as for [`compare`](super::compare); a session may have an open
 /// transaction, and needs none. Neither side may change meanwhile, unless the caller compares the differing
@@ -39,6 +39,8 @@ pub(super) struct ByInverse {
     places: Vec<ColumnPlace>,
     limits: Box<Limits>,
     since_switch: SinceSwitch,
+    /// See [`flowing::stays`].
+    stays: String,
 }
 
 impl<'c> ComparedSides<'c, ByInverse> {
@@ -47,7 +49,7 @@ impl<'c> ComparedSides<'c, ByInverse> {
         let since_switch = SinceSwitch::read(traffic, names, table).await?;
         let LandingTarget { layout, places } = LandingTarget::read(landing, names, table).await?;
         let limits = TargetCatalog::read(traffic, names, &[table]).await?.limits(table).into();
-        let expectation = ByInverse { places, limits, since_switch };
+        let expectation = ByInverse { places, limits, since_switch, stays: flowing::stays(names, table) };
         Ok(ComparedSides { databases, layout, expectation, pace: None })
     }
 }
@@ -65,9 +67,14 @@ impl Expectation for ByInverse {
         landing.id
     }
 
-    /// The row came from Landing, or was written since the switch.
+    /// The row flows to Landing, and came from Landing or was written since the switch.
     fn must_be_on_landing(&self) -> String {
-        format!("(t.landing_synced_at IS NOT NULL OR {})", self.since_switch.condition())
+        let (stays, since_switch) = (&self.stays, self.since_switch.condition());
+        format!("(NOT {stays} AND (t.landing_synced_at IS NOT NULL OR {since_switch}))")
+    }
+
+    fn stays_on_traffic(&self) -> String {
+        self.stays.clone()
     }
 
     fn judge(&self, met: &Met<'_, Row>, found: &mut Comparison) {
@@ -77,6 +84,12 @@ impl Expectation for ByInverse {
                 found.note(held.image.id, Difference::Missing);
             }
             Met::Traffic(_) => found.elsewhere += 1,
+            // A lead of Traffic's own is never carried, so a lead of Landing with the same id is another lead.
+            Met::Both(own, held) if held.stays_on_traffic && own.table == Table::LandingLeads => {
+                found.elsewhere += 1;
+            }
+            // The row's lead stays on Traffic, so the row must not be on Landing.
+            Met::Both(own, held) if held.stays_on_traffic => found.note(own.id, Difference::Extra),
             Met::Both(own, held) => self.pair(own, &held.image, found),
         }
     }

@@ -20,6 +20,7 @@ use crate::postgres::Databases;
 use crate::postgres::paging::PageStart;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
+use crate::traffic::flowing;
 
 /// Rows for Landing to send again, by table.
 pub(super) type Rows = Vec<(Table, Vec<Uuid>)>;
@@ -86,10 +87,21 @@ impl Adoption<'_> {
         let mut adopted = 0;
         for &table in &self.tables {
             let (theirs, ours) = (names.traffic_table(table), names.landing_table(table));
+            let flows = flowing::flows(names, table);
+            if table.lead_column().is_some() {
+                // A journey entry that has passed to a lead of Traffic's own has left Landing.
+                let release = format!(
+                    "UPDATE {theirs} AS t SET landing_synced_at = NULL \
+                     WHERE t.landing_synced_at IS NOT NULL AND {} AND {which}",
+                    flowing::stays(names, table)
+                );
+                traffic.run(&release, &[]).await?;
+            }
             let born = |start: &PageStart| {
                 format!(
-                    "SELECT id FROM {theirs} WHERE landing_synced_at IS NULL AND {which} AND {} ORDER BY id LIMIT $2",
-                    start.condition("id")
+                    "SELECT t.id FROM {theirs} AS t WHERE t.landing_synced_at IS NULL AND {flows} AND {which} AND {} \
+                     ORDER BY t.id LIMIT $2",
+                    start.condition("t.id")
                 )
             };
             let there = format!("SELECT id FROM {ours} WHERE id = ANY ($1)");

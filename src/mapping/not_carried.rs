@@ -14,7 +14,12 @@ const fn not(column: &'static str, reason: &'static str) -> NotCarried {
     NotCarried { column, reason }
 }
 
-static NOT_CARRIED: [NotCarried; 14] = [
+static NOT_CARRIED: [NotCarried; 16] = [
+    not(
+        "every column",
+        "of a lead that Traffic's own code made (a Facebook form): the lead stays on Traffic, and its journey too",
+    ),
+    not("landing_lead", "always: it says that the lead was born on Traffic through Landing's names"),
     not("status", "always: Landing has no such column"),
     not("amocrm_pipeline_id", "always: Landing has no such column"),
     not("amocrm_status_id", "always: Landing has no such column"),

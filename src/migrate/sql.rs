@@ -32,7 +32,7 @@ const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 // 024 comes before the migrations that change existing objects, because 024 refuses another installation's
 // schema. 019 comes before 018, because 018 looks at the tables that exist.
 // 031 comes last, because its views show the columns that other migrations add.
-const MIGRATIONS: [Migration; 12] = [
+const MIGRATIONS: [Migration; 13] = [
     migration!("000_migrations", optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
     migration!("016_unified_leads", optional: false),
@@ -44,6 +44,7 @@ const MIGRATIONS: [Migration; 12] = [
     migration!("022_finish", optional: false),
     migration!("023_deferred_indexes", optional: false),
     migration!("028_last_error", optional: false),
+    migration!("029_derived_leads", optional: false),
     migration!("031_functions_and_views", optional: false),
 ];
 

@@ -63,8 +63,10 @@ async fn limits(traffic: Database<'_>, table: Table) -> Result<Vec<Option<usize>
     let columns: HashMap<String, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let fixed = FIXED.map(|(name, _)| name);
     let mapped = mapping::targets(table).iter().map(|target| target.name);
-    let missing: Vec<_> =
-        fixed.into_iter().chain(mapped).filter(|name| !columns.contains_key(*name)).collect();
+    // Reverse replication reads which leads flow back.
+    let flowing = (table == Table::LandingLeads).then_some("landing_lead");
+    let wanted = fixed.into_iter().chain(mapped).chain(flowing);
+    let missing: Vec<_> = wanted.filter(|name| !columns.contains_key(*name)).collect();
     if !missing.is_empty() {
         let what = if columns.is_empty() { "the table is missing".into() } else { missing.join(", ") };
         return Err(Error::refused(format!("{step}: not there: {what}")).remedy("run `leadbridge migrate`"));

@@ -9,6 +9,7 @@ mod binary;
 mod catalog;
 mod copying;
 mod deletes;
+pub mod flowing;
 pub mod indexes;
 mod keys;
 mod partial_update;

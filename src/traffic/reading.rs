@@ -10,10 +10,19 @@ use crate::model::budget::{self, Budget};
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::{Database, table_lock};
-use crate::traffic::as_text;
+use crate::traffic::{as_text, flowing};
 
 /// Maximum number of rows in a portion.
 const PORTION: usize = 2000;
+
+/// Rows found by their ids.
+#[derive(Default)]
+pub struct FoundRows {
+    /// Sorted ids of the rows that flow to Landing, in portions.
+    pub portions: Vec<Vec<Uuid>>,
+    /// Rows that stay on Traffic: see [`flowing::stays`].
+    pub staying: Vec<Uuid>,
+}
 
 /// A transaction on Traffic with one snapshot.
 pub struct TrafficSnapshot<'c> {
@@ -36,16 +45,26 @@ impl<'c> TrafficSnapshot<'c> {
         self.traffic.during("reading a moment of Traffic").batch("COMMIT").await
     }
 
-    /// The ids of existing rows, in portions.
-    pub async fn portions(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+    /// The ids of existing rows.
+    pub async fn find(&self, table: Table, ids: &[Uuid]) -> Result<FoundRows> {
         let sql = format!(
-            "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
+            "SELECT t.id, {}, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
             budget::weight(mapping::texts(table)),
+            flowing::stays(self.traffic.names, table),
             self.traffic.table(table)
         );
         let rows = self.traffic.during(reading(table)).rows(&sql, &[&ids]).await?;
-        let weighed = rows.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
-        Ok(self.budget.portions(weighed, PORTION))
+        let (staying, flowing): (Vec<_>, Vec<_>) = rows.iter().partition(|row| row.get(2));
+        let weighed = flowing.into_iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
+        Ok(FoundRows {
+            portions: self.budget.portions(weighed, PORTION),
+            staying: staying.into_iter().map(|row| row.get(0)).collect(),
+        })
+    }
+
+    /// The sorted ids of existing rows that flow to Landing.
+    pub async fn flowing(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        Ok(self.find(table, ids).await?.portions.concat())
     }
 
     /// The rows with these ids, with all mapped columns.

@@ -213,11 +213,10 @@ impl LandingWriter {
         Ok(found.get(0))
     }
 
-    /// The ids among `ids` of leads that Landing has.
-    pub async fn leads_among(&self, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        let leads = self.names.landing_table(Table::LandingLeads);
-        let sql = format!("SELECT id FROM {leads} WHERE id = ANY ($1)");
-        let found = during(&self.session, "looking for leads on Landing").rows(&sql, &[&ids]).await?;
+    /// The ids among `ids` of rows that Landing has.
+    pub async fn ids_among(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        let sql = format!("SELECT id FROM {} WHERE id = ANY ($1)", self.names.landing_table(table));
+        let found = during(&self.session, "looking for rows on Landing").rows(&sql, &[&ids]).await?;
         Ok(found.iter().map(|row| row.get(0)).collect())
     }
 

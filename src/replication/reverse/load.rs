@@ -15,7 +15,7 @@ use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::side::Side;
 use crate::postgres::paging::PageStart;
 use crate::quarantine::RefusalCause;
-use crate::traffic::reading::TrafficSnapshot;
+use crate::traffic::reading::{FoundRows, TrafficSnapshot};
 
 /// Number of keys in a page of a truncated table.
 const PAGE: i64 = 500;
@@ -58,29 +58,33 @@ impl LoadInHand<'_> {
                 continue;
             }
             let ids: Vec<Uuid> = ids.into_iter().collect();
-            let there = self.write(table, &ids).await?;
+            let (there, staying) = self.write(table, &ids).await?;
             // Only keys in `deleted` are deleted. Of any other absent row the stream has sent only a write:
             // the row's delete or a TRUNCATE is still to come, and a TRUNCATE may have to be refused.
             let deleted = |id: &Uuid| self.deleted.get(&table).is_some_and(|deleted| deleted.contains(id));
             let absent = ids.into_iter().filter(|id| there.binary_search(id).is_err());
-            gone.push((table, absent.filter(deleted).collect()));
+            let mut leaving: BTreeSet<Uuid> = absent.filter(deleted).collect();
             if table == Table::LandingLeads {
                 written = there;
+            } else if !staying.is_empty() {
+                // A journey entry that passed from a lead of Landing's to a lead of Traffic's own leaves Landing.
+                leaving.extend(self.landing.ids_among(table, &staying).await?);
             }
+            gone.push((table, leaving.into_iter().collect()));
         }
         self.delete(&gone).await
     }
 
-    /// Writes to Landing the rows of `ids` that exist on Traffic. Returns the ids of the existing rows,
-    /// sorted.
-    async fn write(&mut self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        let portions = self.snapshot.portions(table, ids).await?;
+    /// Writes to Landing the rows of `ids` that flow to Landing. Returns the sorted ids of these rows, and the
+    /// ids of the rows that stay on Traffic.
+    async fn write(&mut self, table: Table, ids: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
+        let FoundRows { portions, staying } = self.snapshot.find(table, ids).await?;
         for portion in &portions {
             let held = self.snapshot.rows(table, portion).await?;
             let held = if table == Table::LandingLeads { held } else { self.with_their_leads(held).await? };
             self.write_rows(table, &held).await?;
         }
-        Ok(portions.concat())
+        Ok((portions.concat(), staying))
     }
 
     async fn write_rows(&mut self, table: Table, held: &[TrafficImage]) -> Result<()> {
@@ -120,7 +124,8 @@ impl LoadInHand<'_> {
     async fn with_their_leads(&mut self, held: Vec<TrafficImage>) -> Result<Vec<TrafficImage>> {
         let leads: BTreeSet<Uuid> = held.iter().filter_map(TrafficImage::lead_id).collect();
         let leads: Vec<Uuid> = leads.into_iter().collect();
-        let there: BTreeSet<Uuid> = self.landing.leads_among(&leads).await?.into_iter().collect();
+        let there = self.landing.ids_among(Table::LandingLeads, &leads).await?;
+        let there: BTreeSet<Uuid> = there.into_iter().collect();
         let mut missing: BTreeSet<Uuid> = leads.into_iter().filter(|id| !there.contains(id)).collect();
         if missing.is_empty() {
             return Ok(held);
@@ -128,7 +133,7 @@ impl LoadInHand<'_> {
         // A lead refused earlier in the load would be refused again.
         let ask: Vec<Uuid> = missing.iter().copied().filter(|id| !self.is_refused(*id)).collect();
         Box::pin(self.write(Table::LandingLeads, &ask)).await?;
-        let brought = self.landing.leads_among(&ask).await?;
+        let brought = self.landing.ids_among(Table::LandingLeads, &ask).await?;
         for id in &brought {
             missing.remove(id);
         }
@@ -208,7 +213,7 @@ impl LoadInHand<'_> {
         for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
             let (ids, of): (Vec<Uuid>, Vec<Uuid>) =
                 self.landing.of_leads(table, leads).await?.into_iter().unzip();
-            let there = self.snapshot.portions(table, &ids).await?.concat();
+            let there = self.snapshot.flowing(table, &ids).await?;
             let both = ids.into_iter().zip(of).filter(|(id, _)| there.binary_search(id).is_ok());
             kept.extend(both.map(|(id, lead)| (table, id, lead)));
         }
@@ -223,7 +228,7 @@ impl LoadInHand<'_> {
                 let page = self.landing.keys(table, start, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 start = PageStart::after(*last);
-                let there = self.snapshot.portions(table, &page).await?.concat();
+                let there = self.snapshot.flowing(table, &page).await?;
                 let gone = page.into_iter().filter(|id| there.binary_search(id).is_err()).collect();
                 self.delete(&[(table, gone)]).await?;
             }

@@ -40,7 +40,7 @@ impl Home {
                 "UPDATE landing_leads SET click_count = 7 WHERE id = $1",
             ],
             Home::Traffic => [
-                "INSERT INTO traffic_leads (id, name, phone) VALUES ($1, 'Айгерим', '+7 701')",
+                "INSERT INTO traffic_leads (id, name, phone, landing_source) VALUES ($1, 'Айгерим', '+7 701', 'twland')",
                 "UPDATE traffic_leads SET click_count = 7 WHERE id = $1",
             ],
         }

@@ -1,3 +1,4 @@
 //! Landing's rows become Traffic's rows.
 
 mod absent;
+mod derived;

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use crate::testkit::{Bridge, World, differences_beside_quarantine, one};
 
 /// Each column of a lead with SQL arrays of values: every form that the rules name, and other forms.
-const COLUMNS: [(&str, &str); 16] = [
+pub(super) const COLUMNS: [(&str, &str); 16] = [
     ("email", "ARRAY[NULL, '', 'a@b.kz', repeat('я', 255), repeat('😀', 256), repeat('a', 250) || '      ']"),
     ("name", "ARRAY['n', '', 'Әлия \\ \"''', repeat('ж', 255), repeat('e' || U&'\\0301', 128), E'\\x01\\t\\n']"),
     (
@@ -54,7 +54,7 @@ const KEYS: &str = "ARRAY['utm_source', 'utmSource', 'utm_medium', 'utmMedium', 
     'fb_campaign_id', 'fb_', 'utm', '', 'ж']";
 
 /// A random element of a random array; `n` keeps the planner from choosing once for all rows.
-fn any_of(array: &str) -> String {
+pub(super) fn any_of(array: &str) -> String {
     format!(
         "(SELECT a[1 + floor(random() * array_length(a, 1))::integer] FROM (SELECT {array}) AS t (a) WHERE n >= 0)"
     )
@@ -68,20 +68,26 @@ fn object(members: &str) -> String {
     )
 }
 
-fn insert(seed: u32, count: u32) -> String {
-    let columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
-    let values: Vec<String> = COLUMNS.iter().map(|(_, array)| any_of(array)).collect();
+/// Metadata of every form, as a SQL expression.
+pub(super) fn metadata() -> String {
     let (top, params) = (object("0.2"), object("0.4"));
     let odd = any_of(
         r#"ARRAY[NULL, 'null', '[1, 2]', '"x"', '7', 'true', '{}', '{"utmParams": [{"utm_source": "no"}]}']"#,
     );
     format!(
+        "CASE WHEN random() < 0.1 THEN {odd}::jsonb WHEN random() < 0.5 THEN {top}
+              ELSE {top} || jsonb_build_object('utmParams', {params}) END"
+    )
+}
+
+fn insert(seed: u32, count: u32) -> String {
+    let columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
+    let values: Vec<String> = COLUMNS.iter().map(|(_, array)| any_of(array)).collect();
+    format!(
         "SELECT setseed({seed}::float8 / 1000);
-         INSERT INTO landing_leads (metadata, {})
-         SELECT CASE WHEN random() < 0.1 THEN {odd}::jsonb WHEN random() < 0.5 THEN {top}
-                     ELSE {top} || jsonb_build_object('utmParams', {params}) END, {}
-         FROM generate_series(1, {count}) AS n",
+         INSERT INTO landing_leads (metadata, {}) SELECT {}, {} FROM generate_series(1, {count}) AS n",
         columns.join(", "),
+        metadata(),
         values.join(", ")
     )
 }

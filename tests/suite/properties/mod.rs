@@ -1,6 +1,7 @@
 //! Properties against PostgreSQL itself: random histories end exact, rows equal the oracle's mapping, `->>` is
 //! PostgreSQL's own. `PROPTEST_CASES` sets the number of cases.
 
+mod derived;
 mod history;
 mod json;
 mod mapping;

@@ -204,8 +204,8 @@ async fn a_hundred_thousand_changes_of_traffic_flow_back_and_a_rollback_has_them
     let burst = "SET synchronous_commit = off;
          CREATE PROCEDURE burst() LANGUAGE plpgsql AS $$ BEGIN
              FOR k IN 1..33000 LOOP
-                 INSERT INTO traffic_leads (id, name, phone, source, utm_source, metadata) VALUES
-                     (md5('lead ' || k)::uuid, 'n', '+7', 'direct', 'kenji', '{\"utm_source\": \"kenji\"}'); COMMIT;
+                 INSERT INTO traffic_leads (id, name, phone, landing_source, metadata) VALUES
+                     (md5('lead ' || k)::uuid, 'n', '+7', 'twland', '{\"utm_source\": \"kenji\"}'); COMMIT;
                  INSERT INTO traffic_lead_journey (id, lead_id, stage)
                      VALUES (md5('stage ' || k)::uuid, md5('lead ' || k)::uuid, 's'); COMMIT;
                  UPDATE traffic_leads SET click_count = k WHERE id = md5('lead ' || k % 1000)::uuid; COMMIT;

@@ -82,7 +82,7 @@ async fn what_changed_on_traffic_is_on_landing_and_the_stream_goes_on_without_a_
     traffic(
         &setup.world,
         "UPDATE traffic_leads SET name = 'Renamed', click_count = 41 WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads);
-         INSERT INTO traffic_leads (id, name, phone) VALUES ('11111111-1111-4111-8111-111111111111', 'Born there', '+7 702');
+         INSERT INTO traffic_leads (id, name, phone, landing_source) VALUES ('11111111-1111-4111-8111-111111111111', 'Born there', '+7 702', 'twland');
          INSERT INTO traffic_lead_journey (lead_id, stage) VALUES ('11111111-1111-4111-8111-111111111111', 'payment_card')",
     )
     .await;

@@ -15,10 +15,10 @@ const LEAD: &str = "00000000-0000-0000-0000-00000000000a";
 const BORN: &str = "00000000-0000-0000-0000-00000000000b";
 const UNTOUCHED: &str = "00000000-0000-0000-0000-00000000000c";
 
+/// A lead born on Traffic through Landing's names.
 pub fn born(id: &str) -> String {
     format!(
-        "INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
-             VALUES ('{id}', 'b', '1', '1', 'express');"
+        "INSERT INTO traffic_leads (id, name, phone, landing_source) VALUES ('{id}', 'b', '1', 'twland');"
     )
 }
 

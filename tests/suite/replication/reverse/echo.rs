@@ -19,7 +19,7 @@ async fn whoever_streams_from_landing_again_sees_nothing_of_ours() {
     carried(&world, &mut daemon).await;
     traffic(
         &world,
-        "UPDATE traffic_leads SET click_count = 5; INSERT INTO traffic_leads (name, phone, phone_normalized, funnel_type, utm_source) VALUES ('b', '1', '1', 'express', 'u');
+        "UPDATE traffic_leads SET click_count = 5; INSERT INTO traffic_leads (name, phone, landing_source, utm_source) VALUES ('b', '1', 'twland', 'u');
          DELETE FROM traffic_leads WHERE left(id::text, 1) = '1'",
     )
     .await;

@@ -1,5 +1,7 @@
 //! Whether Landing is exact: the forward mapping of Landing's rows, by the oracle, gives Traffic's rows.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -17,7 +19,8 @@ const TRAFFICS_OWN: [&str; 4] = ["status", "amocrm_pipeline_id", "amocrm_status_
 /// rows: the mapping of Landing's row first.
 pub type Admitted = fn(&str, &Map<String, Value>, &Map<String, Value>) -> bool;
 
-/// Differences, one line each. `elsewhere` lists rows of Traffic that need not be on Landing.
+/// Differences, one line each. `elsewhere` lists rows of Traffic that need not be on Landing. A lead that Traffic's own
+/// code made, and everything that refers to the lead, must not be there.
 pub async fn differences_back(world: &World, elsewhere: &[Uuid]) -> Vec<String> {
     differences_admitting(world, elsewhere, |_, _, _| false).await
 }
@@ -27,8 +30,16 @@ pub async fn differences_admitting(world: &World, elsewhere: &[Uuid], admitted: 
     let expected = expected_leads(&landing, &traffic).await;
     let actual = table_rows(&traffic, "traffic_leads").await;
     let mut found = Vec::new();
+    let stays =
+        |row: &Map<String, Value>| row["landing_synced_at"].is_null() && row["landing_lead"] == "false";
+    let staying: BTreeSet<String> =
+        actual.iter().filter(|(_, row)| stays(row)).map(|(id, _)| id.to_string()).collect();
     for (id, row) in &actual {
         match expected.get(id) {
+            None if staying.contains(&id.to_string()) => {}
+            Some(_) if staying.contains(&id.to_string()) => {
+                found.push(format!("lead {id}: is Traffic's own"))
+            }
             None if elsewhere.contains(id) => {}
             None => found.push(format!("lead {id}: not on Landing")),
             Some(made) => {
@@ -47,7 +58,10 @@ pub async fn differences_admitting(world: &World, elsewhere: &[Uuid], admitted: 
         }
         let (ours, theirs) = (table_rows(&landing, table).await, table_rows(&traffic, on_traffic).await);
         for (id, row) in &theirs {
+            let stays = row["lead_id"].as_str().is_some_and(|lead| staying.contains(lead));
             match ours.get(id) {
+                None if stays => {}
+                Some(_) if stays => found.push(format!("{table} {id}: belongs to a lead of Traffic's own")),
                 None if elsewhere.contains(id) => {}
                 None => found.push(format!("{table} {id}: not on Landing")),
                 Some(made) => {

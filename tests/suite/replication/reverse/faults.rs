@@ -14,8 +14,8 @@ use crate::testkit::{
 const CHANGES: &str = "
     UPDATE traffic_leads SET click_count = coalesce(click_count, 0) + 1;
     INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 's', now() FROM traffic_leads LIMIT 20;
-    WITH born AS (INSERT INTO traffic_leads (name, phone, phone_normalized, funnel_type)
-        VALUES ('b', '1', '1', 'express') RETURNING id)
+    WITH born AS (INSERT INTO traffic_leads (name, phone, landing_source)
+        VALUES ('b', '1', 'twland') RETURNING id)
     INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 'born', now() FROM born;
     DELETE FROM traffic_lead_journey WHERE id IN (SELECT id FROM traffic_lead_journey ORDER BY id LIMIT 5)";
 

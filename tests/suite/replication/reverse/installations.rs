@@ -72,7 +72,7 @@ async fn an_older_landing_gets_what_it_has_columns_for() {
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
     let sql = "UPDATE traffic_leads SET name = 'other', click_count = 3, amocrm_contact_id = 9;
-               INSERT INTO traffic_leads (id, name, phone, funnel_type) VALUES (gen_random_uuid(), 'born', '2', 'express')";
+               INSERT INTO traffic_leads (id, name, phone, landing_source) VALUES (gen_random_uuid(), 'born', '2', 'twland')";
     traffic(&world, sql).await;
     carried(&world, &mut daemon).await;
     assert!(holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.reverse_quarantine").await);

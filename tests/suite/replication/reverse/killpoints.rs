@@ -26,13 +26,13 @@ async fn dies(bridge: &Bridge, point: Point) {
 /// Transactions that pass every point: a large transaction, a bad row, a repaired row, deletes with cascades.
 async fn everything_happens(world: &World, round: usize) {
     let sql = format!(
-        "INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
-             VALUES ('{BAD}', 'bad', '1', '1', 'express') ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name;
+        "INSERT INTO traffic_leads (id, name, phone, landing_source)
+             VALUES ('{BAD}', 'bad', '1', 'twland') ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name;
          UPDATE traffic_leads SET click_count = {round} WHERE id <> '{BAD}';
          INSERT INTO traffic_lead_journey (lead_id, stage, created_at)
              SELECT id, 'round {round}', now() FROM traffic_leads WHERE id <> '{BAD}' ORDER BY id LIMIT 30;
-         WITH born AS (INSERT INTO traffic_leads (name, phone, phone_normalized, funnel_type)
-             SELECT 'b', n::text, n::text, 'express' FROM generate_series(1, 5) AS n RETURNING id)
+         WITH born AS (INSERT INTO traffic_leads (name, phone, landing_source)
+             SELECT 'b', n::text, 'twland' FROM generate_series(1, 5) AS n RETURNING id)
          INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 'born', now() FROM born;
          DELETE FROM traffic_leads WHERE id IN (SELECT id FROM traffic_leads WHERE id <> '{BAD}' ORDER BY id DESC LIMIT 3)"
     );

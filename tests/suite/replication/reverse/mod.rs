@@ -12,4 +12,5 @@ mod quarantine;
 mod refusals;
 pub mod rows;
 mod status;
+mod staying;
 pub mod switch;

@@ -26,8 +26,7 @@ async fn waiting(world: &World) -> Vec<(String, String, String)> {
 
 fn born(id: &str, name: &str) -> String {
     format!(
-        "INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
-             VALUES ('{id}', '{name}', '1', '1', 'express');"
+        "INSERT INTO traffic_leads (id, name, phone, landing_source) VALUES ('{id}', '{name}', '1', 'twland');"
     )
 }
 

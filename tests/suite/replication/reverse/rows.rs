@@ -59,8 +59,8 @@ async fn leads_and_stages_that_are_born_changed_and_deleted_on_traffic_follow() 
     let world = World::new().await;
     world.fill(201, 30).await;
     let born_before = format!(
-        "INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
-             VALUES ('{BORN_BEFORE}', 'b', '1', '1', 'express');
+        "INSERT INTO traffic_leads (id, name, phone, landing_source)
+             VALUES ('{BORN_BEFORE}', 'b', '1', 'twland');
          INSERT INTO traffic_lead_journey (id, lead_id, stage, created_at)
              VALUES ('{BORN_BEFORE}', '{BORN_BEFORE}', 'before', now())"
     );
@@ -71,8 +71,8 @@ async fn leads_and_stages_that_are_born_changed_and_deleted_on_traffic_follow() 
     assert_back(&world, &[before]).await;
     let born = format!(
         "BEGIN;
-         INSERT INTO traffic_leads (id, phone, phone_normalized, utm_source, funnel_type)
-             VALUES ('{BORN}', '2', '2', 'alex', 'intensive1d');
+         INSERT INTO traffic_leads (id, phone, landing_source, utm_source, funnel_type)
+             VALUES ('{BORN}', '2', 'twland', 'alex', 'intensive1d');
          INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES ('{BORN}', 's', now());
          COMMIT"
     );
@@ -113,8 +113,8 @@ async fn a_changed_key_and_a_row_deleted_and_born_again_keep_their_stages() {
     let mut daemon = switched(&world, &bridge).await;
     let moved = format!(
         "BEGIN;
-         INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
-             VALUES ('{BORN}', 'a', '1', '1', 'express');
+         INSERT INTO traffic_leads (id, name, phone, landing_source)
+             VALUES ('{BORN}', 'a', '1', 'twland');
          UPDATE traffic_lead_journey SET lead_id = '{BORN}' WHERE lead_id = '{LEAD}';
          DELETE FROM traffic_leads WHERE id = '{LEAD}';
          COMMIT;
@@ -123,8 +123,8 @@ async fn a_changed_key_and_a_row_deleted_and_born_again_keep_their_stages() {
              AND NOT EXISTS (SELECT FROM traffic_lead_journey WHERE lead_id = '{SPELLED}');
          BEGIN;
          DELETE FROM traffic_leads WHERE id = '{SPELLED}';
-         INSERT INTO traffic_leads (id, name, phone, phone_normalized, funnel_type)
-             VALUES ('{SPELLED}', 'again', '3', '3', 'express');
+         INSERT INTO traffic_leads (id, name, phone, landing_source)
+             VALUES ('{SPELLED}', 'again', '3', 'twland');
          COMMIT"
     );
     traffic(&world, &moved).await;
@@ -230,8 +230,8 @@ async fn a_transaction_larger_than_a_load_is_seen_whole_or_not_at_all() {
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 40");
     let daemon = switched(&world, &bridge).await;
     daemon.terminate().await;
-    let many = "INSERT INTO traffic_leads (name, phone, phone_normalized, funnel_type)
-                    SELECT 'n' || n, n::text, n::text, 'express' FROM generate_series(1, 500) AS n;
+    let many = "INSERT INTO traffic_leads (name, phone, landing_source)
+                    SELECT 'n' || n, n::text, 'twland' FROM generate_series(1, 500) AS n;
                 INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 's', now() FROM traffic_leads";
     traffic(&world, &format!("BEGIN; {many}; COMMIT")).await;
     let client = world.landing().await;

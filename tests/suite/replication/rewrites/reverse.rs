@@ -107,8 +107,8 @@ async fn after_a_rewrite_on_traffic_a_rollback_goes_on() {
     let mut setup = CutoverSetup::new().await;
     traffic(
         &setup.world,
-        "INSERT INTO traffic_leads (name, phone, phone_normalized, funnel_type)
-             SELECT 'born', '1', '1', 'express' FROM generate_series(1, 50);
+        "INSERT INTO traffic_leads (name, phone, landing_source)
+             SELECT 'born', '1', 'twland' FROM generate_series(1, 50);
          INSERT INTO traffic_lead_journey (lead_id, stage, created_at)
              SELECT id, 's', now() FROM traffic_leads WHERE name = 'born'",
     )
