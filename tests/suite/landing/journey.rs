@@ -38,6 +38,37 @@ async fn switched(daemon: &mut Daemon) {
     daemon.until("reverse replication begins", |status: &Value| status["state"] == "switched").await;
 }
 
+/// `doctor` and `verify` name the journey, and `verify` finds the table by either name.
+async fn examined(bridge: &Bridge) {
+    let doctor = says(bridge, &["doctor"]).await;
+    assert!(doctor.contains("the journey's table is \"public\".\"journey_stages\""), "{doctor}");
+    assert!(says(bridge, &["verify"]).await.contains("journey_stages"));
+    for name in ["journey_stages", "lead_journey"] {
+        let said = says(bridge, &["verify", "--json", "--table", name]).await;
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&said["equal"], &said["tables"][0]["table"]), (&true.into(), &"journey_stages".into()));
+    }
+}
+
+/// Finishes the move, and drops Landing's tables afterwards.
+async fn finished(world: &World, bridge: &Bridge) {
+    let backup = bridge.dir().join("backup");
+    let finish = ["finish", "--yes", "--max-behind", "1h", "--backup", backup.to_str().unwrap()];
+    let said = says(bridge, &finish).await;
+    assert!(said.contains("DROP TABLE \"public\".\"journey_stages\""), "{said}");
+    assert!(backup.join("journey_stages.csv").is_file());
+
+    // A finished move needs Landing's tables no more.
+    landing(world, "DROP TABLE scheduled_notifications, journey_stages, landing_leads CASCADE").await;
+    let again = bridge.run(&["finish", "--yes"]).await;
+    assert_eq!(again.code, 0, "{}", again.err);
+    for command in [&["run"][..], &["cutover", "--dry-run"]] {
+        assert_refused(&bridge.run(command).await, &["was finished at"]);
+    }
+    let doctor = bridge.run(&["doctor"]).await;
+    assert!(doctor.code == 0 && doctor.out.contains("was finished at"), "{}{}", doctor.out, doctor.err);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_landing_with_journey_stages_is_moved_brought_back_and_finished_under_that_name() {
     let (world, bridge) = called("journey_stages").await;
@@ -59,14 +90,7 @@ async fn a_landing_with_journey_stages_is_moved_brought_back_and_finished_under_
     .await;
     daemon.caught_up(&world).await;
     entries_arrive(&world, filled.journey_entries + filled.leads - 1).await;
-    let doctor = says(&bridge, &["doctor"]).await;
-    assert!(doctor.contains("the journey's table is \"public\".\"journey_stages\""), "{doctor}");
-    assert!(says(&bridge, &["verify"]).await.contains("journey_stages"));
-    for name in ["journey_stages", "lead_journey"] {
-        let said = says(&bridge, &["verify", "--json", "--table", name]).await;
-        let said: Value = serde_json::from_str(&said).unwrap();
-        assert_eq!((&said["equal"], &said["tables"][0]["table"]), (&true.into(), &"journey_stages".into()));
-    }
+    examined(&bridge).await;
 
     let directory = bridge.dir().to_str().unwrap().to_owned();
     let terms = ["--yes", "--json", "--certificate", &directory];
@@ -95,21 +119,7 @@ async fn a_landing_with_journey_stages_is_moved_brought_back_and_finished_under_
     until_holds(&world.landing().await, "count(*) > 0 FROM journey_stages WHERE stage = 'last'").await;
     assert_speaks_of_stages(&daemon.log());
     daemon.terminate().await;
-    let backup = bridge.dir().join("backup");
-    let finish = ["finish", "--yes", "--max-behind", "1h", "--backup", backup.to_str().unwrap()];
-    let finished = says(&bridge, &finish).await;
-    assert!(finished.contains("DROP TABLE \"public\".\"journey_stages\""), "{finished}");
-    assert!(backup.join("journey_stages.csv").is_file());
-
-    // A finished move needs Landing's tables no more.
-    landing(&world, "DROP TABLE scheduled_notifications, journey_stages, landing_leads CASCADE").await;
-    let again = bridge.run(&["finish", "--yes"]).await;
-    assert_eq!(again.code, 0, "{}", again.err);
-    for command in [&["run"][..], &["cutover", "--dry-run"]] {
-        assert_refused(&bridge.run(command).await, &["was finished at"]);
-    }
-    let doctor = bridge.run(&["doctor"]).await;
-    assert!(doctor.code == 0 && doctor.out.contains("was finished at"), "{}{}", doctor.out, doctor.err);
+    finished(&world, &bridge).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
