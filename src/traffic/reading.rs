@@ -62,6 +62,13 @@ impl<'c> TrafficSnapshot<'c> {
         })
     }
 
+    /// The ids of all rows that refer to these leads.
+    pub async fn of_leads(&self, table: Table, leads: &[Uuid]) -> Result<Vec<Uuid>> {
+        let sql = format!("SELECT t.id FROM {} AS t WHERE t.lead_id = ANY ($1)", self.traffic.table(table));
+        let rows = self.traffic.during(reading(table)).rows(&sql, &[&leads]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
     /// The sorted ids of existing rows that flow to Landing.
     pub async fn flowing(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
         Ok(self.find(table, ids).await?.portions.concat())

@@ -117,13 +117,14 @@ impl Carrier {
             deleted: &load.changes.deleted,
             refused: Vec::new(),
             brought: Vec::new(),
+            new_leads: Vec::new(),
         };
         step.truncated(&load.changes.truncated).await?;
         step.keys(&load.changes.keys).await?;
         // A row may have been refused only because of another row, for example one with the same unique
         // value. Landing may take the row now, because the other rows are written or deleted.
         let mut again: Keys = step.take_refused().0;
-        step.add_what_waited_for_brought(&mut again).await?;
+        step.add_rows_of_brought(&mut again).await?;
         let known = step.add_what_collided_before(&mut again, &load.changes.keys).await?;
         if !again.is_empty() {
             step.keys(&again).await?;

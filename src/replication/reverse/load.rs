@@ -31,6 +31,8 @@ pub(super) struct LoadInHand<'s> {
     pub(super) refused: Vec<(Table, Uuid, RefusalCause)>,
     /// Leads outside of the load, written because rows of the load refer to them.
     pub(super) brought: Vec<Uuid>,
+    /// Leads that the current pass has inserted on Landing.
+    pub(super) new_leads: Vec<Uuid>,
 }
 
 impl LoadInHand<'_> {
@@ -47,12 +49,17 @@ impl LoadInHand<'_> {
     pub(super) async fn keys(&mut self, keys: &Keys) -> Result<()> {
         let mut gone: Vec<(Table, Vec<Uuid>)> = Vec::new();
         let mut written = Vec::new();
+        self.new_leads.clear();
         for table in self.carrier.tables.clone() {
             let mut ids: BTreeSet<Uuid> = keys.get(&table).cloned().unwrap_or_default();
             if table != Table::LandingLeads && self.carrier.may_wait && !written.is_empty() {
                 let waiting = self.carrier.quarantine.dependents(self.traffic, table, &written).await?;
                 self.carrier.released.entry(table).or_default().extend(&waiting);
                 ids.extend(waiting);
+            }
+            if table != Table::LandingLeads && !self.new_leads.is_empty() {
+                // A lead arrives with all rows that refer to it, also with rows from before the switch.
+                ids.extend(self.snapshot.of_leads(table, &self.new_leads).await?);
             }
             if ids.is_empty() {
                 continue;
@@ -115,6 +122,11 @@ impl LoadInHand<'_> {
         let acts: Vec<Act> = acts.into_values().collect();
         reach(Point::ReverseRead);
         let refused = self.landing.apply(table, &acts).await?;
+        if table == Table::LandingLeads {
+            let is_refused = |id: &Uuid| refused.iter().any(|(other, _)| other == id);
+            let new = acts.iter().filter(|act| matches!(act, Act::Insert(_))).map(Act::id);
+            self.new_leads.extend(new.filter(|id| !is_refused(id)));
+        }
         self.refused.extend(refused.into_iter().map(|(id, cause)| (table, id, cause)));
         Ok(())
     }
@@ -139,8 +151,8 @@ impl LoadInHand<'_> {
         }
         if self.carrier.may_wait {
             self.carrier.released.entry(Table::LandingLeads).or_default().extend(&brought);
-            self.brought.extend(brought);
         }
+        self.brought.extend(brought);
         let orphaned = |held: &TrafficImage| held.lead_id().is_none_or(|lead| missing.contains(&lead));
         let (waiting, good): (Vec<TrafficImage>, Vec<TrafficImage>) = held.into_iter().partition(orphaned);
         let waiting = waiting
@@ -150,13 +162,13 @@ impl LoadInHand<'_> {
         Ok(good)
     }
 
-    /// Adds the keys of all quarantined rows of the leads in `brought`.
-    pub(super) async fn add_what_waited_for_brought(&mut self, keys: &mut Keys) -> Result<()> {
+    /// Adds the keys of all rows that refer to the leads in `brought`, quarantined rows included.
+    pub(super) async fn add_rows_of_brought(&mut self, keys: &mut Keys) -> Result<()> {
         let brought = std::mem::take(&mut self.brought);
         for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
             if !brought.is_empty() {
-                let waiting = self.carrier.quarantine.dependents(self.traffic, table, &brought).await?;
-                keys.entry(table).or_default().extend(waiting);
+                let rows = self.snapshot.of_leads(table, &brought).await?;
+                keys.entry(table).or_default().extend(rows);
             }
         }
         Ok(())
