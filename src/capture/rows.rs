@@ -7,7 +7,7 @@ use super::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::model::change::{Row, Table};
-use crate::model::names::Names;
+use crate::model::names::{JOURNEY_NAMES, Names};
 use crate::pgoutput::{OldTuple, Relation, Tuple};
 
 /// Captures the rows of one stream.
@@ -39,10 +39,14 @@ impl LandingTables {
             }
             _ => return Ok(()),
         };
-        Err(Error::refused(what).remedy(
-            "bring the table back under its name, then run `leadbridge resync`; no row that was written since \
-             was applied",
-        ))
+        let or_keep = match JOURNEY_NAMES.contains(&&*relation.name) {
+            true => ", or let it keep its new name and run `leadbridge migrate`",
+            false => "",
+        };
+        Err(Error::refused(what).remedy(format!(
+            "bring the table back under its name{or_keep}; then run `leadbridge resync`: no row that was written \
+             since was applied"
+        )))
     }
 }
 
@@ -94,5 +98,38 @@ impl ReplicatedRelation for Layout {
             row.fill_unchanged_from(&Layout::row(self, old)?);
         }
         Ok(row)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::PublishedTable;
+    use crate::pgoutput::ReplicaIdentity;
+
+    #[test]
+    fn a_renamed_journey_may_keep_its_new_name_if_the_name_is_a_known_one() {
+        let journey = PublishedTable {
+            name: "lead_journey".into(),
+            relation: 7,
+            membership: 8,
+            storage: 7,
+            columns: Default::default(),
+        };
+        let published =
+            Published { publication: None, tables: [("lead_journey".to_owned(), journey)].into() };
+        let tables = LandingTables { names: Names::default(), tables: Table::ALL.to_vec(), published };
+        for (name, may_keep) in [("journey_stages", true), ("elsewhere", false)] {
+            let relation = Relation {
+                id: 7,
+                namespace: "public".into(),
+                name: name.into(),
+                replica_identity: ReplicaIdentity::Default,
+                columns: Vec::new(),
+            };
+            let error = tables.check_relation(&relation, tables.table(&relation)).unwrap_err();
+            assert!(error.message().starts_with("lead_journey was renamed"), "{error}");
+            assert_eq!(error.remedy_text().unwrap().contains("leadbridge migrate"), may_keep, "{error}");
+        }
     }
 }
