@@ -100,6 +100,10 @@ pub struct Migrate {
     /// Show the changes that would be made, and make no change
     #[arg(long)]
     pub dry_run: bool,
+    /// Let the API's roles (anon, authenticated) see on Traffic no more than on Landing: row-level security,
+    /// policies and grants as Landing's tables have them. With --dry-run, show each statement
+    #[arg(long, conflicts_with = "print")]
+    pub api_access: bool,
     /// Take the schema over from the installation recorded in the schema, after a permanent change of the
     /// installation's names or of its Landing. Run `leadbridge resync` afterwards
     #[arg(long, conflicts_with = "print")]

@@ -85,8 +85,7 @@ pub(super) enum Place {
 impl Comparison<'_> {
     /// Every excess. An excess on Landing is there whatever Traffic does.
     pub fn judge(&self) -> Vec<Excess> {
-        let after = self.plan().after;
-        let left = Comparison { traffic: after, ..self.clone() }.found();
+        let left = self.after(&self.plan()).found();
         let stays = |found: &Found| {
             left.iter().any(|other| {
                 (&other.role, &other.object, other.side) == (&found.role, &found.object, found.side)

@@ -17,11 +17,12 @@ mod judge;
 mod plan;
 mod rights;
 
+use tokio_postgres::Client;
+
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
-use crate::model::side::Side;
-use crate::postgres::Databases;
+use crate::postgres::{Database, Databases};
 use facts::Facts;
 pub use judge::{Excess, Standing};
 pub use plan::Plan;
@@ -32,12 +33,20 @@ const COPIED: &str = "leadbridge_";
 /// Name of the policy that keeps other roles' rights when row-level security is switched on.
 const KEEP: &str = "leadbridge_keep";
 
+/// The compared tables, and the rights that are meant.
+#[derive(Clone, Copy, Debug)]
+pub struct AccessScope<'s> {
+    pub names: &'s Names,
+    pub tables: &'s [Table],
+    /// What the operator has accepted: `role:object`.
+    pub accept: &'s [String],
+}
+
 /// The rights on both sides.
 #[derive(Clone, Debug)]
 pub struct Comparison<'c> {
     names: &'c Names,
     tables: &'c [Table],
-    /// What the operator has accepted: `role:object`.
     accept: &'c [String],
     landing: Facts,
     traffic: Facts,
@@ -48,15 +57,17 @@ impl<'c> Comparison<'c> {
     ///
     /// # Errors
     /// A connection broke.
-    pub async fn read(
-        databases: Databases<'c>,
-        tables: &'c [Table],
-        accept: &'c [String],
-    ) -> Result<Comparison<'c>> {
-        let landing = Facts::read(databases.on(Side::Landing), tables, &[]).await?;
+    pub async fn read(landing: &Client, traffic: &Client, scope: AccessScope<'c>) -> Result<Comparison<'c>> {
+        let AccessScope { names, tables, accept } = scope;
+        let landing = Facts::read(Database::landing(landing, names), tables, &[]).await?;
         let functions = landing.functions_in_policies();
-        let traffic = Facts::read(databases.on(Side::Traffic), tables, &functions).await?;
-        Ok(Comparison { names: databases.names, tables, accept, landing, traffic })
+        let traffic = Facts::read(Database::traffic(traffic, names), tables, &functions).await?;
+        Ok(Comparison { names, tables, accept, landing, traffic })
+    }
+
+    /// The comparison after the statements of `plan`.
+    pub fn after(&self, plan: &Plan) -> Self {
+        Comparison { traffic: plan.after.clone(), ..self.clone() }
     }
 
     /// The API's roles on Traffic, for messages.
@@ -70,7 +81,8 @@ impl<'c> Comparison<'c> {
 /// # Errors
 /// Refused, with the first excess that the operator has not accepted.
 pub async fn admit(databases: Databases<'_>, tables: &[Table], accept: &[String]) -> Result<()> {
-    let comparison = Comparison::read(databases, tables, accept).await?;
+    let Databases { landing, traffic, names } = databases;
+    let comparison = Comparison::read(landing, traffic, AccessScope { names, tables, accept }).await?;
     let found = comparison.judge();
     let mut refused = found.iter().filter(|excess| excess.standing == Standing::Refused);
     let Some(first) = refused.next() else { return Ok(()) };

@@ -39,6 +39,24 @@ impl Comparison<'_> {
         self
     }
 
+    /// What Landing grants on whole tables to `anon` and `authenticated`, by the table's name on Traffic: the
+    /// grants of [`Comparison::as_migrated`] on a created table, for `sql/traffic/033_api_grants.sql`.
+    pub fn landing_grants(&self) -> serde_json::Value {
+        let mut tables = serde_json::Map::new();
+        for (position, table) in self.tables.iter().enumerate() {
+            let roles = self.traffic.roles.iter().filter(|role| role.name != SERVICE);
+            let given = roles.filter_map(|role| {
+                let granted = |command: &Command| !self.is_ungranted(position, &role.name, *command);
+                let commands: Vec<&str> =
+                    Command::ALL.into_iter().filter(granted).map(Command::sql).collect();
+                let is_given = !commands.is_empty();
+                is_given.then(|| serde_json::json!({"role": role.name, "privileges": commands.join(", ")}))
+            });
+            tables.insert(table.traffic_name().to_owned(), given.collect());
+        }
+        tables.into()
+    }
+
     fn created(&self, position: usize, table: Table) -> TableFacts {
         let mut grants = Vec::new();
         for role in &self.traffic.roles {

@@ -39,6 +39,8 @@ pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
         notifications: config.scheduled_notifications,
         dry_run: arguments.dry_run,
         replace_installation: arguments.replace_installation,
+        api_access: arguments.api_access,
+        accept: config.accepted_access.clone(),
         ..MigrateOptions::default()
     };
     let mut landing = config.landing.connect("migrate").await?;

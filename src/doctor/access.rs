@@ -2,17 +2,15 @@
 
 use tokio_postgres::Client;
 
-use crate::access::{Comparison, Excess, Standing};
+use crate::access::{AccessScope, Comparison, Excess, Standing};
 use crate::config::Config;
 use crate::error::Result;
 use crate::model::side::Side;
-use crate::postgres::Databases;
 use crate::report::{Findings, Verdict};
 
 /// Adds one finding for each role and object.
 pub async fn examine(findings: &mut Findings, landing: &Client, traffic: &Client, config: &Config) {
-    let databases = Databases { landing, traffic, names: &config.names };
-    let (found, fine) = match compare(databases, config).await {
+    let (found, fine) = match compare(landing, traffic, config).await {
         Ok(compared) => compared,
         Err(error) => return findings.add("api_access", None, Err(error)),
     };
@@ -24,9 +22,10 @@ pub async fn examine(findings: &mut Findings, landing: &Client, traffic: &Client
     }
 }
 
-async fn compare(databases: Databases<'_>, config: &Config) -> Result<(Vec<Excess>, String)> {
+async fn compare(landing: &Client, traffic: &Client, config: &Config) -> Result<(Vec<Excess>, String)> {
     let tables = config.tables();
-    let comparison = Comparison::read(databases, &tables, &config.accepted_access).await?;
+    let scope = AccessScope { names: &config.names, tables: &tables, accept: &config.accepted_access };
+    let comparison = Comparison::read(landing, traffic, scope).await?;
     let fine = match comparison.roles().as_slice() {
         [] => "there is none of the API's roles".to_owned(),
         roles => format!("{} have no more rights on the tables than on Landing", roles.join(", ")),

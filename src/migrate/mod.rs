@@ -4,6 +4,7 @@
 //! The steps are planned on both databases, and refused if necessary, before anything is changed; a dry run
 //! ends after the plan. Every step is idempotent, so an interrupted run can be repeated.
 
+mod access;
 mod failure;
 mod landing;
 mod lock;
@@ -15,6 +16,7 @@ use std::fmt;
 use serde::Serialize;
 use tokio_postgres::Client;
 
+use crate::access::AccessScope;
 use crate::admission::{AdmissionScope, Bars, Extent};
 use crate::checkpoint::{Identity, Installation};
 use crate::error::Result;
@@ -24,6 +26,8 @@ use crate::model::side::Side;
 use crate::postgres::Database;
 use crate::postgres::step::during;
 
+use access::PlannedAccess;
+pub use access::{ApiAccess, LeftOpen};
 pub use lock::Patience;
 pub use sql::{privileges, script};
 
@@ -36,6 +40,10 @@ pub struct MigrateOptions {
     pub dry_run: bool,
     /// Give the schema to this installation, even when the schema belongs to another installation.
     pub replace_installation: bool,
+    /// Bring the rights of the API's roles on Traffic to those on Landing.
+    pub api_access: bool,
+    /// Rights on Traffic beyond those on Landing that are meant: `role:object`.
+    pub accept: Vec<String>,
     pub patience: Patience,
 }
 
@@ -88,11 +96,13 @@ pub struct MigrationStep {
 pub struct Report {
     pub dry_run: bool,
     pub steps: Vec<MigrationStep>,
+    pub access: ApiAccess,
 }
 
 impl Report {
     pub fn changes_something(&self) -> bool {
-        self.steps.iter().any(|step| step.effect != Effect::Unchanged)
+        let is_due = |step: &MigrationStep| step.effect != Effect::Unchanged;
+        self.steps.iter().any(is_due) || !self.access.statements.is_empty()
     }
 }
 
@@ -108,7 +118,7 @@ impl fmt::Display for Report {
             };
             writeln!(f, "{database}: {name}: {effect}")?;
         }
-        Ok(())
+        self.access.write(f, self.dry_run)
     }
 }
 
@@ -150,21 +160,27 @@ async fn plan_and_apply(
     scope.admit(traffic, Bars::Replication).await?;
     let publication = landing::plan(landing, names, options).await?;
     let fence = landing::plan_fence(landing, names).await?;
-    let migrations = traffic::plan(traffic, names, options).await?;
+    let mut migrations = traffic::plan(traffic, names, options).await?;
+    traffic::renew_with_others(&mut migrations);
+    let scope = AccessScope { names, tables: &tables, accept: &options.accept };
+    let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;
 
     let mut steps: Vec<MigrationStep> = migrations.iter().map(|planned| planned.step.clone()).collect();
     steps.extend([publication.clone(), fence.clone()]);
-    let report = Report { dry_run: options.dry_run, steps };
+    let mut report = Report { dry_run: options.dry_run, steps, access: access.predicted() };
     if !options.dry_run {
         if options.replace_installation {
             Installation::replace(&identity, Database::traffic(traffic, names)).await?;
             Installation::replace(&identity, Database::landing(landing, names)).await?;
         }
+        access.announce(traffic).await?;
         traffic::apply(traffic, names, &migrations, options.patience).await?;
+        access.apply(traffic, options.patience).await?;
         landing::apply(landing, names, &publication, options).await?;
         landing::apply_fence(landing, names, &fence, options).await?;
         Installation::admit(&identity, Database::traffic(traffic, names)).await?;
         Installation::admit(&identity, Database::landing(landing, names)).await?;
+        report.access = access.done(landing, traffic).await?;
     }
     Ok(report)
 }

@@ -31,10 +31,12 @@ const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 
 // 024 comes before the migrations that change existing objects, because 024 refuses another installation's
 // schema. 019 comes before 018, because 018 looks at the tables that exist.
-// 031 comes last, because its views show the columns that other migrations add.
-const MIGRATIONS: [Migration; 13] = [
+// 032 records which objects exist before any is created. 031 comes after the migrations that add columns, because
+// its views show the columns, and 033 after every object.
+const MIGRATIONS: [Migration; 15] = [
     migration!("000_migrations", optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
+    migration!("032_api_objects", optional: false),
     migration!("016_unified_leads", optional: false),
     migration!("017_leadbridge_schema", optional: false),
     migration!("019_scheduled_notifications", optional: true),
@@ -46,7 +48,12 @@ const MIGRATIONS: [Migration; 13] = [
     migration!("028_last_error", optional: false),
     migration!("029_derived_leads", optional: false),
     migration!("031_functions_and_views", optional: false),
+    migration!("033_api_grants", optional: false),
 ];
+
+/// Migrations that run whenever another migration runs, because any migration may create an object in
+/// Traffic's schema: 032 records before, and 033 grants after.
+pub(super) const WITH_OTHERS: [&str; 2] = ["032_api_objects", "033_api_grants"];
 
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");
 const LANDING_PRIVILEGES: &str = include_str!("../../sql/landing/privileges.sql");

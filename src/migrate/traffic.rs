@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
-use super::sql::{Migration, checksum, record};
+use super::sql::{Migration, WITH_OTHERS, checksum, record};
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience};
 use crate::error::{Kind, Result};
 use crate::model::change::Table;
@@ -39,6 +39,19 @@ pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOption
             Planned { step, sql }
         })
         .collect())
+}
+
+/// Makes the migrations due that run whenever another migration runs.
+pub(super) fn renew_with_others(planned: &mut [Planned]) {
+    if planned.iter().all(|planned| planned.step.effect == Effect::Unchanged) {
+        return;
+    }
+    let with_others = |planned: &&mut Planned| WITH_OTHERS.contains(&planned.step.name.as_str());
+    for Planned { step, .. } in planned.iter_mut().filter(with_others) {
+        if step.effect == Effect::Unchanged {
+            step.effect = Effect::Renew;
+        }
+    }
 }
 
 /// Applies the due migrations in order, and notifies PostgREST after the last migration.

@@ -1,0 +1,110 @@
+//! The API roles' rights on Traffic, as far as `leadbridge migrate` looks after the rights: what a created
+//! object is granted, what `--api-access` closes, and what stays open.
+
+use std::fmt;
+
+use serde::Serialize;
+use tokio_postgres::Client;
+
+use super::Patience;
+use crate::access::{AccessScope, Comparison, Plan, Standing};
+use crate::error::Result;
+use crate::postgres::step::during;
+
+/// Statements about the API's roles that were run, or in a dry run would be run, and what they leave open.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ApiAccess {
+    /// Statements of `--api-access` on Traffic, in the order of execution.
+    pub statements: Vec<String>,
+    /// Rights on Landing that are not copied, and why.
+    pub notes: Vec<String>,
+    /// Rights on Traffic beyond those on Landing.
+    pub left: Vec<LeftOpen>,
+}
+
+/// A right on Traffic that Landing does not give.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOpen {
+    pub what: String,
+    pub remedy: String,
+}
+
+impl ApiAccess {
+    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, dry_run: bool) -> fmt::Result {
+        let verb = if dry_run { "would run" } else { "ran" };
+        for statement in &self.statements {
+            writeln!(f, "Traffic: API roles: {verb}: {statement}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "Traffic: API roles: {note}")?;
+        }
+        for LeftOpen { what, remedy } in &self.left {
+            writeln!(f, "Traffic: API roles: left open: {what}\n  what to do: {remedy}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The rights of both sides before the migrations, and the plan of `--api-access`. The plan is made before
+/// anything is changed, so that a dry run and a run have the same plan.
+pub(super) struct PlannedAccess<'p> {
+    scope: AccessScope<'p>,
+    comparison: Comparison<'p>,
+    plan: Option<Plan>,
+}
+
+impl<'p> PlannedAccess<'p> {
+    pub(super) async fn read(
+        landing: &Client,
+        traffic: &Client,
+        (scope, is_asked_for): (AccessScope<'p>, bool),
+    ) -> Result<Self> {
+        let comparison = Comparison::read(landing, traffic, scope).await?.as_migrated();
+        let plan = is_asked_for.then(|| comparison.plan());
+        Ok(PlannedAccess { scope, comparison, plan })
+    }
+
+    /// What a run would do and leave.
+    pub(super) fn predicted(&self) -> ApiAccess {
+        let left = match &self.plan {
+            Some(plan) => left(&self.comparison.after(plan)),
+            None => left(&self.comparison),
+        };
+        ApiAccess { left, ..self.planned() }
+    }
+
+    fn planned(&self) -> ApiAccess {
+        let (statements, notes) =
+            self.plan.as_ref().map(|plan| (plan.statements.clone(), plan.notes.clone())).unwrap_or_default();
+        ApiAccess { statements, notes, left: Vec::new() }
+    }
+
+    /// Tells the session's migrations what Landing grants on its tables.
+    pub(super) async fn announce(&self, traffic: &Client) -> Result<()> {
+        let set = "SELECT pg_catalog.set_config('leadbridge.landing_grants', $1, false)";
+        let grants = self.comparison.landing_grants().to_string();
+        during(traffic, "preparing the grants on Traffic").row(set, &[&grants]).await.map(drop)
+    }
+
+    /// Runs the plan in one transaction.
+    pub(super) async fn apply(&self, traffic: &mut Client, patience: Patience) -> Result<()> {
+        let statements = self.planned().statements;
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let sql = format!("{};\nNOTIFY pgrst, 'reload schema';", statements.join(";\n"));
+        patience.execute(traffic, "the API roles' rights on Traffic", &sql).await?;
+        Ok(())
+    }
+
+    /// What was done, and what both databases now leave open.
+    pub(super) async fn done(&self, landing: &Client, traffic: &Client) -> Result<ApiAccess> {
+        let now = Comparison::read(landing, traffic, self.scope).await?;
+        Ok(ApiAccess { left: left(&now), ..self.planned() })
+    }
+}
+
+fn left(comparison: &Comparison<'_>) -> Vec<LeftOpen> {
+    let refused = comparison.judge().into_iter().filter(|excess| excess.standing == Standing::Refused);
+    refused.map(|excess| LeftOpen { remedy: excess.remedy(), what: excess.what }).collect()
+}
