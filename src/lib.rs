@@ -43,7 +43,7 @@
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
 //! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
 //! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, backup, cutover |
-//! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, checkpoint, admission, access, traffic |
+//! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | config, backup, cutover |

@@ -26,7 +26,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
        {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine,
        {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error TO {{role}};
-GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes TO {{role}};
+GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes, {{schema}}.passthrough
+    TO {{role}};
 
 -- For a snapshot into an empty table: the snapshot leaves indexes out, and makes the indexes on the full table.
 GRANT EXECUTE ON FUNCTION {{schema}}.defer_indexes(regclass), {{schema}}.make_deferred_index() TO {{role}};

@@ -66,7 +66,7 @@ impl Comparison<'_> {
             let commands = Command::ALL.into_iter().filter(given);
             grants.extend(commands.map(|command| Grant::of(&role.name, command)));
         }
-        let columns = mapping::targets(table).iter().map(|target| target.name.to_owned());
+        let columns = mapping::known_targets(table).iter().map(|target| target.name.to_string());
         let columns = columns.chain(["id".to_owned()]).collect();
         TableFacts { position, columns, row_security: true, grants, ..TableFacts::default() }
     }

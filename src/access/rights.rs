@@ -133,7 +133,7 @@ impl Right {
 
 /// Whether the column of Traffic's table holds the value of Landing's column with the same name.
 pub fn is_same_column(table: Table, name: &str) -> bool {
-    let target = mapping::targets(table).iter().find(|target| target.name == name);
+    let target = mapping::known_targets(table).iter().find(|target| target.name == name);
     let source = target.and_then(mapping::Target::verbatim_of).and_then(|at| table.columns().get(at));
     name == "id" || source.is_some_and(|column| column.name == name)
 }

@@ -47,7 +47,7 @@ pub(super) fn written(table: Table) -> Vec<(&'static str, ColumnType)> {
     };
     let fixed = [("id", ColumnType::Uuid), ("landing_synced_at", ColumnType::Timestamptz)];
     let status = (table == Table::LandingLeads).then_some(("status", ColumnType::Text));
-    let mapped = mapping::targets(table).iter().map(|target| (target.name, kind(target.sql_type)));
+    let mapped = mapping::known_targets(table).iter().map(|target| (&*target.name, kind(&target.sql_type)));
     fixed.into_iter().chain(mapped).chain(status).collect()
 }
 
@@ -57,7 +57,7 @@ fn unfit(bars: Bars, what: String, remedy: String) -> Unfit {
 
 fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
     let place = format!("{}.{}", subject.short, column.name);
-    let Some(found) = subject.shape.column(column.name) else {
+    let Some(found) = subject.shape.column(&column.name) else {
         // An optional column that is absent counts as null.
         let missing = || {
             let remedy = format!("the mapping needs the column: bring it back under this name. {MEANWHILE}");
@@ -123,7 +123,7 @@ fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit>
 /// Types admissible for a column on Traffic: OIDs for the comparison, names for the message.
 fn accepted(table: Table, name: &str, kind: ColumnType) -> (&'static [u32], &'static str) {
     let is_bigint =
-        mapping::targets(table).iter().any(|target| target.name == name && target.sql_type == "bigint");
+        mapping::known_targets(table).iter().any(|target| target.name == name && target.sql_type == "bigint");
     match kind {
         ColumnType::Uuid => (&[2950], "uuid"),
         ColumnType::Text => (&[25, 1043], "text or varchar"),
@@ -132,6 +132,7 @@ fn accepted(table: Table, name: &str, kind: ColumnType) -> (&'static [u32], &'st
         ColumnType::Integer if is_bigint => (&[20], "bigint"),
         ColumnType::Integer => (&[23, 20], "integer or bigint"),
         ColumnType::Timestamptz => (&[1184], "timestamptz"),
+        ColumnType::Other => (&[], "no type"),
     }
 }
 
@@ -184,5 +185,6 @@ fn sql_name(kind: ColumnType) -> &'static str {
         ColumnType::Boolean => "boolean",
         ColumnType::Integer => "integer",
         ColumnType::Timestamptz => "timestamptz",
+        ColumnType::Other => "text",
     }
 }

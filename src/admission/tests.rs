@@ -16,7 +16,7 @@ fn good(side: Side) -> Facts {
     };
     let columns = |table: Table| match side {
         Side::Landing => {
-            table.columns().iter().map(|known| column(known.name, known.kind.accepted()[0].0)).collect()
+            table.columns().iter().map(|known| column(&known.name, known.kind.accepted()[0].0)).collect()
         }
         Side::Traffic => columns::written(table)
             .into_iter()

@@ -5,11 +5,12 @@
 //! from which data could be lost.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::mapping::Absent;
+use crate::mapping::TableMapping;
 use crate::model::change::{Column, Datum, Row, Table};
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
@@ -23,41 +24,40 @@ pub struct Layout {
     pub table: Table,
     /// The table's name on Landing, for messages.
     pub name: String,
-    /// For each of [`Table::columns`] the position in a tuple; `None` for a column that this database lacks.
+    pub mapping: Arc<TableMapping>,
+    /// For each of [`TableMapping::columns`] the position in a tuple; `None` for a column that this database
+    /// lacks.
     positions: Box<[Option<usize>]>,
     /// Columns in a tuple.
     width: usize,
-    /// Columns that the mapping does not know.
+    /// Columns that the mapping does not carry.
     pub unknown: Vec<String>,
 }
 
 impl Layout {
     /// # Errors
-    /// A column that the mapping needs is missing or of another type, or the replica identity does not name
+    /// A column that the mapping carries is missing or of another type, or the replica identity does not name
     /// the row of an update.
-    pub fn bind(table: Table, relation: &Relation) -> Result<Self> {
+    pub fn bind(mapping: &Arc<TableMapping>, relation: &Relation) -> Result<Self> {
         let by_name: HashMap<&str, usize> =
             relation.columns.iter().enumerate().map(|(position, column)| (&*column.name, position)).collect();
-        let columns = table.columns();
-        for column in columns {
-            check_column(
-                relation,
-                column,
-                by_name.get(column.name).and_then(|&at| relation.columns.get(at)),
-            )?;
+        let mut positions = vec![None; mapping.columns().len()];
+        for (at, column) in mapping.present() {
+            let found = by_name.get(&*column.name).copied();
+            check_column(relation, column, found.and_then(|at| relation.columns.get(at)))?;
+            if let Some(position) = positions.get_mut(at) {
+                *position = found;
+            }
         }
-        let known = |name: &str| columns.iter().any(|column| column.name == name);
+        let is_carried = |name: &str| mapping.present().any(|(_, column)| column.name == name);
+        let names = relation.columns.iter().map(|column| column.name.to_string());
         let layout = Layout {
-            table,
+            table: mapping.table,
             name: relation.name.to_string(),
-            positions: columns.iter().map(|column| by_name.get(column.name).copied()).collect(),
+            mapping: Arc::clone(mapping),
+            positions: positions.into(),
             width: relation.columns.len(),
-            unknown: relation
-                .columns
-                .iter()
-                .map(|c| c.name.to_string())
-                .filter(|name| !known(name))
-                .collect(),
+            unknown: names.filter(|name| !is_carried(name)).collect(),
         };
         layout.check_identity(relation)?;
         Ok(layout)
@@ -73,33 +73,6 @@ impl Layout {
             .remedy(format!(
                 "run on Landing: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id). {MEANWHILE}"
             )))
-    }
-
-    /// # Errors
-    /// A column that the table had before is gone: the column's values would silently become null.
-    pub fn check_successor(&self, newer: &Layout) -> Result<()> {
-        let gone = self.table.columns().iter().zip(self.positions.iter().zip(&newer.positions));
-        match gone.into_iter().find(|(_, (before, now))| before.is_some() && now.is_none()) {
-            None => Ok(()),
-            Some((column, _)) => Err(Error::refused(format!(
-                "column {}.{} was dropped or renamed on Landing while it was replicated",
-                newer.name, column.name
-            ))
-            .remedy(
-                "run `leadbridge resync`, with the column brought back or without it: rows that were written \
-                 since cannot be translated, and none of them was applied",
-            )),
-        }
-    }
-
-    /// Whether this database has the column at the given position of [`Table::columns`].
-    pub fn has(&self, column: usize) -> bool {
-        self.position(column).is_some()
-    }
-
-    /// The columns that this database lacks.
-    pub fn absent(&self) -> Absent {
-        Absent::new(self.table, |column| self.has(column))
     }
 
     fn position(&self, column: usize) -> Option<usize> {
@@ -145,7 +118,11 @@ fn check_column(relation: &Relation, expected: &Column, found: Option<&RelationC
     match found {
         None if expected.required => Err(Error::refused(format!("{place} is missing"))
             .remedy(format!("the mapping needs it: bring it back under this name. {MEANWHILE}"))),
-        Some(found) if !expected.kind.accepts(found.type_oid) => Err(Error::refused(format!(
+        None => Err(Error::refused(format!("{place} was dropped or renamed while it was replicated")).remedy(
+            "run `leadbridge resync`, with the column brought back or without it: rows that were written since \
+             cannot be translated, and none of them was applied",
+        )),
+        Some(found) if !expected.is_passthrough && !expected.kind.accepts(found.type_oid) => Err(Error::refused(format!(
             "{place} has the type with OID {}, not {}",
             found.type_oid,
             expected.kind.accepted_names()
@@ -158,6 +135,7 @@ fn check_column(relation: &Relation, expected: &Column, found: Option<&RelationC
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::Mapping;
 
     fn relation(columns: &[(&str, u32)]) -> Relation {
         let column = |(at, (name, oid)): (usize, &(&str, u32))| RelationColumn {
@@ -185,7 +163,7 @@ mod tests {
 
     #[test]
     fn columns_are_found_by_name_wherever_they_stand() {
-        let layout = Layout::bind(Table::LeadJourney, &relation(&JOURNEY)).unwrap();
+        let layout = Layout::bind(Mapping::whole().of(Table::LeadJourney), &relation(&JOURNEY)).unwrap();
         let id = "00000000-0000-0000-0000-000000000007";
         let text = |text: &str| Value::Text(text.into());
         let tuple = Tuple(vec![text(id), text("t"), Value::Unchanged, text("s"), Value::Null, text(id)]);
@@ -199,18 +177,18 @@ mod tests {
     #[test]
     fn a_needed_column_missing_or_of_another_type_is_refused_by_name() {
         let missing: Vec<_> = JOURNEY.iter().copied().filter(|(name, _)| *name != "stage").collect();
-        let error = Layout::bind(Table::LeadJourney, &relation(&missing)).unwrap_err();
+        let error = Layout::bind(Mapping::whole().of(Table::LeadJourney), &relation(&missing)).unwrap_err();
         assert!(error.message().contains("lead_journey.stage"), "{error}");
         let retyped: Vec<_> =
             JOURNEY.iter().map(|&(n, oid)| (n, if n == "stage" { 23 } else { oid })).collect();
-        let error = Layout::bind(Table::LeadJourney, &relation(&retyped)).unwrap_err();
+        let error = Layout::bind(Mapping::whole().of(Table::LeadJourney), &relation(&retyped)).unwrap_err();
         assert!(error.message().contains("lead_journey.stage"), "{error}");
     }
 
     #[test]
-    fn a_column_the_mapping_does_not_know_is_named_and_passed_over() {
+    fn a_column_the_mapping_does_not_carry_is_named_and_passed_over() {
         let more: Vec<_> = JOURNEY.iter().copied().chain([("score", 23)]).collect();
-        let layout = Layout::bind(Table::LeadJourney, &relation(&more)).unwrap();
+        let layout = Layout::bind(Mapping::whole().of(Table::LeadJourney), &relation(&more)).unwrap();
         assert_eq!(layout.unknown, ["score"]);
     }
 
@@ -218,22 +196,23 @@ mod tests {
     fn without_id_in_the_replica_identity_nothing_is_replicated() {
         let mut nothing = relation(&JOURNEY);
         nothing.replica_identity = ReplicaIdentity::Nothing;
-        assert!(Layout::bind(Table::LeadJourney, &nothing).is_err());
+        assert!(Layout::bind(Mapping::whole().of(Table::LeadJourney), &nothing).is_err());
         let mut other = relation(&JOURNEY);
         other.columns[0].key = false;
-        assert!(Layout::bind(Table::LeadJourney, &other).is_err());
+        assert!(Layout::bind(Mapping::whole().of(Table::LeadJourney), &other).is_err());
     }
 
     #[test]
     fn an_optional_column_may_be_absent_but_not_disappear() {
         let needed: Vec<_> = Table::LandingLeads.columns().iter().filter(|column| column.required).collect();
         let oid = |column: &Column| column.kind.accepted()[0].0;
-        let old: Vec<_> = needed.iter().map(|column| (column.name, oid(column))).collect();
+        let old: Vec<_> = needed.iter().map(|column| (&*column.name, oid(column))).collect();
         let new: Vec<_> = old.iter().copied().chain([("click_count", 23)]).collect();
-        let bind = |columns: &[_]| Layout::bind(Table::LandingLeads, &relation(columns)).unwrap();
-        let (older, newer) = (bind(&old), bind(&new));
-        assert!(older.check_successor(&newer).is_ok());
-        let error = newer.check_successor(&older).unwrap_err();
+        let has = |name: &str| new.iter().any(|(known, _)| *known == name);
+        let mapping = Arc::new(TableMapping::new(Table::LandingLeads, has, &[]));
+        let layout = Layout::bind(&mapping, &relation(&new)).unwrap();
+        assert_eq!(layout.mapping.absent().count(), Table::LandingLeads.columns().len() - new.len());
+        let error = Layout::bind(&mapping, &relation(&old)).unwrap_err();
         assert!(error.message().contains("click_count"), "{error}");
     }
 }

@@ -6,8 +6,9 @@ use super::framing::{Announced, Capture, ReplicatedRelation};
 use super::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
+use crate::mapping::Mapping;
 use crate::model::change::{Row, Table};
-use crate::model::names::{JOURNEY_NAMES, Names};
+use crate::model::names::Names;
 use crate::pgoutput::{OldTuple, Relation, Tuple};
 
 /// Captures the rows of one stream.
@@ -21,6 +22,8 @@ pub struct LandingTables {
     pub tables: Vec<Table>,
     /// Relations of the replicated tables at the time of the initial copy.
     pub published: Published,
+    /// The mapping of the initial copy.
+    pub mapping: Mapping,
 }
 
 impl LandingTables {
@@ -39,14 +42,10 @@ impl LandingTables {
             }
             _ => return Ok(()),
         };
-        let or_keep = match JOURNEY_NAMES.contains(&&*relation.name) {
-            true => ", or let it keep its new name and run `leadbridge migrate`",
-            false => "",
-        };
-        Err(Error::refused(what).remedy(format!(
-            "bring the table back under its name{or_keep}; then run `leadbridge resync`: no row that was written \
-             since was applied"
-        )))
+        Err(Error::refused(what).remedy(
+            "bring the table back under its name, then run `leadbridge resync`; no row that was written since \
+             was applied",
+        ))
     }
 }
 
@@ -65,18 +64,15 @@ impl ReplicatedRelation for Layout {
             tracing::warn!(table = %relation.name, "the publication holds a table that is not replicated: ignored");
             return Ok(None);
         };
-        let layout = Layout::bind(table, relation)?;
+        let layout = Layout::bind(tables.mapping.of(table), relation)?;
         let before = known.earlier(table);
-        if let Some(before) = before {
-            before.check_successor(&layout)?;
-        }
         let news =
             layout.unknown.iter().filter(|name| before.is_none_or(|before| !before.unknown.contains(name)));
         for column in news {
             tracing::warn!(
                 table = %relation.name,
                 column,
-                "a column that the mapping does not know: not replicated"
+                "a column of Landing is not replicated; see `leadbridge doctor`"
             );
         }
         Ok(Some(layout))
@@ -98,38 +94,5 @@ impl ReplicatedRelation for Layout {
             row.fill_unchanged_from(&Layout::row(self, old)?);
         }
         Ok(row)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::checkpoint::PublishedTable;
-    use crate::pgoutput::ReplicaIdentity;
-
-    #[test]
-    fn a_renamed_journey_may_keep_its_new_name_if_the_name_is_a_known_one() {
-        let journey = PublishedTable {
-            name: "lead_journey".into(),
-            relation: 7,
-            membership: 8,
-            storage: 7,
-            columns: Default::default(),
-        };
-        let published =
-            Published { publication: None, tables: [("lead_journey".to_owned(), journey)].into() };
-        let tables = LandingTables { names: Names::default(), tables: Table::ALL.to_vec(), published };
-        for (name, may_keep) in [("journey_stages", true), ("elsewhere", false)] {
-            let relation = Relation {
-                id: 7,
-                namespace: "public".into(),
-                name: name.into(),
-                replica_identity: ReplicaIdentity::Default,
-                columns: Vec::new(),
-            };
-            let error = tables.check_relation(&relation, tables.table(&relation)).unwrap_err();
-            assert!(error.message().starts_with("lead_journey was renamed"), "{error}");
-            assert_eq!(error.remedy_text().unwrap().contains("leadbridge migrate"), may_keep, "{error}");
-        }
     }
 }

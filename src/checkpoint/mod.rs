@@ -11,6 +11,7 @@ mod installation;
 pub mod lease;
 mod ledger;
 mod local;
+pub mod passthrough;
 mod published;
 mod reverse;
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
-use crate::mapping::Absent;
+use crate::mapping::{Mapping, Passthrough};
 use crate::model::change::Table;
 
 /// The publication and the replicated tables in the catalog at a position.
@@ -20,6 +20,9 @@ pub struct Published {
     pub publication: Option<Publication>,
     /// By the label of the table, which stays when the table is renamed.
     pub tables: BTreeMap<String, PublishedTable>,
+    /// The columns that no rule of the mapping reads, and that are carried all the same.
+    #[serde(default)]
+    pub passthrough: Passthrough,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +46,7 @@ pub struct PublishedTable {
     pub membership: u32,
     /// `relfilenode`. Changes when the table is rewritten, by ALTER TABLE as by VACUUM FULL.
     pub storage: u32,
-    /// The columns that the mapping reads.
+    /// The columns that the mapping carries.
     pub columns: BTreeMap<String, PublishedColumn>,
 }
 
@@ -56,16 +59,27 @@ pub struct PublishedColumn {
 }
 
 impl Published {
-    /// Whether a column's values come into Traffic's rows.
-    pub fn is_read(table: Table, column: &str) -> bool {
-        table.columns().iter().any(|known| known.name == column && !known.may_be_generated())
+    /// The mapping of the recorded tables. A table without a record counts as a table with every column.
+    pub fn mapping(&self) -> Mapping {
+        let has = |table: Table, column: &str| {
+            self.tables.get(table.label()).is_none_or(|known| known.columns.contains_key(column))
+        };
+        Mapping::new(has, &self.passthrough)
     }
 
-    /// Columns that the mapping reads and Landing lacks in `table`; none when the table is not recorded.
-    pub fn absent(&self, table: Table) -> Absent {
-        let Some(known) = self.tables.get(table.label()) else { return Absent::none(table) };
-        let has = |name: &str| !Published::is_read(table, name) || known.columns.contains_key(name);
-        Absent::new(table, |at| table.columns().get(at).is_some_and(|column| has(column.name)))
+    /// The record, with the columns that the mapping of `before` carries. A column that came later is carried
+    /// from the next copy on.
+    pub fn with_columns_of(mut self, before: &Published) -> Self {
+        for (name, table) in &mut self.tables {
+            let earlier = before.tables.get(name);
+            // No other column depends on Landing's own normalisation, so it may appear at any time.
+            let is_later = |column: &str| {
+                column == "phone_normalized"
+                    && earlier.is_some_and(|earlier| !earlier.columns.contains_key(column))
+            };
+            table.columns.retain(|column, _| !is_later(column));
+        }
+        self
     }
 
     /// OID by which the stream must announce `table`; `None` when not recorded.
@@ -217,6 +231,7 @@ mod tests {
             publication: Some(Publication { oid: 5, version: "7".into(), owner: 10 }),
             tables: [("landing_leads".to_owned(), table(100)), ("lead_journey".to_owned(), table(200))]
                 .into(),
+            passthrough: Passthrough::default(),
         }
     }
 

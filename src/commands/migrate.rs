@@ -37,6 +37,7 @@ pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Ex
 pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
     let options = MigrateOptions {
         notifications: config.scheduled_notifications,
+        columns: config.columns.clone(),
         dry_run: arguments.dry_run,
         replace_installation: arguments.replace_installation,
         api_access: arguments.api_access,

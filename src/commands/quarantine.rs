@@ -10,6 +10,7 @@ use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::mapping::Mapping;
 use crate::postgres::{Database, Session};
 use crate::quarantine::{Quarantine, QuarantineEntry};
 use crate::traffic::{Touch, Writer, WriterSettings};
@@ -31,7 +32,7 @@ async fn connect(config: &Config) -> Result<Session> {
 
 async fn list(config: &Config) -> Result<Exit> {
     let traffic = connect(config).await?;
-    let entries = Quarantine::new(&config.names).list(&traffic).await?;
+    let entries = Quarantine::new(&config.names, &Mapping::whole()).list(&traffic).await?;
     if entries.is_empty() {
         print("Quarantine is empty.\n")?;
         return Ok(Exit::Ok);
@@ -57,7 +58,7 @@ async fn list(config: &Config) -> Result<Exit> {
 
 async fn show(config: &Config, id: i64) -> Result<Exit> {
     let traffic = connect(config).await?;
-    let Some(document) = Quarantine::new(&config.names).show(&traffic, id).await? else {
+    let Some(document) = Quarantine::new(&config.names, &Mapping::whole()).show(&traffic, id).await? else {
         return Err(unknown(&[id]));
     };
     print(&(document + "\n"))?;
@@ -68,9 +69,9 @@ async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
     let traffic = config.traffic.connect_to_write("quarantine").await?;
     Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     let (names, tables) = (&config.names, config.tables());
-    let landing = recorded_published(&traffic, names).await?;
-    let (landing, tables, on_truncate) = (&landing, &tables, config.on_truncate);
-    let settings = WriterSettings { landing, tables, touch: Touch::OnlyChanges, on_truncate };
+    let mapping = recorded_published(&traffic, names).await?.mapping();
+    let (mapping, tables, on_truncate) = (&mapping, &tables, config.on_truncate);
+    let settings = WriterSettings { mapping, tables, touch: Touch::OnlyChanges, on_truncate };
     let mut writer = Writer::new(traffic, names, settings).await?;
     let outcome = writer.retry((!ids.is_empty()).then_some(ids)).await?;
     print(&format!("{} of {} rows left quarantine.\n", outcome.tried - outcome.left, outcome.tried))?;
@@ -82,7 +83,7 @@ async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
         confirm(&format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic))?;
     }
     let traffic = connect(config).await?;
-    let missing = Quarantine::new(&config.names).discard(&traffic, ids).await?;
+    let missing = Quarantine::new(&config.names, &Mapping::whole()).discard(&traffic, ids).await?;
     if missing.is_empty() { Ok(Exit::Ok) } else { Err(unknown(&missing)) }
 }
 

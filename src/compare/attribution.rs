@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::forward::ExpectedRow;
 use crate::error::Result;
-use crate::mapping;
+use crate::mapping::known_targets;
 use crate::model::change::Table;
 use crate::model::names::{Names, qualified};
 use crate::postgres::Database;
@@ -40,7 +40,7 @@ impl Tally {
     pub(super) fn count(&mut self, table: Table, row: &ExpectedRow) {
         let (Table::LandingLeads, Some(mapped)) = (table, &row.row) else { return };
         let value = |name: &str| {
-            let at = mapping::targets(table).iter().position(|target| target.name == name)?;
+            let at = known_targets(table).iter().position(|target| target.name == name)?;
             mapped.values.get(at)?.as_deref().map(str::to_owned)
         };
         self.add((value("utm_source"), value("funnel_type")), 1);

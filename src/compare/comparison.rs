@@ -25,11 +25,11 @@ pub enum Difference {
     /// On the target, not on the source.
     Extra,
     /// On both sides, with unequal values in the listed columns of the target's table.
-    Different(Vec<&'static str>),
+    Different(Vec<Cow<'static, str>>),
     /// On both sides, with unequal values in the listed columns, which come from metadata that Landing need
     /// not have sent since. Somebody changed the values on Traffic, and the values stay until Landing sends
     /// the metadata again. Not counted as a difference.
-    Changed(Vec<&'static str>),
+    Changed(Vec<Cow<'static, str>>),
 }
 
 /// The key of a row that differs and the kind of difference, without values.

@@ -1,14 +1,16 @@
 //! The expectation of forward replication: Traffic holds the rows that the mapping makes of Landing's rows;
 //! pure.
 
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::comparison::{Comparison, Difference};
 use super::content::RowHash;
 use super::merge::{Expectation, HeldRow, Met, meet};
 use crate::mapping::inverse::TrafficImage;
-use crate::mapping::{self, Absent, Limits, Target, TrafficRow};
-use crate::model::change::{ColumnType, Row, Table};
+use crate::mapping::{Limits, TableMapping, Target, TrafficRow};
+use crate::model::change::{ColumnType, Row};
 
 /// A Landing row after the mapping; `row` is `None` when the mapping refuses the row, and the row belongs in
 /// quarantine.
@@ -22,10 +24,8 @@ pub(super) struct ExpectedRow {
 
 /// Traffic's rows by the mapping of Landing's.
 pub(super) struct ByMapping {
-    table: Table,
-    /// Columns that Landing lacks. The target columns derived from absent columns belong to Traffic and are
-    /// not compared.
-    absent: Absent,
+    /// The target columns to which Landing gives no value belong to Traffic, and are not compared.
+    mapping: Arc<TableMapping>,
     limits: Box<Limits>,
 }
 
@@ -36,7 +36,7 @@ impl Expectation for ByMapping {
 
     fn landing(&self, row: Row, stored: usize) -> ExpectedRow {
         let may_be_unsent = may_be_unsent(&row, stored);
-        ExpectedRow { id: row.id, row: mapping::map(&row, &self.limits).ok(), may_be_unsent }
+        ExpectedRow { id: row.id, row: self.mapping.map(&row, &self.limits).ok(), may_be_unsent }
     }
 
     fn id(landing: &ExpectedRow) -> Uuid {
@@ -78,18 +78,18 @@ impl Expectation for ByMapping {
             }
             (Some(row), Some(held)) => self.pair(row, expected.may_be_unsent, held, found),
         }
-        found.tally.count(self.table, expected);
+        found.tally.count(self.mapping.table, expected);
     }
 }
 
 impl ByMapping {
-    pub(super) fn new(table: Table, absent: Absent, limits: &Limits) -> Self {
-        ByMapping { table, absent, limits: limits.into() }
+    pub(super) fn new(mapping: &Arc<TableMapping>, limits: &Limits) -> Self {
+        ByMapping { mapping: Arc::clone(mapping), limits: limits.into() }
     }
 
     /// Compares rows that are in memory, sorted by key.
     pub(super) fn compare(&self, expected: &[ExpectedRow], held: &[HeldRow]) -> Comparison {
-        let mut found = Comparison::new(self.table);
+        let mut found = Comparison::new(self.mapping.table);
         let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
         while let Some(met) = meet::<Self>(left.peek().copied(), right.peek().copied()) {
             found.count(self, &met);
@@ -104,12 +104,12 @@ impl ByMapping {
     }
 
     fn pair(&self, expected: &TrafficRow, may_be_unsent: bool, held: &TrafficImage, found: &mut Comparison) {
-        let mut columns: Vec<&'static Target> = Vec::new();
+        let mut columns: Vec<&Target> = Vec::new();
         let mut is_later = false;
         let (mut ours_hash, mut theirs_hash) = (RowHash::new(expected.id), RowHash::new(held.id));
         let values = expected.values.iter().zip(&held.values);
-        for (target, (ours, theirs)) in mapping::targets(self.table).iter().zip(values) {
-            if (ours.is_none() && target.keeps_target_when_null()) || !self.absent.leaves(target) {
+        for (target, (ours, theirs)) in self.mapping.targets().iter().zip(values) {
+            if (ours.is_none() && target.keeps_target_when_null()) || !self.mapping.gives(target) {
                 continue;
             }
             found.values += 1;
@@ -130,7 +130,7 @@ impl ByMapping {
             contents.traffic.add(if stamped || changed { ours_hash.clone() } else { theirs_hash });
             contents.landing.add(ours_hash);
         }
-        let names = columns.iter().map(|target| target.name).collect();
+        let names = columns.iter().map(|target| target.name.clone()).collect();
         match columns[..] {
             [] => {}
             _ if stamped => found.stamped += 1,
@@ -144,12 +144,12 @@ impl ByMapping {
     /// `updated_at` that Traffic's trigger stamps.
     fn is_traffics_change(&self, columns: &[&Target], expected: &TrafficRow, is_later: bool) -> bool {
         let has_own = |own: usize| {
-            let mut values = mapping::targets(self.table).iter().zip(&expected.values);
+            let mut values = self.mapping.targets().iter().zip(&expected.values);
             let own = values.find(|(target, _)| target.verbatim_of() == Some(own));
             own.is_some_and(|(_, value)| value.as_ref().is_some_and(|text| !text.is_empty()))
         };
         let is_metadata = |target: &&Target| {
-            target.is_metadatas_of(self.table)
+            target.is_metadatas_of(self.mapping.table)
                 || target.own_before_metadata().is_some_and(|own| !has_own(own))
         };
         let document = columns.iter().any(|target| target.name == "metadata");
@@ -166,8 +166,9 @@ impl ByMapping {
 /// largest values of a row of more than about 2 kB out of line.
 fn may_be_unsent(row: &Row, stored: usize) -> bool {
     const LARGE: usize = 1800;
-    let others = row.table.columns().iter().zip(&row.values);
-    let others = others.filter(|(column, _)| column.kind != ColumnType::Jsonb);
+    let jsonb =
+        |at: usize| row.table.columns().get(at).is_some_and(|column| column.kind == ColumnType::Jsonb);
+    let others = row.values.iter().enumerate().filter(|(at, _)| !jsonb(*at));
     let texts = others.filter_map(|(_, value)| value.as_str()).map(str::len).sum::<usize>();
     stored > 0 && stored + texts >= LARGE
 }

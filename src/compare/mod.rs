@@ -36,6 +36,7 @@ use crate::capture::layout::Layout;
 use crate::error::Result;
 use crate::landing::catalog;
 use crate::model::change::Table;
+use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::traffic::TargetCatalog;
 
@@ -73,10 +74,10 @@ struct ComparedSides<'c, E> {
 
 impl<'c> ComparedSides<'c, ByMapping> {
     async fn forward(databases: Databases<'c>, table: Table) -> Result<Self> {
-        let Databases { landing, traffic, names } = databases;
-        let layout = catalog::layout(landing, names, table).await?;
-        let target = TargetCatalog::read(traffic, names, &[table]).await?;
-        let expectation = ByMapping::new(table, layout.absent(), target.limits(table));
+        let mapping = catalog::mapping(databases, &[table]).await?;
+        let layout = catalog::layout(databases.landing, databases.names, mapping.of(table)).await?;
+        let target = TargetCatalog::read(databases.on(Side::Traffic), &[table], &mapping).await?;
+        let expectation = ByMapping::new(mapping.of(table), target.limits(table));
         Ok(ComparedSides { databases, layout, expectation, pace: None })
     }
 }

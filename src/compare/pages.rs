@@ -14,10 +14,10 @@ use super::merge::{Expectation, HeldRow};
 use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::landing::reading;
-use crate::mapping;
+use crate::mapping::TableMapping;
 use crate::mapping::inverse::TrafficImage;
 use crate::model::budget;
-use crate::model::change::{Row as LandingRow, Table};
+use crate::model::change::Row as LandingRow;
 use crate::postgres::Database;
 use crate::traffic::as_text;
 
@@ -168,14 +168,15 @@ fn landing_row(layout: &Layout, row: &Row) -> Result<(LandingRow, usize)> {
 /// Traffic's rows.
 pub(super) struct TrafficPages<'c> {
     pages: Pages<'c>,
-    table: Table,
+    mapping: &'c TableMapping,
 }
 
 impl<'c> TrafficPages<'c> {
-    pub(super) fn new<E: Expectation>(sides: &ComparedSides<'c, E>, keys: KeyRange) -> Self {
-        let (databases, table) = (sides.databases, sides.layout.table);
+    pub(super) fn new<E: Expectation>(sides: &'c ComparedSides<'c, E>, keys: KeyRange) -> Self {
+        let (databases, mapping) = (sides.databases, &*sides.layout.mapping);
+        let table = mapping.table;
         let columns: String =
-            mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
+            mapping.targets().iter().map(|target| format!(", {}", as_text(target))).collect();
         let must_be_on_landing = sides.expectation.must_be_on_landing();
         let which = if E::READS_ROWS_BORN_ON_TRAFFIC { "true" } else { &must_be_on_landing };
         let select = format!(
@@ -184,12 +185,12 @@ impl<'c> TrafficPages<'c> {
             databases.names.traffic_table(table)
         );
         let step = format!("reading {} on Traffic", table.traffic_name());
-        TrafficPages { pages: Pages::new(databases.traffic, select, step, keys), table }
+        TrafficPages { pages: Pages::new(databases.traffic, select, step, keys), mapping }
     }
 
     pub(super) async fn next(&mut self) -> Result<Option<HeldRow>> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
-        let held = held_row(self.table, &row);
+        let held = held_row(self.mapping, &row);
         let held = held.map_err(|error| Error::database(&self.pages.step, &error))?;
         self.pages.after = Some(held.image.id);
         Ok(Some(held))
@@ -205,8 +206,8 @@ impl<'c> TrafficPages<'c> {
     }
 }
 
-fn held_row(table: Table, row: &Row) -> std::result::Result<HeldRow, tokio_postgres::Error> {
-    let count = mapping::targets(table).len();
+fn held_row(mapping: &TableMapping, row: &Row) -> std::result::Result<HeldRow, tokio_postgres::Error> {
+    let (table, count) = (mapping.table, mapping.targets().len());
     let text = |at| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
     let values = (1..=count).map(text).collect::<std::result::Result<_, _>>()?;
     let image = TrafficImage { table, id: row.try_get(0)?, values };
@@ -217,12 +218,14 @@ fn held_row(table: Table, row: &Row) -> std::result::Result<HeldRow, tokio_postg
 /// The approximate size in bytes of each of the given rows, as [`TrafficPages`] returns the row.
 pub(super) async fn held_weights(
     traffic: Database<'_>,
-    table: Table,
+    mapping: &TableMapping,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, u64>> {
+    let table = mapping.table;
+    let columns: Vec<_> = mapping.of_variable_size().map(|target| target.ident()).collect();
     let sql = format!(
         "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1)",
-        budget::weight(mapping::texts(table)),
+        budget::weight(columns.iter().map(|column| &**column)),
         traffic.table(table)
     );
     let step = traffic.during(format!("weighing rows of {} on Traffic", table.traffic_name()));

@@ -79,7 +79,7 @@ impl ComparedSides<'_, ByMapping> {
             let Databases { landing, names, .. } = self.databases;
             let landing = reading::weights(landing, names, &self.layout, page).await?;
             let traffic = self.databases.on(Side::Traffic);
-            let traffic = held_weights(traffic, self.layout.table, page).await?;
+            let traffic = held_weights(traffic, &self.layout.mapping, page).await?;
             let weight = |id: &Uuid| [&landing, &traffic].iter().filter_map(|side| side.get(id)).sum::<u64>();
             portions.extend(HELD.portions(page.iter().map(|id| (*id, weight(id))), PAGE));
         }
@@ -210,20 +210,20 @@ pub(super) async fn applied(traffic: Database<'_>) -> Result<Option<Lsn>> {
 mod tests {
     use super::*;
     use crate::mapping::inverse::TrafficImage;
-    use crate::mapping::{Absent, TrafficRow, targets};
+    use crate::mapping::{Mapping, TrafficRow, known_targets};
     use crate::model::change::Table;
 
     const TABLE: Table = Table::LeadJourney;
 
     /// A row in which every value is `value`.
     fn expected(value: &str) -> ExpectedRow {
-        let values = vec![Some(value.to_owned().into()); targets(TABLE).len()];
+        let values = vec![Some(value.to_owned().into()); known_targets(TABLE).len()];
         let row = Some(TrafficRow { id: Uuid::nil(), values, notes: Vec::new() });
         ExpectedRow { id: Uuid::nil(), row, may_be_unsent: false }
     }
 
     fn held(value: &str) -> HeldRow {
-        let values = vec![Some(value.to_owned().into()); targets(TABLE).len()];
+        let values = vec![Some(value.to_owned().into()); known_targets(TABLE).len()];
         let image = TrafficImage { table: TABLE, id: Uuid::nil(), values };
         HeldRow { image, must_be_on_landing: true, stays_on_traffic: false }
     }
@@ -232,7 +232,7 @@ mod tests {
     fn judged(before: Option<&str>, after: Option<&str>, on_traffic: Option<&str>) -> (u64, usize) {
         let rows = |value: Option<&str>| value.map(expected).into_iter().collect::<Vec<_>>();
         let (mut before, mut held) = (rows(before), on_traffic.map(held).into_iter().collect::<Vec<_>>());
-        let expectation = ByMapping::new(TABLE, Absent::none(TABLE), &[]);
+        let expectation = ByMapping::new(Mapping::whole().of(TABLE), &[]);
         let moving = expectation.take_what_moved(&mut before, rows(after), &held);
         before.retain(|row| !moving.contains(&row.id));
         held.retain(|row| !moving.contains(&row.image.id));

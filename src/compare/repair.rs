@@ -16,7 +16,7 @@ use crate::landing::{catalog, reading};
 use crate::model::budget::Budget;
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::model::names::Names;
-use crate::postgres::{Database, Session, wal};
+use crate::postgres::{Database, Databases, Session, wal};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer, WriterSettings};
 
 const AFTER_THE_SWITCH: &str = "a repair would bring back Landing's older rows: nothing was done; `leadbridge \
@@ -47,9 +47,10 @@ impl Repair {
         let config = &self.config;
         let landing = config.landing.connect("repair").await?;
         let (names, tables) = (&config.names, config.tables());
-        let published = catalog::published(&landing, names, &tables).await?;
+        let databases = Databases { landing: &landing, traffic: &self.traffic, names };
+        let mapping = catalog::mapping(databases, &tables).await?;
         let settings = WriterSettings {
-            landing: &published,
+            mapping: &mapping,
             tables: &tables,
             touch: Touch::OnlyChanges,
             on_truncate: config.on_truncate,
@@ -58,7 +59,7 @@ impl Repair {
         let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
         for (table, ids) in differing {
             let mut deletes = Vec::new();
-            let layout = catalog::layout(&landing, names, *table).await?;
+            let layout = catalog::layout(&landing, names, mapping.of(*table)).await?;
             let source = RepairSource { landing: &landing, names, layout };
             for ids in source.portions(config, ids).await? {
                 let (writes, missing) = source.changes(&ids).await?;

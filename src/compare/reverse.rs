@@ -1,6 +1,9 @@
 //! The expectation of reverse replication: Landing holds the rows that the inverse mapping makes of Traffic's
 //! rows. A rollback needs the result before Landing is opened again.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use uuid::Uuid;
 
 use super::ComparedSides;
@@ -8,10 +11,12 @@ use super::comparison::{Comparison, Difference};
 use super::merge::{Expectation, Met};
 use super::pages::KeyRange;
 use crate::error::Result;
+use crate::landing::catalog;
 use crate::landing::write::LandingTarget;
-use crate::mapping::Limits;
-use crate::mapping::inverse::{ColumnPlace, TrafficImage, inverse};
+use crate::mapping::inverse::{ColumnPlace, Inverse, TrafficImage, inverse};
+use crate::mapping::{Limits, TableMapping};
 use crate::model::change::{Row, Table};
+use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::traffic::since_switch::SinceSwitch;
 use crate::traffic::{TargetCatalog, flowing};
@@ -36,6 +41,7 @@ pub async fn compare_rows(databases: Databases<'_>, table: Table, ids: &[Uuid]) 
 
 /// Landing's rows by the inverse mapping of Traffic's, with everything that has a place on Landing.
 pub(super) struct ByInverse {
+    mapping: Arc<TableMapping>,
     places: Vec<ColumnPlace>,
     limits: Box<Limits>,
     since_switch: SinceSwitch,
@@ -45,11 +51,15 @@ pub(super) struct ByInverse {
 
 impl<'c> ComparedSides<'c, ByInverse> {
     async fn reverse(databases: Databases<'c>, table: Table) -> Result<Self> {
-        let Databases { landing, traffic, names } = databases;
+        let Databases { traffic, names, .. } = databases;
         let since_switch = SinceSwitch::read(traffic, names, table).await?;
-        let LandingTarget { layout, places } = LandingTarget::read(landing, names, table).await?;
-        let limits = TargetCatalog::read(traffic, names, &[table]).await?.limits(table).into();
-        let expectation = ByInverse { places, limits, since_switch, stays: flowing::stays(names, table) };
+        let mapping = catalog::mapping(databases, &[table]).await?;
+        let target = LandingTarget::read(databases.on(Side::Landing), mapping.of(table)).await?;
+        let LandingTarget { layout, places, .. } = target;
+        let read = TargetCatalog::read(databases.on(Side::Traffic), &[table], &mapping).await?;
+        let (mapping, limits) = (Arc::clone(mapping.of(table)), read.limits(table).into());
+        let expectation =
+            ByInverse { mapping, places, limits, since_switch, stays: flowing::stays(names, table) };
         Ok(ComparedSides { databases, layout, expectation, pace: None })
     }
 }
@@ -97,20 +107,21 @@ impl Expectation for ByInverse {
 
 impl ByInverse {
     fn pair(&self, own: &Row, held: &TrafficImage, found: &mut Comparison) {
-        let expected = inverse(held, Some(own), &self.places, &self.limits);
-        let (mut columns, mut is_later) = (Vec::new(), false);
+        let ByInverse { mapping, places, limits, .. } = self;
+        let expected = inverse(held, Some(own), Inverse { mapping, places, limits });
+        let (mut columns, mut is_later): (Vec<Cow<'static, str>>, _) = (Vec::new(), false);
         let values = expected.values.iter().zip(&own.values);
-        for (column, (expected, own)) in own.table.columns().iter().zip(values) {
+        for (column, (expected, own)) in mapping.columns().iter().zip(values) {
             found.values += 1;
             if expected != own {
                 // Times in UTC and ISO form sort in the order of their text.
                 is_later |= column.name == "updated_at" && own.as_str() > expected.as_str();
-                columns.push(column.name);
+                columns.push(column.name.clone());
             }
         }
-        match columns[..] {
+        match &columns[..] {
             [] => {}
-            ["updated_at"] if is_later => found.stamped += 1,
+            [only] if only == "updated_at" && is_later => found.stamped += 1,
             _ => found.note(held.id, Difference::Different(columns)),
         }
     }

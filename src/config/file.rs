@@ -1,6 +1,7 @@
 //! The TOML file as written. Errors name key, file and line, and never show the line, because the line may
 //! hold a URL.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use toml::Spanned;
 
 use super::values::{self, Listen, LogFormat};
 use crate::error::{Error, Result};
-use crate::model::names::Names;
+use crate::model::change::Table;
+use crate::model::column_rules::{ColumnRules, TableColumnRules};
+use crate::model::names::{JOURNEY_NAMES, Names, check_name};
 use crate::model::truncate::OnTruncate;
 
 #[derive(Debug, Deserialize)]
@@ -25,6 +28,11 @@ pub struct File {
     pub http_listen: Listen,
     pub scheduled_notifications: bool,
     pub names: NamesTable,
+    /// By a table's name on Landing.
+    columns: BTreeMap<String, ColumnsTable>,
+    /// The checked form of `columns`.
+    #[serde(skip)]
+    pub column_rules: ColumnRules,
     pub stream: StreamSection,
     pub snapshot: SnapshotSection,
     pub cutover: Cutover,
@@ -42,6 +50,8 @@ impl Default for File {
             http_listen: Listen::At(([127, 0, 0, 1], 9187).into()),
             scheduled_notifications: false,
             names: NamesTable::default(),
+            columns: BTreeMap::new(),
+            column_rules: ColumnRules::default(),
             stream: StreamSection::default(),
             snapshot: SnapshotSection::default(),
             cutover: Cutover::default(),
@@ -84,6 +94,39 @@ impl From<NamesTable> for Names {
         let landing_journey = landing_journey.unwrap_or(Names::default().landing_journey);
         Names { slot, publication, schema, landing_schema, traffic_schema, landing_journey }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ColumnsTable {
+    #[serde(deserialize_with = "renamed")]
+    rename: BTreeMap<String, String>,
+    skip: BTreeSet<String>,
+}
+
+/// The decisions about columns. `journey` is the journey's configured name on Landing.
+///
+/// # Errors
+/// Usage, for a table that is not replicated, or a table that stands twice under two names.
+fn column_rules(
+    columns: BTreeMap<String, ColumnsTable>,
+    journey: Option<&str>,
+    path: &Path,
+) -> Result<ColumnRules> {
+    let mut rules = ColumnRules::default();
+    for (name, ColumnsTable { rename, skip }) in columns {
+        let is_journey = JOURNEY_NAMES.contains(&&*name) || journey == Some(&*name);
+        let table = if is_journey { Some(Table::LeadJourney) } else { Table::from_label(&name) };
+        let wrong = |what: &str| {
+            Error::usage(format!("{}: [columns.{name}] {what}", path.display()))
+                .remedy("name landing_leads, the journey or scheduled_notifications, each once")
+        };
+        let table = table.ok_or_else(|| wrong("is no replicated table of Landing"))?;
+        if rules.0.insert(table, TableColumnRules { rename, skip }).is_some() {
+            return Err(wrong("is a table that has a section already, under another name"));
+        }
+    }
+    Ok(rules)
 }
 
 #[derive(Debug, Deserialize)]
@@ -221,6 +264,15 @@ fn journey<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Erro
     values::checked(from, values::journey).map(Some)
 }
 
+fn renamed<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    let rename = BTreeMap::<String, String>::deserialize(from)?;
+    for (column, name) in &rename {
+        check_name(name)
+            .map_err(|why| serde::de::Error::custom(format!("`{name}`, the new name of {column}, {why}")))?;
+    }
+    Ok(rename)
+}
+
 fn message<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     values::checked(from, values::message)
 }
@@ -239,6 +291,8 @@ pub fn parse(text: &str, path: &Path) -> Result<File> {
     for url in [&mut file.landing_database_url, &mut file.traffic_database_url].into_iter().flatten() {
         url.line = line_at(text, url.line);
     }
+    let journey = file.names.landing_journey.as_deref();
+    file.column_rules = column_rules(std::mem::take(&mut file.columns), journey, path)?;
     if file.retry.initial > file.retry.max {
         return Err(Error::usage(format!("{}: retry.initial is longer than retry.max", path.display()))
             .remedy("the pause between two attempts grows from retry.initial to retry.max"));

@@ -13,6 +13,7 @@ use secrecy::SecretString;
 
 use crate::error::{Error, Result};
 use crate::model::change::Table;
+use crate::model::column_rules::ColumnRules;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::truncate::OnTruncate;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub http_listen: Option<SocketAddr>,
     /// Whether the optional table `scheduled_notifications` is replicated too.
     pub scheduled_notifications: bool,
+    /// Decisions about columns that no rule of the mapping reads.
+    pub columns: ColumnRules,
     pub on_truncate: OnTruncate,
     /// A batch for Traffic closes at this many rows or bytes, whichever comes first.
     pub batch_rows: usize,
@@ -165,6 +168,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
             .unwrap_or(file.state_dir),
         http_listen: http_listen.address(),
         scheduled_notifications: file.scheduled_notifications,
+        columns: file.column_rules,
         on_truncate: file.stream.on_truncate,
         batch_rows: file.stream.batch_rows,
         batch_bytes: file.stream.batch_bytes,

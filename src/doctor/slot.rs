@@ -8,6 +8,7 @@ use crate::checkpoint::{Identity, Ledger, Start, agree};
 use crate::config::Config;
 use crate::landing::catalog;
 use crate::model::side::Side;
+use crate::postgres::Database;
 use crate::postgres::slot::SlotState;
 use crate::postgres::step::during;
 use crate::postgres::{primary, slot};
@@ -202,7 +203,8 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
     let start = agree(ledger.identity(), &wal, recorded.as_ref(), None, slot.as_ref())?;
     let before = recorded.and_then(|recorded| recorded.published);
     if let (Start::Stream(_), Some(before)) = (start, before) {
-        let now = catalog::published(landing, &config.names, &config.tables()).await?;
+        let on_landing = Database::landing(landing, &config.names);
+        let now = catalog::published_since(on_landing, &config.tables(), &before).await?;
         now.check_successor_of(&before)?;
     }
     Ok(match start {

@@ -3,7 +3,6 @@
 use tokio_postgres::Client;
 
 use crate::admission::{AdmissionScope, Bars, CHECKS, Facts, Unfit};
-use crate::checkpoint::Published;
 use crate::error::Result;
 use crate::model::side::Side;
 use crate::report::{Findings, Verdict};
@@ -63,11 +62,7 @@ fn praise((check, fine): (&str, &str), scope: AdmissionScope<'_>, facts: &Facts)
     if check == "columns" && scope.side == Side::Landing {
         for (position, &table) in scope.tables.iter().enumerate() {
             let Some(shape) = facts.table(position) else { continue };
-            let is_read = |name: &str| Published::is_read(table, name);
-            let missing = table
-                .columns()
-                .iter()
-                .filter(|column| is_read(column.name) && shape.column(column.name).is_none());
+            let missing = table.columns().iter().filter(|column| shape.column(&column.name).is_none());
             absent
                 .extend(missing.map(|column| format!("{}.{}", scope.names.landing_name(table), column.name)));
         }

@@ -1,17 +1,22 @@
 //! Landing's clock, WAL position, slot and tables, read from the catalog.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use tokio_postgres::Client;
 
 use crate::capture::layout::Layout;
-use crate::checkpoint::{Publication, Published, PublishedColumn, PublishedTable};
+use crate::checkpoint::{
+    Publication, Published, PublishedColumn, PublishedTable, passthrough, recorded_published,
+};
 use crate::error::{Error, Result};
+use crate::mapping::{Mapping, Passthrough, TableMapping};
 use crate::model::change::Table;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
-use crate::postgres::publication;
 use crate::postgres::step::during;
+use crate::postgres::{Database, Databases, publication};
 
 /// Up to this many pages, rows are counted; above, estimated, because counting tens of millions takes too
 /// long.
@@ -42,8 +47,9 @@ pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Mea
     Ok(Measure { pages, rows })
 }
 
-/// The layout of `table` from the catalog, by the same rules as from a `Relation` message of the stream.
-pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layout> {
+/// The layout of a table from the catalog, by the same rules as from a `Relation` message of the stream.
+pub async fn layout(client: &Client, names: &Names, mapping: &Arc<TableMapping>) -> Result<Layout> {
+    let table = mapping.table;
     let step = format!("reading the columns of {} on Landing", names.landing_name(table));
     let sql = "SELECT a.attname::text, a.atttypid, c.relreplident::text, \
                COALESCE(a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]), false) FROM pg_class c \
@@ -76,43 +82,112 @@ pub async fn layout(client: &Client, names: &Names, table: Table) -> Result<Layo
         replica_identity,
         columns: columns.collect(),
     };
-    Layout::bind(table, &relation)
+    Layout::bind(mapping, &relation)
 }
 
-/// The parts of `tables` that the publication sends, as the session's own snapshot sees the catalog.
-pub async fn published(client: &Client, names: &Names, tables: &[Table]) -> Result<Published> {
+/// The parts of `tables` that the publication sends, as the session's own snapshot sees the catalog, with the
+/// columns that the rules read, and the `passthrough` columns.
+pub async fn published(
+    landing: Database<'_>,
+    tables: &[Table],
+    passthrough: &Passthrough,
+) -> Result<Published> {
+    let Database { client, names, .. } = landing;
     let publication = publication::read(client, &names.publication).await?.map(|found| Publication {
         oid: found.oid,
         version: found.version,
         owner: found.owner.0,
     });
     // Looked up by name and schema, because regclass would resolve to the table of today instead of the
-    // snapshot's.
+    // snapshot's. The stream does not send a generated column.
     let sql = "SELECT c.relname::text, c.oid, COALESCE(r.oid, 0), c.relfilenode, a.attname::text, a.attnum, \
-               a.xmin::text FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
+               a.xmin::text, a.attgenerated <> '' \
+               FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
                JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
                LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid AND r.prpubid = $3 \
                WHERE n.nspname = $1 AND c.relname = ANY ($2)";
     let wanted: Vec<&str> = tables.iter().map(|table| names.landing_name(*table)).collect();
     let oid = publication.as_ref().map_or(0, |publication| publication.oid);
-    let rows = during(client, "reading Landing's publication")
+    let rows = landing
+        .during("reading Landing's publication")
         .rows(sql, &[&names.landing_schema, &wanted, &oid])
         .await?;
     let mut published = Published { publication, ..Published::default() };
     for row in rows {
-        let (name, column): (String, String) = (row.get(0), row.get(4));
-        let Some(table) = names.from_landing_name(&name) else { continue };
-        let read = Published::is_read(table, &column);
-        let table = published.tables.entry(table.label().to_owned()).or_insert_with(|| PublishedTable {
-            name,
+        let (name, column, is_generated): (&str, String, bool) = (row.get(0), row.get(4), row.get(7));
+        let Some(table) = names.from_landing_name(name) else { continue };
+        let recorded = published.tables.entry(table.label().to_owned()).or_insert_with(|| PublishedTable {
+            name: name.to_owned(),
             relation: row.get(1),
             membership: row.get(2),
             storage: row.get(3),
             columns: BTreeMap::new(),
         });
-        if read {
-            table.columns.insert(column, PublishedColumn { number: row.get(5), version: row.get(6) });
+        let is_read = table.columns().iter().any(|known| known.name == column);
+        let carried = passthrough.of(table).iter().find(|carried| carried.landing == column);
+        if !is_generated && (is_read || carried.is_some()) {
+            recorded.columns.insert(column, PublishedColumn { number: row.get(5), version: row.get(6) });
+        }
+        if let Some(carried) = carried.filter(|_| !is_generated) {
+            published.passthrough.0.entry(table).or_default().push(carried.clone());
         }
     }
     Ok(published)
+}
+
+/// A column of a Landing table.
+#[derive(Clone, Debug)]
+pub struct CatalogColumn {
+    pub name: String,
+    pub is_generated: bool,
+    /// The type with its modifier, as a definition of a column takes the type.
+    pub definition: String,
+    /// The type without a modifier, as a cast takes the type.
+    pub sql_type: String,
+    /// Schema of the type; of the element type for an array.
+    pub type_schema: String,
+    /// `pg_type.typtype` of the type; of the element type for an array.
+    pub type_kind: String,
+}
+
+/// The columns of a table, in their order.
+pub async fn columns(landing: &Client, names: &Names, table: Table) -> Result<Vec<CatalogColumn>> {
+    let sql = "SELECT a.attname::text, a.attgenerated <> '', format_type(a.atttypid, a.atttypmod), \
+                 format_type(a.atttypid, -1), n.nspname::text, e.typtype::text FROM pg_attribute a \
+               JOIN pg_type t ON t.oid = a.atttypid \
+               JOIN pg_type e ON e.oid = CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN t.typelem ELSE t.oid END \
+               JOIN pg_namespace n ON n.oid = e.typnamespace \
+               WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+    let step = during(landing, format!("reading the columns of {} on Landing", names.landing_name(table)));
+    let rows = step.rows(sql, &[&names.landing_table(table)]).await?;
+    let column = |row: &tokio_postgres::Row| CatalogColumn {
+        name: row.get(0),
+        is_generated: row.get(1),
+        definition: row.get(2),
+        sql_type: row.get(3),
+        type_schema: row.get(4),
+        type_kind: row.get(5),
+    };
+    Ok(rows.iter().map(column).collect())
+}
+
+/// As [`published`], with the columns that the mapping of `before` carries.
+pub async fn published_since(
+    landing: Database<'_>,
+    tables: &[Table],
+    before: &Published,
+) -> Result<Published> {
+    Ok(published(landing, tables, &before.passthrough).await?.with_columns_of(before))
+}
+
+/// The mapping by which Traffic holds Landing's rows: as the last copy recorded the mapping, or before the first
+/// copy as a copy would record the mapping now.
+pub async fn mapping(databases: Databases<'_>, tables: &[Table]) -> Result<Mapping> {
+    let traffic = databases.on(Side::Traffic);
+    let recorded = recorded_published(traffic.client, traffic.names).await?;
+    if !recorded.tables.is_empty() {
+        return Ok(recorded.mapping());
+    }
+    let passthrough = passthrough::read(traffic).await?;
+    Ok(published(databases.on(Side::Landing), tables, &passthrough).await?.mapping())
 }

@@ -2,6 +2,7 @@
 
 pub mod catalog;
 mod copied;
+pub mod left_out;
 pub mod reading;
 pub mod snapshot;
 pub mod write;

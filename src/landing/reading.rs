@@ -9,8 +9,9 @@ use uuid::Uuid;
 use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::model::budget;
-use crate::model::change::{ColumnType, Datum, Row};
+use crate::model::change::{Column, ColumnType, Datum, Row};
 use crate::model::names::Names;
+use crate::postgres::output;
 
 /// `SELECT` of every column that the mapping knows, as text, in the order of a [`Row`].
 pub fn select(names: &Names, layout: &Layout) -> String {
@@ -19,21 +20,15 @@ pub fn select(names: &Names, layout: &Layout) -> String {
 
 /// The columns of [`select`].
 pub fn columns(layout: &Layout) -> String {
-    let columns: Vec<String> = layout
-        .table
-        .columns()
-        .iter()
-        .enumerate()
-        .map(|(at, column)| match column.kind {
-            _ if !layout.has(at) => "NULL::text".to_owned(),
-            // The stream sends the output of the type, `t`; a cast would give `true`.
-            ColumnType::Boolean => {
-                format!("CASE {name} WHEN true THEN 't' WHEN false THEN 'f' END", name = column.name)
-            }
-            _ => format!("{}::text", column.name),
-        })
-        .collect();
-    columns.join(", ")
+    let mapping = &layout.mapping;
+    let text = |(at, column): (usize, &Column)| match column.kind {
+        _ if !mapping.has(at) => "NULL::text".to_owned(),
+        ColumnType::Boolean => output::text(&column.ident(), "boolean"),
+        _ if column.is_passthrough => output::text(&column.ident(), "of any type"),
+        // The types that the rules read cast to their output.
+        _ => format!("{}::text", column.name),
+    };
+    mapping.columns().iter().enumerate().map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// A row from the texts that [`select`] asks for.
@@ -89,12 +84,12 @@ pub async fn weights(
     layout: &Layout,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, u64>> {
-    let columns = layout.table.columns().iter().enumerate();
-    let heavy = |kind| matches!(kind, ColumnType::Text | ColumnType::Jsonb);
-    let columns = columns.filter(|(at, column)| layout.has(*at) && heavy(column.kind));
+    let heavy = |kind| matches!(kind, ColumnType::Text | ColumnType::Jsonb | ColumnType::Other);
+    let columns: Vec<_> = layout.mapping.present().filter(|(_, column)| heavy(column.kind)).collect();
+    let names_of: Vec<_> = columns.iter().map(|(_, column)| column.ident()).collect();
     let sql = format!(
         "SELECT id, {} FROM {} WHERE id = ANY ($1)",
-        budget::weight(columns.map(|(_, column)| column.name)),
+        budget::weight(names_of.iter().map(|name| &**name)),
         names.landing_table(layout.table)
     );
     let rows = client.query(&sql, &[&ids]).await;

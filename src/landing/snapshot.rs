@@ -1,6 +1,7 @@
 //! Copying a table under the slot's exported snapshot, in ranges of the table's pages.
 
 use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::StreamExt;
 use postgres_protocol::escape::escape_literal;
@@ -12,12 +13,13 @@ use super::reading;
 use crate::capture::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
+use crate::mapping::{Passthrough, TableMapping};
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::step::during;
 use crate::postgres::table_lock::{self, Opening};
-use crate::postgres::{Endpoint, Session};
+use crate::postgres::{Database, Endpoint, Session};
 
 /// Pages in a range: few enough to spread the work evenly, enough to read in one go.
 const RANGE_PAGES: i64 = 1024;
@@ -104,13 +106,18 @@ impl SnapshotReader {
     }
 
     /// The layout of a table under the snapshot.
-    pub async fn layout(&self, names: &Names, table: Table) -> Result<Layout> {
-        super::catalog::layout(&self.session, names, table).await
+    pub async fn layout(&self, names: &Names, mapping: &Arc<TableMapping>) -> Result<Layout> {
+        super::catalog::layout(&self.session, names, mapping).await
     }
 
     /// The tables and columns that the publication sends from the snapshot on.
-    pub async fn published(&self, names: &Names, tables: &[Table]) -> Result<Published> {
-        super::catalog::published(&self.session, names, tables).await
+    pub async fn published(
+        &self,
+        names: &Names,
+        tables: &[Table],
+        passthrough: &Passthrough,
+    ) -> Result<Published> {
+        super::catalog::published(Database::landing(&self.session, names), tables, passthrough).await
     }
 
     /// Divides a table into ranges.
@@ -137,7 +144,7 @@ impl SnapshotReader {
         let filter = format!(" WHERE ctid >= '({first},0)'{end}");
         let sql = format!("COPY ({}{filter}) TO STDOUT (FORMAT binary)", reading::select(names, layout));
         let stream = self.session.copy_out(&sql).await.map_err(|error| Error::database(step(), &error))?;
-        let decoder = Decoder::new(layout.table.columns().len());
+        let decoder = Decoder::new(layout.mapping.columns().len());
         Ok(RowStream { layout, messages: Box::pin(stream), decoder })
     }
 }

@@ -23,10 +23,10 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use super::metadata;
-use crate::mapping::{self, Limits, Rule, values};
+use crate::mapping::{Limits, Rule, TableMapping, known_targets, values};
 use crate::model::change::{ColumnType, Datum, Row, Table, lead};
 
-/// A Traffic row: a text or null for each of [`mapping::targets`].
+/// A Traffic row: a text or null for each of [`TableMapping::targets`].
 #[derive(Clone, PartialEq, Eq)]
 pub struct TrafficImage {
     pub table: Table,
@@ -42,7 +42,8 @@ impl TrafficImage {
     }
 
     fn value(&self, column: &str) -> Option<&str> {
-        let at = mapping::targets(self.table).iter().position(|target| target.name == column)?;
+        // The columns that the rules fill come first in every mapping.
+        let at = known_targets(self.table).iter().position(|target| target.name == column)?;
         self.values.get(at)?.as_deref()
     }
 }
@@ -55,13 +56,23 @@ pub struct ColumnPlace {
     pub is_not_null: bool,
 }
 
-/// A place for each of [`Table::columns`].
+/// A place for each of [`TableMapping::columns`].
 pub type Places = [ColumnPlace];
 
+/// What the inverse mapping of a table knows of both sides.
+#[derive(Clone, Copy)]
+pub struct Inverse<'i> {
+    pub mapping: &'i TableMapping,
+    pub places: &'i Places,
+    /// The limits of Traffic's columns, one for each of [`TableMapping::targets`].
+    pub limits: &'i Limits,
+}
+
 /// The Landing row that Traffic's row (`held`) becomes. `now` is the row that Landing has now; columns that
-/// are not written keep the values of `now`. `limits` are the limits of Traffic's columns.
-pub fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: &Limits) -> Row {
-    let mut row = verbatim(held, now, limits);
+/// are not written keep the values of `now`.
+pub fn inverse(held: &TrafficImage, now: Option<&Row>, way: Inverse<'_>) -> Row {
+    let Inverse { mapping, places, limits } = way;
+    let mut row = verbatim(held, now, way);
     if held.table == Table::LandingLeads {
         spell(&mut row, held, now, limits);
         // A column that Landing lacks gives the forward mapping no value.
@@ -70,10 +81,10 @@ pub fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: 
                 *value = Datum::Null;
             }
         }
-        let metadata = metadata_of(held, &row, limits);
+        let metadata = metadata_of(held, &row, way);
         set(&mut row, lead::METADATA, metadata);
     }
-    let columns = held.table.columns().iter().zip(places).enumerate();
+    let columns = mapping.columns().iter().zip(places).enumerate();
     for (at, (column, place)) in columns {
         let theirs = now.and_then(|now| now.values.get(at)).cloned();
         let Some(value) = row.values.get_mut(at) else { continue };
@@ -87,12 +98,12 @@ pub fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: 
 }
 
 /// The Landing columns that each correspond to one column of Traffic; the other columns are null.
-fn verbatim(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Row {
-    let targets = mapping::targets(held.table);
+fn verbatim(held: &TrafficImage, now: Option<&Row>, way: Inverse<'_>) -> Row {
+    let Inverse { mapping, limits, .. } = way;
     // A Landing row that is too long for Traffic does not map, so none of its spellings is kept.
-    let mapped = now.and_then(|now| Some((now, mapping::map(now, limits).ok()?)));
-    let mut values = vec![Datum::Null; held.table.columns().len()];
-    for (at, (target, theirs)) in targets.iter().zip(&held.values).enumerate() {
+    let mapped = now.and_then(|now| Some((now, mapping.map(now, limits).ok()?)));
+    let mut values = vec![Datum::Null; mapping.columns().len()];
+    for (at, (target, theirs)) in mapping.targets().iter().zip(&held.values).enumerate() {
         let column = match target.rule() {
             Rule::Verbatim(column) | Rule::FalseWhenNull(column) | Rule::ZeroWhenNull(column) => column,
             _ => continue,
@@ -160,7 +171,7 @@ fn source(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Datum {
 
 /// Traffic's `metadata`. Values of derived columns are put in where the forward mapping would not get the
 /// values from the metadata alone.
-fn metadata_of(held: &TrafficImage, row: &Row, limits: &Limits) -> Datum {
+fn metadata_of(held: &TrafficImage, row: &Row, way: Inverse<'_>) -> Datum {
     let base = held.value("metadata");
     let mut plain = row.clone();
     set(&mut plain, lead::METADATA, datum(base));
@@ -168,11 +179,10 @@ fn metadata_of(held: &TrafficImage, row: &Row, limits: &Limits) -> Datum {
     if base.is_some_and(|base| !metadata::is_object(base)) {
         return unchanged;
     }
-    let targets = mapping::targets(Table::LandingLeads);
-    let Ok(mapped) = mapping::map(&plain, limits) else { return unchanged };
+    let Ok(mapped) = way.mapping.map(&plain, way.limits) else { return unchanged };
     let source = row.values.get(lead::SOURCE).and_then(Datum::as_str);
     let mut put = Vec::new();
-    for (target, (ours, theirs)) in targets.iter().zip(mapped.values.iter().zip(&held.values)) {
+    for (target, (ours, theirs)) in way.mapping.targets().iter().zip(mapped.values.iter().zip(&held.values)) {
         // Null cannot be put in, nor the empty text for a UTM column, because the forward mapping passes over
         // both.
         let Some(theirs) = theirs.as_deref().filter(|text| ours.as_deref() != Some(*text)) else { continue };
@@ -183,14 +193,14 @@ fn metadata_of(held: &TrafficImage, row: &Row, limits: &Limits) -> Datum {
             _ => false,
         };
         if works {
-            put.push((target.name, theirs));
+            put.push((&*target.name, theirs));
         }
     }
     if put.is_empty() { unchanged } else { Datum::text(metadata::with_members(base, &put)) }
 }
 
 fn limit(column: &str, limits: &Limits) -> Option<usize> {
-    let at = mapping::targets(Table::LandingLeads).iter().position(|target| target.name == column)?;
+    let at = known_targets(Table::LandingLeads).iter().position(|target| target.name == column)?;
     limits.get(at).copied().flatten()
 }
 
@@ -206,7 +216,7 @@ fn when_null(kind: ColumnType) -> Datum {
         ColumnType::Integer => Datum::text("0"),
         ColumnType::Jsonb => Datum::text("{}"),
         // Landing refuses a null here, and the row is quarantined.
-        ColumnType::Uuid | ColumnType::Timestamptz => Datum::Null,
+        ColumnType::Uuid | ColumnType::Timestamptz | ColumnType::Other => Datum::Null,
     }
 }
 

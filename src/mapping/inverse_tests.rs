@@ -4,18 +4,24 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::mapping::Target;
+use crate::mapping::{Mapping, Target};
 
 const ID: Uuid = Uuid::from_u128(7);
 const LEADS: Table = Table::LandingLeads;
 
 fn targets() -> &'static [Target] {
-    mapping::targets(LEADS)
+    known_targets(LEADS)
+}
+
+/// Carries a row by the mapping of a Landing with every column.
+fn inverse(held: &TrafficImage, now: Option<&Row>, places: &Places, limits: &Limits) -> Row {
+    let mapping = Mapping::whole();
+    super::inverse(held, now, Inverse { mapping: mapping.of(held.table), places, limits })
 }
 
 /// The limits of the school's Traffic.
 fn limits() -> Vec<Option<usize>> {
-    let limit = |target: &Target| match target.name {
+    let limit = |target: &Target| match &*target.name {
         "phone" | "source" => Some(50),
         "email" | "name" | "utm_campaign" | "utm_content" | "utm_term" => Some(255),
         name if name.starts_with("utm_") || name.starts_with("fb_") => Some(100),
@@ -24,13 +30,9 @@ fn limits() -> Vec<Option<usize>> {
     targets().iter().map(limit).collect()
 }
 
-fn everywhere() -> Vec<ColumnPlace> {
-    LEADS.columns().iter().map(|_| ColumnPlace { is_written: true, is_not_null: false }).collect()
-}
-
 /// Landing's columns with the NOT NULL constraints.
 fn places() -> Vec<ColumnPlace> {
-    let mut places = everywhere();
+    let mut places = vec![ColumnPlace { is_written: true, is_not_null: false }; LEADS.columns().len()];
     for column in [lead::ID, lead::NAME, lead::PHONE, lead::CREATED_AT, lead::UPDATED_AT] {
         places[column].is_not_null = true;
     }
@@ -53,7 +55,7 @@ fn landing(set: &[(usize, &str)]) -> Row {
 
 /// The Traffic row that the forward mapping makes of a Landing row.
 fn forward(row: &Row) -> TrafficImage {
-    let values = mapping::map(row, &limits()).expect("the row fits").values;
+    let values = Mapping::whole().of(LEADS).map(row, &limits()).expect("the row fits").values;
     TrafficImage { table: LEADS, id: ID, values }
 }
 
@@ -304,7 +306,7 @@ fn a_stage_is_carried_verbatim_and_knows_its_lead() {
         TrafficImage { table, id: ID, values: values.iter().map(|v| v.map(ByteString::from)).collect() };
     assert_eq!(held.lead_id(), Some(Uuid::from_u128(9)));
     let places = vec![ColumnPlace { is_written: true, is_not_null: false }; table.columns().len()];
-    let limits = vec![None; mapping::targets(table).len()];
+    let limits = vec![None; known_targets(table).len()];
     let row = inverse(&held, None, &places, &limits);
     assert_eq!(row.values[1..], values.map(|v| v.map_or(Datum::Null, Datum::text)));
     assert!(lost(&held, &row, &limits).is_empty());
@@ -339,7 +341,7 @@ fn any_of(values: &'static [&'static str]) -> impl Strategy<Value = Option<Strin
 }
 
 fn any_value(target: &'static Target) -> BoxedStrategy<Option<String>> {
-    match target.name {
+    match &*target.name {
         "source" | "landing_source" => {
             any_of(&["twland", "direct", "my FaceBook", "google", "challenge x", "INTENSIVE", ""]).boxed()
         }
@@ -386,13 +388,13 @@ proptest! {
 
 /// Columns of Traffic's row with values that the forward mapping does not make of this Landing row.
 fn lost(held: &TrafficImage, row: &Row, limits: &Limits) -> Vec<&'static str> {
-    let targets = mapping::targets(held.table);
-    let Ok(mapped) = mapping::map(row, limits) else {
-        return targets.iter().map(|target| target.name).collect();
+    let targets = known_targets(held.table);
+    let Ok(mapped) = Mapping::whole().of(held.table).map(row, limits) else {
+        return targets.iter().map(|target| &*target.name).collect();
     };
     let pairs = targets.iter().zip(mapped.values.iter().zip(&held.values));
     let differs = |(target, (ours, theirs)): &(&Target, (&Option<ByteString>, &Option<ByteString>))| {
         ours != theirs && !(ours.is_none() && target.keeps_target_when_null())
     };
-    pairs.filter(differs).map(|(target, _)| target.name).collect()
+    pairs.filter(differs).map(|(target, _)| &*target.name).collect()
 }

@@ -4,7 +4,7 @@ use super::{Rule, Target};
 use crate::model::change::journey;
 
 const fn column(name: &'static str, sql_type: &'static str, position: usize) -> Target {
-    Target { name, sql_type, rule: Rule::Verbatim(position) }
+    Target::fixed(name, sql_type, Rule::Verbatim(position))
 }
 
 pub(super) static TARGETS: [Target; 5] = [

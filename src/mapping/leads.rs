@@ -10,7 +10,7 @@ use super::{Rule, Target};
 use crate::model::change::{Datum, Row, lead};
 
 const fn column(name: &'static str, sql_type: &'static str, rule: Rule) -> Target {
-    Target { name, sql_type, rule }
+    Target::fixed(name, sql_type, rule)
 }
 
 const fn utm(snake: &'static str, camel: &'static str, own: usize) -> Target {

@@ -4,7 +4,6 @@
 //! tables of docs/mapping.md. The writer builds its statements from the same tables, so no mapped column can
 //! be missing from a statement.
 
-mod absent;
 pub mod inverse;
 mod journey;
 pub mod json;
@@ -12,27 +11,30 @@ mod leads;
 mod metadata;
 pub mod not_carried;
 mod notifications;
+mod table_mapping;
 pub(crate) mod values;
+
+use std::borrow::Cow;
 
 use bytestring::ByteString;
 use uuid::Uuid;
 
-pub use absent::Absent;
+pub use table_mapping::{Mapping, Passthrough, PassthroughColumn, TableMapping};
 
 use crate::model::change::{Datum, Row, Table, lead};
 use leads::Metadata;
 
 /// A column of a Traffic table and the rule that fills the column.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The PostgreSQL type to which the text is cast.
-    pub sql_type: &'static str,
+    pub sql_type: Cow<'static, str>,
     rule: Rule,
 }
 
 /// How a target column gets its value. The numbers are positions in [`Row::values`].
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// Landing's value as it is. Never cut: a row with a value that does not fit is quarantined.
     Verbatim(usize),
@@ -57,6 +59,19 @@ pub(crate) enum Rule {
 }
 
 impl Target {
+    const fn fixed(name: &'static str, sql_type: &'static str, rule: Rule) -> Self {
+        Target { name: Cow::Borrowed(name), sql_type: Cow::Borrowed(sql_type), rule }
+    }
+
+    /// The column's name, quoted for SQL where necessary.
+    pub fn ident(&self) -> Cow<'_, str> {
+        match &self.name {
+            // The names that the rules know need no quotes.
+            Cow::Borrowed(name) => Cow::Borrowed(name),
+            Cow::Owned(name) => Cow::Owned(postgres_protocol::escape::escape_identifier(name)),
+        }
+    }
+
     /// The rule, for reverse replication, which inverts the rule.
     pub(crate) fn rule(&self) -> Rule {
         self.rule
@@ -124,17 +139,8 @@ impl Target {
     }
 }
 
-/// The target columns with texts or JSON, which make up most of a row's bytes.
-pub fn texts(table: Table) -> impl Iterator<Item = &'static str> {
-    let of_fixed_size = ["uuid", "boolean", "integer", "bigint", "timestamptz"];
-    targets(table)
-        .iter()
-        .filter(move |target| !of_fixed_size.contains(&target.sql_type))
-        .map(|target| target.name)
-}
-
-/// The mapped columns of the Traffic table of `table`, without `id` and `landing_synced_at`.
-pub fn targets(table: Table) -> &'static [Target] {
+/// The columns of the Traffic table of `table` that the rules fill, without `id` and `landing_synced_at`.
+pub fn known_targets(table: Table) -> &'static [Target] {
     match table {
         Table::LandingLeads => &leads::TARGETS,
         Table::LeadJourney => &journey::TARGETS,
@@ -142,19 +148,14 @@ pub fn targets(table: Table) -> &'static [Target] {
     }
 }
 
-/// The columns of `traffic_leads` that a change can affect when the change leaves `metadata` unchanged.
-pub fn partial_update_targets() -> impl Iterator<Item = &'static Target> {
-    leads::TARGETS.iter().filter(|target| !target.is_of_metadata())
-}
-
-/// The longest text, in characters, that each of [`targets`] takes; `None` where there is no limit.
+/// The longest text, in characters, that each of [`TableMapping::targets`] takes; `None` where there is no limit.
 pub type Limits = [Option<usize>];
 
 /// A row as Traffic is to hold the row.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TrafficRow {
     pub id: Uuid,
-    /// One value for each of [`targets`], or of [`partial_update_targets`], as text.
+    /// One value for each of [`TableMapping::targets`], or of [`TableMapping::partial_update_targets`], as text.
     pub values: Vec<Option<ByteString>>,
     /// The values that the mapping had to change.
     pub notes: Vec<Note>,
@@ -171,7 +172,7 @@ impl TrafficRow {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Note {
     /// The column on Traffic.
-    pub column: &'static str,
+    pub column: Cow<'static, str>,
     pub original: ByteString,
     pub reason: String,
     /// Whether the value was cut because of its length. A wider column would hold the whole value.
@@ -186,47 +187,52 @@ pub struct Rejection {
     pub message: String,
 }
 
-/// Maps a row whose unchanged TOAST values have been filled in. `limits` has one entry for each of
-/// [`targets`].
-///
-/// # Errors
-/// A verbatim value that is longer than its target column, because verbatim values are never cut
-/// (docs/mapping.md).
-pub fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
-    let metadata = match row.table {
-        Table::LandingLeads => Metadata::of(row),
-        Table::LeadJourney | Table::ScheduledNotifications => Metadata::default(),
-    };
-    map_targets(row, &metadata, targets(row.table).iter().zip(limits))
-}
-
-/// Maps a lead whose `metadata` was left unchanged: one value for each of [`partial_update_targets`].
-///
-/// # Errors
-/// Errors of [`map`].
-pub fn map_partial_update(
-    row: &Row,
-    limits: &Limits,
-    held: HeldMetadata<'_>,
-) -> Result<TrafficRow, Rejection> {
-    let (metadata, is_known) = match held {
-        HeldMetadata::Unknown => (Metadata::default(), false),
-        HeldMetadata::Known(text) => (text.map_or_else(Metadata::default, Metadata::parse), true),
-    };
-    let targets = leads::TARGETS.iter().zip(limits).filter(|(target, _)| !target.is_of_metadata());
-    let mut mapped = map_targets(row, &metadata, targets)?;
-    if !is_known {
-        let is_partly = |name: &str| {
-            partial_update_targets().any(|target| target.is_partly_of_metadata() && target.name == name)
+impl TableMapping {
+    /// Maps a row whose unchanged TOAST values have been filled in. `limits` has one entry for each of
+    /// [`TableMapping::targets`].
+    ///
+    /// # Errors
+    /// A verbatim value that is longer than its target column, because verbatim values are never cut
+    /// (docs/mapping.md).
+    pub fn map(&self, row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
+        let metadata = match self.table {
+            Table::LandingLeads => Metadata::of(row),
+            Table::LeadJourney | Table::ScheduledNotifications => Metadata::default(),
         };
-        for (value, target) in mapped.values.iter_mut().zip(partial_update_targets()) {
-            if target.is_partly_of_metadata() {
-                *value = None;
-            }
-        }
-        mapped.notes.retain(|note| !is_partly(note.column));
+        map_targets(row, &metadata, self.targets().iter().zip(limits))
     }
-    Ok(mapped)
+
+    /// Maps a lead whose `metadata` was left unchanged: one value for each of
+    /// [`TableMapping::partial_update_targets`].
+    ///
+    /// # Errors
+    /// Errors of [`TableMapping::map`].
+    pub fn map_partial_update(
+        &self,
+        row: &Row,
+        limits: &Limits,
+        held: HeldMetadata<'_>,
+    ) -> Result<TrafficRow, Rejection> {
+        let (metadata, is_known) = match held {
+            HeldMetadata::Unknown => (Metadata::default(), false),
+            HeldMetadata::Known(text) => (text.map_or_else(Metadata::default, Metadata::parse), true),
+        };
+        let targets = self.targets().iter().zip(limits).filter(|(target, _)| !target.is_of_metadata());
+        let mut mapped = map_targets(row, &metadata, targets)?;
+        if !is_known {
+            let is_partly = |name: &str| {
+                self.partial_update_targets()
+                    .any(|target| target.is_partly_of_metadata() && target.name == name)
+            };
+            for (value, target) in mapped.values.iter_mut().zip(self.partial_update_targets()) {
+                if target.is_partly_of_metadata() {
+                    *value = None;
+                }
+            }
+            mapped.notes.retain(|note| !is_partly(&note.column));
+        }
+        Ok(mapped)
+    }
 }
 
 /// Whether `earlier` gives a value for a column, and `later`, of the same row, gives none, so that Traffic
@@ -244,7 +250,7 @@ pub fn leaves_a_value(earlier: &Row, later: &Row) -> bool {
     }
     let (earlier, later) = (Metadata::of(earlier), Metadata::of(later));
     let mut kept = leads::TARGETS.iter().filter(|target| target.keeps_target_when_null());
-    kept.any(|target| earlier.text(target.name).is_some() && later.text(target.name).is_none())
+    kept.any(|target| earlier.text(&target.name).is_some() && later.text(&target.name).is_none())
 }
 
 /// Knowledge of Traffic's `metadata` when Landing did not send the metadata.
@@ -299,7 +305,7 @@ fn evaluate(
         Rule::Funnel { source } => {
             let declared = metadata.text("funnel_type");
             notes.extend(values::unknown_funnel(declared.as_deref()).map(|original| Note {
-                column: target.name,
+                column: target.name.clone(),
                 original: original.into(),
                 reason: "unknown funnel_type in metadata".to_owned(),
                 cut: false,
@@ -310,7 +316,7 @@ fn evaluate(
             Ok(number) => number.map(|number| number.to_string().into()),
             Err(reason) => {
                 notes.push(Note {
-                    column: target.name,
+                    column: target.name.clone(),
                     original: text(column)?.into(),
                     reason: reason.to_owned(),
                     cut: false,
@@ -320,7 +326,7 @@ fn evaluate(
         },
         Rule::FalseWhenNull(column) => derived(text(column).unwrap_or("f")),
         Rule::ZeroWhenNull(column) => derived(text(column).unwrap_or("0")),
-        Rule::FacebookKey => metadata.text(target.name).map(|value| value.as_ref().into()),
+        Rule::FacebookKey => metadata.text(&target.name).map(|value| value.as_ref().into()),
     }
 }
 
@@ -346,7 +352,7 @@ fn fit(
     }
     let cut = ByteString::from(&value[..end]);
     let reason = format!("cut at {limit} characters");
-    notes.push(Note { column: target.name, original: value, reason, cut: true });
+    notes.push(Note { column: target.name.clone(), original: value, reason, cut: true });
     Ok(cut)
 }
 

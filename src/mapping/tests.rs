@@ -16,7 +16,11 @@ fn lead_row(set: &[(usize, &str)]) -> Row {
 
 fn limits(table: Table, limited: &[(&str, usize)]) -> Vec<Option<usize>> {
     let limit = |target: &Target| limited.iter().find(|(name, _)| *name == target.name).map(|(_, n)| *n);
-    targets(table).iter().map(limit).collect()
+    known_targets(table).iter().map(limit).collect()
+}
+
+fn map(row: &Row, limits: &Limits) -> Result<TrafficRow, Rejection> {
+    Mapping::whole().of(row.table).map(row, limits)
 }
 
 fn map_lead(set: &[(usize, &str)]) -> TrafficRow {
@@ -24,7 +28,8 @@ fn map_lead(set: &[(usize, &str)]) -> TrafficRow {
 }
 
 fn value<'r>(row: &'r TrafficRow, table: Table, column: &str) -> Option<&'r str> {
-    let position = targets(table).iter().position(|target| target.name == column).expect("a target column");
+    let position =
+        known_targets(table).iter().position(|target| target.name == column).expect("a target column");
     row.values[position].as_deref()
 }
 
@@ -92,7 +97,7 @@ fn a_number_too_large_for_a_bigint_becomes_null_with_a_note() {
     let mapped = map_lead(&[(lead::AMOCRM_LEAD_ID, "99999999999999999999")]);
     assert_eq!(value(&mapped, Table::LandingLeads, "amocrm_lead_id"), None);
     let note = &mapped.notes[0];
-    assert_eq!((note.column, &*note.original), ("amocrm_lead_id", "99999999999999999999"));
+    assert_eq!((&*note.column, &*note.original), ("amocrm_lead_id", "99999999999999999999"));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod access;
 mod failure;
 mod landing;
 mod lock;
+mod passthrough;
 mod sql;
 mod traffic;
 
@@ -21,10 +22,11 @@ use crate::admission::{AdmissionScope, Bars, Extent};
 use crate::checkpoint::{Identity, Installation};
 use crate::error::Result;
 use crate::model::change::Table;
+use crate::model::column_rules::ColumnRules;
 use crate::model::names::Names;
 use crate::model::side::Side;
-use crate::postgres::Database;
 use crate::postgres::step::during;
+use crate::postgres::{Database, Databases};
 
 use access::PlannedAccess;
 pub use access::{ApiAccess, LeftOpen};
@@ -36,6 +38,8 @@ pub use sql::{privileges, script};
 pub struct MigrateOptions {
     /// Copy `scheduled_notifications` as well.
     pub notifications: bool,
+    /// Decisions about columns that no rule of the mapping reads.
+    pub columns: ColumnRules,
     /// Plan the steps, and change nothing.
     pub dry_run: bool,
     /// Give the schema to this installation, even when the schema belongs to another installation.
@@ -160,7 +164,9 @@ async fn plan_and_apply(
     scope.admit(traffic, Bars::Replication).await?;
     let publication = landing::plan(landing, names, options).await?;
     let fence = landing::plan_fence(landing, names).await?;
-    let mut migrations = traffic::plan(traffic, names, options).await?;
+    let databases = Databases { landing, traffic, names };
+    let places = passthrough::plan(databases, &tables, &options.columns).await?;
+    let mut migrations = traffic::plan(traffic, (names, &places), options).await?;
     traffic::renew_with_others(&mut migrations);
     let scope = AccessScope { names, tables: &tables, accept: &options.accept };
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;

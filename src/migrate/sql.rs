@@ -33,7 +33,7 @@ const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 // schema. 019 comes before 018, because 018 looks at the tables that exist.
 // 032 records which objects exist before any is created. 031 comes after the migrations that add columns, because
 // its views show the columns, and 033 after every object.
-const MIGRATIONS: [Migration; 15] = [
+const MIGRATIONS: [Migration; 16] = [
     migration!("000_migrations", optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
     migration!("032_api_objects", optional: false),
@@ -47,6 +47,7 @@ const MIGRATIONS: [Migration; 15] = [
     migration!("023_deferred_indexes", optional: false),
     migration!("028_last_error", optional: false),
     migration!("029_derived_leads", optional: false),
+    migration!("034_passthrough", optional: false),
     migration!("031_functions_and_views", optional: false),
     migration!("033_api_grants", optional: false),
 ];

@@ -5,11 +5,14 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
+use super::passthrough::Places;
 use super::sql::{Migration, WITH_OTHERS, checksum, record};
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience};
 use crate::error::{Kind, Result};
+use crate::mapping::Mapping;
 use crate::model::change::Table;
 use crate::model::names::{Names, STATE_TABLES};
+use crate::postgres::Database;
 use crate::postgres::step::during;
 use crate::traffic::TargetCatalog;
 
@@ -17,16 +20,22 @@ use crate::traffic::TargetCatalog;
 pub(super) struct Planned {
     pub step: MigrationStep,
     sql: String,
+    /// Whether the step is a numbered migration, which is recorded.
+    is_recorded: bool,
 }
 
 /// Compares the recorded migrations with the migrations of this version; changes nothing.
-pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOptions) -> Result<Vec<Planned>> {
+pub(super) async fn plan(
+    client: &Client,
+    (names, places): (&Names, &Places),
+    options: &MigrateOptions,
+) -> Result<Vec<Planned>> {
     let applied = applied(client, names).await?;
     let made = |migration: &Migration| applied.contains_key(migration.name);
     // A table of notifications that was never created is not missing.
     let notifications = Migration::wanted(options).filter(|migration| migration.optional).any(made);
     let whole = is_whole(client, names, notifications).await?;
-    Ok(Migration::wanted(options)
+    let mut planned: Vec<Planned> = Migration::wanted(options)
         .map(|migration| {
             let sql = migration.sql(names);
             let effect = match applied.get(migration.name) {
@@ -36,9 +45,25 @@ pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOption
             };
             let step =
                 MigrationStep { database: MigratedSide::Traffic, name: migration.name.to_owned(), effect };
-            Planned { step, sql }
+            Planned { step, sql, is_recorded: true }
         })
-        .collect())
+        .collect();
+    let changes = places.changes(names);
+    if !changes.is_empty() {
+        // An installation that has copied fills the columns with the next copy.
+        let is_filled = places.needs_copy() && applied.contains_key("017_leadbridge_schema");
+        let filled = if is_filled { "; `leadbridge resync` fills them" } else { "" };
+        let step = MigrationStep {
+            database: MigratedSide::Traffic,
+            name: format!("passthrough columns: {}{filled}", changes.join("; ")),
+            effect: Effect::Create,
+        };
+        // After the migration that makes the record of the columns, and before the views.
+        let record = planned.iter().position(|planned| planned.step.name == "034_passthrough");
+        let sql = places.sql(names);
+        planned.insert(record.map_or(planned.len(), |at| at + 1), Planned { step, sql, is_recorded: false });
+    }
+    Ok(planned)
 }
 
 /// Makes the migrations due that run whenever another migration runs.
@@ -65,9 +90,9 @@ pub(super) async fn apply(
     patience: Patience,
 ) -> Result<()> {
     let due: Vec<_> = planned.iter().filter(|planned| planned.step.effect != Effect::Unchanged).collect();
-    for Planned { step, sql } in &due {
+    for Planned { step, sql, is_recorded } in &due {
         let name = &step.name;
-        let record = record(name, sql, names);
+        let record = if *is_recorded { record(name, sql, names) } else { String::new() };
         let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
         patience
             .execute(client, &format!("migration {name} on Traffic"), &format!("{alone}\n{sql}\n{record}"))
@@ -85,7 +110,8 @@ pub(super) async fn apply(
 /// Whether every written column and every state table still exists. If a column or a table was dropped, the
 /// migrations run again and create it.
 async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result<bool> {
-    match TargetCatalog::read(client, names, &Table::replicated(notifications)).await {
+    let tables = Table::replicated(notifications);
+    match TargetCatalog::read(Database::traffic(client, names), &tables, &Mapping::whole()).await {
         Ok(_) => {}
         Err(error) if error.kind() == Kind::Refused => return Ok(false),
         Err(error) => return Err(error),

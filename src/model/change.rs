@@ -60,7 +60,7 @@ pub struct Row {
     pub table: Table,
     /// The primary key, parsed; `values[0]` holds its text.
     pub id: Uuid,
-    /// One value for each of [`Table::columns`], in that order.
+    /// One value for each column that the mapping of the table carries, in the mapping's order.
     pub values: Box<[Datum]>,
 }
 

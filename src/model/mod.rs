@@ -3,6 +3,7 @@
 
 pub mod budget;
 pub mod change;
+pub mod column_rules;
 pub mod lsn;
 pub mod names;
 pub mod reached;

@@ -1,5 +1,7 @@
 //! The replicated tables and their columns on Landing, as far as the mapping's rules read them.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 /// A replicated Landing table.
@@ -20,6 +22,8 @@ pub enum ColumnType {
     Boolean,
     Integer,
     Timestamptz,
+    /// A type that no rule reads: the values stay PostgreSQL's text.
+    Other,
 }
 
 impl ColumnType {
@@ -32,6 +36,20 @@ impl ColumnType {
             ColumnType::Boolean => &[(16, "bool")],
             ColumnType::Integer => &[(23, "int4"), (21, "int2")],
             ColumnType::Timestamptz => &[(1184, "timestamptz")],
+            ColumnType::Other => &[],
+        }
+    }
+
+    /// The kind of a column by the name of its type, without a modifier.
+    pub fn of_sql(sql_type: &str) -> ColumnType {
+        match sql_type {
+            "uuid" => ColumnType::Uuid,
+            "text" => ColumnType::Text,
+            "jsonb" => ColumnType::Jsonb,
+            "boolean" => ColumnType::Boolean,
+            "integer" | "bigint" | "smallint" => ColumnType::Integer,
+            "timestamptz" => ColumnType::Timestamptz,
+            _ => ColumnType::Other,
         }
     }
 
@@ -45,17 +63,28 @@ impl ColumnType {
     }
 }
 
-/// A Landing column that the mapping knows.
-#[derive(Debug, PartialEq, Eq)]
+/// A Landing column that the mapping carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     pub kind: ColumnType,
     /// Whether every Landing database must have the column. Older databases lack the optional columns; a
     /// target column of an absent column belongs to Traffic (guarantees 4.3).
     pub required: bool,
+    /// Whether no rule reads the column, and Traffic holds the values verbatim.
+    pub is_passthrough: bool,
 }
 
 impl Column {
+    /// The column's name, quoted for SQL where necessary.
+    pub fn ident(&self) -> Cow<'_, str> {
+        match &self.name {
+            // The names that the rules know need no quotes.
+            Cow::Borrowed(name) => Cow::Borrowed(name),
+            Cow::Owned(name) => Cow::Owned(postgres_protocol::escape::escape_identifier(name)),
+        }
+    }
+
     /// Whether PostgreSQL may compute the column on Landing. The stream does not send a generated column, so the
     /// column then counts as absent.
     pub fn may_be_generated(&self) -> bool {
@@ -64,14 +93,14 @@ impl Column {
 }
 
 const fn required(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, required: true }
+    Column { name: Cow::Borrowed(name), kind, required: true, is_passthrough: false }
 }
 
 const fn optional(name: &'static str, kind: ColumnType) -> Column {
-    Column { name, kind, required: false }
+    Column { name: Cow::Borrowed(name), kind, required: false, is_passthrough: false }
 }
 
-/// Positions of `landing_leads` columns in a [`Row`].
+/// Positions of `landing_leads` columns in a row.
 pub mod lead {
     pub const ID: usize = 0;
     pub const EMAIL: usize = 1;
@@ -101,7 +130,7 @@ pub mod lead {
     pub const UTM_TERM: usize = 23;
 }
 
-/// Positions of `lead_journey` columns in a [`Row`].
+/// Positions of `lead_journey` columns in a row.
 pub mod journey {
     pub const ID: usize = 0;
     pub const LEAD_ID: usize = 1;
@@ -111,7 +140,7 @@ pub mod journey {
     pub const CREATED_AT: usize = 5;
 }
 
-/// Positions of `scheduled_notifications` columns in a [`Row`].
+/// Positions of `scheduled_notifications` columns in a row.
 pub mod notification {
     pub const ID: usize = 0;
     pub const LEAD_ID: usize = 1;
@@ -218,7 +247,8 @@ impl Table {
         Table::ALL.into_iter().find(|table| table.traffic_name() == name)
     }
 
-    /// Columns of a [`Row`] in the order of its values. `id` is always first.
+    /// The columns that the rules of the mapping read, in the order of the values of a row. `id` is always
+    /// first.
     pub fn columns(self) -> &'static [Column] {
         match self {
             Table::LandingLeads => &LEAD_COLUMNS,

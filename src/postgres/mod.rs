@@ -5,13 +5,15 @@
 //! `socket` and `endpoint` connect. `session` is an ordinary connection with pinned settings, `replication` a
 //! streaming connection. `pipelined` sends statements together, `advisory` takes advisory locks, `table_lock`
 //! locks tables before a snapshot, `holders` finds the holders of a lock, `unique` lets rows exchange unique
-//! values, `write` is a session that writes rows, `failure` explains in an operator's words why a connection failed.
+//! values, `write` is a session that writes rows,
+//! `output` asks for values as the stream's text, `failure` explains in an operator's words why a connection failed.
 
 pub mod advisory;
 mod databases;
 mod endpoint;
 mod failure;
 pub mod holders;
+pub mod output;
 pub mod paging;
 pub mod pipelined;
 mod place;

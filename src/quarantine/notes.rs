@@ -78,7 +78,7 @@ impl Notes {
             return Ok(false);
         }
         let ids: Vec<Uuid> = noted.iter().map(|(id, ..)| *id).collect();
-        let columns: Vec<&str> = noted.iter().map(|(_, _, note)| note.column).collect();
+        let columns: Vec<&str> = noted.iter().map(|(_, _, note)| &*note.column).collect();
         let originals: Vec<&str> = noted.iter().map(|(_, _, note)| &*note.original).collect();
         let reasons: Vec<&str> = noted.iter().map(|(_, _, note)| note.reason.as_str()).collect();
         let lsns: Vec<PgLsn> = noted.iter().map(|(_, origin, _)| origin.commit_lsn.into()).collect();
@@ -104,7 +104,7 @@ impl Notes {
         for row in still {
             for note in &row.notes {
                 kept_ids.push(row.id);
-                kept_columns.push(note.column);
+                kept_columns.push(&*note.column);
             }
         }
         let step = "removing conversion notes";

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::{RefusalCause, image};
 use crate::batch::KeyChange;
 use crate::error::Result;
+use crate::mapping::Mapping;
 use crate::model::budget::{self, Budget};
 use crate::model::change::{Change, Operation, Origin, Row, SourcedChange, Table};
 use crate::model::names::Names;
@@ -51,19 +52,21 @@ const HAS_ITS_IMAGE: &str = "(row_data IS NOT NULL OR operation = 'delete')";
 #[derive(Debug)]
 pub struct Quarantine {
     table: String,
+    mapping: Mapping,
     concerned: LazyStatement,
 }
 
 impl Quarantine {
-    pub fn new(names: &Names) -> Self {
-        let table = names.own("quarantine");
+    /// `mapping` gives the columns of the images.
+    pub fn new(names: &Names, mapping: &Mapping) -> Self {
+        let (table, mapping) = (names.own("quarantine"), mapping.clone());
         let concerned = format!(
             "SELECT EXISTS (SELECT FROM {table} \
              WHERE (source_table, row_id) IN (SELECT * FROM unnest($1::text[], $2::uuid[]))) \
              OR EXISTS (SELECT FROM {table} WHERE lead_id = ANY ($2)) \
              OR EXISTS (SELECT FROM {table} WHERE held_under IS NOT NULL)"
         );
-        Quarantine { table, concerned: LazyStatement::new(concerned) }
+        Quarantine { table, mapping, concerned: LazyStatement::new(concerned) }
     }
 
     pub fn table(&self) -> &str {
@@ -125,7 +128,10 @@ impl Quarantine {
     pub async fn put(&self, client: &Client, refusal: &Refusal<'_>) -> Result<()> {
         let Refusal { origin, cause, .. } = refusal;
         let (table, id, operation, lead_id, data) = match refusal.what {
-            Refused::Write(row, operation) => (row.table, row.id, operation, row.lead_id(), image::of(row)),
+            Refused::Write(row, operation) => {
+                let image = image::of(row, self.mapping.of(row.table));
+                (row.table, row.id, operation, row.lead_id(), image)
+            }
             Refused::Delete(table, id) => (table, id, Operation::Delete, None, None),
         };
         let too_large = data.is_none() && operation != Operation::Delete;
@@ -175,7 +181,7 @@ impl Quarantine {
             .map(|row| {
                 let id: Uuid = row.get(0);
                 let json: Option<&str> = row.get(1);
-                Ok((id, json.map(|json| image::row(table, id, json)).transpose()?))
+                Ok((id, json.map(|json| image::row(self.mapping.of(table), id, json)).transpose()?))
             })
             .collect()
     }
@@ -240,7 +246,7 @@ impl Quarantine {
             let id: Uuid = row.get(1);
             let change = match row.get::<_, Option<&str>>(2) {
                 Some(json) => {
-                    let row = image::row(table, id, json)?;
+                    let row = image::row(self.mapping.of(table), id, json)?;
                     Change::Write { operation: Operation::Update, row, old_id: None }
                 }
                 None => Change::Delete { table, id },

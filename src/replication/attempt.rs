@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::doctor::preflight;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
+use crate::mapping::Passthrough;
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -286,7 +287,8 @@ async fn resume(
 async fn stream_writer(context: &Context, traffic: Session, landing: &Published) -> Result<Writer> {
     let config = &context.config;
     let (tables, touch) = (&context.tables, Touch::OnlyChanges);
-    let settings = WriterSettings { landing, tables, touch, on_truncate: config.on_truncate };
+    let mapping = &landing.mapping();
+    let settings = WriterSettings { mapping, tables, touch, on_truncate: config.on_truncate };
     let mut writer = Writer::new(traffic, context.names(), settings).await?;
     for &table in &context.tables {
         writer.copy_into(table).await?;
@@ -301,10 +303,12 @@ async fn still_published(
     control: &Session,
     before: Option<&Published>,
 ) -> Result<Published> {
-    let now = catalog::published(control, context.names(), &context.tables).await?;
-    match before {
-        Some(before) => now.check_successor_of(before)?,
-        None => tracing::info!("what Landing publishes was not written down before: taken as it is now"),
-    }
+    let (landing, tables) = (Database::landing(control, context.names()), &context.tables);
+    let Some(before) = before else {
+        tracing::info!("what Landing publishes was not written down before: taken as it is now");
+        return catalog::published(landing, tables, &Passthrough::default()).await;
+    };
+    let now = catalog::published_since(landing, tables, before).await?;
+    now.check_successor_of(before)?;
     Ok(now)
 }

@@ -13,12 +13,13 @@ use super::attempt::{Attempt, AttemptSessions};
 use super::copy_worker::{CopiedTable, CopyWorker, copy_ranges};
 use super::indexes::Indexes;
 use crate::capture::layout::Layout;
-use crate::checkpoint::{Ledger, Published};
+use crate::checkpoint::{Ledger, Published, passthrough};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::pass;
 use crate::landing::catalog;
 use crate::landing::snapshot::{Range, SnapshotReader};
+use crate::mapping::Mapping;
 use crate::model::change::{Origin, Position, Table};
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -102,7 +103,7 @@ async fn finish(attempt: Attempt<'_>, position: Position, outcome: &Outcome) -> 
     let (names, tables) = (context.names(), &context.tables);
     let known: Vec<Table> =
         tables.iter().copied().filter(|table| !outcome.new_tables.contains(table)).collect();
-    let stale = StaleRows { tables: &known, children: tables, origin };
+    let stale = StaleRows { tables: &known, mapping: &outcome.published.mapping(), children: tables, origin };
     let removed = stale::remove(Database::traffic(traffic, names), stale).await?;
     stale::forget_notes(traffic, names, tables).await?;
     ledger.finish_snapshot(traffic, position, &outcome.published).await?;
@@ -141,7 +142,8 @@ struct Part {
 impl Copy {
     async fn prepare(attempt: Attempt<'_>, position: Position, snapshot: &str) -> Result<Self> {
         let Attempt { context, sessions: AttemptSessions { traffic, .. }, ledger, .. } = attempt;
-        let (mut workers, published) = open_workers(context, snapshot).await?;
+        let (mut workers, published) = open_workers(attempt, snapshot).await?;
+        let mapping = published.mapping();
         let indexes = Arc::new(Indexes::find(context, traffic).await?);
         let new_tables = begin_new_tables(attempt, &mut workers, &indexes).await?;
         let Some(CopyWorker { reader, reading, .. }) = workers.first() else {
@@ -153,7 +155,7 @@ impl Copy {
         for &table in &context.tables {
             let names = context.names();
             reader.lock(names, table, &published).await?;
-            let layout = reader.layout(names, table).await?;
+            let layout = reader.layout(names, mapping.of(table)).await?;
             let extent = reader.extent(names, table).await?;
             progress.push(TableProgress {
                 table: names.landing_name(table).to_owned(),
@@ -225,29 +227,35 @@ impl Copy {
 
 /// Opens the sessions of all workers on the exported snapshot. Returns what Landing publishes under the
 /// snapshot, too.
-async fn open_workers(context: &Arc<Context>, snapshot: &str) -> Result<(Vec<CopyWorker>, Published)> {
+async fn open_workers(attempt: Attempt<'_>, snapshot: &str) -> Result<(Vec<CopyWorker>, Published)> {
+    let Attempt { context, sessions: AttemptSessions { traffic, .. }, .. } = attempt;
     let config = &context.config;
     let (names, tables, touch) = (context.names(), &context.tables, Touch::EveryRow);
+    let passthrough = passthrough::read(Database::traffic(traffic, names)).await?;
     let mut workers = Vec::new();
-    let mut published = None;
+    let mut published: Option<(Published, Mapping)> = None;
     for _ in 0..config.snapshot_workers {
         let reader = SnapshotReader::open(&config.landing, snapshot).await?;
         let reading = context.liveness.watch(&[(Side::Landing, reader.session())]);
         // Read once, because all readers see the same snapshot.
-        let published = match &published {
+        let (_, mapping) = match &published {
             Some(published) => published,
-            None => published.insert(reader.published(names, tables).await?),
+            None => {
+                let read = reader.published(names, tables, &passthrough).await?;
+                let mapping = read.mapping();
+                published.insert((read, mapping))
+            }
         };
         reading.idle();
         let session = config.traffic.connect_to_write("snapshot").await?;
         let writing = context.liveness.watch(&[(Side::Traffic, &session)]);
         let on_truncate = config.on_truncate;
-        let settings = WriterSettings { landing: published, tables, touch, on_truncate };
+        let settings = WriterSettings { mapping, tables, touch, on_truncate };
         let writer = Writer::new(session, names, settings).await?;
         writing.idle();
         workers.push(CopyWorker { reader, reading, writer, writing });
     }
-    Ok((workers, published.unwrap_or_default()))
+    Ok((workers, published.map(|(published, _)| published).unwrap_or_default()))
 }
 
 /// Finds the tables that hold no row from Landing. Must run before the workers write. In such a table every
@@ -300,7 +308,8 @@ impl Outcome {
     /// Transient when a table was rewritten during the copy, or was copied as empty although the snapshot has
     /// rows: the copy must restart.
     async fn check(&self, names: &Names, tables: &[Table], landing: &Client) -> Result<()> {
-        let now = catalog::published(landing, names, tables).await?;
+        let now =
+            catalog::published_since(Database::landing(landing, names), tables, &self.published).await?;
         self.published.check_copied(&now)?;
         for (table, rows) in &self.copied {
             if rows.load(Ordering::Relaxed) == 0 {

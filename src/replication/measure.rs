@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
+use crate::postgres::Database;
 use crate::postgres::slot::SlotState;
 use crate::postgres::{slot, synchronous, wal};
 use crate::quarantine::ReverseQuarantine;
@@ -108,7 +109,8 @@ async fn check_published(context: &Context, source: Source<'_>) -> Result<()> {
     let watched = context.watched();
     let cause = match (&watched, source.side) {
         (Some(Watched::Landing(before)), Side::Landing) => {
-            let now = catalog::published(source.client, context.names(), &context.tables).await?;
+            let landing = Database::landing(source.client, context.names());
+            let now = catalog::published_since(landing, &context.tables, before).await?;
             if now == *before {
                 return Ok(());
             }

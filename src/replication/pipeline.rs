@@ -122,7 +122,8 @@ impl LandingSource {
             publication: &names.publication,
             primary: &primary,
         };
-        let landing = LandingTables { names: names.clone(), tables: tables.clone(), published };
+        let mapping = published.mapping();
+        let landing = LandingTables { names: names.clone(), tables: tables.clone(), published, mapping };
         ChangeStream::start(source, from, landing).await
     }
 }
@@ -332,7 +333,7 @@ impl Applier<'_> {
             if ids.is_empty() {
                 continue;
             }
-            let layout: Layout = catalog::layout(control, names, table).await?;
+            let layout: Layout = catalog::layout(control, names, self.writer.mapping(table)).await?;
             if batch.changes.len() > 1 {
                 bytes += reading::weights(control, names, &layout, &ids).await?.values().sum::<u64>();
             }

@@ -1,19 +1,19 @@
 //! The target tables as the catalog describes them: read, never assumed.
 
 use std::collections::HashMap;
-
-use tokio_postgres::Client;
+use std::sync::Arc;
 
 use super::statements::{self, FIXED};
 use crate::error::{Error, Result};
-use crate::mapping;
+use crate::mapping::{self, Mapping, TableMapping};
 use crate::model::change::Table;
-use crate::model::names::{Names, qualified};
+use crate::model::names::qualified;
 use crate::postgres::Database;
 
 /// The facts about the target tables that applying needs.
 #[derive(Debug)]
 pub struct TargetCatalog {
+    mapping: Mapping,
     limits: HashMap<Table, Vec<Option<usize>>>,
 }
 
@@ -30,12 +30,16 @@ pub struct Reference {
 impl TargetCatalog {
     /// # Errors
     /// A target table or column is missing: run `leadbridge migrate`.
-    pub async fn read(client: &Client, names: &Names, tables: &[Table]) -> Result<Self> {
-        let mut catalog = TargetCatalog { limits: HashMap::new() };
+    pub async fn read(traffic: Database<'_>, tables: &[Table], mapping: &Mapping) -> Result<Self> {
+        let mut catalog = TargetCatalog { mapping: mapping.clone(), limits: HashMap::new() };
         for &table in tables {
-            catalog.limits.insert(table, limits(Database::traffic(client, names), table).await?);
+            catalog.limits.insert(table, limits(traffic, mapping.of(table)).await?);
         }
         Ok(catalog)
+    }
+
+    pub fn mapping(&self, table: Table) -> &Arc<TableMapping> {
+        self.mapping.of(table)
     }
 
     /// The longest text of each mapped column; empty for a table without replication.
@@ -45,14 +49,15 @@ impl TargetCatalog {
 
     /// Reads the limits of `table` again. Returns whether the limits have changed.
     pub(super) async fn renew_limits(&mut self, traffic: Database<'_>, table: Table) -> Result<bool> {
-        let now = limits(traffic, table).await?;
+        let now = limits(traffic, self.mapping.of(table)).await?;
         let others = self.limits(table) != now;
         self.limits.insert(table, now);
         Ok(others)
     }
 }
 
-async fn limits(traffic: Database<'_>, table: Table) -> Result<Vec<Option<usize>>> {
+async fn limits(traffic: Database<'_>, mapping: &TableMapping) -> Result<Vec<Option<usize>>> {
+    let table = mapping.table;
     let step = format!("reading the columns of {} on Traffic", table.traffic_name());
     let sql = format!(
         "SELECT a.attname::text, {TEXT_LIMIT} \
@@ -62,7 +67,7 @@ async fn limits(traffic: Database<'_>, table: Table) -> Result<Vec<Option<usize>
     let rows = traffic.during(&*step).rows(&sql, &[&traffic.table(table)]).await?;
     let columns: HashMap<String, Option<i32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
     let fixed = FIXED.map(|(name, _)| name);
-    let mapped = mapping::targets(table).iter().map(|target| target.name);
+    let mapped = mapping.targets().iter().map(|target| &*target.name);
     // Reverse replication reads which leads flow back.
     let flowing = (table == Table::LandingLeads).then_some("landing_lead");
     let wanted = fixed.into_iter().chain(mapped).chain(flowing);
@@ -72,7 +77,7 @@ async fn limits(traffic: Database<'_>, table: Table) -> Result<Vec<Option<usize>
         return Err(Error::refused(format!("{step}: not there: {what}")).remedy("run `leadbridge migrate`"));
     }
     let limit = |name: &str| text_limit(columns.get(name).copied().flatten());
-    Ok(mapping::targets(table).iter().map(|target| limit(target.name)).collect())
+    Ok(mapping.targets().iter().map(|target| limit(&target.name)).collect())
 }
 
 /// The longest text of a column `a`, null where there is no limit. The type modifier of varchar(n) is n + 4.
@@ -108,9 +113,9 @@ pub(super) fn copy_target() -> String {
 }
 
 /// The columns of a COPY into Traffic's table of `table`, and the types of the values sent.
-pub(super) fn copied_columns(table: Table) -> (Vec<&'static str>, Vec<&'static str>) {
-    let mapped = mapping::targets(table).iter().map(|target| (target.name, target.sql_type));
-    let status = statements::initial_status(table).map(|_| ("status", "text"));
+pub(super) fn copied_columns(mapping: &TableMapping) -> (Vec<&str>, Vec<&str>) {
+    let mapped = mapping.targets().iter().map(|target| (&*target.name, &*target.sql_type));
+    let status = statements::initial_status(mapping.table).map(|_| ("status", "text"));
     FIXED.into_iter().chain(mapped).chain(status).unzip()
 }
 

@@ -17,13 +17,11 @@ use uuid::Uuid;
 use super::binary::Encoder;
 use super::upserts::{Mapped, Rejected, TableWrites};
 use super::writer::{Writer, preparing, writing};
-use super::{catalog, statements};
+use super::{binary, catalog, statements};
 use crate::batch::Write;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
-use crate::mapping;
 use crate::model::change::Table;
-use crate::postgres::Database;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 
@@ -141,10 +139,13 @@ impl Writer {
     /// # Errors
     /// The table is gone; the role lacks a privilege; the connection broke.
     pub async fn copy_into(&mut self, table: Table) -> Result<bool> {
-        if self.session.triggers() != TriggerControl::ReplicaRole {
+        let mapping = self.catalog.mapping(table);
+        let can_encode = mapping.targets().iter().all(|target| binary::takes(&target.sql_type));
+        if self.session.triggers() != TriggerControl::ReplicaRole || !can_encode {
             return Ok(false);
         }
-        let (hold, copy) = (statements::hold_table(&self.names, table), statements::copy(&self.names, table));
+        let (hold, copy) =
+            (statements::hold_table(&self.names, table), statements::copy(&self.names, mapping));
         let prepare = async |sql: &str| during(&self.session, preparing(table)).prepare(sql).await;
         let copying = Copying {
             table,
@@ -156,7 +157,7 @@ impl Writer {
                 None => None,
             },
         };
-        let serves = look(self.database(), &copying).await?.is_some();
+        let serves = look(self, &copying).await?.is_some();
         self.copying.tables.insert(table, copying);
         Ok(serves)
     }
@@ -186,7 +187,7 @@ pub(super) async fn copy_new<'w, 'c>(
     // sent together, in one round trip.
     let hold = async { during(&writer.session, writing(table)).run(&copying.hold, &[]).await };
     let missing = missing_leads(writer, copying, &leads);
-    let (_, target, missing) = tokio::try_join!(hold, look(writer.database(), copying), missing)?;
+    let (_, target, missing) = tokio::try_join!(hold, look(writer, copying), missing)?;
     let Some(target) = target else { return Ok(None) };
     let has_lead = table.lead_column().is_some();
     let is_orphan =
@@ -197,9 +198,9 @@ pub(super) async fn copy_new<'w, 'c>(
 }
 
 /// `None` where the table does not take COPY.
-async fn look<'t>(traffic: Database<'_>, copying: &'t Copying) -> Result<Option<CopyTarget<'t>>> {
-    let table = copying.table;
-    let (columns, types) = catalog::copied_columns(table);
+async fn look<'t>(writer: &Writer, copying: &'t Copying) -> Result<Option<CopyTarget<'t>>> {
+    let (table, traffic) = (copying.table, writer.database());
+    let (columns, types) = catalog::copied_columns(writer.catalog.mapping(table));
     let step = traffic.during(writing(table));
     let found = step.row_if_any(&copying.look, &[&traffic.table(table), &columns, &types]).await?;
     let Some(row) = found.filter(|row| row.get(0)) else { return Ok(None) };
@@ -226,10 +227,11 @@ async fn send<'w, 'c: 'w>(
     let CopyTarget { copying: Copying { table, copy, .. }, limits, .. } = target;
     let failed = |error| Error::writing(writing(*table), &error).of_table(table.traffic_name());
     let mut copied = CopyResult::default();
-    let mut encoder = Encoder::new(mapping::targets(*table), statements::initial_status(*table));
+    let mapping = writer.catalog.mapping(*table);
+    let mut encoder = Encoder::new(mapping.targets(), statements::initial_status(*table));
     let mut sink = pin!(writer.session.copy_in::<_, Bytes>(copy).await.map_err(failed)?);
     for write in rows {
-        let row = match mapping::map(&write.row, limits) {
+        let row = match mapping.map(&write.row, limits) {
             Ok(row) => row,
             Err(rejection) => {
                 copied.rejected.push((write, rejection));
@@ -265,15 +267,17 @@ async fn send<'w, 'c: 'w>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::{self, Mapping};
     use crate::model::names::Names;
 
     #[test]
     fn the_columns_whose_types_are_looked_at_are_those_that_are_copied_in_their_order() {
         for table in Table::ALL {
-            let (columns, types) = catalog::copied_columns(table);
-            let sql = statements::copy(&Names::default(), table);
+            let mapping = Mapping::whole();
+            let (columns, types) = catalog::copied_columns(mapping.of(table));
+            let sql = statements::copy(&Names::default(), mapping.of(table));
             assert!(sql.contains(&format!("({})", columns.join(", "))), "{sql}");
-            let mapped = mapping::targets(table).iter().map(|target| target.sql_type);
+            let mapped = mapping::known_targets(table).iter().map(|target| &*target.sql_type);
             let status = statements::initial_status(table).map(|_| "text");
             let sent = ["uuid", "timestamptz"].into_iter().chain(mapped).chain(status);
             assert!(sent.eq(types), "{sql}");

@@ -1,6 +1,7 @@
 //! Deletes: with triggers on, so that cascades reach Traffic's own rows (guarantees 4.2), and without losing
 //! rows that Landing still has.
 
+use postgres_protocol::escape::escape_literal;
 use tokio_postgres::ToStatement;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
@@ -9,6 +10,7 @@ use super::writer::{Arrived, Writer};
 use super::{keys, statements};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
+use crate::mapping::{Mapping, TableMapping};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -26,12 +28,12 @@ use crate::quarantine::RefusalCause;
 /// Landing's transaction deletes the children too, and the batch has applied the deletes known so far.
 /// Landing may have kept the children left on Traffic. So the statement quarantines the children, and a later
 /// delete from Landing removes a child from quarantine.
-pub(super) fn delete(names: &Names, table: Table, children: &[Table]) -> String {
+pub(super) fn delete((names, mapping): (&Names, &Mapping), table: Table, children: &[Table]) -> String {
     let traffic = names.traffic_table(table);
     let (mut kept, mut counts) = (String::new(), Vec::new());
     if table == Table::LandingLeads {
         for (number, child) in children.iter().filter(|child| child.lead_column().is_some()).enumerate() {
-            kept += &format!("kept_{number} AS ({}), ", keep(names, *child));
+            kept += &format!("kept_{number} AS ({}), ", keep(names, mapping.of(*child)));
             counts.push(format!("(SELECT count(*) FROM kept_{number})"));
         }
     }
@@ -47,23 +49,25 @@ pub(super) fn delete(names: &Names, table: Table, children: &[Table]) -> String 
 
 /// Quarantines the rows of `child` that came from Landing and whose lead is about to be deleted. Traffic's
 /// rows serve as the images, because every column of the tables of children is verbatim.
-fn keep(names: &Names, child: Table) -> String {
-    let columns = statements::restorable(child).into_iter().filter_map(|(at, target)| {
-        let column = child.columns().get(at)?;
-        Some(format!("'{}', {}", column.name, statements::as_text(target)))
-    });
-    let columns: Vec<String> = columns.collect();
+fn keep(names: &Names, mapping: &TableMapping) -> String {
+    let child = mapping.table;
+    let (mut columns, mut texts) = (vec!["'id'".to_owned()], vec!["t.id::text".to_owned()]);
+    for (at, target) in mapping.verbatim().filter(|(_, target)| mapping.gives(target)) {
+        columns.extend(mapping.columns().get(at).map(|column| escape_literal(&column.name)));
+        texts.push(statements::as_text(target));
+    }
     let RefusalCause { sqlstate, message } = RefusalCause::lead_is_missing(Side::Traffic);
     format!(
         "INSERT INTO {quarantine} (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
          SELECT '{name}', t.id, t.lead_id, 'update', $2::pg_lsn, '{sqlstate}', '{message}', \
-           pg_catalog.jsonb_build_object('id', t.id::text, {columns}) \
+           pg_catalog.jsonb_object(ARRAY[{columns}], ARRAY[{texts}]) \
          FROM {table} t JOIN {leads} l ON l.id = t.lead_id \
          WHERE t.lead_id = ANY ($1::uuid[]) AND t.landing_synced_at IS NOT NULL AND l.landing_synced_at IS NOT NULL \
          ON CONFLICT (source_table, row_id) DO NOTHING RETURNING row_id",
         quarantine = names.own("quarantine"),
         name = child.label(),
         columns = columns.join(", "),
+        texts = texts.join(", "),
         table = names.traffic_table(child),
         leads = names.traffic_table(Table::LandingLeads),
     )
@@ -208,13 +212,17 @@ mod tests {
 
     #[test]
     fn what_is_kept_of_a_deleted_lead_has_every_column_of_landings() {
-        let sql = delete(&Names::default(), Table::LandingLeads, &Table::ALL);
+        let sql = delete((&Names::default(), &Mapping::whole()), Table::LandingLeads, &Table::ALL);
         for child in Table::ALL.into_iter().filter(|table| table.lead_column().is_some()) {
             assert!(sql.contains(&format!("SELECT '{}', t.id", child.label())), "{sql}");
             for column in child.columns() {
-                assert!(sql.contains(&format!("'{}', t.{}", column.name, column.name)), "{}", column.name);
+                assert!(sql.contains(&format!("t.{}", column.name)), "{}", column.name);
+                assert!(sql.contains(&format!("'{}'", column.name)), "{}", column.name);
             }
         }
-        assert!(!delete(&Names::default(), Table::LeadJourney, &Table::ALL).contains("quarantine"));
+        assert!(
+            !delete((&Names::default(), &Mapping::whole()), Table::LeadJourney, &Table::ALL)
+                .contains("quarantine")
+        );
     }
 }

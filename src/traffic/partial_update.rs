@@ -3,6 +3,7 @@
 //! by its size.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use tokio_postgres::Row as Answer;
 use tokio_postgres::types::ToSql;
@@ -13,7 +14,7 @@ use super::upserts::{self, Columns, TableWrites};
 use super::writer::{Supplied, Writer, writing};
 use crate::batch::{Segment, Write};
 use crate::error::Result;
-use crate::mapping::{self, HeldMetadata, TrafficRow};
+use crate::mapping::{HeldMetadata, TrafficRow};
 use crate::model::change::{Datum, Row, Table, lead};
 use crate::postgres::step::during;
 use crate::quarantine::notes::Scope;
@@ -82,14 +83,14 @@ fn map<'c>(
     writes: Vec<Write<'c>>,
     known: Option<&Known>,
 ) -> (Vec<(Write<'c>, TrafficRow)>, Vec<Write<'c>>) {
-    let limits = writer.catalog.limits(TABLE);
+    let (mapping, limits) = (writer.catalog.mapping(TABLE), writer.catalog.limits(TABLE));
     let (mut mapped, mut refused) = (Vec::with_capacity(writes.len()), Vec::new());
     for write in writes {
         let held = match known.and_then(|known| known.get(&write.row.id)) {
             Some(members) => HeldMetadata::Known(members.as_deref()),
             None => HeldMetadata::Unknown,
         };
-        match mapping::map_partial_update(&write.row, limits, held) {
+        match mapping.map_partial_update(&write.row, limits, held) {
             Ok(row) => mapped.push((write, row)),
             Err(_) => refused.push(write),
         }
@@ -104,7 +105,7 @@ async fn write_known(
     writer: &Writer,
     rows: &[(Write<'_>, TrafficRow)],
 ) -> Result<(HashMap<Uuid, Option<Option<String>>>, HashSet<Uuid>)> {
-    let width = mapping::partial_update_targets().count();
+    let width = writer.catalog.mapping(TABLE).partial_update_targets().count();
     let columns = Columns::new(width, rows.iter().map(|(write, row)| (row, write.origin.commit_time)));
     let parameters: Vec<&(dyn ToSql + Sync)> = columns.parameters();
     let left = during(&writer.session, writing(TABLE))
@@ -120,9 +121,11 @@ async fn write_known(
 async fn record(writer: &mut Writer, done: &[(Write<'_>, TrafficRow)], computed: bool) -> Result<()> {
     let ids: Vec<Uuid> = done.iter().map(|(write, _)| write.row.id).collect();
     if writer.may_have_notes() {
-        let columns: Vec<&str> = mapping::partial_update_targets()
+        let mapping = Arc::clone(writer.catalog.mapping(TABLE));
+        let columns: Vec<&str> = mapping
+            .partial_update_targets()
             .filter(|target| computed || !target.is_partly_of_metadata())
-            .map(|target| target.name)
+            .map(|target| &*target.name)
             .collect();
         let still = done.iter().map(|(_, row)| row);
         let scope = Scope { table: TABLE, ids: &ids, columns: Some(&columns) };

@@ -4,7 +4,7 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::mapping;
+use crate::mapping::TableMapping;
 use crate::mapping::inverse::TrafficImage;
 use crate::model::budget::{self, Budget};
 use crate::model::change::Table;
@@ -46,10 +46,12 @@ impl<'c> TrafficSnapshot<'c> {
     }
 
     /// The ids of existing rows.
-    pub async fn find(&self, table: Table, ids: &[Uuid]) -> Result<FoundRows> {
+    pub async fn find(&self, mapping: &TableMapping, ids: &[Uuid]) -> Result<FoundRows> {
+        let table = mapping.table;
+        let columns: Vec<_> = mapping.of_variable_size().map(|target| target.ident()).collect();
         let sql = format!(
             "SELECT t.id, {}, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
-            budget::weight(mapping::texts(table)),
+            budget::weight(columns.iter().map(|column| &**column)),
             flowing::stays(self.traffic.names, table),
             self.traffic.table(table)
         );
@@ -62,37 +64,32 @@ impl<'c> TrafficSnapshot<'c> {
         })
     }
 
-    /// The ids of all rows that refer to these leads.
-    pub async fn of_leads(&self, table: Table, leads: &[Uuid]) -> Result<Vec<Uuid>> {
-        let sql = format!("SELECT t.id FROM {} AS t WHERE t.lead_id = ANY ($1)", self.traffic.table(table));
-        let rows = self.traffic.during(reading(table)).rows(&sql, &[&leads]).await?;
-        Ok(rows.iter().map(|row| row.get(0)).collect())
-    }
-
     /// The sorted ids of existing rows that flow to Landing.
-    pub async fn flowing(&self, table: Table, ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        Ok(self.find(table, ids).await?.portions.concat())
+    pub async fn flowing(&self, mapping: &TableMapping, ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        Ok(self.find(mapping, ids).await?.portions.concat())
     }
 
     /// The rows with these ids, with all mapped columns.
-    pub async fn rows(&self, table: Table, ids: &[Uuid]) -> Result<Vec<TrafficImage>> {
+    pub async fn rows(&self, mapping: &TableMapping, ids: &[Uuid]) -> Result<Vec<TrafficImage>> {
+        let table = mapping.table;
         let columns: String =
-            mapping::targets(table).iter().map(|target| format!(", {}", as_text(target))).collect();
+            mapping.targets().iter().map(|target| format!(", {}", as_text(target))).collect();
         let sql = format!(
             "SELECT t.id{columns} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
             self.traffic.table(table)
         );
         let rows = self.traffic.during(reading(table)).rows(&sql, &[&ids]).await?;
-        rows.iter().map(|row| held(table, row)).collect()
+        rows.iter().map(|row| held(mapping, row)).collect()
     }
 }
 
-/// Decodes a row: the id, then a text or null for each of [`mapping::targets`].
-fn held(table: Table, row: &tokio_postgres::Row) -> Result<TrafficImage> {
+/// Decodes a row: the id, then a text or null for each of [`TableMapping::targets`].
+fn held(mapping: &TableMapping, row: &tokio_postgres::Row) -> Result<TrafficImage> {
+    let table = mapping.table;
     let failed = |error| Error::database(reading(table), &error);
     let id = row.try_get(0).map_err(failed)?;
     let text = |at: usize| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
-    let values: std::result::Result<_, _> = (1..=mapping::targets(table).len()).map(text).collect();
+    let values: std::result::Result<_, _> = (1..=mapping.targets().len()).map(text).collect();
     Ok(TrafficImage { table, id, values: values.map_err(failed)? })
 }
 

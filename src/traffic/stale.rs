@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::deletes::{self, Deletion};
 use crate::batch::bisect::{Bisection, middle};
 use crate::error::{Result, row_refusal};
+use crate::mapping::Mapping;
 use crate::model::change::{Origin, Table};
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -31,6 +32,8 @@ const STALE_PORTION: Savepoint = Savepoint(Side::Traffic, "portion");
 #[derive(Clone, Copy)]
 pub struct StaleRows<'s> {
     pub tables: &'s [Table],
+    /// The mapping of the copy.
+    pub mapping: &'s Mapping,
     /// All replicated tables.
     pub children: &'s [Table],
     pub origin: Origin,
@@ -65,7 +68,8 @@ impl Removal<'_> {
         let mut removed = 0;
         for &table in self.scope.tables.iter().rev() {
             let ids = self.stale(table).await?;
-            let delete = deletes::delete(self.traffic.names, table, self.scope.children);
+            let delete =
+                deletes::delete((self.traffic.names, self.scope.mapping), table, self.scope.children);
             let delete = self.traffic.during(STEP).prepare(&delete).await?;
             for portion in ids.chunks(PORTION) {
                 let deletion = Deletion { table, ids: portion, at: self.scope.origin.commit_lsn };
@@ -102,7 +106,7 @@ impl Removal<'_> {
                     let Some(&id) = bisection.refuse(ids) else { continue };
                     let (what, cause) = (Refused::Delete(deletion.table, id), RefusalCause::of(&error));
                     let refusal = Refusal { what, origin: self.scope.origin, cause: &cause };
-                    Quarantine::new(self.traffic.names).put(client, &refusal).await?;
+                    Quarantine::new(self.traffic.names, &Mapping::whole()).put(client, &refusal).await?;
                 }
             }
         }

@@ -3,10 +3,13 @@
 //! Rows travel as arrays, one array for each column, so a batch takes one round trip for each table. The
 //! server casts the texts, because only PostgreSQL decides if a text is valid.
 
-use crate::mapping::{self, Absent, Target};
+use std::borrow::Cow;
+
+use crate::mapping::{TableMapping, Target};
 use crate::model::budget;
 use crate::model::change::Table;
 use crate::model::names::Names;
+use crate::postgres::output;
 use crate::postgres::pipelined::IS_OPEN;
 use crate::postgres::unique::{self, Filler, UniqueColumn};
 
@@ -27,23 +30,22 @@ pub enum Touch {
 #[derive(Clone, Copy)]
 pub struct TargetTable<'t> {
     pub names: &'t Names,
-    pub table: Table,
-    /// The columns that Landing lacks.
-    pub absent: &'t Absent,
+    pub mapping: &'t TableMapping,
 }
 
 impl TargetTable<'_> {
     /// Upsert of one table's rows. Parameters: ids, synced times, then one text array for each target column. A
-    /// row already on Traffic keeps its values in the columns that Landing lacks (`absent`). Outside of
+    /// row already on Traffic keeps its values in the columns that Landing lacks. Outside of
     /// leadbridge's transaction the statement writes nothing (see [`IS_OPEN`]).
     ///
     /// The answer is one row, and its four columns account for every input row: number of rows written; number of
     /// rows equal already; ids of rows neither written nor equal, by the snapshot of the statement; ids of rows
     /// without a lead.
     pub fn upsert(&self, touch: Touch) -> String {
-        let TargetTable { names, table, absent } = *self;
-        let targets: Vec<&Target> = mapping::targets(table).iter().collect();
-        let (targets, given) = (&targets, &given(&targets, absent));
+        let TargetTable { names, mapping } = *self;
+        let table = mapping.table;
+        let targets: Vec<&Target> = mapping.targets().iter().collect();
+        let (targets, given) = (&targets, &given(&targets, mapping));
         let traffic = names.traffic_table(table);
         let lead_is_there = "EXISTS (SELECT FROM present p WHERE p.id = i.lead_id::uuid)";
         let has_lead = table.lead_column().is_some();
@@ -80,25 +82,27 @@ impl TargetTable<'_> {
 
     /// Ids of the rows whose row on Traffic is missing or different now. Parameters as in [`TargetTable::upsert`].
     pub fn differing(&self, touch: Touch) -> String {
-        let TargetTable { names, table, absent } = *self;
-        let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+        let TargetTable { names, mapping } = *self;
+        let table = mapping.table;
+        let targets: Vec<&Target> = mapping.targets().iter().collect();
         format!(
             "SELECT i.id FROM {input} LEFT JOIN {traffic} t ON t.id = i.id WHERE NOT {equal}",
             input = input(&targets),
             traffic = names.traffic_table(table),
-            equal = is_equal(&given(&targets, absent), touch),
+            equal = is_equal(&given(&targets, mapping), touch),
         )
     }
 
     /// Replaces the values of `unique` columns that are about to change by fillers, so the rows do not collide
     /// with each other. Parameters as in [`TargetTable::upsert`]. `None` when Landing has no value for any of the columns.
     pub fn give_up(&self, unique: &[UniqueColumn], filler: Filler) -> Option<String> {
-        let TargetTable { names, table, absent } = *self;
-        let targets: Vec<&Target> = mapping::targets(table).iter().collect();
-        let given = given(&targets, absent);
+        let TargetTable { names, mapping } = *self;
+        let table = mapping.table;
+        let targets: Vec<&Target> = mapping.targets().iter().collect();
+        let given = given(&targets, mapping);
         let columns = unique.iter().filter_map(|column| {
             let target = given.iter().find(|target| target.name == column.name)?;
-            let (name, new) = (target.name, cast(target));
+            let (name, new) = (target.ident(), cast(target));
             // Where Landing has null, Traffic's value stays, so the column does not change.
             let given = if target.keeps_target_when_null() {
                 format!("{new} IS NOT NULL AND ")
@@ -126,8 +130,9 @@ fn with_present_leads(names: &Names, targets: &[&Target]) -> String {
 
 /// Inserts new rows in the binary format. Columns: id, synced time, the mapped columns, and for leads
 /// `status`.
-pub fn copy(names: &Names, table: Table) -> String {
-    let targets: Vec<&Target> = mapping::targets(table).iter().collect();
+pub fn copy(names: &Names, mapping: &TableMapping) -> String {
+    let table = mapping.table;
+    let targets: Vec<&Target> = mapping.targets().iter().collect();
     let status = initial_status(table).map_or("", |_| ", status");
     let (traffic, columns) = (names.traffic_table(table), column_list(&targets));
     format!("COPY {traffic} ({columns}{status}) FROM STDIN (FORMAT binary)")
@@ -159,27 +164,27 @@ pub fn lock_leads(names: &Names) -> String {
 /// not to write a lead: Traffic does not have the lead, or `funnel_type` is null in the input (the caller knew
 /// nothing of the metadata) and a column changes from which, together with the metadata, others are derived.
 ///
-/// Parameters: ids, synced times, then one text array for each of [`mapping::partial_update_targets`].
-pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
-    let targets: Vec<&Target> = mapping::partial_update_targets().collect();
-    let given = given(&targets, absent);
+/// Parameters: ids, synced times, then one text array for each of [`TableMapping::partial_update_targets`].
+pub fn partial_update_leads(names: &Names, mapping: &TableMapping) -> String {
+    let targets: Vec<&Target> = mapping.partial_update_targets().collect();
+    let given = given(&targets, mapping);
     // The funnel is never null, so a null says that the metadata was unknown.
     let kept = |target: &Target| match target.is_partly_of_metadata() {
-        true => format!("CASE WHEN i.funnel_type IS NULL THEN t.{0} ELSE i.{0} END", target.name),
-        false => format!("i.{}", target.name),
+        true => format!("CASE WHEN i.funnel_type IS NULL THEN t.{0} ELSE i.{0} END", target.ident()),
+        false => format!("i.{}", target.ident()),
     };
     let sources = targets.iter().filter_map(|target| target.other_source());
     let same: Vec<String> = sources
         .filter_map(|source| given.iter().find(|target| target.verbatim_of() == Some(source)))
         .map(|target| {
             let (new, held) =
-                (text_of(&format!("i.{}", target.name)), text_of(&format!("t.{}", target.name)));
+                (text_of(&format!("i.{}", target.ident())), text_of(&format!("t.{}", target.ident())));
             format!("{new} IS NOT DISTINCT FROM {held}")
         })
         .collect();
     let new: Vec<String> = given.iter().map(|target| kept(target)).collect();
     let set: Vec<String> =
-        given.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.name)).collect();
+        given.iter().zip(&new).map(|(target, new)| format!("{} = {new}", target.ident())).collect();
     let differs = differs(given.iter().zip(new).map(|(target, new)| (*target, new)));
     // A row is locked before the comparison, in primary-key order, so the row cannot change between the two.
     format!(
@@ -209,42 +214,32 @@ pub fn partial_update_leads(names: &Names, absent: &Absent) -> String {
 
 /// The text of a column of the row `t`, as the mapping writes the text.
 pub fn as_text(target: &Target) -> String {
-    let name = target.name;
-    match target.sql_type {
-        // The output function of boolean gives `t`, a cast to text gives `true`.
-        "boolean" => format!("CASE t.{name} WHEN true THEN 't' WHEN false THEN 'f' END"),
-        _ => format!("t.{name}::text"),
-    }
+    output::text(&format!("t.{}", target.ident()), &target.sql_type)
 }
 
 /// Traffic's verbatim values of rows, for changes with unchanged TOAST values. Parameter: ids. Columns of the
-/// answer: id, then one text for each of [`restorable`].
-pub fn read_verbatim(names: &Names, table: Table) -> String {
-    let columns: String =
-        restorable(table).iter().map(|(_, target)| format!(", t.{}::text", target.name)).collect();
+/// answer: id, then one text for each of [`TableMapping::verbatim`].
+pub fn read_verbatim(names: &Names, mapping: &TableMapping) -> String {
+    let columns: String = mapping.verbatim().map(|(_, target)| format!(", {}", as_text(target))).collect();
     format!(
         "SELECT t.id{columns} FROM {} t WHERE t.id = ANY ($1::uuid[]) AND t.landing_synced_at IS NOT NULL",
-        names.traffic_table(table)
+        names.traffic_table(mapping.table)
     )
 }
 
 /// Approximate bytes of the answer of [`read_verbatim`]. Parameter: ids.
-pub fn weigh(names: &Names, table: Table) -> String {
+pub fn weigh(names: &Names, mapping: &TableMapping) -> String {
+    let columns: Vec<_> = mapping.verbatim().map(|(_, target)| target.ident()).collect();
     format!(
         "SELECT coalesce(sum({}), 0)::bigint FROM {} t WHERE t.id = ANY ($1::uuid[])",
-        budget::weight(restorable(table).iter().map(|(_, target)| target.name)),
-        names.traffic_table(table)
+        budget::weight(columns.iter().map(|column| &**column)),
+        names.traffic_table(mapping.table)
     )
 }
 
-/// The Landing columns held verbatim by Traffic: position in a Landing row, and column on Traffic.
-pub fn restorable(table: Table) -> Vec<(usize, &'static Target)> {
-    mapping::targets(table).iter().filter_map(|target| Some((target.verbatim_of()?, target))).collect()
-}
-
 /// The target columns that get a value, because Landing has their source column.
-fn given<'t>(targets: &[&'t Target], absent: &Absent) -> Vec<&'t Target> {
-    targets.iter().copied().filter(|target| absent.leaves(target)).collect()
+fn given<'t>(targets: &[&'t Target], mapping: &TableMapping) -> Vec<&'t Target> {
+    targets.iter().copied().filter(|target| mapping.gives(target)).collect()
 }
 
 fn input(targets: &[&Target]) -> String {
@@ -258,8 +253,8 @@ fn input(targets: &[&Target]) -> String {
 }
 
 fn column_list(targets: &[&Target]) -> String {
-    let fixed = FIXED.iter().map(|(name, _)| *name);
-    fixed.chain(targets.iter().map(|target| target.name)).collect::<Vec<_>>().join(", ")
+    let fixed = FIXED.iter().map(|(name, _)| Cow::Borrowed(*name));
+    fixed.chain(targets.iter().map(|target| target.ident())).collect::<Vec<_>>().join(", ")
 }
 
 fn value_list(targets: &[&Target]) -> String {
@@ -270,13 +265,13 @@ fn value_list(targets: &[&Target]) -> String {
 /// The input's values, cast to the mapping's types, each under its column's name.
 fn named_value_list(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(name, _)| format!("i.{name}"));
-    let named = targets.iter().map(|target| format!("{} AS {}", cast(target), target.name));
+    let named = targets.iter().map(|target| format!("{} AS {}", cast(target), target.ident()));
     fixed.chain(named).collect::<Vec<_>>().join(", ")
 }
 
 /// New value of a column in an update. Where Landing has null, Traffic's value may stay.
 fn updated(target: &Target) -> String {
-    let name = target.name;
+    let name = target.ident();
     if target.keeps_target_when_null() {
         format!("COALESCE(EXCLUDED.{name}, t.{name})")
     } else {
@@ -285,7 +280,7 @@ fn updated(target: &Target) -> String {
 }
 
 fn set_list(targets: &[&Target]) -> String {
-    let set = targets.iter().map(|target| format!("{} = {}", target.name, updated(target)));
+    let set = targets.iter().map(|target| format!("{} = {}", target.ident(), updated(target)));
     let synced = "landing_synced_at = EXCLUDED.landing_synced_at".to_owned();
     set.chain([synced]).collect::<Vec<_>>().join(", ")
 }
@@ -307,9 +302,9 @@ fn is_equal(targets: &[&Target], touch: Touch) -> String {
         return "false".to_owned();
     }
     let equal = |target: &&Target| {
-        let (held, value) = (text_of(&format!("t.{}", target.name)), text_of(&cast(target)));
+        let (held, value) = (text_of(&format!("t.{}", target.ident())), text_of(&cast(target)));
         match target.keeps_target_when_null() {
-            true => format!("(i.{} IS NULL OR {held} IS NOT DISTINCT FROM {value})", target.name),
+            true => format!("(i.{} IS NULL OR {held} IS NOT DISTINCT FROM {value})", target.ident()),
             false => format!("{held} IS NOT DISTINCT FROM {value}"),
         }
     };
@@ -323,20 +318,21 @@ fn is_equal(targets: &[&Target], touch: Touch) -> String {
 fn differs<'t>(values: impl Iterator<Item = (&'t Target, String)>) -> String {
     let (mut held, mut new, mut documents) = (Vec::new(), Vec::new(), String::new());
     for (target, value) in values {
-        let column = format!("t.{}", target.name);
-        match target.sql_type {
+        let column = format!("t.{}", target.ident());
+        match &*target.sql_type {
             "jsonb" => {
                 let (text, new_text) = (text_of(&column), text_of(&value));
                 documents +=
                     &format!(" OR {column} IS DISTINCT FROM {value} OR {text} IS DISTINCT FROM {new_text}");
             }
-            "text" => {
-                held.push(text_of(&column));
-                new.push(text_of(&value));
-            }
-            _ => {
+            "uuid" | "boolean" | "integer" | "bigint" | "smallint" | "timestamptz" => {
                 held.push(column);
                 new.push(value);
+            }
+            // A type may have no equality, or a coarser one.
+            _ => {
+                held.push(text_of(&column));
+                new.push(text_of(&value));
             }
         }
     }
@@ -350,22 +346,23 @@ fn text_of(value: &str) -> String {
 
 /// The input's value of a column, cast to the mapping's type.
 fn cast(target: &Target) -> String {
-    format!("i.{}::{}", target.name, target.sql_type)
+    format!("i.{}::{}", target.ident(), target.sql_type)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mapping::{self, Mapping};
     use crate::model::change::ColumnType;
 
-    fn upsert(table: Table, absent: &Absent) -> String {
-        TargetTable { names: &Names::default(), table, absent }.upsert(Touch::OnlyChanges)
+    fn upsert(table: Table) -> String {
+        let mapping = Mapping::whole();
+        TargetTable { names: &Names::default(), mapping: mapping.of(table) }.upsert(Touch::OnlyChanges)
     }
 
     #[test]
     fn an_update_never_names_a_column_that_traffic_owns() {
-        let none = Absent::none(Table::LandingLeads);
-        let sql = upsert(Table::LandingLeads, &none);
+        let sql = upsert(Table::LandingLeads);
         let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
         for owned in ["status", "amocrm_pipeline_id", "amocrm_status_id"] {
             assert!(!update.contains(owned), "{owned}");
@@ -376,10 +373,10 @@ mod tests {
     #[test]
     fn what_is_equal_for_its_type_only_is_compared_as_text() {
         for table in Table::ALL {
-            let sql = upsert(table, &Absent::none(table));
+            let sql = upsert(table);
             let update = sql.split("DO UPDATE").nth(1).unwrap().split("RETURNING").next().unwrap();
-            for target in mapping::targets(table) {
-                let is_coarse = matches!(target.sql_type, "jsonb" | "text");
+            for target in mapping::known_targets(table) {
+                let is_coarse = matches!(&*target.sql_type, "jsonb" | "text");
                 let as_text = text_of(&format!("t.{}", target.name));
                 assert_eq!(update.contains(&as_text), is_coarse, "{}", target.name);
             }
@@ -389,7 +386,8 @@ mod tests {
     #[test]
     fn every_landing_text_can_be_restored_from_traffic() {
         for table in Table::ALL {
-            let restored: Vec<_> = restorable(table).iter().map(|(column, _)| *column).collect();
+            let mapping = Mapping::whole();
+            let restored: Vec<_> = mapping.of(table).verbatim().map(|(column, _)| column).collect();
             let can_be_toasted = |kind| matches!(kind, ColumnType::Text | ColumnType::Jsonb);
             for (at, column) in table.columns().iter().enumerate().filter(|(_, c)| can_be_toasted(c.kind)) {
                 assert!(restored.contains(&at), "{}", column.name);

@@ -85,9 +85,9 @@ async fn give_up(writer: &Writer, set: &[SourcedChange], filler: Filler) -> Resu
 
 async fn give_up_in(writer: &Writer, (table, writes): (Table, &[Write<'_>]), filler: Filler) -> Result<bool> {
     let unique = unique::columns(&writer.session, &writer.names.traffic_table(table)).await?;
-    let Some(sql) = writer.target(table)?.give_up(&unique, filler) else { return Ok(false) };
+    let Some(sql) = writer.target(table).give_up(&unique, filler) else { return Ok(false) };
     let (mapped, _) = map_rows(writer, table, writes.iter());
-    let columns = columns_of(table, mapped.iter());
+    let columns = columns_of(writer.catalog.mapping(table), mapped.iter());
     let step = during(&writer.session, writing(table)).of_table(table.traffic_name());
     step.write(&sql, &columns.parameters()).await?;
     Ok(true)

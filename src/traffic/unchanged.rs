@@ -92,7 +92,8 @@ async fn weight(writer: &Writer, table: Table, (stay, fill): (&[Uuid], &[Uuid]))
     let mut bytes = 0;
     if fill.len() > 1 {
         let step = during(&writer.session, format!("weighing rows of {}", table.traffic_name()));
-        let row = step.row(&statements::weigh(&writer.names, table), &[&fill]).await?;
+        let row =
+            step.row(&statements::weigh(&writer.names, writer.catalog.mapping(table)), &[&fill]).await?;
         bytes += row.get::<_, i64>(0).unsigned_abs();
     }
     if writer.may_have_quarantined && stay.len() + fill.len() > 1 {
@@ -110,12 +111,12 @@ async fn images(writer: &Writer, table: Table, ids: &[Uuid]) -> Result<HashMap<U
     }
     let step = format!("reading unchanged values from {}", table.traffic_name());
     let rows = during(&writer.session, step).rows(writer.read(table).await?, &[&ids]).await?;
-    let restorable = statements::restorable(table);
+    let mapping = writer.catalog.mapping(table);
     for found in &rows {
         let id: Uuid = found.get(0);
-        let mut values: Box<[Datum]> = vec![Datum::Unchanged; table.columns().len()].into();
-        for (answer, (column, _)) in restorable.iter().enumerate() {
-            if let Some(value) = values.get_mut(*column) {
+        let mut values: Box<[Datum]> = vec![Datum::Unchanged; mapping.columns().len()].into();
+        for (answer, (column, _)) in mapping.verbatim().enumerate() {
+            if let Some(value) = values.get_mut(column) {
                 *value = found.get::<_, Option<String>>(answer + 1).map_or(Datum::Null, Datum::text);
             }
         }

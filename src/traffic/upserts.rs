@@ -9,7 +9,7 @@ use super::writer::{Arrived, Writer, writing};
 use super::{copying, keys};
 use crate::batch::Write;
 use crate::error::{Error, Result};
-use crate::mapping::{self, TrafficRow};
+use crate::mapping::{Rejection, TableMapping, TrafficRow};
 use crate::model::change::{Origin, Table};
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
@@ -77,13 +77,13 @@ impl<'r> Columns<'r> {
     }
 }
 
-pub(super) fn columns_of<'m>(table: Table, rows: impl Iterator<Item = &'m Mapped>) -> Columns<'m> {
-    let width = mapping::targets(table).len();
+pub(super) fn columns_of<'m>(mapping: &TableMapping, rows: impl Iterator<Item = &'m Mapped>) -> Columns<'m> {
+    let width = mapping.targets().len();
     Columns::new(width, rows.map(|mapped| (&mapped.row, mapped.origin.commit_time)))
 }
 
 /// Rows refused by the mapping, each with the reason.
-pub(super) type Rejected<'w, 'c> = Vec<(&'w Write<'c>, mapping::Rejection)>;
+pub(super) type Rejected<'w, 'c> = Vec<(&'w Write<'c>, Rejection)>;
 
 /// Writes whole rows of one table, in primary-key order. Quarantines a row refused by the mapping, a row
 /// whose lead is not on Traffic, and a row left out by a trigger. Returns the ids of written rows
@@ -150,10 +150,10 @@ pub(super) fn map_rows<'w, 'c: 'w>(
     table: Table,
     writes: impl Iterator<Item = &'w Write<'c>>,
 ) -> (Vec<Mapped>, Rejected<'w, 'c>) {
-    let limits = writer.catalog.limits(table);
+    let (mapping, limits) = (writer.catalog.mapping(table), writer.catalog.limits(table));
     let (mut mapped, mut rejected) = (Vec::new(), Vec::new());
     for write in writes {
-        match mapping::map(&write.row, limits) {
+        match mapping.map(&write.row, limits) {
             Ok(row) => mapped.push(Mapped { row, origin: write.origin }),
             Err(rejection) => rejected.push((write, rejection)),
         }
@@ -169,7 +169,7 @@ pub(super) async fn upsert(writer: &Writer, table: Table, rows: &[Mapped]) -> Re
     if rows.is_empty() {
         return Ok(Upserted::default());
     }
-    let columns = columns_of(table, rows.iter());
+    let columns = columns_of(writer.catalog.mapping(table), rows.iter());
     let step = during(&writer.session, writing(table)).of_table(table.traffic_name());
     let answer = step.write_row(writer.upsert(table)?, &columns.parameters()).await?;
     let count = |at| answer.get::<_, i64>(at).unsigned_abs();
@@ -199,7 +199,10 @@ async fn skipped(
     }
     // The snapshot of the upsert may be older than another session's commit, so a newer statement
     // compares the rows.
-    let columns = columns_of(table, rows.iter().filter(|mapped| unexplained.contains(&mapped.row.id)));
+    let columns = columns_of(
+        writer.catalog.mapping(table),
+        rows.iter().filter(|mapped| unexplained.contains(&mapped.row.id)),
+    );
     let step = during(&writer.session, writing(table));
     let differing = step.rows(writer.differing(table).await?, &columns.parameters()).await?;
     Ok(differing.iter().map(|row| row.get(0)).collect())

@@ -8,6 +8,7 @@
 //! Traffic.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tokio_postgres::Statement;
 use uuid::Uuid;
@@ -18,10 +19,9 @@ use super::deletes;
 use super::statements::{self, TargetTable, Touch};
 use super::upserts::Mapped;
 use crate::batch::Write;
-use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
-use crate::mapping::Absent;
+use crate::mapping::{Mapping, TableMapping};
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -58,9 +58,9 @@ pub struct RowCounts {
 /// What a writer writes, and how.
 #[derive(Clone, Copy)]
 pub struct WriterSettings<'s> {
-    /// The columns that Landing publishes. A column of Traffic whose Landing column is not published keeps
-    /// its values, because the column belongs to Traffic.
-    pub landing: &'s Published,
+    /// A column of Traffic whose Landing column the mapping lacks keeps its values, because the column belongs
+    /// to Traffic.
+    pub mapping: &'s Mapping,
     pub tables: &'s [Table],
     pub touch: Touch,
     pub on_truncate: OnTruncate,
@@ -68,8 +68,6 @@ pub struct WriterSettings<'s> {
 
 /// The statements for one table.
 struct Statements {
-    /// The columns that Landing lacks.
-    absent: Absent,
     upsert: Statement,
     /// [`TargetTable::differing`].
     differing: LazyStatement,
@@ -118,14 +116,15 @@ impl Writer {
     /// # Errors
     /// A target table or column is missing; the role lacks a privilege; the connection broke.
     pub async fn new(session: Session, names: &Names, settings: WriterSettings<'_>) -> Result<Self> {
-        let catalog = TargetCatalog::read(&session, names, settings.tables).await?;
+        let traffic = Database::traffic(&session, names);
+        let catalog = TargetCatalog::read(traffic, settings.tables, settings.mapping).await?;
         let session = WriteSession::new(session, Side::Traffic).await?;
-        let (quarantine, notes) = (Quarantine::new(names), Notes::new(names));
-        let leads = settings.landing.absent(Table::LandingLeads);
+        let (quarantine, notes) = (Quarantine::new(names, settings.mapping), Notes::new(names));
+        let leads = settings.mapping.of(Table::LandingLeads);
         let mut writer = Writer {
             may_have_quarantined: quarantine.has_rows(&session).await?,
             has_noted: notes.has_rows(&session).await?,
-            partial_update: LazyStatement::new(statements::partial_update_leads(names, &leads)),
+            partial_update: LazyStatement::new(statements::partial_update_leads(names, leads)),
             names: names.clone(),
             tables: HashMap::new(),
             copying: CopyStrategy::default(),
@@ -144,21 +143,26 @@ impl Writer {
     }
 
     async fn prepare(&mut self, table: Table, settings: WriterSettings<'_>) -> Result<()> {
-        let absent = settings.landing.absent(table);
-        let target = TargetTable { names: &self.names, table, absent: &absent };
+        let mapping = settings.mapping.of(table);
+        let target = TargetTable { names: &self.names, mapping };
         // Prepared at once and not lazily, because a missing table or column must show before any change is
         // applied.
         let upsert = target.upsert(settings.touch);
         let upsert = during(&self.session, preparing(table)).prepare(&upsert).await?;
         let differing = LazyStatement::new(target.differing(settings.touch));
-        let delete = LazyStatement::new(deletes::delete(&self.names, table, settings.tables));
-        let read = LazyStatement::new(statements::read_verbatim(&self.names, table));
-        self.tables.insert(table, Statements { absent, upsert, differing, delete, read });
+        let delete =
+            LazyStatement::new(deletes::delete((&self.names, settings.mapping), table, settings.tables));
+        let read = LazyStatement::new(statements::read_verbatim(&self.names, mapping));
+        self.tables.insert(table, Statements { upsert, differing, delete, read });
         Ok(())
     }
 
     pub fn session(&self) -> &Session {
         &self.session
+    }
+
+    pub fn mapping(&self, table: Table) -> &Arc<TableMapping> {
+        self.catalog.mapping(table)
     }
 
     pub fn triggers(&self) -> TriggerControl {
@@ -178,9 +182,8 @@ impl Writer {
         self.tables.get(&table).ok_or_else(|| not_replicated(self.names.landing_name(table)))
     }
 
-    pub(super) fn target(&self, table: Table) -> Result<TargetTable<'_>> {
-        let absent = &self.statements(table)?.absent;
-        Ok(TargetTable { names: &self.names, table, absent })
+    pub(super) fn target(&self, table: Table) -> TargetTable<'_> {
+        TargetTable { names: &self.names, mapping: self.catalog.mapping(table) }
     }
 
     pub(super) fn upsert(&self, table: Table) -> Result<&Statement> {

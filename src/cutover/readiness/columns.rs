@@ -2,11 +2,11 @@
 //! is told beforehand.
 
 use serde::Serialize;
-use tokio_postgres::Client;
 
 use crate::config::Config;
 use crate::error::Result;
 use crate::landing::catalog;
+use crate::postgres::Databases;
 use crate::report::Verdict;
 
 /// Columns of a table on Traffic that belong to Traffic, because Landing lacks the source columns.
@@ -14,16 +14,17 @@ use crate::report::Verdict;
 pub struct TrafficOwned {
     /// The table's name on Traffic.
     pub table: &'static str,
-    pub columns: Vec<&'static str>,
+    pub columns: Vec<String>,
 }
 
 /// The tables with columns of Traffic's own.
-pub(super) async fn traffic_owned(landing: &Client, config: &Config) -> Result<Vec<TrafficOwned>> {
+pub(super) async fn traffic_owned(databases: Databases<'_>, config: &Config) -> Result<Vec<TrafficOwned>> {
+    let mapping = catalog::mapping(databases, &config.tables()).await?;
     let mut owned = Vec::new();
     for table in config.tables() {
-        let absent = catalog::layout(landing, &config.names, table).await?.absent();
         // Traffic's own code writes no column of Landing's spelling, so there is nothing to tell of these.
-        let columns: Vec<_> = absent.traffics().filter(|name| !name.starts_with("landing_")).collect();
+        let names = mapping.of(table).traffics().map(|target| target.name.to_string());
+        let columns: Vec<_> = names.filter(|name| !name.starts_with("landing_")).collect();
         if !columns.is_empty() {
             owned.push(TrafficOwned { table: table.traffic_name(), columns });
         }

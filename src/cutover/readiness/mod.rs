@@ -8,8 +8,6 @@ mod roles;
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Client;
-
 pub use columns::TrafficOwned;
 
 use super::content::{FencedSides, Horizon};
@@ -95,7 +93,7 @@ impl Readiness {
             let Database { client, names, .. } = databases.on(side);
             self.findings.add("read_only", Some(side), writable(client, side, names).await);
         }
-        self.look_at_columns(config, databases.landing).await;
+        self.look_at_columns(config, databases).await;
         self.admit(config, databases, fenced).await;
         self.findings.worst() != Level::Error
     }
@@ -108,8 +106,8 @@ impl Readiness {
     }
 
     /// Determines the columns that are neither compared nor written.
-    async fn look_at_columns(&mut self, config: &Config, landing: &Client) {
-        let owned = columns::traffic_owned(landing, config).await;
+    async fn look_at_columns(&mut self, config: &Config, databases: Databases<'_>) {
+        let owned = columns::traffic_owned(databases, config).await;
         self.findings.add(
             "columns",
             Some(Side::Landing),

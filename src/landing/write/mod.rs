@@ -5,8 +5,8 @@ mod statements;
 mod together;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result, row_refusal};
 use crate::fence::pass as fence;
 use crate::landing::{catalog, reading};
 use crate::mapping::inverse::ColumnPlace;
+use crate::mapping::{Mapping, TableMapping};
 use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -38,30 +39,39 @@ const RANGE: Savepoint = Savepoint(Side::Landing, "range");
 #[derive(Clone, Debug)]
 pub struct LandingTarget {
     pub layout: Layout,
-    /// A place for each of [`Table::columns`].
+    /// A place for each of [`TableMapping::columns`].
     pub places: Vec<ColumnPlace>,
+    /// The type of each of [`TableMapping::columns`], as a cast takes the type.
+    types: Vec<String>,
 }
 
 impl LandingTarget {
     /// # Errors
     /// A table or a column that the mapping needs is missing on Landing.
-    pub async fn read(landing: &Client, names: &Names, table: Table) -> Result<Self> {
-        let layout = catalog::layout(landing, names, table).await?;
-        let sql = "SELECT a.attname::text, a.attnotnull, a.attgenerated <> '' FROM pg_catalog.pg_attribute a \
+    pub async fn read(landing: Database<'_>, mapping: &Arc<TableMapping>) -> Result<Self> {
+        let Database { client, names, .. } = landing;
+        let table = mapping.table;
+        let layout = catalog::layout(client, names, mapping).await?;
+        let sql = "SELECT a.attname::text, a.attnotnull, a.attgenerated <> '', \
+                     pg_catalog.format_type(a.atttypid, -1) FROM pg_catalog.pg_attribute a \
                    WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
-        let step =
-            during(landing, format!("reading the columns of {} on Landing", names.landing_name(table)));
+        let step = landing.during(format!("reading the columns of {} on Landing", names.landing_name(table)));
         let rows = step.rows(sql, &[&names.landing_table(table)]).await?;
-        let known: HashMap<String, (bool, bool)> =
-            rows.iter().map(|row| (row.get(0), (row.get(1), row.get(2)))).collect();
-        let place = |name: &str| match known.get(name) {
-            Some((is_not_null, is_generated)) => {
-                ColumnPlace { is_written: !is_generated, is_not_null: *is_not_null }
-            }
-            None => ColumnPlace { is_written: false, is_not_null: false },
+        let known: HashMap<&str, &tokio_postgres::Row> = rows.iter().map(|row| (row.get(0), row)).collect();
+        let place = |name: &str| {
+            let row = known.get(name);
+            let is = |column: usize| row.is_some_and(|row| row.get(column));
+            ColumnPlace { is_written: row.is_some() && !is(2), is_not_null: is(1) }
         };
-        let places = table.columns().iter().map(|column| place(column.name)).collect();
-        Ok(LandingTarget { layout, places })
+        let type_of = |name: &str| known.get(name).map_or_else(String::new, |row| row.get(3));
+        let places = mapping.columns().iter().enumerate();
+        let places = places.map(|(at, column)| match mapping.has(at) {
+            true => place(&column.name),
+            false => ColumnPlace { is_written: false, is_not_null: false },
+        });
+        let places = places.collect();
+        let types = mapping.columns().iter().map(|column| type_of(&column.name)).collect();
+        Ok(LandingTarget { layout, places, types })
     }
 }
 
@@ -110,7 +120,12 @@ impl LandingWriter {
     /// # Errors
     /// Refused when the fence of the cutover does not stand, or lets another role pass. Transient while
     /// another session of leadbridge still writes.
-    pub async fn new(session: Session, names: &Names, tables: &[Table], cutover: Uuid) -> Result<Self> {
+    pub async fn new(
+        session: Session,
+        (names, mapping): (&Names, &Mapping),
+        tables: &[Table],
+        cutover: Uuid,
+    ) -> Result<Self> {
         fence::take_right(Database::landing(&session, names)).await?;
         fence::check(Database::landing(&session, names), cutover).await?;
         during(&session, "preparing to write to Landing").batch("SET leadbridge.passes_fence = 'on'").await?;
@@ -124,7 +139,10 @@ impl LandingWriter {
         }
         let mut targets = HashMap::new();
         for &table in tables {
-            targets.insert(table, LandingTarget::read(&session, names, table).await?);
+            targets.insert(
+                table,
+                LandingTarget::read(Database::landing(&session, names), mapping.of(table)).await?,
+            );
         }
         Ok(LandingWriter { session, names: names.clone(), cutover, targets })
     }

@@ -8,20 +8,21 @@ use crate::model::names::Names;
 use crate::postgres::unique::{self, Filler, UniqueColumn};
 
 /// The written columns, each with the column's index in a row. The id is the first.
-pub fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &'static Column)> {
-    let columns = target.layout.table.columns().iter().zip(&target.places).enumerate();
+pub fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &Column)> {
+    let columns = target.layout.mapping.columns().iter().zip(&target.places).enumerate();
     columns.filter(|(_, (_, place))| place.is_written).map(|(at, (column, _))| (at, column))
 }
 
 /// Inserts new rows. Parameters: a text array for each of [`written`].
 pub fn insert(names: &Names, target: &LandingTarget) -> String {
-    let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
-    let list = |of: &dyn Fn(&Column) -> String| columns.iter().map(|c| of(c)).collect::<Vec<_>>().join(", ");
+    let columns: Vec<(usize, &Column)> = written(target).collect();
+    let names_of: Vec<_> = columns.iter().map(|(_, column)| column.ident()).collect();
+    let values: Vec<_> = columns.iter().map(|column| value(target, *column)).collect();
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {}",
         names.landing_table(target.layout.table),
-        list(&|column| column.name.to_owned()),
-        list(&value),
+        names_of.join(", "),
+        values.join(", "),
         input(&columns, ""),
     )
 }
@@ -29,12 +30,16 @@ pub fn insert(names: &Names, target: &LandingTarget) -> String {
 /// Updates existing rows. Parameters: the arrays of [`insert`], then a boolean array. True keeps a row's
 /// JSON, so that a large value is not stored again.
 pub fn update(names: &Names, target: &LandingTarget) -> String {
-    let columns: Vec<&Column> = written(target).map(|(_, column)| column).collect();
-    let set = columns.iter().filter(|column| column.name != "id").map(|column| match column.kind {
-        ColumnType::Jsonb => {
-            format!("{0} = CASE WHEN i.keeps_json THEN l.{0} ELSE {1} END", column.name, value(column))
+    let columns: Vec<(usize, &Column)> = written(target).collect();
+    let changed = columns.iter().filter(|(_, column)| column.name != "id");
+    let set = changed.map(|&(at, column)| {
+        let (name, value) = (column.ident(), value(target, (at, column)));
+        match column.kind {
+            ColumnType::Jsonb => {
+                format!("{name} = CASE WHEN i.keeps_json THEN l.{name} ELSE {value} END")
+            }
+            _ => format!("{name} = {value}"),
         }
-        _ => format!("{} = {}", column.name, value(column)),
     });
     format!(
         "UPDATE {} AS l SET {} FROM {} WHERE l.id = i.id::uuid",
@@ -51,12 +56,13 @@ pub fn give_up(
     target: &LandingTarget,
     (unique, filler): (&[UniqueColumn], Filler),
 ) -> Option<String> {
-    let written: Vec<&Column> = written(target).map(|(_, column)| column).collect();
+    let written: Vec<(usize, &Column)> = written(target).collect();
     let columns = unique.iter().filter_map(|column| {
         // The values of a JSON column are not always sent.
-        let of = |known: &&&Column| known.name == column.name && known.kind != ColumnType::Jsonb;
+        let of =
+            |(_, known): &&(usize, &Column)| known.name == column.name && known.kind != ColumnType::Jsonb;
         let known = written.iter().find(of)?;
-        Some((column, format!("(t.{} IS DISTINCT FROM {})", known.name, value(known))))
+        Some((column, format!("(t.{} IS DISTINCT FROM {})", known.1.ident(), value(target, *known))))
     });
     let (landing, input) = (names.landing_table(target.layout.table), input(&written, ""));
     unique::give_up((&landing, &input), columns, filler)
@@ -67,23 +73,25 @@ pub fn delete(names: &Names, target: &LandingTarget) -> String {
     format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table))
 }
 
-fn value(column: &Column) -> String {
+/// The input's value of a column, cast to the column's type.
+fn value(target: &LandingTarget, (at, column): (usize, &Column)) -> String {
     let sql_type = match column.kind {
+        _ if column.is_passthrough => target.types.get(at).map_or("text", String::as_str),
         ColumnType::Uuid => "uuid",
-        ColumnType::Text => return format!("i.{}", column.name),
+        ColumnType::Text | ColumnType::Other => return format!("i.{}", column.ident()),
         ColumnType::Jsonb => "jsonb",
         ColumnType::Boolean => "boolean",
         ColumnType::Integer => "integer",
         ColumnType::Timestamptz => "timestamptz",
     };
-    format!("i.{}::{sql_type}", column.name)
+    format!("i.{}::{sql_type}", column.ident())
 }
 
-fn input(columns: &[&Column], flag: &str) -> String {
-    let mut names: Vec<&str> = columns.iter().map(|column| column.name).collect();
+fn input(columns: &[(usize, &Column)], flag: &str) -> String {
+    let mut names: Vec<_> = columns.iter().map(|(_, column)| column.ident()).collect();
     let mut arrays: Vec<String> = (1..=columns.len()).map(|at| format!("${at}::text[]")).collect();
     if !flag.is_empty() {
-        names.push(flag);
+        names.push(flag.into());
         arrays.push(format!("${}::boolean[]", columns.len() + 1));
     }
     format!("unnest({}) AS i ({})", arrays.join(", "), names.join(", "))

@@ -13,6 +13,7 @@ use crate::batch::keys::{Keys, Load};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
 use crate::landing::write::LandingWriter;
+use crate::mapping::Mapping;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
@@ -35,7 +36,7 @@ struct Written {
 pub struct Carrier {
     pub(super) names: Names,
     pub(super) tables: Vec<Table>,
-    pub(super) limits: TargetCatalog,
+    pub(super) catalog: TargetCatalog,
     /// Maximum number of bytes of rows to read at a time.
     pub(super) bytes: usize,
     pub(super) quarantine: ReverseQuarantine,
@@ -50,11 +51,17 @@ pub struct Carrier {
 impl Carrier {
     /// # Errors
     /// A table or a column is missing on Traffic.
-    pub async fn new(traffic: &Client, names: &Names, tables: &[Table], bytes: usize) -> Result<Self> {
+    pub async fn new(
+        traffic: Database<'_>,
+        mapping: &Mapping,
+        tables: &[Table],
+        bytes: usize,
+    ) -> Result<Self> {
+        let names = traffic.names;
         let quarantine = ReverseQuarantine::new(names);
         Ok(Carrier {
-            limits: TargetCatalog::read(traffic, names, tables).await?,
-            may_wait: quarantine.count(traffic).await? > 0,
+            catalog: TargetCatalog::read(traffic, tables, mapping).await?,
+            may_wait: quarantine.count(traffic.client).await? > 0,
             names: names.clone(),
             tables: tables.to_owned(),
             bytes,
@@ -117,14 +124,13 @@ impl Carrier {
             deleted: &load.changes.deleted,
             refused: Vec::new(),
             brought: Vec::new(),
-            new_leads: Vec::new(),
         };
         step.truncated(&load.changes.truncated).await?;
         step.keys(&load.changes.keys).await?;
         // A row may have been refused only because of another row, for example one with the same unique
         // value. Landing may take the row now, because the other rows are written or deleted.
         let mut again: Keys = step.take_refused().0;
-        step.add_rows_of_brought(&mut again).await?;
+        step.add_what_waited_for_brought(&mut again).await?;
         let known = step.add_what_collided_before(&mut again, &load.changes.keys).await?;
         if !again.is_empty() {
             step.keys(&again).await?;

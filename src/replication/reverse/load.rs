@@ -1,6 +1,7 @@
 //! Carrying one load: reading, comparing and writing the rows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -10,7 +11,8 @@ use crate::batch::keys::Keys;
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
 use crate::landing::write::{Act, LandingWriter};
-use crate::mapping::inverse::{self, TrafficImage};
+use crate::mapping::TableMapping;
+use crate::mapping::inverse::{self, Inverse, TrafficImage};
 use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::side::Side;
 use crate::postgres::paging::PageStart;
@@ -31,8 +33,6 @@ pub(super) struct LoadInHand<'s> {
     pub(super) refused: Vec<(Table, Uuid, RefusalCause)>,
     /// Leads outside of the load, written because rows of the load refer to them.
     pub(super) brought: Vec<Uuid>,
-    /// Leads that the current pass has inserted on Landing.
-    pub(super) new_leads: Vec<Uuid>,
 }
 
 impl LoadInHand<'_> {
@@ -49,17 +49,12 @@ impl LoadInHand<'_> {
     pub(super) async fn keys(&mut self, keys: &Keys) -> Result<()> {
         let mut gone: Vec<(Table, Vec<Uuid>)> = Vec::new();
         let mut written = Vec::new();
-        self.new_leads.clear();
         for table in self.carrier.tables.clone() {
             let mut ids: BTreeSet<Uuid> = keys.get(&table).cloned().unwrap_or_default();
             if table != Table::LandingLeads && self.carrier.may_wait && !written.is_empty() {
                 let waiting = self.carrier.quarantine.dependents(self.traffic, table, &written).await?;
                 self.carrier.released.entry(table).or_default().extend(&waiting);
                 ids.extend(waiting);
-            }
-            if table != Table::LandingLeads && !self.new_leads.is_empty() {
-                // A lead arrives with all rows that refer to it, also with rows from before the switch.
-                ids.extend(self.snapshot.of_leads(table, &self.new_leads).await?);
             }
             if ids.is_empty() {
                 continue;
@@ -85,9 +80,10 @@ impl LoadInHand<'_> {
     /// Writes to Landing the rows of `ids` that flow to Landing. Returns the sorted ids of these rows, and the
     /// ids of the rows that stay on Traffic.
     async fn write(&mut self, table: Table, ids: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
-        let FoundRows { portions, staying } = self.snapshot.find(table, ids).await?;
+        let mapping = Arc::clone(self.carrier.catalog.mapping(table));
+        let FoundRows { portions, staying } = self.snapshot.find(&mapping, ids).await?;
         for portion in &portions {
-            let held = self.snapshot.rows(table, portion).await?;
+            let held = self.snapshot.rows(&mapping, portion).await?;
             let held = if table == Table::LandingLeads { held } else { self.with_their_leads(held).await? };
             self.write_rows(table, &held).await?;
         }
@@ -97,36 +93,31 @@ impl LoadInHand<'_> {
     async fn write_rows(&mut self, table: Table, held: &[TrafficImage]) -> Result<()> {
         let ids: Vec<Uuid> = held.iter().map(|held| held.id).collect();
         let target = self.landing.target(table)?;
-        let limits = self.carrier.limits.limits(table);
+        let catalog = &self.carrier.catalog;
+        let (mapping, limits) = (catalog.mapping(table), catalog.limits(table));
+        let way = Inverse { mapping, places: &target.places, limits };
         let mut left: BTreeMap<Uuid, &TrafficImage> = held.iter().map(|held| (held.id, held)).collect();
         let mut acts = BTreeMap::new();
         // Landing's rows may be larger than Traffic's, so each Landing row is dropped as soon as the row's
         // act is known.
         let meet = |own: Row| {
             let Some(held) = left.remove(&own.id) else { return };
-            let mut row = inverse::inverse(held, Some(&own), &target.places, limits);
+            let mut row = inverse::inverse(held, Some(&own), way);
             // An equal row is not written.
             if own.values != row.values {
-                let keeps_json = has_json_of(&row, &own);
+                let keeps_json = has_json_of(mapping, &row, &own);
                 if keeps_json {
-                    forget_json(&mut row);
+                    forget_json(mapping, &mut row);
                 }
                 acts.insert(own.id, Act::Update { keeps_json, row });
             }
         };
         self.landing.each_row(table, &ids, meet).await?;
-        let new = left
-            .into_iter()
-            .map(|(id, held)| (id, Act::Insert(inverse::inverse(held, None, &target.places, limits))));
+        let new = left.into_iter().map(|(id, held)| (id, Act::Insert(inverse::inverse(held, None, way))));
         acts.extend(new);
         let acts: Vec<Act> = acts.into_values().collect();
         reach(Point::ReverseRead);
         let refused = self.landing.apply(table, &acts).await?;
-        if table == Table::LandingLeads {
-            let is_refused = |id: &Uuid| refused.iter().any(|(other, _)| other == id);
-            let new = acts.iter().filter(|act| matches!(act, Act::Insert(_))).map(Act::id);
-            self.new_leads.extend(new.filter(|id| !is_refused(id)));
-        }
         self.refused.extend(refused.into_iter().map(|(id, cause)| (table, id, cause)));
         Ok(())
     }
@@ -151,8 +142,8 @@ impl LoadInHand<'_> {
         }
         if self.carrier.may_wait {
             self.carrier.released.entry(Table::LandingLeads).or_default().extend(&brought);
+            self.brought.extend(brought);
         }
-        self.brought.extend(brought);
         let orphaned = |held: &TrafficImage| held.lead_id().is_none_or(|lead| missing.contains(&lead));
         let (waiting, good): (Vec<TrafficImage>, Vec<TrafficImage>) = held.into_iter().partition(orphaned);
         let waiting = waiting
@@ -162,13 +153,13 @@ impl LoadInHand<'_> {
         Ok(good)
     }
 
-    /// Adds the keys of all rows that refer to the leads in `brought`, quarantined rows included.
-    pub(super) async fn add_rows_of_brought(&mut self, keys: &mut Keys) -> Result<()> {
+    /// Adds the keys of all quarantined rows of the leads in `brought`.
+    pub(super) async fn add_what_waited_for_brought(&mut self, keys: &mut Keys) -> Result<()> {
         let brought = std::mem::take(&mut self.brought);
         for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
             if !brought.is_empty() {
-                let rows = self.snapshot.of_leads(table, &brought).await?;
-                keys.entry(table).or_default().extend(rows);
+                let waiting = self.carrier.quarantine.dependents(self.traffic, table, &brought).await?;
+                keys.entry(table).or_default().extend(waiting);
             }
         }
         Ok(())
@@ -225,7 +216,7 @@ impl LoadInHand<'_> {
         for &table in self.carrier.tables.iter().filter(|table| table.lead_column().is_some()) {
             let (ids, of): (Vec<Uuid>, Vec<Uuid>) =
                 self.landing.of_leads(table, leads).await?.into_iter().unzip();
-            let there = self.snapshot.flowing(table, &ids).await?;
+            let there = self.snapshot.flowing(self.carrier.catalog.mapping(table), &ids).await?;
             let both = ids.into_iter().zip(of).filter(|(id, _)| there.binary_search(id).is_ok());
             kept.extend(both.map(|(id, lead)| (table, id, lead)));
         }
@@ -240,7 +231,7 @@ impl LoadInHand<'_> {
                 let page = self.landing.keys(table, start, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 start = PageStart::after(*last);
-                let there = self.snapshot.flowing(table, &page).await?;
+                let there = self.snapshot.flowing(self.carrier.catalog.mapping(table), &page).await?;
                 let gone = page.into_iter().filter(|id| there.binary_search(id).is_err()).collect();
                 self.delete(&[(table, gone)]).await?;
             }
@@ -250,15 +241,15 @@ impl LoadInHand<'_> {
 }
 
 /// Removes the JSON values from a row. Landing keeps the JSON, so the values are not sent.
-fn forget_json(row: &mut Row) {
-    for (column, value) in row.table.columns().iter().zip(&mut row.values) {
+fn forget_json(mapping: &TableMapping, row: &mut Row) {
+    for (column, value) in mapping.columns().iter().zip(&mut row.values) {
         if column.kind == ColumnType::Jsonb {
             *value = Datum::Null;
         }
     }
 }
 
-fn has_json_of(row: &Row, own: &Row) -> bool {
-    let columns = row.table.columns().iter().zip(row.values.iter().zip(&own.values));
+fn has_json_of(mapping: &TableMapping, row: &Row, own: &Row) -> bool {
+    let columns = mapping.columns().iter().zip(row.values.iter().zip(&own.values));
     columns.filter(|(column, _)| column.kind == ColumnType::Jsonb).all(|(_, (ours, theirs))| ours == theirs)
 }

@@ -9,12 +9,13 @@ use super::carry::Carrier;
 use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{Ledger, Reverse, TrafficNow};
 use crate::error::{Error, Result};
+use crate::landing::catalog;
 use crate::landing::write::LandingWriter;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
 use crate::postgres::publication;
-use crate::postgres::{Databases, Session, primary, slot, synchronous, wal};
+use crate::postgres::{Database, Databases, Session, primary, slot, synchronous, wal};
 
 /// Prepared reverse stream: the two sessions, and the position that Traffic has recorded.
 pub struct PreparedReverse {
@@ -57,8 +58,11 @@ pub async fn prepare(
     admit_both(Databases { landing: &landing, traffic: &traffic, names }, &context.tables, Bars::Cutover)
         .await?;
     ledger.claim(&traffic).await?;
-    let landing = LandingWriter::new(landing, names, &context.tables, reverse.cutover_id).await?;
-    let carrier = Carrier::new(&traffic, names, &context.tables, config.batch_bytes).await?;
+    let tables = &context.tables;
+    let mapping = catalog::mapping(Databases { landing: &landing, traffic: &traffic, names }, tables).await?;
+    let landing = LandingWriter::new(landing, (names, &mapping), tables, reverse.cutover_id).await?;
+    let on_traffic = Database::traffic(&traffic, names);
+    let carrier = Carrier::new(on_traffic, &mapping, tables, config.batch_bytes).await?;
     Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, goal: None })
 }
 

@@ -61,7 +61,7 @@ async fn a_rollback_compares_and_adopts_the_first_key() {
     let found = compared(&world).await;
     let examples = found.iter().flat_map(|table| &table.examples);
     let differences: Vec<_> = examples.map(|example| &example.difference).collect();
-    assert_eq!(differences, [&Difference::Different(vec!["name"]), &Difference::Missing]);
+    assert_eq!(differences, [&Difference::Different(vec!["name".into()]), &Difference::Missing]);
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
     let databases = Databases { landing: &on_landing, traffic: &on_traffic, names: &world.names };

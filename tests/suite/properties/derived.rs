@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use leadbridge::mapping::{self, Limits};
+use leadbridge::mapping::{self, Limits, Mapping};
 use leadbridge::model::change::{Datum, Row};
 use leadbridge::model::table::Table;
+use leadbridge::postgres::Database;
 use leadbridge::traffic::TargetCatalog;
 use proptest::prelude::*;
 use proptest::test_runner::{TestCaseError, TestRunner};
@@ -45,16 +46,16 @@ fn value<'l>(lead: &'l Lead, column: &str) -> Option<&'l str> {
 fn mapped(id: Uuid, lead: &Lead, limits: &Limits) -> BTreeMap<&'static str, Option<String>> {
     let table = Table::LandingLeads;
     let datum = |column: &str| value(lead, &on_traffic(column)).map_or(Datum::Null, Datum::text);
-    let values = table.columns().iter().map(|column| datum(column.name)).collect();
-    let row = mapping::map(&Row { table, id, values }, limits).unwrap();
-    let names = mapping::targets(table).iter();
-    names.zip(row.values).map(|(target, value)| (target.name, value.map(|value| value.to_string()))).collect()
+    let values = table.columns().iter().map(|column| datum(&column.name)).collect();
+    let row = Mapping::whole().of(table).map(&Row { table, id, values }, limits).unwrap();
+    let names = mapping::known_targets(table).iter();
+    names.zip(row.values).map(|(target, value)| (&*target.name, value.map(|value| value.to_string()))).collect()
 }
 
 /// The columns in which the lead is not as the mapping makes it, except for `fb_*` that the metadata does not give.
 fn unlike(id: Uuid, lead: &Lead, limits: &Limits) -> Vec<&'static str> {
     let keeps = |name: &str| {
-        let target = mapping::targets(Table::LandingLeads).iter().find(|target| target.name == name);
+        let target = mapping::known_targets(Table::LandingLeads).iter().find(|target| target.name == name);
         target.is_some_and(mapping::Target::keeps_target_when_null)
     };
     let mapped = mapped(id, lead, limits);
@@ -79,7 +80,9 @@ async fn writer(world: &World) -> Client {
 }
 
 async fn limits(world: &World) -> TargetCatalog {
-    TargetCatalog::read(&world.traffic().await, &world.names, &[Table::LandingLeads]).await.unwrap()
+    let traffic = world.traffic().await;
+    let traffic = Database::traffic(&traffic, &world.names);
+    TargetCatalog::read(traffic, &[Table::LandingLeads], &Mapping::whole()).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -67,6 +67,6 @@ async fn a_row_missing_left_over_or_changed_is_found_and_traffics_own_are_not() 
     let found = found(&config, Table::LandingLeads).await;
     assert_eq!((found.missing, found.extra, found.different), (1, 1, 1), "{:?}", found.examples);
     assert_eq!((found.refused, found.stamped), (0, 1));
-    let changed = Difference::Different(vec!["click_count"]);
+    let changed = Difference::Different(vec!["click_count".into()]);
     assert!(found.examples.iter().any(|example| example.difference == changed), "{:?}", found.examples);
 }

@@ -97,7 +97,10 @@ async fn a_comparison_names_what_landing_lacks_and_nothing_else() {
     assert_eq!((found.missing, found.extra, found.different), (1, 0, 1), "{found:?}");
     let differences: Vec<_> =
         found.examples.iter().map(|example| (example.id.to_string(), &example.difference)).collect();
-    assert!(differences.contains(&(LEAD.into(), &Difference::Different(vec!["name"]))), "{differences:?}");
+    assert!(
+        differences.contains(&(LEAD.into(), &Difference::Different(vec!["name".into()]))),
+        "{differences:?}"
+    );
     assert!(differences.contains(&(BORN.into(), &Difference::Missing)), "{differences:?}");
     tamper(
         &world,

@@ -94,32 +94,6 @@ async fn a_lead_born_through_landings_names_or_the_function_flows_back_with_its_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lead_born_through_landings_names_before_the_switch_arrives_with_its_whole_journey() {
-    let world = World::new().await;
-    let entries = |lead: &str| {
-        format!(
-            "INSERT INTO traffic_lead_journey (lead_id, stage, created_at)
-                 SELECT '{lead}', n::text, now() FROM generate_series(1, 3) AS n;"
-        )
-    };
-    let before = [born(LEAD), entries(LEAD), born(BORN), entries(BORN), of_a_form(OWN)].concat();
-    traffic(&world, &before).await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = switched(&world, &bridge).await;
-    assert!(holds(&world.landing().await, "count(*) = 0 FROM landing_leads").await);
-    // One lead changes itself, one entry of the other lead changes.
-    let change = format!(
-        "UPDATE traffic_leads SET name = 'changed' WHERE id IN ('{LEAD}', '{OWN}');
-         UPDATE traffic_lead_journey SET source = 'changed' WHERE lead_id = '{BORN}' AND stage = '2'"
-    );
-    traffic(&world, &change).await;
-    carried(&world, &mut daemon).await;
-    assert!(holds(&world.landing().await, "count(*) = 6 FROM lead_journey").await);
-    assert_none_waits(&world).await;
-    daemon.terminate().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_journey_entry_that_passes_between_a_lead_of_landings_and_one_of_traffics_own_goes_and_comes() {
     let world = World::new().await;
     let lead = format!(
