@@ -49,7 +49,10 @@ fn mapped(id: Uuid, lead: &Lead, limits: &Limits) -> BTreeMap<&'static str, Opti
     let values = table.columns().iter().map(|column| datum(&column.name)).collect();
     let row = Mapping::whole().of(table).map(&Row { table, id, values }, limits).unwrap();
     let names = mapping::known_targets(table).iter();
-    names.zip(row.values).map(|(target, value)| (&*target.name, value.map(|value| value.to_string()))).collect()
+    names
+        .zip(row.values)
+        .map(|(target, value)| (&*target.name, value.map(|value| value.to_string())))
+        .collect()
 }
 
 /// The columns in which the lead is not as the mapping makes it, except for `fb_*` that the metadata does not give.
