@@ -1,6 +1,8 @@
 -- Rights of the API's roles on the objects that leadbridge has created in Traffic's schema, whatever the default
 -- privileges are: the platform granted everything on a new object until 2026-10-30, and grants nothing since. An object
--- gets its rights once, after its creation; what the owner grants or revokes later stays.
+-- gets its rights once, after its creation; what the owner grants or revokes later stays. A table that is dropped and made
+-- again gets its rights again. A view or function that a migration makes again does not, because the migration carries
+-- the grants over.
 --
 -- `leadbridge migrate` sets leadbridge.landing_grants to the grants on Landing's tables. Where the setting is missing,
 -- anon and authenticated get nothing: `leadbridge migrate --api-access` gives what Landing gives.
@@ -17,15 +19,16 @@ BEGIN
         SELECT o.name, t.kind, t.target, t.oid
         FROM {{schema}}.api_objects AS o
         CROSS JOIN LATERAL (
-            SELECT 'TABLE' AS kind, format('{{traffic}}.%I', c.relname) AS target, c.oid
+            SELECT 'TABLE' AS kind, format('{{traffic}}.%I', c.relname) AS target, c.oid,
+                   c.relkind = 'r' AS is_table
             FROM pg_catalog.pg_class AS c
             WHERE c.relname = o.name AND c.relnamespace = to_regnamespace('{{traffic}}') AND c.relkind IN ('r', 'v')
             UNION ALL
-            SELECT 'FUNCTION', p.oid::pg_catalog.regprocedure::text, p.oid
+            SELECT 'FUNCTION', p.oid::pg_catalog.regprocedure::text, p.oid, false
             FROM pg_catalog.pg_proc AS p
             WHERE p.proname = o.name AND p.pronamespace = to_regnamespace('{{traffic}}')
         ) AS t
-        WHERE o.is_ours AND t.oid <> ALL (o.granted)
+        WHERE o.is_ours AND t.oid <> ALL (o.granted) AND (o.granted = '{}' OR t.is_table)
         ORDER BY o.name, t.oid
     LOOP
         EXECUTE format('REVOKE ALL ON %s %s FROM PUBLIC', made.kind, made.target);

@@ -232,3 +232,32 @@ async fn objects_that_were_there_before_leadbridge_keep_their_grants() {
     assert!(before.contains("anon="), "{before}");
     assert!(!holds(&client, "has_table_privilege('anon', 'v_traffic_leads_last_stage', 'SELECT')").await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_shows_each_statement_and_takes_what_is_accepted_from_the_configuration() {
+    let world = world(true).await;
+    open_traffic(&world).await;
+    let bridge = Bridge::new(&world).configured("[privacy]\naccept = [\"authenticated:traffic_leads\"]");
+    let dry = bridge.run(&["migrate", "--api-access", "--dry-run"]).await;
+    assert_eq!(dry.code, 0, "{}", dry.err);
+    assert!(
+        dry.out.contains("API roles: would run: ALTER TABLE \"public\".\"traffic_leads\" ENABLE"),
+        "{}",
+        dry.out
+    );
+    assert!(dry.out.contains("AS PERMISSIVE FOR ALL TO \"authenticated\""), "{}", dry.out);
+    assert!(!dry.out.contains("REVOKE"), "Landing grants as much, and hides the rows: {}", dry.out);
+    let nothing = "to_regnamespace('leadbridge') IS NULL AND NOT (SELECT relrowsecurity FROM pg_class WHERE relname = 'traffic_leads')";
+    assert!(holds(&world.traffic().await, nothing).await);
+    let done = bridge.run(&["migrate", "--api-access"]).await;
+    assert_eq!(done.code, 0, "{}", done.err);
+    let statements = |said: &str| -> Vec<String> {
+        let after = |line: &str| {
+            line.split_once("would run: ").or(line.split_once("ran: ")).map(|parts| parts.1.to_owned())
+        };
+        said.lines().filter_map(after).collect()
+    };
+    assert_eq!(statements(&dry.out), statements(&done.out));
+    bridge.catch_up().await;
+    assert_eq!(bridge.run(&["migrate", "--print", "--api-access"]).await.code, 64);
+}
