@@ -47,7 +47,7 @@
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | config, backup, cutover |
-//! | [`mod@commands`] | one file for each command | exit, report, postgres, mapping, config, checkpoint, quarantine, traffic, compare, telemetry, doctor, cutover, replication, finish, migrate, demo, cli |
+//! | [`mod@commands`] | one file for each command | exit, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, telemetry, doctor, cutover, replication, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 

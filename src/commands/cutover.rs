@@ -14,6 +14,7 @@ use crate::cutover::readiness::{Readiness, ReadinessTerms, TrafficOwned};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::landing::left_out::LeftOut;
 use crate::mapping::not_carried::{self, NotCarried};
 use crate::report::Findings;
 
@@ -30,6 +31,7 @@ struct CutoverDocument<'r> {
     not_carried_back: &'static [NotCarried],
     /// Columns that neither direction writes, because Landing lacks their source.
     traffic_owned: &'r [TrafficOwned],
+    left_out: &'r [LeftOut],
 }
 
 pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
@@ -124,6 +126,7 @@ fn report(readiness: &Readiness, direction: Direction, arguments: &cli::ChangeAr
             max_pause_seconds: arguments.max_pause.as_secs_f64(),
             not_carried_back: not_carried(direction),
             traffic_owned: &readiness.traffic_owned,
+            left_out: &readiness.left_out,
         });
     }
     let mut text = lines(&readiness.findings) + &what_stays(direction);

@@ -14,6 +14,7 @@ use super::readiness::TrafficOwned;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fence::Tried;
+use crate::landing::left_out::LeftOut;
 use crate::model::lsn::Lsn;
 use crate::model::sha256;
 use crate::model::timestamp::{Timestamp, as_rfc3339};
@@ -50,6 +51,8 @@ pub struct CutoverCertificate {
     /// Columns of Traffic that were not compared, because Landing lacks their source and neither direction
     /// writes the columns.
     pub traffic_owned: Vec<TrafficOwned>,
+    /// Columns of Landing that are not replicated, and were not compared.
+    pub left_out: Vec<LeftOut>,
     pub markers_before: Option<Latency>,
     pub hook: bool,
 }
@@ -142,10 +145,18 @@ impl CutoverCertificate {
         for TrafficOwned { table, columns } in &self.traffic_owned {
             writeln!(page, "{:<26}{table}: {}", "Traffic's, not compared", columns.join(", "))?;
         }
+        for column in &self.left_out {
+            writeln!(page, "{:<26}{column}", "Landing's, not compared")?;
+        }
         let verdict = match (self.complete, self.is_proven()) {
             (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
             (true, true) => match self.direction {
-                Direction::Cutover => "Every value of every row is equal on both sides.",
+                Direction::Cutover if self.left_out.is_empty() => {
+                    "Every value of every row is equal on both sides."
+                }
+                Direction::Cutover => {
+                    "Every value of every row is equal on both sides, in every replicated column."
+                }
                 Direction::Rollback => {
                     "Landing has every value of every row that reverse replication carries."
                 }

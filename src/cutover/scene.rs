@@ -204,6 +204,7 @@ impl<'c> Scene<'c> {
             tables: proof.tables,
             conversion_notes: self.readiness.conversion_notes,
             traffic_owned: self.readiness.traffic_owned.clone(),
+            left_out: self.readiness.left_out.clone(),
             markers_before: self.readiness.latency,
             hook: self.hooked,
         };

@@ -5,6 +5,7 @@
 //! transaction back.
 
 mod access;
+mod columns;
 mod connections;
 mod landing;
 mod local;
@@ -19,9 +20,11 @@ mod writable;
 
 use crate::config::Config;
 use crate::error::Result;
+use crate::landing::left_out::left_out;
 use crate::model::side::Side;
-use crate::postgres::{Endpoint, Session};
+use crate::postgres::{Databases, Endpoint, Session};
 use crate::report::{Findings, Verdict};
+pub use columns::judge_left_out;
 pub use notifications::pending_notifications;
 pub use preflight::preflight;
 pub use server::privileges_remedy;
@@ -43,6 +46,10 @@ pub async fn examine(config: &Config) -> Findings {
     }
     if let (Some(landing), Some(traffic), false) = (&landing, &traffic, is_finished) {
         access::examine(&mut findings, landing, traffic, &config).await;
+        let databases = Databases { landing, traffic, names: &config.names };
+        let left_out = left_out(databases, &config.tables(), &config.columns).await;
+        let verdict = left_out.map(|left_out| judge_left_out(&left_out));
+        findings.add("left_out_columns", Some(Side::Landing), verdict);
     }
     for session in [landing, traffic].into_iter().flatten() {
         session.close().await;

@@ -3,10 +3,13 @@
 
 use serde::Serialize;
 
-use super::catalog;
+use super::catalog::{self, CatalogColumn};
 use crate::error::Result;
+use crate::mapping::Mapping;
 use crate::model::change::Table;
-use crate::postgres::Databases;
+use crate::model::column_rules::ColumnRules;
+use crate::model::side::Side;
+use crate::postgres::{Database, Databases};
 
 /// The reason why a column is not replicated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -30,32 +33,52 @@ pub struct LeftOut {
     pub reason: LeftOutReason,
 }
 
-/// The columns of Landing's tables that the mapping does not carry, in the catalog's order. `skips` says whether
-/// the configuration skips a column.
+/// The columns of each replicated table, as the catalog has them.
+#[derive(Clone, Debug, Default)]
+pub struct LandingColumns(Vec<(Table, String, Vec<CatalogColumn>)>);
+
+impl LandingColumns {
+    /// # Errors
+    /// The connection broke.
+    pub async fn read(landing: Database<'_>, tables: &[Table]) -> Result<Self> {
+        let (mut all, names) = (Vec::new(), landing.names);
+        for &table in tables {
+            let columns = catalog::columns(landing.client, names, table).await?;
+            all.push((table, names.landing_name(table).to_owned(), columns));
+        }
+        Ok(LandingColumns(all))
+    }
+
+    /// The columns that the mapping does not carry, in the catalog's order.
+    pub fn left_out(&self, mapping: &Mapping, rules: &ColumnRules) -> Vec<LeftOut> {
+        let mut left_out = Vec::new();
+        for (table, name, columns) in &self.0 {
+            let carried = mapping.of(*table);
+            let is_carried = |column: &str| carried.present().any(|(_, known)| known.name == column);
+            for column in columns.iter().filter(|column| !is_carried(&column.name)) {
+                let reason = match column.is_generated {
+                    true => LeftOutReason::Generated,
+                    false if rules.skips(*table, &column.name) => LeftOutReason::Skipped,
+                    false => LeftOutReason::NotCopied,
+                };
+                left_out.push(LeftOut { table: name.clone(), column: column.name.clone(), reason });
+            }
+        }
+        left_out
+    }
+}
+
+/// The columns of Landing's tables that are not replicated.
+///
+/// # Errors
+/// A connection broke.
 pub async fn left_out(
     databases: Databases<'_>,
     tables: &[Table],
-    skips: impl Fn(Table, &str) -> bool,
+    rules: &ColumnRules,
 ) -> Result<Vec<LeftOut>> {
-    let Databases { names, .. } = databases;
     let mapping = catalog::mapping(databases, tables).await?;
-    let mut left_out = Vec::new();
-    for &table in tables {
-        let carried = mapping.of(table);
-        for column in catalog::columns(databases.landing, names, table).await? {
-            if carried.present().any(|(_, known)| known.name == column.name) {
-                continue;
-            }
-            let reason = match column.is_generated {
-                true => LeftOutReason::Generated,
-                false if skips(table, &column.name) => LeftOutReason::Skipped,
-                false => LeftOutReason::NotCopied,
-            };
-            let table = names.landing_name(table).to_owned();
-            left_out.push(LeftOut { table, column: column.name, reason });
-        }
-    }
-    Ok(left_out)
+    Ok(LandingColumns::read(databases.on(Side::Landing), tables).await?.left_out(&mapping, rules))
 }
 
 impl std::fmt::Display for LeftOut {

@@ -200,6 +200,10 @@ pub struct Live {
     pub quarantined: Option<u64>,
     /// Values that the mapping had to change.
     pub conversion_notes: Option<u64>,
+    /// Columns of Landing that are not replicated, each with the reason; null when not known. Only the command
+    /// `status` fills the list, because the list needs both databases and the configuration.
+    #[serde(default)]
+    pub columns_not_replicated: Option<Vec<String>>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -235,6 +239,7 @@ impl Live {
             snapshot_indexes_left: None,
             quarantined: None,
             conversion_notes: None,
+            columns_not_replicated: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,
@@ -288,6 +293,7 @@ mod tests {
             "snapshot",
             "quarantined",
             "conversion_notes",
+            "columns_not_replicated",
             "last_error",
         ] {
             assert!(json.get(key).is_some(), "{key}");

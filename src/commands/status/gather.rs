@@ -7,10 +7,12 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 use super::reverse;
-use crate::checkpoint::{Finish, Installation};
+use crate::checkpoint::{Finish, Installation, recorded_published};
 use crate::config::Config;
 use crate::cutover::journal::{self, CutoverJournal};
 use crate::error::{Error, Result};
+use crate::landing::left_out::LandingColumns;
+use crate::mapping::Mapping;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
@@ -34,6 +36,8 @@ struct Landing {
     flushed: Lsn,
     now: Timestamp,
     slot: Option<SlotReport>,
+    /// `None` when the tables could not be found.
+    columns: Option<LandingColumns>,
 }
 
 /// Traffic's answer; the checkpoint is missing until an initial copy has begun.
@@ -43,6 +47,8 @@ struct Traffic {
     finished: Option<Finish>,
     quarantined: u64,
     conversion_notes: u64,
+    /// The mapping of the last copy; `None` before the first copy.
+    mapping: Option<Mapping>,
 }
 
 struct Checkpoint {
@@ -56,7 +62,7 @@ struct Checkpoint {
 pub async fn gather(config: &Config) -> Gathered {
     let (daemon, landing, traffic) = tokio::join!(
         ask_daemon(config.http_listen, &config.names),
-        ask(&config.landing, async |client| ask_landing(client, &config.names).await),
+        ask(&config.landing, async |client| ask_landing(client, config).await),
         ask(&config.traffic, async |client| {
             let traffic = ask_traffic(client, config).await?;
             Ok((traffic, last_error::read_row(client, &config.names).await?))
@@ -66,7 +72,9 @@ pub async fn gather(config: &Config) -> Gathered {
     let landing = landing.map_err(|error| unreachable.push(error)).ok();
     let traffic = traffic.map_err(|error| unreachable.push(error)).ok();
     let (traffic, kept) = traffic.map_or((None, None), |(traffic, kept)| (Some(traffic), kept));
+    let left_out = left_out(landing.as_ref(), traffic.as_ref(), config);
     let mut live = put_together(daemon, landing, traffic, &config.names);
+    live.columns_not_replicated = left_out;
     if matches!(live.daemon, DaemonPresence::Down | DaemonPresence::Unknown) && live.last_error.is_none() {
         live.last_error = last_error::latest(&config.state_dir, kept);
     }
@@ -87,7 +95,19 @@ async fn ask_daemon(listen: Option<SocketAddr>, names: &Names) -> Option<Live> {
     ours.then_some(live)
 }
 
-async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {
+/// The columns of Landing that are not replicated; `None` when a database could not say.
+fn left_out(
+    landing: Option<&Landing>,
+    traffic: Option<&Option<Traffic>>,
+    config: &Config,
+) -> Option<Vec<String>> {
+    let mapping = traffic?.as_ref()?.mapping.as_ref()?;
+    let left_out = landing?.columns.as_ref()?.left_out(mapping, &config.columns);
+    Some(left_out.iter().map(ToString::to_string).collect())
+}
+
+async fn ask_landing(client: &Client, config: &Config) -> Result<Landing> {
+    let names = &config.names;
     let sql = "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), s.slot_name IS NOT NULL, \
                COALESCE(s.active, false), s.wal_status, \
                pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint \
@@ -100,7 +120,14 @@ async fn ask_landing(client: &Client, names: &Names) -> Result<Landing> {
         wal_status: row.get(4),
         retained_bytes: row.get::<_, Option<i64>>(5).map(|bytes| u64::try_from(bytes).unwrap_or(0)),
     });
-    Ok(Landing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1), slot })
+    let columns = match config.resolved(client).await {
+        Ok(found) => {
+            let landing = Database::landing(client, &found.names);
+            Some(LandingColumns::read(landing, &config.tables()).await?)
+        }
+        Err(_) => None,
+    };
+    Ok(Landing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1), slot, columns })
 }
 
 async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>> {
@@ -142,7 +169,10 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
         // After `finish` has begun, the slot of reverse replication is gone, or about to go, on purpose.
         _ => None,
     };
-    Ok(Some(Traffic { checkpoint, reverse, finished, quarantined: count(4), conversion_notes: count(5) }))
+    let published = recorded_published(client, names).await?;
+    let mapping = (!published.tables.is_empty()).then(|| published.mapping());
+    let (quarantined, conversion_notes) = (count(4), count(5));
+    Ok(Some(Traffic { checkpoint, reverse, finished, quarantined, conversion_notes, mapping }))
 }
 
 /// The daemon's answer has precedence. Without a daemon, the checkpoint and Landing's position give the state
@@ -230,7 +260,7 @@ mod tests {
             wal_status: Some("reserved".into()),
             retained_bytes: Some(1),
         };
-        Landing { flushed: Lsn(flushed), now: Timestamp(9_000_000), slot: Some(slot) }
+        Landing { flushed: Lsn(flushed), now: Timestamp(9_000_000), slot: Some(slot), columns: None }
     }
 
     fn traffic(state: &str) -> Option<Option<Traffic>> {
@@ -255,6 +285,7 @@ mod tests {
             finished: None,
             quarantined: 3,
             conversion_notes: 4,
+            mapping: None,
         }))
     }
 

@@ -22,6 +22,9 @@ pub fn text(live: &Live) -> String {
         snapshot(&mut lines, live);
     }
     lines.add("quarantine", &quarantine(live));
+    for column in live.columns_not_replicated.iter().flatten() {
+        lines.add("left out", column);
+    }
     if let Some(error) = &live.last_error {
         let again = if error.retrying { " (the daemon tries again by itself)" } else { "" };
         lines.add("last error", &format!("{}{again}", error.message));

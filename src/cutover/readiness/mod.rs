@@ -14,10 +14,12 @@ use super::content::{FencedSides, Horizon};
 use super::marker::Latency;
 use crate::admission::{self, AdmissionScope, Extent, Facts};
 use crate::config::Config;
+use crate::doctor::judge_left_out;
 use crate::doctor::tables::stands_in_the_way;
 use crate::doctor::writable;
 use crate::error::{Error, Kind, Result};
 use crate::fence::FencedRoles;
+use crate::landing::left_out::{LeftOut, left_out};
 use crate::model::side::Side;
 use crate::postgres::{Database, Databases};
 use crate::report::{Findings, Level, Verdict};
@@ -66,6 +68,8 @@ pub struct Readiness {
     pub(super) conversion_notes: u64,
     /// Columns that neither direction writes, because Landing lacks their source.
     pub traffic_owned: Vec<TrafficOwned>,
+    /// Columns of Landing that are not replicated.
+    pub left_out: Vec<LeftOut>,
     horizon: Option<Horizon>,
     pub(super) writers: FencedRoles,
     /// Whether every row is compared inside the fence.
@@ -117,6 +121,13 @@ impl Readiness {
                 verdict
             }),
         );
+        let left_out = left_out(databases, &config.tables(), &config.columns).await;
+        let verdict = left_out.map(|left_out| {
+            let verdict = judge_left_out(&left_out);
+            self.left_out = left_out;
+            verdict
+        });
+        self.findings.add("left_out_columns", Some(Side::Landing), verdict);
     }
 
     /// Examines whether both sides' tables may be written to in either direction, and whether writes to other
