@@ -72,9 +72,11 @@ async fn finished(world: &World, bridge: &Bridge) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_landing_with_journey_stages_is_moved_brought_back_and_finished_under_that_name() {
     let (world, bridge) = called("journey_stages").await;
+    landing(&world, "ALTER TABLE journey_stages ADD COLUMN event_type text").await;
     let plan = says(&bridge, &["migrate"]).await;
     assert!(plan.contains("publication"), "{plan}");
     let filled = world.fill(11, 40).await;
+    landing(&world, "UPDATE journey_stages SET event_type = 'copied'").await;
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;
     let seen = daemon.status().await;
@@ -83,13 +85,17 @@ async fn a_landing_with_journey_stages_is_moved_brought_back_and_finished_under_
     // The stream: an insert, an update and a delete.
     landing(
         &world,
-        "INSERT INTO journey_stages (lead_id, stage) SELECT id, 'payment_kaspi' FROM landing_leads;
+        "INSERT INTO journey_stages (lead_id, stage, event_type) SELECT id, 'payment_kaspi', 'streamed' FROM landing_leads;
          UPDATE journey_stages SET source = 'changed' WHERE stage <> 'payment_kaspi';
          DELETE FROM journey_stages WHERE id = (SELECT min(id::text)::uuid FROM journey_stages)",
     )
     .await;
     daemon.caught_up(&world).await;
     entries_arrive(&world, filled.journey_entries + filled.leads - 1).await;
+    let passed = "count(*) FILTER (WHERE event_type = 'copied') > 0
+        AND count(*) FILTER (WHERE event_type = 'streamed') > 0
+        AND bool_and(event_type IS NOT NULL) FROM traffic_lead_journey";
+    assert!(holds(&world.traffic().await, passed).await, "what no rule reads passes through");
     examined(&bridge).await;
 
     let directory = bridge.dir().to_str().unwrap().to_owned();
@@ -103,9 +109,9 @@ async fn a_landing_with_journey_stages_is_moved_brought_back_and_finished_under_
         world.landing().await.batch_execute(refused).await.is_err(),
         "the fence stands around the journey"
     );
-    traffic(&world, "UPDATE traffic_lead_journey SET stage = 'on_traffic' WHERE stage = 'payment_kaspi'")
+    traffic(&world, "UPDATE traffic_lead_journey SET stage = 'on_traffic', event_type = 'changed' WHERE stage = 'payment_kaspi'")
         .await;
-    let carried = "count(*) > 0 FROM journey_stages WHERE stage = 'on_traffic'";
+    let carried = "count(*) > 0 FROM journey_stages WHERE stage = 'on_traffic' AND event_type = 'changed'";
     until_holds(&world.landing().await, carried).await;
 
     says(&bridge, &[&["rollback"][..], &terms].concat()).await;
