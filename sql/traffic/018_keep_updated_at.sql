@@ -24,13 +24,14 @@ BEGIN
 END
 $function$;
 
+-- The plan begins here.
 -- Only a missing trigger is created, because CREATE TRIGGER locks the table. traffic_scheduled_notifications needs the
 -- pair only beside a user-defined BEFORE UPDATE trigger.
 DO $migration$
 DECLARE
     target regclass;
     pair record;
-    outermost text[];
+    outside record;
 BEGIN
     FOREACH target IN ARRAY array_remove(ARRAY[
         to_regclass('{{traffic}}.traffic_leads'), to_regclass('{{traffic}}.traffic_scheduled_notifications')
@@ -49,21 +50,21 @@ BEGIN
             CONTINUE WHEN EXISTS (
                 SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = target AND t.tgname = pair.name
             );
-            EXECUTE format(
+            PERFORM pg_temp.leadbridge_change(format('trigger %I on %s', pair.name, target), format(
                 'CREATE TRIGGER %I BEFORE UPDATE ON %s FOR EACH ROW '
                 'WHEN (pg_catalog.current_setting(''leadbridge.applying'', true) = ''on'') '
-                'EXECUTE FUNCTION {{schema}}.%I()', pair.name, target, pair.function);
+                'EXECUTE FUNCTION {{schema}}.%I()', pair.name, target, pair.function));
         END LOOP;
 
-        SELECT array_agg(t.tgname ORDER BY t.tgname) INTO outermost
-        FROM pg_catalog.pg_trigger AS t
-        WHERE t.tgrelid = target AND NOT t.tgisinternal AND t.tgtype & 19 = 19;
-        IF outermost[1] <> '!leadbridge_remember_updated_at'
-            OR outermost[array_upper(outermost, 1)] <> '~leadbridge_keep_updated_at' THEN
-            RAISE object_not_in_prerequisite_state USING
-                MESSAGE = format('a trigger on %s sorts outside of leadbridge''s pair', target),
-                HINT = 'Rename the trigger so that its name sorts between "!leadbridge" and "~leadbridge".';
-        END IF;
+        FOR outside IN
+            SELECT t.tgname FROM pg_catalog.pg_trigger AS t
+            WHERE t.tgrelid = target AND NOT t.tgisinternal AND t.tgtype & 19 = 19
+                AND (t.tgname < '!leadbridge_remember_updated_at' OR t.tgname > '~leadbridge_keep_updated_at')
+        LOOP
+            PERFORM pg_temp.leadbridge_refuse(
+                format('the trigger %I on %s sorts outside of leadbridge''s pair', outside.tgname, target),
+                'rename the trigger so that its name sorts between "!leadbridge" and "~leadbridge"');
+        END LOOP;
     END LOOP;
 END
 $migration$;

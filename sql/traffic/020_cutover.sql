@@ -78,32 +78,42 @@ CREATE TABLE IF NOT EXISTS {{schema}}.reverse_quarantine (
     PRIMARY KEY (traffic_table, row_id)
 );
 
+REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;
+
+-- The plan begins here.
 -- The publication for reverse replication. The role that runs the migrations publishes the tables, because the daemon's
 -- role owns no table. A publication costs nothing until a slot reads the tables' changes.
 DO $publication$
 DECLARE
-    wanted regclass;
+    wanted text;
+    dismantled boolean := false;
 BEGIN
+    -- `leadbridge finish` drops the publication for good.
+    IF to_regclass('{{schema}}.finish') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM {{schema}}.finish WHERE slot = $1 AND dismantling_at IS NOT NULL)'
+        INTO dismantled USING {{slot_name}};
+    END IF;
+    IF dismantled THEN
+        RETURN;
+    END IF;
     -- The owner's own plan must not depend on row-level security that is forced on the owner.
     PERFORM pg_catalog.set_config('row_security', 'on', true);
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = {{reverse_publication_name}}) THEN
-        CREATE PUBLICATION {{reverse_publication}} WITH (publish = 'insert, update, delete, truncate');
+        PERFORM pg_temp.leadbridge_change('publication ' || {{reverse_publication_name}}, $statement$
+            CREATE PUBLICATION {{reverse_publication}} WITH (publish = 'insert, update, delete, truncate')$statement$);
     END IF;
-    FOREACH wanted IN ARRAY array_remove(ARRAY[
-        to_regclass('{{traffic}}.traffic_leads'), to_regclass('{{traffic}}.traffic_lead_journey'),
-        to_regclass('{{traffic}}.traffic_scheduled_notifications')
-    ], NULL)
+    FOREACH wanted IN ARRAY ARRAY['{{traffic}}.traffic_leads', '{{traffic}}.traffic_lead_journey',
+                                  '{{traffic}}.traffic_scheduled_notifications']
     LOOP
-        CONTINUE WHEN EXISTS (
+        CONTINUE WHEN NOT pg_temp.leadbridge_will_have(wanted) OR EXISTS (
             SELECT FROM pg_catalog.pg_publication_rel AS r
             JOIN pg_catalog.pg_publication AS p ON p.oid = r.prpubid
-            WHERE p.pubname = {{reverse_publication_name}} AND r.prrelid = wanted
+            WHERE p.pubname = {{reverse_publication_name}} AND r.prrelid = to_regclass(wanted)
         );
-        EXECUTE format('ALTER PUBLICATION {{reverse_publication}} ADD TABLE %s', wanted);
         -- The plan of a DELETE fails where the published table's writers would fail. Then nothing is published.
-        EXECUTE format('EXPLAIN DELETE FROM %s', wanted);
+        PERFORM pg_temp.leadbridge_change(
+            format('table %s in publication %s', replace(wanted, '"', ''), {{reverse_publication_name}}),
+            format('ALTER PUBLICATION {{reverse_publication}} ADD TABLE %1$s; EXPLAIN DELETE FROM %1$s', wanted));
     END LOOP;
 END
 $publication$;
-
-REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;

@@ -6,28 +6,23 @@
 
 -- Which leads flow back to Landing after a cutover. Before this migration every lead did, so the leads of an installation
 -- that has switched get the value true. A changed default leaves existing rows as they are.
+-- The plan begins here.
 DO $migration$
 DECLARE
-    has_switched boolean := EXISTS (SELECT FROM {{schema}}.checkpoint WHERE state = 'switched');
+    leads constant text := '{{traffic}}.traffic_leads';
+    has_switched boolean := false;
 BEGIN
-    -- ADD COLUMN IF NOT EXISTS would take an exclusive lock even when the column exists.
-    IF EXISTS (
-        SELECT FROM pg_catalog.pg_attribute AS a
-        WHERE a.attrelid = '{{traffic}}.traffic_leads'::pg_catalog.regclass
-          AND a.attname = 'landing_lead' AND NOT a.attisdropped
-    ) THEN
-        RETURN;
+    IF to_regclass('{{schema}}.checkpoint') IS NOT NULL THEN
+        EXECUTE 'SELECT EXISTS (SELECT FROM {{schema}}.checkpoint WHERE state = ''switched'')' INTO has_switched;
     END IF;
-    EXECUTE format('ALTER TABLE {{traffic}}.traffic_leads ADD COLUMN landing_lead boolean NOT NULL DEFAULT %L',
-                   has_switched);
-    IF has_switched THEN
-        ALTER TABLE {{traffic}}.traffic_leads ALTER COLUMN landing_lead SET DEFAULT false;
+    IF pg_temp.leadbridge_add_columns(leads, ARRAY[
+        ['landing_lead', 'boolean NOT NULL DEFAULT ' || has_switched::text]]) AND has_switched THEN
+        PERFORM pg_temp.leadbridge_run(format('ALTER TABLE %s ALTER COLUMN landing_lead SET DEFAULT false', leads));
     END IF;
+    PERFORM pg_temp.leadbridge_comment(leads, 'landing_lead',
+        'born here through Landing''s names or find_or_create_unified_lead: after a cutover, the lead flows back to Landing');
 END
 $migration$;
-
-COMMENT ON COLUMN {{traffic}}.traffic_leads.landing_lead IS
-    'born here through Landing''s names or find_or_create_unified_lead: after a cutover, the lead flows back to Landing';
 
 -- | target | sources |
 -- |---|---|
@@ -43,6 +38,12 @@ COMMENT ON COLUMN {{traffic}}.traffic_leads.landing_lead IS
 -- column too. A target that the writer did not set is derived again when one of its sources has changed.
 --
 -- The function calls only functions of pg_catalog, because a writer may lack EXECUTE on any other function.
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_wanted()
+    RETURNS TABLE (kind text, name text, arguments text, returns text, parameters text[], fewest int, most int,
+                   source text, clearing text)
+    LANGUAGE sql
+    AS $wanted$
+SELECT 'function', 'derive_traffic_lead', '', 'trigger', NULL::text[], 0, 0, $source$
 CREATE OR REPLACE FUNCTION {{traffic}}.derive_traffic_lead() RETURNS trigger
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -235,19 +236,25 @@ EXCEPTION WHEN undefined_column THEN
         USING HINT = 'Run `leadbridge migrate`.';
     RETURN NEW;
 END
-$function$;
+$function$
+$source$, 'DROP TRIGGER IF EXISTS "~leadbridge_derive" ON {{traffic}}.traffic_leads;
+DROP FUNCTION IF EXISTS {{traffic}}.derive_traffic_lead();'
+$wanted$;
 
 -- The name sorts after the school's triggers, whose changes count as the writer's, and before the last trigger of
 -- migration 018. Only a missing trigger is created, because CREATE TRIGGER locks the table.
 DO $migration$
 BEGIN
+    PERFORM pg_temp.leadbridge_make('029_derived_leads');
     IF NOT EXISTS (
         SELECT FROM pg_catalog.pg_trigger AS t
         WHERE t.tgrelid = '{{traffic}}.traffic_leads'::pg_catalog.regclass AND t.tgname = '~leadbridge_derive'
     ) THEN
-        CREATE TRIGGER "~leadbridge_derive" BEFORE INSERT OR UPDATE ON {{traffic}}.traffic_leads FOR EACH ROW
-            WHEN (pg_catalog.current_setting('leadbridge.applying', true) IS DISTINCT FROM 'on')
-            EXECUTE FUNCTION {{traffic}}.derive_traffic_lead();
+        PERFORM pg_temp.leadbridge_change(
+            format('trigger "~leadbridge_derive" on %s', replace('{{traffic}}.traffic_leads', '"', '')), $statement$
+            CREATE TRIGGER "~leadbridge_derive" BEFORE INSERT OR UPDATE ON {{traffic}}.traffic_leads FOR EACH ROW
+                WHEN (pg_catalog.current_setting('leadbridge.applying', true) IS DISTINCT FROM 'on')
+                EXECUTE FUNCTION {{traffic}}.derive_traffic_lead()$statement$);
     END IF;
 END
 $migration$;

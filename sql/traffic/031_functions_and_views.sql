@@ -1,24 +1,26 @@
 -- Migration 016, second part: the functions and views. The file is applied last, because a view shows every column of
 -- traffic_leads, and other migrations add columns.
 
--- 4. One spelling of a phone number. The function is a plain SQL expression, so that the planner inlines the call.
-CREATE OR REPLACE FUNCTION {{traffic}}.normalize_phone(phone text) RETURNS text
+-- The plan begins here.
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_wanted()
+    RETURNS TABLE (kind text, name text, arguments text, returns text, parameters text[], fewest int, most int,
+                   source text, clearing text)
+    LANGUAGE sql
+    AS $wanted$
+-- 4. One spelling of a phone number. The function is a plain SQL expression, so that the planner inlines the call. A
+-- function of the school's own keeps its parameter's name, so that indexes on the function can stay.
+SELECT 'function', 'normalize_phone', 'text', 'text', NULL::text[], 1, 1, $source$
+CREATE OR REPLACE FUNCTION {{traffic}}.normalize_phone(<<parameter>> text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    AS $$ SELECT pg_catalog.regexp_replace(phone, '[^0-9+]', '', 'g') $$;
-
--- Leads of other writers have no phone_normalized; the partial index finds these leads.
-DO $migration$
-BEGIN
-    IF to_regclass('{{traffic}}.traffic_leads_phone_unnormalized_idx') IS NULL THEN
-        CREATE INDEX traffic_leads_phone_unnormalized_idx
-            ON {{traffic}}.traffic_leads ({{traffic}}.normalize_phone(phone)) WHERE phone_normalized IS NULL;
-    END IF;
-END
-$migration$;
-
+    AS $$ SELECT pg_catalog.regexp_replace($1, '[^0-9+]', '', 'g') $$
+$source$, 'DROP INDEX IF EXISTS {{traffic}}.traffic_leads_phone_unnormalized_idx;
+DROP FUNCTION IF EXISTS {{traffic}}.normalize_phone(text);'
+UNION ALL
 -- 5. One lead for one person.
 -- Callers with the same phone or e-mail wait for one another on advisory locks, taken in one order to avoid deadlocks.
 -- After the wait a caller sees the other caller's lead, but not under repeatable read.
+SELECT 'function', 'find_or_create_unified_lead', 'text,text,text,text,jsonb', 'uuid',
+    ARRAY['p_email', 'p_name', 'p_phone', 'p_source', 'p_metadata'], 4, 5, $source$
 CREATE OR REPLACE FUNCTION {{traffic}}.find_or_create_unified_lead(
     p_email text, p_name text, p_phone text, p_source text, p_metadata jsonb DEFAULT '{}'
 ) RETURNS uuid
@@ -80,22 +82,34 @@ BEGIN
     RETURNING id INTO v_lead;
     RETURN v_lead;
 END
-$function$;
-
--- 6. Views. security_invoker: a view shows a role no more than the tables would. The columns are listed by name,
--- because a view with `*` could not be replaced after the table has grown.
-CREATE OR REPLACE VIEW {{traffic}}.v_traffic_leads_with_journey WITH (security_invoker = true) AS
+$function$
+$source$, 'DROP FUNCTION IF EXISTS {{traffic}}.find_or_create_unified_lead(text, text, text, text, jsonb);'
+UNION ALL
+-- 6. Views. security_invoker: a view shows a role no more than the tables would.
+SELECT 'view', v.name, NULL, NULL, NULL, NULL, NULL,
+    format(E'CREATE VIEW {{traffic}}.%I WITH (security_invoker = true) AS\n%s', v.name,
+           replace(replace(v.query, '<<columns of the lead>>', lead.columns), '<<targetologist of the lead>>', $attribution$
+-- Bindings are unique by their exact spelling. Of bindings that differ in case, the binding with the lead's own spelling
+-- wins, and LIMIT keeps the lead a single row.
+LEFT JOIN LATERAL (
+    SELECT u.id AS user_id, u.full_name, u.team_name, b.utm_source
+    FROM {{traffic}}.traffic_user_utm_sources AS b
+    JOIN {{traffic}}.traffic_users AS u ON u.id = b.user_id
+    WHERE lower(b.utm_source) = lower(l.utm_source) AND b.funnel_type = l.funnel_type
+      AND b.is_active AND u.is_active
+    ORDER BY b.utm_source = l.utm_source DESC, b.utm_source COLLATE "C"
+    LIMIT 1
+) AS targetologist ON true$attribution$)),
+    format('DROP VIEW IF EXISTS {{traffic}}.%I;', v.name)
+FROM (VALUES
+    ('v_traffic_leads_with_journey', $query$
 SELECT
-    l.id, l.utm_source, l.utm_medium, l.utm_campaign, l.utm_content, l.utm_term, l.funnel_type, l.status,
-    l.phone, l.phone_normalized, l.email, l.name, l.source, l.landing_source,
-    l.fb_lead_id, l.fb_form_id, l.fb_ad_id, l.fb_adset_id, l.fb_campaign_id,
-    l.amocrm_lead_id, l.amocrm_contact_id, l.amocrm_pipeline_id, l.amocrm_status_id, l.amocrm_synced,
-    l.email_sent, l.sms_sent, l.email_clicked, l.sms_clicked, l.email_clicked_at, l.sms_clicked_at,
-    l.click_count, l.metadata, l.created_at, l.updated_at, l.landing_synced_at,
-    coalesce(journey.stages, '[]') AS journey,
+    <<columns of the lead>>,
+    coalesce(journey.stages, '[]') AS journey_stages,
     targetologist.user_id AS targetologist_id,
     targetologist.full_name AS targetologist_name,
-    targetologist.team_name AS targetologist_team
+    targetologist.team_name AS targetologist_team,
+    targetologist.utm_source AS attributed_utm_source
 FROM {{traffic}}.traffic_leads AS l
 LEFT JOIN LATERAL (
     SELECT jsonb_agg(
@@ -106,27 +120,56 @@ LEFT JOIN LATERAL (
     FROM {{traffic}}.traffic_lead_journey AS j
     WHERE j.lead_id = l.id
 ) AS journey ON true
--- Bindings are unique by their exact spelling. Of bindings that differ in case, the binding with the lead's own spelling
--- wins, and LIMIT keeps the lead a single row.
-LEFT JOIN LATERAL (
-    SELECT u.id AS user_id, u.full_name, u.team_name
-    FROM {{traffic}}.traffic_user_utm_sources AS b
-    JOIN {{traffic}}.traffic_users AS u ON u.id = b.user_id
-    WHERE lower(b.utm_source) = lower(l.utm_source) AND b.funnel_type = l.funnel_type
-      AND b.is_active AND u.is_active
-    ORDER BY b.utm_source = l.utm_source DESC, b.utm_source COLLATE "C"
-    LIMIT 1
-) AS targetologist ON true;
+<<targetologist of the lead>>$query$),
 
-CREATE OR REPLACE VIEW {{traffic}}.v_traffic_leads_last_stage WITH (security_invoker = true) AS
+    ('v_traffic_leads_last_stage', $query$
+SELECT DISTINCT ON (j.lead_id)
+    j.lead_id, j.stage AS last_stage, j.source AS last_source, j.created_at AS last_stage_at
+FROM {{traffic}}.traffic_lead_journey AS j
+ORDER BY j.lead_id, j.created_at DESC, j.id DESC$query$),
+
+    -- Leads that are credited to somebody. A day is a day of the caller's time zone.
+    ('v_leads_by_targetologist_daily', $query$
 SELECT
-    l.id, l.name, l.phone, l.email, l.utm_source, l.funnel_type, l.status, l.created_at,
-    last.stage AS last_stage, last.source AS last_stage_source, last.created_at AS last_stage_at
+    l.created_at::date AS date, targetologist.user_id, targetologist.full_name AS targetologist,
+    targetologist.team_name, targetologist.utm_source, l.funnel_type, count(*) AS leads_count
 FROM {{traffic}}.traffic_leads AS l
-LEFT JOIN LATERAL (
-    SELECT j.stage, j.source, j.created_at
-    FROM {{traffic}}.traffic_lead_journey AS j
-    WHERE j.lead_id = l.id
-    ORDER BY j.created_at DESC, j.id DESC
-    LIMIT 1
-) AS last ON true;
+<<targetologist of the lead>>
+WHERE targetologist.user_id IS NOT NULL
+GROUP BY 1, 2, 3, 4, 5, 6$query$),
+
+    ('v_leads_by_team_daily', $query$
+SELECT
+    l.created_at::date AS date, coalesce(targetologist.team_name, 'Unassigned') AS team_name, l.funnel_type, l.source,
+    count(*) AS leads_count
+FROM {{traffic}}.traffic_leads AS l
+<<targetologist of the lead>>
+GROUP BY 1, 2, 3, 4$query$),
+
+    ('v_top_utm_sources_by_leads', $query$
+SELECT
+    l.utm_source, l.funnel_type, count(*) AS total_leads, count(DISTINCT l.created_at::date) AS active_days,
+    min(l.created_at::date) AS first_lead_date, max(l.created_at::date) AS last_lead_date,
+    count(*) FILTER (WHERE l.amocrm_synced OR l.amocrm_lead_id IS NOT NULL) AS synced_to_amocrm
+FROM {{traffic}}.traffic_leads AS l
+WHERE l.utm_source IS NOT NULL
+GROUP BY l.utm_source, l.funnel_type
+ORDER BY total_leads DESC$query$)
+) AS v (name, query)
+-- A column of the lead that has the name of another column of the view stands in the table only.
+CROSS JOIN (
+    SELECT string_agg(format('l.%I', name), ', ' ORDER BY position) AS columns
+    FROM unnest(pg_temp.leadbridge_columns('{{traffic}}.traffic_leads')) WITH ORDINALITY AS c (name, position)
+    WHERE name NOT IN ('journey_stages', 'targetologist_id', 'targetologist_name', 'targetologist_team',
+                       'attributed_utm_source')
+) AS lead
+$wanted$;
+
+DO $migration$
+BEGIN
+    PERFORM pg_temp.leadbridge_make('031_functions_and_views');
+    -- Leads of other writers have no phone_normalized; the partial index finds these leads.
+    PERFORM pg_temp.leadbridge_index('{{traffic}}.traffic_leads', 'phone_unnormalized_idx',
+        '{{traffic}}.normalize_phone(phone)', 'phone_normalized IS NULL');
+END
+$migration$;

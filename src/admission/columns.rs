@@ -5,19 +5,35 @@ use crate::mapping;
 use crate::model::change::{Column, ColumnType, Table};
 use crate::model::side::Side;
 
-/// Columns added to Traffic's leads by `leadbridge migrate` (Migration 016), apart from the columns that begin
-/// with `landing_`, all of which the command adds. The command does not alter an existing notification table.
-const MADE_BY_MIGRATE: [&str; 9] = [
-    "phone_normalized",
-    "email_sent",
-    "sms_sent",
-    "email_clicked",
-    "sms_clicked",
-    "email_clicked_at",
-    "sms_clicked_at",
-    "click_count",
-    "amocrm_synced",
-];
+/// Whether `leadbridge migrate` adds the column to a table on Traffic that lacks it. The columns that begin
+/// with `landing_` are all leadbridge's.
+fn is_made_by_migrate(table: Table, name: &str) -> bool {
+    let made: &[&str] = match table {
+        Table::LandingLeads => &[
+            "phone_normalized",
+            "email_sent",
+            "sms_sent",
+            "email_clicked",
+            "sms_clicked",
+            "email_clicked_at",
+            "sms_clicked_at",
+            "click_count",
+            "amocrm_synced",
+        ],
+        Table::LeadJourney => &["source", "metadata", "created_at"],
+        Table::ScheduledNotifications => &[
+            "status",
+            "sent_at",
+            "error_message",
+            "retry_count",
+            "last_retry_at",
+            "metadata",
+            "created_at",
+            "updated_at",
+        ],
+    };
+    name.starts_with("landing_") || made.contains(&name)
+}
 
 /// Second step of a remedy on Landing, for a running stream, because changes committed while the column was
 /// not admissible cannot be applied exactly.
@@ -88,8 +104,7 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
 fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit> {
     let place = format!("{}.{name}", subject.short);
     let Some(found) = subject.shape.column(name) else {
-        let is_made = subject.table == Table::LandingLeads
-            && (name.starts_with("landing_") || MADE_BY_MIGRATE.contains(&name));
+        let is_made = is_made_by_migrate(subject.table, name);
         let missing = || {
             let remedy = match is_made {
                 true => "run `leadbridge migrate`",

@@ -25,10 +25,13 @@ pub(super) fn of_statement(step: &str, error: &tokio_postgres::Error) -> Error {
     }
 }
 
-/// Whether a RAISE in a DO block of a migration made the error. A user-defined event trigger would be the
+/// Whether a RAISE in a DO block of a migration, or in a function of the session, made the error. A user-defined event trigger would be the
 /// innermost place of the context.
 fn is_own_raise(db: &DbError) -> bool {
-    let in_block = |place: &str| place.starts_with("PL/pgSQL function inline_code_block ");
+    let in_block = |place: &str| {
+        place.starts_with("PL/pgSQL function inline_code_block ")
+            || place.starts_with("PL/pgSQL function pg_temp")
+    };
     db.routine() == Some("exec_stmt_raise") && db.where_().is_some_and(in_block)
 }
 
@@ -36,7 +39,8 @@ fn is_own_raise(db: &DbError) -> bool {
 /// begins with the statement.
 fn statement(db: &DbError) -> Option<String> {
     let text = db.where_()?.strip_prefix("SQL statement \"")?;
-    let words: Vec<&str> = text.lines().next()?.trim_end_matches('"').split_whitespace().collect();
+    let statement = text.split("\"\nPL/pgSQL function ").next()?;
+    let words: Vec<&str> = statement.split_whitespace().collect();
     Some(words.join(" ").chars().take(SHOWN).collect())
 }
 

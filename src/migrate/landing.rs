@@ -15,10 +15,8 @@ use crate::postgres::step::during;
 /// Refused when the publication covers a schema or the whole database, holds another table, or filters rows
 /// or columns.
 pub(super) async fn plan(client: &Client, names: &Names, options: &MigrateOptions) -> Result<MigrationStep> {
-    let step = |effect| MigrationStep {
-        database: MigratedSide::Landing,
-        name: format!("publication {}", names.publication),
-        effect,
+    let step = |effect| {
+        MigrationStep::new(MigratedSide::Landing, format!("publication {}", names.publication), effect)
     };
     let Some(publication) = read(client, names).await? else {
         return Ok(step(Effect::Create));
@@ -38,7 +36,7 @@ pub(super) async fn apply(
         return Ok(());
     }
     let sql = sql::publication(names, &options.tables());
-    options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await
+    options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await.map(drop)
 }
 
 /// Plans the step for the fence by comparing the installed fence with this version's fence; changes nothing.
@@ -53,7 +51,7 @@ pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<Migrati
         Some(installed) if installed == sql::installed_fence(&sql::landing_fence(names)) => Effect::Unchanged,
         Some(_) => Effect::Renew,
     };
-    Ok(MigrationStep { database: MigratedSide::Landing, name: "fence".into(), effect })
+    Ok(MigrationStep::new(MigratedSide::Landing, "fence".into(), effect))
 }
 
 pub(super) async fn apply_fence(
@@ -67,7 +65,7 @@ pub(super) async fn apply_fence(
     }
     let fence = sql::landing_fence(names);
     let sql = format!("{fence}{}", sql::comment_on_fence(names, &fence));
-    options.patience.execute(client, "the fence on Landing", &sql).await
+    options.patience.execute(client, "the fence on Landing", &sql).await.map(drop)
 }
 
 /// A publication in the catalog.

@@ -10,6 +10,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Transaction};
 
 use super::failure;
+use super::listed::Listed;
 use crate::error::{Error, Result};
 
 /// How long to wait for a lock, and how often.
@@ -39,15 +40,15 @@ impl Patience {
             .build()
     }
 
-    /// Runs `sql` in one transaction that never waits long for a lock.
+    /// Runs `sql` in one transaction that never waits long for a lock; returns what `sql` has listed.
     ///
     /// # Errors
     /// Transient, with the oldest transactions of the database, when no attempt got the lock.
-    pub async fn execute(self, client: &mut Client, step: &str, sql: &str) -> Result<()> {
+    pub(super) async fn execute(self, client: &mut Client, step: &str, sql: &str) -> Result<Listed> {
         let mut pauses = self.pauses();
         loop {
             let error = match self.attempt(client, sql).await {
-                Ok(()) => return Ok(()),
+                Ok(listed) => return listed,
                 Err(error) => error,
             };
             let locked = matches!(
@@ -65,14 +66,19 @@ impl Patience {
         }
     }
 
-    async fn attempt(self, client: &mut Client, sql: &str) -> Result<(), tokio_postgres::Error> {
+    async fn attempt(self, client: &mut Client, sql: &str) -> Result<Result<Listed>, tokio_postgres::Error> {
         let transaction = client.transaction().await?;
         self.set_timeout(&transaction).await?;
         transaction.batch_execute(sql).await?;
-        transaction.commit().await
+        let listed = Listed::read(&transaction, "reading what was changed").await;
+        transaction.commit().await?;
+        Ok(listed)
     }
 
-    async fn set_timeout(self, transaction: &Transaction<'_>) -> Result<(), tokio_postgres::Error> {
+    pub(super) async fn set_timeout(
+        self,
+        transaction: &Transaction<'_>,
+    ) -> Result<(), tokio_postgres::Error> {
         let millis = self.lock_timeout.as_millis().max(1);
         transaction
             .batch_execute(&format!(

@@ -7,6 +7,7 @@
 mod access;
 mod failure;
 mod landing;
+mod listed;
 mod lock;
 mod passthrough;
 mod sql;
@@ -93,6 +94,16 @@ pub struct MigrationStep {
     pub database: MigratedSide,
     pub name: String,
     pub effect: Effect,
+    /// What changes outside of leadbridge's own schema, object by object, in the order of execution.
+    pub changes: Vec<String>,
+    /// What the operator must know beside the changes.
+    pub notes: Vec<String>,
+}
+
+impl MigrationStep {
+    pub(crate) fn new(database: MigratedSide, name: String, effect: Effect) -> Self {
+        MigrationStep { database, name, effect, changes: Vec::new(), notes: Vec::new() }
+    }
 }
 
 /// Steps that were done, or in a dry run would be done, in the order of execution.
@@ -112,7 +123,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for MigrationStep { database, name, effect } in &self.steps {
+        for MigrationStep { database, name, effect, changes, notes } in &self.steps {
             let effect = match (effect, self.dry_run) {
                 (Effect::Unchanged, _) => "up to date",
                 (Effect::Create, false) => "applied",
@@ -121,6 +132,8 @@ impl fmt::Display for Report {
                 (Effect::Renew, true) => "would be renewed",
             };
             writeln!(f, "{database}: {name}: {effect}")?;
+            changes.iter().try_for_each(|change| writeln!(f, "  {change}"))?;
+            notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))?;
         }
         self.access.write(f, self.dry_run)
     }
@@ -171,24 +184,23 @@ async fn plan_and_apply(
     let scope = AccessScope { names, tables: &tables, accept: &options.accept };
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;
 
-    let mut steps: Vec<MigrationStep> = migrations.iter().map(|planned| planned.step.clone()).collect();
-    steps.extend([publication.clone(), fence.clone()]);
-    let mut report = Report { dry_run: options.dry_run, steps, access: access.predicted() };
-    if !options.dry_run {
-        if options.replace_installation {
-            Installation::replace(&identity, Database::traffic(traffic, names)).await?;
-            Installation::replace(&identity, Database::landing(landing, names)).await?;
-        }
-        access.announce(traffic).await?;
-        traffic::apply(traffic, names, &migrations, options.patience).await?;
-        access.apply(traffic, options.patience).await?;
-        landing::apply(landing, names, &publication, options).await?;
-        landing::apply_fence(landing, names, &fence, options).await?;
-        Installation::admit(&identity, Database::traffic(traffic, names)).await?;
-        Installation::admit(&identity, Database::landing(landing, names)).await?;
-        report.access = access.done(landing, traffic).await?;
+    if options.dry_run {
+        let steps = migrations.into_iter().map(|planned| planned.step).chain([publication, fence]).collect();
+        return Ok(Report { dry_run: true, steps, access: access.predicted() });
     }
-    Ok(report)
+    if options.replace_installation {
+        Installation::replace(&identity, Database::traffic(traffic, names)).await?;
+        Installation::replace(&identity, Database::landing(landing, names)).await?;
+    }
+    access.announce(traffic).await?;
+    let mut steps = traffic::apply(traffic, names, migrations, options.patience).await?;
+    access.apply(traffic, options.patience).await?;
+    landing::apply(landing, names, &publication, options).await?;
+    landing::apply_fence(landing, names, &fence, options).await?;
+    Installation::admit(&identity, Database::traffic(traffic, names)).await?;
+    Installation::admit(&identity, Database::landing(landing, names)).await?;
+    steps.extend([publication, fence]);
+    Ok(Report { dry_run: false, steps, access: access.done(landing, traffic).await? })
 }
 
 /// Identity of this installation, with the system identifier and the database name that Landing reports.

@@ -3,8 +3,9 @@
 
 use std::collections::HashSet;
 
-use postgres_protocol::escape::{escape_identifier, escape_literal};
+use postgres_protocol::escape::escape_literal;
 
+use super::sql::PLAN_BEGINS;
 use crate::checkpoint::passthrough;
 use crate::error::{Error, Result};
 use crate::landing::catalog::{self, CatalogColumn};
@@ -68,59 +69,72 @@ pub(super) async fn plan(databases: Databases<'_>, tables: &[Table], rules: &Col
 }
 
 impl Places {
-    /// What is done for each column that gets a place, or is not carried any more.
-    pub(super) fn changes(&self, names: &Names) -> Vec<String> {
-        let made = self.places.iter().filter(|place| place.added.is_some() || !place.is_recorded);
-        let made = made.map(|Place { table, carried, added, .. }| {
-            let PassthroughColumn { landing, traffic, sql_type } = carried;
-            format!(
-                "column {}.{traffic} for {}.{landing} on Landing ({})",
-                table.traffic_name(),
-                names.landing_name(*table),
-                added.as_deref().unwrap_or(sql_type)
+    /// The SQL that lists, makes and records the places; `None` when nothing is to be done. `has_copied`: rows
+    /// may have been copied without the new columns.
+    pub(super) fn sql(&self, names: &Names, has_copied: bool) -> Option<String> {
+        let new: Vec<&Place> =
+            self.places.iter().filter(|place| place.added.is_some() || !place.is_recorded).collect();
+        if new.is_empty() && self.forgotten.is_empty() {
+            return None;
+        }
+        let mut sql = PLAN_BEGINS.to_owned();
+        for table in Table::ALL {
+            sql += &self.additions(names, table);
+        }
+        sql += &self.records(names);
+        if has_copied && !new.is_empty() {
+            sql += "SELECT pg_temp.leadbridge_note('`leadbridge resync` fills the columns');\n";
+        }
+        Some(sql)
+    }
+
+    /// The statement that adds one table's columns.
+    fn additions(&self, names: &Names, table: Table) -> String {
+        let of_table = self.places.iter().filter(|place| place.table == table);
+        let added: Vec<String> = of_table
+            .filter_map(|Place { carried, added, .. }| {
+                let column = [&carried.traffic, added.as_ref()?].map(|text| escape_literal(text));
+                Some(format!("ARRAY[{}]", column.join(", ")))
+            })
+            .collect();
+        if added.is_empty() {
+            return String::new();
+        }
+        let target = escape_literal(&names.traffic_table(table));
+        format!("SELECT pg_temp.leadbridge_add_columns({target}, ARRAY[{}]);\n", added.join(", "))
+    }
+
+    /// The statements that record the places, and forget columns that are not carried any more.
+    fn records(&self, names: &Names) -> String {
+        let record = names.own("passthrough");
+        let change = |what: String, statement: String| {
+            let [what, statement] = [what, statement].map(|text| escape_literal(&text));
+            format!("SELECT pg_temp.leadbridge_change({what}, {statement});\n")
+        };
+        let forgotten = self.forgotten.iter().map(|(table, column)| {
+            change(
+                format!("{}.{column} on Landing is not carried any more", names.landing_name(*table)),
+                format!(
+                    "DELETE FROM {record} WHERE source_table = {} AND landing_column = {}",
+                    escape_literal(table.label()),
+                    escape_literal(column)
+                ),
             )
         });
-        let forgotten = self.forgotten.iter().map(|(table, column)| {
-            format!("{}.{column} on Landing is not carried any more", names.landing_name(*table))
+        let new = self.places.iter().enumerate().filter(|(_, place)| !place.is_recorded);
+        let recorded = new.map(|(position, Place { table, carried, .. })| {
+            let PassthroughColumn { landing, traffic, sql_type } = carried;
+            let values = [table.label(), landing, traffic, sql_type].map(escape_literal).join(", ");
+            change(
+                format!(
+                    "carries {}.{landing} on Landing in {}.{traffic}",
+                    names.landing_name(*table),
+                    table.traffic_name()
+                ),
+                format!("INSERT INTO {record} VALUES ({values}, {position})"),
+            )
         });
-        made.chain(forgotten).collect()
-    }
-
-    /// Whether a column gets a place, so that only a copy brings the column's values.
-    pub(super) fn needs_copy(&self) -> bool {
-        self.places.iter().any(|place| place.added.is_some() || !place.is_recorded)
-    }
-
-    /// The SQL that makes the places and records them; empty when nothing is to be done.
-    pub(super) fn sql(&self, names: &Names) -> String {
-        let (mut sql, record) = (String::new(), names.own("passthrough"));
-        for table in Table::ALL {
-            let added: Vec<String> = self
-                .places
-                .iter()
-                .filter(|place| place.table == table)
-                .filter_map(|place| {
-                    let definition = place.added.as_ref()?;
-                    Some(format!("ADD COLUMN {} {definition}", escape_identifier(&place.carried.traffic)))
-                })
-                .collect();
-            if !added.is_empty() {
-                sql += &format!("ALTER TABLE {} {};\n", names.traffic_table(table), added.join(", "));
-            }
-        }
-        for (table, column) in &self.forgotten {
-            sql += &format!(
-                "DELETE FROM {record} WHERE source_table = {} AND landing_column = {};\n",
-                escape_literal(table.label()),
-                escape_literal(column)
-            );
-        }
-        for (position, place) in self.places.iter().enumerate().filter(|(_, place)| !place.is_recorded) {
-            let PassthroughColumn { landing, traffic, sql_type } = &place.carried;
-            let values = [place.table.label(), landing, traffic, sql_type].map(escape_literal).join(", ");
-            sql += &format!("INSERT INTO {record} VALUES ({values}, {position});\n");
-        }
-        sql
+        forgotten.chain(recorded).collect()
     }
 }
 

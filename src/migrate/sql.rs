@@ -30,13 +30,15 @@ const FENCE: &str = include_str!("../../sql/fence.sql");
 const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 
 // 024 comes before the migrations that change existing objects, because 024 refuses another installation's
-// schema. 019 comes before 018, because 018 looks at the tables that exist.
+// schema. 030 comes before 016, because 030 recognises an earlier version's objects by a recorded 016.
+// 019 comes before 018, because 018 looks at the tables that exist.
 // 032 records which objects exist before any is created. 031 comes after the migrations that add columns, because
 // its views show the columns, and 033 after every object.
-const MIGRATIONS: [Migration; 16] = [
+const MIGRATIONS: [Migration; 17] = [
     migration!("000_migrations", optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
     migration!("032_api_objects", optional: false),
+    migration!("030_replaced", optional: false),
     migration!("016_unified_leads", optional: false),
     migration!("017_leadbridge_schema", optional: false),
     migration!("019_scheduled_notifications", optional: true),
@@ -56,6 +58,13 @@ const MIGRATIONS: [Migration; 16] = [
 /// Traffic's schema: 032 records before, and 033 grants after.
 pub(super) const WITH_OTHERS: [&str; 2] = ["032_api_objects", "033_api_grants"];
 
+/// The functions of the session that migrations of Traffic call.
+const PLANNING: &str = include_str!("../../sql/traffic/planning.sql");
+const REPLACING: &str = include_str!("../../sql/traffic/replacing.sql");
+
+/// The line of a migration from which on each change is listed, so that a plan can run the rest of the file.
+pub(super) const PLAN_BEGINS: &str = "-- The plan begins here.\n";
+
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");
 const LANDING_PRIVILEGES: &str = include_str!("../../sql/landing/privileges.sql");
 const TRAFFIC_PRIVILEGES: &str = include_str!("../../sql/traffic/privileges.sql");
@@ -70,6 +79,16 @@ impl Migration {
     pub fn sql(&self, names: &Names) -> String {
         fenced(render(self.template, names), &|table| names.traffic_table(table))
     }
+}
+
+/// The functions that migrations call, for the session that runs the migrations.
+pub(super) fn session(names: &Names) -> String {
+    render(PLANNING, names) + &render(REPLACING, names)
+}
+
+/// The part of a migration that can be planned; `None` for a migration of leadbridge's own schema.
+pub(super) fn plannable(sql: &str) -> Option<&str> {
+    sql.split_once(PLAN_BEGINS).map(|(_, plannable)| plannable)
 }
 
 /// The fence on Landing, and the record of the installation that owns the schema. Landing has no table of
@@ -137,6 +156,7 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
             script.push_str(&format!("\nBEGIN;\n{fence}{}COMMIT;\n", comment_on_fence(names, &fence)));
         }
         MigratedSide::Traffic => {
+            script.push_str(&session(names));
             for migration in Migration::wanted(options) {
                 let sql = migration.sql(names);
                 let record = record(migration.name, &sql, names);

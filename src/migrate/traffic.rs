@@ -5,9 +5,10 @@ use std::collections::HashMap;
 
 use tokio_postgres::Client;
 
+use super::listed::{self, Listed};
 use super::passthrough::Places;
-use super::sql::{Migration, WITH_OTHERS, checksum, record};
-use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience};
+use super::sql::{Migration, WITH_OTHERS, checksum, plannable, record, session};
+use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
 use crate::error::{Kind, Result};
 use crate::mapping::Mapping;
 use crate::model::change::Table;
@@ -20,13 +21,18 @@ use crate::traffic::TargetCatalog;
 pub(super) struct Planned {
     pub step: MigrationStep,
     sql: String,
-    /// Whether the step is a numbered migration, which is recorded.
-    is_recorded: bool,
 }
 
-/// Compares the recorded migrations with the migrations of this version; changes nothing.
+/// The step that is no numbered migration, and is not recorded: its work follows Landing's catalog.
+const PASSTHROUGH: &str = "passthrough columns";
+
+/// Compares the recorded migrations with the migrations of this version, and lists the changes; changes
+/// nothing.
+///
+/// # Errors
+/// Refused when an object of the school's own stands in the way of a change.
 pub(super) async fn plan(
-    client: &Client,
+    client: &mut Client,
     (names, places): (&Names, &Places),
     options: &MigrateOptions,
 ) -> Result<Vec<Planned>> {
@@ -35,35 +41,27 @@ pub(super) async fn plan(
     // A table of notifications that was never created is not missing.
     let notifications = Migration::wanted(options).filter(|migration| migration.optional).any(made);
     let whole = is_whole(client, names, notifications).await?;
-    let mut planned: Vec<Planned> = Migration::wanted(options)
-        .map(|migration| {
-            let sql = migration.sql(names);
-            let effect = match applied.get(migration.name) {
-                None => Effect::Create,
-                Some(recorded) if whole && *recorded == checksum(&sql) => Effect::Unchanged,
-                Some(_) => Effect::Renew,
-            };
-            let step =
-                MigrationStep { database: MigratedSide::Traffic, name: migration.name.to_owned(), effect };
-            Planned { step, sql, is_recorded: true }
-        })
-        .collect();
-    let changes = places.changes(names);
-    if !changes.is_empty() {
-        // An installation that has copied fills the columns with the next copy.
-        let is_filled = places.needs_copy() && applied.contains_key("017_leadbridge_schema");
-        let filled = if is_filled { "; `leadbridge resync` fills them" } else { "" };
-        let step = MigrationStep {
-            database: MigratedSide::Traffic,
-            name: format!("passthrough columns: {}{filled}", changes.join("; ")),
-            effect: Effect::Create,
-        };
+    let mut migrations: Vec<(&str, String)> =
+        Migration::wanted(options).map(|migration| (migration.name, migration.sql(names))).collect();
+    if let Some(sql) = places.sql(names, applied.contains_key("017_leadbridge_schema")) {
         // After the migration that makes the record of the columns, and before the views.
-        let record = planned.iter().position(|planned| planned.step.name == "034_passthrough");
-        let sql = places.sql(names);
-        planned.insert(record.map_or(planned.len(), |at| at + 1), Planned { step, sql, is_recorded: false });
+        let record = migrations.iter().position(|(name, _)| *name == "034_passthrough");
+        migrations.insert(record.map_or(migrations.len(), |at| at + 1), (PASSTHROUGH, sql));
     }
-    Ok(planned)
+    let listed = list(client, names, &migrations, options.patience).await?;
+    if let Some(refusal) = listed::refusal(listed.iter()) {
+        return Err(refusal);
+    }
+    let planned = migrations.into_iter().zip(listed).map(|((name, sql), Listed { changes, notes, .. })| {
+        let effect = match applied.get(name) {
+            None => Effect::Create,
+            Some(recorded) if whole && changes.is_empty() && *recorded == checksum(&sql) => Effect::Unchanged,
+            Some(_) => Effect::Renew,
+        };
+        let step = MigrationStep::new(MigratedSide::Traffic, name.to_owned(), effect);
+        Planned { step: MigrationStep { changes, notes, ..step }, sql }
+    });
+    Ok(planned.collect())
 }
 
 /// Makes the migrations due that run whenever another migration runs.
@@ -79,32 +77,70 @@ pub(super) fn renew_with_others(planned: &mut [Planned]) {
     }
 }
 
-/// Applies the due migrations in order, and notifies PostgREST after the last migration.
+/// Lists the changes of each migration outside of leadbridge's schema, in a transaction that is rolled back.
+/// The migrations list each change instead of making it, so no table is locked.
+async fn list(
+    client: &mut Client,
+    names: &Names,
+    migrations: &[(&str, String)],
+    patience: Patience,
+) -> Result<Vec<Listed>> {
+    let failed = |error| failure::of_statement("planning the migrations on Traffic", &error);
+    let transaction = client.transaction().await.map_err(failed)?;
+    patience.set_timeout(&transaction).await.map_err(failed)?;
+    let begin =
+        format!("{}SELECT pg_catalog.set_config('leadbridge.plan_only', 'on', true);", session(names));
+    transaction.batch_execute(&begin).await.map_err(failed)?;
+    let mut listed = Vec::new();
+    for (name, sql) in migrations {
+        let Some(sql) = plannable(sql) else {
+            listed.push(Listed::default());
+            continue;
+        };
+        let step = format!("planning migration {name} on Traffic");
+        transaction
+            .batch_execute(&format!("{}\n{sql}", listed::EMPTY))
+            .await
+            .map_err(|error| failure::of_statement(&step, &error))?;
+        listed.push(Listed::read(&transaction, &step).await?);
+    }
+    transaction.rollback().await.map_err(failed)?;
+    Ok(listed)
+}
+
+/// Applies the due migrations in order, and notifies PostgREST after the last migration. Returns all steps,
+/// with the changes that were made.
 ///
 /// Two runs at the same time are harmless, because migrations are idempotent, and an advisory lock makes the
 /// transactions run after one another.
 pub(super) async fn apply(
     client: &mut Client,
     names: &Names,
-    planned: &[Planned],
+    planned: Vec<Planned>,
     patience: Patience,
-) -> Result<()> {
-    let due: Vec<_> = planned.iter().filter(|planned| planned.step.effect != Effect::Unchanged).collect();
-    for Planned { step, sql, is_recorded } in &due {
+) -> Result<Vec<MigrationStep>> {
+    let session = session(names);
+    let mut steps = Vec::new();
+    for Planned { step, sql } in planned {
+        if step.effect == Effect::Unchanged {
+            steps.push(step);
+            continue;
+        }
         let name = &step.name;
-        let record = if *is_recorded { record(name, sql, names) } else { String::new() };
+        let record = if name == PASSTHROUGH { String::new() } else { record(name, &sql, names) };
         let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
-        patience
-            .execute(client, &format!("migration {name} on Traffic"), &format!("{alone}\n{sql}\n{record}"))
-            .await?;
+        let statements = format!("{alone}\n{session}\n{sql}\n{record}");
+        let Listed { changes, notes, .. } =
+            patience.execute(client, &format!("migration {name} on Traffic"), &statements).await?;
         tracing::info!(migration = name, "applied");
+        steps.push(MigrationStep { changes, notes, ..step });
     }
-    if !due.is_empty() {
+    if steps.iter().any(|step| step.effect != Effect::Unchanged) {
         during(client, "telling PostgREST about the new schema")
             .batch("NOTIFY pgrst, 'reload schema'")
             .await?;
     }
-    Ok(())
+    Ok(steps)
 }
 
 /// Whether every written column and every state table still exists. If a column or a table was dropped, the

@@ -32,4 +32,6 @@ pub mod fixture {
     pub const LANDING: &str = include_str!("../../sql/throwaway/landing.sql");
     /// The Traffic DB: targetologists, their UTM sources, empty tables of leads and sales.
     pub const TRAFFIC: &str = include_str!("../../sql/throwaway/traffic.sql");
+    /// The school's own Migration 016 of the Traffic DB, in another form than leadbridge's.
+    pub const TRAFFIC_016: &str = include_str!("../../sql/throwaway/traffic_016.sql");
 }

@@ -26,7 +26,7 @@ const ADMITTED: &[Variation] = &[
     first("ALTER TABLE traffic_leads ALTER utm_source TYPE text, ALTER name TYPE varchar, ALTER status TYPE text", Exact),
     first("ALTER TABLE traffic_leads REPLICA IDENTITY FULL", Exact),
     migrated(
-        "DROP INDEX traffic_lead_journey_lead_idx; ALTER TABLE traffic_lead_journey ADD COLUMN own int, ADD UNIQUE (id, stage)",
+        "DROP INDEX traffic_lead_journey_lead_time_idx; ALTER TABLE traffic_lead_journey ADD COLUMN own int, ADD UNIQUE (id, stage)",
         Exact,
     ),
     first(
@@ -143,7 +143,7 @@ const REFUSED: &[Variation] = &[
     first("ALTER TABLE traffic_leads ALTER amocrm_lead_id TYPE text", Refused("traffic_leads.amocrm_lead_id")),
     first("ALTER TABLE traffic_leads ALTER created_at TYPE timestamptz(0)", Refused("traffic_leads.created_at")),
     first("ALTER TABLE traffic_leads ALTER updated_at TYPE timestamp", Refused("traffic_leads.updated_at")),
-    first("CREATE TABLE traffic_lead_journey (id uuid PRIMARY KEY, lead_id uuid, stage text, created_at timestamptz)", Refused("traffic_lead_journey.")),
+    first("CREATE TABLE traffic_lead_journey (id uuid PRIMARY KEY, lead_id uuid, stage text, created_at timestamptz)", Refused("traffic_lead_journey has no foreign key from lead_id")),
     first(
         "ALTER TABLE traffic_leads ADD UNIQUE (id, email);
          CREATE TABLE deals (lead uuid, mail varchar(255), CONSTRAINT pair FOREIGN KEY (lead, mail) REFERENCES traffic_leads (id, email) ON UPDATE CASCADE)",
