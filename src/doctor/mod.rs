@@ -43,13 +43,13 @@ pub async fn examine(config: &Config) -> Findings {
     let TrafficSide { session: traffic, state_tables_are_readable, is_finished, .. } = traffic;
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, state_tables_are_readable) {
         findings.add("positions", None, slot::agreement(landing, traffic, &config).await);
-    }
-    if let (Some(landing), Some(traffic), false) = (&landing, &traffic, is_finished) {
-        access::examine(&mut findings, landing, traffic, &config).await;
         let databases = Databases { landing, traffic, names: &config.names };
         let left_out = left_out(databases, &config.tables(), &config.columns).await;
         let verdict = left_out.map(|left_out| judge_left_out(&left_out));
         findings.add("left_out_columns", Some(Side::Landing), verdict);
+    }
+    if let (Some(landing), Some(traffic), false) = (&landing, &traffic, is_finished) {
+        access::examine(&mut findings, landing, traffic, &config).await;
     }
     for session in [landing, traffic].into_iter().flatten() {
         session.close().await;
