@@ -261,3 +261,16 @@ async fn the_command_shows_each_statement_and_takes_what_is_accepted_from_the_co
     bridge.catch_up().await;
     assert_eq!(bridge.run(&["migrate", "--print", "--api-access"]).await.code, 64);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_is_not_copied_where_a_grant_to_public_would_open_more_than_landing() {
+    let world = world(true).await;
+    let policy = "REVOKE SELECT, UPDATE, DELETE ON landing_leads FROM authenticated;
+                  CREATE POLICY own ON landing_leads TO authenticated USING (id = auth.uid())";
+    landing(&world, policy).await;
+    traffic(&world, "GRANT SELECT ON traffic_leads TO PUBLIC").await;
+    let report = as_announced(&world, &closing()).await;
+    assert_eq!(report.access.left, [], "{report}");
+    assert!(!report.to_string().contains("leadbridge_own"), "{report}");
+    assert_eq!(errors(&world).await, []);
+}
