@@ -157,7 +157,7 @@ impl Asked<'_> {
     /// Refuses a decision about a column that does not exist, or that a rule of the mapping reads.
     fn check(&self, on_landing: &[CatalogColumn]) -> Result<()> {
         let on_landing = |name: &str| on_landing.iter().any(|column| column.name == name);
-        let place = format!("[columns.{}]", self.table.label());
+        let place = format!("[columns.{}]", self.names.landing_name(self.table));
         for name in self.rules.named(self.table) {
             let what = match (self.is_known(name), on_landing(name)) {
                 (true, _) => "which a rule of the mapping reads: the column is always replicated",
@@ -193,7 +193,7 @@ impl Asked<'_> {
             ))
             .remedy(format!(
                 "choose a name in the configuration: [columns.{}] rename = {{ \"{}\" = \"…\" }}; or skip = [\"{}\"]",
-                self.table.label(),
+                self.names.landing_name(self.table),
                 column.name,
                 column.name
             )));
