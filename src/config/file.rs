@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::column_rules::{ColumnRules, TableColumnRules};
 use crate::model::names::{JOURNEY_NAMES, Names, check_name};
+use crate::model::same_id::SameId;
 use crate::model::truncate::OnTruncate;
 
 #[derive(Debug, Deserialize)]
@@ -165,6 +166,8 @@ pub struct SnapshotSection {
     #[serde(deserialize_with = "values::within::<_, 1, 32>")]
     pub workers: usize,
     pub defer_indexes: bool,
+    #[serde(deserialize_with = "values::parsed")]
+    pub same_id: SameId,
     #[serde(deserialize_with = "values::duration")]
     pub slot_creation_timeout: Duration,
     pub slot_failover: bool,
@@ -175,6 +178,7 @@ impl Default for SnapshotSection {
         SnapshotSection {
             workers: 2,
             defer_indexes: true,
+            same_id: SameId::default(),
             slot_creation_timeout: Duration::from_secs(600),
             slot_failover: false,
         }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::column_rules::ColumnRules;
 use crate::model::names::Names;
+use crate::model::same_id::SameId;
 use crate::model::side::Side;
 use crate::model::truncate::OnTruncate;
 use crate::postgres::Endpoint;
@@ -59,6 +60,8 @@ pub struct Settings {
     pub snapshot_workers: usize,
     /// Whether a snapshot into an empty table defers the table's indexes until the rows are copied.
     pub defer_indexes: bool,
+    /// What a copy does with Traffic's own leads that have the ids of Landing's leads.
+    pub same_id: SameId,
     /// How long the slot's creation may wait for old transactions on Landing.
     pub slot_creation_timeout: Duration,
     /// Whether the slot is created so that standbys keep a copy of the slot.
@@ -177,6 +180,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         max_lag_seconds: file.stream.max_lag_seconds,
         snapshot_workers: file.snapshot.workers,
         defer_indexes: file.snapshot.defer_indexes,
+        same_id: file.snapshot.same_id,
         slot_creation_timeout: file.snapshot.slot_creation_timeout,
         slot_failover: file.snapshot.slot_failover,
         fence_message: file.cutover.message,

@@ -83,6 +83,7 @@ fn a_wrong_line_is_named_with_key_and_file() {
         ("[stream]\nmax_lag_seconds = -1", "line 2", "max_lag_seconds"),
         ("[snapshot]\nworkers = 0", "line 2", "workers"),
         ("[snapshot]\nworkers = 'two'", "line 2", "workers"),
+        ("[snapshot]\nsame_id = 'traffic'", "line 2", "same_id"),
         ("[cutover]\nmessage = ' '", "line 2", "message"),
         ("[cutover]\nmessage = 'a\tb'", "line 2", "message"),
         ("[privacy]\naccept = ['traffic_leads']", "line 2", "accept"),
@@ -150,5 +151,5 @@ fn the_example_file_says_what_the_defaults_are() {
     let default = load("", &URLS).unwrap();
     assert_eq!(format!("{:?}", example.settings), format!("{:?}", default.settings));
     let keys = uncommented.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 26, "every key is shown");
+    assert_eq!(keys, 27, "every key is shown");
 }

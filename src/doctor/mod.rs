@@ -7,6 +7,7 @@
 mod access;
 mod columns;
 mod connections;
+pub mod imports;
 mod landing;
 mod local;
 mod notifications;
@@ -18,6 +19,7 @@ pub(crate) mod tables;
 mod traffic;
 mod writable;
 
+use crate::checkpoint::recorded_state;
 use crate::config::Config;
 use crate::error::Result;
 use crate::landing::left_out::left_out;
@@ -30,9 +32,21 @@ pub use preflight::preflight;
 pub use server::privileges_remedy;
 pub use writable::writable;
 
+/// Who asks for the checks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asking {
+    Operator,
+    /// A run asks for earlier imports itself, right before a copy, because the answer may take long.
+    Run,
+}
+
 /// Examines this machine and both databases at the same time. A database that cannot be reached gives one
 /// finding, and its other checks are left out.
 pub async fn examine(config: &Config) -> Findings {
+    examine_for(Asking::Operator, config).await
+}
+
+async fn examine_for(asking: Asking, config: &Config) -> Findings {
     let (mut findings, landing, mut traffic) =
         tokio::join!(here(config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
     let LandingSide { session: landing, config, findings: found } = landing;
@@ -50,11 +64,21 @@ pub async fn examine(config: &Config) -> Findings {
     }
     if let (Some(landing), Some(traffic), false) = (&landing, &traffic, is_finished) {
         access::examine(&mut findings, landing, traffic, &config).await;
+        if asking == Asking::Operator && copy_is_ahead(traffic, &config).await {
+            let databases = Databases { landing, traffic, names: &config.names };
+            imports::examine(&mut findings, databases, &config).await;
+        }
     }
     for session in [landing, traffic].into_iter().flatten() {
         session.close().await;
     }
     findings
+}
+
+/// Whether no copy is complete. Another check reports a checkpoint that cannot be read.
+async fn copy_is_ahead(traffic: &Session, config: &Config) -> bool {
+    let state = recorded_state(traffic, &config.names).await;
+    state.is_ok_and(|state| state.is_none_or(|state| state == "snapshot"))
 }
 
 async fn here(config: &Config) -> Findings {

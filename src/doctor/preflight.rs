@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::examine;
+use super::{Asking, examine_for};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::report::{Finding, Level};
@@ -15,7 +15,7 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// # Errors
 /// The first finding that stops a run: refused, or of the kind of the error that prevented a check.
 pub async fn preflight(config: &Config) -> Result<()> {
-    let examined = tokio::time::timeout(LIMIT, examine(config)).await;
+    let examined = tokio::time::timeout(LIMIT, examine_for(Asking::Run, config)).await;
     let late = |_| Error::unreachable("the examination of both databases got no answer");
     let findings = examined.map_err(late)?.findings;
     // Slot and positions are judged by the attempt, because a resync repairs states that a stream must

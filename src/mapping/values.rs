@@ -4,7 +4,7 @@
 const FUNNELS: [&str; 3] = ["express", "challenge3d", "intensive1d"];
 
 /// ASCII digits and `+`; every other character is dropped. Equals SQL's `normalize_phone`.
-pub(super) fn normalized_phone(phone: &str) -> String {
+pub(crate) fn normalized_phone(phone: &str) -> String {
     phone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
 }
 

@@ -7,6 +7,7 @@ pub mod column_rules;
 pub mod lsn;
 pub mod names;
 pub mod reached;
+pub mod same_id;
 pub mod sha256;
 pub mod side;
 pub mod table;

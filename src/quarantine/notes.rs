@@ -13,6 +13,16 @@ use crate::postgres::pipelined::IS_OPEN;
 use crate::postgres::prepared::LazyStatement;
 use crate::postgres::step::during;
 
+/// `source_table` of the notes about Traffic's own values that a first copy replaced. These notes concern the
+/// same rows as the notes of leads, and stay as long as the row: no later change brings the values back.
+pub const OWN_VALUES: &str = "traffic_leads";
+
+/// `source_table` of all notes about rows of `table`.
+fn labels(table: Table) -> Vec<&'static str> {
+    let own = (table == Table::LandingLeads).then_some(OWN_VALUES);
+    [table.label()].into_iter().chain(own).collect()
+}
+
 /// The statements on the notes table, for one session. A row has at most one note for each column: the note
 /// about the current value.
 #[derive(Debug)]
@@ -29,6 +39,8 @@ pub struct Scope<'s> {
     pub ids: &'s [Uuid],
     /// `None` stands for all columns.
     pub columns: Option<&'s [&'s str]>,
+    /// Whether the rows are deleted, so that no note stays.
+    pub are_deleted: bool,
 }
 
 impl Notes {
@@ -42,7 +54,7 @@ impl Notes {
              WHERE (n.original, n.reason) IS DISTINCT FROM (EXCLUDED.original, EXCLUDED.reason)"
         );
         let forget = format!(
-            "DELETE FROM {table} WHERE {IS_OPEN} AND source_table = $1 AND row_id = ANY ($2) \
+            "DELETE FROM {table} WHERE {IS_OPEN} AND source_table = ANY ($1) AND row_id = ANY ($2) \
              AND ($5::text[] IS NULL OR column_name = ANY ($5)) \
              AND (row_id, column_name) NOT IN (SELECT * FROM unnest($3::uuid[], $4::text[]))"
         );
@@ -107,11 +119,12 @@ impl Notes {
                 kept_columns.push(&*note.column);
             }
         }
+        let tables = if scope.are_deleted { labels(scope.table) } else { vec![scope.table.label()] };
         let step = "removing conversion notes";
         during(client, step)
             .run(
                 self.forget.on(client, step).await?,
-                &[&scope.table.label(), &scope.ids, &kept_ids, &kept_columns, &scope.columns],
+                &[&tables, &scope.ids, &kept_ids, &kept_columns, &scope.columns],
             )
             .await?;
         Ok(())
@@ -121,18 +134,30 @@ impl Notes {
     /// change did not send `metadata`.
     pub async fn change_key(&self, client: &Client, change: KeyChange) -> Result<()> {
         let KeyChange { table, old, new } = change;
-        let (step, name) = (during(client, "changing a key in the conversion notes"), table.label());
-        let forget = format!("DELETE FROM {} WHERE source_table = $1 AND row_id = $2", self.table);
+        let (step, name) = (during(client, "changing a key in the conversion notes"), labels(table));
+        let forget = format!("DELETE FROM {} WHERE source_table = ANY ($1) AND row_id = $2", self.table);
         step.run(&forget, &[&name, &new]).await?;
-        let rename = format!("UPDATE {} SET row_id = $3 WHERE source_table = $1 AND row_id = $2", self.table);
+        let rename =
+            format!("UPDATE {} SET row_id = $3 WHERE source_table = ANY ($1) AND row_id = $2", self.table);
         step.run(&rename, &[&name, &old, &new]).await?;
         Ok(())
     }
 
     /// Removes all notes of a table, after all rows of the table were deleted.
     pub async fn forget_table(&self, client: &Client, table: Table) -> Result<()> {
-        let sql = format!("DELETE FROM {} WHERE source_table = $1", self.table);
-        during(client, "removing conversion notes").run(&sql, &[&table.label()]).await?;
+        let sql = format!("DELETE FROM {} WHERE source_table = ANY ($1)", self.table);
+        during(client, "removing conversion notes").run(&sql, &[&labels(table)]).await?;
+        Ok(())
+    }
+
+    /// Removes the notes of rows missing on Traffic.
+    pub async fn forget_missing(&self, client: &Client, names: &Names, table: Table) -> Result<()> {
+        let sql = format!(
+            "DELETE FROM {} n WHERE n.source_table = ANY ($1) AND NOT EXISTS (SELECT FROM {} t WHERE t.id = n.row_id)",
+            self.table,
+            names.traffic_table(table),
+        );
+        during(client, "removing conversion notes").run(&sql, &[&labels(table)]).await?;
         Ok(())
     }
 }

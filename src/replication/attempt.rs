@@ -13,7 +13,7 @@ use crate::checkpoint::{
     refuse_switched,
 };
 use crate::config::Config;
-use crate::doctor::preflight;
+use crate::doctor::{imports, preflight};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::mapping::Passthrough;
@@ -62,12 +62,14 @@ pub struct Attempts {
     /// position.
     goal: Option<(Side, Lsn)>,
     reached: bool,
+    /// Whether the operator was told of leads that a copy would double.
+    told_of_imports: bool,
     resynced: bool,
 }
 
 impl Attempts {
     pub fn new(until: Until) -> Self {
-        Attempts { until, goal: None, reached: false, resynced: false }
+        Attempts { until, goal: None, reached: false, told_of_imports: false, resynced: false }
     }
 
     /// Whether both databases have answered at least once.
@@ -137,6 +139,7 @@ impl Attempts {
                 let databases = sessions.databases(context.names());
                 admit_both(databases, &context.tables, Bars::Replication).await?;
                 access::admit(databases, &context.tables, &config.accepted_access).await?;
+                self.admit_imports(databases, config).await?;
                 copy::run(attempt, drop_slot).await?
             }
             Start::Stream(lsn) => {
@@ -209,6 +212,16 @@ impl Attempts {
         }
         work.busy();
         self.reached = true;
+        Ok(())
+    }
+
+    /// Asked in each attempt that copies, because an import may come at any time. Contacts are compared only
+    /// once for each run, because the comparison reads every lead of Landing.
+    async fn admit_imports(&mut self, databases: Databases<'_>, config: &Config) -> Result<()> {
+        let look =
+            if self.told_of_imports { imports::Look::SameIds } else { imports::Look::SameIdsAndContacts };
+        imports::admit(databases, look, config.same_id).await?;
+        self.told_of_imports = true;
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use crate::landing::snapshot::{Range, SnapshotReader};
 use crate::mapping::Mapping;
 use crate::model::change::{Origin, Position, Table};
 use crate::model::names::Names;
+use crate::model::same_id::SameId;
 use crate::model::side::Side;
 use crate::postgres::slot::NewSlot;
 use crate::postgres::step::during;
@@ -29,7 +30,7 @@ use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, slot, wal};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::stale::{self, StaleRows};
-use crate::traffic::{Touch, Writer, WriterSettings};
+use crate::traffic::{Touch, Writer, WriterSettings, own_values};
 
 /// Copies the tables and returns the position at which the stream begins; `None` after a shutdown was requested.
 ///
@@ -145,6 +146,9 @@ impl Copy {
         let (mut workers, published) = open_workers(attempt, snapshot).await?;
         let mapping = published.mapping();
         let indexes = Arc::new(Indexes::find(context, traffic).await?);
+        if context.config.same_id == SameId::Landing {
+            keep_own_values(attempt, &mut workers).await?;
+        }
         let new_tables = begin_new_tables(attempt, &mut workers, &indexes).await?;
         let Some(CopyWorker { reader, reading, .. }) = workers.first() else {
             return Err(Error::internal("a snapshot needs at least one worker"));
@@ -256,6 +260,20 @@ async fn open_workers(attempt: Attempt<'_>, snapshot: &str) -> Result<(Vec<CopyW
         workers.push(CopyWorker { reader, reading, writer, writing });
     }
     Ok((workers, published.map(|(published, _)| published).unwrap_or_default()))
+}
+
+/// Lets the workers keep the values of Traffic's own leads that the copy overwrites. Without such a lead the
+/// copy is as fast as ever.
+async fn keep_own_values(attempt: Attempt<'_>, workers: &mut [CopyWorker]) -> Result<()> {
+    let Attempt { context, sessions: AttemptSessions { traffic, .. }, .. } = attempt;
+    if own_values::are_there(Database::traffic(traffic, context.names())).await? {
+        for CopyWorker { writer, writing, .. } in workers {
+            writing.busy();
+            writer.keep_own_values().await?;
+            writing.idle();
+        }
+    }
+    Ok(())
 }
 
 /// Finds the tables that hold no row from Landing. Must run before the workers write. In such a table every

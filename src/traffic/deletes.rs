@@ -139,7 +139,7 @@ pub(super) async fn delete_rows(writer: &mut Writer, deleted: &[(Table, Uuid)], 
         let on_traffic = keys::held_as(writer, table, &ids).await?;
         remove(writer, Deletion { table, ids: &on_traffic, at }).await?;
         reach(Point::Deleted);
-        writer.record(Arrived { table, ids: &ids, noted: &ids, rows: &[] }).await?;
+        writer.record(Arrived { table, ids: &ids, noted: &ids, rows: &[], are_deleted: true }).await?;
     }
     writer.session.fire_triggers(false).await
 }

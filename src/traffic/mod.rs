@@ -12,6 +12,7 @@ mod deletes;
 pub mod flowing;
 pub mod indexes;
 mod keys;
+pub mod own_values;
 mod partial_update;
 mod pipelined_batch;
 pub mod reading;

@@ -128,7 +128,7 @@ async fn record(writer: &mut Writer, done: &[(Write<'_>, TrafficRow)], computed:
             .map(|target| &*target.name)
             .collect();
         let still = done.iter().map(|(_, row)| row);
-        let scope = Scope { table: TABLE, ids: &ids, columns: Some(&columns) };
+        let scope = Scope { table: TABLE, ids: &ids, columns: Some(&columns), are_deleted: false };
         writer.notes.forget(&writer.session, scope, still).await?;
     }
     let noted = done.iter().map(|(write, row)| (row, write.origin));

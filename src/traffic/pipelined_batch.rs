@@ -107,7 +107,7 @@ fn statements_of<'s>(writer: &'s Writer, (table, rows): &'s TableRows) -> Vec<Bo
     if writer.may_have_notes() {
         let forget = async move {
             let ids: Vec<Uuid> = rows.iter().map(|mapped| mapped.row.id).collect();
-            let scope = Scope { table, ids: &ids, columns: None };
+            let scope = Scope { table, ids: &ids, columns: None, are_deleted: false };
             let still = rows.iter().map(|mapped| &mapped.row);
             writer.notes.forget(&writer.session, scope, still).await.map(|()| true)
         };

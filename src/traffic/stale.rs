@@ -117,12 +117,7 @@ impl Removal<'_> {
 /// Removes the notes of rows missing on Traffic.
 pub async fn forget_notes(client: &Client, names: &Names, tables: &[Table]) -> Result<()> {
     for &table in tables {
-        let sql = format!(
-            "DELETE FROM {} n WHERE n.source_table = $1 AND NOT EXISTS (SELECT FROM {} t WHERE t.id = n.row_id)",
-            names.own("conversion_notes"),
-            names.traffic_table(table),
-        );
-        during(client, STEP).run(&sql, &[&table.label()]).await?;
+        Notes::new(names).forget_missing(client, names, table).await?;
     }
     Ok(())
 }

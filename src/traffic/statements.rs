@@ -238,11 +238,11 @@ pub fn weigh(names: &Names, mapping: &TableMapping) -> String {
 }
 
 /// The target columns that get a value, because Landing has their source column.
-fn given<'t>(targets: &[&'t Target], mapping: &TableMapping) -> Vec<&'t Target> {
+pub(super) fn given<'t>(targets: &[&'t Target], mapping: &TableMapping) -> Vec<&'t Target> {
     targets.iter().copied().filter(|target| mapping.gives(target)).collect()
 }
 
-fn input(targets: &[&Target]) -> String {
+pub(super) fn input(targets: &[&Target]) -> String {
     let fixed = FIXED.iter().map(|(_, sql_type)| *sql_type);
     let arrays: Vec<String> = fixed
         .chain(targets.iter().map(|_| "text"))
@@ -340,12 +340,12 @@ fn differs<'t>(values: impl Iterator<Item = (&'t Target, String)>) -> String {
 }
 
 /// The value as text, for a comparison byte by byte.
-fn text_of(value: &str) -> String {
+pub(super) fn text_of(value: &str) -> String {
     format!("({value})::text COLLATE \"C\"")
 }
 
 /// The input's value of a column, cast to the mapping's type.
-fn cast(target: &Target) -> String {
+pub(super) fn cast(target: &Target) -> String {
     format!("i.{}::{}", target.ident(), target.sql_type)
 }
 

@@ -6,7 +6,7 @@ use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::writer::{Arrived, Writer, writing};
-use super::{copying, keys};
+use super::{copying, keys, own_values};
 use crate::batch::Write;
 use crate::error::{Error, Result};
 use crate::mapping::{Rejection, TableMapping, TrafficRow};
@@ -126,7 +126,7 @@ pub(super) async fn write(writer: &mut Writer, rows: TableWrites<'_, '_>) -> Res
     noted.extend(copied.ids.iter().filter(|_| !unnoted));
     let ids: Vec<Uuid> = upserted.chain(copied.ids.iter().copied()).collect();
     let rows: Vec<&Mapped> = mapped.iter().chain(&copied.noted).collect();
-    writer.record(Arrived { table, ids: &ids, noted: &noted, rows: &rows }).await?;
+    writer.record(Arrived { table, ids: &ids, noted: &noted, rows: &rows, are_deleted: false }).await?;
     rejected.extend(copied.rejected);
     for (write, rejection) in rejected {
         let cause = RefusalCause::new(rejection.sqlstate, rejection.message);
@@ -169,6 +169,7 @@ pub(super) async fn upsert(writer: &Writer, table: Table, rows: &[Mapped]) -> Re
     if rows.is_empty() {
         return Ok(Upserted::default());
     }
+    own_values::keep(writer, table, rows).await?;
     let columns = columns_of(writer.catalog.mapping(table), rows.iter());
     let step = during(&writer.session, writing(table)).of_table(table.traffic_name());
     let answer = step.write_row(writer.upsert(table)?, &columns.parameters()).await?;

@@ -83,6 +83,7 @@ pub(super) struct Arrived<'r> {
     pub(super) noted: &'r [Uuid],
     /// Every row with new notes, at least.
     pub(super) rows: &'r [&'r Mapped],
+    pub(super) are_deleted: bool,
 }
 
 /// Applies batches to Traffic.
@@ -103,6 +104,8 @@ pub struct Writer {
     pub(super) on_truncate: OnTruncate,
     pub(super) counts: RowCounts,
     tables: HashMap<Table, Statements>,
+    /// See [`Writer::keep_own_values`].
+    pub(super) own_values: Option<Statement>,
     partial_update: LazyStatement,
     /// Whether the savepoint of the last batch stands. The next batch's savepoint replaces it, and COMMIT
     /// ends it, so neither takes a round trip of its own.
@@ -127,6 +130,7 @@ impl Writer {
             partial_update: LazyStatement::new(statements::partial_update_leads(names, leads)),
             names: names.clone(),
             tables: HashMap::new(),
+            own_values: None,
             copying: CopyStrategy::default(),
             counts: RowCounts::default(),
             in_batch: false,
@@ -288,13 +292,13 @@ impl Writer {
 
     /// Records rows that Traffic has now: releases the rows from quarantine, and updates their notes.
     pub(super) async fn record(&mut self, arrived: Arrived<'_>) -> Result<()> {
-        let Arrived { table, ids, noted, rows } = arrived;
+        let Arrived { table, ids, noted, rows, are_deleted } = arrived;
         if self.may_have_quarantined {
             self.quarantine.release(&self.session, table, ids).await?;
         }
         if self.may_have_notes() && !noted.is_empty() {
             let still = rows.iter().map(|mapped| &mapped.row);
-            let scope = Scope { table, ids: noted, columns: None };
+            let scope = Scope { table, ids: noted, columns: None, are_deleted };
             self.notes.forget(&self.session, scope, still).await?;
         }
         let noted = rows.iter().map(|mapped| (&mapped.row, mapped.origin));

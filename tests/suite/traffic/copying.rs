@@ -75,7 +75,8 @@ async fn a_lead_born_on_traffic_under_a_key_of_landings_is_merged_where_the_othe
     let born = format!("INSERT INTO traffic_leads (id, name, status) VALUES ('{known}', 'old', 'lost')");
     traffic(&world, &born).await;
     watch_statements(&world).await;
-    let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 70");
+    let bridge =
+        Bridge::new(&world).configured("[stream]\nbatch_rows = 70\n[snapshot]\nsame_id = \"landing\"");
     bridge.catch_up().await;
     assert_eq!(statements(&world).await, "leads COPY, leads WITH, stages COPY", "one batch falls back");
     assert_equal(&world).await;

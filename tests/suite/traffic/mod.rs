@@ -1,6 +1,7 @@
 //! Writing to Traffic.
 
 mod copying;
+mod imports;
 mod indexes;
 mod keys;
 mod ownership;

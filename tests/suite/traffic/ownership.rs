@@ -7,17 +7,20 @@ use crate::testkit::{
     writers_go_on,
 };
 
+/// One lead was on Traffic before, under its id on Landing.
+const LANDING_WINS: &str = "[snapshot]\nsame_id = \"landing\"";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_traffic_owns_stays_as_it_was_under_the_least_privileged_role() {
     let world = World::new().await;
-    let bridge = least_privileged(&world).await;
+    let bridge = least_privileged(&world).await.configured(LANDING_WINS);
     keeps_what_traffic_owns(&world, &bridge, "ReplicaRole").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_traffic_owns_stays_as_it_was_where_the_role_may_not_switch_triggers_off() {
     let world = World::new().await;
-    let bridge = least_privileged(&world).await;
+    let bridge = least_privileged(&world).await.configured(LANDING_WINS);
     let revoke = "REVOKE SET ON PARAMETER session_replication_role FROM bridge";
     world.traffic().await.batch_execute(revoke).await.unwrap();
     keeps_what_traffic_owns(&world, &bridge, "GuardTriggers").await;
