@@ -47,7 +47,7 @@ fn what() -> String {
 async fn latencies(world: &World, stage: &str, traffic: &Client, arrival: &str) -> Result<String> {
     write(world, stage).await?;
     arrived(traffic, stage).await?;
-    let there = times(&world.landing().await?, "lead_journey", COMMITTED, stage).await?;
+    let there = times(&world.landing().await?, "journey_stages", COMMITTED, stage).await?;
     let here = times(traffic, "traffic_lead_journey", arrival, stage).await?;
     let mut latencies: Vec<i64> =
         there.iter().filter_map(|(id, committed)| Some(here.get(id)? - committed)).collect();
@@ -67,7 +67,7 @@ async fn write(world: &World, stage: &str) -> Result<()> {
     let ids: Vec<Uuid> = ids.map_err(|error| failed(&error))?.iter().map(|row| row.get(0)).collect();
     let sql = "WITH clicked AS (UPDATE public.landing_leads SET click_count = coalesce(click_count, 0) + 1 \
                WHERE id = $1 RETURNING id) \
-               INSERT INTO public.lead_journey (lead_id, stage, source) SELECT id, $2, 'bench' FROM clicked";
+               INSERT INTO public.journey_stages (lead_id, stage, source) SELECT id, $2, 'bench' FROM clicked";
     let insert = landing.prepare(sql).await.map_err(|error| failed(&error))?;
     let mut pace = tokio::time::interval(Duration::from_secs(1) / PER_SECOND);
     for id in ids.iter().cycle().take(COMMITS as usize) {

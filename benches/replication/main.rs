@@ -81,7 +81,7 @@ impl Size {
                 Ok("usual") | Err(_) => Metadata::Usual,
                 Ok(other) => {
                     return Err(Error::usage(format!("BENCH_METADATA={other} is neither usual nor any"))
-                        .remedy("leave it out for documents of some 300 bytes"));
+                        .remedy("leave it out for documents of some 350 bytes"));
                 }
             },
         })

@@ -133,7 +133,7 @@ impl Native {
     /// The table in schema public in which a journey entry finally arrives.
     fn journey(&self) -> &'static str {
         match self.kind {
-            Kind::Plain => Table::LeadJourney.label(),
+            Kind::Plain => comparison::JOURNEY,
             Kind::Triggers => Table::LeadJourney.traffic_name(),
         }
     }

@@ -17,6 +17,10 @@ BEGIN
         amocrm_lead_id, amocrm_contact_id, amocrm_synced, email_sent, sms_sent, email_clicked, sms_clicked,
         email_clicked_at, sms_clicked_at, click_count,
         fb_lead_id, fb_form_id, fb_ad_id, fb_adset_id, fb_campaign_id,
+        landing_amocrm_lead_id, landing_amocrm_contact_id, landing_phone_normalized, landing_utm_source,
+        landing_utm_medium, landing_utm_campaign, landing_utm_content, landing_utm_term,
+        email_sent_at, email_error, email_opened_at, sms_sent_at, sms_error, sms_message_id, amocrm_sync_status,
+        amocrm_sync_attempts, amocrm_sync_last_error,
         status, created_at, updated_at, landing_synced_at
     )
     SELECT
@@ -29,15 +33,15 @@ BEGIN
             ELSE NEW.source
         END, 50),
         NEW.source, NEW.metadata,
-        left(coalesce(nullif(d.utm_source, ''), nullif(d."utmSource", ''),
+        left(coalesce(nullif(NEW.utm_source, ''), nullif(d.utm_source, ''), nullif(d."utmSource", ''),
                       nullif(p.utm_source, ''), nullif(p."utmSource", '')), 100),
-        left(coalesce(nullif(d.utm_medium, ''), nullif(d."utmMedium", ''),
+        left(coalesce(nullif(NEW.utm_medium, ''), nullif(d.utm_medium, ''), nullif(d."utmMedium", ''),
                       nullif(p.utm_medium, ''), nullif(p."utmMedium", '')), 100),
-        left(coalesce(nullif(d.utm_campaign, ''), nullif(d."utmCampaign", ''),
+        left(coalesce(nullif(NEW.utm_campaign, ''), nullif(d.utm_campaign, ''), nullif(d."utmCampaign", ''),
                       nullif(p.utm_campaign, ''), nullif(p."utmCampaign", '')), 255),
-        left(coalesce(nullif(d.utm_content, ''), nullif(d."utmContent", ''),
+        left(coalesce(nullif(NEW.utm_content, ''), nullif(d.utm_content, ''), nullif(d."utmContent", ''),
                       nullif(p.utm_content, ''), nullif(p."utmContent", '')), 255),
-        left(coalesce(nullif(d.utm_term, ''), nullif(d."utmTerm", ''),
+        left(coalesce(nullif(NEW.utm_term, ''), nullif(d.utm_term, ''), nullif(d."utmTerm", ''),
                       nullif(p.utm_term, ''), nullif(p."utmTerm", '')), 255),
         CASE
             WHEN strpos(s.lower, 'challenge') > 0 OR d.funnel_type = 'challenge3d' THEN 'challenge3d'
@@ -53,6 +57,10 @@ BEGIN
         NEW.email_clicked_at, NEW.sms_clicked_at, coalesce(NEW.click_count, 0),
         left(d.fb_lead_id, 100), left(d.fb_form_id, 100), left(d.fb_ad_id, 100), left(d.fb_adset_id, 100),
         left(d.fb_campaign_id, 100),
+        NEW.amocrm_lead_id, NEW.amocrm_contact_id, NEW.phone_normalized, NEW.utm_source, NEW.utm_medium,
+        NEW.utm_campaign, NEW.utm_content, NEW.utm_term,
+        NEW.email_sent_at, NEW.email_error, NEW.email_opened_at, NEW.sms_sent_at, NEW.sms_error, NEW.sms_message_id,
+        NEW.amocrm_sync_status, NEW.amocrm_sync_attempts, NEW.amocrm_sync_last_error,
         'new', NEW.created_at, NEW.updated_at, clock_timestamp()
     FROM lower(coalesce(NEW.source, '') COLLATE "C") AS s (lower),
         jsonb_to_record(CASE WHEN jsonb_typeof(NEW.metadata) = 'object' THEN NEW.metadata ELSE '{}' END) AS d (
@@ -79,6 +87,15 @@ BEGIN
         fb_ad_id = coalesce(excluded.fb_ad_id, t.fb_ad_id),
         fb_adset_id = coalesce(excluded.fb_adset_id, t.fb_adset_id),
         fb_campaign_id = coalesce(excluded.fb_campaign_id, t.fb_campaign_id),
+        landing_amocrm_lead_id = excluded.landing_amocrm_lead_id, landing_amocrm_contact_id =
+        excluded.landing_amocrm_contact_id, landing_phone_normalized = excluded.landing_phone_normalized,
+        landing_utm_source = excluded.landing_utm_source, landing_utm_medium = excluded.landing_utm_medium,
+        landing_utm_campaign = excluded.landing_utm_campaign, landing_utm_content = excluded.landing_utm_content,
+        landing_utm_term = excluded.landing_utm_term, email_sent_at = excluded.email_sent_at, email_error =
+        excluded.email_error, email_opened_at = excluded.email_opened_at, sms_sent_at = excluded.sms_sent_at,
+        sms_error = excluded.sms_error, sms_message_id = excluded.sms_message_id, amocrm_sync_status =
+        excluded.amocrm_sync_status, amocrm_sync_attempts = excluded.amocrm_sync_attempts, amocrm_sync_last_error =
+        excluded.amocrm_sync_last_error,
         created_at = excluded.created_at, updated_at = excluded.updated_at,
         landing_synced_at = excluded.landing_synced_at;
     RETURN NULL;
@@ -87,11 +104,12 @@ $$;
 
 CREATE FUNCTION public.translate_stage() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO public.traffic_lead_journey (id, lead_id, stage, source, metadata, created_at, landing_synced_at)
-    VALUES (NEW.id, NEW.lead_id, NEW.stage, NEW.source, NEW.metadata, NEW.created_at, clock_timestamp())
+    INSERT INTO public.traffic_lead_journey (id, lead_id, stage, source, metadata, created_at, event_type, landing_synced_at)
+    VALUES (NEW.id, NEW.lead_id, NEW.stage, NEW.source, NEW.metadata, NEW.created_at, NEW.event_type,
+            clock_timestamp())
     ON CONFLICT (id) DO UPDATE SET
         lead_id = excluded.lead_id, stage = excluded.stage, source = excluded.source,
-        metadata = excluded.metadata, created_at = excluded.created_at,
+        metadata = excluded.metadata, created_at = excluded.created_at, event_type = excluded.event_type,
         landing_synced_at = excluded.landing_synced_at;
     RETURN NULL;
 END
@@ -115,10 +133,10 @@ CREATE TRIGGER translate AFTER INSERT OR UPDATE ON public.landing_leads
     FOR EACH ROW EXECUTE FUNCTION public.translate_lead();
 CREATE TRIGGER gone AFTER DELETE ON public.landing_leads
     FOR EACH ROW EXECUTE FUNCTION public.delete_lead();
-CREATE TRIGGER translate AFTER INSERT OR UPDATE ON public.lead_journey
+CREATE TRIGGER translate AFTER INSERT OR UPDATE ON public.journey_stages
     FOR EACH ROW EXECUTE FUNCTION public.translate_stage();
-CREATE TRIGGER gone AFTER DELETE ON public.lead_journey
+CREATE TRIGGER gone AFTER DELETE ON public.journey_stages
     FOR EACH ROW EXECUTE FUNCTION public.delete_stage();
 
 ALTER TABLE public.landing_leads ENABLE ALWAYS TRIGGER translate, ENABLE ALWAYS TRIGGER gone;
-ALTER TABLE public.lead_journey ENABLE ALWAYS TRIGGER translate, ENABLE ALWAYS TRIGGER gone;
+ALTER TABLE public.journey_stages ENABLE ALWAYS TRIGGER translate, ENABLE ALWAYS TRIGGER gone;

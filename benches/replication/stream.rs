@@ -41,7 +41,7 @@ pub async fn small_transactions(
                     SELECT email, name, phone, source, metadata FROM public.landing_leads
                     WHERE id = known[1 + i % cardinality(known)] RETURNING id INTO made;
                 {between}
-                INSERT INTO public.lead_journey (lead_id, stage, source) VALUES (made, 'expresscourse_clicked', 'bench');
+                INSERT INTO public.journey_stages (lead_id, stage, source) VALUES (made, 'expresscourse_clicked', 'bench');
                 {between}
                 UPDATE public.landing_leads SET email_clicked = true, email_clicked_at = clock_timestamp(),
                     click_count = click_count + 1 WHERE id = made;
@@ -97,10 +97,10 @@ pub async fn one_large_transaction(
 ) -> Result<()> {
     let landing = world.landing().await?;
     let count =
-        "SELECT (SELECT count(*) FROM public.landing_leads) + (SELECT count(*) FROM public.lead_journey)";
+        "SELECT (SELECT count(*) FROM public.landing_leads) + (SELECT count(*) FROM public.journey_stages)";
     let rows: i64 = landing.query_one(count, &[]).await.map_err(|error| failed(&error))?.get(0);
     let sql = "BEGIN; UPDATE public.landing_leads SET sms_sent = true, click_count = coalesce(click_count, 0) + 1; \
-               UPDATE public.lead_journey SET source = 'rewritten'; COMMIT";
+               UPDATE public.journey_stages SET source = 'rewritten'; COMMIT";
     let mut runs = Runs::default();
     backlog(world, contenders, sql, &mut runs).await?;
     report.throughput("one large transaction", rows.unsigned_abs(), "rows", &runs);

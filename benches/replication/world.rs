@@ -22,7 +22,7 @@ const SETTINGS: [(&str, &str); 4] = [
 /// Size of the leads' documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metadata {
-    /// Some 300 bytes each.
+    /// Some 350 bytes each.
     Usual,
     /// From 100 bytes to 20 kB.
     Any,
@@ -59,7 +59,7 @@ impl World {
             server(&template, "traffic", fixture::TRAFFIC)
         )?;
         let mut world =
-            World { template, landing, traffic, names: Names::default(), rows: 0, state: directory()? };
+            World { template, landing, traffic, names: fixture::names(), rows: 0, state: directory()? };
         let client = world.landing().await?;
         let filled = match metadata {
             Metadata::Usual => leads::fill_usual(&client, &world.names, 1, count).await?,
@@ -121,8 +121,8 @@ impl World {
         let end = landing.query_one("SELECT pg_current_wal_insert_lsn()", &[]).await;
         let end: PgLsn = end.map_err(|error| failed(&error))?.get(0);
         let word = format!("marker {end}");
-        let sql = "UPDATE public.lead_journey SET source = $1 \
-                   WHERE id = (SELECT id FROM public.lead_journey ORDER BY id LIMIT 1) RETURNING id";
+        let sql = "UPDATE public.journey_stages SET source = $1 \
+                   WHERE id = (SELECT id FROM public.journey_stages ORDER BY id LIMIT 1) RETURNING id";
         let row = landing.query_one(sql, &[&word]).await.map_err(|error| failed(&error))?;
         Ok(Mark { end, id: row.get(0), word })
     }

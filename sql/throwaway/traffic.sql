@@ -13,7 +13,7 @@ CREATE TABLE public.traffic_teams (
 CREATE TABLE public.traffic_users (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     full_name text NOT NULL,
-    team_name text REFERENCES public.traffic_teams (name),
+    team_name text CHECK (team_name IN ('Кенжи', 'Арыстан')),
     is_active boolean NOT NULL DEFAULT true
 );
 CREATE TABLE public.traffic_user_utm_sources (
@@ -91,6 +91,16 @@ CREATE TABLE public.facebook_ad_spend (
     day date NOT NULL
 );
 
+-- Row-level security is on, and the service role alone has rights on the tables.
+DO $$
+BEGIN
+    IF pg_catalog.to_regrole('anon') IS NULL THEN CREATE ROLE anon; END IF;
+    IF pg_catalog.to_regrole('authenticated') IS NULL THEN CREATE ROLE authenticated; END IF;
+    IF pg_catalog.to_regrole('service_role') IS NULL THEN CREATE ROLE service_role BYPASSRLS; END IF;
+END
+$$;
+GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
+GRANT ALL ON ALL TABLES IN SCHEMA public TO service_role;
 ALTER TABLE public.traffic_leads ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.traffic_sales ENABLE ROW LEVEL SECURITY;
 ALTER TABLE public.challenge3d_sales ENABLE ROW LEVEL SECURITY;

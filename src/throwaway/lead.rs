@@ -36,11 +36,14 @@ const STAGES: [&str; 6] = [
     "payment_manager",
 ];
 
+/// The empty one stands for null.
+const EVENT_TYPES: [&str; 4] = ["", "form_submit", "click", "payment"];
+
 /// 2024-01-01 00:00 UTC, in seconds since 1970.
 const EPOCH: i64 = 1_704_067_200;
 
 /// The columns of a [`Lead`], in the order of its values. An older database lacks some of these columns.
-pub(super) const LEAD_COLUMNS: [&str; 19] = [
+pub(super) const LEAD_COLUMNS: [&str; 29] = [
     "id",
     "email",
     "name",
@@ -60,12 +63,23 @@ pub(super) const LEAD_COLUMNS: [&str; 19] = [
     "click_count",
     "created_at",
     "updated_at",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_content",
+    "utm_term",
+    "email_sent_at",
+    "email_error",
+    "sms_message_id",
+    "amocrm_sync_status",
+    "amocrm_sync_attempts",
 ];
-pub(super) const JOURNEY_COLUMNS: [&str; 6] = ["id", "lead_id", "stage", "source", "metadata", "created_at"];
+pub(super) const JOURNEY_COLUMNS: [&str; 7] =
+    ["id", "lead_id", "stage", "source", "metadata", "created_at", "event_type"];
 
 /// Values as PostgreSQL's text, `None` for null.
-pub(super) type Lead = [Option<String>; 19];
-pub(super) type JourneyEntry = [Option<String>; 6];
+pub(super) type Lead = [Option<String>; 29];
+pub(super) type JourneyEntry = [Option<String>; 7];
 
 /// A lead and its one to six journey entries (three on average).
 pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<JourneyEntry>) {
@@ -75,7 +89,7 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<JourneyEntry>) {
     let old = rng.random_ratio(1, 5);
     let flag = |rng: &mut StdRng| (!old).then(|| rng.random_ratio(1, 3).to_string());
     let phone = phone(rng);
-    let lead = [
+    let mut lead = [
         Some(id.to_string()),
         rng.random_ratio(4, 5).then(|| format!("lead{}@example.kz", rng.random::<u32>())),
         Some(name(rng)),
@@ -84,7 +98,7 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<JourneyEntry>) {
         (!old).then_some(phone),
         source(rng),
         metadata(rng),
-        amocrm_id(rng),
+        unique_amocrm_id(rng, id),
         amocrm_id(rng),
         flag(rng),
         flag(rng),
@@ -96,7 +110,23 @@ pub(super) fn lead(rng: &mut StdRng) -> (Lead, Vec<JourneyEntry>) {
         (!old).then(|| rng.random_range(0..7).to_string()),
         Some(time(rng, created)),
         Some(time(rng, created + 10_000)),
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        (!old).then(|| "pending".into()),
+        (!old).then(|| "0".into()),
     ];
+    if id.as_u128().is_multiple_of(3) {
+        was_mailed(&mut lead, id);
+    }
+    if is_of_webhook(id) {
+        put_utm_into_columns(&mut lead);
+    }
     let entries = rng.random_range(1..=6).min(rng.random_range(1..=8));
     let entries = (0..entries).map(|number| journey_entry(rng, id, created + 600 * number)).collect();
     (lead, entries)
@@ -114,7 +144,42 @@ pub(super) fn usual_lead(rng: &mut StdRng) -> (Lead, Vec<JourneyEntry>) {
     for document in lead[6..7].iter_mut().chain(entries.iter_mut().map(|entry| &mut entry[4])) {
         *document = document.is_some().then(|| usual_metadata(rng));
     }
+    let id = id_of(&lead);
+    lead[7] = lead[7].take().map(|text| with_suffix(&text, id));
+    if is_of_webhook(id) {
+        put_utm_into_columns(&mut lead);
+    }
     (lead, entries)
+}
+
+fn id_of(lead: &Lead) -> Uuid {
+    lead[0].as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// One lead in ten is of the funnel whose webhook writes UTM values into columns of their own, and nowhere else.
+fn is_of_webhook(id: Uuid) -> bool {
+    id.as_u128().is_multiple_of(10)
+}
+
+fn put_utm_into_columns(lead: &mut Lead) {
+    lead[5] = Some("expresscourse".into());
+    lead[6] = Some(r#"{"webhook": "amocrm", "paymentMethod": "kaspi"}"#.into());
+    for (column, value) in
+        lead[19..24].iter_mut().zip(["kenjifb", "cpc", "expresscourse_kz", "video 2", "қыс"])
+    {
+        *column = Some(value.into());
+    }
+}
+
+/// What the site notes when it has sent, or could not send, an e-mail; and of the transfer to the CRM.
+fn was_mailed(lead: &mut Lead, id: Uuid) {
+    let failed = id.as_u128().is_multiple_of(2);
+    let at = lead[18].clone();
+    lead[24] = at;
+    lead[25] = failed.then(|| "550 5.1.1 жоқ мекенжай".into());
+    lead[26] = Some(format!("msg-{}", id.simple()));
+    lead[27] = Some(if failed { "failed" } else { "synced" }.into());
+    lead[28] = Some(if failed { "3" } else { "1" }.into());
 }
 
 pub(super) fn journey_entry(rng: &mut StdRng, lead: Uuid, created: i64) -> JourneyEntry {
@@ -125,6 +190,7 @@ pub(super) fn journey_entry(rng: &mut StdRng, lead: Uuid, created: i64) -> Journ
         source(rng),
         rng.random_ratio(1, 3).then(|| metadata(rng)).flatten(),
         Some(time(rng, created)),
+        EVENT_TYPES.choose(rng).map(|&event| event.to_owned()).filter(|event| !event.is_empty()),
     ]
 }
 
@@ -180,6 +246,22 @@ pub(super) fn amocrm_id(rng: &mut StdRng) -> Option<String> {
         15 => "000123".into(),
         _ => rng.random_range(10_000_000..99_999_999).to_string(),
     })
+}
+
+/// Like [`amocrm_id`], but no other lead has it.
+pub(super) fn unique_amocrm_id(rng: &mut StdRng, lead: Uuid) -> Option<String> {
+    amocrm_id(rng).filter(|text| !text.is_empty()).map(|text| with_suffix(&text, lead))
+}
+
+/// Appends digits of the lead's id. A short number stays a number that fits a bigint.
+fn with_suffix(text: &str, lead: Uuid) -> String {
+    let digits = lead.as_u128();
+    if text.len() > 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return format!("{text}{digits}");
+    }
+    let width = 18 - text.trim_start_matches('0').len();
+    let digits = format!("{digits:018}");
+    format!("{text}{}", &digits[digits.len() - width..])
 }
 
 /// PostgreSQL's text of a time: seconds since 1970, and random microseconds.

@@ -26,7 +26,7 @@ pub async fn fill(client: &Client, names: &Names, seed: u64, count: usize) -> Re
     fill_with(client, names, seed, count, lead).await
 }
 
-/// Like [`fill`], with some 300 bytes of metadata, for measurements: large documents would outweigh
+/// Like [`fill`], with some 350 bytes of metadata, for measurements: large documents would outweigh
 /// everything else.
 pub async fn fill_usual(client: &Client, names: &Names, seed: u64, count: usize) -> Result<Filled> {
     fill_with(client, names, seed, count, usual_lead).await

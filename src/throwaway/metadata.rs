@@ -1,4 +1,4 @@
-//! Metadata as landing pages write it: UTM values in every form, answers, a user agent, few bytes or many.
+//! Metadata as landing pages write it: UTM values in every form, answers, a user agent, an address, few bytes or many.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -17,6 +17,8 @@ const AGENTS: [&str; 3] = [
     "Mozilla/5.0 (Linux; Android 14; SM-A546E) AppleWebKit/537.36 Chrome/126.0 Mobile Safari/537.36",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/126.0.0.0 Safari/537.36",
 ];
+const SLUGS: [&str; 3] = ["express-course", "challenge3d-almaty", "proftest"];
+const PAYMENTS: [&str; 3] = ["kaspi", "card", "manager"];
 const KEYS: [(&str, &str); 5] = [
     ("utm_source", "utmSource"),
     ("utm_medium", "utmMedium"),
@@ -57,6 +59,14 @@ fn document(rng: &mut StdRng) -> Map<String, Value> {
 fn attribution(rng: &mut StdRng) -> Map<String, Value> {
     let mut document = Map::new();
     document.insert("userAgent".into(), json!(AGENTS.choose(rng)));
+    let host: u32 = rng.random();
+    document.insert("ip".into(), json!(std::net::Ipv4Addr::from_bits(host).to_string()));
+    if rng.random_ratio(1, 3) {
+        document.insert("campaignSlug".into(), json!(SLUGS.choose(rng)));
+    }
+    if rng.random_ratio(1, 4) {
+        document.insert("paymentMethod".into(), json!(PAYMENTS.choose(rng)));
+    }
     match rng.random_range(0..10) {
         0 => {}
         1..4 => snake_case(rng, &mut document),
@@ -146,14 +156,19 @@ fn funnel_and_facebook(rng: &mut StdRng, into: &mut Map<String, Value>) {
 /// Adds answers, so that sizes run from 100 bytes to 20 kB. Random tokens do not compress, so documents past
 /// 2 kB are TOASTed.
 fn fill(rng: &mut StdRng, into: &mut Map<String, Value>) {
-    let answers = match rng.random_range(0..100) {
+    let count = match rng.random_range(0..100) {
         0..70 => rng.random_range(0..6),
         70..97 => rng.random_range(10..60),
         _ => rng.random_range(100..220),
     };
-    for number in 0..answers {
+    let mut answers = Map::new();
+    for number in 0..count {
         let question = QUESTIONS.choose(rng).copied().unwrap_or_default();
         let token = format!("{:032x}", rng.random::<u128>());
-        into.insert(format!("{question} {number}"), json!({"answer": ANSWERS.choose(rng), "token": token}));
+        let answer = json!({"answer": ANSWERS.choose(rng), "token": token});
+        answers.insert(format!("{question} {number}"), answer);
+    }
+    if count > 0 {
+        into.insert("answers".into(), answers.into());
     }
 }

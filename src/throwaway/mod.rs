@@ -28,10 +28,17 @@ pub use watchdog::GuardedDir;
 
 /// Both databases' tables as the school has the tables, Traffic before Migration 016.
 pub mod fixture {
+    use crate::model::names::Names;
+
     /// The Landing DB: leads, journeys, notifications, and an LMS that leadbridge does not replicate.
     pub const LANDING: &str = include_str!("../../sql/throwaway/landing.sql");
     /// The Traffic DB: targetologists, their UTM sources, empty tables of leads and sales.
     pub const TRAFFIC: &str = include_str!("../../sql/throwaway/traffic.sql");
     /// The school's own Migration 016 of the Traffic DB, in another form than leadbridge's.
     pub const TRAFFIC_016: &str = include_str!("../../sql/throwaway/traffic_016.sql");
+
+    /// The default names, with the journey's name on [`LANDING`].
+    pub fn names() -> Names {
+        Names { landing_journey: "journey_stages".into(), ..Names::default() }
+    }
 }

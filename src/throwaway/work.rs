@@ -7,7 +7,10 @@ use rand::seq::IndexedRandom as _;
 use tokio_postgres::Client;
 
 use super::copy::copy_in;
-use super::lead::{JOURNEY_COLUMNS, LEAD_COLUMNS, amocrm_id, journey_entry, lead, name, phone, source, uuid};
+use super::lead::{
+    JOURNEY_COLUMNS, LEAD_COLUMNS, amocrm_id, journey_entry, lead, name, phone, source, unique_amocrm_id,
+    uuid,
+};
 use super::metadata::metadata;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
@@ -94,7 +97,7 @@ fn click(leads: &str, one: &str) -> String {
 
 fn assignment(rng: &mut StdRng) -> String {
     let flags = ["email_sent", "sms_sent", "email_clicked", "sms_clicked", "amocrm_synced"];
-    match rng.random_range(0..12) {
+    match rng.random_range(0..15) {
         0 => format!("name = {}", escape_literal(&name(rng))),
         1 => format!("phone = {}", escape_literal(&phone(rng))),
         2 => format!("email = {}", if rng.random() { "NULL" } else { "'new@example.kz'" }),
@@ -104,9 +107,18 @@ fn assignment(rng: &mut StdRng) -> String {
         7 => "metadata = CASE jsonb_typeof(metadata) WHEN 'object'
                   THEN metadata || '{\"utm_source\": \"kenjifb\"}' ELSE metadata END"
             .into(),
-        8 => format!("amocrm_lead_id = {}", literal(amocrm_id(rng))),
+        8 => {
+            let number = uuid(rng);
+            format!("amocrm_lead_id = {}", literal(unique_amocrm_id(rng, number)))
+        }
         9 => format!("amocrm_contact_id = {}", literal(amocrm_id(rng))),
         10 => "sms_clicked_at = clock_timestamp(), click_count = NULL".into(),
+        // Columns that no rule of the mapping reads.
+        11 => "email_sent_at = clock_timestamp(), email_error = NULL, email_opened_at = NULL".into(),
+        12 => {
+            "sms_error = 'нет абонента', amocrm_sync_attempts = coalesce(amocrm_sync_attempts, 0) + 1".into()
+        }
+        13 => format!("utm_source = {}", literal(source(rng))),
         _ => {
             let flag = flags.choose(rng).copied().unwrap_or("email_sent");
             let value = ["true", "false", "NULL"].choose(rng).copied().unwrap_or("NULL");

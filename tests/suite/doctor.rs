@@ -58,8 +58,8 @@ async fn each_damage_to_landing_is_found_by_its_own_check() {
             "columns",
         ),
         (
-            "ALTER TABLE lead_journey ALTER stage TYPE bytea USING stage::bytea",
-            "ALTER TABLE lead_journey ALTER stage TYPE text USING encode(stage, 'escape')",
+            "ALTER TABLE journey_stages ALTER stage TYPE bytea USING stage::bytea",
+            "ALTER TABLE journey_stages ALTER stage TYPE text USING encode(stage, 'escape')",
             "columns",
         ),
         (
@@ -148,7 +148,7 @@ async fn a_generated_column_that_the_mapping_reads_is_an_error_and_one_that_it_n
         for (table, column, expression, found) in [
             ("landing_leads", "email text", "phone || '@example.com'", true),
             ("landing_leads", "click_count int", "length(phone)", true),
-            ("lead_journey", "source text", "upper(stage)", true),
+            ("journey_stages", "source text", "upper(stage)", true),
             ("landing_leads", "phone_normalized text", "upper(phone)", false),
         ] {
             let (name, _) = column.split_once(' ').unwrap();

@@ -24,6 +24,7 @@ mod properties;
 mod quarantine;
 mod replication;
 mod rollback;
+mod shapes;
 mod soak;
 mod telemetry;
 mod testkit;

@@ -112,7 +112,12 @@ async fn leads_come_in_every_form_that_the_mapping_knows() {
         "source IS NULL",
         "length(source) > 50",
         "source ILIKE '%challenge%'",
-        "amocrm_lead_id = '99999999999999999999'",
+        "amocrm_contact_id = '99999999999999999999'",
+        "amocrm_lead_id ~ '^[0-9]{18}$'",
+        "utm_source IS NOT NULL AND metadata ->> 'utm_source' IS NULL AND metadata -> 'utmParams' IS NULL",
+        "metadata ?& ARRAY['utmParams', 'userAgent', 'ip', 'answers', 'campaignSlug', 'paymentMethod']",
+        "email_sent_at IS NOT NULL AND email_error IS NOT NULL",
+        "sms_message_id IS NULL",
         "email_sent IS NULL",
     ];
     let landing = world.landing().await;

@@ -35,7 +35,7 @@ async fn after_migrate_and_a_copy_anon_reads_as_much_on_traffic_as_on_landing_no
         world.fill(3, 5).await;
         Bridge::new(&world).configured("scheduled_notifications = true").catch_up().await;
         let (from, to) = (world.landing().await, world.traffic().await);
-        let on_landing = ["public.landing_leads", "public.lead_journey", "public.scheduled_notifications"];
+        let on_landing = ["public.landing_leads", "public.journey_stages", "public.scheduled_notifications"];
         let on_traffic = [
             "public.traffic_leads",
             "public.traffic_lead_journey",
@@ -103,9 +103,9 @@ async fn api_access_closes_an_open_traffic_and_leaves_its_other_users_what_they_
 #[tokio::test(flavor = "multi_thread")]
 async fn what_landing_does_not_grant_is_revoked_and_what_it_grants_is_granted() {
     let world = world(true).await;
-    let grants = "REVOKE ALL ON landing_leads, lead_journey FROM anon, authenticated;
-                  GRANT SELECT, INSERT ON lead_journey TO authenticated;
-                  CREATE POLICY own ON lead_journey TO authenticated USING (lead_id = auth.uid())";
+    let grants = "REVOKE ALL ON landing_leads, journey_stages FROM anon, authenticated;
+                  GRANT SELECT, INSERT ON journey_stages TO authenticated;
+                  CREATE POLICY own ON journey_stages TO authenticated USING (lead_id = auth.uid())";
     landing(&world, grants).await;
     traffic(&world, "REVOKE ALL ON traffic_leads FROM authenticated").await;
     let report = as_announced(&world, &closing()).await;
@@ -128,7 +128,7 @@ async fn what_landing_does_not_grant_is_revoked_and_what_it_grants_is_granted() 
     let copied = "SELECT pg_get_expr(polqual, polrelid) FROM pg_policy WHERE polname = 'leadbridge_own'";
     assert_eq!(one::<String>(&client, copied).await, "(lead_id = auth.uid())");
     // A policy that changes on Landing changes on Traffic with the next run.
-    landing(&world, "ALTER POLICY own ON lead_journey USING (id = auth.uid())").await;
+    landing(&world, "ALTER POLICY own ON journey_stages USING (id = auth.uid())").await;
     assert_eq!(errors(&world).await.len(), 1, "the copy now shows other rows than Landing");
     as_announced(&world, &closing()).await;
     assert_eq!(one::<String>(&client, copied).await, "(id = auth.uid())");
@@ -143,8 +143,8 @@ async fn a_policy_that_cannot_say_the_same_on_traffic_is_named_and_not_copied() 
          CREATE POLICY looks ON landing_leads FOR SELECT TO authenticated USING (id IN (SELECT id FROM users));
          CREATE POLICY reads ON landing_leads FOR SELECT TO authenticated USING (source = 'twland');
          CREATE POLICY mine ON landing_leads FOR SELECT TO authenticated USING (id = auth.uid());
-         CREATE POLICY unless ON lead_journey AS RESTRICTIVE TO authenticated USING (staff());
-         CREATE POLICY open ON lead_journey TO authenticated USING (true)";
+         CREATE POLICY unless ON journey_stages AS RESTRICTIVE TO authenticated USING (staff());
+         CREATE POLICY open ON journey_stages TO authenticated USING (true)";
     landing(&world, policies).await;
     let report = as_announced(&world, &closing()).await;
     for (name, reason) in

@@ -9,7 +9,9 @@ use crate::testkit::{World, landing, traffic};
 
 pub const ROLES: [&str; 2] = ["anon", "authenticated"];
 
-const CREATE_ROLES: &str = "CREATE ROLE anon; CREATE ROLE authenticated; CREATE ROLE service_role BYPASSRLS;
+/// Takes away what the databases of the other tests grant, and grants what each test here begins with.
+const GRANT_ANEW: &str = "
+     REVOKE ALL ON ALL TABLES IN SCHEMA public FROM anon, authenticated, service_role;
      GRANT USAGE ON SCHEMA public TO anon, authenticated, service_role;
      CREATE SCHEMA auth; GRANT USAGE ON SCHEMA auth TO anon, authenticated, service_role;
      CREATE FUNCTION auth.uid() RETURNS uuid LANGUAGE sql STABLE AS 'SELECT NULL::uuid';";
@@ -21,6 +23,10 @@ const DEFAULT_PRIVILEGES: &str = "
      ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON FUNCTIONS TO anon, authenticated, service_role;
      ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON SEQUENCES TO anon, authenticated, service_role;";
 
+/// Notifications are closed here, so that each policy is of a test.
+const FIXTURE_POLICIES: &str = "DROP POLICY \"Anyone can leave a lead\" ON landing_leads;
+     DROP POLICY \"Open to everybody\" ON scheduled_notifications;";
+
 /// Policy of Landing by which the site takes leads.
 pub const TAKE_LEADS: &str =
     "CREATE POLICY \"Anyone can leave a lead\" ON landing_leads FOR INSERT TO anon WITH CHECK (true)";
@@ -29,9 +35,9 @@ pub const TAKE_LEADS: &str =
 /// for longer: all roles have all grants, and row-level security hides the rows.
 pub async fn world(grants_by_default: bool) -> World {
     let world = World::unmigrated().await;
-    landing(&world, &format!("{CREATE_ROLES}{DEFAULT_PRIVILEGES}{TAKE_LEADS}")).await;
+    landing(&world, &format!("{GRANT_ANEW}{DEFAULT_PRIVILEGES}{FIXTURE_POLICIES}{TAKE_LEADS}")).await;
     let defaults = if grants_by_default { DEFAULT_PRIVILEGES } else { "" };
-    traffic(&world, &format!("{CREATE_ROLES}{defaults}")).await;
+    traffic(&world, &format!("{GRANT_ANEW}{defaults}")).await;
     world
 }
 

@@ -149,8 +149,8 @@ const UNSENT: [(&str, &str, &str); 10] = [
         "metadata",
     ),
     (
-        "ALTER TABLE lead_journey ALTER metadata DROP DEFAULT, ALTER metadata TYPE text",
-        "ALTER TABLE lead_journey ALTER metadata TYPE jsonb USING metadata::jsonb",
+        "ALTER TABLE journey_stages ALTER metadata DROP DEFAULT, ALTER metadata TYPE text",
+        "ALTER TABLE journey_stages ALTER metadata TYPE jsonb USING metadata::jsonb",
         "metadata",
     ),
 ];

@@ -11,7 +11,7 @@ use crate::testkit::{
 /// A change of every table, and leads that the damage may concern. The deleted lead is not among these leads.
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1,
         metadata = jsonb_build_object('utm_source', 'x', 'n', coalesce(click_count, 0));
-    UPDATE lead_journey SET source = 'w' || coalesce(source, '');
+    UPDATE journey_stages SET source = 'w' || coalesce(source, '');
     INSERT INTO landing_leads (name, phone, source, amocrm_lead_id) VALUES ('twice', '555', 'twland', '12'),
         ('twice', '555', 'a source that is longer than fifty characters, by some', '13');
     DELETE FROM landing_leads
@@ -251,7 +251,7 @@ async fn a_wider_column_takes_the_whole_value_from_the_next_row_on() {
 /// New rows of every kind. Rows on Traffic are not changed on Landing: only a copy restores lost rows.
 const NEWS: &str = "INSERT INTO landing_leads (name, phone, amocrm_lead_id)
         VALUES ('new', '1', 'none'), (repeat('x', 300), '2', NULL);
-    INSERT INTO lead_journey (lead_id, stage) SELECT id, 'new' FROM landing_leads WHERE name = 'new'";
+    INSERT INTO journey_stages (lead_id, stage) SELECT id, 'new' FROM landing_leads WHERE name = 'new'";
 
 /// Lost objects, and the word for the error. The school restores the last object itself, in the form before
 /// leadbridge.

@@ -15,14 +15,14 @@ const ADMITTED: &[Variation] = &[
         Exact,
     ),
     first("ALTER TABLE landing_leads ADD CONSTRAINT mail UNIQUE (email) DEFERRABLE INITIALLY DEFERRED", ExactUntilCutover("mail")),
-    first("ALTER TABLE landing_leads REPLICA IDENTITY FULL; ALTER TABLE lead_journey REPLICA IDENTITY FULL", Exact),
+    first("ALTER TABLE landing_leads REPLICA IDENTITY FULL; ALTER TABLE journey_stages REPLICA IDENTITY FULL", Exact),
     first(
-        "CREATE UNIQUE INDEX wide ON lead_journey (stage, id); ALTER TABLE lead_journey REPLICA IDENTITY USING INDEX wide",
+        "CREATE UNIQUE INDEX wide ON journey_stages (stage, id); ALTER TABLE journey_stages REPLICA IDENTITY USING INDEX wide",
         Exact,
     ),
     first(
-        "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey; CREATE UNIQUE INDEX named ON lead_journey (id);
-         ALTER TABLE lead_journey ALTER id SET NOT NULL, REPLICA IDENTITY USING INDEX named",
+        "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_pkey; CREATE UNIQUE INDEX named ON journey_stages (id);
+         ALTER TABLE journey_stages ALTER id SET NOT NULL, REPLICA IDENTITY USING INDEX named",
         Exact,
     ),
     first("CREATE RULE told AS ON INSERT TO landing_leads DO ALSO NOTIFY leads", ExactUntilCutover("told")),
@@ -39,9 +39,9 @@ const ADMITTED: &[Variation] = &[
         "CREATE TABLE seen (n bigserial);
          CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen DEFAULT VALUES; RETURN NULL; END $$;
          CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON landing_leads EXECUTE FUNCTION f();
-         CREATE TRIGGER b AFTER INSERT ON lead_journey FOR EACH ROW EXECUTE FUNCTION f();
-         CREATE CONSTRAINT TRIGGER c AFTER INSERT ON lead_journey DEFERRABLE FOR EACH ROW EXECUTE FUNCTION f();
-         ALTER TABLE landing_leads DISABLE TRIGGER a; ALTER TABLE lead_journey ENABLE REPLICA TRIGGER b",
+         CREATE TRIGGER b AFTER INSERT ON journey_stages FOR EACH ROW EXECUTE FUNCTION f();
+         CREATE CONSTRAINT TRIGGER c AFTER INSERT ON journey_stages DEFERRABLE FOR EACH ROW EXECUTE FUNCTION f();
+         ALTER TABLE landing_leads DISABLE TRIGGER a; ALTER TABLE journey_stages ENABLE REPLICA TRIGGER b",
         Exact,
     ),
     first("ALTER TABLE landing_leads ADD COLUMN length int GENERATED ALWAYS AS (length(phone)) STORED", Exact),
@@ -63,7 +63,7 @@ const ADMITTED: &[Variation] = &[
     ),
     first(
         "CREATE TABLE links (a uuid REFERENCES landing_leads (id) ON DELETE CASCADE ON UPDATE CASCADE,
-             b uuid REFERENCES landing_leads (id) ON DELETE SET NULL, c uuid REFERENCES lead_journey (id) DEFERRABLE)",
+             b uuid REFERENCES landing_leads (id) ON DELETE SET NULL, c uuid REFERENCES journey_stages (id) DEFERRABLE)",
         Exact,
     ),
     first(
@@ -71,7 +71,7 @@ const ADMITTED: &[Variation] = &[
         ExactAndNamed("of_course"),
     ),
     first(
-        "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_lead_id_fkey,
+        "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_lead_id_fkey,
              ADD FOREIGN KEY (lead_id) REFERENCES landing_leads (id) DEFERRABLE INITIALLY DEFERRED",
         Exact,
     ),
@@ -88,9 +88,9 @@ const ADMITTED: &[Variation] = &[
 
 /// Shapes that would lose rows, or break applications.
 const REFUSED: &[Variation] = &[
-    first("ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey", Refused("lead_journey")),
+    first("ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_pkey", Refused("journey_stages")),
     first(
-        "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey, ADD CONSTRAINT later PRIMARY KEY (id) DEFERRABLE",
+        "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_pkey, ADD CONSTRAINT later PRIMARY KEY (id) DEFERRABLE",
         Refused("later"),
     ),
     first(
@@ -99,56 +99,56 @@ const REFUSED: &[Variation] = &[
         Refused("landing_leads has no replica identity"),
     ),
     first(
-        "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey, REPLICA IDENTITY FULL",
-        Refused("lead_journey: id is not unique"),
+        "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_pkey, REPLICA IDENTITY FULL",
+        Refused("journey_stages: id is not unique"),
     ),
     first("ALTER TABLE landing_leads REPLICA IDENTITY NOTHING", Refused("landing_leads")),
     first(
-        "ALTER TABLE lead_journey ADD COLUMN n int GENERATED ALWAYS AS IDENTITY; CREATE UNIQUE INDEX numbered ON lead_journey (n);
-         ALTER TABLE lead_journey REPLICA IDENTITY USING INDEX numbered",
+        "ALTER TABLE journey_stages ADD COLUMN n int GENERATED ALWAYS AS IDENTITY; CREATE UNIQUE INDEX numbered ON journey_stages (n);
+         ALTER TABLE journey_stages REPLICA IDENTITY USING INDEX numbered",
         Refused("numbered"),
     ),
     first(
-        "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey,
+        "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_pkey,
              ADD CONSTRAINT pair PRIMARY KEY (lead_id, stage) INCLUDE (id)",
-        Refused("lead_journey: id is not unique"),
+        Refused("journey_stages: id is not unique"),
     ),
     first(
-        "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey, ADD PRIMARY KEY (id, stage)",
-        Refused("lead_journey: id is not unique"),
+        "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_pkey, ADD PRIMARY KEY (id, stage)",
+        Refused("journey_stages: id is not unique"),
     ),
     first(
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'lead_journey_pkey'::regclass",
-        Refused("lead_journey"),
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'journey_stages_pkey'::regclass",
+        Refused("journey_stages"),
     ),
-    first("ALTER TABLE lead_journey SET UNLOGGED", Refused("lead_journey is UNLOGGED")),
+    first("ALTER TABLE journey_stages SET UNLOGGED", Refused("journey_stages is UNLOGGED")),
     first("CREATE TABLE more_leads () INHERITS (landing_leads)", Refused("more_leads")),
     first(
         "CREATE TABLE people (id uuid NOT NULL, name text NOT NULL); ALTER TABLE landing_leads INHERIT people",
         Refused("people"),
     ),
     first(
-        "CREATE TABLE journeys (LIKE lead_journey) PARTITION BY LIST (stage);
-         ALTER TABLE journeys ATTACH PARTITION lead_journey DEFAULT",
+        "CREATE TABLE journeys (LIKE journey_stages) PARTITION BY LIST (stage);
+         ALTER TABLE journeys ATTACH PARTITION journey_stages DEFAULT",
         Refused("journeys"),
     ),
     first(
-        "ALTER TABLE lead_journey RENAME TO parts; CREATE TABLE lead_journey (LIKE parts) PARTITION BY LIST (stage);
-         ALTER TABLE lead_journey ATTACH PARTITION parts DEFAULT",
-        Refused("lead_journey is a partitioned table"),
+        "ALTER TABLE journey_stages RENAME TO parts; CREATE TABLE journey_stages (LIKE parts) PARTITION BY LIST (stage);
+         ALTER TABLE journey_stages ATTACH PARTITION parts DEFAULT",
+        Refused("journey_stages is a partitioned table"),
     ),
     first(
-        "ALTER TABLE lead_journey RENAME TO journeys; CREATE VIEW lead_journey AS SELECT * FROM journeys",
-        Refused("lead_journey is a view"),
+        "ALTER TABLE journey_stages RENAME TO journeys; CREATE VIEW journey_stages AS SELECT * FROM journeys",
+        Refused("journey_stages is a view"),
     ),
     first(
-        "ALTER TABLE lead_journey RENAME TO journeys; CREATE MATERIALIZED VIEW lead_journey AS SELECT * FROM journeys",
-        Refused("lead_journey is a materialized view"),
+        "ALTER TABLE journey_stages RENAME TO journeys; CREATE MATERIALIZED VIEW journey_stages AS SELECT * FROM journeys",
+        Refused("journey_stages is a materialized view"),
     ),
     first(
-        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing; DROP TABLE lead_journey;
-         CREATE FOREIGN TABLE lead_journey (id uuid NOT NULL, lead_id uuid) SERVER nowhere",
-        Refused("lead_journey is a foreign table"),
+        "CREATE FOREIGN DATA WRAPPER nothing; CREATE SERVER nowhere FOREIGN DATA WRAPPER nothing; DROP TABLE journey_stages;
+         CREATE FOREIGN TABLE journey_stages (id uuid NOT NULL, lead_id uuid) SERVER nowhere",
+        Refused("journey_stages is a foreign table"),
     ),
     first(
         "ALTER TABLE landing_leads DROP COLUMN email, ADD COLUMN email text GENERATED ALWAYS AS (name || '@x') STORED",
@@ -156,14 +156,14 @@ const REFUSED: &[Variation] = &[
     ),
     first("CREATE DOMAIN number AS text; ALTER TABLE landing_leads ALTER phone TYPE number", Refused("landing_leads.phone")),
     first(
-        "CREATE TYPE stages AS ENUM ('one', 'two'); ALTER TABLE lead_journey ALTER stage TYPE stages USING stage::stages",
-        Refused("lead_journey.stage"),
+        "CREATE TYPE stages AS ENUM ('one', 'two'); ALTER TABLE journey_stages ALTER stage TYPE stages USING stage::stages",
+        Refused("journey_stages.stage"),
     ),
     first("ALTER TABLE landing_leads ALTER source TYPE char(20)", Refused("landing_leads.source")),
-    first("ALTER TABLE lead_journey ALTER id DROP DEFAULT, ALTER id TYPE text", Refused("lead_journey.id")),
+    first("ALTER TABLE journey_stages ALTER id DROP DEFAULT, ALTER id TYPE text", Refused("journey_stages.id")),
     first("ALTER TABLE landing_leads RENAME phone TO telephone", Refused("landing_leads.phone")),
-    first("ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_lead_id_fkey", Refused("lead_journey")),
-    first("ALTER TABLE landing_leads DISABLE TRIGGER ALL", Refused("lead_journey")),
+    first("ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_lead_id_fkey", Refused("journey_stages")),
+    first("ALTER TABLE landing_leads DISABLE TRIGGER ALL", Refused("journey_stages")),
     first("CREATE PUBLICATION leadbridge FOR TABLES IN SCHEMA public", Refused("publication leadbridge")),
 ];
 
@@ -175,17 +175,20 @@ const STREAMING: &[Variation] = &[
         Refused("people"),
     ),
     streaming(
-        "CREATE TABLE journeys (LIKE lead_journey) PARTITION BY LIST (stage);
-         ALTER TABLE journeys ATTACH PARTITION lead_journey DEFAULT",
+        "CREATE TABLE journeys (LIKE journey_stages) PARTITION BY LIST (stage);
+         ALTER TABLE journeys ATTACH PARTITION journey_stages DEFAULT",
         Refused("journeys"),
     ),
-    streaming("ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_lead_id_fkey", Refused("lead_journey")),
+    streaming(
+        "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_lead_id_fkey",
+        Refused("journey_stages"),
+    ),
     streaming(
         "CREATE RULE told AS ON INSERT TO landing_leads DO ALSO NOTIFY leads",
         ExactUntilCutover("told"),
     ),
     streaming(
-        "ALTER TABLE landing_leads ADD UNIQUE (amocrm_lead_id); CREATE INDEX ON lead_journey (stage)",
+        "ALTER TABLE landing_leads ADD UNIQUE (amocrm_lead_id); CREATE INDEX ON journey_stages (stage)",
         Exact,
     ),
 ];

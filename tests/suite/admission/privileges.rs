@@ -8,7 +8,7 @@ use crate::testkit::{
 };
 
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
-    UPDATE lead_journey SET source = 'w' || coalesce(source, '');
+    UPDATE journey_stages SET source = 'w' || coalesce(source, '');
     DELETE FROM landing_leads WHERE id = (SELECT id FROM landing_leads ORDER BY id LIMIT 1)";
 
 #[derive(Clone, Copy)]
@@ -142,10 +142,10 @@ const EVERYTHING: &str = "UPDATE landing_leads SET name = 'good' WHERE name LIKE
     UPDATE landing_leads SET amocrm_lead_id = NULL WHERE amocrm_lead_id = 'none';
     INSERT INTO landing_leads (name, phone, amocrm_lead_id)
         VALUES (repeat('x', 300), '1', NULL), ('noted', '2', 'none'), ('first', '3', NULL);
-    INSERT INTO lead_journey (lead_id, stage) SELECT id, 'new' FROM landing_leads WHERE name = 'first';
+    INSERT INTO journey_stages (lead_id, stage) SELECT id, 'new' FROM landing_leads WHERE name = 'first';
     UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
-    UPDATE lead_journey SET source = 'w' || coalesce(source, '');
-    DELETE FROM landing_leads WHERE id = (SELECT lead_id FROM lead_journey ORDER BY lead_id LIMIT 1)";
+    UPDATE journey_stages SET source = 'w' || coalesce(source, '');
+    DELETE FROM landing_leads WHERE id = (SELECT lead_id FROM journey_stages ORDER BY lead_id LIMIT 1)";
 
 /// Rights that only a start needs: the stream does not miss these rights.
 const ONLY_AT_A_START: [(&str, &str); 2] =
@@ -224,7 +224,7 @@ async fn row_level_security_that_is_switched_on_hides_nothing_from_the_roles_tha
         traffic(&world, &on(table)).await;
         landing(&world, EVERYTHING).await;
     }
-    for table in ["landing_leads", "lead_journey"] {
+    for table in ["landing_leads", "journey_stages"] {
         landing(&world, &on(table)).await;
         landing(&world, EVERYTHING).await;
     }
@@ -244,7 +244,7 @@ async fn row_level_security_that_is_switched_on_for_a_role_that_it_binds_ends_th
     let off = |table: &str| format!("ALTER TABLE {table} DISABLE ROW LEVEL SECURITY;");
     let bound = "ALTER ROLE bridge NOBYPASSRLS;";
     traffic(&world, &(WRITTEN.map(off).concat() + bound)).await;
-    landing(&world, &(["landing_leads", "lead_journey"].map(off).concat() + bound)).await;
+    landing(&world, &(["landing_leads", "journey_stages"].map(off).concat() + bound)).await;
     let policies = [
         // No policy hides every row, this policy some rows: hidden rows must not count as absent.
         "",

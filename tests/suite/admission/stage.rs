@@ -70,18 +70,18 @@ const ROWS: &str = "
         SELECT ('00000000-0000-4000-8000-00000000000' || n)::uuid, 'lead ' || n, '+7 701 ' || n, n || '@example.com',
                '7701' || n, '10' || n, jsonb_build_object('utm_source', 'u' || n, 'n', n)
         FROM generate_series(1, 6) AS n;
-    INSERT INTO lead_journey (lead_id, stage, source)
+    INSERT INTO journey_stages (lead_id, stage, source)
         SELECT id, stage, 's' FROM landing_leads, unnest(ARRAY['one', 'two']) AS stage WHERE name < 'lead 4'";
 
 /// Changes of every kind, as an application makes changes. No statement depends on a cascade.
 const WORK: &str = "
     INSERT INTO landing_leads (id, name, phone, email, amocrm_lead_id, metadata) VALUES
         ('00000000-0000-4000-8000-000000000007', 'lead 7', '+7 701 7', '7@example.com', '107', '{\"utm_source\": \"u7\"}');
-    INSERT INTO lead_journey (lead_id, stage) VALUES ('00000000-0000-4000-8000-000000000007', 'one');
+    INSERT INTO journey_stages (lead_id, stage) VALUES ('00000000-0000-4000-8000-000000000007', 'one');
     UPDATE landing_leads SET email = 'x' || email, email_sent = NOT email_sent WHERE name IN ('lead 1', 'lead 5');
     UPDATE landing_leads SET metadata = metadata || '{\"utm_term\": \"t\"}' WHERE name = 'lead 2';
-    UPDATE lead_journey SET stage = 'two' WHERE lead_id = '00000000-0000-4000-8000-000000000001';
-    DELETE FROM lead_journey WHERE lead_id = '00000000-0000-4000-8000-000000000003';
+    UPDATE journey_stages SET stage = 'two' WHERE lead_id = '00000000-0000-4000-8000-000000000001';
+    DELETE FROM journey_stages WHERE lead_id = '00000000-0000-4000-8000-000000000003';
     DELETE FROM landing_leads WHERE id IN ('00000000-0000-4000-8000-000000000003', '00000000-0000-4000-8000-000000000004');
     UPDATE landing_leads SET id = '00000000-0000-4000-8000-000000000008' WHERE name = 'lead 6'";
 
@@ -90,8 +90,8 @@ const SITE: [&[&str]; 2] = [
     &[
         "UPDATE landing_leads SET name = name",
         "DELETE FROM landing_leads",
-        "UPDATE lead_journey SET stage = stage",
-        "DELETE FROM lead_journey",
+        "UPDATE journey_stages SET stage = stage",
+        "DELETE FROM journey_stages",
         "INSERT INTO landing_leads (name, phone) VALUES ('n', '1')",
     ],
     &[

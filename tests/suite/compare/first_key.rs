@@ -18,7 +18,7 @@ const FIRST: &str = "00000000-0000-0000-0000-000000000000";
 async fn born_on_landing(world: &World) {
     let sql = format!(
         "INSERT INTO landing_leads (id, name, phone) VALUES ('{FIRST}', 'n', '1');
-         INSERT INTO lead_journey (id, lead_id, stage) VALUES ('{FIRST}', '{FIRST}', 's')"
+         INSERT INTO journey_stages (id, lead_id, stage) VALUES ('{FIRST}', '{FIRST}', 's')"
     );
     landing(world, &sql).await;
 }
@@ -57,7 +57,7 @@ async fn a_rollback_compares_and_adopts_the_first_key() {
     let (on_landing, on_traffic) = sessions(&world).await;
     let tables = Table::replicated(false);
     tamper(&world, &format!("UPDATE landing_leads SET name = 'x' WHERE id = '{FIRST}'")).await;
-    tamper(&world, &format!("DELETE FROM lead_journey WHERE id = '{FIRST}'")).await;
+    tamper(&world, &format!("DELETE FROM journey_stages WHERE id = '{FIRST}'")).await;
     let found = compared(&world).await;
     let examples = found.iter().flat_map(|table| &table.examples);
     let differences: Vec<_> = examples.map(|example| &example.difference).collect();
@@ -81,7 +81,7 @@ async fn a_truncate_on_traffic_takes_the_first_key_along_on_landing() {
     traffic(&world, "TRUNCATE traffic_leads CASCADE").await;
     carried(&world, &mut daemon).await;
     until_holds(&on_landing, "count(*) = 0 FROM landing_leads").await;
-    assert!(holds(&on_landing, "count(*) = 0 FROM lead_journey").await);
+    assert!(holds(&on_landing, "count(*) = 0 FROM journey_stages").await);
     daemon.terminate().await;
 }
 

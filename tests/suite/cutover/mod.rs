@@ -232,8 +232,8 @@ async fn roles_of_least_privilege_are_enough_and_write_to_landing_only_while_it_
     let ours = leadbridge::throwaway::connect(&setup.world.landing.url_as("bridge", "bridge", "landing"))
         .await
         .unwrap();
-    assert!(ours.batch_execute("DELETE FROM public.lead_journey").await.is_err());
-    ours.batch_execute("SET leadbridge.passes_fence = on; DELETE FROM public.lead_journey").await.unwrap();
+    assert!(ours.batch_execute("DELETE FROM public.journey_stages").await.is_err());
+    ours.batch_execute("SET leadbridge.passes_fence = on; DELETE FROM public.journey_stages").await.unwrap();
 }
 
 #[tokio::test]
@@ -250,13 +250,13 @@ async fn a_fence_holds_back_every_statement_and_a_transaction_whose_snapshot_is_
     for statement in [
         LEAD,
         "UPDATE landing_leads SET name = 'x'",
-        "DELETE FROM lead_journey",
+        "DELETE FROM journey_stages",
         "TRUNCATE landing_leads CASCADE",
         "SET session_replication_role = replica; DELETE FROM landing_leads",
     ] {
         refused(client.batch_execute(statement).await.unwrap_err());
     }
-    client.batch_execute("SELECT FROM landing_leads, lead_journey; UPDATE users SET xp = 1").await.unwrap();
+    client.batch_execute("SELECT FROM landing_leads, journey_stages; UPDATE users SET xp = 1").await.unwrap();
     landing(&setup.world, "SELECT leadbridge.lift_fence(cutover_id) FROM leadbridge.fence").await;
     traffic(&setup.world, "SELECT 1").await;
     client.batch_execute(LEAD).await.unwrap();

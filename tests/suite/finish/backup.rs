@@ -23,7 +23,7 @@ const AWKWARD: &str = r#"
         ('Айгерим Қасымова ℵ 😀', '+7 (701) 1', NULL, '', '{"k": "v\\\"\n\u0001"}', '"', '', '', '{}', 'null', NULL,
             0.1::float8 + 0.2, '2024-02-29 23:59:59.999999+05', ''),
         (E'\n', E'\t', E'\\', 'NULL', NULL, NULL, NULL, NULL, NULL, NULL, 'NaN', '-Infinity', NULL, 'null');
-    INSERT INTO lead_journey (lead_id, stage, source) SELECT id, E's\\n\n' || name, '' FROM landing_leads LIMIT 3"#;
+    INSERT INTO journey_stages (lead_id, stage, source) SELECT id, E's\\n\n' || name, '' FROM landing_leads LIMIT 3"#;
 
 /// Runs the operator's `\copy`, which is COPY with the file on the client's side.
 async fn restore(client: &Client, hint: &str) {
@@ -64,11 +64,11 @@ async fn either_form_restores_every_value_of_every_row_as_it_was() {
         let client = world.landing().await;
         let copies = "CREATE SCHEMA restored;
             CREATE TABLE restored.landing_leads (LIKE public.landing_leads INCLUDING ALL);
-            CREATE TABLE restored.lead_journey (LIKE public.lead_journey INCLUDING ALL);
+            CREATE TABLE restored.journey_stages (LIKE public.journey_stages INCLUDING ALL);
             CREATE TABLE restored.scheduled_notifications (LIKE public.scheduled_notifications INCLUDING ALL)";
         client.batch_execute(copies).await.unwrap();
         restore(&client, &restore_hint(&manifest, &directory).replace("\"public\".", "restored.")).await;
-        for table in ["landing_leads", "lead_journey"] {
+        for table in ["landing_leads", "journey_stages"] {
             let same = format!(
                 "count(*) > 0 AND bool_and((a::text = b::text) IS TRUE)
                  FROM public.{table} AS a FULL JOIN restored.{table} AS b USING (id)"
@@ -99,5 +99,5 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     let leads = column("landing_leads.jsonl", "id");
     assert!(leads.len() >= 1900 && leads.is_sorted(), "{} leads", leads.len());
     // A journey entry without its lead would be of another moment.
-    assert!(column("lead_journey.jsonl", "lead_id").iter().all(|lead| leads.binary_search(lead).is_ok()));
+    assert!(column("journey_stages.jsonl", "lead_id").iter().all(|lead| leads.binary_search(lead).is_ok()));
 }

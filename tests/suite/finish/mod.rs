@@ -68,7 +68,7 @@ async fn a_finish_backs_up_takes_reverse_replication_apart_and_leaves_landing_cl
     let rows: Vec<u64> = manifest.tables.iter().map(|table| table.rows).collect();
     assert_eq!(
         rows,
-        [300, one::<i64>(&world.landing().await, "SELECT count(*) FROM lead_journey").await as u64]
+        [300, one::<i64>(&world.landing().await, "SELECT count(*) FROM journey_stages").await as u64]
     );
     for table in &manifest.tables {
         for words in [&table.sha256, &format!("{}: {} rows, {} bytes", table.file, table.rows, table.bytes)] {

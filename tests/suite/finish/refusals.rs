@@ -72,12 +72,12 @@ async fn what_is_undecided_quarantined_or_open_is_settled_first() {
             "UPDATE leadbridge.fence SET expires_at = NULL",
         ),
         (
-            "ALTER TABLE lead_journey DISABLE TRIGGER leadbridge_fence",
-            "ALTER TABLE lead_journey ENABLE ALWAYS TRIGGER leadbridge_fence",
+            "ALTER TABLE journey_stages DISABLE TRIGGER leadbridge_fence",
+            "ALTER TABLE journey_stages ENABLE ALWAYS TRIGGER leadbridge_fence",
         ),
     ] {
         landing(&world, damage).await;
-        refused(&world, &bridge, &[], &["no fence of cutover", CUTOVER, "lead_journey"]).await;
+        refused(&world, &bridge, &[], &["no fence of cutover", CUTOVER, "journey_stages"]).await;
         landing(&world, repair).await;
     }
     assert_eq!(bridge.run(&["finish", "--yes"]).await.code, 0);

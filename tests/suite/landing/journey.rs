@@ -10,7 +10,9 @@ use crate::testkit::{
 /// The school's databases, not migrated, with the journey under another name on Landing.
 async fn called(name: &str) -> (World, Bridge) {
     let mut world = World::unmigrated().await;
-    landing(&world, &format!("ALTER TABLE lead_journey RENAME TO \"{name}\"")).await;
+    if name != world.names.landing_journey {
+        landing(&world, &format!("ALTER TABLE journey_stages RENAME TO \"{name}\"")).await;
+    }
     world.names = Names { landing_journey: name.into(), ..Names::default() };
     let bridge = Bridge::new(&world);
     (world, bridge)
@@ -153,7 +155,7 @@ async fn two_tables_with_the_journeys_names_are_refused_until_one_is_configured(
 async fn a_landing_without_a_journey_of_a_known_name_is_refused_until_its_name_is_configured() {
     let odd = "Этапы, \"путь\".x";
     let world = World::unmigrated().await;
-    landing(&world, "ALTER TABLE lead_journey RENAME TO \"steps of a lead\"").await;
+    landing(&world, "ALTER TABLE journey_stages RENAME TO \"steps of a lead\"").await;
     let bridge = Bridge::new(&world);
     for command in [&["migrate"][..], &["run"], &["verify"]] {
         let words = ["neither lead_journey nor journey_stages", "[names] landing_journey"];
@@ -201,8 +203,8 @@ async fn a_name_that_is_not_the_table_s_says_which_is_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journey_renamed_while_it_is_replicated_ends_the_stream_and_goes_on_after_a_resync() {
-    let world = World::new().await;
-    let bridge = Bridge::new(&world);
+    let (world, bridge) = called("lead_journey").await;
+    assert_eq!(bridge.run(&["migrate"]).await.code, 0);
     let filled = world.fill(13, 10).await;
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;

@@ -8,7 +8,7 @@ use crate::testkit::{
 
 /// A change of every table.
 const WORK: &str = "UPDATE landing_leads SET click_count = coalesce(click_count, 0) + 1;
-    UPDATE lead_journey SET source = 'w' || coalesce(source, '')";
+    UPDATE journey_stages SET source = 'w' || coalesce(source, '')";
 
 /// The daemon ends by itself with exit 4, one error and its remedy.
 async fn assert_ends(daemon: &mut Daemon, what: &str, words: &[&str]) {
@@ -40,13 +40,13 @@ async fn resync(world: &World, bridge: &Bridge, what: &str) {
 /// The damage to the publication, the SQL that undoes the damage, and the error's words without a repair.
 const TAMPERING: [(&str, &str, &str); 8] = [
     (
-        "ALTER PUBLICATION leadbridge DROP TABLE lead_journey",
-        "ALTER PUBLICATION leadbridge ADD TABLE lead_journey",
-        "lead_journey was taken out",
+        "ALTER PUBLICATION leadbridge DROP TABLE journey_stages",
+        "ALTER PUBLICATION leadbridge ADD TABLE journey_stages",
+        "journey_stages was taken out",
     ),
     (
         "DROP PUBLICATION leadbridge",
-        "CREATE PUBLICATION leadbridge FOR TABLE landing_leads, lead_journey",
+        "CREATE PUBLICATION leadbridge FOR TABLE landing_leads, journey_stages",
         "publication",
     ),
     (
@@ -55,33 +55,33 @@ const TAMPERING: [(&str, &str, &str); 8] = [
         "the publication on Landing was altered",
     ),
     (
-        "ALTER PUBLICATION leadbridge SET TABLE landing_leads (id, name), lead_journey",
-        "ALTER PUBLICATION leadbridge SET TABLE landing_leads, lead_journey",
+        "ALTER PUBLICATION leadbridge SET TABLE landing_leads (id, name), journey_stages",
+        "ALTER PUBLICATION leadbridge SET TABLE landing_leads, journey_stages",
         "landing_leads",
     ),
     (
         "ALTER PUBLICATION leadbridge SET TABLE landing_leads WHERE (id > '80000000-0000-0000-0000-000000000000'),
-         lead_journey",
-        "ALTER PUBLICATION leadbridge SET TABLE landing_leads, lead_journey",
+         journey_stages",
+        "ALTER PUBLICATION leadbridge SET TABLE landing_leads, journey_stages",
         "landing_leads was taken out",
     ),
     (
         "DROP PUBLICATION leadbridge; CREATE PUBLICATION leadbridge FOR ALL TABLES",
         "DROP PUBLICATION leadbridge;
-         CREATE PUBLICATION leadbridge FOR TABLE landing_leads, lead_journey",
+         CREATE PUBLICATION leadbridge FOR TABLE landing_leads, journey_stages",
         "publication",
     ),
     (
-        "ALTER PUBLICATION leadbridge DROP TABLE lead_journey;
+        "ALTER PUBLICATION leadbridge DROP TABLE journey_stages;
          ALTER PUBLICATION leadbridge ADD TABLES IN SCHEMA public",
         "ALTER PUBLICATION leadbridge DROP TABLES IN SCHEMA public;
-         ALTER PUBLICATION leadbridge ADD TABLE lead_journey",
-        "lead_journey was taken out",
+         ALTER PUBLICATION leadbridge ADD TABLE journey_stages",
+        "journey_stages was taken out",
     ),
     (
-        "ALTER TABLE lead_journey RENAME TO elsewhere",
-        "ALTER TABLE elsewhere RENAME TO lead_journey",
-        "lead_journey",
+        "ALTER TABLE journey_stages RENAME TO elsewhere",
+        "ALTER TABLE elsewhere RENAME TO journey_stages",
+        "journey_stages",
     ),
 ];
 
@@ -118,7 +118,7 @@ async fn a_publication_that_was_changed_and_changed_back_between_two_looks_is_no
         // Rows written in between are written under the other publication, so the stream lacks these rows, or parts
         // of them.
         let written = if damage.contains("RENAME") {
-            WORK.replace("lead_journey", "elsewhere")
+            WORK.replace("journey_stages", "elsewhere")
         } else {
             WORK.to_owned()
         };
@@ -140,7 +140,7 @@ async fn a_publication_that_was_changed_and_changed_back_between_two_looks_is_no
     daemon.streaming().await;
     let (out, back, _) = TAMPERING[0];
     landing(&world, &format!("BEGIN; {out}; COMMIT; {WORK}; BEGIN; {back}; COMMIT")).await;
-    assert_ends(&mut daemon, out, &["lead_journey", "leadbridge resync"]).await;
+    assert_ends(&mut daemon, out, &["journey_stages", "leadbridge resync"]).await;
     resync(&world, &bridge, out).await;
 }
 
@@ -149,19 +149,22 @@ async fn a_table_that_was_replaced_is_refused() {
     let world = World::new().await;
     world.fill(82, 20).await;
     let bridge = Bridge::new(&world);
-    let again = "CREATE TABLE lead_journey (LIKE elsewhere INCLUDING ALL,
+    let again = "CREATE TABLE journey_stages (LIKE elsewhere INCLUDING ALL,
             FOREIGN KEY (lead_id) REFERENCES landing_leads (id) ON DELETE CASCADE);
-        INSERT INTO lead_journey SELECT * FROM elsewhere ORDER BY id LIMIT 10";
+        INSERT INTO journey_stages SELECT * FROM elsewhere ORDER BY id LIMIT 10";
     for (what, sql) in [
-        ("recreated", "ALTER TABLE lead_journey RENAME TO elsewhere; ANEW; DROP TABLE elsewhere"),
-        ("put in place", "ALTER TABLE lead_journey RENAME TO elsewhere; ANEW; DROP TABLE elsewhere CASCADE"),
+        ("recreated", "ALTER TABLE journey_stages RENAME TO elsewhere; ANEW; DROP TABLE elsewhere"),
+        (
+            "put in place",
+            "ALTER TABLE journey_stages RENAME TO elsewhere; ANEW; DROP TABLE elsewhere CASCADE",
+        ),
     ] {
         let mut daemon = bridge.daemon().await;
         daemon.streaming().await;
         let sql = sql.replace("ANEW", again);
-        let add = "ALTER PUBLICATION leadbridge ADD TABLE lead_journey";
+        let add = "ALTER PUBLICATION leadbridge ADD TABLE journey_stages";
         landing(&world, &format!("BEGIN; {sql}; {add}; COMMIT; {WORK}")).await;
-        assert_ends(&mut daemon, what, &["lead_journey", "leadbridge resync"]).await;
+        assert_ends(&mut daemon, what, &["journey_stages", "leadbridge resync"]).await;
         assert_refused(what, &bridge.run(&["run"]).await, "another table");
         resync(&world, &bridge, what).await;
     }

@@ -14,7 +14,7 @@ async fn with_large_leads() -> (World, Bridge) {
                  'utm_source', 'kenjifb', 'utm_campaign', 'c' || n, 'funnel_type',
                  CASE n % 2 WHEN 0 THEN 'intensive1d' END, 'answers', noise) FROM generate_series(1, 20) AS n,
              LATERAL (SELECT string_agg(md5(n::text || i), '') AS noise FROM generate_series(1, 150) AS i) AS x;
-         INSERT INTO lead_journey (lead_id, stage, metadata)
+         INSERT INTO journey_stages (lead_id, stage, metadata)
              SELECT id, 'proftest_submitted', metadata FROM landing_leads";
     world.landing().await.batch_execute(sql).await.unwrap();
     let toasted = "min(pg_column_size(metadata)) > 2000 FROM landing_leads";
@@ -40,11 +40,11 @@ async fn an_unchanged_toasted_value_and_all_that_is_derived_from_it_keep_their_v
         AND count(*) FILTER (WHERE funnel_type = 'express') = 10
         AND bool_and(utm_source = 'kenjifb' AND metadata ? 'answers') FROM traffic_leads";
     assert!(holds(&world.traffic().await, both).await);
-    landing(&world, "UPDATE lead_journey SET stage = 'payment_kaspi'").await;
+    landing(&world, "UPDATE journey_stages SET stage = 'payment_kaspi'").await;
     // Several changes of one row in one transaction, with a changed key among them.
     landing(
         &world,
-        "BEGIN; DELETE FROM lead_journey; UPDATE landing_leads SET name = 'a';
+        "BEGIN; DELETE FROM journey_stages; UPDATE landing_leads SET name = 'a';
          UPDATE landing_leads SET id = gen_random_uuid(); UPDATE landing_leads SET name = 'b'; COMMIT",
     )
     .await;
@@ -64,7 +64,7 @@ async fn a_row_that_is_missing_on_traffic_is_read_from_landing() {
     )
     .await;
     landing(&world, "UPDATE landing_leads SET click_count = 2").await;
-    landing(&world, "UPDATE lead_journey SET stage = 'payment_card'").await;
+    landing(&world, "UPDATE journey_stages SET stage = 'payment_card'").await;
     caught_up_and_equal(&world, &mut daemon).await;
     // In one transaction, the child first.
     traffic(
@@ -74,7 +74,7 @@ async fn a_row_that_is_missing_on_traffic_is_read_from_landing() {
     .await;
     landing(
         &world,
-        "BEGIN; UPDATE lead_journey SET stage = 'payment_manager'; UPDATE landing_leads SET click_count = 3; COMMIT",
+        "BEGIN; UPDATE journey_stages SET stage = 'payment_manager'; UPDATE landing_leads SET click_count = 3; COMMIT",
     )
     .await;
     caught_up_and_equal(&world, &mut daemon).await;
@@ -86,7 +86,7 @@ async fn an_update_of_a_row_that_is_gone_on_both_sides_is_dropped_and_nothing_st
     let (world, bridge) = with_large_leads().await;
     // While the daemon is down: changed, then deleted; and on Traffic deleted by hand.
     landing(&world, "UPDATE landing_leads SET click_count = 4").await;
-    landing(&world, "UPDATE lead_journey SET stage = 'payment_card'").await;
+    landing(&world, "UPDATE journey_stages SET stage = 'payment_card'").await;
     landing(
         &world,
         "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5)",
@@ -95,7 +95,7 @@ async fn an_update_of_a_row_that_is_gone_on_both_sides_is_dropped_and_nothing_st
     // Gone under the old key, present under the new key.
     landing(
         &world,
-        "DELETE FROM lead_journey WHERE lead_id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5);
+        "DELETE FROM journey_stages WHERE lead_id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5);
          UPDATE landing_leads SET id = gen_random_uuid() WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 5)",
     )
     .await;
@@ -116,7 +116,7 @@ async fn a_row_read_from_landing_is_never_older_than_the_change_that_asked_for_i
     landing(&world, "SELECT pg_reload_conf()").await;
     traffic(&world, "DELETE FROM traffic_leads").await;
     let change = landing(&world, "UPDATE landing_leads SET id = gen_random_uuid() WHERE false;
-         BEGIN; UPDATE lead_journey SET stage = 'payment_manager'; UPDATE landing_leads SET click_count = 3; COMMIT");
+         BEGIN; UPDATE journey_stages SET stage = 'payment_manager'; UPDATE landing_leads SET click_count = 3; COMMIT");
     let release = async {
         let client = world.landing().await;
         until_holds(&client, "count(*) = 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'").await;
@@ -150,8 +150,11 @@ async fn what_traffic_changed_of_unsent_metadata_stays_and_is_counted_apart_unti
          UPDATE traffic_lead_journey SET metadata = '{\"on\": \"Traffic\"}'",
     )
     .await;
-    landing(&world, "UPDATE landing_leads SET phone = '3'; UPDATE lead_journey SET stage = 'payment_kaspi'")
-        .await;
+    landing(
+        &world,
+        "UPDATE landing_leads SET phone = '3'; UPDATE journey_stages SET stage = 'payment_kaspi'",
+    )
+    .await;
     bridge.catch_up().await;
     let stays = "count(*) = 20 FROM traffic_leads WHERE utm_source = 'on Traffic' AND phone = '3' AND name <> 'small'";
     assert!(holds(&world.traffic().await, stays).await);
@@ -177,7 +180,7 @@ async fn what_traffic_changed_of_unsent_metadata_stays_and_is_counted_apart_unti
     assert!(holds(&world.traffic().await, stays).await);
     landing(
         &world,
-        "UPDATE landing_leads SET metadata = metadata || '{\"sent\": 1}'; UPDATE lead_journey SET metadata = metadata || '{\"sent\": 1}'",
+        "UPDATE landing_leads SET metadata = metadata || '{\"sent\": 1}'; UPDATE journey_stages SET metadata = metadata || '{\"sent\": 1}'",
     )
     .await;
     bridge.catch_up().await;

@@ -19,7 +19,7 @@ const COLUMNS: &str = r#"
         ADD flag boolean, ADD day date, ADD at timestamp, ADD seen_at timestamptz(3), ADD span interval, ADD raw bytea,
         ADD tags text[], ADD address inet, ADD extra jsonb, ADD plain json, ADD mood mood, ADD score score,
         ADD period tstzrange, ADD doc xml, ADD relation regclass, ADD other uuid;
-    ALTER TABLE lead_journey ADD event_type text, ADD "Балл" numeric;
+    ALTER TABLE journey_stages ADD "Балл" numeric;
 "#;
 
 /// Values for `n` leads, beginning at `first`; every seventh row has nulls. Every fifth has a text that is stored out
@@ -38,7 +38,7 @@ fn insert(first: i32, n: i32) -> String {
            FROM generate_series({first}, {last}) AS i WHERE i % 7 <> 0;
            INSERT INTO landing_leads (name, phone) SELECT 'lead', i::text FROM generate_series({first}, {last}) AS i
            WHERE i % 7 = 0;
-           INSERT INTO lead_journey (lead_id, stage, event_type, "Балл")
+           INSERT INTO journey_stages (lead_id, stage, event_type, "Балл")
            SELECT id, 's', 'click ' || phone, 1.50 FROM landing_leads WHERE phone::int BETWEEN {first} AND {last}"#,
         last = first + n - 1
     )
@@ -63,14 +63,17 @@ async fn texts(client: &Client, table: &str, columns: &[String]) -> Texts {
 async fn assert_carried(world: &World, after: &str) -> usize {
     let (on_landing, on_traffic) = (world.landing().await, world.traffic().await);
     let mut compared = 0;
-    for (label, target) in [("landing_leads", "traffic_leads"), ("lead_journey", "traffic_lead_journey")] {
+    for (label, table, target) in [
+        ("landing_leads", "landing_leads", "traffic_leads"),
+        ("lead_journey", "journey_stages", "traffic_lead_journey"),
+    ] {
         let sql = "SELECT landing_column, traffic_column FROM leadbridge.passthrough WHERE source_table = $1";
         let columns = on_traffic.query(sql, &[&label]).await.unwrap();
         let (theirs, ours): (Vec<String>, Vec<String>) =
             columns.iter().map(|row| (row.get::<_, String>(0), row.get::<_, String>(1))).unzip();
         compared += theirs.len();
         let (expected, held) =
-            (texts(&on_landing, label, &theirs).await, texts(&on_traffic, target, &ours).await);
+            (texts(&on_landing, table, &theirs).await, texts(&on_traffic, target, &ours).await);
         assert_eq!(expected.len(), held.len(), "{label} after {after}");
         for (id, row) in &expected {
             for (column, (ours, theirs)) in theirs.iter().zip(row.iter().zip(&held[id])) {
@@ -103,7 +106,7 @@ async fn with_columns() -> (World, Bridge) {
 
 async fn caught_up(world: &World, daemon: &mut Daemon, after: &str) {
     daemon.caught_up(world).await;
-    assert_eq!(assert_carried(world, after).await, 27);
+    assert_eq!(assert_carried(world, after).await, 36);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,10 +122,10 @@ async fn columns_of_every_type_are_carried_by_copy_stream_quarantine_repair_and_
     landing(&world, "UPDATE landing_leads SET name = 'unsent texts stay'").await;
     caught_up(&world, &mut daemon, "an update without the texts").await;
     let update = r#"UPDATE landing_leads SET "order" = 7, mood = 'good', tags = NULL, price = 1, address = '::1/64',
-        "Тег" = NULL WHERE phone::int % 3 = 0; UPDATE lead_journey SET "Балл" = NULL WHERE random() < 0.5"#;
+        "Тег" = NULL WHERE phone::int % 3 = 0; UPDATE journey_stages SET "Балл" = NULL WHERE random() < 0.5"#;
     landing(&world, update).await;
     caught_up(&world, &mut daemon, "an update").await;
-    let key = "DELETE FROM lead_journey USING landing_leads AS l WHERE l.id = lead_id AND l.phone::int = 5;
+    let key = "DELETE FROM journey_stages USING landing_leads AS l WHERE l.id = lead_id AND l.phone::int = 5;
         UPDATE landing_leads SET id = gen_random_uuid() WHERE phone::int = 5";
     landing(&world, key).await;
     caught_up(&world, &mut daemon, "a changed key").await;
@@ -165,7 +168,7 @@ async fn columns_of_every_type_go_back_to_landing_and_a_rollback_keeps_them() {
         UPDATE traffic_lead_journey SET event_type = 'on Traffic'"#;
     traffic(&setup.world, change).await;
     let arrived = "count(*) FILTER (WHERE status = 'new on Traffic' AND mood = 'good' AND score = 3.5) = 30
-        AND (SELECT bool_and(event_type = 'on Traffic') FROM lead_journey) FROM landing_leads";
+        AND (SELECT bool_and(event_type = 'on Traffic') FROM journey_stages) FROM landing_leads";
     until_holds(&setup.world.landing().await, arrived).await;
     assert_carried(&setup.world, "a change on Traffic").await;
     setup.rolls_back(&PATIENT).await;

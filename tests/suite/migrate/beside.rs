@@ -26,7 +26,7 @@ const OBJECTS: &str = "
 /// A world whose Traffic has had the school's own Migration 016, and `more`.
 async fn beside(more: &str) -> World {
     let world = World::unmigrated().await;
-    traffic(&world, "CREATE ROLE anon; CREATE ROLE clerk; CREATE ROLE author").await;
+    traffic(&world, "CREATE ROLE clerk; CREATE ROLE author").await;
     traffic(&world, fixture::TRAFFIC_016).await;
     traffic(&world, more).await;
     world
@@ -285,7 +285,7 @@ async fn leads_are_copied_and_streamed_beside_the_school_s_migration() {
     daemon.streaming().await;
     landing(
         &world,
-        "UPDATE landing_leads SET name = name || '!'; DELETE FROM lead_journey WHERE stage = 'payment_card'",
+        "UPDATE landing_leads SET name = name || '!'; DELETE FROM journey_stages WHERE stage = 'payment_card'",
     )
     .await;
     caught_up_and_equal(&world, &mut daemon).await;
@@ -314,7 +314,7 @@ async fn an_earlier_version_s_objects_are_ours_and_new_columns_are_shown_when_mi
     );
     traffic(
         &world,
-        "DROP VIEW dashboard; CREATE ROLE anon; GRANT SELECT ON v_traffic_leads_last_stage TO anon",
+        "DROP VIEW dashboard; GRANT SELECT ON v_traffic_leads_last_stage TO anon",
     )
     .await;
     let made = world.migrate(&MigrateOptions::default()).await;

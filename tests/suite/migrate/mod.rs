@@ -108,23 +108,23 @@ async fn a_publication_with_anything_else_in_it_is_refused_and_nothing_is_change
 async fn a_publication_that_lacks_something_is_completed() {
     let world = World::unmigrated().await;
     let landing = world.landing().await;
-    let lacking = "CREATE PUBLICATION leadbridge FOR TABLE lead_journey WITH (publish = 'insert')";
+    let lacking = "CREATE PUBLICATION leadbridge FOR TABLE journey_stages WITH (publish = 'insert')";
     landing.batch_execute(lacking).await.unwrap();
     let report = world.migrate(&MigrateOptions::default()).await;
     let publication = report.steps.iter().find(|step| step.name.starts_with("publication")).unwrap();
     assert_eq!(publication.effect, Effect::Renew);
     let tables = "SELECT string_agg(tablename, ',' ORDER BY tablename) FROM pg_publication_tables";
-    assert_eq!(scalar::<String>(&landing, tables).await, "landing_leads,lead_journey");
+    assert_eq!(scalar::<String>(&landing, tables).await, "landing_leads,journey_stages");
     assert!(scalar::<bool>(&landing, "SELECT pubtruncate AND pubdelete FROM pg_publication").await);
 }
 
 #[tokio::test]
 async fn a_table_without_a_replica_identity_is_refused_and_not_published() {
     let world = World::unmigrated().await;
-    let drop = "ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_pkey";
+    let drop = "ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_pkey";
     world.landing().await.batch_execute(drop).await.unwrap();
     let error = fails(&world, &MigrateOptions::default()).await;
-    assert!(error.to_string().contains("lead_journey: id is not unique"), "{error}");
+    assert!(error.to_string().contains("journey_stages: id is not unique"), "{error}");
     let unpublished = "SELECT count(*) = 0 FROM pg_publication";
     assert!(scalar::<bool>(&world.landing().await, unpublished).await, "{error}");
 }
@@ -226,7 +226,7 @@ async fn the_least_privileged_roles_can_do_their_work_and_no_more() {
         client.batch_execute(&sql).await.unwrap();
         client.batch_execute("SET SESSION AUTHORIZATION \"lead-bridge\"").await.unwrap();
     }
-    landing.batch_execute("SET row_security = off; SELECT FROM landing_leads, lead_journey").await.unwrap();
+    landing.batch_execute("SET row_security = off; SELECT FROM landing_leads, journey_stages").await.unwrap();
     traffic
         .batch_execute(&format!(
             "BEGIN; SET LOCAL session_replication_role = replica;
@@ -254,7 +254,7 @@ async fn the_least_privileged_roles_can_do_their_work_and_no_more() {
 async fn nobody_but_its_owner_reads_what_is_quarantined() {
     let world = World::new().await;
     let traffic = world.traffic().await;
-    traffic.batch_execute("CREATE ROLE anon; SET ROLE anon").await.unwrap();
+    traffic.batch_execute("SET ROLE anon").await.unwrap();
     let error = traffic.batch_execute("SELECT FROM leadbridge.quarantine").await.unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42501");
 }

@@ -201,7 +201,7 @@ async fn a_half_open_connection_that_rows_are_read_back_on_is_given_up() {
         &net.world,
         "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('long',
              (SELECT string_agg(md5(i::text || name), '') FROM generate_series(1, 150) AS i));
-         DELETE FROM lead_journey",
+         DELETE FROM journey_stages",
     )
     .await;
     daemon.caught_up(&net.world).await;

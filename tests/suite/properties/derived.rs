@@ -91,6 +91,7 @@ async fn limits(world: &World) -> TargetCatalog {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lead_written_through_landings_names_is_derived_as_the_mapping_derives_it() {
     let world = World::new().await;
+    crate::testkit::repeat_numbers(&world).await;
     let client = writer(&world).await;
     let own = ["NULL", "''", "'kenjifb'", "'КАНАЛ'", "repeat('ы', 101)", "repeat('z', 300)"].join(", ");
     let own = format!("ARRAY[{own}]");
@@ -332,6 +333,7 @@ impl Stage {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_writer_sets_stays_and_everything_else_follows_the_mapping() {
     let world = World::new().await;
+    crate::testkit::repeat_numbers(&world).await;
     let client = writer(&world).await;
     let limits = limits(&world).await;
     let stage = Stage { world, client, limits };

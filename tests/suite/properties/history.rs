@@ -167,7 +167,7 @@ const METADATA: [&str; 14] = [
     "jsonb_build_object('utm_campaign', (SELECT string_agg(md5(g::text), '') FROM generate_series(1, 300) g))",
 ];
 
-const LEAD: [(&str, &[&str]); 18] = [
+const LEAD: [(&str, &[&str]); 22] = [
     ("email", &TEXTS),
     ("name", &TEXTS),
     ("phone", &PHONES),
@@ -186,12 +186,23 @@ const LEAD: [(&str, &[&str]); 18] = [
     ("click_count", &NUMBERS),
     ("created_at", &TIMES),
     ("metadata", &METADATA),
+    ("utm_source", &TEXTS),
+    ("email_error", &TEXTS),
+    ("email_sent_at", &TIMES),
+    ("amocrm_sync_attempts", &NUMBERS),
 ];
 
-const STAGE: [(&str, &[&str]); 4] =
-    [("stage", &TEXTS), ("source", &TEXTS), ("metadata", &METADATA), ("created_at", &TIMES)];
+const STAGE: [(&str, &[&str]); 5] = [
+    ("stage", &TEXTS),
+    ("source", &TEXTS),
+    ("metadata", &METADATA),
+    ("created_at", &TIMES),
+    ("event_type", &TEXTS),
+];
 
-const NOTIFICATION: [(&str, &[&str]); 9] = [
+const NOTIFICATION: [(&str, &[&str]); 11] = [
+    ("recipient_name", &TEXTS),
+    ("source_campaign", &TEXTS),
     ("notification_type", &["'email'", "'both'"]),
     ("scheduled_for", &TIMES),
     ("status", &["'sent'", "'failed'"]),
@@ -271,7 +282,7 @@ pub fn history() -> impl Strategy<Value = History> {
 impl Child {
     fn table(self) -> &'static str {
         match self {
-            Child::JourneyEntry => "lead_journey",
+            Child::JourneyEntry => "journey_stages",
             Child::Notification => "scheduled_notifications",
         }
     }

@@ -113,6 +113,7 @@ async fn assert_maps(world: &World, landing: &Client, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn thousands_of_rows_of_every_form_map_as_the_oracle_says() {
     let world = World::new().await;
+    crate::testkit::repeat_numbers(&world).await;
     let bridge = Bridge::new(&world);
     let landing = world.landing().await;
     // The snapshot, and then two rounds of the stream: new rows, and other values in the old rows.

@@ -64,6 +64,7 @@ impl Theatre {
 
     async fn open(world: World, urls: [String; 2]) -> Theatre {
         world.migrate(&MigrateOptions { notifications: true, ..MigrateOptions::default() }).await;
+        crate::testkit::repeat_numbers(&world).await;
         let incarnation =
             "ALTER TABLE landing_leads ADD COLUMN incarnation uuid NOT NULL DEFAULT gen_random_uuid()";
         world.landing().await.batch_execute(incarnation).await.unwrap();
@@ -74,7 +75,7 @@ impl Theatre {
     pub async fn play(&self, history: &History) -> Result<(), String> {
         let (landing, traffic) = (self.world.landing().await, self.world.traffic().await);
         let identity = if history.replica_identity_full { "FULL" } else { "DEFAULT" };
-        for table in ["landing_leads", "lead_journey", "scheduled_notifications"] {
+        for table in ["landing_leads", "journey_stages", "scheduled_notifications"] {
             let sql = format!("ALTER TABLE {table} REPLICA IDENTITY {identity}");
             landing.batch_execute(&sql).await.unwrap();
         }

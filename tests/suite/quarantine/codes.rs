@@ -123,7 +123,7 @@ async fn whatever_refuses_a_row_quarantines_that_row_alone_and_a_retry_frees_it(
             &format!(
                 "UPDATE landing_leads SET amocrm_lead_id = '5' WHERE phone = '1';
                  UPDATE landing_leads SET {write} WHERE phone = '2';
-                 INSERT INTO lead_journey (lead_id, stage) SELECT id, '{sqlstate}' FROM landing_leads WHERE phone = '1'"
+                 INSERT INTO journey_stages (lead_id, stage) SELECT id, '{sqlstate}' FROM landing_leads WHERE phone = '1'"
             ),
         )
         .await;

@@ -54,7 +54,7 @@ async fn hundreds_of_rows_that_waited_for_one_lead_come_in_one_round_with_it() {
     landing(
         &world,
         "INSERT INTO landing_leads (name, phone) VALUES (repeat('x', 300), '1'), ('good', '2');
-         INSERT INTO lead_journey (lead_id, stage)
+         INSERT INTO journey_stages (lead_id, stage)
              SELECT id, n::text FROM landing_leads, generate_series(1, 500) AS n WHERE phone = '1'",
     )
     .await;
@@ -81,7 +81,7 @@ async fn bad_rows_of_a_transaction_larger_than_a_batch_are_quarantined_with_its_
         &world,
         "INSERT INTO landing_leads (name, phone)
              SELECT CASE WHEN n % 11 = 0 THEN 'bad' ELSE 'good' END, n::text FROM generate_series(1, 100) AS n;
-         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads",
+         INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads",
     )
     .await;
     bridge.catch_up().await;
@@ -96,6 +96,7 @@ async fn bad_rows_of_a_transaction_larger_than_a_batch_are_quarantined_with_its_
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limits_of_columns_are_read_again_only_for_what_is_too_long() {
     let world = counting().await;
+    crate::testkit::repeat_numbers(&world).await;
     let (_bridge, mut daemon) = streaming(&world).await;
     let insert = "INSERT INTO landing_leads (name, phone, source, amocrm_lead_id, metadata) SELECT 'n', n::text, 'x',
         'no number', jsonb_build_object('funnel_type', 'webinar', 'answers', noise) FROM generate_series(1, 5) AS n,

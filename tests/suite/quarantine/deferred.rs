@@ -5,7 +5,7 @@ use crate::testkit::{Bridge, Daemon, World, assert_equal, caught_up_and_equal, h
 
 const LEADS: &str =
     "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 200) AS n;
-                     INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads";
+                     INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads";
 
 /// Two leads with a deal each.
 const DEALS: &str =
@@ -80,7 +80,7 @@ async fn a_deferred_trigger_that_holds_at_the_end_passes_and_one_that_does_not_c
         format!(
             "WITH made AS (INSERT INTO landing_leads (name, phone) SELECT '{name}', n::text
                  FROM generate_series(1, {number}) AS n RETURNING id)
-             INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made"
+             INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made"
         )
     };
     // Each set is valid only as a whole: a small batch, a COPY, an update of both.

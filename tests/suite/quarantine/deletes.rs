@@ -8,7 +8,7 @@ const CONTRACTS: &str =
                          INSERT INTO contracts SELECT id FROM traffic_leads WHERE name = 'kept'";
 
 const LEADS: &str = "INSERT INTO landing_leads (name, phone) VALUES ('kept', '1'), ('other', '2');
-                     INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads";
+                     INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delete_that_the_schools_own_table_forbids_waits_until_it_is_possible() {
@@ -66,7 +66,7 @@ async fn a_fresh_snapshot_quarantines_again_what_traffic_still_does_not_take() {
         "DELETE FROM landing_leads WHERE name = 'kept';
          UPDATE landing_leads SET name = repeat('x', 300);
          INSERT INTO landing_leads (name, phone) VALUES (repeat('y', 300), '3');
-         INSERT INTO lead_journey (lead_id, stage) SELECT id, 'late' FROM landing_leads",
+         INSERT INTO journey_stages (lead_id, stage) SELECT id, 'late' FROM landing_leads",
     )
     .await;
     daemon.caught_up(&world).await;
@@ -93,7 +93,7 @@ async fn an_applied_truncate_takes_quarantined_rows_with_it_and_one_that_is_forb
     landing(
         &world,
         "INSERT INTO landing_leads (name, phone) VALUES (repeat('y', 300), '3');
-         INSERT INTO lead_journey (lead_id, stage) SELECT id, 'late' FROM landing_leads",
+         INSERT INTO journey_stages (lead_id, stage) SELECT id, 'late' FROM landing_leads",
     )
     .await;
     bridge.catch_up().await;
@@ -122,7 +122,7 @@ async fn a_truncate_of_leads_alone_is_refused_even_where_truncates_are_applied()
     bridge.catch_up().await;
     // PostgreSQL truncates a referenced table only together with the referring tables.
     let (mut drop, mut add) = (String::new(), String::new());
-    for table in ["lead_journey", "scheduled_notifications"] {
+    for table in ["journey_stages", "scheduled_notifications"] {
         drop += &format!("ALTER TABLE {table} DROP CONSTRAINT {table}_lead_id_fkey; ");
         add += &format!(
             "ALTER TABLE {table} ADD CONSTRAINT {table}_lead_id_fkey FOREIGN KEY (lead_id)
@@ -132,7 +132,7 @@ async fn a_truncate_of_leads_alone_is_refused_even_where_truncates_are_applied()
     landing(&world, &format!("BEGIN; {drop} TRUNCATE landing_leads; {add} COMMIT")).await;
     let said = bridge.run(&["run", "--until-caught-up"]).await;
     assert_eq!(said.code, 4, "{}", said.err);
-    assert!(said.err.contains("not of lead_journey") && said.err.contains("resync"), "{}", said.err);
+    assert!(said.err.contains("not of journey_stages") && said.err.contains("resync"), "{}", said.err);
     assert!(holds(&world.traffic().await, "count(*) = 2 FROM traffic_lead_journey").await);
     assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
     assert_eq!(quarantined(&world).await, vec![super::pair("lead_journey", "23503"); 2]);

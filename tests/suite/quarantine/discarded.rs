@@ -34,7 +34,7 @@ async fn values_that_a_later_change_does_not_send_are_those_of_the_row_that_was_
         &world,
         &format!(
             "INSERT INTO landing_leads (id, name, phone, metadata) VALUES ('{LEAD}', 'n', '1', {});
-             INSERT INTO lead_journey (lead_id, stage, metadata) VALUES ('{LEAD}', 'good', {})",
+             INSERT INTO journey_stages (lead_id, stage, metadata) VALUES ('{LEAD}', 'good', {})",
             large("first"),
             large("first")
         ),
@@ -46,7 +46,7 @@ async fn values_that_a_later_change_does_not_send_are_those_of_the_row_that_was_
         &world,
         &format!(
             "UPDATE landing_leads SET name = repeat('x', 300), metadata = {};
-             UPDATE lead_journey SET stage = 'bad', metadata = {}",
+             UPDATE journey_stages SET stage = 'bad', metadata = {}",
             large("second"),
             large("second")
         ),
@@ -56,7 +56,7 @@ async fn values_that_a_later_change_does_not_send_are_those_of_the_row_that_was_
     assert_eq!(quarantined(&world).await, [pair("landing_leads", "22001"), pair("lead_journey", "23514")]);
     discard_all(&world, &bridge).await;
     // Another process, which must find out by itself whether a discarded image exists.
-    let good = "UPDATE landing_leads SET name = 'good'; UPDATE lead_journey SET stage = 'good'";
+    let good = "UPDATE landing_leads SET name = 'good'; UPDATE journey_stages SET stage = 'good'";
     landing(&world, good).await;
     bridge.catch_up().await;
     assert_equal(&world).await;
@@ -100,7 +100,7 @@ async fn what_was_discarded_is_neither_listed_nor_counted_nor_tried_until_its_ne
     let (bridge, mut daemon) = streaming(&world).await;
     let insert = format!(
         "INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', repeat('x', 300), '1');
-         INSERT INTO lead_journey (lead_id, stage) VALUES ('{LEAD}', 'given up')"
+         INSERT INTO journey_stages (lead_id, stage) VALUES ('{LEAD}', 'given up')"
     );
     landing(&world, &insert).await;
     daemon.caught_up(&world).await;
@@ -126,7 +126,7 @@ async fn what_was_discarded_is_neither_listed_nor_counted_nor_tried_until_its_ne
     let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
     assert_eq!(status["quarantined"], 0);
     assert_eq!(differences(&world).await.len(), 1, "only the stage that was given up is not there");
-    landing(&world, "UPDATE lead_journey SET stage = 'taken up again'").await;
+    landing(&world, "UPDATE journey_stages SET stage = 'taken up again'").await;
     caught_up_and_equal(&world, &mut daemon).await;
     assert!(holds(&traffic, "count(*) = 0 FROM leadbridge.quarantine").await);
     daemon.terminate().await;

@@ -71,7 +71,7 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
         &world,
         &format!(
             "INSERT INTO landing_leads (id, name, phone) VALUES ('{A}', repeat('x', 300), '1'), ('{B}', 'b', '2');
-             INSERT INTO lead_journey (lead_id, stage) VALUES ('{A}', 'from bad'), ('{B}', 'from good')"
+             INSERT INTO journey_stages (lead_id, stage) VALUES ('{A}', 'from bad'), ('{B}', 'from good')"
         ),
     )
     .await;
@@ -83,7 +83,7 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
     landing(
         &world,
         &format!(
-            "UPDATE lead_journey SET lead_id = CASE stage WHEN 'from bad' THEN '{B}' ELSE '{A}' END::uuid"
+            "UPDATE journey_stages SET lead_id = CASE stage WHEN 'from bad' THEN '{B}' ELSE '{A}' END::uuid"
         ),
     )
     .await;
@@ -92,7 +92,7 @@ async fn a_stage_follows_its_bad_lead_wherever_it_is_moved() {
     // The entry's former lead is deleted, and Traffic's cascade deletes the older image of the waiting entry.
     landing(
         &world,
-        &format!("UPDATE lead_journey SET lead_id = '{A}'; DELETE FROM landing_leads WHERE id = '{B}'"),
+        &format!("UPDATE journey_stages SET lead_id = '{A}'; DELETE FROM landing_leads WHERE id = '{B}'"),
     )
     .await;
     daemon.caught_up(&world).await;
@@ -149,9 +149,9 @@ async fn a_key_change_that_traffic_refused_keeps_what_traffic_owns_once_it_is_ma
         landing(
             &world,
             &format!(
-                "INSERT INTO lead_journey (lead_id, stage) VALUES ('{C}', 'of the old lead');
+                "INSERT INTO journey_stages (lead_id, stage) VALUES ('{C}', 'of the old lead');
                  INSERT INTO landing_leads (id, name, phone) VALUES ('{A}', 'another', '3');
-                 INSERT INTO lead_journey (lead_id, stage) VALUES ('{A}', 'of the new lead')"
+                 INSERT INTO journey_stages (lead_id, stage) VALUES ('{A}', 'of the new lead')"
             ),
         )
         .await;

@@ -30,7 +30,7 @@ async fn an_insert_that_a_trigger_leaves_out_waits_in_a_small_batch_a_large_one_
     assert_eq!(quarantined(&world).await, [pair(LEAD, SKIPPED)]);
     let small =
         "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('d', '1'), ('e', '2') RETURNING id)
-        INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
+        INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made";
     landing(&world, small).await;
     daemon.caught_up(&world).await;
     let entry = || pair("lead_journey", "23503");

@@ -48,12 +48,12 @@ async fn a_name_too_long_quarantines_the_lead_and_its_stages_and_a_good_change_f
         &world,
         &format!(
             "INSERT INTO landing_leads (id, name, phone) VALUES ('{LONG}', repeat('Ә', 256), '1');
-             INSERT INTO lead_journey (lead_id, stage) VALUES ('{LONG}', 'a'), ('{LONG}', 'b');
+             INSERT INTO journey_stages (lead_id, stage) VALUES ('{LONG}', 'a'), ('{LONG}', 'b');
              UPDATE landing_leads SET click_count = 7 WHERE id <> '{LONG}'"
         ),
     )
     .await;
-    landing(&world, &format!("INSERT INTO lead_journey (lead_id, stage) VALUES ('{LONG}', 'c')")).await;
+    landing(&world, &format!("INSERT INTO journey_stages (lead_id, stage) VALUES ('{LONG}', 'c')")).await;
     daemon.caught_up(&world).await;
     let stage = pair("lead_journey", "23503");
     assert_eq!(
@@ -123,8 +123,8 @@ async fn a_stage_whose_lead_was_deleted_on_traffic_by_hand_waits_for_it() {
     let lead: uuid::Uuid = one(&world.landing().await, "SELECT id FROM landing_leads LIMIT 1").await;
     let delete = format!("DELETE FROM traffic_leads WHERE id = '{lead}'");
     world.traffic().await.batch_execute(&delete).await.unwrap();
-    landing(&world, &format!("DELETE FROM lead_journey WHERE lead_id = '{lead}'")).await;
-    landing(&world, &format!("INSERT INTO lead_journey (lead_id, stage) VALUES ('{lead}', 'late')")).await;
+    landing(&world, &format!("DELETE FROM journey_stages WHERE lead_id = '{lead}'")).await;
+    landing(&world, &format!("INSERT INTO journey_stages (lead_id, stage) VALUES ('{lead}', 'late')")).await;
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await, [pair("lead_journey", "23503")]);
     landing(&world, &format!("UPDATE landing_leads SET click_count = 9 WHERE id = '{lead}'")).await;
@@ -154,7 +154,7 @@ async fn an_operator_lists_shows_retries_and_discards() {
         &world,
         &format!(
             "INSERT INTO landing_leads (id, name, phone) VALUES ('{LONG}', 'bot 1', '1'), (gen_random_uuid(), 'bot 2', '2');
-             INSERT INTO lead_journey (lead_id, stage) VALUES ('{LONG}', 'a')"
+             INSERT INTO journey_stages (lead_id, stage) VALUES ('{LONG}', 'a')"
         ),
     )
     .await;

@@ -46,7 +46,7 @@ async fn retries_without_end_beside_the_daemon_end_equal() {
         traffic(&world, bad).await;
         let insert = format!(
             "INSERT INTO landing_leads (name, phone) SELECT 'bad', {round}::text FROM generate_series(1, 20);
-             INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'"
+             INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'"
         );
         landing_session.batch_execute(&insert).await.unwrap();
         daemon.caught_up(&world).await;
@@ -73,6 +73,7 @@ async fn retries_without_end_beside_the_daemon_end_equal() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_note_that_a_retry_wrote_beside_the_daemon_goes_when_its_value_is_good_or_its_row_is_gone() {
     let world = World::new().await;
+    crate::testkit::repeat_numbers(&world).await;
     let (bridge, mut daemon) = streaming(&world).await;
     let notes = async |count: usize| {
         let sql = format!("count(*) = {count} FROM leadbridge.conversion_notes");

@@ -6,7 +6,7 @@ use crate::testkit::{Bridge, Daemon, World, assert_equal, holds, landing, one, t
 
 const LEAD: &str = "00000000-0000-0000-0000-00000000000a";
 
-const NULLABLE: &str = "ALTER TABLE lead_journey ALTER lead_id DROP NOT NULL";
+const NULLABLE: &str = "ALTER TABLE journey_stages ALTER lead_id DROP NOT NULL";
 
 async fn all_wait(world: &World, daemon: &mut Daemon, entries: usize) {
     daemon.caught_up(world).await;
@@ -18,15 +18,15 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     let world = World::new().await;
     world.fill(40, 50).await;
     landing(&world, NULLABLE).await;
-    landing(&world, "INSERT INTO lead_journey (stage) VALUES ('copied')").await;
+    landing(&world, "INSERT INTO journey_stages (stage) VALUES ('copied')").await;
     let (bridge, mut daemon) = streaming(&world).await;
     all_wait(&world, &mut daemon, 1).await;
     // A small transaction, which is pipelined, and a transaction that is large enough for a COPY.
-    landing(&world, "INSERT INTO lead_journey (stage) VALUES ('small')").await;
+    landing(&world, "INSERT INTO journey_stages (stage) VALUES ('small')").await;
     all_wait(&world, &mut daemon, 2).await;
     let large = "WITH made AS (INSERT INTO landing_leads (name, phone) SELECT 'n', n::text
             FROM generate_series(1, 300) AS n RETURNING id)
-        INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made UNION ALL SELECT NULL, 'large'";
+        INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made UNION ALL SELECT NULL, 'large'";
     landing(&world, large).await;
     all_wait(&world, &mut daemon, 3).await;
     let named = "count(*) = 300 FROM traffic_lead_journey WHERE stage = 's'";
@@ -34,7 +34,7 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     assert_eq!(bridge.run(&["quarantine", "retry"]).await.code, 1);
     all_wait(&world, &mut daemon, 3).await;
     // A comparison counts the entries as quarantined.
-    let verified = bridge.run(&["verify", "--json", "--table", "lead_journey"]).await;
+    let verified = bridge.run(&["verify", "--json", "--table", "journey_stages"]).await;
     assert!(
         verified.out.contains("\"quarantined\":3") || verified.out.contains("\"quarantined\": 3"),
         "{}",
@@ -42,7 +42,7 @@ async fn an_entry_that_names_no_lead_waits_in_copy_and_stream_and_leaves_when_it
     );
     landing(
         &world,
-        "UPDATE lead_journey SET lead_id = (SELECT id FROM landing_leads LIMIT 1) WHERE lead_id IS NULL",
+        "UPDATE journey_stages SET lead_id = (SELECT id FROM landing_leads LIMIT 1) WHERE lead_id IS NULL",
     )
     .await;
     daemon.caught_up(&world).await;
@@ -57,7 +57,7 @@ async fn lead_with_entries(world: &World) {
         world,
         &format!(
             "INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'n', '1'), (gen_random_uuid(), 'm', '2');
-             INSERT INTO lead_journey (lead_id, stage, metadata) SELECT l.id, n::text, '{{\"n\": 1.50}}'
+             INSERT INTO journey_stages (lead_id, stage, metadata) SELECT l.id, n::text, '{{\"n\": 1.50}}'
                  FROM landing_leads AS l, generate_series(1, 3) AS n"
         ),
     )
@@ -74,7 +74,7 @@ fn without_cascade(more: &str) -> String {
 
 async fn images_are_landings(world: &World) {
     let sql = format!(
-        "SELECT string_agg(to_jsonb(j)::text, ' ' ORDER BY j.id) FROM lead_journey j WHERE lead_id = '{LEAD}'"
+        "SELECT string_agg(to_jsonb(j)::text, ' ' ORDER BY j.id) FROM journey_stages j WHERE lead_id = '{LEAD}'"
     );
     let kept: String = one(&world.landing().await, &sql).await;
     for word in ["\"stage\": \"2\"", "1.50"] {
@@ -95,7 +95,7 @@ async fn the_entries_of_a_lead_that_landing_deleted_without_its_cascade_wait_and
     lead_with_entries(&world).await;
     daemon.caught_up(&world).await;
     // One of the three entries is deleted with its lead: before or after, as a cascade would.
-    landing(&world, &without_cascade("DELETE FROM lead_journey WHERE stage = '1';")).await;
+    landing(&world, &without_cascade("DELETE FROM journey_stages WHERE stage = '1';")).await;
     all_wait(&world, &mut daemon, 2).await;
     images_are_landings(&world).await;
     assert!(
@@ -110,7 +110,7 @@ async fn the_entries_of_a_lead_that_landing_deleted_without_its_cascade_wait_and
     // An entry that Landing deletes later leaves quarantine.
     landing(&world, &without_cascade("")).await;
     all_wait(&world, &mut daemon, 2).await;
-    landing(&world, "DELETE FROM lead_journey").await;
+    landing(&world, "DELETE FROM journey_stages").await;
     daemon.caught_up(&world).await;
     assert_eq!(quarantined(&world).await, []);
     assert_equal(&world).await;

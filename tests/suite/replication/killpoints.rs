@@ -91,7 +91,7 @@ async fn prepare(world: &World, bridge: &Bridge) {
     let leads = format!(
         "INSERT INTO landing_leads (id, name, phone) VALUES 
              ('{OLD_KEY}', 'k', '1'), ('{DELETED}', 'd', '2'), ('{REBORN}', 'first', '3');
-         INSERT INTO lead_journey (lead_id, stage) VALUES ('{DELETED}', 's')"
+         INSERT INTO journey_stages (lead_id, stage) VALUES ('{DELETED}', 's')"
     );
     landing(world, &leads).await;
     bridge.catch_up().await;
@@ -171,7 +171,7 @@ async fn killed_around_the_commit_of_a_batch_that_was_sent_together_the_next_sta
     let bridge = Bridge::new(&world).configured("[stream]\ncheckpoint_interval = \"1h\"");
     bridge.catch_up().await;
     let lead = "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('n', '1') RETURNING id)
-        INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
+        INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made";
     let client = world.traffic().await;
     for (point, new) in [(Point::Recorded, 0), (Point::Committed, 1)] {
         let before: i64 = one(&client, "SELECT count(*) FROM traffic_lead_journey").await;

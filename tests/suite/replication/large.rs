@@ -31,7 +31,7 @@ fn leads(from: impl Display, to: impl Display) -> String {
 /// Two journey entries for each lead of the range.
 fn stages(from: u32, to: u32) -> String {
     format!(
-        "INSERT INTO lead_journey (id, lead_id, stage)
+        "INSERT INTO journey_stages (id, lead_id, stage)
          SELECT md5('stage ' || n || ' ' || k)::uuid, md5('lead ' || n)::uuid, 'payment_kaspi'
          FROM generate_series({from}, {to}) AS n, generate_series(1, 2) AS k"
     )
@@ -112,7 +112,7 @@ async fn a_hundred_thousand_tiny_transactions_as_fast_as_landing_commits_end_exa
          CREATE PROCEDURE burst() LANGUAGE plpgsql AS $$ BEGIN
              FOR k IN 1..33000 LOOP
                  {lead}; COMMIT;
-                 INSERT INTO lead_journey (id, lead_id, stage)
+                 INSERT INTO journey_stages (id, lead_id, stage)
                      VALUES (md5('stage ' || k)::uuid, md5('lead ' || k)::uuid, 's'); COMMIT;
                  UPDATE landing_leads SET click_count = k WHERE id = md5('lead ' || k % 1000)::uuid; COMMIT;
              END LOOP; END $$",
@@ -216,7 +216,7 @@ async fn a_hundred_thousand_changes_of_traffic_flow_back_and_a_rollback_has_them
     client.batch_execute("CALL burst()").await.unwrap();
     eprintln!("{:.0} transactions a second on Traffic", 99_000.0 / begun.elapsed().as_secs_f64());
     let landing = setup.world.landing().await;
-    let there = "count(*) = 33000 FROM lead_journey WHERE stage = 's'";
+    let there = "count(*) = 33000 FROM journey_stages WHERE stage = 's'";
     within(PATIENCE, "the last stage is on Landing", async || holds(&landing, there).await.then_some(()))
         .await;
     eprintln!("{:.0} transactions a second to the end", 99_000.0 / begun.elapsed().as_secs_f64());

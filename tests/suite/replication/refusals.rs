@@ -77,9 +77,9 @@ async fn a_database_that_is_not_ready_is_refused_with_its_remedy_and_changes_not
     for (what, damage, repair, words) in [
         (
             "missing table",
-            "ALTER TABLE lead_journey RENAME TO elsewhere",
-            "ALTER TABLE elsewhere RENAME TO lead_journey",
-            "lead_journey",
+            "ALTER TABLE journey_stages RENAME TO elsewhere",
+            "ALTER TABLE elsewhere RENAME TO journey_stages",
+            "journey_stages",
         ),
         (
             "missing column",
@@ -96,14 +96,14 @@ async fn a_database_that_is_not_ready_is_refused_with_its_remedy_and_changes_not
         (
             "missing publication",
             "DROP PUBLICATION leadbridge",
-            "CREATE PUBLICATION leadbridge FOR TABLE landing_leads, lead_journey",
+            "CREATE PUBLICATION leadbridge FOR TABLE landing_leads, journey_stages",
             "publication",
         ),
         (
             "publication without a table",
-            "ALTER PUBLICATION leadbridge DROP TABLE lead_journey",
-            "ALTER PUBLICATION leadbridge ADD TABLE lead_journey",
-            "lead_journey",
+            "ALTER PUBLICATION leadbridge DROP TABLE journey_stages",
+            "ALTER PUBLICATION leadbridge ADD TABLE journey_stages",
+            "journey_stages",
         ),
     ] {
         landing.batch_execute(damage).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_database_that_is_not_ready_is_refused_with_its_remedy_and_changes_not
 /// A role that may read the tables, but not past their row-level security.
 async fn rows_that_are_hidden(world: &World) {
     let role = "CREATE ROLE hidden LOGIN REPLICATION PASSWORD 'secret';
-        GRANT SELECT ON landing_leads, lead_journey TO hidden;
+        GRANT SELECT ON landing_leads, journey_stages TO hidden;
         CREATE POLICY partly ON landing_leads FOR SELECT TO hidden USING (source = 'twland')";
     let landing = world.landing().await;
     landing.batch_execute(role).await.unwrap();

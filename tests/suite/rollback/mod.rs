@@ -97,7 +97,7 @@ async fn what_changed_on_traffic_is_on_landing_and_the_stream_goes_on_without_a_
     assert!(
         holds(&landing, "count(*) = 1 FROM landing_leads WHERE name = 'Renamed' AND click_count = 41").await
     );
-    let born = "count(*) = 1 FROM landing_leads JOIN lead_journey ON lead_id = landing_leads.id WHERE name = 'Born there'";
+    let born = "count(*) = 1 FROM landing_leads JOIN journey_stages ON lead_id = landing_leads.id WHERE name = 'Born there'";
     assert!(holds(&landing, born).await);
     let before: Option<String> =
         one(&setup.world.traffic().await, "SELECT snapshot_time::text FROM leadbridge.checkpoint").await;

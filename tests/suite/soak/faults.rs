@@ -373,7 +373,7 @@ async fn large_transaction(world: &World) {
          INSERT INTO landing_leads (name, phone, source, metadata)
              SELECT 'many', n::text, 'challenge3d', jsonb_build_object('utm_source', n, 'answers', repeat('answer', n % 900))
              FROM generate_series(1, 300) AS n;
-         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'many';
+         INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'many';
          UPDATE landing_leads SET email_sent = true WHERE name = 'many';
          UPDATE landing_leads SET name = 'done' WHERE name = 'many'; COMMIT";
     // A deadlock with a writer ends either session; the test accepts both outcomes.

@@ -24,6 +24,7 @@ async fn traced(bridge: &Bridge, arguments: &[&str]) -> Said {
 #[tokio::test(flavor = "multi_thread")]
 async fn not_even_a_trace_shows_a_name_a_phone_an_email_or_a_password() {
     let world = World::new().await;
+    crate::testkit::repeat_numbers(&world).await;
     let bridge = Bridge::new(&world);
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     let [name, email, phone, utm, stage] = PEOPLE;
@@ -31,7 +32,7 @@ async fn not_even_a_trace_shows_a_name_a_phone_an_email_or_a_password() {
         format!(
             "WITH l AS (INSERT INTO landing_leads (name, email, phone, amocrm_lead_id, metadata)
                  VALUES ('{prefix}{name}', '{email}', '{phone}', '{phone}', '{{\"utm_source\": \"{utm}\"}}') RETURNING id)
-             INSERT INTO lead_journey (lead_id, stage) SELECT id, '{stage}' FROM l"
+             INSERT INTO journey_stages (lead_id, stage) SELECT id, '{stage}' FROM l"
         )
     };
     landing.batch_execute(&lead("")).await.unwrap();

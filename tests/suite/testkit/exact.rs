@@ -8,7 +8,9 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::World;
-use super::oracle::{CHILDREN, Rows, differences, exists, expected_fates, rows, whole_rows};
+use super::oracle::{
+    CHILDREN, OF_FIXTURE, Rows, differences, exists, expected_fates, on_landing, rows, whole_rows,
+};
 
 type Key = (String, Uuid);
 
@@ -43,7 +45,8 @@ async fn landed(landing: &Client, traffic: &Client) -> BTreeMap<Key, Map<String,
     let children = CHILDREN.map(|(source, target)| (source, target));
     for (source, target) in [("landing_leads", "traffic_leads")].into_iter().chain(children) {
         if exists(traffic, target).await {
-            let found: Rows = rows(landing, &whole_rows(landing, source).await, &[]).await;
+            let table = on_landing(landing, source).await;
+            let found: Rows = rows(landing, &whole_rows(landing, &table).await, &[]).await;
             all.extend(found.into_iter().map(|(id, row)| ((source.to_owned(), id), row)));
         }
     }
@@ -86,6 +89,8 @@ fn stale_columns(key: &Key, row: &Map<String, Value>, image: &Map<String, Value>
     let complete = image.len() > 1;
     let mut found: Vec<_> =
         columns.map(|(column, _)| format!("{} {}: {column} in quarantine", key.0, key.1)).collect();
+    let lacking = row.keys().filter(|name| OF_FIXTURE.contains(&&***name) && !image.contains_key(*name));
+    found.extend(lacking.map(|name| format!("{} {}: {name} lacks in quarantine", key.0, key.1)));
     found.extend((!complete).then(|| format!("{} {}: no image in quarantine", key.0, key.1)));
     found
 }

@@ -113,6 +113,11 @@ pub async fn writers_go_on(world: &World, events: i64) {
     until_holds(&landing, &format!("count(*) >= {} FROM video_events", before + events)).await;
 }
 
+/// Lets several leads have the same number in AmoCRM, as older Landings do.
+pub async fn repeat_numbers(world: &World) {
+    landing(world, "ALTER TABLE landing_leads DROP CONSTRAINT landing_leads_amocrm_lead_id_key").await;
+}
+
 /// Runs statements on Landing.
 pub async fn landing(world: &World, sql: &str) {
     world.landing().await.batch_execute(sql).await.unwrap();

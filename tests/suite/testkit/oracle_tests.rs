@@ -79,6 +79,16 @@ async fn a_difference_is_named_by_id_and_column_and_never_by_its_value() {
     // updated_at differs too, because the user-defined trigger has stamped the column.
     assert_eq!(differences(&world).await, [format!("lead {id}: name"), format!("lead {id}: updated_at")]);
 
+    let changed = "UPDATE traffic_lead_journey SET event_type = 'changed' WHERE id = (
+                       SELECT id FROM traffic_lead_journey LIMIT 1) RETURNING id";
+    let entry: Uuid = traffic.query_one(changed, &[]).await.unwrap().get(0);
+    let changed = format!("UPDATE traffic_leads SET sms_error = 'changed' WHERE id = '{id}'");
+    traffic.batch_execute(&changed).await.unwrap();
+    let found = differences(&world).await;
+    for expected in [format!("lead {id}: sms_error"), format!("lead_journey {entry}: event_type")] {
+        assert!(found.contains(&expected), "{expected}");
+    }
+
     let extra = "INSERT INTO traffic_leads (landing_synced_at) VALUES (now()) RETURNING id";
     let extra: Uuid = traffic.query_one(extra, &[]).await.unwrap().get(0);
     assert!(differences(&world).await.contains(&format!("lead {extra}: not on Landing")));
@@ -87,11 +97,12 @@ async fn a_difference_is_named_by_id_and_column_and_never_by_its_value() {
 async fn copy_journeys(world: &World) {
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     let all = "SELECT jsonb_agg(to_jsonb(j) || jsonb_build_object('metadata', j.metadata::text))::text
-               FROM lead_journey AS j";
+               FROM journey_stages AS j";
     let journeys: String = landing.query_one(all, &[]).await.unwrap().get(0);
     let sql = "INSERT INTO traffic_lead_journey
-               SELECT r.id, r.lead_id, r.stage, r.source, r.metadata::jsonb, r.created_at, now()
+                   (id, lead_id, stage, source, metadata, created_at, event_type, landing_synced_at)
+               SELECT r.id, r.lead_id, r.stage, r.source, r.metadata::jsonb, r.created_at, r.event_type, now()
                FROM jsonb_to_recordset($1::text::jsonb) AS r (id uuid, lead_id uuid, stage text, source text,
-                   metadata text, created_at timestamptz)";
+                   metadata text, created_at timestamptz, event_type text)";
     traffic.execute(sql, &[&journeys]).await.unwrap();
 }

@@ -48,6 +48,19 @@ impl Templates {
     }
 }
 
+/// Turns production's Landing into an older one.
+const OLDER_LANDING: &str = "
+    ALTER TABLE journey_stages RENAME TO lead_journey;
+    ALTER TABLE lead_journey DROP event_type;
+    ALTER TABLE landing_leads ALTER email SET NOT NULL, DROP phone_normalized, DROP amocrm_contact_id,
+        DROP email_clicked, DROP sms_clicked, DROP email_clicked_at, DROP sms_clicked_at, DROP click_count,
+        DROP utm_source, DROP utm_medium, DROP utm_campaign, DROP utm_content, DROP utm_term,
+        DROP email_sent_at, DROP email_error, DROP email_opened_at, DROP sms_sent_at, DROP sms_error,
+        DROP sms_message_id, DROP amocrm_sync_status, DROP amocrm_sync_attempts, DROP amocrm_sync_last_error,
+        DROP CONSTRAINT landing_leads_amocrm_lead_id_key;
+    ALTER TABLE scheduled_notifications DROP recipient_name, DROP recipient_email, DROP recipient_phone,
+        DROP source_campaign, ALTER created_at SET NOT NULL, ALTER updated_at SET NOT NULL";
+
 impl World {
     /// The school's databases before `leadbridge migrate`.
     pub async fn unmigrated() -> World {
@@ -68,7 +81,17 @@ impl World {
             Cluster::start(&templates.landing, landing),
             Cluster::start(&templates.traffic, traffic),
         );
-        World { landing: landing.unwrap(), traffic: traffic.unwrap(), names: Names::default() }
+        World { landing: landing.unwrap(), traffic: traffic.unwrap(), names: fixture::names() }
+    }
+
+    /// The other shape before `leadbridge migrate`: an older Landing, which calls the journey `lead_journey` and has no
+    /// column that newer Landings added, and a Traffic with a Migration 016 of the school's own.
+    pub async fn older() -> World {
+        let mut world = Self::unmigrated().await;
+        world.landing().await.batch_execute(OLDER_LANDING).await.unwrap();
+        world.traffic().await.batch_execute(fixture::TRAFFIC_016).await.unwrap();
+        world.names = Names::default();
+        world
     }
 
     /// Both databases made in copies of `template`.
@@ -80,7 +103,7 @@ impl World {
         };
         let (landing, traffic) =
             tokio::join!(server("landing", fixture::LANDING), server("traffic", fixture::TRAFFIC));
-        World { landing, traffic, names: Names::default() }
+        World { landing, traffic, names: fixture::names() }
     }
 
     async fn into_templates(self) -> Templates {

@@ -42,7 +42,7 @@ async fn three_hundred_leads(world: &World, source: &str) {
     let sql = format!(
         "WITH made AS (INSERT INTO landing_leads (name, phone, source)
              SELECT 'n' || i, i::text, '{source}' FROM generate_series(1, 300) AS i RETURNING id)
-         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made"
+         INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made"
     );
     landing(world, &sql).await;
 }
@@ -71,7 +71,7 @@ async fn a_lead_born_on_traffic_under_a_key_of_landings_is_merged_where_the_othe
     let world = World::new().await;
     world.fill(121, 300).await;
     let known: Uuid =
-        one(&world.landing().await, "SELECT lead_id FROM lead_journey ORDER BY lead_id LIMIT 1").await;
+        one(&world.landing().await, "SELECT lead_id FROM journey_stages ORDER BY lead_id LIMIT 1").await;
     let born = format!("INSERT INTO traffic_leads (id, name, status) VALUES ('{known}', 'old', 'lost')");
     traffic(&world, &born).await;
     watch_statements(&world).await;
@@ -105,10 +105,10 @@ async fn rows_that_only_the_server_refuses_are_quarantined_and_their_neighbours_
     world.fill(122, 200).await;
     traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT c CHECK (click_count <> 77)").await;
     let bad: Uuid =
-        one(&world.landing().await, "SELECT lead_id FROM lead_journey ORDER BY lead_id LIMIT 1").await;
+        one(&world.landing().await, "SELECT lead_id FROM journey_stages ORDER BY lead_id LIMIT 1").await;
     landing(&world, &format!("UPDATE landing_leads SET click_count = 77 WHERE id = '{bad}'")).await;
     let stages: i64 =
-        one(&world.landing().await, &format!("SELECT count(*) FROM lead_journey WHERE lead_id = '{bad}'"))
+        one(&world.landing().await, &format!("SELECT count(*) FROM journey_stages WHERE lead_id = '{bad}'"))
             .await;
     watch_statements(&world).await;
     let bridge = Bridge::new(&world).configured("[stream]\nbatch_rows = 70");
@@ -128,7 +128,7 @@ async fn rows_that_only_the_server_refuses_are_quarantined_and_their_neighbours_
     landing(
         &world,
         "WITH made AS (INSERT INTO landing_leads (name, phone, click_count) VALUES ('bad', '7', 77) RETURNING id)
-         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made",
+         INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made",
     )
     .await;
     let before = here.len();
@@ -215,6 +215,7 @@ async fn moments_that_no_calendar_has_are_written_as_the_server_reads_them() {
 async fn notes_of_rows_that_went_away_are_gone_after_the_tables_are_copied_into_again() {
     let world = World::new().await;
     world.fill(127, 100).await;
+    crate::testkit::repeat_numbers(&world).await;
     landing(&world, "UPDATE landing_leads SET amocrm_lead_id = 'no number'").await;
     let bridge = Bridge::new(&world);
     bridge.catch_up().await;

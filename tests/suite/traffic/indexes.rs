@@ -163,8 +163,8 @@ async fn a_row_that_an_index_would_refuse_is_quarantined_as_if_it_had_been_there
         &format!(
             "INSERT INTO landing_leads (id, name, phone, source)
                  VALUES ('00000000-0000-0000-0000-0000000000aa', 'long', '1', ({digits}));
-             INSERT INTO lead_journey (id, lead_id, stage)
-                 SELECT '00000000-0000-0000-0000-0000000000bb', lead_id, ({digits}) FROM lead_journey LIMIT 1"
+             INSERT INTO journey_stages (id, lead_id, stage)
+                 SELECT '00000000-0000-0000-0000-0000000000bb', lead_id, ({digits}) FROM journey_stages LIMIT 1"
         ),
     )
     .await;

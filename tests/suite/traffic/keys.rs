@@ -15,7 +15,7 @@ const OWN: &str = "INSERT INTO traffic_sales (lead_id, amount) SELECT id, 5 FROM
 /// Two keys are exchanged through a third key, in one transaction.
 const SWAPPED_KEYS: &str = "CREATE TEMP TABLE two AS SELECT array_agg(id ORDER BY id) AS id FROM (
              SELECT l.id FROM landing_leads AS l WHERE NOT EXISTS (
-                 SELECT FROM lead_journey AS j WHERE j.lead_id = l.id) ORDER BY l.id LIMIT 2) AS x;
+                 SELECT FROM journey_stages AS j WHERE j.lead_id = l.id) ORDER BY l.id LIMIT 2) AS x;
          BEGIN;
          UPDATE landing_leads SET id = '00000000-0000-0000-0000-0000000000ff' FROM two WHERE landing_leads.id = two.id[1];
          UPDATE landing_leads SET id = two.id[1] FROM two WHERE landing_leads.id = two.id[2];
@@ -57,7 +57,7 @@ async fn a_changed_key_takes_the_schools_own_columns_along_whatever_fills_them()
     let before: String = one(&world.traffic().await, kept).await;
     landing(
         &world,
-        "DELETE FROM lead_journey; UPDATE landing_leads SET id = gen_random_uuid(), click_count = 5",
+        "DELETE FROM journey_stages; UPDATE landing_leads SET id = gen_random_uuid(), click_count = 5",
     )
     .await;
     bridge.catch_up().await;
@@ -125,10 +125,10 @@ async fn deletes_and_keys(world: &World, bridge: &Bridge) {
     landing(
         world,
         "BEGIN;
-         ALTER TABLE lead_journey DROP CONSTRAINT lead_journey_lead_id_fkey;
-         UPDATE lead_journey SET lead_id = md5(lead_id::text)::uuid;
+         ALTER TABLE journey_stages DROP CONSTRAINT journey_stages_lead_id_fkey;
+         UPDATE journey_stages SET lead_id = md5(lead_id::text)::uuid;
          UPDATE landing_leads SET id = md5(id::text)::uuid, click_count = 78;
-         ALTER TABLE lead_journey ADD CONSTRAINT lead_journey_lead_id_fkey
+         ALTER TABLE journey_stages ADD CONSTRAINT journey_stages_lead_id_fkey
              FOREIGN KEY (lead_id) REFERENCES landing_leads (id) ON DELETE CASCADE;
          COMMIT",
     )
@@ -138,7 +138,7 @@ async fn deletes_and_keys(world: &World, bridge: &Bridge) {
         JOIN challenge3d_sales AS c ON c.lead_id = l.id WHERE l.status = 'qualified'";
     assert!(holds(&own, kept).await, "a changed key lost what Traffic owns");
     // The key of a journey entry itself changes.
-    landing(world, "UPDATE lead_journey SET id = gen_random_uuid(), stage = 'renamed'").await;
+    landing(world, "UPDATE journey_stages SET id = gen_random_uuid(), stage = 'renamed'").await;
     caught_up_and_equal(world, &mut daemon).await;
 
     // Deleted and inserted again: a new lead under an old id, in one transaction and in two.

@@ -30,7 +30,8 @@ async fn keeps_what_traffic_owns(world: &World, bridge: &Bridge, control: &str) 
     world.fill(6, 300).await;
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     // One lead was on Traffic before, with its own status; another lead comes from Facebook and was never on Landing.
-    let known: uuid::Uuid = one(&landing, "SELECT lead_id FROM lead_journey ORDER BY lead_id LIMIT 1").await;
+    let known: uuid::Uuid =
+        one(&landing, "SELECT lead_id FROM journey_stages ORDER BY lead_id LIMIT 1").await;
     let before = format!(
         "INSERT INTO traffic_leads (id, name, status, amocrm_pipeline_id) VALUES ('{known}', 'old', 'lost', 77);
          INSERT INTO traffic_leads (name, phone, fb_lead_id, status) VALUES ('born here', '1', 'fb-1', 'contacted');
@@ -99,8 +100,8 @@ const ALL_ARE_LANDINGS: &str = "(SELECT bool_and(landing_synced_at IS NOT NULL) 
 async fn inserts_what_is_there(world: &World, daemon: &mut Daemon, leads: usize) {
     let made = format!(
         "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, {leads}) AS n;
-         INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads;
-         CREATE TABLE leads AS SELECT * FROM landing_leads; CREATE TABLE entries AS SELECT * FROM lead_journey"
+         INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads;
+         CREATE TABLE leads AS SELECT * FROM landing_leads; CREATE TABLE entries AS SELECT * FROM journey_stages"
     );
     landing(world, &made).await;
     caught_up_and_equal(world, daemon).await;
@@ -111,7 +112,7 @@ async fn inserts_what_is_there(world: &World, daemon: &mut Daemon, leads: usize)
     assert!(holds(&client, &format!("count(*) = {leads} FROM traffic_leads")).await, "they are Traffic's");
     landing(
         world,
-        "BEGIN; INSERT INTO landing_leads SELECT * FROM leads; INSERT INTO lead_journey SELECT * FROM entries;
+        "BEGIN; INSERT INTO landing_leads SELECT * FROM leads; INSERT INTO journey_stages SELECT * FROM entries;
          COMMIT; DROP TABLE leads, entries",
     )
     .await;
@@ -133,11 +134,14 @@ async fn a_row_that_landing_inserts_becomes_landings_although_traffic_has_it_wit
     }
     // An update alone makes the rows Landing's, too, and so does a repair.
     landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '1'), ('m', '2')").await;
-    landing(&world, "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads").await;
+    landing(&world, "INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads").await;
     caught_up_and_equal(&world, &mut daemon).await;
     traffic(&world, BROUGHT_BY_TRAFFIC).await;
-    landing(&world, "UPDATE landing_leads SET phone_normalized = 'x'; UPDATE lead_journey SET stage = stage")
-        .await;
+    landing(
+        &world,
+        "UPDATE landing_leads SET phone_normalized = 'x'; UPDATE journey_stages SET stage = stage",
+    )
+    .await;
     daemon.caught_up(&world).await;
     assert!(holds(&world.traffic().await, ALL_ARE_LANDINGS).await);
     daemon.terminate().await;

@@ -11,7 +11,7 @@ const APPLY: Target = Target::Named("apply");
 
 /// A lead and its journey entry in one transaction.
 const LEAD: &str = "WITH made AS (INSERT INTO landing_leads (name, phone) VALUES ('n', '1') RETURNING id)
-    INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
+    INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made";
 
 /// A streaming daemon, and a Traffic behind a proxy that logs each session's statements.
 struct Scene {
@@ -109,7 +109,7 @@ async fn a_row_that_traffic_refuses_is_quarantined_and_the_rest_of_its_small_bat
     let before = scene.sent(0).len();
     let three = "WITH made AS (INSERT INTO landing_leads (name, phone)
             VALUES ('good', '1'), ('bad', '2'), ('good', '3') RETURNING id)
-        INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM made";
+        INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM made";
     landing(&scene.world, three).await;
     scene.daemon.caught_up(&scene.world).await;
     let quarantined = [("landing_leads", "23514"), ("lead_journey", "23503")];
@@ -138,7 +138,7 @@ async fn a_stage_whose_lead_is_not_on_traffic_is_quarantined_and_the_rest_of_its
     let gone: Uuid = one(&scene.world.landing().await, "SELECT id FROM landing_leads").await;
     traffic(&scene.world, "DELETE FROM traffic_leads").await;
     let before = scene.sent(0).len();
-    let both = format!("INSERT INTO lead_journey (lead_id, stage) VALUES ('{gone}', 'late'); {LEAD}");
+    let both = format!("INSERT INTO journey_stages (lead_id, stage) VALUES ('{gone}', 'late'); {LEAD}");
     landing(&scene.world, &both).await;
     scene.daemon.caught_up(&scene.world).await;
     assert_eq!(scene.quarantined().await, [("lead_journey".to_owned(), "23503".to_owned())]);
@@ -147,7 +147,7 @@ async fn a_stage_whose_lead_is_not_on_traffic_is_quarantined_and_the_rest_of_its
     assert_eq!(scene.sent(before)[..6], tried);
     landing(
         &scene.world,
-        "UPDATE landing_leads SET click_count = 9; DELETE FROM lead_journey WHERE stage = 's'",
+        "UPDATE landing_leads SET click_count = 9; DELETE FROM journey_stages WHERE stage = 's'",
     )
     .await;
     caught_up_and_equal(&scene.world, &mut scene.daemon).await;
@@ -171,7 +171,7 @@ async fn a_row_in_quarantine_costs_only_those_that_have_to_do_with_it_their_hast
     // An entry of the quarantined lead, then the lead itself, for which the entry has waited.
     let before = scene.sent(0).len();
     let stage =
-        "INSERT INTO lead_journey (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'";
+        "INSERT INTO journey_stages (lead_id, stage) SELECT id, 's' FROM landing_leads WHERE name = 'bad'";
     landing(&scene.world, stage).await;
     scene.daemon.caught_up(&scene.world).await;
     let tried = ["BEGIN", "SELECT", "WITH", "DELETE", "UPDATE", "ROLLBACK", "BEGIN"];

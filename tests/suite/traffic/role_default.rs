@@ -75,7 +75,7 @@ async fn reverse_replication_deletes_with_landings_cascades_whatever_the_roles_d
     let client = world.landing().await;
     assert!(holds(&client, "count(*) = 20 FROM landing_leads").await);
     assert!(holds(&client, "count(*) = 10 FROM links WHERE lead_id IS NULL").await);
-    let dangling = "count(*) = 0 FROM lead_journey WHERE lead_id NOT IN (SELECT id FROM landing_leads)";
+    let dangling = "count(*) = 0 FROM journey_stages WHERE lead_id NOT IN (SELECT id FROM landing_leads)";
     assert!(holds(&client, dangling).await);
     daemon.terminate().await;
 }

@@ -123,8 +123,7 @@ async fn numbered() -> (World, Daemon) {
     let world = World::new().await;
     landing(
         &world,
-        "CREATE UNIQUE INDEX ON landing_leads (amocrm_lead_id);
-         INSERT INTO landing_leads (name, phone, amocrm_lead_id) VALUES ('a', '1', '1'), ('b', '2', '2')",
+        "INSERT INTO landing_leads (name, phone, amocrm_lead_id) VALUES ('a', '1', '1'), ('b', '2', '2')",
     )
     .await;
     let daemon = switched(&world, &Bridge::new(&world)).await;

@@ -130,7 +130,7 @@ async fn resync_ends_exact(world: &World, bridge: &Bridge) {
     let meanwhile =
         "DELETE FROM landing_leads WHERE id IN (SELECT id FROM landing_leads ORDER BY id LIMIT 30);
          UPDATE landing_leads SET click_count = 42;
-         DELETE FROM lead_journey WHERE id IN (SELECT id FROM lead_journey ORDER BY id LIMIT 30);
+         DELETE FROM journey_stages WHERE id IN (SELECT id FROM journey_stages ORDER BY id LIMIT 30);
          INSERT INTO landing_leads (name, phone) SELECT 'new', n::text FROM generate_series(1, 30) AS n";
     landing.batch_execute(meanwhile).await.unwrap();
     let said = bridge.run(&["resync", "--yes"]).await;

@@ -198,7 +198,7 @@ async fn before_a_snapshot_is_complete_and_of_a_table_that_is_not_replicated_it_
     assert!(said.err.contains("scheduled_notifications = true"), "{}", said.err);
     let said = bridge.run(&["verify", "--table", "users"]).await;
     assert_eq!(said.code, 64, "{}", said.err);
-    assert!(said.err.contains("landing_leads, lead_journey"), "{}", said.err);
+    assert!(said.err.contains("landing_leads, journey_stages"), "{}", said.err);
 }
 
 /// A silent wait of a minute would look like a hanging command.

@@ -5,11 +5,11 @@ use crate::testkit::{Bridge, World, assert_equal, caught_up_and_equal, holds, la
 /// Two leads with a journey entry each.
 const ROWS: &str = "INSERT INTO landing_leads (name, phone, email, metadata)
         VALUES ('a', '1', 'small@x', '{\"sum\": 5}'), ('b', '2', 'small@x', '{\"sum\": 5}');
-    INSERT INTO lead_journey (lead_id, stage, metadata) SELECT id, 's', '{\"n\": [1.0]}' FROM landing_leads";
+    INSERT INTO journey_stages (lead_id, stage, metadata) SELECT id, 's', '{\"n\": [1.0]}' FROM landing_leads";
 
 /// Only the text of a number changes.
 const SAME_NUMBERS: &str = "UPDATE landing_leads SET metadata = '{\"sum\": 5.00}';
-    UPDATE lead_journey SET metadata = '{\"n\": [1]}'";
+    UPDATE journey_stages SET metadata = '{\"n\": [1]}'";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_number_in_json_that_is_written_otherwise_is_written_in_small_and_large_batches() {

@@ -82,9 +82,11 @@ async fn other_sessions_are_refused_on_landing_with_the_fences_words() {
     switch(&world, &bridge).await;
     let mut daemon = bridge.daemon().await;
     carried(&world, &mut daemon).await;
-    for sql in
-        ["UPDATE landing_leads SET name = 'x'", "DELETE FROM lead_journey", "TRUNCATE landing_leads CASCADE"]
-    {
+    for sql in [
+        "UPDATE landing_leads SET name = 'x'",
+        "DELETE FROM journey_stages",
+        "TRUNCATE landing_leads CASCADE",
+    ] {
         let error = world.landing().await.batch_execute(sql).await.expect_err(sql);
         assert!(error.as_db_error().is_some_and(|error| error.message() == TOLD), "{error:?}");
     }

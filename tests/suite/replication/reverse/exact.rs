@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::testkit::{World, expected_leads, one, table_rows};
 
 const TABLES: [(&str, &str); 2] = [
-    ("lead_journey", "traffic_lead_journey"),
+    ("journey_stages", "traffic_lead_journey"),
     ("scheduled_notifications", "traffic_scheduled_notifications"),
 ];
 
@@ -56,6 +56,7 @@ pub async fn differences_admitting(world: &World, elsewhere: &[Uuid], admitted: 
         if !there {
             continue;
         }
+        let table = if table == "journey_stages" { &world.names.landing_journey } else { table };
         let (ours, theirs) = (table_rows(&landing, table).await, table_rows(&traffic, on_traffic).await);
         for (id, row) in &theirs {
             let stays = row["lead_id"].as_str().is_some_and(|lead| staying.contains(lead));

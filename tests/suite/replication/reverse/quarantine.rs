@@ -211,7 +211,7 @@ async fn what_landing_refuses_only_at_commit_waits_alone_and_what_holds_at_the_e
     let deferred = "CREATE TABLE deals (lead_id uuid REFERENCES landing_leads DEFERRABLE INITIALLY DEFERRED);
         INSERT INTO deals SELECT id FROM landing_leads ORDER BY id LIMIT 1;
         CREATE FUNCTION public.needs_entry() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN
-            IF NOT EXISTS (SELECT FROM public.lead_journey j WHERE j.lead_id = NEW.id) THEN RAISE EXCEPTION 'no'; END IF;
+            IF NOT EXISTS (SELECT FROM public.journey_stages j WHERE j.lead_id = NEW.id) THEN RAISE EXCEPTION 'no'; END IF;
             RETURN NULL;
         END $f$;
         CREATE CONSTRAINT TRIGGER needs_entry AFTER INSERT ON landing_leads

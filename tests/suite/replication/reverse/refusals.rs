@@ -44,7 +44,7 @@ async fn a_truncate_on_traffic_stops_reverse_replication_unless_it_is_to_be_appl
                INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 's', now() FROM traffic_leads";
     traffic(&world, sql).await;
     ends_refused(&mut daemon, &["TRUNCATE on Traffic of traffic_lead_journey", "on_truncate"]).await;
-    assert!(holds(&world.landing().await, "count(*) > 20 FROM lead_journey").await);
+    assert!(holds(&world.landing().await, "count(*) > 20 FROM journey_stages").await);
     let bridge = bridge.configured("[stream]\non_truncate = \"apply\"");
     bridge.catch_up().await;
     assert_back(&world, &[]).await;

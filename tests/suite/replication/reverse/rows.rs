@@ -106,7 +106,7 @@ async fn a_changed_key_and_a_row_deleted_and_born_again_keep_their_stages() {
     let world = World::new().await;
     let lead = format!(
         "INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'a', '1'), ('{SPELLED}', 'd', '2');
-         INSERT INTO lead_journey (lead_id, stage) VALUES ('{LEAD}', 's'), ('{SPELLED}', 't')"
+         INSERT INTO journey_stages (lead_id, stage) VALUES ('{LEAD}', 's'), ('{SPELLED}', 't')"
     );
     landing(&world, &lead).await;
     let bridge = Bridge::new(&world);
@@ -130,7 +130,7 @@ async fn a_changed_key_and_a_row_deleted_and_born_again_keep_their_stages() {
     traffic(&world, &moved).await;
     carried(&world, &mut daemon).await;
     assert_back(&world, &[]).await;
-    assert!(holds(&world.landing().await, "count(*) = 1 FROM lead_journey").await);
+    assert!(holds(&world.landing().await, "count(*) = 1 FROM journey_stages").await);
     traffic(&world, &format!("UPDATE traffic_leads SET id = '{LEAD}' WHERE id = '{SPELLED}'")).await;
     carried(&world, &mut daemon).await;
     assert_back(&world, &[]).await;
@@ -146,14 +146,14 @@ async fn what_changes_nothing_writes_nothing_and_landing_keeps_its_own_spelling(
          VALUES ('{SPELLED}', 'n', '8 701', 'stale', NULL,
              jsonb_build_object('utmSource', 'a', 'big', (SELECT string_agg(md5(g::text), '') FROM generate_series(1, 300) g)),
              '007', 'n/a', NULL, NULL, NULL);
-         INSERT INTO lead_journey (id, lead_id, stage) VALUES ('{SPELLED}', '{SPELLED}', 's')"
+         INSERT INTO journey_stages (id, lead_id, stage) VALUES ('{SPELLED}', '{SPELLED}', 's')"
     );
     landing(&world, &lead).await;
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
     let client = world.landing().await;
     let versions = "SELECT (SELECT string_agg(xmin::text || updated_at, ',') FROM landing_leads)
-                        || (SELECT string_agg(xmin::text, ',') FROM lead_journey)";
+                        || (SELECT string_agg(xmin::text, ',') FROM journey_stages)";
     let before: String = one(&client, versions).await;
     // The user-defined trigger is off, because the trigger would stamp updated_at.
     let same = "SET session_replication_role = replica;

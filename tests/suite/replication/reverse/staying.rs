@@ -40,7 +40,7 @@ async fn a_lead_of_traffics_own_code_stays_with_its_children_whatever_changes() 
     let bridge = Bridge::new(&world).configured("scheduled_notifications = true");
     let mut daemon = switched(&world, &bridge).await;
     let rows =
-        "SELECT concat_ws(' ', (SELECT count(*) FROM landing_leads), (SELECT count(*) FROM lead_journey),
+        "SELECT concat_ws(' ', (SELECT count(*) FROM landing_leads), (SELECT count(*) FROM journey_stages),
                        (SELECT count(*) FROM scheduled_notifications))";
     let before: String = one(&world.landing().await, rows).await;
     for change in [
@@ -86,7 +86,7 @@ async fn a_lead_born_through_landings_names_or_the_function_flows_back_with_its_
     )
     .await;
     carried(&world, &mut daemon).await;
-    let both = "count(*) = 2 FROM landing_leads AS l JOIN lead_journey AS j ON j.lead_id = l.id
+    let both = "count(*) = 2 FROM landing_leads AS l JOIN journey_stages AS j ON j.lead_id = l.id
         WHERE (l.name, l.source) IN (('b', 'twland'), ('asked', 'challenge3d'))";
     assert!(holds(&world.landing().await, both).await);
     assert_none_waits(&world).await;
@@ -98,13 +98,13 @@ async fn a_journey_entry_that_passes_between_a_lead_of_landings_and_one_of_traff
     let world = World::new().await;
     let lead = format!(
         "INSERT INTO landing_leads (id, name, phone) VALUES ('{LEAD}', 'n', '1');
-         INSERT INTO lead_journey (id, lead_id, stage) VALUES ('{LEAD}', '{LEAD}', 's')"
+         INSERT INTO journey_stages (id, lead_id, stage) VALUES ('{LEAD}', '{LEAD}', 's')"
     );
     landing(&world, &lead).await;
     traffic(&world, &of_a_form(OWN)).await;
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
-    let there = |count: u8| format!("count(*) = {count} FROM lead_journey WHERE id = '{LEAD}'");
+    let there = |count: u8| format!("count(*) = {count} FROM journey_stages WHERE id = '{LEAD}'");
     for (lead, count) in [(OWN, 0), (LEAD, 1), (OWN, 0)] {
         let pass = format!("UPDATE traffic_lead_journey SET lead_id = '{lead}' WHERE id = '{LEAD}'");
         traffic(&world, &pass).await;
@@ -147,7 +147,7 @@ async fn a_truncate_leaves_nothing_on_landing_whatever_traffics_own_code_writes_
     let mut daemon = switched(&world, &bridge).await;
     traffic(&world, &format!("TRUNCATE traffic_leads CASCADE; {}", of_a_form(OWN))).await;
     carried(&world, &mut daemon).await;
-    let rows = "SELECT (SELECT count(*) FROM landing_leads) + (SELECT count(*) FROM lead_journey)";
+    let rows = "SELECT (SELECT count(*) FROM landing_leads) + (SELECT count(*) FROM journey_stages)";
     assert_eq!(one::<i64>(&world.landing().await, rows).await, 0);
     assert_none_waits(&world).await;
     daemon.terminate().await;

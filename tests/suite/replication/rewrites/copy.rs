@@ -21,16 +21,16 @@ async fn a_table_that_is_rewritten_before_the_copy_has_read_it_is_copied_again_a
     let arguments = ["resync", "--yes"];
     let mut column = 0;
     for point in [Point::SlotCreated, Point::Imported, Point::CopyCommitted] {
-        for ddl in ["", "VACUUM FULL lead_journey"] {
+        for ddl in ["", "VACUUM FULL journey_stages"] {
             let command = standing_at(&bridge, &arguments, point).await;
             column += 1;
             let sql =
-                if ddl.is_empty() { rewrite("lead_journey", &format!("t{column}")) } else { ddl.into() };
+                if ddl.is_empty() { rewrite("journey_stages", &format!("t{column}")) } else { ddl.into() };
             on_landing(&world, &sql).await;
             let (said, code) = go_on(command).await;
             assert_eq!(code, 0, "{} {sql}: {said}", point.name());
-            assert!(said.contains("the copy restarts: lead_journey"), "{} {sql}: {said}", point.name());
-            landing(&world, &format!("ALTER TABLE lead_journey DROP COLUMN IF EXISTS t{column}")).await;
+            assert!(said.contains("the copy restarts: journey_stages"), "{} {sql}: {said}", point.name());
+            landing(&world, &format!("ALTER TABLE journey_stages DROP COLUMN IF EXISTS t{column}")).await;
             assert_equal(&world).await;
         }
     }
@@ -43,7 +43,7 @@ async fn a_table_that_is_rewritten_after_the_copy_has_read_it_is_copied_again() 
     let world = World::new().await;
     world.fill(281, 60).await;
     let bridge = Bridge::new(&world);
-    for (at, table) in ["landing_leads", "lead_journey"].into_iter().enumerate() {
+    for (at, table) in ["landing_leads", "journey_stages"].into_iter().enumerate() {
         let command = standing_at(&bridge, &["resync", "--yes"], Point::Copied).await;
         on_landing(&world, &rewrite(table, &format!("t{at}"))).await;
         let (said, code) = go_on(command).await;
@@ -62,7 +62,7 @@ async fn whoever_has_a_table_to_himself_is_waited_for_and_named() {
     let command = standing_at(&bridge, &["resync", "--yes"], Point::SlotCreated).await;
     let mut holder = world.landing().await;
     let held = holder.transaction().await.unwrap();
-    held.batch_execute("LOCK TABLE lead_journey").await.unwrap();
+    held.batch_execute("LOCK TABLE journey_stages").await.unwrap();
     let copying = tokio::spawn(go_on(command));
     let landing = world.landing().await;
     until_we_wait(&landing).await;
@@ -76,7 +76,7 @@ async fn whoever_has_a_table_to_himself_is_waited_for_and_named() {
     held.rollback().await.unwrap();
     let (said, code) = copying.await.unwrap();
     assert_eq!(code, 0, "{said}");
-    let warning = "\"public\".\"lead_journey\" on the Landing DB cannot be read: waiting for process";
+    let warning = "\"public\".\"journey_stages\" on the Landing DB cannot be read: waiting for process";
     assert!(said.contains(warning), "{said}");
     assert!(!said.contains("restarts"), "nothing was rewritten: {said}");
     assert_equal(&world).await;

@@ -25,7 +25,7 @@ async fn rows_that_are_carried_behind_a_rewrite_are_not_taken_for_deleted_ones()
     let mut daemon = switched(&world, &bridge).await;
     let client = world.traffic().await;
     let landing = world.landing().await;
-    let before: i64 = one(&landing, "SELECT count(*) FROM lead_journey").await;
+    let before: i64 = one(&landing, "SELECT count(*) FROM journey_stages").await;
     for (at, table) in ["traffic_leads", "traffic_lead_journey"].into_iter().enumerate() {
         daemon.signal(Signal::SIGSTOP);
         traffic(
@@ -42,7 +42,7 @@ async fn rows_that_are_carried_behind_a_rewrite_are_not_taken_for_deleted_ones()
         held.commit().await.unwrap();
         carried(&world, &mut daemon).await;
         assert!(holds(&landing, "count(*) = 40 FROM landing_leads").await, "{table}");
-        assert!(holds(&landing, &format!("count(*) = {before} FROM lead_journey")).await, "{table}");
+        assert!(holds(&landing, &format!("count(*) = {before} FROM journey_stages")).await, "{table}");
         assert_back(&world, &[]).await;
     }
     daemon.terminate().await;
@@ -56,7 +56,7 @@ async fn rows_that_were_written_before_a_refused_truncate_stay_on_landing() {
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
     let landing = world.landing().await;
-    let before: i64 = one(&landing, "SELECT count(*) FROM lead_journey").await;
+    let before: i64 = one(&landing, "SELECT count(*) FROM journey_stages").await;
     daemon.signal(Signal::SIGSTOP);
     traffic(
         &world,
@@ -71,7 +71,7 @@ async fn rows_that_were_written_before_a_refused_truncate_stay_on_landing() {
     held.commit().await.unwrap();
     ends_refused(&mut daemon, &["TRUNCATE on Traffic"]).await;
     assert!(holds(&landing, "count(*) = 40 FROM landing_leads").await);
-    assert!(holds(&landing, &format!("count(*) = {before} FROM lead_journey")).await);
+    assert!(holds(&landing, &format!("count(*) = {before} FROM journey_stages")).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,7 +41,7 @@ async fn a_comparison_and_a_repair_behind_a_rewrite_find_every_row() {
     bridge.catch_up().await;
     let landing = world.landing().await;
     traffic(&world, "UPDATE traffic_leads SET name = 'wrong' WHERE left(id::text, 1) < '8'").await;
-    for (at, table) in ["landing_leads", "lead_journey"].into_iter().enumerate() {
+    for (at, table) in ["landing_leads", "journey_stages"].into_iter().enumerate() {
         let mut altering = world.landing().await;
         let held = altering.transaction().await.unwrap();
         held.batch_execute(&rewrite(table, &format!("t{at}"))).await.unwrap();
