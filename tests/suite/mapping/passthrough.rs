@@ -249,5 +249,12 @@ async fn a_column_that_appears_stops_nothing_and_is_named_until_it_is_carried() 
     ok(&bridge, &["resync", "--yes"]).await;
     let kept = "count(*) = 3 AND count(*) FILTER (WHERE tag = 'new') = 2 FROM traffic_leads";
     assert!(holds(&world.traffic().await, kept).await, "the column is Traffic's now");
-    assert_eq!(one::<i64>(&world.traffic().await, "SELECT count(*) FROM leadbridge.passthrough").await, 1);
+    assert_eq!(
+        one::<i64>(
+            &world.traffic().await,
+            "SELECT count(*) FROM leadbridge.passthrough WHERE landing_column = 'tag'"
+        )
+        .await,
+        1
+    );
 }

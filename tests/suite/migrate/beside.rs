@@ -312,11 +312,7 @@ async fn an_earlier_version_s_objects_are_ours_and_new_columns_are_shown_when_mi
         error.message().contains("view public.dashboard depends on the view public.v_leads_by_team_daily"),
         "{error}"
     );
-    traffic(
-        &world,
-        "DROP VIEW dashboard; GRANT SELECT ON v_traffic_leads_last_stage TO anon",
-    )
-    .await;
+    traffic(&world, "DROP VIEW dashboard; GRANT SELECT ON v_traffic_leads_last_stage TO anon").await;
     let made = world.migrate(&MigrateOptions::default()).await;
     let changes = all_changes(&made);
     assert!(!changes.contains("replaces function public.find_or_create_unified_lead"), "{changes}");

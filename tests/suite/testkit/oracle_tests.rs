@@ -57,6 +57,7 @@ async fn a_difference_is_named_by_id_and_column_and_never_by_its_value() {
     traffic.batch_execute("SET session_replication_role = replica").await.unwrap();
     for (id, mut lead) in expected_leads(&landing, &traffic).await {
         lead.extend([("id".into(), json!(id)), ("landing_synced_at".into(), json!("2025-01-01 00:00Z"))]);
+        lead.insert("landing_lead".into(), json!(false));
         // Compared separately, because a record's JSON null would become SQL's null.
         let metadata = lead.remove("metadata").unwrap();
         let insert = "INSERT INTO traffic_leads
