@@ -74,7 +74,6 @@ async fn finished(world: &World, bridge: &Bridge) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_landing_with_journey_stages_is_moved_brought_back_and_finished_under_that_name() {
     let (world, bridge) = called("journey_stages").await;
-    landing(&world, "ALTER TABLE journey_stages ADD COLUMN event_type text").await;
     let plan = says(&bridge, &["migrate"]).await;
     assert!(plan.contains("publication"), "{plan}");
     let filled = world.fill(11, 40).await;
