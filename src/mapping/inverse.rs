@@ -54,6 +54,8 @@ pub struct ColumnPlace {
     /// The column exists, and PostgreSQL does not compute the value.
     pub is_written: bool,
     pub is_not_null: bool,
+    /// Landing gives the column a value of its own where an INSERT gives none.
+    pub has_default: bool,
 }
 
 /// A place for each of [`TableMapping::columns`].
@@ -91,7 +93,11 @@ pub fn inverse(held: &TrafficImage, now: Option<&Row>, way: Inverse<'_>) -> Row 
         if !place.is_written {
             *value = theirs.unwrap_or(Datum::Null);
         } else if place.is_not_null && *value == Datum::Null {
-            *value = when_null(column.kind);
+            *value = match (column.is_passthrough && place.has_default, theirs) {
+                // Landing keeps its value. The INSERT of a new row takes Landing's default.
+                (true, theirs) => theirs.unwrap_or(Datum::Null),
+                (false, _) => when_null(column.kind),
+            };
         }
     }
     row

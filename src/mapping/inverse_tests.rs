@@ -8,6 +8,7 @@ use crate::mapping::{Mapping, Target};
 
 const ID: Uuid = Uuid::from_u128(7);
 const LEADS: Table = Table::LandingLeads;
+const WRITTEN: ColumnPlace = ColumnPlace { is_written: true, is_not_null: false, has_default: false };
 
 fn targets() -> &'static [Target] {
     known_targets(LEADS)
@@ -32,7 +33,7 @@ fn limits() -> Vec<Option<usize>> {
 
 /// Landing's columns with the NOT NULL constraints.
 fn places() -> Vec<ColumnPlace> {
-    let mut places = vec![ColumnPlace { is_written: true, is_not_null: false }; LEADS.columns().len()];
+    let mut places = vec![WRITTEN; LEADS.columns().len()];
     for column in [lead::ID, lead::NAME, lead::PHONE, lead::CREATED_AT, lead::UPDATED_AT] {
         places[column].is_not_null = true;
     }
@@ -276,8 +277,7 @@ fn null_becomes_what_a_column_that_is_not_null_can_hold() {
     let (row, lost) = carried(&[], &[("name", None), ("phone", None), ("phone_normalized", None)]);
     assert_eq!((text(&row, lead::NAME), text(&row, lead::PHONE)), (Some(""), Some("")));
     assert_eq!(lost, ["name", "phone", "phone_normalized"]);
-    let strict: Vec<ColumnPlace> =
-        LEADS.columns().iter().map(|_| ColumnPlace { is_written: true, is_not_null: true }).collect();
+    let strict = vec![ColumnPlace { is_not_null: true, ..WRITTEN }; LEADS.columns().len()];
     let held = TrafficImage { table: LEADS, id: ID, values: vec![None; targets().len()] };
     let row = inverse(&held, None, &strict, &limits());
     let all = [lead::EMAIL, lead::METADATA, lead::EMAIL_SENT, lead::CLICK_COUNT].map(|at| text(&row, at));
@@ -289,7 +289,7 @@ fn null_becomes_what_a_column_that_is_not_null_can_hold() {
 fn columns_that_an_older_landing_lacks_are_left_alone() {
     let mut older = places();
     for column in [lead::CLICK_COUNT, lead::PHONE_NORMALIZED, lead::EMAIL] {
-        older[column] = ColumnPlace { is_written: false, is_not_null: false };
+        older[column] = ColumnPlace { is_written: false, ..WRITTEN };
     }
     let own = landing(&[]);
     let held = change(forward(&own), &[("click_count", Some("5")), ("email", Some("e"))]);
@@ -305,7 +305,7 @@ fn a_stage_is_carried_verbatim_and_knows_its_lead() {
     let held =
         TrafficImage { table, id: ID, values: values.iter().map(|v| v.map(ByteString::from)).collect() };
     assert_eq!(held.lead_id(), Some(Uuid::from_u128(9)));
-    let places = vec![ColumnPlace { is_written: true, is_not_null: false }; table.columns().len()];
+    let places = vec![WRITTEN; table.columns().len()];
     let limits = vec![None; known_targets(table).len()];
     let row = inverse(&held, None, &places, &limits);
     assert_eq!(row.values[1..], values.map(|v| v.map_or(Datum::Null, Datum::text)));

@@ -131,7 +131,8 @@ impl Places {
                     names.landing_name(*table),
                     table.traffic_name()
                 ),
-                format!("INSERT INTO {record} VALUES ({values}, {position})"),
+                // Another run may have recorded the column since the plan.
+                format!("INSERT INTO {record} VALUES ({values}, {position}) ON CONFLICT DO NOTHING"),
             )
         });
         forgotten.chain(recorded).collect()

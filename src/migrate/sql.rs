@@ -156,6 +156,10 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
             script.push_str(&format!("\nBEGIN;\n{fence}{}COMMIT;\n", comment_on_fence(names, &fence)));
         }
         MigratedSide::Traffic => {
+            script.push_str(
+                "-- The columns of Landing that no rule of the mapping reads are not part of this script, which is made\n\
+                 -- without a connection: `leadbridge migrate` makes them.\n\n",
+            );
             script.push_str(&session(names));
             for migration in Migration::wanted(options) {
                 let sql = migration.sql(names);

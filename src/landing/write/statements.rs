@@ -17,7 +17,7 @@ pub fn written(target: &LandingTarget) -> impl Iterator<Item = (usize, &Column)>
 pub fn insert(names: &Names, target: &LandingTarget) -> String {
     let columns: Vec<(usize, &Column)> = written(target).collect();
     let names_of: Vec<_> = columns.iter().map(|(_, column)| column.ident()).collect();
-    let values: Vec<_> = columns.iter().map(|column| value(target, *column)).collect();
+    let values: Vec<_> = columns.iter().map(|column| inserted(target, *column)).collect();
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {}",
         names.landing_table(target.layout.table),
@@ -71,6 +71,16 @@ pub fn give_up(
 /// Deletes rows. Parameter: an array of ids.
 pub fn delete(names: &Names, target: &LandingTarget) -> String {
     format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table))
+}
+
+/// The value of a column in a new row: Landing's default where the column takes no null and Traffic has none.
+fn inserted(target: &LandingTarget, (at, column): (usize, &Column)) -> String {
+    let value = value(target, (at, column));
+    let is_not_null = target.places.get(at).is_some_and(|place| place.is_not_null);
+    match target.defaults.get(at).and_then(Option::as_ref) {
+        Some(default) if is_not_null && column.is_passthrough => format!("COALESCE({value}, {default})"),
+        _ => value,
+    }
 }
 
 /// The input's value of a column, cast to the column's type.

@@ -146,7 +146,7 @@ async fn what_traffic_changed_of_unsent_metadata_stays_and_is_counted_apart_unti
     bridge.catch_up().await;
     traffic(
         &world,
-        "UPDATE traffic_leads SET utm_source = 'on Traffic';
+        "UPDATE traffic_leads SET metadata = metadata || '{\"on\": \"Traffic\"}';
          UPDATE traffic_lead_journey SET metadata = '{\"on\": \"Traffic\"}'",
     )
     .await;
@@ -156,14 +156,14 @@ async fn what_traffic_changed_of_unsent_metadata_stays_and_is_counted_apart_unti
     )
     .await;
     bridge.catch_up().await;
-    let stays = "count(*) = 20 FROM traffic_leads WHERE utm_source = 'on Traffic' AND phone = '3' AND name <> 'small'";
+    let stays = "count(*) = 20 FROM traffic_leads WHERE metadata ->> 'on' = 'Traffic' AND phone = '3' AND name <> 'small'";
     assert!(holds(&world.traffic().await, stays).await);
-    let restored = "count(*) = 1 FROM traffic_leads WHERE utm_source = 'x' AND name = 'small'";
+    let restored = "count(*) = 1 FROM traffic_leads WHERE metadata ->> 'on' IS NULL AND name = 'small'";
     assert!(holds(&world.traffic().await, restored).await, "a small document is sent with each change");
     let said = bridge.run(&["verify", "--json"]).await;
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     let found: Value = serde_json::from_str(&said.out).unwrap();
-    for (table, column) in [(0, "utm_source"), (1, "metadata")] {
+    for (table, column) in [(0, "metadata"), (1, "metadata")] {
         let table = &found["tables"][table];
         assert_eq!((&table["changed_on_traffic"], &table["different"]), (&20.into(), &0.into()), "{table}");
         let example = &table["examples"][0];
@@ -174,7 +174,7 @@ async fn what_traffic_changed_of_unsent_metadata_stays_and_is_counted_apart_unti
         );
     }
     let said = bridge.run(&["verify"]).await;
-    assert!(said.out.contains("was changed on Traffic in utm_source"), "{}", said.out);
+    assert!(said.out.contains("was changed on Traffic in metadata"), "{}", said.out);
     // A repair does not touch a row without a difference.
     assert_eq!(bridge.run(&["verify", "--repair"]).await.code, 0);
     assert!(holds(&world.traffic().await, stays).await);

@@ -98,7 +98,8 @@ async fn the_trigger_never_makes_a_writers_statement_fail() {
     let world = World::new().await;
     traffic(
         &world,
-        "DROP VIEW v_traffic_leads_with_journey, v_traffic_leads_last_stage;
+        "DROP VIEW v_traffic_leads_with_journey, v_traffic_leads_last_stage, v_leads_by_targetologist_daily,
+             v_leads_by_team_daily, v_top_utm_sources_by_leads;
          ALTER TABLE traffic_leads ALTER utm_term TYPE varchar(3), ALTER source TYPE varchar(4), ALTER source DROP DEFAULT,
              ALTER fb_ad_id TYPE varchar(2)",
     )

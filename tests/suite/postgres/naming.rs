@@ -16,7 +16,7 @@ fn named(odd: &str, slot: &str) -> Names {
         schema: odd.into(),
         landing_schema: format!("{odd} L"),
         traffic_schema: format!("{odd} T"),
-        ..Names::default()
+        ..leadbridge::throwaway::fixture::names()
     }
 }
 

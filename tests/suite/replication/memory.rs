@@ -74,8 +74,8 @@ async fn a_few_large_rows_are_read_ahead_while_traffic_is_held_up() {
     let waits = "count(*) > 0 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'leadbridge%'";
     until_holds(&world.traffic().await, waits).await;
     let large = format!(
-        "INSERT INTO landing_leads (name, phone, landing_source, metadata)
-         SELECT 'large', n::text, 'twland', jsonb_build_object('answers', repeat(md5(n::text), {})) FROM generate_series(1, 100) AS n",
+        "INSERT INTO landing_leads (name, phone, metadata)
+         SELECT 'large', n::text, jsonb_build_object('answers', repeat(md5(n::text), {})) FROM generate_series(1, 100) AS n",
         BYTES / 32
     );
     landing(&world, &large).await;

@@ -31,7 +31,8 @@ async fn copied(world: &World) -> Config {
     let store = LocalStore::open(&config.state_dir).unwrap();
     let until = Until::CaughtUp;
     replication::run(config.clone(), store, Telemetry::new(), CancellationToken::new(), until).await.unwrap();
-    config
+    let landing = config.landing.connect("test").await.unwrap();
+    config.resolved(&landing).await.unwrap()
 }
 
 async fn found(config: &Config, table: Table) -> Comparison {

@@ -64,7 +64,8 @@ async fn an_older_landing_gets_what_it_has_columns_for() {
              DROP COLUMN email_clicked_at, DROP COLUMN sms_clicked_at;
          ALTER TABLE landing_leads ALTER COLUMN email SET NOT NULL, ALTER COLUMN email SET DEFAULT '',
              ALTER COLUMN source TYPE varchar(60);
-         ALTER TABLE landing_leads ADD COLUMN score integer DEFAULT 5, ADD COLUMN of_phone text GENERATED ALWAYS AS (phone || '!') STORED",
+         ALTER TABLE landing_leads ADD COLUMN score integer DEFAULT 5, ADD COLUMN seen timestamptz NOT NULL DEFAULT '2020-01-01+00',
+             ADD COLUMN of_phone text GENERATED ALWAYS AS (phone || '!') STORED",
     )
     .await;
     world.migrate(&MigrateOptions::default()).await;
@@ -78,10 +79,10 @@ async fn an_older_landing_gets_what_it_has_columns_for() {
     assert!(holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.reverse_quarantine").await);
     let found: String = one(
         &world.landing().await,
-        "SELECT string_agg(concat_ws(' ', name, email, score, of_phone), ', ' ORDER BY name) FROM landing_leads",
+        "SELECT string_agg(concat_ws(' ', name, email, score, of_phone, seen = '2020-01-01+00'), ', ' ORDER BY name) FROM landing_leads",
     )
     .await;
-    assert_eq!(found, "born  5 2!, other  7 1!");
+    assert_eq!(found, "born  2! t, other  7 1! t");
     daemon.terminate().await;
 }
 

@@ -23,6 +23,7 @@ pub async fn switched(world: &World, bridge: &Bridge) -> Daemon {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_streams_turns_round_by_itself_and_carries_every_column_back() {
     let world = World::new().await;
+    crate::testkit::repeat_numbers(&world).await;
     world.fill(200, 60).await;
     let lead = format!(
         "INSERT INTO landing_leads (id, name, phone, source, metadata)
