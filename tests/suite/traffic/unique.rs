@@ -97,6 +97,7 @@ async fn a_row_that_no_set_makes_good_waits_alone_and_keeps_its_last_good_image(
 #[tokio::test(flavor = "multi_thread")]
 async fn values_that_may_not_be_null_and_expressions_are_exchanged_as_well() {
     let (world, _bridge, mut daemon) = leads(&["a", "b"], true).await;
+    crate::testkit::repeat_numbers(&world).await;
     landing(&world, "UPDATE landing_leads SET amocrm_lead_id = CASE name WHEN 'a' THEN '1' ELSE '2' END")
         .await;
     caught_up_and_equal(&world, &mut daemon).await;
