@@ -4,7 +4,7 @@
 //! The two databases are two servers, so no query joins them. Traffic's leads are read in pages by id, and
 //! Landing is asked for the ids of each page. Phones and e-mail addresses have no index on Landing, so Landing's
 //! leads are read once, in ranges of the table's pages, each in a statement of its own: no lock lasts. Memory
-//! holds a page, and the contacts of [`COMPARED`] leads at most.
+//! holds a page, and the contacts of `COMPARED` leads at most.
 
 mod contacts;
 mod verdicts;
