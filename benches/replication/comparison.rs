@@ -66,13 +66,11 @@ async fn limits(traffic: &Client) -> Result<String> {
 
 /// A query for every row in key order, each column in the server's own text.
 async fn whole_rows(client: &Client, table: &str) -> Result<String> {
-    let sql = "SELECT string_agg(format('%L, %I::text', attname, attname), ', ') FROM pg_attribute \
+    let sql = "SELECT format('jsonb_object(ARRAY[%s], ARRAY[%s])', string_agg(quote_literal(attname), ', '), \
+                 string_agg(format('%I::text', attname), ', ')) FROM pg_attribute \
                WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped";
     let row = client.query_one(sql, &[&table]).await.map_err(|error| failed(&error))?;
-    Ok(format!(
-        "SELECT id, jsonb_build_object({})::text FROM public.{table} ORDER BY id",
-        row.get::<_, String>(0)
-    ))
+    Ok(format!("SELECT id, {}::text FROM public.{table} ORDER BY id", row.get::<_, String>(0)))
 }
 
 async fn rows(client: &Client, sql: &str, parameters: &[&(dyn ToSql + Sync)]) -> Result<RowStream> {
