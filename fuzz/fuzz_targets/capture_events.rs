@@ -83,7 +83,12 @@ fn event(event: Event) -> ReplicationEvent {
 fuzz_target!(|events: Vec<Event>| {
     let tables = Table::ALL.to_vec();
     let published = Published::default();
-    let mut capture = RowCapture::new(LandingTables { names: Names::default(), tables, published });
+    let mut capture = RowCapture::new(LandingTables {
+        names: Names::default(),
+        tables,
+        mapping: published.mapping(),
+        published,
+    });
     let mut open = false;
     for one in events {
         let (begins, ends) = (matches!(one, Event::Begin(..)), matches!(one, Event::Commit(..)));
