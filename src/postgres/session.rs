@@ -115,8 +115,9 @@ impl DerefMut for Session {
 /// machine is gone, and release the daemon's locks. `row_security = off` turns silently hidden rows into an
 /// error. `synchronous_commit = on`, because a position is acknowledged to the slot as soon as Traffic has
 /// committed the position: a crash must not undo the commit. `read committed`, because statements that wait
-/// for other writers are written to continue with the rows of those writers.
-const PINNED: [(&str, &str); 20] = [
+/// for other writers are written to continue with the rows of those writers. `jit = off`, because the queries of
+/// the catalog are long and read few rows: compiling one took thirty times as long as answering it.
+const PINNED: [(&str, &str); 21] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
@@ -137,6 +138,7 @@ const PINNED: [(&str, &str); 20] = [
     ("tcp_keepalives_interval", "5"),
     ("tcp_keepalives_count", "4"),
     ("tcp_user_timeout", "30000"),
+    ("jit", "off"),
 ];
 
 /// Leaves `replica`, which may be a role's default, because no cascade of a delete runs under `replica`. The

@@ -47,6 +47,7 @@ async fn a_session_is_pinned_whatever_server_database_and_role_say() {
         ("row_security", "off"),
         ("search_path", ""),
         ("tcp_keepalives_idle", "10"),
+        ("jit", "off"),
         ("default_transaction_isolation", "read committed"),
         ("application_name", "leadbridge test"),
     ] {
