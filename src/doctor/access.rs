@@ -1,16 +1,15 @@
 //! Whether Traffic lets a role of the API do what Landing does not.
 
-use tokio_postgres::Client;
-
 use crate::access::{AccessScope, Comparison, Excess, Standing};
 use crate::config::Config;
 use crate::error::Result;
 use crate::model::side::Side;
+use crate::postgres::Databases;
 use crate::report::{Findings, Verdict};
 
 /// Adds one finding for each role and object.
-pub async fn examine(findings: &mut Findings, landing: &Client, traffic: &Client, config: &Config) {
-    let (found, fine) = match compare(landing, traffic, config).await {
+pub async fn examine(findings: &mut Findings, databases: Databases<'_>, config: &Config) {
+    let (found, fine) = match compare(databases, config).await {
         Ok(compared) => compared,
         Err(error) => return findings.add("api_access", None, Err(error)),
     };
@@ -22,9 +21,10 @@ pub async fn examine(findings: &mut Findings, landing: &Client, traffic: &Client
     }
 }
 
-async fn compare(landing: &Client, traffic: &Client, config: &Config) -> Result<(Vec<Excess>, String)> {
+async fn compare(databases: Databases<'_>, config: &Config) -> Result<(Vec<Excess>, String)> {
+    let Databases { landing, traffic, names } = databases;
     let tables = config.tables();
-    let scope = AccessScope { names: &config.names, tables: &tables, accept: &config.accepted_access };
+    let scope = AccessScope { names, tables: &tables, accept: &config.accepted_access };
     let comparison = Comparison::read(landing, traffic, scope).await?;
     let fine = match comparison.roles().as_slice() {
         [] => "there is none of the API's roles".to_owned(),

@@ -36,7 +36,8 @@ pub use writable::writable;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Asking {
     Operator,
-    /// A run asks for earlier imports itself, right before a copy, because the answer may take long.
+    /// A run is not stopped by columns that are left out, and asks for the API's rights and for earlier imports
+    /// itself, right before a copy.
     Run,
 }
 
@@ -58,26 +59,30 @@ async fn examine_for(asking: Asking, config: &Config) -> Findings {
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, state_tables_are_readable) {
         findings.add("positions", None, slot::agreement(landing, traffic, &config).await);
     }
-    // Before the migration no column has a place.
-    let is_migrated = |finding: &Finding| finding.check == "schema" && finding.level == Level::Ok;
-    let migrated = findings.findings.iter().any(is_migrated);
-    if let (Some(landing), Some(traffic), true) = (&landing, &traffic, migrated) {
+    if let (Some(landing), Some(traffic), Asking::Operator) = (&landing, &traffic, asking) {
         let databases = Databases { landing, traffic, names: &config.names };
-        let left_out = left_out(databases, &config.tables(), &config.columns).await;
-        let verdict = left_out.map(|left_out| judge_left_out(&left_out));
-        findings.add("left_out_columns", Some(Side::Landing), verdict);
-    }
-    if let (Some(landing), Some(traffic), false) = (&landing, &traffic, is_finished) {
-        access::examine(&mut findings, landing, traffic, &config).await;
-        if asking == Asking::Operator && copy_is_ahead(traffic, &config).await {
-            let databases = Databases { landing, traffic, names: &config.names };
-            imports::examine(&mut findings, databases, &config).await;
+        left_out_columns(&mut findings, databases, &config).await;
+        if !is_finished {
+            access::examine(&mut findings, databases, &config).await;
+            if copy_is_ahead(traffic, &config).await {
+                imports::examine(&mut findings, databases, &config).await;
+            }
         }
     }
     for session in [landing, traffic].into_iter().flatten() {
         session.close().await;
     }
     findings
+}
+
+/// Before the migration no column has a place.
+async fn left_out_columns(findings: &mut Findings, databases: Databases<'_>, config: &Config) {
+    let is_migrated = |finding: &Finding| finding.check == "schema" && finding.level == Level::Ok;
+    if findings.findings.iter().any(is_migrated) {
+        let left_out = left_out(databases, &config.tables(), &config.columns).await;
+        let verdict = left_out.map(|left_out| judge_left_out(&left_out));
+        findings.add("left_out_columns", Some(Side::Landing), verdict);
+    }
 }
 
 /// Whether no copy is complete. Another check reports a checkpoint that cannot be read.

@@ -20,9 +20,8 @@ pub async fn preflight(config: &Config) -> Result<()> {
     let findings = examined.map_err(late)?.findings;
     // Slot and positions are judged by the attempt, because a resync repairs states that a stream must
     // refuse. The limit on sessions is judged by the connections, because a limit that is high enough for a
-    // stream may be too low for a copy, and a refused connection is retried. The API's rights are judged before
-    // a copy, because ending a running stream would hide nothing that has been copied.
-    let ours = |check: &str| matches!(check, "slot" | "positions" | "connection_limit" | "api_access");
+    // stream may be too low for a copy, and a refused connection is retried.
+    let ours = |check: &str| matches!(check, "slot" | "positions" | "connection_limit");
     let stops = |finding: &&Finding| finding.level == Level::Error && !ours(finding.check);
     let errors: Vec<_> = findings.iter().filter(stops).collect();
     // A connection that broke during the checks says nothing about the databases: the attempt is retried.
