@@ -30,13 +30,21 @@ pub struct Measure {
     pub rows: u64,
 }
 
-pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Measure> {
+/// Number of pages of a table.
+pub async fn pages(client: &Client, names: &Names, table: Table) -> Result<i64> {
     let step = format!("measuring {} on Landing", names.landing_name(table));
-    let sql = "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint, \
-               c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
+    let sql = "SELECT pg_relation_size(c.oid) / current_setting('block_size')::bigint \
+               FROM pg_class c WHERE c.oid = to_regclass($1)";
+    Ok(during(client, &step).row(sql, &[&names.landing_table(table)]).await?.get(0))
+}
+
+pub async fn measure(client: &Client, names: &Names, table: Table) -> Result<Measure> {
+    let pages = pages(client, names, table).await?;
+    let step = format!("measuring {} on Landing", names.landing_name(table));
+    let sql = "SELECT c.reltuples::float8, c.relpages::bigint FROM pg_class c WHERE c.oid = to_regclass($1)";
     let name = names.landing_table(table);
     let row = during(client, &step).row(sql, &[&name]).await?;
-    let (pages, tuples, analyzed_pages): (i64, f64, i64) = (row.get(0), row.get(1), row.get(2));
+    let (tuples, analyzed_pages): (f64, i64) = (row.get(0), row.get(1));
     let rows = if pages <= COUNTED_PAGES || tuples < 0.0 || analyzed_pages == 0 {
         let count = during(client, &step).row(&format!("SELECT count(*) FROM {name}"), &[]).await?;
         count.get::<_, i64>(0).max(0) as u64
@@ -140,6 +148,9 @@ pub async fn published(
 pub struct CatalogColumn {
     pub name: String,
     pub is_generated: bool,
+    pub is_not_null: bool,
+    /// The default as SQL. A generated column has an expression instead, and no default.
+    pub default: Option<String>,
     /// The type with its modifier, as a definition of a column takes the type.
     pub definition: String,
     /// The type without a modifier, as a cast takes the type.
@@ -152,8 +163,11 @@ pub struct CatalogColumn {
 
 /// The columns of a table, in their order.
 pub async fn columns(landing: &Client, names: &Names, table: Table) -> Result<Vec<CatalogColumn>> {
-    let sql = "SELECT a.attname::text, a.attgenerated <> '', format_type(a.atttypid, a.atttypmod), \
-                 format_type(a.atttypid, -1), n.nspname::text, e.typtype::text FROM pg_attribute a \
+    let sql = "SELECT a.attname::text, a.attgenerated <> '', a.attnotnull, \
+                 CASE a.attgenerated WHEN '' THEN pg_get_expr(d.adbin, d.adrelid) END, \
+                 format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), n.nspname::text, \
+                 e.typtype::text FROM pg_attribute a \
+               LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
                JOIN pg_type t ON t.oid = a.atttypid \
                JOIN pg_type e ON e.oid = CASE WHEN t.typelem <> 0 AND t.typlen = -1 THEN t.typelem ELSE t.oid END \
                JOIN pg_namespace n ON n.oid = e.typnamespace \
@@ -163,10 +177,12 @@ pub async fn columns(landing: &Client, names: &Names, table: Table) -> Result<Ve
     let column = |row: &tokio_postgres::Row| CatalogColumn {
         name: row.get(0),
         is_generated: row.get(1),
-        definition: row.get(2),
-        sql_type: row.get(3),
-        type_schema: row.get(4),
-        type_kind: row.get(5),
+        is_not_null: row.get(2),
+        default: row.get(3),
+        definition: row.get(4),
+        sql_type: row.get(5),
+        type_schema: row.get(6),
+        type_kind: row.get(7),
     };
     Ok(rows.iter().map(column).collect())
 }

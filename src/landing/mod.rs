@@ -3,6 +3,7 @@
 pub mod catalog;
 mod copied;
 pub mod left_out;
+pub mod ranges;
 pub mod reading;
 pub mod snapshot;
 pub mod write;

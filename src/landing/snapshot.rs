@@ -9,6 +9,7 @@ use tokio_postgres::{CopyOutStream, SimpleQueryMessage};
 
 use super::catalog::Measure;
 use super::copied::{CopiedMessage, Decoder};
+use super::ranges::Range;
 use super::reading;
 use crate::capture::layout::Layout;
 use crate::checkpoint::Published;
@@ -20,19 +21,6 @@ use crate::model::side::Side;
 use crate::postgres::step::during;
 use crate::postgres::table_lock::{self, Opening};
 use crate::postgres::{Database, Endpoint, Session};
-
-/// Pages in a range: few enough to spread the work evenly, enough to read in one go.
-const RANGE_PAGES: i64 = 1024;
-
-/// A range of a table's pages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Range {
-    pub table: Table,
-    first_page: i64,
-    /// First page after the range; `None` for the last range, because the table may have grown since the
-    /// measurement.
-    end_page: Option<i64>,
-}
 
 /// Size of a table under the snapshot.
 #[derive(Clone, Debug)]
@@ -123,7 +111,7 @@ impl SnapshotReader {
     /// Divides a table into ranges.
     pub async fn extent(&self, names: &Names, table: Table) -> Result<Extent> {
         let Measure { pages, rows } = super::catalog::measure(&self.session, names, table).await?;
-        Ok(Extent { ranges: page_ranges(table, pages), expected_rows: rows })
+        Ok(Extent { ranges: Range::all(table, pages), expected_rows: rows })
     }
 
     /// Streams the rows of one range.
@@ -137,26 +125,14 @@ impl SnapshotReader {
         layout: &'r Layout,
         range: &Range,
     ) -> Result<RowStream<'r>> {
-        self.lock(names, layout.table, published).await?;
+        self.lock(names, layout.table(), published).await?;
         let step = || format!("copying {} from Landing", layout.name);
-        let first = range.first_page;
-        let end = range.end_page.map_or(String::new(), |end| format!(" AND ctid < '({end},0)'"));
-        let filter = format!(" WHERE ctid >= '({first},0)'{end}");
-        let sql = format!("COPY ({}{filter}) TO STDOUT (FORMAT binary)", reading::select(names, layout));
+        let (select, condition) = (reading::select(names, layout), range.condition());
+        let sql = format!("COPY ({select} WHERE {condition}) TO STDOUT (FORMAT binary)");
         let stream = self.session.copy_out(&sql).await.map_err(|error| Error::database(step(), &error))?;
         let decoder = Decoder::new(layout.mapping.columns().len());
         Ok(RowStream { layout, messages: Box::pin(stream), decoder })
     }
-}
-
-fn page_ranges(table: Table, pages: i64) -> Vec<Range> {
-    let starts = (0..pages.max(1)).step_by(RANGE_PAGES as usize);
-    starts
-        .map(|first| {
-            let end = first + RANGE_PAGES;
-            Range { table, first_page: first, end_page: (end < pages).then_some(end) }
-        })
-        .collect()
 }
 
 /// Rows as the server sends the rows; nothing is collected.
@@ -181,24 +157,5 @@ impl RowStream<'_> {
             }
         }
         Ok(None)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_cover_every_page_once_and_the_last_is_open() {
-        let pages = |total| {
-            page_ranges(Table::LandingLeads, total)
-                .iter()
-                .map(|range| (range.first_page, range.end_page))
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(pages(0), [(0, None)]);
-        assert_eq!(pages(1024), [(0, None)]);
-        assert_eq!(pages(1025), [(0, Some(1024)), (1024, None)]);
-        assert_eq!(pages(2048), [(0, Some(1024)), (1024, None)]);
     }
 }

@@ -18,7 +18,8 @@ use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::pass;
 use crate::landing::catalog;
-use crate::landing::snapshot::{Range, SnapshotReader};
+use crate::landing::ranges::Range;
+use crate::landing::snapshot::SnapshotReader;
 use crate::mapping::Mapping;
 use crate::model::change::{Origin, Position, Table};
 use crate::model::names::Names;
@@ -187,7 +188,7 @@ impl Copy {
     }
 
     fn outcome(&self) -> Outcome {
-        let rows = |part: &Part| (part.layout.table, Arc::clone(&part.done));
+        let rows = |part: &Part| (part.layout.table(), Arc::clone(&part.done));
         let copied = self.parts.iter().map(rows).collect();
         let (published, horizon) = (self.published.clone(), self.horizon.clone());
         Outcome { published, horizon, copied, new_tables: self.new_tables.clone() }
@@ -196,7 +197,7 @@ impl Copy {
     /// Copies one table after the other, because a journey entry needs its lead. False after a shutdown request.
     async fn all_tables(mut self) -> Result<bool> {
         for Part { layout, ranges, done } in std::mem::take(&mut self.parts) {
-            let table = layout.table;
+            let table = layout.table();
             let shared = Arc::new(CopiedTable {
                 context: Arc::clone(&self.context),
                 ledger: self.ledger.clone(),

@@ -13,7 +13,8 @@ use crate::capture::layout::Layout;
 use crate::checkpoint::{Ledger, Published};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
-use crate::landing::snapshot::{Range, RowStream, SnapshotReader};
+use crate::landing::ranges::Range;
+use crate::landing::snapshot::{RowStream, SnapshotReader};
 use crate::model::change::{Change, Operation, Origin, Position, SourcedChange};
 use crate::traffic::{Supplied, Writer};
 

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::landing::catalog;
+use crate::landing::ranges::Range;
 use crate::model::change::Table;
 use crate::model::same_id::SameId;
 use crate::model::side::Side;
@@ -30,9 +32,6 @@ const COMPARED: usize = 100_000;
 
 /// Leads in a page of Traffic's leads.
 const PAGE: i64 = 10_000;
-
-/// Pages of Landing's table that a statement reads.
-const RANGE_PAGES: i64 = 1024;
 
 /// Number of ids that a query in a message lists.
 const LISTED: usize = 100;
@@ -170,23 +169,21 @@ async fn on_landing(landing: Database<'_>, ids: &[Uuid]) -> Result<HashSet<Uuid>
 
 /// Lets `contacts` meet every lead of Landing.
 async fn meet_landing(landing: Database<'_>, contacts: &mut Contacts) -> Result<()> {
-    let sql = "SELECT pg_relation_size(to_regclass($1)) / current_setting('block_size')::bigint";
-    let step = landing.during("measuring the leads on Landing");
-    let pages: i64 = step.row(sql, &[&landing.table(Table::LandingLeads)]).await?.get(0);
-    for first in (0..pages.max(1)).step_by(RANGE_PAGES as usize) {
-        let end = first + RANGE_PAGES;
-        // The last range is open, because the table may have grown since.
-        let end = if end < pages { format!(" AND ctid < '({end},0)'") } else { String::new() };
-        meet_range(landing, &format!("ctid >= '({first},0)'{end}"), contacts).await?;
+    let pages = catalog::pages(landing.client, landing.names, Table::LandingLeads).await?;
+    for range in Range::all(Table::LandingLeads, pages) {
+        meet_range(landing, &range, contacts).await?;
     }
     Ok(())
 }
 
-async fn meet_range(landing: Database<'_>, range: &str, contacts: &mut Contacts) -> Result<()> {
+async fn meet_range(landing: Database<'_>, range: &Range, contacts: &mut Contacts) -> Result<()> {
     let step = "reading phones and e-mail addresses of leads on Landing";
     let failed = |error| Error::database(step, &error);
-    let sql =
-        format!("SELECT phone::text, email::text FROM {} WHERE {range}", landing.table(Table::LandingLeads));
+    let sql = format!(
+        "SELECT phone::text, email::text FROM {} WHERE {}",
+        landing.table(range.table),
+        range.condition()
+    );
     let parameters: [&str; 0] = [];
     let client: &Client = landing.client;
     let rows = client.query_raw(&sql, parameters).await.map_err(failed)?;
