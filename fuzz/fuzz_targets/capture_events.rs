@@ -81,14 +81,8 @@ fn event(event: Event) -> ReplicationEvent {
 }
 
 fuzz_target!(|events: Vec<Event>| {
-    let tables = Table::ALL.to_vec();
-    let published = Published::default();
-    let mut capture = RowCapture::new(LandingTables {
-        names: Names::default(),
-        tables,
-        mapping: published.mapping(),
-        published,
-    });
+    let tables = LandingTables::new(Names::default(), Table::ALL.to_vec(), Published::default());
+    let mut capture = RowCapture::new(tables);
     let mut open = false;
     for one in events {
         let (begins, ends) = (matches!(one, Event::Begin(..)), matches!(one, Event::Commit(..)));

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::mapping::TableMapping;
 use crate::model::change::{Column, Datum, Row, Table};
-use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
+use crate::pgoutput::{Relation, ReplicaIdentity, Tuple, Value};
 
 /// Consequence of a table's change for a running stream.
 const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then: rows that were written since \
@@ -21,17 +21,23 @@ const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then
 /// A table's column positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
-    pub table: Table,
     /// The table's name on Landing, for messages.
     pub name: String,
     pub mapping: Arc<TableMapping>,
-    /// For each of [`TableMapping::columns`] the position in a tuple; `None` for a column that this database
+    /// For each of [`TableMapping::columns`] the column of a tuple; `None` for a column that this database
     /// lacks.
-    positions: Box<[Option<usize>]>,
+    columns: Box<[Option<TupleColumn>]>,
     /// Columns in a tuple.
     width: usize,
     /// Columns that the mapping does not carry.
     pub unknown: Vec<String>,
+}
+
+/// A column of a relation's tuples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TupleColumn {
+    position: usize,
+    type_oid: u32,
 }
 
 impl Layout {
@@ -39,28 +45,34 @@ impl Layout {
     /// A column that the mapping carries is missing or of another type, or the replica identity does not name
     /// the row of an update.
     pub fn bind(mapping: &Arc<TableMapping>, relation: &Relation) -> Result<Self> {
-        let by_name: HashMap<&str, usize> =
-            relation.columns.iter().enumerate().map(|(position, column)| (&*column.name, position)).collect();
-        let mut positions = vec![None; mapping.columns().len()];
+        let named =
+            relation.columns.iter().enumerate().map(|(position, column)| {
+                (&*column.name, TupleColumn { position, type_oid: column.type_oid })
+            });
+        let by_name: HashMap<&str, TupleColumn> = named.collect();
+        let mut columns = vec![None; mapping.columns().len()];
         for (at, column) in mapping.present() {
             let found = by_name.get(&*column.name).copied();
-            check_column(relation, column, found.and_then(|at| relation.columns.get(at)))?;
-            if let Some(position) = positions.get_mut(at) {
-                *position = found;
+            check_column(relation, column, found.map(|column| column.type_oid))?;
+            if let Some(place) = columns.get_mut(at) {
+                *place = found;
             }
         }
         let is_carried = |name: &str| mapping.present().any(|(_, column)| column.name == name);
         let names = relation.columns.iter().map(|column| column.name.to_string());
         let layout = Layout {
-            table: mapping.table,
             name: relation.name.to_string(),
             mapping: Arc::clone(mapping),
-            positions: positions.into(),
+            columns: columns.into(),
             width: relation.columns.len(),
             unknown: names.filter(|name| !is_carried(name)).collect(),
         };
         layout.check_identity(relation)?;
         Ok(layout)
+    }
+
+    pub fn table(&self) -> Table {
+        self.mapping.table
     }
 
     fn check_identity(&self, relation: &Relation) -> Result<()> {
@@ -76,7 +88,13 @@ impl Layout {
     }
 
     fn position(&self, column: usize) -> Option<usize> {
-        self.positions.get(column).copied().flatten()
+        self.columns.get(column).copied().flatten().map(|column| column.position)
+    }
+
+    /// For each of [`TableMapping::columns`] the OID of the type that this database has; `None` for a column
+    /// that this database lacks.
+    pub fn type_oids(&self) -> impl Iterator<Item = Option<u32>> {
+        self.columns.iter().map(|column| column.map(|column| column.type_oid))
     }
 
     /// The row held by a tuple of this relation.
@@ -86,15 +104,16 @@ impl Layout {
     pub fn row(&self, mut tuple: Tuple) -> Result<Row> {
         let id = self.id(&tuple)?;
         // No two columns share a position, so each value can be moved out of the tuple.
-        let datum = |position: &Option<usize>| match position.and_then(|at| tuple.0.get_mut(at)) {
-            None => Datum::Null,
-            Some(value) => match std::mem::replace(value, Value::Null) {
-                Value::Null => Datum::Null,
-                Value::Unchanged => Datum::Unchanged,
-                Value::Text(text) => Datum::Text(text),
-            },
-        };
-        Ok(Row { table: self.table, id, values: self.positions.iter().map(datum).collect() })
+        let datum =
+            |column: &Option<TupleColumn>| match column.and_then(|column| tuple.0.get_mut(column.position)) {
+                None => Datum::Null,
+                Some(value) => match std::mem::replace(value, Value::Null) {
+                    Value::Null => Datum::Null,
+                    Value::Unchanged => Datum::Unchanged,
+                    Value::Text(text) => Datum::Text(text),
+                },
+            };
+        Ok(Row { table: self.table(), id, values: self.columns.iter().map(datum).collect() })
     }
 
     /// The primary key in a tuple; the other columns of a key tuple are null.
@@ -113,7 +132,7 @@ impl Layout {
     }
 }
 
-fn check_column(relation: &Relation, expected: &Column, found: Option<&RelationColumn>) -> Result<()> {
+fn check_column(relation: &Relation, expected: &Column, found: Option<u32>) -> Result<()> {
     let place = format!("column {}.{} on Landing", relation.name, expected.name);
     match found {
         None if expected.required => Err(Error::refused(format!("{place} is missing"))
@@ -122,11 +141,9 @@ fn check_column(relation: &Relation, expected: &Column, found: Option<&RelationC
             "run `leadbridge resync`, with the column brought back or without it: rows that were written since \
              cannot be translated, and none of them was applied",
         )),
-        Some(found) if !expected.is_passthrough && !expected.kind.accepts(found.type_oid) => Err(Error::refused(format!(
-            "{place} has the type with OID {}, not {}",
-            found.type_oid,
-            expected.kind.accepted_names()
-        ))
+        Some(type_oid) if !expected.is_passthrough && !expected.kind.accepts(type_oid) => Err(Error::refused(
+            format!("{place} has the type with OID {type_oid}, not {}", expected.kind.accepted_names()),
+        )
         .remedy(format!("change its type back. {MEANWHILE}"))),
         _ => Ok(()),
     }
@@ -136,6 +153,7 @@ fn check_column(relation: &Relation, expected: &Column, found: Option<&RelationC
 mod tests {
     use super::*;
     use crate::mapping::Mapping;
+    use crate::pgoutput::RelationColumn;
 
     fn relation(columns: &[(&str, u32)]) -> Relation {
         let column = |(at, (name, oid)): (usize, &(&str, u32))| RelationColumn {

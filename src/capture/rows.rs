@@ -18,15 +18,20 @@ pub type RowCapture = Capture<Layout>;
 pub struct LandingTables {
     /// Schema and names of the replicated tables. A table of another schema is not replicated, even if the
     /// names are equal.
-    pub names: Names,
-    pub tables: Vec<Table>,
-    /// Relations of the replicated tables at the time of the initial copy.
-    pub published: Published,
-    /// The mapping of the initial copy.
-    pub mapping: Mapping,
+    names: Names,
+    tables: Vec<Table>,
+    published: Published,
+    /// The mapping of `published`.
+    mapping: Mapping,
 }
 
 impl LandingTables {
+    /// `published`: relations and columns of the replicated tables at the time of the initial copy.
+    pub fn new(names: Names, tables: Vec<Table>, published: Published) -> Self {
+        let mapping = published.mapping();
+        LandingTables { names, tables, published, mapping }
+    }
+
     fn table(&self, relation: &Relation) -> Option<Table> {
         let ours = *relation.namespace == *self.names.landing_schema;
         self.names.from_landing_name(&relation.name).filter(|table| ours && self.tables.contains(table))
@@ -79,7 +84,7 @@ impl ReplicatedRelation for Layout {
     }
 
     fn table(&self) -> Table {
-        self.table
+        Layout::table(self)
     }
 
     fn id(&self, tuple: &Tuple) -> Result<Uuid> {

@@ -70,14 +70,17 @@ impl Published {
     /// The record, with the columns that the mapping of `before` carries. A column that came later is carried
     /// from the next copy on.
     pub fn with_columns_of(mut self, before: &Published) -> Self {
-        for (name, table) in &mut self.tables {
-            let earlier = before.tables.get(name);
-            // No other column depends on Landing's own normalisation, so it may appear at any time.
-            let is_later = |column: &str| {
-                column == "phone_normalized"
-                    && earlier.is_some_and(|earlier| !earlier.columns.contains_key(column))
+        for (label, table) in &mut self.tables {
+            let (Some(known), Some(earlier)) = (Table::from_label(label), before.tables.get(label)) else {
+                continue;
             };
-            table.columns.retain(|column, _| !is_later(column));
+            // No other column depends on a column that Landing may compute, so such a column may appear at any
+            // time.
+            for column in known.columns().iter().filter(|column| column.may_be_generated()) {
+                if !earlier.columns.contains_key(&*column.name) {
+                    table.columns.remove(&*column.name);
+                }
+            }
         }
         self
     }

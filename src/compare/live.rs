@@ -202,7 +202,7 @@ async fn settle(
         // More rows differ than can be in flight, so the first counts stand.
         (found, 0, false)
     };
-    let (traffic, table) = (sides.databases.on(Side::Traffic), sides.layout.table);
+    let (traffic, table) = (sides.databases.on(Side::Traffic), sides.layout.table());
     let quarantined = Quarantine::count_among(traffic, table, &found.suspects).await?;
     let orphaned = orphaned(traffic, table).await?;
     Ok((TableVerification { found, moving, quarantined, orphaned }, passed))

@@ -85,7 +85,7 @@ impl<'c> ComparedSides<'c, ByMapping> {
 impl<E: Expectation> ComparedSides<'_, E> {
     /// A comparison of no rows.
     fn nothing_yet(&self) -> Comparison {
-        Comparison { table: self.layout.name.clone().into(), ..Comparison::new(self.layout.table) }
+        Comparison { table: self.layout.name.clone().into(), ..Comparison::new(self.layout.table()) }
     }
 
     /// Compares the rows with the given keys.

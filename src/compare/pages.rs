@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
 
-use bytestring::ByteString;
 use futures_util::StreamExt as _;
 use tokio_postgres::{Client, Row, RowStream, Statement};
 use uuid::Uuid;
@@ -14,12 +13,11 @@ use super::merge::{Expectation, HeldRow};
 use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::landing::reading;
-use crate::mapping::TableMapping;
-use crate::mapping::inverse::TrafficImage;
+use crate::mapping::{TableMapping, Target};
 use crate::model::budget;
 use crate::model::change::Row as LandingRow;
 use crate::postgres::Database;
-use crate::traffic::as_text;
+use crate::traffic::reading::{image, image_columns};
 
 /// Rows in a page.
 pub(super) const PAGE: usize = 500;
@@ -133,7 +131,7 @@ impl<'c, E: Expectation> LandingPages<'c, E> {
         let select = format!(
             "SELECT {}, pg_catalog.pg_column_size(t.metadata)::text FROM {} AS t WHERE",
             reading::columns(layout),
-            databases.names.landing_table(layout.table)
+            databases.names.landing_table(layout.table())
         );
         let step = format!("reading {} on Landing", layout.name);
         LandingPages { pages: Pages::new(databases.landing, select, step, keys), layout, expectation }
@@ -175,12 +173,11 @@ impl<'c> TrafficPages<'c> {
     pub(super) fn new<E: Expectation>(sides: &'c ComparedSides<'c, E>, keys: KeyRange) -> Self {
         let (databases, mapping) = (sides.databases, &*sides.layout.mapping);
         let table = mapping.table;
-        let columns: String =
-            mapping.targets().iter().map(|target| format!(", {}", as_text(target))).collect();
         let must_be_on_landing = sides.expectation.must_be_on_landing();
         let which = if E::READS_ROWS_BORN_ON_TRAFFIC { "true" } else { &must_be_on_landing };
         let select = format!(
-            "SELECT t.id{columns}, {must_be_on_landing}, {} FROM {} AS t WHERE {which} AND",
+            "SELECT {}, {must_be_on_landing}, {} FROM {} AS t WHERE {which} AND",
+            image_columns(mapping),
             sides.expectation.stays_on_traffic(),
             databases.names.traffic_table(table)
         );
@@ -207,11 +204,8 @@ impl<'c> TrafficPages<'c> {
 }
 
 fn held_row(mapping: &TableMapping, row: &Row) -> std::result::Result<HeldRow, tokio_postgres::Error> {
-    let (table, count) = (mapping.table, mapping.targets().len());
-    let text = |at| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
-    let values = (1..=count).map(text).collect::<std::result::Result<_, _>>()?;
-    let image = TrafficImage { table, id: row.try_get(0)?, values };
-    let (must_be_on_landing, stays_on_traffic) = (row.try_get(count + 1)?, row.try_get(count + 2)?);
+    let (image, next) = (image(mapping, row)?, mapping.targets().len() + 1);
+    let (must_be_on_landing, stays_on_traffic) = (row.try_get(next)?, row.try_get(next + 1)?);
     Ok(HeldRow { image, must_be_on_landing, stays_on_traffic })
 }
 
@@ -222,10 +216,9 @@ pub(super) async fn held_weights(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, u64>> {
     let table = mapping.table;
-    let columns: Vec<_> = mapping.of_variable_size().map(|target| target.ident()).collect();
     let sql = format!(
         "SELECT t.id, {} FROM {} AS t WHERE t.id = ANY ($1)",
-        budget::weight(columns.iter().map(|column| &**column)),
+        budget::weight(mapping.of_variable_size().map(Target::ident)),
         traffic.table(table)
     );
     let step = traffic.during(format!("weighing rows of {} on Traffic", table.traffic_name()));

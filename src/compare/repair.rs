@@ -113,7 +113,7 @@ impl RepairSource<'_> {
         let origin = Origin { xid: None, commit_lsn: sample.inserted, commit_time: sample.now };
         let change = |id: &Uuid| match found.remove(id) {
             Some(row) => Change::Write { operation: Operation::Update, row, old_id: None },
-            None => Change::Delete { table: self.layout.table, id: *id },
+            None => Change::Delete { table: self.layout.table(), id: *id },
         };
         let all = ids.iter().map(change).map(|change| SourcedChange { origin, change });
         Ok(all.partition(|sourced| matches!(sourced.change, Change::Write { .. })))

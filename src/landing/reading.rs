@@ -11,24 +11,21 @@ use crate::error::{Error, Result};
 use crate::model::budget;
 use crate::model::change::{Column, ColumnType, Datum, Row};
 use crate::model::names::Names;
-use crate::postgres::output;
+use crate::postgres::output::TextForm;
 
 /// `SELECT` of every column that the mapping knows, as text, in the order of a [`Row`].
 pub fn select(names: &Names, layout: &Layout) -> String {
-    format!("SELECT {} FROM {}", columns(layout), names.landing_table(layout.table))
+    format!("SELECT {} FROM {}", columns(layout), names.landing_table(layout.table()))
 }
 
 /// The columns of [`select`].
 pub fn columns(layout: &Layout) -> String {
-    let mapping = &layout.mapping;
-    let text = |(at, column): (usize, &Column)| match column.kind {
-        _ if !mapping.has(at) => "NULL::text".to_owned(),
-        ColumnType::Boolean => output::text(&column.ident(), "boolean"),
-        _ if column.is_passthrough => output::text(&column.ident(), "of any type"),
-        // The types that the rules read cast to their output.
-        _ => format!("{}::text", column.name),
+    let columns = layout.mapping.columns().iter().zip(layout.type_oids());
+    let text = |(column, type_oid): (&Column, Option<u32>)| match type_oid {
+        Some(type_oid) => TextForm::of_oid(type_oid).of(&column.ident()),
+        None => "NULL::text".to_owned(),
     };
-    mapping.columns().iter().enumerate().map(text).collect::<Vec<_>>().join(", ")
+    columns.map(text).collect::<Vec<_>>().join(", ")
 }
 
 /// A row from the texts that [`select`] asks for.
@@ -40,7 +37,7 @@ pub fn row_of<'t>(layout: &Layout, texts: impl Iterator<Item = Option<&'t str>>)
 pub fn row(layout: &Layout, values: Box<[Datum]>) -> Result<Row> {
     let id = values.first().and_then(Datum::as_str).and_then(|text| text.parse().ok());
     let id = id.ok_or_else(|| Error::internal(format!("{} on Landing: a row without id", layout.name)))?;
-    Ok(Row { table: layout.table, id, values })
+    Ok(Row { table: layout.table(), id, values })
 }
 
 /// The current rows with the given ids; an id without a row is left out.
@@ -85,12 +82,11 @@ pub async fn weights(
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, u64>> {
     let heavy = |kind| matches!(kind, ColumnType::Text | ColumnType::Jsonb | ColumnType::Other);
-    let columns: Vec<_> = layout.mapping.present().filter(|(_, column)| heavy(column.kind)).collect();
-    let names_of: Vec<_> = columns.iter().map(|(_, column)| column.ident()).collect();
+    let columns = layout.mapping.present().filter(|(_, column)| heavy(column.kind));
     let sql = format!(
         "SELECT id, {} FROM {} WHERE id = ANY ($1)",
-        budget::weight(names_of.iter().map(|name| &**name)),
-        names.landing_table(layout.table)
+        budget::weight(columns.map(|(_, column)| column.ident())),
+        names.landing_table(layout.table())
     );
     let rows = client.query(&sql, &[&ids]).await;
     let step = || format!("weighing rows of {} on Landing", layout.name);

@@ -15,9 +15,9 @@
 //! | `click_count`, and the four flags | Landing's own value if the value maps to Traffic's, else Traffic's value as text |
 //!
 //! Traffic's trigger (migration 029) keeps the `landing_` columns in step with what Traffic's writers change, so
-//! the first alternative is the rule, and the others are for rows that were written without the trigger. A null for a column that is NOT NULL on Landing becomes the empty text, false, 0 or `{}`. A column that
-//! Landing lacks or computes is left alone. [`not_carried`](super::not_carried) lists the changes that have
-//! no place on Landing.
+//! the first alternative is the rule, and the others are for rows that were written without the trigger. A null
+//! for a column that is NOT NULL on Landing becomes the empty text, false, 0 or `{}`. A column that Landing lacks
+//! or computes is left alone. [`not_carried`](super::not_carried) lists the changes that have no place on Landing.
 
 use bytestring::ByteString;
 use uuid::Uuid;

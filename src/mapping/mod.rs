@@ -22,6 +22,7 @@ use uuid::Uuid;
 pub use table_mapping::{Mapping, Passthrough, PassthroughColumn, TableMapping};
 
 use crate::model::change::{Datum, Row, Table, lead};
+use crate::model::names::column_ident;
 use leads::Metadata;
 
 /// A column of a Traffic table and the rule that fills the column.
@@ -64,12 +65,8 @@ impl Target {
     }
 
     /// The column's name, quoted for SQL where necessary.
-    pub fn ident(&self) -> Cow<'_, str> {
-        match &self.name {
-            // The names that the rules know need no quotes.
-            Cow::Borrowed(name) => Cow::Borrowed(name),
-            Cow::Owned(name) => Cow::Owned(postgres_protocol::escape::escape_identifier(name)),
-        }
+    pub fn ident(&self) -> Cow<'static, str> {
+        column_ident(self.name.clone())
     }
 
     /// The rule, for reverse replication, which inverts the rule.
@@ -199,7 +196,7 @@ impl TableMapping {
             Table::LandingLeads => Metadata::of(row),
             Table::LeadJourney | Table::ScheduledNotifications => Metadata::default(),
         };
-        map_targets(row, &metadata, self.targets().iter().zip(limits))
+        map_targets(row, Some(&metadata), self.targets().iter().zip(limits))
     }
 
     /// Maps a lead whose `metadata` was left unchanged: one value for each of
@@ -213,25 +210,12 @@ impl TableMapping {
         limits: &Limits,
         held: HeldMetadata<'_>,
     ) -> Result<TrafficRow, Rejection> {
-        let (metadata, is_known) = match held {
-            HeldMetadata::Unknown => (Metadata::default(), false),
-            HeldMetadata::Known(text) => (text.map_or_else(Metadata::default, Metadata::parse), true),
+        let metadata = match held {
+            HeldMetadata::Unknown => None,
+            HeldMetadata::Known(text) => Some(text.map_or_else(Metadata::default, Metadata::parse)),
         };
         let targets = self.targets().iter().zip(limits).filter(|(target, _)| !target.is_of_metadata());
-        let mut mapped = map_targets(row, &metadata, targets)?;
-        if !is_known {
-            let is_partly = |name: &str| {
-                self.partial_update_targets()
-                    .any(|target| target.is_partly_of_metadata() && target.name == name)
-            };
-            for (value, target) in mapped.values.iter_mut().zip(self.partial_update_targets()) {
-                if target.is_partly_of_metadata() {
-                    *value = None;
-                }
-            }
-            mapped.notes.retain(|note| !is_partly(&note.column));
-        }
-        Ok(mapped)
+        map_targets(row, metadata.as_ref(), targets)
     }
 }
 
@@ -262,9 +246,10 @@ pub enum HeldMetadata<'m> {
     Known(Option<&'m str>),
 }
 
+/// Without metadata, the columns that come from the metadata get no value.
 fn map_targets<'t>(
     row: &Row,
-    metadata: &Metadata<'_>,
+    metadata: Option<&Metadata<'_>>,
     targets: impl Iterator<Item = (&'t Target, &'t Option<usize>)>,
 ) -> Result<TrafficRow, Rejection> {
     let mut mapped = TrafficRow {
@@ -286,7 +271,7 @@ fn map_targets<'t>(
 fn evaluate(
     target: &Target,
     row: &Row,
-    metadata: &Metadata<'_>,
+    metadata: Option<&Metadata<'_>>,
     notes: &mut Vec<Note>,
 ) -> Option<ByteString> {
     let text = |column: usize| row.values.get(column).and_then(Datum::as_str);
@@ -298,12 +283,15 @@ fn evaluate(
         },
         Rule::NormalizedPhone(column) => text(column).map(|phone| values::normalized_phone(phone).into()),
         Rule::SourceWord(column) => derived(values::source_word(text(column))),
-        Rule::Utm { own, snake, camel } => match row.values.get(own) {
-            Some(Datum::Text(value)) if !value.is_empty() => Some(value.clone()),
-            _ => metadata.utm(snake, camel).map(ByteString::from),
-        },
+        Rule::Utm { own, snake, camel } => {
+            let metadata = metadata?;
+            match row.values.get(own) {
+                Some(Datum::Text(value)) if !value.is_empty() => Some(value.clone()),
+                _ => metadata.utm(snake, camel).map(ByteString::from),
+            }
+        }
         Rule::Funnel { source } => {
-            let declared = metadata.text("funnel_type");
+            let declared = metadata?.text("funnel_type");
             notes.extend(values::unknown_funnel(declared.as_deref()).map(|original| Note {
                 column: target.name.clone(),
                 original: original.into(),
@@ -326,7 +314,7 @@ fn evaluate(
         },
         Rule::FalseWhenNull(column) => derived(text(column).unwrap_or("f")),
         Rule::ZeroWhenNull(column) => derived(text(column).unwrap_or("0")),
-        Rule::FacebookKey => metadata.text(&target.name).map(|value| value.as_ref().into()),
+        Rule::FacebookKey => metadata?.text(&target.name).map(|value| value.as_ref().into()),
     }
 }
 

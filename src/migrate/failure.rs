@@ -25,8 +25,8 @@ pub(super) fn of_statement(step: &str, error: &tokio_postgres::Error) -> Error {
     }
 }
 
-/// Whether a RAISE in a DO block of a migration, or in a function of the session, made the error. A user-defined event trigger would be the
-/// innermost place of the context.
+/// Whether a RAISE in a DO block of a migration, or in a function of the session, made the error. A user-defined
+/// event trigger would be the innermost place of the context.
 fn is_own_raise(db: &DbError) -> bool {
     let in_block = |place: &str| {
         place.starts_with("PL/pgSQL function inline_code_block ")

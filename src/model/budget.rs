@@ -37,9 +37,11 @@ impl Budget {
 /// SQL for the approximate size of the given text or JSON columns as text. For an uncompressed value the
 /// stored size is used, because a large uncompressed value need not be read. A compressed value must be read,
 /// because the size after decompression is not known otherwise.
-pub fn weight<'c>(columns: impl Iterator<Item = &'c str>) -> String {
+pub fn weight(columns: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     let weights: Vec<String> = columns
+        .into_iter()
         .map(|column| {
+            let column = column.as_ref();
             format!(
                 "coalesce(CASE WHEN pg_catalog.pg_column_compression({column}) IS NULL \
                  THEN pg_catalog.pg_column_size({column}) ELSE pg_catalog.octet_length({column}::text) END, 0)"

@@ -2,6 +2,8 @@
 //!
 //! Every statement qualifies its tables with a schema, so that no statement depends on `search_path`.
 
+use std::borrow::Cow;
+
 use postgres_protocol::escape::escape_identifier;
 
 use crate::model::change::Table;
@@ -119,6 +121,15 @@ pub const REVERSE_SUFFIX: &str = "_reverse";
 /// `"schema"."object"`, both quoted.
 pub fn qualified(schema: &str, object: &str) -> String {
     format!("{}.{}", escape_identifier(schema), escape_identifier(object))
+}
+
+/// A column's name, quoted for SQL where necessary: the names that the rules know, which are static, need no
+/// quotes.
+pub fn column_ident(name: Cow<'static, str>) -> Cow<'static, str> {
+    match name {
+        Cow::Borrowed(name) => Cow::Borrowed(name),
+        Cow::Owned(name) => Cow::Owned(escape_identifier(&name)),
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::names::column_ident;
+
 /// A replicated Landing table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -77,12 +79,8 @@ pub struct Column {
 
 impl Column {
     /// The column's name, quoted for SQL where necessary.
-    pub fn ident(&self) -> Cow<'_, str> {
-        match &self.name {
-            // The names that the rules know need no quotes.
-            Cow::Borrowed(name) => Cow::Borrowed(name),
-            Cow::Owned(name) => Cow::Owned(postgres_protocol::escape::escape_identifier(name)),
-        }
+    pub fn ident(&self) -> Cow<'static, str> {
+        column_ident(self.name.clone())
     }
 
     /// Whether PostgreSQL may compute the column on Landing. The stream does not send a generated column, so the

@@ -190,7 +190,7 @@ impl Quarantine {
     pub async fn weight(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<u64> {
         let sql = format!(
             "SELECT coalesce(sum({}), 0)::bigint FROM {} WHERE source_table = $1 AND row_id = ANY ($2)",
-            budget::weight(["row_data"].into_iter()),
+            budget::weight(["row_data"]),
             self.table
         );
         let step = during(client, "weighing rows in quarantine");
@@ -223,7 +223,7 @@ impl Quarantine {
     ) -> Result<Vec<Vec<i64>>> {
         let sql = format!(
             "SELECT id, {} FROM {} WHERE {filter} AND {WAITING} AND {HAS_ITS_IMAGE} ORDER BY id FOR UPDATE",
-            budget::weight(["row_data"].into_iter()),
+            budget::weight(["row_data"]),
             self.table
         );
         let rows = during(client, "weighing rows in quarantine").rows(&sql, parameters).await?;

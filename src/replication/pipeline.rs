@@ -122,8 +122,7 @@ impl LandingSource {
             publication: &names.publication,
             primary: &primary,
         };
-        let mapping = published.mapping();
-        let landing = LandingTables { names: names.clone(), tables: tables.clone(), published, mapping };
+        let landing = LandingTables::new(names.clone(), tables.clone(), published);
         ChangeStream::start(source, from, landing).await
     }
 }
@@ -345,7 +344,7 @@ impl Applier<'_> {
         }
         for (layout, ids) in wanted {
             let mut found = reading::by_id(control, names, &layout, &ids).await?;
-            supplied.extend(ids.into_iter().map(|id| ((layout.table, id), found.remove(&id))));
+            supplied.extend(ids.into_iter().map(|id| ((layout.table(), id), found.remove(&id))));
         }
         Ok(1)
     }

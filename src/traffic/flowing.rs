@@ -23,7 +23,8 @@ pub fn flows(names: &Names, table: Table) -> String {
     format!("NOT {}", stays(names, table))
 }
 
-fn is_traffics_lead(alias: &str) -> String {
+/// SQL condition on a row of `traffic_leads`: Traffic's own code made the lead.
+pub(super) fn is_traffics_lead(alias: &str) -> String {
     format!("({alias}.landing_synced_at IS NULL AND NOT {alias}.landing_lead)")
 }
 

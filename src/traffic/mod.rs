@@ -28,5 +28,5 @@ mod writer;
 pub use apply::Applied;
 pub use catalog::TargetCatalog;
 pub use retry::Retried;
-pub use statements::{Touch, as_text};
+pub use statements::Touch;
 pub use writer::{RowCounts, Supplied, Writer, WriterSettings};

@@ -3,6 +3,7 @@
 
 use tokio_postgres::types::{PgLsn, ToSql};
 
+use super::flowing;
 use super::statements::{TargetTable, cast, given, input, text_of};
 use super::upserts::{Mapped, columns_of};
 use super::writer::{Writer, preparing};
@@ -18,12 +19,13 @@ const TABLE: Table = Table::LandingLeads;
 
 const REASON: &str = "Traffic''s own value before the first copy";
 
-/// The leads that leadbridge did not bring.
-const OWN: &str = "t.landing_synced_at IS NULL AND NOT t.landing_lead";
-
 /// Whether Traffic holds a lead that a copy might overwrite.
 pub async fn are_there(traffic: Database<'_>) -> Result<bool> {
-    let sql = format!("SELECT EXISTS (SELECT FROM {} t WHERE {OWN})", traffic.table(TABLE));
+    let sql = format!(
+        "SELECT EXISTS (SELECT FROM {} t WHERE {})",
+        traffic.table(TABLE),
+        flowing::is_traffics_lead("t")
+    );
     let step = traffic.during("looking for leads that Traffic had before");
     Ok(step.row(&sql, &[]).await?.get(0))
 }
@@ -60,7 +62,7 @@ fn statement(TargetTable { names, mapping }: TargetTable<'_>) -> String {
     let targets: Vec<&Target> = mapping.targets().iter().collect();
     let values: Vec<String> = given(&targets, mapping).into_iter().map(compared).collect();
     format!(
-        "WITH held AS MATERIALIZED (SELECT t.* FROM {traffic} t WHERE t.id = ANY ($1::uuid[]) AND {OWN} AND {IS_OPEN} \
+        "WITH held AS MATERIALIZED (SELECT t.* FROM {traffic} t WHERE t.id = ANY ($1::uuid[]) AND {own} AND {IS_OPEN} \
            ORDER BY t.id FOR NO KEY UPDATE) \
          INSERT INTO {notes} (source_table, row_id, column_name, original, reason, lsn) \
          SELECT '{label}', t.id, v.name, v.held, '{REASON}', ${position}::pg_lsn \
@@ -68,6 +70,7 @@ fn statement(TargetTable { names, mapping }: TargetTable<'_>) -> String {
          WHERE v.held <> v.new OR (v.held IS NOT NULL AND v.new IS NULL) \
          ON CONFLICT (source_table, row_id, column_name) DO NOTHING",
         traffic = names.traffic_table(TABLE),
+        own = flowing::is_traffics_lead("t"),
         notes = names.own("conversion_notes"),
         label = notes::OWN_VALUES,
         position = targets.len() + 3,

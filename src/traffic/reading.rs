@@ -4,13 +4,14 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-use crate::mapping::TableMapping;
 use crate::mapping::inverse::TrafficImage;
+use crate::mapping::{TableMapping, Target};
 use crate::model::budget::{self, Budget};
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::{Database, table_lock};
-use crate::traffic::{as_text, flowing};
+use crate::traffic::flowing;
+use crate::traffic::statements::as_text;
 
 /// Maximum number of rows in a portion.
 const PORTION: usize = 2000;
@@ -48,10 +49,9 @@ impl<'c> TrafficSnapshot<'c> {
     /// The ids of existing rows.
     pub async fn find(&self, mapping: &TableMapping, ids: &[Uuid]) -> Result<FoundRows> {
         let table = mapping.table;
-        let columns: Vec<_> = mapping.of_variable_size().map(|target| target.ident()).collect();
         let sql = format!(
             "SELECT t.id, {}, {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
-            budget::weight(columns.iter().map(|column| &**column)),
+            budget::weight(mapping.of_variable_size().map(Target::ident)),
             flowing::stays(self.traffic.names, table),
             self.traffic.table(table)
         );
@@ -72,25 +72,32 @@ impl<'c> TrafficSnapshot<'c> {
     /// The rows with these ids, with all mapped columns.
     pub async fn rows(&self, mapping: &TableMapping, ids: &[Uuid]) -> Result<Vec<TrafficImage>> {
         let table = mapping.table;
-        let columns: String =
-            mapping.targets().iter().map(|target| format!(", {}", as_text(target))).collect();
         let sql = format!(
-            "SELECT t.id{columns} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
+            "SELECT {} FROM {} AS t WHERE t.id = ANY ($1) ORDER BY t.id",
+            image_columns(mapping),
             self.traffic.table(table)
         );
         let rows = self.traffic.during(reading(table)).rows(&sql, &[&ids]).await?;
-        rows.iter().map(|row| held(mapping, row)).collect()
+        let images: std::result::Result<_, _> = rows.iter().map(|row| image(mapping, row)).collect();
+        images.map_err(|error| Error::database(reading(table), &error))
     }
 }
 
-/// Decodes a row: the id, then a text or null for each of [`TableMapping::targets`].
-fn held(mapping: &TableMapping, row: &tokio_postgres::Row) -> Result<TrafficImage> {
-    let table = mapping.table;
-    let failed = |error| Error::database(reading(table), &error);
-    let id = row.try_get(0).map_err(failed)?;
+/// The columns of the row `t` that [`image`] decodes: the id, then one text for each of
+/// [`TableMapping::targets`].
+pub fn image_columns(mapping: &TableMapping) -> String {
+    let texts: String = mapping.targets().iter().map(|target| format!(", {}", as_text(target))).collect();
+    format!("t.id{texts}")
+}
+
+/// Decodes a row that begins with [`image_columns`].
+pub fn image(
+    mapping: &TableMapping,
+    row: &tokio_postgres::Row,
+) -> std::result::Result<TrafficImage, tokio_postgres::Error> {
     let text = |at: usize| row.try_get::<_, Option<&str>>(at).map(|text| text.map(ByteString::from));
     let values: std::result::Result<_, _> = (1..=mapping.targets().len()).map(text).collect();
-    Ok(TrafficImage { table, id, values: values.map_err(failed)? })
+    Ok(TrafficImage { table: mapping.table, id: row.try_get(0)?, values: values? })
 }
 
 fn reading(table: Table) -> String {

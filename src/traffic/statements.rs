@@ -9,7 +9,7 @@ use crate::mapping::{TableMapping, Target};
 use crate::model::budget;
 use crate::model::change::Table;
 use crate::model::names::Names;
-use crate::postgres::output;
+use crate::postgres::output::TextForm;
 use crate::postgres::pipelined::IS_OPEN;
 use crate::postgres::unique::{self, Filler, UniqueColumn};
 
@@ -214,7 +214,7 @@ pub fn partial_update_leads(names: &Names, mapping: &TableMapping) -> String {
 
 /// The text of a column of the row `t`, as the mapping writes the text.
 pub fn as_text(target: &Target) -> String {
-    output::text(&format!("t.{}", target.ident()), &target.sql_type)
+    TextForm::of_name(&target.sql_type).of(&format!("t.{}", target.ident()))
 }
 
 /// Traffic's verbatim values of rows, for changes with unchanged TOAST values. Parameter: ids. Columns of the
@@ -229,10 +229,9 @@ pub fn read_verbatim(names: &Names, mapping: &TableMapping) -> String {
 
 /// Approximate bytes of the answer of [`read_verbatim`]. Parameter: ids.
 pub fn weigh(names: &Names, mapping: &TableMapping) -> String {
-    let columns: Vec<_> = mapping.verbatim().map(|(_, target)| target.ident()).collect();
     format!(
         "SELECT coalesce(sum({}), 0)::bigint FROM {} t WHERE t.id = ANY ($1::uuid[])",
-        budget::weight(columns.iter().map(|column| &**column)),
+        budget::weight(mapping.verbatim().map(|(_, target)| target.ident())),
         names.traffic_table(mapping.table)
     )
 }

@@ -14,10 +14,11 @@ use crate::batch::bisect::{Bisection, middle};
 use crate::capture::layout::Layout;
 use crate::error::{Error, Kind, Result, row_refusal};
 use crate::fence::pass as fence;
-use crate::landing::{catalog, reading};
+use crate::landing::catalog::{self, CatalogColumn};
+use crate::landing::reading;
 use crate::mapping::inverse::ColumnPlace;
 use crate::mapping::{Mapping, TableMapping};
-use crate::model::change::{Column, ColumnType, Datum, Row, Table};
+use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -41,10 +42,9 @@ pub struct LandingTarget {
     pub layout: Layout,
     /// A place for each of [`TableMapping::columns`].
     pub places: Vec<ColumnPlace>,
-    /// The type of each of [`TableMapping::columns`], as a cast takes the type.
-    types: Vec<String>,
-    /// The default of each of [`TableMapping::columns`]; `None` without a default.
-    defaults: Vec<Option<String>>,
+    /// Landing's column for each of [`TableMapping::columns`]; `None` for a column that the mapping does not
+    /// carry.
+    columns: Vec<Option<CatalogColumn>>,
 }
 
 impl LandingTarget {
@@ -52,33 +52,24 @@ impl LandingTarget {
     /// A table or a column that the mapping needs is missing on Landing.
     pub async fn read(landing: Database<'_>, mapping: &Arc<TableMapping>) -> Result<Self> {
         let Database { client, names, .. } = landing;
-        let table = mapping.table;
         let layout = catalog::layout(client, names, mapping).await?;
-        let sql = "SELECT a.attname::text, a.attnotnull, a.attgenerated <> '', \
-                     pg_catalog.format_type(a.atttypid, -1), pg_catalog.pg_get_expr(d.adbin, d.adrelid) \
-                   FROM pg_catalog.pg_attribute a \
-                   LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
-                   WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped";
-        let step = landing.during(format!("reading the columns of {} on Landing", names.landing_name(table)));
-        let rows = step.rows(sql, &[&names.landing_table(table)]).await?;
-        let known: HashMap<&str, &tokio_postgres::Row> = rows.iter().map(|row| (row.get(0), row)).collect();
-        let place = |name: &str| {
-            let row = known.get(name);
-            let is = |column: usize| row.is_some_and(|row| row.get(column));
-            let has_default = row.is_some_and(|row| row.get::<_, Option<&str>>(4).is_some());
-            ColumnPlace { is_written: row.is_some() && !is(2), is_not_null: is(1), has_default }
-        };
-        let type_of = |name: &str| known.get(name).map_or_else(String::new, |row| row.get(3));
-        let places = mapping.columns().iter().enumerate();
-        let places = places.map(|(at, column)| match mapping.has(at) {
-            true => place(&column.name),
-            false => ColumnPlace { is_written: false, is_not_null: false, has_default: false },
+        let on_landing = catalog::columns(client, names, mapping.table).await?;
+        let carried = mapping.columns().iter().enumerate().map(|(at, column)| {
+            let is_named = |found: &&CatalogColumn| mapping.has(at) && found.name == column.name;
+            on_landing.iter().find(is_named).cloned()
         });
-        let places = places.collect();
-        let types = mapping.columns().iter().map(|column| type_of(&column.name)).collect();
-        let default = |column: &Column| known.get(&*column.name).and_then(|row| row.get(4));
-        let defaults = mapping.columns().iter().map(default).collect();
-        Ok(LandingTarget { layout, places, types, defaults })
+        let columns: Vec<_> = carried.collect();
+        let place = |column: &Option<CatalogColumn>| ColumnPlace {
+            is_written: column.as_ref().is_some_and(|column| !column.is_generated),
+            is_not_null: column.as_ref().is_some_and(|column| column.is_not_null),
+            has_default: column.as_ref().is_some_and(|column| column.default.is_some()),
+        };
+        Ok(LandingTarget { layout, places: columns.iter().map(place).collect(), columns })
+    }
+
+    /// The column at a position of [`TableMapping::columns`].
+    fn column(&self, at: usize) -> Option<&CatalogColumn> {
+        self.columns.get(at)?.as_ref()
     }
 }
 

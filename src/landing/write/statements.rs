@@ -3,6 +3,7 @@
 //! Rows travel as arrays of text, one array per column. The server casts the texts.
 
 use super::LandingTarget;
+use crate::landing::catalog::CatalogColumn;
 use crate::model::change::{Column, ColumnType};
 use crate::model::names::Names;
 use crate::postgres::unique::{self, Filler, UniqueColumn};
@@ -20,7 +21,7 @@ pub fn insert(names: &Names, target: &LandingTarget) -> String {
     let values: Vec<_> = columns.iter().map(|column| inserted(target, *column)).collect();
     format!(
         "INSERT INTO {} ({}) SELECT {} FROM {}",
-        names.landing_table(target.layout.table),
+        names.landing_table(target.layout.table()),
         names_of.join(", "),
         values.join(", "),
         input(&columns, ""),
@@ -43,7 +44,7 @@ pub fn update(names: &Names, target: &LandingTarget) -> String {
     });
     format!(
         "UPDATE {} AS l SET {} FROM {} WHERE l.id = i.id::uuid",
-        names.landing_table(target.layout.table),
+        names.landing_table(target.layout.table()),
         set.collect::<Vec<_>>().join(", "),
         input(&columns, "keeps_json"),
     )
@@ -64,29 +65,29 @@ pub fn give_up(
         let known = written.iter().find(of)?;
         Some((column, format!("(t.{} IS DISTINCT FROM {})", known.1.ident(), value(target, *known))))
     });
-    let (landing, input) = (names.landing_table(target.layout.table), input(&written, ""));
+    let (landing, input) = (names.landing_table(target.layout.table()), input(&written, ""));
     unique::give_up((&landing, &input), columns, filler)
 }
 
 /// Deletes rows. Parameter: an array of ids.
 pub fn delete(names: &Names, target: &LandingTarget) -> String {
-    format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table))
+    format!("DELETE FROM {} WHERE id = ANY ($1::uuid[])", names.landing_table(target.layout.table()))
 }
 
 /// The value of a column in a new row: Landing's default where the column takes no null and Traffic has none.
 fn inserted(target: &LandingTarget, (at, column): (usize, &Column)) -> String {
     let value = value(target, (at, column));
-    let is_not_null = target.places.get(at).is_some_and(|place| place.is_not_null);
-    match target.defaults.get(at).and_then(Option::as_ref) {
-        Some(default) if is_not_null && column.is_passthrough => format!("COALESCE({value}, {default})"),
-        _ => value,
+    let is_not_null = |found: &&CatalogColumn| found.is_not_null && column.is_passthrough;
+    match target.column(at).filter(is_not_null).and_then(|found| found.default.as_ref()) {
+        Some(default) => format!("COALESCE({value}, {default})"),
+        None => value,
     }
 }
 
 /// The input's value of a column, cast to the column's type.
 fn value(target: &LandingTarget, (at, column): (usize, &Column)) -> String {
     let sql_type = match column.kind {
-        _ if column.is_passthrough => target.types.get(at).map_or("text", String::as_str),
+        _ if column.is_passthrough => target.column(at).map_or("text", |found| &found.sql_type),
         ColumnType::Uuid => "uuid",
         ColumnType::Text | ColumnType::Other => return format!("i.{}", column.ident()),
         ColumnType::Jsonb => "jsonb",

@@ -3,5 +3,6 @@
 mod connection;
 mod naming;
 mod network;
+mod output;
 mod tls;
 mod transport;
