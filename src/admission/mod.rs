@@ -59,6 +59,12 @@ pub struct Unfit {
     pub remedy: String,
 }
 
+impl Unfit {
+    fn bars_something(&self) -> bool {
+        self.bars != Bars::Nothing
+    }
+}
+
 /// Names of the checks, each with the message for a side without a finding.
 pub const CHECKS: [(&str, &str); 6] = [
     ("tables", "the tables are ordinary ones, without inheritance"),
@@ -150,9 +156,24 @@ impl AdmissionScope<'_> {
     /// # Errors
     /// The connection broke, or the role lacks the privilege to look into a schema.
     pub async fn examine(&self, client: &Client) -> Result<(Facts, Vec<Unfit>)> {
-        let facts = Facts::parse(&Facts::read(client, self).await?)?;
+        let facts = Facts::parse(&self.read(client, "").await?)?;
         let unfit = self.judge(&facts);
         Ok((facts, unfit))
+    }
+
+    /// Reads the facts as a document. A document other than `known` that bars something is read again until
+    /// two documents agree, because a query finds names as of now, but catalog rows as of its snapshot: a
+    /// table that was replaced during the query seems to be missing.
+    async fn read(&self, client: &Client, known: &str) -> Result<String> {
+        let mut document = Facts::read(client, self).await?;
+        while document != known && self.judge(&Facts::parse(&document)?).iter().any(Unfit::bars_something) {
+            let again = Facts::read(client, self).await?;
+            if again == document {
+                break;
+            }
+            document = again;
+        }
+        Ok(document)
     }
 
     /// Checks that the tables may be replicated, or with [`Bars::Cutover`] also written to in either

@@ -25,7 +25,7 @@ impl Watch {
     ) -> Result<Option<Error>> {
         let Database { client, side, names } = database;
         let scope = AdmissionScope { side, names, tables, extent: Extent::Whole };
-        let document = Facts::read(client, &scope).await?;
+        let document = scope.read(client, &self.document).await?;
         if document != self.document {
             self.unfit = scope.judge(&Facts::parse(&document)?);
             self.document = document;
