@@ -234,9 +234,14 @@ pub struct ChangeArguments {
     /// Command, run by `sh -c`, that points the applications to the other database. In a cutover the command
     /// runs once Landing refuses writes, and a failure of the command undoes everything. In a rollback the
     /// command runs once Landing takes writes. LEADBRIDGE_DIRECTION holds the direction, LEADBRIDGE_EVENT is
-    /// `switch`, or `abort` when the applications must be pointed back
+    /// `check` beforehand, when the command must change nothing, then `switch`, and `abort` when the
+    /// applications must be pointed back
     #[arg(long, value_name = "CMD")]
     pub hook: Option<String>,
+    /// Record that the hook of the last cutover or rollback was run by hand, as `leadbridge status` asks for,
+    /// and do nothing else
+    #[arg(long, conflicts_with_all = ["dry_run", "hook"])]
+    pub hook_settled: bool,
     /// Directory for the certificate, written as JSON and as a page
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub certificate: PathBuf,

@@ -37,12 +37,12 @@
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
-//! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | config |
+//! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | report, config |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry |
 //! | [`mod@backup`] | whole tables as files | postgres |
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
 //! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
-//! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, backup, cutover |
+//! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, fence, backup, cutover |
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |

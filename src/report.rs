@@ -1,6 +1,6 @@
 //! Results of the checks.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
@@ -94,5 +94,18 @@ impl Findings {
 
     pub fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+}
+
+/// A state that does not end by itself: an operator has to end the state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attention {
+    pub message: String,
+    pub remedy: String,
+}
+
+impl Attention {
+    pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Attention { message: message.into(), remedy: remedy.into() }
     }
 }

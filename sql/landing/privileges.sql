@@ -37,7 +37,8 @@ GRANT USAGE ON SCHEMA {{schema}} TO {{role}};
 GRANT SELECT ON {{schema}}.fence, {{schema}}.installation TO {{role}};
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
-    {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
+    {{schema}}.expire_fence(uuid, interval), {{schema}}.fence_damage(uuid), {{schema}}.hold_fence(uuid, boolean),
+    {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
 DO $parameter$
 BEGIN
     GRANT SET ON PARAMETER session_replication_role TO {{role}};

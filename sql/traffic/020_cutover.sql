@@ -29,9 +29,33 @@ COMMENT ON COLUMN {{schema}}.cutover.finished_at IS 'when the cutover was switch
 COMMENT ON COLUMN {{schema}}.cutover.lifted_at IS
     'when the fence that an aborted cutover or a finished rollback leaves on Landing was lifted';
 COMMENT ON COLUMN {{schema}}.cutover.reason IS 'why the cutover was aborted';
+ALTER TABLE {{schema}}.cutover
+    ADD COLUMN IF NOT EXISTS reverse_slot_begun_at timestamptz, ADD COLUMN IF NOT EXISTS refuse_for interval,
+    ADD COLUMN IF NOT EXISTS hook_begun_at timestamptz, ADD COLUMN IF NOT EXISTS hook_xid xid8,
+    ADD COLUMN IF NOT EXISTS hook_ended_at timestamptz, ADD COLUMN IF NOT EXISTS hook_undone_at timestamptz;
+COMMENT ON COLUMN {{schema}}.cutover.reverse_slot_begun_at IS
+    'when the cutover was about to create the slot of reverse replication: an abort drops the slot';
+COMMENT ON COLUMN {{schema}}.cutover.refuse_for IS
+    'how long Traffic refuses writers after a rollback, from the moment when Landing takes writes';
+COMMENT ON COLUMN {{schema}}.cutover.hook_begun_at IS 'when the hook was about to run with LEADBRIDGE_EVENT=switch';
+COMMENT ON COLUMN {{schema}}.cutover.hook_xid IS 'a transaction of Traffic before the hook could have any effect';
+COMMENT ON COLUMN {{schema}}.cutover.hook_ended_at IS 'when the hook had succeeded';
+COMMENT ON COLUMN {{schema}}.cutover.hook_undone_at IS
+    'when the hook had succeeded with LEADBRIDGE_EVENT=abort, or an operator had said so (--hook-undone)';
 -- Two undecided cutovers at once would each lift the other's fence.
 CREATE UNIQUE INDEX IF NOT EXISTS cutover_undecided_idx ON {{schema}}.cutover (slot)
     WHERE state IN ('started', 'fenced', 'drained', 'verified');
+
+-- Rows that applications wrote on Traffic because of a hook whose cutover was aborted. Landing is the system of record and
+-- does not have these rows: an operator writes them there. A row without an image was deleted on Traffic.
+CREATE TABLE IF NOT EXISTS {{schema}}.left_on_traffic (
+    cutover_id uuid NOT NULL REFERENCES {{schema}}.cutover (id) ON DELETE CASCADE,
+    traffic_table text NOT NULL,
+    row_id uuid NOT NULL,
+    image jsonb,
+    kept_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (cutover_id, traffic_table, row_id)
+);
 
 -- A marker is a message in the source's WAL. The transaction that commits everything before the marker writes the
 -- marker's row.

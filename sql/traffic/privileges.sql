@@ -24,7 +24,8 @@ GRANT SELECT ON {{traffic}}.traffic_users, {{traffic}}.traffic_user_utm_sources 
 -- The state tables. The role that runs the migrations records them.
 GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
-       {{schema}}.cutover, {{schema}}.markers, {{schema}}.reverse, {{schema}}.reverse_quarantine,
+       {{schema}}.cutover, {{schema}}.left_on_traffic, {{schema}}.markers, {{schema}}.reverse,
+       {{schema}}.reverse_quarantine,
        {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error TO {{role}};
 GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes, {{schema}}.passthrough
     TO {{role}};
@@ -35,7 +36,8 @@ GRANT EXECUTE ON FUNCTION {{schema}}.defer_indexes(regclass), {{schema}}.make_de
 -- For a rollback: the fence on Traffic. REPLICATION is for the slot of reverse replication, from a cutover on.
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
-    {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
+    {{schema}}.expire_fence(uuid, interval), {{schema}}.fence_damage(uuid), {{schema}}.hold_fence(uuid, boolean),
+    {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
 DO $replication$
 BEGIN
     ALTER ROLE {{role}} REPLICATION;

@@ -4,7 +4,7 @@ use super::{AdmissionScope, Bars, Extent, Subject, Unfit};
 use crate::model::change::Table;
 use crate::model::side::Side;
 
-/// The fence's trigger: ENABLE ALWAYS, and part of leadbridge.
+/// How the names of a fence's triggers begin: ENABLE ALWAYS, and part of leadbridge.
 const FENCE: &str = "leadbridge_fence";
 
 /// Finding for a missing table. `leadbridge migrate` creates all of Traffic's tables but the leads.
@@ -128,7 +128,7 @@ fn odd_kind(kind: &str) -> Option<&'static str> {
 /// replica`, and so for replicated rows.
 fn triggers(subject: &Subject<'_>) -> Option<Unfit> {
     let firing: Vec<&str> =
-        subject.shape.triggers.iter().map(String::as_str).filter(|name| *name != FENCE).collect();
+        subject.shape.triggers.iter().map(String::as_str).filter(|name| !name.starts_with(FENCE)).collect();
     if subject.side == Side::Landing || firing.is_empty() {
         return None;
     }

@@ -4,12 +4,16 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::confirm::confirm;
 use super::doctor::lines;
 use super::{print, print_json};
 use crate::cli;
 use crate::config::Config;
+use crate::cutover::orphan::OrphanedFence;
 use crate::cutover::readiness::{Readiness, ReadinessTerms, TrafficOwned};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
 use crate::error::{Error, Result};
@@ -44,6 +48,9 @@ pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
 }
 
 pub async fn roll_back(config: &Config, arguments: &cli::Rollback) -> Result<Exit> {
+    if let Some(orphan) = OrphanedFence::find(config).await? {
+        return open_orphan(config, orphan, &arguments.change).await;
+    }
     let question = format!(
         "Landing ({}) will take writes to leads again, and Traffic ({}) will refuse them for {}.",
         config.landing,
@@ -51,6 +58,29 @@ pub async fn roll_back(config: &Config, arguments: &cli::Rollback) -> Result<Exi
         humantime::format_duration(arguments.refuse_for)
     );
     change(config, Direction::Rollback, &arguments.change, arguments.refuse_for, &question).await
+}
+
+/// Opens a Landing that a fence of a forgotten cutover closes.
+async fn open_orphan(
+    config: &Config,
+    orphan: OrphanedFence,
+    arguments: &cli::ChangeArguments,
+) -> Result<Exit> {
+    let text = format!(
+        "Landing ({}) is closed by the fence of cutover {}, which Traffic does not know, and Traffic has Landing's rows",
+        config.landing,
+        orphan.cutover()
+    );
+    if arguments.dry_run {
+        print(&format!("{text}: `leadbridge rollback` would open Landing. Nothing was changed.\n"))?;
+        return Ok(Exit::Ok);
+    }
+    if !arguments.yes {
+        confirm(&format!("{text}. Landing will take writes to leads again."))?;
+    }
+    orphan.open().await?;
+    print("Landing takes writes to leads again.\n")?;
+    Ok(Exit::Ok)
 }
 
 async fn change(
@@ -72,6 +102,11 @@ async fn change(
         hook: arguments.hook.clone(),
         refuse_for,
     };
+    if arguments.hook_settled {
+        cutover::hook_settled(config).await?;
+        print("recorded: the hook of the last cutover or rollback was run by hand\n")?;
+        return Ok(Exit::Ok);
+    }
     check_directory(&arguments.certificate)?;
     let prepared = cutover::prepare(config, &options, direction).await?;
     let ready = prepared.readiness.is_ready();
@@ -85,7 +120,12 @@ async fn change(
     if !arguments.yes {
         confirm(question)?;
     }
-    let certificate = cutover::execute(&options, prepared).await?;
+    // From here on a signal aborts in order: the hook and the fence are undone first.
+    let interrupted = CancellationToken::new();
+    let listening = AbortOnDropHandle::new(tokio::spawn(listen()?.cancel(interrupted.clone())));
+    let certificate = cutover::execute(&options, prepared, &interrupted).await;
+    drop(listening);
+    let certificate = certificate?;
     let saved = certificate.save(&arguments.certificate);
     if arguments.json {
         print_json(&certificate)?;
@@ -95,6 +135,27 @@ async fn change(
     let paths = saved?;
     tracing::info!("the certificate: {}", paths.map(|path| path.display().to_string()).join(", "));
     verdict(&certificate)
+}
+
+struct Interrupts([Signal; 2]);
+
+fn listen() -> Result<Interrupts> {
+    let listen =
+        |kind| signal(kind).map_err(|error| Error::internal(format!("signals cannot be heard: {error}")));
+    Ok(Interrupts([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?]))
+}
+
+impl Interrupts {
+    /// Cancels `interrupted` at the first SIGTERM or SIGINT.
+    async fn cancel(self, interrupted: CancellationToken) {
+        let Interrupts([mut terminate, mut interrupt]) = self;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::warn!("interrupted: undoing what was begun");
+        interrupted.cancel();
+    }
 }
 
 fn verdict(certificate: &CutoverCertificate) -> Result<Exit> {

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
 use crate::model::lsn::Lsn;
+use crate::model::side::Side;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, Databases, wal};
@@ -30,13 +31,11 @@ impl Scene<'_> {
         triggers: TriggerControl,
         rewrite: &adopt::Rows,
     ) -> Result<CutoverCertificate> {
-        self.journal.begin(&self.traffic, self.run, self.left()).await?;
+        self.journal.begin(&self.traffic, self.run, (self.left(), self.options.refuse_for)).await?;
         reach(Point::RollbackBegun);
-        // Traffic refuses writers for a time after the decision, so that applications that still use Traffic
-        // notice the rollback. The time counts from the taking of the fence, and the fence has to stand at
-        // least until the decision was tried.
-        let refuse_for = self.options.refuse_for.max(self.options.readiness.max_pause);
-        let held = self.hold(refuse_for).await?;
+        // Traffic refuses writers until Landing takes writes, whatever happens to this process, and then for
+        // a time, so that applications that still use Traffic notice the rollback.
+        let held = self.hold(None).await?;
         let decided = tokio::time::timeout(self.budget(&held), async {
             let proof = self.under_traffics_fence(&held, triggers, rewrite).await?;
             self.roll_traffic_back(&held, &proof).await.map(|()| proof)
@@ -44,7 +43,7 @@ impl Scene<'_> {
         let proof = match decided.await.unwrap_or_else(|_| Err(self.too_long())) {
             Ok(proof) => proof,
             Err(error) => {
-                held.undo().await;
+                held.undo(&self.config.traffic).await;
                 return Err(error);
             }
         };
@@ -52,7 +51,7 @@ impl Scene<'_> {
         let session = self.config.landing.connect("fence").await?;
         let landing = Database::landing(&session, self.names());
         if let Err(error) = fence::wait(landing, self.options.lock_timeout).await {
-            held.undo().await;
+            held.undo(&self.config.traffic).await;
             return Err(error);
         }
         self.closed = true;
@@ -79,6 +78,10 @@ impl Scene<'_> {
         adoption.recent(self.readiness.horizon()?).await?;
         let (tables, recent) = self.prove(held.session()).await?;
         adopt::send_again(self.config, rewrite.iter().chain(&recent)).await?;
+        let landing = self.databases().on(Side::Landing);
+        for closed in fence::closed(landing).await? {
+            fence::pass::refuse_damage(landing, closed).await?;
+        }
         let snapshots = self.snapshots().await?;
         self.reach(CutoverStep::Verified).await?;
         reach(Point::RollbackVerified);

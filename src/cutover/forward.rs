@@ -1,6 +1,6 @@
 //! The cutover, from its beginning to its decision.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::types::{PgLsn, ToSql};
 
@@ -8,21 +8,21 @@ use super::certificate::CutoverCertificate;
 use super::journal::CutoverStep;
 use super::resolve;
 use super::scene::{Pause, Proof, Scene};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::step::during;
-use crate::postgres::{primary, slot};
+use crate::postgres::{Database, primary, slot, wal};
 use crate::traffic::since_switch;
 
 const SWITCHING: &str = "switching on Traffic";
 
-/// Traffic's state when the last change from Landing had been applied and no other change could come.
-/// Everything that Traffic commits from then on flows back. The state is read before the decision, because
-/// writers refused by Landing may write to Traffic before the decision.
-struct Handover {
+/// Traffic's state from which on everything that Traffic commits flows back. The state is read before the
+/// fence, because a transaction may be committed in the WAL and not yet be visible: every transaction that the
+/// stream will not send is visible before the comparison.
+pub(super) struct Handover {
     lsn: Lsn,
     /// A transaction id, as the server's text.
     xid: String,
@@ -34,41 +34,45 @@ impl Scene<'_> {
     pub(super) async fn cut_over(&mut self) -> Result<CutoverCertificate> {
         // Read before any writer waits.
         let traffic_id = primary::system_identifier(&self.config.traffic).await?;
-        slot::create_without_snapshot(
-            self.databases().on(Side::Traffic),
-            &self.names().reverse_slot(),
-            self.left(),
-        )
-        .await?;
-        reach(Point::CutoverPrepared);
-        self.journal.begin(&self.traffic, self.run, self.left()).await?;
+        self.journal.begin(&self.traffic, self.run, (self.left(), Duration::ZERO)).await?;
         reach(Point::CutoverBegun);
-        let held = self.hold(self.left()).await?;
-        let proven = tokio::time::timeout(self.budget(&held), self.under_fence(&held)).await;
+        self.create_reverse_slot().await?;
+        reach(Point::CutoverPrepared);
+        let handover = self.handover().await?;
+        let held = self.hold(Some(self.left())).await?;
+        let proven = tokio::time::timeout(self.budget(&held), self.under_fence(&held, &handover)).await;
         match proven.unwrap_or_else(|_| Err(self.too_long())) {
-            Ok((proof, handover)) => {
+            Ok(proof) => {
                 let pause = self.decide(held, &traffic_id, &handover).await?;
                 self.certify(proof, &pause).await
             }
             Err(error) => {
-                held.undo().await;
+                held.undo(&self.config.landing).await;
                 Err(error)
             }
         }
     }
 
+    /// Creates the slot of reverse replication. The journal says so first, and an abort drops the slot.
+    async fn create_reverse_slot(&self) -> Result<()> {
+        let (traffic, name) = (self.databases().on(Side::Traffic), self.names().reverse_slot());
+        slot::refuse_existing(traffic, &name).await?;
+        self.journal.begin_slot(&self.traffic, self.run.id).await?;
+        slot::create_without_snapshot(traffic, &name, self.config.slot_failover, self.left()).await
+    }
+
     /// The steps that run while the fence blocks Landing's writers: write the marker, drain, compare.
-    async fn under_fence(&self, held: &HeldFence) -> Result<(Proof, Handover)> {
+    async fn under_fence(&self, held: &HeldFence, handover: &Handover) -> Result<Proof> {
         let (marker, writers) = self.drain(held, Point::CutoverFenced).await?;
-        let handover = self.handover().await?;
         reach(Point::CutoverDrained);
         let (tables, _) = self.prove(held.session()).await?;
         let snapshots = self.snapshots().await?;
         self.reach(CutoverStep::Verified).await?;
         reach(Point::CutoverVerified);
-        Ok((Proof { marker, position: handover.lsn, tables, writers, snapshots }, handover))
+        Ok(Proof { marker, position: handover.lsn, tables, writers, snapshots })
     }
 
+    /// Reads the handover, and waits until every transaction before it is visible on Traffic.
     async fn handover(&self) -> Result<Handover> {
         // The statement's snapshot is older than its transaction id. So a table rewrite between the two
         // counts as a rewrite after the switch.
@@ -76,17 +80,13 @@ impl Scene<'_> {
         let sql =
             format!("SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text, ({storage})::text");
         let row = during(&self.traffic, "reading Traffic's position").row(&sql, &[]).await?;
-        Ok(Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1), storage: row.get(2) })
+        let handover = Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1), storage: row.get(2) };
+        wal::until_over(self.databases().on(Side::Traffic), &handover.xid, self.left()).await?;
+        Ok(handover)
     }
 
     /// Closes Landing for good, runs the hook, and records that Traffic is the system of record.
     async fn decide(&mut self, held: HeldFence, traffic_id: &str, from: &Handover) -> Result<Pause> {
-        // A recent rollback may have left a fence on Traffic. Traffic must not refuse the writers that
-        // Landing refuses from now on.
-        let traffic = self.databases().on(Side::Traffic);
-        for closed in fence::closed(traffic).await? {
-            fence::lift(traffic, closed).await?;
-        }
         self.closed = true;
         let write_pause = held.commit().await?;
         let closed = Instant::now();
@@ -95,9 +95,14 @@ impl Scene<'_> {
         tracing::info!("closed: writers were held for {millis:.0} ms and are refused now");
         self.hook().await?;
         reach(Point::CutoverHooked);
-        fence::keep(self.databases().on(Side::Landing), self.run.id).await?;
+        fence::keep(self.databases().on(Side::Landing), self.run.id, self.left()).await?;
         reach(Point::CutoverKept);
-        self.switch(traffic_id, from).await?;
+        let left = self.left();
+        let late = |_| {
+            Error::new(Kind::Transient, "the switch could not be committed on Traffic before the deadline")
+                .remedy("does a commit there wait for a synchronous standby? Try again, or with a longer --timeout")
+        };
+        tokio::time::timeout(left, self.switch(traffic_id, from)).await.map_err(late)??;
         reach(Point::CutoverSwitched);
         tracing::info!("switched: Traffic is the system of record");
         Ok(Pause { write: write_pause, until_decided: write_pause + closed.elapsed() })
@@ -133,6 +138,12 @@ impl Scene<'_> {
         let parameters: [&(dyn ToSql + Sync); 7] =
             [&names.slot, &run.id, &names.reverse_slot(), &traffic_id, &position, &from.xid, &from.storage];
         step.run(&sql, &parameters).await?;
+        // A recent rollback may have left a fence on Traffic. Traffic must not refuse the writers that Landing
+        // refuses from now on, and must not take them before the decision.
+        let traffic = Database::traffic(transaction.client(), names);
+        for closed in fence::closed(traffic).await? {
+            fence::lift(traffic, closed).await?;
+        }
         resolve::announce(transaction.client(), run, CutoverStep::Switched).await?;
         transaction.commit().await.map_err(failed)
     }

@@ -143,17 +143,44 @@ pub struct JournalEntry {
     pub state: CutoverStep,
     /// The fence of this entry was lifted, or the entry leaves no fence.
     pub is_lifted: bool,
+    /// The slot of reverse replication may have been created.
+    pub slot_begun: bool,
+    pub hook: HookState,
+    /// How long Traffic refuses writers after a rollback.
+    pub refuse_for: Duration,
+}
+
+/// How far the hook of a cutover or rollback has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HookState {
+    /// The hook was not run.
+    None,
+    /// The hook has begun, and may have pointed applications to the other database.
+    Begun,
+    /// The hook has succeeded.
+    Ended,
+    /// The cutover was aborted, and the applications were pointed back.
+    Undone,
 }
 
 impl JournalEntry {
     pub fn run(&self) -> CutoverRun {
         CutoverRun { id: self.id, direction: self.direction }
     }
+
+    /// Whether applications may be pointed to Traffic although the cutover was aborted.
+    pub fn needs_hook_undone(&self) -> bool {
+        self.state == CutoverStep::Aborted && matches!(self.hook, HookState::Begun | HookState::Ended)
+    }
 }
 
 const TAKING: &str = "taking the cutover's lock on Traffic";
 const WRITING: &str = "writing the cutover's journal on Traffic";
 pub(super) const READING: &str = "reading the cutover's journal on Traffic";
+
+/// Seconds after the deadline in which a living command aborts by itself.
+const OVERDUE: u32 = 10;
 
 /// The undecided states, as an SQL condition.
 const UNDECIDED: &str = "state IN ('started', 'fenced', 'drained', 'verified')";
@@ -184,28 +211,82 @@ impl CutoverJournal {
         advisory::take_within(traffic, &self.lock, TAKING, Duration::from_secs(2)).await
     }
 
+    /// Ends the session that has the right to decide, if the deadline of an undecided cutover is over: a
+    /// command that hangs would keep everybody from resolving the cutover. The command cannot switch any more,
+    /// because no step is reached after the deadline.
+    pub async fn end_overdue(&self, traffic: &Client) -> Result<()> {
+        let Some(pid) = advisory::holder(traffic, &self.lock, TAKING).await? else { return Ok(()) };
+        let sql = format!(
+            "SELECT pg_terminate_backend($2) WHERE EXISTS (SELECT FROM {} WHERE slot = $1 AND {UNDECIDED} \
+             AND deadline + interval '{OVERDUE} s' < clock_timestamp())",
+            self.table
+        );
+        let step = during(traffic, "ending the session of an overdue cutover");
+        if step.row_if_any(&sql, &[&self.slot, &pid]).await?.is_some() {
+            tracing::warn!(
+                pid,
+                "the command of an undecided cutover hangs beyond its deadline: its session is ended"
+            );
+        }
+        Ok(())
+    }
+
     pub async fn give_back(&self, traffic: &Client) -> Result<()> {
         advisory::give_back(traffic, &self.lock, "giving back the cutover's lock on Traffic").await
     }
 
-    /// Records that a cutover or rollback begins, and the deadline of the decision.
-    pub async fn begin(&self, traffic: &Client, run: CutoverRun, within: Duration) -> Result<()> {
+    /// Records that a cutover or rollback begins, the deadline of the decision, and how long Traffic refuses
+    /// writers after a rollback.
+    pub async fn begin(
+        &self,
+        traffic: &Client,
+        run: CutoverRun,
+        (within, refuse_for): (Duration, Duration),
+    ) -> Result<()> {
         let sql = format!(
-            "INSERT INTO {} (id, slot, direction, state, deadline, operator, leadbridge_version) \
-             VALUES ($1, $2, $3, 'started', clock_timestamp() + make_interval(secs => $4), $5, $6)",
+            "INSERT INTO {} (id, slot, direction, state, deadline, refuse_for, operator, leadbridge_version) VALUES \
+             ($1, $2, $3, 'started', clock_timestamp() + make_interval(secs => $4), make_interval(secs => $5), $6, $7)",
             self.table
         );
         let operator = operator::name();
         let version = env!("CARGO_PKG_VERSION");
-        let parameters: [&(dyn ToSql + Sync); 6] =
-            [&run.id, &self.slot, &run.direction.as_str(), &within.as_secs_f64(), &operator, &version];
+        let (within, refuse_for) = (within.as_secs_f64(), refuse_for.as_secs_f64());
+        let parameters: [&(dyn ToSql + Sync); 7] =
+            [&run.id, &self.slot, &run.direction.as_str(), &within, &refuse_for, &operator, &version];
         during(traffic, WRITING).run(&sql, &parameters).await.map(drop)
     }
 
-    /// Records the next step, if the journal has the step before.
+    /// Records that the slot of reverse replication is about to be created, because a slot is not part of a
+    /// transaction: only a slot that the journal explains is ever dropped.
+    pub async fn begin_slot(&self, traffic: &Client, id: Uuid) -> Result<()> {
+        self.note(traffic, id, "reverse_slot_begun_at = clock_timestamp()").await
+    }
+
+    /// Records that the hook is about to run with [`Event::Switch`](super::hook::Event::Switch).
+    pub async fn begin_hook(&self, traffic: &Client, id: Uuid) -> Result<()> {
+        self.note(traffic, id, "hook_begun_at = clock_timestamp(), hook_xid = pg_current_xact_id()").await
+    }
+
+    /// Records that the hook has succeeded.
+    pub async fn end_hook(&self, traffic: &Client, id: Uuid) -> Result<()> {
+        self.note(traffic, id, "hook_ended_at = clock_timestamp()").await
+    }
+
+    /// Records that the hook of an aborted cutover was undone.
+    pub async fn hook_undone(&self, traffic: &Client, id: Uuid) -> Result<()> {
+        self.note(traffic, id, "hook_undone_at = clock_timestamp()").await
+    }
+
+    async fn note(&self, traffic: &Client, id: Uuid, what: &str) -> Result<()> {
+        let sql = format!("UPDATE {} SET {what} WHERE id = $1", self.table);
+        during(traffic, WRITING).run(&sql, &[&id]).await.map(drop)
+    }
+
+    /// Records the next step, if the journal has the step before and its deadline has not passed.
     ///
     /// # Errors
-    /// Refused when the journal has another state: the daemon or another command has aborted the cutover.
+    /// Refused when the journal has another state, because the daemon or another command has aborted the
+    /// cutover, and after the deadline.
     pub async fn reach(&self, traffic: &Client, id: Uuid, step: CutoverStep) -> Result<()> {
         let before = step.before().map_or("", CutoverStep::as_str);
         let at = match step {
@@ -213,7 +294,8 @@ impl CutoverJournal {
             _ => step.as_str(),
         };
         let sql = format!(
-            "UPDATE {} SET state = $3, {at}_at = clock_timestamp() WHERE id = $1 AND state = $2",
+            "UPDATE {} SET state = $3, {at}_at = clock_timestamp() \
+             WHERE id = $1 AND state = $2 AND deadline > clock_timestamp()",
             self.table
         );
         match during(traffic, WRITING).run(&sql, &[&id, &before, &step.as_str()]).await? {
@@ -221,6 +303,10 @@ impl CutoverJournal {
             _ => {
                 let found = self.entry(traffic, id).await?;
                 let found = found.map_or("gone".to_owned(), |entry| entry.state.to_string());
+                if found == before {
+                    return Err(Error::refused("the deadline has passed (--timeout)")
+                        .remedy("try again with a longer --timeout or a faster --hook"));
+                }
                 Err(Error::refused(format!("its state in the journal on Traffic is {found}, not {before}"))
                     .remedy("another process decided: see `leadbridge status`, then try again"))
             }
@@ -239,8 +325,7 @@ impl CutoverJournal {
 
     /// Records that the fence of this cutover or rollback, on Landing or on Traffic, is lifted.
     pub async fn lifted(&self, traffic: &Client, id: Uuid) -> Result<()> {
-        let sql = format!("UPDATE {} SET lifted_at = clock_timestamp() WHERE id = $1", self.table);
-        during(traffic, WRITING).run(&sql, &[&id]).await.map(drop)
+        self.note(traffic, id, "lifted_at = coalesce(lifted_at, clock_timestamp())").await
     }
 
     pub async fn certify(&self, traffic: &Client, id: Uuid, certificate: &serde_json::Value) -> Result<()> {
@@ -254,13 +339,20 @@ impl CutoverJournal {
         Ok(rows.into_iter().next())
     }
 
-    /// Cutovers and rollbacks that were begun and not brought to an end: undecided, or with a fence that is
-    /// still to be lifted. Normally none.
+    /// Cutovers and rollbacks that were begun and not brought to an end: undecided, with a fence that is still
+    /// to be lifted, or aborted with a hook that is still to be undone. Normally none.
     pub async fn unresolved(&self, traffic: &Client) -> Result<Vec<JournalEntry>> {
         let sql = format!(
-            "AND ({UNDECIDED} OR (lifted_at IS NULL AND state IN ('aborted', 'rolled_back'))) ORDER BY started_at"
+            "AND ({UNDECIDED} OR (lifted_at IS NULL AND state IN ('aborted', 'rolled_back')) \
+             OR (state = 'aborted' AND hook_begun_at IS NOT NULL AND hook_undone_at IS NULL)) ORDER BY started_at"
         );
         self.read(traffic, &sql, &[&self.slot]).await
+    }
+
+    /// The newest cutover or rollback.
+    pub async fn newest(&self, traffic: &Client) -> Result<Option<JournalEntry>> {
+        let rows = self.read(traffic, "ORDER BY started_at DESC LIMIT 1", &[&self.slot]).await?;
+        Ok(rows.into_iter().next())
     }
 
     async fn read(
@@ -270,7 +362,11 @@ impl CutoverJournal {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<JournalEntry>> {
         let sql = format!(
-            "SELECT id, direction, state, lifted_at IS NOT NULL FROM {} WHERE slot = $1 {which}",
+            "SELECT id, direction, state, lifted_at IS NOT NULL, reverse_slot_begun_at IS NOT NULL, \
+                    CASE WHEN hook_undone_at IS NOT NULL THEN 3 WHEN hook_ended_at IS NOT NULL THEN 2 \
+                         WHEN hook_begun_at IS NOT NULL THEN 1 ELSE 0 END, \
+                    coalesce(extract(epoch FROM refuse_for), 0)::float8 \
+             FROM {} WHERE slot = $1 {which}",
             self.table
         );
         during(traffic, READING).rows(&sql, parameters).await?.iter().map(entry).collect()
@@ -293,7 +389,21 @@ fn entry(row: &Row) -> Result<JournalEntry> {
             "the cutover's journal on Traffic holds a state that this version does not know",
         ));
     };
-    Ok(JournalEntry { id: row.get(0), direction, state, is_lifted: row.get(3) })
+    let hook = match row.get::<_, i32>(5) {
+        0 => HookState::None,
+        1 => HookState::Begun,
+        2 => HookState::Ended,
+        _ => HookState::Undone,
+    };
+    Ok(JournalEntry {
+        id: row.get(0),
+        direction,
+        state,
+        is_lifted: row.get(3),
+        slot_begun: row.get(4),
+        hook,
+        refuse_for: Duration::from_secs_f64(row.get::<_, f64>(6).max(0.0)),
+    })
 }
 
 #[cfg(test)]

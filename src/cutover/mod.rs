@@ -3,11 +3,12 @@
 //!
 //! | step | condition | effect of a crash right after the step |
 //! |---|---|---|
-//! | `started` | a row in `leadbridge.cutover` on Traffic | the daemon or the next command aborts the cutover |
+//! | `started` | a row in `leadbridge.cutover` on Traffic, before the slot of reverse replication is created | the daemon or the next command aborts the cutover |
 //! | `fenced` | one open transaction on Landing blocks every writer | the transaction ends, and writers continue |
 //! | `drained` | a marker of the transaction came through the stream | the same |
 //! | `verified` | both sides are equal | the same |
 //! | closed | the transaction commits: writers are refused | the cutover is aborted and the fence lifted; at the deadline the fence opens by itself |
+//! | hook | the journal says that the hook has begun, then the hook runs | the same; what applications wrote on Traffic is kept, and `status` says that the hook is to be undone |
 //! | `switched` | one transaction on Traffic | the cutover stays switched |
 //!
 //! The order makes the cutover safe. Landing is closed for good before Traffic says `switched`, so there are
@@ -15,18 +16,22 @@
 //! Traffic, so that no other process can switch any more.
 
 pub mod adopt;
+pub mod attention;
 mod backward;
 pub mod certificate;
 mod content;
 mod forward;
 mod hook;
 pub mod journal;
+mod left;
 mod marker;
+pub mod orphan;
 pub mod readiness;
 pub mod resolve;
 mod scene;
+mod undo;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adopt::Adoption;
 pub use certificate::CutoverCertificate;
@@ -35,13 +40,15 @@ pub use journal::Direction;
 pub use marker::Latency;
 use readiness::Readiness;
 use scene::Scene;
+use tokio_util::sync::CancellationToken;
 
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::model::side::Side;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, Databases, Session};
-use crate::report::Level;
+use crate::report::{Attention, Level};
 
 /// Options of a cutover or rollback.
 #[derive(Clone, Debug)]
@@ -87,13 +94,79 @@ pub async fn prepare(
     let config = config.resolved(&landing).await?;
     take_the_right(&config, &traffic).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
-    resolve::settle(databases).await?;
+    settle(databases).await?;
     let terms = &options.readiness;
-    let readiness = match direction {
+    let mut readiness = match direction {
         Direction::Cutover => readiness::forward::examine(&config, terms, databases).await,
         Direction::Rollback => readiness::backward::examine(&config, terms, databases).await,
     };
+    if let Some(command) = &options.hook {
+        readiness.findings.add("hook", None, hook::check(command, direction).await);
+    }
     Ok(PreparedCutover { config, direction, readiness, landing, traffic })
+}
+
+/// Time that the daemon is given to let go of the slot of an earlier cutover.
+const LETTING_GO: Duration = Duration::from_secs(10);
+
+/// Resolves earlier cutovers and rollbacks.
+///
+/// # Errors
+/// Refused while the hook of an aborted cutover is not undone; transient while the daemon still streams from
+/// the slot of an earlier cutover.
+async fn settle(databases: Databases<'_>) -> Result<()> {
+    let journal = CutoverJournal::new(databases.names);
+    let started = Instant::now();
+    loop {
+        resolve::settle(databases).await?;
+        let unresolved = journal.unresolved(databases.traffic).await?;
+        if let Some(Attention { message, remedy }) = unresolved.iter().find_map(undo::hook_duty) {
+            return Err(Error::refused(message).remedy(remedy));
+        }
+        let Some(entry) = unresolved.first() else { return Ok(()) };
+        if started.elapsed() > LETTING_GO {
+            let direction = entry.direction.as_str();
+            return Err(Error::new(
+                Kind::Transient,
+                format!(
+                    "the {direction} {} is `{}`, and something of it is still in use",
+                    entry.id, entry.state
+                ),
+            )
+            .remedy("try again in a moment; `leadbridge status` says what is left"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Pause between two attempts to resolve an earlier cutover.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Records that an operator has run the hook of the last cutover or rollback by hand, as [`attention`] asks
+/// for.
+///
+/// # Errors
+/// Refused when no hook is to be run.
+pub async fn hook_settled(config: &Config) -> Result<()> {
+    let landing = config.landing.connect("cutover").await?;
+    let traffic = config.traffic.connect("cutover").await?;
+    let config = config.resolved(&landing).await?;
+    let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
+    for side in [Side::Traffic, Side::Landing] {
+        Installation::refuse_another(databases.on(side), &config.landing).await?;
+    }
+    take_the_right(&config, &traffic).await?;
+    let journal = CutoverJournal::new(&config.names);
+    resolve::settle(databases).await?;
+    let mut entries = journal.unresolved(&traffic).await?;
+    entries.extend(journal.newest(&traffic).await?);
+    let Some(entry) = entries.iter().find(|entry| undo::hook_duty(entry).is_some()) else {
+        return Err(Error::refused("no hook of a cutover or rollback is to be run").remedy("nothing to do"));
+    };
+    match entry.needs_hook_undone() {
+        true => undo::settle_hook(databases, entry).await,
+        false => journal.end_hook(&traffic, entry.id).await,
+    }
 }
 
 async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
@@ -104,12 +177,16 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
         .remedy("wait for it to end; if it is hung, end it: what it has begun is aborted then"))
 }
 
-/// Fences, drains, verifies and switches.
+/// Fences, drains, verifies and switches. A cancelled `interrupted` aborts.
 ///
 /// # Errors
 /// The reason of the abort. Afterwards everything is as before, or the message says how much was decided, or
 /// which changes are still to be undone, and by whom.
-pub async fn execute(options: &CutoverOptions, prepared: PreparedCutover) -> Result<CutoverCertificate> {
+pub async fn execute(
+    options: &CutoverOptions,
+    prepared: PreparedCutover,
+    interrupted: &CancellationToken,
+) -> Result<CutoverCertificate> {
     if !prepared.readiness.is_ready() {
         let findings = &prepared.readiness.findings.findings;
         let errors = findings.iter().filter(|finding| finding.level == Level::Error);
@@ -128,12 +205,17 @@ pub async fn execute(options: &CutoverOptions, prepared: PreparedCutover) -> Res
         }
     };
     let mut scene = Scene::new(&config, options, prepared);
-    let done = match scene.run.direction {
-        Direction::Cutover => scene.cut_over().await,
-        Direction::Rollback => scene.roll_back(triggers, &rewrite).await,
+    // Dropping the steps is safe at any point: an open transaction ends with its session, the processes of the
+    // hook are killed, and everything else is in the journal.
+    let done = tokio::select! {
+        done = async { match scene.run.direction {
+            Direction::Cutover => scene.cut_over().await,
+            Direction::Rollback => scene.roll_back(triggers, &rewrite).await,
+        } } => done,
+        () = interrupted.cancelled() => Err(Error::new(Kind::Transient, "interrupted by a signal")),
     };
     match done {
         Ok(certificate) => Ok(certificate),
-        Err(error) => Err(scene.abort(error).await),
+        Err(error) => Err(scene.end().await.undo(error).await),
     }
 }

@@ -7,6 +7,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, Direction, JournalEntry};
+use super::left;
 use crate::error::Result;
 use crate::fence;
 use crate::model::side::Side;
@@ -31,9 +32,19 @@ pub async fn settle(databases: Databases<'_>) -> Result<()> {
             announce(traffic, entry.run(), CutoverStep::Aborted).await?;
             state = CutoverStep::Aborted;
         }
-        open(databases, &JournalEntry { state, ..entry }).await?;
+        let entry = JournalEntry { state, ..entry };
+        if entry.is_lifted {
+            keep_left(databases, &entry).await?;
+        } else {
+            open(databases, &entry).await?;
+        }
     }
     Ok(())
+}
+
+/// Keeps what applications write on Traffic, for as long as the hook of an aborted cutover is not undone.
+pub(super) async fn keep_left(databases: Databases<'_>, entry: &JournalEntry) -> Result<()> {
+    if entry.needs_hook_undone() { left::keep(databases, entry).await } else { Ok(()) }
 }
 
 /// Lifts the fence that a decided cutover or rollback leaves, drops the slot on Traffic if nothing needs the
@@ -41,41 +52,51 @@ pub async fn settle(databases: Databases<'_>) -> Result<()> {
 pub async fn open(databases: Databases<'_>, entry: &JournalEntry) -> Result<bool> {
     let (landing, traffic) = (databases.on(Side::Landing), databases.on(Side::Traffic));
     let over = match (entry.direction, entry.state) {
-        (direction, CutoverStep::Aborted) => lift(databases.on(direction.fenced()), entry.id).await?,
+        (direction, CutoverStep::Aborted) => {
+            let fenced = databases.on(direction.fenced());
+            // The command may be cut off from Traffic and about to commit its fence. The fence's transaction
+            // ends by its own time limit at the latest.
+            if !fence::is_released(fenced.client, entry.id).await? {
+                return Ok(false);
+            }
+            keep_left(databases, entry).await?;
+            lift(fenced, entry.id).await?;
+            true
+        }
         (Direction::Rollback, CutoverStep::RolledBack) => {
             for closed in fence::closed(landing).await? {
                 lift(landing, closed).await?;
             }
+            // Not before Landing takes writes: one side always does.
+            fence::expire(traffic, entry.id, entry.refuse_for).await?;
             true
         }
         _ => return Ok(true),
     };
     // The daemon may need a moment to notice that nothing flows back any more, and streams from the slot
-    // until then.
-    let needs_slot = (entry.direction, entry.state) == (Direction::Rollback, CutoverStep::Aborted);
+    // until then. A rollback's slot is the slot of the cutover that has switched.
+    let drops_slot = match entry.state {
+        CutoverStep::RolledBack => true,
+        _ => entry.direction == Direction::Cutover && entry.slot_begun,
+    };
     let over =
-        over && (needs_slot || slot::drop_unused(traffic.client, &traffic.names.reverse_slot()).await?);
+        over && (!drops_slot || slot::drop_unused(traffic.client, &traffic.names.reverse_slot()).await?);
     if over {
         CutoverJournal::new(databases.names).lifted(traffic.client, entry.id).await?;
     }
     Ok(over)
 }
 
-/// Returns false while the fence's transaction is alive, because its command may be cut off from Traffic and
-/// about to commit. The transaction ends by its own time limit at the latest.
-async fn lift(fenced: Database<'_>, id: Uuid) -> Result<bool> {
-    if !fence::is_released(fenced.client, id).await? {
-        return Ok(false);
-    }
+pub(super) async fn lift(fenced: Database<'_>, id: Uuid) -> Result<()> {
     if fence::lift(fenced, id).await? {
         tracing::info!(%id, "the fence is lifted: writes go through again");
         // The triggers refuse nothing from now on. If other sessions use the tables at this moment, the
-        // triggers stay until the next cutover.
+        // triggers stay until the daemon removes them.
         if let Err(error) = fence::remove(fenced, id).await {
             tracing::info!("{}", error.message());
         }
     }
-    Ok(true)
+    Ok(())
 }
 
 /// Notifies all listeners of `leadbridge_cutover` when the transaction commits.

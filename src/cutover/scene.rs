@@ -1,4 +1,4 @@
-//! Common parts of a cutover and a rollback: the journal, the deadline, the hook, and undoing from any step.
+//! Common parts of a cutover and a rollback: the journal, the deadline, the hook, the proofs, the certificate.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,8 @@ use super::hook::{self, Event};
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, Direction, READING};
 use super::marker::{self, MarkerArrival};
 use super::readiness::Readiness;
-use super::{CutoverOptions, PreparedCutover, adopt, resolve};
+use super::undo::Undoing;
+use super::{CutoverOptions, PreparedCutover, adopt};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
@@ -21,10 +22,7 @@ use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
-use crate::postgres::{Databases, Endpoint, Session, primary, slot, table_lock};
-
-/// Time for which the command tries to undo its changes, before the command leaves the rest to the daemon.
-const UNDOING: Duration = Duration::from_secs(20);
+use crate::postgres::{Databases, Endpoint, Session, primary, table_lock};
 
 /// A running cutover or rollback.
 pub(super) struct Scene<'c> {
@@ -38,7 +36,6 @@ pub(super) struct Scene<'c> {
     started: Instant,
     /// Whether the fence may have been committed.
     pub closed: bool,
-    pub hooked: bool,
 }
 
 /// Everything that was proven while writers waited.
@@ -66,8 +63,8 @@ impl<'c> Scene<'c> {
         let PreparedCutover { readiness, direction, landing, traffic, .. } = prepared;
         let run = CutoverRun { id: Uuid::new_v4(), direction };
         let (journal, started) = (CutoverJournal::new(&config.names), Instant::now());
-        let (closed, hooked) = (false, false);
-        Scene { config, options, run, readiness, landing, traffic, journal, started, closed, hooked }
+        let closed = false;
+        Scene { config, options, run, readiness, landing, traffic, journal, started, closed }
     }
 
     fn endpoint(&self, side: Side) -> &'c Endpoint {
@@ -97,7 +94,7 @@ impl<'c> Scene<'c> {
     }
 
     /// Takes the fence around the tables of the fenced side.
-    pub async fn hold(&self, valid_for: Duration) -> Result<HeldFence> {
+    pub async fn hold(&self, valid_for: Option<Duration>) -> Result<HeldFence> {
         tracing::info!(id = %self.run.id, "closing the fence");
         let terms = FenceTerms {
             names: self.names(),
@@ -141,11 +138,15 @@ impl<'c> Scene<'c> {
         Ok((marker, writers))
     }
 
-    pub async fn hook(&mut self) -> Result<()> {
+    /// Runs the hook. The journal says first that the hook may have pointed applications to the other
+    /// database, whatever happens to this process.
+    pub async fn hook(&self) -> Result<()> {
         let Some(command) = &self.options.hook else { return Ok(()) };
-        self.hooked = true;
+        self.journal.begin_hook(&self.traffic, self.run.id).await?;
+        reach(Point::HookBegun);
         tracing::info!("running the hook");
-        hook::call(command, Event::Switch, self.run, self.left()).await
+        hook::call(command, Event::Switch, self.run, self.left()).await?;
+        self.journal.end_hook(&self.traffic, self.run.id).await
     }
 
     /// Compares both sides, and reads the fenced side in the session `fenced`. Also returns the rows that
@@ -206,7 +207,7 @@ impl<'c> Scene<'c> {
             traffic_owned: self.readiness.traffic_owned.clone(),
             left_out: self.readiness.left_out.clone(),
             markers_before: self.readiness.latency,
-            hook: self.hooked,
+            hook: self.options.hook.is_some(),
         };
         self.write_down(&certificate).await?;
         if let Some([landing, traffic]) = &proof.snapshots {
@@ -270,70 +271,11 @@ impl<'c> Scene<'c> {
         Ok(Some([of(Side::Landing).await?, of(Side::Traffic).await?]))
     }
 
-    /// Undoes the cutover or rollback, and returns `cause` with the outcome. A decision that was made
-    /// meanwhile stays.
-    pub async fn abort(&mut self, cause: Error) -> Error {
-        tracing::warn!("aborting: {}", cause.message());
-        let undone = tokio::time::timeout(UNDOING, self.undo(&cause)).await;
-        let undone = undone.unwrap_or_else(|_| Err(Error::unreachable("undoing took too long")));
-        let (from, to) = self.run.direction.sides();
-        let done = self.run.direction.done();
-        if self.hooked
-            && !undone.as_ref().is_ok_and(|state| *state == done)
-            && let Some(command) = &self.options.hook
-            && let Err(error) = hook::call(command, Event::Abort, self.run, UNDOING).await
-        {
-            tracing::error!("{error}; the applications may still be pointed to {to}");
-        }
-        match undone {
-            Ok(state) if state == done => cause.context(format!(
-                "DECIDED: leads are written to {to} now, and {from} refuses them; but something failed after that"
-            )),
-            Ok(_) => cause.context(format!("ABORTED, {from} takes writes and everything is as it was")),
-            Err(error) => cause.context(format!(
-                "NOT KNOWN to be aborted ({}): {}; see `leadbridge status`",
-                error.message(),
-                match self.closed {
-                    true => "the fence may still be closed; the daemon lifts it as soon as it reaches both databases",
-                    false => "no fence was closed",
-                }
-            )),
-        }
-    }
-
-    /// Undoes on new connections, because the old connections may have failed.
-    async fn undo(&mut self, cause: &Error) -> Result<CutoverStep> {
-        loop {
-            match self.try_undo(cause).await {
-                Ok(Some(state)) => return Ok(state),
-                // The fence's transaction is about to end.
-                Ok(None) => {}
-                Err(error) => tracing::warn!("undoing: {}", error.message()),
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-    }
-
-    /// Returns `None` while the fence's transaction is still alive.
-    async fn try_undo(&mut self, cause: &Error) -> Result<Option<CutoverStep>> {
-        let traffic = self.config.traffic.connect("cutover").await?;
-        self.journal.abort(&traffic, self.run.id, &cause.message()).await?;
-        let Some(entry) = self.journal.entry(&traffic, self.run.id).await? else {
-            // Without a journal entry, at most the slot was created.
-            if self.run.direction == Direction::Cutover {
-                slot::drop_unused(&traffic, &self.names().reverse_slot()).await?;
-            }
-            return Ok(Some(CutoverStep::Aborted));
-        };
-        if entry.state != CutoverStep::Aborted || entry.is_lifted {
-            return Ok(Some(entry.state));
-        }
-        let landing = self.config.landing.connect("cutover").await?;
-        let databases = Databases { landing: &landing, traffic: &traffic, names: self.names() };
-        if !resolve::open(databases, &entry).await? {
-            return Ok(None);
-        }
-        resolve::announce(&traffic, self.run, CutoverStep::Aborted).await?;
-        Ok(Some(CutoverStep::Aborted))
+    /// Ends the sessions, and with them open transactions and the right to decide, for what follows.
+    pub async fn end(self) -> Undoing<'c> {
+        let Scene { config, options, run, closed, landing, traffic, .. } = self;
+        landing.close().await;
+        traffic.close().await;
+        Undoing { config, run, hook: options.hook.as_deref(), closed }
     }
 }

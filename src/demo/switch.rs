@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use super::setup::DemoSetup;
 use crate::cutover::readiness::{Compare, ReadinessTerms};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
@@ -29,7 +31,7 @@ pub async fn switch(setup: &DemoSetup<'_>) -> Result<Switched> {
         refuse_for: Duration::ZERO,
     };
     let prepared = Box::pin(cutover::prepare(&setup.config, &options, Direction::Cutover)).await?;
-    let certificate = Box::pin(cutover::execute(&options, prepared)).await?;
+    let certificate = Box::pin(cutover::execute(&options, prepared, &CancellationToken::new())).await?;
     let lead = "INSERT INTO public.landing_leads (name, phone) VALUES ('late', '+7 701')";
     let told = match setup.landing.batch_execute(lead).await {
         Ok(()) => return Err(Error::internal("Landing takes writes although its fence is closed")),

@@ -7,12 +7,13 @@ use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
 use super::roles::{FencedRoles, Tried};
-use super::{call, holders};
+use super::{call, holders, pass};
 use crate::error::{Error, Kind, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::postgres::step::during;
-use crate::postgres::{Database, Endpoint, Session, advisory};
+use crate::postgres::{Backend, Database, Endpoint, Session, advisory};
 
 const FENCING: &str = "closing the fence";
 
@@ -29,9 +30,13 @@ pub struct FenceTerms<'n> {
     pub lock_timeout: Duration,
     /// Longest time for which the transaction may be idle, and so outlive the command.
     pub idle_limit: Duration,
-    /// Time after which the closed fence opens by itself, unless [`keep`] makes the fence permanent.
-    pub valid_for: Duration,
+    /// Time after which the closed fence opens by itself, unless [`keep`] makes the fence permanent; `None` for
+    /// a fence that stays closed.
+    pub valid_for: Option<Duration>,
 }
+
+/// Time for the end of the fence's transaction, while writers wait.
+const UNDOING: Duration = Duration::from_secs(1);
 
 /// Pause between two attempts, long enough for the held-up writers to pass.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -116,10 +121,15 @@ impl FenceTerms<'_> {
         step.row("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&life(self.cutover)]).await?;
         let close =
             format!("SELECT {}($1, $2, make_interval(secs => $3), $4)", self.names.own("close_fence"));
-        let valid_for = self.valid_for.as_secs_f64();
-        step.row(&close, &[&self.cutover, &self.message, &valid_for, &self.with_notifications])
-            .await
-            .map(drop)
+        let valid_for = self.valid_for.map(|valid_for| valid_for.as_secs_f64());
+        let closed =
+            step.row(&close, &[&self.cutover, &self.message, &valid_for, &self.with_notifications]).await;
+        match closed {
+            Err(error) if error.sqlstate() == Some(&SqlState::OBJECT_IN_USE) => {
+                Err(standing(fenced.side, &error.message()))
+            }
+            closed => closed.map(drop),
+        }
     }
 }
 
@@ -135,6 +145,20 @@ pub async fn left_open(fenced: Database<'_>, with_notifications: bool) -> Result
     );
     let step = fenced.during(format!("asking the fence on the {} for its tables", fenced.side));
     Ok(step.rows(&sql, &[&tables, &with_notifications]).await?.iter().map(|row| row.get(0)).collect())
+}
+
+/// The triggers of other installations' fences around the tables, each as a phrase. Such a fence refuses the
+/// session that passes ours, so two fences never stand at once.
+pub async fn others(fenced: Database<'_>, with_notifications: bool) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT DISTINCT format('%s of schema %s', t.tgname, n.nspname) FROM pg_trigger AS t \
+         JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_namespace AS n ON n.oid = p.pronamespace \
+         WHERE t.tgrelid IN (SELECT {}($1)) AND t.tgname LIKE 'leadbridge\\_fence%' AND n.nspname <> $2",
+        fenced.names.own("fenced_tables")
+    );
+    let step = fenced.during(format!("looking for other fences on the {}", fenced.side));
+    let rows = step.rows(&sql, &[&with_notifications, &fenced.names.schema]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 impl HeldFence {
@@ -162,26 +186,41 @@ impl HeldFence {
         Ok(self.since.elapsed())
     }
 
-    /// Rolls the fence back, so that nothing has changed.
-    pub async fn undo(self) {
-        // A server that is gone has rolled the transaction back by itself.
-        if self.session.batch_execute("ROLLBACK").await.is_err() {
-            tracing::info!("the fence's transaction is gone with its connection");
+    /// Rolls the fence back, so that nothing has changed. A statement of the session may still run, and a
+    /// ROLLBACK would wait for its end while writers wait: after [`UNDOING`] the backend is terminated.
+    pub async fn undo(self, fenced: &Endpoint) {
+        match tokio::time::timeout(UNDOING, self.session.batch_execute("ROLLBACK")).await {
+            Ok(Ok(())) => {}
+            // A server that is gone has rolled the transaction back by itself.
+            Ok(Err(_)) => tracing::info!("the fence's transaction is gone with its connection"),
+            Err(_) => {
+                if let Err(error) = terminate(fenced, self.session.backend()).await {
+                    tracing::warn!("the fence's session could not be terminated: {}", error.message());
+                }
+            }
         }
         self.session.close().await;
     }
 }
 
-/// Makes a closed fence permanent, whatever its deadline was.
+/// Makes a closed fence permanent. Once this function has returned, the fence has been closed without a gap:
+/// `keep_fence` and a writer that passes an expired fence wait for each other's lock of the fence's row.
 ///
 /// # Errors
-/// Refused when the fence is open, because its deadline has passed.
-pub async fn keep(fenced: Database<'_>, cutover: Uuid) -> Result<()> {
-    if call(fenced, "keep_fence", cutover).await? {
-        return Ok(());
+/// Refused when the fence is open, because its deadline has passed, or when its triggers are damaged;
+/// transient when the commit takes longer than `limit`.
+pub async fn keep(fenced: Database<'_>, cutover: Uuid, limit: Duration) -> Result<()> {
+    let kept = tokio::time::timeout(limit, call(fenced, "keep_fence", cutover)).await;
+    let late = |_| {
+        Error::new(Kind::Transient, "the fence could not be made permanent before the deadline").remedy(
+            "does a commit there wait for a synchronous standby? Try again, or with a longer --timeout",
+        )
+    };
+    if !kept.map_err(late)?? {
+        return Err(Error::refused("the fence has opened by itself: its deadline has passed")
+            .remedy("try again with a longer --timeout or a faster --hook"));
     }
-    Err(Error::refused("the fence has opened by itself: its deadline has passed")
-        .remedy("try again with a longer --timeout or a faster --hook"))
+    pass::refuse_damage(fenced, cutover).await
 }
 
 /// Whether the transaction that took the fence of `cutover` has ended. After a commit, the fence exists and
@@ -193,6 +232,21 @@ pub async fn is_released(client: &Client, cutover: Uuid) -> Result<bool> {
         advisory::give_back(client, &life, step).await?;
     }
     Ok(taken)
+}
+
+/// The refusal for tables around which another fence stands.
+pub fn standing(side: Side, other: &str) -> Error {
+    Error::refused(format!("the fence on the {side} cannot be closed: {other}")).remedy(
+        "finish or roll back the cutover to which that fence belongs (the trigger's name ends with its id); a fence \
+         that is lifted is removed by the daemon of its installation",
+    )
+}
+
+async fn terminate(fenced: &Endpoint, backend: &Backend) -> Result<()> {
+    let session = fenced.connect_at(&backend.place, "fence").await?;
+    let sql =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2";
+    during(&session, "ending the fence's session").run(sql, &[&backend.pid, &backend.started]).await.map(drop)
 }
 
 fn life(cutover: Uuid) -> String {

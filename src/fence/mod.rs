@@ -15,8 +15,8 @@ mod roles;
 
 use uuid::Uuid;
 
-pub use close::{FenceTerms, HeldFence, is_released, keep, left_open};
-pub use lift::{closed, lift, open, remove, wait};
+pub use close::{FenceTerms, HeldFence, is_released, keep, left_open, others, standing};
+pub use lift::{closed, expire, lift, open, remove, sweep, wait};
 pub use roles::{FencedRoles, Tried};
 
 use crate::error::Result;

@@ -61,12 +61,37 @@ pub async fn check(landing: Database<'_>, cutover: Uuid) -> Result<()> {
              rows to Traffic; the fence is the row of that cutover in leadbridge.fence on Landing",
         ));
     };
+    refuse_damage(landing, cutover).await?;
     if row.get(1) {
         return Ok(());
     }
     let writer: &str = row.get(0);
     Err(Error::refused(format!("the fence around Landing's tables lets {writer} pass, and nobody else"))
         .remedy(format!("let LANDING_DATABASE_URL name the user of the cutover, {writer}")))
+}
+
+/// Checks that the triggers of a closed fence are as the fence was closed with.
+///
+/// # Errors
+/// Refused when a trigger was dropped, disabled or altered, or a table was replaced: writes may have passed.
+pub async fn refuse_damage(fenced: Database<'_>, cutover: Uuid) -> Result<()> {
+    let sql = format!("SELECT * FROM {}($1)", fenced.names.own("fence_damage"));
+    let step = fenced.during(format!("looking at the fence's triggers on the {}", fenced.side));
+    let rows = step.rows(&sql, &[&cutover]).await?;
+    let damage: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if damage.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "the fence of cutover {cutover} on the {} is damaged: {}; rows may have been written there since, which are \
+         in no other database",
+        fenced.side,
+        damage.join("; ")
+    ))
+    .remedy(
+        "run `leadbridge migrate`, which makes the fence whole; then `leadbridge rollback --dry-run` says whether rows \
+         differ, and write such rows to the system of record",
+    ))
 }
 
 /// Keeps the fence from being lifted until the open transaction on `landing` ends. Once a rollback has lifted

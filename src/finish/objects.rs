@@ -17,8 +17,17 @@ use crate::postgres::{Database, Databases, publication, slot};
 
 /// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not in the list, because
 /// the triggers that keep Landing closed call the function.
-const CALLABLE: [&str; 6] =
-    ["close_fence", "fenced_tables", "hold_fence", "keep_fence", "lift_fence", "remove_lifted_fence"];
+const CALLABLE: [&str; 9] = [
+    "close_fence",
+    "create_fence_triggers",
+    "expire_fence",
+    "fenced_tables",
+    "hold_fence",
+    "keep_fence",
+    "lift_fence",
+    "remove_lifted_fence",
+    "restore_fence",
+];
 
 /// Kinds of objects, in the order of dropping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,6 +8,7 @@ use crate::checkpoint::{Identity, check_slot};
 use crate::config::Config;
 use crate::cutover::journal::CutoverJournal;
 use crate::error::{Error, Result};
+use crate::fence::pass;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
@@ -108,17 +109,16 @@ impl SettledCutover {
     async fn check_fence(&self, landing: Database<'_>, tables: &[Table]) -> Result<()> {
         let sql = format!(
             "SELECT name FROM unnest($2::text[]) AS name WHERE NOT EXISTS ( \
-                 SELECT FROM {} AS f JOIN pg_trigger AS t ON t.tgrelid = to_regclass(name) \
+                 SELECT FROM {} AS f, jsonb_array_elements(f.objects) AS o \
                  WHERE f.cutover_id = $1 AND f.lifted_at IS NULL AND f.expires_at IS NULL \
-                 AND t.tgname = 'leadbridge_fence' AND t.tgenabled = 'A' \
-                 AND encode(t.tgargs, 'escape') LIKE f.cutover_id || '%')",
+                 AND (o ->> 'relation')::bigint::oid = to_regclass(name))",
             landing.names.own("fence")
         );
         let wanted: Vec<String> = tables.iter().map(|table| landing.table(*table)).collect();
         let step = landing.during("looking at the fence on Landing");
         let open = step.rows(&sql, &[&self.cutover_id, &wanted]).await?;
         if open.is_empty() {
-            return Ok(());
+            return pass::refuse_damage(landing, self.cutover_id).await;
         }
         let open: Vec<String> = open.iter().map(|row| row.get(0)).collect();
         Err(Error::refused(format!(

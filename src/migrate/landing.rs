@@ -2,6 +2,7 @@
 //! every operation; and the fence, which does nothing until a cutover closes the fence.
 
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
@@ -66,6 +67,44 @@ pub(super) async fn apply_fence(
     let fence = sql::landing_fence(names);
     let sql = format!("{fence}{}", sql::comment_on_fence(names, &fence));
     options.patience.execute(client, "the fence on Landing", &sql).await.map(drop)
+}
+
+/// Plans a step for each closed fence whose triggers are damaged; changes nothing.
+pub(super) async fn plan_damage(client: &Client, names: &Names) -> Result<Vec<(Uuid, MigrationStep)>> {
+    let step = during(client, "looking for closed fences on Landing");
+    let function = format!("{}(uuid)", names.own("fence_damage"));
+    let exists = step.row("SELECT pg_catalog.to_regprocedure($1) IS NOT NULL", &[&function]).await?;
+    if !exists.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    let sql = format!(
+        "SELECT f.cutover_id FROM {} AS f WHERE f.lifted_at IS NULL \
+         AND (f.expires_at IS NULL OR f.expires_at > pg_catalog.clock_timestamp()) \
+         AND EXISTS (SELECT FROM {}(f.cutover_id))",
+        names.own("fence"),
+        names.own("fence_damage")
+    );
+    let step = |cutover: Uuid| {
+        let name = format!("triggers of the fence of cutover {cutover}");
+        (cutover, MigrationStep::new(MigratedSide::Landing, name, Effect::Renew))
+    };
+    let rows = during(client, "looking for damaged fences on Landing").rows(&sql, &[]).await?;
+    Ok(rows.iter().map(|row| step(row.get(0))).collect())
+}
+
+/// Makes a damaged fence whole.
+pub(super) async fn restore(
+    client: &mut Client,
+    names: &Names,
+    damaged: &[(Uuid, MigrationStep)],
+    options: &MigrateOptions,
+) -> Result<()> {
+    for (cutover, step) in damaged {
+        let function = names.own("restore_fence");
+        let sql = format!("SELECT {function}('{cutover}', {})", options.notifications);
+        options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await?;
+    }
+    Ok(())
 }
 
 /// A publication in the catalog.

@@ -177,6 +177,7 @@ async fn plan_and_apply(
     scope.admit(traffic, Bars::Replication).await?;
     let publication = landing::plan(landing, names, options).await?;
     let fence = landing::plan_fence(landing, names).await?;
+    let damaged = landing::plan_damage(landing, names).await?;
     let databases = Databases { landing, traffic, names };
     let places = passthrough::plan(databases, &tables, &options.columns).await?;
     let mut migrations = traffic::plan(traffic, (names, &places), options).await?;
@@ -185,7 +186,9 @@ async fn plan_and_apply(
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;
 
     if options.dry_run {
-        let steps = migrations.into_iter().map(|planned| planned.step).chain([publication, fence]).collect();
+        let damaged = damaged.into_iter().map(|(_, step)| step);
+        let planned = migrations.into_iter().map(|planned| planned.step);
+        let steps = planned.chain([publication, fence]).chain(damaged).collect();
         return Ok(Report { dry_run: true, steps, access: access.predicted() });
     }
     if options.replace_installation {
@@ -197,9 +200,10 @@ async fn plan_and_apply(
     access.apply(traffic, options.patience).await?;
     landing::apply(landing, names, &publication, options).await?;
     landing::apply_fence(landing, names, &fence, options).await?;
+    landing::restore(landing, names, &damaged, options).await?;
     Installation::admit(&identity, Database::traffic(traffic, names)).await?;
     Installation::admit(&identity, Database::landing(landing, names)).await?;
-    steps.extend([publication, fence]);
+    steps.extend([publication, fence].into_iter().chain(damaged.into_iter().map(|(_, step)| step)));
     Ok(Report { dry_run: false, steps, access: access.done(landing, traffic).await? })
 }
 

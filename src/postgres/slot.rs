@@ -196,24 +196,49 @@ async fn cancel_creation(control: &Client, name: &str) -> Result<()> {
     during(control, "giving up the slot's creation").run(sql, &[&name]).await.map(drop)
 }
 
-/// Creates the slot without a snapshot, and replaces a slot that an earlier attempt has left. From then on,
-/// the server keeps the WAL of every commit for the slot.
+/// Refuses a slot of this name.
 ///
 /// # Errors
-/// Transient when open transactions delay the slot for longer than `limit`, or when another session streams
-/// from the slot.
-pub async fn create_without_snapshot(on: Database<'_>, name: &str, limit: Duration) -> Result<()> {
+/// Transient when the slot decodes this database with `pgoutput`, and so may be the slot of a rollback whose
+/// daemon has not let go of it yet; refused for any other slot.
+pub async fn refuse_existing(on: Database<'_>, name: &str) -> Result<()> {
+    let Some(slot) = read(on.client, name).await? else { return Ok(()) };
     let side = on.side;
-    drop_unused(on.client, name).await?;
+    if slot.is_ours && slot.active {
+        return Err(Error::new(Kind::Transient, format!("the slot `{name}` on the {side} is still in use"))
+            .remedy("try again in a moment; if it stays so, find out which process streams from it"));
+    }
+    Err(Error::refused(format!(
+        "a slot `{name}` exists on the {side} that no cutover of this installation has left: it decodes database `{}` \
+         with `{}`",
+        slot.position.database, slot.position.plugin
+    ))
+    .remedy("find out whose it is, and drop it there with pg_drop_replication_slot if nobody needs it"))
+}
+
+/// Creates the slot without a snapshot. From then on, the server keeps the WAL of every commit for the slot.
+/// `failover`: standbys may keep a copy of the slot, from PostgreSQL 17 on.
+///
+/// # Errors
+/// Transient when open transactions delay the slot for longer than `limit`.
+pub async fn create_without_snapshot(
+    on: Database<'_>,
+    name: &str,
+    failover: bool,
+    limit: Duration,
+) -> Result<()> {
+    let side = on.side;
     let step = on.during(format!("creating the slot `{name}` on the {side}"));
     // The server waits for open transactions. A time limit on the client alone would leave the server
     // waiting.
     step.batch(&format!("SET statement_timeout = '{}ms'", limit.as_millis().max(1))).await?;
-    let created = step.run("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", &[&name]).await;
+    let version = step.row("SELECT current_setting('server_version_num')::int", &[]).await?;
+    let failover = if failover && version.get::<_, i32>(0) >= 170_000 { ", failover => true" } else { "" };
+    let sql = format!("SELECT pg_create_logical_replication_slot($1, 'pgoutput'{failover})");
+    let created = step.run(&sql, &[&name]).await;
     step.batch("SET statement_timeout = 0").await?;
     match created {
         Err(error) if error.sqlstate().is_some_and(|code| code.code() == "57014") => {
-            drop_unused(on.client, name).await?;
             let message = format!(
                 "the slot `{name}` could not be created on the {side} within {:.0} s",
                 limit.as_secs_f64()
@@ -233,12 +258,15 @@ pub async fn drop_slot(control: &Client, name: &str) -> Result<()> {
 }
 
 /// Drops the slot unless a session streams from the slot, because the WAL that the server keeps for the slot
-/// would fill the disk. Returns whether the slot does not exist any more.
+/// would fill the disk. A slot of another plugin or database is another's, and is left alone. Returns whether
+/// the slot does not exist any more.
 pub async fn drop_unused(control: &Client, name: &str) -> Result<bool> {
     let step = during(control, format!("dropping the slot `{name}`"));
-    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
-               WHERE slot_name = $1 AND NOT active";
-    step.run(sql, &[&name]).await?;
-    let sql = "SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = $1)";
-    Ok(step.row(sql, &[&name]).await?.get(0))
+    let ours = "slot_name = $1 AND plugin = 'pgoutput' AND database = current_database()";
+    let sql = format!(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE {ours} AND NOT active"
+    );
+    step.run(&sql, &[&name]).await?;
+    let sql = format!("SELECT NOT EXISTS (SELECT FROM pg_replication_slots WHERE {ours})");
+    Ok(step.row(&sql, &[&name]).await?.get(0))
 }

@@ -1,13 +1,14 @@
 //! A server's WAL position and clock, and which transactions a snapshot sees.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::Database;
 use crate::postgres::step::during;
 
 /// A server's WAL and clock at one moment.
@@ -50,6 +51,25 @@ pub async fn oldest_running(client: &Client) -> Result<String> {
         .row("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[])
         .await?;
     Ok(row.get(0))
+}
+
+/// Waits until every transaction with an id before `xid`, a text of the server, is over and visible.
+///
+/// # Errors
+/// Transient when one of them lasts longer than `limit`.
+pub async fn until_over(database: Database<'_>, xid: &str, limit: Duration) -> Result<()> {
+    let step = database.during("waiting for older transactions");
+    let sql = "SELECT pg_snapshot_xmin(pg_current_snapshot()) >= $1::text::xid8";
+    let started = Instant::now();
+    while !step.row(sql, &[&xid]).await?.get::<_, bool>(0) {
+        if started.elapsed() >= limit {
+            let message = format!("a transaction that writes is open on the {} for too long", database.side);
+            return Err(Error::new(Kind::Transient, message)
+                .remedy("let it end (pg_stat_activity, pg_prepared_xacts: the oldest), then try again"));
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    Ok(())
 }
 
 /// Pause between two checks whether the transactions are visible.

@@ -13,7 +13,8 @@ use crate::admission::{self, Bars};
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{self, CutoverJournal};
 use crate::cutover::resolve;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Response, Result};
+use crate::fence;
 use crate::model::side::Side;
 use crate::postgres::{Backend, Database, Databases, Endpoint, Session};
 use crate::quarantine::Quarantine;
@@ -125,6 +126,10 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         tracing::debug!("monitor: {error}");
         (sessions.landing, sessions.traffic) = (None, None);
     }
+    if let Err(error) = in_time(ROUND_LIMIT, observe_fence(context, sessions)).await {
+        tracing::debug!("monitor: {error}");
+        sessions.landing = None;
+    }
     if round.is_multiple_of(COUNT_EVERY)
         && let Err(error) = in_time(ROUND_LIMIT, observe_traffic(context, &mut sessions.traffic)).await
     {
@@ -160,14 +165,37 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
             live.state = reached.unwrap_or(is_idle);
         }
     });
-    // A running command holds the right to resolve for as long as its session lives.
-    if unresolved.is_empty() || !cutovers.take(traffic).await? {
+    let landing = open(&mut sessions.landing, &context.config.landing).await?;
+    if unresolved.is_empty() {
+        for database in [Database::landing(landing, names), Database::traffic(traffic, names)] {
+            fence::sweep(database).await?;
+        }
         return Ok(());
     }
-    let landing = open(&mut sessions.landing, &context.config.landing).await?;
+    // A running command holds the right to resolve for as long as its session lives.
+    if !cutovers.take(traffic).await? {
+        return cutovers.end_overdue(traffic).await;
+    }
     let settled = resolve::settle(Databases { landing, traffic, names }).await;
     cutovers.give_back(traffic).await?;
     settled
+}
+
+/// Checks while reverse replication runs that the fence around Landing is whole. A damaged fence ends the
+/// attempt, because rows may be written on Landing that no other database has.
+async fn observe_fence(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    if context.watched() != Some(Watched::Traffic) {
+        return Ok(());
+    }
+    let names = context.names();
+    let landing = Database::landing(open(&mut sessions.landing, &context.config.landing).await?, names);
+    for cutover in fence::closed(landing).await? {
+        match fence::pass::refuse_damage(landing, cutover).await {
+            Err(damage) if damage.response() == Response::AskOperator => context.progress.abandon(damage),
+            checked => checked?,
+        }
+    }
+    Ok(())
 }
 
 /// Looks for a change of direction. A cutover or a rollback changes the direction by the state of the

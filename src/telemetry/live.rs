@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::lsn::Lsn;
+use crate::report::Attention;
 
 /// State of a replication.
 ///
@@ -204,6 +205,9 @@ pub struct Live {
     /// `status` fills the list, because the list needs both databases and the configuration.
     #[serde(default)]
     pub columns_not_replicated: Option<Vec<String>>,
+    /// States that an operator has to end; null when not known. Only the command `status` fills the list.
+    #[serde(default)]
+    pub attention: Option<Vec<Attention>>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -240,6 +244,7 @@ impl Live {
             quarantined: None,
             conversion_notes: None,
             columns_not_replicated: None,
+            attention: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,
@@ -294,6 +299,7 @@ mod tests {
             "quarantined",
             "conversion_notes",
             "columns_not_replicated",
+            "attention",
             "last_error",
         ] {
             assert!(json.get(key).is_some(), "{key}");

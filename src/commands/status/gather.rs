@@ -9,17 +9,20 @@ use tokio_postgres::types::PgLsn;
 use super::reverse;
 use crate::checkpoint::{Finish, Installation, recorded_published};
 use crate::config::Config;
+use crate::cutover::attention;
 use crate::cutover::journal::{self, CutoverJournal};
 use crate::error::{Error, Result};
 use crate::landing::left_out::LandingColumns;
 use crate::mapping::Mapping;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
-use crate::postgres::{Database, Endpoint};
+use crate::postgres::{Database, Databases, Endpoint};
 use crate::quarantine::Quarantine;
 use crate::replication::last_error;
+use crate::report::Attention;
 use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, http};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
@@ -60,13 +63,14 @@ struct Checkpoint {
 /// Never fails: an answer that is missing is null in the document, and its database is named in
 /// `unreachable`.
 pub async fn gather(config: &Config) -> Gathered {
-    let (daemon, landing, traffic) = tokio::join!(
+    let (daemon, landing, traffic, attention) = tokio::join!(
         ask_daemon(config.http_listen, &config.names),
         ask(&config.landing, async |client| ask_landing(client, config).await),
         ask(&config.traffic, async |client| {
             let traffic = ask_traffic(client, config).await?;
             Ok((traffic, last_error::read_row(client, &config.names).await?))
         }),
+        Box::pin(ask_attention(config)),
     );
     let mut unreachable = Vec::new();
     let landing = landing.map_err(|error| unreachable.push(error)).ok();
@@ -75,6 +79,7 @@ pub async fn gather(config: &Config) -> Gathered {
     let left_out = left_out(landing.as_ref(), traffic.as_ref(), config);
     let mut live = put_together(daemon, landing, traffic, &config.names);
     live.columns_not_replicated = left_out;
+    live.attention = attention;
     if matches!(live.daemon, DaemonPresence::Down | DaemonPresence::Unknown) && live.last_error.is_none() {
         live.last_error = last_error::latest(&config.state_dir, kept);
     }
@@ -86,6 +91,23 @@ async fn ask<T>(endpoint: &Endpoint, question: impl AsyncFnOnce(&Client) -> Resu
     let answer = question(&session).await;
     session.close().await;
     answer
+}
+
+/// The states that an operator has to end; `None` when a database could not say.
+async fn ask_attention(config: &Config) -> Option<Vec<Attention>> {
+    let found = ask(&config.landing, async |landing| {
+        let config = config.resolved(landing).await?;
+        ask(&config.traffic, async |traffic| {
+            let databases = Databases { landing, traffic, names: &config.names };
+            Installation::refuse_another(databases.on(Side::Traffic), &config.landing).await?;
+            attention::examine(databases).await
+        })
+        .await
+    })
+    .await;
+    // A database that does not answer is named by the other questions.
+    let found = found.inspect_err(|error| tracing::debug!("{error}")).ok()?;
+    Some(found)
 }
 
 /// `None` when no daemon of this slot answers at the address.

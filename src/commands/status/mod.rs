@@ -82,7 +82,8 @@ fn verdict(gathered: &Gathered, arguments: &cli::Status) -> Exit {
     }
 }
 
-/// Whether replication is broken: the daemon is down, or cannot continue, or the slot is lost.
+/// Whether replication is broken: the daemon is down, or cannot continue, or the slot is lost, or a state
+/// does not end without an operator.
 fn is_down(live: &Live) -> bool {
     let lost = live.slot.as_ref().is_some_and(|slot| slot.wal_status.as_deref() == Some("lost"));
     // After the switch a daemon carries Traffic's changes back to Landing. Without reverse replication there
@@ -91,7 +92,8 @@ fn is_down(live: &Live) -> bool {
     let over = live.state == State::Switched && back.is_none();
     let lost = lost || back.is_some_and(|back| back.wal_status.as_deref() == Some("lost"));
     let nobody = matches!(live.daemon, DaemonPresence::Down | DaemonPresence::Unknown);
-    lost || live.state == State::Error || (nobody && !over)
+    let waits = live.attention.as_ref().is_some_and(|waiting| !waiting.is_empty());
+    lost || waits || live.state == State::Error || (nobody && !over)
 }
 
 /// An unknown lag is over every maximum.

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
+use crate::report::Attention;
 use crate::telemetry::{DaemonPresence, Live, ReverseReport, SlotReport, State, TableProgress};
 
 /// A few aligned lines.
@@ -24,6 +25,10 @@ pub fn text(live: &Live) -> String {
     lines.add("quarantine", &quarantine(live));
     for column in live.columns_not_replicated.iter().flatten() {
         lines.add("left out", column);
+    }
+    for Attention { message, remedy } in live.attention.iter().flatten() {
+        lines.add("ATTENTION", message);
+        lines.add("", &format!("what to do: {remedy}"));
     }
     if let Some(error) = &live.last_error {
         let again = if error.retrying { " (the daemon tries again by itself)" } else { "" };

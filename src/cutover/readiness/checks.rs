@@ -6,7 +6,7 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::Result;
-use crate::fence::{holders, left_open};
+use crate::fence::{holders, left_open, others};
 use crate::model::change::Table;
 use crate::postgres::role::SessionRole;
 use crate::postgres::triggers::TriggerControl;
@@ -103,6 +103,16 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
     let row = step.row(sql, &[&names.schema, &functions.as_slice()]).await?;
     Ok(match (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1)) {
         (3, Some(true)) => {
+            let others = others(database, config.scheduled_notifications).await?;
+            if !others.is_empty() {
+                return Ok(Verdict::error(
+                    format!(
+                        "another installation's fence stands around the tables on {side}: {}",
+                        others.join(", ")
+                    ),
+                    "finish or roll back the other installation's cutover first; its daemon removes a fence that is lifted",
+                ));
+            }
             let open = left_open(database, config.scheduled_notifications).await?;
             Verdict::none_of(
                 &open,

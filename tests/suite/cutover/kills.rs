@@ -14,7 +14,8 @@ use crate::testkit::{holds, until_true};
 #[tokio::test(flavor = "multi_thread")]
 async fn a_command_killed_at_any_step_leaves_nothing_changed_and_the_next_one_switches() {
     let setup = CutoverSetup::new().await;
-    let points = Point::ALL.iter().filter(|point| point.name().starts_with("cutover."));
+    let is_passed = |point: &&Point| point.name().starts_with("cutover.") || **point == Point::HookBegun;
+    let points = Point::ALL.iter().filter(is_passed);
     for &point in points {
         let arguments = setup.arguments(&["--hook", "true"]);
         let output = setup.bridge.dying_command(&arguments, point, 1).output().await.unwrap();
@@ -24,11 +25,18 @@ async fn a_command_killed_at_any_step_leaves_nothing_changed_and_the_next_one_sw
         if point == Point::CutoverSwitched {
             break;
         }
-        if point != Point::CutoverPrepared {
-            let aborted = "count(*) > 0 FROM leadbridge.cutover WHERE reason = 'the process that began it \
-                           has ended'";
-            assert!(holds(&setup.world.traffic().await, aborted).await, "{}", point.name());
-            setup.assert_as_before().await;
+        let aborted = "count(*) > 0 FROM leadbridge.cutover WHERE reason = 'the process that began it \
+                       has ended'";
+        assert!(holds(&setup.world.traffic().await, aborted).await, "{}", point.name());
+        setup.assert_as_before().await;
+        // A command that has died has not undone its hook: an operator does, and says so.
+        let hooked = "EXISTS (SELECT FROM leadbridge.cutover WHERE hook_begun_at IS NOT NULL AND hook_undone_at IS NULL)";
+        if holds(&setup.world.traffic().await, hooked).await {
+            crate::testkit::assert_refused(
+                &setup.cutover(&[]).await,
+                &["--hook-settled", "LEADBRIDGE_EVENT=abort"],
+            );
+            assert_eq!(setup.cutover(&["--hook-settled"]).await.code, 0, "{}", point.name());
         }
     }
     setup.assert_switched().await;

@@ -1,8 +1,11 @@
 //! `leadbridge cutover`: a proven switch, or nothing is changed.
 
 mod faults;
+mod fence;
+mod hook;
 mod kills;
 mod refusals;
+mod visibility;
 pub mod writers;
 
 use serde_json::Value;
@@ -199,14 +202,14 @@ async fn tables_too_large_to_be_read_while_writers_wait_are_proven_on_snapshots_
 async fn a_hook_that_fails_aborts_is_told_so_and_landing_takes_writes_again() {
     let setup = CutoverSetup::new().await;
     let told = setup.bridge.dir().join("told");
-    let hook = format!("echo $LEADBRIDGE_EVENT >> {}; test $LEADBRIDGE_EVENT = abort", told.display());
+    let hook = format!("echo $LEADBRIDGE_EVENT >> {}; test $LEADBRIDGE_EVENT != switch", told.display());
     let said = setup.cutover(&["--hook", &hook]).await;
     assert_eq!(said.code, 4, "{}", said.err);
     assert!(said.err.contains("ABORTED") && said.err.contains("the hook failed"), "{}", said.err);
-    assert_eq!(std::fs::read_to_string(told).unwrap(), "switch\nabort\n");
+    assert_eq!(std::fs::read_to_string(told).unwrap(), "check\nswitch\nabort\n");
     setup.assert_as_before().await;
     // The triggers are dropped, too, and a second try works.
-    let triggers = "count(*) = 0 FROM pg_trigger WHERE tgname = 'leadbridge_fence'";
+    let triggers = "count(*) = 0 FROM pg_trigger WHERE tgname LIKE 'leadbridge_fence%'";
     assert!(holds(&setup.world.landing().await, triggers).await);
     setup.switches(&[]).await;
     setup.assert_switched().await;
@@ -220,7 +223,7 @@ async fn roles_of_least_privilege_are_enough_and_write_to_landing_only_while_it_
     let may = "has_table_privilege('bridge', 'public.landing_leads', 'UPDATE')";
     let client = setup.world.landing().await;
     assert!(!holds(&client, may).await);
-    let failing = setup.cutover(&["--hook", "exit 1"]).await;
+    let failing = setup.cutover(&["--hook", "test $LEADBRIDGE_EVENT != switch"]).await;
     assert_eq!(failing.code, 4, "{}", failing.err);
     assert!(!holds(&client, may).await);
     let certificate = setup.switches(&[]).await;

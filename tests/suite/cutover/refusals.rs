@@ -157,7 +157,7 @@ async fn with_a_pause_that_would_be_too_long() {
 async fn while_another_command_is_in_the_middle_of_one() {
     let setup = CutoverSetup::new().await;
     let hooked = setup.bridge.dir().join("hooked");
-    let hook = format!("touch {}; sleep 30", hooked.display());
+    let hook = format!("test $LEADBRIDGE_EVENT = check || {{ touch {}; sleep 30; }}", hooked.display());
     let arguments = setup.arguments(&["--hook", &hook]);
     let mut first = setup.bridge.command(&arguments).spawn().unwrap();
     until_true("the hook runs", async || hooked.exists()).await;

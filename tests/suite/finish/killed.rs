@@ -60,7 +60,7 @@ async fn killed_at_every_point_of_a_finish_the_next_one_carries_on() {
         );
         let certificate = std::fs::read(directory.join("certificate.json")).unwrap();
         let certificate: serde_json::Value = serde_json::from_slice(&certificate).unwrap();
-        assert_eq!(certificate["dropped"].as_array().unwrap().len(), 16, "{}", point.name());
+        assert_eq!(certificate["dropped"].as_array().unwrap().len(), 22, "{}", point.name());
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 4, "{}", point.name());
     }
 }

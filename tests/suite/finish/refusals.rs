@@ -64,22 +64,23 @@ async fn what_is_undecided_quarantined_or_open_is_settled_first() {
         refused(&world, &bridge, &[], &words).await;
         traffic(&world, &format!("WITH system (system_id) AS (VALUES ('{system}')) {repair}")).await;
     }
-    // The fence is open, about to open by itself, or dropped.
+    // The fence is open, or about to open by itself.
     for (damage, repair) in [
         ("UPDATE leadbridge.fence SET lifted_at = now()", "UPDATE leadbridge.fence SET lifted_at = NULL"),
         (
             "UPDATE leadbridge.fence SET expires_at = now() + interval '1 hour'",
             "UPDATE leadbridge.fence SET expires_at = NULL",
         ),
-        (
-            "ALTER TABLE journey_stages DISABLE TRIGGER leadbridge_fence",
-            "ALTER TABLE journey_stages ENABLE ALWAYS TRIGGER leadbridge_fence",
-        ),
     ] {
         landing(&world, damage).await;
         refused(&world, &bridge, &[], &["no fence of cutover", CUTOVER, "journey_stages"]).await;
         landing(&world, repair).await;
     }
+    // The fence's triggers were off for a while.
+    landing(&world, "ALTER TABLE journey_stages DISABLE TRIGGER USER").await;
+    landing(&world, "ALTER TABLE journey_stages ENABLE TRIGGER USER").await;
+    refused(&world, &bridge, &[], &["the fence of cutover", CUTOVER, "is damaged", "journey_stages"]).await;
+    landing(&world, &format!("SELECT leadbridge.restore_fence('{CUTOVER}', false)")).await;
     assert_eq!(bridge.run(&["finish", "--yes"]).await.code, 0);
 }
 

@@ -160,7 +160,9 @@ async fn what_was_acknowledged_is_there_exactly_once_through_cutover_rollback_an
     setup.flows_back().await;
     let (leads, errors) = writers.stop().await;
     for seen in &errors {
-        assert_eq!(*seen, vec![format!("55000: {CLOSED}"); 3]);
+        // Landing refuses, and so does Traffic's fence of the rollback before, until the second switch is decided.
+        assert!(seen.len() >= 3, "{seen:?}");
+        assert!(seen.iter().all(|error| *error == format!("55000: {CLOSED}")), "{seen:?}");
     }
     let on_traffic = setup.world.traffic().await;
     assert_holds(&leads, held(&on_traffic, "traffic_leads", &leads).await, "Traffic");

@@ -1,0 +1,72 @@
+//! States of a cutover or rollback that are not normal, each with the way out.
+
+use super::journal::CutoverJournal;
+use super::{left, orphan, undo};
+use crate::error::Result;
+use crate::fence;
+use crate::model::side::Side;
+use crate::postgres::{Database, Databases};
+use crate::report::Attention;
+
+/// The states that both databases show. Changes nothing.
+///
+/// # Errors
+/// A database cannot be read, or `leadbridge migrate` has not run.
+pub async fn examine(databases: Databases<'_>) -> Result<Vec<Attention>> {
+    let mut found = of_journal(databases.on(Side::Traffic)).await?;
+    if let Some(orphan) = orphan::find(databases).await? {
+        found.push(orphan.attention());
+    }
+    for side in [Side::Landing, Side::Traffic] {
+        let database = databases.on(side);
+        for cutover in fence::closed(database).await? {
+            if let Err(damage) = fence::pass::refuse_damage(database, cutover).await {
+                let remedy = damage.remedy_text().unwrap_or("see the daemon's log").to_owned();
+                found.push(Attention::new(damage.message(), remedy));
+            }
+        }
+    }
+    Ok(found)
+}
+
+async fn of_journal(traffic: Database<'_>) -> Result<Vec<Attention>> {
+    let Database { client, names, .. } = traffic;
+    let journal = CutoverJournal::new(names);
+    let unresolved = journal.unresolved(client).await?;
+    let mut found = Vec::new();
+    // A running command holds the right, and the daemon takes the right for a moment.
+    let is_abandoned = !unresolved.is_empty() && journal.take(client).await?;
+    if is_abandoned {
+        journal.give_back(client).await?;
+    }
+    for entry in &unresolved {
+        let direction = entry.direction.as_str();
+        if let Some(duty) = undo::hook_duty(entry) {
+            found.push(duty);
+        } else if is_abandoned {
+            found.push(Attention::new(
+                format!("the {direction} {} is `{}`, and its command has ended", entry.id, entry.state),
+                "start the daemon, which resolves it within seconds, or run the command again",
+            ));
+        }
+    }
+    let newest = journal.newest(client).await?;
+    if let Some(newest) = newest.filter(|newest| !unresolved.iter().any(|entry| entry.id == newest.id)) {
+        found.extend(undo::hook_duty(&newest));
+        let kept = left::count(client, names, newest.id).await?;
+        if kept > 0 {
+            found.push(Attention::new(
+                format!(
+                    "{kept} rows that applications wrote on Traffic because of the hook of the aborted cutover {} are \
+                     not on Landing",
+                    newest.id
+                ),
+                format!(
+                    "write the rows of {} on Traffic to Landing, and delete them there",
+                    names.own("left_on_traffic")
+                ),
+            ));
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,91 @@
+//! A fence around Landing of which Traffic's journal knows nothing: Traffic was restored to a state from before
+//! the cutover. Landing, which reverse replication has kept up to date, is the newer side, and nobody may write
+//! there.
+
+use uuid::Uuid;
+
+use super::journal::CutoverJournal;
+use super::resolve;
+use crate::checkpoint::{self, Installation};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::fence;
+use crate::model::side::Side;
+use crate::postgres::{Databases, Session};
+use crate::report::Attention;
+
+/// The fence, with sessions of both sides. The session on Traffic has the right to decide.
+pub struct OrphanedFence {
+    cutover: Uuid,
+    config: Config,
+    landing: Session,
+    traffic: Session,
+}
+
+/// A closed fence around Landing that no cutover of Traffic's journal explains.
+pub(super) struct Orphan(Uuid);
+
+impl Orphan {
+    pub fn attention(&self) -> Attention {
+        Attention::new(
+            format!(
+                "Landing is closed by the fence of cutover {}, which Traffic does not know: Traffic was restored to an \
+                 earlier state",
+                self.0
+            ),
+            "restore Traffic's newest state if there is one; otherwise run `leadbridge resync`, which copies Landing's \
+             rows to Traffic, and then `leadbridge rollback`, which opens Landing",
+        )
+    }
+}
+
+pub(super) async fn find(databases: Databases<'_>) -> Result<Option<Orphan>> {
+    let Databases { traffic, names, .. } = databases;
+    if checkpoint::is_switched(traffic, names).await? {
+        return Ok(None);
+    }
+    let journal = CutoverJournal::new(names);
+    for cutover in fence::closed(databases.on(Side::Landing)).await? {
+        if journal.entry(traffic, cutover).await?.is_none() {
+            return Ok(Some(Orphan(cutover)));
+        }
+    }
+    Ok(None)
+}
+
+impl OrphanedFence {
+    /// The orphaned fence, to be opened by [`Self::open`]; `None` when there is none. Changes nothing.
+    ///
+    /// # Errors
+    /// Refused while Traffic does not have Landing's rows, and while another command decides.
+    pub async fn find(config: &Config) -> Result<Option<Self>> {
+        let landing = config.landing.connect("cutover").await?;
+        let traffic = config.traffic.connect("cutover").await?;
+        let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
+        for side in [Side::Traffic, Side::Landing] {
+            Installation::refuse_another(databases.on(side), &config.landing).await?;
+        }
+        let Some(orphan) = find(databases).await? else { return Ok(None) };
+        let state = checkpoint::recorded_state(&traffic, &config.names).await?;
+        if state.as_deref() != Some("streaming") {
+            let Attention { message, remedy } = orphan.attention();
+            return Err(Error::refused(message).remedy(remedy));
+        }
+        if !CutoverJournal::new(&config.names).take_soon(&traffic).await? {
+            return Err(Error::refused("another command is in the middle of a cutover or rollback")
+                .remedy("wait for it to end"));
+        }
+        Ok(Some(OrphanedFence { cutover: orphan.0, config: config.clone(), landing, traffic }))
+    }
+
+    pub fn cutover(&self) -> Uuid {
+        self.cutover
+    }
+
+    /// Opens Landing.
+    pub async fn open(self) -> Result<()> {
+        let OrphanedFence { cutover, config, landing, traffic } = self;
+        let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
+        resolve::lift(databases.on(Side::Landing), cutover).await
+    }
+}
