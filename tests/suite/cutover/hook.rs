@@ -42,7 +42,18 @@ impl WaitingHook {
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_that_applications_wrote_on_traffic_before_an_abort_are_kept_and_named() {
     let mut setup = CutoverSetup::new().await;
-    let said = setup.cutover(&["--hook", &failing(&setup)]).await;
+    let hook = WaitingHook::new(&setup, 1);
+    let arguments = ["--hook", hook.command.as_str()];
+    let writing = async {
+        hook.begins().await;
+        // An application that the hook has pointed to Traffic, and a form of Traffic's own.
+        let sql = "UPDATE traffic_leads SET name = 'Changed' WHERE id = (SELECT min(id::text)::uuid FROM traffic_leads);
+            DELETE FROM traffic_leads WHERE id = (SELECT max(id::text)::uuid FROM traffic_leads);
+            INSERT INTO traffic_leads (name, phone, landing_lead) VALUES ('Born', '1', true), ('Form', '2', false)";
+        traffic(&setup.world, sql).await;
+        hook.go_on();
+    };
+    let (said, ()) = tokio::join!(setup.cutover(&arguments), writing);
     assert_eq!(said.code, 4, "{}", said.err);
     assert!(
         said.err.contains("ABORTED") && said.err.contains("rows that applications wrote on Traffic"),
@@ -51,8 +62,8 @@ async fn rows_that_applications_wrote_on_traffic_before_an_abort_are_kept_and_na
     );
     assert!(!said.err.contains("everything is as it was"), "{}", said.err);
     let client = setup.world.traffic().await;
-    let changed = "image ->> 'name' = 'Changed' FROM leadbridge.left_on_traffic WHERE traffic_table = 'traffic_leads' AND \
-                   image ->> 'landing_synced_at' IS NOT NULL";
+    let changed = "EXISTS (SELECT FROM leadbridge.left_on_traffic WHERE traffic_table = 'traffic_leads' AND \
+                   image ->> 'landing_synced_at' IS NOT NULL AND image ->> 'name' = 'Changed')";
     assert!(holds(&client, changed).await);
     assert!(
         holds(&client, "EXISTS (SELECT FROM leadbridge.left_on_traffic WHERE image ->> 'name' = 'Born')")
