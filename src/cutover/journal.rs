@@ -13,6 +13,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
+use super::effects::HookState;
 use crate::error::{Error, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -150,28 +151,9 @@ pub struct JournalEntry {
     pub refuse_for: Duration,
 }
 
-/// How far the hook of a cutover or rollback has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HookState {
-    /// The hook was not run.
-    None,
-    /// The hook has begun, and may have pointed applications to the other database.
-    Begun,
-    /// The hook has succeeded.
-    Ended,
-    /// The cutover was aborted, and the applications were pointed back.
-    Undone,
-}
-
 impl JournalEntry {
     pub fn run(&self) -> CutoverRun {
         CutoverRun { id: self.id, direction: self.direction }
-    }
-
-    /// Whether applications may be pointed to Traffic although the cutover was aborted.
-    pub fn needs_hook_undone(&self) -> bool {
-        self.state == CutoverStep::Aborted && matches!(self.hook, HookState::Begun | HookState::Ended)
     }
 }
 
@@ -256,32 +238,6 @@ impl CutoverJournal {
         during(traffic, WRITING).run(&sql, &parameters).await.map(drop)
     }
 
-    /// Records that the slot of reverse replication is about to be created, because a slot is not part of a
-    /// transaction: only a slot that the journal explains is ever dropped.
-    pub async fn begin_slot(&self, traffic: &Client, id: Uuid) -> Result<()> {
-        self.note(traffic, id, "reverse_slot_begun_at = clock_timestamp()").await
-    }
-
-    /// Records that the hook is about to run with [`Event::Switch`](super::hook::Event::Switch).
-    pub async fn begin_hook(&self, traffic: &Client, id: Uuid) -> Result<()> {
-        self.note(traffic, id, "hook_begun_at = clock_timestamp(), hook_xid = pg_current_xact_id()").await
-    }
-
-    /// Records that the hook has succeeded.
-    pub async fn end_hook(&self, traffic: &Client, id: Uuid) -> Result<()> {
-        self.note(traffic, id, "hook_ended_at = clock_timestamp()").await
-    }
-
-    /// Records that the hook of an aborted cutover was undone.
-    pub async fn hook_undone(&self, traffic: &Client, id: Uuid) -> Result<()> {
-        self.note(traffic, id, "hook_undone_at = clock_timestamp()").await
-    }
-
-    async fn note(&self, traffic: &Client, id: Uuid, what: &str) -> Result<()> {
-        let sql = format!("UPDATE {} SET {what} WHERE id = $1", self.table);
-        during(traffic, WRITING).run(&sql, &[&id]).await.map(drop)
-    }
-
     /// Records the next step, if the journal has the step before and its deadline has not passed.
     ///
     /// # Errors
@@ -311,6 +267,12 @@ impl CutoverJournal {
                     .remedy("another process decided: see `leadbridge status`, then try again"))
             }
         }
+    }
+
+    /// Sets columns of an entry, whatever its state.
+    pub(super) async fn note(&self, traffic: &Client, id: Uuid, what: &str) -> Result<()> {
+        let sql = format!("UPDATE {} SET {what} WHERE id = $1", self.table);
+        during(traffic, WRITING).run(&sql, &[&id]).await.map(drop)
     }
 
     /// Decides that the system of record stays the same. Returns false when the cutover was decided before.
@@ -363,11 +325,11 @@ impl CutoverJournal {
     ) -> Result<Vec<JournalEntry>> {
         let sql = format!(
             "SELECT id, direction, state, lifted_at IS NOT NULL, reverse_slot_begun_at IS NOT NULL, \
-                    CASE WHEN hook_undone_at IS NOT NULL THEN 3 WHEN hook_ended_at IS NOT NULL THEN 2 \
-                         WHEN hook_begun_at IS NOT NULL THEN 1 ELSE 0 END, \
+                    {hook}, \
                     coalesce(extract(epoch FROM refuse_for), 0)::float8 \
              FROM {} WHERE slot = $1 {which}",
-            self.table
+            self.table,
+            hook = HookState::SQL
         );
         during(traffic, READING).rows(&sql, parameters).await?.iter().map(entry).collect()
     }
@@ -389,19 +351,13 @@ fn entry(row: &Row) -> Result<JournalEntry> {
             "the cutover's journal on Traffic holds a state that this version does not know",
         ));
     };
-    let hook = match row.get::<_, i32>(5) {
-        0 => HookState::None,
-        1 => HookState::Begun,
-        2 => HookState::Ended,
-        _ => HookState::Undone,
-    };
     Ok(JournalEntry {
         id: row.get(0),
         direction,
         state,
         is_lifted: row.get(3),
         slot_begun: row.get(4),
-        hook,
+        hook: HookState::of(row.get(5)),
         refuse_for: Duration::from_secs_f64(row.get::<_, f64>(6).max(0.0)),
     })
 }

@@ -20,6 +20,7 @@ pub mod attention;
 mod backward;
 pub mod certificate;
 mod content;
+mod effects;
 mod forward;
 mod hook;
 pub mod journal;
@@ -95,6 +96,11 @@ pub async fn prepare(
     take_the_right(&config, &traffic).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     settle(databases).await?;
+    if let Some(Attention { message, remedy }) =
+        orphan::find(databases).await?.map(|orphan| orphan.attention())
+    {
+        return Err(Error::refused(message).remedy(remedy));
+    }
     let terms = &options.readiness;
     let mut readiness = match direction {
         Direction::Cutover => readiness::forward::examine(&config, terms, databases).await,

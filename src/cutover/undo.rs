@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use super::effects::HookState;
 use super::hook::{self, Event};
-use super::journal::{CutoverJournal, CutoverRun, CutoverStep, HookState, JournalEntry};
+use super::journal::{CutoverJournal, CutoverRun, CutoverStep, JournalEntry};
 use super::{left, resolve};
 use crate::config::Config;
 use crate::error::{Error, Result};

@@ -125,9 +125,7 @@ impl FenceTerms<'_> {
         let closed =
             step.row(&close, &[&self.cutover, &self.message, &valid_for, &self.with_notifications]).await;
         match closed {
-            Err(error) if error.sqlstate() == Some(&SqlState::OBJECT_IN_USE) => {
-                Err(standing(fenced.side, &error.message()))
-            }
+            Err(error) if error.sqlstate() == Some(&SqlState::OBJECT_IN_USE) => Err(standing(fenced.side)),
             closed => closed.map(drop),
         }
     }
@@ -235,9 +233,9 @@ pub async fn is_released(client: &Client, cutover: Uuid) -> Result<bool> {
 }
 
 /// The refusal for tables around which another fence stands.
-pub fn standing(side: Side, other: &str) -> Error {
-    Error::refused(format!("the fence on the {side} cannot be closed: {other}")).remedy(
-        "finish or roll back the cutover to which that fence belongs (the trigger's name ends with its id); a fence \
+fn standing(side: Side) -> Error {
+    Error::refused(format!("another fence stands around the tables on the {side}")).remedy(
+        "finish or roll back the cutover to which that fence belongs (the names of its triggers hold its id); a fence \
          that is lifted is removed by the daemon of its installation",
     )
 }

@@ -15,7 +15,7 @@ mod roles;
 
 use uuid::Uuid;
 
-pub use close::{FenceTerms, HeldFence, is_released, keep, left_open, others, standing};
+pub use close::{FenceTerms, HeldFence, is_released, keep, left_open, others};
 pub use lift::{closed, expire, lift, open, remove, sweep, wait};
 pub use roles::{FencedRoles, Tried};
 

@@ -253,7 +253,7 @@ async fn a_landing_that_a_forgotten_cutover_has_closed_is_named_and_opened_by_a_
     landing(&setup.world, "UPDATE leadbridge.fence SET expires_at = NULL").await;
     let said = setup.bridge.run(&["status"]).await;
     assert!(said.code == 2 && said.out.contains("which Traffic does not know"), "{}", said.out);
-    assert_refused(&setup.cutover(&[]).await, &["cannot be closed", "another fence stands"]);
+    assert_refused(&setup.cutover(&[]).await, &["which Traffic does not know", "leadbridge resync"]);
     setup.settled().await;
     let said = setup.bridge.run(&["rollback", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.err);
