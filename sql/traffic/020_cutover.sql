@@ -30,11 +30,9 @@ COMMENT ON COLUMN {{schema}}.cutover.lifted_at IS
     'when the fence that an aborted cutover or a finished rollback leaves on Landing was lifted';
 COMMENT ON COLUMN {{schema}}.cutover.reason IS 'why the cutover was aborted';
 ALTER TABLE {{schema}}.cutover
-    ADD COLUMN IF NOT EXISTS reverse_slot_begun_at timestamptz, ADD COLUMN IF NOT EXISTS refuse_for interval,
+    ADD COLUMN IF NOT EXISTS refuse_for interval,
     ADD COLUMN IF NOT EXISTS hook_begun_at timestamptz, ADD COLUMN IF NOT EXISTS hook_xid xid8,
     ADD COLUMN IF NOT EXISTS hook_ended_at timestamptz, ADD COLUMN IF NOT EXISTS hook_undone_at timestamptz;
-COMMENT ON COLUMN {{schema}}.cutover.reverse_slot_begun_at IS
-    'when the cutover was about to create the slot of reverse replication: an abort drops the slot';
 COMMENT ON COLUMN {{schema}}.cutover.refuse_for IS
     'how long Traffic refuses writers after a rollback, from the moment when Landing takes writes';
 COMMENT ON COLUMN {{schema}}.cutover.hook_begun_at IS 'when the hook was about to run with LEADBRIDGE_EVENT=switch';

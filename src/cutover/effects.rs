@@ -1,6 +1,6 @@
-//! The journal's records of what is begun outside of Traffic's transactions: the slot of reverse replication
-//! and the hook. Each record is written before the effect, so that whoever resolves the cutover finds what may
-//! have happened.
+//! The journal's records of the hook. Each record is written before the effect, so that whoever resolves the
+//! cutover finds what may have happened. The slot of reverse replication needs no record: the entry itself
+//! proves that the slot's name was free when the entry was written.
 
 use serde::Serialize;
 use tokio_postgres::Client;
@@ -46,12 +46,6 @@ impl JournalEntry {
 }
 
 impl CutoverJournal {
-    /// Records that the slot of reverse replication is about to be created, because a slot is not part of a
-    /// transaction: only a slot that the journal explains is ever dropped.
-    pub async fn begin_slot(&self, traffic: &Client, id: Uuid) -> Result<()> {
-        self.note(traffic, id, "reverse_slot_begun_at = clock_timestamp()").await
-    }
-
     /// Records that the hook is about to run with [`Event::Switch`](super::hook::Event::Switch).
     pub async fn begin_hook(&self, traffic: &Client, id: Uuid) -> Result<()> {
         self.note(traffic, id, "hook_begun_at = clock_timestamp(), hook_xid = pg_current_xact_id()").await

@@ -34,9 +34,13 @@ impl Scene<'_> {
     pub(super) async fn cut_over(&mut self) -> Result<CutoverCertificate> {
         // Read before any writer waits.
         let traffic_id = primary::system_identifier(&self.config.traffic).await?;
+        // Before the journal's entry: an abort drops the slot by its name, because an entry proves that the name
+        // was free.
+        let (traffic, reverse_slot) = (self.databases().on(Side::Traffic), self.names().reverse_slot());
+        slot::refuse_existing(traffic, &reverse_slot).await?;
         self.journal.begin(&self.traffic, self.run, (self.left(), Duration::ZERO)).await?;
         reach(Point::CutoverBegun);
-        self.create_reverse_slot().await?;
+        slot::create_without_snapshot(traffic, &reverse_slot, self.config.slot_failover, self.left()).await?;
         reach(Point::CutoverPrepared);
         let handover = self.handover().await?;
         let held = self.hold(Some(self.left())).await?;
@@ -51,14 +55,6 @@ impl Scene<'_> {
                 Err(error)
             }
         }
-    }
-
-    /// Creates the slot of reverse replication. The journal says so first, and an abort drops the slot.
-    async fn create_reverse_slot(&self) -> Result<()> {
-        let (traffic, name) = (self.databases().on(Side::Traffic), self.names().reverse_slot());
-        slot::refuse_existing(traffic, &name).await?;
-        self.journal.begin_slot(&self.traffic, self.run.id).await?;
-        slot::create_without_snapshot(traffic, &name, self.config.slot_failover, self.left()).await
     }
 
     /// The steps that run while the fence blocks Landing's writers: write the marker, drain, compare.

@@ -144,8 +144,6 @@ pub struct JournalEntry {
     pub state: CutoverStep,
     /// The fence of this entry was lifted, or the entry leaves no fence.
     pub is_lifted: bool,
-    /// The slot of reverse replication may have been created.
-    pub slot_begun: bool,
     pub hook: HookState,
     /// How long Traffic refuses writers after a rollback.
     pub refuse_for: Duration,
@@ -324,8 +322,7 @@ impl CutoverJournal {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<JournalEntry>> {
         let sql = format!(
-            "SELECT id, direction, state, lifted_at IS NOT NULL, reverse_slot_begun_at IS NOT NULL, \
-                    {hook}, \
+            "SELECT id, direction, state, lifted_at IS NOT NULL, {hook}, \
                     coalesce(extract(epoch FROM refuse_for), 0)::float8 \
              FROM {} WHERE slot = $1 {which}",
             self.table,
@@ -356,9 +353,8 @@ fn entry(row: &Row) -> Result<JournalEntry> {
         direction,
         state,
         is_lifted: row.get(3),
-        slot_begun: row.get(4),
-        hook: HookState::of(row.get(5)),
-        refuse_for: Duration::from_secs_f64(row.get::<_, f64>(6).max(0.0)),
+        hook: HookState::of(row.get(4)),
+        refuse_for: Duration::from_secs_f64(row.get::<_, f64>(5).max(0.0)),
     })
 }
 

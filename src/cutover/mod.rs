@@ -46,9 +46,10 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{Finish, Installation};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Database, Databases, Session};
+use crate::postgres::{Database, Databases, Session, advisory};
 use crate::report::{Attention, Level};
 
 /// Options of a cutover or rollback.
@@ -95,6 +96,7 @@ pub async fn prepare(
     let config = config.resolved(&landing).await?;
     take_the_right(&config, &traffic).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
+    take_life(databases).await?;
     settle(databases).await?;
     if let Some(Attention { message, remedy }) =
         orphan::find(databases).await?.map(|orphan| orphan.attention())
@@ -162,6 +164,7 @@ pub async fn hook_settled(config: &Config) -> Result<()> {
         Installation::refuse_another(databases.on(side), &config.landing).await?;
     }
     take_the_right(&config, &traffic).await?;
+    take_life(databases).await?;
     let journal = CutoverJournal::new(&config.names);
     resolve::settle(databases).await?;
     let mut entries = journal.unresolved(&traffic).await?;
@@ -173,6 +176,20 @@ pub async fn hook_settled(config: &Config) -> Result<()> {
         true => undo::settle_hook(databases, entry).await,
         false => journal.end_hook(&traffic, entry.id).await,
     }
+}
+
+/// Takes a lock on Landing for as long as the command lives. A command that has lost its session on Traffic,
+/// and with it the right to decide, may still run a hook: until the command's end nobody says that the
+/// applications are back.
+async fn take_life(databases: Databases<'_>) -> Result<()> {
+    let Names { schema, slot, .. } = databases.names;
+    let life = format!("leadbridge/{schema}/{slot}/command");
+    let step = "taking the command's lock on Landing";
+    if advisory::take_within(databases.landing, &life, step, LETTING_GO).await? {
+        return Ok(());
+    }
+    Err(Error::refused("another command of a cutover or rollback lives, without the right to decide")
+        .remedy("end it and the processes of its hook, then try again"))
 }
 
 async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {

@@ -77,7 +77,7 @@ pub async fn open(databases: Databases<'_>, entry: &JournalEntry) -> Result<bool
     // until then. A rollback's slot is the slot of the cutover that has switched.
     let drops_slot = match entry.state {
         CutoverStep::RolledBack => true,
-        _ => entry.direction == Direction::Cutover && entry.slot_begun,
+        _ => entry.direction == Direction::Cutover,
     };
     let over =
         over && (!drops_slot || slot::drop_unused(traffic.client, &traffic.names.reverse_slot()).await?);
