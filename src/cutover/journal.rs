@@ -191,21 +191,21 @@ impl CutoverJournal {
         advisory::take_within(traffic, &self.lock, TAKING, Duration::from_secs(2)).await
     }
 
-    /// Ends the session that has the right to decide, if the deadline of an undecided cutover is over: a
-    /// command that hangs would keep everybody from resolving the cutover. The command cannot switch any more,
-    /// because no step is reached after the deadline.
+    /// Ends the session that has the right to decide, if the deadline is over of a cutover or rollback that is
+    /// undecided or not lifted: a command that hangs would keep everybody from resolving it. The command cannot
+    /// decide any more, because no step is reached after the deadline.
     pub async fn end_overdue(&self, traffic: &Client) -> Result<()> {
         let Some(pid) = advisory::holder(traffic, &self.lock, TAKING).await? else { return Ok(()) };
         let sql = format!(
-            "SELECT pg_terminate_backend($2) WHERE EXISTS (SELECT FROM {} WHERE slot = $1 AND {UNDECIDED} \
-             AND deadline + interval '{OVERDUE} s' < clock_timestamp())",
+            "SELECT pg_terminate_backend($2) WHERE EXISTS (SELECT FROM {} WHERE slot = $1 AND ({UNDECIDED} \
+             OR (lifted_at IS NULL AND state IN ('aborted', 'rolled_back'))) AND deadline + interval '{OVERDUE} s' < clock_timestamp())",
             self.table
         );
         let step = during(traffic, "ending the session of an overdue cutover");
         if step.row_if_any(&sql, &[&self.slot, &pid]).await?.is_some() {
             tracing::warn!(
                 pid,
-                "the command of an undecided cutover hangs beyond its deadline: its session is ended"
+                "the command of a cutover or rollback hangs beyond its deadline: its session is ended"
             );
         }
         Ok(())

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::postgres::Database;
 
 /// Time for which a session that holds Landing's writers may be idle, and so outlive the command.
-const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(10);
 
 /// Fences that were closed and not lifted, including a fence whose deadline has passed.
 pub async fn closed(fenced: Database<'_>) -> Result<Vec<Uuid>> {

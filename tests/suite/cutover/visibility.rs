@@ -7,7 +7,7 @@ use leadbridge::failpoint::Point;
 
 use super::CutoverSetup;
 use super::faults::{PATIENT, go_on, standing_at};
-use crate::testkit::{holds, one, traffic, until, until_holds, until_true};
+use crate::testkit::{Bridge, World, holds, one, traffic, until, until_holds, until_true};
 
 /// A commit on Traffic that is in the WAL and not visible: its backend stands still, because a standby that is away
 /// was waited for.
@@ -118,4 +118,17 @@ async fn a_command_killed_while_its_slot_is_created_leaves_no_slot() {
     })
     .await;
     setup.assert_as_before().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reverse_slot_survives_a_failover_of_traffic_where_slots_are_made_to() {
+    let world = World::new().await;
+    if holds(&world.landing().await, "current_setting('server_version_num')::int < 170000").await {
+        return;
+    }
+    let bridge = Bridge::new(&world).configured("[snapshot]\nslot_failover = true");
+    let setup = CutoverSetup::between(world, bridge).await;
+    setup.switches(&[]).await;
+    let survives = "bool_and(failover) FROM pg_replication_slots WHERE slot_name = 'leadbridge_reverse'";
+    assert!(holds(&setup.world.traffic().await, survives).await);
 }

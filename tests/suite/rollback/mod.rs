@@ -1,6 +1,7 @@
 //! `leadbridge rollback`: back to Landing with the cutover's proofs, without loss.
 
 mod kills;
+mod nights;
 mod refusals;
 
 use leadbridge::throwaway::connect;
