@@ -3,6 +3,7 @@
 mod faults;
 mod kills;
 mod refusals;
+mod wraparound;
 pub mod writers;
 
 use serde_json::Value;
