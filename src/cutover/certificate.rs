@@ -137,9 +137,13 @@ impl CutoverCertificate {
         for table in &self.tables {
             self.write_table(page, table)?;
         }
-        writeln!(page, "{:<26}{}", "fence tried as", self.writers.refused.join(", "))?;
-        if !self.writers.not_tried.is_empty() {
-            writeln!(page, "{:<26}{}", "and holds, untried, for", self.writers.not_tried.join(", "))?;
+        let Tried { refused, without_privilege, not_tried } = &self.writers;
+        writeln!(page, "{:<26}{}", "fence tried as", refused.join(", "))?;
+        if !without_privilege.is_empty() {
+            writeln!(page, "{:<26}{}", "lacks a privilege", without_privilege.join(", "))?;
+        }
+        if !not_tried.is_empty() {
+            writeln!(page, "{:<26}{}", "and holds, untried, for", not_tried.join(", "))?;
         }
         writeln!(page, "{:<26}{}", "values changed on the way", self.conversion_notes)?;
         for TrafficOwned { table, columns } in &self.traffic_owned {

@@ -3,6 +3,7 @@
 mod faults;
 mod kills;
 mod refusals;
+mod roles;
 mod wraparound;
 pub mod writers;
 
