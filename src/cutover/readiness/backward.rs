@@ -7,6 +7,7 @@ use super::{MARKERS, Readiness, ReadinessTerms, checks};
 use crate::compare::reverse;
 use crate::config::Config;
 use crate::cutover::Direction;
+use crate::cutover::adopt::{self, Sending};
 use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
 use crate::error::{Kind, Result};
@@ -54,6 +55,8 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         ready.rows = found.rows;
     }
     ready.findings.add("verification", None, compared.map(judge));
+    let sending = adopt::try_sending(config, databases, HELD).await;
+    ready.findings.add("sent_again", of_landing, sending.map(|found| judge_sending(&found, terms.max_pause)));
     let sides = FencedSides { direction: Direction::Rollback, databases };
     Box::pin(ready.predict(config, terms, sides)).await;
     ready
@@ -105,6 +108,25 @@ async fn passed(databases: Databases<'_>, limit: Duration) -> Result<()> {
     match sent {
         Err(error) if error.kind() != Kind::Transient => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Time after which a row on Landing counts as held: reverse replication holds a row for a shorter time.
+const HELD: Duration = Duration::from_secs(1);
+
+fn judge_sending(found: &Sending, max_pause: Duration) -> Verdict {
+    let Sending { rows, seconds } = *found;
+    if rows == 0 {
+        return Verdict::ok("Traffic has every row as Landing gives it");
+    }
+    let says = format!(
+        "up to {rows} rows have values on Traffic that Landing does not give; Landing sends them again while writers \
+         wait, for about {:.0} ms more",
+        seconds * 1e3
+    );
+    match seconds <= max_pause.as_secs_f64() {
+        true => Verdict::ok(says),
+        false => Verdict::warning(says, "allow a longer --max-pause"),
     }
 }
 
