@@ -97,12 +97,12 @@ impl Cluster {
         self.dir.path().join("log")
     }
 
-    /// Whether the installation has this program of PostgreSQL's.
-    pub fn has_program(&self, name: &str) -> bool {
-        self.template.binaries.program(name).is_file()
+    /// A program of PostgreSQL's, which not every installation has.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        Some(self.template.binaries.program(name)).filter(|path| path.is_file())
     }
 
-    /// A program of PostgreSQL's, to be run as the server's user in the server's directory.
+    /// A command of PostgreSQL's, to be run as the server's user in the server's directory.
     pub fn command(&self, program: &str) -> std::process::Command {
         self.template.owner.command(self.template.binaries.program(program), self.dir.path())
     }
