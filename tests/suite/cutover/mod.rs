@@ -1,5 +1,6 @@
 //! `leadbridge cutover`: a proven switch, or nothing is changed.
 
+mod documented;
 mod faults;
 mod kills;
 mod refusals;
