@@ -9,8 +9,22 @@ use crate::postgres::{Database, holders};
 /// A fence cannot wait for a transaction that holds a lock for this time.
 const OLD: Duration = Duration::from_secs(1);
 
-/// SHARE ROW EXCLUSIVE conflicts with every mode but ACCESS SHARE and ROW SHARE.
-const AGAINST_A_FENCE: &str = "l.mode NOT IN ('AccessShareLock', 'RowShareLock')";
+/// Who would have to wait for a holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    Fence,
+    Readers,
+}
+
+impl Against {
+    fn modes(self) -> &'static str {
+        match self {
+            // SHARE ROW EXCLUSIVE conflicts with every mode but these.
+            Against::Fence => "l.mode NOT IN ('AccessShareLock', 'RowShareLock')",
+            Against::Readers => "l.mode = 'AccessExclusiveLock'",
+        }
+    }
+}
 
 /// Whoever holds a row has a lock of another mode than these on the table.
 const WITH_ROWS: &str = "l.mode NOT IN ('AccessShareLock', 'ShareUpdateExclusiveLock')";
@@ -18,7 +32,7 @@ const WITH_ROWS: &str = "l.mode NOT IN ('AccessShareLock', 'ShareUpdateExclusive
 /// Sessions and prepared transactions that hold a lock on the tables in conflict with a fence, each as a
 /// phrase.
 pub async fn of_tables(fenced: Database<'_>, with_notifications: bool) -> Result<Vec<String>> {
-    Ok(read(fenced, with_notifications, AGAINST_A_FENCE).await?.into_values().collect())
+    Ok(read(fenced, with_notifications, Against::Fence.modes()).await?.into_values().collect())
 }
 
 /// Sessions and prepared transactions that may hold rows of the tables, each as a phrase.
@@ -28,13 +42,13 @@ pub async fn of_rows(database: Database<'_>, with_notifications: bool) -> Result
 
 /// Holders of conflicting locks, in the same transaction now and a second later. The age of a transaction
 /// cannot be asked for by a role that does not see other users' activity.
-pub async fn old(fenced: Database<'_>, with_notifications: bool) -> Result<Vec<String>> {
-    let before = read(fenced, with_notifications, AGAINST_A_FENCE).await?;
+pub async fn old(fenced: Database<'_>, with_notifications: bool, against: Against) -> Result<Vec<String>> {
+    let before = read(fenced, with_notifications, against.modes()).await?;
     if before.is_empty() {
         return Ok(Vec::new());
     }
     tokio::time::sleep(OLD).await;
-    let mut after = read(fenced, with_notifications, AGAINST_A_FENCE).await?;
+    let mut after = read(fenced, with_notifications, against.modes()).await?;
     after.retain(|transaction, _| before.contains_key(transaction));
     Ok(after.into_values().collect())
 }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, ReadinessTerms, checks};
+use super::{MARKERS, Readiness, ReadinessTerms, checks, outside};
 use crate::compare::reverse;
 use crate::config::Config;
 use crate::cutover::Direction;
@@ -12,6 +12,7 @@ use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
 use crate::error::{Kind, Result};
 use crate::fence;
+use crate::fence::holders::Against;
 use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::report::{Level, Verdict};
@@ -33,13 +34,22 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("quarantine", of_traffic, checks::reverse_quarantine(on_traffic).await);
     for side in [Side::Landing, Side::Traffic] {
         findings.add("fence", Some(side), checks::fence(databases.on(side), config).await);
+        findings.add("state_tables", Some(side), outside::state_tables(databases.on(side)).await);
+        // Writers wait in front of Landing's fence while it is opened, behind locks like the fence's.
+        let held = checks::held(databases.on(side), config, Against::Fence).await;
+        findings.add("old_transactions", Some(side), held);
     }
     if !ready.look_at_tables(config, databases, Side::Traffic).await {
         return ready;
     }
     let findings = &mut ready.findings;
     findings.add("synchronous_standby_names", of_landing, checks::standbys(on_landing, &names.slot).await);
-    findings.add("old_transactions", of_traffic, checks::held(on_traffic, config).await);
+    let tables = config.tables().into_iter().map(|table| names.landing_name(table));
+    let wanted: Vec<_> = tables.map(|name| (names.landing_schema.clone(), name.to_owned())).collect();
+    let fine = "Landing's later changes can be replicated to Traffic";
+    let published = outside::publication(on_landing, &names.publication, &wanted, fine).await;
+    findings.add("publication", of_landing, published);
+    findings.add("stream", of_landing, outside::stream(&config.landing).await);
     let arrival = MarkerArrival { traffic: on_traffic, slot: &reverse_slot };
     let lag = arrival.latency(traffic, MARKERS, terms.max_lag).await;
     if !ready.measured(lag, terms.max_lag) {

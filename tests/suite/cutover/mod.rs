@@ -1,5 +1,6 @@
 //! `leadbridge cutover`: a proven switch, or nothing is changed.
 
+mod dependencies;
 mod documented;
 mod faults;
 mod kills;
