@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::CutoverSetup;
-use crate::testkit::{World, holds, landing, least_privileged};
+use crate::testkit::{Bridge, World, holds, landing, least_privileged};
 
 /// The list of the certificate that names the role.
 fn list_of(certificate: &Value, role: &str) -> Vec<String> {
@@ -14,7 +14,7 @@ fn list_of(certificate: &Value, role: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn a_write_is_tried_as_each_role_with_any_right_to_write_and_the_certificate_says_what_refused_it() {
-    let setup = CutoverSetup::new().await;
+    let world = World::new().await;
     // Each role with a single right, on a whole table or on a column.
     let rights = [
         ("inserts_mail", "INSERT (email) ON landing_leads", "refused"),
@@ -25,15 +25,17 @@ async fn a_write_is_tried_as_each_role_with_any_right_to_write_and_the_certifica
         ("truncates", "TRUNCATE ON journey_stages", "not_tried"),
         ("outside", "INSERT ON landing_leads", "without_privilege"),
     ];
-    landing(&setup.world, "REVOKE USAGE ON SCHEMA public FROM PUBLIC").await;
+    landing(&world, "REVOKE USAGE ON SCHEMA public FROM PUBLIC").await;
     for (role, right, list) in rights {
-        landing(&setup.world, &format!("CREATE ROLE {role}; GRANT {right} TO {role}")).await;
+        landing(&world, &format!("CREATE ROLE {role}; GRANT {right} TO {role}")).await;
         if list != "without_privilege" {
-            landing(&setup.world, &format!("GRANT USAGE ON SCHEMA public TO {role}")).await;
+            landing(&world, &format!("GRANT USAGE ON SCHEMA public TO {role}")).await;
         }
     }
     // A policy of row-level security hides rows, and refuses no statement.
-    landing(&setup.world, "ALTER TABLE journey_stages ENABLE ROW LEVEL SECURITY").await;
+    landing(&world, "ALTER TABLE journey_stages ENABLE ROW LEVEL SECURITY").await;
+    let bridge = Bridge::new(&world);
+    let setup = CutoverSetup::between(world, bridge).await;
     let certificate = setup.switches(&[]).await;
     for (role, right, list) in rights {
         assert_eq!(list_of(&certificate, role), [list], "{right}: {}", certificate["writers"]);
