@@ -2,9 +2,10 @@
 -- position of reverse replication.
 
 -- One row for each cutover and each rollback. `leadbridge cutover` writes each state in the transaction that
--- reaches the state. Applications may read here which database is the system of record:
---   Traffic when the row with the latest finished_at says `switched`; Landing when that row says `rolled_back`, or when
---   there is no such row.
+-- reaches the state. Applications may read here which database is the system of record, Traffic for `switched`, Landing
+-- for `rolled_back` and for no row. An aborted cutover or rollback changes nothing:
+--   SELECT state FROM {{schema}}.cutover WHERE state IN ('switched', 'rolled_back')
+--   ORDER BY finished_at DESC LIMIT 1
 CREATE TABLE IF NOT EXISTS {{schema}}.cutover (
     id uuid PRIMARY KEY,
     slot text NOT NULL,

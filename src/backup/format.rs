@@ -131,7 +131,9 @@ mod tests {
     use super::*;
 
     fn columns(names: &[&str]) -> Vec<BackupColumn> {
-        names.iter().map(|name| BackupColumn { name: (*name).into(), sql_type: "text".into() }).collect()
+        let column =
+            |name: &&str| BackupColumn { name: (*name).into(), sql_type: "text".into(), sequence: None };
+        names.iter().map(column).collect()
     }
 
     #[test]

@@ -49,6 +49,9 @@ pub struct TableFile {
     pub bytes: u64,
     /// Hash of the file, in hexadecimal.
     pub sha256: String,
+    /// Whether a line of a CSV file begins with `\.`, which some versions take for the end of the data.
+    #[serde(default)]
+    pub has_end_marker: bool,
     /// The columns in the file, in the order of the file.
     pub columns: Vec<BackupColumn>,
     /// The columns that PostgreSQL computes from the columns in the file. They are not in the file, because
@@ -62,6 +65,18 @@ pub struct BackupColumn {
     /// The type as in SQL, for example `character varying(255)`.
     #[serde(rename = "type")]
     pub sql_type: String,
+    /// The sequence that numbers the column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<ColumnSequence>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ColumnSequence {
+    /// The sequence's name, qualified and quoted for SQL.
+    pub name: String,
+    pub increment: i64,
+    pub least: i64,
+    pub most: i64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,7 +185,8 @@ mod tests {
             rows: 1,
             bytes: 5,
             sha256: text(sha256),
-            columns: vec![BackupColumn { name: text("a"), sql_type: text("text") }],
+            has_end_marker: false,
+            columns: vec![BackupColumn { name: text("a"), sql_type: text("text"), sequence: None }],
             generated: Vec::new(),
         });
         manifest

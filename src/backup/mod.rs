@@ -19,7 +19,7 @@ use tokio_postgres::types::PgLsn;
 pub use directory::Directory;
 pub(crate) use directory::replace;
 pub use format::Format;
-pub use manifest::{BackupColumn, BackupSource, GeneratedColumn, Manifest, TableFile};
+pub use manifest::{BackupColumn, BackupSource, ColumnSequence, GeneratedColumn, Manifest, TableFile};
 pub use restore::restore_hint;
 
 use crate::error::Result;

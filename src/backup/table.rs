@@ -11,7 +11,7 @@ use tokio_postgres::Client;
 
 use super::directory::{self, Directory};
 use super::format::{self, Format};
-use super::manifest::{BackupColumn, GeneratedColumn, TableFile};
+use super::manifest::{BackupColumn, ColumnSequence, GeneratedColumn, TableFile};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::sha256;
@@ -35,12 +35,15 @@ pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Direc
     let mut out = HashedFile::new(directory.create(&file)?);
     let broken = |error| directory::failed("writing", &directory.path().join(&file), &error);
     // The server sends each row in a separate message, after a message with the header in CSV.
-    let mut messages = 0u64;
+    let (mut messages, mut has_end_marker) = (0u64, false);
     while let Some(row) = copied.next().await {
         let row = row.map_err(failed)?;
         messages += 1;
         match format {
-            Format::Csv => out.write(&row),
+            Format::Csv => {
+                has_end_marker |= row.starts_with(br"\.") || row.windows(3).any(|part| part == b"\n\\.");
+                out.write(&row)
+            }
             Format::Jsonl => {
                 out.write(&format::json_line(&columns, &row).map_err(|error| error.context(&step))?)
             }
@@ -49,19 +52,32 @@ pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Direc
     }
     let rows = if format == Format::Csv { messages.saturating_sub(1) } else { messages };
     let (bytes, sha256) = out.finish().map_err(broken)?;
-    Ok(TableFile { table: name, file, rows, bytes, sha256, columns, generated })
+    Ok(TableFile { table: name, file, rows, bytes, sha256, has_end_marker, columns, generated })
 }
 
 /// All columns of the table: the stored columns, and the columns that PostgreSQL computes.
 async fn columns(session: &Client, name: &str) -> Result<(Vec<BackupColumn>, Vec<GeneratedColumn>)> {
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
-               CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END \
+               CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END, \
+               s.seqrelid::regclass::text, s.seqincrement, s.seqmin, s.seqmax \
                FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+               LEFT JOIN LATERAL (SELECT s.* FROM pg_depend AS p JOIN pg_sequence AS s ON \
+                   (p.classid, p.objid, p.refclassid, p.refobjid, p.refobjsubid, p.deptype) = ('pg_class'::regclass, \
+                       s.seqrelid, 'pg_class'::regclass, a.attrelid, a.attnum::int, 'i') \
+                   OR (p.classid, p.objid, p.refclassid, p.refobjid) = ('pg_attrdef'::regclass, \
+                       d.oid, 'pg_class'::regclass, s.seqrelid) LIMIT 1) AS s ON true \
                WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
     let rows = during(session, format!("reading the columns of {name}")).rows(sql, &[&name]).await?;
     let (mut columns, mut generated) = (Vec::new(), Vec::new());
     for row in rows {
-        let column = BackupColumn { name: row.get(0), sql_type: row.get(1) };
+        let name: Option<String> = row.get(3);
+        let sequence = name.map(|name| ColumnSequence {
+            name,
+            increment: row.get(4),
+            least: row.get(5),
+            most: row.get(6),
+        });
+        let column = BackupColumn { name: row.get(0), sql_type: row.get(1), sequence };
         match row.get(2) {
             None => columns.push(column),
             Some(expression) => generated.push(GeneratedColumn { column, expression }),

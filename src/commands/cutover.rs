@@ -108,7 +108,7 @@ async fn change(
         return Ok(Exit::Ok);
     }
     check_directory(&arguments.certificate)?;
-    let prepared = cutover::prepare(config, &options, direction).await?;
+    let prepared = Box::pin(cutover::prepare(config, &options, direction)).await?;
     let ready = prepared.readiness.is_ready();
     if arguments.dry_run || !ready {
         report(&prepared.readiness, direction, arguments)?;
@@ -123,7 +123,7 @@ async fn change(
     // From here on a signal aborts in order: the hook and the fence are undone first.
     let interrupted = CancellationToken::new();
     let listening = AbortOnDropHandle::new(tokio::spawn(listen()?.cancel(interrupted.clone())));
-    let certificate = cutover::execute(&options, prepared, &interrupted).await;
+    let certificate = Box::pin(cutover::execute(&options, prepared, &interrupted)).await;
     drop(listening);
     let certificate = certificate?;
     let saved = certificate.save(&arguments.certificate);

@@ -78,6 +78,9 @@ pub struct Comparison {
     /// Keys of the rows counted in `changed_on_traffic`, the first [`SUSPECTS`] of them.
     #[serde(skip)]
     pub(super) changed: Vec<Uuid>,
+    /// Whether more than [`SUSPECTS`] keys are kept.
+    #[serde(skip)]
+    pub(super) keeps_every_key: bool,
     /// Hashes of both sides, when requested.
     #[serde(skip)]
     pub(super) contents: Option<Contents>,
@@ -112,6 +115,11 @@ impl Comparison {
     /// change made on Traffic stays.
     pub fn unlike(&self) -> Vec<Uuid> {
         self.suspects.iter().chain(&self.changed).copied().collect()
+    }
+
+    pub(super) fn into_unlike(mut self) -> Vec<Uuid> {
+        self.suspects.append(&mut self.changed);
+        self.suspects
     }
 
     /// Whether the key of every row that is not as the mapping makes it was kept.
@@ -161,7 +169,7 @@ impl Comparison {
     }
 
     pub(super) fn suspect(&mut self, id: Uuid) {
-        if self.suspects.len() < SUSPECTS {
+        if self.keeps_every_key || self.suspects.len() < SUSPECTS {
             self.suspects.push(id);
         }
     }
@@ -169,7 +177,7 @@ impl Comparison {
     pub(super) fn note(&mut self, id: Uuid, difference: Difference) {
         if !matches!(difference, Difference::Changed(_)) {
             self.suspect(id);
-        } else if self.changed.len() < SUSPECTS {
+        } else if self.keeps_every_key || self.changed.len() < SUSPECTS {
             self.changed.push(id);
         }
         let count = match difference {
@@ -181,6 +189,24 @@ impl Comparison {
         *count += 1;
         if *count <= EXAMPLES as u64 {
             self.examples.push(DifferenceExample { id, difference });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_is_kept_where_that_is_asked_for() {
+        for keeps_every_key in [false, true] {
+            let mut found = Comparison { keeps_every_key, ..Comparison::new(Table::LandingLeads) };
+            for number in 0..SUSPECTS as u128 + 1 {
+                found.note(Uuid::from_u128(number), Difference::Missing);
+                found.note(Uuid::from_u128(number << 64), Difference::Changed(Vec::new()));
+            }
+            assert_eq!(found.knows_its_suspects(), keeps_every_key);
+            assert_eq!(found.into_unlike().len(), 2 * (SUSPECTS + usize::from(keeps_every_key)));
         }
     }
 }

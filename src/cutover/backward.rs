@@ -74,10 +74,12 @@ impl Scene<'_> {
         reach(Point::RollbackDrained);
         let position = self.resume_from(held).await?;
         let databases = Databases { traffic: held.session(), ..self.databases() };
-        let adoption = Adoption { databases, tables: self.config.tables(), triggers };
+        // A held row must be noticed before the pause is over, so that its holder can be named.
+        let lock_timeout = self.options.lock_timeout.min(self.budget(held) * 3 / 4);
+        let adoption = Adoption { databases, tables: self.config.tables(), triggers, lock_timeout };
         adoption.recent(self.readiness.horizon()?).await?;
         let (tables, recent) = self.prove(held.session()).await?;
-        adopt::send_again(self.config, rewrite.iter().chain(&recent)).await?;
+        adopt::send_again(self.config, rewrite.iter().chain(&recent), lock_timeout).await?;
         let landing = self.databases().on(Side::Landing);
         for closed in fence::closed(landing).await? {
             fence::pass::refuse_damage(landing, closed).await?;

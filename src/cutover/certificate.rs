@@ -137,10 +137,7 @@ impl CutoverCertificate {
         for table in &self.tables {
             self.write_table(page, table)?;
         }
-        writeln!(page, "{:<26}{}", "fence tried as", self.writers.refused.join(", "))?;
-        if !self.writers.not_tried.is_empty() {
-            writeln!(page, "{:<26}{}", "and holds, untried, for", self.writers.not_tried.join(", "))?;
-        }
+        self.write_writers(page)?;
         writeln!(page, "{:<26}{}", "values changed on the way", self.conversion_notes)?;
         for TrafficOwned { table, columns } in &self.traffic_owned {
             writeln!(page, "{:<26}{table}: {}", "Traffic's, not compared", columns.join(", "))?;
@@ -164,6 +161,18 @@ impl CutoverCertificate {
             (true, false) => "NOT EQUAL: see above.",
         };
         writeln!(page, "\n{verdict}")
+    }
+
+    fn write_writers(&self, page: &mut String) -> std::fmt::Result {
+        let Tried { refused, without_privilege, not_tried } = &self.writers;
+        writeln!(page, "{:<26}{}", "fence tried as", refused.join(", "))?;
+        if !without_privilege.is_empty() {
+            writeln!(page, "{:<26}{}", "lacks a privilege", without_privilege.join(", "))?;
+        }
+        if !not_tried.is_empty() {
+            writeln!(page, "{:<26}{}", "and holds, untried, for", not_tried.join(", "))?;
+        }
+        Ok(())
     }
 
     fn write_table(&self, page: &mut String, table: &TableProof) -> std::fmt::Result {

@@ -15,6 +15,7 @@ use crate::compare::{self, Contents, reverse};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::side::Side;
+use crate::postgres::written_since::written_since;
 use crate::postgres::{Database, Databases, wal};
 
 /// Largest number of rows, written since the full comparison, that can be compared while writers wait.
@@ -42,9 +43,7 @@ impl Horizon {
             Side::Landing => &self.landing,
             Side::Traffic => &self.traffic,
         };
-        // The age of a transaction counts back from the newest transaction, so ages compare across a
-        // wrap-around of ids. The horizon needs no quoting, because the text comes from the server.
-        format!("age(xmin) <= age('{horizon}'::xid8::xid)")
+        written_since("xmin", horizon)
     }
 }
 

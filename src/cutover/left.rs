@@ -15,6 +15,7 @@ use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::paging::PageStart;
 use crate::postgres::step::during;
+use crate::postgres::written_since::written_since;
 use crate::postgres::{Database, Databases};
 use crate::traffic::flowing;
 
@@ -71,19 +72,22 @@ async fn keep_written(
     closed_at: Timestamp,
 ) -> Result<()> {
     let names = databases.names;
+    let step = databases.on(Side::Traffic).during(KEEPING);
+    let hook = format!("SELECT hook_xid::text FROM {} WHERE id = $1", names.own("cutover"));
+    let Some(hook_xid) = step.row(&hook, &[&cutover]).await?.get::<_, Option<String>>(0) else {
+        return Ok(());
+    };
     let sql = format!(
         "INSERT INTO {kept} AS k (cutover_id, traffic_table, row_id, image)
-         SELECT c.id, $2, t.id, to_jsonb(t) FROM {cutover} AS c, {table} AS t
-         WHERE c.id = $1 AND age(t.xmin) BETWEEN 0 AND age(c.hook_xid::xid) AND {flows}
+         SELECT $1, $2, t.id, to_jsonb(t) FROM {table} AS t WHERE {written} AND {flows}
              AND (t.landing_synced_at IS NULL OR t.landing_synced_at < $3)
          ON CONFLICT (cutover_id, traffic_table, row_id)
          DO UPDATE SET image = EXCLUDED.image, kept_at = clock_timestamp() WHERE k.image IS DISTINCT FROM EXCLUDED.image",
         kept = names.own("left_on_traffic"),
-        cutover = names.own("cutover"),
         table = names.traffic_table(table),
+        written = written_since("t.xmin", &hook_xid),
         flows = flowing::flows(names, table),
     );
-    let step = databases.on(Side::Traffic).during(KEEPING);
     step.run(&sql, &[&cutover, &table.traffic_name(), &closed_at]).await.map(drop)
 }
 

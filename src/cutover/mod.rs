@@ -224,7 +224,8 @@ pub async fn execute(
             // Most rows are adopted before the fence, so that writers wait only for the few that are left.
             let PreparedCutover { landing, traffic, .. } = &prepared;
             let databases = Databases { landing, traffic, names: &config.names };
-            Adoption { databases, tables: config.tables(), triggers }.all().await?
+            let (tables, lock_timeout) = (config.tables(), options.lock_timeout);
+            Adoption { databases, tables, triggers, lock_timeout }.all(options.timeout).await?
         }
     };
     let mut scene = Scene::new(&config, options, prepared);

@@ -9,29 +9,56 @@ use crate::postgres::{Database, holders};
 /// A fence cannot wait for a transaction that holds a lock for this time.
 const OLD: Duration = Duration::from_secs(1);
 
+/// Who would have to wait for a holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    Fence,
+    Readers,
+}
+
+impl Against {
+    fn modes(self) -> &'static str {
+        match self {
+            // SHARE ROW EXCLUSIVE conflicts with every mode but these.
+            Against::Fence => "l.mode NOT IN ('AccessShareLock', 'RowShareLock')",
+            Against::Readers => "l.mode = 'AccessExclusiveLock'",
+        }
+    }
+}
+
+/// Whoever holds a row has a lock of another mode than these on the table.
+const WITH_ROWS: &str = "l.mode NOT IN ('AccessShareLock', 'ShareUpdateExclusiveLock')";
+
 /// Sessions and prepared transactions that hold a lock on the tables in conflict with a fence, each as a
 /// phrase.
 pub async fn of_tables(fenced: Database<'_>, with_notifications: bool) -> Result<Vec<String>> {
-    Ok(read(fenced, with_notifications).await?.into_values().collect())
+    Ok(read(fenced, with_notifications, Against::Fence.modes()).await?.into_values().collect())
+}
+
+/// Sessions and prepared transactions that may hold rows of the tables, each as a phrase.
+pub async fn of_rows(database: Database<'_>, with_notifications: bool) -> Result<Vec<String>> {
+    Ok(read(database, with_notifications, WITH_ROWS).await?.into_values().collect())
 }
 
 /// Holders of conflicting locks, in the same transaction now and a second later. The age of a transaction
 /// cannot be asked for by a role that does not see other users' activity.
-pub async fn old(fenced: Database<'_>, with_notifications: bool) -> Result<Vec<String>> {
-    let before = read(fenced, with_notifications).await?;
+pub async fn old(fenced: Database<'_>, with_notifications: bool, against: Against) -> Result<Vec<String>> {
+    let before = read(fenced, with_notifications, against.modes()).await?;
     if before.is_empty() {
         return Ok(Vec::new());
     }
     tokio::time::sleep(OLD).await;
-    let mut after = read(fenced, with_notifications).await?;
+    let mut after = read(fenced, with_notifications, against.modes()).await?;
     after.retain(|transaction, _| before.contains_key(transaction));
     Ok(after.into_values().collect())
 }
 
-/// Holders by virtual transaction id.
-async fn read(fenced: Database<'_>, with_notifications: bool) -> Result<BTreeMap<String, String>> {
+/// Holders by virtual transaction id, of locks of the modes `modes`.
+async fn read(
+    fenced: Database<'_>,
+    with_notifications: bool,
+    modes: &str,
+) -> Result<BTreeMap<String, String>> {
     let tables = format!("SELECT {}({with_notifications})", fenced.names.own("fenced_tables"));
-    // SHARE ROW EXCLUSIVE conflicts with every mode but ACCESS SHARE and ROW SHARE.
-    let which = "l.granted AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')";
-    holders::of(fenced.client, &tables, which).await
+    holders::of(fenced.client, &tables, &format!("l.granted AND {modes}")).await
 }

@@ -1,5 +1,7 @@
 //! Roles with a write privilege on the fenced tables, and the proof that the fence refuses each role.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use postgres_protocol::escape::escape_literal;
 use serde::Serialize;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -9,23 +11,33 @@ use crate::error::{Error, Result};
 use crate::postgres::Database;
 use crate::postgres::step::during;
 
-/// Every role with a write privilege on a fenced table.
+/// Every role that may write to a fenced table, or to a column of a fenced table.
 #[derive(Clone, Debug, Default)]
 pub struct FencedRoles {
-    /// Role, table as SQL, and a statement that touches no row.
-    attempts: Vec<(String, String, String)>,
-    /// Roles that this session may not assume.
-    beyond_reach: Vec<String>,
+    attempts: Vec<Attempt>,
+    /// Roles without an attempt on some table.
+    untried: BTreeSet<String>,
 }
 
-/// Result of the trial, for the certificate.
+/// A trial write as a role. The statement touches no row.
+#[derive(Clone, Debug)]
+struct Attempt {
+    role: String,
+    /// The table as SQL.
+    table: String,
+    statement: String,
+}
+
+/// Result of the trial, for the certificate. Each role is in one list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Tried {
-    /// Roles with a refused trial write. The refusal comes from the fence, or from a missing privilege before
-    /// the fence.
+    /// Roles as which a write was tried, and each of these writes was refused by the fence.
     pub refused: Vec<String>,
-    /// Writing roles that the operator's session may not assume. No write was tried for these roles, but the
-    /// fence's triggers fire for every role.
+    /// Roles as which a write was refused before the fence, because the role lacks a further privilege, on the
+    /// schema for example. Such a write says nothing about the fence.
+    pub without_privilege: Vec<String>,
+    /// Roles as which no write was tried: the operator's session may not assume the role, or the role may
+    /// only truncate, and a trial of TRUNCATE would lock out readers. The fence's triggers fire for every role.
     pub not_tried: Vec<String>,
 }
 
@@ -33,15 +45,21 @@ impl FencedRoles {
     /// Reads the roles before the fence is taken, so that no writer waits for the query.
     pub async fn read(fenced: Database<'_>, with_notifications: bool) -> Result<Self> {
         // Statement triggers fire for a statement without a matching row, too. The kind of statement depends
-        // on the role's privileges.
+        // on the role's privileges, which may be privileges on single columns. Since PostgreSQL 16 a member of
+        // a role need not be allowed to SET ROLE.
         let sql = format!(
-            "SELECT r.rolname::text, t::regclass::text, r.inserts, r.updates, r.reachable FROM {}($1) AS t,
-             LATERAL (SELECT rolname, pg_has_role(session_user, oid, 'MEMBER') AS reachable,
-                             has_table_privilege(oid, t, 'INSERT') AS inserts,
-                             has_table_privilege(oid, t, 'UPDATE') AS updates,
+            "SELECT r.rolname::text, t::regclass::text, r.inserts, r.updates, r.deletes,
+                    pg_has_role(session_user, r.oid, CASE WHEN current_setting('server_version_num')::int < 160000
+                        THEN 'MEMBER' ELSE 'SET' END)
+             FROM {}($1) AS t,
+             LATERAL (SELECT oid, rolname, has_any_column_privilege(oid, t, 'INSERT') AS inserts,
+                             (SELECT quote_ident(attname) FROM pg_attribute AS a
+                              WHERE attrelid = t AND attnum > 0 AND NOT attisdropped
+                                AND has_column_privilege(r.oid, t, attnum, 'UPDATE')
+                              ORDER BY attgenerated <> '' OR attidentity <> '', attnum LIMIT 1) AS updates,
                              has_table_privilege(oid, t, 'DELETE') AS deletes,
-                             has_table_privilege(oid, t, 'TRUNCATE') AS truncates FROM pg_roles) AS r
-             WHERE r.inserts OR r.updates OR r.deletes OR r.truncates ORDER BY 1, 2",
+                             has_table_privilege(oid, t, 'TRUNCATE') AS truncates FROM pg_roles AS r) AS r
+             WHERE r.inserts OR r.updates IS NOT NULL OR r.deletes OR r.truncates ORDER BY 1, 2",
             fenced.names.own("fenced_tables")
         );
         let step = fenced.during("reading which roles may write to the tables");
@@ -49,18 +67,20 @@ impl FencedRoles {
         let mut writers = FencedRoles::default();
         for row in &rows {
             let (role, table): (String, String) = (row.get(0), row.get(1));
-            if !row.get::<_, bool>(4) {
-                if !writers.beyond_reach.contains(&role) {
-                    writers.beyond_reach.push(role);
-                }
-                continue;
-            }
-            let statement = match (row.get(2), row.get(3)) {
-                (true, _) => format!("INSERT INTO {table} (id) SELECT gen_random_uuid() WHERE false"),
-                (_, true) => format!("UPDATE {table} SET id = DEFAULT WHERE false"),
-                _ => format!("DELETE FROM {table} WHERE false"),
+            let (inserts, updates, deletes) = (row.get(2), row.get::<_, Option<String>>(3), row.get(4));
+            let statement = match (deletes, updates, inserts) {
+                (true, ..) => Some(format!("DELETE FROM {table} WHERE false")),
+                (_, Some(column), _) => Some(format!("UPDATE {table} SET {column} = DEFAULT WHERE false")),
+                // An INSERT that names no column needs the privilege on any column.
+                (.., true) => Some(format!("INSERT INTO {table} SELECT WHERE false")),
+                _ => None,
             };
-            writers.attempts.push((role, table, statement));
+            match statement.filter(|_| row.get(5)) {
+                Some(statement) => writers.attempts.push(Attempt { role, table, statement }),
+                None => {
+                    writers.untried.insert(role);
+                }
+            }
         }
         Ok(writers)
     }
@@ -68,19 +88,20 @@ impl FencedRoles {
     /// Tries a write as each role, within the transaction that holds the fence, each in its own
     /// subtransaction.
     pub async fn try_each(&self, fenced: &Client, cutover: Uuid) -> Result<Tried> {
-        let mut refused: Vec<String> = self.attempts.iter().map(|(role, ..)| role.clone()).collect();
-        refused.dedup();
         if self.attempts.is_empty() {
-            return Ok(Tried { refused, not_tried: self.beyond_reach.clone() });
+            return Ok(self.tried(&[]));
         }
         let answers = during(fenced, "proving that the fence holds").texts(&self.trial(cutover)).await?;
         let said = answers.iter().find_map(|answer| match answer {
-            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            SimpleQueryMessage::Row(row) => row.get(0).zip(row.get(1)),
             _ => None,
         });
-        match said.as_deref() {
-            Some("") => Ok(Tried { refused, not_tried: self.beyond_reach.clone() }),
-            Some(open) => {
+        match said {
+            Some(("", unprivileged)) => {
+                let numbers: Vec<usize> = unprivileged.split(',').filter_map(|at| at.parse().ok()).collect();
+                Ok(self.tried(&numbers))
+            }
+            Some((open, _)) => {
                 Err(Error::refused(format!("the fence does not hold: these writes passed: {open}")).remedy(
                     "did a session drop or disable the trigger leadbridge_fence? Run `leadbridge migrate`, \
                          then try again",
@@ -90,24 +111,43 @@ impl FencedRoles {
         }
     }
 
+    /// Sorts the roles into lists. `unprivileged` are the numbers of the attempts that were refused before the
+    /// fence.
+    fn tried(&self, unprivileged: &[usize]) -> Tried {
+        let mut roles: BTreeMap<&str, bool> = BTreeMap::new();
+        for (at, attempt) in self.attempts.iter().enumerate() {
+            *roles.entry(&attempt.role).or_default() |= unprivileged.contains(&at);
+        }
+        let untried = self.untried.iter().filter(|role| !roles.contains_key(role.as_str()));
+        let of = |lacks: bool| {
+            roles.iter().filter(|(_, found)| **found == lacks).map(|(role, _)| (*role).to_owned()).collect()
+        };
+        Tried { refused: of(false), without_privilege: of(true), not_tried: untried.cloned().collect() }
+    }
+
     /// SQL of the trial: one round trip for all roles, because writers wait meanwhile.
     fn trial(&self, cutover: Uuid) -> String {
         let attempts: Vec<String> = self
             .attempts
             .iter()
-            .map(|(role, table, statement)| {
+            .enumerate()
+            .map(|(at, Attempt { role, table, statement })| {
                 let [role, table, statement] = [role, table, statement].map(|text| escape_literal(text));
-                format!("({role}, {table}, {statement})")
+                format!("({at}, {role}, {table}, {statement})")
             })
             .collect();
+        // Under `row_security = off` a statement on a table with row-level security is an error before the
+        // fence.
         let body = format!(
             "DECLARE
                  attempt record;
                  said text;
                  passed text[] := '{{}}';
+                 unprivileged int[] := '{{}}';
              BEGIN
-                 FOR attempt IN SELECT * FROM (VALUES {}) AS a (role, fenced, statement) LOOP
+                 FOR attempt IN SELECT * FROM (VALUES {}) AS a (at, role, fenced, statement) LOOP
                      BEGIN
+                         SET LOCAL row_security = on;
                          EXECUTE format('SET LOCAL ROLE %I', attempt.role);
                          EXECUTE attempt.statement;
                          EXECUTE 'RESET ROLE';
@@ -116,14 +156,17 @@ impl FencedRoles {
                          WHEN object_not_in_prerequisite_state THEN
                              GET STACKED DIAGNOSTICS said = PG_EXCEPTION_DETAIL;
                              IF position('{cutover}' IN said) = 0 THEN RAISE; END IF;
-                         -- Refused before the fence: the schema is not open to this role, say.
-                         WHEN insufficient_privilege THEN NULL;
+                         WHEN insufficient_privilege THEN unprivileged := unprivileged || attempt.at;
                      END;
                  END LOOP;
-                 PERFORM set_config('leadbridge.passed', array_to_string(passed, ', '), true);
+                 PERFORM set_config('leadbridge.passed', array_to_string(passed, ', '), true),
+                         set_config('leadbridge.unprivileged', array_to_string(unprivileged, ','), true);
              END",
             attempts.join(", ")
         );
-        format!("DO {}; SELECT current_setting('leadbridge.passed')", escape_literal(&body))
+        format!(
+            "DO {}; SELECT current_setting('leadbridge.passed'), current_setting('leadbridge.unprivileged')",
+            escape_literal(&body)
+        )
     }
 }

@@ -5,7 +5,7 @@
 //! `socket` and `endpoint` connect. `session` is an ordinary connection with pinned settings, `replication` a
 //! streaming connection. `pipelined` sends statements together, `advisory` takes advisory locks, `table_lock`
 //! locks tables before a snapshot, `holders` finds the holders of a lock, `unique` lets rows exchange unique
-//! values, `write` is a session that writes rows,
+//! values, `write` is a session that writes rows, `written_since` tells new rows from old rows,
 //! `output` asks for values as the stream's text, `failure` explains in an operator's words why a connection failed.
 
 pub mod advisory;
@@ -36,6 +36,7 @@ pub mod unique;
 mod url;
 pub mod wal;
 pub mod write;
+pub mod written_since;
 
 pub use databases::{Database, Databases};
 pub use endpoint::Endpoint;

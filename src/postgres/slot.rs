@@ -175,7 +175,7 @@ async fn report_blockers(control: &Client) {
 
 /// The oldest transaction with an id, or prepared transaction: the slot's creation waits until all of these
 /// have ended. Leaves out the query, because the query may hold data.
-async fn blocker(control: &Client) -> Result<Option<String>> {
+pub async fn blocker(control: &Client) -> Result<Option<String>> {
     let sql = "SELECT description FROM ( \
                    SELECT xact_start AS since, format( \
                        'the transaction of process %s (%s, application %s), open for %s', pid, usename, \
@@ -186,7 +186,7 @@ async fn blocker(control: &Client) -> Result<Option<String>> {
                        quote_literal(gid), date_trunc('second', clock_timestamp() - prepared)) \
                    FROM pg_prepared_xacts \
                ) AS blocker ORDER BY since LIMIT 1";
-    let row = during(control, "looking for blockers on Landing").row_if_any(sql, &[]).await?;
+    let row = during(control, "looking for the transaction that delays a slot").row_if_any(sql, &[]).await?;
     Ok(row.map(|row| row.get(0)))
 }
 

@@ -28,6 +28,7 @@ use crate::model::side::Side;
 use crate::postgres::slot::NewSlot;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
+use crate::postgres::written_since::written_since;
 use crate::postgres::{Database, slot, wal};
 use crate::telemetry::{State, TableProgress};
 use crate::traffic::stale::{self, StaleRows};
@@ -342,8 +343,8 @@ impl Outcome {
     async fn check_empty(&self, names: &Names, table: Table, landing: &Client) -> Result<()> {
         let name = names.landing_table(table);
         let sql = format!(
-            "SELECT EXISTS (SELECT FROM {name} WHERE age(xmin) > age('{}'::xid8::xid))",
-            self.horizon
+            "SELECT EXISTS (SELECT FROM {name} WHERE NOT ({}))",
+            written_since("xmin", &self.horizon)
         );
         let step = format!("looking whether {name} on Landing is empty");
         let row = during(landing, step).row(&sql, &[]).await?;

@@ -97,6 +97,16 @@ impl Cluster {
         self.dir.path().join("log")
     }
 
+    /// A program of PostgreSQL's, which not every installation has.
+    pub fn program(&self, name: &str) -> Option<PathBuf> {
+        Some(self.template.binaries.program(name)).filter(|path| path.is_file())
+    }
+
+    /// A command of PostgreSQL's, to be run as the server's user in the server's directory.
+    pub fn command(&self, program: &str) -> std::process::Command {
+        self.template.owner.command(self.template.binaries.program(program), self.dir.path())
+    }
+
     /// A session of the superuser.
     pub async fn connect(&self, database: &str) -> Result<Client> {
         connect(&self.url(database)).await

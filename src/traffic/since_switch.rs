@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
+use crate::postgres::written_since::written_since;
 
 /// SQL of a `jsonb` object: for the name of each replicated table of Traffic, the OID and the storage in the
 /// statement's snapshot. To be read not later than the transaction id of the switch.
@@ -48,16 +49,11 @@ impl SinceSwitch {
             .remedy("run `leadbridge verify`"));
         };
         let (switch, is_rewritten): (String, bool) = (row.get(0), row.get(1));
-        // A transaction's age counts back from the newest id, so ages compare correctly across a wrap-around
-        // of ids.
-        let since = SinceSwitch(format!("age(t.xmin) <= age('{switch}'::xid8::xid)"));
-        if !is_rewritten {
-            return Ok(since);
-        }
-        Ok(match rewriting(traffic, names, table).await? {
-            None => since,
-            Some(rewrite) => SinceSwitch(format!("age(t.xmin) < age('{rewrite}'::xid)")),
-        })
+        let since = match is_rewritten {
+            true => after_rewrite(traffic, names, table, &switch).await?.unwrap_or(switch),
+            false => switch,
+        };
+        Ok(SinceSwitch(written_since("t.xmin", &since)))
     }
 
     pub fn condition(&self) -> &str {
@@ -65,13 +61,22 @@ impl SinceSwitch {
     }
 }
 
-/// Id of the transaction that rewrote a table: the `xmin` of most rows. If a later transaction has written
-/// more rows than are left of the rewrite, the later id is taken, and fewer rows count as written since the
-/// switch, never more. `None` for an empty table.
-async fn rewriting(traffic: &Client, names: &Names, table: Table) -> Result<Option<String>> {
+/// The transaction id that follows the rewrite of a table since `switch`. The `xmin` of most rows is the
+/// rewrite's. If a later transaction has written more rows than are left of the rewrite, the later id is taken,
+/// and fewer rows count as written since the switch, never more. `None` for an empty table, and for a table
+/// whose rows kept their `xmin`, as VACUUM FULL lets them.
+async fn after_rewrite(
+    traffic: &Client,
+    names: &Names,
+    table: Table,
+    switch: &str,
+) -> Result<Option<String>> {
+    // The rewrite is the transaction since the switch with the low 32 bits of `xmin`.
     let sql = format!(
-        "SELECT xmin::text FROM {} GROUP BY xmin ORDER BY count(*) DESC LIMIT 1",
-        names.traffic_table(table)
+        "SELECT ('{switch}'::bigint + ((age('{switch}'::xid8::xid)::bigint - age(xmin)) & 4294967295) + 1)::text \
+         FROM (SELECT xmin FROM {} GROUP BY xmin ORDER BY count(*) DESC LIMIT 1) AS most WHERE {}",
+        names.traffic_table(table),
+        written_since("xmin", switch)
     );
     let row = traffic.query_opt(&sql, &[]).await;
     let step = format!("looking for the rewrite of {}", table.traffic_name());

@@ -3,14 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, ReadinessTerms, checks};
+use super::{MARKERS, Readiness, ReadinessTerms, checks, outside};
 use crate::compare::reverse;
 use crate::config::Config;
 use crate::cutover::Direction;
+use crate::cutover::adopt::{self, Sending};
 use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
 use crate::error::{Kind, Result};
 use crate::fence;
+use crate::fence::holders::Against;
 use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::report::{Level, Verdict};
@@ -32,13 +34,22 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("quarantine", of_traffic, checks::reverse_quarantine(on_traffic).await);
     for side in [Side::Landing, Side::Traffic] {
         findings.add("fence", Some(side), checks::fence(databases.on(side), config).await);
+        findings.add("state_tables", Some(side), outside::state_tables(databases.on(side)).await);
+        // Writers wait in front of Landing's fence while it is opened, behind locks like the fence's.
+        let held = checks::held(databases.on(side), config, Against::Fence).await;
+        findings.add("old_transactions", Some(side), held);
     }
     if !ready.look_at_tables(config, databases, Side::Traffic).await {
         return ready;
     }
     let findings = &mut ready.findings;
     findings.add("synchronous_standby_names", of_landing, checks::standbys(on_landing, &names.slot).await);
-    findings.add("old_transactions", of_traffic, checks::held(on_traffic, config).await);
+    let tables = config.tables().into_iter().map(|table| names.landing_name(table));
+    let wanted: Vec<_> = tables.map(|name| (names.landing_schema.clone(), name.to_owned())).collect();
+    let fine = "Landing's later changes can be replicated to Traffic";
+    let published = outside::publication(on_landing, &names.publication, &wanted, fine).await;
+    findings.add("publication", of_landing, published);
+    findings.add("stream", of_landing, outside::stream(&config.landing).await);
     let arrival = MarkerArrival { traffic: on_traffic, slot: &reverse_slot };
     let lag = arrival.latency(traffic, MARKERS, terms.max_lag).await;
     if !ready.measured(lag, terms.max_lag) {
@@ -54,6 +65,8 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         ready.rows = found.rows;
     }
     ready.findings.add("verification", None, compared.map(judge));
+    let sending = adopt::try_sending(config, databases, HELD).await;
+    ready.findings.add("sent_again", of_landing, sending.map(|found| judge_sending(&found, terms.max_pause)));
     let sides = FencedSides { direction: Direction::Rollback, databases };
     Box::pin(ready.predict(config, terms, sides)).await;
     ready
@@ -105,6 +118,25 @@ async fn passed(databases: Databases<'_>, limit: Duration) -> Result<()> {
     match sent {
         Err(error) if error.kind() != Kind::Transient => Err(error),
         _ => Ok(()),
+    }
+}
+
+/// Time after which a row on Landing counts as held: reverse replication holds a row for a shorter time.
+const HELD: Duration = Duration::from_secs(1);
+
+fn judge_sending(found: &Sending, max_pause: Duration) -> Verdict {
+    let Sending { rows, seconds } = *found;
+    if rows == 0 {
+        return Verdict::ok("Traffic has every row as Landing gives it");
+    }
+    let says = format!(
+        "up to {rows} rows have values on Traffic that Landing does not give; Landing sends them again while writers \
+         wait, for about {:.0} ms more",
+        seconds * 1e3
+    );
+    match seconds <= max_pause.as_secs_f64() {
+        true => Verdict::ok(says),
+        false => Verdict::warning(says, "allow a longer --max-pause"),
     }
 }
 

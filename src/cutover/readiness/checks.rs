@@ -2,15 +2,17 @@
 
 use tokio_postgres::Client;
 
+use super::outside;
 use crate::checkpoint;
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::Result;
-use crate::fence::{holders, left_open, others};
+use crate::fence::holders::{self, Against};
+use crate::fence::{left_open, others};
 use crate::model::change::Table;
 use crate::postgres::role::SessionRole;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Database, publication, slot, synchronous};
+use crate::postgres::{Database, slot, synchronous};
 use crate::quarantine::{Quarantine, ReverseQuarantine};
 use crate::report::Verdict;
 
@@ -96,44 +98,76 @@ pub(super) async fn quarantine(traffic: Database<'_>) -> Result<Verdict> {
 
 pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Verdict> {
     let Database { side, names, .. } = database;
-    let functions = ["close_fence", "keep_fence", "lift_fence"];
-    let sql = "SELECT count(*), bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM pg_proc AS p \
+    let functions = [
+        "fenced_tables",
+        "close_fence",
+        "keep_fence",
+        "expire_fence",
+        "hold_fence",
+        "fence_damage",
+        "lift_fence",
+        "remove_lifted_fence",
+    ];
+    let sql = "SELECT count(DISTINCT p.proname), bool_and(has_function_privilege(p.oid, 'EXECUTE')) FROM pg_proc AS p \
                JOIN pg_namespace AS n ON n.oid = p.pronamespace WHERE n.nspname = $1 AND p.proname = ANY ($2)";
     let step = database.during(format!("looking for the fence on {side}"));
     let row = step.row(sql, &[&names.schema, &functions.as_slice()]).await?;
-    Ok(match (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1)) {
-        (3, Some(true)) => {
-            let others = others(database, config.scheduled_notifications).await?;
-            if !others.is_empty() {
-                return Ok(Verdict::error(
-                    format!(
-                        "another installation's fence stands around the tables on {side}: {}",
-                        others.join(", ")
-                    ),
-                    "finish or roll back the other installation's cutover first; its daemon removes a fence that is lifted",
-                ));
-            }
-            let open = left_open(database, config.scheduled_notifications).await?;
-            Verdict::none_of(
-                &open,
-                "the fence is installed",
-                "the fence was made for tables of other names, and would leave open to writers",
-                "run `leadbridge migrate`",
-            )
-        }
-        (3, _) => {
-            Verdict::error(format!("this role may not close the fence on {side}"), privileges_remedy(side))
-        }
-        _ => Verdict::error(format!("the fence is not installed on {side}"), "run `leadbridge migrate`"),
-    })
+    if row.get::<_, i64>(0) < functions.len() as i64 {
+        return Ok(Verdict::error(
+            format!("the fence is not installed on {side}"),
+            "run `leadbridge migrate`",
+        ));
+    }
+    if row.get::<_, Option<bool>>(1) != Some(true) {
+        return Ok(Verdict::error(
+            format!("this role may not close the fence on {side}"),
+            privileges_remedy(side),
+        ));
+    }
+    // The function has the rights of its owner, and needs the rights of the tables' owner.
+    let sql = format!(
+        "SELECT c.oid::regclass::text FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace, \
+         {}($2) AS t JOIN pg_class AS c ON c.oid = t WHERE n.nspname = $1 AND p.proname = 'close_fence' \
+         AND NOT pg_has_role(p.proowner, c.relowner, 'USAGE')",
+        names.own("fenced_tables")
+    );
+    let rows = step.rows(&sql, &[&names.schema, &config.scheduled_notifications]).await?;
+    let foreign: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if !foreign.is_empty() {
+        return Ok(Verdict::error(
+            format!("the fence on {side} lacks the rights of the owner of {}", foreign.join(", ")),
+            "run `leadbridge migrate` as the owner of the tables, or as a superuser",
+        ));
+    }
+    let others = others(database, config.scheduled_notifications).await?;
+    if !others.is_empty() {
+        return Ok(Verdict::error(
+            format!("another installation's fence stands around the tables on {side}: {}", others.join(", ")),
+            "finish or roll back the other installation's cutover first; its daemon removes a fence that is lifted",
+        ));
+    }
+    let open = left_open(database, config.scheduled_notifications).await?;
+    Ok(Verdict::none_of(
+        &open,
+        "the fence is installed",
+        "the fence was made for tables of other names, and would leave open to writers",
+        "run `leadbridge migrate`",
+    ))
 }
 
-pub(super) async fn held(fenced: Database<'_>, config: &Config) -> Result<Verdict> {
-    let holders = holders::old(fenced, config.scheduled_notifications).await?;
+/// No long transaction holds the tables in a way that the cutover or rollback would have to wait for.
+pub(super) async fn held(database: Database<'_>, config: &Config, against: Against) -> Result<Verdict> {
+    let holders = holders::old(database, config.scheduled_notifications, against).await?;
     Ok(Verdict::none_of(
         &holders,
-        "no long transaction holds the tables",
-        "the tables are held, and a fence would have to wait",
+        match against {
+            Against::Fence => "no long transaction holds the tables",
+            Against::Readers => "no long transaction closes the tables to readers",
+        },
+        match against {
+            Against::Fence => "the tables are held, and a fence would have to wait",
+            Against::Readers => "the tables are closed to readers",
+        },
         "let these transactions end, or end them (pg_terminate_backend; COMMIT PREPARED or ROLLBACK PREPARED)",
     ))
 }
@@ -141,12 +175,6 @@ pub(super) async fn held(fenced: Database<'_>, config: &Config) -> Result<Verdic
 /// Changes on Traffic after the switch must be able to flow back.
 pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) -> Result<Verdict> {
     let names = traffic.names;
-    let publication = names.reverse_publication();
-    let members = publication::members(traffic.client, &publication).await?;
-    let is_published =
-        |name: &str| members.iter().any(|m| m.schema == names.traffic_schema && m.table == name);
-    let wanted = config.tables().into_iter().map(Table::traffic_name);
-    let unpublished: Vec<String> = wanted.filter(|name| !is_published(name)).map(str::to_owned).collect();
     let sql = "SELECT current_setting('wal_level') = 'logical',
                       (SELECT count(*) FROM pg_replication_slots WHERE slot_name <> $1)
                           < current_setting('max_replication_slots')::int";
@@ -171,12 +199,10 @@ pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) 
             "raise max_replication_slots on Traffic, or drop a slot that nobody uses",
         )
     } else {
-        Verdict::none_of(
-            &unpublished,
-            "Traffic's later changes can be replicated to Landing",
-            &format!("the publication `{publication}` on Traffic lacks"),
-            "run `leadbridge migrate`",
-        )
+        let tables = config.tables().into_iter().map(Table::traffic_name);
+        let wanted: Vec<_> = tables.map(|name| (names.traffic_schema.clone(), name.to_owned())).collect();
+        let fine = "Traffic's later changes can be replicated to Landing";
+        outside::publication(traffic, &names.reverse_publication(), &wanted, fine).await?
     })
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, ReadinessTerms, checks};
+use super::{MARKERS, Readiness, ReadinessTerms, checks, outside};
 use crate::checkpoint::lease;
 use crate::compare::ReadRate;
 use crate::compare::live::{self, Verification};
@@ -13,9 +13,10 @@ use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
 use crate::doctor::pending_notifications;
 use crate::error::{Error, Result};
+use crate::fence::holders::Against;
 use crate::model::side::Side;
-use crate::postgres::Databases;
-use crate::report::Verdict;
+use crate::postgres::{Database, Databases};
+use crate::report::{Findings, Level, Verdict};
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
 pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databases<'_>) -> Readiness {
@@ -27,7 +28,11 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     findings.add("state", of_traffic, checks::streams(on_traffic).await);
     findings.add("slot", of_landing, checks::slot_in_use(on_landing, &names.slot).await);
     findings.add("quarantine", of_traffic, checks::quarantine(on_traffic).await);
-    findings.add("fence", of_landing, checks::fence(on_landing, config).await);
+    for side in [Side::Landing, Side::Traffic] {
+        findings.add("fence", Some(side), checks::fence(databases.on(side), config).await);
+        findings.add("state_tables", Some(side), outside::state_tables(databases.on(side)).await);
+    }
+    findings.add("old_transactions", of_traffic, checks::held(on_traffic, config, Against::Readers).await);
     if !config.scheduled_notifications {
         findings.add("notifications", of_landing, pending_notifications(landing, config).await);
     }
@@ -35,8 +40,8 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         return ready;
     }
     let findings = &mut ready.findings;
-    findings.add("old_transactions", of_landing, checks::held(on_landing, config).await);
-    findings.add("reverse_replication", of_traffic, checks::reverse_replication(on_traffic, config).await);
+    findings.add("old_transactions", of_landing, checks::held(on_landing, config, Against::Fence).await);
+    look_at_reverse_replication(findings, config, on_traffic).await;
     findings.add(
         "synchronous_standby_names",
         of_traffic,
@@ -62,6 +67,19 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         Box::pin(ready.predict(config, terms, sides)).await;
     }
     ready
+}
+
+/// Examines what reverse replication needs on Traffic. A stream and a slot are tried only where the settings allow
+/// them.
+async fn look_at_reverse_replication(findings: &mut Findings, config: &Config, traffic: Database<'_>) {
+    let side = Some(Side::Traffic);
+    let reverse = checks::reverse_replication(traffic, config).await;
+    let is_possible = reverse.as_ref().is_ok_and(|verdict| verdict.level == Level::Ok);
+    findings.add("reverse_replication", side, reverse);
+    if is_possible {
+        findings.add("stream", side, outside::stream(&config.traffic).await);
+        findings.add("slot_creation", side, outside::slot_creation(config).await);
+    }
 }
 
 async fn verify(config: &Config, terms: &ReadinessTerms) -> Result<Verification> {

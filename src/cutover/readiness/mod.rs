@@ -4,6 +4,7 @@ pub mod backward;
 mod checks;
 mod columns;
 pub mod forward;
+mod outside;
 mod roles;
 
 use std::time::{Duration, Instant};

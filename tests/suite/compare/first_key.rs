@@ -65,7 +65,10 @@ async fn a_rollback_compares_and_adopts_the_first_key() {
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
     let databases = Databases { landing: &on_landing, traffic: &on_traffic, names: &world.names };
-    let adopted = Adoption { databases, tables, triggers }.mark_born("true").await.unwrap();
+    let adopted = Adoption { databases, tables, triggers, lock_timeout: std::time::Duration::from_secs(5) }
+        .mark_born("true")
+        .await
+        .unwrap();
     assert_eq!(adopted, 1, "the lead; Landing has lost the journey entry");
 }
 

@@ -1,11 +1,15 @@
 //! `leadbridge cutover`: a proven switch, or nothing is changed.
 
+mod dependencies;
+mod documented;
 mod faults;
 mod fence;
 mod hook;
 mod kills;
 mod refusals;
+mod roles;
 mod visibility;
+mod wraparound;
 pub mod writers;
 
 use serde_json::Value;

@@ -1,6 +1,8 @@
 //! `leadbridge rollback`: back to Landing with the cutover's proofs, without loss.
 
 mod kills;
+mod large;
+mod locks;
 mod nights;
 mod refusals;
 
@@ -22,6 +24,16 @@ impl CutoverSetup {
     pub async fn switched() -> CutoverSetup {
         let mut setup = CutoverSetup::new().await;
         setup.switches(&[]).await;
+        setup.flows_back().await;
+        setup
+    }
+
+    /// The same, with more rows on Landing than a filled world has.
+    pub async fn switched_with(more: &str) -> CutoverSetup {
+        let mut setup = CutoverSetup::new().await;
+        landing(&setup.world, more).await;
+        setup.daemon.caught_up(&setup.world).await;
+        setup.switches(&["--max-pause", "30s", "--max-lag-seconds", "30"]).await;
         setup.flows_back().await;
         setup
     }

@@ -126,7 +126,10 @@ async fn what_was_born_on_traffic_is_landings_after_a_rollback() {
     let triggers = TriggerControl::probe(&on_traffic).await.unwrap();
     on_traffic.batch_execute("BEGIN").await.unwrap();
     let databases = Databases { landing: &on_landing, traffic: &on_traffic, names: &world.names };
-    let adopted = Adoption { databases, tables, triggers }.mark_born("true").await.unwrap();
+    let adopted = Adoption { databases, tables, triggers, lock_timeout: std::time::Duration::from_secs(5) }
+        .mark_born("true")
+        .await
+        .unwrap();
     on_traffic.batch_execute("UPDATE leadbridge.checkpoint SET state = 'streaming'; COMMIT").await.unwrap();
     assert_eq!(adopted, 2);
     landing(&world, &format!("SELECT leadbridge.lift_fence('{cutover}')")).await;

@@ -1,0 +1,106 @@
+//! What a cutover or a rollback needs from the servers beside the replicated tables: streams, a slot, publications,
+//! and rights on leadbridge's own tables.
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::doctor::privileges_remedy;
+use crate::error::Result;
+use crate::model::side::Side;
+use crate::postgres::step::during;
+use crate::postgres::{Database, Endpoint, primary, publication, role, slot};
+use crate::report::Verdict;
+
+/// How long the trial of a slot waits for open transactions.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A replication connection can be opened, as a stream and the certificate need one.
+pub(super) async fn stream(endpoint: &Endpoint) -> Result<Verdict> {
+    let side = endpoint.side();
+    match primary::system_identifier(endpoint).await {
+        Ok(_) => Ok(Verdict::ok(format!("a stream from the {side} can be opened"))),
+        Err(error) if error.sqlstate().is_some_and(|code| code.code() == "53300") => Ok(Verdict::error(
+            format!("the {side} has no walsender left for a stream (max_wal_senders): {}", error.message()),
+            format!("raise max_wal_senders on the {side}, or end a replication connection that nobody uses"),
+        )),
+        Err(error) => Err(error),
+    }
+}
+
+/// A slot can be created on Traffic. The trial slot is temporary.
+pub(super) async fn slot_creation(config: &Config) -> Result<Verdict> {
+    let session = config.traffic.connect("cutover").await?;
+    let step = during(&session, "trying to create a slot on Traffic");
+    step.batch(&format!("SET statement_timeout = '{}ms'", PATIENCE.as_millis())).await?;
+    // The server drops the slot at the end of the session at the latest.
+    let create = "SELECT pg_create_logical_replication_slot('leadbridge_trial_' || pg_backend_pid(), 'pgoutput', true)";
+    let created = step.run(create, &[]).await;
+    step.batch("SET statement_timeout = 0").await?;
+    let verdict = match created {
+        Ok(_) => Verdict::ok("a slot can be created on Traffic"),
+        Err(error) if error.sqlstate().is_some_and(|code| code.code() == "57014") => {
+            let blocker = slot::blocker(&session).await?;
+            let blocker = blocker.unwrap_or_else(|| "a transaction that has ended".to_owned());
+            Verdict::warning(
+                format!("creating a slot on Traffic takes longer than {PATIENCE:?}: it waits for {blocker}"),
+                "let that transaction end, or end it: the cutover waits for it until --timeout",
+            )
+        }
+        Err(error) => return Err(error),
+    };
+    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+                WHERE temporary AND active_pid = pg_backend_pid()";
+    step.run(drop, &[]).await?;
+    session.close().await;
+    Ok(verdict)
+}
+
+/// The publication sends every change of the tables, each given by schema and name.
+pub(super) async fn publication(
+    database: Database<'_>,
+    name: &str,
+    wanted: &[(String, String)],
+    fine: &str,
+) -> Result<Verdict> {
+    let side = database.side;
+    let remedy = "run `leadbridge migrate`, or put the publication back as it was";
+    let Some(entry) = publication::read(database.client, name).await? else {
+        return Ok(Verdict::error(format!("the publication `{name}` on the {side} does not exist"), remedy));
+    };
+    if !entry.every_operation {
+        return Ok(Verdict::error(
+            format!("the publication `{name}` on the {side} does not send every operation"),
+            format!("run ALTER PUBLICATION \"{name}\" SET (publish = 'insert, update, delete, truncate')"),
+        ));
+    }
+    let members = publication::members(database.client, name).await?;
+    let sends = |schema: &str, table: &str| {
+        members.iter().any(|m| m.schema == schema && m.table == table && !m.is_partial())
+    };
+    let lacking = wanted.iter().filter(|(schema, table)| !sends(schema, table));
+    let lacking: Vec<String> = lacking.map(|(_, table)| table.clone()).collect();
+    let wrong = format!("the publication `{name}` on the {side} does not send all of, or lacks");
+    Ok(Verdict::none_of(&lacking, fine, &wrong, remedy))
+}
+
+/// Tables of leadbridge's own on Traffic that a cutover or a rollback writes, and those that it reads.
+const WRITTEN: [&str; 6] =
+    ["cutover", "left_on_traffic", "checkpoint", "markers", "reverse", "reverse_quarantine"];
+const READ: [&str; 2] = ["fence", "installation"];
+
+/// This role has its rights on leadbridge's tables.
+pub(super) async fn state_tables(database: Database<'_>) -> Result<Verdict> {
+    let Database { client, side, names } = database;
+    let own = |tables: &[&str]| tables.iter().map(|table| names.own(table)).collect::<Vec<_>>();
+    let mut missing = role::missing_privileges(client, &own(&READ), &["SELECT"]).await?;
+    if side == Side::Traffic {
+        let all = ["SELECT", "INSERT", "UPDATE", "DELETE"];
+        missing.extend(role::missing_privileges(client, &own(&WRITTEN), &all).await?);
+    }
+    Ok(Verdict::none_of(
+        &missing,
+        &format!("this role has its rights on leadbridge's tables on the {side}"),
+        &format!("on the {side} this role lacks"),
+        privileges_remedy(side),
+    ))
+}
