@@ -38,6 +38,9 @@ GRANT SELECT ON {{schema}}.fence, {{schema}}.installation TO {{role}};
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
     {{schema}}.hold_fence(uuid, boolean), {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
+-- For reverse replication: which keys have changed on Landing.
+GRANT SELECT, INSERT, UPDATE, DELETE ON {{schema}}.changed_keys, {{schema}}.held_keys TO {{role}};
+{{referring}}
 DO $parameter$
 BEGIN
     GRANT SET ON PARAMETER session_replication_role TO {{role}};

@@ -41,6 +41,16 @@ impl KeysOnTarget {
         self.0.get(&id).copied().or_else(|| (!self.occupies(id)).then_some(id))
     }
 
+    /// The key on the source of the row with this key on the target.
+    pub fn on_source(&self, key: Uuid) -> Uuid {
+        self.0.iter().find(|(_, under)| **under == key).map_or(key, |(id, _)| *id)
+    }
+
+    /// The rows among `ids` that have another key on the target.
+    pub fn among(&self, ids: &[Uuid]) -> impl Iterator<Item = Uuid> {
+        ids.iter().copied().filter(|id| self.0.contains_key(id))
+    }
+
     /// A row among `ids` that can take its key: no other row of `self` has the key on the target, or the key is
     /// part of a circle whose rows are all among `ids`.
     pub fn next(&self, ids: &HashSet<Uuid>) -> Option<Uuid> {

@@ -62,7 +62,7 @@ pub async fn prepare(
     let mapping = catalog::mapping(Databases { landing: &landing, traffic: &traffic, names }, tables).await?;
     let landing = LandingWriter::new(landing, (names, &mapping), tables, reverse.cutover_id).await?;
     let on_traffic = Database::traffic(&traffic, names);
-    let carrier = Carrier::new(on_traffic, &mapping, tables, config.batch_bytes).await?;
+    let carrier = Carrier::new(on_traffic, &landing, &mapping, tables, config.batch_bytes).await?;
     Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, goal: None })
 }
 

@@ -6,6 +6,7 @@ pub mod exact;
 mod faults;
 mod idle_slot;
 mod installations;
+mod keys;
 mod killpoints;
 mod properties;
 mod quarantine;
