@@ -22,8 +22,8 @@ pub type Load = Batch<TouchedKeys>;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TouchedKeys {
     pub keys: Keys,
-    /// Keys among `keys` whose last change was a delete. In the retry at a start: the keys of the quarantined
-    /// rows that Landing refused to delete.
+    /// Keys among `keys` whose row the stream has deleted, unless another row has taken the key since. In the
+    /// retry at a start: the keys of the quarantined rows that Landing refused to delete.
     pub deleted: Keys,
     /// Changes of keys, in the order of the stream.
     pub key_changes: Vec<KeyChange>,
@@ -37,23 +37,21 @@ pub struct TouchedKeys {
 }
 
 impl TouchedKeys {
-    /// Adds the key of a row that exists now.
-    fn write(&mut self, (table, id): RowKey) {
-        self.keys.entry(table).or_default().insert(id);
-        remove(&mut self.deleted, (table, id));
-    }
-
     /// Adds the key of a row that no longer exists.
     fn delete(&mut self, (table, id): RowKey) {
         self.keys.entry(table).or_default().insert(id);
         self.deleted.entry(table).or_default().insert(id);
     }
 
-    /// Forgets a key that a row has left. If another row has the key by the time the rows are read, a later
-    /// transaction brings that row.
-    fn vacate(&mut self, key: RowKey) {
-        remove(&mut self.keys, key);
-        remove(&mut self.deleted, key);
+    /// Adds the change of a key. The key that the row has left is forgotten: if another row has the key by the
+    /// time the rows are read, a later transaction brings that row.
+    fn change_key(&mut self, change: KeyChange) {
+        let KeyChange { table, old, new } = change;
+        remove(&mut self.keys, (table, old));
+        remove(&mut self.deleted, (table, old));
+        remove(&mut self.deleted, (table, new));
+        self.keys.entry(table).or_default().insert(new);
+        self.key_changes.push(change);
     }
 
     /// Empties tables. A row whose key changed before no longer exists.
@@ -84,10 +82,9 @@ impl Changes for TouchedKeys {
         match change.change {
             Change::Write { row: (table, new), old_id, .. } => {
                 if let Some(old) = old_id {
-                    self.vacate((table, old));
-                    self.key_changes.push(KeyChange { table, old, new });
+                    self.change_key(KeyChange { table, old, new });
                 }
-                self.write((table, new));
+                self.keys.entry(table).or_default().insert(new);
             }
             Change::Delete { table, id } => self.delete((table, id)),
             Change::Truncate { tables } => self.truncate(tables.into_iter().collect()),
@@ -97,16 +94,9 @@ impl Changes for TouchedKeys {
     fn absorb(&mut self, later: &mut Self) {
         let later = std::mem::take(later);
         self.truncate(later.truncated);
-        for change in later.key_changes {
-            self.vacate((change.table, change.old));
-            self.key_changes.push(change);
-        }
-        for (table, ids) in later.keys {
-            ids.into_iter().for_each(|id| self.write((table, id)));
-        }
-        for (table, ids) in later.deleted {
-            self.deleted.entry(table).or_default().extend(ids);
-        }
+        later.key_changes.into_iter().for_each(|change| self.change_key(change));
+        absorb(&mut self.keys, later.keys);
+        absorb(&mut self.deleted, later.deleted);
         self.xids.extend(later.xids);
         self.last_commit = self.last_commit.max(later.last_commit);
     }
@@ -118,6 +108,12 @@ impl Changes for TouchedKeys {
     /// The bound in rows bounds the memory, because all keys have one size.
     fn size(_: &Change<RowKey>) -> usize {
         0
+    }
+}
+
+fn absorb(keys: &mut Keys, more: Keys) {
+    for (table, ids) in more {
+        keys.entry(table).or_default().extend(ids);
     }
 }
 

@@ -7,7 +7,9 @@ use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::Result;
 use crate::fence::{holders, left_open};
+use crate::landing::write::may_record;
 use crate::model::change::Table;
+use crate::model::side::Side;
 use crate::postgres::role::SessionRole;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, publication, slot, synchronous};
@@ -102,6 +104,10 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
     let step = database.during(format!("looking for the fence on {side}"));
     let row = step.row(sql, &[&names.schema, &functions.as_slice()]).await?;
     Ok(match (row.get::<_, i64>(0), row.get::<_, Option<bool>>(1)) {
+        (3, Some(true)) if side == Side::Landing && !may_record(database).await? => Verdict::error(
+            "reverse replication could not record changed keys on Landing: tables or rights are missing",
+            format!("run `leadbridge migrate`, and then {}", privileges_remedy(side)),
+        ),
         (3, Some(true)) => {
             let open = left_open(database, config.scheduled_notifications).await?;
             Verdict::none_of(

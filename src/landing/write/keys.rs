@@ -25,33 +25,37 @@ use crate::quarantine::held::KeysOnTarget;
 /// Undoes a changed key that Landing refuses.
 const KEY: Savepoint = Savepoint(Side::Landing, "key");
 
-/// Commit record of the last transaction that is known to be on Landing, because the transaction's load changed
-/// keys or an earlier load was recorded after the transaction.
+const TABLES: [&str; 2] = ["changed_keys", "held_keys"];
+
+/// Whether this role may record changed keys: `migrate` has made the tables, and the role may write there.
+pub async fn may_record(landing: Database<'_>) -> Result<bool> {
+    let sql = "SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), kind), false)) \
+               FROM unnest($1::text[]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS kind";
+    let tables = TABLES.map(|table| landing.names.own(table));
+    Ok(landing.during("looking for changed keys on Landing").row(sql, &[&&tables[..]]).await?.get(0))
+}
+
+/// Commit record of the last transaction that must not be carried again, because its load or a later load has
+/// changed keys on Landing.
 ///
 /// # Errors
-/// Refused where `migrate` has not yet made the tables, or where this role may not write to the tables.
+/// Refused where this role may not record changed keys.
 pub(super) async fn carried(landing: Database<'_>, cutover: Uuid) -> Result<Lsn> {
-    let step = landing.during("looking for changed keys on Landing");
-    let tables = ["changed_keys", "held_keys"].map(|table| landing.names.own(table));
-    let sql = "SELECT bool_and(COALESCE(has_table_privilege(to_regclass(name), right_), false)) \
-               FROM unnest($1::text[]) AS name, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS right_";
-    if !step.row(sql, &[&&tables[..]]).await?.get::<_, bool>(0) {
-        let tables = tables.join(" and ");
+    if !may_record(landing).await? {
         return Err(Error::refused(format!(
-            "{tables} are missing on Landing, or this role may not write there"
+            "the tables {} are not in the schema {} on Landing, or this role may not write to them",
+            TABLES.join(" and "),
+            landing.names.schema
         ))
-        .remedy(
-            "run `leadbridge migrate`; where a role of its own connects, run the script of \
-                 `leadbridge migrate --print` for Landing's privileges again",
-        ));
+        .remedy("run `leadbridge migrate`, and then what `leadbridge migrate --print=landing --role ROLE` shows at its end"));
     }
     let sql = format!("SELECT carried_lsn FROM {} WHERE cutover_id = $1", landing.names.own("changed_keys"));
-    let row = step.row_if_any(&sql, &[&cutover]).await?;
+    let row = landing.during("looking for changed keys on Landing").row_if_any(&sql, &[&cutover]).await?;
     Ok(row.map_or(Lsn::ZERO, |row| row.get::<_, PgLsn>(0).into()))
 }
 
 impl LandingWriter {
-    /// Commit record of the last transaction that must not be carried again.
+    /// Commit record of the last transaction that must not be carried again, as of the start of the session.
     pub fn carried(&self) -> Lsn {
         self.carried
     }

@@ -8,6 +8,7 @@ mod together;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use keys::may_record;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 

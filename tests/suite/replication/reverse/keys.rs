@@ -1,39 +1,42 @@
 //! A key that changes on Traffic stays the row on Landing: what refers to the row, and what only Landing has, follows.
 
 use leadbridge::failpoint::Point;
+use leadbridge::migrate::MigrateOptions;
 
 use super::compare::tamper;
 use super::exact::{assert_back, differences_back};
 use super::killpoints::dies;
 use super::rows::switched;
 use super::switch::carried;
-use crate::testkit::{Bridge, World, holds, landing, least_privileged, traffic, until_holds};
+use crate::testkit::{Bridge, World, holds, landing, least_privileged, one, traffic, until_holds};
 
 const OWN: &str = "00000000-0000-0000-0000-0000000000f1";
 const LATER: &str = "00000000-0000-0000-0000-0000000000f2";
 
 /// The key with a number.
-fn id(number: u8) -> String {
-    format!("00000000-0000-0000-0000-0000000000{number:02x}")
+fn id(number: u16) -> String {
+    format!("00000000-0000-0000-0000-00000000{number:04x}")
 }
 
-/// Leads `1..=count` with the names `lead N`, each with a journey entry of the same key.
-async fn leads(world: &World, count: u8) {
-    for number in 1..=count {
-        let (id, sql) = (id(number), "INSERT INTO landing_leads (id, name, phone, amocrm_lead_id) VALUES");
-        landing(
-            world,
-            &format!(
-                "{sql} ('{id}', 'lead {number}', '{number}', '00{number}');
-                 INSERT INTO journey_stages (id, lead_id, stage) VALUES ('{id}', '{id}', 'stage {number}')"
-            ),
-        )
-        .await;
-    }
+/// Leads with these numbers and the names `lead N`, each with a journey entry of the same key.
+async fn leads(world: &World, numbers: impl IntoIterator<Item = u16>) {
+    let sql: String = numbers
+        .into_iter()
+        .map(|number| {
+            format!(
+                "INSERT INTO landing_leads (id, name, phone, amocrm_lead_id)
+                     VALUES ('{0}', 'lead {number}', '{number}', '00{number}');
+                 INSERT INTO journey_stages (id, lead_id, stage) VALUES ('{0}', '{0}', 'stage {number}');",
+                id(number)
+            )
+        })
+        .collect();
+    landing(world, &sql).await;
 }
 
 /// User-defined tables on Landing whose rows a delete of a lead or of an entry would remove, empty or forbid, and a
-/// column that only Landing has. Each row is marked with its lead's name or its entry's stage.
+/// column that only Landing has. Each row is marked with its lead's name or its entry's stage. A bill forbids to delete
+/// its lead, and leads with a number that ends in 9 have none.
 const OWN_TABLES: &str =
     "CREATE TABLE deals (lead_id uuid REFERENCES landing_leads ON DELETE CASCADE, of text);
     CREATE TABLE calls (lead_id uuid REFERENCES landing_leads ON DELETE SET NULL ON UPDATE SET NULL, of text);
@@ -41,7 +44,7 @@ const OWN_TABLES: &str =
     CREATE TABLE reminders (entry_id uuid REFERENCES journey_stages ON DELETE CASCADE, of text);
     INSERT INTO deals SELECT id, name FROM landing_leads;
     INSERT INTO calls SELECT id, name FROM landing_leads;
-    INSERT INTO bills SELECT id, name FROM landing_leads WHERE name NOT LIKE '%0';
+    INSERT INTO bills SELECT id, name FROM landing_leads WHERE name NOT LIKE '%9';
     INSERT INTO reminders SELECT id, stage FROM journey_stages;
     ALTER TABLE landing_leads ADD COLUMN only_here text;";
 
@@ -64,27 +67,28 @@ fn born(id: &str, name: &str) -> String {
     )
 }
 
-/// Every lead with a number up to `count`, but the deleted ones, still has its rows.
-async fn assert_kept(world: &World, count: u8, deleted: &[u8], what: &str) {
+/// Every one of the `count` leads, but the deleted ones, still has its rows.
+async fn assert_kept(world: &World, count: usize, deleted: &[u16], what: &str) {
     let gone: Vec<String> = deleted.iter().map(|number| format!("'lead {number}'")).collect();
     let gone = if gone.is_empty() { "''".to_owned() } else { gone.join(", ") };
     let client = world.landing().await;
-    let left = usize::from(count) - deleted.len();
-    for table in ["deals", "calls"] {
-        let kept = format!(
-            "count(*) = {left} AND bool_and(t.of = l.name AND l.only_here = l.name)
-                 FROM {table} AS t JOIN landing_leads AS l ON l.id = t.lead_id WHERE t.of NOT IN ({gone})"
-        );
-        assert!(holds(&client, &kept).await, "{table}: {what}");
+    let left = count - deleted.len();
+    let lost = |table: &str| {
+        format!(
+            "SELECT string_agg(t.of, ', ') FROM {table} AS t LEFT JOIN landing_leads AS l ON l.id = t.lead_id
+             WHERE (t.of = l.name AND l.only_here = l.name) IS NOT TRUE AND t.of NOT IN ({gone})"
+        )
+    };
+    for table in ["deals", "calls", "bills"] {
+        assert_eq!(one::<Option<String>>(&client, &lost(table)).await, None, "{table}: {what}");
     }
-    let bills =
-        "bool_and(t.of = l.name) IS NOT FALSE FROM bills AS t JOIN landing_leads AS l ON l.id = t.lead_id";
-    assert!(holds(&client, bills).await, "{what}");
+    assert!(holds(&client, &format!("count(*) = {left} FROM deals")).await, "{what}");
     let calls = format!("count(*) = {} FROM calls WHERE lead_id IS NULL", deleted.len());
     assert!(holds(&client, &calls).await, "{what}");
     let entries = format!(
         "count(*) = {left} AND bool_and(t.of = j.stage AND l.name = replace(j.stage, 'stage', 'lead'))
-             FROM reminders AS t JOIN journey_stages AS j ON j.id = t.entry_id JOIN landing_leads AS l ON l.id = j.lead_id"
+             FROM reminders AS t JOIN journey_stages AS j ON j.id = t.entry_id
+             JOIN landing_leads AS l ON l.id = j.lead_id"
     );
     assert!(holds(&client, &entries).await, "{what}");
 }
@@ -95,93 +99,78 @@ async fn assert_none_waits(world: &World, what: &str) {
     assert!(holds(&world.landing().await, "count(*) = 0 FROM leadbridge.held_keys").await, "{what}");
 }
 
-/// Transactions in which keys change, and the numbers of the leads that they delete. Lead 10 has no bill.
-fn histories() -> Vec<(&'static str, String, Vec<u8>)> {
-    let key = id;
-    let moved = |from: u8, to: u8| moves(&key(from), &key(to));
+/// Transactions in which the keys of leads 1, 2, 3 and 9 change, with `key` for the key of a number. Whether lead 9 is
+/// deleted, too.
+fn histories(key: impl Fn(u16) -> String) -> Vec<(String, bool)> {
+    let moved = |from: u16, to: u16| moves(&key(from), &key(to));
     let alone = |sql: &str| format!("BEGIN; {sql} COMMIT;");
-    let delete = |number: u8| format!("DELETE FROM traffic_leads WHERE id = '{}';", key(number));
+    let delete = |number: u16| format!("DELETE FROM traffic_leads WHERE id = '{}';", key(number));
+    let entry = format!("UPDATE traffic_lead_journey SET id = '{}' WHERE id = '{}';", key(11), key(1));
+    let new = born(&key(1), "new");
     vec![
-        ("one key", moved(1, 101), vec![]),
-        ("a chain in one transaction", alone(&(moved(1, 101) + &moved(101, 102))), vec![]),
-        ("a chain in several", alone(&moved(1, 101)) + &alone(&moved(101, 102)), vec![]),
-        ("there and back", alone(&moved(1, 101)) + &alone(&moved(101, 1)), vec![]),
-        ("each takes the next one's key", alone(&(moved(3, 103) + &moved(2, 3) + &moved(1, 2))), vec![]),
-        ("a swap", alone(&(moved(1, 101) + &moved(2, 1) + &moved(101, 2))), vec![]),
-        ("a swap in three", alone(&moved(1, 101)) + &alone(&moved(2, 1)) + &alone(&moved(101, 2)), vec![]),
-        ("a new row under the freed key", alone(&(moved(1, 101) + &born(&key(1), "new"))), vec![]),
+        (moved(1, 11), false),
+        // Chains, in one transaction and in several, and back.
+        (alone(&(moved(1, 11) + &moved(11, 12))), false),
+        (alone(&moved(1, 11)) + &alone(&moved(11, 12)), false),
+        (alone(&moved(1, 11)) + &alone(&moved(11, 1)), false),
+        (alone(&(moved(3, 13) + &moved(2, 3) + &moved(1, 2))), false),
+        // Swaps.
+        (alone(&(moved(1, 11) + &moved(2, 1) + &moved(11, 2))), false),
+        (alone(&moved(1, 11)) + &alone(&moved(2, 1)) + &alone(&moved(11, 2)), false),
+        // A new row under the freed key, which moves on, too.
+        (alone(&(moved(1, 11) + &new)), false),
+        (alone(&(moved(1, 11) + &new)) + &alone(&moved(1, 12)) + &alone(&moved(2, 1)), false),
+        // The key of a deleted row.
+        (alone(&(delete(9) + &moved(1, 9))), true),
+        (alone(&delete(9)) + &alone(&moved(1, 9)), true),
+        (alone(&moved(9, 11)) + &alone(&delete(11)), true),
+        (alone(&(moved(9, 11) + &delete(11) + &moved(1, 11) + &new)), true),
+        // Other changes besides.
+        (alone(&(entry + &moved(1, 11))), false),
         (
-            "a new row under the freed key that moves on",
-            alone(&(moved(1, 101) + &born(&key(1), "new"))) + &alone(&moved(1, 102)) + &alone(&moved(2, 1)),
-            vec![],
-        ),
-        ("the key of a deleted row", alone(&(delete(10) + &moved(1, 10))), vec![10]),
-        ("the key of a row deleted before", alone(&delete(10)) + &alone(&moved(1, 10)), vec![10]),
-        ("a moved row is deleted", alone(&moved(10, 101)) + &alone(&delete(101)), vec![10]),
-        (
-            "a moved row is deleted, and its key taken",
-            alone(&(moved(10, 101) + &delete(101) + &moved(1, 101) + &born(&key(1), "new"))),
-            vec![10],
-        ),
-        (
-            "a key of an entry, and its lead's",
-            format!(
-                "BEGIN; UPDATE traffic_lead_journey SET id = '{0}' WHERE id = '{1}'; {2} COMMIT;",
-                key(101),
-                key(1),
-                moved(1, 101)
+            alone(
+                &(moved(1, 11)
+                    + &format!("UPDATE traffic_leads SET click_count = 9 WHERE id = '{}';", key(11))),
             ),
-            vec![],
+            false,
         ),
-        ("changed besides", alone(&(moved(1, 101) + "UPDATE traffic_leads SET click_count = 9;")), vec![]),
     ]
 }
 
-async fn plays_every_history(rows: usize, may_switch_triggers: bool) {
+/// Plays each history with leads of its own, and carries all at once.
+async fn plays_every_history(settings: &str, may_switch_triggers: bool) {
+    let number = |history: usize, number: u16| u16::try_from(history).unwrap() * 20 + number;
+    let count = histories(id).len();
     let world = World::new().await;
-    leads(&world, 10).await;
-    let bridge = least_privileged(&world).await.configured(&format!("[stream]\nbatch_rows = {rows}"));
+    let all = (0..count).flat_map(|history| [1, 2, 3, 9].map(|lead| number(history, lead)));
+    leads(&world, all).await;
+    let bridge = least_privileged(&world).await.configured(settings);
     if !may_switch_triggers {
         landing(&world, "REVOKE SET ON PARAMETER session_replication_role FROM bridge").await;
     }
-    let daemon = switched(&world, &bridge).await;
-    daemon.terminate().await;
+    switched(&world, &bridge).await.terminate().await;
     landing(&world, OWN_TABLES).await;
     landing(&world, ONLY_HERE).await;
     landing(&world, "GRANT SELECT, UPDATE ON deals, calls, bills, reminders TO bridge").await;
-    let keep = "CREATE TABLE kept_leads AS SELECT * FROM traffic_leads;
-                CREATE TABLE kept_entries AS SELECT * FROM traffic_lead_journey";
-    traffic(&world, keep).await;
-    for (what, history, deleted) in histories() {
-        let what = format!("{what}, in loads of {rows}, {may_switch_triggers}");
-        traffic(&world, &format!("SET session_replication_role = origin; {history}")).await;
-        bridge.catch_up().await;
-        if may_switch_triggers {
-            assert_back(&world, &[]).await;
-        }
-        assert_none_waits(&world, &what).await;
-        assert_kept(&world, 10, &deleted, &what).await;
-        // The next history begins with the same rows.
-        let again = "DELETE FROM traffic_leads; INSERT INTO traffic_leads SELECT * FROM kept_leads;
-                     INSERT INTO traffic_lead_journey SELECT * FROM kept_entries";
-        landing(&world, "DELETE FROM bills").await;
-        traffic(&world, "DELETE FROM traffic_leads").await;
-        bridge.catch_up().await;
-        traffic(&world, again).await;
-        bridge.catch_up().await;
-        let rows = "TRUNCATE deals, calls, bills, reminders;
-            INSERT INTO deals SELECT id, name FROM landing_leads; INSERT INTO calls SELECT id, name FROM landing_leads;
-            INSERT INTO bills SELECT id, name FROM landing_leads WHERE name NOT LIKE '%0';
-            INSERT INTO reminders SELECT id, stage FROM journey_stages";
-        landing(&world, rows).await;
-        landing(&world, ONLY_HERE).await;
+    let mut deleted = Vec::new();
+    for history in 0..count {
+        let (sql, deletes) = histories(|lead| id(number(history, lead))).swap_remove(history);
+        traffic(&world, &sql).await;
+        deleted.extend(deletes.then_some(number(history, 9)));
     }
+    bridge.catch_up().await;
+    // Where triggers fire, Landing stamps `updated_at`.
+    if may_switch_triggers {
+        assert_back(&world, &[]).await;
+    }
+    assert_none_waits(&world, settings).await;
+    assert_kept(&world, count * 4, &deleted, settings).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_key_keeps_what_refers_to_the_row_and_what_only_landing_has() {
     let world = World::new().await;
-    leads(&world, 10).await;
+    leads(&world, 1..=9).await;
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
     landing(&world, OWN_TABLES).await;
@@ -190,7 +179,7 @@ async fn a_changed_key_keeps_what_refers_to_the_row_and_what_only_landing_has() 
     carried(&world, &mut daemon).await;
     assert_back(&world, &[]).await;
     assert_none_waits(&world, "one key").await;
-    assert_kept(&world, 10, &[], "one key").await;
+    assert_kept(&world, 9, &[], "one key").await;
     let spelled = format!("amocrm_lead_id = '001' FROM landing_leads WHERE id = '{OWN}'");
     assert!(holds(&world.landing().await, &spelled).await);
     daemon.terminate().await;
@@ -198,54 +187,57 @@ async fn a_changed_key_keeps_what_refers_to_the_row_and_what_only_landing_has() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chains_swaps_and_reused_keys_end_exact_in_one_load() {
-    plays_every_history(5000, true).await;
+    plays_every_history("", true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chains_swaps_and_reused_keys_end_exact_in_transactions_larger_than_a_load() {
-    plays_every_history(1, true).await;
+    plays_every_history("[stream]\nbatch_rows = 1", true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn chains_swaps_and_reused_keys_end_exact_where_triggers_cannot_be_switched_off() {
-    plays_every_history(5000, false).await;
+    plays_every_history("", false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_is_carried_twice_changes_its_keys_once() {
-    for point in [
+    let points = [
         Point::ReverseKeyMoved,
         Point::ReverseWritten,
         Point::ReverseCommitted,
         Point::ReverseReleased,
         Point::ReverseRecorded,
-    ] {
-        let world = World::new().await;
-        leads(&world, 10).await;
-        let bridge = Bridge::new(&world);
-        switched(&world, &bridge).await.terminate().await;
-        landing(&world, OWN_TABLES).await;
-        landing(&world, ONLY_HERE).await;
+    ];
+    let world = World::new().await;
+    let number = |round: u16, number: u16| round * 20 + number;
+    leads(&world, (0..5).flat_map(|round| [1, 2, 3].map(|lead| number(round, lead)))).await;
+    let bridge = Bridge::new(&world);
+    switched(&world, &bridge).await.terminate().await;
+    landing(&world, OWN_TABLES).await;
+    landing(&world, ONLY_HERE).await;
+    for (round, point) in (0..).zip(points) {
+        let key = |lead: u16| id(number(round, lead));
         // A key is freed, taken by a lead that is deleted, taken by another lead, and freed again.
-        let first = moves(&id(1), OWN)
-            + &born(&id(1), "new")
-            + &format!("DELETE FROM traffic_leads WHERE id = '{}';", id(1))
-            + &moves(&id(2), &id(1));
+        let first = moves(&key(1), &key(11))
+            + &born(&key(1), "new")
+            + &format!("DELETE FROM traffic_leads WHERE id = '{}';", key(1))
+            + &moves(&key(2), &key(1));
         traffic(&world, &first).await;
         dies(&bridge, point).await;
         until_holds(&world.traffic().await, "NOT bool_or(active) FROM pg_replication_slots").await;
-        traffic(&world, &(moves(&id(1), LATER) + &born(&id(1), "last"))).await;
+        traffic(&world, &(moves(&key(1), &key(12)) + &born(&key(1), "last"))).await;
         bridge.catch_up().await;
         assert_back(&world, &[]).await;
         assert_none_waits(&world, point.name()).await;
-        assert_kept(&world, 10, &[], point.name()).await;
+        assert_kept(&world, 15, &[], point.name()).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_landing_refuses_waits_and_nothing_is_deleted() {
     let world = World::new().await;
-    leads(&world, 10).await;
+    leads(&world, 1..=9).await;
     let bridge = least_privileged(&world).await;
     let mut daemon = switched(&world, &bridge).await;
     landing(&world, OWN_TABLES).await;
@@ -261,7 +253,7 @@ async fn a_key_that_landing_refuses_waits_and_nothing_is_deleted() {
     assert!(holds(&traffic_side, &refused).await);
     // The row, its entry, and the new lead wait.
     assert!(holds(&traffic_side, "count(*) = 3 FROM leadbridge.reverse_quarantine").await);
-    assert_kept(&world, 10, &[], "refused").await;
+    assert_kept(&world, 9, &[], "refused").await;
     // Its key changes again, and the new lead gets an entry.
     let more = format!(
         "{} INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES ('{}', 'new', now());
@@ -280,47 +272,47 @@ async fn a_key_that_landing_refuses_waits_and_nothing_is_deleted() {
         )
         .await
     );
-    assert_kept(&world, 10, &[], "refused again").await;
+    assert_kept(&world, 9, &[], "refused again").await;
     daemon.terminate().await;
     // Killed and started again, the row still waits.
     bridge.catch_up().await;
     assert!(holds(&traffic_side, &waits).await);
-    assert_kept(&world, 10, &[], "refused at a start").await;
+    assert_kept(&world, 9, &[], "refused at a start").await;
     landing(&world, "GRANT SELECT, UPDATE ON deals, calls, bills, reminders TO bridge").await;
     bridge.catch_up().await;
     assert_back(&world, &[]).await;
     assert_none_waits(&world, "granted").await;
-    assert_kept(&world, 10, &[], "granted").await;
+    assert_kept(&world, 9, &[], "granted").await;
     assert!(holds(&on_landing, &format!("name = 'new' FROM landing_leads WHERE id = '{}'", id(1))).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_under_a_refused_key_goes_home_or_is_deleted() {
     let world = World::new().await;
-    leads(&world, 10).await;
+    leads(&world, 1..=9).await;
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
     landing(&world, OWN_TABLES).await;
     landing(&world, ONLY_HERE).await;
     landing(&world, &format!("ALTER TABLE landing_leads ADD CHECK (id NOT IN ('{OWN}', '{LATER}'))")).await;
-    traffic(&world, &(moves(&id(1), OWN) + &moves(&id(10), LATER))).await;
+    traffic(&world, &(moves(&id(1), OWN) + &moves(&id(9), LATER))).await;
     carried(&world, &mut daemon).await;
     assert!(holds(&world.landing().await, "count(*) = 2 FROM leadbridge.held_keys").await);
     assert!(differences_back(&world, &[]).await.len() > 1);
-    assert_kept(&world, 10, &[], "refused").await;
+    assert_kept(&world, 9, &[], "refused").await;
     let both = format!("{} DELETE FROM traffic_leads WHERE id = '{LATER}'", moves(OWN, &id(1)));
     traffic(&world, &both).await;
     carried(&world, &mut daemon).await;
     assert_back(&world, &[]).await;
     assert_none_waits(&world, "home").await;
-    assert_kept(&world, 10, &[10], "home").await;
+    assert_kept(&world, 9, &[9], "home").await;
     daemon.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_key_with_on_update_cascade_needs_no_right_on_its_table() {
     let world = World::new().await;
-    leads(&world, 3).await;
+    leads(&world, 1..=3).await;
     let bridge = least_privileged(&world).await;
     let mut daemon = switched(&world, &bridge).await;
     let sql = "CREATE TABLE links (lead_id uuid REFERENCES landing_leads ON UPDATE CASCADE ON DELETE CASCADE, of text);
@@ -344,7 +336,7 @@ async fn a_foreign_key_with_on_update_cascade_needs_no_right_on_its_table() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_key_of_a_lead_of_traffics_own_changes_nothing_on_landing() {
     let world = World::new().await;
-    leads(&world, 3).await;
+    leads(&world, 1..=3).await;
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
     tamper(&world, &format!("INSERT INTO landing_leads (id, name, phone) VALUES ('{OWN}', 'other', '1')"))
@@ -365,7 +357,7 @@ async fn the_key_of_a_lead_of_traffics_own_changes_nothing_on_landing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_refers_to_the_old_key_when_the_key_changes_is_not_left_behind() {
     let world = World::new().await;
-    leads(&world, 3).await;
+    leads(&world, 1..=3).await;
     let bridge = Bridge::new(&world);
     let mut daemon = switched(&world, &bridge).await;
     landing(&world, OWN_TABLES).await;
@@ -383,4 +375,30 @@ async fn a_row_that_refers_to_the_old_key_when_the_key_changes_is_not_left_behin
     assert!(holds(&world.landing().await, &both).await);
     assert_back(&world, &[]).await;
     daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_of_an_earlier_version_is_ready_after_migrate() {
+    let world = World::new().await;
+    leads(&world, 1..=3).await;
+    let bridge = least_privileged(&world).await;
+    switched(&world, &bridge).await.terminate().await;
+    let earlier =
+        "DROP TABLE leadbridge.changed_keys, leadbridge.held_keys; COMMENT ON TABLE leadbridge.fence IS NULL";
+    landing(&world, earlier).await;
+    let earlier = "ALTER TABLE leadbridge.reverse_quarantine DROP COLUMN is_delete;
+                   UPDATE leadbridge.migrations SET checksum = '' WHERE name = '020_cutover'";
+    traffic(&world, earlier).await;
+    let refused = bridge.run(&["run", "--until-caught-up"]).await;
+    assert_eq!(refused.code, 4, "{}", refused.err);
+    assert!(
+        refused.err.contains("changed_keys") && refused.err.contains("leadbridge migrate"),
+        "{}",
+        refused.err
+    );
+    world.migrate(&MigrateOptions::default()).await;
+    traffic(&world, &moves(&id(1), OWN)).await;
+    bridge.catch_up().await;
+    assert_back(&world, &[]).await;
+    assert_none_waits(&world, "migrated").await;
 }

@@ -35,9 +35,10 @@ async fn everything_happens(world: &World, round: usize) {
          WITH born AS (INSERT INTO traffic_leads (name, phone, landing_source)
              SELECT 'b', n::text, 'twland' FROM generate_series(1, 5) AS n RETURNING id)
          INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 'born', now() FROM born;
-         UPDATE traffic_leads SET id = gen_random_uuid() WHERE id = (
-             SELECT id FROM traffic_leads AS l WHERE id <> '{BAD}'
-                 AND NOT EXISTS (SELECT FROM traffic_lead_journey WHERE lead_id = l.id) LIMIT 1);
+         WITH moved AS MATERIALIZED (
+                 SELECT id, gen_random_uuid() AS key FROM traffic_leads WHERE id <> '{BAD}' ORDER BY id LIMIT 1),
+             entries AS (UPDATE traffic_lead_journey SET lead_id = moved.key FROM moved WHERE lead_id = moved.id)
+             UPDATE traffic_leads SET id = moved.key FROM moved WHERE traffic_leads.id = moved.id;
          DELETE FROM traffic_leads WHERE id IN (SELECT id FROM traffic_leads WHERE id <> '{BAD}' ORDER BY id DESC LIMIT 3)"
     );
     traffic(world, &sql).await;
