@@ -2,10 +2,12 @@
 -- may be carried twice, and changing the keys a second time would take a key from another row.
 CREATE TABLE IF NOT EXISTS {{schema}}.changed_keys (
     cutover_id uuid PRIMARY KEY,
-    carried_lsn pg_lsn NOT NULL
+    carried_lsn pg_lsn NOT NULL,
+    traffic_timeline integer NOT NULL
 );
 COMMENT ON COLUMN {{schema}}.changed_keys.carried_lsn IS
     'every transaction whose commit record is not after this position of Traffic''s WAL is on Landing';
+COMMENT ON COLUMN {{schema}}.changed_keys.traffic_timeline IS 'the timeline of Traffic on which the position was reached';
 
 -- Rows that Landing holds under the earlier key, because Landing refused the new key.
 CREATE TABLE IF NOT EXISTS {{schema}}.held_keys (

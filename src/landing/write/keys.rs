@@ -6,7 +6,7 @@
 //! records the rows that it refuses under their new key and holds under the earlier key (`held_keys`).
 
 use tokio_postgres::error::SqlState;
-use tokio_postgres::types::PgLsn;
+use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
 use super::LandingWriter;
@@ -35,40 +35,58 @@ pub async fn may_record(landing: Database<'_>) -> Result<bool> {
     Ok(landing.during("looking for changed keys on Landing").row(sql, &[&&tables[..]]).await?.get(0))
 }
 
-/// Commit record of the last transaction that must not be carried again, because its load or a later load has
-/// changed keys on Landing.
+/// A transaction of Traffic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CarriedTransaction {
+    /// Position of the commit record.
+    pub commit: Lsn,
+    /// Timeline of Traffic that has the commit record.
+    pub timeline: u32,
+}
+
+/// As [`LandingWriter::carried`].
 ///
 /// # Errors
 /// Refused where this role may not record changed keys.
-pub(super) async fn carried(landing: Database<'_>, cutover: Uuid) -> Result<Lsn> {
+pub(super) async fn carried(landing: Database<'_>, cutover: Uuid) -> Result<Option<CarriedTransaction>> {
     if !may_record(landing).await? {
         return Err(Error::refused(format!(
             "the tables {} are not in the schema {} on Landing, or this role may not write to them",
             TABLES.join(" and "),
             landing.names.schema
         ))
-        .remedy("run `leadbridge migrate`, and then what `leadbridge migrate --print=landing --role ROLE` shows at its end"));
+        .remedy(
+            "run `leadbridge migrate`, and then what `leadbridge migrate --print=landing --role ROLE` shows at its end",
+        ));
     }
-    let sql = format!("SELECT carried_lsn FROM {} WHERE cutover_id = $1", landing.names.own("changed_keys"));
+    let sql = format!(
+        "SELECT carried_lsn, traffic_timeline FROM {} WHERE cutover_id = $1",
+        landing.names.own("changed_keys")
+    );
     let row = landing.during("looking for changed keys on Landing").row_if_any(&sql, &[&cutover]).await?;
-    Ok(row.map_or(Lsn::ZERO, |row| row.get::<_, PgLsn>(0).into()))
+    Ok(row.map(|row| CarriedTransaction {
+        commit: row.get::<_, PgLsn>(0).into(),
+        timeline: row.get::<_, i32>(1).unsigned_abs(),
+    }))
 }
 
 impl LandingWriter {
-    /// Commit record of the last transaction that must not be carried again, as of the start of the session.
-    pub fn carried(&self) -> Lsn {
+    /// The last transaction that must not be carried again, because its load or a later load has changed keys on
+    /// Landing; as of the start of the session.
+    pub fn carried(&self) -> Option<CarriedTransaction> {
         self.carried
     }
 
-    /// Records that every transaction up to the commit record `last` is on Landing once the open transaction
-    /// commits.
-    pub async fn record_carried(&self, last: Lsn) -> Result<()> {
+    /// Records that every transaction up to `last` is on Landing once the open transaction commits.
+    pub async fn record_carried(&self, last: CarriedTransaction) -> Result<()> {
         let sql = format!(
-            "INSERT INTO {} AS k (cutover_id, carried_lsn) VALUES ($1, $2) ON CONFLICT (cutover_id) \
-             DO UPDATE SET carried_lsn = greatest(k.carried_lsn, EXCLUDED.carried_lsn)",
+            "INSERT INTO {} (cutover_id, carried_lsn, traffic_timeline) VALUES ($1, $2, $3) ON CONFLICT (cutover_id) \
+             DO UPDATE SET carried_lsn = EXCLUDED.carried_lsn, traffic_timeline = EXCLUDED.traffic_timeline",
             self.names.own("changed_keys")
         );
-        self.recording().run(&sql, &[&self.cutover, &PgLsn::from(last)]).await?;
+        let CarriedTransaction { commit, timeline } = last;
+        let values: [&(dyn ToSql + Sync); 3] = [&self.cutover, &PgLsn::from(commit), &timeline.cast_signed()];
+        self.recording().run(&sql, &values).await?;
         Ok(())
     }
 

@@ -8,7 +8,7 @@ mod together;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-pub use keys::may_record;
+pub use keys::{CarriedTransaction, may_record};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -112,7 +112,7 @@ pub struct LandingWriter {
     cutover: Uuid,
     targets: HashMap<Table, LandingTarget>,
     /// As [`LandingWriter::carried`].
-    carried: Lsn,
+    carried: Option<CarriedTransaction>,
 }
 
 impl LandingWriter {

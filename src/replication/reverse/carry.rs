@@ -12,7 +12,7 @@ use super::load::LoadInHand;
 use crate::batch::keys::{Keys, Load, TouchedKeys};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
-use crate::landing::write::LandingWriter;
+use crate::landing::write::{CarriedTransaction, LandingWriter};
 use crate::mapping::Mapping;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
@@ -45,6 +45,8 @@ pub struct Carrier {
     pub(super) may_wait: bool,
     /// Whether Landing may hold rows under an earlier key. True without such a row only costs queries.
     pub(super) may_hold: bool,
+    /// Traffic's timeline.
+    timeline: u32,
     /// Quarantined keys written by the open transaction on Landing. The keys leave the quarantine once the
     /// transaction is committed.
     pub(super) released: Keys,
@@ -57,8 +59,8 @@ impl Carrier {
         traffic: Database<'_>,
         landing: &LandingWriter,
         mapping: &Mapping,
-        tables: &[Table],
-        bytes: usize,
+        (tables, bytes): (&[Table], usize),
+        timeline: u32,
     ) -> Result<Self> {
         let names = traffic.names;
         let quarantine = ReverseQuarantine::new(names);
@@ -71,6 +73,7 @@ impl Carrier {
             bytes,
             quarantine,
             released: Keys::new(),
+            timeline,
         })
     }
 
@@ -107,7 +110,8 @@ impl Carrier {
         }
         let Written { again, known, refused } = written;
         if !load.changes.key_changes.is_empty() {
-            landing.record_carried(load.changes.last_commit).await?;
+            let last = CarriedTransaction { commit: load.changes.last_commit, timeline: self.timeline };
+            landing.record_carried(last).await?;
         }
         snapshot.end().await?;
         let lsn = load.end.map(|end| end.lsn);

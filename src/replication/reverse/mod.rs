@@ -154,7 +154,7 @@ impl ReverseStream<'_> {
     fn collect(&mut self, captured: Captured<RowKey>) -> Result<()> {
         // A changed key must not be changed twice. A row of an earlier transaction may have such a key now.
         if let Captured::Change(SourcedChange { origin, .. }) = &captured
-            && origin.commit_lsn <= self.landing.carried()
+            && self.landing.carried().is_some_and(|carried| origin.commit_lsn <= carried.commit)
         {
             return Ok(());
         }

@@ -4,23 +4,23 @@ use leadbridge::failpoint::Point;
 use leadbridge::migrate::MigrateOptions;
 
 use super::compare::tamper;
-use super::exact::{assert_back, differences_back};
+use super::exact::assert_back;
 use super::killpoints::dies;
 use super::rows::switched;
 use super::switch::carried;
 use crate::testkit::{Bridge, World, holds, landing, least_privileged, one, traffic, until_holds};
 
-const OWN: &str = "00000000-0000-0000-0000-0000000000f1";
-const LATER: &str = "00000000-0000-0000-0000-0000000000f2";
+pub const OWN: &str = "00000000-0000-0000-0000-0000000000f1";
+pub const LATER: &str = "00000000-0000-0000-0000-0000000000f2";
 
 /// The key with a number.
-fn id(number: u16) -> String {
+pub fn id(number: u16) -> String {
     format!("00000000-0000-0000-0000-00000000{number:04x}")
 }
 
 /// Leads with these numbers and the names `lead N`, each with a journey entry of the same key. Odd ones have a number in
 /// AmoCRM, which is unique.
-async fn leads(world: &World, numbers: impl IntoIterator<Item = u16>) {
+pub async fn leads(world: &World, numbers: impl IntoIterator<Item = u16>) {
     let sql: String = numbers
         .into_iter()
         .map(|number| {
@@ -38,7 +38,7 @@ async fn leads(world: &World, numbers: impl IntoIterator<Item = u16>) {
 /// User-defined tables on Landing whose rows a delete of a lead or of an entry would remove, empty or forbid, and a
 /// column that only Landing has. Each row is marked with its lead's name or its entry's stage. A bill forbids to delete
 /// its lead, and leads with a number that ends in 9 have none.
-const OWN_TABLES: &str =
+pub const OWN_TABLES: &str =
     "CREATE TABLE deals (lead_id uuid REFERENCES landing_leads ON DELETE CASCADE, of text);
     CREATE TABLE calls (lead_id uuid REFERENCES landing_leads ON DELETE SET NULL ON UPDATE SET NULL, of text);
     CREATE TABLE bills (lead_id uuid REFERENCES landing_leads ON UPDATE RESTRICT, of text);
@@ -50,12 +50,12 @@ const OWN_TABLES: &str =
     ALTER TABLE landing_leads ADD COLUMN only_here text;";
 
 /// Fills the column that only Landing has, as the fence's writer.
-const ONLY_HERE: &str = "SET session_replication_role = replica; SET leadbridge.passes_fence = on;
+pub const ONLY_HERE: &str = "SET session_replication_role = replica; SET leadbridge.passes_fence = on;
     DO $do$ BEGIN EXECUTE format('SET SESSION AUTHORIZATION %I', (SELECT writer FROM leadbridge.fence)); END $do$;
     UPDATE landing_leads SET only_here = name";
 
 /// A lead's key changes, and its entries follow.
-fn moves(from: &str, to: &str) -> String {
+pub fn moves(from: &str, to: &str) -> String {
     format!(
         "WITH entries AS (UPDATE traffic_lead_journey SET lead_id = '{to}' WHERE lead_id = '{from}')
              UPDATE traffic_leads SET id = '{to}' WHERE id = '{from}';"
@@ -72,14 +72,14 @@ fn moves_after_its_entries(from: &str, to: &str) -> String {
     )
 }
 
-fn born(id: &str, name: &str) -> String {
+pub fn born(id: &str, name: &str) -> String {
     format!(
         "INSERT INTO traffic_leads (id, name, phone, landing_source) VALUES ('{id}', '{name}', '7', 'twland');"
     )
 }
 
 /// Every one of the `count` leads, but the deleted ones, still has its rows.
-async fn assert_kept(world: &World, count: usize, deleted: &[u16], what: &str) {
+pub async fn assert_kept(world: &World, count: usize, deleted: &[u16], what: &str) {
     let gone: Vec<String> = deleted.iter().map(|number| format!("'lead {number}'")).collect();
     let gone = if gone.is_empty() { "''".to_owned() } else { gone.join(", ") };
     let client = world.landing().await;
@@ -104,7 +104,7 @@ async fn assert_kept(world: &World, count: usize, deleted: &[u16], what: &str) {
     assert!(holds(&client, &entries).await, "{what}");
 }
 
-async fn assert_none_waits(world: &World, what: &str) {
+pub async fn assert_none_waits(world: &World, what: &str) {
     let traffic = world.traffic().await;
     assert!(holds(&traffic, "count(*) = 0 FROM leadbridge.reverse_quarantine").await, "{what}");
     assert!(holds(&world.landing().await, "count(*) = 0 FROM leadbridge.held_keys").await, "{what}");
@@ -251,105 +251,6 @@ async fn a_load_that_is_carried_twice_changes_its_keys_once() {
         assert_none_waits(&world, point.name()).await;
         assert_kept(&world, 15, &[], point.name()).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_landing_refuses_waits_and_nothing_is_deleted() {
-    let world = World::new().await;
-    leads(&world, 1..=9).await;
-    let bridge = least_privileged(&world).await;
-    let mut daemon = switched(&world, &bridge).await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
-    let (traffic_side, on_landing) = (world.traffic().await, world.landing().await);
-    // The role may not update the referring rows, and a new lead takes the freed key.
-    traffic(&world, &(moves(&id(1), OWN) + &born(&id(1), "new"))).await;
-    carried(&world, &mut daemon).await;
-    let refused = format!(
-        "count(*) = 1 FROM leadbridge.reverse_quarantine
-             WHERE row_id = '{OWN}' AND sqlstate = '42501' AND message LIKE '%GRANT SELECT%calls%'"
-    );
-    assert!(holds(&traffic_side, &refused).await);
-    // The row, its entry, and the new lead wait.
-    assert!(holds(&traffic_side, "count(*) = 3 FROM leadbridge.reverse_quarantine").await);
-    assert_kept(&world, 9, &[], "refused").await;
-    // Its key changes again, and the new lead gets an entry.
-    let more = format!(
-        "{} INSERT INTO traffic_lead_journey (lead_id, stage, created_at) VALUES ('{}', 'new', now());
-         UPDATE traffic_leads SET click_count = 4",
-        moves(OWN, LATER),
-        id(1)
-    );
-    traffic(&world, &more).await;
-    carried(&world, &mut daemon).await;
-    let waits = format!("count(*) = 1 FROM leadbridge.reverse_quarantine WHERE row_id = '{LATER}'");
-    assert!(holds(&traffic_side, &waits).await);
-    assert!(
-        holds(
-            &traffic_side,
-            &format!("count(*) = 0 FROM leadbridge.reverse_quarantine WHERE row_id = '{OWN}'")
-        )
-        .await
-    );
-    assert_kept(&world, 9, &[], "refused again").await;
-    daemon.terminate().await;
-    // Killed and started again, the row still waits.
-    bridge.catch_up().await;
-    assert!(holds(&traffic_side, &waits).await);
-    assert_kept(&world, 9, &[], "refused at a start").await;
-    landing(&world, "GRANT SELECT, UPDATE ON deals, calls, bills, reminders TO bridge").await;
-    bridge.catch_up().await;
-    assert_back(&world, &[]).await;
-    assert_none_waits(&world, "granted").await;
-    assert_kept(&world, 9, &[], "granted").await;
-    assert!(holds(&on_landing, &format!("name = 'new' FROM landing_leads WHERE id = '{}'", id(1))).await);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_row_under_a_refused_key_goes_home_or_is_deleted() {
-    let world = World::new().await;
-    leads(&world, 1..=9).await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = switched(&world, &bridge).await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
-    landing(&world, &format!("ALTER TABLE landing_leads ADD CHECK (id NOT IN ('{OWN}', '{LATER}'))")).await;
-    traffic(&world, &(moves(&id(1), OWN) + &moves(&id(9), LATER))).await;
-    carried(&world, &mut daemon).await;
-    assert!(holds(&world.landing().await, "count(*) = 2 FROM leadbridge.held_keys").await);
-    assert!(differences_back(&world, &[]).await.len() > 1);
-    assert_kept(&world, 9, &[], "refused").await;
-    let both = format!("{} DELETE FROM traffic_leads WHERE id = '{LATER}'", moves(OWN, &id(1)));
-    traffic(&world, &both).await;
-    carried(&world, &mut daemon).await;
-    assert_back(&world, &[]).await;
-    assert_none_waits(&world, "home").await;
-    assert_kept(&world, 9, &[9], "home").await;
-    daemon.terminate().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_key_with_on_update_cascade_needs_no_right_on_its_table() {
-    let world = World::new().await;
-    leads(&world, 1..=3).await;
-    let bridge = least_privileged(&world).await;
-    let mut daemon = switched(&world, &bridge).await;
-    let sql = "CREATE TABLE links (lead_id uuid REFERENCES landing_leads ON UPDATE CASCADE ON DELETE CASCADE, of text);
-               CREATE TABLE claims (lead_id uuid REFERENCES landing_leads ON DELETE CASCADE);
-               INSERT INTO links SELECT id, name FROM landing_leads;
-               INSERT INTO claims SELECT id FROM landing_leads WHERE name = 'lead 2'";
-    landing(&world, sql).await;
-    traffic(&world, &(moves(&id(1), OWN) + &moves(&id(2), LATER))).await;
-    carried(&world, &mut daemon).await;
-    let client = world.landing().await;
-    let kept = "count(*) = 3 AND bool_and(t.of = l.name) FROM links AS t JOIN landing_leads AS l ON l.id = t.lead_id";
-    assert!(holds(&client, kept).await);
-    // A claim refers to the second lead, and the role may not update claims.
-    assert!(holds(&client, &format!("count(*) = 1 FROM landing_leads WHERE id = '{OWN}'")).await);
-    assert!(holds(&client, &format!("count(*) = 1 FROM claims WHERE lead_id = '{}'", id(2))).await);
-    let waits = format!("sqlstate = '23503' FROM leadbridge.reverse_quarantine WHERE row_id = '{LATER}'");
-    assert!(holds(&world.traffic().await, &waits).await);
-    daemon.terminate().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
