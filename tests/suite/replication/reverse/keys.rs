@@ -25,8 +25,8 @@ pub async fn leads(world: &World, numbers: impl IntoIterator<Item = u16>) {
         .into_iter()
         .map(|number| {
             format!(
-                "INSERT INTO landing_leads (id, name, phone, amocrm_lead_id)
-                     VALUES ('{0}', 'lead {number}', '{number}', CASE {number} % 2 WHEN 1 THEN '00{number}' END);
+                "INSERT INTO landing_leads (id, name, phone, phone_normalized, amocrm_lead_id)
+                     VALUES ('{0}', 'lead {number}', '{number}', '{number}', CASE {number} % 2 WHEN 1 THEN '00{number}' END);
                  INSERT INTO journey_stages (id, lead_id, stage) VALUES ('{0}', '{0}', 'stage {number}');",
                 id(number)
             )
