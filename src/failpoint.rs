@@ -71,6 +71,7 @@ points! {
     RollbackDecided = "rollback.decided": "the rollback is decided, both databases refuse writes",
     RollbackLifted = "rollback.lifted": "Landing takes writes, the hook has not run",
     ReverseRead = "reverse.read": "rows are read from Traffic, not written to Landing",
+    ReverseKeyMoved = "reverse.key_moved": "a row on Landing has another key, or Landing has refused the key; nothing is committed on Landing",
     ReverseQuarantined = "reverse.quarantined": "a row is in the reverse quarantine, nothing is committed on Landing",
     ReverseWritten = "reverse.written": "rows are written to Landing, not committed",
     ReversePartWritten = "reverse.part_written": "a part of a Traffic transaction is written",

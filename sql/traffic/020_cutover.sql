@@ -100,6 +100,9 @@ CREATE TABLE IF NOT EXISTS {{schema}}.reverse_quarantine (
     attempts integer NOT NULL DEFAULT 1,
     PRIMARY KEY (traffic_table, row_id)
 );
+ALTER TABLE {{schema}}.reverse_quarantine ADD COLUMN IF NOT EXISTS is_delete boolean;
+COMMENT ON COLUMN {{schema}}.reverse_quarantine.is_delete IS
+    'whether Landing refused to delete the row; null for an entry of an earlier version';
 
 REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;
 

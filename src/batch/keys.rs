@@ -1,14 +1,16 @@
 //! Keys of changed rows, as a batch of reverse replication holds them; pure.
 //!
 //! A row is carried as Traffic has the row when the row is read. So a key that was touched a thousand times
-//! is carried once, and carrying a key again after a crash does no harm.
+//! is carried once, and carrying a key again after a crash does no harm. Only the changes of keys are carried in
+//! their order, because a row keeps its identity under another key.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{Batch, Changes};
+use super::{Batch, Changes, KeyChange};
 use crate::model::change::{Change, Origin, RowKey, SourcedChange, Table};
+use crate::model::lsn::Lsn;
 
 /// Keys by table, in the order in which tables are written.
 pub type Keys = BTreeMap<Table, BTreeSet<Uuid>>;
@@ -20,21 +22,51 @@ pub type Load = Batch<TouchedKeys>;
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct TouchedKeys {
     pub keys: Keys,
-    /// Keys among `keys` that the stream has deleted. In the retry at a start: all keys, because a
-    /// quarantined row may be a delete that Landing refused.
+    /// Keys among `keys` whose row the stream has deleted, unless another row has taken the key since. In the
+    /// retry at a start: the keys of the quarantined rows that Landing refused to delete.
     pub deleted: Keys,
+    /// Changes of keys, in the order of the stream.
+    pub key_changes: Vec<KeyChange>,
     /// Tables that were emptied by a TRUNCATE. A row of `keys` may have been written before or after the
     /// TRUNCATE.
     pub truncated: BTreeSet<Table>,
     /// Transactions that must be visible on Traffic before the rows are read.
     pub xids: Vec<u32>,
+    /// Commit record of the last of these transactions.
+    pub last_commit: Lsn,
 }
 
 impl TouchedKeys {
-    /// Adds the key of a row that no longer exists under this key.
+    /// Adds the key of a row that no longer exists.
     fn delete(&mut self, (table, id): RowKey) {
         self.keys.entry(table).or_default().insert(id);
         self.deleted.entry(table).or_default().insert(id);
+    }
+
+    /// Adds the change of a key. The key that the row has left is forgotten: if another row has the key by the
+    /// time the rows are read, a later transaction brings that row.
+    fn change_key(&mut self, change: KeyChange) {
+        let KeyChange { table, old, new } = change;
+        remove(&mut self.keys, (table, old));
+        remove(&mut self.deleted, (table, old));
+        remove(&mut self.deleted, (table, new));
+        self.keys.entry(table).or_default().insert(new);
+        self.key_changes.push(change);
+    }
+
+    /// Empties tables. A row whose key changed before no longer exists.
+    fn truncate(&mut self, tables: BTreeSet<Table>) {
+        self.key_changes.retain(|change| !tables.contains(&change.table));
+        self.truncated.extend(tables);
+    }
+
+    /// The keys that rows have left or taken.
+    pub fn changed_keys(&self) -> Keys {
+        let mut changed = Keys::new();
+        for KeyChange { table, old, new } in &self.key_changes {
+            changed.entry(*table).or_default().extend([*old, *new]);
+        }
+        changed
     }
 }
 
@@ -43,31 +75,34 @@ impl Changes for TouchedKeys {
 
     fn begin(&mut self, origin: Origin) {
         self.xids.extend(origin.xid);
+        self.last_commit = self.last_commit.max(origin.commit_lsn);
     }
 
     fn add(&mut self, change: SourcedChange<RowKey>) {
         match change.change {
-            Change::Write { row: (table, id), old_id, .. } => {
-                self.keys.entry(table).or_default().insert(id);
-                if let Some(old_id) = old_id {
-                    self.delete((table, old_id));
+            Change::Write { row: (table, new), old_id, .. } => {
+                if let Some(old) = old_id {
+                    self.change_key(KeyChange { table, old, new });
                 }
+                self.keys.entry(table).or_default().insert(new);
             }
             Change::Delete { table, id } => self.delete((table, id)),
-            Change::Truncate { tables } => self.truncated.extend(tables),
+            Change::Truncate { tables } => self.truncate(tables.into_iter().collect()),
         }
     }
 
     fn absorb(&mut self, later: &mut Self) {
         let later = std::mem::take(later);
+        self.truncate(later.truncated);
+        later.key_changes.into_iter().for_each(|change| self.change_key(change));
         absorb(&mut self.keys, later.keys);
         absorb(&mut self.deleted, later.deleted);
-        self.truncated.extend(later.truncated);
         self.xids.extend(later.xids);
+        self.last_commit = self.last_commit.max(later.last_commit);
     }
 
     fn rows(&self) -> usize {
-        self.keys.values().map(BTreeSet::len).sum()
+        self.keys.values().map(BTreeSet::len).sum::<usize>() + self.key_changes.len()
     }
 
     /// The bound in rows bounds the memory, because all keys have one size.
@@ -79,6 +114,12 @@ impl Changes for TouchedKeys {
 fn absorb(keys: &mut Keys, more: Keys) {
     for (table, ids) in more {
         keys.entry(table).or_default().extend(ids);
+    }
+}
+
+fn remove(keys: &mut Keys, (table, id): RowKey) {
+    if let Some(ids) = keys.get_mut(&table) {
+        ids.remove(&id);
     }
 }
 
@@ -219,5 +260,39 @@ mod tests {
         assert!(!collector.is_ready());
         begin(&mut collector, 2, 2);
         assert!(collector.commit(at(119)).is_err(), "it was carried");
+    }
+
+    #[test]
+    fn a_key_that_a_row_has_left_is_not_carried_and_the_changes_keep_their_order() {
+        let mut collector = collector(20, Position::default());
+        let move_key = |collector: &mut KeyCollector, origin, (old, new): (u128, u128)| {
+            let row = (LEADS, id(new));
+            let change = Change::Write { operation: Operation::Update, row, old_id: Some(id(old)) };
+            collector.push(SourcedChange { origin, change });
+        };
+        transaction(&mut collector, 1, &[1], 10);
+        let origin = begin(&mut collector, 2, 1);
+        collector.push(SourcedChange { origin, change: Change::Delete { table: LEADS, id: id(3) } });
+        move_key(&mut collector, origin, (1, 2));
+        move_key(&mut collector, origin, (2, 3));
+        collector.commit(at(20)).unwrap();
+        transaction(&mut collector, 3, &[2], 30);
+        let changes = collector.take().changes;
+        assert_eq!(changes.keys.get(&LEADS), Some(&BTreeSet::from([id(2), id(3)])));
+        assert_eq!(changes.deleted.get(&LEADS), Some(&BTreeSet::new()), "3 was deleted, and taken again");
+        let order: Vec<_> = changes.key_changes.iter().map(|change| (change.old, change.new)).collect();
+        assert_eq!(order, [(id(1), id(2)), (id(2), id(3))]);
+    }
+
+    #[test]
+    fn a_row_that_a_truncate_removed_has_no_key_to_change() {
+        let origin = Origin { xid: Some(1), commit_lsn: Lsn(1), commit_time: Timestamp(1) };
+        let mut changes = TouchedKeys::default();
+        let change = Change::Write { operation: Operation::Update, row: (LEADS, id(2)), old_id: Some(id(1)) };
+        changes.add(SourcedChange { origin, change });
+        let mut later = TouchedKeys::default();
+        later.add(SourcedChange { origin, change: Change::Truncate { tables: vec![LEADS] } });
+        changes.absorb(&mut later);
+        assert_eq!(changes.key_changes, []);
     }
 }

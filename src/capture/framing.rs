@@ -49,6 +49,12 @@ pub trait ReplicatedRelation: Sized {
     /// The primary key in a tuple; the other columns of a key tuple are null.
     fn id(&self, tuple: &Tuple) -> Result<Uuid>;
 
+    /// The primary key that an update has changed.
+    fn changed_key(&self, old: &Tuple, new: &Tuple) -> Result<Option<Uuid>> {
+        let (old, new) = (self.id(old)?, self.id(new)?);
+        Ok((old != new).then_some(old))
+    }
+
     fn row(&self, new: Tuple, old: Option<OldTuple>) -> Result<Self::Row>;
 }
 
@@ -166,10 +172,7 @@ impl<R: ReplicatedRelation> Capture<R> {
         };
         let Some(relation) = self.relations.relation(relation)? else { return Ok(None) };
         let old_id = match &old {
-            Some(old) => {
-                let (old_id, id) = (relation.id(old.tuple())?, relation.id(&new)?);
-                (old_id != id).then_some(old_id)
-            }
+            Some(old) => relation.changed_key(old.tuple(), &new)?,
             None => None,
         };
         Ok(Some(Change::Write { operation, row: relation.row(new, old)?, old_id }))

@@ -6,7 +6,7 @@ use uuid::Uuid;
 use super::framing::{Announced, Capture, ReplicatedRelation};
 use crate::error::{Error, Result};
 use crate::model::change::{RowKey, Table};
-use crate::pgoutput::{OldTuple, Relation, ReplicaIdentity, Tuple, Value};
+use crate::pgoutput::{OldTuple, Relation, RelationColumn, ReplicaIdentity, Tuple, Value};
 
 /// Captures the keys of one stream.
 pub type KeyCapture = Capture<KeyColumn>;
@@ -17,10 +17,23 @@ pub struct TrafficTables {
     pub tables: Vec<Table>,
 }
 
-/// A carried relation, with the position of the `id` column in a tuple.
+/// A carried relation, with the positions of columns in a tuple.
 pub struct KeyColumn {
     table: Table,
+    /// The column `id`.
     at: usize,
+    /// The columns `landing_synced_at` and `landing_lead` of a lead, which say whether the lead flows to Landing
+    /// (`traffic::flowing`).
+    flowing: Option<(usize, usize)>,
+}
+
+impl KeyColumn {
+    /// Whether Traffic's own code made the lead, so that Landing does not have the lead.
+    fn stays(&self, lead: &Tuple) -> bool {
+        let Some((synced_at, born)) = self.flowing else { return false };
+        let is_born = |value: &Value| matches!(value, Value::Text(text) if **text == *"t");
+        matches!(lead.0.get(synced_at), Some(Value::Null)) && !lead.0.get(born).is_some_and(is_born)
+    }
 }
 
 impl ReplicatedRelation for KeyColumn {
@@ -43,9 +56,14 @@ impl ReplicatedRelation for KeyColumn {
                  were made meanwhile are not known"
             ))
         })?;
+        let of_lead = |name: &str| {
+            let is_named = |column: &RelationColumn| *column.name == *name;
+            (table == Table::LandingLeads).then(|| relation.columns.iter().position(is_named)).flatten()
+        };
+        let flowing = of_lead("landing_synced_at").zip(of_lead("landing_lead"));
         // The publication holds every replicated table; the configuration selects the tables that are
         // carried.
-        Ok(tables.tables.contains(&table).then_some(KeyColumn { table, at }))
+        Ok(tables.tables.contains(&table).then_some(KeyColumn { table, at, flowing }))
     }
 
     fn table(&self) -> Table {
@@ -59,6 +77,13 @@ impl ReplicatedRelation for KeyColumn {
         };
         let name = self.table.traffic_name();
         id.ok_or_else(|| Error::internal(format!("replication stream: a row of {name} without its id")))
+    }
+
+    /// A lead that stays on Traffic has no key on Landing that could change: a lead of Landing's with this key is
+    /// another lead.
+    fn changed_key(&self, old: &Tuple, new: &Tuple) -> Result<Option<Uuid>> {
+        let (old, new_id) = (self.id(old)?, self.id(new)?);
+        Ok((old != new_id && !self.stays(new)).then_some(old))
     }
 
     fn row(&self, new: Tuple, _: Option<OldTuple>) -> Result<RowKey> {

@@ -66,6 +66,8 @@ const REPLACING: &str = include_str!("../../sql/traffic/replacing.sql");
 pub(super) const PLAN_BEGINS: &str = "-- The plan begins here.\n";
 
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");
+const CHANGED_KEYS: &str = include_str!("../../sql/landing/changed_keys.sql");
+const REFERRING: &str = include_str!("../../sql/referring.sql");
 const LANDING_PRIVILEGES: &str = include_str!("../../sql/landing/privileges.sql");
 const TRAFFIC_PRIVILEGES: &str = include_str!("../../sql/traffic/privileges.sql");
 
@@ -91,10 +93,11 @@ pub(super) fn plannable(sql: &str) -> Option<&str> {
     sql.split_once(PLAN_BEGINS).map(|(_, plannable)| plannable)
 }
 
-/// The fence on Landing, and the record of the installation that owns the schema. Landing has no table of
-/// migrations: a comment on the table `fence` holds the checksum.
+/// The fence on Landing, the tables for changed keys, and the record of the installation that owns the schema.
+/// Landing has no table of migrations: a comment on the table `fence` holds the checksum.
 pub(super) fn landing_fence(names: &Names) -> String {
-    fenced(render(FENCE, names) + &render(INSTALLATION, names), &|table| names.landing_table(table))
+    let sql = render(FENCE, names) + &render(CHANGED_KEYS, names) + &render(INSTALLATION, names);
+    fenced(sql, &|table| names.landing_table(table))
 }
 
 /// The statement that records the checksum of the installed fence.
@@ -107,7 +110,7 @@ pub(super) fn installed_fence(fence: &str) -> String {
     format!("leadbridge fence {}", checksum(fence))
 }
 
-/// Puts in the names of the fenced tables, as the fence's side has the tables.
+/// Puts in the names of the replicated tables, which a fence closes, as the side has the tables.
 fn fenced(sql: String, name: &dyn Fn(Table) -> String) -> String {
     let literal = |table| escape_literal(&name(table));
     sql.replace("{{fenced_leads}}", &literal(Table::LandingLeads))
@@ -187,11 +190,14 @@ pub fn privileges(
     let tables = options.tables();
     let list =
         |name: &dyn Fn(Table) -> String| tables.iter().map(|t| name(*t)).collect::<Vec<_>>().join(", ");
-    let template = match database {
-        MigratedSide::Landing => LANDING_PRIVILEGES,
-        MigratedSide::Traffic => TRAFFIC_PRIVILEGES,
+    let on_landing = |table| names.landing_table(table);
+    let on_traffic = |table| names.traffic_table(table);
+    let (template, name): (&str, &dyn Fn(Table) -> String) = match database {
+        MigratedSide::Landing => (LANDING_PRIVILEGES, &on_landing),
+        MigratedSide::Traffic => (TRAFFIC_PRIVILEGES, &on_traffic),
     };
-    Ok(render(template, names)
+    let sql = fenced(template.replace("{{referring}}", REFERRING), name);
+    Ok(render(&sql, names)
         .replace("{{role}}", &escape_identifier(role))
         .replace("{{role_name}}", &escape_literal(role))
         .replace("{{published}}", &list(&|table| names.landing_table(table)))

@@ -5,8 +5,9 @@
 //! `socket` and `endpoint` connect. `session` is an ordinary connection with pinned settings, `replication` a
 //! streaming connection. `pipelined` sends statements together, `advisory` takes advisory locks, `table_lock`
 //! locks tables before a snapshot, `holders` finds the holders of a lock, `unique` lets rows exchange unique
-//! values, `write` is a session that writes rows, `written_since` tells new rows from old rows,
-//! `output` asks for values as the stream's text, `failure` explains in an operator's words why a connection failed.
+//! values, `references` changes a key with everything that refers to the row, `write` is a session that writes
+//! rows, `written_since` tells new rows from old rows, `output` asks for values as the stream's text, `failure`
+//! explains in an operator's words why a connection failed.
 
 pub mod advisory;
 mod databases;
@@ -20,6 +21,7 @@ mod place;
 pub mod prepared;
 pub mod primary;
 pub mod publication;
+pub mod references;
 pub mod replication;
 pub mod role;
 mod session;

@@ -88,19 +88,19 @@ pub async fn wal(control: &Client, side: Side) -> Result<LandingWal> {
 ///
 /// # Errors
 /// Refused when the server has no history of its timeline.
-pub async fn with_history(wal: LandingWal, landing: &Endpoint, recorded: Option<u32>) -> Result<LandingWal> {
+pub async fn with_history(wal: LandingWal, endpoint: &Endpoint, recorded: Option<u32>) -> Result<LandingWal> {
     match recorded {
         Some(recorded) if recorded < wal.timeline => {
-            let history = history(landing, wal.timeline).await?;
+            let history = history(endpoint, wal.timeline).await?;
             Ok(LandingWal { history, ..wal })
         }
         _ => Ok(wal),
     }
 }
 
-async fn history(landing: &Endpoint, timeline: u32) -> Result<TimelineHistory> {
-    let step = format!("reading the history of Landing's timeline {timeline}");
-    let mut session = landing.replicate().await?;
+async fn history(endpoint: &Endpoint, timeline: u32) -> Result<TimelineHistory> {
+    let step = format!("reading the history of {}'s timeline {timeline}", endpoint.side().name());
+    let mut session = endpoint.replicate().await?;
     session.timeline_history(&step, timeline).await.map_err(no_history)?.parse()
 }
 

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 
-/// Landing's present WAL.
+/// The present WAL of Landing, or of Traffic in reverse replication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LandingWal {
     pub timeline: u32,
@@ -30,6 +30,13 @@ struct Ancestor {
 }
 
 impl LandingWal {
+    /// Whether this WAL holds the record that begins at `position` on `timeline`.
+    pub fn has_record(&self, position: Lsn, timeline: u32) -> bool {
+        let is_before = |end: Lsn| position < end;
+        is_before(self.flushed)
+            && (timeline == self.timeline || self.history.left(timeline).is_some_and(is_before))
+    }
+
     /// Checks that everything up to `position`, reached on `timeline`, is in this WAL. Without a recorded
     /// `timeline`, only the end of the WAL is checked.
     ///
@@ -112,6 +119,16 @@ mod tests {
 
     fn wal(timeline: u32, flushed: u64, history: &str) -> LandingWal {
         LandingWal { timeline, flushed: Lsn(flushed), history: history.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_record_is_there_on_its_own_timeline_and_before_the_point_at_which_it_was_left() {
+        let now = wal(4, 0x2_0000_0000, HISTORY);
+        assert!(now.has_record(Lsn(0x1_FFFF_FFFF), 4));
+        assert!(!now.has_record(Lsn(0x2_0000_0000), 4), "it would begin at the end");
+        assert!(now.has_record(Lsn(0x300_0147), 1));
+        assert!(!now.has_record(Lsn(0x300_0148), 1), "another timeline begins here");
+        assert!(!now.has_record(Lsn(1), 2), "not in the history");
     }
 
     #[test]

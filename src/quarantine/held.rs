@@ -20,11 +20,13 @@ pub struct KeyOnTraffic {
     pub under: Uuid,
 }
 
-/// Keys of rows on Traffic, by the keys of the rows on Landing. Only rows whose two keys differ.
-pub struct KeysOnTraffic(pub HashMap<Uuid, Uuid>);
+/// Keys of rows on the target of a direction, by the keys of the rows on the source. Only rows whose two keys
+/// differ.
+#[derive(Debug, Default)]
+pub struct KeysOnTarget(pub HashMap<Uuid, Uuid>);
 
-impl KeysOnTraffic {
-    /// Whether a row has the key on Traffic and another key on Landing.
+impl KeysOnTarget {
+    /// Whether a row has the key on the target and another key on the source.
     pub fn occupies(&self, key: Uuid) -> bool {
         self.0.values().any(|under| *under == key)
     }
@@ -34,12 +36,22 @@ impl KeysOnTraffic {
         self.0.contains_key(&key) || self.occupies(key)
     }
 
-    /// The key of the row `id` on Traffic; `None` when another row has the key `id` on Traffic.
-    pub fn on_traffic(&self, id: Uuid) -> Option<Uuid> {
+    /// The key of the row `id` on the target; `None` when another row has the key `id` there.
+    pub fn on_target(&self, id: Uuid) -> Option<Uuid> {
         self.0.get(&id).copied().or_else(|| (!self.occupies(id)).then_some(id))
     }
 
-    /// A row among `ids` that can take its key: no other row of `self` has the key on Traffic, or the key is
+    /// The key on the source of the row with this key on the target.
+    pub fn on_source(&self, key: Uuid) -> Uuid {
+        self.0.iter().find(|(_, under)| **under == key).map_or(key, |(id, _)| *id)
+    }
+
+    /// The rows among `ids` that have another key on the target.
+    pub fn among(&self, ids: &[Uuid]) -> impl Iterator<Item = Uuid> {
+        ids.iter().copied().filter(|id| self.0.contains_key(id))
+    }
+
+    /// A row among `ids` that can take its key: no other row of `self` has the key on the target, or the key is
     /// part of a circle whose rows are all among `ids`.
     pub fn next(&self, ids: &HashSet<Uuid>) -> Option<Uuid> {
         let mine = || self.0.keys().copied().filter(|key| ids.contains(key));
@@ -63,14 +75,14 @@ impl KeysOnTraffic {
 
 impl Quarantine {
     /// The rows of which Traffic holds an older image under another key, where either key is among `ids`.
-    pub async fn held(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<KeysOnTraffic> {
+    pub async fn held(&self, client: &Client, table: Table, ids: &[Uuid]) -> Result<KeysOnTarget> {
         let sql = format!(
             "SELECT row_id, held_under FROM {} WHERE source_table = $1 AND held_under IS NOT NULL \
              AND (row_id = ANY ($2) OR held_under = ANY ($2))",
             self.table()
         );
         let rows = during(client, STEP).rows(&sql, &[&table.label(), &ids]).await?;
-        Ok(KeysOnTraffic(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
+        Ok(KeysOnTarget(rows.iter().map(|row| (row.get(0), row.get(1))).collect()))
     }
 
     /// Whether the delete of the row waits in quarantine.
@@ -112,8 +124,8 @@ mod tests {
     }
 
     /// Rows by key, each with its key on Traffic.
-    fn held(rows: &[(u128, u128)]) -> KeysOnTraffic {
-        KeysOnTraffic(rows.iter().map(|(key, under)| (id(*key), id(*under))).collect())
+    fn held(rows: &[(u128, u128)]) -> KeysOnTarget {
+        KeysOnTarget(rows.iter().map(|(key, under)| (id(*key), id(*under))).collect())
     }
 
     #[test]
@@ -121,9 +133,9 @@ mod tests {
         let chain = held(&[(3, 2), (2, 1)]);
         assert_eq!(chain.next(&HashSet::from([id(2), id(3)])), Some(id(3)));
         assert_eq!(chain.next(&HashSet::from([id(2)])), None, "whoever has the key is not written now");
-        assert_eq!(chain.on_traffic(id(3)), Some(id(2)));
-        assert_eq!(chain.on_traffic(id(1)), None);
-        assert_eq!(chain.on_traffic(id(9)), Some(id(9)));
+        assert_eq!(chain.on_target(id(3)), Some(id(2)));
+        assert_eq!(chain.on_target(id(1)), None);
+        assert_eq!(chain.on_target(id(9)), Some(id(9)));
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod reverse;
 pub mod rows;
 
 pub use operator::QuarantineEntry;
-pub use reverse::ReverseQuarantine;
+pub use reverse::{RefusedRow, ReverseQuarantine};
 pub use rows::Quarantine;
 
 use crate::error::Error;

@@ -17,6 +17,29 @@ use crate::model::names::Names;
 use crate::postgres::step::{Step, during};
 use crate::postgres::unique::{COLLISIONS, LARGEST_SET};
 
+/// A row of Traffic that Landing refuses.
+#[derive(Clone, Debug)]
+pub struct RefusedRow {
+    pub table: Table,
+    /// The key on Traffic.
+    pub id: Uuid,
+    pub cause: RefusalCause,
+    /// Whether Landing refuses to delete the row.
+    pub is_delete: bool,
+}
+
+impl RefusedRow {
+    /// A row that Landing does not write.
+    pub fn write(table: Table, id: Uuid, cause: RefusalCause) -> Self {
+        RefusedRow { table, id, cause, is_delete: false }
+    }
+
+    /// A row that Landing does not delete.
+    pub fn delete(table: Table, id: Uuid, cause: RefusalCause) -> Self {
+        RefusedRow { table, id, cause, is_delete: true }
+    }
+}
+
 /// Statements on the table `reverse_quarantine` on Traffic.
 #[derive(Clone, Debug)]
 pub struct ReverseQuarantine {
@@ -36,10 +59,11 @@ impl ReverseQuarantine {
         Ok(row.get::<_, i64>(0).unsigned_abs())
     }
 
-    /// The keys of all quarantined rows.
-    pub async fn all(&self, traffic: &Client) -> Result<Keys> {
-        let sql = format!("SELECT traffic_table, row_id FROM {}", self.table);
-        Ok(keys(&step(traffic, "reading").rows(&sql, &[]).await?))
+    /// The keys of all quarantined rows; then the keys of those that Landing may have refused to delete.
+    pub async fn all(&self, traffic: &Client) -> Result<(Keys, Keys)> {
+        let sql = format!("SELECT traffic_table, row_id, is_delete IS NOT FALSE FROM {}", self.table);
+        let rows = step(traffic, "reading").rows(&sql, &[]).await?;
+        Ok((keys(&rows), keys(rows.iter().filter(|row| row.get(2)))))
     }
 
     /// The keys of the [`LARGEST_SET`] latest rows that were refused because another row holds a value.
@@ -81,18 +105,19 @@ impl ReverseQuarantine {
     pub async fn put(
         &self,
         traffic: &Client,
-        (table, id, cause): &(Table, Uuid, RefusalCause),
+        RefusedRow { table, id, cause, is_delete }: &RefusedRow,
         lsn: Option<Lsn>,
     ) -> Result<()> {
         let sql = format!(
-            "INSERT INTO {} AS q (traffic_table, row_id, lsn, sqlstate, message) VALUES ($1, $2, $3, $4, $5) \
-             ON CONFLICT (traffic_table, row_id) DO UPDATE SET lsn = coalesce(EXCLUDED.lsn, q.lsn), \
-             sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, last_seen = now(), attempts = q.attempts + 1",
+            "INSERT INTO {} AS q (traffic_table, row_id, lsn, sqlstate, message, is_delete) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (traffic_table, row_id) DO UPDATE SET \
+             lsn = coalesce(EXCLUDED.lsn, q.lsn), sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, \
+             is_delete = EXCLUDED.is_delete, last_seen = now(), attempts = q.attempts + 1",
             self.table
         );
         let lsn = lsn.map(PgLsn::from);
-        let values: [&(dyn ToSql + Sync); 5] =
-            [&table.traffic_name(), id, &lsn, &cause.sqlstate, &cause.message];
+        let values: [&(dyn ToSql + Sync); 6] =
+            [&table.traffic_name(), id, &lsn, &cause.sqlstate, &cause.message, is_delete];
         step(traffic, "writing to").run(&sql, &values).await?;
         tracing::warn!(
             table = table.traffic_name(), %id, sqlstate = cause.sqlstate,
@@ -114,7 +139,7 @@ impl ReverseQuarantine {
     }
 }
 
-fn keys(rows: &[tokio_postgres::Row]) -> Keys {
+fn keys<'r>(rows: impl IntoIterator<Item = &'r tokio_postgres::Row>) -> Keys {
     let mut keys = Keys::new();
     for row in rows {
         if let Some(table) = Table::from_traffic_name(row.get(0)) {

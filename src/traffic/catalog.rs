@@ -7,7 +7,6 @@ use super::statements::{self, FIXED};
 use crate::error::{Error, Result};
 use crate::mapping::{self, Mapping, TableMapping};
 use crate::model::change::Table;
-use crate::model::names::qualified;
 use crate::postgres::Database;
 
 /// The facts about the target tables that applying needs.
@@ -15,16 +14,6 @@ use crate::postgres::Database;
 pub struct TargetCatalog {
     mapping: Mapping,
     limits: HashMap<Table, Vec<Option<usize>>>,
-}
-
-/// A column of any Traffic table that changes with a target table's `id`, because a foreign key compares the
-/// two.
-#[derive(Debug)]
-pub struct Reference {
-    /// The referring table, qualified and quoted.
-    pub table: String,
-    /// The referring column, quoted.
-    pub column: String,
 }
 
 impl TargetCatalog {
@@ -125,33 +114,4 @@ pub(super) async fn holds_rows_from_landing(traffic: Database<'_>, table: Table)
         format!("SELECT EXISTS (SELECT FROM {} WHERE landing_synced_at IS NOT NULL)", traffic.table(table));
     let step = traffic.during(format!("looking at {} on Traffic", table.traffic_name()));
     Ok(step.row(&sql, &[]).await?.get(0))
-}
-
-/// The columns that change with the id of `table`, by the current foreign keys: columns that refer to the id,
-/// alone or with other columns; then columns that refer to such a column, and so on. Read for each changed
-/// key, because the school may add a foreign key at any time, and keys change rarely.
-pub(super) async fn references(traffic: Database<'_>, table: Table) -> Result<Vec<Reference>> {
-    let step = format!("reading the foreign keys on {} on Traffic", table.traffic_name());
-    let sql = "WITH RECURSIVE moved (relation, attribute, depth) AS (
-                   SELECT a.attrelid, a.attnum, 0 FROM pg_catalog.pg_attribute a
-                   WHERE a.attrelid = pg_catalog.to_regclass($1) AND a.attname = 'id' AND NOT a.attisdropped
-                   UNION
-                   SELECT k.conrelid, pair.referring, m.depth + 1 FROM moved m
-                   JOIN pg_catalog.pg_constraint k
-                       ON k.contype = 'f' AND k.conparentid = 0 AND k.confrelid = m.relation
-                   CROSS JOIN LATERAL unnest(k.conkey, k.confkey) AS pair (referring, referred)
-                   -- Keys may go round in a circle.
-                   WHERE pair.referred = m.attribute AND m.depth < 16)
-               SELECT n.nspname::text, c.relname::text, a.attname::text
-               FROM (SELECT relation, attribute, min(depth) AS depth FROM moved GROUP BY relation, attribute) m
-               JOIN pg_catalog.pg_class c ON c.oid = m.relation
-               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-               JOIN pg_catalog.pg_attribute a ON a.attrelid = m.relation AND a.attnum = m.attribute
-               WHERE m.depth > 0 ORDER BY m.depth, 1, 2, 3";
-    let rows = traffic.during(step).rows(sql, &[&traffic.table(table)]).await?;
-    let reference = |row: &tokio_postgres::Row| Reference {
-        table: qualified(row.get(0), row.get(1)),
-        column: postgres_protocol::escape::escape_identifier(row.get(2)),
-    };
-    Ok(rows.iter().map(reference).collect())
 }

@@ -6,21 +6,19 @@
 //! either key. A row with the earlier key would overwrite the image and get Traffic's own data of the other
 //! row, and a child of a lead with one of the two keys would belong to the wrong lead.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use uuid::Uuid;
 
-use super::catalog::{self, Reference};
 use super::deletes::{self, Deletion};
 use super::writer::Writer;
 use crate::batch::{KeyChange, Write};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
-use crate::model::names::Names;
 use crate::model::side::Side;
-use crate::postgres::step::during;
+use crate::postgres::references;
 use crate::postgres::write::Savepoint;
 use crate::quarantine::RefusalCause;
 
@@ -32,7 +30,7 @@ pub(super) async fn change(writer: &mut Writer, change: KeyChange, at: Lsn) -> R
     let KeyChange { table, old, new } = change;
     let mut from = Some(old);
     if writer.may_have_quarantined {
-        from = writer.quarantine.held(&writer.session, table, &[old]).await?.on_traffic(old);
+        from = writer.quarantine.held(&writer.session, table, &[old]).await?.on_target(old);
         // The new key is free on Landing, so a row under the new key on Traffic is a row whose delete
         // waits in quarantine.
         if writer.quarantine.is_deleted(&writer.session, table, new).await? {
@@ -60,23 +58,15 @@ pub(super) async fn quarantine(writer: &mut Writer, change: KeyChange, at: Lsn) 
     }
     let held = writer.quarantine.held(&writer.session, change.table, &[change.old]).await?;
     writer.quarantine.change_key(&writer.session, change).await?;
-    Ok(held.on_traffic(change.old))
+    Ok(held.on_target(change.old))
 }
 
 async fn rename(writer: &Writer, change: KeyChange) -> Result<()> {
     let KeyChange { table, old, new } = change;
-    let step = format!("changing a key of {}", table.traffic_name());
-    let references = catalog::references(writer.database(), table).await?;
-    let sql = statement(&writer.names, table, &references);
-    let renamed = during(&writer.session, &step).write(&sql, &[&old, &new]).await?;
-    if renamed == 0 {
-        // The row is not on Traffic, or a trigger has left the row out.
-        let sql = format!("SELECT EXISTS (SELECT FROM {} WHERE id = $1)", writer.names.traffic_table(table));
-        let row = during(&writer.session, &step).row(&sql, &[&old]).await?;
-        if row.get(0) {
-            return Err(Error::skipped(step));
-        }
-    }
+    let step = format!("changing a key of {} on Traffic", table.traffic_name());
+    let name = writer.names.traffic_table(table);
+    let references = references::referring(&writer.session, &step, &name).await?;
+    references::change_key(&writer.session, &step, (&name, &references), (old, new)).await?;
     reach(Point::KeyMoving);
     if writer.may_have_notes() {
         writer.notes.change_key(&writer.session, change).await?;
@@ -90,7 +80,7 @@ pub(super) async fn held_as(writer: &Writer, table: Table, ids: &[Uuid]) -> Resu
         return Ok(ids.to_vec());
     }
     let held = writer.quarantine.held(&writer.session, table, ids).await?;
-    Ok(ids.iter().filter_map(|id| held.on_traffic(*id)).collect())
+    Ok(ids.iter().filter_map(|id| held.on_target(*id)).collect())
 }
 
 /// Gives the rows to be written their keys on Traffic. A row that must wait until other rows have their
@@ -135,56 +125,4 @@ pub(super) async fn take(writer: &mut Writer, table: Table, writes: &[Write<'_>]
         waiting.insert(write.row.id);
     }
     Ok(waiting)
-}
-
-/// Changes a key in `table` and in every column with a reference to the row. Parameters: the old key and the
-/// new key.
-///
-/// PostgreSQL checks foreign keys at the end of a statement, so a single statement works whatever the foreign
-/// keys say of an update: at the end all references agree. Each table occurs once, because a statement can
-/// change a row only once.
-fn statement(names: &Names, table: Table, references: &[Reference]) -> String {
-    let itself = names.traffic_table(table);
-    let mut columns: BTreeMap<&str, Vec<&str>> = BTreeMap::from([(&*itself, vec!["id"])]);
-    for Reference { table, column } in references {
-        columns.entry(table).or_default().push(column);
-    }
-    let update = |table: &str, columns: &[&str]| {
-        let set: Vec<String> = columns
-            .iter()
-            .map(|c| format!("{c} = CASE {c} WHEN $1::uuid THEN $2::uuid ELSE {c} END"))
-            .collect();
-        format!("UPDATE {table} SET {} WHERE $1::uuid IN ({})", set.join(", "), columns.join(", "))
-    };
-    let (own, others): (Vec<_>, Vec<_>) = columns.iter().partition(|(table, _)| **table == itself);
-    let moves: Vec<String> = others
-        .iter()
-        .enumerate()
-        .map(|(at, (table, columns))| format!("moved_{at} AS ({})", update(table, columns)))
-        .collect();
-    let with = if moves.is_empty() { String::new() } else { format!("WITH {} ", moves.join(", ")) };
-    let own: String = own.iter().map(|(table, columns)| update(table, columns)).collect();
-    with + &own
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_table_that_refers_to_a_row_more_than_once_and_the_rows_own_are_updated_once() {
-        let names = Names::default();
-        let reference = |table: &str, column: &str| Reference { table: table.into(), column: column.into() };
-        let leads = names.traffic_table(Table::LandingLeads);
-        let sql = statement(
-            &names,
-            Table::LandingLeads,
-            &[reference("s", "a"), reference("s", "b"), reference(&leads, "c")],
-        );
-        assert_eq!((sql.matches("UPDATE").count(), sql.matches("UPDATE s SET").count()), (2, 1), "{sql}");
-        assert!(
-            sql.contains("WHERE $1::uuid IN (id, c)") && sql.contains("WHERE $1::uuid IN (a, b)"),
-            "{sql}"
-        );
-    }
 }

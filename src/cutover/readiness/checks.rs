@@ -9,7 +9,9 @@ use crate::doctor::privileges_remedy;
 use crate::error::Result;
 use crate::fence::holders::{self, Against};
 use crate::fence::{left_open, others};
+use crate::landing::write::may_record;
 use crate::model::change::Table;
+use crate::model::side::Side;
 use crate::postgres::role::SessionRole;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, slot, synchronous};
@@ -124,15 +126,13 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
             privileges_remedy(side),
         ));
     }
-    // The function has the rights of its owner, and needs the rights of the tables' owner.
-    let sql = format!(
-        "SELECT c.oid::regclass::text FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace, \
-         {}($2) AS t JOIN pg_class AS c ON c.oid = t WHERE n.nspname = $1 AND p.proname = 'close_fence' \
-         AND NOT pg_has_role(p.proowner, c.relowner, 'USAGE')",
-        names.own("fenced_tables")
-    );
-    let rows = step.rows(&sql, &[&names.schema, &config.scheduled_notifications]).await?;
-    let foreign: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    if side == Side::Landing && !may_record(database).await? {
+        return Ok(Verdict::error(
+            "reverse replication could not record changed keys on Landing: tables or rights are missing",
+            format!("run `leadbridge migrate`, and then {}", privileges_remedy(side)),
+        ));
+    }
+    let foreign = lacks_owner(database, config).await?;
     if !foreign.is_empty() {
         return Ok(Verdict::error(
             format!("the fence on {side} lacks the rights of the owner of {}", foreign.join(", ")),
@@ -153,6 +153,20 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
         "the fence was made for tables of other names, and would leave open to writers",
         "run `leadbridge migrate`",
     ))
+}
+
+/// The tables whose owner's rights the fence lacks: its function has the rights of its own owner.
+async fn lacks_owner(database: Database<'_>, config: &Config) -> Result<Vec<String>> {
+    let names = database.names;
+    let sql = format!(
+        "SELECT c.oid::regclass::text FROM pg_proc AS p JOIN pg_namespace AS n ON n.oid = p.pronamespace, \
+         {}($2) AS t JOIN pg_class AS c ON c.oid = t WHERE n.nspname = $1 AND p.proname = 'close_fence' \
+         AND NOT pg_has_role(p.proowner, c.relowner, 'USAGE')",
+        names.own("fenced_tables")
+    );
+    let step = database.during(format!("looking for the fence's owner on {}", database.side));
+    let rows = step.rows(&sql, &[&names.schema, &config.scheduled_notifications]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// No long transaction holds the tables in a way that the cutover or rollback would have to wait for.

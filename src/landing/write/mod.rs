@@ -1,12 +1,14 @@
 //! The only session that writes to Landing after the switch. The session passes the fence and suppresses
 //! Landing's triggers, except for deletes.
 
+mod keys;
 mod statements;
 mod together;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use keys::{CarriedTransaction, may_record};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -109,6 +111,8 @@ pub struct LandingWriter {
     names: Names,
     cutover: Uuid,
     targets: HashMap<Table, LandingTarget>,
+    /// As [`LandingWriter::carried`].
+    carried: Option<CarriedTransaction>,
 }
 
 impl LandingWriter {
@@ -126,6 +130,8 @@ impl LandingWriter {
     ) -> Result<Self> {
         fence::take_right(Database::landing(&session, names)).await?;
         fence::check(Database::landing(&session, names), cutover).await?;
+        // The earlier session has ended, so every commit of the session is visible.
+        let carried = keys::carried(Database::landing(&session, names), cutover).await?;
         during(&session, "preparing to write to Landing").batch("SET leadbridge.passes_fence = 'on'").await?;
         let session = WriteSession::new(session, Side::Landing).await?;
         if session.triggers() == TriggerControl::GuardTriggers {
@@ -142,7 +148,7 @@ impl LandingWriter {
                 LandingTarget::read(Database::landing(&session, names), mapping.of(table)).await?,
             );
         }
-        Ok(LandingWriter { session, names: names.clone(), cutover, targets })
+        Ok(LandingWriter { session, names: names.clone(), cutover, targets, carried })
     }
 
     pub fn target(&self, table: Table) -> Result<&LandingTarget> {

@@ -1,24 +1,24 @@
 //! Carrying a load: Landing's rows become what Traffic's rows with the load's keys are now.
 //!
-//! All rows are read in one snapshot and written in one transaction, in this order: leads, rows that refer to
-//! leads, deletes of rows that refer to leads, deletes of leads. Deletes run with triggers on, so that
+//! All rows are read in one snapshot and written in one transaction, in this order: changes of keys, leads, rows
+//! that refer to leads, deletes of rows that refer to leads, deletes of leads. Deletes run with triggers on, so that
 //! Landing's own cascades act. In this order Landing's foreign keys allow everything that Traffic's foreign
-//! keys allow. Carrying a load again gives the same result.
+//! keys allow. Carrying a load again gives the same result; a load with changed keys is not carried again, because
+//! Landing records such a load.
 
 use tokio_postgres::Client;
-use uuid::Uuid;
 
 use super::load::LoadInHand;
-use crate::batch::keys::{Keys, Load};
+use crate::batch::keys::{Keys, Load, TouchedKeys};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
-use crate::landing::write::LandingWriter;
+use crate::landing::write::{CarriedTransaction, LandingWriter};
 use crate::mapping::Mapping;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::postgres::Database;
-use crate::quarantine::{RefusalCause, ReverseQuarantine};
+use crate::quarantine::{RefusedRow, ReverseQuarantine};
 use crate::traffic::TargetCatalog;
 use crate::traffic::reading::TrafficSnapshot;
 
@@ -29,7 +29,7 @@ struct Written {
     /// Keys of `again` that are not in the load, and were quarantined before.
     known: Keys,
     /// Rows still refused by Landing after the second try.
-    refused: Vec<(Table, Uuid, RefusalCause)>,
+    refused: Vec<RefusedRow>,
 }
 
 /// Carries loads, and tracks quarantined rows.
@@ -43,6 +43,10 @@ pub struct Carrier {
     /// Whether `reverse_quarantine` may hold rows. True for an empty table only costs queries; false for a
     /// table with rows would leave the rows in quarantine.
     pub(super) may_wait: bool,
+    /// Whether Landing may hold rows under an earlier key. True without such a row only costs queries.
+    pub(super) may_hold: bool,
+    /// Traffic's timeline.
+    timeline: u32,
     /// Quarantined keys written by the open transaction on Landing. The keys leave the quarantine once the
     /// transaction is committed.
     pub(super) released: Keys,
@@ -53,26 +57,35 @@ impl Carrier {
     /// A table or a column is missing on Traffic.
     pub async fn new(
         traffic: Database<'_>,
+        landing: &LandingWriter,
         mapping: &Mapping,
-        tables: &[Table],
-        bytes: usize,
+        (tables, bytes): (&[Table], usize),
+        timeline: u32,
     ) -> Result<Self> {
         let names = traffic.names;
         let quarantine = ReverseQuarantine::new(names);
         Ok(Carrier {
             catalog: TargetCatalog::read(traffic, tables, mapping).await?,
             may_wait: quarantine.count(traffic.client).await? > 0,
+            may_hold: landing.holds_any().await?,
             names: names.clone(),
             tables: tables.to_owned(),
             bytes,
             quarantine,
             released: Keys::new(),
+            timeline,
         })
     }
 
-    /// All quarantined keys, to be retried at a start: the cause may have been fixed on Landing meanwhile.
-    pub async fn waiting(&self, traffic: &Client) -> Result<Keys> {
-        if self.may_wait { self.quarantine.all(traffic).await } else { Ok(Keys::new()) }
+    /// All quarantined keys, to be retried at a start: the cause may have been fixed on Landing meanwhile. Of a
+    /// row that Traffic lacks, only a delete that Landing refused is retried: the key of another row may have
+    /// changed, and the stream is still to bring the change.
+    pub async fn waiting(&self, traffic: &Client) -> Result<TouchedKeys> {
+        if !self.may_wait {
+            return Ok(TouchedKeys::default());
+        }
+        let (keys, deleted) = self.quarantine.all(traffic).await?;
+        Ok(TouchedKeys { keys, deleted, ..TouchedKeys::default() })
     }
 
     /// Writes a load into the writer's transaction, which stays open. The load's transactions must be visible
@@ -96,13 +109,17 @@ impl Carrier {
             written = self.write(traffic, landing, &snapshot, load).await?;
         }
         let Written { again, known, refused } = written;
+        if !load.changes.key_changes.is_empty() {
+            let last = CarriedTransaction { commit: load.changes.last_commit, timeline: self.timeline };
+            landing.record_carried(last).await?;
+        }
         snapshot.end().await?;
         let lsn = load.end.map(|end| end.lsn);
         self.keep_released(traffic, &load.changes.keys, &again, &refused).await?;
+        self.forget_changed(traffic, &load.changes).await?;
         // The rows of `known` are in the quarantine already.
-        let new = |(table, id, _): &(Table, Uuid, RefusalCause)| {
-            known.get(table).is_none_or(|ids| !ids.contains(id))
-        };
+        let new =
+            |refused: &RefusedRow| known.get(&refused.table).is_none_or(|ids| !ids.contains(&refused.id));
         self.quarantine_refused(traffic, refused.into_iter().filter(new), lsn).await?;
         reach(Point::ReverseWritten);
         Ok(())
@@ -126,6 +143,7 @@ impl Carrier {
             brought: Vec::new(),
         };
         step.truncated(&load.changes.truncated).await?;
+        step.change_keys(&load.changes.key_changes).await?;
         step.keys(&load.changes.keys).await?;
         // A row may have been refused only because of another row, for example one with the same unique
         // value. Landing may take the row now, because the other rows are written or deleted.
@@ -144,7 +162,7 @@ impl Carrier {
         traffic: &Client,
         keys: &Keys,
         again: &Keys,
-        refused: &[(Table, Uuid, RefusalCause)],
+        refused: &[RefusedRow],
     ) -> Result<()> {
         if self.may_wait {
             for asked in [keys, again] {
@@ -153,7 +171,7 @@ impl Carrier {
                 }
             }
         }
-        for (table, id, _) in refused {
+        for RefusedRow { table, id, .. } in refused {
             if let Some(released) = self.released.get_mut(table) {
                 released.remove(id);
             }
@@ -161,11 +179,21 @@ impl Carrier {
         Ok(())
     }
 
+    /// Removes the keys that rows have left or taken from the quarantine, because an entry is about a row that no
+    /// longer has the key. Until Landing commits, the stream brings the changes again. Later, a crash would leave
+    /// entries that the next start takes for other rows.
+    async fn forget_changed(&self, traffic: &Client, changes: &TouchedKeys) -> Result<()> {
+        match self.may_wait && !changes.key_changes.is_empty() {
+            true => self.quarantine.release(traffic, &changes.changed_keys()).await,
+            false => Ok(()),
+        }
+    }
+
     /// Quarantines refused rows before Landing commits, because nothing else records a refusal.
     async fn quarantine_refused(
         &mut self,
         traffic: &Client,
-        refused: impl Iterator<Item = (Table, Uuid, RefusalCause)>,
+        refused: impl Iterator<Item = RefusedRow>,
         lsn: Option<Lsn>,
     ) -> Result<()> {
         for refused in refused {

@@ -16,7 +16,7 @@ use crate::mapping::inverse::{self, Inverse, TrafficImage};
 use crate::model::change::{ColumnType, Datum, Row, Table};
 use crate::model::side::Side;
 use crate::postgres::paging::PageStart;
-use crate::quarantine::RefusalCause;
+use crate::quarantine::{RefusalCause, RefusedRow};
 use crate::traffic::reading::{FoundRows, TrafficSnapshot};
 
 /// Number of keys in a page of a truncated table.
@@ -30,17 +30,17 @@ pub(super) struct LoadInHand<'s> {
     pub(super) snapshot: &'s TrafficSnapshot<'s>,
     /// Keys that may be deleted on Landing if Traffic lacks the row.
     pub(super) deleted: &'s Keys,
-    pub(super) refused: Vec<(Table, Uuid, RefusalCause)>,
+    pub(super) refused: Vec<RefusedRow>,
     /// Leads outside of the load, written because rows of the load refer to them.
     pub(super) brought: Vec<Uuid>,
 }
 
 impl LoadInHand<'_> {
     /// Takes the refused rows out of the list. Returns the keys, and the rows with the reasons.
-    pub(super) fn take_refused(&mut self) -> (Keys, Vec<(Table, Uuid, RefusalCause)>) {
+    pub(super) fn take_refused(&mut self) -> (Keys, Vec<RefusedRow>) {
         let refused = std::mem::take(&mut self.refused);
         let mut keys = Keys::new();
-        for (table, id, _) in &refused {
+        for RefusedRow { table, id, .. } in &refused {
             keys.entry(*table).or_default().insert(*id);
         }
         (keys, refused)
@@ -71,6 +71,7 @@ impl LoadInHand<'_> {
             } else if !staying.is_empty() {
                 // A journey entry that passed from a lead of Landing's to a lead of Traffic's own leaves Landing.
                 leaving.extend(self.landing.ids_among(table, &staying).await?);
+                leaving.extend(self.held(table, &staying).await?.among(&staying));
             }
             gone.push((table, leaving.into_iter().collect()));
         }
@@ -82,8 +83,10 @@ impl LoadInHand<'_> {
     async fn write(&mut self, table: Table, ids: &[Uuid]) -> Result<(Vec<Uuid>, Vec<Uuid>)> {
         let mapping = Arc::clone(self.carrier.catalog.mapping(table));
         let FoundRows { portions, staying } = self.snapshot.find(&mapping, ids).await?;
+        let waiting = self.take_keys(table, &portions.concat()).await?;
         for portion in &portions {
-            let held = self.snapshot.rows(&mapping, portion).await?;
+            let portion: Vec<Uuid> = portion.iter().copied().filter(|id| !waiting.contains(id)).collect();
+            let held = self.snapshot.rows(&mapping, &portion).await?;
             let held = if table == Table::LandingLeads { held } else { self.with_their_leads(held).await? };
             self.write_rows(table, &held).await?;
         }
@@ -118,7 +121,7 @@ impl LoadInHand<'_> {
         let acts: Vec<Act> = acts.into_values().collect();
         reach(Point::ReverseRead);
         let refused = self.landing.apply(table, &acts).await?;
-        self.refused.extend(refused.into_iter().map(|(id, cause)| (table, id, cause)));
+        self.refused.extend(refused.into_iter().map(|(id, cause)| RefusedRow::write(table, id, cause)));
         Ok(())
     }
 
@@ -128,13 +131,17 @@ impl LoadInHand<'_> {
         let leads: BTreeSet<Uuid> = held.iter().filter_map(TrafficImage::lead_id).collect();
         let leads: Vec<Uuid> = leads.into_iter().collect();
         let there = self.landing.ids_among(Table::LandingLeads, &leads).await?;
-        let there: BTreeSet<Uuid> = there.into_iter().collect();
+        let mut there: BTreeSet<Uuid> = there.into_iter().collect();
+        // A lead with one of the two keys of a lead that waits is another lead on Landing than on Traffic.
+        let waiting = self.held(Table::LandingLeads, &leads).await?;
+        there.retain(|lead| !waiting.differs_at(*lead));
         let mut missing: BTreeSet<Uuid> = leads.into_iter().filter(|id| !there.contains(id)).collect();
         if missing.is_empty() {
             return Ok(held);
         }
         // A lead refused earlier in the load would be refused again.
-        let ask: Vec<Uuid> = missing.iter().copied().filter(|id| !self.is_refused(*id)).collect();
+        let may_come = |id: &Uuid| !waiting.differs_at(*id) && !self.is_refused(*id);
+        let ask: Vec<Uuid> = missing.iter().copied().filter(may_come).collect();
         Box::pin(self.write(Table::LandingLeads, &ask)).await?;
         let brought = self.landing.ids_among(Table::LandingLeads, &ask).await?;
         for id in &brought {
@@ -148,7 +155,7 @@ impl LoadInHand<'_> {
         let (waiting, good): (Vec<TrafficImage>, Vec<TrafficImage>) = held.into_iter().partition(orphaned);
         let waiting = waiting
             .into_iter()
-            .map(|held| (held.table, held.id, RefusalCause::lead_is_missing(Side::Landing)));
+            .map(|held| RefusedRow::write(held.table, held.id, RefusalCause::lead_is_missing(Side::Landing)));
         self.refused.extend(waiting);
         Ok(good)
     }
@@ -186,25 +193,39 @@ impl LoadInHand<'_> {
     }
 
     fn is_refused(&self, lead: Uuid) -> bool {
-        self.refused.iter().any(|(table, id, _)| *table == Table::LandingLeads && *id == lead)
+        self.refused.iter().any(|refused| refused.table == Table::LandingLeads && refused.id == lead)
     }
 
     /// Deletes these rows from Landing, dependent tables first.
-    async fn delete(&mut self, gone: &[(Table, Vec<Uuid>)]) -> Result<()> {
+    pub(super) async fn delete(&mut self, gone: &[(Table, Vec<Uuid>)]) -> Result<()> {
         if gone.iter().all(|(_, ids)| ids.is_empty()) {
             return Ok(());
         }
         self.landing.fire_triggers(true).await?;
         for (table, ids) in gone.iter().rev() {
-            let kept = if *table == Table::LandingLeads { self.kept(ids).await? } else { Vec::new() };
-            let acts: Vec<Act> = ids.iter().copied().map(Act::Delete).collect();
-            let refused = self.landing.apply(*table, &acts).await?;
-            self.refused.extend(refused.into_iter().map(|(id, cause)| (*table, id, cause)));
-            for (child, id, lead) in kept {
-                if !self.is_refused(lead) {
-                    self.refused.push((child, id, RefusalCause::lead_is_missing(Side::Landing)));
-                }
+            let held = self.held(*table, ids).await?;
+            // Each key on Landing, with the key on Traffic. A key of another row is left out.
+            let under = ids.iter().flat_map(|id| {
+                let own = (!held.occupies(*id)).then_some(*id);
+                held.0.get(id).copied().into_iter().chain(own).map(|under| (under, *id))
+            });
+            let under: BTreeMap<Uuid, Uuid> = under.collect();
+            let leads: Vec<Uuid> = under.keys().copied().collect();
+            let kept = if *table == Table::LandingLeads { self.kept(&leads).await? } else { Vec::new() };
+            let acts: Vec<Act> = under.keys().copied().map(Act::Delete).collect();
+            let refused: BTreeMap<Uuid, RefusalCause> =
+                self.landing.apply(*table, &acts).await?.into_iter().collect();
+            for (child, id, _) in kept.into_iter().filter(|(_, _, lead)| !refused.contains_key(lead)) {
+                self.refused.push(RefusedRow::write(child, id, RefusalCause::lead_is_missing(Side::Landing)));
             }
+            let gone =
+                held.among(ids).filter(|id| held.0.get(id).is_some_and(|under| !refused.contains_key(under)));
+            let gone: Vec<Uuid> = gone.collect();
+            if !gone.is_empty() {
+                self.landing.let_go(*table, &gone).await?;
+            }
+            let refused = refused.into_iter().filter_map(|(key, cause)| Some((*under.get(&key)?, cause)));
+            self.refused.extend(refused.map(|(id, cause)| RefusedRow::delete(*table, id, cause)));
         }
         self.landing.fire_triggers(false).await
     }
@@ -231,6 +252,8 @@ impl LoadInHand<'_> {
                 let page = self.landing.keys(table, start, PAGE).await?;
                 let Some(last) = page.last() else { break };
                 start = PageStart::after(*last);
+                let held = self.held(table, &page).await?;
+                let page: Vec<Uuid> = page.into_iter().map(|key| held.on_source(key)).collect();
                 let there = self.snapshot.flowing(self.carrier.catalog.mapping(table), &page).await?;
                 let gone = page.into_iter().filter(|id| there.binary_search(id).is_err()).collect();
                 self.delete(&[(table, gone)]).await?;

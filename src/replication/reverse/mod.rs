@@ -4,6 +4,7 @@
 //! events that have arrived by the end of a load form the next load.
 
 mod carry;
+mod keys;
 mod load;
 mod prepare;
 
@@ -151,6 +152,12 @@ impl ReverseStream<'_> {
     }
 
     fn collect(&mut self, captured: Captured<RowKey>) -> Result<()> {
+        // A changed key must not be changed twice. A row of an earlier transaction may have such a key now.
+        if let Captured::Change(SourcedChange { origin, .. }) = &captured
+            && self.landing.carried().is_some_and(|carried| origin.commit_lsn <= carried.commit)
+        {
+            return Ok(());
+        }
         if self.context.config.on_truncate == OnTruncate::Stop
             && let Captured::Change(SourcedChange { change: Change::Truncate { tables }, .. }) = &captured
         {
@@ -218,14 +225,11 @@ impl ReverseStream<'_> {
     /// Retries the quarantined rows, because the reason of a quarantine may have been repaired on Landing
     /// while no daemon ran.
     async fn try_again_what_waits(&mut self) -> Result<()> {
-        let keys = self.carrier.waiting(&self.traffic).await?;
-        if keys.is_empty() {
+        let changes = self.carrier.waiting(&self.traffic).await?;
+        if changes.rows() == 0 {
             return Ok(());
         }
         self.work.busy();
-        // The quarantined rows may include a delete that Landing refused, and the stream does not send the
-        // delete again.
-        let changes = TouchedKeys { deleted: keys.clone(), keys, ..TouchedKeys::default() };
         let load = Load { changes, ..Load::default() };
         self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
         self.landing.commit().await?;

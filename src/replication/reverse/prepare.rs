@@ -10,11 +10,12 @@ use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{Ledger, Reverse, TrafficNow};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
-use crate::landing::write::LandingWriter;
+use crate::landing::write::{CarriedTransaction, LandingWriter};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
 use crate::postgres::publication;
+use crate::postgres::timeline::LandingWal;
 use crate::postgres::{Database, Databases, Session, primary, slot, synchronous, wal};
 
 /// Prepared reverse stream: the two sessions, and the position that Traffic has recorded.
@@ -61,9 +62,32 @@ pub async fn prepare(
     let tables = &context.tables;
     let mapping = catalog::mapping(Databases { landing: &landing, traffic: &traffic, names }, tables).await?;
     let landing = LandingWriter::new(landing, (names, &mapping), tables, reverse.cutover_id).await?;
+    if let Some(carried) = landing.carried() {
+        let wal = primary::with_history(wal, &config.traffic, Some(carried.timeline)).await?;
+        check_carried(carried, &wal)?;
+    }
     let on_traffic = Database::traffic(&traffic, names);
-    let carrier = Carrier::new(on_traffic, &mapping, tables, config.batch_bytes).await?;
+    let size = (&tables[..], config.batch_bytes);
+    let carrier = Carrier::new(on_traffic, &landing, &mapping, size, primary.timeline).await?;
     Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, goal: None })
+}
+
+/// Checks that Traffic has the last transaction that must not be carried again. Otherwise another transaction of
+/// Traffic may have the same position, and would be left out.
+fn check_carried(carried: CarriedTransaction, wal: &LandingWal) -> Result<()> {
+    let CarriedTransaction { commit, timeline } = carried;
+    if wal.has_record(commit, timeline) {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "positions contradict each other: Landing has Traffic's changes up to {commit} on timeline {timeline}, which are \
+         not in the WAL of this Traffic, on timeline {} at {}",
+        wal.timeline, wal.flushed
+    ))
+    .remedy(
+        "Traffic was restored to an earlier state, or failed over to a standby that lacked changes: restore the Traffic \
+         that has them; Landing may have newer rows",
+    ))
 }
 
 pub(super) async fn check(

@@ -84,6 +84,13 @@ async fn without_a_fence_to_close() {
 }
 
 #[tokio::test]
+async fn without_the_tables_for_changed_keys() {
+    let setup = CutoverSetup::new().await;
+    landing(&setup.world, "DROP TABLE leadbridge.held_keys").await;
+    assert_not_ready(&setup, &[], "fence", "could not record changed keys").await;
+}
+
+#[tokio::test]
 async fn without_reverse_replication() {
     let setup = CutoverSetup::new().await;
     traffic(&setup.world, "ALTER PUBLICATION leadbridge_reverse DROP TABLE traffic_lead_journey").await;

@@ -1,5 +1,5 @@
 //! For any changes on Traffic, and a daemon that stops at any moment: the forward mapping of Landing's rows gives
-//! Traffic's rows, in everything that can be carried.
+//! Traffic's rows, in everything that can be carried, and what refers to a lead on Landing stays with the lead.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config as Cases, TestCaseError, TestRunner};
 use serde_json::{Map, Value};
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::exact::differences_admitting;
 use super::switch::switch;
-use crate::testkit::{Bridge, Positions, World, holds, one};
+use crate::testkit::{Bridge, Positions, World, holds, landing, one, traffic};
 
 const TEXTS: &[&str] =
     &["NULL", "''", "'a'", r#"'Қазақша \ "''q'''"#, "repeat('ж', 50)", "'null'", "E'\\x01\\t\\n'"];
@@ -85,6 +86,13 @@ fn act() -> impl Strategy<Value = String> {
         }),
         8 => (lead(), set).prop_map(|(id, set)| format!("UPDATE traffic_leads SET {set} WHERE id = {id}")),
         1 => (lead(), lead()).prop_map(|(id, to)| format!("UPDATE traffic_leads SET id = {to} WHERE id = {id}")),
+        // A key, together with the entries.
+        1 => (lead(), lead()).prop_map(|(id, to)| {
+            format!(
+                "WITH entries AS (UPDATE traffic_lead_journey SET lead_id = {to} WHERE lead_id = {id})
+                     UPDATE traffic_leads SET id = {to} WHERE id = {id}"
+            )
+        }),
         2 => lead().prop_map(|id| format!("DELETE FROM traffic_leads WHERE id = {id}")),
         4 => (stage(), lead()).prop_map(|(id, lead)| {
             format!("INSERT INTO traffic_lead_journey (id, lead_id, stage, created_at) VALUES ({id}, {lead}, 's', now())")
@@ -161,6 +169,8 @@ struct Theatre {
     bridge: Bridge,
     /// Number of leads at the ends of histories.
     compared: AtomicI64,
+    /// Number of rows of a user-defined table on Landing that do not refer to their leads.
+    strays: AtomicI64,
 }
 
 impl Theatre {
@@ -176,11 +186,15 @@ impl Theatre {
             }
         }
         self.catch_up(5000).await;
+        let strays = self.strays.swap(0, Ordering::Relaxed);
         let leads: i64 = one(&self.world.landing().await, "SELECT count(*) FROM landing_leads").await;
         self.compared.fetch_add(leads, Ordering::Relaxed);
         let mut found = differences_admitting(&self.world, &[], admitted).await;
         if !holds(&traffic, "count(*) = 0 FROM leadbridge.reverse_quarantine").await {
             found.push("a row waits".into());
+        }
+        if strays > 0 {
+            found.push(format!("{strays} rows of a user-defined table have lost their leads"));
         }
         // The next history begins with empty tables.
         traffic
@@ -200,6 +214,24 @@ impl Theatre {
         std::fs::write(self.bridge.dir().join("leadbridge.toml"), lines).unwrap();
         self.bridge.catch_up().await;
         Positions::read(&self.world, &self.bridge).await.assert_ordered();
+        self.mark().await;
+    }
+
+    /// Counts the leads of which Landing has lost the row in `marks`, and gives every other lead such a row.
+    async fn mark(&self) {
+        let rows = self.world.traffic().await.query("SELECT id, mark FROM traffic_leads", &[]).await.unwrap();
+        let (ids, marks): (Vec<Uuid>, Vec<Uuid>) =
+            rows.iter().map(|row| (row.get::<_, Uuid>(0), row.get::<_, Uuid>(1))).unzip();
+        let landing = self.world.landing().await;
+        let strays =
+            "SELECT count(*) FROM unnest($1::uuid[], $2::uuid[]) AS l (id, mark) JOIN given USING (mark)
+            WHERE NOT EXISTS (SELECT FROM marks AS m WHERE (m.lead_id, m.mark) = (l.id, l.mark))";
+        let strays = landing.query_one(strays, &[&ids, &marks]).await.unwrap();
+        self.strays.fetch_add(strays.get(0), Ordering::Relaxed);
+        let give = "WITH new AS (INSERT INTO marks SELECT id, mark FROM unnest($1::uuid[], $2::uuid[]) AS l (id, mark)
+                JOIN landing_leads USING (id) WHERE mark NOT IN (SELECT mark FROM given) RETURNING mark)
+            INSERT INTO given SELECT mark FROM new";
+        landing.execute(give, &[&ids, &marks]).await.unwrap();
     }
 }
 
@@ -208,9 +240,14 @@ async fn random_changes_of_traffic_end_equal_in_everything_that_can_be_carried()
     let world = World::new().await;
     crate::testkit::repeat_numbers(&world).await;
     let bridge = Bridge::new(&world);
+    // A lead keeps its mark on Traffic under every key, and so must the row that refers to the lead on Landing.
+    traffic(&world, "ALTER TABLE traffic_leads ADD COLUMN mark uuid DEFAULT gen_random_uuid()").await;
+    let marks = "CREATE TABLE marks (lead_id uuid REFERENCES landing_leads ON DELETE CASCADE, mark uuid);
+                 CREATE TABLE given (mark uuid)";
+    landing(&world, marks).await;
     bridge.catch_up().await;
     switch(&world, &bridge).await;
-    let theatre = Theatre { world, bridge, compared: AtomicI64::new(0) };
+    let theatre = Theatre { world, bridge, compared: AtomicI64::new(0), strays: AtomicI64::new(0) };
     let runtime = tokio::runtime::Handle::current();
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12_u32);
     let count = cases;

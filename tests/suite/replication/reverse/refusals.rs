@@ -64,6 +64,26 @@ async fn a_slot_that_cannot_serve_what_follows_is_refused() {
     assert_refused(&bridge.run(&["run"]).await, &["is gone from Traffic"]);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_landing_that_has_changes_which_traffic_lacks_is_refused() {
+    let world = World::new().await;
+    let bridge = switched(&world, "").await;
+    traffic(&world, "UPDATE traffic_lead_journey SET id = gen_random_uuid()").await;
+    bridge.catch_up().await;
+    let on_landing = world.landing().await;
+    let reached = "traffic_timeline = 1 AND carried_lsn > '0/1' FROM leadbridge.changed_keys";
+    assert!(holds(&on_landing, reached).await);
+    // As after a failover of Traffic to a standby that lacked the last changes.
+    for lost in ["carried_lsn = 'F/1'", "carried_lsn = '0/1', traffic_timeline = 7"] {
+        landing(&world, &format!("UPDATE leadbridge.changed_keys SET {lost}")).await;
+        assert_refused(&bridge.run(&["run"]).await, &["positions contradict each other", "Landing has"]);
+    }
+    landing(&world, "UPDATE leadbridge.changed_keys SET traffic_timeline = 1").await;
+    traffic(&world, "UPDATE traffic_leads SET click_count = 3").await;
+    bridge.catch_up().await;
+    assert_back(&world, &[]).await;
+}
+
 async fn released_on_traffic(world: &World) {
     until_holds(&world.traffic().await, "NOT bool_or(active) FROM pg_replication_slots").await;
 }
