@@ -36,7 +36,7 @@ pub use marker::Latency;
 use readiness::Readiness;
 use scene::Scene;
 
-use crate::checkpoint::{Finish, Installation};
+use crate::checkpoint::{Finish, Installation, ReplicatedSettings};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::postgres::triggers::TriggerControl;
@@ -85,6 +85,9 @@ pub async fn prepare(
     Finish::refuse(&traffic, &config.names).await?;
     // After a finish Landing's tables may be gone.
     let config = config.resolved(&landing).await?;
+    ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
+        .refuse_other(Database::traffic(&traffic, &config.names))
+        .await?;
     take_the_right(&config, &traffic).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     resolve::settle(databases).await?;

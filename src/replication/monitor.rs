@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::Answer;
-use super::{Context, Watched, liveness, measure};
+use super::{Context, liveness, measure};
 use crate::admission::{self, Bars};
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{self, CutoverJournal};
@@ -263,7 +263,7 @@ async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Re
 /// attempt is notified only while it waits for the stream.
 async fn observe_shapes(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let Some(watched) = context.watched() else { return Ok(()) };
-    let purpose = if watched == Watched::Traffic { Bars::Cutover } else { Bars::Replication };
+    let purpose = if watched.source() == Side::Traffic { Bars::Cutover } else { Bars::Replication };
     let (names, tables) = (context.names(), &context.tables);
     let Sessions { landing, traffic, shapes: [of_landing, of_traffic], .. } = sessions;
     let landing = open(landing, &context.config.landing).await?;

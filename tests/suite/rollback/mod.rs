@@ -1,6 +1,8 @@
 //! `leadbridge rollback`: back to Landing with the cutover's proofs, without loss.
 
+mod forward_slot;
 mod kills;
+mod publication;
 mod refusals;
 
 use leadbridge::throwaway::connect;

@@ -8,6 +8,7 @@ mod idle_slot;
 mod installations;
 mod killpoints;
 mod properties;
+mod published;
 mod quarantine;
 mod refusals;
 pub mod rows;
