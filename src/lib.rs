@@ -41,7 +41,7 @@
 //! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry |
 //! | [`mod@backup`] | whole tables as files | postgres |
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
-//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
+//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
 //! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, fence, backup, cutover |
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |

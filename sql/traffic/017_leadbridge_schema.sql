@@ -19,6 +19,9 @@ CREATE TABLE IF NOT EXISTS {{schema}}.checkpoint (
 -- Added later: in an older installation these columns are null until the daemon's next start.
 ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS published text;
 ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS landing_timeline bigint;
+ALTER TABLE {{schema}}.checkpoint ADD COLUMN IF NOT EXISTS settings text;
+COMMENT ON COLUMN {{schema}}.checkpoint.settings IS
+    'the settings that decide what is replicated, as JSON: a daemon or a command with other settings is refused';
 COMMENT ON COLUMN {{schema}}.checkpoint.published IS
     'the publication, its tables and their columns in Landing''s catalog, as JSON';
 COMMENT ON COLUMN {{schema}}.checkpoint.landing_timeline IS

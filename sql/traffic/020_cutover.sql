@@ -80,6 +80,15 @@ CREATE TABLE IF NOT EXISTS {{schema}}.reverse (
     storage jsonb
 );
 ALTER TABLE {{schema}}.reverse ADD COLUMN IF NOT EXISTS storage jsonb;
+ALTER TABLE {{schema}}.reverse ADD COLUMN IF NOT EXISTS published text;
+ALTER TABLE {{schema}}.reverse ADD COLUMN IF NOT EXISTS new_slot_since timestamptz;
+ALTER TABLE {{schema}}.reverse ADD COLUMN IF NOT EXISTS new_slot_made_at timestamptz;
+COMMENT ON COLUMN {{schema}}.reverse.published IS
+    'Traffic''s publication, its tables and their columns in Traffic''s catalog at the switch, as JSON; null until the daemon''s next start where the switch recorded nothing';
+COMMENT ON COLUMN {{schema}}.reverse.new_slot_since IS
+    'since when a new slot on Landing is being made in place of a lost one, until its position is recorded; null otherwise';
+COMMENT ON COLUMN {{schema}}.reverse.new_slot_made_at IS
+    'when the position of the latest new slot on Landing was recorded; null without such a slot';
 COMMENT ON COLUMN {{schema}}.reverse.storage IS
     'for each table of Traffic, OID and file at switch_xid: a later rewrite gives every row another xmin';
 COMMENT ON COLUMN {{schema}}.reverse.switch_xid IS

@@ -5,13 +5,14 @@ use tokio_postgres::types::{PgLsn, ToSql};
 use tokio_postgres::{Client, Row, Statement};
 use uuid::Uuid;
 
-use super::{Identity, Published};
+use super::{Identity, Published, ReplicatedSettings};
 use crate::error::{Error, Result};
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::Database;
 use crate::postgres::pipelined::{IS_OPEN, in_order};
 use crate::postgres::primary::Primary;
 use crate::postgres::step::during;
@@ -40,6 +41,10 @@ pub struct Recorded {
     pub timeline: Option<u32>,
     /// `None` during a snapshot, and in a record of a version without published objects.
     pub published: Option<Published>,
+    /// `None` during a snapshot, and in a record of a version without settings.
+    pub settings: Option<ReplicatedSettings>,
+    /// After the switch: a new slot on Landing is being made, and its position is not recorded yet.
+    pub makes_slot: bool,
 }
 
 /// Reads and writes the checkpoint row on behalf of a run. The run that started last owns the row. A daemon
@@ -84,8 +89,9 @@ impl Ledger {
     pub async fn read(&self, client: &Client) -> Result<Option<Recorded>> {
         let sql = format!(
             "SELECT publication, landing_system_id, landing_database, state, applied_lsn, published, \
-             landing_timeline FROM {} WHERE slot = $1",
-            self.table
+             landing_timeline, settings, EXISTS (SELECT FROM {} AS r WHERE r.slot = $1 \
+             AND r.new_slot_since IS NOT NULL) FROM {} WHERE slot = $1",
+            self.reverse, self.table
         );
         let row = during(client, READING).row_if_any(&sql, &[&self.identity.slot]).await?;
         row.map(|row| recorded(&self.identity.slot, &row)).transpose()
@@ -108,13 +114,20 @@ impl Ledger {
         self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &i64::from(self.timeline)]).await
     }
 
-    /// Records the objects that Landing publishes, after a change that affects no row.
+    /// Records the objects that Landing publishes, after a change that affects no row; and, after the switch,
+    /// once the publication is right again.
     pub async fn renew(&self, client: &Client, published: &Published) -> Result<()> {
         let sql = format!(
-            "UPDATE {} SET published = $3 WHERE slot = $1 AND run_id = $2 AND state = 'streaming'",
+            "UPDATE {} SET published = $3 WHERE slot = $1 AND run_id = $2 AND state IN ('streaming', 'switched')",
             self.table
         );
-        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &to_text(published)?]).await
+        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &published.to_text()?]).await
+    }
+
+    /// Records the settings of this run.
+    pub async fn record_settings(&self, client: &Client, settings: &ReplicatedSettings) -> Result<()> {
+        let sql = format!("UPDATE {} SET settings = $3 WHERE slot = $1 AND run_id = $2", self.table);
+        self.execute_one(client, &sql, &[&self.identity.slot, &self.run_id, &settings_text(settings)?]).await
     }
 
     /// Records the beginning of a snapshot, before the slot is created, so that a slot never exists without a
@@ -125,7 +138,7 @@ impl Ledger {
              VALUES ($1, $2, $3, $4, 'snapshot', $5, $6) ON CONFLICT (slot) DO UPDATE SET state = 'snapshot', \
              publication = EXCLUDED.publication, landing_system_id = EXCLUDED.landing_system_id, \
              landing_database = EXCLUDED.landing_database, run_id = EXCLUDED.run_id, \
-             landing_timeline = EXCLUDED.landing_timeline, applied_lsn = NULL, commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, published = NULL, \
+             landing_timeline = EXCLUDED.landing_timeline, applied_lsn = NULL, commit_time = NULL, caught_up_at = NULL, snapshot_time = NULL, published = NULL, settings = NULL, \
              updated_at = now() WHERE c.state <> 'switched'",
             self.table
         );
@@ -145,23 +158,23 @@ impl Ledger {
         .await
     }
 
-    /// Records that the copy is complete up to `position`, and that Landing published `published` at
-    /// `position`, in the transaction open on `client`.
+    /// Records that the copy with `settings` is complete up to `position`, and that Landing published
+    /// `published` at `position`, in the transaction open on `client`.
     pub async fn finish_snapshot(
         &self,
         client: &Client,
         position: Position,
-        published: &Published,
+        (published, settings): (&Published, &ReplicatedSettings),
     ) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET state = 'streaming', applied_lsn = $3, caught_up_at = $4, snapshot_time = $4, \
-             published = $5, updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'snapshot'",
+             published = $5, settings = $6, updated_at = now() WHERE slot = $1 AND run_id = $2 AND state = 'snapshot'",
             self.table
         );
         let lsn: PgLsn = position.lsn.into();
-        let published = to_text(published)?;
-        let parameters: [&(dyn ToSql + Sync); 5] =
-            [&self.identity.slot, &self.run_id, &lsn, &position.caught_up_at, &published];
+        let (published, settings) = (published.to_text()?, settings_text(settings)?);
+        let parameters: [&(dyn ToSql + Sync); 6] =
+            [&self.identity.slot, &self.run_id, &lsn, &position.caught_up_at, &published, &settings];
         self.execute_one(client, &sql, &parameters).await
     }
 
@@ -285,6 +298,24 @@ pub async fn recorded_published(client: &Client, names: &Names) -> Result<Publis
     Ok(published_of(&names.slot, text)?.unwrap_or_default())
 }
 
+/// The settings of the last copy, and the objects that Landing published; empty when not recorded, or before
+/// Traffic was migrated.
+pub(super) async fn recorded_settings(
+    traffic: Database<'_>,
+) -> Result<(Option<ReplicatedSettings>, Published)> {
+    let Database { client, names, .. } = traffic;
+    let (table, step) = (names.own("checkpoint"), during(client, READING));
+    let there = step.row("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
+    if !there.get::<_, bool>(0) {
+        return Ok(Default::default());
+    }
+    // An older schema has no column for the settings.
+    let sql = format!("SELECT to_jsonb(c) ->> 'settings', c.published FROM {table} AS c WHERE slot = $1");
+    let row = step.row_if_any(&sql, &[&names.slot]).await?;
+    let text = |column: usize| row.as_ref().and_then(|row| row.get::<_, Option<&str>>(column));
+    Ok((settings_of(&names.slot, text(0))?, published_of(&names.slot, text(1))?.unwrap_or_default()))
+}
+
 /// Whether Traffic is the system of record.
 pub async fn is_switched(client: &Client, names: &Names) -> Result<bool> {
     Ok(recorded_state(client, names).await?.as_deref() == Some("switched"))
@@ -294,8 +325,8 @@ fn switched() -> Error {
     Error::refused("Traffic is the system of record since the cutover: Landing's rows are older than its own")
 }
 
-fn to_text(published: &Published) -> Result<String> {
-    serde_json::to_string(published).map_err(|error| Error::internal(error.to_string()))
+fn settings_text(settings: &ReplicatedSettings) -> Result<String> {
+    serde_json::to_string(settings).map_err(|error| Error::internal(error.to_string()))
 }
 
 fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
@@ -318,14 +349,22 @@ fn recorded(slot: &str, row: &Row) -> Result<Recorded> {
     // A number that is no timeline becomes 0. No history holds timeline 0, so the start refuses the position.
     let timeline = row.get::<_, Option<i64>>(6).map(|timeline| u32::try_from(timeline).unwrap_or(0));
     let applied = row.get::<_, Option<PgLsn>>(4).map(Into::into);
-    Ok(Recorded { identity, state, applied, timeline, published })
+    let settings = settings_of(slot, row.get(7))?;
+    Ok(Recorded { identity, state, applied, timeline, published, settings, makes_slot: row.get(8) })
 }
 
-fn published_of(slot: &str, text: Option<&str>) -> Result<Option<Published>> {
+pub(super) fn published_of(slot: &str, text: Option<&str>) -> Result<Option<Published>> {
     text.map(serde_json::from_str).transpose().map_err(|error| {
         Error::refused(format!(
             "what the checkpoint of slot `{slot}` says of Landing is not understood: {error}"
         ))
         .remedy("run `leadbridge resync`")
+    })
+}
+
+fn settings_of(slot: &str, text: Option<&str>) -> Result<Option<ReplicatedSettings>> {
+    text.map(serde_json::from_str).transpose().map_err(|error| {
+        Error::refused(format!("the settings in the checkpoint of slot `{slot}` are not understood: {error}"))
+            .remedy("use the version that wrote them, or a newer one")
     })
 }

@@ -6,7 +6,9 @@
 //! backup, a recreated slot, a standby that lacked WAL, a foreign state directory) is refused, never guessed
 //! around.
 
+mod catalog;
 mod finished;
+mod forward_slot;
 mod installation;
 pub mod lease;
 mod ledger;
@@ -14,7 +16,10 @@ mod local;
 pub mod passthrough;
 mod published;
 mod reverse;
+mod reverse_published;
+mod settings;
 
+pub use catalog::published;
 pub use finished::Finish;
 pub use installation::Installation;
 pub use ledger::{
@@ -24,6 +29,8 @@ pub use ledger::{
 pub use local::{LocalPosition, LocalStore};
 pub use published::{Publication, Published, PublishedColumn, PublishedTable};
 pub use reverse::{Carried, Reverse, TrafficNow};
+pub use reverse_published::{check_published_since, published_on_traffic};
+pub use settings::ReplicatedSettings;
 
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +99,7 @@ pub fn agree(
     match recorded.state {
         ReplicationState::Snapshot => Ok(Start::Snapshot { drop_slot: slot.is_some() }),
         ReplicationState::Streaming => resume(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
-        ReplicationState::Switched => start_reverse(wal, recorded, local.map(|(_, lsn)| *lsn)),
+        ReplicationState::Switched => start_reverse(live, wal, recorded, local.map(|(_, lsn)| *lsn), slot),
     }
 }
 
@@ -140,19 +147,33 @@ fn resume(
 
 /// After the switch the slot on Landing holds nothing necessary, because only leadbridge writes to Landing.
 /// But a server restored to an earlier state, on either side, lacks changes that the other side has recorded.
-fn start_reverse(wal: &LandingWal, recorded: &Recorded, local: Option<Lsn>) -> Result<Start> {
+/// Traffic records each position before the local store and the slot do, so a position of theirs beyond
+/// Traffic's proves that Traffic was restored. The slot that is being made (`makes_slot`) proves nothing.
+fn start_reverse(
+    live: &Identity,
+    wal: &LandingWal,
+    recorded: &Recorded,
+    local: Option<Lsn>,
+    slot: Option<&SlotPosition>,
+) -> Result<Start> {
     let Some(traffic) = recorded.applied else {
         return Err(Error::internal("Traffic's checkpoint says `switched` but has no position"));
     };
-    if let Some(local) = local.filter(|local| *local > traffic) {
+    let slot = slot.map(|slot| slot.confirmed_flush).filter(|_| !recorded.makes_slot);
+    let ahead = [
+        (local, "the local state directory".to_owned()),
+        (slot, format!("the slot `{}` on Landing", live.slot)),
+    ];
+    let ahead = ahead.into_iter().find_map(|(at, place)| Some((at.filter(|at| *at > traffic)?, place)));
+    if let Some((at, place)) = ahead {
         return Err(Error::refused(format!(
-            "positions contradict each other: Traffic is at {traffic}, but the local state directory is at {local}"
+            "positions contradict each other: Traffic is at {traffic}, but {place} is at {at}"
         ))
         .remedy(
             "Traffic was restored from a backup after the cutover: changes that reverse replication applied to \
              Landing are no longer on Traffic. Restore the newest state of Traffic; or, if that loss is \
-             accepted, empty \
-             LEADBRIDGE_STATE_DIR and start again",
+             accepted, and Landing's newer values with it, empty LEADBRIDGE_STATE_DIR, drop the slot on Landing \
+             with pg_drop_replication_slot, and start again: the daemon makes a new slot",
         ));
     }
     wal.check_contains(traffic, recorded.timeline).map(|()| Start::Reverse).map_err(|error| {

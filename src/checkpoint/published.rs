@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Kind, Result};
 use crate::mapping::{Mapping, Passthrough};
 use crate::model::change::Table;
+use crate::model::side::Side;
 
 /// The publication and the replicated tables in the catalog at a position.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,7 @@ pub struct PublishedColumn {
     /// `attnum`. A column dropped and added again has another number.
     pub number: i16,
     /// `xmin` of the column's catalog row: ALTER COLUMN … TYPE changes the `xmin`, and so does a new default.
+    /// Empty where the `xmin` tells nothing.
     pub version: String,
 }
 
@@ -85,6 +87,11 @@ impl Published {
         self
     }
 
+    /// The record as JSON.
+    pub fn to_text(&self) -> Result<String> {
+        serde_json::to_string(self).map_err(|error| Error::internal(error.to_string()))
+    }
+
     /// OID by which the stream must announce `table`; `None` when not recorded.
     pub fn relation(&self, table: Table) -> Option<u32> {
         self.tables.get(table.label()).map(|table| table.relation)
@@ -99,7 +106,7 @@ impl Published {
     /// # Errors
     /// Since `before`, Landing may have changed rows without sending the changes.
     pub fn check_successor_of(&self, before: &Published) -> Result<()> {
-        match self.difference(before) {
+        match self.difference(before, Side::Landing) {
             None => Ok(()),
             Some(what) => Err(Error::refused(format!("{what}: changes since then may not have been sent"))
                 .remedy(
@@ -144,15 +151,17 @@ impl Published {
         Ok(())
     }
 
-    fn difference(&self, before: &Published) -> Option<String> {
+    /// The first difference since `before` by which `side` may have changed rows without sending the changes.
+    pub fn difference(&self, before: &Published, side: Side) -> Option<String> {
+        let on = side.name();
         match (&self.publication, &before.publication) {
-            (None, _) => return Some("the publication on Landing is gone".into()),
+            (None, _) => return Some(format!("the publication on {on} is gone")),
             (Some(now), Some(before)) if now.oid != before.oid => {
-                return Some("the publication on Landing was dropped and recreated".into());
+                return Some(format!("the publication on {on} was dropped and recreated"));
             }
             // A new owner changes the version too.
             (Some(now), Some(before)) if now.version != before.version && now.owner == before.owner => {
-                return Some("the publication on Landing was altered".into());
+                return Some(format!("the publication on {on} was altered"));
             }
             _ => {}
         }
@@ -162,10 +171,10 @@ impl Published {
         }
         before.tables.iter().find_map(|(label, before)| match self.tables.get(label) {
             None => Some(format!(
-                "{} is not replicated any more, or was dropped or renamed on Landing",
+                "{} is not replicated any more, or was dropped or renamed on {on}",
                 before.shown(label)
             )),
-            Some(now) => now.difference(now.shown(label), before),
+            Some(now) => now.difference((now.shown(label), on), before),
         })
     }
 }
@@ -175,17 +184,17 @@ impl PublishedTable {
         if self.name.is_empty() { label } else { &self.name }
     }
 
-    fn difference(&self, name: &str, before: &PublishedTable) -> Option<String> {
+    fn difference(&self, (name, on): (&str, &str), before: &PublishedTable) -> Option<String> {
         if self.relation != before.relation {
-            return Some(format!("{name} on Landing is another table than the one that was copied"));
+            return Some(format!("{name} on {on} is another table than the one that was copied"));
         }
         if self.membership == 0 {
-            return Some(format!("{name} was taken out of the publication on Landing"));
+            return Some(format!("{name} was taken out of the publication on {on}"));
         }
         if self.membership != before.membership {
-            return Some(format!("{name} was taken out of the publication on Landing and put into it again"));
+            return Some(format!("{name} was taken out of the publication on {on} and put into it again"));
         }
-        let column = |column: &str| format!("column {name}.{column} on Landing");
+        let column = |column: &str| format!("column {name}.{column} on {on}");
         for (known, earlier) in &before.columns {
             match self.columns.get(known) {
                 None => return Some(format!("{} was dropped or renamed", column(known))),
@@ -202,7 +211,8 @@ impl PublishedTable {
             .columns
             .iter()
             .filter(|(name, earlier)| {
-                self.columns.get(*name).is_some_and(|now| now.version != earlier.version)
+                let is_known = !earlier.version.is_empty();
+                is_known && self.columns.get(*name).is_some_and(|now| now.version != earlier.version)
             })
             .map(|(name, _)| column(name))
             .collect();

@@ -5,7 +5,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use super::{Ledger, SlotPosition};
+use super::{Ledger, Published, SlotPosition};
 use crate::error::{Error, Result};
 use crate::model::change::Position;
 use crate::model::lsn::Lsn;
@@ -25,6 +25,13 @@ pub struct Reverse {
     pub applied: Lsn,
     /// The position `applied` as a moment of Traffic's clock.
     pub caught_up_at: Timestamp,
+    /// What Traffic published at the switch. `None` after a switch by an earlier version, until the daemon's
+    /// next start.
+    pub published: Option<Published>,
+    /// Since when a new slot on Landing is being made; `None` when none is.
+    pub new_slot_since: Option<Timestamp>,
+    /// When the latest new slot on Landing was recorded; `None` when there was none since the switch.
+    pub new_slot_made_at: Option<Timestamp>,
 }
 
 /// Positions to record once Landing has committed.
@@ -48,18 +55,29 @@ impl Reverse {
     /// The table is missing (`leadbridge migrate` has not run).
     pub async fn read(client: &Client, names: &Names) -> Result<Option<Reverse>> {
         let sql = format!(
-            "SELECT cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at FROM {} WHERE slot = $1",
+            "SELECT cutover_id, reverse_slot, traffic_system_id, applied_lsn, caught_up_at, published, \
+             new_slot_since, new_slot_made_at FROM {} WHERE slot = $1",
             names.own("reverse")
         );
         let row = during(client, "reading the position of reverse replication")
             .row_if_any(&sql, &[&names.slot])
             .await?;
-        Ok(row.map(|row| Reverse {
+        let Some(row) = row else { return Ok(None) };
+        let published = row.get::<_, Option<&str>>(5).map(serde_json::from_str).transpose();
+        let published = published.map_err(|error| {
+            let reverse = names.own("reverse");
+            Error::refused(format!("what {reverse} says of Traffic's publication is not understood: {error}"))
+                .remedy("use the version that wrote it, or a newer one")
+        })?;
+        Ok(Some(Reverse {
             cutover_id: row.get(0),
             slot: row.get(1),
             traffic_system_id: row.get(2),
             applied: row.get::<_, PgLsn>(3).into(),
             caught_up_at: row.get::<_, Option<Timestamp>>(4).unwrap_or_default(),
+            published,
+            new_slot_since: row.get(6),
+            new_slot_made_at: row.get(7),
         }))
     }
 }
@@ -193,6 +211,9 @@ mod tests {
             traffic_system_id: "7".into(),
             applied: Lsn(100),
             caught_up_at: Timestamp(0),
+            published: None,
+            new_slot_since: None,
+            new_slot_made_at: None,
         }
     }
 

@@ -13,7 +13,15 @@ fn identity() -> Identity {
 }
 
 fn traffic(state: ReplicationState, lsn: u64) -> Recorded {
-    Recorded { identity: identity(), state, applied: Some(Lsn(lsn)), timeline: Some(1), published: None }
+    Recorded {
+        identity: identity(),
+        state,
+        applied: Some(Lsn(lsn)),
+        timeline: Some(1),
+        published: None,
+        settings: None,
+        makes_slot: false,
+    }
 }
 
 /// Landing's WAL, beyond every position of these tests.
@@ -130,17 +138,26 @@ fn traffic_ahead_of_landing_or_on_a_timeline_that_it_left_before_is_refused() {
 }
 
 #[test]
-fn after_the_switch_the_slot_on_landing_does_not_matter_and_the_servers_histories_do() {
+fn after_the_switch_a_slot_that_lost_its_wal_does_not_matter_and_the_histories_of_both_servers_do() {
     let recorded = traffic(ReplicationState::Switched, 50);
     let start = |local: Option<(Identity, Lsn)>, slot: Option<SlotPosition>, wal: &LandingWal| {
         agree(&identity(), wal, Some(&recorded), local.as_ref(), slot.as_ref())
     };
-    let lost = SlotPosition { wal_status: Some("lost".into()), ..slot(5) };
-    for slot in [None, Some(lost), Some(slot(50)), Some(slot(60))] {
+    let lost = |lsn| SlotPosition { wal_status: Some("lost".into()), ..slot(lsn) };
+    for slot in [None, Some(lost(5)), Some(slot(50))] {
         assert_eq!(start(Some(local(50)), slot, &wal()).unwrap(), Start::Reverse);
     }
-    let restored = refusal(start(Some(local(51)), Some(slot(5)), &wal()));
-    assert!(restored.contains("Traffic was restored") && !restored.contains("resync"), "{restored}");
+    let restored =
+        [(Some(local(51)), slot(5)), (None, slot(51)), (Some(local(50)), slot(51)), (None, lost(51))];
+    for (local, slot) in restored {
+        let restored = refusal(start(local, Some(slot), &wal()));
+        assert!(restored.contains("Traffic was restored") && !restored.contains("resync"), "{restored}");
+    }
+    // The slot that is being made is ahead until its position is recorded, and the local store never is.
+    let making = Recorded { makes_slot: true, ..recorded.clone() };
+    let made = agree(&identity(), &wal(), Some(&making), Some(&local(50)), Some(&slot(60)));
+    assert_eq!(made.unwrap(), Start::Reverse);
+    refusal(agree(&identity(), &wal(), Some(&making), Some(&local(51)), Some(&slot(60))));
     let behind = LandingWal { flushed: Lsn(49), ..wal() };
     let gone_back = refusal(start(Some(local(50)), Some(slot(5)), &behind));
     assert!(gone_back.contains("Landing was restored") && !gone_back.contains("resync"), "{gone_back}");

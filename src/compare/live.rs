@@ -15,7 +15,7 @@ use super::comparison::Comparison;
 use super::forward::ByMapping;
 use super::pages::KeyRange;
 use super::{ComparedSides, ReadRate, recheck};
-use crate::checkpoint::{Installation, refuse_switched};
+use crate::checkpoint::{Installation, ReplicatedSettings, refuse_switched};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::catalog;
@@ -89,6 +89,9 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     let instead = "`leadbridge status` shows reverse replication; a rollback compares both sides before it \
                    switches";
     refuse_switched(&traffic, &config.names, instead).await?;
+    ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
+        .refuse_other(Database::traffic(&traffic, &config.names))
+        .await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     check_copied(databases.on(Side::Traffic)).await?;
     let started = Instant::now();

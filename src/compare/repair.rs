@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::batch::Batch;
 use crate::capture::layout::Layout;
-use crate::checkpoint::{Installation, lease, refuse_switched};
+use crate::checkpoint::{Installation, ReplicatedSettings, lease, refuse_switched};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
@@ -34,6 +34,9 @@ impl Repair {
         let traffic = config.traffic.connect_to_write("repair").await?;
         Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
         refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
+        ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
+            .refuse_other(Database::traffic(&traffic, &config.names))
+            .await?;
         if !lease::take_soon(&traffic, &config.names).await? {
             return Err(Error::refused("a daemon applies for this slot")
                 .remedy("stop it, run `leadbridge verify --repair`, then start it again"));

@@ -8,9 +8,11 @@ use super::certificate::CutoverCertificate;
 use super::journal::CutoverStep;
 use super::resolve;
 use super::scene::{Pause, Proof, Scene};
+use crate::checkpoint::published_on_traffic;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
+use crate::landing::catalog;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::step::during;
@@ -28,6 +30,8 @@ pub(super) struct Handover {
     xid: String,
     /// Storage of Traffic's tables at the same moment, as JSON: see [`since_switch::storage`].
     storage: Option<String>,
+    /// What Traffic published before `lsn`, as JSON, so that every later change of the publication is noticed.
+    published: String,
 }
 
 impl Scene<'_> {
@@ -70,15 +74,24 @@ impl Scene<'_> {
 
     /// Reads the handover, and waits until every transaction before it is visible on Traffic.
     async fn handover(&self) -> Result<Handover> {
+        let published = self.published_on_traffic().await?;
         // The statement's snapshot is older than its transaction id. So a table rewrite between the two
         // counts as a rewrite after the switch.
         let storage = since_switch::storage(self.names());
         let sql =
             format!("SELECT pg_current_wal_insert_lsn(), pg_current_xact_id()::text, ({storage})::text");
         let row = during(&self.traffic, "reading Traffic's position").row(&sql, &[]).await?;
-        let handover = Handover { lsn: row.get::<_, PgLsn>(0).into(), xid: row.get(1), storage: row.get(2) };
+        let (lsn, xid, storage) = (row.get::<_, PgLsn>(0).into(), row.get(1), row.get(2));
+        let handover = Handover { lsn, xid, storage, published };
         wal::until_over(self.databases().on(Side::Traffic), &handover.xid, self.left()).await?;
         Ok(handover)
+    }
+
+    async fn published_on_traffic(&self) -> Result<String> {
+        let (databases, tables) = (self.databases(), self.config.tables());
+        let mapping = catalog::mapping(databases, &tables).await?;
+        let published = published_on_traffic(databases.on(Side::Traffic), &tables, &mapping).await?;
+        published.to_text()
     }
 
     /// Closes Landing for good, runs the hook, and records that Traffic is the system of record.
@@ -123,16 +136,18 @@ impl Scene<'_> {
             .remedy("see `leadbridge status`"));
         }
         let sql = format!(
-            "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, storage, caught_up_at) \
-             VALUES ($1, $2, $3, $4, $5, $6::text::xid8, $7::text::jsonb, clock_timestamp()) ON CONFLICT (slot) DO UPDATE \
-             SET (cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, storage, caught_up_at, updated_at) = \
+            "INSERT INTO {} AS r (slot, cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, storage, caught_up_at, published) \
+             VALUES ($1, $2, $3, $4, $5, $6::text::xid8, $7::text::jsonb, clock_timestamp(), $8) ON CONFLICT (slot) DO UPDATE \
+             SET (cutover_id, reverse_slot, traffic_system_id, applied_lsn, switch_xid, storage, caught_up_at, published, \
+                  new_slot_since, new_slot_made_at, updated_at) = \
              (EXCLUDED.cutover_id, EXCLUDED.reverse_slot, EXCLUDED.traffic_system_id, EXCLUDED.applied_lsn, \
-              EXCLUDED.switch_xid, EXCLUDED.storage, EXCLUDED.caught_up_at, now())",
+              EXCLUDED.switch_xid, EXCLUDED.storage, EXCLUDED.caught_up_at, EXCLUDED.published, NULL, NULL, now())",
             names.own("reverse")
         );
         let position = PgLsn::from(from.lsn);
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&names.slot, &run.id, &names.reverse_slot(), &traffic_id, &position, &from.xid, &from.storage];
+        let (slot, reverse_slot) = (&names.slot, names.reverse_slot());
+        let parameters: [&(dyn ToSql + Sync); 8] =
+            [slot, &run.id, &reverse_slot, &traffic_id, &position, &from.xid, &from.storage, &from.published];
         step.run(&sql, &parameters).await?;
         // A recent rollback may have left a fence on Traffic. Traffic must not refuse the writers that Landing
         // refuses from now on, and must not take them before the decision.

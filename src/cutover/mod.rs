@@ -43,7 +43,7 @@ use readiness::Readiness;
 use scene::Scene;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{Finish, Installation};
+use crate::checkpoint::{Finish, Installation, ReplicatedSettings};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
@@ -94,6 +94,9 @@ pub async fn prepare(
     Finish::refuse(&traffic, &config.names).await?;
     // After a finish Landing's tables may be gone.
     let config = config.resolved(&landing).await?;
+    ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
+        .refuse_other(Database::traffic(&traffic, &config.names))
+        .await?;
     take_the_right(&config, &traffic).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     take_life(databases).await?;

@@ -36,7 +36,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
             findings.add("notifications", side, pending_notifications(client, config).await);
         }
     }
-    findings.add("publication", side, publication::exists(client, config).await);
+    findings.add("publication", side, publication::exists(client, &config.names, &config.tables()).await);
     slot::examine(findings, client, config).await;
     findings.add("fence", side, fence(client, config).await);
     findings.add("read_only", side, read_only(client, config).await);

@@ -29,6 +29,7 @@ use crate::report::{Finding, Findings, Level, Verdict};
 pub use columns::judge_left_out;
 pub use notifications::pending_notifications;
 pub use preflight::preflight;
+pub use publication::exists as publication_fits;
 pub use server::privileges_remedy;
 pub use writable::writable;
 

@@ -3,8 +3,9 @@
 use tokio_postgres::Client;
 
 use super::Outcome;
-use crate::config::Config;
 use crate::error::Result;
+use crate::model::change::Table;
+use crate::model::names::Names;
 use crate::postgres::publication::{self, PublicationMember};
 use crate::report::Verdict;
 
@@ -18,16 +19,15 @@ struct PublicationShape {
     in_part: Vec<String>,
 }
 
-pub async fn exists(client: &Client, config: &Config) -> Outcome {
-    let name = &config.names.publication;
+pub async fn exists(client: &Client, names: &Names, tables: &[Table]) -> Outcome {
+    let name = &names.publication;
     let Some(publication) = read(client, name).await? else {
         return Ok(Verdict::error(
             format!("publication {name} does not exist"),
             "run `leadbridge migrate`, or have a DBA run what `leadbridge migrate --print` shows",
         ));
     };
-    let wanted: Vec<String> =
-        config.tables().into_iter().map(|table| config.names.landing_table(table)).collect();
+    let wanted: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
     Ok(judge(name, &publication, &wanted))
 }
 

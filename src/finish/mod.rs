@@ -22,7 +22,7 @@ pub use objects::OwnedObject;
 
 use crate::admission::{Bars, admit_both};
 use crate::backup::{self, Format, Manifest};
-use crate::checkpoint::{Installation, lease};
+use crate::checkpoint::{Installation, ReplicatedSettings, lease};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
@@ -98,6 +98,9 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
     }
     // Not before: Landing's tables may be gone once a move is finished.
     let config = config.resolved(&landing).await?;
+    ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
+        .refuse_other(Database::traffic(&traffic, &config.names))
+        .await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     let left_behind = match &record {
         // The earlier run has read the reverse slot, and the slot may be gone.
@@ -105,6 +108,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
         _ => {
             admit_both(databases, &config.tables(), Bars::Cutover).await?;
             standing.check_settled(databases, &config.tables()).await?;
+            standing::check_published(databases.on(Side::Traffic), &config.tables()).await?;
             let behind = Behind::read(databases.on(Side::Traffic), &standing).await?;
             behind.check(options.max_behind, &config.names)?;
             behind.transactions

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
-use crate::checkpoint::{Identity, check_slot};
+use crate::checkpoint::{Identity, Reverse, check_slot};
 use crate::config::Config;
 use crate::cutover::journal::CutoverJournal;
 use crate::error::{Error, Result};
@@ -132,6 +132,16 @@ impl SettledCutover {
             landing.names.own("fence")
         )))
     }
+}
+
+/// Checks that Traffic's publication has sent every change since the switch, because the backup of Landing
+/// would lack the others.
+///
+/// # Errors
+/// Refused when the publication leaves out changes, or was altered since the switch.
+pub(super) async fn check_published(traffic: Database<'_>, tables: &[Table]) -> Result<()> {
+    let Some(reverse) = Reverse::read(traffic.client, traffic.names).await? else { return Ok(()) };
+    reverse.check_unaltered(traffic, tables).await
 }
 
 async fn nothing_undecided(traffic: Database<'_>) -> Result<()> {

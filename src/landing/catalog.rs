@@ -1,22 +1,19 @@
 //! Landing's clock, WAL position, slot and tables, read from the catalog.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_postgres::Client;
 
 use crate::capture::layout::Layout;
-use crate::checkpoint::{
-    Publication, Published, PublishedColumn, PublishedTable, passthrough, recorded_published,
-};
+use crate::checkpoint::{self, Published, passthrough, recorded_published};
 use crate::error::{Error, Result};
-use crate::mapping::{Mapping, Passthrough, TableMapping};
+use crate::mapping::{Mapping, Passthrough, PassthroughColumn, TableMapping};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::pgoutput::{Relation, RelationColumn, ReplicaIdentity};
 use crate::postgres::step::during;
-use crate::postgres::{Database, Databases, publication};
+use crate::postgres::{Database, Databases};
 
 /// Up to this many pages, rows are counted; above, estimated, because counting tens of millions takes too
 /// long.
@@ -100,44 +97,18 @@ pub async fn published(
     tables: &[Table],
     passthrough: &Passthrough,
 ) -> Result<Published> {
-    let Database { client, names, .. } = landing;
-    let publication = publication::read(client, &names.publication).await?.map(|found| Publication {
-        oid: found.oid,
-        version: found.version,
-        owner: found.owner.0,
-    });
-    // Looked up by name and schema, because regclass would resolve to the table of today instead of the
-    // snapshot's. The stream does not send a generated column.
-    let sql = "SELECT c.relname::text, c.oid, COALESCE(r.oid, 0), c.relfilenode, a.attname::text, a.attnum, \
-               a.xmin::text, a.attgenerated <> '' \
-               FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid AND c.relkind = 'r' \
-               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped \
-               LEFT JOIN pg_publication_rel r ON r.prrelid = c.oid AND r.prpubid = $3 \
-               WHERE n.nspname = $1 AND c.relname = ANY ($2)";
-    let wanted: Vec<&str> = tables.iter().map(|table| names.landing_name(*table)).collect();
-    let oid = publication.as_ref().map_or(0, |publication| publication.oid);
-    let rows = landing
-        .during("reading Landing's publication")
-        .rows(sql, &[&names.landing_schema, &wanted, &oid])
-        .await?;
-    let mut published = Published { publication, ..Published::default() };
-    for row in rows {
-        let (name, column, is_generated): (&str, String, bool) = (row.get(0), row.get(4), row.get(7));
-        let Some(table) = names.from_landing_name(name) else { continue };
-        let recorded = published.tables.entry(table.label().to_owned()).or_insert_with(|| PublishedTable {
-            name: name.to_owned(),
-            relation: row.get(1),
-            membership: row.get(2),
-            storage: row.get(3),
-            columns: BTreeMap::new(),
-        });
+    let is_carried = |table: Table, column: &str| {
         let is_read = table.columns().iter().any(|known| known.name == column);
-        let carried = passthrough.of(table).iter().find(|carried| carried.landing == column);
-        if !is_generated && (is_read || carried.is_some()) {
-            recorded.columns.insert(column, PublishedColumn { number: row.get(5), version: row.get(6) });
-        }
-        if let Some(carried) = carried.filter(|_| !is_generated) {
-            published.passthrough.0.entry(table).or_default().push(carried.clone());
+        is_read || passthrough.of(table).iter().any(|carried| carried.landing == column)
+    };
+    let mut published = checkpoint::published(landing, tables, is_carried).await?;
+    for (label, found) in &published.tables {
+        let Some(table) = Table::from_label(label) else { continue };
+        let carried =
+            passthrough.of(table).iter().filter(|carried| found.columns.contains_key(&carried.landing));
+        let carried: Vec<PassthroughColumn> = carried.cloned().collect();
+        if !carried.is_empty() {
+            published.passthrough.0.insert(table, carried);
         }
     }
     Ok(published)

@@ -3,10 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::table::Table;
 
 /// The decisions about one table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableColumnRules {
     /// The names on Traffic of columns that are not to have their name on Landing.
     pub rename: BTreeMap<String, String>,

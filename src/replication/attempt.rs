@@ -9,8 +9,8 @@ use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
 use crate::access;
 use crate::admission::{Bars, admit_both};
 use crate::checkpoint::{
-    Finish, Identity, Installation, Ledger, Published, Start, agree, check_slot, is_switched, lease,
-    refuse_switched,
+    Finish, Identity, Installation, Ledger, Published, Recorded, Start, agree, check_slot, is_switched,
+    lease, refuse_switched,
 };
 use crate::config::Config;
 use crate::doctor::{imports, preflight};
@@ -106,8 +106,8 @@ impl Attempts {
                 Box::pin(pipeline::run(context, *prepared, &work)).await
             }
             Next::Reverse(prepared) => {
-                context.watch(Some(Watched::Traffic));
-                reverse::run(context, *prepared, &work).await
+                context.watch(Some(Watched::Traffic(prepared.watched.clone())));
+                Box::pin(reverse::run(context, *prepared, &work)).await
             }
         };
         context.watch(None);
@@ -130,7 +130,7 @@ impl Attempts {
             Start::Reverse => {
                 let goal = self.goal(Side::Traffic, traffic).await?;
                 last_error::forget(traffic, config).await?;
-                let mut prepared = reverse::prepare(context, sessions, ledger).await?;
+                let mut prepared = reverse::prepare(context, sessions, ledger, before.as_ref()).await?;
                 prepared.goal = goal;
                 return Ok(Next::Reverse(Box::new(prepared)));
             }
@@ -181,6 +181,9 @@ impl Attempts {
         context.liveness.terminate_stale_backends(Side::Traffic, traffic).await?;
         context.liveness.terminate_stale_backends(Side::Landing, control).await?;
         let system_id = primary::system_identifier(&config.landing).await?;
+        if self.until != Until::Resynced {
+            context.replicated().refuse_daemon(Database::traffic(traffic, context.names())).await?;
+        }
         self.examine(config, traffic, work).await?;
         if !self.take_lease(context, traffic).await? {
             return Ok(None);
@@ -248,7 +251,8 @@ impl Attempts {
         lease::wait(traffic, context.names(), &context.shutdown).await
     }
 
-    async fn start(&self, attempt: Attempt<'_>, wal: LandingWal) -> Result<(Start, Option<Published>)> {
+    /// Also returns the checkpoint's record, from which the run goes on.
+    async fn start(&self, attempt: Attempt<'_>, wal: LandingWal) -> Result<(Start, Option<Recorded>)> {
         let Attempt { context, sessions: AttemptSessions { control, traffic }, ledger, .. } = attempt;
         let config = &context.config;
         let slot = slot::read(control, &context.names().slot).await?;
@@ -262,6 +266,11 @@ impl Attempts {
             if let Some(slot) = &slot {
                 check_slot(ledger.identity(), &slot.position)?;
             }
+            // A resync is the way to change what is replicated, also where the record is not understood.
+            let recorded = ledger.read(traffic).await.ok().flatten();
+            if let Some(change) = recorded.and_then(|recorded| context.replicated().change_since(&recorded)) {
+                tracing::warn!("the resync changes what is replicated: {change}");
+            }
             return Ok((Start::Snapshot { drop_slot: slot.is_some() }, None));
         }
         let recorded = ledger.read(traffic).await?;
@@ -270,7 +279,10 @@ impl Attempts {
         let local = context.store.read()?;
         let slot = slot.map(|slot| slot.position);
         let start = agree(ledger.identity(), &wal, recorded.as_ref(), local.as_ref(), slot.as_ref())?;
-        Ok((start, recorded.and_then(|recorded| recorded.published)))
+        if let (Start::Stream(_) | Start::Reverse, Some(recorded)) = (start, &recorded) {
+            context.replicated().check_daemon(recorded)?;
+        }
+        Ok((start, recorded))
     }
 }
 
@@ -278,14 +290,16 @@ impl Attempts {
 async fn resume(
     attempt: Attempt<'_>,
     lsn: Lsn,
-    before: Option<&Published>,
+    recorded: Option<&Recorded>,
 ) -> Result<Option<(Position, Published)>> {
     let Attempt { context, sessions: AttemptSessions { control, traffic }, ledger, work } = attempt;
+    let before = recorded.and_then(|recorded| recorded.published.as_ref());
     let published = still_published(context, control, before).await?;
     if !indexes::complete(context, traffic, work).await? {
         return Ok(None);
     }
     ledger.claim(traffic).await?;
+    record_settings(context, traffic, (ledger, recorded)).await?;
     if before != Some(&published) {
         ledger.renew(traffic, &published).await?;
     }
@@ -294,6 +308,22 @@ async fn resume(
     context.store.advance(ledger.identity(), lsn)?;
     let caught_up_at = ledger.caught_up_at(traffic).await?;
     Ok(Some((Position { lsn, commit_time: None, caught_up_at }, published)))
+}
+
+/// Records the settings of this run, which [`ReplicatedSettings::check_daemon`] has let pass. The run must have
+/// claimed the checkpoint.
+///
+/// [`ReplicatedSettings::check_daemon`]: crate::checkpoint::ReplicatedSettings::check_daemon
+pub(super) async fn record_settings(
+    context: &Context,
+    traffic: &Session,
+    (ledger, recorded): (&Ledger, Option<&Recorded>),
+) -> Result<()> {
+    let settings = context.replicated();
+    match recorded.and_then(|recorded| recorded.settings.as_ref()) {
+        Some(known) if *known == settings => Ok(()),
+        _ => ledger.record_settings(traffic, &settings).await,
+    }
 }
 
 /// Writer of a forward stream on Traffic.

@@ -109,7 +109,8 @@ async fn finish(attempt: Attempt<'_>, position: Position, outcome: &Outcome) -> 
     let stale = StaleRows { tables: &known, mapping: &outcome.published.mapping(), children: tables, origin };
     let removed = stale::remove(Database::traffic(traffic, names), stale).await?;
     stale::forget_notes(traffic, names, tables).await?;
-    ledger.finish_snapshot(traffic, position, &outcome.published).await?;
+    let recorded = (&outcome.published, &context.replicated());
+    ledger.finish_snapshot(traffic, position, recorded).await?;
     reach(Point::Finishing);
     execute("COMMIT").await?;
     reach(Point::Finished);

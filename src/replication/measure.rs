@@ -7,11 +7,14 @@ use tokio_postgres::Client;
 
 use super::monitor::Sessions;
 use super::progress::StreamPosition;
-use super::{Context, Watched, reverse};
+use super::reverse::LandingPublished;
+use super::{Context, Watched, WatchedReverse};
+use crate::checkpoint::{Reverse, check_published_since};
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
+use crate::model::timestamp::Timestamp;
 use crate::postgres::Database;
 use crate::postgres::slot::SlotState;
 use crate::postgres::{slot, synchronous, wal};
@@ -41,9 +44,11 @@ pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> R
     let source = Source { client, side, slot: &slot_name };
     let sample = wal::sample(client).await?;
     let slot = slot::read(client, &slot_name).await?;
-    let quarantined = match side {
+    let reverse = match side {
         Side::Landing => None,
-        Side::Traffic => Some(ReverseQuarantine::new(names).count(client).await?),
+        Side::Traffic => {
+            Some((ReverseQuarantine::new(names).count(client).await?, Reverse::read(client, names).await?))
+        }
     };
     check_published(context, source).await?;
     check_synchronous(context, source, sample.flushed).await?;
@@ -53,7 +58,7 @@ pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> R
     let applied = Some(standing.applied()).filter(|lsn| *lsn > Lsn::ZERO);
     let lag = applied.map(|_| standing.lag(&sample));
     let (lag_bytes, lag_seconds) = (lag.map(|lag| lag.bytes), lag.map(|lag| lag.seconds));
-    let Some(quarantined) = quarantined else {
+    let Some((quarantined, recorded)) = reverse else {
         report_landing(context, sample.flushed, slot);
         context.telemetry.update(|live| {
             (live.lag_bytes, live.lag_seconds) = (lag_bytes, lag_seconds);
@@ -70,6 +75,9 @@ pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> R
         lag_bytes,
         lag_seconds,
         quarantined: Some(quarantined),
+        new_slot_since: recorded.as_ref().and_then(|reverse| text(reverse.new_slot_since)),
+        new_slot_made_at: recorded.as_ref().and_then(|reverse| text(reverse.new_slot_made_at)),
+        landing_publication: context.telemetry.live().reverse.and_then(|before| before.landing_publication),
     };
     context.telemetry.update(|live| {
         (live.lag_bytes, live.lag_seconds) = (lag_bytes, lag_seconds);
@@ -78,6 +86,42 @@ pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> R
     let landing = sessions.on(context, Side::Landing).await?;
     let flushed = wal::sample(landing).await?.flushed;
     report_landing(context, flushed, slot::read(landing, &names.slot).await?);
+    look_at_landings_publication(context, landing).await
+}
+
+fn text(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}
+
+/// Reports during reverse replication what a rollback would be refused for. A state that is right again ends
+/// the attempt, and the next attempt records the state.
+async fn look_at_landings_publication(context: &Context, landing: &Client) -> Result<()> {
+    let watched = context.watched();
+    let Some(Watched::Traffic(WatchedReverse { landing: Some(recorded), .. })) = &watched else {
+        return Ok(());
+    };
+    let found =
+        LandingPublished::read(context, Database::landing(landing, context.names()), recorded).await?;
+    let altered = match found {
+        LandingPublished::AsRecorded => None,
+        LandingPublished::RightAgain(_) => {
+            if context.watched() == watched {
+                let what = "what Landing publishes has changed, and is right: it is recorded";
+                context.progress.abandon(Error::new(Kind::Transient, what));
+            }
+            None
+        }
+        LandingPublished::Altered(what) => {
+            Some(format!("{what}: a rollback is refused until it is right again"))
+        }
+    };
+    context.telemetry.update(|live| {
+        let Some(reverse) = &mut live.reverse else { return };
+        if let Some(what) = altered.as_ref().filter(|_| reverse.landing_publication != altered) {
+            tracing::warn!("{what}; `leadbridge doctor` and `leadbridge migrate` put Landing right");
+        }
+        reverse.landing_publication = altered;
+    });
     Ok(())
 }
 
@@ -119,10 +163,16 @@ async fn check_published(context: &Context, source: Source<'_>) -> Result<()> {
                 Error::new(Kind::Transient, "the tables on Landing were altered, and no row with them")
             })
         }
-        (Some(Watched::Traffic), Side::Traffic) => {
-            match reverse::check_published(context, source.client).await {
+        (Some(Watched::Traffic(WatchedReverse { traffic: before, .. })), Side::Traffic) => {
+            let traffic = Database::traffic(source.client, context.names());
+            match check_published_since(traffic, &context.tables, before).await {
+                Ok(now) if now == *before => return Ok(()),
+                // The next attempt records the new state.
+                Ok(_) => {
+                    Error::new(Kind::Transient, "the tables on Traffic were altered, and no row with them")
+                }
                 Err(error) if error.kind() == Kind::Refused => error,
-                checked => return checked,
+                Err(error) => return Err(error),
             }
         }
         _ => return Ok(()),

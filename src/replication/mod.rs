@@ -13,6 +13,7 @@ mod copy;
 mod copy_worker;
 mod cuts;
 mod follow;
+mod forward_slot;
 mod indexes;
 mod intake;
 pub(crate) mod last_error;
@@ -31,7 +32,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use crate::checkpoint::{LocalStore, Published};
+use crate::checkpoint::{LocalStore, Published, ReplicatedSettings};
 use crate::config::{Config, Settings};
 use crate::error::{Error, Kind, Response, Result};
 use crate::model::change::Table;
@@ -88,8 +89,16 @@ struct Context {
 enum Watched {
     /// Forward from Landing, whose publication must stay as recorded here.
     Landing(Published),
-    /// Reverse from Traffic to Landing.
-    Traffic,
+    /// Reverse from Traffic to Landing. Both sides' publications must stay as recorded here.
+    Traffic(WatchedReverse),
+}
+
+/// What the sides of a reverse stream publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct WatchedReverse {
+    traffic: Published,
+    /// Reverse replication goes on without, and a rollback does not. `None` when not recorded.
+    landing: Option<Published>,
 }
 
 impl Watched {
@@ -97,7 +106,7 @@ impl Watched {
     fn source(&self) -> Side {
         match self {
             Watched::Landing(_) => Side::Landing,
-            Watched::Traffic => Side::Traffic,
+            Watched::Traffic(_) => Side::Traffic,
         }
     }
 }
@@ -106,6 +115,11 @@ impl Context {
     /// The names on both databases; before Landing was asked, as configured.
     fn names(&self) -> &Names {
         self.found.get().unwrap_or(&self.config.names)
+    }
+
+    /// The settings that decide what is replicated. To be called after Landing was asked for the names.
+    fn replicated(&self) -> ReplicatedSettings {
+        ReplicatedSettings::new(self.names(), &self.tables, &self.config.columns)
     }
 
     /// Asks Landing for the names, once in a run.

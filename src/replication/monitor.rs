@@ -184,7 +184,7 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
 /// Checks while reverse replication runs that the fence around Landing is whole. A damaged fence ends the
 /// attempt, because rows may be written on Landing that no other database has.
 async fn observe_fence(context: &Context, sessions: &mut Sessions) -> Result<()> {
-    if context.watched() != Some(Watched::Traffic) {
+    if !matches!(context.watched(), Some(Watched::Traffic(_))) {
         return Ok(());
     }
     let names = context.names();
@@ -291,7 +291,7 @@ async fn observe_traffic(context: &Context, session: &mut Option<Session>) -> Re
 /// attempt is notified only while it waits for the stream.
 async fn observe_shapes(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let Some(watched) = context.watched() else { return Ok(()) };
-    let purpose = if watched == Watched::Traffic { Bars::Cutover } else { Bars::Replication };
+    let purpose = if watched.source() == Side::Traffic { Bars::Cutover } else { Bars::Replication };
     let (names, tables) = (context.names(), &context.tables);
     let Sessions { landing, traffic, shapes: [of_landing, of_traffic], .. } = sessions;
     let landing = open(landing, &context.config.landing).await?;

@@ -118,7 +118,7 @@ pub struct SlotReport {
 }
 
 /// Reverse replication, after a cutover.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ReverseReport {
     /// The slot on Traffic.
     pub slot: String,
@@ -138,6 +138,17 @@ pub struct ReverseReport {
     pub lag_seconds: Option<f64>,
     /// Rows in quarantine that Landing could not take.
     pub quarantined: Option<u64>,
+    /// Since when a new slot on Landing is being made in place of a lost one, by Traffic's clock.
+    #[serde(default)]
+    pub new_slot_since: Option<String>,
+    /// When the latest new slot on Landing was recorded, by Traffic's clock; `None` when the slot is still the
+    /// slot of the copy.
+    #[serde(default)]
+    pub new_slot_made_at: Option<String>,
+    /// Why a rollback is refused because of Landing's publication; `None` when it is as recorded, or when no
+    /// daemon has looked.
+    #[serde(default)]
+    pub landing_publication: Option<String>,
 }
 
 /// The last error. Holds no row values and no password.

@@ -300,6 +300,7 @@ mod tests {
             lag_bytes: Some(5),
             lag_seconds: Some(2.0),
             quarantined: Some(1),
+            ..ReverseReport::default()
         });
         Some(Some(Traffic {
             checkpoint: Some(checkpoint),

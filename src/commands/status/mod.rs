@@ -155,6 +155,7 @@ mod tests {
             lag_bytes: Some(0),
             lag_seconds: Some(0.0),
             quarantined: Some(0),
+            ..ReverseReport::default()
         });
         assert_eq!(code(&switched, None), Exit::Down, "nobody carries back");
     }

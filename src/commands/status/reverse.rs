@@ -5,17 +5,20 @@ use tokio_postgres::types::PgLsn;
 
 use crate::error::Result;
 use crate::model::names::Names;
+use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
 use crate::telemetry::{DaemonPresence, Live, ReverseReport};
 
 /// Reverse replication from Traffic's own record. The lag is an upper bound; a daemon's measurement is more
 /// exact.
 pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>> {
+    // An older schema lacks the last two columns, and is no reason not to answer.
     let sql = format!(
         "SELECT r.reverse_slot, COALESCE(s.active, false), s.wal_status, \
          pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, r.applied_lsn, \
          greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.applied_lsn), 0)::bigint, \
-         EXTRACT(EPOCH FROM clock_timestamp() - r.caught_up_at)::float8, (SELECT count(*) FROM {}) \
+         EXTRACT(EPOCH FROM clock_timestamp() - r.caught_up_at)::float8, (SELECT count(*) FROM {}), \
+         (to_jsonb(r) ->> 'new_slot_since')::timestamptz, (to_jsonb(r) ->> 'new_slot_made_at')::timestamptz \
          FROM {} AS r LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = r.reverse_slot WHERE r.slot = $1",
         names.own("reverse_quarantine"),
         names.own("reverse"),
@@ -24,6 +27,7 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>
         .row_if_any(&sql, &[&names.slot])
         .await?;
     let unsigned = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
+    let text = |at: Option<Timestamp>| at.map(|at| at.to_string());
     Ok(row.map(|row| {
         let lag_bytes = unsigned(row.get(5));
         ReverseReport {
@@ -39,6 +43,9 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>
                 row.get::<_, Option<f64>>(6).map(|s| s.max(0.0))
             },
             quarantined: Some(unsigned(row.get(7))),
+            new_slot_since: text(row.get(8)),
+            new_slot_made_at: text(row.get(9)),
+            landing_publication: None,
         }
     }))
 }

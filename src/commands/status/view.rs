@@ -18,6 +18,14 @@ pub fn text(live: &Live) -> String {
     lines.add("slot", &slot(live));
     if let Some(back) = &live.reverse {
         lines.add("reverse", &reverse_line(back));
+        if let Some(at) = &back.new_slot_since {
+            lines.add("new slot", &format!("Landing's slot is lost, and is being made again since {at}"));
+        } else if let Some(at) = &back.new_slot_made_at {
+            lines.add("new slot", &format!("Landing's slot was lost, and made again at {at}"));
+        }
+        if let Some(what) = &back.landing_publication {
+            lines.add("publication", what);
+        }
     }
     if live.state == State::Snapshot {
         snapshot(&mut lines, live);

@@ -30,7 +30,11 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         return ready;
     }
     findings.add("slot", of_traffic, checks::slot_in_use(on_traffic, &reverse_slot).await);
-    findings.add("forward_slot", of_landing, checks::slot_is_healthy(on_landing, &names.slot).await);
+    let published = checks::reverse_publication(databases, config).await;
+    findings.add("reverse_publication", of_traffic, published);
+    findings.add("forward_slot", of_landing, checks::slot_is_healthy(databases).await);
+    let published = checks::forward_publication(databases, config).await;
+    findings.add("forward_publication", of_landing, published);
     findings.add("quarantine", of_traffic, checks::reverse_quarantine(on_traffic).await);
     for side in [Side::Landing, Side::Traffic] {
         findings.add("fence", Some(side), checks::fence(databases.on(side), config).await);

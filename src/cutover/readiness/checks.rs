@@ -3,18 +3,19 @@
 use tokio_postgres::Client;
 
 use super::outside;
-use crate::checkpoint;
+use crate::checkpoint::{self, Reverse};
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fence::holders::{self, Against};
 use crate::fence::{left_open, others};
+use crate::landing::catalog;
 use crate::landing::write::may_record;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::role::SessionRole;
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Database, slot, synchronous};
+use crate::postgres::{Database, Databases, slot, synchronous};
 use crate::quarantine::{Quarantine, ReverseQuarantine};
 use crate::report::Verdict;
 
@@ -61,16 +62,62 @@ pub(super) async fn slot_in_use(database: Database<'_>, name: &str) -> Result<Ve
     })
 }
 
-/// The slot `name` on Landing still has its WAL: forward replication uses the slot again after a rollback.
-pub(super) async fn slot_is_healthy(landing: Database<'_>, name: &str) -> Result<Verdict> {
-    let slot = slot::read(landing.client, name).await?;
+/// Landing's slot still has its WAL: forward replication uses the slot again after a rollback.
+pub(super) async fn slot_is_healthy(databases: Databases<'_>) -> Result<Verdict> {
+    let name = &databases.names.slot;
+    let slot = slot::read(databases.landing, name).await?;
+    // Read after the slot, because the intent of a new slot is recorded before the slot is made.
+    let is_made = Reverse::read(databases.traffic, databases.names).await?;
+    let is_made = is_made.is_some_and(|reverse| reverse.new_slot_since.is_some());
     let status = slot.as_ref().and_then(|slot| slot.position.wal_status.as_deref());
     Ok(match status {
-        Some("lost" | "unreserved") | None => Verdict::error(
-            format!("the slot `{name}` on Landing is gone, or losing the WAL that it needs"),
+        _ if slot.as_ref().is_some_and(|slot| !slot.is_ours) => Verdict::error(
+            format!("the slot `{name}` on Landing is not leadbridge's"),
+            "find out who made it; once it is dropped or has another name, the daemon makes its own",
+        ),
+        _ if is_made => Verdict::error(
+            format!("the slot `{name}` on Landing is being made again"),
+            "wait for the daemon: it records the slot's position, and `leadbridge status` shows it; the creation waits \
+             for open transactions on Landing",
+        ),
+        Some("lost") | None => Verdict::error(
+            format!("the slot `{name}` on Landing is gone, or has lost the WAL that it needs"),
+            "let the daemon run: it makes a new slot within seconds, because Landing is fenced",
+        ),
+        Some("unreserved") => Verdict::error(
+            format!("the slot `{name}` on Landing is losing the WAL that it needs"),
             "the daemon keeps it moving while it runs: see `leadbridge doctor`",
         ),
         Some(_) => Verdict::ok(format!("the slot `{name}` on Landing can be streamed from again")),
+    })
+}
+
+/// Traffic's publication has sent every change since the switch.
+pub(super) async fn reverse_publication(databases: Databases<'_>, config: &Config) -> Result<Verdict> {
+    let Some(reverse) = Reverse::read(databases.traffic, databases.names).await? else {
+        return Err(
+            Error::refused("Traffic has no record of reverse replication").remedy("see `leadbridge doctor`")
+        );
+    };
+    reverse.check_unaltered(databases.on(Side::Traffic), &config.tables()).await?;
+    Ok(Verdict::ok("Traffic's publication is as it was at the switch"))
+}
+
+/// Landing's publication is as the stream from Landing will demand after the rollback.
+pub(super) async fn forward_publication(databases: Databases<'_>, config: &Config) -> Result<Verdict> {
+    let recorded = checkpoint::recorded_published(databases.traffic, databases.names).await?;
+    if recorded.tables.is_empty() {
+        return Ok(Verdict::ok("what Landing published before the switch is not recorded"));
+    }
+    let landing = databases.on(Side::Landing);
+    let now = catalog::published_since(landing, &config.tables(), &recorded).await?;
+    Ok(match now.difference(&recorded, Side::Landing) {
+        None => Verdict::ok("Landing's publication is as it was before the switch"),
+        Some(what) => Verdict::error(
+            format!("{what}: the stream from Landing would be refused"),
+            "put Landing right with `leadbridge migrate` (`leadbridge doctor` says what is wrong); the daemon records the \
+             publication once it is right, because Landing is fenced",
+        ),
     })
 }
 

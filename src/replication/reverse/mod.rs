@@ -7,6 +7,7 @@ mod carry;
 mod keys;
 mod load;
 mod prepare;
+mod published;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use carry::Carrier;
 use futures_util::FutureExt as _;
 use prepare::check;
 
+use super::forward_slot::ForwardSlot;
 use super::intake::{ChangeStream, Intake, StreamSpan};
 use super::liveness::Work;
 use super::{Context, follow};
@@ -33,7 +35,8 @@ use crate::model::truncate::OnTruncate;
 use crate::postgres::stream::StreamSource;
 use crate::postgres::{Session, wal};
 use crate::telemetry::State;
-pub use prepare::{PreparedReverse, check_published, prepare};
+pub use prepare::{PreparedReverse, prepare};
+pub use published::LandingPublished;
 
 /// Carries changes to Landing until shutdown, or until everything before `goal` is on Landing.
 ///
@@ -41,7 +44,7 @@ pub use prepare::{PreparedReverse, check_published, prepare};
 /// Every error that ends the stream. The caller drops the sessions and restarts from the position that
 /// Traffic has recorded.
 pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work) -> Result<()> {
-    let PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, goal } = prepared;
+    let PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, watched: _, goal } = prepared;
     let from = Position { lsn: reverse.applied, commit_time: None, caught_up_at: reverse.caught_up_at };
     context.progress.begin(from);
     work.idle();
@@ -65,7 +68,13 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
     work.idle();
     let (behind, positions) = Advancing::channel(Lsn::ZERO);
     let local = LocalPosition { store: context.store.clone(), identity: ledger.identity().clone() };
-    let following = tokio::spawn(follow::follow(Arc::clone(context), local, positions));
+    let slot = ForwardSlot::new(
+        Arc::clone(context),
+        ledger.clone(),
+        reverse.cutover_id,
+        reverse.new_slot_since.is_some(),
+    );
+    let following = tokio::spawn(follow::follow(slot, local, positions));
     context.streams(State::Switched);
     tracing::info!(from = %from.lsn, slot = reverse.slot, "replicating Traffic's changes to Landing");
     let mut reverse_stream = ReverseStream {

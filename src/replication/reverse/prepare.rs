@@ -1,20 +1,18 @@
 //! Preparation of reverse replication: checks Traffic's slot for the changes after the recorded position, and
 //! the right of this installation to write to Landing.
 
-use tokio_postgres::Client;
-
-use super::super::Context;
-use super::super::attempt::AttemptSessions;
+use super::super::attempt::{AttemptSessions, record_settings};
+use super::super::{Context, WatchedReverse};
 use super::carry::Carrier;
+use super::published::LandingPublished;
 use crate::admission::{Bars, admit_both};
-use crate::checkpoint::{Ledger, Reverse, TrafficNow};
+use crate::checkpoint::{Ledger, Recorded, Reverse, TrafficNow};
 use crate::error::{Error, Result};
 use crate::landing::catalog;
 use crate::landing::write::{CarriedTransaction, LandingWriter};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::postgres::primary::Primary;
-use crate::postgres::publication;
 use crate::postgres::timeline::LandingWal;
 use crate::postgres::{Database, Databases, Session, primary, slot, synchronous, wal};
 
@@ -26,18 +24,21 @@ pub struct PreparedReverse {
     pub(super) ledger: Ledger,
     pub(super) reverse: Reverse,
     pub(super) primary: Primary,
+    pub watched: WatchedReverse,
     /// The run ends when everything before this position is on Landing.
     pub goal: Option<Lsn>,
 }
 
-/// All steps before the stream. The caller holds the lease.
+/// All steps before the stream, which goes on from `recorded`. The caller holds the lease.
 ///
 /// # Errors
-/// Refused when Traffic's slot no longer has the changes after the position, or when Landing is not fenced.
+/// Refused when Traffic's slot no longer has the changes after the position, when Traffic's publication has
+/// left out changes, or when Landing is not fenced.
 pub async fn prepare(
     context: &Context,
     sessions: AttemptSessions,
     ledger: Ledger,
+    recorded: Option<&Recorded>,
 ) -> Result<PreparedReverse> {
     let AttemptSessions { control: landing, traffic } = sessions;
     let config = &context.config;
@@ -54,22 +55,40 @@ pub async fn prepare(
     let wal = primary::wal(&traffic, Side::Traffic).await?;
     let primary = Primary { side: Side::Traffic, system_id, timeline: wal.timeline };
     check(context, &traffic, &reverse, &primary).await?;
-    check_published(context, &traffic).await?;
+    let tables = &context.tables;
+    let mapping = catalog::mapping(Databases { landing: &landing, traffic: &traffic, names }, tables).await?;
+    let on_traffic = Database::traffic(&traffic, names);
+    let published = reverse.check_published(on_traffic, tables, &mapping).await?;
     synchronous::refuse(&traffic, Side::Traffic, &reverse.slot).await?;
     admit_both(Databases { landing: &landing, traffic: &traffic, names }, &context.tables, Bars::Cutover)
         .await?;
     ledger.claim(&traffic).await?;
-    let tables = &context.tables;
-    let mapping = catalog::mapping(Databases { landing: &landing, traffic: &traffic, names }, tables).await?;
+    record_settings(context, &traffic, (&ledger, recorded)).await?;
+    if reverse.published.as_ref() != Some(&published) {
+        ledger.renew_reverse(&traffic, &published).await?;
+    }
+    let mut on_landing = recorded.and_then(|recorded| recorded.published.clone());
+    let right_again = match &on_landing {
+        Some(recorded) => {
+            LandingPublished::read(context, Database::landing(&landing, names), recorded).await?
+        }
+        None => LandingPublished::AsRecorded,
+    };
     let landing = LandingWriter::new(landing, (names, &mapping), tables, reverse.cutover_id).await?;
+    // Recorded only now, because the writer has proven the fence: without the fence changes may be missing.
+    if let LandingPublished::RightAgain(now) = right_again {
+        tracing::info!("what Landing publishes has changed behind the fence, is right, and is recorded");
+        ledger.renew(&traffic, &now).await?;
+        on_landing = Some(now);
+    }
     if let Some(carried) = landing.carried() {
         let wal = primary::with_history(wal, &config.traffic, Some(carried.timeline)).await?;
         check_carried(carried, &wal)?;
     }
-    let on_traffic = Database::traffic(&traffic, names);
     let size = (&tables[..], config.batch_bytes);
     let carrier = Carrier::new(on_traffic, &landing, &mapping, size, primary.timeline).await?;
-    Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, goal: None })
+    let watched = WatchedReverse { traffic: published, landing: on_landing };
+    Ok(PreparedReverse { traffic, landing, carrier, ledger, reverse, primary, watched, goal: None })
 }
 
 /// Checks that Traffic has the last transaction that must not be carried again. Otherwise another transaction of
@@ -104,26 +123,4 @@ pub(super) async fn check(
         slot: slot.as_ref().map(|slot| &slot.position),
     };
     reverse.check(now)
-}
-
-/// Refuses tables without publication, and tables with a row filter, because the stream leaves out their
-/// changes silently.
-pub async fn check_published(context: &Context, traffic: &Client) -> Result<()> {
-    let names = context.names();
-    let publication = names.reverse_publication();
-    let members = publication::members(traffic, &publication).await?;
-    let is_whole =
-        |table: &String| members.iter().any(|m| m.is_listed && !m.has_row_filter && m.qualified() == *table);
-    let wanted = context.tables.iter().map(|table| names.traffic_table(*table));
-    let missing: Vec<String> = wanted.filter(|table| !is_whole(table)).collect();
-    match missing.join(", ") {
-        missing if missing.is_empty() => Ok(()),
-        missing => Err(Error::refused(format!(
-            "the publication `{publication}` on Traffic does not hold all rows of {missing}"
-        ))
-        .remedy(format!(
-            "run as the owner: ALTER PUBLICATION \"{publication}\" ADD TABLE {missing}; rows that were written \
-             since are replicated when they change again"
-        ))),
-    }
 }

@@ -3,4 +3,6 @@
 mod foreign_wal;
 mod installations;
 mod positions;
+mod settings;
 mod state_disk;
+mod switched;

@@ -1,9 +1,11 @@
 //! `leadbridge rollback`: back to Landing with the cutover's proofs, without loss.
 
+mod forward_slot;
 mod kills;
 mod large;
 mod locks;
 mod nights;
+mod publication;
 mod refusals;
 
 use leadbridge::throwaway::connect;

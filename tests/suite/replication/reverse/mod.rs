@@ -9,6 +9,7 @@ mod installations;
 pub mod keys;
 mod killpoints;
 mod properties;
+mod published;
 mod quarantine;
 mod refusals;
 mod refused_keys;

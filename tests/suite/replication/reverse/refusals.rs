@@ -129,6 +129,8 @@ async fn a_table_that_is_not_published_any_more_is_refused_also_in_mid_stream() 
     ends_refused(&mut daemon, &words).await;
     assert_refused(&bridge.run(&["run"]).await, &words);
     traffic(&world, "ALTER PUBLICATION leadbridge_reverse ADD TABLE traffic_lead_journey").await;
+    assert_refused(&bridge.run(&["run"]).await, &["leadbridge_reverse", "published = NULL"]);
+    traffic(&world, "UPDATE leadbridge.reverse SET published = NULL").await;
     bridge.catch_up().await;
 }
 
