@@ -101,16 +101,18 @@ pub async fn prepare(
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     take_life(databases).await?;
     settle(databases).await?;
-    if let Some(Attention { message, remedy }) =
-        orphan::find(databases).await?.map(|orphan| orphan.attention())
-    {
-        return Err(Error::refused(message).remedy(remedy));
-    }
     let terms = &options.readiness;
     let mut readiness = match direction {
         Direction::Cutover => readiness::forward::examine(&config, terms, databases).await,
         Direction::Rollback => readiness::backward::examine(&config, terms, databases).await,
     };
+    // Readiness names a fence that this role may not read.
+    if readiness.is_ready()
+        && let Some(Attention { message, remedy }) =
+            orphan::find(databases).await?.map(|orphan| orphan.attention())
+    {
+        return Err(Error::refused(message).remedy(remedy));
+    }
     if let Some(command) = &options.hook {
         readiness.findings.add("hook", None, hook::check(command, direction).await);
     }

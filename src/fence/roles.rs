@@ -103,7 +103,7 @@ impl FencedRoles {
             }
             Some((open, _)) => {
                 Err(Error::refused(format!("the fence does not hold: these writes passed: {open}")).remedy(
-                    "did a session drop or disable the trigger leadbridge_fence? Run `leadbridge migrate`, \
+                    "did a session drop or disable a trigger leadbridge_fence_…? Run `leadbridge migrate`, \
                          then try again",
                 ))
             }

@@ -26,7 +26,8 @@ const ROUND_LIMIT: Duration = Duration::from_secs(15);
 /// Time limit of one short query, so that several queries fit into the time after which a silent connection
 /// is given up.
 const ASK_LIMIT: Duration = Duration::from_secs(3);
-/// Rounds between two counts of quarantine and conversion notes, because the tables may be large.
+/// Rounds between two counts of quarantine and conversion notes, because the tables may be large, and between
+/// two looks for fences that are over.
 const COUNT_EVERY: u32 = 5;
 /// Rounds between two log lines about the progress of an initial copy.
 const REPORT_EVERY: u32 = 10;
@@ -131,6 +132,12 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         sessions.landing = None;
     }
     if round.is_multiple_of(COUNT_EVERY)
+        && let Err(error) = in_time(ROUND_LIMIT, remove_fences(context, sessions)).await
+    {
+        tracing::debug!("monitor: {error}");
+        (sessions.landing, sessions.traffic) = (None, None);
+    }
+    if round.is_multiple_of(COUNT_EVERY)
         && let Err(error) = in_time(ROUND_LIMIT, observe_traffic(context, &mut sessions.traffic)).await
     {
         tracing::debug!("monitor: {error}");
@@ -165,17 +172,14 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
             live.state = reached.unwrap_or(is_idle);
         }
     });
-    let landing = open(&mut sessions.landing, &context.config.landing).await?;
     if unresolved.is_empty() {
-        for database in [Database::landing(landing, names), Database::traffic(traffic, names)] {
-            fence::sweep(database).await?;
-        }
         return Ok(());
     }
     // A running command holds the right to resolve for as long as its session lives.
     if !cutovers.take(traffic).await? {
         return cutovers.end_overdue(traffic).await;
     }
+    let landing = open(&mut sessions.landing, &context.config.landing).await?;
     let settled = resolve::settle(Databases { landing, traffic, names }).await;
     cutovers.give_back(traffic).await?;
     settled
@@ -194,6 +198,20 @@ async fn observe_fence(context: &Context, sessions: &mut Sessions) -> Result<()>
             Err(damage) if damage.response() == Response::AskOperator => context.progress.abandon(damage),
             checked => checked?,
         }
+    }
+    Ok(())
+}
+
+/// Removes the triggers of fences that are over, once no cutover or rollback is to be resolved.
+async fn remove_fences(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    let names = context.names();
+    let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
+    if !CutoverJournal::new(names).unresolved(traffic).await?.is_empty() {
+        return Ok(());
+    }
+    let landing = open(&mut sessions.landing, &context.config.landing).await?;
+    for database in [Database::landing(landing, names), Database::traffic(traffic, names)] {
+        fence::sweep(database).await?;
     }
     Ok(())
 }
