@@ -13,6 +13,7 @@ const OLD: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Against {
     Fence,
+    Writers,
     Readers,
 }
 
@@ -21,6 +22,10 @@ impl Against {
         match self {
             // SHARE ROW EXCLUSIVE conflicts with every mode but these.
             Against::Fence => "l.mode NOT IN ('AccessShareLock', 'RowShareLock')",
+            // ROW EXCLUSIVE conflicts with these modes.
+            Against::Writers => {
+                "l.mode IN ('ShareLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
+            }
             Against::Readers => "l.mode = 'AccessExclusiveLock'",
         }
     }

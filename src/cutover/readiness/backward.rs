@@ -39,20 +39,15 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
     for side in [Side::Landing, Side::Traffic] {
         findings.add("fence", Some(side), checks::fence(databases.on(side), config).await);
         findings.add("state_tables", Some(side), outside::state_tables(databases.on(side)).await);
-        // Writers wait in front of Landing's fence while it is opened, behind locks like the fence's.
-        let held = checks::held(databases.on(side), config, Against::Fence).await;
-        findings.add("old_transactions", Some(side), held);
+        // Landing's fence is opened without a lock, but rows are written there before.
+        let against = if side == Side::Traffic { Against::Fence } else { Against::Writers };
+        findings.add("old_transactions", Some(side), checks::held(databases.on(side), config, against).await);
     }
     if !ready.look_at_tables(config, databases, Side::Traffic).await {
         return ready;
     }
     let findings = &mut ready.findings;
     findings.add("synchronous_standby_names", of_landing, checks::standbys(on_landing, &names.slot).await);
-    let tables = config.tables().into_iter().map(|table| names.landing_name(table));
-    let wanted: Vec<_> = tables.map(|name| (names.landing_schema.clone(), name.to_owned())).collect();
-    let fine = "Landing's later changes can be replicated to Traffic";
-    let published = outside::publication(on_landing, &names.publication, &wanted, fine).await;
-    findings.add("publication", of_landing, published);
     findings.add("stream", of_landing, outside::stream(&config.landing).await);
     let arrival = MarkerArrival { traffic: on_traffic, slot: &reverse_slot };
     let lag = arrival.latency(traffic, MARKERS, terms.max_lag).await;

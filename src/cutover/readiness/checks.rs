@@ -105,11 +105,16 @@ pub(super) async fn reverse_publication(databases: Databases<'_>, config: &Confi
 
 /// Landing's publication is as the stream from Landing will demand after the rollback.
 pub(super) async fn forward_publication(databases: Databases<'_>, config: &Config) -> Result<Verdict> {
+    let landing = databases.on(Side::Landing);
     let recorded = checkpoint::recorded_published(databases.traffic, databases.names).await?;
     if recorded.tables.is_empty() {
-        return Ok(Verdict::ok("what Landing published before the switch is not recorded"));
+        // The record of an older version.
+        let names = databases.names;
+        let tables = config.tables().into_iter().map(|table| names.landing_name(table));
+        let wanted: Vec<_> = tables.map(|name| (names.landing_schema.clone(), name.to_owned())).collect();
+        let fine = "Landing's later changes can be replicated to Traffic";
+        return outside::publication(landing, &names.publication, &wanted, fine).await;
     }
-    let landing = databases.on(Side::Landing);
     let now = catalog::published_since(landing, &config.tables(), &recorded).await?;
     Ok(match now.difference(&recorded, Side::Landing) {
         None => Verdict::ok("Landing's publication is as it was before the switch"),
@@ -223,10 +228,12 @@ pub(super) async fn held(database: Database<'_>, config: &Config, against: Again
         &holders,
         match against {
             Against::Fence => "no long transaction holds the tables",
+            Against::Writers => "no long transaction closes the tables to writers",
             Against::Readers => "no long transaction closes the tables to readers",
         },
         match against {
             Against::Fence => "the tables are held, and a fence would have to wait",
+            Against::Writers => "the tables are closed to writers",
             Against::Readers => "the tables are closed to readers",
         },
         "let these transactions end, or end them (pg_terminate_backend; COMMIT PREPARED or ROLLBACK PREPARED)",

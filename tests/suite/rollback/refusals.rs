@@ -86,10 +86,10 @@ async fn as_another_role_than_the_daemons() {
 }
 
 #[tokio::test]
-async fn with_a_transaction_that_holds_landings_tables() {
+async fn with_a_transaction_that_closes_landings_tables_to_writers() {
     let mut setup = CutoverSetup::switched().await;
     let holder = setup.world.landing().await;
-    holder.batch_execute("BEGIN; LOCK TABLE landing_leads IN ROW EXCLUSIVE MODE").await.unwrap();
+    holder.batch_execute("BEGIN; LOCK TABLE landing_leads IN SHARE MODE").await.unwrap();
     let pid: i32 = one(&holder, "SELECT pg_backend_pid()").await;
     assert_not_ready(&setup, &[], "old_transactions", &format!("process {pid} ")).await;
     holder.batch_execute("ROLLBACK").await.unwrap();
@@ -100,5 +100,5 @@ async fn with_a_transaction_that_holds_landings_tables() {
 async fn with_a_publication_on_landing_that_lacks_a_table() {
     let setup = CutoverSetup::switched().await;
     landing(&setup.world, "ALTER PUBLICATION leadbridge DROP TABLE journey_stages").await;
-    assert_not_ready(&setup, &[], "publication", "journey_stages").await;
+    assert_not_ready(&setup, &[], "forward_publication", "journey_stages").await;
 }

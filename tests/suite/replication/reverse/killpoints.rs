@@ -23,8 +23,8 @@ pub async fn dies(bridge: &Bridge, point: Point) {
     assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());
 }
 
-/// Transactions that pass every point: a large transaction, a bad row, a repaired row, a changed key, deletes with
-/// cascades.
+/// Transactions that pass every point: a large transaction, a bad row, a repaired row, a changed key of a row that Landing
+/// has, deletes with cascades.
 async fn everything_happens(world: &World, round: usize) {
     let sql = format!(
         "INSERT INTO traffic_leads (id, name, phone, landing_source)
@@ -32,13 +32,13 @@ async fn everything_happens(world: &World, round: usize) {
          UPDATE traffic_leads SET click_count = {round} WHERE id <> '{BAD}';
          INSERT INTO traffic_lead_journey (lead_id, stage, created_at)
              SELECT id, 'round {round}', now() FROM traffic_leads WHERE id <> '{BAD}' ORDER BY id LIMIT 30;
-         WITH born AS (INSERT INTO traffic_leads (name, phone, landing_source)
-             SELECT 'b', n::text, 'twland' FROM generate_series(1, 5) AS n RETURNING id)
-         INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 'born', now() FROM born;
          WITH moved AS MATERIALIZED (
                  SELECT id, gen_random_uuid() AS key FROM traffic_leads WHERE id <> '{BAD}' ORDER BY id LIMIT 1),
              entries AS (UPDATE traffic_lead_journey SET lead_id = moved.key FROM moved WHERE lead_id = moved.id)
              UPDATE traffic_leads SET id = moved.key FROM moved WHERE traffic_leads.id = moved.id;
+         WITH born AS (INSERT INTO traffic_leads (name, phone, landing_source)
+             SELECT 'b', n::text, 'twland' FROM generate_series(1, 5) AS n RETURNING id)
+         INSERT INTO traffic_lead_journey (lead_id, stage, created_at) SELECT id, 'born', now() FROM born;
          DELETE FROM traffic_leads WHERE id IN (SELECT id FROM traffic_leads WHERE id <> '{BAD}' ORDER BY id DESC LIMIT 3)"
     );
     traffic(world, &sql).await;

@@ -88,7 +88,7 @@ async fn an_alteration_ends_a_running_daemon_within_seconds() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_switch_itself_records_the_publication() {
     let mut setup = CutoverSetup::new().await;
-    let hook = format!("kill -STOP {}", setup.daemon.pid());
+    let hook = format!("test $LEADBRIDGE_EVENT != switch || kill -STOP {}", setup.daemon.pid());
     setup.switches(&["--hook", &hook]).await;
     let recorded: Option<String> =
         one(&setup.world.traffic().await, "SELECT published FROM leadbridge.reverse").await;
