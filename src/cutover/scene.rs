@@ -271,11 +271,10 @@ impl<'c> Scene<'c> {
         Ok(Some([of(Side::Landing).await?, of(Side::Traffic).await?]))
     }
 
-    /// Ends the sessions, and with them open transactions and the right to decide, for what follows.
+    /// Ends the session on Traffic, and with it the right to decide, for what follows.
     pub async fn end(self) -> Undoing<'c> {
         let Scene { config, options, run, closed, landing, traffic, .. } = self;
-        landing.close().await;
         traffic.close().await;
-        Undoing { config, run, hook: options.hook.as_deref(), closed }
+        Undoing { config, run, hook: options.hook.as_deref(), closed, _life: landing }
     }
 }

@@ -32,6 +32,9 @@ pub(super) struct Undoing<'c> {
     pub hook: Option<&'c str>,
     /// Whether the fence may have been committed.
     pub closed: bool,
+    /// Keeps the command's lock on Landing: until the hook is undone nobody else says that the applications are
+    /// back.
+    pub _life: Session,
 }
 
 /// Result of undoing.

@@ -68,6 +68,10 @@ async fn when_the_daemon_is_killed_too_the_next_command_cleans_up() {
         let status = setup.bridge.command(&["status"]).output().await.unwrap();
         let said = String::from_utf8(status.stdout).unwrap();
         assert!(said.contains("was begun and is not decided"), "{point:?}: {said}");
+        assert!(
+            said.contains("its command has ended") && said.contains("start the daemon"),
+            "{point:?}: {said}"
+        );
         setup.daemon = setup.bridge.daemon().await;
         setup.daemon.caught_up(&setup.world).await;
         setup.switches(&[]).await;

@@ -85,3 +85,20 @@ async fn a_vacuums_lock_on_landing_does_not_keep_a_rollback() {
     let gone = "NOT EXISTS (SELECT FROM pg_trigger WHERE tgname LIKE 'leadbridge\\_fence%')";
     until_holds(&setup.world.landing().await, gone).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollbacks_hook_that_fails_is_named_until_an_operator_has_settled_it() {
+    let mut setup = CutoverSetup::switched().await;
+    let said = setup.rollback(&["--hook", "test $LEADBRIDGE_EVENT = check"]).await;
+    assert!(said.code == 4 && said.err.contains("DECIDED"), "{}", said.err);
+    setup.assert_rolled_back().await;
+    let command =
+        |daemon: &crate::testkit::Daemon, arguments: &[&str]| daemon.command(&setup.bridge, arguments);
+    let status = crate::testkit::said(command(&setup.daemon, &["status"])).await;
+    assert!(status.code == 2 && status.out.contains("has not succeeded"), "{}", status.out);
+    assert!(status.out.contains("LEADBRIDGE_EVENT=switch LEADBRIDGE_DIRECTION=rollback"), "{}", status.out);
+    let settled = setup.bridge.run(&["rollback", "--hook-settled"]).await;
+    assert_eq!(settled.code, 0, "{}", settled.err);
+    let status = crate::testkit::said(command(&setup.daemon, &["status"])).await;
+    assert_eq!(status.code, 0, "{}", status.out);
+}
