@@ -46,7 +46,7 @@ impl JournalEntry {
 }
 
 impl CutoverJournal {
-    /// Records that the hook is about to run with [`Event::Switch`](super::hook::Event::Switch).
+    /// Records that the hook is about to run with `LEADBRIDGE_EVENT=switch`.
     pub async fn begin_hook(&self, traffic: &Client, id: Uuid) -> Result<()> {
         self.note(traffic, id, "hook_begun_at = clock_timestamp(), hook_xid = pg_current_xact_id()").await
     }

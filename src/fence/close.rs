@@ -185,7 +185,7 @@ impl HeldFence {
     }
 
     /// Rolls the fence back, so that nothing has changed. A statement of the session may still run, and a
-    /// ROLLBACK would wait for its end while writers wait: after [`UNDOING`] the backend is terminated.
+    /// ROLLBACK would wait for its end while writers wait: after a second the backend is terminated.
     pub async fn undo(self, fenced: &Endpoint) {
         match tokio::time::timeout(UNDOING, self.session.batch_execute("ROLLBACK")).await {
             Ok(Ok(())) => {}
