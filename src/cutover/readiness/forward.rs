@@ -77,6 +77,7 @@ async fn look_at_reverse_replication(findings: &mut Findings, config: &Config, t
     let is_possible = reverse.as_ref().is_ok_and(|verdict| verdict.level == Level::Ok);
     findings.add("reverse_replication", side, reverse);
     if is_possible {
+        findings.add("reverse_slot", side, outside::reverse_slot(traffic).await);
         findings.add("stream", side, outside::stream(&config.traffic).await);
         findings.add("slot_creation", side, outside::slot_creation(config).await);
     }

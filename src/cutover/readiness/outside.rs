@@ -55,6 +55,12 @@ pub(super) async fn slot_creation(config: &Config) -> Result<Verdict> {
     Ok(verdict)
 }
 
+/// No slot has the name of the slot of reverse replication.
+pub(super) async fn reverse_slot(traffic: Database<'_>) -> Result<Verdict> {
+    slot::refuse_existing(traffic, &traffic.names.reverse_slot()).await?;
+    Ok(Verdict::ok("no slot on Traffic has the name of reverse replication's slot"))
+}
+
 /// The publication sends every change of the tables, each given by schema and name.
 pub(super) async fn publication(
     database: Database<'_>,
