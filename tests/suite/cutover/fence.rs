@@ -270,3 +270,29 @@ async fn the_triggers_of_an_expired_fence_are_removed() {
     until_holds(&setup.world.landing().await, gone).await;
     setup.daemon.caught_up(&setup.world).await;
 }
+
+/// A ROLLBACK would wait for the end of the statement that runs in the fence's own session.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_statement_of_the_fences_own_session_holds_no_writer_beyond_the_pause() {
+    let setup = CutoverSetup::new().await;
+    let slow = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF current_setting('application_name') = 'leadbridge fence' THEN PERFORM pg_sleep(60); END IF;
+            RETURN NULL; END $$;
+        CREATE TRIGGER a_slow BEFORE INSERT OR UPDATE OR DELETE ON landing_leads FOR EACH STATEMENT EXECUTE FUNCTION slow()";
+    landing(&setup.world, slow).await;
+    let writing = async {
+        let sleeps = "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep')";
+        until_holds(&setup.world.landing().await, sleeps).await;
+        let writer = setup.world.landing().await;
+        writer.batch_execute(&format!("SET lock_timeout = '30s'; {LEAD}")).await.unwrap();
+    };
+    let arguments = ["--max-pause", "3s"];
+    let mut running = std::pin::pin!(setup.cutover(&arguments));
+    let said = tokio::select! {
+        said = &mut running => panic!("nothing was slow: {said:?}"),
+        () = writing => running.await,
+    };
+    assert!(said.err.contains("ABORTED") && said.err.contains("--max-pause"), "{}", said.err);
+    setup.settled().await;
+    setup.assert_as_before().await;
+}
