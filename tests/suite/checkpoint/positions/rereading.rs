@@ -47,8 +47,10 @@ async fn keepalives_of_a_server_that_decodes_old_wal_again_lower_no_position() {
     let stream = "FROM pg_stat_replication WHERE application_name = 'leadbridge stream' AND sent_lsn";
     let rereading = format!("{stream} <");
     until_true("the server decodes old WAL again", async || {
-        // A stream that was away at the last cut, or has passed the old WAL unseen, is cut again.
-        if holds(&server, &format!("EXISTS (SELECT {stream} >= '{highest}')")).await {
+        // A stream that was away at the last cut, or has passed the old WAL unseen, is cut again. A stream that has
+        // just begun shows the slot's position until it has decoded a record.
+        let passed = format!("{stream} >= '{highest}' AND clock_timestamp() - backend_start > '3 s'");
+        if holds(&server, &format!("EXISTS (SELECT {passed})")).await {
             proxy.inject(Target::Named("stream"), Fault::Cut);
         }
         holds(&server, &format!("EXISTS (SELECT {rereading} '{highest}')")).await
