@@ -88,7 +88,7 @@ CREATE OR REPLACE FUNCTION {{schema}}.fence_triggers(cutover uuid) RETURNS text[
                  'leadbridge_fence_' || replace(cutover::text, '-', '') || '_rows']
 $function$;
 
--- Creates the triggers of a fence around the tables, and records the triggers. The caller holds the locks of the tables.
+-- Creates the triggers of a fence around the tables, and records the triggers. CREATE TRIGGER locks a table against writers.
 CREATE OR REPLACE FUNCTION {{schema}}.create_fence_triggers(cutover uuid, told text, tables regclass[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
@@ -187,27 +187,22 @@ CREATE OR REPLACE FUNCTION {{schema}}.fence_damage(cutover uuid) RETURNS SETOF t
 $function$;
 
 -- Creates the triggers of a closed fence again, around the tables that have the names now. False when the fence is lifted
--- or has expired.
+-- or has expired. The fence's row is locked before a table, as reverse replication locks them.
 CREATE OR REPLACE FUNCTION {{schema}}.restore_fence(cutover uuid, with_notifications boolean) RETURNS boolean
     LANGUAGE plpgsql
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $function$
 DECLARE
-    tables regclass[] := ARRAY(SELECT * FROM {{schema}}.fenced_tables(with_notifications));
-    fenced regclass;
     told text;
 BEGIN
-    FOREACH fenced IN ARRAY tables
-    LOOP
-        EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fenced);
-    END LOOP;
     SELECT message INTO told FROM {{schema}}.fence WHERE cutover_id = cutover AND lifted_at IS NULL
         AND (expires_at IS NULL OR expires_at > clock_timestamp()) FOR UPDATE;
     IF NOT FOUND THEN
         RETURN false;
     END IF;
-    PERFORM {{schema}}.create_fence_triggers(cutover, told, tables);
+    PERFORM {{schema}}.create_fence_triggers(
+        cutover, told, ARRAY(SELECT * FROM {{schema}}.fenced_tables(with_notifications)));
     RETURN true;
 END
 $function$;

@@ -294,8 +294,7 @@ fn is_locked(error: &Error) -> bool {
 /// The error for a row that another transaction holds.
 async fn held(database: Database<'_>, tables: &[Table]) -> Result<Error> {
     let holders = holders::of_rows(database, tables.contains(&Table::ScheduledNotifications)).await?;
-    let who = if holders.is_empty() { "somebody".to_owned() } else { holders.join("; ") };
-    let side = database.side;
+    let (side, who) = (database.side, holders::phrase(&holders));
     Ok(Error::new(Kind::Transient, format!("rows on the {side} could not be locked: they are held by {who}"))
         .remedy("wait for that transaction to end, or end it, then try again; nothing was changed"))
 }

@@ -80,10 +80,7 @@ impl Scene<'_> {
         adoption.recent(self.readiness.horizon()?).await?;
         let (tables, recent) = self.prove(held.session()).await?;
         adopt::send_again(self.config, rewrite.iter().chain(&recent), lock_timeout).await?;
-        let landing = self.databases().on(Side::Landing);
-        for closed in fence::closed(landing).await? {
-            fence::pass::refuse_damage(landing, closed).await?;
-        }
+        fence::pass::refuse_any_damage(self.databases().on(Side::Landing)).await?;
         let snapshots = self.snapshots().await?;
         self.reach(CutoverStep::Verified).await?;
         reach(Point::RollbackVerified);

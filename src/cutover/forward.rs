@@ -151,10 +151,7 @@ impl Scene<'_> {
         step.run(&sql, &parameters).await?;
         // A recent rollback may have left a fence on Traffic. Traffic must not refuse the writers that Landing
         // refuses from now on, and must not take them before the decision.
-        let traffic = Database::traffic(transaction.client(), names);
-        for closed in fence::closed(traffic).await? {
-            fence::lift(traffic, closed).await?;
-        }
+        fence::lift_all(Database::traffic(transaction.client(), names)).await?;
         resolve::announce(transaction.client(), run, CutoverStep::Switched).await?;
         transaction.commit().await.map_err(failed)
     }

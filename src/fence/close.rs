@@ -79,10 +79,9 @@ impl FenceTerms<'_> {
             }
             let holders = holders::of_tables(database, self.with_notifications).await?;
             if started.elapsed() + PAUSE >= patience {
-                let who = if holders.is_empty() { "somebody".to_owned() } else { holders.join("; ") };
                 return Err(Error::new(
                     Kind::Transient,
-                    format!("the tables could not be locked: they are held by {who}"),
+                    format!("the tables could not be locked: they are held by {}", holders::phrase(&holders)),
                 )
                 .remedy("wait for that transaction to end, or end it, then try again; nothing was changed"));
             }

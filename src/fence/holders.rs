@@ -45,6 +45,11 @@ pub async fn of_rows(database: Database<'_>, with_notifications: bool) -> Result
     Ok(read(database, with_notifications, WITH_ROWS).await?.into_values().collect())
 }
 
+/// The holders as one phrase. A holder may have ended before it was looked for.
+pub fn phrase(holders: &[String]) -> String {
+    if holders.is_empty() { "somebody".to_owned() } else { holders.join("; ") }
+}
+
 /// Holders of conflicting locks, in the same transaction now and a second later. The age of a transaction
 /// cannot be asked for by a role that does not see other users' activity.
 pub async fn old(fenced: Database<'_>, with_notifications: bool, against: Against) -> Result<Vec<String>> {

@@ -24,6 +24,14 @@ pub async fn lift(fenced: Database<'_>, cutover: Uuid) -> Result<bool> {
     call(fenced, "lift_fence", cutover).await
 }
 
+/// Opens every closed fence.
+pub async fn lift_all(fenced: Database<'_>) -> Result<()> {
+    for closed in closed(fenced).await? {
+        lift(fenced, closed).await?;
+    }
+    Ok(())
+}
+
 /// Lets writers wait in front of a closed fence, in a transaction that [`open`] ends, because the fence would
 /// otherwise refuse the writers. Reverse replication waits as well, and finds the fence lifted afterwards.
 /// Without the tables' locks, which a VACUUM may hold, writers are refused until [`open`].
@@ -59,9 +67,7 @@ pub async fn wait(fenced: Database<'_>, lock_timeout: Duration) -> Result<()> {
 
 /// Opens every closed fence, and lets the waiting writers through.
 pub async fn open(fenced: Database<'_>) -> Result<()> {
-    for closed in closed(fenced).await? {
-        lift(fenced, closed).await?;
-    }
+    lift_all(fenced).await?;
     fenced.during("opening the fence").batch("COMMIT").await
 }
 

@@ -16,7 +16,7 @@ mod roles;
 use uuid::Uuid;
 
 pub use close::{FenceTerms, HeldFence, is_released, keep, left_open, others};
-pub use lift::{closed, expire, lift, open, remove, sweep, wait};
+pub use lift::{closed, expire, lift, lift_all, open, remove, sweep, wait};
 pub use roles::{FencedRoles, Tried};
 
 use crate::error::Result;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::closed;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
@@ -92,6 +93,17 @@ pub async fn refuse_damage(fenced: Database<'_>, cutover: Uuid) -> Result<()> {
         "run `leadbridge migrate`, which makes the fence whole; then `leadbridge rollback --dry-run` says whether rows \
          differ, and write such rows to the system of record",
     ))
+}
+
+/// Checks every closed fence of a side with [`refuse_damage`].
+///
+/// # Errors
+/// Refused, with the first damaged fence.
+pub async fn refuse_any_damage(fenced: Database<'_>) -> Result<()> {
+    for cutover in closed(fenced).await? {
+        refuse_damage(fenced, cutover).await?;
+    }
+    Ok(())
 }
 
 /// Keeps the fence from being lifted until the open transaction on `landing` ends. Once a rollback has lifted

@@ -193,27 +193,23 @@ async fn observe_fence(context: &Context, sessions: &mut Sessions) -> Result<()>
     }
     let names = context.names();
     let landing = Database::landing(open(&mut sessions.landing, &context.config.landing).await?, names);
-    for cutover in fence::closed(landing).await? {
-        match fence::pass::refuse_damage(landing, cutover).await {
-            Err(damage) if damage.response() == Response::AskOperator => context.progress.abandon(damage),
-            checked => checked?,
+    match fence::pass::refuse_any_damage(landing).await {
+        Err(damage) if damage.response() == Response::AskOperator => {
+            context.progress.abandon(damage);
+            Ok(())
         }
+        checked => checked,
     }
-    Ok(())
 }
 
-/// Removes the triggers of fences that are over, once no cutover or rollback is to be resolved.
+/// Removes the triggers of fences that are over. An undecided cutover whose fence has expired cannot switch any
+/// more, so nothing depends on its triggers.
 async fn remove_fences(context: &Context, sessions: &mut Sessions) -> Result<()> {
     let names = context.names();
-    let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
-    if !CutoverJournal::new(names).unresolved(traffic).await?.is_empty() {
-        return Ok(());
-    }
     let landing = open(&mut sessions.landing, &context.config.landing).await?;
-    for database in [Database::landing(landing, names), Database::traffic(traffic, names)] {
-        fence::sweep(database).await?;
-    }
-    Ok(())
+    fence::sweep(Database::landing(landing, names)).await?;
+    let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
+    fence::sweep(Database::traffic(traffic, names)).await
 }
 
 /// Looks for a change of direction. A cutover or a rollback changes the direction by the state of the
