@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::confirm::confirm;
 use super::doctor::lines;
+use super::signals::Signals;
 use super::{print, print_json};
 use crate::cli;
 use crate::config::Config;
@@ -122,7 +122,7 @@ async fn change(
     }
     // From here on a signal aborts in order: the hook and the fence are undone first.
     let interrupted = CancellationToken::new();
-    let listening = AbortOnDropHandle::new(tokio::spawn(listen()?.cancel(interrupted.clone())));
+    let listening = AbortOnDropHandle::new(tokio::spawn(interrupt(Signals::listen()?, interrupted.clone())));
     let certificate = Box::pin(cutover::execute(&options, prepared, &interrupted)).await;
     drop(listening);
     let certificate = certificate?;
@@ -137,25 +137,11 @@ async fn change(
     verdict(&certificate)
 }
 
-struct Interrupts([Signal; 2]);
-
-fn listen() -> Result<Interrupts> {
-    let listen =
-        |kind| signal(kind).map_err(|error| Error::internal(format!("signals cannot be heard: {error}")));
-    Ok(Interrupts([listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?]))
-}
-
-impl Interrupts {
-    /// Cancels `interrupted` at the first SIGTERM or SIGINT.
-    async fn cancel(self, interrupted: CancellationToken) {
-        let Interrupts([mut terminate, mut interrupt]) = self;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        tracing::warn!("interrupted: undoing what was begun");
-        interrupted.cancel();
-    }
+/// Cancels `interrupted` at the first signal.
+async fn interrupt(mut signals: Signals, interrupted: CancellationToken) {
+    let name = signals.next().await;
+    tracing::warn!("{name}: undoing what was begun");
+    interrupted.cancel();
 }
 
 fn verdict(certificate: &CutoverCertificate) -> Result<Exit> {

@@ -8,6 +8,7 @@ mod migrate;
 mod quarantine;
 mod resync;
 mod run;
+mod signals;
 mod status;
 mod verify;
 

@@ -1,8 +1,9 @@
 //! `leadbridge run`: the daemon.
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::SignalKind;
 use tokio_util::sync::CancellationToken;
 
+use super::signals::{Signals, handler};
 use crate::checkpoint::LocalStore;
 use crate::cli::RunArguments;
 use crate::config::Config;
@@ -29,6 +30,9 @@ pub async fn replicate(config: Config, until: Until) -> Result<()> {
     // Signal handlers come first: as soon as the daemon answers over HTTP, a signal ends the daemon in an
     // orderly way.
     let signals = Signals::listen()?;
+    // SIGXFSZ comes with a write beyond `ulimit -f`, and ends no process that handles it. The failed write also
+    // returns an error, which is enough.
+    let _file_limit = handler(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?;
     let store = LocalStore::open_when_free(&config.state_dir).await?;
     let telemetry = Telemetry::new();
     let shutdown = CancellationToken::new();
@@ -36,7 +40,7 @@ pub async fn replicate(config: Config, until: Until) -> Result<()> {
     let services = CancellationToken::new();
     let web = serve(&config, &telemetry, &services).await?;
     let notifying = tokio::spawn(systemd::follow(telemetry.clone(), services.clone()));
-    let listening = tokio::spawn(signals.cancel(shutdown.clone(), services.clone()));
+    let listening = tokio::spawn(end_at_signal(signals, shutdown.clone(), services.clone()));
     let replicated = replication::run(config, store, telemetry, shutdown, until).await;
     services.cancel();
     let died = |error| Error::internal(format!("a service of the daemon died: {error}"));
@@ -58,34 +62,12 @@ async fn serve(config: &Config, telemetry: &Telemetry, stop: &CancellationToken)
     Ok(Some(tokio::spawn(http::serve(listener, telemetry.clone(), limits, stop.clone()))))
 }
 
-/// Handlers of SIGTERM, SIGINT and SIGXFSZ, so that none of these signals ends the process.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    /// SIGXFSZ comes with a write beyond `ulimit -f`. The failed write also returns an error, which is
-    /// enough.
-    _file_limit: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self> {
-        let listen =
-            |kind| signal(kind).map_err(|error| Error::internal(format!("signals cannot be heard: {error}")));
-        Ok(Signals {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            _file_limit: listen(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?,
-        })
-    }
-
-    /// Cancels `shutdown` at the first signal; ends without a signal when `stop` is cancelled.
-    async fn cancel(mut self, shutdown: CancellationToken, stop: CancellationToken) {
-        let name = tokio::select! {
-            () = stop.cancelled() => return,
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        };
-        tracing::info!("{name}: finishing the transaction in hand");
-        shutdown.cancel();
-    }
+/// Cancels `shutdown` at the first signal; ends without a signal when `stop` is cancelled.
+async fn end_at_signal(mut signals: Signals, shutdown: CancellationToken, stop: CancellationToken) {
+    let name = tokio::select! {
+        () = stop.cancelled() => return,
+        name = signals.next() => name,
+    };
+    tracing::info!("{name}: finishing the transaction in hand");
+    shutdown.cancel();
 }
