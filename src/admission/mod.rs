@@ -59,12 +59,6 @@ pub struct Unfit {
     pub remedy: String,
 }
 
-impl Unfit {
-    fn bars_something(&self) -> bool {
-        self.bars != Bars::Nothing
-    }
-}
-
 /// Names of the checks, each with the message for a side without a finding.
 pub const CHECKS: [(&str, &str); 6] = [
     ("tables", "the tables are ordinary ones, without inheritance"),
@@ -156,24 +150,26 @@ impl AdmissionScope<'_> {
     /// # Errors
     /// The connection broke, or the role lacks the privilege to look into a schema.
     pub async fn examine(&self, client: &Client) -> Result<(Facts, Vec<Unfit>)> {
-        let facts = Facts::parse(&self.read(client, "").await?)?;
-        let unfit = self.judge(&facts);
+        let (_, facts, unfit) = self.confirm(client, Facts::read(client, self).await?).await?;
         Ok((facts, unfit))
     }
 
-    /// Reads the facts as a document. A document other than `known` that bars something is read again until
-    /// two documents agree, because a query finds names as of now, but catalog rows as of its snapshot: a
-    /// table that was replaced during the query seems to be missing.
-    async fn read(&self, client: &Client, known: &str) -> Result<String> {
-        let mut document = Facts::read(client, self).await?;
-        while document != known && self.judge(&Facts::parse(&document)?).iter().any(Unfit::bars_something) {
+    /// Judges the facts of `document`, which was just read. Facts that bar something are read again until two
+    /// documents agree, because a query finds names as of now, but catalog rows as of its snapshot: a table that
+    /// was replaced during the query seems to be missing. Returns the document that counts.
+    async fn confirm(&self, client: &Client, mut document: String) -> Result<(String, Facts, Vec<Unfit>)> {
+        loop {
+            let facts = Facts::parse(&document)?;
+            let unfit = self.judge(&facts);
+            if unfit.iter().all(|unfit| unfit.bars == Bars::Nothing) {
+                return Ok((document, facts, unfit));
+            }
             let again = Facts::read(client, self).await?;
             if again == document {
-                break;
+                return Ok((document, facts, unfit));
             }
             document = again;
         }
-        Ok(document)
     }
 
     /// Checks that the tables may be replicated, or with [`Bars::Cutover`] also written to in either

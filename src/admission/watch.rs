@@ -25,10 +25,9 @@ impl Watch {
     ) -> Result<Option<Error>> {
         let Database { client, side, names } = database;
         let scope = AdmissionScope { side, names, tables, extent: Extent::Whole };
-        let document = scope.read(client, &self.document).await?;
+        let document = Facts::read(client, &scope).await?;
         if document != self.document {
-            self.unfit = scope.judge(&Facts::parse(&document)?);
-            self.document = document;
+            (self.document, _, self.unfit) = scope.confirm(client, document).await?;
         }
         Ok(refusal(side, &self.unfit, purpose))
     }
