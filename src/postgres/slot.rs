@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::types::PgLsn;
 use tokio_util::sync::CancellationToken;
 
@@ -10,7 +11,7 @@ use super::primary::Primary;
 use crate::error::{Error, Kind, Result};
 use crate::model::lsn::Lsn;
 use crate::postgres::replication::Replication;
-use crate::postgres::step::during;
+use crate::postgres::step::{Step, during};
 use crate::postgres::{Database, Endpoint};
 
 /// Position and state of a slot.
@@ -229,24 +230,43 @@ pub async fn create_without_snapshot(
 ) -> Result<()> {
     let side = on.side;
     let step = on.during(format!("creating the slot `{name}` on the {side}"));
-    // The server waits for open transactions. A time limit on the client alone would leave the server
-    // waiting.
-    step.batch(&format!("SET statement_timeout = '{}ms'", limit.as_millis().max(1))).await?;
     let version = step.row("SELECT current_setting('server_version_num')::int", &[]).await?;
-    let failover = if failover && version.get::<_, i32>(0) >= 170_000 { ", failover => true" } else { "" };
-    let sql = format!("SELECT pg_create_logical_replication_slot($1, 'pgoutput'{failover})");
+    let survives = failover && version.get::<_, i32>(0) >= 170_000;
+    if create_within(&step, name, if survives { ", failover => true" } else { "" }, limit).await? {
+        return Ok(());
+    }
+    let message =
+        format!("the slot `{name}` could not be created on the {side} within {:.0} s", limit.as_secs_f64());
+    Err(Error::new(Kind::Transient, message).remedy(
+        "it waits for every transaction that is open there: let long transactions end, then try again",
+    ))
+}
+
+/// Tries whether a slot can be created: creates a temporary slot, which ends with the session at the latest.
+/// Returns the transaction that delays the slot for longer than `limit`, as a phrase.
+///
+/// # Errors
+/// The server creates no slot.
+pub async fn try_creation(session: &Client, limit: Duration) -> Result<Option<String>> {
+    let step = during(session, "trying to create a slot");
+    let name: String = step.row("SELECT 'leadbridge_trial_' || pg_backend_pid()", &[]).await?.get(0);
+    if !create_within(&step, &name, ", true", limit).await? {
+        let blocker = blocker(session).await?;
+        return Ok(Some(blocker.unwrap_or_else(|| "a transaction that has ended".to_owned())));
+    }
+    drop_slot(session, &name).await.map(|()| None)
+}
+
+/// Creates a slot, with `more` arguments after the plugin. Returns false when the server has waited for open
+/// transactions for `limit`: a time limit on the client alone would leave the server waiting.
+async fn create_within(step: &Step<'_>, name: &str, more: &str, limit: Duration) -> Result<bool> {
+    step.batch(&format!("SET statement_timeout = '{}ms'", limit.as_millis().max(1))).await?;
+    let sql = format!("SELECT pg_create_logical_replication_slot($1, 'pgoutput'{more})");
     let created = step.run(&sql, &[&name]).await;
     step.batch("SET statement_timeout = 0").await?;
     match created {
-        Err(error) if error.sqlstate().is_some_and(|code| code.code() == "57014") => {
-            let message = format!(
-                "the slot `{name}` could not be created on the {side} within {:.0} s",
-                limit.as_secs_f64()
-            );
-            Err(Error::new(Kind::Transient, message)
-                .remedy("it waits for every transaction that is open there: let long transactions end, then try again"))
-        }
-        created => created.map(drop),
+        Err(error) if error.sqlstate() == Some(&SqlState::QUERY_CANCELED) => Ok(false),
+        created => created.map(|_| true),
     }
 }
 

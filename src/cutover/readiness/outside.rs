@@ -7,7 +7,6 @@ use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::Result;
 use crate::model::side::Side;
-use crate::postgres::step::during;
 use crate::postgres::{Database, Endpoint, primary, publication, role, slot};
 use crate::report::Verdict;
 
@@ -27,32 +26,18 @@ pub(super) async fn stream(endpoint: &Endpoint) -> Result<Verdict> {
     }
 }
 
-/// A slot can be created on Traffic. The trial slot is temporary.
+/// A slot can be created on Traffic.
 pub(super) async fn slot_creation(config: &Config) -> Result<Verdict> {
     let session = config.traffic.connect("cutover").await?;
-    let step = during(&session, "trying to create a slot on Traffic");
-    step.batch(&format!("SET statement_timeout = '{}ms'", PATIENCE.as_millis())).await?;
-    // The server drops the slot at the end of the session at the latest.
-    let create = "SELECT pg_create_logical_replication_slot('leadbridge_trial_' || pg_backend_pid(), 'pgoutput', true)";
-    let created = step.run(create, &[]).await;
-    step.batch("SET statement_timeout = 0").await?;
-    let verdict = match created {
-        Ok(_) => Verdict::ok("a slot can be created on Traffic"),
-        Err(error) if error.sqlstate().is_some_and(|code| code.code() == "57014") => {
-            let blocker = slot::blocker(&session).await?;
-            let blocker = blocker.unwrap_or_else(|| "a transaction that has ended".to_owned());
-            Verdict::warning(
-                format!("creating a slot on Traffic takes longer than {PATIENCE:?}: it waits for {blocker}"),
-                "let that transaction end, or end it: the cutover waits for it until --timeout",
-            )
-        }
-        Err(error) => return Err(error),
-    };
-    let drop = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
-                WHERE temporary AND active_pid = pg_backend_pid()";
-    step.run(drop, &[]).await?;
+    let blocker = slot::try_creation(&session, PATIENCE).await?;
     session.close().await;
-    Ok(verdict)
+    Ok(match blocker {
+        None => Verdict::ok("a slot can be created on Traffic"),
+        Some(blocker) => Verdict::warning(
+            format!("creating a slot on Traffic takes longer than {PATIENCE:?}: it waits for {blocker}"),
+            "let that transaction end, or end it: the cutover waits for it until --timeout",
+        ),
+    })
 }
 
 /// No slot has the name of the slot of reverse replication.
