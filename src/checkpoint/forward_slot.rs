@@ -26,10 +26,7 @@ impl Ledger {
              AND EXISTS (SELECT FROM {} AS c WHERE c.slot = $1 AND c.run_id = $2 AND c.state = 'switched')",
             self.reverse, self.table
         );
-        match during(client, WRITING).run(&sql, &[&self.identity.slot, &self.run_id]).await? {
-            1 => Ok(()),
-            _ => Err(self.taken()),
-        }
+        self.one_row(during(client, WRITING).run(&sql, &[&self.identity.slot, &self.run_id]).await?)
     }
 
     /// Records that the new slot begins at `at`, provided that until then leadbridge alone has written to
@@ -46,9 +43,6 @@ impl Ledger {
             self.table, self.reverse
         );
         let at = PgLsn::from(at);
-        match during(client, WRITING).run(&sql, &[&self.identity.slot, &self.run_id, &at]).await? {
-            1 => Ok(()),
-            _ => Err(self.taken()),
-        }
+        self.one_row(during(client, WRITING).run(&sql, &[&self.identity.slot, &self.run_id, &at]).await?)
     }
 }

@@ -230,7 +230,7 @@ impl Ledger {
             [&self.identity.slot, &self.run_id, &lsn, &commit_time, &caught_up_at];
         let rows =
             during(client, "writing the checkpoint on Traffic").run(&recording.position, &parameters).await?;
-        if rows == 1 { Ok(()) } else { Err(self.taken()) }
+        self.one_row(rows)
     }
 
     async fn mark(&self, client: &Client, recording: &Recording, markers: &[(Uuid, Lsn)]) -> Result<()> {
@@ -249,10 +249,18 @@ impl Ledger {
         parameters: &[&(dyn ToSql + Sync)],
     ) -> Result<()> {
         let rows = during(client, "writing the checkpoint on Traffic").run(sql, parameters).await?;
-        if rows == 1 { Ok(()) } else { Err(self.taken()) }
+        self.one_row(rows)
     }
 
-    pub(super) fn taken(&self) -> Error {
+    /// Whether a statement has written the one row of this daemon.
+    ///
+    /// # Errors
+    /// `Transient` when another daemon has taken the checkpoint.
+    pub(super) fn one_row(&self, written: u64) -> Result<()> {
+        if written == 1 { Ok(()) } else { Err(self.taken()) }
+    }
+
+    fn taken(&self) -> Error {
         Error::new(
             crate::error::Kind::Transient,
             format!(

@@ -125,6 +125,12 @@ fn first_start(
     Ok(Start::Snapshot { drop_slot: false })
 }
 
+/// The position that a checkpoint of `state` records.
+fn position(recorded: &Recorded, state: &str) -> Result<Lsn> {
+    let missing = || Error::internal(format!("Traffic's checkpoint says `{state}` but has no position"));
+    recorded.applied.ok_or_else(missing)
+}
+
 fn resume(
     live: &Identity,
     wal: &LandingWal,
@@ -132,9 +138,7 @@ fn resume(
     local: Option<Lsn>,
     slot: Option<&SlotPosition>,
 ) -> Result<Start> {
-    let Some(traffic) = recorded.applied else {
-        return Err(Error::internal("Traffic's checkpoint says `streaming` but has no position"));
-    };
+    let traffic = position(recorded, "streaming")?;
     check_start(live, slot, traffic)?;
     match local {
         Some(local) if local > traffic => Err(behind(
@@ -156,9 +160,7 @@ fn start_reverse(
     local: Option<Lsn>,
     slot: Option<&SlotPosition>,
 ) -> Result<Start> {
-    let Some(traffic) = recorded.applied else {
-        return Err(Error::internal("Traffic's checkpoint says `switched` but has no position"));
-    };
+    let traffic = position(recorded, "switched")?;
     let slot = slot.map(|slot| slot.confirmed_flush).filter(|_| !recorded.makes_slot);
     let ahead = [
         (local, "the local state directory".to_owned()),

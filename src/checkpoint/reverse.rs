@@ -195,7 +195,7 @@ impl Ledger {
                 ],
             )
             .await?;
-        if written == 1 { Ok(()) } else { Err(self.taken()) }
+        self.one_row(written)
     }
 }
 

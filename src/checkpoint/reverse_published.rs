@@ -36,10 +36,10 @@ impl Reverse {
     ) -> Result<Published> {
         let now = published_on_traffic(traffic, tables, mapping).await?;
         check_whole(traffic, tables).await?;
-        match &self.published {
-            Some(recorded) => check_since(traffic.names, &now, recorded).map(|()| now),
-            None => Ok(now),
+        if let Some(recorded) = &self.published {
+            check_since(traffic.names, &now, recorded)?;
         }
+        Ok(now)
     }
 
     /// As [`Reverse::check_published`], for a command, which records nothing.
@@ -132,9 +132,6 @@ impl Ledger {
         );
         let text = published.to_text()?;
         let step = during(client, "recording what Traffic publishes");
-        match step.run(&sql, &[&self.identity.slot, &self.run_id, &text]).await? {
-            1 => Ok(()),
-            _ => Err(self.taken()),
-        }
+        self.one_row(step.run(&sql, &[&self.identity.slot, &self.run_id, &text]).await?)
     }
 }
