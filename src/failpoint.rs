@@ -60,7 +60,6 @@ points! {
     CutoverVerified = "cutover.verified": "writers wait, both sides are equal",
     CutoverClosed = "cutover.closed": "Landing refuses writes, the switch is not decided",
     HookBegun = "hook.begun": "the journal says that the hook runs, the hook has not begun",
-    LeftKept = "hook.left_kept": "rows of an aborted cutover are kept, the hook counts as not undone",
     CutoverHooked = "cutover.hooked": "the hook has run, the switch is not decided",
     CutoverKept = "cutover.kept": "the fence no longer opens by itself, the switch is not decided",
     CutoverSwitched = "cutover.switched": "the switch is decided, no certificate is written",

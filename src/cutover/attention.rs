@@ -1,7 +1,8 @@
 //! States of a cutover or rollback that are not normal, each with the way out.
 
-use super::journal::CutoverJournal;
-use super::{left, orphan, undo};
+use super::effects::HookState;
+use super::journal::{CutoverJournal, JournalEntry};
+use super::{left, orphan};
 use crate::error::Result;
 use crate::fence;
 use crate::model::side::Side;
@@ -41,7 +42,7 @@ async fn of_journal(traffic: Database<'_>) -> Result<Vec<Attention>> {
     }
     for entry in &unresolved {
         let direction = entry.direction.as_str();
-        if let Some(duty) = undo::hook_duty(entry) {
+        if let Some(duty) = hook_duty(entry) {
             found.push(duty);
         } else if is_abandoned {
             found.push(Attention::new(
@@ -52,7 +53,7 @@ async fn of_journal(traffic: Database<'_>) -> Result<Vec<Attention>> {
     }
     let newest = journal.newest(client).await?;
     if let Some(newest) = newest.filter(|newest| !unresolved.iter().any(|entry| entry.id == newest.id)) {
-        found.extend(undo::hook_duty(&newest));
+        found.extend(hook_duty(&newest));
         let kept = left::count(client, names, newest.id).await?;
         if kept > 0 {
             found.push(Attention::new(
@@ -69,4 +70,33 @@ async fn of_journal(traffic: Database<'_>) -> Result<Vec<Attention>> {
         }
     }
     Ok(found)
+}
+
+/// What an operator has to do about the hook of a cutover or rollback; `None` when the hook has ended well.
+pub(super) fn hook_duty(entry: &JournalEntry) -> Option<Attention> {
+    let (from, to) = entry.direction.sides();
+    let direction = entry.direction.as_str();
+    let variables = format!("LEADBRIDGE_DIRECTION={direction} LEADBRIDGE_CUTOVER_ID={}", entry.id);
+    if entry.needs_hook_undone() {
+        return Some(Attention::new(
+            format!(
+                "the {direction} {} was aborted after its hook had begun: applications may be pointed to {to}, and \
+                 {from} is the system of record",
+                entry.id
+            ),
+            format!(
+                "run the hook with LEADBRIDGE_EVENT=abort {variables}; write the rows of leadbridge.left_on_traffic on \
+                 Traffic to {from}; then run `leadbridge {direction} --hook-settled`"
+            ),
+        ));
+    }
+    let unfinished = entry.state == entry.direction.done() && entry.hook == HookState::Begun;
+    unfinished.then(|| {
+        Attention::new(
+            format!("the hook of the {direction} {} has not succeeded: applications may still use {from}", entry.id),
+            format!(
+                "run the hook with LEADBRIDGE_EVENT=switch {variables}; then `leadbridge {direction} --hook-settled`"
+            ),
+        )
+    })
 }

@@ -30,18 +30,17 @@ const PAGE: i64 = 1000;
 /// # Errors
 /// A database cannot be read or written.
 pub async fn keep(databases: Databases<'_>, entry: &JournalEntry) -> Result<()> {
-    let landing = databases.on(Side::Landing);
-    let Some(closed_at) = closed_at(landing, entry.id).await? else { return Ok(()) };
+    let (landing, traffic) = (databases.on(Side::Landing), databases.on(Side::Traffic));
+    let (Some(closed_at), Some(hook_xid)) =
+        (closed_at(landing, entry.id).await?, hook_xid(traffic, entry.id).await?)
+    else {
+        return Ok(());
+    };
     for table in Table::ALL {
-        let exists = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL";
-        let (ours, theirs) = (databases.names.landing_table(table), databases.names.traffic_table(table));
-        let step = databases.on(Side::Traffic).during(KEEPING);
-        if !step.row(exists, &[&theirs, &theirs]).await?.get::<_, bool>(0)
-            || !landing.during(KEEPING).row(exists, &[&ours, &ours]).await?.get::<_, bool>(0)
-        {
+        if !exists(landing, table).await? || !exists(traffic, table).await? {
             continue;
         }
-        keep_written(databases, table, entry.id, closed_at).await?;
+        keep_written(traffic, table, entry.id, (&hook_xid, closed_at)).await?;
         if !entry.is_lifted {
             keep_deleted(databases, table, entry.id).await?;
         }
@@ -62,21 +61,27 @@ async fn closed_at(landing: Database<'_>, cutover: Uuid) -> Result<Option<Timest
     Ok(landing.during(KEEPING).row_if_any(&sql, &[&cutover]).await?.map(|row| row.get(0)))
 }
 
+/// A transaction of Traffic before the hook, as the server's text; `None` without a hook.
+async fn hook_xid(traffic: Database<'_>, cutover: Uuid) -> Result<Option<String>> {
+    let sql = format!("SELECT hook_xid::text FROM {} WHERE id = $1", traffic.names.own("cutover"));
+    Ok(traffic.during(KEEPING).row(&sql, &[&cutover]).await?.get(0))
+}
+
+async fn exists(database: Database<'_>, table: Table) -> Result<bool> {
+    let step = database.during(KEEPING);
+    Ok(step.row("SELECT to_regclass($1) IS NOT NULL", &[&database.table(table)]).await?.get(0))
+}
+
 /// Replication gives each row that it writes the commit time of Landing's change. So a row that was written
 /// since the hook began, and last came from Landing before the fence was closed, was written by an
 /// application; and so was a row born on Traffic.
 async fn keep_written(
-    databases: Databases<'_>,
+    traffic: Database<'_>,
     table: Table,
     cutover: Uuid,
-    closed_at: Timestamp,
+    (hook_xid, closed_at): (&str, Timestamp),
 ) -> Result<()> {
-    let names = databases.names;
-    let step = databases.on(Side::Traffic).during(KEEPING);
-    let hook = format!("SELECT hook_xid::text FROM {} WHERE id = $1", names.own("cutover"));
-    let Some(hook_xid) = step.row(&hook, &[&cutover]).await?.get::<_, Option<String>>(0) else {
-        return Ok(());
-    };
+    let names = traffic.names;
     let sql = format!(
         "INSERT INTO {kept} AS k (cutover_id, traffic_table, row_id, image)
          SELECT $1, $2, t.id, to_jsonb(t) FROM {table} AS t WHERE {written} AND {flows}
@@ -85,10 +90,10 @@ async fn keep_written(
          DO UPDATE SET image = EXCLUDED.image, kept_at = clock_timestamp() WHERE k.image IS DISTINCT FROM EXCLUDED.image",
         kept = names.own("left_on_traffic"),
         table = names.traffic_table(table),
-        written = written_since("t.xmin", &hook_xid),
+        written = written_since("t.xmin", hook_xid),
         flows = flowing::flows(names, table),
     );
-    step.run(&sql, &[&cutover, &table.traffic_name(), &closed_at]).await.map(drop)
+    traffic.during(KEEPING).run(&sql, &[&cutover, &table.traffic_name(), &closed_at]).await.map(drop)
 }
 
 /// Landing is closed, and Traffic had every row when Landing was closed: a row that is missing was deleted.

@@ -35,6 +35,7 @@ mod undo;
 use std::time::{Duration, Instant};
 
 use adopt::Adoption;
+use attention::hook_duty;
 pub use certificate::CutoverCertificate;
 use journal::CutoverJournal;
 pub use journal::Direction;
@@ -47,7 +48,6 @@ use crate::checkpoint::{Finish, Installation, ReplicatedSettings};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
-use crate::model::side::Side;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, Databases, Session, advisory};
 use crate::report::{Attention, Level};
@@ -86,11 +86,7 @@ pub async fn prepare(
     options: &CutoverOptions,
     direction: Direction,
 ) -> Result<PreparedCutover> {
-    let landing = config.landing.connect("cutover").await?;
-    let traffic = config.traffic.connect("cutover").await?;
-    for database in [Database::traffic(&traffic, &config.names), Database::landing(&landing, &config.names)] {
-        Installation::refuse_another(database, &config.landing).await?;
-    }
+    let [landing, traffic] = connect(config).await?;
     Finish::refuse(&traffic, &config.names).await?;
     // After a finish Landing's tables may be gone.
     let config = config.resolved(&landing).await?;
@@ -133,7 +129,7 @@ async fn settle(databases: Databases<'_>) -> Result<()> {
     loop {
         resolve::settle(databases).await?;
         let unresolved = journal.unresolved(databases.traffic).await?;
-        if let Some(Attention { message, remedy }) = unresolved.iter().find_map(undo::hook_duty) {
+        if let Some(Attention { message, remedy }) = unresolved.iter().find_map(hook_duty) {
             return Err(Error::refused(message).remedy(remedy));
         }
         let Some(entry) = unresolved.first() else { return Ok(()) };
@@ -161,26 +157,32 @@ const LOOK: Duration = Duration::from_millis(300);
 /// # Errors
 /// Refused when no hook is to be run.
 pub async fn hook_settled(config: &Config) -> Result<()> {
-    let landing = config.landing.connect("cutover").await?;
-    let traffic = config.traffic.connect("cutover").await?;
+    let [landing, traffic] = connect(config).await?;
     let config = config.resolved(&landing).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
-    for side in [Side::Traffic, Side::Landing] {
-        Installation::refuse_another(databases.on(side), &config.landing).await?;
-    }
     take_the_right(&config, &traffic).await?;
     take_life(databases).await?;
     let journal = CutoverJournal::new(&config.names);
     resolve::settle(databases).await?;
     let mut entries = journal.unresolved(&traffic).await?;
     entries.extend(journal.newest(&traffic).await?);
-    let Some(entry) = entries.iter().find(|entry| undo::hook_duty(entry).is_some()) else {
+    let Some(entry) = entries.iter().find(|entry| hook_duty(entry).is_some()) else {
         return Err(Error::refused("no hook of a cutover or rollback is to be run").remedy("nothing to do"));
     };
     match entry.needs_hook_undone() {
         true => undo::settle_hook(databases, entry).await,
         false => journal.end_hook(&traffic, entry.id).await,
     }
+}
+
+/// Sessions on Landing and Traffic of this installation.
+async fn connect(config: &Config) -> Result<[Session; 2]> {
+    let landing = config.landing.connect("cutover").await?;
+    let traffic = config.traffic.connect("cutover").await?;
+    for database in [Database::traffic(&traffic, &config.names), Database::landing(&landing, &config.names)] {
+        Installation::refuse_another(database, &config.landing).await?;
+    }
+    Ok([landing, traffic])
 }
 
 /// Takes a lock on Landing for as long as the command lives. A command that has lost its session on Traffic,

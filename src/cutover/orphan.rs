@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::journal::CutoverJournal;
 use super::resolve;
-use crate::checkpoint::{self, Installation};
+use crate::checkpoint;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fence;
@@ -59,22 +59,15 @@ impl OrphanedFence {
     /// # Errors
     /// Refused while Traffic does not have Landing's rows, and while another command decides.
     pub async fn find(config: &Config) -> Result<Option<Self>> {
-        let landing = config.landing.connect("cutover").await?;
-        let traffic = config.traffic.connect("cutover").await?;
+        let [landing, traffic] = super::connect(config).await?;
         let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
-        for side in [Side::Traffic, Side::Landing] {
-            Installation::refuse_another(databases.on(side), &config.landing).await?;
-        }
         let Some(orphan) = find(databases).await? else { return Ok(None) };
         let state = checkpoint::recorded_state(&traffic, &config.names).await?;
         if state.as_deref() != Some("streaming") {
             let Attention { message, remedy } = orphan.attention();
             return Err(Error::refused(message).remedy(remedy));
         }
-        if !CutoverJournal::new(&config.names).take_soon(&traffic).await? {
-            return Err(Error::refused("another command is in the middle of a cutover or rollback")
-                .remedy("wait for it to end"));
-        }
+        super::take_the_right(config, &traffic).await?;
         Ok(Some(OrphanedFence { cutover: orphan.0, config: config.clone(), landing, traffic }))
     }
 

@@ -6,17 +6,14 @@
 
 use std::time::Duration;
 
-use super::effects::HookState;
 use super::hook::{self, Event};
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, JournalEntry};
 use super::{left, resolve};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::failpoint::{Point, reach};
 use crate::model::side::Side;
 use crate::postgres::step::during;
 use crate::postgres::{Database, Databases, Session, wal};
-use crate::report::Attention;
 
 /// Time for which the command tries to reach a state, before the command leaves the rest to the daemon.
 const UNDOING: Duration = Duration::from_secs(20);
@@ -99,6 +96,12 @@ impl Undoing<'_> {
         Ok(taken.then_some(traffic))
     }
 
+    /// As [`Self::session`], with a session on Landing.
+    async fn sessions(&self) -> Result<Option<[Session; 2]>> {
+        let Some(traffic) = self.session().await? else { return Ok(None) };
+        Ok(Some([self.config.landing.connect("cutover").await?, traffic]))
+    }
+
     /// Records the abort. Returns the entry, which may be decided otherwise; without an entry, `Some(None)`.
     async fn abort(&self, reason: &str) -> Result<Option<Option<JournalEntry>>> {
         let Some(traffic) = self.session().await? else { return Ok(None) };
@@ -122,8 +125,7 @@ impl Undoing<'_> {
     }
 
     async fn open(&self, entry: &JournalEntry) -> Result<Option<()>> {
-        let Some(traffic) = self.session().await? else { return Ok(None) };
-        let landing = self.config.landing.connect("cutover").await?;
+        let Some([landing, traffic]) = self.sessions().await? else { return Ok(None) };
         let databases = Databases { landing: &landing, traffic: &traffic, names: &self.config.names };
         // The daemon may have opened the side already; the rows are kept all the same.
         if entry.is_lifted {
@@ -135,8 +137,7 @@ impl Undoing<'_> {
 
     /// Keeps the last rows once the applications are back, and records that the hook is undone.
     async fn settle_hook(&self, entry: &JournalEntry) -> Result<Option<()>> {
-        let Some(traffic) = self.session().await? else { return Ok(None) };
-        let landing = self.config.landing.connect("cutover").await?;
+        let Some([landing, traffic]) = self.sessions().await? else { return Ok(None) };
         let databases = Databases { landing: &landing, traffic: &traffic, names: &self.config.names };
         settle_hook(databases, &JournalEntry { is_lifted: true, ..*entry }).await?;
         Ok(Some(()))
@@ -154,7 +155,6 @@ pub(super) async fn settle_hook(databases: Databases<'_>, entry: &JournalEntry) 
     let row = step.row("SELECT pg_current_xact_id()::text", &[]).await?;
     wal::until_over(databases.on(Side::Traffic), row.get(0), SETTLING).await?;
     resolve::keep_left(databases, entry).await?;
-    reach(Point::LeftKept);
     CutoverJournal::new(names).hook_undone(client, entry.id).await
 }
 
@@ -192,33 +192,4 @@ impl Undone {
         }
         says
     }
-}
-
-/// What an operator has to do about the hook of a cutover or rollback; `None` when the hook has ended well.
-pub(super) fn hook_duty(entry: &JournalEntry) -> Option<Attention> {
-    let (from, to) = entry.direction.sides();
-    let direction = entry.direction.as_str();
-    let variables = format!("LEADBRIDGE_DIRECTION={direction} LEADBRIDGE_CUTOVER_ID={}", entry.id);
-    if entry.needs_hook_undone() {
-        return Some(Attention::new(
-            format!(
-                "the {direction} {} was aborted after its hook had begun: applications may be pointed to {to}, and \
-                 {from} is the system of record",
-                entry.id
-            ),
-            format!(
-                "run the hook with LEADBRIDGE_EVENT=abort {variables}; write the rows of leadbridge.left_on_traffic on \
-                 Traffic to {from}; then run `leadbridge {direction} --hook-settled`"
-            ),
-        ));
-    }
-    let unfinished = entry.state == entry.direction.done() && entry.hook == HookState::Begun;
-    unfinished.then(|| {
-        Attention::new(
-            format!("the hook of the {direction} {} has not succeeded: applications may still use {from}", entry.id),
-            format!(
-                "run the hook with LEADBRIDGE_EVENT=switch {variables}; then `leadbridge {direction} --hook-settled`"
-            ),
-        )
-    })
 }
