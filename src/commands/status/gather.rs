@@ -1,29 +1,16 @@
-//! Asks the daemon and both databases at the same time, and combines their answers.
+//! Combines the answers of the daemon and of both databases.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tokio_postgres::Client;
-use tokio_postgres::types::PgLsn;
-
+use super::ask::{Answers, Checkpoint, Landing, Traffic, ask_databases};
 use super::reverse;
-use crate::checkpoint::{Finish, Installation, recorded_published};
+use crate::checkpoint::Finish;
 use crate::config::Config;
-use crate::cutover::attention;
-use crate::cutover::journal::{self, CutoverJournal};
-use crate::error::{Error, Result};
-use crate::landing::left_out::LandingColumns;
-use crate::mapping::Mapping;
-use crate::model::lsn::Lsn;
+use crate::error::Error;
 use crate::model::names::Names;
-use crate::model::side::Side;
-use crate::model::timestamp::Timestamp;
-use crate::postgres::step::during;
-use crate::postgres::{Database, Databases, Endpoint};
-use crate::quarantine::Quarantine;
 use crate::replication::last_error;
-use crate::report::Attention;
-use crate::telemetry::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, http};
+use crate::telemetry::{DaemonPresence, LastError, Live, State, http};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,47 +21,12 @@ pub struct Gathered {
     pub unreachable: Vec<Error>,
 }
 
-/// Landing's answer.
-struct Landing {
-    flushed: Lsn,
-    now: Timestamp,
-    slot: Option<SlotReport>,
-    /// `None` when the tables could not be found.
-    columns: Option<LandingColumns>,
-}
-
-/// Traffic's answer; the checkpoint is missing until an initial copy has begun.
-struct Traffic {
-    checkpoint: Option<Checkpoint>,
-    reverse: Option<ReverseReport>,
-    finished: Option<Finish>,
-    quarantined: u64,
-    conversion_notes: u64,
-    /// The mapping of the last copy; `None` before the first copy.
-    mapping: Option<Mapping>,
-}
-
-struct Checkpoint {
-    state: String,
-    applied: Option<Lsn>,
-    caught_up_at: Option<Timestamp>,
-}
-
 /// Never fails: an answer that is missing is null in the document, and its database is named in
 /// `unreachable`.
 pub async fn gather(config: &Config) -> Gathered {
-    let (daemon, landing, traffic, attention) = tokio::join!(
-        ask_daemon(config.http_listen, &config.names),
-        ask(&config.landing, async |client| ask_landing(client, config).await),
-        ask(&config.traffic, async |client| {
-            let traffic = ask_traffic(client, config).await?;
-            Ok((traffic, last_error::read_row(client, &config.names).await?))
-        }),
-        Box::pin(ask_attention(config)),
-    );
-    let mut unreachable = Vec::new();
-    let landing = landing.map_err(|error| unreachable.push(error)).ok();
-    let traffic = traffic.map_err(|error| unreachable.push(error)).ok();
+    let (daemon, answers) =
+        tokio::join!(ask_daemon(config.http_listen, &config.names), Box::pin(ask_databases(config)));
+    let Answers { landing, traffic, attention, unreachable } = answers;
     let (traffic, kept) = traffic.map_or((None, None), |(traffic, kept)| (Some(traffic), kept));
     let left_out = left_out(landing.as_ref(), traffic.as_ref(), config);
     let mut live = put_together(daemon, landing, traffic, &config.names);
@@ -84,30 +36,6 @@ pub async fn gather(config: &Config) -> Gathered {
         live.last_error = last_error::latest(&config.state_dir, kept);
     }
     Gathered { live, unreachable }
-}
-
-async fn ask<T>(endpoint: &Endpoint, question: impl AsyncFnOnce(&Client) -> Result<T>) -> Result<T> {
-    let session = endpoint.connect("status").await?;
-    let answer = question(&session).await;
-    session.close().await;
-    answer
-}
-
-/// The states that an operator has to end; `None` when a database could not say.
-async fn ask_attention(config: &Config) -> Option<Vec<Attention>> {
-    let found = ask(&config.landing, async |landing| {
-        let config = config.resolved(landing).await?;
-        ask(&config.traffic, async |traffic| {
-            let databases = Databases { landing, traffic, names: &config.names };
-            Installation::refuse_another(databases.on(Side::Traffic), &config.landing).await?;
-            attention::examine(databases).await
-        })
-        .await
-    })
-    .await;
-    // A database that does not answer is named by the other questions.
-    let found = found.inspect_err(|error| tracing::debug!("{error}")).ok()?;
-    Some(found)
 }
 
 /// `None` when no daemon of this slot answers at the address.
@@ -126,75 +54,6 @@ fn left_out(
     let mapping = traffic?.as_ref()?.mapping.as_ref()?;
     let left_out = landing?.columns.as_ref()?.left_out(mapping, &config.columns);
     Some(left_out.iter().map(ToString::to_string).collect())
-}
-
-async fn ask_landing(client: &Client, config: &Config) -> Result<Landing> {
-    let names = &config.names;
-    let sql = "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), s.slot_name IS NOT NULL, \
-               COALESCE(s.active, false), s.wal_status, \
-               pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint \
-               FROM (VALUES (1)) AS one LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = $1";
-    let row =
-        during(client, "asking Landing for its WAL position and the slot").row(sql, &[&names.slot]).await?;
-    let slot = row.get::<_, bool>(2).then(|| SlotReport {
-        name: names.slot.clone(),
-        active: row.get(3),
-        wal_status: row.get(4),
-        retained_bytes: row.get::<_, Option<i64>>(5).map(|bytes| u64::try_from(bytes).unwrap_or(0)),
-    });
-    let columns = match config.resolved(client).await {
-        Ok(found) => {
-            let landing = Database::landing(client, &found.names);
-            Some(LandingColumns::read(landing, &config.tables()).await?)
-        }
-        Err(_) => None,
-    };
-    Ok(Landing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1), slot, columns })
-}
-
-async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>> {
-    let names = &config.names;
-    Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
-    let step = during(client, "asking Traffic for the checkpoint");
-    let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
-                    AND to_regclass($3) IS NOT NULL, to_regclass($4) IS NOT NULL";
-    let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
-    let row = step.row(migrated, &[&tables[0], &tables[1], &tables[2], &names.own("cutover")]).await?;
-    let (is_migrated, has_journal): (bool, bool) = (row.get(0), row.get(1));
-    if !is_migrated {
-        return Ok(None);
-    }
-    let [checkpoint, _, notes] = tables;
-    let waiting = Quarantine::count_waiting(names);
-    let sql = format!(
-        "SELECT c.slot IS NOT NULL, COALESCE(c.state, ''), c.applied_lsn, c.caught_up_at, \
-         {waiting}, (SELECT count(*) FROM {notes}) \
-         FROM (VALUES (1)) AS one LEFT JOIN {checkpoint} AS c ON c.slot = $1"
-    );
-    let row = step.row(&sql, &[&names.slot]).await?;
-    // An undecided cutover or rollback lasts without its command and without a daemon.
-    let unresolved = match has_journal {
-        true => CutoverJournal::new(names).unresolved(client).await?,
-        false => Vec::new(),
-    };
-    let undecided = journal::fenced_step(&unresolved);
-    let checkpoint = row.get::<_, bool>(0).then(|| Checkpoint {
-        state: undecided.map_or_else(|| row.get(1), |step| step.as_str().to_owned()),
-        applied: row.get::<_, Option<PgLsn>>(2).map(Into::into),
-        caught_up_at: row.get(3),
-    });
-    let count = |column: usize| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
-    let switched = row.get::<_, &str>(1) == State::Switched.as_str();
-    let finished = if switched { Finish::read(client, names).await? } else { None };
-    let reverse = match finished {
-        None if switched => reverse::ask(client, names).await?,
-        // After `finish` has begun, the slot of reverse replication is gone, or about to go, on purpose.
-        _ => None,
-    };
-    let published = recorded_published(client, names).await?;
-    let mapping = (!published.tables.is_empty()).then(|| published.mapping());
-    let (quarantined, conversion_notes) = (count(4), count(5));
-    Ok(Some(Traffic { checkpoint, reverse, finished, quarantined, conversion_notes, mapping }))
 }
 
 /// The daemon's answer has precedence. Without a daemon, the checkpoint and Landing's position give the state
@@ -274,6 +133,9 @@ fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::lsn::Lsn;
+    use crate::model::timestamp::Timestamp;
+    use crate::telemetry::{ReverseReport, SlotReport};
 
     fn landing(flushed: u64, active: bool) -> Landing {
         let slot = SlotReport {

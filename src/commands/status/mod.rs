@@ -1,5 +1,6 @@
 //! `leadbridge status`: the answers of the daemon, Landing and Traffic in one document.
 
+mod ask;
 mod gather;
 mod reverse;
 mod view;
