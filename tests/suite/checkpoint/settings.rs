@@ -17,6 +17,15 @@ async fn with_notifications() -> World {
     world
 }
 
+/// The installation after a copy with notifications.
+async fn copied_with_notifications(seed: u64) -> (World, Bridge) {
+    let world = with_notifications().await;
+    world.fill(seed, 10).await;
+    let bridge = Bridge::new(&world).configured(NOTIFICATIONS);
+    bridge.catch_up().await;
+    (world, bridge)
+}
+
 /// Commands that would fence, compare or back up the tables of their own configuration.
 const COMMANDS: [&[&str]; 5] = [
     &["cutover", "--yes"],
@@ -52,10 +61,7 @@ async fn a_command_without_a_table_that_the_daemon_replicates_is_refused_and_no_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finish_with_other_settings_than_the_daemons_backs_up_nothing() {
-    let world = with_notifications().await;
-    world.fill(91, 10).await;
-    let bridge = Bridge::new(&world).configured(NOTIFICATIONS);
-    bridge.catch_up().await;
+    let (world, bridge) = copied_with_notifications(91).await;
     switch(&world, &bridge).await;
     bridge.catch_up().await;
     let other = Bridge::new(&world);
@@ -134,10 +140,7 @@ async fn a_column_that_is_not_carried_may_be_skipped_at_any_time_and_the_record_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_installation_without_a_record_gets_the_record_at_the_daemons_next_start() {
-    let world = with_notifications().await;
-    world.fill(94, 10).await;
-    let bridge = Bridge::new(&world).configured(NOTIFICATIONS);
-    bridge.catch_up().await;
+    let (world, bridge) = copied_with_notifications(94).await;
     let (forget, recorded) = (
         "UPDATE leadbridge.checkpoint SET settings = NULL",
         "settings IS NOT NULL FROM leadbridge.checkpoint",
@@ -159,10 +162,7 @@ async fn an_installation_without_a_record_gets_the_record_at_the_daemons_next_st
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_resync_changes_what_is_replicated_and_the_daemon_with_the_old_settings_is_refused() {
-    let world = with_notifications().await;
-    world.fill(95, 10).await;
-    let bridge = Bridge::new(&world).configured(NOTIFICATIONS);
-    bridge.catch_up().await;
+    let (world, bridge) = copied_with_notifications(95).await;
     let bridge = bridge.configured("");
     landing(&world, "ALTER PUBLICATION leadbridge SET TABLE landing_leads, journey_stages").await;
     let said = bridge.run(&["resync", "--yes"]).await;

@@ -101,7 +101,12 @@ async fn a_switch_that_waits_for_a_standby_beyond_the_deadline_is_aborted_and_no
     // A writer passes, or waits for the fence's row; its commit waits for the standby too.
     let writer = setup.world.landing().await;
     let writing = tokio::spawn(async move { writer.batch_execute(LEAD).await.is_ok() });
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let waits = "EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'INSERT INTO landing_leads%' AND state = 'active' \
+                 AND wait_event_type IN ('Lock', 'IPC'))";
+    until_true("the writer waits, or has ended", async || {
+        writing.is_finished() || holds(&operator, waits).await
+    })
+    .await;
     operator.batch_execute(&format!("{name} = ''")).await.unwrap();
     operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     let output = command.wait_with_output().await.unwrap();

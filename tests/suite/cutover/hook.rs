@@ -112,17 +112,17 @@ async fn a_hook_that_cannot_be_undone_is_named_until_an_operator_has_settled_it(
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_of_a_hook_goes_on_after_its_time() {
     let setup = CutoverSetup::new().await;
-    let late = setup.bridge.dir().join("late");
+    let child = setup.bridge.dir().join("child");
     // A child in the background that ignores SIGTERM.
     let hook = format!(
-        "test $LEADBRIDGE_EVENT != switch || {{ (trap '' TERM; sleep 6; touch {}) & trap '' TERM; wait; }}",
-        late.display()
+        "test $LEADBRIDGE_EVENT != switch || {{ trap '' TERM; sh -c 'echo $$ > {}; exec sleep 600' & wait; }}",
+        child.display()
     );
     let said = setup.cutover(&["--timeout", "4s", "--hook", &hook]).await;
     assert!(said.err.contains("did not end within") && said.err.contains("ABORTED"), "{}", said.err);
-    // The background process is gone, and so never writes its file.
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    assert!(!late.exists());
+    let pid = std::fs::read_to_string(child).unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+    assert!(stat.as_ref().is_err() || stat.as_ref().is_ok_and(|stat| stat.contains(") Z ")), "{stat:?}");
     setup.assert_as_before().await;
 }
 

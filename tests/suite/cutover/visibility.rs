@@ -1,13 +1,16 @@
 //! What flows back begins at a point before which everything was visible; and no slot but leadbridge's own is dropped.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use leadbridge::failpoint::Point;
 
 use super::CutoverSetup;
 use super::faults::{PATIENT, go_on, standing_at};
 use crate::testkit::{Bridge, World, holds, one, traffic, until, until_holds, until_true};
+
+/// The command asks whether every transaction before the handover is over.
+const HANDOVER: &str = "EXISTS (SELECT FROM pg_stat_activity WHERE application_name = 'leadbridge cutover' \
+                        AND query LIKE '%pg_snapshot_xmin%>=%')";
 
 /// A commit on Traffic that is in the WAL and not visible: its backend stands still, because a standby that is away
 /// was waited for.
@@ -39,7 +42,7 @@ async fn a_commit_that_is_in_the_wal_and_not_visible_at_the_handover_is_waited_f
     nix::sys::signal::kill(backend, nix::sys::signal::Signal::SIGSTOP).unwrap();
     away(&operator, "").await;
     let going = tokio::spawn(go_on(command));
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    until_holds(&operator, HANDOVER).await;
     let decided = holds(&operator, "bool_and(state <> 'started') FROM leadbridge.cutover").await;
     nix::sys::signal::kill(backend, nix::sys::signal::Signal::SIGCONT).unwrap();
     assert!(!decided, "the handover did not wait");
@@ -72,7 +75,7 @@ async fn the_handover_waits_for_a_transaction_that_is_open_when_the_slot_exists(
     writer.batch_execute(&write).await.unwrap();
     let going = tokio::spawn(go_on(command));
     let undecided = "bool_and(state = 'started') FROM leadbridge.cutover";
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    until_holds(&setup.world.traffic().await, HANDOVER).await;
     assert!(holds(&setup.world.traffic().await, undecided).await, "the handover did not wait");
     writer.batch_execute("COMMIT").await.unwrap();
     let (said, code) = going.await.unwrap();

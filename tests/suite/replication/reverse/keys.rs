@@ -8,7 +8,7 @@ use super::exact::assert_back;
 use super::killpoints::dies;
 use super::rows::switched;
 use super::switch::carried;
-use crate::testkit::{Bridge, World, holds, landing, least_privileged, one, traffic, until_holds};
+use crate::testkit::{Bridge, Daemon, World, holds, landing, least_privileged, one, traffic, until_holds};
 
 pub const OWN: &str = "00000000-0000-0000-0000-0000000000f1";
 pub const LATER: &str = "00000000-0000-0000-0000-0000000000f2";
@@ -38,7 +38,7 @@ pub async fn leads(world: &World, numbers: impl IntoIterator<Item = u16>) {
 /// User-defined tables on Landing whose rows a delete of a lead or of an entry would remove, empty or forbid, and a
 /// column that only Landing has. Each row is marked with its lead's name or its entry's stage. A bill forbids to delete
 /// its lead, and leads with a number that ends in 9 have none.
-pub const OWN_TABLES: &str =
+const OWN_TABLES: &str =
     "CREATE TABLE deals (lead_id uuid REFERENCES landing_leads ON DELETE CASCADE, of text);
     CREATE TABLE calls (lead_id uuid REFERENCES landing_leads ON DELETE SET NULL ON UPDATE SET NULL, of text);
     CREATE TABLE bills (lead_id uuid REFERENCES landing_leads ON UPDATE RESTRICT, of text);
@@ -50,9 +50,25 @@ pub const OWN_TABLES: &str =
     ALTER TABLE landing_leads ADD COLUMN only_here text;";
 
 /// Fills the column that only Landing has, as the fence's writer.
-pub const ONLY_HERE: &str = "SET session_replication_role = replica; SET leadbridge.passes_fence = on;
+const ONLY_HERE: &str = "SET session_replication_role = replica; SET leadbridge.passes_fence = on;
     DO $do$ BEGIN EXECUTE format('SET SESSION AUTHORIZATION %I', (SELECT writer FROM leadbridge.fence)); END $do$;
     UPDATE landing_leads SET only_here = name";
+
+/// Makes the tables of [`OWN_TABLES`] and fills them from Landing's rows.
+pub async fn own_tables(world: &World) {
+    landing(world, OWN_TABLES).await;
+    landing(world, ONLY_HERE).await;
+}
+
+/// Leads with rows of other tables that refer to them, after a switch, with a daemon that carries changes back.
+pub async fn referred(count: u16) -> (World, Bridge, Daemon) {
+    let world = World::new().await;
+    leads(&world, 1..=count).await;
+    let bridge = Bridge::new(&world);
+    let daemon = switched(&world, &bridge).await;
+    own_tables(&world).await;
+    (world, bridge, daemon)
+}
 
 /// A lead's key changes, and its entries follow.
 pub fn moves(from: &str, to: &str) -> String {
@@ -168,8 +184,7 @@ async fn plays_every_history(settings: &str, may_switch_triggers: bool) {
         landing(&world, "REVOKE SET ON PARAMETER session_replication_role FROM bridge").await;
     }
     switched(&world, &bridge).await.terminate().await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
+    own_tables(&world).await;
     landing(&world, "GRANT SELECT, UPDATE ON deals, calls, bills, reminders TO bridge").await;
     let mut deleted = Vec::new();
     for history in 0..count {
@@ -188,12 +203,7 @@ async fn plays_every_history(settings: &str, may_switch_triggers: bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_changed_key_keeps_what_refers_to_the_row_and_what_only_landing_has() {
-    let world = World::new().await;
-    leads(&world, 1..=9).await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = switched(&world, &bridge).await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
+    let (world, _bridge, mut daemon) = referred(9).await;
     traffic(&world, &moves(&id(1), OWN)).await;
     carried(&world, &mut daemon).await;
     assert_back(&world, &[]).await;
@@ -233,8 +243,7 @@ async fn a_load_that_is_carried_twice_changes_its_keys_once() {
     leads(&world, (0..5).flat_map(|round| [1, 2, 3].map(|lead| number(round, lead)))).await;
     let bridge = Bridge::new(&world);
     switched(&world, &bridge).await.terminate().await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
+    own_tables(&world).await;
     for (round, point) in (0..).zip(points) {
         let key = |lead: u16| id(number(round, lead));
         // A key is freed, taken by a lead that is deleted, taken by another lead, and freed again.
@@ -276,12 +285,7 @@ async fn the_key_of_a_lead_of_traffics_own_changes_nothing_on_landing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_refers_to_the_old_key_when_the_key_changes_is_not_left_behind() {
-    let world = World::new().await;
-    leads(&world, 1..=3).await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = switched(&world, &bridge).await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
+    let (world, _bridge, mut daemon) = referred(3).await;
     // Not yet committed when the daemon changes the key.
     let mut writer = world.landing().await;
     let late = writer.transaction().await.unwrap();

@@ -1,12 +1,10 @@
 //! Keys that Landing refuses: the row waits under the new key, stays under the earlier key, and nothing is deleted.
 
 use super::exact::{assert_back, differences_back};
-use super::keys::{
-    LATER, ONLY_HERE, OWN, OWN_TABLES, assert_kept, assert_none_waits, born, id, leads, moves,
-};
+use super::keys::{LATER, OWN, assert_kept, assert_none_waits, born, id, leads, moves, own_tables, referred};
 use super::rows::switched;
 use super::switch::carried;
-use crate::testkit::{Bridge, World, holds, landing, least_privileged, traffic};
+use crate::testkit::{World, holds, landing, least_privileged, traffic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_landing_refuses_waits_and_nothing_is_deleted() {
@@ -14,8 +12,7 @@ async fn a_key_that_landing_refuses_waits_and_nothing_is_deleted() {
     leads(&world, 1..=9).await;
     let bridge = least_privileged(&world).await;
     let mut daemon = switched(&world, &bridge).await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
+    own_tables(&world).await;
     let (traffic_side, on_landing) = (world.traffic().await, world.landing().await);
     // The role may not update the referring rows, and a new lead takes the freed key.
     traffic(&world, &(moves(&id(1), OWN) + &born(&id(1), "new"))).await;
@@ -62,12 +59,7 @@ async fn a_key_that_landing_refuses_waits_and_nothing_is_deleted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_under_a_refused_key_goes_home_or_is_deleted() {
-    let world = World::new().await;
-    leads(&world, 1..=9).await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = switched(&world, &bridge).await;
-    landing(&world, OWN_TABLES).await;
-    landing(&world, ONLY_HERE).await;
+    let (world, _bridge, mut daemon) = referred(9).await;
     landing(&world, &format!("ALTER TABLE landing_leads ADD CHECK (id NOT IN ('{OWN}', '{LATER}'))")).await;
     traffic(&world, &(moves(&id(1), OWN) + &moves(&id(9), LATER))).await;
     carried(&world, &mut daemon).await;
