@@ -196,7 +196,7 @@ pub struct Verify {
 /// the fence. Exits 0 when switched, 1 when a condition does not hold, 4 when the cutover was aborted.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: leadbridge cutover --dry-run && leadbridge cutover --hook ./point-apps-to-traffic"
+    after_help = "Example: leadbridge cutover --dry-run && leadbridge cutover --hook ./point-apps"
 )]
 pub struct Cutover {
     #[command(flatten)]
@@ -253,7 +253,7 @@ pub struct ChangeArguments {
 /// get an error that names Landing for a while. Exits as `cutover` does.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example: leadbridge rollback --dry-run && leadbridge rollback --hook ./point-apps-to-landing"
+    after_help = "Example: leadbridge rollback --dry-run && leadbridge rollback --hook ./point-apps"
 )]
 pub struct Rollback {
     #[command(flatten)]
