@@ -195,9 +195,7 @@ pub struct Verify {
 /// drain and the proof, and afterwards get an error that names Traffic. Any failure before the decision lifts
 /// the fence. Exits 0 when switched, 1 when a condition does not hold, 4 when the cutover was aborted.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: leadbridge cutover --dry-run && leadbridge cutover --hook ./point-apps"
-)]
+#[command(after_help = "Example: leadbridge cutover --dry-run && leadbridge cutover --hook ./point-apps")]
 pub struct Cutover {
     #[command(flatten)]
     pub change: ChangeArguments,
@@ -252,9 +250,7 @@ pub struct ChangeArguments {
 /// Undoes a cutover, with the same proofs. Traffic's writers wait for the drain and the proof, and afterwards
 /// get an error that names Landing for a while. Exits as `cutover` does.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Example: leadbridge rollback --dry-run && leadbridge rollback --hook ./point-apps"
-)]
+#[command(after_help = "Example: leadbridge rollback --dry-run && leadbridge rollback --hook ./point-apps")]
 pub struct Rollback {
     #[command(flatten)]
     pub change: ChangeArguments,
