@@ -5,7 +5,7 @@ CARGO ?= cargo
 WITH_POSTGRES = PG_BIN="$$(scripts/postgres)" && export PG_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-large soak fuzz bench bench-scale lint audit clean
+.PHONY: help demo test test-matrix test-large soak fuzz bench bench-scale lint audit release reproducible clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target does; do \
@@ -45,9 +45,14 @@ lint: ## formatter, clippy, documentation, scripts, unit, dependency policy; no 
 	scripts/check-dependencies
 	scripts/check-deploy
 
-audit: ## known vulnerabilities and the whole dependency policy; needs the network
-	@command -v cargo-deny >/dev/null || $(CARGO) install cargo-deny --locked
-	$(CARGO) deny --locked check
+audit: ## known vulnerabilities and the whole dependency policy; needs the network, or ADVISORY_DB=a stored clone
+	@CARGO="$(CARGO)" scripts/audit
+
+release: ## after an audit: archive with binary, pages, SBOM and licence notices, and its checksum, in target/release-VERSION
+	@CARGO="$(CARGO)" scripts/release
+
+reproducible: ## the release binary, built twice in two directories, is the same bytes
+	@CARGO="$(CARGO)" scripts/check-reproducible
 
 clean: ## remove what was built
 	$(CARGO) clean
