@@ -9,7 +9,7 @@ use super::Outcome;
 use crate::checkpoint::LocalStore;
 use crate::config::Config;
 use crate::report::{Findings, Verdict};
-use crate::telemetry::{Live, http};
+use crate::telemetry::{Live, http, http_server};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -52,9 +52,9 @@ async fn http_listen(config: &Config) -> Outcome {
         {
             Ok(Verdict::ok(format!("a daemon answers at the HTTP address {address}")))
         }
-        Err(_) => {
-            http::bind(address).await.map(|_| Verdict::ok(format!("the HTTP address {address} is free")))
-        }
+        Err(_) => http_server::bind(address)
+            .await
+            .map(|_| Verdict::ok(format!("the HTTP address {address} is free"))),
     }
 }
 
