@@ -241,6 +241,24 @@ pub async fn run(
     EndedRun { result, monitor, context }
 }
 
+/// Time for a task that writes to the local store to end with its stream.
+const STORE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Joins a task that writes to the local store. A task that waits for a disk that does not answer is given up, so that
+/// the disk does not hide why the stream has ended.
+async fn joined(mut task: JoinHandle<Result<()>>, what: &str) -> Result<()> {
+    match tokio::time::timeout(STORE_PATIENCE, &mut task).await {
+        Ok(done) => done.map_err(|error| Error::internal(format!("{what}: {error}")))?,
+        Err(_) => {
+            task.abort();
+            tracing::warn!(
+                "{what} does not end with the stream: does the disk of the state directory answer?"
+            );
+            Ok(())
+        }
+    }
+}
+
 async fn grace(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(GRACE).await;
