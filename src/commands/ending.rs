@@ -3,6 +3,7 @@
 //! A thread of its own keeps the limit, because a hung disk may hold up any thread of the runtime.
 
 use std::panic::{self, PanicHookInfo};
+use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::complain;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::replication::last_error;
 
 /// Time for everything after the command's work: joins, the local store, HTTP, the last output.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -80,7 +82,7 @@ fn keep(steps: &Receiver<Step>) {
             }
             (Err(RecvTimeoutError::Timeout), Some((_, exit))) => {
                 let text = format!("{what} did not end in time: the process ends without");
-                say_and_exit(Error::internal(text), exit);
+                say_and_exit(Error::internal(text), exit, None);
             }
             (Err(_), _) => return,
         }
@@ -90,14 +92,19 @@ fn keep(steps: &Receiver<Step>) {
 /// Lets every panic, on any thread, end the process with exit code 70, after a message with the place. What a
 /// panic formats may be a value of a row, so only a text that stands in the source is repeated.
 pub fn end_at_panic() {
+    end_at_panic_keeping(None);
+}
+
+/// The same, and `status` reads the message in the state directory afterwards.
+pub(super) fn end_at_panic_keeping(state_dir: Option<PathBuf>) {
     static ENDS: AtomicBool = AtomicBool::new(false);
-    panic::set_hook(Box::new(|panic| {
+    panic::set_hook(Box::new(move |panic| {
         if ENDS.swap(true, Ordering::Relaxed) {
             // The thread that gives the first panic's message panics, too, or another thread: one message is
             // enough, and the first panic ends the process.
             process::exit(Exit::Internal as i32);
         }
-        say_and_exit(panicked(panic), Exit::Internal);
+        say_and_exit(panicked(panic), Exit::Internal, state_dir.clone());
     }));
 }
 
@@ -111,11 +118,14 @@ fn panicked(panic: &PanicHookInfo<'_>) -> Error {
 }
 
 /// Gives the error to the log, or to stderr where the log does not take errors, and ends the process. The message
-/// comes from a thread of its own, because a write to a stuck reader does not return.
-fn say_and_exit(error: Error, exit: Exit) -> ! {
+/// comes from a thread of its own, because a write to a stuck reader or to a hung disk does not return.
+fn say_and_exit(error: Error, exit: Exit, state_dir: Option<PathBuf>) -> ! {
     let (said, done) = mpsc::channel();
     let say = move || {
         say(&error);
+        if let Some(state_dir) = state_dir {
+            last_error::keep_here(&state_dir, &error);
+        }
         // The process waits for this message only.
         let _ = said.send(());
     };

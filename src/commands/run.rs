@@ -50,6 +50,7 @@ pub async fn replicate(config: Config, until: Until, ending: &Ending) -> Result<
     threads::take_blocking().await?;
     let bounds = descriptors::reserve();
     let store = LocalStore::open_when_free(&config.state_dir).await?;
+    ending::end_at_panic_keeping(Some(config.state_dir.clone()));
     let telemetry = Telemetry::new();
     let shutdown = CancellationToken::new();
     // The services outlive the replication by a moment, so that the last state can still be read.

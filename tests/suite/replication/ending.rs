@@ -83,7 +83,7 @@ async fn what_ends_the_replication_is_said_although_the_teardown_hangs() {
 async fn a_panic_on_any_thread_ends_the_process_with_its_place_and_without_a_value() {
     for (point, thread) in [
         (Point::Copying, "a task of the copy"),
-        (Point::RowsWritten, "the main thread"),
+        (Point::Committed, "the main thread"),
         (Point::StoreWritten, "a blocking thread"),
         (Point::Acknowledged, "the stream's thread"),
     ] {
@@ -102,6 +102,10 @@ async fn a_panic_on_any_thread_ends_the_process_with_its_place_and_without_a_val
         assert_eq!(status.code(), Some(70), "{thread}: {log}");
         assert!(log.contains("panicked at src/failpoint.rs:"), "{thread}: {log}");
         assert!(!log.contains("the value of"), "{thread}: {log}");
+        let status = bridge.run(&["status", "--json"]).await.out;
+        let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+        let last = status["last_error"]["message"].as_str().unwrap_or_default();
+        assert!(last.contains("panicked at src/failpoint.rs:"), "{thread}: {status}");
         released(&world).await;
         bridge.catch_up().await;
         assert_equal(&world).await;
