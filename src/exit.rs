@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use crate::error::{Error, Kind};
 
-/// Exit codes. Scripts depend on the numbers.
+/// Exit codes. Scripts depend on the numbers. A second SIGTERM or SIGINT ends a process by the signal itself, which a
+/// shell shows as 128 and the signal's number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

@@ -8,6 +8,7 @@ use leadbridge::commands;
 use leadbridge::exit::Exit;
 
 fn main() -> ExitCode {
+    commands::end_at_panic();
     let exit = match Cli::try_parse() {
         Ok(cli) => commands::run(cli),
         Err(wrong_usage_or_help) => {

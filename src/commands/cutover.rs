@@ -140,7 +140,10 @@ async fn change(
 /// Cancels `interrupted` at the first signal.
 async fn interrupt(mut signals: Signals, interrupted: CancellationToken) {
     let name = signals.next().await;
-    tracing::warn!("{name}: undoing what was begun");
+    tracing::warn!(
+        "{name}: undoing what was begun; a second signal ends the command at once, and the daemon or the next command \
+         undoes the rest"
+    );
     interrupted.cancel();
 }
 

@@ -2,7 +2,9 @@
 
 mod confirm;
 mod cutover;
+mod descriptors;
 mod doctor;
+mod ending;
 mod finish;
 mod migrate;
 mod quarantine;
@@ -10,30 +12,58 @@ mod resync;
 mod run;
 mod signals;
 mod status;
+mod threads;
 mod verify;
 
 use std::io::{self, Write as _};
+use std::time::{Duration, Instant};
 
+use tokio::runtime::Runtime;
+
+use self::ending::Ending;
+pub use self::ending::end_at_panic;
+pub use self::threads::THREADS;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Settings, environment};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::telemetry::logging;
 
+/// Time for the runtime's threads to end after the command.
+const THREADS_END: Duration = Duration::from_secs(2);
+
 /// Runs the command to its end. Errors go to stderr, each with its remedy.
 pub fn run(cli: Cli) -> Exit {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let result = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli)),
-        Err(error) => Err(Error::internal("the runtime cannot be started").source_error(error)),
-    };
-    result.unwrap_or_else(|error| {
-        complain(&error);
-        Exit::from(&error)
-    })
+    let daemon = matches!(cli.command, Command::Run(_) | Command::Resync(_));
+    let started = Ending::start().and_then(|ending| Ok((threads::runtime(daemon)?, ending)));
+    match started {
+        Ok((runtime, ending)) => run_in(runtime, &ending, cli),
+        Err(error) => {
+            complain(&error);
+            Exit::from(&error)
+        }
+    }
 }
 
-async fn dispatch(cli: Cli) -> Result<Exit> {
+fn run_in(runtime: Runtime, ending: &Ending, cli: Cli) -> Exit {
+    let result = runtime.block_on(dispatch(cli, ending));
+    let exit = result.as_ref().map_or_else(Exit::from, |exit| *exit);
+    ending.begin(ending::LIMIT, "the last output", exit);
+    if let Err(error) = result {
+        complain(&error);
+    }
+    ending.step("the runtime");
+    let begun = Instant::now();
+    runtime.shutdown_timeout(THREADS_END);
+    if begun.elapsed() >= THREADS_END {
+        tracing::warn!(
+            "a write to the state directory, or a name lookup, did not end: the process ends without"
+        );
+    }
+    exit
+}
+
+async fn dispatch(cli: Cli, ending: &Ending) -> Result<Exit> {
     let config = || {
         let config = Config::load(&cli.global.flags(), &environment)?;
         logging::start(&config.log)?;
@@ -48,8 +78,8 @@ async fn dispatch(cli: Cli) -> Result<Exit> {
             None => migrate::run(&config()?, arguments).await,
         },
         Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
-        Command::Run(arguments) => run::run(config()?, arguments).await,
-        Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments)).await,
+        Command::Run(arguments) => run::run(config()?, arguments, ending).await,
+        Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments, ending)).await,
         Command::Finish(arguments) => Box::pin(finish::run(&config()?, arguments)).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,

@@ -1,6 +1,7 @@
 //! `leadbridge resync`: a new initial copy into the live Traffic DB.
 
 use super::confirm::confirm;
+use super::ending::Ending;
 use super::print;
 use super::run::replicate;
 use crate::cli::Resync;
@@ -9,7 +10,7 @@ use crate::error::Result;
 use crate::exit::Exit;
 use crate::replication::Until;
 
-pub async fn run(config: Config, arguments: &Resync) -> Result<Exit> {
+pub async fn run(config: Config, arguments: &Resync, ending: &Ending) -> Result<Exit> {
     if !arguments.yes {
         confirm(&format!(
             "A fresh snapshot: the slot `{}` on {} is dropped and created again, every lead and journey entry is copied \
@@ -18,7 +19,7 @@ pub async fn run(config: Config, arguments: &Resync) -> Result<Exit> {
             config.names.slot, config.landing, config.traffic
         ))?;
     }
-    replicate(config, Until::Resynced).await?;
+    replicate(config, Until::Resynced, ending).await?;
     print("The snapshot is complete. Start the daemon again: the daemon continues from here.\n")?;
     Ok(Exit::Ok)
 }

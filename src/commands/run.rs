@@ -1,73 +1,145 @@
 //! `leadbridge run`: the daemon.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
 use tokio::signal::unix::SignalKind;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::ending::{self, Ending};
 use super::signals::{Signals, handler};
+use super::{descriptors, threads};
 use crate::checkpoint::LocalStore;
 use crate::cli::RunArguments;
 use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::replication::{self, Until, last_error};
+use crate::telemetry::http_server::{self, Bounds};
 use crate::telemetry::{Telemetry, http, systemd};
 
-pub async fn run(config: Config, arguments: &RunArguments) -> Result<Exit> {
+/// Time for the replication to end after a signal: three times as much as the batch in hand is given. Together with
+/// [`ending::LIMIT`] less than TimeoutStopSec of the unit.
+const STOPPING: Duration = Duration::from_secs(15);
+
+pub async fn run(config: Config, arguments: &RunArguments, ending: &Ending) -> Result<Exit> {
     let until = if arguments.until_caught_up { Until::CaughtUp } else { Until::Shutdown };
-    let replicated = replicate(config.clone(), until).await;
+    let replicated = replicate(config.clone(), until, ending).await;
     // While a healthy daemon holds the state directory, this process's failure says nothing about
     // replication.
     if let Err(error) = &replicated
         && !LocalStore::is_held(&config.state_dir)
     {
+        ending.step("the record of the last error");
         last_error::keep(&config, error).await;
     }
     replicated.map(|()| Exit::Ok)
 }
 
 /// Runs replication with its surroundings: the state directory's lock, signals, HTTP, systemd.
-pub async fn replicate(config: Config, until: Until) -> Result<()> {
+pub async fn replicate(config: Config, until: Until, ending: &Ending) -> Result<()> {
     // Signal handlers come first: as soon as the daemon answers over HTTP, a signal ends the daemon in an
     // orderly way.
     let signals = Signals::listen()?;
     // SIGXFSZ comes with a write beyond `ulimit -f`, and ends no process that handles it. The failed write also
     // returns an error, which is enough.
     let _file_limit = handler(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?;
+    threads::take_blocking().await?;
+    let bounds = descriptors::reserve();
     let store = LocalStore::open_when_free(&config.state_dir).await?;
+    ending::end_at_panic_keeping(Some(config.state_dir.clone()));
     let telemetry = Telemetry::new();
     let shutdown = CancellationToken::new();
     // The services outlive the replication by a moment, so that the last state can still be read.
     let services = CancellationToken::new();
-    let web = serve(&config, &telemetry, &services).await?;
+    let web = serve(&config, &telemetry, bounds, &services).await?;
     let notifying = tokio::spawn(systemd::follow(telemetry.clone(), services.clone()));
-    let listening = tokio::spawn(end_at_signal(signals, shutdown.clone(), services.clone()));
-    let replicated = replication::run(config, store, telemetry, shutdown, until).await;
+    let stop = Stop { shutdown: shutdown.clone(), services: services.clone(), ending: ending.clone() };
+    let listening = tokio::spawn(stop.at_signal(signals));
+    let ended = replication::run(config, store, telemetry, shutdown, until).await;
+    if let Err(error) = &ended.result {
+        // Before any teardown, so that a teardown that hangs hides no error.
+        let (step, table, lsn) = (error.step(), error.table(), error.lsn().map(tracing::field::display));
+        tracing::error!(step, table, lsn, "replication has ended: {error}");
+    }
+    ending.begin(
+        ending::LIMIT,
+        "the monitor, or the local store in the state directory,",
+        ended.result.as_ref().map_or_else(Exit::from, |()| Exit::Ok),
+    );
+    let replicated = ended.close().await;
     services.cancel();
     let died = |error| Error::internal(format!("a service of the daemon died: {error}"));
+    ending.step("the service manager's notifications");
     notifying.await.map_err(died)?;
+    ending.step("the handler of signals");
     listening.await.map_err(died)?;
+    ending.step("the HTTP server");
     if let Some(web) = web {
-        web.await.map_err(died)??;
+        web.await.map_err(died)?;
     }
     replicated
 }
 
-type Service = tokio::task::JoinHandle<Result<()>>;
-
-async fn serve(config: &Config, telemetry: &Telemetry, stop: &CancellationToken) -> Result<Option<Service>> {
+/// Starts the HTTP server. An address that cannot be taken yet is tried again beside the replication.
+async fn serve(
+    config: &Config,
+    telemetry: &Telemetry,
+    bounds: Bounds,
+    stop: &CancellationToken,
+) -> Result<Option<JoinHandle<()>>> {
     let Some(address) = config.http_listen else { return Ok(None) };
-    let listener = http::bind(address).await?;
+    let listener = match http_server::bind(address).await {
+        Ok(listener) => Some(listener),
+        Err(error) if error.kind() == Kind::Transient => {
+            tracing::warn!("no HTTP yet, the address is tried again while the daemon runs: {error}");
+            None
+        }
+        Err(error) => return Err(error),
+    };
     let limits =
         http::Limits { max_lag_bytes: config.max_lag_bytes, max_lag_seconds: config.max_lag_seconds };
-    Ok(Some(tokio::spawn(http::serve(listener, telemetry.clone(), limits, stop.clone()))))
+    let router = http::router(telemetry.clone(), limits);
+    Ok(Some(tokio::spawn(serve_once_bound(address, listener, router, bounds, stop.clone()))))
 }
 
-/// Cancels `shutdown` at the first signal; ends without a signal when `stop` is cancelled.
-async fn end_at_signal(mut signals: Signals, shutdown: CancellationToken, stop: CancellationToken) {
-    let name = tokio::select! {
-        () = stop.cancelled() => return,
-        name = signals.next() => name,
+async fn serve_once_bound(
+    address: SocketAddr,
+    bound: Option<TcpListener>,
+    router: Router,
+    bounds: Bounds,
+    stop: CancellationToken,
+) {
+    let listener = match bound {
+        Some(listener) => listener,
+        // Dropping the attempts loses nothing.
+        None => tokio::select! {
+            () = stop.cancelled() => return,
+            listener = http_server::bind_when_free(address) => listener,
+        },
     };
-    tracing::info!("{name}: finishing the transaction in hand");
-    shutdown.cancel();
+    http_server::serve(listener, router, bounds, stop).await;
+}
+
+/// What a signal ends.
+struct Stop {
+    shutdown: CancellationToken,
+    services: CancellationToken,
+    ending: Ending,
+}
+
+impl Stop {
+    /// Cancels `shutdown` at the first signal; ends without a signal when `services` is cancelled.
+    async fn at_signal(self, mut signals: Signals) {
+        let name = tokio::select! {
+            () = self.services.cancelled() => return,
+            name = signals.next() => name,
+        };
+        tracing::info!("{name}: finishing the transaction in hand; a second signal ends the process at once");
+        self.ending.begin(STOPPING, "the replication", Exit::Internal);
+        self.shutdown.cancel();
+    }
 }

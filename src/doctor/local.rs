@@ -8,8 +8,9 @@ use std::time::Duration;
 use super::Outcome;
 use crate::checkpoint::LocalStore;
 use crate::config::Config;
+use crate::error::Kind;
 use crate::report::{Findings, Verdict};
-use crate::telemetry::{Live, http};
+use crate::telemetry::{Live, http, http_server};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -52,9 +53,14 @@ async fn http_listen(config: &Config) -> Outcome {
         {
             Ok(Verdict::ok(format!("a daemon answers at the HTTP address {address}")))
         }
-        Err(_) => {
-            http::bind(address).await.map(|_| Verdict::ok(format!("the HTTP address {address} is free")))
-        }
+        Err(_) => match http_server::bind(address).await {
+            Ok(_) => Ok(Verdict::ok(format!("the HTTP address {address} is free"))),
+            // The daemon replicates without HTTP, and tries the address again.
+            Err(error) if error.kind() == Kind::Transient => {
+                Ok(Verdict::warning(error.message(), error.remedy_text().unwrap_or_default()))
+            }
+            Err(error) => Err(error),
+        },
     }
 }
 

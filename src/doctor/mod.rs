@@ -38,7 +38,7 @@ pub use writable::writable;
 enum Asking {
     Operator,
     /// A run is not stopped by columns that are left out, and asks for the API's rights and for earlier imports
-    /// itself, right before a copy.
+    /// itself, right before a copy. The state directory and the HTTP address of its machine are its own.
     Run,
 }
 
@@ -50,7 +50,7 @@ pub async fn examine(config: &Config) -> Findings {
 
 async fn examine_for(asking: Asking, config: &Config) -> Findings {
     let (mut findings, landing, mut traffic) =
-        tokio::join!(here(config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
+        tokio::join!(here(asking, config), Box::pin(landing_side(config)), Box::pin(traffic_side(config)));
     let LandingSide { session: landing, config, findings: found } = landing;
     if !traffic.is_finished {
         findings.extend(found);
@@ -92,9 +92,11 @@ async fn copy_is_ahead(traffic: &Session, config: &Config) -> bool {
     state.is_ok_and(|state| state.is_none_or(|state| state == "snapshot"))
 }
 
-async fn here(config: &Config) -> Findings {
+async fn here(asking: Asking, config: &Config) -> Findings {
     let mut findings = Findings::default();
-    local::examine(&mut findings, config).await;
+    if asking == Asking::Operator {
+        local::examine(&mut findings, config).await;
+    }
     findings
 }
 

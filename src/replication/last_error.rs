@@ -27,17 +27,23 @@ const LIMIT: Duration = Duration::from_secs(3);
 /// Records why a run has ended. A place that cannot be written is skipped, because the error is on stderr as
 /// well.
 pub async fn keep(config: &Config, error: &Error) {
-    // The process ends, so even an error of a retryable kind is not retried.
-    let last = LastError { retrying: false, ..LastError::new(error) };
-    if let Err(error) = write_file(&config.state_dir, &last) {
-        tracing::debug!(%error, "the last error is not kept in the state directory");
-    }
+    let last = keep_here(&config.state_dir, error);
     let kept = tokio::time::timeout(LIMIT, write_row(config, &last)).await;
     match kept {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("the last error is not kept on Traffic: {error}"),
         Err(_) => tracing::debug!("the last error is not kept on Traffic: no answer in time"),
     }
+}
+
+/// Records why a run ends in the state directory alone, for a process that must not wait for a database.
+pub fn keep_here(state_dir: &Path, error: &Error) -> LastError {
+    // The process ends, so even an error of a retryable kind is not retried.
+    let last = LastError { retrying: false, ..LastError::new(error) };
+    if let Err(error) = write_file(state_dir, &last) {
+        tracing::debug!(%error, "the last error is not kept in the state directory");
+    }
+    last
 }
 
 /// Deletes the record, because a stream is about to run.

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
+use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -179,19 +180,38 @@ impl Context {
     }
 }
 
+/// A run that has ended, before its teardown.
+pub struct EndedRun {
+    /// Errors that an operator must resolve, broken invariants, and databases that cannot be reached at the
+    /// start.
+    pub result: Result<()>,
+    monitor: JoinHandle<()>,
+    context: Arc<Context>,
+}
+
+impl EndedRun {
+    /// Joins the monitor and closes the local store. Returns the run's result.
+    ///
+    /// # Errors
+    /// The error of the run; `Internal` when the monitor has died.
+    pub async fn close(self) -> Result<()> {
+        let EndedRun { result, monitor, context } = self;
+        monitor.await.map_err(|error| Error::internal(format!("the monitor: {error}")))?;
+        drop(context);
+        result
+    }
+}
+
 /// Replicates until the end that `until` names, or until `shutdown` is cancelled. After a shutdown request
-/// the open Traffic transaction is finished, within a few seconds.
-///
-/// # Errors
-/// Errors that an operator must resolve, broken invariants, and databases that cannot be reached at the
-/// start. After both databases were reached once, a lost connection is retried without a limit.
+/// the open Traffic transaction is finished, within a few seconds. After both databases were reached once, a lost
+/// connection is retried without a limit.
 pub async fn run(
     config: Config,
     store: LocalStore,
     telemetry: Telemetry,
     shutdown: CancellationToken,
     until: Until,
-) -> Result<()> {
+) -> EndedRun {
     let tables = config.tables();
     let context = Arc::new(Context {
         config,
@@ -211,7 +231,6 @@ pub async fn run(
     let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
     let result = attempts(&context, until).await;
     stop_monitor.cancel();
-    monitor.await.map_err(|error| Error::internal(format!("the monitor: {error}")))?;
     context.telemetry.update(|live| match &result {
         Ok(()) => live.state = State::Stopped,
         Err(error) => {
@@ -219,7 +238,25 @@ pub async fn run(
             live.last_error = Some(LastError::new(error));
         }
     });
-    result
+    EndedRun { result, monitor, context }
+}
+
+/// Time for a task that writes to the local store to end with its stream.
+const STORE_PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Joins a task that writes to the local store. A task that waits for a disk that does not answer is given up, so that
+/// the disk does not hide why the stream has ended.
+async fn joined(mut task: JoinHandle<Result<()>>, what: &str) -> Result<()> {
+    match tokio::time::timeout(STORE_PATIENCE, &mut task).await {
+        Ok(done) => done.map_err(|error| Error::internal(format!("{what}: {error}")))?,
+        Err(_) => {
+            task.abort();
+            tracing::warn!(
+                "{what} does not end with the stream: does the disk of the state directory answer?"
+            );
+            Ok(())
+        }
+    }
 }
 
 async fn grace(shutdown: &CancellationToken) {

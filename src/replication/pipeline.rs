@@ -12,10 +12,10 @@ use tokio::task::coop::unconstrained;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Context;
 use super::intake::{ChangeStream, Intake, StreamSpan};
 use super::liveness::Work;
 use super::stream_thread::{Demand, StreamThread};
+use super::{Context, joined};
 use crate::batch::Batch;
 use crate::capture::framing::Captured;
 use crate::capture::layout::Layout;
@@ -95,9 +95,9 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     // when `stop` is cancelled.
     stop.cancel();
     drop(applier);
-    let (kept, read) = (acknowledger.await, reading.await);
-    let kept = kept.map_err(|error| Error::internal(format!("the acknowledger: {error}")))?;
-    let read = read.map_err(|error| Error::internal(format!("the reader of the stream: {error}")))?;
+    let kept = joined(acknowledger, "the acknowledger").await;
+    let read =
+        reading.await.map_err(|error| Error::internal(format!("the reader of the stream: {error}")))?;
     // Apply's error comes first, because the other errors may follow from apply's end.
     applied.and(kept).and(read)?;
     if given_up { Err(context.progress.cause()) } else { Ok(()) }

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 
 /// In a millisecond a server decodes hundreds of messages.
 const NAP: Duration = Duration::from_millis(1);
@@ -26,10 +26,16 @@ pub(super) struct StreamThread {
 }
 
 impl StreamThread {
-    /// The system has no thread or no file descriptor left.
+    /// # Errors
+    /// `Transient`: the system has no thread or no file descriptor left.
     pub(super) fn start() -> Result<Self> {
-        let failed = |error| Error::internal("the stream's thread cannot be started").source_error(error);
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Transient, format!("the stream's thread cannot be started: {error}"))
+                .remedy("raise TasksMax and LimitNOFILE of the unit, or `ulimit -u` and `ulimit -n`")
+        };
+        // Nothing on this thread blocks.
+        let runtime =
+            Builder::new_current_thread().enable_all().max_blocking_threads(1).build().map_err(failed)?;
         let handle = runtime.handle().clone();
         let ends = CancellationToken::new();
         let ended = ends.clone();

@@ -1,6 +1,5 @@
 //! Health and status over HTTP.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -10,56 +9,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
 use super::{Live, State, Telemetry};
-use crate::error::{Error, Result};
-
 /// Limits of the lag. Above either limit, the daemon is not ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     pub max_lag_bytes: u64,
     pub max_lag_seconds: f64,
-}
-
-/// Takes the port at the start, so that a busy port is noticed before anything else happens.
-///
-/// # Errors
-/// `Usage`, with a remedy: the address is in use, not of this machine, or not allowed.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
-        let (why, remedy) = match error.kind() {
-            io::ErrorKind::AddrInUse => (
-                "is in use".to_owned(),
-                "is another leadbridge running? Otherwise choose another port with LEADBRIDGE_HTTP_LISTEN, or off",
-            ),
-            io::ErrorKind::AddrNotAvailable => {
-                ("is not an address of this machine".to_owned(), "correct LEADBRIDGE_HTTP_LISTEN")
-            }
-            io::ErrorKind::PermissionDenied => {
-                ("needs a privilege".to_owned(), "choose a port above 1023 with LEADBRIDGE_HTTP_LISTEN")
-            }
-            _ => (format!("cannot be listened on: {error}"), "correct LEADBRIDGE_HTTP_LISTEN"),
-        };
-        Error::usage(format!("the HTTP address {address} {why}")).remedy(remedy)
-    })
-}
-
-/// Serves until `shutdown`, and finishes the answers in hand. The caller spawns and joins the task.
-///
-/// # Errors
-/// `Internal` when the listener breaks.
-pub async fn serve(
-    listener: TcpListener,
-    telemetry: Telemetry,
-    limits: Limits,
-    shutdown: CancellationToken,
-) -> Result<()> {
-    axum::serve(listener, router(telemetry, limits))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
-        .map_err(|error| Error::internal("the HTTP listener broke").source_error(error))
 }
 
 /// Asks the daemon at `address` for its status; `None` when no daemon answers within `limit`. `T` is [`Live`], or
@@ -69,7 +25,8 @@ pub async fn ask<T: DeserializeOwned>(address: SocketAddr, limit: Duration) -> O
     serde_json::from_str(&body).ok().filter(|_| code == 200)
 }
 
-/// Code and body of the answer to `GET path`; `None` when nobody answers within `limit`.
+/// Code and body of the answer to `GET path`; `None` when nobody answers within `limit`. The question goes to
+/// `address` and nowhere else, whatever proxy the environment names and whatever redirection is answered.
 pub async fn get_page(mut address: SocketAddr, path: &'static str, limit: Duration) -> Option<(u16, String)> {
     // A daemon that listens on every address is asked at the loopback address.
     match address.ip() {
@@ -79,6 +36,7 @@ pub async fn get_page(mut address: SocketAddr, path: &'static str, limit: Durati
     }
     let request = move || {
         let settings = ureq::Agent::config_builder().timeout_global(Some(limit)).http_status_as_error(false);
+        let settings = settings.proxy(None).max_redirects(0).max_redirects_will_error(false);
         let agent = settings.build().new_agent();
         let mut response = agent.get(format!("http://{address}{path}")).call().ok()?;
         Some((response.status().as_u16(), response.body_mut().read_to_string().ok()?))
@@ -125,8 +83,10 @@ fn not_ready(live: &Live, limits: Limits) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
-    use crate::error::Kind;
+    use crate::telemetry::http_server;
 
     const LIMITS: Limits = Limits { max_lag_bytes: 1000, max_lag_seconds: 10.0 };
 
@@ -134,11 +94,13 @@ mod tests {
         Live { state: State::Streaming, lag_bytes, lag_seconds, ..Live::starting() }
     }
 
-    async fn serve_any() -> (SocketAddr, Telemetry, CancellationToken, tokio::task::JoinHandle<Result<()>>) {
-        let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
+    async fn serve_any() -> (SocketAddr, Telemetry, CancellationToken, tokio::task::JoinHandle<()>) {
+        let listener = http_server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (telemetry, shutdown) = (Telemetry::new(), CancellationToken::new());
-        let server = tokio::spawn(serve(listener, telemetry.clone(), LIMITS, shutdown.clone()));
+        let routes = router(telemetry.clone(), LIMITS);
+        let bounds = http_server::Bounds::default();
+        let server = tokio::spawn(http_server::serve(listener, routes, bounds, shutdown.clone()));
         (address, telemetry, shutdown, server)
     }
 
@@ -176,14 +138,6 @@ mod tests {
         assert_eq!(code, 200);
         assert_eq!(serde_json::from_str::<Live>(&body).unwrap(), telemetry.live());
         shutdown.cancel();
-        server.await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_busy_port_is_one_clear_error() {
-        let first = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
-        let error = bind(first.local_addr().unwrap()).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Usage);
-        assert!(error.to_string().contains("in use") && error.remedy_text().is_some(), "{error}");
+        server.await.unwrap();
     }
 }

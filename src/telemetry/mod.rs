@@ -1,6 +1,7 @@
 //! The daemon's knowledge about itself, in a single place: status, HTTP and systemd all read [`Live`].
 
 pub mod http;
+pub mod http_server;
 mod live;
 pub mod logging;
 pub mod systemd;

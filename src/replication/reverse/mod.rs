@@ -18,13 +18,13 @@ use prepare::check;
 use super::forward_slot::ForwardSlot;
 use super::intake::{ChangeStream, Intake, StreamSpan};
 use super::liveness::Work;
-use super::{Context, follow};
+use super::{Context, follow, joined};
 use crate::batch::Changes as _;
 use crate::batch::keys::{Load, TouchedKeys};
 use crate::capture::framing::Captured;
 use crate::capture::keys::{KeyColumn, TrafficTables};
 use crate::checkpoint::{Carried, Ledger, LocalPosition, Reverse};
-use crate::error::{Error, Result};
+use crate::error::{Error, Response, Result};
 use crate::failpoint::{Point, reach};
 use crate::landing::write::LandingWriter;
 use crate::model::change::{Change, Position, RowKey, SourcedChange};
@@ -98,7 +98,11 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
     let ReverseStream { intake, behind, .. } = reverse_stream;
     // The end of this task also ends the follower, because the channel of positions closes.
     drop(behind);
-    let followed = following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?;
+    let followed = match &carried {
+        // The run ends with this error, so nothing continues what the follower has begun.
+        Err(error) if error.response() != Response::Retry => joined(following, "the follower").await,
+        _ => following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?,
+    };
     let stopped = intake.stream.feed.stop().await;
     // The stream's error comes first, because the other errors may follow from the stream's end.
     carried.and(followed).and(stopped)

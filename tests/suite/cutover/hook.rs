@@ -169,3 +169,38 @@ async fn a_command_killed_after_its_hook_has_switched_leaves_word_of_it() {
     let status = setup.bridge.run(&["status"]).await;
     assert!(status.out.contains("aborted after its hook had begun"), "{}", status.out);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_command_at_once_and_the_rest_is_undone_by_others() {
+    let mut setup = CutoverSetup::new().await;
+    let told = setup.bridge.dir().join("told");
+    // A hook that does its work, and hangs when it is to be undone.
+    let hook = format!(
+        "echo $LEADBRIDGE_EVENT >> {}; test $LEADBRIDGE_EVENT = check || exec sleep 20",
+        told.display()
+    );
+    let said = |event: &'static str| {
+        let told = told.clone();
+        async move {
+            until_true(event, async || std::fs::read_to_string(&told).is_ok_and(|told| told.contains(event)))
+                .await;
+        }
+    };
+    let arguments = setup.arguments(&["--hook", &hook]);
+    let child = setup.bridge.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    said("switch").await;
+    signal(&child, Signal::SIGINT).unwrap();
+    said("abort").await;
+    signal(&child, Signal::SIGINT).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(60), child.wait_with_output()).await;
+    let output = ended.expect("it does not end").unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.signal(), Some(Signal::SIGINT as i32), "{text}");
+    assert!(text.contains("a second signal ends the command at once"), "{text}");
+    setup.settled().await;
+    let status = setup.bridge.run(&["status"]).await;
+    assert!(status.out.contains("aborted after its hook had begun"), "{}", status.out);
+    assert_eq!(setup.cutover(&["--hook-settled"]).await.code, 0);
+    setup.daemon.caught_up(&setup.world).await;
+    setup.assert_as_before().await;
+}

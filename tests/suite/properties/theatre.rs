@@ -142,7 +142,7 @@ impl Theatre {
         let telemetry = Telemetry::new();
         let running = replication::run(config, store, telemetry.clone(), shutdown, until_when);
         match tokio::time::timeout(Duration::from_secs(30), running).await {
-            Ok(ended) => ended.map_err(|error| format!("the daemon ended: {error}")),
+            Ok(ended) => ended.close().await.map_err(|error| format!("the daemon ended: {error}")),
             Err(_) => Err(format!("the daemon does not catch up: {:?}", telemetry.live().last_error)),
         }
     }

@@ -1,6 +1,7 @@
 //! Replication end to end: the real binary between two real servers, with live writers.
 
 mod crash;
+mod ending;
 mod failover;
 mod killpoints;
 mod large;
@@ -12,6 +13,7 @@ mod rewrites;
 mod shutdown;
 mod silence;
 mod synchronous;
+mod threads;
 
 use leadbridge::throwaway::writers::WriteRate;
 

@@ -99,7 +99,12 @@ impl Bridge {
 
     /// Starts the daemon, and returns once the daemon answers over HTTP.
     pub async fn daemon(&self) -> Daemon {
-        Daemon::start(self).await
+        self.daemon_with(&[]).await
+    }
+
+    /// The same with more variables in the environment.
+    pub async fn daemon_with(&self, environment: &[(&str, &str)]) -> Daemon {
+        Daemon::start(self, environment).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! A running daemon: the real binary, observed over HTTP, ended by signals.
 
 use std::fs::File;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,34 +35,41 @@ impl Drop for Daemon {
 }
 
 impl Daemon {
-    pub async fn start(bridge: &Bridge) -> Daemon {
+    /// Returns once the daemon answers over HTTP. `environment` comes on top of the installation's.
+    pub async fn start(bridge: &Bridge, environment: &[(&str, &str)]) -> Daemon {
         loop {
-            let mut daemon = Self::spawn(bridge);
+            let mut daemon = Self::spawn(bridge, environment, ReservedPort::for_daemon().unwrap());
             let answered = until("the daemon answers or ends", async || {
-                if daemon.exit_code().is_some() {
+                // Another program took the port before the daemon bound the port.
+                if daemon.log().contains(&format!("{} is in use", daemon.port.address())) {
                     return Some(false);
                 }
+                assert!(daemon.exit_code().is_none(), "the daemon ended: {}", daemon.log());
                 daemon.asked().await.map(|_| true)
             });
             if answered.await {
                 return daemon;
             }
-            // Another program took the port before the daemon bound the port.
-            assert!(daemon.log().contains("is in use"), "the daemon ended: {}", daemon.log());
         }
     }
 
-    fn spawn(bridge: &Bridge) -> Daemon {
-        let port = ReservedPort::for_daemon().unwrap();
+    /// Returns at once.
+    pub fn spawn(bridge: &Bridge, environment: &[(&str, &str)], port: ReservedPort) -> Daemon {
         let log = bridge.dir().join(format!("log-{}", rand::random::<u64>()));
         let file = File::create(&log).unwrap();
         let mut command = bridge.command(&["run"]);
         command
             .env("LEADBRIDGE_HTTP_LISTEN", port.address().to_string())
             .env("LEADBRIDGE_LOG", "leadbridge=debug")
+            .envs(environment.iter().copied())
             .stdout(file.try_clone().unwrap())
             .stderr(file);
         Daemon { process: DaemonProcess::start(command).unwrap(), port, log, peak: AtomicU64::new(0) }
+    }
+
+    /// Address of the daemon's HTTP.
+    pub fn address(&self) -> SocketAddr {
+        self.port.address()
     }
 
     /// The log so far, from stdout and stderr.

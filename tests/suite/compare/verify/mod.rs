@@ -30,7 +30,11 @@ async fn copied(world: &World) -> Config {
     let config = Config::load(&Flags::default(), &env).unwrap();
     let store = LocalStore::open(&config.state_dir).unwrap();
     let until = Until::CaughtUp;
-    replication::run(config.clone(), store, Telemetry::new(), CancellationToken::new(), until).await.unwrap();
+    replication::run(config.clone(), store, Telemetry::new(), CancellationToken::new(), until)
+        .await
+        .close()
+        .await
+        .unwrap();
     let landing = config.landing.connect("test").await.unwrap();
     config.resolved(&landing).await.unwrap()
 }
