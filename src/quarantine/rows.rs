@@ -14,7 +14,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
-use super::{RefusalCause, image};
+use super::RefusalCause;
+use super::image::{self, Image};
 use crate::batch::KeyChange;
 use crate::error::Result;
 use crate::mapping::Mapping;
@@ -144,7 +145,7 @@ impl Quarantine {
         };
         let sql = format!(
             "INSERT INTO {} AS q (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) ON CONFLICT (source_table, row_id) DO UPDATE \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.jsonb_object($8::text[], $9::text[])) ON CONFLICT (source_table, row_id) DO UPDATE \
              SET lead_id = EXCLUDED.lead_id, operation = EXCLUDED.operation, lsn = EXCLUDED.lsn, \
              sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, row_data = EXCLUDED.row_data, \
              first_seen = CASE WHEN q.discarded_at IS NULL THEN q.first_seen ELSE now() END, last_seen = now(), \
@@ -153,8 +154,10 @@ impl Quarantine {
         );
         let lsn: PgLsn = origin.commit_lsn.into();
         let (name, operation) = (table.label(), operation.as_str());
-        let values: [&(dyn ToSql + Sync); 8] =
-            [&name, &id, &lead_id, &operation, &lsn, &cause.sqlstate, &message, &data];
+        // Without an image both arrays are null, and so is the object.
+        let (columns, texts) = data.map(|Image { columns, texts }| (columns, texts)).unzip();
+        let values: [&(dyn ToSql + Sync); 9] =
+            [&name, &id, &lead_id, &operation, &lsn, &cause.sqlstate, &message, &columns, &texts];
         during(client, "writing to quarantine").run(&sql, &values).await?;
         tracing::warn!(
             table = name, id = %id, operation, lsn = %origin.commit_lsn,

@@ -3,7 +3,10 @@
 //! The encoder takes only texts with a single meaning. Any other text gives no row, and the caller sends the
 //! text to the server instead, because only PostgreSQL decides if a text is valid.
 
-use bytes::{BufMut, BytesMut};
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
 use uuid::Uuid;
 
 use super::statements::FIXED;
@@ -24,14 +27,20 @@ pub(super) struct Encoder<'t> {
     /// A column after the mapped ones that has the same value in every row.
     constant: Option<&'t str>,
     out: BytesMut,
+    /// Output before `out`.
+    pieces: VecDeque<Bytes>,
 }
+
+/// Bytes handed to the connection at a time. A text of this length is not copied: its pieces are slices of the
+/// text.
+const PIECE: usize = 64 << 10;
 
 impl<'t> Encoder<'t> {
     /// Columns in the order of [`super::statements::copy`].
     pub(super) fn new(targets: &'t [Target], constant: Option<&'t str>) -> Self {
         let mut out = BytesMut::new();
         out.put_slice(HEADER);
-        Encoder { targets, constant, out }
+        Encoder { targets, constant, out, pieces: VecDeque::new() }
     }
 
     /// Returns false when a value has no single meaning; the encoder's output is then useless.
@@ -49,10 +58,10 @@ impl<'t> Encoder<'t> {
             && self.constant.is_none_or(|constant| self.field(constant.as_bytes()))
     }
 
-    fn value(&mut self, sql_type: &str, text: &str) -> bool {
+    fn value(&mut self, sql_type: &str, text: &ByteString) -> bool {
         let fixed = match sql_type {
-            "text" | "json" => return self.field(text.as_bytes()),
-            "jsonb" => return self.versioned(text.as_bytes()),
+            "text" | "json" => return self.text(&[], text),
+            "jsonb" => return self.text(&[JSONB_VERSION], text),
             "boolean" => boolean(text).map(|value| self.field(&[value])),
             "smallint" => text.parse::<i16>().ok().map(|value| self.field(&value.to_be_bytes())),
             "real" => text.parse::<f32>().ok().map(|value| self.field(&value.to_be_bytes())),
@@ -71,11 +80,19 @@ impl<'t> Encoder<'t> {
         true
     }
 
-    fn versioned(&mut self, json: &[u8]) -> bool {
-        let Ok(length) = i32::try_from(json.len() + 1) else { return false };
+    fn text(&mut self, prefix: &[u8], text: &ByteString) -> bool {
+        let Ok(length) = i32::try_from(prefix.len() + text.len()) else { return false };
         self.out.put_i32(length);
-        self.out.put_u8(JSONB_VERSION);
-        self.out.put_slice(json);
+        self.out.put_slice(prefix);
+        if text.len() < PIECE {
+            self.out.put_slice(text.as_bytes());
+            return true;
+        }
+        let mut rest = text.as_bytes().clone();
+        self.pieces.push_back(self.out.split().freeze());
+        while !rest.is_empty() {
+            self.pieces.push_back(rest.split_to(PIECE.min(rest.len())));
+        }
         true
     }
 
@@ -86,15 +103,16 @@ impl<'t> Encoder<'t> {
         true
     }
 
-    /// The output since the last piece, as soon as the output has `size` bytes.
-    pub(super) fn piece(&mut self, size: usize) -> Option<BytesMut> {
-        (self.out.len() >= size).then(|| self.out.split())
+    /// The next piece of the output; `None` until the output is worth another piece.
+    pub(super) fn piece(&mut self) -> Option<Bytes> {
+        let next = self.pieces.pop_front();
+        next.or_else(|| (self.out.len() >= PIECE).then(|| self.out.split().freeze()))
     }
 
-    /// The rest of the output, with the trailer.
-    pub(super) fn finish(mut self) -> BytesMut {
+    /// The rest of the output after the last piece, with the trailer.
+    pub(super) fn finish(mut self) -> Bytes {
         self.out.put_i16(TRAILER);
-        self.out
+        self.out.freeze()
     }
 }
 
@@ -173,7 +191,7 @@ mod tests {
         for table in Table::ALL {
             for target in mapping::known_targets(table) {
                 let examples = ["x", "{}", "t", "7", ID, "2025-10-14 04:41:14.337389+00"];
-                let taken = examples.iter().any(|text| rows.value(&target.sql_type, text));
+                let taken = examples.iter().any(|text| rows.value(&target.sql_type, &(*text).into()));
                 assert!(taken, "{}: {}", target.name, target.sql_type);
             }
         }

@@ -4,6 +4,7 @@ mod crash;
 mod failover;
 mod killpoints;
 mod large;
+mod limit;
 mod memory;
 mod outages;
 mod refusals;
