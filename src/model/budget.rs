@@ -104,6 +104,16 @@ mod tests {
     }
 
     #[test]
+    fn a_large_row_is_known_by_the_stored_size_of_any_of_its_columns() {
+        assert_eq!(is_large(Vec::<&str>::new()), "false");
+        assert_eq!(
+            is_large(["a", "\"B\""]),
+            "coalesce(greatest(pg_catalog.pg_column_size(a), pg_catalog.pg_column_size(\"B\")) >= 65536, false)"
+        );
+        assert!(TOGETHER.is_exceeded_by((4 << 20) + 1) && !TOGETHER.is_exceeded_by(4 << 20));
+    }
+
+    #[test]
     fn rows_are_cut_into_as_many_parts_as_they_are_budgets() {
         let budget = Budget::of(10);
         assert_eq!([0, 10, 11, 30].map(|bytes| budget.parts(100, bytes)), [1, 1, 2, 3]);

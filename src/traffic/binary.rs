@@ -20,6 +20,9 @@ const TRAILER: i16 = -1;
 const NULL: i32 = -1;
 /// The only version of jsonb's wire format. The text follows the version.
 const JSONB_VERSION: u8 = 1;
+/// Bytes handed to the connection at a time. A text of this length is not copied: its pieces are slices of the
+/// text.
+const PIECE: usize = 64 << 10;
 
 /// Rows of one table, as `COPY … FROM STDIN (FORMAT binary)` takes them.
 pub(super) struct Encoder<'t> {
@@ -30,10 +33,6 @@ pub(super) struct Encoder<'t> {
     /// Output before `out`.
     pieces: VecDeque<Bytes>,
 }
-
-/// Bytes handed to the connection at a time. A text of this length is not copied: its pieces are slices of the
-/// text.
-const PIECE: usize = 64 << 10;
 
 impl<'t> Encoder<'t> {
     /// Columns in the order of [`super::statements::copy`].
@@ -174,6 +173,24 @@ mod tests {
         expected.extend(1_500_000_i64.to_be_bytes());
         expected.extend([0xff, 0xff]);
         assert_eq!(rows.finish(), expected);
+    }
+
+    #[test]
+    fn a_long_text_goes_in_pieces_of_itself_and_the_bytes_are_the_same() {
+        let long = ByteString::from(format!("{{\"a\": \"{}\"}}", "x".repeat(2 * PIECE)));
+        let mut row = stage(None, "2000-01-01 00:00:00+00");
+        row.values[3] = Some(long.clone());
+        let mut rows = Encoder::new(mapping::known_targets(Table::LeadJourney), None);
+        assert!(rows.row(&row, Timestamp(3)));
+        let mut pieces: Vec<Bytes> = std::iter::from_fn(|| rows.piece()).collect();
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
+        assert_eq!(pieces[1].as_ptr(), long.as_bytes().as_ptr(), "a slice, not a copy");
+        pieces.push(rows.finish());
+        let sent = pieces.concat();
+        let length = u32::try_from(long.len() + 1).unwrap();
+        let field = [&length.to_be_bytes()[..], &[JSONB_VERSION], long.as_bytes()].concat();
+        assert!(sent.windows(field.len()).any(|window| window == field));
+        assert_eq!(sent.len(), HEADER.len() + 2 + 20 + 12 + 20 + 5 + 4 + field.len() + 12 + 2);
     }
 
     #[test]
