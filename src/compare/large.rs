@@ -13,6 +13,7 @@ use crate::landing::reading;
 use crate::model::budget::TOGETHER;
 use crate::model::side::Side;
 use crate::postgres::Databases;
+use crate::postgres::copied::copied;
 
 impl<E: Expectation> ComparedSides<'_, E> {
     /// Compares the large rows that [`ComparedSides::scan`] has passed over.
@@ -60,7 +61,7 @@ impl<E: Expectation> ComparedSides<'_, E> {
         let query = format!("{} t.id = '{id}'", LandingPages::select(self, false));
         let step = format!("reading a row of {} on Landing", self.layout.name);
         let width = self.layout.mapping.columns().len() + 1;
-        let found = reading::copied(self.databases.landing, &query, width, &step).await?;
+        let found = copied(self.databases.landing, &query, width, &step).await?;
         let rows = found.into_iter().map(|values| {
             let (row, stored) = landing_row(&self.layout, values.into_vec())?;
             Ok(self.expectation.landing(row, stored))
@@ -76,8 +77,7 @@ impl<E: Expectation> ComparedSides<'_, E> {
         let query = format!("{} t.id = '{id}'", TrafficPages::select(self, false));
         let mapping = &*self.layout.mapping;
         let step = format!("reading a row of {} on Traffic", mapping.table.traffic_name());
-        let found =
-            reading::copied(self.databases.traffic, &query, mapping.targets().len() + 3, &step).await?;
+        let found = copied(self.databases.traffic, &query, mapping.targets().len() + 3, &step).await?;
         found.into_iter().map(|values| held_row(mapping, values.into_vec())).collect()
     }
 }

@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use futures_util::{StreamExt as _, TryStreamExt as _, pin_mut};
+use futures_util::{TryStreamExt as _, pin_mut};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::copied::{CopiedMessage, Decoder};
 use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::model::budget;
 use crate::model::change::{Column, ColumnType, Datum, Row};
 use crate::model::names::Names;
+use crate::postgres::copied::copied;
 use crate::postgres::output::TextForm;
 
 /// `SELECT` of every column that the mapping knows, as text, in the order of a [`Row`].
@@ -72,27 +72,6 @@ pub fn row(layout: &Layout, values: Box<[Datum]>) -> Result<Row> {
     let id = values.first().and_then(Datum::as_str).and_then(|text| text.parse().ok());
     let id = id.ok_or_else(|| Error::internal(format!("{} on Landing: a row without id", layout.name)))?;
     Ok(Row { table: layout.table(), id, values })
-}
-
-/// The rows of a query whose columns are texts, or null. The values are slices of the buffer in which the rows
-/// arrived, so each row is in memory once.
-///
-/// # Errors
-/// A database that cannot be read.
-pub async fn copied(client: &Client, query: &str, width: usize, step: &str) -> Result<Vec<Box<[Datum]>>> {
-    let failed = |error| Error::database(step, &error);
-    let sql = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
-    let messages = client.copy_out(&sql).await.map_err(failed)?;
-    pin_mut!(messages);
-    let (mut decoder, mut rows) = (Decoder::new(width), Vec::new());
-    while let Some(message) = messages.next().await {
-        match decoder.message(message.map_err(failed)?) {
-            Ok(CopiedMessage::Row(values)) => rows.push(values),
-            Ok(CopiedMessage::End) => {}
-            Err(what) => return Err(Error::internal(format!("{step}: {what}"))),
-        }
-    }
-    Ok(rows)
 }
 
 /// The current rows with the given ids; an id without a row is left out.

@@ -8,7 +8,6 @@ use postgres_protocol::escape::escape_literal;
 use tokio_postgres::{CopyOutStream, SimpleQueryMessage};
 
 use super::catalog::Measure;
-use super::copied::{CopiedMessage, Decoder};
 use super::ranges::Range;
 use super::reading;
 use crate::capture::layout::Layout;
@@ -19,6 +18,7 @@ use crate::model::budget::TOGETHER;
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::copied::{CopiedMessage, Decoder};
 use crate::postgres::step::during;
 use crate::postgres::table_lock::{self, Opening};
 use crate::postgres::{Database, Endpoint, Session, large};

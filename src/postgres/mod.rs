@@ -7,9 +7,10 @@
 //! locks tables before a snapshot, `holders` finds the holders of a lock, `large` tells where large rows may be, `unique` lets rows exchange unique
 //! values, `references` changes a key with everything that refers to the row, `write` is a session that writes
 //! rows, `written_since` tells new rows from old rows, `output` asks for values as the stream's text, `failure`
-//! explains in an operator's words why a connection failed.
+//! explains in an operator's words why a connection failed, `copied` reads rows of texts without copying them.
 
 pub mod advisory;
+pub mod copied;
 mod databases;
 mod endpoint;
 mod failure;

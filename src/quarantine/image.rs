@@ -39,13 +39,28 @@ pub fn of<'r>(row: &'r Row, mapping: &TableMapping) -> Option<Image<'r>> {
 /// # Errors
 /// Refused when [`of`] did not write the image.
 pub fn row(mapping: &TableMapping, id: Uuid, json: &str) -> Result<Row> {
-    parse(mapping, id, json).ok_or_else(|| {
-        Error::refused(format!(
-            "the quarantined row {id} of {} is not one that leadbridge wrote",
-            mapping.table.label()
-        ))
-        .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
-    })
+    parse(mapping, id, json).ok_or_else(|| foreign(mapping, id))
+}
+
+/// The row of an image from the image's members: column and text.
+pub fn row_of(mapping: &TableMapping, id: Uuid, members: Vec<Box<[Datum]>>) -> Row {
+    let member = |member: Box<[Datum]>| {
+        let [column, text] = <[Datum; 2]>::try_from(member.into_vec()).ok()?;
+        Some((column.as_str()?.to_owned(), text))
+    };
+    let mut members: HashMap<String, Datum> = members.into_iter().filter_map(member).collect();
+    let datum = |column: &Column| members.remove(&*column.name).unwrap_or(Datum::Null);
+    let values = mapping.columns().iter().map(datum).collect();
+    Row { table: mapping.table, id, values }
+}
+
+/// The error for an image that [`of`] did not write.
+pub fn foreign(mapping: &TableMapping, id: Uuid) -> Error {
+    Error::refused(format!(
+        "the quarantined row {id} of {} is not one that leadbridge wrote",
+        mapping.table.label()
+    ))
+    .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
 }
 
 fn parse(mapping: &TableMapping, id: Uuid, json: &str) -> Option<Row> {

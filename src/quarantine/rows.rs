@@ -24,6 +24,7 @@ use crate::model::change::{Change, Operation, Origin, Row, SourcedChange, Table}
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Database;
+use crate::postgres::copied::copied;
 use crate::postgres::prepared::LazyStatement;
 use crate::postgres::step::during;
 
@@ -174,6 +175,10 @@ impl Quarantine {
         table: Table,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, Option<Row>>> {
+        if let [id] = ids {
+            let image = self.image(client, table, *id).await?;
+            return Ok(image.map(|image| (*id, image)).into_iter().collect());
+        }
         let sql = format!(
             "SELECT row_id, row_data::text FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
              AND operation <> 'delete'",
@@ -187,6 +192,34 @@ impl Quarantine {
                 Ok((id, json.map(|json| image::row(self.mapping.of(table), id, json)).transpose()?))
             })
             .collect()
+    }
+
+    /// The quarantined image of one key, which may be as large as a row can be. Unlike the text of the JSON, the
+    /// texts in the image are the row's own, so the image is in memory once.
+    async fn image(&self, client: &Client, table: Table, id: Uuid) -> Result<Option<Option<Row>>> {
+        let (mapping, step) = (self.mapping.of(table), "reading a row in quarantine");
+        let condition = format!(
+            "FROM {} AS q WHERE source_table = '{}' AND row_id = '{id}' AND operation <> 'delete'",
+            self.table,
+            table.label()
+        );
+        // A value that is neither a text nor null is not leadbridge's.
+        let foreign = "jsonb_typeof(row_data) <> 'object' OR EXISTS (SELECT FROM jsonb_each( \
+             CASE jsonb_typeof(row_data) WHEN 'object' THEN row_data END) AS m \
+             WHERE jsonb_typeof(m.value) NOT IN ('string', 'null'))";
+        let sql = format!("SELECT row_data IS NULL, {foreign} {condition}");
+        let Some(found) = during(client, step).row_if_any(&sql, &[]).await? else { return Ok(None) };
+        if found.get(0) {
+            return Ok(Some(None));
+        }
+        if found.get(1) {
+            return Err(image::foreign(mapping, id));
+        }
+        let query = format!(
+            "SELECT m.key, m.value FROM (SELECT row_data {condition}) AS q, jsonb_each_text(q.row_data) AS m"
+        );
+        let members = copied(client, &query, 2, step).await?;
+        Ok(Some(Some(image::row_of(mapping, id, members))))
     }
 
     /// Approximate bytes of the images of the keys.
