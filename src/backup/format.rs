@@ -28,6 +28,14 @@ impl Format {
             Format::Jsonl => "FORMAT text",
         }
     }
+
+    /// As [`Format::copy_options`], for rows that follow others in the same file.
+    pub(super) fn further_options(self) -> &'static str {
+        match self {
+            Format::Csv => "FORMAT csv",
+            Format::Jsonl => "FORMAT text",
+        }
+    }
 }
 
 /// The ending of a file's name.

@@ -1,58 +1,116 @@
 //! Copies one table from the snapshot to a file.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use std::pin::pin;
 
 use futures_util::StreamExt as _;
 use postgres_protocol::escape::escape_identifier;
 use sha2::{Digest as _, Sha256};
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use super::directory::{self, Directory};
 use super::format::{self, Format};
 use super::manifest::{BackupColumn, ColumnSequence, GeneratedColumn, TableFile};
 use crate::error::{Error, Result};
+use crate::model::budget;
 use crate::model::change::Table;
 use crate::model::sha256;
-use crate::postgres::Database;
 use crate::postgres::step::during;
+use crate::postgres::{Database, large};
 
 /// Writes the rows of a table in the open snapshot to a file under a temporary name.
 pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Directory) -> Result<TableFile> {
     let (name, format) = (landing.table(table), directory.format());
     let (columns, generated) = columns(landing.client, &name).await?;
     let list: Vec<String> = columns.iter().map(|column| escape_identifier(&column.name)).collect();
-    let sql = format!(
-        "COPY (SELECT {} FROM {name} AS t ORDER BY t.id) TO STDOUT ({})",
-        list.join(", "),
-        format.copy_options()
-    );
     let step = format!("copying {} from Landing", landing.names.landing_name(table));
-    let failed = |error| Error::database(&step, &error);
-    let mut copied = pin!(landing.client.copy_out(&sql).await.map_err(failed)?);
     let file = directory::file_name(landing.names, table, format);
-    let mut out = HashedFile::new(directory.create(&file)?);
-    let broken = |error| directory::failed("writing", &directory.path().join(&file), &error);
-    // The server sends each row in a separate message, after a message with the header in CSV.
-    let (mut messages, mut has_end_marker) = (0u64, false);
-    while let Some(row) = copied.next().await {
-        let row = row.map_err(failed)?;
-        messages += 1;
-        match format {
-            Format::Csv => {
-                has_end_marker |= row.starts_with(br"\.") || row.windows(3).any(|part| part == b"\n\\.");
-                out.write(&row)
-            }
-            Format::Jsonl => {
-                out.write(&format::json_line(&columns, &row).map_err(|error| error.context(&step))?)
-            }
-        }
-        .map_err(broken)?;
+    let mut copy = CopiedTable {
+        format,
+        columns,
+        out: HashedFile::new(directory.create(&file)?),
+        broken: &|error| directory::failed("writing", &directory.path().join(&file), &error),
+        rows: 0,
+        has_end_marker: false,
+    };
+    for (at, part) in parts(landing, table, &copy.columns).await?.into_iter().enumerate() {
+        let sql = format!(
+            "COPY (SELECT {} FROM {name} AS t WHERE {part} ORDER BY t.id) TO STDOUT ({})",
+            list.join(", "),
+            if at == 0 { format.copy_options() } else { format.further_options() }
+        );
+        copy.part(landing.client, &sql, &step, at == 0).await?;
     }
-    let rows = if format == Format::Csv { messages.saturating_sub(1) } else { messages };
+    let CopiedTable { columns, out, broken, rows, has_end_marker, .. } = copy;
     let (bytes, sha256) = out.finish().map_err(broken)?;
-    Ok(TableFile { table: name, file, rows, bytes, sha256, has_end_marker, columns, generated })
+    Ok(TableFile { table: name, file: file.clone(), rows, bytes, sha256, has_end_marker, columns, generated })
+}
+
+/// Conditions on a row `t` that divide the table: a row that must be alone in memory is a part of its own,
+/// because the connection reads several rows ahead. The parts are in the order of their keys.
+async fn parts(landing: Database<'_>, table: Table, columns: &[BackupColumn]) -> Result<Vec<String>> {
+    if !large::may_hold(landing, table).await? {
+        return Ok(vec!["true".to_owned()]);
+    }
+    let idents: Vec<String> =
+        columns.iter().map(|column| format!("t.{}", escape_identifier(&column.name))).collect();
+    let sql = format!(
+        "SELECT t.id, {} FROM {} AS t WHERE {} ORDER BY t.id",
+        budget::weight(&idents),
+        landing.table(table),
+        budget::is_large(&idents)
+    );
+    let step = landing.during(format!("looking for large rows of {}", landing.names.landing_name(table)));
+    let (mut parts, mut after) = (Vec::new(), "true".to_owned());
+    for row in step.rows(&sql, &[]).await? {
+        if budget::TOGETHER.is_exceeded_by(row.get::<_, i64>(1).unsigned_abs()) {
+            let id: Uuid = row.get(0);
+            parts.push(format!("{after} AND t.id < '{id}'"));
+            parts.push(format!("t.id = '{id}'"));
+            after = format!("t.id > '{id}'");
+        }
+    }
+    parts.push(after);
+    Ok(parts)
+}
+
+/// A table while its rows are written.
+struct CopiedTable<'c> {
+    format: Format,
+    columns: Vec<BackupColumn>,
+    out: HashedFile,
+    broken: &'c (dyn Fn(io::Error) -> Error + Sync),
+    rows: u64,
+    has_end_marker: bool,
+}
+
+impl CopiedTable<'_> {
+    /// Writes the answer of a COPY. In CSV the answer to the `first` COPY begins with a header.
+    async fn part(&mut self, landing: &Client, sql: &str, step: &str, first: bool) -> Result<()> {
+        let failed = |error| Error::database(step, &error);
+        let mut copied = pin!(landing.copy_out(sql).await.map_err(failed)?);
+        let mut is_header = first && self.format == Format::Csv;
+        // The server sends each row in a separate message, after a message with the header in CSV.
+        while let Some(row) = copied.next().await {
+            let row = row.map_err(failed)?;
+            self.rows += u64::from(!std::mem::take(&mut is_header));
+            match self.format {
+                Format::Csv => {
+                    self.has_end_marker |=
+                        row.starts_with(br"\.") || row.windows(3).any(|part| part == b"\n\\.");
+                    self.out.write(&row)
+                }
+                Format::Jsonl => {
+                    let line = format::json_line(&self.columns, &row);
+                    self.out.write(&line.map_err(|error| error.context(step))?)
+                }
+            }
+            .map_err(self.broken)?;
+        }
+        Ok(())
+    }
 }
 
 /// All columns of the table: the stored columns, and the columns that PostgreSQL computes.

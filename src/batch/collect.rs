@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::bisect;
 use crate::error::{Error, Result};
+use crate::model::budget::{LONG_ROW, LONG_ROWS};
 use crate::model::change::{Change, Origin, Position, Row, SourcedChange};
 use crate::model::lsn::Lsn;
 use crate::model::reached::Reached;
@@ -105,8 +106,24 @@ pub struct Collector<C = Vec<SourcedChange>> {
     open: C,
     /// Origin of the transaction in progress.
     transaction: Option<Origin>,
-    bytes: usize,
-    open_bytes: usize,
+    bytes: Held,
+    open_bytes: Held,
+}
+
+/// Bytes of collected rows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Held {
+    all: usize,
+    /// Bytes of the rows whose messages may be long ([`LONG_ROW`]).
+    long: usize,
+}
+
+impl Held {
+    fn add(&mut self, size: usize) {
+        self.all += size;
+        // A row that keeps its message has about half the message's size at least.
+        self.long += if size >= LONG_ROW / 4 { size } else { 0 };
+    }
 }
 
 impl<C: Changes> Collector<C> {
@@ -119,8 +136,8 @@ impl<C: Changes> Collector<C> {
             whole_since: None,
             open: C::default(),
             transaction: None,
-            bytes: 0,
-            open_bytes: 0,
+            bytes: Held::default(),
+            open_bytes: Held::default(),
         }
     }
 
@@ -135,8 +152,8 @@ impl<C: Changes> Collector<C> {
             self.begin(change.origin);
         }
         let size = C::size(&change.change);
-        self.bytes += size;
-        self.open_bytes += size;
+        self.bytes.add(size);
+        self.open_bytes.add(size);
         self.open.add(change);
     }
 
@@ -156,7 +173,7 @@ impl<C: Changes> Collector<C> {
         let transaction = self.transaction.take();
         self.whole_since = self.whole_since.or(transaction.map(|origin| origin.commit_time));
         self.whole.changes.absorb(&mut self.open);
-        self.open_bytes = 0;
+        self.open_bytes = Held::default();
         self.whole.end = Some(self.reached.position());
         self.whole.transactions += 1;
         Ok(())
@@ -185,7 +202,8 @@ impl<C: Changes> Collector<C> {
     pub fn is_full(&self) -> bool {
         self.whole.changes.rows() + self.open.rows() >= self.limits.rows
             || self.whole.transactions >= self.limits.rows as u64
-            || self.bytes >= self.limits.bytes
+            || self.bytes.all >= self.limits.bytes
+            || self.bytes.long >= LONG_ROWS
     }
 
     /// Whether the batch has an end and may be taken as soon as apply is free.
@@ -201,7 +219,7 @@ impl<C: Changes> Collector<C> {
             self.whole_since = None;
             return std::mem::take(&mut self.whole);
         }
-        (self.bytes, self.open_bytes) = (0, 0);
+        (self.bytes, self.open_bytes) = (Held::default(), Held::default());
         let part = std::mem::take(&mut self.open);
         if let Some(origin) = self.transaction {
             self.open.begin(origin);

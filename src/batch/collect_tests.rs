@@ -102,3 +102,26 @@ fn a_batch_is_cut_into_parts_that_hold_its_changes_in_their_order() {
     assert_eq!(sizes(of(&[1, 2, 2, 2, 2, 2, 2, 2]), 2), [4, 4], "too far away");
     assert_eq!(sizes(of(&[]), 2), [0]);
 }
+
+#[test]
+fn a_few_megabytes_of_long_rows_fill_a_batch_whatever_its_bound() {
+    let limits = BatchLimits { rows: 1000, bytes: usize::MAX };
+    let mut collector = Collector::<Vec<SourcedChange>>::new(limits, Position::default());
+    let row = |size: usize| {
+        let values = [Datum::text("x".repeat(size))].into();
+        let row = Row { table: Table::LandingLeads, id: Uuid::nil(), values };
+        let change = Change::Write { operation: Operation::Insert, row, old_id: None };
+        SourcedChange { origin: ORIGIN, change }
+    };
+    for _ in 0..100 {
+        collector.push(row(LONG_ROW / 8));
+    }
+    assert!(!collector.is_full(), "rows of other sizes are bounded by the configured bound alone");
+    collector.push(row(LONG_ROWS / 2));
+    collector.commit(position(10)).unwrap();
+    assert!(!collector.is_full());
+    collector.push(row(LONG_ROWS / 2));
+    assert!(collector.is_full());
+    collector.take();
+    assert!(!collector.is_full(), "the open transaction has only its own rows left");
+}

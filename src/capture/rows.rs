@@ -7,9 +7,10 @@ use super::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
+use crate::model::budget::LONG_ROW;
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
-use crate::pgoutput::{OldTuple, Relation, Tuple};
+use crate::pgoutput::{OldTuple, Relation, Tuple, Value};
 
 /// Captures the rows of one stream.
 pub type RowCapture = Capture<Layout>;
@@ -92,12 +93,23 @@ impl ReplicatedRelation for Layout {
     }
 
     fn row(&self, new: Tuple, old: Option<OldTuple>) -> Result<Row> {
+        let sent = size(&new) + old.as_ref().map_or(0, |old| size(old.tuple()));
         let mut row = Layout::row(self, new)?;
         // With replica identity full the stream sends the old row, and the old row holds the unchanged TOAST
         // values.
         if let Some(OldTuple::Full(old)) = old {
             row.fill_unchanged_from(&Layout::row(self, old)?);
         }
+        // The row's values are slices of the message. Where they are the smaller part of a long message, they
+        // leave the message, so that the row's size tells what the row keeps in memory.
+        if sent >= LONG_ROW / 2 && row.size() < sent / 2 {
+            row.leave_message();
+        }
         Ok(row)
     }
+}
+
+/// Bytes of a tuple's texts.
+fn size(tuple: &Tuple) -> usize {
+    tuple.0.iter().map(|value| if let Value::Text(text) = value { text.len() } else { 0 }).sum()
 }

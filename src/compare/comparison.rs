@@ -78,6 +78,9 @@ pub struct Comparison {
     /// Keys of the rows counted in `changed_on_traffic`, the first [`SUSPECTS`] of them.
     #[serde(skip)]
     pub(super) changed: Vec<Uuid>,
+    /// Keys of the large rows that are not compared yet.
+    #[serde(skip)]
+    pub(super) large: Vec<Uuid>,
     /// Whether more than [`SUSPECTS`] keys are kept.
     #[serde(skip)]
     pub(super) keeps_every_key: bool,
@@ -142,6 +145,7 @@ impl Comparison {
         self.different += other.different;
         self.changed_on_traffic += other.changed_on_traffic;
         self.tally.merge(other.tally);
+        self.large.extend(other.large);
         for example in other.examples {
             let kind = std::mem::discriminant(&example.difference);
             let of_its_kind = |known: &&DifferenceExample| std::mem::discriminant(&known.difference) == kind;

@@ -93,12 +93,9 @@ impl ByMapping {
         let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
         while let Some(met) = meet::<Self>(left.peek().copied(), right.peek().copied()) {
             found.count(self, &met);
-            if !matches!(met, Met::Traffic(_)) {
-                left.next();
-            }
-            if !matches!(met, Met::Landing(_)) {
-                right.next();
-            }
+            let (on_landing, on_traffic) = met.sides();
+            left.next_if(|_| on_landing);
+            right.next_if(|_| on_traffic);
         }
         found
     }

@@ -99,8 +99,11 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     let (mut tables, mut tally, mut stream_passed) = (Vec::new(), Tally::default(), true);
     for &table in &options.tables {
         let mut found = scan(config, table, &options.pace).await?;
+        // The sessions of the scan have ended by now, and with them the buffers of their largest rows.
+        let sides =
+            ComparedSides { pace: Some(&options.pace), ..ComparedSides::forward(databases, table).await? };
+        sides.compare_large(&mut found).await?;
         tally.merge(std::mem::take(&mut found.tally));
-        let sides = ComparedSides::forward(databases, table).await?;
         // After the stream failed to pass the rows of one table, no later table waits for the stream.
         let patience = if stream_passed { options.patience } else { Duration::ZERO };
         let (table, passed) = settle(&sides, found, patience).await?;
@@ -180,7 +183,9 @@ impl VerifyWorker {
             ComparedSides { pace: Some(&self.pace), ..ComparedSides::forward(databases, table).await? };
         let mut found = sides.nothing_yet();
         while let Some(keys) = self.next() {
-            found.add(sides.compare(keys).await?);
+            let mut part = sides.nothing_yet();
+            sides.scan(keys, &mut part).await?;
+            found.add(part);
         }
         Ok(found)
     }

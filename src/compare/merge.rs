@@ -47,6 +47,13 @@ pub(super) enum Met<'r, L> {
     Both(&'r L, &'r HeldRow),
 }
 
+impl<L> Met<'_, L> {
+    /// Whether Landing, and whether Traffic, has a row with the key.
+    pub(super) fn sides(&self) -> (bool, bool) {
+        (!matches!(self, Met::Traffic(_)), !matches!(self, Met::Landing(_)))
+    }
+}
+
 /// Compares the smallest remaining keys of the two sides; `None` after the last row. Keys ascend in byte
 /// order, as PostgreSQL's do.
 pub(super) fn meet<'r, E: Expectation>(

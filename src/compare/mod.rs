@@ -14,6 +14,7 @@ mod attribution;
 mod comparison;
 mod content;
 mod forward;
+mod large;
 pub mod live;
 mod merge;
 mod pace;
@@ -28,16 +29,16 @@ pub use attribution::Attributed;
 pub use comparison::{Comparison, Difference, DifferenceExample};
 pub use content::{Contents, Digest};
 use forward::ByMapping;
-use merge::{Expectation, Met, meet};
+use merge::{Expectation, HeldRow, Met, meet};
 pub use pace::ReadRate;
-use pages::{KeyRange, LandingPages, PAGE, TrafficPages};
+use pages::{KeyRange, LandingPages, PAGE, PageRow, TrafficPages};
 
 use crate::capture::layout::Layout;
 use crate::error::Result;
 use crate::landing::catalog;
 use crate::model::change::Table;
 use crate::model::side::Side;
-use crate::postgres::Databases;
+use crate::postgres::{Databases, large as large_values};
 use crate::traffic::TargetCatalog;
 
 /// Compares a Landing table with its Traffic table. The sessions' settings must be pinned like those of a
@@ -80,8 +81,24 @@ struct ComparedSides<'c, E> {
     databases: Databases<'c>,
     layout: Layout,
     expectation: E,
+    may_hold_large: LargeHolders,
     /// Progress and speed limit; `None` for a comparison that nobody watches.
     pace: Option<&'c ReadRate>,
+}
+
+/// Whether the table may hold large rows, on either side.
+#[derive(Clone, Copy)]
+struct LargeHolders {
+    landing: bool,
+    traffic: bool,
+}
+
+impl LargeHolders {
+    async fn find(databases: Databases<'_>, table: Table) -> Result<Self> {
+        let may_hold = |side| large_values::may_hold(databases.on(side), table);
+        let (landing, traffic) = tokio::try_join!(may_hold(Side::Landing), may_hold(Side::Traffic))?;
+        Ok(LargeHolders { landing, traffic })
+    }
 }
 
 impl<'c> ComparedSides<'c, ByMapping> {
@@ -90,7 +107,8 @@ impl<'c> ComparedSides<'c, ByMapping> {
         let layout = catalog::layout(databases.landing, databases.names, mapping.of(table)).await?;
         let target = TargetCatalog::read(databases.on(Side::Traffic), &[table], &mapping).await?;
         let expectation = ByMapping::new(mapping.of(table), target.limits(table));
-        Ok(ComparedSides { databases, layout, expectation, pace: None })
+        let may_hold_large = LargeHolders::find(databases, table).await?;
+        Ok(ComparedSides { databases, layout, expectation, may_hold_large, pace: None })
     }
 }
 
@@ -117,23 +135,56 @@ impl<E: Expectation> ComparedSides<'_, E> {
 
     /// Compares the rows with the given keys, and adds the result to `found`.
     async fn merge(&self, keys: KeyRange, found: &mut Comparison) -> Result<()> {
-        let mut landing = LandingPages::new(self, keys.clone());
-        let mut traffic = TrafficPages::new(self, keys);
+        self.scan(keys, found).await?;
+        self.compare_large(found).await
+    }
+
+    /// As [`ComparedSides::merge`], but only adds the keys of large rows to `found`.
+    async fn scan(&self, keys: KeyRange, found: &mut Comparison) -> Result<()> {
+        let mut landing = LandingPages::without_large(self, keys.clone());
+        let mut traffic = TrafficPages::without_large(self, keys);
         let (mut left, mut right) = tokio::try_join!(landing.next(), traffic.next())?;
-        while let Some(met) = meet::<E>(left.as_ref(), right.as_ref()) {
-            found.count(&self.expectation, &met);
-            if let (Some(pace), Met::Landing(_) | Met::Both(..)) = (self.pace, &met) {
-                pace.count();
-                if found.landing_rows.is_multiple_of(PAGE as u64) {
-                    pace.keep().await;
-                }
+        loop {
+            let keys = [left.as_ref().map(Self::landing_key), right.as_ref().map(held_key)];
+            let Some(key) = keys.iter().copied().flatten().min() else { return Ok(()) };
+            let [on_landing, on_traffic] = keys.map(|at| at == Some(key));
+            let ours = left.as_ref().filter(|_| on_landing);
+            let theirs = right.as_ref().filter(|_| on_traffic);
+            let is_whole = ours.is_none_or(|row| row.whole().is_some())
+                && theirs.is_none_or(|row| row.whole().is_some());
+            match meet::<E>(ours.and_then(PageRow::whole), theirs.and_then(PageRow::whole)) {
+                Some(met) if is_whole => self.count(&met, found).await,
+                _ => found.large.push(key),
             }
-            match met {
-                Met::Landing(_) => left = landing.next().await?,
-                Met::Traffic(_) => right = traffic.next().await?,
-                Met::Both(..) => (left, right) = tokio::try_join!(landing.next(), traffic.next())?,
+            match (on_landing, on_traffic) {
+                (true, true) => (left, right) = tokio::try_join!(landing.next(), traffic.next())?,
+                (true, false) => left = landing.next().await?,
+                (false, _) => right = traffic.next().await?,
             }
         }
-        Ok(())
+    }
+
+    async fn count(&self, met: &Met<'_, E::Landing>, found: &mut Comparison) {
+        found.count(&self.expectation, met);
+        if let (Some(pace), (true, _)) = (self.pace, met.sides()) {
+            pace.count();
+            if found.landing_rows.is_multiple_of(PAGE as u64) {
+                pace.keep().await;
+            }
+        }
+    }
+
+    fn landing_key(row: &PageRow<E::Landing>) -> Uuid {
+        match row {
+            PageRow::Whole(row) => E::id(row),
+            PageRow::Large(id) => *id,
+        }
+    }
+}
+
+fn held_key(row: &PageRow<HeldRow>) -> Uuid {
+    match row {
+        PageRow::Whole(row) => row.image.id,
+        PageRow::Large(id) => *id,
     }
 }

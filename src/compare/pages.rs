@@ -13,11 +13,12 @@ use super::merge::{Expectation, HeldRow};
 use crate::capture::layout::Layout;
 use crate::error::{Error, Result};
 use crate::landing::reading;
+use crate::mapping::inverse::TrafficImage;
 use crate::mapping::{TableMapping, Target};
 use crate::model::budget;
-use crate::model::change::Row as LandingRow;
+use crate::model::change::{Datum, Row as LandingRow};
 use crate::postgres::Database;
-use crate::traffic::reading::{image, image_columns};
+use crate::traffic::reading::{is_large, text_columns, texts_unless_large};
 
 /// Rows in a page.
 pub(super) const PAGE: usize = 500;
@@ -116,6 +117,22 @@ impl<'c> Pages<'c> {
     }
 }
 
+/// A row of a page.
+pub(super) enum PageRow<R> {
+    Whole(R),
+    /// A large row: only its key was read.
+    Large(Uuid),
+}
+
+impl<R> PageRow<R> {
+    pub(super) fn whole(&self) -> Option<&R> {
+        match self {
+            PageRow::Whole(row) => Some(row),
+            PageRow::Large(_) => None,
+        }
+    }
+}
+
 /// Landing's rows.
 pub(super) struct LandingPages<'c, E> {
     pages: Pages<'c>,
@@ -124,43 +141,79 @@ pub(super) struct LandingPages<'c, E> {
 }
 
 impl<'c, E: Expectation> LandingPages<'c, E> {
+    /// Reads each row whole.
     pub(super) fn new(sides: &'c ComparedSides<'c, E>, keys: KeyRange) -> Self {
+        Self::of(sides, keys, false)
+    }
+
+    /// Reads only the key of a large row.
+    pub(super) fn without_large(sides: &'c ComparedSides<'c, E>, keys: KeyRange) -> Self {
+        Self::of(sides, keys, sides.may_hold_large.landing)
+    }
+
+    fn of(sides: &'c ComparedSides<'c, E>, keys: KeyRange, without_large: bool) -> Self {
         let ComparedSides { databases, layout, expectation, .. } = sides;
-        // The stored size of the metadata, not the length of the text, because a compressed value may stay in
-        // its row.
-        let select = format!(
-            "SELECT {}, pg_catalog.pg_column_size(t.metadata)::text FROM {} AS t WHERE",
-            reading::columns(layout),
-            databases.names.landing_table(layout.table())
-        );
+        let select = Self::select(sides, without_large);
         let step = format!("reading {} on Landing", layout.name);
         LandingPages { pages: Pages::new(databases.landing, select, step, keys), layout, expectation }
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<E::Landing>> {
+    /// The query, to which a condition on the row `t` is added. With `without_large` the last column tells
+    /// whether the row is large.
+    pub(super) fn select(sides: &ComparedSides<'_, E>, without_large: bool) -> String {
+        let ComparedSides { databases, layout, .. } = sides;
+        let (columns, is_large) = match without_large {
+            true => (
+                reading::columns_unless_large(layout),
+                format!(", CASE WHEN {} THEN 't' END", reading::is_large(layout)),
+            ),
+            false => (reading::columns(layout), String::new()),
+        };
+        // The stored size of the metadata, not the length of the text, because a compressed value may stay in
+        // its row.
+        format!(
+            "SELECT {columns}, pg_catalog.pg_column_size(t.metadata)::text{is_large} FROM {} AS t WHERE",
+            databases.names.landing_table(layout.table())
+        )
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<PageRow<E::Landing>>> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
+        let failed = |error| Error::database(&self.pages.step, &error);
+        let mut values = texts(&row, 0).map_err(failed)?;
+        let is_large = values.len() > self.layout.mapping.columns().len() + 1
+            && values.pop().is_some_and(|flag| flag != Datum::Null);
         let (row, stored) =
-            landing_row(self.layout, &row).map_err(|error| error.context(&self.pages.step))?;
+            landing_row(self.layout, values).map_err(|error| error.context(&self.pages.step))?;
         self.pages.after = Some(row.id);
-        Ok(Some(self.expectation.landing(row, stored)))
+        Ok(Some(match is_large {
+            true => PageRow::Large(row.id),
+            false => PageRow::Whole(self.expectation.landing(row, stored)),
+        }))
     }
 
     /// Reads the rows into memory.
-    pub(super) async fn collect(mut self) -> Result<Vec<E::Landing>> {
+    pub(super) async fn whole(mut self) -> Result<Vec<E::Landing>> {
         let mut rows = Vec::new();
         while let Some(row) = self.next().await? {
-            rows.push(row);
+            if let PageRow::Whole(row) = row {
+                rows.push(row);
+            }
         }
         Ok(rows)
     }
 }
 
-/// The row, and the stored size of its metadata in bytes.
-fn landing_row(layout: &Layout, row: &Row) -> Result<(LandingRow, usize)> {
-    let texts: std::result::Result<Vec<Option<&str>>, _> = (0..row.len()).map(|at| row.try_get(at)).collect();
-    let mut texts = texts.map_err(|error| Error::database("reading a row", &error))?;
-    let stored = texts.pop().flatten().and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
-    Ok((reading::row_of(layout, texts.into_iter())?, stored))
+/// The values of a row from the given column on, each of them a text.
+fn texts(row: &Row, from: usize) -> std::result::Result<Vec<Datum>, tokio_postgres::Error> {
+    let text = |at| row.try_get::<_, Option<&str>>(at).map(|text| text.map_or(Datum::Null, Datum::text));
+    (from..row.len()).map(text).collect()
+}
+
+/// The row, and the stored size of its metadata in bytes: the last of the values.
+pub(super) fn landing_row(layout: &Layout, mut values: Vec<Datum>) -> Result<(LandingRow, usize)> {
+    let stored = values.pop().and_then(|bytes| bytes.as_str()?.parse().ok()).unwrap_or(0);
+    Ok((reading::row(layout, values.into())?, stored))
 }
 
 /// Traffic's rows.
@@ -170,42 +223,78 @@ pub(super) struct TrafficPages<'c> {
 }
 
 impl<'c> TrafficPages<'c> {
+    /// Reads each row whole.
     pub(super) fn new<E: Expectation>(sides: &'c ComparedSides<'c, E>, keys: KeyRange) -> Self {
-        let (databases, mapping) = (sides.databases, &*sides.layout.mapping);
-        let table = mapping.table;
-        let must_be_on_landing = sides.expectation.must_be_on_landing();
-        let which = if E::READS_ROWS_BORN_ON_TRAFFIC { "true" } else { &must_be_on_landing };
-        let select = format!(
-            "SELECT {}, {must_be_on_landing}, {} FROM {} AS t WHERE {which} AND",
-            image_columns(mapping),
-            sides.expectation.stays_on_traffic(),
-            databases.names.traffic_table(table)
-        );
-        let step = format!("reading {} on Traffic", table.traffic_name());
-        TrafficPages { pages: Pages::new(databases.traffic, select, step, keys), mapping }
+        Self::of(sides, keys, false)
     }
 
-    pub(super) async fn next(&mut self) -> Result<Option<HeldRow>> {
+    /// Reads only the key of a large row.
+    pub(super) fn without_large<E: Expectation>(sides: &'c ComparedSides<'c, E>, keys: KeyRange) -> Self {
+        Self::of(sides, keys, sides.may_hold_large.traffic)
+    }
+
+    fn of<E: Expectation>(sides: &'c ComparedSides<'c, E>, keys: KeyRange, without_large: bool) -> Self {
+        let mapping = &*sides.layout.mapping;
+        let select = Self::select(sides, without_large);
+        let step = format!("reading {} on Traffic", mapping.table.traffic_name());
+        TrafficPages { pages: Pages::new(sides.databases.traffic, select, step, keys), mapping }
+    }
+
+    /// As [`LandingPages::select`]. The columns are those of [`held_row`].
+    pub(super) fn select<E: Expectation>(sides: &ComparedSides<'_, E>, without_large: bool) -> String {
+        let (databases, mapping) = (sides.databases, &*sides.layout.mapping);
+        let must_be_on_landing = sides.expectation.must_be_on_landing();
+        let which = if E::READS_ROWS_BORN_ON_TRAFFIC { "true" } else { &must_be_on_landing };
+        let flag = |condition: &str| format!("CASE WHEN {condition} THEN 't' ELSE 'f' END");
+        let (texts, is_large) = match without_large {
+            true => (texts_unless_large(mapping), format!(", CASE WHEN {} THEN 't' END", is_large(mapping))),
+            false => (text_columns(mapping), String::new()),
+        };
+        format!(
+            "SELECT t.id::text{texts}, {}, {}{is_large} FROM {} AS t WHERE {which} AND",
+            flag(&must_be_on_landing),
+            flag(&sides.expectation.stays_on_traffic()),
+            databases.names.traffic_table(mapping.table)
+        )
+    }
+
+    pub(super) async fn next(&mut self) -> Result<Option<PageRow<HeldRow>>> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
-        let held = held_row(self.mapping, &row);
-        let held = held.map_err(|error| Error::database(&self.pages.step, &error))?;
+        let failed = |error| Error::database(&self.pages.step, &error);
+        let mut values = texts(&row, 0).map_err(failed)?;
+        let is_large = values.len() > self.mapping.targets().len() + 3
+            && values.pop().is_some_and(|flag| flag != Datum::Null);
+        let held = held_row(self.mapping, values).map_err(|error| error.context(&self.pages.step))?;
         self.pages.after = Some(held.image.id);
-        Ok(Some(held))
+        Ok(Some(match is_large {
+            true => PageRow::Large(held.image.id),
+            false => PageRow::Whole(held),
+        }))
     }
 
     /// Reads the rows into memory.
-    pub(super) async fn collect(mut self) -> Result<Vec<HeldRow>> {
+    pub(super) async fn whole(mut self) -> Result<Vec<HeldRow>> {
         let mut rows = Vec::new();
         while let Some(row) = self.next().await? {
-            rows.push(row);
+            if let PageRow::Whole(row) = row {
+                rows.push(row);
+            }
         }
         Ok(rows)
     }
 }
 
-fn held_row(mapping: &TableMapping, row: &Row) -> std::result::Result<HeldRow, tokio_postgres::Error> {
-    let (image, next) = (image(mapping, row)?, mapping.targets().len() + 1);
-    let (must_be_on_landing, stays_on_traffic) = (row.try_get(next)?, row.try_get(next + 1)?);
+/// A row of Traffic from its texts: the id, one for each of [`TableMapping::targets`], and the two flags of a
+/// [`HeldRow`].
+pub(super) fn held_row(mapping: &TableMapping, values: Vec<Datum>) -> Result<HeldRow> {
+    let broken = || Error::internal(format!("{} on Traffic: a row without id", mapping.table.traffic_name()));
+    let mut values = values.into_iter();
+    let id = values.next().and_then(|id| id.as_str()?.parse().ok()).ok_or_else(broken)?;
+    let text = |value| if let Datum::Text(text) = value { Some(text) } else { None };
+    let texts = values.by_ref().take(mapping.targets().len()).map(text).collect();
+    let image = TrafficImage { table: mapping.table, id, values: texts };
+    let mut flag = || values.next().is_some_and(|flag| flag.as_str() == Some("t"));
+    let (must_be_on_landing, stays_on_traffic) = (flag(), flag());
     Ok(HeldRow { image, must_be_on_landing, stays_on_traffic })
 }
 

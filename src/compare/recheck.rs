@@ -11,13 +11,10 @@ use super::ComparedSides;
 use super::comparison::Comparison;
 use super::forward::{ByMapping, ExpectedRow};
 use super::merge::HeldRow;
-use super::pages::{KeyRange, LandingPages, PAGE, TrafficPages, held_weights};
 use crate::error::Result;
-use crate::landing::reading;
-use crate::model::budget::Budget;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::postgres::{Database, Databases, slot, wal};
+use crate::postgres::{Database, slot, wal};
 
 /// Pause between two reads of Traffic's checkpoint, and between two comparisons of a row that Landing keeps
 /// changing.
@@ -25,9 +22,6 @@ const LOOK: Duration = Duration::from_millis(50);
 
 /// A moving stream usually ends a wait within this time; a shorter wait is not logged.
 const SHORT: Duration = Duration::from_secs(1);
-
-/// Bytes of both sides' rows that are in memory during a recheck.
-const HELD: Budget = Budget::of(4 << 20);
 
 /// Result of a recheck.
 pub(super) struct Settled {
@@ -72,34 +66,19 @@ impl ComparedSides<'_, ByMapping> {
         Ok(settled)
     }
 
-    /// Divides the keys into pages small enough that both sides' rows of a page fit into memory.
-    async fn portions(&self, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
-        let mut portions = Vec::new();
-        for page in ids.chunks(PAGE) {
-            let Databases { landing, names, .. } = self.databases;
-            let landing = reading::weights(landing, names, &self.layout, page).await?;
-            let traffic = self.databases.on(Side::Traffic);
-            let traffic = held_weights(traffic, &self.layout.mapping, page).await?;
-            let weight = |id: &Uuid| [&landing, &traffic].iter().filter_map(|side| side.get(id)).sum::<u64>();
-            portions.extend(HELD.portions(page.iter().map(|id| (*id, weight(id))), PAGE));
-        }
-        Ok(portions)
-    }
-
     /// Compares a page of rows. With `waiting`, Traffic is read once the stream has passed the position at
     /// which Landing was read. Rows that Landing has changed since are left out of the comparison and
     /// returned, because nothing is known of them.
     async fn look(&self, ids: &[Uuid], waiting: Option<Waiting<'_>>) -> Result<(Comparison, Vec<Uuid>)> {
-        let these = || KeyRange::These(ids.to_vec());
-        let mut before = LandingPages::new(self, these()).collect().await?;
+        let mut before = self.landing_rows(ids).await?;
         let Some(waiting) = waiting else {
-            let held = TrafficPages::new(self, these()).collect().await?;
+            let held = self.traffic_rows(ids).await?;
             return Ok((self.expectation.compare(&before, &held), Vec::new()));
         };
         let read_at = wal::committed_so_far(self.databases.landing).await?;
         waiting.until_applied(self, read_at).await?;
-        let mut held = TrafficPages::new(self, these()).collect().await?;
-        let after = LandingPages::new(self, these()).collect().await?;
+        let mut held = self.traffic_rows(ids).await?;
+        let after = self.landing_rows(ids).await?;
         let moving = self.expectation.take_what_moved(&mut before, after, &held);
         before.retain(|row| !moving.contains(&row.id));
         held.retain(|row| !moving.contains(&row.image.id));

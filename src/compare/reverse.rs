@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::ComparedSides;
 use super::comparison::{Comparison, Difference};
 use super::merge::{Expectation, Met};
 use super::pages::KeyRange;
+use super::{ComparedSides, LargeHolders};
 use crate::error::Result;
 use crate::landing::catalog;
 use crate::landing::write::LandingTarget;
@@ -60,7 +60,8 @@ impl<'c> ComparedSides<'c, ByInverse> {
         let (mapping, limits) = (Arc::clone(mapping.of(table)), read.limits(table).into());
         let expectation =
             ByInverse { mapping, places, limits, since_switch, stays: flowing::stays(names, table) };
-        Ok(ComparedSides { databases, layout, expectation, pace: None })
+        let may_hold_large = LargeHolders::find(databases, table).await?;
+        Ok(ComparedSides { databases, layout, expectation, may_hold_large, pace: None })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Landing: catalog, rows, the initial snapshot; writing after the switch.
 
 pub mod catalog;
-mod copied;
 pub mod left_out;
 pub mod ranges;
 pub mod reading;

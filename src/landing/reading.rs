@@ -1,5 +1,6 @@
 //! Reads whole rows of Landing with SQL, as the same text that the stream sends.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use futures_util::{TryStreamExt as _, pin_mut};
@@ -11,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::model::budget;
 use crate::model::change::{Column, ColumnType, Datum, Row};
 use crate::model::names::Names;
+use crate::postgres::copied::copied;
 use crate::postgres::output::TextForm;
 
 /// `SELECT` of every column that the mapping knows, as text, in the order of a [`Row`].
@@ -20,9 +22,41 @@ pub fn select(names: &Names, layout: &Layout) -> String {
 
 /// The columns of [`select`].
 pub fn columns(layout: &Layout) -> String {
+    texts(layout, |_, text| text)
+}
+
+/// The columns of [`select`], where a value that makes its row a large row is null ([`is_large`]).
+pub fn columns_unless_large(layout: &Layout) -> String {
+    texts(layout, |column, text| match is_heavy(column) {
+        true => budget::unless_large(&column.ident(), &text),
+        false => text,
+    })
+}
+
+/// SQL condition on a row: the row is a large row.
+pub fn is_large(layout: &Layout) -> String {
+    budget::is_large(heavy(layout))
+}
+
+/// SQL for the approximate size of a row in bytes, as [`by_id`] would hold the row.
+pub fn weight(layout: &Layout) -> String {
+    budget::weight(heavy(layout))
+}
+
+/// The columns of variable size that this database has.
+fn heavy(layout: &Layout) -> impl Iterator<Item = Cow<'static, str>> {
+    let columns = layout.mapping.present().map(|(_, column)| column);
+    columns.filter(|column| is_heavy(column)).map(Column::ident)
+}
+
+fn is_heavy(column: &Column) -> bool {
+    matches!(column.kind, ColumnType::Text | ColumnType::Jsonb | ColumnType::Other)
+}
+
+fn texts(layout: &Layout, form: impl Fn(&Column, String) -> String) -> String {
     let columns = layout.mapping.columns().iter().zip(layout.type_oids());
     let text = |(column, type_oid): (&Column, Option<u32>)| match type_oid {
-        Some(type_oid) => TextForm::of_oid(type_oid).of(&column.ident()),
+        Some(type_oid) => form(column, TextForm::of_oid(type_oid).of(&column.ident())),
         None => "NULL::text".to_owned(),
     };
     columns.map(text).collect::<Vec<_>>().join(", ")
@@ -47,6 +81,13 @@ pub async fn by_id(
     layout: &Layout,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, Row>> {
+    // A row that is read alone may be as large as a row can be.
+    if let [id] = ids {
+        let query = format!("{} WHERE id = '{id}'", select(names, layout));
+        let step = format!("reading a row of {} on Landing", layout.name);
+        let found = copied(client, &query, layout.mapping.columns().len(), &step).await?;
+        return found.into_iter().map(|values| row(layout, values).map(|row| (row.id, row))).collect();
+    }
     let mut rows = HashMap::new();
     let take = |row: Row| _ = rows.insert(row.id, row);
     each_by_id(client, names, layout, ids, take).await?;
@@ -81,11 +122,9 @@ pub async fn weights(
     layout: &Layout,
     ids: &[Uuid],
 ) -> Result<HashMap<Uuid, u64>> {
-    let heavy = |kind| matches!(kind, ColumnType::Text | ColumnType::Jsonb | ColumnType::Other);
-    let columns = layout.mapping.present().filter(|(_, column)| heavy(column.kind));
     let sql = format!(
         "SELECT id, {} FROM {} WHERE id = ANY ($1)",
-        budget::weight(columns.map(|(_, column)| column.ident())),
+        weight(layout),
         names.landing_table(layout.table())
     );
     let rows = client.query(&sql, &[&ids]).await;

@@ -8,19 +8,20 @@ use postgres_protocol::escape::escape_literal;
 use tokio_postgres::{CopyOutStream, SimpleQueryMessage};
 
 use super::catalog::Measure;
-use super::copied::{CopiedMessage, Decoder};
 use super::ranges::Range;
 use super::reading;
 use crate::capture::layout::Layout;
 use crate::checkpoint::Published;
 use crate::error::{Error, Result};
 use crate::mapping::{Passthrough, TableMapping};
+use crate::model::budget::TOGETHER;
 use crate::model::change::{Row, Table};
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::copied::{CopiedMessage, Decoder};
 use crate::postgres::step::during;
 use crate::postgres::table_lock::{self, Opening};
-use crate::postgres::{Database, Endpoint, Session};
+use crate::postgres::{Database, Endpoint, Session, large};
 
 /// Size of a table under the snapshot.
 #[derive(Clone, Debug)]
@@ -28,7 +29,29 @@ pub struct Extent {
     pub ranges: Vec<Range>,
     /// Counted for a small table, PostgreSQL's estimate for a large one.
     pub expected_rows: u64,
+    /// Whether the table may hold large rows.
+    pub may_hold_large: bool,
 }
+
+/// Large rows of a range, as SQL arrays of their `ctid`, which stay the same under the snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct LargeRows {
+    /// Sets of rows, each of a few megabytes.
+    pub sets: Vec<String>,
+    /// Rows of which each must be alone in memory.
+    pub alone: Vec<String>,
+}
+
+/// A table to copy.
+#[derive(Clone, Copy)]
+pub struct CopiedFrom<'r> {
+    pub names: &'r Names,
+    pub published: &'r Published,
+    pub layout: &'r Layout,
+}
+
+/// Maximum number of large rows in a set.
+const SET: usize = 100;
 
 /// A session on Landing that sees the exported snapshot.
 ///
@@ -111,23 +134,69 @@ impl SnapshotReader {
     /// Divides a table into ranges.
     pub async fn extent(&self, names: &Names, table: Table) -> Result<Extent> {
         let Measure { pages, rows } = super::catalog::measure(&self.session, names, table).await?;
-        Ok(Extent { ranges: Range::all(table, pages), expected_rows: rows })
+        let may_hold_large = large::may_hold(Database::landing(&self.session, names), table).await?;
+        Ok(Extent { ranges: Range::all(table, pages), expected_rows: rows, may_hold_large })
     }
 
-    /// Streams the rows of one range.
+    /// Streams the rows of one range. With `large`, the large rows are left out of the stream and listed there.
     ///
     /// # Errors
     /// Errors of [`SnapshotReader::lock`], and of the database.
     pub async fn rows<'r>(
         &'r self,
-        names: &Names,
-        published: &Published,
-        layout: &'r Layout,
+        table: CopiedFrom<'r>,
         range: &Range,
+        large: Option<&mut LargeRows>,
     ) -> Result<RowStream<'r>> {
+        let CopiedFrom { names, published, layout } = table;
         self.lock(names, layout.table(), published).await?;
+        let mut condition = range.condition();
+        if let Some(large) = large {
+            *large = self.large(table, &condition).await?;
+            condition = format!("{condition} AND NOT {}", reading::is_large(layout));
+        }
+        self.stream(table, &condition).await
+    }
+
+    /// Streams the rows of a set of [`LargeRows`].
+    ///
+    /// # Errors
+    /// Errors of [`SnapshotReader::rows`].
+    pub async fn large_rows<'r>(&'r self, table: CopiedFrom<'r>, set: &str) -> Result<RowStream<'r>> {
+        self.lock(table.names, table.layout.table(), table.published).await?;
+        self.stream(table, &format!("ctid = ANY ({set})")).await
+    }
+
+    /// The large rows among those of `condition`.
+    async fn large(&self, table: CopiedFrom<'_>, condition: &str) -> Result<LargeRows> {
+        let CopiedFrom { names, layout, .. } = table;
+        let sql = format!(
+            "SELECT ctid::text, {} FROM {} WHERE {condition} AND {}",
+            reading::weight(layout),
+            names.landing_table(layout.table()),
+            reading::is_large(layout)
+        );
+        let step = format!("looking for large rows of {} on Landing", layout.name);
+        let found = during(&self.session, step).rows(&sql, &[]).await?;
+        let weighed = found.iter().map(|row| (row.get(0), row.get::<_, i64>(1).unsigned_abs()));
+        let (alone, others): (Vec<(String, u64)>, Vec<_>) =
+            weighed.partition(|(_, bytes)| TOGETHER.is_exceeded_by(*bytes));
+        let set = |rows: Vec<String>| {
+            format!(
+                "'{{{}}}'::tid[]",
+                rows.iter().map(|row| format!("\"{row}\"")).collect::<Vec<_>>().join(",")
+            )
+        };
+        Ok(LargeRows {
+            sets: TOGETHER.portions(others, SET).into_iter().map(set).collect(),
+            alone: alone.into_iter().map(|(row, _)| set(vec![row])).collect(),
+        })
+    }
+
+    async fn stream<'r>(&'r self, table: CopiedFrom<'r>, condition: &str) -> Result<RowStream<'r>> {
+        let CopiedFrom { names, layout, .. } = table;
         let step = || format!("copying {} from Landing", layout.name);
-        let (select, condition) = (reading::select(names, layout), range.condition());
+        let select = reading::select(names, layout);
         let sql = format!("COPY ({select} WHERE {condition}) TO STDOUT (FORMAT binary)");
         let stream = self.session.copy_out(&sql).await.map_err(|error| Error::database(step(), &error))?;
         let decoder = Decoder::new(layout.mapping.columns().len());

@@ -42,9 +42,13 @@ impl TrafficImage {
     }
 
     fn value(&self, column: &str) -> Option<&str> {
+        self.text(column).map(|text| &**text)
+    }
+
+    fn text(&self, column: &str) -> Option<&ByteString> {
         // The columns that the rules fill come first in every mapping.
         let at = known_targets(self.table).iter().position(|target| target.name == column)?;
-        self.values.get(at)?.as_deref()
+        self.values.get(at)?.as_ref()
     }
 }
 
@@ -179,9 +183,10 @@ fn source(held: &TrafficImage, now: Option<&Row>, limits: &Limits) -> Datum {
 /// values from the metadata alone.
 fn metadata_of(held: &TrafficImage, row: &Row, way: Inverse<'_>) -> Datum {
     let base = held.value("metadata");
+    // Shares the text, because metadata may be very large.
+    let unchanged = held.text("metadata").cloned().map_or(Datum::Null, Datum::Text);
     let mut plain = row.clone();
-    set(&mut plain, lead::METADATA, datum(base));
-    let unchanged = datum(base);
+    set(&mut plain, lead::METADATA, unchanged.clone());
     if base.is_some_and(|base| !metadata::is_object(base)) {
         return unchanged;
     }

@@ -20,9 +20,18 @@ pub fn with_members(json: Option<&str>, put: &[(&str, &str)]) -> String {
     let mut members: Vec<(&str, Cow<'_, str>)> = kept.chain(new).collect();
     // jsonb sorts keys by length in bytes, then by bytes.
     members.sort_by(|(a, _), (b, _)| (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes())));
-    let members: Vec<String> =
-        members.iter().map(|(key, value)| format!("{}: {value}", quoted(key))).collect();
-    format!("{{{}}}", members.join(", "))
+    // One buffer of the right size: a member may be very large.
+    let keys: Vec<String> = members.iter().map(|(key, _)| quoted(key)).collect();
+    let size = keys.iter().zip(&members).map(|(key, (_, value))| key.len() + value.len() + 4).sum::<usize>();
+    let mut object = String::with_capacity(size + 2);
+    for (key, (_, value)) in keys.iter().zip(&members) {
+        object.push_str(if object.is_empty() { "{" } else { ", " });
+        object.push_str(key);
+        object.push_str(": ");
+        object.push_str(value);
+    }
+    object.push_str(if object.is_empty() { "{}" } else { "}" });
+    object
 }
 
 /// A JSON string with only the escapes that PostgreSQL prints.

@@ -3,6 +3,21 @@
 //! Collected rows are bounded in bytes rather than by number, because a lead may have 300 bytes of metadata
 //! or 50 MB. A row that is larger than the budget is processed alone.
 
+/// A value of at least this stored size makes its row a large row. The stored size is known without reading
+/// the value. PostgreSQL compresses a value to a ninetieth of its size at best (pglz), so a row that is not
+/// large has a few megabytes at most.
+pub const LARGE: i32 = 64 << 10;
+
+/// Bytes of large rows that are read together. A row with more bytes is read, compared and written alone.
+pub const TOGETHER: Budget = Budget::of(4 << 20);
+
+/// A row of the stream with at least this many bytes is a long row: its message is counted until the row is
+/// applied.
+pub const LONG_ROW: usize = 1 << 20;
+
+/// Bytes of long rows with which a batch is full, whatever the configured bound of a batch is.
+pub const LONG_ROWS: usize = 4 << 20;
+
 /// Bytes of rows that may be held at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget(u64);
@@ -15,6 +30,11 @@ impl Budget {
     /// Number of parts into which `rows` rows of `bytes` bytes in total must be cut.
     pub fn parts(self, rows: usize, bytes: u64) -> usize {
         usize::try_from(bytes.div_ceil(self.0.max(1))).unwrap_or(usize::MAX).clamp(1, rows.max(1))
+    }
+
+    /// Whether a row of this size must be alone.
+    pub const fn is_exceeded_by(self, bytes: u64) -> bool {
+        bytes > self.0
     }
 
     /// Cuts keys into portions of at most `most` keys. Each key comes with the bytes of its row.
@@ -51,6 +71,25 @@ pub fn weight(columns: impl IntoIterator<Item = impl AsRef<str>>) -> String {
     format!("({})::bigint", weights.join(" + "))
 }
 
+/// SQL condition on a row: one of the given columns makes the row a large row.
+pub fn is_large(columns: impl IntoIterator<Item = impl AsRef<str>>) -> String {
+    let sizes: Vec<String> = columns.into_iter().map(|column| stored_size(column.as_ref())).collect();
+    match sizes.is_empty() {
+        true => "false".to_owned(),
+        // GREATEST passes over nulls, and is null when every value is null.
+        false => format!("coalesce(greatest({}) >= {LARGE}, false)", sizes.join(", ")),
+    }
+}
+
+fn stored_size(column: &str) -> String {
+    format!("pg_catalog.pg_column_size({column})")
+}
+
+/// SQL for `text`, the text of `column`, or null when the column makes its row a large row.
+pub fn unless_large(column: &str, text: &str) -> String {
+    format!("CASE WHEN {} >= {LARGE} THEN NULL ELSE {text} END", stored_size(column))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +101,16 @@ mod tests {
         assert_eq!(portions, [vec!["a", "b"], vec!["c"], vec!["d"], vec!["e", "f"]]);
         assert_eq!(budget.portions([(1, 0), (2, 0), (3, 0)], 2), [vec![1, 2], vec![3]]);
         assert!(budget.portions(Vec::<(u8, u64)>::new(), 2).is_empty());
+    }
+
+    #[test]
+    fn a_large_row_is_known_by_the_stored_size_of_any_of_its_columns() {
+        assert_eq!(is_large(Vec::<&str>::new()), "false");
+        assert_eq!(
+            is_large(["a", "\"B\""]),
+            "coalesce(greatest(pg_catalog.pg_column_size(a), pg_catalog.pg_column_size(\"B\")) >= 65536, false)"
+        );
+        assert!(TOGETHER.is_exceeded_by((4 << 20) + 1) && !TOGETHER.is_exceeded_by(4 << 20));
     }
 
     #[test]

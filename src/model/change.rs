@@ -84,6 +84,15 @@ impl Row {
         }
     }
 
+    /// Copies the values out of the message of which the values are slices.
+    pub fn leave_message(&mut self) {
+        for value in &mut self.values {
+            if let Datum::Text(text) = value {
+                *text = ByteString::from(&**text);
+            }
+        }
+    }
+
     /// Approximate bytes in memory: text plus the fixed part.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.values.iter().map(|value| size_of::<Datum>() + value.size()).sum::<usize>()

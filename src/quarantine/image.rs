@@ -1,7 +1,9 @@
 //! A Landing row in quarantine: JSON with each column as PostgreSQL's text, so nothing is rounded and the row
 //! can be applied again exactly; pure.
 
-use serde_json::{Map, Value};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
@@ -13,15 +15,23 @@ use crate::model::change::{Column, Datum, Row};
 /// row from Landing.
 const LARGEST: usize = (1 << 28) - (1 << 16);
 
-/// The whole row as JSON; `None` for a row too large for quarantine. A value neither sent nor readable is
-/// null.
-pub fn of(row: &Row, mapping: &TableMapping) -> Option<String> {
+/// A row's columns and their texts, of which PostgreSQL's `jsonb_object` makes the image. The texts are borrowed,
+/// because a row may be very large.
+pub struct Image<'r> {
+    pub columns: Vec<Cow<'static, str>>,
+    pub texts: Vec<Option<&'r str>>,
+}
+
+/// The whole row; `None` for a row too large for quarantine. A value neither sent nor readable is null.
+pub fn of<'r>(row: &'r Row, mapping: &TableMapping) -> Option<Image<'r>> {
     let size: usize = row.values.iter().filter_map(Datum::as_str).map(str::len).sum();
-    let text = |datum: &Datum| datum.as_str().map_or(Value::Null, |text| Value::String(text.to_owned()));
-    let value = |(at, column): (usize, &Column)| {
-        (column.name.to_string(), row.values.get(at).map_or(Value::Null, text))
-    };
-    (size <= LARGEST).then(|| Value::Object(mapping.present().map(value).collect::<Map<_, _>>()).to_string())
+    if size > LARGEST {
+        return None;
+    }
+    let value =
+        |(at, column): (usize, &Column)| (column.name.clone(), row.values.get(at).and_then(Datum::as_str));
+    let (columns, texts) = mapping.present().map(value).unzip();
+    Some(Image { columns, texts })
 }
 
 /// The row of an image.
@@ -29,23 +39,34 @@ pub fn of(row: &Row, mapping: &TableMapping) -> Option<String> {
 /// # Errors
 /// Refused when [`of`] did not write the image.
 pub fn row(mapping: &TableMapping, id: Uuid, json: &str) -> Result<Row> {
-    parse(mapping, id, json).ok_or_else(|| {
-        Error::refused(format!(
-            "the quarantined row {id} of {} is not one that leadbridge wrote",
-            mapping.table.label()
-        ))
-        .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
-    })
+    parse(mapping, id, json).ok_or_else(|| foreign(mapping, id))
+}
+
+/// The row of an image from the image's members: column and text.
+pub fn row_of(mapping: &TableMapping, id: Uuid, members: Vec<Box<[Datum]>>) -> Row {
+    let member = |member: Box<[Datum]>| {
+        let [column, text] = <[Datum; 2]>::try_from(member.into_vec()).ok()?;
+        Some((column.as_str()?.to_owned(), text))
+    };
+    let mut members: HashMap<String, Datum> = members.into_iter().filter_map(member).collect();
+    let datum = |column: &Column| members.remove(&*column.name).unwrap_or(Datum::Null);
+    let values = mapping.columns().iter().map(datum).collect();
+    Row { table: mapping.table, id, values }
+}
+
+/// The error for an image that [`of`] did not write.
+pub fn foreign(mapping: &TableMapping, id: Uuid) -> Error {
+    Error::refused(format!(
+        "the quarantined row {id} of {} is not one that leadbridge wrote",
+        mapping.table.label()
+    ))
+    .remedy("look at it with `leadbridge quarantine show`, then discard it and run `leadbridge resync`")
 }
 
 fn parse(mapping: &TableMapping, id: Uuid, json: &str) -> Option<Row> {
-    let Value::Object(object) = serde_json::from_str(json).ok()? else { return None };
-    let datum = |name: &str| match object.get(name) {
-        Some(Value::String(text)) => Some(Datum::text(text.as_str())),
-        Some(Value::Null) | None => Some(Datum::Null),
-        Some(_) => None,
-    };
-    let values = mapping.columns().iter().map(|column| datum(&column.name)).collect::<Option<Box<[_]>>>()?;
+    let mut members: HashMap<String, Option<String>> = serde_json::from_str(json).ok()?;
+    let mut datum = |name: &str| members.remove(name).flatten().map_or(Datum::Null, Datum::text);
+    let values = mapping.columns().iter().map(|column| datum(&column.name)).collect();
     Some(Row { table: mapping.table, id, values })
 }
 
@@ -66,7 +87,10 @@ mod tests {
         let row = Row { table, id, values: values.into() };
         let mapping = Mapping::whole();
         let mapping = mapping.of(table);
-        assert_eq!(super::row(mapping, id, &of(&row, mapping).unwrap()).unwrap(), row);
+        let Image { columns, texts } = of(&row, mapping).unwrap();
+        let members: HashMap<_, _> = columns.iter().zip(texts).collect();
+        let json = serde_json::to_string(&members).unwrap();
+        assert_eq!(super::row(mapping, id, &json).unwrap(), row);
     }
 
     #[test]
@@ -82,9 +106,9 @@ mod tests {
         let of_size = |size: usize| {
             let values = [Datum::text("x".repeat(size)), Datum::Null, Datum::Unchanged].into();
             let row = Row { table: Table::LeadJourney, id: Uuid::nil(), values };
-            of(&row, Mapping::whole().of(Table::LeadJourney))
+            of(&row, Mapping::whole().of(Table::LeadJourney)).is_some()
         };
-        assert!(of_size(10).is_some());
-        assert!(of_size(LARGEST + 1).is_none());
+        assert!(of_size(10));
+        assert!(!of_size(LARGEST + 1));
     }
 }

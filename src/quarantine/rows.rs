@@ -14,7 +14,8 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
 use uuid::Uuid;
 
-use super::{RefusalCause, image};
+use super::RefusalCause;
+use super::image::{self, Image};
 use crate::batch::KeyChange;
 use crate::error::Result;
 use crate::mapping::Mapping;
@@ -23,6 +24,7 @@ use crate::model::change::{Change, Operation, Origin, Row, SourcedChange, Table}
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::Database;
+use crate::postgres::copied::copied;
 use crate::postgres::prepared::LazyStatement;
 use crate::postgres::step::during;
 
@@ -144,7 +146,7 @@ impl Quarantine {
         };
         let sql = format!(
             "INSERT INTO {} AS q (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb) ON CONFLICT (source_table, row_id) DO UPDATE \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.jsonb_object($8::text[], $9::text[])) ON CONFLICT (source_table, row_id) DO UPDATE \
              SET lead_id = EXCLUDED.lead_id, operation = EXCLUDED.operation, lsn = EXCLUDED.lsn, \
              sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, row_data = EXCLUDED.row_data, \
              first_seen = CASE WHEN q.discarded_at IS NULL THEN q.first_seen ELSE now() END, last_seen = now(), \
@@ -153,8 +155,10 @@ impl Quarantine {
         );
         let lsn: PgLsn = origin.commit_lsn.into();
         let (name, operation) = (table.label(), operation.as_str());
-        let values: [&(dyn ToSql + Sync); 8] =
-            [&name, &id, &lead_id, &operation, &lsn, &cause.sqlstate, &message, &data];
+        // Without an image both arrays are null, and so is the object.
+        let (columns, texts) = data.map(|Image { columns, texts }| (columns, texts)).unzip();
+        let values: [&(dyn ToSql + Sync); 9] =
+            [&name, &id, &lead_id, &operation, &lsn, &cause.sqlstate, &message, &columns, &texts];
         during(client, "writing to quarantine").run(&sql, &values).await?;
         tracing::warn!(
             table = name, id = %id, operation, lsn = %origin.commit_lsn,
@@ -171,6 +175,10 @@ impl Quarantine {
         table: Table,
         ids: &[Uuid],
     ) -> Result<HashMap<Uuid, Option<Row>>> {
+        if let [id] = ids {
+            let image = self.image(client, table, *id).await?;
+            return Ok(image.map(|image| (*id, image)).into_iter().collect());
+        }
         let sql = format!(
             "SELECT row_id, row_data::text FROM {} WHERE source_table = $1 AND row_id = ANY ($2) \
              AND operation <> 'delete'",
@@ -184,6 +192,34 @@ impl Quarantine {
                 Ok((id, json.map(|json| image::row(self.mapping.of(table), id, json)).transpose()?))
             })
             .collect()
+    }
+
+    /// The quarantined image of one key, which may be as large as a row can be. Unlike the text of the JSON, the
+    /// texts in the image are the row's own, so the image is in memory once.
+    async fn image(&self, client: &Client, table: Table, id: Uuid) -> Result<Option<Option<Row>>> {
+        let (mapping, step) = (self.mapping.of(table), "reading a row in quarantine");
+        let condition = format!(
+            "FROM {} AS q WHERE source_table = '{}' AND row_id = '{id}' AND operation <> 'delete'",
+            self.table,
+            table.label()
+        );
+        // A value that is neither a text nor null is not leadbridge's.
+        let foreign = "jsonb_typeof(row_data) <> 'object' OR EXISTS (SELECT FROM jsonb_each( \
+             CASE jsonb_typeof(row_data) WHEN 'object' THEN row_data END) AS m \
+             WHERE jsonb_typeof(m.value) NOT IN ('string', 'null'))";
+        let sql = format!("SELECT row_data IS NULL, {foreign} {condition}");
+        let Some(found) = during(client, step).row_if_any(&sql, &[]).await? else { return Ok(None) };
+        if found.get(0) {
+            return Ok(Some(None));
+        }
+        if found.get(1) {
+            return Err(image::foreign(mapping, id));
+        }
+        let query = format!(
+            "SELECT m.key, m.value FROM (SELECT row_data {condition}) AS q, jsonb_each_text(q.row_data) AS m"
+        );
+        let members = copied(client, &query, 2, step).await?;
+        Ok(Some(Some(image::row_of(mapping, id, members))))
     }
 
     /// Approximate bytes of the images of the keys.

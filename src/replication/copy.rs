@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use super::Context;
 use super::attempt::{Attempt, AttemptSessions};
-use super::copy_worker::{CopiedTable, CopyWorker, copy_ranges};
+use super::copy_worker::{CopiedTable, CopyWorker, copy_alone, copy_ranges};
 use super::indexes::Indexes;
 use crate::capture::layout::Layout;
 use crate::checkpoint::{Ledger, Published, passthrough};
@@ -140,6 +140,7 @@ struct Copy {
 struct Part {
     layout: Layout,
     ranges: VecDeque<Range>,
+    may_hold_large: bool,
     done: Arc<AtomicU64>,
 }
 
@@ -170,7 +171,8 @@ impl Copy {
                 rows_expected: Some(extent.expected_rows),
                 finished: false,
             });
-            parts.push(Part { layout, ranges: extent.ranges.into(), done: Arc::default() });
+            let (ranges, may_hold_large) = (extent.ranges.into(), extent.may_hold_large);
+            parts.push(Part { layout, ranges, may_hold_large, done: Arc::default() });
         }
         reader.release().await?;
         reading.idle();
@@ -198,7 +200,7 @@ impl Copy {
 
     /// Copies one table after the other, because a journey entry needs its lead. False after a shutdown request.
     async fn all_tables(mut self) -> Result<bool> {
-        for Part { layout, ranges, done } in std::mem::take(&mut self.parts) {
+        for Part { layout, ranges, may_hold_large, done } in std::mem::take(&mut self.parts) {
             let table = layout.table();
             let shared = Arc::new(CopiedTable {
                 context: Arc::clone(&self.context),
@@ -208,6 +210,8 @@ impl Copy {
                 origin: self.origin,
                 indexes: Arc::clone(&self.indexes),
                 ranges: Mutex::new(ranges),
+                may_hold_large,
+                alone: Mutex::default(),
                 done: Arc::clone(&done),
                 started: self.started,
             });
@@ -220,6 +224,9 @@ impl Copy {
                 // transactions.
                 self.workers
                     .push(ended.map_err(|error| Error::internal(format!("a copy worker: {error}")))??);
+            }
+            if let Some(worker) = self.workers.first_mut() {
+                copy_alone(&shared, worker).await?;
             }
             if self.context.shutdown.is_cancelled() {
                 return Ok(false);

@@ -14,7 +14,7 @@ use crate::checkpoint::{Ledger, Published};
 use crate::error::Result;
 use crate::failpoint::{Point, reach};
 use crate::landing::ranges::Range;
-use crate::landing::snapshot::{RowStream, SnapshotReader};
+use crate::landing::snapshot::{CopiedFrom, LargeRows, RowStream, SnapshotReader};
 use crate::model::change::{Change, Operation, Origin, Position, SourcedChange};
 use crate::traffic::{Supplied, Writer};
 
@@ -35,13 +35,16 @@ pub struct CopiedTable {
     pub origin: Origin,
     pub indexes: Arc<Indexes>,
     pub ranges: Mutex<VecDeque<Range>>,
+    pub may_hold_large: bool,
+    /// Rows that are copied one by one, after all ranges ([`LargeRows::alone`]).
+    pub alone: Mutex<VecDeque<String>>,
     pub done: Arc<AtomicU64>,
     pub started: Instant,
 }
 
 pub async fn copy_ranges(shared: Arc<CopiedTable>, worker: CopyWorker) -> Result<CopyWorker> {
     let CopyWorker { reader, reading, mut writer, writing } = worker;
-    let mut source = CopySource { shared: &shared, reader: &reader, work: &reading, rows: None };
+    let mut source = CopySource::new(&shared, &reader, &reading);
     let mut batch = source.next_batch().await?;
     while !batch.changes.is_empty() && !shared.context.shutdown.is_cancelled() {
         // Either future may be dropped when the other fails, because an error ends the whole copy.
@@ -52,15 +55,65 @@ pub async fn copy_ranges(shared: Arc<CopiedTable>, worker: CopyWorker) -> Result
     Ok(CopyWorker { reader, reading, writer, writing })
 }
 
-/// The rows of the remaining ranges, one range after the other.
+/// Copies the rows that must be alone in memory. A row is read after the row before is written, and by one
+/// worker only, because a connection keeps the buffer of the largest message that it took or sent.
+pub async fn copy_alone(shared: &CopiedTable, worker: &mut CopyWorker) -> Result<()> {
+    let CopyWorker { reader, reading, writer, writing } = worker;
+    let mut source = CopySource::new(shared, reader, reading);
+    while !shared.context.shutdown.is_cancelled() {
+        let Some(row) = shared.alone.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else {
+            break;
+        };
+        source.sets.push_back(row);
+        loop {
+            let batch = source.next_batch().await?;
+            if batch.changes.is_empty() {
+                break;
+            }
+            shared.write(&batch, writer, writing).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The rows of the remaining ranges, one range after the other, each range followed by its large rows.
 struct CopySource<'s> {
     shared: &'s CopiedTable,
     reader: &'s SnapshotReader,
     work: &'s Work,
     rows: Option<RowStream<'s>>,
+    /// Sets of large rows that are still to be read.
+    sets: VecDeque<String>,
 }
 
-impl CopySource<'_> {
+impl<'s> CopySource<'s> {
+    fn new(shared: &'s CopiedTable, reader: &'s SnapshotReader, work: &'s Work) -> Self {
+        CopySource { shared, reader, work, rows: None, sets: VecDeque::new() }
+    }
+
+    /// The rows of the next set or range; `None` after the last.
+    async fn next_rows(&mut self) -> Result<Option<RowStream<'s>>> {
+        let CopySource { shared, reader, sets, .. } = self;
+        let (shared, reader) = (*shared, *reader);
+        let table = CopiedFrom {
+            names: shared.context.names(),
+            published: &shared.published,
+            layout: &shared.layout,
+        };
+        if let Some(set) = sets.pop_front() {
+            return reader.large_rows(table, &set).await.map(Some);
+        }
+        let Some(range) = shared.next_range() else { return Ok(None) };
+        if !shared.may_hold_large {
+            return reader.rows(table, &range, None).await.map(Some);
+        }
+        let mut large = LargeRows::default();
+        let rows = reader.rows(table, &range, Some(&mut large)).await?;
+        sets.extend(large.sets);
+        shared.alone.lock().unwrap_or_else(PoisonError::into_inner).extend(large.alone);
+        Ok(Some(rows))
+    }
+
     /// The next full batch; at the end a smaller batch, then an empty batch.
     async fn next_batch(&mut self) -> Result<Batch> {
         let shared = self.shared;
@@ -71,13 +124,11 @@ impl CopySource<'_> {
         while !collector.is_full() {
             self.work.busy();
             let Some(rows) = &mut self.rows else {
-                let Some(range) = shared.next_range() else {
+                self.rows = self.next_rows().await?;
+                if self.rows.is_none() {
                     self.reader.release().await?;
                     break;
-                };
-                let rows =
-                    self.reader.rows(shared.context.names(), &shared.published, &shared.layout, &range);
-                self.rows = Some(rows.await?);
+                }
                 continue;
             };
             match rows.next().await? {

@@ -3,7 +3,10 @@
 //! The encoder takes only texts with a single meaning. Any other text gives no row, and the caller sends the
 //! text to the server instead, because only PostgreSQL decides if a text is valid.
 
-use bytes::{BufMut, BytesMut};
+use std::collections::VecDeque;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use bytestring::ByteString;
 use uuid::Uuid;
 
 use super::statements::FIXED;
@@ -17,6 +20,9 @@ const TRAILER: i16 = -1;
 const NULL: i32 = -1;
 /// The only version of jsonb's wire format. The text follows the version.
 const JSONB_VERSION: u8 = 1;
+/// Bytes handed to the connection at a time. A text of this length is not copied: its pieces are slices of the
+/// text.
+const PIECE: usize = 64 << 10;
 
 /// Rows of one table, as `COPY … FROM STDIN (FORMAT binary)` takes them.
 pub(super) struct Encoder<'t> {
@@ -24,6 +30,8 @@ pub(super) struct Encoder<'t> {
     /// A column after the mapped ones that has the same value in every row.
     constant: Option<&'t str>,
     out: BytesMut,
+    /// Output before `out`.
+    pieces: VecDeque<Bytes>,
 }
 
 impl<'t> Encoder<'t> {
@@ -31,7 +39,7 @@ impl<'t> Encoder<'t> {
     pub(super) fn new(targets: &'t [Target], constant: Option<&'t str>) -> Self {
         let mut out = BytesMut::new();
         out.put_slice(HEADER);
-        Encoder { targets, constant, out }
+        Encoder { targets, constant, out, pieces: VecDeque::new() }
     }
 
     /// Returns false when a value has no single meaning; the encoder's output is then useless.
@@ -49,10 +57,10 @@ impl<'t> Encoder<'t> {
             && self.constant.is_none_or(|constant| self.field(constant.as_bytes()))
     }
 
-    fn value(&mut self, sql_type: &str, text: &str) -> bool {
+    fn value(&mut self, sql_type: &str, text: &ByteString) -> bool {
         let fixed = match sql_type {
-            "text" | "json" => return self.field(text.as_bytes()),
-            "jsonb" => return self.versioned(text.as_bytes()),
+            "text" | "json" => return self.text(&[], text),
+            "jsonb" => return self.text(&[JSONB_VERSION], text),
             "boolean" => boolean(text).map(|value| self.field(&[value])),
             "smallint" => text.parse::<i16>().ok().map(|value| self.field(&value.to_be_bytes())),
             "real" => text.parse::<f32>().ok().map(|value| self.field(&value.to_be_bytes())),
@@ -71,11 +79,19 @@ impl<'t> Encoder<'t> {
         true
     }
 
-    fn versioned(&mut self, json: &[u8]) -> bool {
-        let Ok(length) = i32::try_from(json.len() + 1) else { return false };
+    fn text(&mut self, prefix: &[u8], text: &ByteString) -> bool {
+        let Ok(length) = i32::try_from(prefix.len() + text.len()) else { return false };
         self.out.put_i32(length);
-        self.out.put_u8(JSONB_VERSION);
-        self.out.put_slice(json);
+        self.out.put_slice(prefix);
+        if text.len() < PIECE {
+            self.out.put_slice(text.as_bytes());
+            return true;
+        }
+        let mut rest = text.as_bytes().clone();
+        self.pieces.push_back(self.out.split().freeze());
+        while !rest.is_empty() {
+            self.pieces.push_back(rest.split_to(PIECE.min(rest.len())));
+        }
         true
     }
 
@@ -86,15 +102,16 @@ impl<'t> Encoder<'t> {
         true
     }
 
-    /// The output since the last piece, as soon as the output has `size` bytes.
-    pub(super) fn piece(&mut self, size: usize) -> Option<BytesMut> {
-        (self.out.len() >= size).then(|| self.out.split())
+    /// The next piece of the output; `None` until the output is worth another piece.
+    pub(super) fn piece(&mut self) -> Option<Bytes> {
+        let next = self.pieces.pop_front();
+        next.or_else(|| (self.out.len() >= PIECE).then(|| self.out.split().freeze()))
     }
 
-    /// The rest of the output, with the trailer.
-    pub(super) fn finish(mut self) -> BytesMut {
+    /// The rest of the output after the last piece, with the trailer.
+    pub(super) fn finish(mut self) -> Bytes {
         self.out.put_i16(TRAILER);
-        self.out
+        self.out.freeze()
     }
 }
 
@@ -159,6 +176,24 @@ mod tests {
     }
 
     #[test]
+    fn a_long_text_goes_in_pieces_of_itself_and_the_bytes_are_the_same() {
+        let long = ByteString::from(format!("{{\"a\": \"{}\"}}", "x".repeat(2 * PIECE)));
+        let mut row = stage(None, "2000-01-01 00:00:00+00");
+        row.values[3] = Some(long.clone());
+        let mut rows = Encoder::new(mapping::known_targets(Table::LeadJourney), None);
+        assert!(rows.row(&row, Timestamp(3)));
+        let mut pieces: Vec<Bytes> = std::iter::from_fn(|| rows.piece()).collect();
+        assert!(pieces.iter().all(|piece| piece.len() <= PIECE));
+        assert_eq!(pieces[1].as_ptr(), long.as_bytes().as_ptr(), "a slice, not a copy");
+        pieces.push(rows.finish());
+        let sent = pieces.concat();
+        let length = u32::try_from(long.len() + 1).unwrap();
+        let field = [&length.to_be_bytes()[..], &[JSONB_VERSION], long.as_bytes()].concat();
+        assert!(sent.windows(field.len()).any(|window| window == field));
+        assert_eq!(sent.len(), HEADER.len() + 2 + 20 + 12 + 20 + 5 + 4 + field.len() + 12 + 2);
+    }
+
+    #[test]
     fn what_is_not_written_as_postgresql_writes_it_gives_no_row() {
         for created in ["infinity", "0044-03-15 12:00:00+00 BC", "yesterday", ""] {
             let mut rows = Encoder::new(mapping::known_targets(Table::LeadJourney), None);
@@ -173,7 +208,7 @@ mod tests {
         for table in Table::ALL {
             for target in mapping::known_targets(table) {
                 let examples = ["x", "{}", "t", "7", ID, "2025-10-14 04:41:14.337389+00"];
-                let taken = examples.iter().any(|text| rows.value(&target.sql_type, text));
+                let taken = examples.iter().any(|text| rows.value(&target.sql_type, &(*text).into()));
                 assert!(taken, "{}: {}", target.name, target.sql_type);
             }
         }

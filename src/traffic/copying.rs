@@ -25,9 +25,6 @@ use crate::model::change::Table;
 use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 
-/// Bytes handed to the connection at a time. A piece may be longer by the last row.
-const PIECE: usize = 64 << 10;
-
 /// Number of new rows from which a COPY is worth its extra round trips over an upsert.
 pub(super) const WORTHWHILE: usize = 100;
 
@@ -230,7 +227,7 @@ async fn send<'w, 'c: 'w>(
     let mapping = writer.catalog.mapping(*table);
     let mut encoder = Encoder::new(mapping.targets(), statements::initial_status(*table));
     let mut sink = pin!(writer.session.copy_in::<_, Bytes>(copy).await.map_err(failed)?);
-    for write in rows {
+    'rows: for write in rows {
         let row = match mapping.map(&write.row, limits) {
             Ok(row) => row,
             Err(rejection) => {
@@ -246,15 +243,15 @@ async fn send<'w, 'c: 'w>(
         if !row.notes.is_empty() {
             copied.noted.push(Mapped { row, origin: write.origin });
         }
-        if let Some(piece) = encoder.piece(PIECE) {
+        while let Some(piece) = encoder.piece() {
             // `finish` returns the error for which the server takes no more data.
-            if sink.send(piece.freeze()).await.is_err() {
-                break;
+            if sink.send(piece).await.is_err() {
+                break 'rows;
             }
             reach(Point::Copying);
         }
     }
-    if sink.send(encoder.finish().freeze()).await.is_ok() {
+    if sink.send(encoder.finish()).await.is_ok() {
         reach(Point::Copying);
     }
     if sink.finish().await.map_err(failed)? != copied.ids.len() as u64 {

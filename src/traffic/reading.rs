@@ -85,13 +85,36 @@ impl<'c> TrafficSnapshot<'c> {
 
 /// The columns of the row `t` that [`image`] decodes: the id, then one text for each of
 /// [`TableMapping::targets`].
-pub fn image_columns(mapping: &TableMapping) -> String {
-    let texts: String = mapping.targets().iter().map(|target| format!(", {}", as_text(target))).collect();
-    format!("t.id{texts}")
+fn image_columns(mapping: &TableMapping) -> String {
+    format!("t.id{}", text_columns(mapping))
+}
+
+/// One text of the row `t` for each of [`TableMapping::targets`], each after a comma.
+pub fn text_columns(mapping: &TableMapping) -> String {
+    mapping.targets().iter().map(|target| format!(", {}", as_text(target))).collect()
+}
+
+/// As [`text_columns`], where a value that makes its row a large row is null ([`is_large`]).
+pub fn texts_unless_large(mapping: &TableMapping) -> String {
+    let heavy: Vec<&Target> = mapping.of_variable_size().collect();
+    let text = |target: &Target| match heavy.contains(&target) {
+        true => budget::unless_large(&column(target), &as_text(target)),
+        false => as_text(target),
+    };
+    mapping.targets().iter().map(|target| format!(", {}", text(target))).collect()
+}
+
+/// SQL condition on the row `t`: the row is a large row.
+pub fn is_large(mapping: &TableMapping) -> String {
+    budget::is_large(mapping.of_variable_size().map(column))
+}
+
+fn column(target: &Target) -> String {
+    format!("t.{}", target.ident())
 }
 
 /// Decodes a row that begins with [`image_columns`].
-pub fn image(
+fn image(
     mapping: &TableMapping,
     row: &tokio_postgres::Row,
 ) -> std::result::Result<TrafficImage, tokio_postgres::Error> {

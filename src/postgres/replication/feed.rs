@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::super::Backend;
+use super::held::LongMessages;
 use super::wire::{Frame, Wire};
 use super::{ServerError, broken};
 use crate::error::{Error, Result};
@@ -87,6 +88,7 @@ impl Feed {
             durable: confirmed,
             stop: stop.clone(),
             pulse: Arc::clone(&pulse),
+            long: LongMessages::new(),
             heard: now,
             // The first status update is due at once: a server with a short timeout waits for an update from its start on.
             reported: now.checked_sub(STATUS_INTERVAL).unwrap_or(now),
@@ -163,6 +165,7 @@ struct Reader {
     durable: watch::Receiver<Lsn>,
     stop: CancellationToken,
     pulse: Arc<Pulse>,
+    long: LongMessages,
     /// Time of the last arrival, and (`reported`) of the last status update.
     heard: Instant,
     reported: Instant,
@@ -178,12 +181,15 @@ impl Reader {
                 }
             }
             let due = self.reported + STATUS_INTERVAL;
+            let waits = self.long.are_enough();
+            self.pulse.full.store(waits, Ordering::Relaxed);
             // Every branch is cancellation-safe: a cancelled read has taken nothing off the connection.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.goodbye().await,
                 () = sleep_until(due) => self.report().await?,
-                received = self.wire.receive() => {
+                () = self.long.until_freed(), if waits => self.heard = Instant::now(),
+                received = self.wire.receive(), if !waits => {
                     received.map_err(|error| broken(READING, error))?;
                     self.heard = Instant::now();
                     self.pulse.arrivals.fetch_add(1, Ordering::Relaxed);
@@ -197,7 +203,7 @@ impl Reader {
         match tag {
             b'd' => {
                 let size = content.len();
-                let event = open_envelope(content)
+                let event = open_envelope(self.long.hold(content))
                     .map_err(|error| Error::internal(format!("replication stream: {error}")))?;
                 if matches!(event, ReplicationEvent::KeepAlive { reply_requested: true, .. }) {
                     self.report().await?;

@@ -1,10 +1,12 @@
 //! A replication connection. The driver for ordinary connections cannot make replication connections.
 //!
-//! `wire` sends and receives messages on a socket, `login` makes a session of a socket, `feed` streams. This
+//! `wire` sends and receives messages on a socket, `login` makes a session of a socket, `feed` streams,
+//! `held` counts the memory of long messages. This
 //! file runs the commands before the stream: commands of the replication grammar and SQL, each with its
 //! answer.
 
 mod feed;
+mod held;
 mod login;
 mod wire;
 

@@ -5,6 +5,7 @@ mod ending;
 mod failover;
 mod killpoints;
 mod large;
+mod limit;
 mod memory;
 mod outages;
 mod refusals;

@@ -7,13 +7,14 @@ use leadbridge::failpoint::Point;
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use super::{Daemon, World};
+use super::{Daemon, MemoryLimit, World};
 
 /// One installation. Dropping the value deletes the directory.
 pub struct Bridge {
     landing: String,
     traffic: String,
     dir: TempDir,
+    limit: Option<MemoryLimit>,
 }
 
 /// Output and exit code of a command.
@@ -32,7 +33,7 @@ impl Bridge {
 
     pub fn between(landing: &str, traffic: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let bridge = Bridge { landing: landing.to_owned(), traffic: traffic.to_owned(), dir };
+        let bridge = Bridge { landing: landing.to_owned(), traffic: traffic.to_owned(), dir, limit: None };
         bridge.configured("")
     }
 
@@ -41,6 +42,16 @@ impl Bridge {
         let text = format!("{lines}\n[retry]\ninitial = \"50ms\"\nmax = \"500ms\"\n");
         std::fs::write(self.dir.path().join("leadbridge.toml"), text).unwrap();
         self
+    }
+
+    /// The same installation, every process of which is held to `limit`.
+    pub fn limited(self, limit: MemoryLimit) -> Self {
+        Bridge { limit: Some(limit), ..self }
+    }
+
+    /// Asserts that the limit of [`Bridge::limited`] has held. `peak` is the highest resident memory of the process.
+    pub fn assert_limit(&self, what: &str, peak: u64) {
+        self.limit.as_ref().expect("the installation has a limit").assert_held(what, peak);
     }
 
     /// URL of Landing in the installation.
@@ -58,7 +69,11 @@ impl Bridge {
 
     /// The binary with only the installation's environment.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_leadbridge"));
+        let program = env!("CARGO_BIN_EXE_leadbridge");
+        let mut command = match &self.limit {
+            Some(limit) => limit.command(program),
+            None => Command::new(program),
+        };
         command
             .env_clear()
             .env("LANDING_DATABASE_URL", &self.landing)

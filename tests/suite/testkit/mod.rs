@@ -6,6 +6,7 @@ mod copies;
 mod daemon;
 mod exact;
 mod fixtures;
+mod limit;
 mod memory;
 mod oracle;
 mod oracle_tests;
@@ -22,6 +23,7 @@ pub use fixtures::{
     Positions, at_each_insert, brake, caught_up_and_equal, holds, landing, least_privileged, one,
     release_brake, released, repeat_numbers, traffic, until_holds, writers_go_on,
 };
+pub use limit::MemoryLimit;
 pub use memory::{assert_peak, said_with_peak};
 pub use oracle::{assert_equal, differences, expected_leads, table_rows};
 pub use proxy::{Direction, Fault, Proxy, Target};

@@ -1,5 +1,6 @@
 //! Comparing two real databases.
 
+mod large;
 mod live;
 mod texts;
 

@@ -1,11 +1,14 @@
-//! The binary COPY format, row by row as the server sends the rows; pure.
+//! The binary COPY format, row by row as the server sends the rows.
 //!
-//! `reading::select` asks for every column as text. So a field consists of a length and a text, and the text
-//! stays a slice of the buffer in which the text arrived.
+//! Every column is a text. So a field consists of a length and a text, and the text stays a slice of the buffer in
+//! which the text arrived.
 
 use bytes::{Buf, Bytes};
 use bytestring::ByteString;
+use futures_util::{StreamExt as _, pin_mut};
+use tokio_postgres::Client;
 
+use crate::error::{Error, Result};
 use crate::model::change::Datum;
 
 /// First bytes of a copy. Flags, and an extension preceded by its length, follow.
@@ -14,6 +17,27 @@ const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
 const TRAILER: i16 = -1;
 /// Stands in place of a field's length.
 const NULL: i32 = -1;
+
+/// The rows of a query whose columns are texts, or null. The values are slices of the buffer in which the rows
+/// arrived, so each row is in memory once.
+///
+/// # Errors
+/// A database that cannot be read.
+pub async fn copied(client: &Client, query: &str, width: usize, step: &str) -> Result<Vec<Box<[Datum]>>> {
+    let failed = |error| Error::database(step, &error);
+    let sql = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
+    let messages = client.copy_out(&sql).await.map_err(failed)?;
+    pin_mut!(messages);
+    let (mut decoder, mut rows) = (Decoder::new(width), Vec::new());
+    while let Some(message) = messages.next().await {
+        match decoder.message(message.map_err(failed)?) {
+            Ok(CopiedMessage::Row(values)) => rows.push(values),
+            Ok(CopiedMessage::End) => {}
+            Err(what) => return Err(Error::internal(format!("{step}: {what}"))),
+        }
+    }
+    Ok(rows)
+}
 
 /// Content of one message of a copy.
 #[derive(Debug, PartialEq, Eq)]
@@ -38,7 +62,7 @@ impl Decoder {
 
     /// # Errors
     /// Bytes that the format does not allow. The error text contains no value of a row.
-    pub fn message(&mut self, mut message: Bytes) -> Result<CopiedMessage, &'static str> {
+    pub fn message(&mut self, mut message: Bytes) -> std::result::Result<CopiedMessage, &'static str> {
         if !std::mem::replace(&mut self.began, true) {
             header(&mut message)?;
         }
@@ -53,12 +77,12 @@ impl Decoder {
         if usize::try_from(width) != Ok(self.width) {
             return Err("a copied row has another number of columns");
         }
-        let values = (0..self.width).map(|_| field(&mut message)).collect::<Result<_, _>>()?;
+        let values = (0..self.width).map(|_| field(&mut message)).collect::<std::result::Result<_, _>>()?;
         if message.is_empty() { Ok(CopiedMessage::Row(values)) } else { Err("bytes follow a copied row") }
     }
 }
 
-fn header(message: &mut Bytes) -> Result<(), &'static str> {
+fn header(message: &mut Bytes) -> std::result::Result<(), &'static str> {
     let unknown = "a copy begins with something unknown";
     if !message.starts_with(SIGNATURE) {
         return Err(unknown);
@@ -69,7 +93,7 @@ fn header(message: &mut Bytes) -> Result<(), &'static str> {
     if (flags, extension) == (Ok(0), Ok(0)) { Ok(()) } else { Err(unknown) }
 }
 
-fn field(message: &mut Bytes) -> Result<Datum, &'static str> {
+fn field(message: &mut Bytes) -> std::result::Result<Datum, &'static str> {
     let short = "a copied field ends before its length says";
     let length = message.try_get_i32().map_err(|_| short)?;
     if length == NULL {
