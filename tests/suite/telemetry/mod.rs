@@ -1,5 +1,7 @@
 //! The state shown to operators, and values that no output may contain.
 
 mod live_status;
+mod refused_rows;
 mod secrecy;
+mod server_log;
 mod status;
