@@ -12,6 +12,9 @@ use super::sqlstate::words;
 /// The server's routine for PL/pgSQL's `RAISE`, as named in an error answer.
 const RAISE: &str = "exec_stmt_raise";
 
+/// The server's routines that look for a publication or a slot by a name that a command of ours gives.
+const LOOKING: [&str; 2] = ["get_publication_oid", "ReplicationSlotAcquire"];
+
 /// Replaces the text of a RAISE, whose SQLSTATE may be any.
 const RAISED: &str = "refused by a trigger or function";
 
@@ -102,7 +105,9 @@ impl<'a> ServerAnswer<'a> {
             // An expression of an index, of a CHECK or of a column may look up names that a row holds, so a
             // missing object is believed only where the statement's own text names the object.
             "42501" | "42710" | "42809" | "428C9" | "42P07" | "42P10" => true,
-            code if code.starts_with("42") => self.is_of_text || self.routine == Some("get_publication_oid"),
+            code if code.starts_with("42") => {
+                self.is_of_text || self.routine.is_some_and(|routine| LOOKING.contains(&routine))
+            }
             // The type's length.
             "22001" => matches!(self.routine, Some("varchar" | "bpchar")),
             // A damaged file.

@@ -8,7 +8,8 @@ use crate::testkit::{World, holds, traffic};
 /// A note, a discarded row and a row of an aborted cutover, each with a person's phone.
 async fn hold_copies(world: &World) {
     let sql = format!(
-        "INSERT INTO leadbridge.conversion_notes (source_table, row_id, column_name, original, reason)
+        "DELETE FROM leadbridge.conversion_notes;
+         INSERT INTO leadbridge.conversion_notes (source_table, row_id, column_name, original, reason)
              SELECT 'landing_leads', id, 'amocrm_lead_id', '+7-701-0000042', 'not_a_number' FROM traffic_leads LIMIT 2;
          INSERT INTO leadbridge.quarantine (source_table, row_id, operation, sqlstate, message, row_data, discarded_at)
              VALUES ('landing_leads', gen_random_uuid(), 'insert', '22001', 'no', '{{\"phone\": \"+7-701-0000042\"}}', now());

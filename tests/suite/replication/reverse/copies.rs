@@ -24,8 +24,9 @@ async fn noted_leads(world: &World, numbers: std::ops::Range<u16>) {
 /// A row that applications wrote on Traffic because of an aborted cutover's hook.
 async fn leave_on_traffic(world: &World, numbers: std::ops::Range<u16>) {
     let cutover =
-        "INSERT INTO leadbridge.cutover (id, slot, direction, state, deadline, operator, leadbridge_version)
-        VALUES ('c0000000-0000-4000-8000-00000000000a', 'leadbridge', 'cutover', 'aborted', now(), 'o', 'v')
+        "INSERT INTO leadbridge.cutover (id, slot, direction, state, deadline, finished_at, lifted_at, operator,
+            leadbridge_version)
+        VALUES ('c0000000-0000-4000-8000-00000000000a', 'leadbridge', 'cutover', 'aborted', now(), now(), now(), 'o', 'v')
         ON CONFLICT DO NOTHING";
     traffic(world, cutover).await;
     for number in numbers {
