@@ -289,6 +289,9 @@ pub struct FinishArguments {
     /// How old a change of Traffic may be that the backup lacks, for a Traffic that is never quiet
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "0s")]
     pub max_behind: Duration,
+    /// Keep the conversion notes on Traffic, which hold values of leads and which no deletion of a lead reaches any more
+    #[arg(long)]
+    pub keep_notes: bool,
     /// Skip the confirmation prompt
     #[arg(long)]
     pub yes: bool,

@@ -25,6 +25,8 @@ pub struct TouchedKeys {
     /// Keys among `keys` whose row the stream has deleted, unless another row has taken the key since. In the
     /// retry at a start: the keys of the quarantined rows that Landing refused to delete.
     pub deleted: Keys,
+    /// Keys whose row the stream has deleted before another row took or left the key.
+    pub replaced: Keys,
     /// Changes of keys, in the order of the stream.
     pub key_changes: Vec<KeyChange>,
     /// Tables that were emptied by a TRUNCATE. A row of `keys` may have been written before or after the
@@ -48,8 +50,11 @@ impl TouchedKeys {
     fn change_key(&mut self, change: KeyChange) {
         let KeyChange { table, old, new } = change;
         remove(&mut self.keys, (table, old));
-        remove(&mut self.deleted, (table, old));
-        remove(&mut self.deleted, (table, new));
+        for key in [old, new] {
+            if remove(&mut self.deleted, (table, key)) {
+                self.replaced.entry(table).or_default().insert(key);
+            }
+        }
         self.keys.entry(table).or_default().insert(new);
         self.key_changes.push(change);
     }
@@ -97,6 +102,7 @@ impl Changes for TouchedKeys {
         later.key_changes.into_iter().for_each(|change| self.change_key(change));
         absorb(&mut self.keys, later.keys);
         absorb(&mut self.deleted, later.deleted);
+        absorb(&mut self.replaced, later.replaced);
         self.xids.extend(later.xids);
         self.last_commit = self.last_commit.max(later.last_commit);
     }
@@ -117,10 +123,9 @@ fn absorb(keys: &mut Keys, more: Keys) {
     }
 }
 
-fn remove(keys: &mut Keys, (table, id): RowKey) {
-    if let Some(ids) = keys.get_mut(&table) {
-        ids.remove(&id);
-    }
+/// Returns whether the key was there.
+fn remove(keys: &mut Keys, (table, id): RowKey) -> bool {
+    keys.get_mut(&table).is_some_and(|ids| ids.remove(&id))
 }
 
 #[cfg(test)]
@@ -280,6 +285,7 @@ mod tests {
         let changes = collector.take().changes;
         assert_eq!(changes.keys.get(&LEADS), Some(&BTreeSet::from([id(2), id(3)])));
         assert_eq!(changes.deleted.get(&LEADS), Some(&BTreeSet::new()), "3 was deleted, and taken again");
+        assert_eq!(changes.replaced.get(&LEADS), Some(&BTreeSet::from([id(3)])));
         let order: Vec<_> = changes.key_changes.iter().map(|change| (change.old, change.new)).collect();
         assert_eq!(order, [(id(1), id(2)), (id(2), id(3))]);
     }

@@ -11,8 +11,13 @@ use crate::exit::Exit;
 use crate::finish::{self, Examined, FinishCertificate, FinishOptions, OwnedObject};
 
 pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Exit> {
-    let cli::FinishArguments { backup, format, max_behind, yes, json } = arguments;
-    let options = FinishOptions { backup: backup.clone(), format: *format, max_behind: *max_behind };
+    let cli::FinishArguments { backup, format, max_behind, keep_notes, yes, json } = arguments;
+    let options = FinishOptions {
+        backup: backup.clone(),
+        format: *format,
+        max_behind: *max_behind,
+        keep_notes: *keep_notes,
+    };
     match finish::examine(config, options).await? {
         Examined::Finished(certificate, left) => show(&certificate, Some(&left), *json)?,
         Examined::Ready(finish) => {

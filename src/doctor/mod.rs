@@ -14,6 +14,7 @@ mod notifications;
 mod preflight;
 mod publication;
 mod server;
+mod server_log;
 mod slot;
 pub(crate) mod tables;
 mod traffic;

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Outcome, writable};
+use super::{Outcome, server_log, writable};
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
 use crate::postgres::step::during;
@@ -15,6 +15,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, endpoint: &Endpoi
     findings.add("primary", side, primary(client, endpoint.side()).await);
     findings.add("server_encoding", side, server_encoding(client).await);
     findings.add("statement_timeout", side, statement_timeout(client).await);
+    findings.add("server_log", side, server_log::verdict(client).await);
 }
 
 /// A setting of this server, as text with its unit.

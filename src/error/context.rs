@@ -1,16 +1,31 @@
-//! Reads the context of a server's error, and removes values from the message; pure.
+//! Reads the context of a server's error: who executed the statement that failed; pure.
 
 use tokio_postgres::error::SqlState;
-
-/// Replaces the text of a RAISE or an ASSERT.
-pub(super) const RAISED: &str = "refused by a trigger or function";
-
-/// Replaces a message that quotes a name or a value.
-const FAILED: &str = "a trigger or function failed";
 
 /// Function of the fence's triggers. The function refuses whole statements, so its error is not an error of a
 /// row.
 const FENCE: &str = "refuse_write()";
+
+/// leadbridge's own functions that execute statements, and the blocks and session functions of its migrations.
+/// Their statements hold names of objects and no value.
+const OURS: [&str; 16] = [
+    "inline_code_block",
+    " pg_temp.",
+    " pg_temp_",
+    ".close_fence(",
+    ".keep_fence(",
+    ".expire_fence(",
+    ".hold_fence(",
+    ".lift_fence(",
+    ".remove_lifted_fence(",
+    ".restore_fence(",
+    ".fence_damage(",
+    ".fence_triggers(",
+    ".create_fence_triggers(",
+    ".fenced_tables(",
+    ".defer_indexes(",
+    ".make_deferred_index(",
+];
 
 /// Whether the context `place` names a user-defined function.
 ///
@@ -18,19 +33,58 @@ const FENCE: &str = "refuse_write()";
 /// and the context of an SQL function ends with the number of the statement. The context of a statement that
 /// PostgreSQL itself runs, for a cascade for example, names no function.
 pub(super) fn is_user_defined(place: &str) -> bool {
-    let sql_function =
-        |line: &str| line.contains("SQL") && line.ends_with(|last: char| last.is_ascii_digit());
-    let of_function =
-        |line: &str| line.contains("PL/") || line.starts_with("SQL function") || sql_function(line);
-    !place.contains(FENCE) && place.lines().any(of_function)
+    !place.contains(FENCE) && place.lines().any(|line| line.contains("PL/") || is_of_sql_function(line))
 }
 
-/// Name and parameters of the innermost PL/pgSQL function. No other part of the context is used, because the
-/// context may quote statements with values.
+fn is_of_sql_function(line: &str) -> bool {
+    line.starts_with("SQL function")
+        || (line.contains("SQL") && line.ends_with(|last: char| last.is_ascii_digit()))
+}
+
+/// Whether the context shows that only PostgreSQL and leadbridge's own statements were at work. Every other
+/// context may be one of a user-defined function, which can put a value into each field of an error.
+///
+/// The check holds for servers of every language, because the quoted parts of a context are not translated.
+pub(super) fn is_known(place: &str) -> bool {
+    is_of_copy(place) || is_of_reference(place) || is_of_decoding(place) || is_ours(place)
+}
+
+/// A row of COPY. Each function that the row has called would stand before.
+fn is_of_copy(place: &str) -> bool {
+    place.starts_with("COPY ") && is_one_line(place)
+}
+
+/// A statement of a foreign key: a check or a cascade. The statement holds parameters, and names.
+fn is_of_reference(place: &str) -> bool {
+    is_one_line(place)
+        && place.contains(" ONLY ")
+        && place.contains(" OPERATOR(pg_catalog.")
+        && !place.contains('\'')
+}
+
+/// Logical decoding, which calls no user-defined function.
+fn is_of_decoding(place: &str) -> bool {
+    is_one_line(place) && place.contains("\"pgoutput\"") && !is_user_defined(place)
+}
+
+/// Whether every function in the context is leadbridge's own.
+pub(super) fn is_ours(place: &str) -> bool {
+    let is_of_ours = |line: &str| line.contains("PL/") && OURS.iter().any(|ours| line.contains(ours));
+    let mut functions = place.lines().filter(|line| line.contains("PL/") || is_of_sql_function(line));
+    place.lines().last().is_some_and(is_of_ours) && functions.all(is_of_ours)
+}
+
+fn is_one_line(place: &str) -> bool {
+    place.lines().count() == 1
+}
+
+/// Name and parameters of the outermost PL/pgSQL function, as the server prints them from its catalog. Only
+/// the last line of the context is read, apart from the line of a COPY or of a foreign key: lines of inner
+/// statements may hold values, and lines that look like a function's. A statement ends with a quotation mark.
 pub(super) fn function(place: &str) -> Option<&str> {
-    let mut lines = place.lines();
-    let (signature, _) =
-        lines.find_map(|line| line.strip_prefix("PL/pgSQL function ")?.split_once(" line "))?;
+    let mut lines = place.lines().rev().skip_while(|line| is_of_copy(line) || is_of_reference(line));
+    let last = lines.next().filter(|line| !line.ends_with('"'))?;
+    let (signature, _) = last.strip_prefix("PL/pgSQL function ")?.split_once(" line ")?;
     (!signature.contains('"')).then_some(signature)
 }
 
@@ -42,7 +96,7 @@ pub(super) fn is_looked_up(code: &SqlState) -> bool {
 /// Remedy for an object that a user-defined function, of a trigger for example, does not find. leadbridge's
 /// `search_path` is empty, like the `search_path` of PostgreSQL's own apply worker.
 pub(super) fn remedy(code: &SqlState, place: &str) -> Option<String> {
-    if !is_looked_up(code) || !is_user_defined(place) {
+    if !is_looked_up(code) || !is_user_defined(place) || is_ours(place) {
         return None;
     }
     let name = function(place).unwrap_or("…");
@@ -52,43 +106,13 @@ pub(super) fn remedy(code: &SqlState, place: &str) -> Option<String> {
     ))
 }
 
-/// The message without values. A class 22 message is cut before the refused value, and the text of a RAISE or
-/// an ASSERT is replaced, because either may hold a person's name.
-pub(super) fn without_values<'m>(code: &SqlState, message: &'m str) -> &'m str {
-    match code.code() {
-        "P0001" | "P0004" => RAISED,
-        code if code.starts_with("22") => before_quoted_value(message),
-        _ => message,
-    }
-}
-
-/// The part of the message before a colon and a quotation, in the quotation marks of any language.
-fn before_quoted_value(message: &str) -> &str {
-    let colon = |(at, _): (usize, char)| message.get(..at)?.trim_end().strip_suffix([':', '：']);
-    message.char_indices().filter(|(_, letter)| is_quotation_mark(*letter)).find_map(colon).unwrap_or(message)
-}
-
-fn is_quotation_mark(letter: char) -> bool {
-    matches!(letter, '"' | '\'' | '«' | '»' | '„' | '“' | '”' | '‘' | '’' | '「')
-}
-
-/// The message of an error inside a user-defined function. A quoting message is replaced, because dynamic SQL
-/// may have put values in the place of names. A constraint's message is kept, because such a message quotes
-/// names only.
-pub(super) fn without_names<'m>(code: &SqlState, message: &'m str) -> &'m str {
-    let message = without_values(code, message);
-    match code.code().starts_with("23") {
-        false if message.contains(is_quotation_mark) => FAILED,
-        _ => message,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const MISSED: &str = "SQL statement \"INSERT INTO audit VALUES ('Айгерим')\"\n\
                           PL/pgSQL function public.audit_lead() line 3 at SQL statement";
+    const CASCADE: &str = "SQL statement \"DELETE FROM ONLY \"public\".\"traffic_sales\" WHERE $1 OPERATOR(pg_catalog.=) \"lead_id\"\"";
 
     #[test]
     fn a_missing_object_is_remedied_in_the_function_that_names_it() {
@@ -115,39 +139,51 @@ mod tests {
             "SQL-функция \"fits\", оператор 1",
         ];
         let others = [
-            "SQL statement \"DELETE FROM ONLY \"public\".\"traffic_sales\" WHERE $1 OPERATOR(pg_catalog.=) \"lead_id\"\"",
+            CASCADE,
             "COPY traffic_leads, line 3",
             "while inserting index tuple (0,1) in relation \"traffic_leads\"",
             "PL/pgSQL function leadbridge.refuse_write() line 13 at RAISE",
         ];
-        assert!(functions.iter().all(|place| is_user_defined(place)));
+        assert!(functions.iter().all(|place| is_user_defined(place) && !is_known(place)));
         assert!(!others.iter().any(|place| is_user_defined(place)));
     }
 
     #[test]
-    fn a_data_exception_shows_no_value_in_any_language() {
-        for (message, shown) in [
-            ("invalid input syntax for type uuid: \"Айгерим\"", "invalid input syntax for type uuid"),
-            ("ungültige Eingabesyntax für Typ integer: »Айгерим«", "ungültige Eingabesyntax für Typ integer"),
-            (
-                "syntaxe en entrée invalide pour le type uuid : « Айгерим »",
-                "syntaxe en entrée invalide pour le type uuid ",
-            ),
-            (
-                "invalid byte sequence for encoding \"UTF8\": 0x00",
-                "invalid byte sequence for encoding \"UTF8\": 0x00",
-            ),
+    fn only_a_context_of_the_server_itself_or_of_a_function_of_ours_is_known() {
+        let fence = "SQL statement \"LOCK TABLE public.landing_leads\"\n\
+                     PL/pgSQL function leadbridge.close_fence(uuid,text,interval,boolean) line 9 at EXECUTE";
+        for place in [
+            CASCADE,
+            "COPY traffic_leads, строка 3",
+            "slot \"leadbridge\", output plugin \"pgoutput\", in the change callback, associated LSN 0/1690",
+            fence,
+            "PL/pgSQL function inline_code_block line 3 at RAISE",
         ] {
-            assert_eq!(without_values(&SqlState::INVALID_TEXT_REPRESENTATION, message), shown);
+            assert!(is_known(place), "{place}");
+        }
+        let school = "PL/pgSQL function public.audit() line 2 at EXECUTE";
+        for place in [
+            "anything else",
+            "JSON data, line 1: Айгерим",
+            "audit() LINE 3: throw new Error",
+            "SQL statement \"DELETE FROM ONLY x WHERE y OPERATOR(pg_catalog.=) 'Айгерим'\"",
+            &format!("{CASCADE}\n{school}"),
+            &format!("{fence}\n{school}"),
+            &format!("{school}\nCOPY traffic_leads, line 3"),
+            &format!("PL/pgSQL function inline_code_block line 1 at RAISE\n{school}"),
+        ] {
+            assert!(!is_known(place), "{place}");
         }
     }
 
     #[test]
-    fn a_message_from_inside_a_function_shows_no_value_that_stands_where_a_name_does() {
-        let said = |code: &str, message| without_names(&SqlState::from_code(code), message);
-        assert_eq!(said("42703", "column \"айгерим\" does not exist"), FAILED);
-        assert_eq!(said("21000", "more than one row returned"), "more than one row returned");
-        let unique = "duplicate key value violates unique constraint \"once\"";
-        assert_eq!(said("23505", unique), unique);
+    fn no_line_of_a_statement_poses_as_the_function() {
+        let forged = "SQL statement \"INSERT INTO audit VALUES ('\nPL/pgSQL function +79161234567 line 1')\"";
+        let outer = "PL/pgSQL function public.audit_lead() line 3 at EXECUTE";
+        assert_eq!(function(&format!("{forged}\n{outer}")), Some("public.audit_lead()"));
+        assert_eq!(function(&format!("{outer}\n{CASCADE}")), Some("public.audit_lead()"));
+        assert_eq!(function(&format!("{outer}\nCOPY traffic_leads, line 3")), Some("public.audit_lead()"));
+        assert_eq!(function(&format!("{forged}\nSQL function \"outer\" statement 1")), None);
+        assert_eq!(function(forged), None, "the last line is the statement's");
     }
 }

@@ -1,10 +1,11 @@
 //! The error type, and the only place that decides how the daemon responds to an error.
 //!
 //! An [`Error`] names the failure, the step, and the remedy, and holds its cause. An error never holds row
-//! values or a password: of a server's error, only names, the SQLSTATE and the primary message are kept, with
-//! values removed. A class 22 message (data exception) is cut before the quoted value, and the text of a RAISE
-//! is replaced.
+//! values or a password. Of a server's error the SQLSTATE and names are kept, and the primary message only
+//! where SQLSTATE and origin show that it holds no value ([`ServerAnswer`]); nothing of an error inside a
+//! user-defined function is passed on but the function's name.
 
+mod answer;
 mod context;
 mod source;
 mod sqlstate;
@@ -12,6 +13,7 @@ mod sqlstate;
 use std::error::Error as StdError;
 use std::fmt;
 
+pub use answer::ServerAnswer;
 use tokio_postgres::error::{DbError, SqlState};
 
 use self::source::ServerCause;
@@ -19,6 +21,9 @@ use self::sqlstate::{is_of_a_row, kind_of, remedy_for};
 use crate::model::lsn::Lsn;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Remedy of an error whose text is left out.
+const SERVER_LOG: &str = "look into that server's log: it has the message, which may hold a person's data";
 
 /// Kind of an error. [`Error::response`] turns the kind into the daemon's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,14 +142,26 @@ impl Error {
 
     /// From a failed statement on an open session. `step` names the action and the database.
     pub fn database(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
-        let Some(db) = error.as_db_error() else { return Self::unanswered(step, error) };
-        if source::is_raised(db) {
-            return Self::raised(step, db.code().clone()).answered(db);
+        match error.as_db_error() {
+            Some(db) => Self::answer(step, &ServerAnswer::of(db)).answered(db),
+            None => Self::unanswered(step, error),
         }
-        let error = Self::server(step, db.code().clone(), db.message()).answered(db);
-        match db.where_().and_then(|place| context::remedy(db.code(), place)) {
-            Some(remedy) => error.remedy(remedy),
-            None => error,
+    }
+
+    /// From a server's error. Its text is kept only where it is known to hold no value of a row. A SQLSTATE
+    /// that a RAISE has invented means the same as P0001: the row is refused.
+    pub fn answer(step: impl fmt::Display, answer: &ServerAnswer<'_>) -> Self {
+        let mut error = Self::server(step, answer.code.clone(), &answer.told());
+        if answer.is_in_function() {
+            // The SQLSTATE's own remedy is for a statement of leadbridge's.
+            error.0.remedy = context::remedy(answer.code, answer.place());
+        }
+        if answer.text().is_none() {
+            error.0.remedy.get_or_insert_with(|| SERVER_LOG.to_owned());
+        }
+        match error.kind() {
+            Kind::Internal if answer.is_raised() => error.of_kind(Kind::Row),
+            _ => error,
         }
     }
 
@@ -175,15 +192,17 @@ impl Error {
     /// inside a user-defined function is an error of the row for which the function was called, whatever the
     /// SQLSTATE.
     pub fn writing(step: impl fmt::Display, error: &tokio_postgres::Error) -> Self {
-        let Some(db) = error.as_db_error() else { return Self::unanswered(step, error) };
-        let place = db.where_().unwrap_or_default();
-        match source::is_raised(db) {
-            false => match Self::in_function(&step, db.code(), db.message(), place) {
-                Some(of_row) => of_row.answered(db),
-                None => Self::database(step, error),
-            },
-            true if is_of_a_row(db.code(), place) => Self::database(step, error).of_kind(Kind::Row),
-            true => Self::database(step, error),
+        match error.as_db_error() {
+            Some(db) => Self::of_row(step, &ServerAnswer::of(db)).answered(db),
+            None => Self::unanswered(step, error),
+        }
+    }
+
+    fn of_row(step: impl fmt::Display, answer: &ServerAnswer<'_>) -> Self {
+        let error = Self::answer(step, answer);
+        match is_of_a_row(answer.code, answer.place()) {
+            true => error.of_kind(Kind::Row),
+            false => error,
         }
     }
 
@@ -193,19 +212,6 @@ impl Error {
         let mut error = Self::new(Kind::Row, "a user-defined trigger left the row out").context(step);
         error.0.sqlstate = Some(SqlState::TRIGGERED_ACTION_EXCEPTION);
         error
-    }
-
-    /// An error of a row inside a user-defined function; `None` for other errors.
-    fn in_function(step: impl fmt::Display, code: &SqlState, message: &str, place: &str) -> Option<Self> {
-        if !is_of_a_row(code, place) {
-            return None;
-        }
-        let mut error = Self::server(step, code.clone(), message).of_kind(Kind::Row);
-        let message = context::without_names(code, message);
-        let function = context::function(place).map(|name| format!(", in the user-defined function {name}"));
-        error.0.message = format!("{message}{} (SQLSTATE {})", function.unwrap_or_default(), code.code());
-        error.0.remedy = context::remedy(code, place);
-        Some(error)
     }
 
     /// Whether leadbridge's empty `search_path` alone may have caused the error: a user-defined function does
@@ -229,24 +235,14 @@ impl Error {
         }
     }
 
-    /// From a server's error, by SQLSTATE and primary message.
+    /// As from a server's error with this SQLSTATE. `message` must hold no value of a row: it is made by
+    /// leadbridge, or answers an attempt to connect.
     pub fn server(step: impl fmt::Display, code: SqlState, message: &str) -> Self {
-        let message = context::without_values(&code, message);
         let mut error =
             Self::new(kind_of(&code), format!("{message} (SQLSTATE {})", code.code())).context(step);
         error.0.remedy = remedy_for(&code).map(str::to_owned);
         error.0.sqlstate = Some(code);
         error
-    }
-
-    /// From a `RAISE` of a trigger or function. The text of the RAISE is dropped, because the text may hold a
-    /// person's name. A SQLSTATE that the school has invented means the same as P0001: the row is refused.
-    fn raised(step: impl fmt::Display, code: SqlState) -> Self {
-        let error = Self::server(step, code, context::RAISED);
-        match error.kind() {
-            Kind::Internal => error.of_kind(Kind::Row),
-            _ => error,
-        }
     }
 
     pub fn kind(&self) -> Kind {

@@ -5,10 +5,7 @@ use std::{fmt, io};
 
 use tokio_postgres::error::{DbError, SqlState};
 
-use super::context;
-
-/// The server's routine for PL/pgSQL's `RAISE`, as named in an error answer.
-const RAISE: &str = "exec_stmt_raise";
+use super::answer::ServerAnswer;
 
 /// A server's answer without message, DETAIL, HINT and context, each of which may hold a value.
 #[derive(Debug)]
@@ -24,21 +21,16 @@ pub struct ServerCause {
 }
 
 impl ServerCause {
-    /// Leaves out the names that a user-defined function has given, because a function can put a value in the
-    /// place of each name (`RAISE … USING CONSTRAINT`).
+    /// Leaves out the names that a user-defined function may have given.
     pub(super) fn of(db: &DbError) -> Self {
-        let given = is_raised(db) || db.where_().is_some_and(context::is_user_defined);
-        let named = |name: Option<&str>| name.filter(|_| !given).map(str::to_owned);
-        let table = |table: String| match db.schema() {
-            Some(schema) => format!("{schema}.{table}"),
-            None => table,
-        };
+        let answer = ServerAnswer::of(db);
+        let constraint = answer.constraint.filter(|_| answer.is_of_server());
         ServerCause {
             sqlstate: db.code().clone(),
             severity: db.severity().to_owned(),
             routine: db.routine().map(str::to_owned),
-            table: named(db.table()).map(table),
-            constraint: named(db.constraint()),
+            table: answer.qualified_table(),
+            constraint: constraint.map(str::to_owned),
         }
     }
 }
@@ -55,10 +47,6 @@ impl fmt::Display for ServerCause {
 }
 
 impl StdError for ServerCause {}
-
-pub(super) fn is_raised(db: &DbError) -> bool {
-    db.routine() == Some(RAISE)
-}
 
 /// The transport's error behind a client's error, by its number or kind, without a text of its own.
 pub(super) fn transport(error: &tokio_postgres::Error) -> Option<io::Error> {

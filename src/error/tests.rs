@@ -24,41 +24,56 @@ fn every_sqlstate_has_one_response_and_the_unknown_halts() {
     }
 }
 
+fn answer<'a>(code: &'a SqlState, message: &'a str) -> ServerAnswer<'a> {
+    ServerAnswer::new(code, message)
+}
+
 #[test]
 fn a_data_exception_is_a_matter_of_one_row_and_shows_no_value() {
     let text = "invalid input syntax for type uuid: \"Айгерим +7 701\"";
-    let error = Error::server("apply", SqlState::INVALID_TEXT_REPRESENTATION, text);
+    let error = Error::answer("apply", &answer(&SqlState::INVALID_TEXT_REPRESENTATION, text));
     assert_eq!(error.kind(), Kind::Row);
     assert!(!error.to_string().contains("Айгерим"));
-    assert!(error.to_string().contains("22P02"));
+    assert_eq!(error.message(), "apply: a value does not parse as its type (SQLSTATE 22P02)");
 }
 
 #[test]
 fn what_a_trigger_raises_is_a_matter_of_one_row_whatever_its_code_and_its_words_stay_there() {
-    for code in ["P0001", "23514", "SCH01", "XX000"] {
-        let error = Error::raised("apply", SqlState::from_code(code));
+    let place = Some("PL/pgSQL function public.audit_lead() line 3 at RAISE");
+    let raised = |code: &SqlState| {
+        let routine = Some("exec_stmt_raise");
+        Error::of_row("apply", &ServerAnswer { routine, place, ..answer(code, "Айгерим") })
+    };
+    for code in ["P0001", "23514", "42501", "SCH01", "XX000"] {
+        let error = raised(&SqlState::from_code(code));
         assert_eq!(error.kind(), Kind::Row, "{code}");
-        assert_eq!(error.message(), format!("apply: refused by a trigger or function (SQLSTATE {code})"));
+        let told = "refused by a trigger or function, in the user-defined function public.audit_lead()";
+        assert_eq!(error.message(), format!("apply: {told} (SQLSTATE {code})"));
     }
-    let known = Error::raised("apply", SqlState::from_code("40001"));
+    let known = raised(&SqlState::from_code("40001"));
     assert_eq!(known.response(), Response::Retry, "what the code says comes first");
-    assert_eq!(Error::server("apply", SqlState::from_code("P0002"), "no rows").kind(), Kind::Row);
+    let code = SqlState::from_code("P0002");
+    assert_eq!(Error::of_row("apply", &answer(&code, "no rows")).kind(), Kind::Row);
 }
 
 #[test]
 fn what_fails_inside_a_user_defined_function_is_a_matter_of_one_row_whatever_its_code() {
+    let of_row = |code: &str, place| {
+        let code = SqlState::from_code(code);
+        Error::of_row("apply", &ServerAnswer { place: Some(place), ..answer(&code, "no") })
+    };
     let place = "PL/pgSQL function public.audit_lead() line 3 at assignment";
     for code in ["22012", "21000", "42703", "42P01", "42501", "0A000", "55000", "XX000", "24000", "ZZZZZ"] {
-        let error = Error::in_function("apply", &SqlState::from_code(code), "no", place).unwrap();
+        let error = of_row(code, place);
         assert_eq!(error.kind(), Kind::Row, "{code}");
         assert!(error.message().contains("public.audit_lead()"), "{}", error.message());
     }
     for code in ["08006", "40001", "40P01", "53100", "53400", "57014", "57P01", "58030", "55P03", "25006"] {
-        assert!(Error::in_function("apply", &SqlState::from_code(code), "no", place).is_none(), "{code}");
+        assert_ne!(of_row(code, place).kind(), Kind::Row, "{code}");
     }
     let ours = "PL/pgSQL function leadbridge.refuse_write() line 13 at RAISE";
     for place in ["", "unnamed portal parameter $1", ours] {
-        assert!(Error::in_function("apply", &SqlState::from_code("55000"), "no", place).is_none());
+        assert_eq!(of_row("55000", place).kind(), Kind::Refused);
     }
 }
 

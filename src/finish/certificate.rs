@@ -9,12 +9,14 @@ use tokio_postgres::types::PgLsn;
 use uuid::Uuid;
 
 use super::objects::{self, OwnedObject};
+use super::persons;
 use crate::backup::{Manifest, restore_hint};
 use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::postgres::Database;
 use crate::postgres::step::during;
+use crate::quarantine::HeldCopies;
 
 /// Name of the certificate's file, beside the backup's manifest.
 pub(super) const FILE: &str = "certificate.json";
@@ -35,6 +37,12 @@ pub struct FinishCertificate {
     /// Objects that leadbridge's role may not drop. The objects are harmless without the slots, and the owner
     /// has to remove them.
     pub left_for_owner: Vec<OwnedObject>,
+    /// Copies of rows that were removed from leadbridge's tables on Traffic.
+    #[serde(default)]
+    pub copies_removed: HeldCopies,
+    /// Conversion notes that stay on Traffic, as the operator wished.
+    #[serde(default)]
+    pub notes_kept: u64,
     /// SQL that removes Landing's tables and the fence around the tables; never run by leadbridge.
     pub drop_tables: String,
 }
@@ -115,6 +123,7 @@ impl FinishCertificate {
              nobody\nneeds the tables any more, their owner runs on Landing:\n",
         );
         text.push_str(&indented(&self.drop_tables));
+        text.push_str(&persons::left(self));
         text.push_str(&left(&self.left_for_owner));
         text
     }

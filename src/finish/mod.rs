@@ -10,6 +10,7 @@ mod behind;
 mod certificate;
 mod journal;
 mod objects;
+mod persons;
 mod place;
 mod standing;
 
@@ -28,7 +29,9 @@ use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::side::Side;
 use crate::operator;
+use crate::postgres::step::during;
 use crate::postgres::{Database, Databases, Session};
+use crate::quarantine::{Copies, HeldCopies};
 use behind::Behind;
 use certificate::{Backup, ReverseState};
 use journal::{Dismantling, FinishJournal, FinishRecord};
@@ -44,6 +47,8 @@ pub struct FinishOptions {
     pub format: Format,
     /// Maximum age of a change on Traffic that the backup may lack.
     pub max_behind: Duration,
+    /// Whether the conversion notes stay on Traffic.
+    pub keep_notes: bool,
 }
 
 /// Result of [`examine`].
@@ -67,6 +72,7 @@ pub struct Finishing {
     left_behind: Option<u64>,
     place: BackupPlace,
     objects: Vec<OwnedObject>,
+    copies: HeldCopies,
 }
 
 /// Checks everything and changes nothing.
@@ -115,6 +121,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
         }
     };
     let place = BackupPlace::choose(&options, &config, record.as_ref(), &standing)?;
+    let copies = Copies::new(&config.names).count(&traffic).await?;
     let finish = Finishing {
         config,
         options,
@@ -126,6 +133,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
         left_behind,
         place,
         objects,
+        copies,
     };
     Ok(Examined::Ready(Box::new(finish)))
 }
@@ -157,8 +165,17 @@ impl Finishing {
         for line in objects::summary(others.iter().copied()) {
             let _ = writeln!(plan, "  {line}: left, since another role owns it; the SQL is shown at the end");
         }
+        plan.push_str(&persons::plan(names, &self.removed(), self.options.keep_notes));
         plan.push_str("Landing's tables stay, and stay closed to writers; Traffic is not touched otherwise.");
         plan
+    }
+
+    /// The copies of rows that this finish removes.
+    fn removed(&self) -> HeldCopies {
+        match self.options.keep_notes {
+            true => HeldCopies { conversion_notes: 0, ..self.copies },
+            false => self.copies,
+        }
     }
 
     /// Carries out the finish. After a kill at any moment the next [`examine`] continues from there.
@@ -249,13 +266,20 @@ impl Finishing {
             },
             dropped,
             left_for_owner,
+            copies_removed: self.removed(),
+            notes_kept: self.copies.conversion_notes - self.removed().conversion_notes,
             drop_tables: certificate::drop_tables(databases.on(Side::Landing), &self.config.tables()).await?,
         };
         let text =
             serde_json::to_vec_pretty(&certificate).map_err(|error| Error::internal(error.to_string()))?;
         backup::replace(&self.place.directory.join(certificate::FILE), &text)?;
         reach(Point::Certified);
+        // In one transaction, because a run that is killed before tells the copies once more.
+        let step = "removing copies of rows on Traffic";
+        during(&self.traffic, step).batch("BEGIN").await?;
+        Copies::new(names).forget_all(&self.traffic, self.options.keep_notes).await?;
         self.journal.finish(&self.traffic, &certificate).await?;
+        during(&self.traffic, step).batch("COMMIT").await?;
         Ok(certificate)
     }
 }

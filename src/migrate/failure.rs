@@ -1,9 +1,7 @@
 //! Errors of `leadbridge migrate`. Each error of a database is for an operator: another try of the same
 //! statement on the same catalog fails in the same way.
 
-use tokio_postgres::error::DbError;
-
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, ServerAnswer};
 
 /// Letters of a failed statement that an error shows.
 const SHOWN: usize = 160;
@@ -12,33 +10,36 @@ const SHOWN: usize = 160;
 /// statement, and the text of a RAISE in a migration's own block.
 pub(super) fn of_statement(step: &str, error: &tokio_postgres::Error) -> Error {
     let Some(db) = error.as_db_error() else { return Error::database(step, error) };
-    if is_own_raise(db) {
+    let answer = ServerAnswer::of(db);
+    if is_own_raise(&answer) {
         let refused = Error::refused(db.message()).context(step);
         return match db.hint() {
             Some(hint) => refused.remedy(hint),
             None => refused,
         };
     }
-    match statement(db) {
+    match statement(&answer) {
         Some(statement) => Error::database(format!("{step}: {statement}"), error),
         None => Error::database(step, error),
     }
 }
 
 /// Whether a RAISE in a DO block of a migration, or in a function of the session, made the error. A user-defined
-/// event trigger would be the innermost place of the context.
-fn is_own_raise(db: &DbError) -> bool {
+/// function would stand in the context as well.
+fn is_own_raise(answer: &ServerAnswer<'_>) -> bool {
     let in_block = |place: &str| {
         place.starts_with("PL/pgSQL function inline_code_block ")
             || place.starts_with("PL/pgSQL function pg_temp")
     };
-    db.routine() == Some("exec_stmt_raise") && db.where_().is_some_and(in_block)
+    answer.routine == Some("exec_stmt_raise")
+        && answer.place.is_some_and(in_block)
+        && answer.is_in_own_function()
 }
 
 /// The beginning of the statement that a DO block of a migration has executed. The context of such an error
-/// begins with the statement.
-fn statement(db: &DbError) -> Option<String> {
-    let text = db.where_()?.strip_prefix("SQL statement \"")?;
+/// begins with the statement. A statement of a user-defined function may hold values.
+fn statement(answer: &ServerAnswer<'_>) -> Option<String> {
+    let text = answer.place.filter(|_| answer.is_in_own_function())?.strip_prefix("SQL statement \"")?;
     let statement = text.split("\"\nPL/pgSQL function ").next()?;
     let words: Vec<&str> = statement.split_whitespace().collect();
     Some(words.join(" ").chars().take(SHOWN).collect())

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::place::Place;
 use super::url::Host;
-use crate::error::{Error, Kind, tls_error};
+use crate::error::{Error, Kind, ServerAnswer, tls_error};
 use crate::model::side::Side;
 
 /// Target and user of a connection attempt.
@@ -39,8 +39,7 @@ impl ConnectionAttempt<'_> {
 /// Translates the driver's error.
 pub fn explain(attempt: &ConnectionAttempt<'_>, error: &tokio_postgres::Error) -> Error {
     if let Some(db) = error.as_db_error() {
-        let answer = Answer { code: db.code(), message: db.message(), routine: db.routine() };
-        return server_said(attempt, &answer);
+        return server_said(attempt, &ServerAnswer::of(db));
     }
     if let Some(tls) = cause::<rustls::Error>(error) {
         return tls_failure(attempt, tls);
@@ -122,19 +121,16 @@ fn server_log() -> &'static str {
     "look into the server's log; is a proxy or another service listening on that port?"
 }
 
-/// The fields of a server's error message that the translation reads.
-pub struct Answer<'a> {
-    pub code: &'a SqlState,
-    pub message: &'a str,
-    /// Function of the server's source code that reported the error: the same in every language.
-    pub routine: Option<&'a str>,
-}
-
 /// Translates an error message in answer to the start-up message or to the first statement.
-pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &Answer<'_>) -> Error {
-    let Answer { code, message, routine } = *answer;
+pub fn server_said(attempt: &ConnectionAttempt<'_>, answer: &ServerAnswer<'_>) -> Error {
+    let ServerAnswer { code, message, routine, place: inside, .. } = *answer;
     let (place, user, variable) = (attempt.place(), attempt.user, attempt.side.variable());
-    let error = Error::server(&place, code.clone(), message);
+    // No row has been read or written yet. Values of settings, and what a function says that is called at the
+    // start of each session, are left out.
+    let error = match inside.is_none() && !code.code().starts_with("22") {
+        true => Error::server(&place, code.clone(), message),
+        false => Error::answer(&place, answer),
+    };
     match code {
         code if *code == SqlState::INVALID_PASSWORD => {
             error.remedy(format!("correct the password of user {user} in {variable}"))

@@ -1,6 +1,8 @@
 //! Rows that the target refuses, and values that the mapping changed: [`Quarantine`] holds refused rows of
-//! Landing, [`ReverseQuarantine`] the keys of refused rows of Traffic, [`notes`] the conversion notes.
+//! Landing, [`ReverseQuarantine`] the keys of refused rows of Traffic, [`notes`] the conversion notes; [`copies`]
+//! lets the deletion of a row reach its copies.
 
+pub mod copies;
 pub mod held;
 mod image;
 pub mod notes;
@@ -8,6 +10,7 @@ mod operator;
 mod reverse;
 pub mod rows;
 
+pub use copies::{Copies, HeldCopies};
 pub use operator::QuarantineEntry;
 pub use reverse::{RefusedRow, ReverseQuarantine};
 pub use rows::Quarantine;

@@ -18,7 +18,7 @@ use crate::postgres::step::during;
 pub const OWN_VALUES: &str = "traffic_leads";
 
 /// `source_table` of all notes about rows of `table`.
-fn labels(table: Table) -> Vec<&'static str> {
+pub(super) fn labels(table: Table) -> Vec<&'static str> {
     let own = (table == Table::LandingLeads).then_some(OWN_VALUES);
     [table.label()].into_iter().chain(own).collect()
 }

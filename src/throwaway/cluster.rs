@@ -184,6 +184,7 @@ impl Cluster {
             ("fsync", "off"),
             ("timezone", "UTC"),
             ("log_line_prefix", "%m [%p] %a "),
+            ("log_error_verbosity", "terse"),
         ];
         for (name, value) in ours.iter().chain(settings) {
             text.push_str(&format!("{name} = '{value}'\n"));

@@ -140,6 +140,7 @@ pub(super) async fn delete_rows(writer: &mut Writer, deleted: &[(Table, Uuid)], 
         remove(writer, Deletion { table, ids: &on_traffic, at }).await?;
         reach(Point::Deleted);
         writer.record(Arrived { table, ids: &ids, noted: &ids, rows: &[], are_deleted: true }).await?;
+        writer.copies.forget_left(&writer.session, table, &ids).await?;
     }
     writer.session.fire_triggers(false).await
 }
@@ -202,6 +203,7 @@ pub(super) async fn truncate(writer: &mut Writer, tables: &[Table]) -> Result<()
         }
         writer.quarantine.release_table(&writer.session, table).await?;
         writer.notes.forget_table(&writer.session, table).await?;
+        writer.copies.forget_left_missing(&writer.session, table).await?;
     }
     writer.session.fire_triggers(false).await
 }

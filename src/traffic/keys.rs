@@ -71,7 +71,7 @@ async fn rename(writer: &Writer, change: KeyChange) -> Result<()> {
     if writer.may_have_notes() {
         writer.notes.change_key(&writer.session, change).await?;
     }
-    Ok(())
+    writer.copies.change_left_key(&writer.session, change).await
 }
 
 /// The keys under which Traffic holds the rows.

@@ -31,9 +31,9 @@ use crate::postgres::step::during;
 use crate::postgres::triggers::TriggerControl;
 use crate::postgres::write::{CHECK_AND_DEFER, CHECK_DEFERRED, Savepoint, WriteSession};
 use crate::postgres::{Database, Session, pipelined};
-use crate::quarantine::RefusalCause;
 use crate::quarantine::notes::{Notes, Scope};
 use crate::quarantine::rows::{Quarantine, Refusal, Refused};
+use crate::quarantine::{Copies, RefusalCause};
 
 /// Undoes a whole batch.
 pub(super) const BATCH: Savepoint = Savepoint(Side::Traffic, "batch");
@@ -94,6 +94,7 @@ pub struct Writer {
     pub(super) copying: CopyStrategy,
     pub(super) quarantine: Quarantine,
     pub(super) notes: Notes,
+    pub(super) copies: Copies,
     /// Whether `quarantine` may hold rows. True for an empty table costs a query or two; false for a table
     /// with rows would apply an older image. No other session makes false wrong, because only the holder of
     /// the lease adds rows, and a retry changes existing rows.
@@ -125,6 +126,7 @@ impl Writer {
         let (quarantine, notes) = (Quarantine::new(names, settings.mapping), Notes::new(names));
         let leads = settings.mapping.of(Table::LandingLeads);
         let mut writer = Writer {
+            copies: Copies::new(names),
             may_have_quarantined: quarantine.has_rows(&session).await?,
             has_noted: notes.has_rows(&session).await?,
             partial_update: LazyStatement::new(statements::partial_update_leads(names, leads)),

@@ -111,8 +111,6 @@ impl Login<'_> {
     }
 
     fn refused(&self, content: &[u8]) -> Error {
-        let ServerError { code, message, routine } = ServerError::parse(content);
-        let answer = failure::Answer { code: &code, message: &message, routine: routine.as_deref() };
-        failure::server_said(self.attempt, &answer)
+        failure::server_said(self.attempt, &ServerError::parse(content).answer())
     }
 }

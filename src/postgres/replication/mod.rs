@@ -22,7 +22,7 @@ use super::Backend;
 use super::failure::ConnectionAttempt;
 use super::session;
 use super::url::Address;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, ServerAnswer};
 use crate::model::lsn::Lsn;
 pub use feed::{Feed, Pulse};
 use login::Login;
@@ -156,11 +156,14 @@ struct ServerError {
     code: SqlState,
     message: String,
     routine: Option<String>,
+    /// The context.
+    place: Option<String>,
 }
 
 impl ServerError {
     fn parse(mut content: &[u8]) -> Self {
-        let (mut code, mut message, mut routine) = (SqlState::INTERNAL_ERROR, String::new(), None);
+        let (mut code, mut message) = (SqlState::INTERNAL_ERROR, String::new());
+        let (mut routine, mut place) = (None, None);
         // A zero byte instead of a field's code ends the fields.
         while let [kind, rest @ ..] = content
             && *kind != 0
@@ -171,15 +174,24 @@ impl ServerError {
                 b'C' => code = SqlState::from_code(&value),
                 b'M' => message = value.into_owned(),
                 b'R' => routine = Some(value.into_owned()),
+                b'W' => place = Some(value.into_owned()),
                 _ => {}
             }
             content = &rest[end + 1..];
         }
-        ServerError { code, message, routine }
+        ServerError { code, message, routine, place }
     }
 
-    fn during(self, step: &str) -> Error {
-        Error::server(step, self.code, &self.message)
+    fn answer(&self) -> ServerAnswer<'_> {
+        ServerAnswer {
+            routine: self.routine.as_deref(),
+            place: self.place.as_deref(),
+            ..ServerAnswer::new(&self.code, &self.message)
+        }
+    }
+
+    fn during(&self, step: &str) -> Error {
+        Error::answer(step, &self.answer())
     }
 }
 

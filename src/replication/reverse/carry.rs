@@ -18,7 +18,7 @@ use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::names::Names;
 use crate::postgres::Database;
-use crate::quarantine::{RefusedRow, ReverseQuarantine};
+use crate::quarantine::{Copies, RefusedRow, ReverseQuarantine};
 use crate::traffic::TargetCatalog;
 use crate::traffic::reading::TrafficSnapshot;
 
@@ -40,6 +40,7 @@ pub struct Carrier {
     /// Maximum number of bytes of rows to read at a time.
     pub(super) bytes: usize,
     pub(super) quarantine: ReverseQuarantine,
+    copies: Copies,
     /// Whether `reverse_quarantine` may hold rows. True for an empty table only costs queries; false for a
     /// table with rows would leave the rows in quarantine.
     pub(super) may_wait: bool,
@@ -63,7 +64,11 @@ impl Carrier {
         timeline: u32,
     ) -> Result<Self> {
         let names = traffic.names;
-        let quarantine = ReverseQuarantine::new(names);
+        let (quarantine, copies) = (ReverseQuarantine::new(names), Copies::new(names));
+        // Rows may have been deleted while nobody was told of it.
+        for table in tables {
+            copies.forget_missing(traffic.client, *table, false).await?;
+        }
         Ok(Carrier {
             catalog: TargetCatalog::read(traffic, tables, mapping).await?,
             may_wait: quarantine.count(traffic.client).await? > 0,
@@ -72,6 +77,7 @@ impl Carrier {
             tables: tables.to_owned(),
             bytes,
             quarantine,
+            copies,
             released: Keys::new(),
             timeline,
         })
@@ -117,6 +123,7 @@ impl Carrier {
         let lsn = load.end.map(|end| end.lsn);
         self.keep_released(traffic, &load.changes.keys, &again, &refused).await?;
         self.forget_changed(traffic, &load.changes).await?;
+        self.follow_in_copies(traffic, &load.changes).await?;
         // The rows of `known` are in the quarantine already.
         let new =
             |refused: &RefusedRow| known.get(&refused.table).is_none_or(|ids| !ids.contains(&refused.id));
@@ -187,6 +194,18 @@ impl Carrier {
             true => self.quarantine.release(traffic, &changes.changed_keys()).await,
             false => Ok(()),
         }
+    }
+
+    /// Lets deletions and changed keys reach the copies of the rows in leadbridge's tables on Traffic. Until
+    /// Landing commits, the stream brings the changes again; afterwards a crash would leave the copies for ever.
+    async fn follow_in_copies(&self, traffic: &Client, changes: &TouchedKeys) -> Result<()> {
+        self.copies.forget(traffic, &changes.replaced).await?;
+        self.copies.change_keys(traffic, &changes.key_changes).await?;
+        self.copies.forget(traffic, &changes.deleted).await?;
+        for table in &changes.truncated {
+            self.copies.forget_missing(traffic, *table, true).await?;
+        }
+        Ok(())
     }
 
     /// Quarantines refused rows before Landing commits, because nothing else records a refusal.

@@ -3,6 +3,7 @@
 
 mod backup;
 mod killed;
+mod persons;
 mod refusals;
 pub mod switched;
 

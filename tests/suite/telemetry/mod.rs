@@ -2,5 +2,7 @@
 
 mod http;
 mod live_status;
+mod refused_rows;
 mod secrecy;
+mod server_log;
 mod status;

@@ -1,6 +1,7 @@
 //! After the switch: every change on Traffic reaches Landing through any fault, and no change comes back as an echo.
 
 pub mod compare;
+mod copies;
 mod echo;
 pub mod exact;
 mod faults;
