@@ -117,7 +117,9 @@ impl DerefMut for Session {
 /// committed the position: a crash must not undo the commit. `read committed`, because statements that wait
 /// for other writers are written to continue with the rows of those writers. `jit = off`, because the queries of
 /// the catalog are long and read few rows: compiling one took thirty times as long as answering it.
-const PINNED: [(&str, &str); 21] = [
+/// `client_min_messages = error`, because a user-defined trigger may raise any number of notices of any size, and nobody
+/// reads them.
+const PINNED: [(&str, &str); 22] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
@@ -139,6 +141,7 @@ const PINNED: [(&str, &str); 21] = [
     ("tcp_keepalives_count", "4"),
     ("tcp_user_timeout", "30000"),
     ("jit", "off"),
+    ("client_min_messages", "error"),
 ];
 
 /// Leaves `replica`, which may be a role's default, because no cascade of a delete runs under `replica`. The
