@@ -40,7 +40,7 @@ pub enum ReplicationEvent {
 
 /// What the beginning of a CopyData message says of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Opening {
+pub enum Beginning {
     /// A message from `pg_logical_emit_message`. Any role may write such a message, of any size.
     LogicalMessage {
         lsn: Lsn,
@@ -53,12 +53,12 @@ pub enum Opening {
     Other,
 }
 
-impl Opening {
-    /// `None` when too few bytes have arrived. A message of fewer than [`Self::NEEDS`] bytes has no opening.
-    pub fn of(beginning: &[u8]) -> Option<Opening> {
+impl Beginning {
+    /// `None` when too few bytes have arrived. A message of fewer than [`Self::NEEDS`] bytes has none.
+    pub fn of(beginning: &[u8]) -> Option<Beginning> {
         let beginning = beginning.get(..Self::NEEDS)?;
         let (Some(b'w'), Some(&tag)) = (beginning.first(), beginning.get(Self::TAG)) else {
-            return Some(Opening::Other);
+            return Some(Beginning::Other);
         };
         let number = |from: usize, bytes: usize| {
             let digits = beginning.get(from..from + bytes).unwrap_or_default();
@@ -66,16 +66,16 @@ impl Opening {
         };
         let kind = beginning.get(Self::TAG + 5);
         Some(match tag {
-            b'M' => Opening::LogicalMessage { lsn: Lsn(number(Self::TAG + 2, 8)) },
-            b'I' | b'U' | b'D' => Opening::Change {
+            b'M' => Beginning::LogicalMessage { lsn: Lsn(number(Self::TAG + 2, 8)) },
+            b'I' | b'U' | b'D' => Beginning::Change {
                 relation: u32::try_from(number(Self::TAG + 1, 4)).unwrap_or_default(),
                 images: if tag == b'U' && kind == Some(&b'O') { 2 } else { 1 },
             },
-            _ => Opening::Other,
+            _ => Beginning::Other,
         })
     }
 
-    /// Bytes that an opening needs: the envelope, the tag, and ten bytes of the message.
+    /// Bytes that a beginning needs: the envelope, the tag, and ten bytes of the message.
     pub const NEEDS: usize = Self::TAG + 11;
     /// Place of the message's tag, after the envelope.
     const TAG: usize = 25;
@@ -206,15 +206,15 @@ mod tests {
     }
 
     #[test]
-    fn the_opening_tells_a_message_from_a_row_before_the_rest_has_arrived() {
+    fn the_beginning_tells_a_message_from_a_row_before_the_rest_has_arrived() {
         let message = envelope(&[b"M\0", &*numbers(&[0x16_0000_0001]), b"prefix"].concat());
-        assert_eq!(Opening::of(&message), Some(Opening::LogicalMessage { lsn: Lsn(0x16_0000_0001) }));
+        assert_eq!(Beginning::of(&message), Some(Beginning::LogicalMessage { lsn: Lsn(0x16_0000_0001) }));
         for (row, images) in [(b"I\0\x01\0\x07N", 1), (b"U\0\x01\0\x07K", 1), (b"U\0\x01\0\x07O", 2)] {
             let content = envelope(&[&row[..], &[0; 9]].concat());
-            assert_eq!(Opening::of(&content), Some(Opening::Change { relation: 0x1_0007, images }));
-            assert_eq!(Opening::of(&content[..Opening::NEEDS - 1]), None);
+            assert_eq!(Beginning::of(&content), Some(Beginning::Change { relation: 0x1_0007, images }));
+            assert_eq!(Beginning::of(&content[..Beginning::NEEDS - 1]), None);
         }
-        assert_eq!(Opening::of(&envelope(&[b'R'; 20])), Some(Opening::Other));
-        assert_eq!(Opening::of(&[b'k'; 40]), Some(Opening::Other));
+        assert_eq!(Beginning::of(&envelope(&[b'R'; 20])), Some(Beginning::Other));
+        assert_eq!(Beginning::of(&[b'k'; 40]), Some(Beginning::Other));
     }
 }

@@ -17,6 +17,7 @@ mod forward_slot;
 mod indexes;
 mod intake;
 pub(crate) mod last_error;
+pub(crate) mod lease_holder;
 mod liveness;
 mod measure;
 mod monitor;
@@ -157,6 +158,15 @@ impl Context {
                 live.last_error = None;
             }
         });
+    }
+
+    /// Reports an error that an operator has to end while replication goes on. The log tells the error once.
+    fn tell(&self, error: &Error) {
+        let told = self.telemetry.live().last_error.is_some_and(|last| last.message == error.message());
+        if !told {
+            tracing::error!("{error}");
+        }
+        self.telemetry.update(|live| live.last_error = Some(LastError::new(error)));
     }
 
     /// Reports the applied position to `status` without delay. The lag is reported by the monitor, which asks

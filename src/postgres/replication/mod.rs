@@ -64,7 +64,7 @@ impl Replication {
         Login { attempt, address }.run(&mut wire).await?;
         let mut session =
             Replication { side: attempt.side, wire, backend: Backend::unknown(attempt.place.clone()) };
-        let rows = session.query("pinning the settings", &session::pin_statement()).await?;
+        let rows = session.query("pinning the settings", &session::pin_statement(STREAM_NAME)).await?;
         // The last row describes the backend of this session.
         let text = |column: usize| text(rows.last().and_then(|row| row.get(column)));
         session.backend.take_in([0, 1, 2, 3].map(text));

@@ -6,7 +6,7 @@ use super::wire::{Frame, LONGEST_IMAGE};
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
-use crate::pgoutput::Opening;
+use crate::pgoutput::Beginning;
 
 /// The way past a position that no stream of the slot can pass.
 fn way_past(source: Side) -> &'static str {
@@ -27,9 +27,9 @@ fn way_past(source: Side) -> &'static str {
 /// Refused for a row that is longer than leadbridge takes. Such a row is never held.
 pub(super) fn pass(source: Side, frame: &Frame) -> Result<Lsn> {
     let (megabytes, way_past) = (frame.length >> 20, way_past(source));
-    let (what, remedy) = match Opening::of(&frame.content) {
-        Some(Opening::LogicalMessage { lsn }) => return Ok(lsn),
-        Some(Opening::Change { relation, .. }) => (
+    let (what, remedy) = match Beginning::of(&frame.content) {
+        Some(Beginning::LogicalMessage { lsn }) => return Ok(lsn),
+        Some(Beginning::Change { relation, .. }) => (
             format!(
                 "{source}: the stream brings a row of {megabytes} MB of the table with OID {relation}, and leadbridge \
                  takes rows of {} MB",
@@ -37,7 +37,7 @@ pub(super) fn pass(source: Side, frame: &Frame) -> Result<Lsn> {
             ),
             format!("SELECT {relation}::regclass names the table: shorten the row there, then {way_past}"),
         ),
-        Some(Opening::Other) | None => (
+        Some(Beginning::Other) | None => (
             format!("{source}: the stream brings a message of {megabytes} MB that is not a row"),
             way_past.to_owned(),
         ),

@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use postgres_protocol::message::backend::Header;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
-use crate::pgoutput::Opening;
+use crate::pgoutput::Beginning;
 
 /// Carrier of the bytes: TCP, a Unix socket, or TLS over TCP.
 pub(in crate::postgres) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -60,7 +60,7 @@ pub(super) struct Wire {
 }
 
 /// The next message: its length with tag and header, and the bytes that are kept.
-struct Extent {
+struct Kept {
     length: usize,
     kept: usize,
 }
@@ -75,7 +75,7 @@ impl Wire {
 
     /// The next message, if the kept bytes of the message have arrived.
     pub fn arrived(&mut self) -> io::Result<Option<Frame>> {
-        let Some(Extent { length, kept }) = self.extent()? else { return Ok(None) };
+        let Some(Kept { length, kept }) = self.kept()? else { return Ok(None) };
         if self.inbound.len() < kept {
             return Ok(None);
         }
@@ -88,8 +88,8 @@ impl Wire {
         Ok(Some(Frame { tag, content, length: length - HEADER }))
     }
 
-    /// Extent of the next message, if enough of the message has arrived to tell.
-    fn extent(&mut self) -> io::Result<Option<Extent>> {
+    /// The length of the next message, and how much of it is kept, if enough of the message has arrived to tell.
+    fn kept(&mut self) -> io::Result<Option<Kept>> {
         let unwanted = self.unwanted.min(self.inbound.len());
         self.inbound.advance(unwanted);
         self.unwanted -= unwanted;
@@ -103,12 +103,12 @@ impl Wire {
         };
         let content = self.inbound.get(HEADER..).unwrap_or_default();
         let kept = kept_of(header.tag(), content, length - HEADER);
-        Ok(kept.map(|kept| Extent { length, kept: HEADER + kept }))
+        Ok(kept.map(|kept| Kept { length, kept: HEADER + kept }))
     }
 
     /// Waits for bytes, even a part of a message. Cancellation-safe: a cancelled read has taken nothing.
     pub async fn receive(&mut self) -> io::Result<()> {
-        let missing = self.extent()?.map_or(0, |extent| extent.kept.saturating_sub(self.inbound.len()));
+        let missing = self.kept()?.map_or(0, |message| message.kept.saturating_sub(self.inbound.len()));
         let spare = self.inbound.capacity() - self.inbound.len();
         if missing > spare || spare < SCANT {
             self.inbound.reserve(missing.max(ROOM));
@@ -147,10 +147,10 @@ impl Wire {
 fn kept_of(tag: u8, beginning: &[u8], length: usize) -> Option<usize> {
     let (longest, kept) = match tag {
         b'd' if length <= LONGEST_MARKER => return Some(length),
-        b'd' => match Opening::of(beginning)? {
-            Opening::LogicalMessage { .. } => (LONGEST_MARKER, BEGINNING),
-            Opening::Change { images, .. } => (LONGEST_IMAGE * images, BEGINNING),
-            Opening::Other => (LONGEST_ANSWER, BEGINNING),
+        b'd' => match Beginning::of(beginning)? {
+            Beginning::LogicalMessage { .. } => (LONGEST_MARKER, BEGINNING),
+            Beginning::Change { images, .. } => (LONGEST_IMAGE * images, BEGINNING),
+            Beginning::Other => (LONGEST_ANSWER, BEGINNING),
         },
         b'D' | b'T' => (LONGEST_ANSWER, BEGINNING),
         _ => (LONGEST_NOTICE, LONGEST_NOTICE),

@@ -2,25 +2,17 @@
 //! encrypted, they pass through the stream unread.
 
 use leadbridge::migrate::MigrateOptions;
-use leadbridge::throwaway::{Cluster, connect};
 use tokio_postgres::Client;
 
 use super::tls::encrypt;
 use crate::replication::reverse::switch::{carried, switch};
 use crate::testkit::{
-    Bridge, Daemon, Fault, Proxy, Target, World, assert_peak, caught_up_and_equal, ends_refused, holds,
-    landing, traffic,
+    Bridge, Daemon, Fault, Proxy, Target, World, assert_peak, caught_up_and_equal, ends_refused, holds, landing, stranger,
+    traffic,
 };
 
 /// Bound of the daemon's resident memory, in bytes. The measured build is not optimised.
 const MEMORY: u64 = 112 << 20;
-
-/// A session of a role that has no right at all.
-async fn stranger(cluster: &Cluster, database: &str) -> Client {
-    let admin = cluster.connect(database).await.unwrap();
-    admin.batch_execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'").await.unwrap();
-    connect(&cluster.url_as("stranger", "stranger", database)).await.unwrap()
-}
 
 /// Emits a message of the given number of bytes.
 async fn emit(stranger: &Client, transactional: bool, prefix: &str, bytes: u32) {
