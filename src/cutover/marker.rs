@@ -34,8 +34,10 @@ pub struct Marker {
 /// decide, so no other command waits for a marker.
 pub async fn expect(traffic: Database<'_>, slot: &str, ids: &[Uuid]) -> Result<()> {
     forget(traffic).await?;
-    let sql =
-        format!("INSERT INTO {} (id, slot, lsn) SELECT id, $1, '0/0' FROM unnest($2::uuid[]) AS id", table(traffic));
+    let sql = format!(
+        "INSERT INTO {} (id, slot, lsn) SELECT id, $1, '0/0' FROM unnest($2::uuid[]) AS id",
+        table(traffic)
+    );
     traffic.during("announcing markers on Traffic").run(&sql, &[&slot, &ids]).await.map(drop)
 }
 
@@ -88,7 +90,8 @@ impl MarkerArrival<'_> {
     /// # Errors
     /// Transient when the marker does not arrive within `limit`.
     pub async fn of(&self, marker: Marker, limit: Duration) -> Result<Lsn> {
-        let sql = format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2 AND lsn >= $3", table(self.traffic));
+        let sql =
+            format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2 AND lsn >= $3", table(self.traffic));
         let from = PgLsn::from(marker.from);
         let step = self.traffic.during("looking for a marker on Traffic");
         let look = step.prepare(&sql).await?;

@@ -48,8 +48,8 @@ use crate::checkpoint::{Finish, Installation, ReplicatedSettings};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::side::Side;
-use crate::postgres::triggers::TriggerControl;
 use crate::postgres::advisory::{self, ExclusiveRight};
+use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, Databases, Session};
 use crate::report::{Attention, Level};
 

@@ -11,8 +11,8 @@ use crate::error::{Error, Kind, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
-use crate::postgres::step::during;
 use crate::postgres::advisory::{self, ExclusiveRight};
+use crate::postgres::step::during;
 use crate::postgres::{Backend, Database, Endpoint, Session};
 
 const FENCING: &str = "closing the fence";

@@ -160,7 +160,8 @@ const PIN_ROLE: &str = "SELECT pg_catalog.set_config('session_replication_role',
 /// the holders of locks are told apart by their names.
 pub(super) fn pin_statement(application: &str) -> String {
     let named = [("application_name", application)];
-    let rows = PINNED.iter().chain(&named).map(|(name, value)| format!("('{name}', {})", escape_literal(value)));
+    let rows =
+        PINNED.iter().chain(&named).map(|(name, value)| format!("('{name}', {})", escape_literal(value)));
     let rows: Vec<String> = rows.collect();
     format!(
         "SELECT pg_catalog.set_config(p.name, p.value, false) FROM (VALUES {}) AS p (name, value) \

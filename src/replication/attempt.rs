@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use super::intake::StreamSpan;
+use super::lease_holder::reported;
 use super::liveness::Work;
 use super::pipeline::{self, PreparedStream};
-use super::lease_holder::reported;
 use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
 use crate::access;
 use crate::admission::{Bars, admit_both};
+use crate::checkpoint::lease::Lease;
 use crate::checkpoint::{
     Finish, Identity, Installation, Ledger, Published, Recorded, Start, agree, check_slot, is_switched,
     lease, refuse_switched,
 };
 use crate::config::Config;
 use crate::doctor::{imports, preflight};
-use crate::checkpoint::lease::Lease;
 use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::mapping::Passthrough;

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use live::{DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress};
+pub use live::{
+    DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
+};
 
 /// A handle to the daemon's [`Live`] state; clones share the state.
 #[derive(Clone, Debug)]

@@ -101,7 +101,12 @@ fn lease(holder: &LeaseHolder) -> String {
         Some(pid) => format!("held by process {pid}"),
         None => "held by a prepared transaction".to_owned(),
     };
-    let parts = [(" of role ", role), (", application ", application_name), (", from ", client_address), (", since ", since)];
+    let parts = [
+        (" of role ", role),
+        (", application ", application_name),
+        (", from ", client_address),
+        (", since ", since),
+    ];
     for (name, value) in parts {
         if let Some(value) = value {
             text += &format!("{name}{value}");

@@ -7,8 +7,8 @@ use tokio_postgres::Client;
 use crate::cutover::{CutoverSetup, PATIENT, standing_at};
 use crate::replication::reverse::switch::{carried, switch};
 use crate::testkit::{
-    Bridge, Daemon, Said, World, assert_refused, caught_up_and_equal, holds, landing, least_privileged, one, said,
-    stranger, traffic, until_holds,
+    Bridge, Daemon, Said, World, assert_refused, caught_up_and_equal, holds, landing, least_privileged, one,
+    said, stranger, traffic, until_holds,
 };
 use leadbridge::failpoint::Point;
 use leadbridge::migrate::{MigrateOptions, Patience, migrate};
@@ -34,9 +34,14 @@ async fn terminate(admin: &Client, pid: i32) {
 
 /// Waits until the daemon reports a holder, and returns the last error's message and remedy.
 async fn held_up(daemon: &mut Daemon, holder: &str) -> [String; 2] {
-    let held = |status: &Value| status["last_error"]["message"].as_str().is_some_and(|text| text.contains(holder));
+    let held =
+        |status: &Value| status["last_error"]["message"].as_str().is_some_and(|text| text.contains(holder));
     let status = daemon.until("the holder is named", held).await;
-    assert_eq!((&status["state"], &status["last_error"]["retrying"]), (&"error".into(), &true.into()), "{status}");
+    assert_eq!(
+        (&status["state"], &status["last_error"]["retrying"]),
+        (&"error".into(), &true.into()),
+        "{status}"
+    );
     ["message", "remedy"].map(|part| status["last_error"][part].as_str().unwrap().to_owned())
 }
 
@@ -73,11 +78,16 @@ async fn a_stranger_that_holds_the_lease_is_named_with_the_way_out_and_is_no_sta
         daemon.logs(&holder).await;
         let status = said(daemon.command(&bridge, &["status"])).await;
         assert!(status.code == 2 && status.out.contains("ATTENTION"), "{}", status.out);
-        assert!(status.out.contains(&holder) && status.out.contains("pg_terminate_backend"), "{}", status.out);
+        assert!(
+            status.out.contains(&holder) && status.out.contains("pg_terminate_backend"),
+            "{}",
+            status.out
+        );
         let finding = doctor_finding(&bridge, "traffic").await;
         assert_eq!(finding["level"], "error");
         assert!(finding["message"].as_str().unwrap().contains(&holder), "{finding}");
-        assert_refused(&bridge.run(&["resync", "--yes"]).await, &[&holder, "pg_terminate_backend"]);
+        let elsewhere = Bridge::new(&world);
+        assert_refused(&elsewhere.run(&["resync", "--yes"]).await, &[&holder, "pg_terminate_backend"]);
         terminate(&admin, pid).await;
         caught_up_and_equal(&world, &mut daemon).await;
         let status = said(daemon.command(&bridge, &["status", "--json"])).await;
@@ -121,7 +131,11 @@ async fn a_standby_names_the_daemon_that_replicates() {
     assert_eq!(status["lease_holder"]["pid"], holder, "{status}");
     assert_eq!(status["lease_holder"]["is_leadbridge"], true, "{status}");
     let said = said(waits.command(&second, &["status"])).await;
-    assert!(said.code == 0 && said.out.contains(&format!("held by process {holder} of role postgres")), "{}", said.out);
+    assert!(
+        said.code == 0 && said.out.contains(&format!("held by process {holder} of role postgres")),
+        "{}",
+        said.out
+    );
     let finding = doctor_finding(&first, "traffic").await;
     assert_eq!(finding["level"], "ok", "{finding}");
     assert!(finding["message"].as_str().unwrap().contains(&format!("process {holder}")), "{finding}");
@@ -147,7 +161,10 @@ async fn a_stranger_that_holds_a_lock_of_the_cutover_is_named_by_the_command_and
         let status = said(setup.daemon.command(&setup.bridge, &["status", "--json"])).await;
         assert!(attention(&status).contains(&holder), "{}", status.out);
         let finding = doctor_finding(&setup.bridge, database).await;
-        assert!(finding["level"] == "error" && finding["message"].as_str().unwrap().contains(&holder), "{finding}");
+        assert!(
+            finding["level"] == "error" && finding["message"].as_str().unwrap().contains(&holder),
+            "{finding}"
+        );
         terminate(&cluster.connect(database).await.unwrap(), pid(&stranger).await).await;
     }
     setup.switches(&[]).await;
@@ -161,7 +178,8 @@ async fn a_stranger_cannot_keep_the_fence_of_an_aborted_cutover_closed() {
     let id: uuid::Uuid = one(&setup.world.traffic().await, "SELECT id FROM leadbridge.cutover").await;
     let stranger = stranger(&setup.world.landing, "landing").await;
     // Every role can read the id in the names of the fence's triggers.
-    let told = format!("count(*) > 0 FROM pg_trigger WHERE tgname LIKE 'leadbridge%{id}%' OR tgargs LIKE '%{id}%'");
+    let told =
+        format!("count(*) > 0 FROM pg_trigger WHERE tgname LIKE 'leadbridge%{id}%' OR tgargs LIKE '%{id}%'");
     assert!(holds(&stranger, &told).await);
     hold(&stranger, &format!("hashtextextended('leadbridge/fence/{id}', 0)")).await;
     command.start_kill().unwrap();
@@ -181,14 +199,16 @@ async fn a_stranger_that_holds_the_right_to_decide_is_named_while_a_cutover_wait
         hold(&stranger, DECISION).await;
         stranger
     });
-    let waits = format!("EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND locktype = 'advisory' AND NOT granted)");
+    let waits =
+        format!("EXISTS (SELECT FROM pg_locks WHERE pid = {pid} AND locktype = 'advisory' AND NOT granted)");
     let admin = setup.world.traffic().await;
     until_holds(&admin, &waits).await;
     command.start_kill().unwrap();
     command.wait().await.unwrap();
     let _stranger = waiting.await.unwrap();
     let holder = format!("process {pid} of role stranger");
-    let named = |status: &Value| status["last_error"]["message"].as_str().is_some_and(|text| text.contains(&holder));
+    let named =
+        |status: &Value| status["last_error"]["message"].as_str().is_some_and(|text| text.contains(&holder));
     setup.daemon.until("the holder is named", named).await;
     setup.daemon.logs(&holder).await;
     terminate(&admin, pid).await;

@@ -7,8 +7,8 @@ use tokio_postgres::Client;
 use super::tls::encrypt;
 use crate::replication::reverse::switch::{carried, switch};
 use crate::testkit::{
-    Bridge, Daemon, Fault, Proxy, Target, World, assert_peak, caught_up_and_equal, ends_refused, holds, landing, stranger,
-    traffic,
+    Bridge, Daemon, Fault, Proxy, Target, World, assert_peak, caught_up_and_equal, ends_refused, holds,
+    landing, stranger, traffic,
 };
 
 /// Bound of the daemon's resident memory, in bytes. The measured build is not optimised.
