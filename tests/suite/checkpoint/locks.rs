@@ -213,6 +213,7 @@ async fn a_stranger_that_holds_the_right_to_decide_is_named_while_a_cutover_wait
     setup.daemon.logs(&holder).await;
     terminate(&admin, pid).await;
     setup.settled().await;
+    setup.daemon.until("the error is over", |status| status["last_error"].is_null()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

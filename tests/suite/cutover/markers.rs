@@ -99,7 +99,8 @@ async fn a_cutover_and_a_rollback_keep_no_marker() {
     no_marker_is_kept(&traffic).await;
     carried(&setup.world, &mut setup.daemon).await;
     let directory = setup.bridge.dir().to_str().unwrap();
-    let said = setup.bridge.run(&["rollback", "--yes", "--json", "--certificate", directory]).await;
+    let rollback = [&["rollback", "--yes", "--json", "--certificate", directory], &PATIENT[..]].concat();
+    let said = setup.bridge.run(&rollback).await;
     assert_eq!(said.code, 0, "{}{}", said.out, said.err);
     let certificate: Value = serde_json::from_str(&said.out).unwrap();
     assert!(certificate["marker_lsn"].is_string(), "{certificate}");
