@@ -56,15 +56,18 @@ CREATE TABLE IF NOT EXISTS {{schema}}.left_on_traffic (
     PRIMARY KEY (cutover_id, traffic_table, row_id)
 );
 
--- A marker is a message in the source's WAL. The transaction that commits everything before the marker writes the
--- marker's row.
+-- A marker is a message in the source's WAL. The command that waits for a marker makes the marker's row, before the
+-- marker is written; the transaction that commits everything before the marker sets the row's position. A message that
+-- no row announces is ignored, because any role may write one.
 CREATE TABLE IF NOT EXISTS {{schema}}.markers (
     id uuid PRIMARY KEY,
     slot text NOT NULL,
     lsn pg_lsn NOT NULL,
     applied_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON COLUMN {{schema}}.markers.slot IS 'the slot whose stream carried the marker';
+COMMENT ON COLUMN {{schema}}.markers.slot IS 'the slot whose stream carries the marker';
+COMMENT ON COLUMN {{schema}}.markers.lsn IS
+    'the marker''s position in the source''s WAL; 0/0 until everything before the marker is committed on the other side';
 
 -- The position of reverse replication: up to where Traffic's changes since the switch are on Landing. One row for each
 -- installation that has switched.

@@ -202,6 +202,8 @@ impl<C: Changes> Collector<C> {
     pub fn is_full(&self) -> bool {
         self.whole.changes.rows() + self.open.rows() >= self.limits.rows
             || self.whole.transactions >= self.limits.rows as u64
+            // Any role may write markers.
+            || self.whole.markers.len() >= self.limits.rows
             || self.bytes.all >= self.limits.bytes
             || self.bytes.long >= LONG_ROWS
     }

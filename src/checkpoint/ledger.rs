@@ -197,8 +197,9 @@ impl Ledger {
             self.table
         );
         let markers = format!(
-            "INSERT INTO {} (id, slot, lsn) SELECT id, $1, lsn FROM unnest($2::uuid[], $3::pg_lsn[]) AS m (id, lsn) \
-             WHERE {IS_OPEN} ON CONFLICT (id) DO NOTHING",
+            "UPDATE {} AS k SET lsn = m.lsn, applied_at = clock_timestamp() \
+             FROM (SELECT id, max(lsn) AS lsn FROM unnest($2::uuid[], $3::pg_lsn[]) AS m (id, lsn) GROUP BY id) AS m \
+             WHERE k.id = m.id AND k.slot = $1 AND k.lsn < m.lsn AND {IS_OPEN}",
             self.markers
         );
         let step = during(client, "preparing the checkpoint on Traffic");
@@ -206,8 +207,9 @@ impl Ledger {
         Ok(Recording { position, markers })
     }
 
-    /// Writes the position, and the markers of Landing's WAL that came through, in the transaction of the
-    /// rows. May be pipelined with the statements before.
+    /// Writes the position, and the announced markers of Landing's WAL that came through, in the transaction of the
+    /// rows. May be pipelined with the statements before. A marker that no command has announced is a stranger's, and
+    /// leaves no trace.
     pub async fn record(
         &self,
         client: &Client,

@@ -167,9 +167,9 @@ impl Ledger {
                caught_up_at = greatest(caught_up_at, $4), updated_at = now() \
                WHERE slot = $1 AND run_id = $2 AND state = 'switched' \
                AND EXISTS (SELECT FROM {reverse} AS r WHERE r.slot = $1 AND r.applied_lsn <= $5) RETURNING true), \
-             marked AS (INSERT INTO {markers} (id, slot, lsn) SELECT m.id, $7, m.lsn \
-               FROM unnest($8::uuid[], $9::pg_lsn[]) AS m (id, lsn) WHERE EXISTS (SELECT FROM ours) \
-               ON CONFLICT (id) DO NOTHING) \
+             marked AS (UPDATE {markers} AS k SET lsn = m.lsn, applied_at = clock_timestamp() \
+               FROM (SELECT id, max(lsn) AS lsn FROM unnest($8::uuid[], $9::pg_lsn[]) AS m (id, lsn) GROUP BY id) AS m \
+               WHERE k.id = m.id AND k.slot = $7 AND k.lsn < m.lsn AND EXISTS (SELECT FROM ours)) \
              UPDATE {reverse} SET applied_lsn = $5, caught_up_at = greatest(caught_up_at, $6), updated_at = now() \
                WHERE slot = $1 AND applied_lsn <= $5 AND EXISTS (SELECT FROM ours)",
             checkpoint = self.table,

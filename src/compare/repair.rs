@@ -37,8 +37,9 @@ impl Repair {
         ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
             .refuse_other(Database::traffic(&traffic, &config.names))
             .await?;
-        if !lease::take_soon(&traffic, &config.names).await? {
-            return Err(Error::refused("a daemon applies for this slot")
+        let lease = lease::take_soon(Database::traffic(&traffic, &config.names)).await?;
+        if !lease.is_taken() {
+            return Err(Error::refused(format!("a daemon applies for this slot: {}", lease.holder()))
                 .remedy("stop it, run `leadbridge verify --repair`, then start it again"));
         }
         Ok(Repair { config: config.clone(), traffic })

@@ -3,9 +3,10 @@
 use super::effects::HookState;
 use super::journal::{CutoverJournal, JournalEntry};
 use super::{left, orphan};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::fence;
 use crate::model::side::Side;
+use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::{Database, Databases};
 use crate::report::Attention;
 
@@ -20,11 +21,27 @@ pub async fn examine(databases: Databases<'_>) -> Result<Vec<Attention>> {
     }
     for side in [Side::Landing, Side::Traffic] {
         let database = databases.on(side);
+        found.extend(foreign_holders(database).await?);
         for cutover in fence::closed(database).await? {
             if let Err(damage) = fence::pass::refuse_damage(database, cutover).await {
                 let remedy = damage.remedy_text().unwrap_or("see the daemon's log").to_owned();
                 found.push(Attention::new(damage.message(), remedy));
             }
+        }
+    }
+    Ok(found)
+}
+
+/// Sessions of other programs that hold a right of this installation, and so keep replication, a cutover or a rollback
+/// from going on.
+async fn foreign_holders(database: Database<'_>) -> Result<Vec<Attention>> {
+    let mut found = Vec::new();
+    for right in ExclusiveRight::lasting_on(database.side) {
+        match advisory::refuse_foreign(database, right).await {
+            Err(foreign) if foreign.kind() == Kind::Refused => {
+                found.push(Attention::new(foreign.message(), foreign.remedy_text().unwrap_or_default()));
+            }
+            looked => looked?,
         }
     }
     Ok(found)

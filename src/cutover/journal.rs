@@ -18,7 +18,8 @@ use crate::error::{Error, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::operator;
-use crate::postgres::advisory;
+use crate::postgres::Database;
+use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::step::during;
 
 /// Direction in which the leads move.
@@ -175,7 +176,7 @@ pub struct CutoverJournal {
 
 impl CutoverJournal {
     pub fn new(names: &Names) -> Self {
-        let lock = format!("leadbridge/{}/{}/cutover", names.schema, names.slot);
+        let lock = ExclusiveRight::Decision.key(names);
         CutoverJournal { table: names.own("cutover"), slot: names.slot.clone(), lock }
     }
 
@@ -194,14 +195,19 @@ impl CutoverJournal {
     /// Ends the session that has the right to decide, if the deadline is over of a cutover or rollback that is
     /// undecided or not lifted: a command that hangs would keep everybody from resolving it. The command cannot
     /// decide any more, because no step is reached after the deadline.
-    pub async fn end_overdue(&self, traffic: &Client) -> Result<()> {
-        let Some(pid) = advisory::holder(traffic, &self.lock, TAKING).await? else { return Ok(()) };
+    ///
+    /// # Errors
+    /// Refused when a session that is not leadbridge's has the right.
+    pub async fn end_overdue(&self, traffic: Database<'_>) -> Result<()> {
+        advisory::refuse_foreign(traffic, ExclusiveRight::Decision).await?;
+        let holders = advisory::holders(traffic, ExclusiveRight::Decision).await?;
+        let Some(pid) = holders.first().and_then(|holder| holder.pid) else { return Ok(()) };
         let sql = format!(
             "SELECT pg_terminate_backend($2) WHERE EXISTS (SELECT FROM {} WHERE slot = $1 AND ({UNDECIDED} \
              OR (lifted_at IS NULL AND state IN ('aborted', 'rolled_back'))) AND deadline + interval '{OVERDUE} s' < clock_timestamp())",
             self.table
         );
-        let step = during(traffic, "ending the session of an overdue cutover");
+        let step = traffic.during("ending the session of an overdue cutover");
         if step.row_if_any(&sql, &[&self.slot, &pid]).await?.is_some() {
             tracing::warn!(
                 pid,

@@ -1,5 +1,10 @@
 //! Markers: messages in the source's WAL. A marker comes out of the stream after everything committed before
 //! the marker.
+//!
+//! Any role may write such a message, with leadbridge's prefix too. So a marker's id is random, the command announces
+//! the id on Traffic first ([`expect`]), the daemon records announced markers only, and a marker counts from the
+//! position on at which the command has written the marker: nobody can know the id before, and whoever learns the id
+//! cannot write to an earlier position.
 
 use std::time::{Duration, Instant};
 
@@ -17,13 +22,44 @@ use crate::postgres::step::during;
 /// Interval between two looks for a marker.
 const LOOK: Duration = Duration::from_millis(3);
 
-/// Writes a marker into the source's WAL, and returns the marker's position. The marker remains there whether
-/// or not an open transaction on `source` commits, and is sent as soon as the server has flushed the WAL: see
-/// [`flush`].
-pub async fn write(source: &Client, id: Uuid) -> Result<Lsn> {
-    let sql = "SELECT pg_logical_emit_message(false, $1, $2)";
+/// A marker in the source's WAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Marker {
+    id: Uuid,
+    /// A position before the marker, after everything that was written before.
+    from: Lsn,
+}
+
+/// Announces markers on Traffic, in place of all earlier markers of the installation. The caller has the right to
+/// decide, so no other command waits for a marker.
+pub async fn expect(traffic: Database<'_>, slot: &str, ids: &[Uuid]) -> Result<()> {
+    forget(traffic).await?;
+    let sql = format!(
+        "INSERT INTO {} (id, slot, lsn) SELECT id, $1, '0/0' FROM unnest($2::uuid[]) AS id",
+        table(traffic)
+    );
+    traffic.during("announcing markers on Traffic").run(&sql, &[&slot, &ids]).await.map(drop)
+}
+
+/// Removes the installation's markers. The caller has the right to decide.
+pub async fn forget(traffic: Database<'_>) -> Result<()> {
+    let names = traffic.names;
+    let sql = format!("DELETE FROM {} WHERE slot IN ($1, $2)", table(traffic));
+    let step = traffic.during("taking markers away on Traffic");
+    step.run(&sql, &[&names.slot, &names.reverse_slot()]).await.map(drop)
+}
+
+fn table(traffic: Database<'_>) -> String {
+    traffic.names.own("markers")
+}
+
+/// Writes an announced marker into the source's WAL. The marker remains there whether or not an open transaction on
+/// `source` commits, and is sent as soon as the server has flushed the WAL: see [`flush`].
+pub async fn write(source: &Client, id: Uuid) -> Result<Marker> {
+    // The position is read first: the columns of a result are computed in their order.
+    let sql = "SELECT pg_current_wal_insert_lsn(), pg_logical_emit_message(false, $1, $2)";
     let row = during(source, "writing a marker").row(sql, &[&MARKER_PREFIX, &id.to_string()]).await?;
-    Ok(row.get::<_, PgLsn>(0).into())
+    Ok(Marker { id, from: row.get::<_, PgLsn>(0).into() })
 }
 
 /// Makes the server flush the WAL written so far, by a commit, because every version of PostgreSQL flushes a
@@ -53,14 +89,15 @@ impl MarkerArrival<'_> {
     ///
     /// # Errors
     /// Transient when the marker does not arrive within `limit`.
-    pub async fn of(&self, id: Uuid, limit: Duration) -> Result<Lsn> {
+    pub async fn of(&self, marker: Marker, limit: Duration) -> Result<Lsn> {
         let sql =
-            format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2", self.traffic.names.own("markers"));
+            format!("SELECT lsn FROM {} WHERE id = $1 AND slot = $2 AND lsn >= $3", table(self.traffic));
+        let from = PgLsn::from(marker.from);
         let step = self.traffic.during("looking for a marker on Traffic");
         let look = step.prepare(&sql).await?;
         let started = Instant::now();
         loop {
-            if let Some(row) = step.row_if_any(&look, &[&id, &self.slot]).await? {
+            if let Some(row) = step.row_if_any(&look, &[&marker.id, &self.slot, &from]).await? {
                 return Ok(row.get::<_, PgLsn>(0).into());
             }
             if started.elapsed() >= limit {
@@ -78,27 +115,27 @@ impl MarkerArrival<'_> {
         }
     }
 
-    /// Sends markers from `source` one after the other, and deletes the markers' rows.
+    /// Sends markers from `source` one after the other, and deletes the markers' rows. The caller has the right to
+    /// decide.
     ///
     /// # Errors
     /// Transient when a marker does not arrive within `limit`.
     pub async fn latency(&self, source: &Client, count: usize, limit: Duration) -> Result<Latency> {
-        let (mut seconds, mut ids) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let ids: Vec<Uuid> = (0..count.max(1)).map(|_| Uuid::new_v4()).collect();
+        expect(self.traffic, self.slot, &ids).await?;
+        let mut seconds = Vec::with_capacity(ids.len());
         let mut outcome = Ok(());
-        for _ in 0..count.max(1) {
-            let id = Uuid::new_v4();
-            ids.push(id);
+        for id in ids {
             let started = Instant::now();
-            write(source, id).await?;
+            let marker = write(source, id).await?;
             flush(source).await?;
-            if let Err(error) = self.of(id, limit).await {
+            if let Err(error) = self.of(marker, limit).await {
                 outcome = Err(error);
                 break;
             }
             seconds.push(started.elapsed().as_secs_f64());
         }
-        let sql = format!("DELETE FROM {} WHERE id = ANY ($1)", self.traffic.names.own("markers"));
-        self.traffic.during("taking markers away on Traffic").run(&sql, &[&ids]).await?;
+        forget(self.traffic).await?;
         outcome.map(|()| summary(seconds))
     }
 }

@@ -47,9 +47,10 @@ use tokio_util::sync::CancellationToken;
 use crate::checkpoint::{Finish, Installation, ReplicatedSettings};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
-use crate::model::names::Names;
+use crate::model::side::Side;
+use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::triggers::TriggerControl;
-use crate::postgres::{Database, Databases, Session, advisory};
+use crate::postgres::{Database, Databases, Session};
 use crate::report::{Attention, Level};
 
 /// Options of a cutover or rollback.
@@ -189,12 +190,12 @@ async fn connect(config: &Config) -> Result<[Session; 2]> {
 /// and with it the right to decide, may still run a hook: until the command's end nobody says that the
 /// applications are back.
 async fn take_life(databases: Databases<'_>) -> Result<()> {
-    let Names { schema, slot, .. } = databases.names;
-    let life = format!("leadbridge/{schema}/{slot}/command");
-    let step = "taking the command's lock on Landing";
-    if advisory::take_within(databases.landing, &life, step, LETTING_GO).await? {
+    let landing = databases.on(Side::Landing);
+    let (life, step) = (ExclusiveRight::Command.key(landing.names), "taking the command's lock on Landing");
+    if advisory::take_within(landing.client, &life, step, LETTING_GO).await? {
         return Ok(());
     }
+    advisory::refuse_foreign(landing, ExclusiveRight::Command).await?;
     Err(Error::refused("another command of a cutover or rollback lives, without the right to decide")
         .remedy("end it and the processes of its hook, then try again"))
 }
@@ -203,6 +204,7 @@ async fn take_the_right(config: &Config, traffic: &Session) -> Result<()> {
     if CutoverJournal::new(&config.names).take_soon(traffic).await? {
         return Ok(());
     }
+    advisory::refuse_foreign(Database::traffic(traffic, &config.names), ExclusiveRight::Decision).await?;
     Err(Error::refused("another command is in the middle of a cutover or rollback")
         .remedy("wait for it to end; if it is hung, end it: what it has begun is aborted then"))
 }

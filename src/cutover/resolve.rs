@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, Direction, JournalEntry};
-use super::left;
+use super::{left, marker};
 use crate::error::Result;
 use crate::fence;
 use crate::model::side::Side;
@@ -56,7 +56,7 @@ pub async fn open(databases: Databases<'_>, entry: &JournalEntry) -> Result<bool
             let fenced = databases.on(direction.fenced());
             // The command may be cut off from Traffic and about to commit its fence. The fence's transaction
             // ends by its own time limit at the latest.
-            if !fence::is_released(fenced.client, entry.id).await? {
+            if !fence::is_released(fenced, entry.id).await? {
                 return Ok(false);
             }
             keep_left(databases, entry).await?;
@@ -82,6 +82,7 @@ pub async fn open(databases: Databases<'_>, entry: &JournalEntry) -> Result<bool
     let over =
         over && (!drops_slot || slot::drop_unused(traffic.client, &traffic.names.reverse_slot()).await?);
     if over {
+        marker::forget(traffic).await?;
         CutoverJournal::new(databases.names).lifted(traffic.client, entry.id).await?;
     }
     Ok(over)

@@ -33,6 +33,8 @@ pub(super) struct Scene<'c> {
     pub landing: Session,
     pub traffic: Session,
     pub journal: CutoverJournal,
+    /// Id of the marker that proves the drain.
+    marker: Uuid,
     started: Instant,
     /// Whether the fence may have been committed.
     pub closed: bool,
@@ -63,8 +65,8 @@ impl<'c> Scene<'c> {
         let PreparedCutover { readiness, direction, landing, traffic, .. } = prepared;
         let run = CutoverRun { id: Uuid::new_v4(), direction };
         let (journal, started) = (CutoverJournal::new(&config.names), Instant::now());
-        let closed = false;
-        Scene { config, options, run, readiness, landing, traffic, journal, started, closed }
+        let (marker, closed) = (Uuid::new_v4(), false);
+        Scene { config, options, run, readiness, landing, traffic, journal, marker, started, closed }
     }
 
     fn endpoint(&self, side: Side) -> &'c Endpoint {
@@ -93,8 +95,10 @@ impl<'c> Scene<'c> {
             .remedy("try again at a quieter moment, or allow a longer --max-pause")
     }
 
-    /// Takes the fence around the tables of the fenced side.
+    /// Announces the marker of the drain, and takes the fence around the tables of the fenced side.
     pub async fn hold(&self, valid_for: Option<Duration>) -> Result<HeldFence> {
+        // Before the fence, because writers wait behind the fence.
+        marker::expect(self.databases().on(Side::Traffic), &self.drained_slot(), &[self.marker]).await?;
         tracing::info!(id = %self.run.id, "closing the fence");
         let terms = FenceTerms {
             names: self.names(),
@@ -124,18 +128,24 @@ impl<'c> Scene<'c> {
         self.reach(CutoverStep::Fenced).await?;
         reach(fenced);
         let source = self.databases().on(self.run.direction.fenced()).client;
-        let slot = match self.run.direction {
-            Direction::Cutover => self.names().slot.clone(),
-            Direction::Rollback => self.names().reverse_slot(),
-        };
-        marker::write(held.session(), self.run.id).await?;
+        let slot = self.drained_slot();
+        // Under the fence's locks: every change of a writer lies before the marker.
+        let marker = marker::write(held.session(), self.marker).await?;
         marker::flush(source).await?;
         // The trial of the fence runs while the marker is on its way.
         let writers = held.prove(&self.readiness.writers).await?;
         let arrival = MarkerArrival { traffic: self.databases().on(Side::Traffic), slot: &slot };
-        let marker = arrival.of(self.run.id, self.left()).await?;
+        let marker = arrival.of(marker, self.left()).await?;
         self.reach(CutoverStep::Drained).await?;
         Ok((marker, writers))
+    }
+
+    /// The slot whose stream is drained.
+    fn drained_slot(&self) -> String {
+        match self.run.direction {
+            Direction::Cutover => self.names().slot.clone(),
+            Direction::Rollback => self.names().reverse_slot(),
+        }
     }
 
     /// Runs the hook. The journal says first that the hook may have pointed applications to the other
@@ -187,6 +197,7 @@ impl<'c> Scene<'c> {
     /// Writes the certificate before the comparison that is left until after the decision, and again
     /// afterwards.
     pub async fn certify(&self, proof: Proof, pause: &Pause) -> Result<CutoverCertificate> {
+        marker::forget(self.databases().on(Side::Traffic)).await?;
         let [landing, traffic] = self.described().await?;
         let mut certificate = CutoverCertificate {
             id: self.run.id,

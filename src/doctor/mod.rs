@@ -10,6 +10,7 @@ mod connections;
 pub mod imports;
 mod landing;
 mod local;
+mod locks;
 mod notifications;
 mod preflight;
 mod publication;
@@ -65,6 +66,10 @@ async fn examine_for(asking: Asking, config: &Config) -> Findings {
         let databases = Databases { landing, traffic, names: &config.names };
         left_out_columns(&mut findings, databases, &config).await;
         if !is_finished {
+            for side in [Side::Landing, Side::Traffic] {
+                let foreign = locks::foreign_holders(databases.on(side)).await;
+                findings.add("advisory_locks", Some(side), foreign);
+            }
             access::examine(&mut findings, databases, &config).await;
             if copy_is_ahead(traffic, &config).await {
                 imports::examine(&mut findings, databases, &config).await;

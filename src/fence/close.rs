@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
@@ -12,8 +11,9 @@ use crate::error::{Error, Kind, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
+use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::step::during;
-use crate::postgres::{Backend, Database, Endpoint, Session, advisory};
+use crate::postgres::{Backend, Database, Endpoint, Session};
 
 const FENCING: &str = "closing the fence";
 
@@ -117,7 +117,12 @@ impl FenceTerms<'_> {
         ))
         .await?;
         // The lock tells [`is_released`] that this transaction is alive.
-        step.row("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", &[&life(self.cutover)]).await?;
+        let life = ExclusiveRight::Fence(self.cutover);
+        let take = format!("SELECT pg_try_advisory_xact_lock({})", life.key(self.names));
+        if !step.row(&take, &[]).await?.get::<_, bool>(0) {
+            advisory::refuse_foreign(fenced, life).await?;
+            return Err(Error::internal(format!("another session of leadbridge holds {life}")));
+        }
         let close =
             format!("SELECT {}($1, $2, make_interval(secs => $3), $4)", self.names.own("close_fence"));
         let valid_for = self.valid_for.map(|valid_for| valid_for.as_secs_f64());
@@ -222,13 +227,12 @@ pub async fn keep(fenced: Database<'_>, cutover: Uuid, limit: Duration) -> Resul
 
 /// Whether the transaction that took the fence of `cutover` has ended. After a commit, the fence exists and
 /// can be lifted; after a rollback, the fence does not exist and never will.
-pub async fn is_released(client: &Client, cutover: Uuid) -> Result<bool> {
-    let (life, step) = (life(cutover), "looking for the fence's transaction");
-    let taken = advisory::take(client, &life, step).await?;
-    if taken {
-        advisory::give_back(client, &life, step).await?;
-    }
-    Ok(taken)
+///
+/// The lock is exclusive, so whoever else holds the lock proves that the transaction does not: any role may take the
+/// lock, and must not keep the fence from being lifted.
+pub async fn is_released(fenced: Database<'_>, cutover: Uuid) -> Result<bool> {
+    let holders = advisory::holders(fenced, ExclusiveRight::Fence(cutover)).await?;
+    Ok(!holders.iter().any(|holder| holder.has_rights))
 }
 
 /// The refusal for tables around which another fence stands.
@@ -244,8 +248,4 @@ async fn terminate(fenced: &Endpoint, backend: &Backend) -> Result<()> {
     let sql =
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = $1 AND backend_start::text = $2";
     during(&session, "ending the fence's session").run(sql, &[&backend.pid, &backend.started]).await.map(drop)
-}
-
-fn life(cutover: Uuid) -> String {
-    format!("leadbridge/fence/{cutover}")
 }

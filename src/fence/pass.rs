@@ -10,7 +10,8 @@ use super::closed;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::model::timestamp::Timestamp;
-use crate::postgres::{Database, advisory};
+use crate::postgres::Database;
+use crate::postgres::advisory::{self, ExclusiveRight};
 
 /// How long an earlier session of leadbridge is given to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,15 +21,14 @@ const LOOKING: &str = "looking for the fence around Landing";
 /// Takes the right to write to Landing, which lasts as long as the session.
 pub async fn take_right(landing: Database<'_>) -> Result<()> {
     let step = "taking the right to write to Landing";
-    if advisory::take_within(landing.client, &right(landing.names), step, PATIENCE).await? {
+    let key = ExclusiveRight::WriteLanding.key(landing.names);
+    if advisory::take_within(landing.client, &key, step, PATIENCE).await? {
         return Ok(());
     }
+    // Waited out like any fault, because the lock may be free again at any moment.
+    let waits = |error: Error| error.of_kind(Kind::Transient);
+    advisory::refuse_foreign(landing, ExclusiveRight::WriteLanding).await.map_err(waits)?;
     Err(Error::new(Kind::Transient, "another session of leadbridge still writes to Landing"))
-}
-
-/// Name of the advisory lock on Landing that stands for the right to write there.
-pub(crate) fn right(names: &Names) -> String {
-    format!("leadbridge/{}/{}/reverse", names.schema, names.slot)
 }
 
 /// A subquery for the fence, empty if the fence does not stand. The parameter is the id of the cutover.

@@ -87,8 +87,9 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
     // Without a cutover the daemon must not be stopped, so this check comes before the demand to stop the
     // daemon.
     SettledCutover::read(Database::traffic(&traffic, names)).await?;
-    if !lease::take_soon(&traffic, names).await? {
-        return Err(Error::refused("a daemon applies for this slot")
+    let lease = lease::take_soon(Database::traffic(&traffic, names)).await?;
+    if !lease.is_taken() {
+        return Err(Error::refused(format!("a daemon applies for this slot: {}", lease.holder()))
             .remedy("stop it, and every other that stands by, then run `leadbridge finish` at once"));
     }
     let standing = SettledCutover::read(Database::traffic(&traffic, names)).await?;

@@ -12,6 +12,9 @@ use tokio_postgres::{Client, Transaction};
 use super::failure;
 use super::listed::Listed;
 use crate::error::{Error, Result};
+use crate::model::names::Names;
+use crate::postgres::Database;
+use crate::postgres::advisory::{self, ExclusiveRight};
 
 /// How long to wait for a lock, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +93,16 @@ impl Patience {
 
 async fn gave_up(client: &Client, step: &str, error: &tokio_postgres::Error) -> Error {
     let failed = Error::database(step, error);
+    let names = Names::default();
+    // Any role may take the lock that lets migrations run one after the other.
+    let migrating = advisory::holders(Database::traffic(client, &names), ExclusiveRight::Migration).await;
+    if let Some(holder) = migrating.ok().as_ref().and_then(|holders| holders.first()) {
+        return failed.remedy(format!(
+            "{} is held by {holder}: run it again when that has ended, or end it: {}",
+            ExclusiveRight::Migration,
+            holder.end()
+        ));
+    }
     match oldest_transactions(client).await {
         Ok(sessions) if !sessions.is_empty() => failed.remedy(format!(
             "run it again when these sessions have ended their transactions, or end them: {sessions}"

@@ -38,6 +38,49 @@ pub enum ReplicationEvent {
     },
 }
 
+/// What the beginning of a CopyData message says of the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// A message from `pg_logical_emit_message`. Any role may write such a message, of any size.
+    LogicalMessage {
+        lsn: Lsn,
+    },
+    /// A row change of the relation with this OID, with one image of the row, or with the old and the new.
+    Change {
+        relation: u32,
+        images: usize,
+    },
+    Other,
+}
+
+impl Beginning {
+    /// `None` when too few bytes have arrived. A message of fewer than [`Self::NEEDS`] bytes has none.
+    pub fn of(beginning: &[u8]) -> Option<Beginning> {
+        let beginning = beginning.get(..Self::NEEDS)?;
+        let (Some(b'w'), Some(&tag)) = (beginning.first(), beginning.get(Self::TAG)) else {
+            return Some(Beginning::Other);
+        };
+        let number = |from: usize, bytes: usize| {
+            let digits = beginning.get(from..from + bytes).unwrap_or_default();
+            digits.iter().fold(0_u64, |number, byte| (number << 8) | u64::from(*byte))
+        };
+        let kind = beginning.get(Self::TAG + 5);
+        Some(match tag {
+            b'M' => Beginning::LogicalMessage { lsn: Lsn(number(Self::TAG + 2, 8)) },
+            b'I' | b'U' | b'D' => Beginning::Change {
+                relation: u32::try_from(number(Self::TAG + 1, 4)).unwrap_or_default(),
+                images: if tag == b'U' && kind == Some(&b'O') { 2 } else { 1 },
+            },
+            _ => Beginning::Other,
+        })
+    }
+
+    /// Bytes that a beginning needs: the envelope, the tag, and ten bytes of the message.
+    pub const NEEDS: usize = Self::TAG + 11;
+    /// Place of the message's tag, after the envelope.
+    const TAG: usize = 25;
+}
+
 type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Opens the content of a CopyData message. The result shares the message's buffer.
@@ -160,5 +203,18 @@ mod tests {
                 assert!(open_envelope(content[..length].to_vec().into()).is_err(), "{length}");
             }
         }
+    }
+
+    #[test]
+    fn the_beginning_tells_a_message_from_a_row_before_the_rest_has_arrived() {
+        let message = envelope(&[b"M\0", &*numbers(&[0x16_0000_0001]), b"prefix"].concat());
+        assert_eq!(Beginning::of(&message), Some(Beginning::LogicalMessage { lsn: Lsn(0x16_0000_0001) }));
+        for (row, images) in [(b"I\0\x01\0\x07N", 1), (b"U\0\x01\0\x07K", 1), (b"U\0\x01\0\x07O", 2)] {
+            let content = envelope(&[&row[..], &[0; 9]].concat());
+            assert_eq!(Beginning::of(&content), Some(Beginning::Change { relation: 0x1_0007, images }));
+            assert_eq!(Beginning::of(&content[..Beginning::NEEDS - 1]), None);
+        }
+        assert_eq!(Beginning::of(&envelope(&[b'R'; 20])), Some(Beginning::Other));
+        assert_eq!(Beginning::of(&[b'k'; 40]), Some(Beginning::Other));
     }
 }

@@ -12,7 +12,7 @@ mod reader;
 use bytestring::ByteString;
 
 pub use decode::decode;
-pub use envelope::{ReplicationEvent, open_envelope};
+pub use envelope::{Beginning, ReplicationEvent, open_envelope};
 pub use reader::DecodeError;
 
 /// A message of the stream, without its envelope.

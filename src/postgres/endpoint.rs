@@ -138,7 +138,8 @@ impl Endpoint {
             // No error is lost with the task's result, because every statement that waits for an answer
             // receives the error too.
             let task = AbortOnDropHandle::new(tokio::spawn(async move { drop(connection.await) }));
-            Session::pin(client, task, place.clone()).await.map_err(|e| failure::explain(&attempt, &e))
+            let pinned = Session::pin(client, task, place.clone(), &format!("leadbridge {purpose}")).await;
+            pinned.map_err(|e| failure::explain(&attempt, &e))
         })
         .await
     }

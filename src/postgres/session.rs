@@ -3,6 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
+use postgres_protocol::escape::escape_literal;
 use tokio_postgres::{Client, SimpleQueryMessage};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -60,8 +61,9 @@ impl Session {
         client: Client,
         connection: AbortOnDropHandle<()>,
         place: Place,
+        application: &str,
     ) -> Result<Self, tokio_postgres::Error> {
-        let answers = client.simple_query(&pin_statement()).await?;
+        let answers = client.simple_query(&pin_statement(application)).await?;
         let rows = answers.iter().filter_map(|answer| match answer {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,
@@ -117,7 +119,9 @@ impl DerefMut for Session {
 /// committed the position: a crash must not undo the commit. `read committed`, because statements that wait
 /// for other writers are written to continue with the rows of those writers. `jit = off`, because the queries of
 /// the catalog are long and read few rows: compiling one took thirty times as long as answering it.
-const PINNED: [(&str, &str); 21] = [
+/// `client_min_messages = error`, because a user-defined trigger may raise any number of notices of any size, and nobody
+/// reads them.
+const PINNED: [(&str, &str); 22] = [
     ("client_encoding", "UTF8"),
     ("datestyle", "ISO, YMD"),
     ("intervalstyle", "postgres"),
@@ -139,6 +143,7 @@ const PINNED: [(&str, &str); 21] = [
     ("tcp_keepalives_count", "4"),
     ("tcp_user_timeout", "30000"),
     ("jit", "off"),
+    ("client_min_messages", "error"),
 ];
 
 /// Leaves `replica`, which may be a role's default, because no cascade of a delete runs under `replica`. The
@@ -150,8 +155,14 @@ const PIN_ROLE: &str = "SELECT pg_catalog.set_config('session_replication_role',
 /// SQL that pins all settings and then describes the backend: a single round trip, and no setting is missed.
 /// `current_setting` looks up one setting, where the view `pg_settings` lists all of them: half of the time that a
 /// new session took.
-pub(super) fn pin_statement() -> String {
-    let rows: Vec<String> = PINNED.iter().map(|(name, value)| format!("('{name}', '{value}')")).collect();
+///
+/// The name of the `application` is set once more, because a pooler may have its own name in the start-up message, and
+/// the holders of locks are told apart by their names.
+pub(super) fn pin_statement(application: &str) -> String {
+    let named = [("application_name", application)];
+    let rows =
+        PINNED.iter().chain(&named).map(|(name, value)| format!("('{name}', {})", escape_literal(value)));
+    let rows: Vec<String> = rows.collect();
     format!(
         "SELECT pg_catalog.set_config(p.name, p.value, false) FROM (VALUES {}) AS p (name, value) \
          WHERE pg_catalog.current_setting(p.name, true) IS NOT NULL; {PIN_ROLE}; \

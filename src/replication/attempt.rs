@@ -3,18 +3,20 @@
 use std::sync::Arc;
 
 use super::intake::StreamSpan;
+use super::lease_holder::reported;
 use super::liveness::Work;
 use super::pipeline::{self, PreparedStream};
 use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
 use crate::access;
 use crate::admission::{Bars, admit_both};
+use crate::checkpoint::lease::Lease;
 use crate::checkpoint::{
     Finish, Identity, Installation, Ledger, Published, Recorded, Start, agree, check_slot, is_switched,
     lease, refuse_switched,
 };
 use crate::config::Config;
 use crate::doctor::{imports, preflight};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::landing::catalog;
 use crate::mapping::Passthrough;
 use crate::model::change::Position;
@@ -239,16 +241,30 @@ impl Attempts {
     }
 
     async fn take_lease(&self, context: &Context, traffic: &Session) -> Result<bool> {
-        if lease::take_soon(traffic, context.names()).await? {
+        let traffic = Database::traffic(traffic, context.names());
+        // Waited out like any fault, because the lock may be free again at any moment.
+        let waits = |error: Error| match self.until {
+            Until::Resynced => error,
+            Until::Shutdown | Until::CaughtUp => error.of_kind(Kind::Transient),
+        };
+        let lease = lease::take_soon(traffic).await.map_err(waits)?;
+        if lease.is_taken() {
             return Ok(true);
         }
         if self.until == Until::Resynced {
-            return Err(Error::refused("a daemon applies for this slot")
+            return Err(Error::refused(format!("a daemon applies for this slot: {}", lease.holder()))
                 .remedy("stop it, then run `leadbridge resync`"));
         }
-        tracing::info!("another daemon applies for this slot: standing by");
-        context.telemetry.update(|live| live.state = State::Standby);
-        lease::wait(traffic, context.names(), &context.shutdown).await
+        let standing_by = |lease: &Lease| {
+            tracing::info!("another daemon applies for this slot: standing by for {}", lease.holder());
+            context.telemetry.update(|live| {
+                live.state = State::Standby;
+                live.lease_holder = lease.other().map(reported);
+            });
+        };
+        let waited = lease::wait(traffic, &context.shutdown, standing_by).await.map_err(waits);
+        context.telemetry.update(|live| live.lease_holder = None);
+        waited
     }
 
     /// Also returns the checkpoint's record, from which the run goes on.

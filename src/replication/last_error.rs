@@ -10,12 +10,12 @@ use jiff::Timestamp;
 use tokio_postgres::Client;
 use tokio_postgres::types::ToSql;
 
-use crate::checkpoint::{Installation, lease};
+use crate::checkpoint::Installation;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::postgres::Database;
-use crate::postgres::advisory;
+use crate::postgres::advisory::{self, ExclusiveRight, Holder};
 use crate::postgres::step::during;
 use crate::telemetry::LastError;
 
@@ -106,7 +106,8 @@ async fn write_row(config: &Config, last: &LastError) -> Result<()> {
     // The schema of another installation has that installation's last error.
     Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
     // While another daemon holds the lease, replication works, and this process's error must not be reported.
-    if advisory::holder(&traffic, &lease::lock(names), step).await?.is_none() {
+    let holders = advisory::holders(Database::traffic(&traffic, names), ExclusiveRight::Lease).await?;
+    if !holders.iter().any(Holder::is_ours) {
         let sql = format!(
             "INSERT INTO {} AS l (slot, message, remedy, at, leadbridge_version) \
              VALUES ($1, $2, $3, to_timestamp($4), $5) ON CONFLICT (slot) DO UPDATE \

@@ -17,6 +17,7 @@ mod forward_slot;
 mod indexes;
 mod intake;
 pub(crate) mod last_error;
+pub(crate) mod lease_holder;
 mod liveness;
 mod measure;
 mod monitor;
@@ -83,6 +84,8 @@ struct Context {
     turned: AtomicBool,
     /// Record of streams that were cut in a row.
     cuts: Mutex<Cuts>,
+    /// Message of the error that the monitor has told and that lasts.
+    told: Mutex<Option<String>>,
 }
 
 /// Direction of a running stream, and the state of the source that must not change meanwhile.
@@ -160,6 +163,25 @@ impl Context {
         });
     }
 
+    /// Reports an error that an operator has to end while replication goes on, or, with `None`, its end. The log
+    /// tells the error once.
+    fn tell(&self, error: Option<&Error>) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *told, error.map(Error::message));
+        let Some(error) = error else {
+            let is_told = |last: &LastError| Some(&last.message) == before.as_ref();
+            if before.is_some() {
+                self.telemetry
+                    .update(|live| live.last_error = live.last_error.take().filter(|last| !is_told(last)));
+            }
+            return;
+        };
+        if before != Some(error.message()) {
+            tracing::error!("{error}");
+        }
+        self.telemetry.update(|live| live.last_error = Some(LastError::new(error)));
+    }
+
     /// Reports the applied position to `status` without delay. The lag is reported by the monitor, which asks
     /// both servers.
     fn report_applied(&self, source: Side, at: Lsn) {
@@ -226,6 +248,7 @@ pub async fn run(
         from_traffic: AtomicBool::new(false),
         turned: AtomicBool::new(false),
         cuts: Mutex::default(),
+        told: Mutex::default(),
     });
     let stop_monitor = context.shutdown.child_token();
     let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));

@@ -173,12 +173,20 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
         }
     });
     if unresolved.is_empty() {
+        context.tell(None);
         return Ok(());
     }
     // A running command holds the right to resolve for as long as its session lives.
     if !cutovers.take(traffic).await? {
-        return cutovers.end_overdue(traffic).await;
+        return match cutovers.end_overdue(Database::traffic(traffic, names)).await {
+            Err(foreign) if foreign.kind() == Kind::Refused => {
+                context.tell(Some(&foreign.of_kind(Kind::Transient)));
+                Ok(())
+            }
+            ended => ended,
+        };
     }
+    context.tell(None);
     let landing = open(&mut sessions.landing, &context.config.landing).await?;
     let settled = resolve::settle(Databases { landing, traffic, names }).await;
     cutovers.give_back(traffic).await?;

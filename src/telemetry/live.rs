@@ -151,6 +151,21 @@ pub struct ReverseReport {
     pub landing_publication: Option<String>,
 }
 
+/// The session that holds the lease: the daemon that replicates, or whoever keeps every daemon from replicating. A
+/// value that this role may not see is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseHolder {
+    /// Null for a prepared transaction.
+    pub pid: Option<i32>,
+    pub role: Option<String>,
+    pub application_name: Option<String>,
+    pub client_address: Option<String>,
+    /// When the session was connected, by Traffic's clock.
+    pub since: Option<String>,
+    /// Whether the session is a session of leadbridge, of this installation.
+    pub is_leadbridge: bool,
+}
+
 /// The last error. Holds no row values and no password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastError {
@@ -216,6 +231,10 @@ pub struct Live {
     /// `status` fills the list, because the list needs both databases and the configuration.
     #[serde(default)]
     pub columns_not_replicated: Option<Vec<String>>,
+    /// Null when no session holds the lease, or when not known. The command `status` and a daemon in `standby` fill
+    /// the field.
+    #[serde(default)]
+    pub lease_holder: Option<LeaseHolder>,
     /// States that an operator has to end; null when not known. Only the command `status` fills the list.
     #[serde(default)]
     pub attention: Option<Vec<Attention>>,
@@ -255,6 +274,7 @@ impl Live {
             quarantined: None,
             conversion_notes: None,
             columns_not_replicated: None,
+            lease_holder: None,
             attention: None,
             last_error: None,
             transactions_applied: 0,
@@ -310,6 +330,7 @@ mod tests {
             "quarantined",
             "conversion_notes",
             "columns_not_replicated",
+            "lease_holder",
             "attention",
             "last_error",
         ] {

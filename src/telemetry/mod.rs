@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-pub use live::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, TableProgress};
+pub use live::{
+    DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
+};
 
 /// A handle to the daemon's [`Live`] state; clones share the state.
 #[derive(Clone, Debug)]

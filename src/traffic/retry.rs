@@ -21,7 +21,7 @@ impl Writer {
     pub async fn retry(&mut self, ids: Option<&[i64]>) -> Result<Retried> {
         // No other session of leadbridge touches quarantined rows, or the rows on Traffic with the same keys,
         // until the transaction ends.
-        self.session.open(&self.opening_with("pg_advisory_xact_lock")).await?;
+        self.session.open(&self.opening_with("SHARE ROW EXCLUSIVE")).await?;
         // The check also keeps a cutover from switching before the transaction of the retry ends.
         let instead =
             "a retry would bring back Landing's older row: nothing was done; discard what still waits";

@@ -244,16 +244,16 @@ impl Writer {
     /// bring back a deleted row. No lock while quarantine is empty, because then a retry has no rows.
     pub(super) fn opening(&self) -> String {
         match self.may_have_quarantined {
-            true => self.opening_with("pg_advisory_xact_lock_shared"),
+            true => self.opening_with("ROW EXCLUSIVE"),
             false => format!("{}; ", self.session.opening(pipelined::OPEN)),
         }
     }
 
-    /// SQL that opens a transaction and takes the lock of quarantine by the function `lock`.
-    pub(super) fn opening_with(&self, lock: &str) -> String {
-        let key = postgres_protocol::escape::escape_literal(&self.names.own("quarantine"));
+    /// SQL that opens a transaction and locks quarantine in `mode`. A lock of the table, because any role may take
+    /// an advisory lock, and would hold up every batch.
+    pub(super) fn opening_with(&self, mode: &str) -> String {
         let opening = self.session.opening(pipelined::OPEN);
-        format!("{opening}; SELECT pg_catalog.{lock}(pg_catalog.hashtextextended({key}, 0)); ")
+        format!("{opening}; LOCK TABLE {} IN {mode} MODE; ", self.names.own("quarantine"))
     }
 
     /// Opens the transaction if none is open, and in the transaction the savepoints [`BATCH`] and [`RANGE`].

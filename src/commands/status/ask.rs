@@ -14,12 +14,14 @@ use crate::mapping::Mapping;
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
+use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::step::during;
 use crate::postgres::{Database, Databases, Session};
 use crate::quarantine::Quarantine;
 use crate::replication::last_error;
+use crate::replication::lease_holder::reported;
 use crate::report::Attention;
-use crate::telemetry::{LastError, ReverseReport, SlotReport, State};
+use crate::telemetry::{LastError, LeaseHolder, ReverseReport, SlotReport, State};
 
 /// Landing's answer.
 pub(super) struct Landing {
@@ -37,6 +39,7 @@ pub(super) struct Traffic {
     pub finished: Option<Finish>,
     pub quarantined: u64,
     pub conversion_notes: u64,
+    pub lease_holder: Option<LeaseHolder>,
     /// The mapping of the last copy; `None` before the first copy.
     pub mapping: Option<Mapping>,
 }
@@ -170,5 +173,11 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
     let published = recorded_published(client, names).await?;
     let mapping = (!published.tables.is_empty()).then(|| published.mapping());
     let (quarantined, conversion_notes) = (count(4), count(5));
-    Ok(Some(Traffic { checkpoint, reverse, finished, quarantined, conversion_notes, mapping }))
+    let lease_holder = lease_holder(Database::traffic(client, names)).await?;
+    Ok(Some(Traffic { checkpoint, reverse, finished, quarantined, conversion_notes, lease_holder, mapping }))
+}
+
+async fn lease_holder(traffic: Database<'_>) -> Result<Option<LeaseHolder>> {
+    let holders = advisory::holders(traffic, ExclusiveRight::Lease).await?;
+    Ok(holders.first().map(reported))
 }

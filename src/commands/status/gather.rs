@@ -73,6 +73,7 @@ fn put_together(
             Some(Finish::Finished { at }) => Some(at.to_string()),
             Some(Finish::Dismantling { .. }) | None => None,
         };
+        live.lease_holder.clone_from(&traffic.lease_holder);
         live.quarantined = Some(traffic.quarantined);
         live.conversion_notes = Some(traffic.conversion_notes);
     }
@@ -170,6 +171,7 @@ mod tests {
             finished: None,
             quarantined: 3,
             conversion_notes: 4,
+            lease_holder: None,
             mapping: None,
         }))
     }

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 
 use crate::report::Attention;
-use crate::telemetry::{DaemonPresence, Live, ReverseReport, SlotReport, State, TableProgress};
+use crate::telemetry::{DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress};
 
 /// A few aligned lines.
 pub fn text(live: &Live) -> String {
@@ -13,6 +13,9 @@ pub fn text(live: &Live) -> String {
     lines.add("state", &state(live));
     if live.finished_at.is_some() {
         return lines.0;
+    }
+    if let Some(holder) = live.lease_holder.as_ref().filter(|_| is_held_elsewhere(live)) {
+        lines.add("lease", &lease(holder));
     }
     lines.add("lag", &lag(live));
     lines.add("slot", &slot(live));
@@ -85,6 +88,31 @@ fn state(live: &Live) -> String {
         (State::Error, _) => "the replication does not flow",
     };
     format!("{} — {meaning}", live.state.as_str().to_uppercase())
+}
+
+/// Whether another process than a daemon that answers here has the lease.
+fn is_held_elsewhere(live: &Live) -> bool {
+    live.state == State::Standby || live.daemon != DaemonPresence::Running
+}
+
+fn lease(holder: &LeaseHolder) -> String {
+    let LeaseHolder { pid, role, application_name, client_address, since, .. } = holder;
+    let mut text = match pid {
+        Some(pid) => format!("held by process {pid}"),
+        None => "held by a prepared transaction".to_owned(),
+    };
+    let parts = [
+        (" of role ", role),
+        (", application ", application_name),
+        (", from ", client_address),
+        (", since ", since),
+    ];
+    for (name, value) in parts {
+        if let Some(value) = value {
+            text += &format!("{name}{value}");
+        }
+    }
+    text
 }
 
 fn lag(live: &Live) -> String {

@@ -11,10 +11,10 @@ use crate::cutover::adopt::{self, Sending};
 use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
 use crate::error::{Kind, Result};
-use crate::fence;
 use crate::fence::holders::Against;
 use crate::model::side::Side;
 use crate::postgres::Databases;
+use crate::postgres::advisory::ExclusiveRight;
 use crate::report::{Level, Verdict};
 
 /// Examines every condition. A condition that cannot be examined counts as not met.
@@ -55,7 +55,7 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         return ready;
     }
     // A marker came through, so the daemon has its sessions on both sides.
-    let (right, slot) = (Known::Lock(fence::pass::right(names)), Known::Slot(reverse_slot.clone()));
+    let (right, slot) = (Known::Holder(ExclusiveRight::WriteLanding), Known::Slot(reverse_slot.clone()));
     ready.findings.add("role", of_landing, roles::same(on_landing, right).await);
     ready.findings.add("role", of_traffic, roles::same(on_traffic, slot).await);
     ready.look_ahead(config, databases, Side::Traffic).await;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::roles::{self, Known};
 use super::{MARKERS, Readiness, ReadinessTerms, checks, outside};
-use crate::checkpoint::lease;
 use crate::compare::ReadRate;
 use crate::compare::live::{self, Verification};
 use crate::config::Config;
@@ -15,6 +14,7 @@ use crate::doctor::pending_notifications;
 use crate::error::{Error, Result};
 use crate::fence::holders::Against;
 use crate::model::side::Side;
+use crate::postgres::advisory::ExclusiveRight;
 use crate::postgres::{Database, Databases};
 use crate::report::{Findings, Level, Verdict};
 
@@ -54,7 +54,7 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         return ready;
     }
     // A marker came through, so the daemon has its sessions on both sides.
-    let (slot, lease) = (Known::Slot(names.slot.clone()), Known::Lock(lease::lock(names)));
+    let (slot, lease) = (Known::Slot(names.slot.clone()), Known::Holder(ExclusiveRight::Lease));
     ready.findings.add("role", of_landing, roles::same(on_landing, slot).await);
     ready.findings.add("role", of_traffic, roles::same(on_traffic, lease).await);
     ready.look_ahead(config, databases, Side::Landing).await;

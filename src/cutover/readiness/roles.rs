@@ -3,15 +3,16 @@
 
 use crate::error::Result;
 use crate::model::side::Side;
-use crate::postgres::{Database, advisory, slot};
+use crate::postgres::advisory::{self, ExclusiveRight, Holder};
+use crate::postgres::{Database, slot};
 use crate::report::Verdict;
 
 /// How to find the daemon's session on a server.
 pub(super) enum Known {
     /// The session streams from the named slot.
     Slot(String),
-    /// The session holds the named advisory lock.
-    Lock(String),
+    /// The session holds the right.
+    Holder(ExclusiveRight),
 }
 
 /// Compares the role of the daemon's session with the role of `ours`, this command's session.
@@ -21,7 +22,14 @@ pub(super) async fn same(ours: Database<'_>, daemon: Known) -> Result<Verdict> {
     let step = ours.during(format!("{action} on the {side}"));
     let pid: Option<i32> = match daemon {
         Known::Slot(name) => slot::read(client, &name).await?.and_then(|slot| slot.active_pid),
-        Known::Lock(name) => advisory::holder(client, &name, action).await?,
+        Known::Holder(right) => {
+            // The daemon may log in as a role that this command's role does not know as leadbridge's.
+            let holders = advisory::holders(ours, right).await?;
+            if !holders.iter().all(Holder::is_called_leadbridge) {
+                advisory::refuse_foreign(ours, right).await?;
+            }
+            holders.first().and_then(|holder| holder.pid)
+        }
     };
     let sql = "SELECT session_user::text, (SELECT usename::text FROM pg_stat_activity WHERE pid = $1)";
     let row = step.row(sql, &[&pid]).await?;

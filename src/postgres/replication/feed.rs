@@ -18,9 +18,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::super::Backend;
 use super::held::LongMessages;
 use super::wire::{Frame, Wire};
-use super::{ServerError, broken};
+use super::{ServerError, broken, oversize};
 use crate::error::{Error, Result};
 use crate::model::lsn::Lsn;
+use crate::model::side::Side;
 use crate::model::timestamp::POSTGRES_EPOCH;
 use crate::pgoutput::{ReplicationEvent, open_envelope};
 
@@ -35,7 +36,7 @@ const AHEAD_EVENTS: usize = 1024;
 /// Time limit for ending a stream.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-const READING: &str = "reading the replication stream";
+pub(super) const READING: &str = "reading the replication stream";
 
 /// An open stream. The feed holds the slot until dropped.
 pub struct Feed {
@@ -76,12 +77,13 @@ impl Pulse {
 }
 
 impl Feed {
-    pub(super) fn new(wire: Wire, backend: Backend, from: Lsn) -> Self {
+    pub(super) fn new(wire: Wire, backend: Backend, source: Side, from: Lsn) -> Self {
         let (ahead, events) = mpsc::channel(AHEAD_EVENTS);
         let (durable, confirmed) = watch::channel(from);
         let (stop, pulse) = (CancellationToken::new(), Arc::new(Pulse::default()));
         let now = Instant::now();
         let reader = Reader {
+            source,
             wire,
             ahead,
             room: Arc::new(Semaphore::new(AHEAD_BYTES)),
@@ -90,6 +92,7 @@ impl Feed {
             pulse: Arc::clone(&pulse),
             long: LongMessages::new(),
             heard: now,
+            has_passed: false,
             // The first status update is due at once: a server with a short timeout waits for an update from its start on.
             reported: now.checked_sub(STATUS_INTERVAL).unwrap_or(now),
         };
@@ -159,6 +162,7 @@ impl Feed {
 
 /// Reads the stream, and sends status updates.
 struct Reader {
+    source: Side,
     wire: Wire,
     ahead: mpsc::Sender<Ahead>,
     room: Arc<Semaphore>,
@@ -169,6 +173,8 @@ struct Reader {
     /// Time of the last arrival, and (`reported`) of the last status update.
     heard: Instant,
     reported: Instant,
+    /// Whether the operator was told of a long logical message of another program.
+    has_passed: bool,
 }
 
 impl Reader {
@@ -199,7 +205,11 @@ impl Reader {
     }
 
     /// Handles a message. Returns false when nobody takes events any more.
-    async fn take(&mut self, Frame { tag, content }: Frame) -> Result<bool> {
+    async fn take(&mut self, frame: Frame) -> Result<bool> {
+        if frame.tag == b'd' && frame.is_cut() {
+            return self.pass(&frame).map(|()| true);
+        }
+        let Frame { tag, content, .. } = frame;
         match tag {
             b'd' => {
                 let size = content.len();
@@ -210,11 +220,22 @@ impl Reader {
                 }
                 self.hand_over(event, size).await
             }
-            b'E' => Err(ServerError::parse(&content).during(READING)),
+            b'E' => Err(oversize::ended(self.source, ServerError::parse(&content))),
             b'c' => Err(Error::unreachable(format!("{READING}: the server ended it"))),
             // Notices and settings.
             _ => Ok(true),
         }
+    }
+
+    /// Passes a message of which only the beginning is held, while the connection discards the rest.
+    fn pass(&mut self, frame: &Frame) -> Result<()> {
+        let lsn = oversize::pass(self.source, frame)?;
+        // Told once for each stream: any role may write such messages as often as it likes.
+        if !std::mem::replace(&mut self.has_passed, true) {
+            let bytes = frame.length;
+            tracing::info!(%lsn, bytes, "passing a logical message of another program, unread; further ones are not told");
+        }
+        Ok(())
     }
 
     /// Puts an event into the buffer. Returns false when nobody takes events any more.
@@ -300,84 +321,5 @@ fn put_status(durable: Lsn, asks: bool, out: &mut BytesMut) {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-
-    use super::super::super::place::Place;
-    use super::super::super::url::Host;
-    use super::*;
-
-    /// Longer than anything that these tests wait for.
-    const LONG: Duration = Duration::from_secs(20);
-    const KEEPALIVE: &[u8] = b"d\0\0\0\x16k\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0";
-
-    fn feed() -> (Feed, DuplexStream) {
-        let (ours, server) = tokio::io::duplex(64 << 10);
-        let place = Place { host: Host { name: "/nowhere".into(), port: 1 }, address: None };
-        (Feed::new(Wire::new(Box::new(ours)), Backend::unknown(place), Lsn(5)), server)
-    }
-
-    /// The beginning of a message with `length` bytes of content.
-    fn row_of(length: i32) -> Vec<u8> {
-        [b"d", &(length + 4).to_be_bytes()[..], b"w", &[0; 24], b"I"].concat()
-    }
-
-    async fn status(server: &mut DuplexStream) -> (u64, bool) {
-        let mut bytes = [0; 39];
-        tokio::time::timeout(LONG, server.read_exact(&mut bytes)).await.unwrap().unwrap();
-        assert_eq!(&bytes[..6], b"d\0\0\0\x26r");
-        (u64::from_be_bytes(bytes[6..14].try_into().unwrap()), bytes[38] == 1)
-    }
-
-    #[tokio::test]
-    async fn positions_are_confirmed_while_a_message_is_on_its_way_behind_small_ones() {
-        let (mut feed, mut server) = feed();
-        server.write_all(&[KEEPALIVE, &row_of(1_000_000)].concat()).await.unwrap();
-        assert!(matches!(feed.next().await.unwrap(), ReplicationEvent::KeepAlive { wal_end: Lsn(7), .. }));
-        assert_eq!(status(&mut server).await.0, 5);
-        feed.acknowledge(Lsn(7));
-        feed.acknowledge(Lsn(6));
-        // A server is asked to answer after a long silence.
-        while status(&mut server).await != (7, true) {}
-        server.write_all(&vec![0; 1_000_000 - 26]).await.unwrap();
-        assert!(matches!(feed.next().await.unwrap(), ReplicationEvent::XLogData { .. }));
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_has_gone_silently_in_the_middle_of_a_message_does_not_hold_up_the_end() {
-        let (feed, mut server) = feed();
-        server.write_all(&row_of(1_000_000)).await.unwrap();
-        status(&mut server).await;
-        tokio::time::timeout(LONG, feed.stop()).await.unwrap().unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_is_read_ahead_is_bounded_in_bytes_and_nothing_of_it_is_lost() {
-        let (mut feed, mut server) = feed();
-        let row = [row_of(1 << 20), vec![0; (1 << 20) - 26]].concat();
-        let mut written = 0;
-        let writing = async {
-            for _ in 0..20 {
-                server.write_all(&row).await.unwrap();
-                written += 1;
-            }
-        };
-        // Nobody takes an event, so the server is held back.
-        tokio::time::timeout(Duration::from_secs(2), writing).await.unwrap_err();
-        assert!((2..=6).contains(&written), "{written}");
-        assert!(feed.pulse().is_full());
-        for _ in 0..written {
-            assert!(matches!(feed.next().await.unwrap(), ReplicationEvent::XLogData { .. }));
-        }
-    }
-
-    #[tokio::test]
-    async fn an_error_of_the_server_is_told_once_and_the_end_comes_after_it() {
-        let (mut feed, mut server) = feed();
-        server.write_all(b"E\0\0\0\x19C57P01\0Mterminating\0\0").await.unwrap();
-        let error = feed.next().await.unwrap_err();
-        assert_eq!(error.sqlstate().unwrap().code(), "57P01");
-        assert!(feed.next().await.unwrap_err().message().contains("has ended"));
-        feed.stop().await.unwrap();
-    }
-}
+#[path = "feed_tests.rs"]
+mod tests;

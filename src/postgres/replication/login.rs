@@ -27,7 +27,7 @@ impl Login<'_> {
         let failed = |error| self.broken(error);
         wire.send(|out| frontend::startup_message(self.parameters(), out)).await.map_err(failed)?;
         loop {
-            let Frame { tag, content } = wire.next().await.map_err(failed)?;
+            let Frame { tag, content, .. } = wire.next().await.map_err(failed)?;
             match tag {
                 b'R' => self.answer(wire, content).await?,
                 b'E' => return Err(self.refused(&content)),
@@ -97,7 +97,7 @@ impl Login<'_> {
     }
 
     async fn expect(&self, wire: &mut Wire, step: i32) -> Result<Bytes> {
-        let Frame { tag, mut content } =
+        let Frame { tag, mut content, .. } =
             wire.next().await.map_err(|error| failure::broken(self.attempt, &error))?;
         match tag {
             b'R' if content.try_get_i32() == Ok(step) => Ok(content),

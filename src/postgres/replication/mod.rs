@@ -1,13 +1,14 @@
 //! A replication connection. The driver for ordinary connections cannot make replication connections.
 //!
 //! `wire` sends and receives messages on a socket, `login` makes a session of a socket, `feed` streams,
-//! `held` counts the memory of long messages. This
-//! file runs the commands before the stream: commands of the replication grammar and SQL, each with its
+//! `held` counts the memory of long messages, `oversize` judges what a stream cannot bring. This file runs the
+//! commands before the stream: commands of the replication grammar and SQL, each with its
 //! answer.
 
 mod feed;
 mod held;
 mod login;
+mod oversize;
 mod wire;
 
 use std::io;
@@ -24,6 +25,7 @@ use super::session;
 use super::url::Address;
 use crate::error::{Error, Result, ServerAnswer};
 use crate::model::lsn::Lsn;
+use crate::model::side::Side;
 pub use feed::{Feed, Pulse};
 use login::Login;
 pub(super) use wire::Socket;
@@ -41,6 +43,7 @@ pub type Row = Vec<Option<Bytes>>;
 
 /// A session that does not stream yet. The session ends when dropped.
 pub struct Replication {
+    side: Side,
     wire: Wire,
     backend: Backend,
 }
@@ -61,8 +64,9 @@ impl Replication {
     ) -> Result<Self> {
         let mut wire = Wire::new(socket);
         Login { attempt, address }.run(&mut wire).await?;
-        let mut session = Replication { wire, backend: Backend::unknown(attempt.place.clone()) };
-        let rows = session.query("pinning the settings", &session::pin_statement()).await?;
+        let mut session =
+            Replication { side: attempt.side, wire, backend: Backend::unknown(attempt.place.clone()) };
+        let rows = session.query("pinning the settings", &session::pin_statement(STREAM_NAME)).await?;
         // The last row describes the backend of this session.
         let text = |column: usize| text(rows.last().and_then(|row| row.get(column)));
         session.backend.take_in([0, 1, 2, 3].map(text));
@@ -88,7 +92,7 @@ impl Replication {
         self.wire.send(|out| frontend::query(sql, out)).await.map_err(failed)?;
         let (mut rows, mut refused) = (Vec::new(), None);
         loop {
-            let Frame { tag, content } = self.wire.next().await.map_err(failed)?;
+            let Frame { tag, content, .. } = self.wire.next().await.map_err(failed)?;
             match tag {
                 b'D' => rows.push(row(content).map_err(failed)?),
                 b'E' => refused = Some(ServerError::parse(&content).during(step)),
@@ -130,9 +134,9 @@ impl Replication {
         let command = start_command(slot, publication, from);
         self.wire.send(|out| frontend::query(&command, out)).await.map_err(|error| broken(step, error))?;
         loop {
-            let Frame { tag, content } = self.wire.next().await.map_err(|error| broken(step, error))?;
+            let Frame { tag, content, .. } = self.wire.next().await.map_err(|error| broken(step, error))?;
             match tag {
-                b'W' => return Ok(Feed::new(self.wire, self.backend, from)),
+                b'W' => return Ok(Feed::new(self.wire, self.backend, self.side, from)),
                 b'E' => return Err(ServerError::parse(&content).during(step)),
                 b'N' | b'S' => {}
                 _ => return Err(Error::internal(format!("{step}: an answer that is not understood"))),

@@ -6,6 +6,7 @@ mod faults;
 mod fence;
 mod hook;
 mod kills;
+mod markers;
 mod refusals;
 mod roles;
 mod visibility;

@@ -35,7 +35,8 @@ async fn remains(world: &World) -> String {
 }
 
 /// The lease of an applying daemon.
-const LEASE: &str = "SELECT pg_advisory_lock(hashtextextended('leadbridge/leadbridge/leadbridge', 0))";
+const LEASE: &str = "SET application_name = 'leadbridge apply'; \
+                     SELECT pg_advisory_lock(hashtextextended('leadbridge/leadbridge/leadbridge', 0))";
 
 /// Only the closed fence is left.
 const FINISHED: &str = "4; 0";
@@ -134,7 +135,7 @@ async fn after_a_finish_nothing_begins_again_and_every_command_says_why() {
 async fn a_daemon_that_stood_by_until_the_end_begins_nothing() {
     let (world, bridge) = switched(20).await;
     let holder = world.traffic().await;
-    holder.execute(LEASE, &[]).await.unwrap();
+    holder.batch_execute(LEASE).await.unwrap();
     let mut daemon = bridge.daemon().await;
     daemon.until("it stands by", |status| status["state"] == "standby").await;
     // A finish of another machine.
@@ -225,7 +226,7 @@ async fn a_daemon_that_was_killed_a_moment_ago_is_no_hindrance_and_one_that_runs
     let (world, bridge) = switched(20).await;
     // The holder stands for a session whose end no server has noticed.
     let holder = world.traffic().await;
-    holder.execute(LEASE, &[]).await.unwrap();
+    holder.batch_execute(LEASE).await.unwrap();
     assert_refused(&bridge.run(&["finish", "--yes"]).await, &["a daemon applies for this slot", "stop it"]);
     let mut command = bridge.command(&["finish", "--yes"]);
     let finishing = tokio::spawn(async move { command.output().await.unwrap() });

@@ -1,6 +1,7 @@
 //! Connections to one server, either side.
 
 mod connection;
+mod messages;
 mod naming;
 mod network;
 mod output;

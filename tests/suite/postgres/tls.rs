@@ -38,15 +38,24 @@ impl Authority {
 async fn server(dir: &Path, names: &[&str]) -> (Cluster, Authority) {
     let cluster = Cluster::start(&template().await, &[]).await.unwrap();
     let authority = Authority::new(dir.join("ca.pem"));
+    certify(&cluster, &authority, names).await;
+    (cluster, authority)
+}
+
+async fn certify(cluster: &Cluster, authority: &Authority, names: &[&str]) {
     let (certificate, key) = authority.server(names);
     cluster.install("server.crt", certificate.as_bytes()).unwrap();
     cluster.install("server.key", key.as_bytes()).unwrap();
     let session = cluster.connect("postgres").await.unwrap();
     session.batch_execute("ALTER SYSTEM SET ssl = on").await.unwrap();
     cluster.reload();
-    let encrypted = url(&cluster, "127.0.0.1", "require", None);
+    let encrypted = url(cluster, "127.0.0.1", "require", None);
     until_true("the server speaks TLS", async || ordinary(&encrypted).await.is_ok()).await;
-    (cluster, authority)
+}
+
+/// Lets a running server speak TLS.
+pub async fn encrypt(cluster: &Cluster, dir: &Path) {
+    certify(cluster, &Authority::new(dir.join("ca.pem")), &["localhost"]).await;
 }
 
 fn url(cluster: &Cluster, host: &str, mode: &str, root: Option<&Path>) -> String {

@@ -152,6 +152,11 @@ impl Daemon {
         Some(peak)
     }
 
+    /// The highest reading of the peak so far, also after the end.
+    pub fn last_peak_memory(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+
     pub fn pid(&self) -> u32 {
         self.process.id().expect("not waited for")
     }

@@ -3,6 +3,7 @@
 use leadbridge::checkpoint::LocalStore;
 use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
 use leadbridge::model::lsn::Lsn;
+use leadbridge::throwaway::{Cluster, connect};
 use tokio_postgres::Client;
 
 use super::{Bridge, Daemon, World, assert_equal, until_true};
@@ -104,6 +105,13 @@ pub async fn least_privileged(world: &World) -> Bridge {
         &world.landing.url_as("bridge", "bridge", "landing"),
         &world.traffic.url_as("bridge", "bridge", "traffic"),
     )
+}
+
+/// A session of a role that has no right at all.
+pub async fn stranger(cluster: &Cluster, database: &str) -> Client {
+    let admin = cluster.connect(database).await.unwrap();
+    admin.batch_execute("CREATE ROLE stranger LOGIN PASSWORD 'stranger'").await.unwrap();
+    connect(&cluster.url_as("stranger", "stranger", database)).await.unwrap()
 }
 
 /// Waits until live writers have inserted the given number of further events.

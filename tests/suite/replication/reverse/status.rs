@@ -58,11 +58,18 @@ async fn a_marker_is_written_down_when_everything_before_it_is_on_landing() {
     let mut daemon = bridge.daemon().await;
     carried(&world, &mut daemon).await;
     let marker = uuid::Uuid::new_v4();
+    let announced =
+        format!("INSERT INTO leadbridge.markers VALUES ('{marker}', 'leadbridge_reverse', '0/0')");
+    traffic(&world, &announced).await;
     // Two transactions, because the marker does not wait for its own commit.
     traffic(&world, "UPDATE traffic_leads SET name = 'before the marker'").await;
     traffic(&world, &format!("SELECT pg_logical_emit_message(false, 'leadbridge', '{marker}')")).await;
     let client = world.traffic().await;
-    until_holds(&client, &format!("count(*) = 1 FROM leadbridge.markers WHERE id = '{marker}'")).await;
+    until_holds(
+        &client,
+        &format!("count(*) = 1 FROM leadbridge.markers WHERE id = '{marker}' AND lsn > '0/0'"),
+    )
+    .await;
     let landing = world.landing().await;
     let there: bool = one(&landing, "SELECT bool_and(name = 'before the marker') FROM landing_leads").await;
     assert!(there);

@@ -1,0 +1,20 @@
+//! Whether another program holds an advisory lock of leadbridge's, which every role may take.
+
+use super::Outcome;
+use crate::postgres::Database;
+use crate::postgres::advisory::{self, ExclusiveRight};
+use crate::report::Verdict;
+
+/// Not a check of a run: a daemon waits until the lock is free, and must not end.
+pub async fn foreign_holders(database: Database<'_>) -> Outcome {
+    let mut holders = Vec::new();
+    for right in ExclusiveRight::lasting_on(database.side) {
+        advisory::refuse_foreign(database, right).await?;
+        let held = advisory::holders(database, right).await?;
+        holders.extend(held.first().map(|holder| format!("{right} is held by {holder}")));
+    }
+    Ok(Verdict::ok(match holders.is_empty() {
+        true => "no session holds a lock of leadbridge's".to_owned(),
+        false => holders.join("; "),
+    }))
+}
