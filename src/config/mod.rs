@@ -104,7 +104,7 @@ pub struct Flags {
 }
 
 /// Looks up an environment variable; [`environment`] looks in the process's own environment.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use crate::postgres::Environment;
 
 /// The process's own environment. An empty variable counts as unset.
 pub fn environment(name: &str) -> Option<String> {
@@ -221,15 +221,15 @@ fn endpoint(
     match (env(variable), env(&file_variable), configured) {
         (Some(_), Some(_), _) => Err(Error::usage(format!("{variable} and {file_variable} are both set"))
             .remedy("unset one of the two")),
-        (Some(url), None, _) => Endpoint::parse(side, &SecretString::from(url)),
+        (Some(url), None, _) => Endpoint::parse_in(side, &SecretString::from(url), env),
         (None, Some(path), _) => {
             let url = std::fs::read_to_string(&path).map_err(|error| {
                 Error::usage(format!("{file_variable}: {path} cannot be read: {error}"))
                     .remedy("check the path, and that the daemon's user may read the file")
             })?;
-            Endpoint::parse(side, &SecretString::from(url)).map_err(|error| error.context(path))
+            Endpoint::parse_in(side, &SecretString::from(url), env).map_err(|error| error.context(path))
         }
-        (None, None, Some(url)) => Endpoint::parse(side, &url.value).map_err(|error| {
+        (None, None, Some(url)) => Endpoint::parse_in(side, &url.value, env).map_err(|error| {
             let key = variable.to_lowercase();
             error.context(format!("{}, line {}, key `{key}`", source.display(), url.line))
         }),

@@ -307,7 +307,7 @@ mod tests {
 
     fn feed() -> (Feed, DuplexStream) {
         let (ours, server) = tokio::io::duplex(64 << 10);
-        let place = Place { host: Host { name: "/nowhere".into(), port: 1 }, address: None };
+        let place = Place { host: Host { name: "/nowhere".into(), port: 1, address: None }, address: None };
         (Feed::new(Wire::new(Box::new(ours)), Backend::unknown(place), Lsn(5)), server)
     }
 
