@@ -119,8 +119,20 @@ impl Config {
     /// `Usage`, naming key, file and line; `Refused` for a pooler. No error shows a URL.
     pub fn load(flags: &Flags, env: Environment<'_>) -> Result<Config> {
         let (file, source) = read(flags, env)?;
-        let landing = endpoint(Side::Landing, file.landing_database_url.as_ref(), &source, env)?;
-        let traffic = endpoint(Side::Traffic, file.traffic_database_url.as_ref(), &source, env)?;
+        Config::checked(file, &source, flags, env)
+    }
+
+    /// Reads like [`Config::load`], with `text` for the content of the file `source`.
+    ///
+    /// # Errors
+    /// Errors of [`Config::load`].
+    pub fn of_text(text: &str, source: &Path, flags: &Flags, env: Environment<'_>) -> Result<Config> {
+        Config::checked(file::parse(text, source)?, source, flags, env)
+    }
+
+    fn checked(file: File, source: &Path, flags: &Flags, env: Environment<'_>) -> Result<Config> {
+        let landing = endpoint(Side::Landing, file.landing_database_url.as_ref(), source, env)?;
+        let traffic = endpoint(Side::Traffic, file.traffic_database_url.as_ref(), source, env)?;
         Ok(Config { landing, traffic, settings: settings(file, flags, env)? })
     }
 }

@@ -46,8 +46,7 @@ impl Endpoint {
     pub fn parse_in(side: Side, url: &SecretString, env: Environment<'_>) -> Result<Self> {
         let address = url::parse(side, url, env)?;
         refuse_poolers(side, &address.hosts)?;
-        let tls =
-            Tls::resolve(&address.security, env).map_err(|error| error.context(side.variable()))?;
+        let tls = Tls::resolve(&address.security, env).map_err(|error| error.context(side.variable()))?;
         Ok(Endpoint { side, address, tls, answered: Answered::default() })
     }
 

@@ -188,7 +188,9 @@ impl Security {
             ("ssl_max_protocol_version", _) => {
                 self.newest = tls_version(key, value)?;
                 if self.newest < TlsVersion::V1_2 {
-                    return Err("allows no version of TLS that leadbridge speaks: TLSv1.2, TLSv1.3".to_owned());
+                    return Err(
+                        "allows no version of TLS that leadbridge speaks: TLSv1.2, TLSv1.3".to_owned()
+                    );
                 }
             }
             _ => harmless(key, value)?,
@@ -241,6 +243,8 @@ fn harmless(key: &str, value: &str) -> Result<(), Unfit> {
     let values: Vec<&str> = values.iter().filter(|value| !value.is_empty()).copied().collect();
     Err(match values.as_slice() {
         [] => format!("states {key}, which leadbridge cannot do"),
-        values => format!("states {key} otherwise than as {}, which leadbridge cannot do", values.join(" or ")),
+        values => {
+            format!("states {key} otherwise than as {}, which leadbridge cannot do", values.join(" or "))
+        }
     })
 }

@@ -58,9 +58,7 @@ pub struct Address {
 impl Address {
     /// A URL that means this address whatever the environment states, in one form for each meaning.
     pub fn url(&self) -> SecretString {
-        let list = |part: &dyn Fn(&Host) -> String| {
-            self.hosts.iter().map(part).collect::<Vec<_>>().join(",")
-        };
+        let list = |part: &dyn Fn(&Host) -> String| self.hosts.iter().map(part).collect::<Vec<_>>().join(",");
         let mut parameters = vec![
             ("host", list(&|host| host.name.clone())),
             ("port", list(&|host| host.port.to_string())),
@@ -77,9 +75,8 @@ impl Address {
         parameters.extend(password.map(|password| ("password", password)));
         parameters.extend(self.options.clone().map(|options| ("options", options)));
         parameters.extend(self.security.parameters());
-        let pair = |(key, value): (&str, String)| {
-            format!("{key}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC))
-        };
+        let pair =
+            |(key, value): (&str, String)| format!("{key}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC));
         let pairs: Vec<String> = parameters.into_iter().map(pair).collect();
         format!("postgresql:///?{}", pairs.join("&")).into()
     }
@@ -193,7 +190,12 @@ impl Draft {
             | "keepalives_count"
             | "tcp_user_timeout" => {}
             other => {
-                let taken = self.security.take(side, other, &value).map_err(|unfit| wrong(side, unfit))?;
+                let taken = self.security.take(side, other, &value).map_err(|unfit| {
+                    Error::usage(format!("{}: the URL {unfit}", side.variable())).remedy(
+                        "correct the parameter, or leave it out where its default will do; docs/design.md says what \
+                         leadbridge cannot do",
+                    )
+                })?;
                 self.stated.push(taken.ok_or_else(|| wrong(side, unknown_parameter(other)))?);
             }
         }
@@ -205,6 +207,15 @@ impl Draft {
         // database. Refuse the URL before a message shows either.
         if self.names.iter().chain(&self.database).any(|part| part.contains('@')) {
             return Err(wrong(side, "has an @ too many: one in the password must be written %40"));
+        }
+        let password = self.password.iter();
+        let texts =
+            self.names.iter().chain(&self.user).chain(&self.database).chain(&self.options).chain(password);
+        if texts.into_iter().any(|text| text.contains('\0')) {
+            return Err(wrong(side, "holds the escape %00, which PostgreSQL takes nowhere"));
+        }
+        if self.names.iter().any(|name| name.contains(',')) {
+            return Err(wrong(side, "has an escaped comma in a host"));
         }
         let user = self.user.filter(|user| !user.is_empty()).ok_or_else(|| wrong(side, "names no user"))?;
         let database = self.database.filter(|name| !name.is_empty()).unwrap_or_else(|| user.clone());
@@ -222,12 +233,7 @@ impl Draft {
 }
 
 /// Pairs names, ports and addresses as libpq does: a single port serves all hosts, and no port means 5432.
-fn hosts(
-    side: Side,
-    names: Vec<String>,
-    ports: &[u16],
-    addresses: &[Option<IpAddr>],
-) -> Result<Vec<Host>> {
+fn hosts(side: Side, names: Vec<String>, ports: &[u16], addresses: &[Option<IpAddr>]) -> Result<Vec<Host>> {
     if names.is_empty() || names.iter().any(String::is_empty) {
         return Err(wrong(side, "names no host"));
     }

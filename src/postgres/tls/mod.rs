@@ -68,8 +68,11 @@ impl Tls {
         }
         let known = [(TlsVersion::V1_3, &TLS13), (TlsVersion::V1_2, &TLS12)];
         let allowed = security.oldest..=security.newest;
-        let versions: Vec<_> =
-            known.into_iter().filter(|(version, _)| allowed.contains(version)).map(|(_, known)| known).collect();
+        let versions: Vec<_> = known
+            .into_iter()
+            .filter(|(version, _)| allowed.contains(version))
+            .map(|(_, known)| known)
+            .collect();
         if versions.is_empty() {
             return Err(Error::usage("ssl_min_protocol_version is newer than ssl_max_protocol_version")
                 .remedy("allow TLSv1.2 or TLSv1.3, in the URL or in PGSSLMINPROTOCOLVERSION and PGSSLMAXPROTOCOLVERSION"));
@@ -112,8 +115,10 @@ fn decide(security: &Security, env: Environment<'_>) -> Result<(Encryption, Veri
     let mode = match (security.ssl_mode, stated) {
         (Some(SslMode::VerifyFull), _) => SslMode::VerifyFull,
         (Some(_), _) if system => {
-            return Err(Error::usage("sslrootcert=system is too weak with an sslmode other than verify-full")
-                .remedy("write sslmode=verify-full, as libpq asks for"));
+            return Err(Error::usage(
+                "sslrootcert=system is too weak with an sslmode other than verify-full",
+            )
+            .remedy("write sslmode=verify-full, as libpq asks for"));
         }
         (Some(mode), _) => mode,
         (None, Some(RootCertificate::System)) => SslMode::VerifyFull,

@@ -133,7 +133,10 @@ impl Verifier {
         if !server.is_understood() {
             return Err(Refusal::OtherPurpose.into());
         }
-        if roots.holds(server) || self.has_signed(roots, server, now)? { Ok(()) } else { Err(unknown(roots, now)) }
+        // A certificate of its own subject is trusted by itself, or not at all.
+        let trusted =
+            if server.is_self_issued() { roots.holds(server) } else { self.has_signed(roots, server, now)? };
+        if trusted { Ok(()) } else { Err(unknown(roots, now)) }
     }
 
     /// Whether one of the root certificates has signed the certificate itself. A certificate of this form is taken
@@ -147,7 +150,9 @@ impl Verifier {
             .filter(|algorithm| algorithm.signature_alg_id().as_ref() == signed.algorithm)
             .collect();
         // Constraints of names are the library's business, and here is no library.
-        for issuer in roots.authorities(now).filter(|root| server.is_issued_by(root) && !root.constrains_names()) {
+        for issuer in
+            roots.authorities(now).filter(|root| server.is_issued_by(root) && !root.constrains_names())
+        {
             let key = issuer.public_key()?;
             let Ok(key) = RawPublicKeyEntity::try_from(&key) else { continue };
             let verifies = |algorithm: &&&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
@@ -179,7 +184,11 @@ impl Verifier {
 }
 
 fn unknown(roots: &Roots, now: UnixTime) -> rustls::Error {
-    if roots.are_out_of_date(now) { Refusal::RootsOutOfDate.into() } else { Refusal::OldFormBelowIntermediate.into() }
+    if roots.are_out_of_date(now) {
+        Refusal::RootsOutOfDate.into()
+    } else {
+        Refusal::OldFormBelowIntermediate.into()
+    }
 }
 
 /// Whether any certificate that may stand above the server's binds those below to a list of names, or may do so

@@ -4,5 +4,6 @@ mod connection;
 mod naming;
 mod network;
 mod output;
+mod security;
 mod tls;
 mod transport;
