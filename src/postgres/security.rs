@@ -146,7 +146,7 @@ impl Security {
         Ok(Some(key))
     }
 
-    /// Takes from the environment what the URL has not stated.
+    /// Takes from the environment what the URL has not stated. An empty variable counts as unset.
     ///
     /// # Errors
     /// The variable, and why its value is refused.
@@ -157,7 +157,7 @@ impl Security {
         env: Environment<'_>,
     ) -> Result<(), (&'static str, Unfit)> {
         for (key, variable) in PARAMETERS {
-            let value = env(variable).filter(|_| !stated.contains(&key));
+            let value = env(variable).filter(|value| !value.is_empty() && !stated.contains(&key));
             if let Some(value) = value {
                 self.set(side, key, &value).map_err(|unfit| (variable, unfit))?;
             }

@@ -155,10 +155,8 @@ impl Verifier {
         {
             let key = issuer.public_key()?;
             let Ok(key) = RawPublicKeyEntity::try_from(&key) else { continue };
-            let verifies = |algorithm: &&&dyn rustls::pki_types::SignatureVerificationAlgorithm| {
-                key.verify_signature(**algorithm, &signed.content, signed.signature).is_ok()
-            };
-            if algorithms.iter().any(|algorithm| verifies(algorithm)) {
+            let mut each = algorithms.iter();
+            if each.any(|one| key.verify_signature(**one, &signed.content, signed.signature).is_ok()) {
                 return Ok(true);
             }
         }

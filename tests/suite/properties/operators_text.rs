@@ -16,8 +16,8 @@ pub const PASSWORD: &str = "Geh31m7q";
 /// and stays as it is. `variables` are lines `NAME=value` of the environment.
 pub fn any_url(text: &str, variables: &str) {
     let env = |wanted: &str| {
-        let pairs = variables.lines().filter_map(|line| line.split_once('='));
-        pairs.filter(|(name, _)| *name == wanted).last().map(|(_, value)| value.to_owned())
+        let mut pairs = variables.lines().filter_map(|line| line.split_once('='));
+        pairs.rfind(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
     };
     for side in [Side::Landing, Side::Traffic] {
         let Ok(endpoint) = Endpoint::parse_in(side, &SecretString::from(text), &env) else { continue };
