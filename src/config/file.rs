@@ -119,7 +119,9 @@ fn column_rules(
         let is_journey = JOURNEY_NAMES.contains(&&*name) || journey == Some(&*name);
         let table = if is_journey { Some(Table::LeadJourney) } else { Table::from_label(&name) };
         let wrong = |what: &str| {
-            Error::usage(format!("{}: [columns.{name}] {what}", path.display()))
+            // What is no plain name may be a URL with a password.
+            let section = if is_plain(&name) { format!("[columns.{name}]") } else { "[columns]".to_owned() };
+            Error::usage(format!("{}: {section} {what}", path.display()))
                 .remedy("name landing_leads, the journey or scheduled_notifications, each once")
         };
         let table = table.ok_or_else(|| wrong("is no replicated table of Landing"))?;
@@ -325,6 +327,10 @@ fn line_at(text: &str, offset: usize) -> usize {
 fn key_on(text: &str, line: usize) -> Option<&str> {
     let (key, _) = text.lines().nth(line - 1)?.split_once('=')?;
     let key = key.trim();
-    let plain = key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
-    (plain && !key.is_empty()).then_some(key)
+    (is_plain(key) && !key.is_empty()).then_some(key)
+}
+
+/// Whether a key needs no quotes.
+fn is_plain(key: &str) -> bool {
+    key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
 }

@@ -104,7 +104,7 @@ pub struct Flags {
 }
 
 /// Looks up an environment variable; [`environment`] looks in the process's own environment.
-pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use crate::postgres::Environment;
 
 /// The process's own environment. An empty variable counts as unset.
 pub fn environment(name: &str) -> Option<String> {
@@ -119,8 +119,20 @@ impl Config {
     /// `Usage`, naming key, file and line; `Refused` for a pooler. No error shows a URL.
     pub fn load(flags: &Flags, env: Environment<'_>) -> Result<Config> {
         let (file, source) = read(flags, env)?;
-        let landing = endpoint(Side::Landing, file.landing_database_url.as_ref(), &source, env)?;
-        let traffic = endpoint(Side::Traffic, file.traffic_database_url.as_ref(), &source, env)?;
+        Config::checked(file, &source, flags, env)
+    }
+
+    /// Reads like [`Config::load`], with `text` for the content of the file `source`.
+    ///
+    /// # Errors
+    /// Errors of [`Config::load`].
+    pub fn of_text(text: &str, source: &Path, flags: &Flags, env: Environment<'_>) -> Result<Config> {
+        Config::checked(file::parse(text, source)?, source, flags, env)
+    }
+
+    fn checked(file: File, source: &Path, flags: &Flags, env: Environment<'_>) -> Result<Config> {
+        let landing = endpoint(Side::Landing, file.landing_database_url.as_ref(), source, env)?;
+        let traffic = endpoint(Side::Traffic, file.traffic_database_url.as_ref(), source, env)?;
         Ok(Config { landing, traffic, settings: settings(file, flags, env)? })
     }
 }
@@ -221,15 +233,15 @@ fn endpoint(
     match (env(variable), env(&file_variable), configured) {
         (Some(_), Some(_), _) => Err(Error::usage(format!("{variable} and {file_variable} are both set"))
             .remedy("unset one of the two")),
-        (Some(url), None, _) => Endpoint::parse(side, &SecretString::from(url)),
+        (Some(url), None, _) => Endpoint::parse_in(side, &SecretString::from(url), env),
         (None, Some(path), _) => {
             let url = std::fs::read_to_string(&path).map_err(|error| {
                 Error::usage(format!("{file_variable}: {path} cannot be read: {error}"))
                     .remedy("check the path, and that the daemon's user may read the file")
             })?;
-            Endpoint::parse(side, &SecretString::from(url)).map_err(|error| error.context(path))
+            Endpoint::parse_in(side, &SecretString::from(url), env).map_err(|error| error.context(path))
         }
-        (None, None, Some(url)) => Endpoint::parse(side, &url.value).map_err(|error| {
+        (None, None, Some(url)) => Endpoint::parse_in(side, &url.value, env).map_err(|error| {
             let key = variable.to_lowercase();
             error.context(format!("{}, line {}, key `{key}`", source.display(), url.line))
         }),

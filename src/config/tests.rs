@@ -114,10 +114,12 @@ fn no_error_shows_a_url_of_the_file() {
         "landing_database_url = 'postgresql://u:geheim@h/d",
         "landing_database_url = 'postgresql://u:geheim@h:x/d'",
         "http_listen = 'postgresql://u:geheim@h/d'",
+        "columns.'postgresql://u:geheim@h/d'.skip = []",
     ] {
         let error = load(text, &[]).unwrap_err();
         let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("geheim") && shown.contains("line 1"), "{shown}");
+        let place = if text.starts_with("columns") { "[columns]" } else { "line 1" };
+        assert!(!shown.contains("geheim") && shown.contains(place), "{shown}");
     }
 }
 

@@ -11,9 +11,10 @@ use tokio_util::task::AbortOnDropHandle;
 use super::failure::{self, ConnectionAttempt};
 use super::place::{Answered, Place, Search};
 use super::replication::Replication;
+use super::security::Environment;
 use super::session::Session;
 use super::socket;
-use super::tls::{Tls, default_root};
+use super::tls::{Encryption, Tls};
 use super::url::{self, Address, Host};
 use crate::error::{Error, Result};
 use crate::model::side::Side;
@@ -28,22 +29,34 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Parses a libpq URL.
+    /// Parses a libpq URL, with the process's own environment.
     ///
     /// # Errors
-    /// `Usage` for an invalid URL or a missing root certificate; `Refused` for a pooler that cannot carry the
-    /// connection. No error shows the password.
+    /// Errors of [`Endpoint::parse_in`].
     pub fn parse(side: Side, url: &SecretString) -> Result<Self> {
-        let address = url::parse(side, url)?;
+        let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        Endpoint::parse_in(side, url, &env)
+    }
+
+    /// Parses a libpq URL. libpq's variables in `env` state the wishes for security that the URL leaves out.
+    ///
+    /// # Errors
+    /// `Usage` for an invalid URL, for a missing root certificate, and for a wish for security that leadbridge cannot
+    /// honour; `Refused` for a pooler that cannot carry the connection. No error shows the password.
+    pub fn parse_in(side: Side, url: &SecretString, env: Environment<'_>) -> Result<Self> {
+        let address = url::parse(side, url, env)?;
         refuse_poolers(side, &address.hosts)?;
-        let tls =
-            Tls::resolve(address.ssl_mode, address.root_certificate.as_ref(), default_root().as_deref())
-                .map_err(|error| error.context(side.variable()))?;
+        let tls = Tls::resolve(&address.security, env).map_err(|error| error.context(side.variable()))?;
         Ok(Endpoint { side, address, tls, answered: Answered::default() })
     }
 
     pub fn side(&self) -> Side {
         self.side
+    }
+
+    /// A URL that means this endpoint whatever the environment states. The URL holds the password.
+    pub fn url(&self) -> SecretString {
+        self.address.url()
     }
 
     pub fn user(&self) -> &str {
@@ -130,7 +143,7 @@ impl Endpoint {
     /// Errors of [`Endpoint::connect`].
     pub async fn connect_at(&self, place: &Place, purpose: &str) -> Result<Session> {
         let attempt = self.attempt(place);
-        let tls = MakeRustlsConnect::new(self.tls.client_config()?);
+        let tls = MakeRustlsConnect::new(self.tls.client_config(&place.host.name)?);
         let config = self.driver_config(place, purpose);
         self.in_time(&attempt, async {
             let (client, connection) =
@@ -186,7 +199,7 @@ impl Endpoint {
             .dbname(&self.address.database)
             .application_name(format!("leadbridge {purpose}"))
             .ssl_mode(self.driver_ssl_mode(host))
-            .channel_binding(self.address.channel_binding)
+            .channel_binding(self.address.security.channel_binding)
             .target_session_attrs(self.address.target_session)
             .keepalives_idle(Duration::from_secs(10))
             .keepalives_interval(Duration::from_secs(5))
@@ -203,11 +216,11 @@ impl Endpoint {
 
     /// `sslmode` does not apply to a Unix socket, as in libpq.
     fn driver_ssl_mode(&self, host: &Host) -> DriverSslMode {
-        match &self.tls {
+        match self.tls.encryption() {
             _ if host.is_socket() => DriverSslMode::Disable,
-            Tls::Off => DriverSslMode::Disable,
-            Tls::Preferred => DriverSslMode::Prefer,
-            Tls::Required | Tls::Chain(_) | Tls::Full(_) => DriverSslMode::Require,
+            Encryption::Never => DriverSslMode::Disable,
+            Encryption::IfOffered => DriverSslMode::Prefer,
+            Encryption::Always => DriverSslMode::Require,
         }
     }
 }

@@ -8,6 +8,7 @@ use rustls::CertificateError;
 use tokio_postgres::error::SqlState;
 
 use super::place::Place;
+use super::tls::Refusal;
 use super::url::Host;
 use crate::error::{Error, Kind, ServerAnswer, tls_error};
 use crate::model::side::Side;
@@ -226,6 +227,13 @@ fn tls_failure(attempt: &ConnectionAttempt<'_>, error: &rustls::Error) -> Error 
         C::NotValidYet | C::NotValidYetContext { .. } => {
             tls_error(format!("{place}: the server's certificate is not valid yet"))
                 .remedy("check this machine's clock")
+        }
+        C::Other(reason) => {
+            let error = tls_error(format!("{place}: the server's certificate is not good: {reason}"));
+            match reason.0.downcast_ref::<Refusal>() {
+                Some(refusal) => error.remedy(refusal.remedy()),
+                None => error,
+            }
         }
         other => tls_error(format!("{place}: the server's certificate is not good ({other})")),
     }

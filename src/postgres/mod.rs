@@ -1,7 +1,8 @@
 //! Connections to Landing and Traffic. A libpq URL has the same meaning for ordinary and for replication
 //! connections.
 //!
-//! `url` parses the operator's URL, `place` finds the addresses, `tls` gives `sslmode` libpq's meaning,
+//! `url` parses the operator's URL, `security` the wishes for security in it and in the environment, `place` finds the
+//! addresses, `tls` gives `sslmode` libpq's meaning,
 //! `socket` and `endpoint` connect. `session` is an ordinary connection with pinned settings, `replication` a
 //! streaming connection. `pipelined` sends statements together, `advisory` takes advisory locks, `table_lock`
 //! locks tables before a snapshot, `holders` finds the holders of a lock, `large` tells where large rows may be, `unique` lets rows exchange unique
@@ -26,6 +27,7 @@ pub mod publication;
 pub mod references;
 pub mod replication;
 pub mod role;
+mod security;
 mod session;
 pub mod slot;
 mod socket;
@@ -44,4 +46,5 @@ pub mod written_since;
 
 pub use databases::{Database, Databases};
 pub use endpoint::Endpoint;
+pub use security::Environment;
 pub use session::{Backend, Session};

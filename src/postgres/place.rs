@@ -122,7 +122,7 @@ async fn places(side: Side, host: &Host, limit: Duration) -> Result<Vec<Place>> 
     if host.is_socket() {
         return Ok(vec![at(None)]);
     }
-    if let Ok(address) = host.name.parse() {
+    if let Some(address) = host.address.or_else(|| host.name.parse().ok()) {
         return Ok(vec![at(Some(address))]);
     }
     let looked_up =
@@ -148,7 +148,7 @@ mod tests {
     }
 
     fn hosts(names: &[&str]) -> Vec<Host> {
-        names.iter().map(|name| Host { name: (*name).to_owned(), port: 5432 }).collect()
+        names.iter().map(|name| Host { name: (*name).to_owned(), port: 5432, address: None }).collect()
     }
 
     async fn shown(mut search: Search<'_>) -> (Vec<String>, Option<Error>) {

@@ -10,7 +10,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::{self, ConnectionAttempt};
 use super::replication::Socket;
-use super::tls::Tls;
+use super::tls::{Encryption, Tls};
 use crate::error::Result;
 
 /// Opens the socket. The caller limits the time.
@@ -26,20 +26,20 @@ pub async fn open(attempt: &ConnectionAttempt<'_>, tls: &Tls) -> Result<Box<dyn 
     };
     let mut stream = TcpStream::connect((address, host.port)).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
-    if *tls == Tls::Off {
+    if tls.encryption() == Encryption::Never {
         return Ok(Box::new(stream));
     }
     let mut request = BytesMut::new();
     frontend::ssl_request(&mut request);
     stream.write_all(&request).await.map_err(failed)?;
     // Exactly one byte is read, because the bytes after the answer are encrypted.
-    match (stream.read_u8().await.map_err(failed)?, tls) {
+    match (stream.read_u8().await.map_err(failed)?, tls.encryption()) {
         (b'S', _) => {}
-        (b'N', Tls::Preferred) => return Ok(Box::new(stream)),
+        (b'N', Encryption::IfOffered) => return Ok(Box::new(stream)),
         (b'N', _) => return Err(failure::no_tls(attempt)),
         _ => return Err(failure::not_postgresql(attempt)),
     }
-    let mut connector = MakeRustlsConnect::new(tls.client_config()?);
+    let mut connector = MakeRustlsConnect::new(tls.client_config(&host.name)?);
     let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &host.name);
     let connect = connect.map_err(|_| failure::no_tls(attempt))?;
     Ok(Box::new(connect.connect(stream).await.map_err(failed)?))

@@ -12,7 +12,7 @@ const KEEPALIVE: &[u8] = b"d\0\0\0\x16k\0\0\0\0\0\0\0\x07\0\0\0\0\0\0\0\0\0";
 
 fn feed() -> (Feed, DuplexStream) {
     let (ours, server) = tokio::io::duplex(64 << 10);
-    let place = Place { host: Host { name: "/nowhere".into(), port: 1 }, address: None };
+    let place = Place { host: Host { name: "/nowhere".into(), port: 1, address: None }, address: None };
     (Feed::new(Wire::new(Box::new(ours)), Backend::unknown(place), Side::Landing, Lsn(5)), server)
 }
 

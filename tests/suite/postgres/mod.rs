@@ -5,5 +5,6 @@ mod messages;
 mod naming;
 mod network;
 mod output;
+mod security;
 mod tls;
 mod transport;

@@ -1,10 +1,12 @@
 //! Properties against PostgreSQL itself: random histories end exact, rows equal the oracle's mapping, `->>` is
-//! PostgreSQL's own. `PROPTEST_CASES` sets the number of cases.
+//! PostgreSQL's own. Properties of what operators write: URLs and configuration files. `PROPTEST_CASES` sets the number of cases.
 
 mod derived;
 mod history;
 mod json;
 mod mapping;
+mod operators;
+mod operators_text;
 mod stream;
 mod theatre;
 
