@@ -96,27 +96,36 @@ points! {
 }
 
 /// Kills the process at the point and pass that the environment names (`NAME:PASS`), or stops the process
-/// until a SIGCONT (`NAME:PASS:stop`).
+/// until a SIGCONT (`NAME:PASS:stop`), or lets the calling thread go no further (`NAME:PASS:hang`).
 #[cfg(debug_assertions)]
 pub fn reach(point: Point) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use nix::sys::signal::Signal;
-    static WANTED: OnceLock<Option<(String, AtomicU64, Signal)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<(String, AtomicU64, Option<Signal>)>> = OnceLock::new();
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var("LEADBRIDGE_FAILPOINT").ok()?;
         let mut parts = text.split(':');
         let (name, passes) = (parts.next()?.to_owned(), parts.next().unwrap_or("1"));
-        let signal = if parts.next() == Some("stop") { Signal::SIGSTOP } else { Signal::SIGKILL };
+        let signal = match parts.next() {
+            Some("stop") => Some(Signal::SIGSTOP),
+            Some("hang") => None,
+            _ => Some(Signal::SIGKILL),
+        };
         Some((name, AtomicU64::new(passes.parse().unwrap_or(1)), signal))
     });
     if let Some((name, left, signal)) = wanted
         && name == point.name()
         && left.fetch_sub(1, Ordering::Relaxed) == 1
     {
+        let Some(signal) = *signal else {
+            loop {
+                std::thread::park();
+            }
+        };
         // Cannot fail: a process may always signal itself, and neither signal can be blocked.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), *signal);
+        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), signal);
     }
 }
 

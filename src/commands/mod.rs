@@ -13,30 +13,47 @@ mod status;
 mod verify;
 
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Settings, environment};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, LogLines};
+
+/// How long the end of a process waits for the last lines of the log to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Runs the command to its end. Errors go to stderr, each with its remedy.
 pub fn run(cli: Cli) -> Exit {
+    let log = match LogLines::to_stderr() {
+        Ok(log) => log,
+        Err(error) => {
+            complain(&error);
+            return Exit::from(&error);
+        }
+    };
+    let exit = run_logging(cli, &log);
+    log.flush(LAST_LINES);
+    exit
+}
+
+fn run_logging(cli: Cli, log: &LogLines) -> Exit {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
-        Ok(runtime) => runtime.block_on(dispatch(cli)),
+        Ok(runtime) => runtime.block_on(dispatch(cli, log)),
         Err(error) => Err(Error::internal("the runtime cannot be started").source_error(error)),
     };
     result.unwrap_or_else(|error| {
-        complain(&error);
+        log.say(&complaint(&error));
         Exit::from(&error)
     })
 }
 
-async fn dispatch(cli: Cli) -> Result<Exit> {
+async fn dispatch(cli: Cli, log: &LogLines) -> Result<Exit> {
     let config = || {
         let config = Config::load(&cli.global.flags(), &environment)?;
-        logging::start(&config.log)?;
+        logging::start(&config.log, log)?;
         Ok::<_, Error>(config)
     };
     match &cli.command {
@@ -88,5 +105,9 @@ fn print_json(document: &impl serde::Serialize) -> Result<()> {
 
 fn complain(error: &Error) {
     // Nobody can be told of a closed stderr.
-    let _ = writeln!(io::stderr(), "error: {error}");
+    let _ = io::stderr().write_all(complaint(error).as_bytes());
+}
+
+fn complaint(error: &Error) -> String {
+    format!("error: {error}\n")
 }

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+pub use super::lines::LogLines;
 use crate::config::{Log, LogFormat};
 use crate::error::{Error, Result};
 
@@ -12,17 +13,16 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `Usage` for an invalid filter, `Internal` for a second call.
-pub fn start(log: &Log) -> Result<()> {
+pub fn start(log: &Log, lines: &LogLines) -> Result<()> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|_| {
         Error::usage(format!("`{}` is not a valid tracing filter", log.filter))
             .remedy("write for example info")
     })?;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // A line that cannot be written, for example on a full disk, is lost, because reporting the failure on
-    // the same stderr would panic.
+    // The subscriber would report its own failures with `eprintln!`, which panics on a full disk.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(lines.clone())
         .with_ansi(colour)
         .log_internal_errors(false);
     let started = match log.format {

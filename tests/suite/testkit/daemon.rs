@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ impl Drop for Daemon {
 impl Daemon {
     pub async fn start(bridge: &Bridge) -> Daemon {
         loop {
-            let mut daemon = Self::spawn(bridge);
+            let mut daemon = Self::spawn(bridge, None);
             let answered = until("the daemon answers or ends", async || {
                 if daemon.exit_code().is_some() {
                     return Some(false);
@@ -51,7 +51,12 @@ impl Daemon {
         }
     }
 
-    fn spawn(bridge: &Bridge) -> Daemon {
+    /// Starts a daemon with a stderr of the test's own, without waiting for an answer. [`Daemon::log`] stays empty.
+    pub fn logging_to(bridge: &Bridge, stderr: Stdio) -> Daemon {
+        Self::spawn(bridge, Some(stderr))
+    }
+
+    fn spawn(bridge: &Bridge, stderr: Option<Stdio>) -> Daemon {
         let port = ReservedPort::for_daemon().unwrap();
         let log = bridge.dir().join(format!("log-{}", rand::random::<u64>()));
         let file = File::create(&log).unwrap();
@@ -60,7 +65,7 @@ impl Daemon {
             .env("LEADBRIDGE_HTTP_LISTEN", port.address().to_string())
             .env("LEADBRIDGE_LOG", "leadbridge=debug")
             .stdout(file.try_clone().unwrap())
-            .stderr(file);
+            .stderr(stderr.unwrap_or(file.into()));
         Daemon { process: DaemonProcess::start(command).unwrap(), port, log, peak: AtomicU64::new(0) }
     }
 
