@@ -18,6 +18,7 @@ mod cutover;
 mod demo;
 mod doctor;
 mod finish;
+mod installed;
 mod landing;
 mod mapping;
 mod migrate;
