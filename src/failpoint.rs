@@ -1,5 +1,5 @@
 //! Named points at which a test makes the process kill itself, to prove that a crash at any of the points is
-//! safe.
+//! safe; or stop, hang or panic there.
 //!
 //! `LEADBRIDGE_FAILPOINT=<name>[:n]` sends SIGKILL at the n-th pass: no destructor runs and no buffer is
 //! flushed, as with `kill -9` or a lost machine. No crate serves this purpose, because the known failpoint
@@ -96,37 +96,43 @@ points! {
 }
 
 /// Kills the process at the point and pass that the environment names (`NAME:PASS`), or stops the process
-/// until a SIGCONT (`NAME:PASS:stop`), or lets the calling thread go no further (`NAME:PASS:hang`).
+/// until a SIGCONT (`NAME:PASS:stop`). `NAME:PASS:hang` never returns, as a write to a hung disk;
+/// `NAME:PASS:panic` panics with a message that stands for one with a value.
 #[cfg(debug_assertions)]
 pub fn reach(point: Point) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use nix::sys::signal::Signal;
-    static WANTED: OnceLock<Option<(String, AtomicU64, Option<Signal>)>> = OnceLock::new();
+    static WANTED: OnceLock<Option<(String, AtomicU64, String)>> = OnceLock::new();
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var("LEADBRIDGE_FAILPOINT").ok()?;
         let mut parts = text.split(':');
         let (name, passes) = (parts.next()?.to_owned(), parts.next().unwrap_or("1"));
-        let signal = match parts.next() {
-            Some("stop") => Some(Signal::SIGSTOP),
-            Some("hang") => None,
-            _ => Some(Signal::SIGKILL),
-        };
-        Some((name, AtomicU64::new(passes.parse().unwrap_or(1)), signal))
+        let fault = parts.next().unwrap_or("kill").to_owned();
+        Some((name, AtomicU64::new(passes.parse().unwrap_or(1)), fault))
     });
-    if let Some((name, left, signal)) = wanted
+    if let Some((name, left, fault)) = wanted
         && name == point.name()
         && left.fetch_sub(1, Ordering::Relaxed) == 1
     {
-        let Some(signal) = *signal else {
-            loop {
-                std::thread::park();
-            }
-        };
-        // Cannot fail: a process may always signal itself, and neither signal can be blocked.
-        let _ = nix::sys::signal::kill(nix::unistd::Pid::this(), signal);
+        strike(name, fault);
     }
+}
+
+#[cfg(debug_assertions)]
+#[allow(clippy::panic, reason = "a test wants the process to panic here")]
+fn strike(name: &str, fault: &str) {
+    use nix::sys::signal::{Signal, kill};
+    let signal = match fault {
+        "stop" => Signal::SIGSTOP,
+        "hang" => loop {
+            std::thread::park();
+        },
+        "panic" => panic!("the value of {name}"),
+        _ => Signal::SIGKILL,
+    };
+    // Cannot fail: a process may always signal itself, and neither signal can be blocked.
+    let _ = kill(nix::unistd::Pid::this(), signal);
 }
 
 #[cfg(not(debug_assertions))]

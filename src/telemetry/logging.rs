@@ -1,9 +1,11 @@
 //! Log lines on stderr, because stdout belongs to the commands' results.
 
 use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
 pub use super::lines::LogLines;
 use crate::config::{Log, LogFormat};
@@ -26,8 +28,21 @@ pub fn start(log: &Log, lines: &LogLines) -> Result<()> {
         .with_ansi(colour)
         .log_internal_errors(false);
     let started = match log.format {
-        LogFormat::Text => builder.finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init(),
+        LogFormat::Text => builder.finish().with(lines.clone()).try_init(),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            builder.finish().with(lines.clone()).try_init()
+        }
     };
     started.map_err(|error| Error::internal(format!("logging cannot be started: {error}")))
+}
+
+/// A layer that takes nothing: by it [`flush`] finds the lines of the process's log.
+impl<S: tracing::Subscriber> Layer<S> for LogLines {}
+
+/// [`LogLines::flush`] for a caller that has no handle, such as a panic hook. Without a log, nothing waits.
+pub fn flush(limit: Duration) -> bool {
+    tracing::dispatcher::get_default(|log| {
+        log.downcast_ref::<LogLines>().is_none_or(|lines| lines.flush(limit))
+    })
 }

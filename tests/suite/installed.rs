@@ -75,10 +75,17 @@ fn a_system_gets_packages_only_from_somebody_who_consents() {
     ] {
         let Ran { programs, said } = run(uid, typed, &set);
         let case = format!("uid {uid}, typed {typed:?}, {set:?}: {programs}{said}");
-        assert_eq!(programs.contains("apt-get -qy --no-install-recommends install postgresql-17"), installs, "{case}");
+        assert_eq!(
+            programs.contains("apt-get -qy --no-install-recommends install postgresql-17"),
+            installs,
+            "{case}"
+        );
         if !installs {
             assert_eq!(programs, "", "{case}");
-            assert!(said.contains("apt-get install --no-install-recommends postgresql-17"), "not shown: {case}");
+            assert!(
+                said.contains("apt-get install --no-install-recommends postgresql-17"),
+                "not shown: {case}"
+            );
         }
     }
 }

@@ -189,10 +189,17 @@ async fn a_hook_gets_neither_url_and_what_is_asked_for_and_its_certificate_is_pr
     let told = std::fs::read_to_string(told).unwrap();
     let names: std::collections::BTreeSet<_> =
         told.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
-    let expected =
-        ["LC_ALL", "LEADBRIDGE_CUTOVER_ID", "LEADBRIDGE_DIRECTION", "LEADBRIDGE_EVENT", "PATH", "SCHOOL_TOKEN"];
+    let expected = [
+        "LC_ALL",
+        "LEADBRIDGE_CUTOVER_ID",
+        "LEADBRIDGE_DIRECTION",
+        "LEADBRIDGE_EVENT",
+        "PATH",
+        "SCHOOL_TOKEN",
+    ];
     // What a shell sets by itself.
-    let names: Vec<_> = names.into_iter().filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name)).collect();
+    let names: Vec<_> =
+        names.into_iter().filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name)).collect();
     assert_eq!(names, expected);
     assert!(!told.contains("postgresql://"));
 
@@ -200,8 +207,9 @@ async fn a_hook_gets_neither_url_and_what_is_asked_for_and_its_certificate_is_pr
         std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777
     };
     let files = std::fs::read_dir(setup.bridge.dir()).unwrap().map(|entry| entry.unwrap().path());
-    let certificates: Vec<_> =
-        files.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("leadbridge-cutover")).collect();
+    let certificates: Vec<_> = files
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("leadbridge-cutover"))
+        .collect();
     assert_eq!(certificates.len(), 2);
     for path in certificates {
         assert_eq!(mode(&path), 0o600, "{}", path.display());
