@@ -21,6 +21,7 @@
 //! | [`mod@error`] | the error type; which error is retried, halts, or asks the operator |  |
 //! | [`mod@failpoint`] | the points at which tests kill the process |  |
 //! | [`mod@exit`] | exit codes |  |
+//! | [`mod@disk`] | files and directories that only this user may read |  |
 //! | [`mod@operator`] | person and machine of a command |  |
 //! | [`mod@report`] | findings of checks: level, message, remedy |  |
 //! | [`mod@pgoutput`] | bytes of the stream become messages |  |
@@ -28,7 +29,7 @@
 //! | [`mod@mapping`] | a Landing row becomes a Traffic row, and back; what has no place on Landing |  |
 //! | [`mod@config`] | settings: raw, then validated | postgres |
 //! | [`mod@batch`] | changes, or keys, are collected into batches; the net effect of a batch | mapping |
-//! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | postgres, mapping |
+//! | [`mod@checkpoint`] | the three positions and their agreement; the lease; whose schema it is | disk, postgres, mapping |
 //! | [`mod@capture`] | messages become changes of replicated rows, or keys of changed rows | pgoutput, mapping, checkpoint |
 //! | [`mod@admission`] | which tables are safe to replicate | postgres, mapping |
 //! | [`mod@access`] | which rights the API's roles have on both sides; what closes Traffic's surplus | postgres, mapping |
@@ -38,16 +39,16 @@
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | report, config |
-//! | [`mod@doctor`] | checks of both databases before anything is changed | report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry |
-//! | [`mod@backup`] | whole tables as files | postgres |
-//! | [`mod@cutover`] | Traffic becomes the system of record; rollback | operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
-//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
-//! | [`mod@finish`] | the end of a settled cutover | operator, postgres, config, checkpoint, admission, quarantine, fence, backup, cutover |
+//! | [`mod@doctor`] | checks of both databases before anything is changed | disk, report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry |
+//! | [`mod@backup`] | whole tables as files | disk, postgres |
+//! | [`mod@cutover`] | Traffic becomes the system of record; rollback | disk, operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
+//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | disk, report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
+//! | [`mod@finish`] | the end of a settled cutover | disk, operator, postgres, config, checkpoint, admission, quarantine, fence, backup, cutover |
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | config, backup, cutover |
-//! | [`mod@commands`] | one file for each command | exit, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, telemetry, doctor, cutover, replication, finish, migrate, demo, cli |
+//! | [`mod@commands`] | one file for each command | exit, disk, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, telemetry, doctor, cutover, replication, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
@@ -63,6 +64,7 @@ pub mod compare;
 pub mod config;
 pub mod cutover;
 pub mod demo;
+pub mod disk;
 pub mod doctor;
 pub mod error;
 pub mod exit;

@@ -1,5 +1,6 @@
 //! Arguments → command → exit code, nothing else.
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -12,9 +13,13 @@ fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(cli) => commands::run(cli),
         Err(wrong_usage_or_help) => {
-            // A failed print is ignored, because a closed stdout or stderr cannot report the failure.
-            let _ = wrong_usage_or_help.print();
-            if wrong_usage_or_help.use_stderr() { Exit::Usage } else { Exit::Ok }
+            let printed = wrong_usage_or_help.print();
+            match printed {
+                // A full stderr cannot report its own failure.
+                _ if wrong_usage_or_help.use_stderr() => Exit::Usage,
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => Exit::Internal,
+                Ok(()) | Err(_) => Exit::Ok,
+            }
         }
     };
     exit.into()

@@ -1,20 +1,17 @@
 //! The directory of one backup: private, and without a manifest until the backup is complete.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::format::Format;
+use crate::disk::{self, partial};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::{JOURNEY_NAMES, Names};
 
 pub(super) const MANIFEST: &str = "manifest.json";
-
-/// Suffix of a file's name while the file is being written.
-const PARTIAL: &str = "partial";
 
 /// A claimed directory. Until the backup is complete, an empty `manifest.json.partial` marks the directory as
 /// a backup's.
@@ -31,8 +28,7 @@ impl Directory {
     /// Refused when the directory holds anything else, or cannot be written to.
     pub fn claim(path: &Path, format: Format) -> Result<Self> {
         let directory = Directory { path: path.to_owned(), format };
-        let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-        made.map_err(|error| failed("making", path, &error))?;
+        disk::create_dir(path).map_err(|error| failed("making", path, &error))?;
         let found = directory.entries()?;
         let marker = partial(MANIFEST);
         if !found.is_empty() {
@@ -48,15 +44,12 @@ impl Directory {
                 fs::remove_file(&path).map_err(|error| failed("removing", &path, &error))?;
             }
         }
-        let mode = fs::set_permissions(path, Permissions::from_mode(0o700));
-        mode.map_err(|error| failed("making private", path, &error))?;
+        disk::close(path).map_err(|error| failed("making private", path, &error))?;
         let marker = path.join(marker);
-        let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&marker);
-        opened.and_then(|file| file.sync_all()).map_err(|error| failed("writing", &marker, &error))?;
+        disk::replace(&marker, b"").map_err(|error| failed("writing", &marker, &error))?;
         directory.sync()?;
         // The directory itself may be new, so the entry in the parent is flushed, too.
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync(parent.unwrap_or(Path::new(".")))?;
+        sync(path.parent().unwrap_or(Path::new("")))?;
         Ok(directory)
     }
 
@@ -71,8 +64,7 @@ impl Directory {
     /// Creates a file, under a temporary name until [`Directory::keep`].
     pub(super) fn create(&self, name: &str) -> Result<File> {
         let path = self.path.join(partial(name));
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-        file.map_err(|error| failed("writing", &path, &error))
+        disk::create_new(&path).map_err(|error| failed("writing", &path, &error))
     }
 
     /// Gives a file its final name. The file must be flushed to disk before.
@@ -85,7 +77,8 @@ impl Directory {
 
     /// Writes the manifest: from here on the backup is complete.
     pub(super) fn complete(self, manifest: &[u8]) -> Result<()> {
-        replace(&self.path.join(MANIFEST), manifest)
+        let path = self.path.join(MANIFEST);
+        disk::replace(&path, manifest).map_err(|error| failed("writing", &path, &error))
     }
 
     fn sync(&self) -> Result<()> {
@@ -99,33 +92,8 @@ impl Directory {
     }
 }
 
-/// Writes a private file as a whole. The file is durable when this function returns; a crash never leaves a
-/// part of the file under its name.
-///
-/// # Errors
-/// Refused when the disk or its permissions do not allow the write.
-pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = path.with_file_name(partial(&name));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&temporary, path))
-        .and_then(|()| File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all());
-    written.map_err(|error| failed("writing", path, &error))
-}
-
 fn sync(directory: &Path) -> Result<()> {
-    let synced = File::open(directory).and_then(|directory| directory.sync_all());
-    synced.map_err(|error| failed("flushing", directory, &error))
-}
-
-fn partial(name: &str) -> String {
-    format!("{name}.{PARTIAL}")
+    disk::sync(directory).map_err(|error| failed("flushing", directory, &error))
 }
 
 /// Whether an interrupted backup may have left a file with this name. No other file is ever removed.
@@ -147,7 +115,7 @@ pub(super) fn file_name(names: &Names, table: Table, format: Format) -> String {
     format!("{}.{format}", if known { name } else { table.label() })
 }
 
-pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
+pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull => "free space there, or name a directory on another disk",
         io::ErrorKind::PermissionDenied => "give that place to this user, or name another directory",
@@ -159,6 +127,8 @@ pub(super) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn mode(path: &Path) -> u32 {

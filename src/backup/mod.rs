@@ -17,7 +17,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
 pub use directory::Directory;
-pub(crate) use directory::replace;
+pub(crate) use directory::failed;
 pub use format::Format;
 pub use manifest::{BackupColumn, BackupSource, ColumnSequence, GeneratedColumn, Manifest, TableFile};
 pub use restore::restore_hint;

@@ -1,5 +1,6 @@
 //! The local store: a single record in sled, so that a start notices a restored Traffic.
 
+use std::ffi::OsStr;
 use std::fs::OpenOptions;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
 use super::Identity;
+use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::lsn::Lsn;
@@ -199,8 +201,35 @@ impl LocalStore {
 }
 
 fn open(directory: &Path) -> sled::Result<sled::Db> {
+    // Before sled does, who leaves the directory's mode to the umask.
+    disk::create_dir(directory)?;
     // The record is a hundred bytes: sled's default cache of 1 GiB would be absurd.
-    sled::Config::new().path(directory).cache_capacity(1 << 20).flush_every_ms(None).open()
+    let db = sled::Config::new().path(directory).cache_capacity(1 << 20).flush_every_ms(None).open()?;
+    match disk::make_private(directory, is_ours) {
+        Ok(true) => {}
+        Ok(false) => {
+            tracing::warn!(
+                "the state directory {} is open to other users of this machine",
+                directory.display()
+            );
+        }
+        Err(error) => {
+            let place = directory.display();
+            tracing::warn!(%error, "the state directory {place} cannot be closed to other users of this machine");
+        }
+    }
+    Ok(db)
+}
+
+/// Whether leadbridge or sled may have created a file of this name in a state directory.
+fn is_ours(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    ["db", "conf", "blobs", "snap.", "last_error.", ".doctor.", "lost+found"].iter().any(|ours| {
+        match ours.ends_with('.') {
+            true => name.starts_with(ours),
+            false => name == *ours,
+        }
+    })
 }
 
 fn is_lock(cause: &io::Error) -> bool {

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::cutover::orphan::OrphanedFence;
 use crate::cutover::readiness::{Readiness, ReadinessTerms, TrafficOwned};
 use crate::cutover::{self, CutoverCertificate, CutoverOptions, Direction};
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::landing::left_out::LeftOut;
@@ -159,7 +160,7 @@ fn verdict(certificate: &CutoverCertificate) -> Result<Exit> {
 /// noticed after the switch.
 fn check_directory(directory: &Path) -> Result<()> {
     let probe = directory.join(format!(".leadbridge-{}", std::process::id()));
-    let tried = std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe));
+    let tried = disk::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
     tried.map_err(|error| {
         Error::usage(format!("--certificate: {} cannot be written to: {error}", directory.display()))
             .remedy("name a directory that this user may write to")

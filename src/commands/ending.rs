@@ -14,6 +14,7 @@ use super::complain;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::replication::last_error;
+use crate::telemetry::logging;
 
 /// Time for everything after the command's work: joins, the local store, HTTP, the last output.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
@@ -138,6 +139,7 @@ fn say_and_exit(error: Error, exit: Exit, state_dir: Option<PathBuf>) -> ! {
 fn say(error: &Error) {
     if tracing::enabled!(tracing::Level::ERROR) {
         tracing::error!("{error}");
+        logging::flush(LAST_WORDS);
     } else {
         complain(error);
     }

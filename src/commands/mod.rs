@@ -27,7 +27,10 @@ use crate::cli::{Cli, Command};
 use crate::config::{Config, Settings, environment};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::telemetry::logging;
+use crate::telemetry::logging::{self, LogLines};
+
+/// How long the end of a process waits for the last lines of the log to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Time for the runtime's threads to end after the command.
 const THREADS_END: Duration = Duration::from_secs(2);
@@ -35,9 +38,10 @@ const THREADS_END: Duration = Duration::from_secs(2);
 /// Runs the command to its end. Errors go to stderr, each with its remedy.
 pub fn run(cli: Cli) -> Exit {
     let daemon = matches!(cli.command, Command::Run(_) | Command::Resync(_));
-    let started = Ending::start().and_then(|ending| Ok((threads::runtime(daemon)?, ending)));
+    let started =
+        Ending::start().and_then(|ending| Ok((LogLines::to_stderr()?, threads::runtime(daemon)?, ending)));
     match started {
-        Ok((runtime, ending)) => run_in(runtime, &ending, cli),
+        Ok((log, runtime, ending)) => run_in(runtime, &log, &ending, cli),
         Err(error) => {
             complain(&error);
             Exit::from(&error)
@@ -45,14 +49,13 @@ pub fn run(cli: Cli) -> Exit {
     }
 }
 
-fn run_in(runtime: Runtime, ending: &Ending, cli: Cli) -> Exit {
-    let result = runtime.block_on(dispatch(cli, ending));
+fn run_in(runtime: Runtime, log: &LogLines, ending: &Ending, cli: Cli) -> Exit {
+    let result = runtime.block_on(dispatch(cli, log, ending));
     let exit = result.as_ref().map_or_else(Exit::from, |exit| *exit);
-    ending.begin(ending::LIMIT, "the last output", exit);
+    ending.begin(ending::LIMIT, "the runtime", exit);
     if let Err(error) = result {
-        complain(&error);
+        log.say(&complaint(&error));
     }
-    ending.step("the runtime");
     let begun = Instant::now();
     runtime.shutdown_timeout(THREADS_END);
     if begun.elapsed() >= THREADS_END {
@@ -60,13 +63,15 @@ fn run_in(runtime: Runtime, ending: &Ending, cli: Cli) -> Exit {
             "a write to the state directory, or a name lookup, did not end: the process ends without"
         );
     }
+    ending.step("the last lines of the log");
+    log.flush(LAST_LINES);
     exit
 }
 
-async fn dispatch(cli: Cli, ending: &Ending) -> Result<Exit> {
+async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
     let config = || {
         let config = Config::load(&cli.global.flags(), &environment)?;
-        logging::start(&config.log)?;
+        logging::start(&config.log, log)?;
         Ok::<_, Error>(config)
     };
     match &cli.command {
@@ -118,5 +123,9 @@ fn print_json(document: &impl serde::Serialize) -> Result<()> {
 
 fn complain(error: &Error) {
     // Nobody can be told of a closed stderr.
-    let _ = writeln!(io::stderr(), "error: {error}");
+    let _ = io::stderr().write_all(complaint(error).as_bytes());
+}
+
+fn complaint(error: &Error) -> String {
+    format!("error: {error}\n")
 }

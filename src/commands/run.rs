@@ -47,6 +47,8 @@ pub async fn replicate(config: Config, until: Until, ending: &Ending) -> Result<
     // SIGXFSZ comes with a write beyond `ulimit -f`, and ends no process that handles it. The failed write also
     // returns an error, which is enough.
     let _file_limit = handler(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?;
+    // A terminal that closes, or a program that rotates logs, must not end the daemon.
+    let _hangup = handler(SignalKind::hangup())?;
     threads::take_blocking().await?;
     let bounds = descriptors::reserve();
     let store = LocalStore::open_when_free(&config.state_dir).await?;

@@ -20,7 +20,7 @@ const MOST_WORKERS: usize = 4;
 const BLOCKING: usize = 8;
 /// sled's own threads: it starts seven, and another while more than seven of its writes wait.
 const STORE: usize = 8;
-/// The main thread, the thread of `ending`, the thread of the last message, a thread for the log, the stream's
+/// The main thread, the thread of `ending`, the thread of the last message, the log's thread, the stream's
 /// thread, and the stream's thread of an earlier attempt that is about to end.
 const SINGLE: usize = 6;
 
@@ -37,7 +37,8 @@ const STARTING: Duration = Duration::from_secs(30);
 pub fn runtime(daemon: bool) -> Result<Runtime> {
     let processors = thread::available_parallelism().map_or(FEWEST_WORKERS, usize::from);
     let workers = processors.clamp(FEWEST_WORKERS, MOST_WORKERS);
-    probe(if daemon { workers + BLOCKING + STORE + SINGLE - 2 } else { workers + 2 })?;
+    // The main thread, the thread of `ending` and the log's thread are there.
+    probe(if daemon { workers + BLOCKING + STORE + SINGLE - 3 } else { workers + 1 })?;
     Builder::new_multi_thread()
         .enable_all()
         .worker_threads(workers)

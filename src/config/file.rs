@@ -192,11 +192,16 @@ impl Default for SnapshotSection {
 pub struct Cutover {
     #[serde(deserialize_with = "message")]
     pub message: String,
+    #[serde(deserialize_with = "variables")]
+    pub hook_environment: Vec<String>,
 }
 
 impl Default for Cutover {
     fn default() -> Self {
-        Cutover { message: "writes to this table are closed for maintenance".into() }
+        Cutover {
+            message: "writes to this table are closed for maintenance".into(),
+            hook_environment: Vec::new(),
+        }
     }
 }
 
@@ -281,6 +286,10 @@ fn renamed<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String
 
 fn message<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
     values::checked(from, values::message)
+}
+
+fn variables<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    values::each(from, values::variable)
 }
 
 fn accepted<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {

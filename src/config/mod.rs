@@ -68,6 +68,8 @@ pub struct Settings {
     pub slot_failover: bool,
     /// Message to a writer refused by the fence of a cutover or a rollback.
     pub fence_message: String,
+    /// Names of environment variables that a hook gets, besides those that every hook gets.
+    pub hook_environment: Vec<String>,
     /// Rights on Traffic beyond those on Landing that are meant: `role:object`.
     pub accepted_access: Vec<String>,
     /// The first and the longest pause between two attempts.
@@ -196,6 +198,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         slot_creation_timeout: file.snapshot.slot_creation_timeout,
         slot_failover: file.snapshot.slot_failover,
         fence_message: file.cutover.message,
+        hook_environment: file.cutover.hook_environment,
         accepted_access: file.privacy.accept,
         retry_initial: file.retry.initial,
         retry_max: file.retry.max,

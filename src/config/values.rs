@@ -156,6 +156,15 @@ pub fn checked<'de, D: Deserializer<'de>>(
     check(&String::deserialize(from)?).map_err(D::Error::custom)
 }
 
+/// Checks the name of an environment variable.
+pub fn variable(text: &str) -> Result<String, String> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'_';
+    match text.bytes().next() {
+        Some(first) if !first.is_ascii_digit() && text.bytes().all(allowed) => Ok(text.to_owned()),
+        _ => Err(format!("`{text}` is not the name of an environment variable, such as \"SSH_AUTH_SOCK\"")),
+    }
+}
+
 /// Reads a list of strings, and applies `check` to each.
 pub fn each<'de, D: Deserializer<'de>>(
     from: D,

@@ -12,6 +12,7 @@ use super::journal::Direction;
 use super::marker::Latency;
 use super::readiness::TrafficOwned;
 use crate::config::Config;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::fence::Tried;
 use crate::landing::left_out::LeftOut;
@@ -189,8 +190,7 @@ impl CutoverCertificate {
         writeln!(page, "{:<26}{}\n", "  differences", table.differences)
     }
 
-    /// Writes the JSON document and the page into `directory`, each file under a temporary name and then
-    /// renamed.
+    /// Writes the JSON document and the page into `directory`, each as a whole, for this user alone.
     ///
     /// # Errors
     /// Refused when a file cannot be written; the certificate is on Traffic in `leadbridge.cutover` in any
@@ -204,9 +204,7 @@ impl CutoverCertificate {
         let mut paths = [PathBuf::new(), PathBuf::new()];
         for ((name, text), path) in files.into_iter().zip(&mut paths) {
             *path = directory.join(name);
-            let beside = path.with_extension("new");
-            let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &path));
-            written.map_err(|error| {
+            disk::replace(path, text.as_bytes()).map_err(|error| {
                 Error::refused(format!("{} cannot be written: {error}", path.display())).remedy(
                     "the certificate is on Traffic, in the column certificate of leadbridge.cutover, all the same",
                 )

@@ -3,6 +3,7 @@
 //! The command runs in a process group of its own, so that nothing of a failed hook goes on: the group is
 //! ended and waited for before the cutover is undone.
 
+use std::ffi::OsStr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -43,15 +44,40 @@ const KILLING: Duration = Duration::from_secs(5);
 /// Pause between two looks whether the processes of a hook have ended.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// Runs `command` with `sh -c`. Environment variables name the event, the direction and the cutover. Output
-/// of the command goes to stderr. Dropping the future kills every process of the command.
+/// Variables of the command's own environment that a hook gets: what a shell, a locale and a terminal program
+/// need, and nothing that may hold a secret.
+const PASSED: [&str; 11] =
+    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TERM", "TMPDIR", "PWD"];
+
+/// The operator's command, and the names of the environment variables that the operator passes to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook<'c> {
+    pub command: &'c str,
+    pub environment: &'c [String],
+}
+
+impl Hook<'_> {
+    /// Whether the hook gets a variable of the command's own environment. All others stay outside: both
+    /// databases' URLs are among them.
+    fn gets(self, name: &OsStr) -> bool {
+        let Some(name) = name.to_str() else { return false };
+        PASSED.contains(&name)
+            || name.starts_with("LC_")
+            || self.environment.iter().any(|asked| asked == name)
+    }
+}
+
+/// Runs the hook with `sh -c`. Environment variables name the event, the direction and the cutover. Output of
+/// the hook goes to stderr. Dropping the future kills every process of the hook.
 ///
 /// # Errors
 /// Refused when the command fails, or is ended because `limit` is over. Then none of its processes is left.
-pub async fn call(command: &str, event: Event, run: CutoverRun, limit: Duration) -> Result<()> {
+pub async fn call(hook: Hook<'_>, event: Event, run: CutoverRun, limit: Duration) -> Result<()> {
     let mut child = tokio::process::Command::new("/bin/sh");
     child
-        .args(["-c", command])
+        .args(["-c", hook.command])
+        .env_clear()
+        .envs(std::env::vars_os().filter(|(name, _)| hook.gets(name)))
         .env("LEADBRIDGE_EVENT", event.as_str())
         .env("LEADBRIDGE_DIRECTION", run.direction.as_str())
         .env("LEADBRIDGE_CUTOVER_ID", run.id.to_string())
@@ -100,9 +126,9 @@ const CHECKING: Duration = Duration::from_secs(30);
 ///
 /// # Errors
 /// The errors of [`call`].
-pub async fn check(command: &str, direction: Direction) -> Result<Verdict> {
+pub async fn check(hook: Hook<'_>, direction: Direction) -> Result<Verdict> {
     let run = CutoverRun { id: Uuid::nil(), direction };
-    call(command, Event::Check, run, CHECKING).await?;
+    call(hook, Event::Check, run, CHECKING).await?;
     Ok(Verdict::ok("the hook answers to LEADBRIDGE_EVENT=check"))
 }
 
@@ -147,5 +173,28 @@ impl Group {
 impl Drop for Group {
     fn drop(&mut self) {
         let _ = self.signal(Some(Signal::SIGKILL));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hook_gets_what_is_known_to_be_harmless_and_what_was_asked_for() {
+        let hook = Hook { command: "true", environment: &["SSH_AUTH_SOCK".to_owned()] };
+        for (name, gets) in [
+            ("PATH", true),
+            ("LC_ALL", true),
+            ("SSH_AUTH_SOCK", true),
+            ("LANDING_DATABASE_URL", false),
+            ("TRAFFIC_DATABASE_URL_FILE", false),
+            ("CREDENTIALS_DIRECTORY", false),
+            ("LEADBRIDGE_CONFIG", false),
+            ("PGPASSWORD", false),
+            ("LD_PRELOAD", false),
+        ] {
+            assert_eq!(hook.gets(OsStr::new(name)), gets, "{name}");
+        }
     }
 }

@@ -37,6 +37,7 @@ use std::time::{Duration, Instant};
 use adopt::Adoption;
 use attention::hook_duty;
 pub use certificate::CutoverCertificate;
+use hook::Hook;
 use journal::CutoverJournal;
 pub use journal::Direction;
 pub use marker::Latency;
@@ -111,7 +112,8 @@ pub async fn prepare(
         return Err(Error::refused(message).remedy(remedy));
     }
     if let Some(command) = &options.hook {
-        readiness.findings.add("hook", None, hook::check(command, direction).await);
+        let hook = Hook { command, environment: &config.hook_environment };
+        readiness.findings.add("hook", None, hook::check(hook, direction).await);
     }
     Ok(PreparedCutover { config, direction, readiness, landing, traffic })
 }

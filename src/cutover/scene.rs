@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::certificate::{CertifiedDatabase, CutoverCertificate, Times, configuration_hash};
 use super::content::{FencedSides, TableProof};
-use super::hook::{self, Event};
+use super::hook::{self, Event, Hook};
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, Direction, READING};
 use super::marker::{self, MarkerArrival};
 use super::readiness::Readiness;
@@ -155,7 +155,8 @@ impl<'c> Scene<'c> {
         self.journal.begin_hook(&self.traffic, self.run.id).await?;
         reach(Point::HookBegun);
         tracing::info!("running the hook");
-        hook::call(command, Event::Switch, self.run, self.left()).await?;
+        let hook = Hook { command, environment: &self.config.hook_environment };
+        hook::call(hook, Event::Switch, self.run, self.left()).await?;
         self.journal.end_hook(&self.traffic, self.run.id).await
     }
 

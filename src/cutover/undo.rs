@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::hook::{self, Event};
+use super::hook::{self, Event, Hook};
 use super::journal::{CutoverJournal, CutoverRun, CutoverStep, JournalEntry};
 use super::{left, resolve};
 use crate::config::Config;
@@ -115,7 +115,8 @@ impl Undoing<'_> {
     /// Runs the hook with [`Event::Abort`]. Returns whether the applications are back.
     async fn undo_hook(&self) -> bool {
         let Some(command) = self.hook else { return false };
-        match hook::call(command, Event::Abort, self.run, UNDOING).await {
+        let hook = Hook { command, environment: &self.config.hook_environment };
+        match hook::call(hook, Event::Abort, self.run, UNDOING).await {
             Ok(()) => true,
             Err(error) => {
                 tracing::error!("{error}");

@@ -1,6 +1,5 @@
 //! This machine: the state directory and the HTTP address.
 
-use std::fs::File;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use super::Outcome;
 use crate::checkpoint::LocalStore;
 use crate::config::Config;
+use crate::disk;
 use crate::error::Kind;
 use crate::report::{Findings, Verdict};
 use crate::telemetry::{Live, http, http_server};
@@ -33,8 +33,14 @@ fn state_dir(directory: &Path) -> Verdict {
         return Verdict::ok(format!("the state directory {place} is in use by a running daemon"));
     }
     let probe = directory.join(format!(".doctor.{}", std::process::id()));
-    let written = File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
+    let written = disk::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
     match written {
+        Ok(()) if disk::is_open_to_others(directory).unwrap_or(false) => Verdict::warning(
+            format!("the state directory {place} is open to other users of this machine"),
+            format!(
+                "chmod 0700 {place}; a directory that others need as well should not be the state directory"
+            ),
+        ),
         Ok(()) => Verdict::ok(format!("the state directory {place} can be written to")),
         Err(error) => Verdict::error(
             format!("the state directory {place} cannot be written to: {error}"),

@@ -25,6 +25,7 @@ use crate::admission::{Bars, admit_both};
 use crate::backup::{self, Format, Manifest};
 use crate::checkpoint::{Installation, ReplicatedSettings, lease};
 use crate::config::Config;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::model::side::Side;
@@ -273,7 +274,8 @@ impl Finishing {
         };
         let text =
             serde_json::to_vec_pretty(&certificate).map_err(|error| Error::internal(error.to_string()))?;
-        backup::replace(&self.place.directory.join(certificate::FILE), &text)?;
+        let file = self.place.directory.join(certificate::FILE);
+        disk::replace(&file, &text).map_err(|error| backup::failed("writing", &file, &error))?;
         reach(Point::Certified);
         // In one transaction, because a run that is killed before tells the copies once more.
         let step = "removing copies of rows on Traffic";

@@ -2,7 +2,6 @@
 //! because the next run may be on another machine. The record holds the text of the log: no row values and no
 //! password.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio_postgres::types::ToSql;
 
 use crate::checkpoint::Installation;
 use crate::config::Config;
+use crate::disk;
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::postgres::Database;
@@ -93,11 +93,7 @@ fn file(state_dir: &Path) -> PathBuf {
 /// Replaces the file atomically: a reader never sees a partial file.
 fn write_file(state_dir: &Path, last: &LastError) -> std::io::Result<()> {
     let text = serde_json::to_vec(last)?;
-    let new = file(state_dir).with_extension("new");
-    let mut writing = std::fs::File::create(&new)?;
-    writing.write_all(&text)?;
-    writing.sync_all()?;
-    std::fs::rename(new, file(state_dir))
+    disk::replace(&file(state_dir), &text)
 }
 
 async fn write_row(config: &Config, last: &LastError) -> Result<()> {

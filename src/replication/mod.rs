@@ -301,11 +301,13 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
     let pauses = pauses(&context.config);
     let mut pause = pauses.build();
     let mut run = attempt::Attempts::new(until);
+    let heartbeat = context.telemetry.heartbeats().begin("the replication loop");
     loop {
         let before = context.progress.standing().applied();
         // Dropping an attempt is safe at any point: uncommitted work is applied again by the next attempt.
         let attempted = tokio::select! {
             attempted = Box::pin(run.attempt(context)) => attempted,
+            never = heartbeat.pulse() => match never {},
             () = grace(&context.shutdown) => {
                 tracing::warn!("the running batch did not finish in time: the next start applies the batch \
                                 again");
@@ -338,6 +340,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
         });
         tokio::select! {
             () = context.shutdown.cancelled() => return run.stopped(),
+            never = heartbeat.pulse() => match never {},
             () = tokio::time::sleep(wait) => {}
         }
     }

@@ -40,6 +40,8 @@ const ABANDONED_AFTER: u32 = 5;
 pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
     let mut sessions = Sessions::default();
     let mut round = 0_u32;
+    // Each question to a database has a time limit, so a round always ends.
+    let heartbeat = context.telemetry.heartbeats().begin("the monitor");
     loop {
         // Both branches may be dropped: a figure that was not measured is measured in the next round.
         tokio::select! {
@@ -49,6 +51,7 @@ pub async fn watch(context: Arc<Context>, stop: CancellationToken) {
         if round.is_multiple_of(REPORT_EVERY) {
             report_snapshot(&context);
         }
+        heartbeat.beat();
         round = round.wrapping_add(1);
         tokio::select! {
             () = stop.cancelled() => return,

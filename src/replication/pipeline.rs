@@ -76,7 +76,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     work.idle();
     check_start(ledger.identity(), slot.map(|slot| slot.position).as_ref(), from.lsn)?;
     let local = LocalPosition { store: context.store.clone(), identity: ledger.identity().clone() };
-    let acknowledger = tokio::spawn(keep(local, committed_at, acknowledge));
+    let acknowledger = tokio::spawn(keep(Arc::clone(context), local, committed_at, acknowledge));
     let intake = Intake::new(context, stream, span);
     let reader = StreamReader { intake, demand: demand.clone() };
     let ends = ReaderEnds { batches: to_apply, acknowledged, stop: stop.clone() };
@@ -132,13 +132,17 @@ impl LandingSource {
 /// skipped in favour of the newest position, because only the last position matters. Ends when `committed`
 /// closes.
 async fn keep(
+    context: Arc<Context>,
     local: LocalPosition,
     mut committed: watch::Receiver<Lsn>,
     acknowledge: Advancing,
 ) -> Result<()> {
     while committed.changed().await.is_ok() {
         let lsn = *committed.borrow_and_update();
+        // The watchdog looks after the step, because nothing else notices a disk that never answers.
+        let storing = context.telemetry.heartbeats().begin("the local store");
         local.advance(lsn).await?;
+        drop(storing);
         reach(Point::StoreFlushed);
         acknowledge.advance(lsn);
     }

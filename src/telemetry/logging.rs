@@ -1,10 +1,13 @@
 //! Log lines on stderr, because stdout belongs to the commands' results.
 
 use std::io::{self, IsTerminal as _};
+use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
+pub use super::lines::LogLines;
 use crate::config::{Log, LogFormat};
 use crate::error::{Error, Result};
 
@@ -12,22 +15,34 @@ use crate::error::{Error, Result};
 ///
 /// # Errors
 /// `Usage` for an invalid filter, `Internal` for a second call.
-pub fn start(log: &Log) -> Result<()> {
+pub fn start(log: &Log, lines: &LogLines) -> Result<()> {
     let filter = EnvFilter::try_new(&log.filter).map_err(|_| {
         Error::usage(format!("`{}` is not a valid tracing filter", log.filter))
             .remedy("write for example info")
     })?;
     let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    // A line that cannot be written, for example on a full disk, is lost, because reporting the failure on
-    // the same stderr would panic.
+    // The subscriber would report its own failures with `eprintln!`, which panics on a full disk.
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(lines.clone())
         .with_ansi(colour)
         .log_internal_errors(false);
     let started = match log.format {
-        LogFormat::Text => builder.finish().try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).with_current_span(false).finish().try_init(),
+        LogFormat::Text => builder.finish().with(lines.clone()).try_init(),
+        LogFormat::Json => {
+            let builder = builder.json().flatten_event(true).with_current_span(false);
+            builder.finish().with(lines.clone()).try_init()
+        }
     };
     started.map_err(|error| Error::internal(format!("logging cannot be started: {error}")))
+}
+
+/// A layer that takes nothing: by it [`flush`] finds the lines of the process's log.
+impl<S: tracing::Subscriber> Layer<S> for LogLines {}
+
+/// [`LogLines::flush`] for a caller that has no handle, such as a panic hook. Without a log, nothing waits.
+pub fn flush(limit: Duration) -> bool {
+    tracing::dispatcher::get_default(|log| {
+        log.downcast_ref::<LogLines>().is_none_or(|lines| lines.flush(limit))
+    })
 }

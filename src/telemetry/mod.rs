@@ -1,7 +1,9 @@
 //! The daemon's knowledge about itself, in a single place: status, HTTP and systemd all read [`Live`].
 
+mod heartbeat;
 pub mod http;
 pub mod http_server;
+mod lines;
 mod live;
 pub mod logging;
 pub mod systemd;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use heartbeat::{Heartbeat, Heartbeats};
 pub use live::{
     DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
 };
@@ -18,12 +21,14 @@ pub use live::{
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     live: Arc<watch::Sender<Live>>,
+    heartbeats: Heartbeats,
 }
 
 impl Telemetry {
     /// Begins with [`State::Starting`], at the present time.
     pub fn new() -> Self {
-        Telemetry { live: Arc::new(watch::Sender::new(Live::starting())) }
+        let live = Arc::new(watch::Sender::new(Live::starting()));
+        Telemetry { live, heartbeats: Heartbeats::default() }
     }
 
     /// Changes the state. Readers see all of a change or nothing. `change` must not block.
@@ -34,6 +39,11 @@ impl Telemetry {
     /// A copy of the present state.
     pub fn live(&self) -> Live {
         self.live.borrow().clone()
+    }
+
+    /// Signs of life of the daemon's parts.
+    pub fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// A receiver of changes, for a task that acts on changes instead of polling.

@@ -1,6 +1,6 @@
 //! Notifications to systemd under `Type=notify`. Without systemd nothing happens.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 use tokio_util::sync::CancellationToken;
@@ -10,23 +10,25 @@ use super::{Live, State, Telemetry};
 /// Interval of notifications. A person who reads the line in `systemctl status` needs no shorter interval.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Extension of systemd's start timeout, requested while a long snapshot keeps the daemon from being ready.
-const PATIENCE_MICROSECONDS: u32 = 60_000_000;
+/// How long a part of the daemon may be silent before the log names the part.
+const SILENCE: Duration = Duration::from_secs(30);
 
-/// Notifies systemd of the state until `shutdown`: ready once the daemon streams, in either direction; a
-/// status line; stopping. The caller spawns and joins the task.
+/// Notifies systemd until `shutdown`: at once that the daemon is ready, because it runs and answers, whatever the
+/// databases do; a status line; the watchdog's pings, for as long as every part of the daemon gives signs of life;
+/// stopping. The caller spawns and joins the task.
 pub async fn follow(telemetry: Telemetry, shutdown: CancellationToken) {
-    let mut ready = false;
+    tell(&[NotifyState::Ready]);
+    let mut silence = Silence::default();
     let mut tick = tokio::time::interval(PAUSE);
     loop {
-        let live = telemetry.live();
-        let line = line(&live);
+        let line = line(&telemetry.live());
         let mut states = vec![NotifyState::Status(&line)];
-        if !ready && matches!(live.state, State::Streaming | State::Switched) {
-            ready = true;
-            states.push(NotifyState::Ready);
-        } else if !ready {
-            states.push(NotifyState::ExtendTimeoutUsec(PATIENCE_MICROSECONDS));
+        match telemetry.heartbeats().all_beat() {
+            Ok(()) => {
+                silence = Silence::default();
+                states.push(NotifyState::Watchdog);
+            }
+            Err(silent) => silence.goes_on(&silent),
         }
         tell(&states);
         // Both branches keep no state, so dropping either loses nothing.
@@ -36,6 +38,28 @@ pub async fn follow(telemetry: Telemetry, shutdown: CancellationToken) {
         }
     }
     tell(&[NotifyState::Stopping, NotifyState::Status("finishing the transaction in hand")]);
+}
+
+/// Since when a part of the daemon has given no sign of life.
+#[derive(Default)]
+struct Silence {
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Silence {
+    fn goes_on(&mut self, parts: &[&str]) {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if !self.is_told && since.elapsed() >= SILENCE {
+            self.is_told = true;
+            tracing::error!(
+                "no sign of life of {} for {} s: a watchdog of the service manager ends this process soon, and \
+                 starts it again",
+                parts.join(" and "),
+                SILENCE.as_secs()
+            );
+        }
+    }
 }
 
 fn tell(states: &[NotifyState<'_>]) {

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     reason = "what a test cannot go on without fails it; clippy's own exception stops at #[test] functions"
 )]
 

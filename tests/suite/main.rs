@@ -5,6 +5,8 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
     reason = "what a test cannot go on without fails it; clippy's own exception stops at #[test] functions"
 )]
 
@@ -16,6 +18,7 @@ mod cutover;
 mod demo;
 mod doctor;
 mod finish;
+mod installed;
 mod landing;
 mod mapping;
 mod migrate;

@@ -74,9 +74,6 @@ async fn a_daemon_that_starts_on_a_full_state_disk_waits_for_space() {
     let told = tokio::time::timeout(std::time::Duration::from_secs(60), told).await;
     assert!(told.expect("nothing was said"), "the daemon ended: {:?}", child.wait().await);
     limit_files(child.id().unwrap(), "unlimited").await;
-    // A daemon that logs into a pipe needs a reader, or a full pipe would block the daemon.
-    let reading = async { while lines.next_line().await.unwrap().is_some() {} };
-    let (status, ()) = tokio::join!(child.wait(), reading);
-    assert_eq!(status.unwrap().code(), Some(0));
+    assert_eq!(child.wait().await.unwrap().code(), Some(0));
     assert_equal(&world).await;
 }

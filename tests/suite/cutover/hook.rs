@@ -204,3 +204,54 @@ async fn a_second_signal_ends_the_command_at_once_and_the_rest_is_undone_by_othe
     setup.daemon.caught_up(&setup.world).await;
     setup.assert_as_before().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hook_gets_neither_url_and_what_is_asked_for_and_its_certificate_is_private() {
+    let world = crate::testkit::World::new().await;
+    let bridge =
+        crate::testkit::Bridge::new(&world).configured("[cutover]\nhook_environment = [\"SCHOOL_TOKEN\"]\n");
+    let setup = CutoverSetup::between(world, bridge).await;
+    let told = setup.bridge.dir().join("told");
+    let hook = format!("env >> {}", told.display());
+    let mut command = setup.bridge.command(&setup.arguments(&["--hook", &hook]));
+    command
+        .env("PATH", "/usr/bin:/bin")
+        .env("LC_ALL", "C")
+        .env("SCHOOL_TOKEN", "asked for")
+        .env("OTHER_TOKEN", "kept");
+    let said = crate::testkit::said(command).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    let told = std::fs::read_to_string(told).unwrap();
+    let names: std::collections::BTreeSet<_> =
+        told.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    let expected = [
+        "LC_ALL",
+        "LEADBRIDGE_CUTOVER_ID",
+        "LEADBRIDGE_DIRECTION",
+        "LEADBRIDGE_EVENT",
+        "PATH",
+        "SCHOOL_TOKEN",
+    ];
+    // What a shell sets by itself.
+    let names: Vec<_> =
+        names.into_iter().filter(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name)).collect();
+    assert_eq!(names, expected);
+    assert!(!told.contains("postgresql://"));
+
+    let mode = |path: &std::path::Path| {
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(path).unwrap().permissions()) & 0o777
+    };
+    let files = std::fs::read_dir(setup.bridge.dir()).unwrap().map(|entry| entry.unwrap().path());
+    let certificates: Vec<_> = files
+        .filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("leadbridge-cutover"))
+        .collect();
+    assert_eq!(certificates.len(), 2);
+    for path in certificates {
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+    assert_eq!(mode(&setup.bridge.state_dir()), 0o700);
+    for entry in std::fs::read_dir(setup.bridge.state_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(mode(&path) & 0o077, 0, "{}", path.display());
+    }
+}

@@ -2,6 +2,9 @@
 
 mod http;
 mod live_status;
+mod logged;
+mod notified;
+mod printed;
 mod refused_rows;
 mod secrecy;
 mod server_log;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -38,7 +38,8 @@ impl Daemon {
     /// Returns once the daemon answers over HTTP. `environment` comes on top of the installation's.
     pub async fn start(bridge: &Bridge, environment: &[(&str, &str)]) -> Daemon {
         loop {
-            let mut daemon = Self::spawn(bridge, environment, ReservedPort::for_daemon().unwrap());
+            let port = ReservedPort::for_daemon().unwrap();
+            let mut daemon = Self::spawn_with(bridge, environment, port, None);
             let answered = until("the daemon answers or ends", async || {
                 // Another program took the port before the daemon bound the port.
                 if daemon.log().contains(&format!("{} is in use", daemon.port.address())) {
@@ -55,6 +56,20 @@ impl Daemon {
 
     /// Returns at once.
     pub fn spawn(bridge: &Bridge, environment: &[(&str, &str)], port: ReservedPort) -> Daemon {
+        Self::spawn_with(bridge, environment, port, None)
+    }
+
+    /// Starts a daemon with a stderr of the test's own, without waiting for an answer. [`Daemon::log`] stays empty.
+    pub fn logging_to(bridge: &Bridge, stderr: Stdio) -> Daemon {
+        Self::spawn_with(bridge, &[], ReservedPort::for_daemon().unwrap(), Some(stderr))
+    }
+
+    fn spawn_with(
+        bridge: &Bridge,
+        environment: &[(&str, &str)],
+        port: ReservedPort,
+        stderr: Option<Stdio>,
+    ) -> Daemon {
         let log = bridge.dir().join(format!("log-{}", rand::random::<u64>()));
         let file = File::create(&log).unwrap();
         let mut command = bridge.command(&["run"]);
@@ -63,7 +78,7 @@ impl Daemon {
             .env("LEADBRIDGE_LOG", "leadbridge=debug")
             .envs(environment.iter().copied())
             .stdout(file.try_clone().unwrap())
-            .stderr(file);
+            .stderr(stderr.unwrap_or(file.into()));
         Daemon { process: DaemonProcess::start(command).unwrap(), port, log, peak: AtomicU64::new(0) }
     }
 
