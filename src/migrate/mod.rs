@@ -12,6 +12,7 @@ mod lock;
 mod passthrough;
 mod sql;
 mod traffic;
+mod trial;
 
 use std::fmt;
 
@@ -30,9 +31,11 @@ use crate::postgres::step::during;
 use crate::postgres::{Database, Databases};
 
 use access::PlannedAccess;
+use trial::WriteTrial;
 pub use access::{ApiAccess, LeftOpen};
 pub use lock::Patience;
 pub use sql::{privileges, script};
+pub use trial::TriedWriters;
 
 /// Options of [`migrate`].
 #[derive(Clone, Debug, Default)]
@@ -112,6 +115,8 @@ pub struct Report {
     pub dry_run: bool,
     pub steps: Vec<MigrationStep>,
     pub access: ApiAccess,
+    /// The roles as which a write was tried on each changed side; empty in a dry run.
+    pub writers: Vec<(MigratedSide, TriedWriters)>,
 }
 
 impl Report {
@@ -135,7 +140,16 @@ impl fmt::Display for Report {
             changes.iter().try_for_each(|change| writeln!(f, "  {change}"))?;
             notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))?;
         }
-        self.access.write(f, self.dry_run)
+        self.access.write(f, self.dry_run)?;
+        for (database, TriedWriters { tried, not_tried }) in &self.writers {
+            let tried = if tried.is_empty() { "no role".to_owned() } else { tried.join(", ") };
+            write!(f, "{database}: writes tried before and after each step, and rolled back, as {tried}")?;
+            match not_tried.as_slice() {
+                [] => writeln!(f)?,
+                untried => writeln!(f, "; not tried, because this session may not, as {}", untried.join(", "))?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -189,22 +203,29 @@ async fn plan_and_apply(
         let damaged = damaged.into_iter().map(|(_, step)| step);
         let planned = migrations.into_iter().map(|planned| planned.step);
         let steps = planned.chain([publication, fence]).chain(damaged).collect();
-        return Ok(Report { dry_run: true, steps, access: access.predicted() });
+        return Ok(Report { dry_run: true, steps, access: access.predicted(), writers: Vec::new() });
     }
     if options.replace_installation {
         Installation::replace(&identity, Database::traffic(traffic, names)).await?;
         Installation::replace(&identity, Database::landing(landing, names)).await?;
     }
     access.announce(traffic).await?;
-    let mut steps = traffic::apply(traffic, names, migrations, options.patience).await?;
-    access.apply(traffic, options.patience).await?;
-    landing::apply(landing, names, &publication, options).await?;
-    landing::apply_fence(landing, names, &fence, options).await?;
-    landing::restore(landing, names, &damaged, options).await?;
+    let on_traffic = WriteTrial::plan(traffic, Side::Traffic, names, &tables).await?;
+    let on_landing = WriteTrial::plan(landing, Side::Landing, names, &tables).await?;
+    let mut steps = traffic::apply(traffic, names, migrations, (options.patience, &on_traffic)).await?;
+    access.apply(traffic, (options.patience, &on_traffic)).await?;
+    landing::apply(landing, names, &publication, (options, &on_landing)).await?;
+    landing::apply_fence(landing, names, &fence, (options, &on_landing)).await?;
+    landing::restore(landing, names, &damaged, (options, &on_landing)).await?;
     Installation::admit(&identity, Database::traffic(traffic, names)).await?;
     Installation::admit(&identity, Database::landing(landing, names)).await?;
     steps.extend([publication, fence].into_iter().chain(damaged.into_iter().map(|(_, step)| step)));
-    Ok(Report { dry_run: false, steps, access: access.done(landing, traffic).await? })
+    let access = access.done(landing, traffic).await?;
+    let is_changed = |side| steps.iter().any(|step| step.database == side && step.effect != Effect::Unchanged);
+    let tried = [(MigratedSide::Traffic, on_traffic), (MigratedSide::Landing, on_landing)];
+    let changed = tried.into_iter().filter(|(side, _)| is_changed(*side));
+    let writers = changed.map(|(side, trial)| (side, trial.writers().clone())).collect();
+    Ok(Report { dry_run: false, steps, access, writers })
 }
 
 /// Identity of this installation, with the system identifier and the database name that Landing reports.
