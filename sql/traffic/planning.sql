@@ -152,6 +152,8 @@ BEGIN
         SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) INTO users
         FROM pg_catalog.pg_class AS c, pg_catalog.pg_roles AS r
         WHERE c.oid = to_regclass(target)
+            -- Nobody is a predefined role; the members count.
+            AND NOT starts_with(r.rolname, 'pg_')
             AND NOT (r.rolsuper OR r.rolbypassrls OR pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))
             AND (pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')
                 OR pg_catalog.has_table_privilege(r.oid, c.oid, 'DELETE'));

@@ -8,6 +8,7 @@ use super::trial::WriteTrial;
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::postgres::publication::{self, PublicationMember};
 use crate::postgres::step::during;
 
@@ -99,13 +100,15 @@ pub(super) async fn restore(
     client: &mut Client,
     names: &Names,
     damaged: &[(Uuid, MigrationStep)],
-    (options, trial): (&MigrateOptions, &WriteTrial),
+    options: &MigrateOptions,
 ) -> Result<()> {
     for (cutover, step) in damaged {
         let function = names.own("restore_fence");
         let sql = format!("SELECT {function}('{cutover}', {})", options.notifications);
         let name = format!("{} on Landing", step.name);
-        options.patience.execute(client, (&name, &sql), trial).await?;
+        // Writes that pass a damaged fence are to be refused.
+        let trial = WriteTrial::of_nothing(Side::Landing);
+        options.patience.execute(client, (&name, &sql), &trial).await?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use tokio_postgres::Client;
 
 use super::listed::{self, Listed};
 use super::passthrough::Places;
-use super::trial::WriteTrial;
 use super::sql::{Migration, WITH_OTHERS, checksum, plannable, record, session};
+use super::trial::WriteTrial;
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
 use crate::error::{Kind, Result};
 use crate::mapping::Mapping;
@@ -132,7 +132,8 @@ pub(super) async fn apply(
         let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
         let statements = format!("{alone}\n{session}\n{sql}\n{record}");
         let step_name = format!("migration {name} on Traffic");
-        let Listed { changes, notes, .. } = patience.execute(client, (&step_name, &statements), trial).await?;
+        let Listed { changes, notes, .. } =
+            patience.execute(client, (&step_name, &statements), trial).await?;
         tracing::info!(migration = name, "applied");
         steps.push(MigrationStep { changes, notes, ..step });
     }

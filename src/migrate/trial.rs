@@ -7,8 +7,6 @@
 
 mod statements;
 
-use std::collections::BTreeSet;
-
 use postgres_protocol::escape::escape_literal;
 use serde::{Deserialize, Serialize};
 use tokio_postgres::{Client, SimpleQueryMessage, Transaction};
@@ -21,6 +19,8 @@ use crate::model::side::Side;
 use crate::postgres::Database;
 use crate::postgres::triggers::TriggerControl;
 
+const BLOCK: &str = include_str!("../../sql/trial.sql");
+
 /// The writes to try on one side.
 #[derive(Clone, Debug)]
 pub(super) struct WriteTrial {
@@ -28,8 +28,8 @@ pub(super) struct WriteTrial {
     attempts: Vec<Attempt>,
     /// Statements that make the rows for UPDATE and DELETE, as the session's own role.
     rows: Vec<String>,
-    /// Indexes with an expression or a condition, as SQL.
-    indexes: Vec<String>,
+    /// The replicated tables, as SQL.
+    tables: Vec<String>,
     fires_triggers: bool,
     writers: TriedWriters,
 }
@@ -84,8 +84,20 @@ impl WriteTrial {
                 writers.not_tried.sort();
             }
         }
-        let indexes = indexes(database, tables).await?;
-        Ok(WriteTrial { side, attempts, rows: planned.rows, indexes, fires_triggers, writers })
+        let tables = tables.iter().map(|table| database.table(*table)).collect();
+        Ok(WriteTrial { side, attempts, rows: planned.rows, tables, fires_triggers, writers })
+    }
+
+    /// A trial without a write, for a step that closes tables to writers on purpose.
+    pub fn of_nothing(side: Side) -> WriteTrial {
+        WriteTrial {
+            side,
+            attempts: Vec::new(),
+            rows: Vec::new(),
+            tables: Vec::new(),
+            fires_triggers: true,
+            writers: TriedWriters::default(),
+        }
     }
 
     /// The same trial without the roles whose rights the step takes away on purpose.
@@ -151,77 +163,15 @@ impl WriteTrial {
         })
     }
 
-    /// The block that tries every write, each in a subtransaction that is rolled back.
+    /// The block that tries every write.
     fn block(&self) -> String {
         let rows: String = self.rows.iter().map(|row| format!("        {row};\n")).collect();
-        // A cached index expression may have been simplified with the rights of the role that used the index first;
-        // the change of a storage parameter makes the session read the index again.
-        let indexes: String = self
-            .indexes
-            .iter()
-            .map(|index| {
-                format!(
-                    "            EXECUTE {};\n",
-                    escape_literal(&format!("ALTER INDEX {index} RESET (fillfactor)"))
-                )
-            })
-            .collect();
+        let tables: Vec<String> = self.tables.iter().map(|table| escape_literal(table)).collect();
         let attempts = serde_json::to_string(&self.attempts).unwrap_or_default();
-        format!(
-            "DECLARE
-    attempt record;
-    outcomes jsonb := '[]';
-    cursor_of_row refcursor := 'leadbridge_trial';
-    present record;
-    touched bigint;
-    state text;
-    said text;
-    place text;
-    base_state text := '';
-    base_said text := '';
-    base_place text := '';
-BEGIN
-    SET LOCAL row_security = on;
-    SET CONSTRAINTS ALL IMMEDIATE;
-    BEGIN
-{rows}        NULL;
-    EXCEPTION
-        WHEN lock_not_available OR deadlock_detected THEN RAISE;
-        WHEN OTHERS THEN
-            GET STACKED DIAGNOSTICS base_state = RETURNED_SQLSTATE, base_said = MESSAGE_TEXT,
-                base_place = PG_EXCEPTION_CONTEXT;
-    END;
-    FOR attempt IN
-        SELECT a ->> 'role' AS role, a ->> 'statement' AS statement, a ->> 'target' AS target
-        FROM jsonb_array_elements({attempts}::jsonb) WITH ORDINALITY AS x (a, at) ORDER BY at
-    LOOP
-        touched := 0; state := ''; said := ''; place := '';
-        IF attempt.target IS NOT NULL AND base_state <> '' THEN
-            state := base_state; said := base_said; place := base_place;
-        ELSE
-        BEGIN
-{indexes}            IF attempt.target IS NOT NULL THEN
-                OPEN cursor_of_row FOR EXECUTE attempt.target;
-                FETCH cursor_of_row INTO present;
-            END IF;
-            EXECUTE format('SET LOCAL ROLE %I', attempt.role);
-            EXECUTE attempt.statement;
-            GET DIAGNOSTICS touched = ROW_COUNT;
-            RAISE SQLSTATE 'LB000';
-        EXCEPTION
-            WHEN SQLSTATE 'LB000' THEN NULL;
-            WHEN lock_not_available OR deadlock_detected THEN RAISE;
-            WHEN OTHERS THEN
-                GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT, place = PG_EXCEPTION_CONTEXT;
-        END;
-        END IF;
-        outcomes := outcomes || jsonb_build_object(
-            'touched', touched, 'state', state, 'message', said, 'context', place);
-    END LOOP;
-    PERFORM set_config('leadbridge.tried', outcomes::text, true);
-END",
-            attempts = escape_literal(&attempts)
-        )
+        BLOCK
+            .replace("{{tables}}", &tables.join(", "))
+            .replace("{{attempts}}", &escape_literal(&attempts))
+            .replace("{{rows}}", &rows)
     }
 }
 
@@ -239,10 +189,12 @@ impl Outcome {
     /// is named instead.
     fn why(&self) -> String {
         if self.state.is_empty() {
-            return "the statement finds or writes no row any more (row-level security, or a trigger)".to_owned();
+            return "the statement finds or writes no row any more (row-level security, or a trigger)"
+                .to_owned();
         }
         let function = |line: &str| {
-            let place = line.strip_prefix("PL/pgSQL function ").or_else(|| line.strip_prefix("SQL function "))?;
+            let place =
+                line.strip_prefix("PL/pgSQL function ").or_else(|| line.strip_prefix("SQL function "))?;
             let name = place.split(" line ").next()?.split(" statement ").next()?.trim_matches('"');
             (!name.starts_with("inline_code_block")).then(|| name.to_owned())
         };
@@ -255,11 +207,46 @@ impl Outcome {
 
 /// Extensions whose functions have no effect outside of the database that a rollback does not undo.
 const TRANSACTIONAL: [&str; 40] = [
-    "autoinc", "btree_gin", "btree_gist", "citext", "cube", "earthdistance", "fuzzystrmatch", "hstore", "hypopg",
-    "index_advisor", "insert_username", "intarray", "isn", "lo", "ltree", "moddatetime", "pg_cron", "pg_graphql",
-    "pg_hashids", "pg_net", "pg_stat_statements", "pg_trgm", "pg_walinspect", "pgaudit", "pgcrypto", "pgjwt", "pgmq",
-    "pgsodium", "pgtap", "plpgsql", "postgis", "postgres_fdw", "refint", "seg", "supabase_vault", "tablefunc", "tcn",
-    "unaccent", "uuid-ossp", "vector",
+    "autoinc",
+    "btree_gin",
+    "btree_gist",
+    "citext",
+    "cube",
+    "earthdistance",
+    "fuzzystrmatch",
+    "hstore",
+    "hypopg",
+    "index_advisor",
+    "insert_username",
+    "intarray",
+    "isn",
+    "lo",
+    "ltree",
+    "moddatetime",
+    "pg_cron",
+    "pg_graphql",
+    "pg_hashids",
+    "pg_net",
+    "pg_stat_statements",
+    "pg_trgm",
+    "pg_walinspect",
+    "pgaudit",
+    "pgcrypto",
+    "pgjwt",
+    "pgmq",
+    "pgsodium",
+    "pgtap",
+    "plpgsql",
+    "postgis",
+    "postgres_fdw",
+    "refint",
+    "seg",
+    "supabase_vault",
+    "tablefunc",
+    "tcn",
+    "unaccent",
+    "uuid-ossp",
+    "vector",
 ];
 
 /// Whether a function of the database could have an effect that a rollback does not undo: a function of an extension
@@ -272,18 +259,6 @@ async fn reaches_outside(database: Database<'_>) -> Result<bool> {
                               WHERE NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c', 'sql'))";
     let step = database.during(format!("looking for functions that reach outside of the {}", database.side));
     Ok(step.row(sql, &[&TRANSACTIONAL.as_slice()]).await?.get(0))
-}
-
-/// The indexes of the tables with an expression or a condition, as far as this role may alter the indexes.
-async fn indexes(database: Database<'_>, tables: &[Table]) -> Result<Vec<String>> {
-    let tables: BTreeSet<String> = tables.iter().map(|table| database.table(*table)).collect();
-    let sql = "SELECT i.indexrelid::regclass::text FROM unnest($1::text[]) AS name
-               JOIN pg_index AS i ON i.indrelid = to_regclass(name) JOIN pg_class AS c ON c.oid = i.indexrelid
-               WHERE (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND pg_has_role(c.relowner, 'USAGE')
-               ORDER BY 1";
-    let tables: Vec<String> = tables.into_iter().collect();
-    let step = database.during(format!("reading the indexes on the {}", database.side));
-    Ok(step.rows(sql, &[&tables]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 #[cfg(test)]

@@ -41,7 +41,8 @@ impl TableWriter {
                                    has_table_privilege(oid, t, 'TRUNCATE') AS truncates FROM pg_roles AS r) AS r
                    WHERE t IS NOT NULL AND (r.inserts OR r.updates IS NOT NULL OR r.deletes OR r.truncates)
                    ORDER BY 1, 2";
-        let rows = during(client, "reading which roles may write to the tables").rows(sql, &[&tables]).await?;
+        let rows =
+            during(client, "reading which roles may write to the tables").rows(sql, &[&tables]).await?;
         let writer = |row: &tokio_postgres::Row| TableWriter {
             role: row.get(0),
             table: row.get(1),

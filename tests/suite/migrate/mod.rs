@@ -2,6 +2,7 @@
 
 mod beside;
 mod functions_and_views;
+mod roles;
 mod writers;
 
 use std::time::Duration;

@@ -69,7 +69,9 @@ async fn writers_with_rights_on_the_tables_alone_go_on_whatever_the_default_priv
 #[tokio::test]
 async fn a_closed_fence_tells_a_writer_without_other_rights_its_message() {
     let world = World::new().await;
-    for (client, leads) in [(world.landing().await, "landing_leads"), (world.traffic().await, "traffic_leads")] {
+    for (client, leads) in
+        [(world.landing().await, "landing_leads"), (world.traffic().await, "traffic_leads")]
+    {
         let close = format!(
             "CREATE ROLE site BYPASSRLS; GRANT SELECT, INSERT, UPDATE, DELETE ON {leads} TO site; {CLOSE_FUNCTIONS};
              SELECT leadbridge.close_fence(gen_random_uuid(), 'leads have moved', NULL, false)"
@@ -83,7 +85,11 @@ async fn a_closed_fence_tells_a_writer_without_other_rights_its_message() {
         ] {
             let error = client.batch_execute(&statement).await.unwrap_err();
             let refused = error.as_db_error().unwrap();
-            assert_eq!((refused.code().code(), refused.message()), ("55000", "leads have moved"), "{statement}");
+            assert_eq!(
+                (refused.code().code(), refused.message()),
+                ("55000", "leads have moved"),
+                "{statement}"
+            );
         }
     }
 }
@@ -121,7 +127,8 @@ async fn a_table_of_the_school_s_own_that_roles_use_keeps_its_row_level_security
     )
     .await;
     let report = world.migrate(&MigrateOptions::default()).await;
-    let note = "row-level security of public.traffic_lead_journey stays off, because these roles use the table: ";
+    let note =
+        "row-level security of public.traffic_lead_journey stays off, because these roles use the table: ";
     assert!(report.to_string().contains(note), "{report}");
     let site = session_of(world.traffic().await, "site").await;
     assert_eq!(site.execute("UPDATE traffic_lead_journey SET stage = 't'", &[]).await.unwrap(), 1);
@@ -154,16 +161,48 @@ async fn a_step_after_which_a_role_could_not_write_is_refused_by_name_and_undone
                   CREATE EVENT TRIGGER at_ddl ON ddl_command_end WHEN TAG IN ('CREATE INDEX')
                       EXECUTE FUNCTION at_ddl()";
     for (on_landing, damage, words) in [
-        (false, index, ["016_unified_leads", "INSERT into traffic_leads as role site", "permission denied for function digits"]),
-        (false, index, ["016_unified_leads", "UPDATE of traffic_leads as role site", "permission denied for function digits"]),
-        (false, audit, ["016_unified_leads", "INSERT into traffic_leads as role site", "in the function audit()"]),
-        (false, policy, ["016_unified_leads", "INSERT into traffic_leads as role visitor", "row-level security"]),
-        (true, revoke, ["publication leadbridge", "DELETE from landing_leads as role site", "permission denied"]),
+        (
+            false,
+            index,
+            [
+                "016_unified_leads",
+                "INSERT into traffic_leads as role site",
+                "permission denied for function digits",
+            ],
+        ),
+        (
+            false,
+            index,
+            [
+                "016_unified_leads",
+                "UPDATE of traffic_leads as role site",
+                "permission denied for function digits",
+            ],
+        ),
+        (
+            false,
+            audit,
+            ["016_unified_leads", "INSERT into traffic_leads as role site", "in the function audit()"],
+        ),
+        (
+            false,
+            policy,
+            ["016_unified_leads", "INSERT into traffic_leads as role visitor", "row-level security"],
+        ),
+        (
+            true,
+            revoke,
+            ["publication leadbridge", "DELETE from landing_leads as role site", "permission denied"],
+        ),
     ] {
         let world = World::unmigrated().await;
         let table = if on_landing { "landing_leads" } else { "traffic_leads" };
         let sql = format!("CREATE ROLE visitor; {}; {damage}", SITE.replace("LEADS", table));
-        if on_landing { landing(&world, &sql).await } else { traffic(&world, &sql).await }
+        if on_landing {
+            landing(&world, &sql).await
+        } else {
+            traffic(&world, &sql).await
+        }
         let error = fails(&world, &MigrateOptions::default()).await;
         assert_eq!(error.kind(), Kind::Refused, "{error}");
         for word in words {
@@ -189,7 +228,10 @@ async fn a_write_that_fails_before_is_not_held_against_a_migration() {
     )
     .await;
     let report = world.migrate(&MigrateOptions::default()).await.to_string();
-    assert!(report.contains("Traffic: writes tried before and after each step, and rolled back, as "), "{report}");
+    assert!(
+        report.contains("Traffic: writes tried before and after each step, and rolled back, as "),
+        "{report}"
+    );
     assert!(report.contains("service_role, site"), "{report}");
 }
 
@@ -218,7 +260,9 @@ async fn a_trial_leaves_nothing_behind_and_reaches_nothing_outside_of_the_databa
     let report = world.migrate(&MigrateOptions::default()).await;
     assert!(report.writers.iter().all(|(_, writers)| !writers.tried.is_empty()), "{report}");
     let empty = "SELECT (SELECT count(*) FROM log) + (SELECT count(*) FROM LEADS)";
-    for (client, leads) in [(world.landing().await, "landing_leads"), (world.traffic().await, "traffic_leads")] {
+    for (client, leads) in
+        [(world.landing().await, "landing_leads"), (world.traffic().await, "traffic_leads")]
+    {
         assert_eq!(scalar::<i64>(&client, &empty.replace("LEADS", leads)).await, 0);
     }
     let client = world.traffic().await;
