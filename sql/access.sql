@@ -172,5 +172,10 @@ SELECT pg_catalog.jsonb_build_object(
             AND (n.nspname = $3::text OR (n.oid IN (SELECT w.relnamespace FROM wanted AS w)
                 AND f.proname IN ('normalize_phone', 'find_or_create_unified_lead')))),
     'known_functions', ARRAY(SELECT known FROM unnest($4::text[]) AS known
-        WHERE pg_catalog.to_regprocedure(known) IS NOT NULL ORDER BY 1)
+        WHERE pg_catalog.to_regprocedure(known) IS NOT NULL
+            -- A policy's functions run with the rights of whoever reads or writes.
+            AND NOT EXISTS (SELECT FROM pg_catalog.pg_roles AS caller
+                WHERE caller.rolname = ANY ($2::text[]) AND NOT caller.rolbypassrls
+                    AND NOT pg_catalog.has_function_privilege(caller.oid, pg_catalog.to_regprocedure(known), 'EXECUTE'))
+        ORDER BY 1)
 )::text

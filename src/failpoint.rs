@@ -91,7 +91,8 @@ points! {
     ReverseSlotDropped = "finish.reverse_slot_dropped": "the reverse slot is dropped, Landing's slot keeps WAL",
     ForwardSlotDropped = "finish.forward_slot_dropped": "the slots are dropped; publications and functions exist",
     PublicationsDropped = "finish.publications_dropped": "the publications are dropped, the fence's functions exist",
-    Dismantled = "finish.dismantled": "everything is dropped, no certificate is written",
+    FunctionsDropped = "finish.functions_dropped": "the fence's functions are dropped, the roles have their rights",
+    Dismantled = "finish.dismantled": "everything is dropped and taken away, no certificate is written",
     Certified = "finish.certified": "the certificate is written, and not recorded on Traffic",
 }
 

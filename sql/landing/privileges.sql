@@ -3,23 +3,14 @@
 -- `postgres` runs this script (PostgreSQL 17 and later; earlier versions let only `postgres` replicate).
 -- Afterwards set a password in psql, so that no file and no log holds the password: \password {{role}}
 --
--- REPLICATION  to create the slot, export its snapshot and stream.
+-- REPLICATION  to create the slot, export its snapshot and stream. A role with REPLICATION may read the changes of
+--              every table of every database of this server, whatever the grants below say. PostgreSQL knows no
+--              REPLICATION for single tables: keep the password as a superuser's, and let pg_hba.conf admit the role
+--              from leadbridge's machine alone. `leadbridge finish` takes REPLICATION away or shows the SQL.
 -- BYPASSRLS    because row-level security would silently hide rows from the copy. leadbridge reads with
 --              `row_security = off`, under which even an all-allowing policy is an error. BYPASSRLS opens no table
 --              beyond the grants below.
-DO $role$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {{role_name}}) THEN
-        CREATE ROLE {{role}} LOGIN;
-    END IF;
-END
-$role$;
-ALTER ROLE {{role}} LOGIN REPLICATION BYPASSRLS NOCREATEDB NOCREATEROLE;
-
--- A role's statement timeout would end the copy, an idle timeout the session that holds the snapshot.
-ALTER ROLE {{role}} SET statement_timeout = 0;
-ALTER ROLE {{role}} SET idle_in_transaction_session_timeout = 0;
-
+{{make_role}}
 GRANT USAGE ON SCHEMA {{landing}} TO {{role}};
 GRANT SELECT ON {{published}} TO {{role}};
 -- Where notifications are not replicated: to count the pending ones, of which doctor and a cutover's dry run tell.

@@ -13,12 +13,12 @@ SELECT 'function', 'normalize_phone', 'text', 'text', NULL::text[], 1, 1, $sourc
 CREATE OR REPLACE FUNCTION {{traffic}}.normalize_phone(<<parameter>> text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     AS $$ SELECT pg_catalog.regexp_replace($1, '[^0-9+]', '', 'g') $$
-$source$, 'DROP INDEX IF EXISTS {{traffic}}.traffic_leads_phone_unnormalized_idx;
-DROP FUNCTION IF EXISTS {{traffic}}.normalize_phone(text);'
+$source$, 'DROP FUNCTION IF EXISTS {{traffic}}.normalize_phone(text);'
 UNION ALL
 -- 5. One lead for one person.
 -- Callers with the same phone or e-mail wait for one another on advisory locks, taken in one order to avoid deadlocks.
 -- After the wait a caller sees the other caller's lead, but not under repeatable read.
+-- The function calls only functions of pg_catalog, because a caller may lack EXECUTE on normalize_phone.
 SELECT 'function', 'find_or_create_unified_lead', 'text,text,text,text,jsonb', 'uuid',
     ARRAY['p_email', 'p_name', 'p_phone', 'p_source', 'p_metadata'], 4, 5, $source$
 CREATE OR REPLACE FUNCTION {{traffic}}.find_or_create_unified_lead(
@@ -30,7 +30,7 @@ CREATE OR REPLACE FUNCTION {{traffic}}.find_or_create_unified_lead(
 DECLARE
     v_email text := nullif(p_email, '');
     v_name text := nullif(p_name, '');
-    v_phone text := {{traffic}}.normalize_phone(p_phone);
+    v_phone text := regexp_replace(p_phone, '[^0-9+]', '', 'g');
     v_key bigint;
     v_lead uuid;
 BEGIN
@@ -56,7 +56,7 @@ BEGIN
     SELECT l.id INTO v_lead
     FROM {{traffic}}.traffic_leads AS l
     WHERE l.phone_normalized = v_phone
-       OR (l.phone_normalized IS NULL AND {{traffic}}.normalize_phone(l.phone) = v_phone)
+       OR (l.phone_normalized IS NULL AND regexp_replace(l.phone, '[^0-9+]', '', 'g') = v_phone)
     ORDER BY l.created_at, l.id
     LIMIT 1;
     IF v_lead IS NULL THEN
@@ -166,10 +166,25 @@ CROSS JOIN (
 $wanted$;
 
 DO $migration$
+DECLARE
+    leads constant text := '{{traffic}}.traffic_leads';
+    earlier text;
 BEGIN
     PERFORM pg_temp.leadbridge_make('031_functions_and_views');
-    -- Leads of other writers have no phone_normalized; the partial index finds these leads.
-    PERFORM pg_temp.leadbridge_index('{{traffic}}.traffic_leads', 'phone_unnormalized_idx',
-        '{{traffic}}.normalize_phone(phone)', 'phone_normalized IS NULL');
+    -- Leads of other writers have no phone_normalized; the partial index finds these leads. The server checks EXECUTE on
+    -- an index's functions as the role that writes the row, so the expression calls functions of pg_catalog alone.
+    PERFORM pg_temp.leadbridge_index(leads, 'phone_digits_idx', $$regexp_replace(phone, '[^0-9+]', '', 'g')$$,
+        'phone_normalized IS NULL');
+    -- The index of earlier versions called normalize_phone.
+    SELECT format('%I.%I', n.nspname, c.relname) INTO earlier
+    FROM pg_catalog.pg_index AS i
+    JOIN pg_catalog.pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE i.indrelid = to_regclass(leads) AND c.relname = 'traffic_leads_phone_unnormalized_idx'
+        AND i.indexprs IS NOT NULL AND i.indpred IS NOT NULL;
+    IF FOUND THEN
+        PERFORM pg_temp.leadbridge_change(format('drops index %s, whose function every writer needed EXECUTE on', earlier),
+                                          format('DROP INDEX %s', earlier));
+    END IF;
 END
 $migration$;

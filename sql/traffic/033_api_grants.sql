@@ -38,8 +38,8 @@ BEGIN
         IF 'service_role' = ANY (present) THEN
             EXECUTE format('GRANT ALL ON %s %s TO service_role', made.kind, made.target);
         END IF;
-        -- An index of traffic_leads calls the function, so every writer of the table needs the right. The function shows no
-        -- row.
+        -- The function shows no row, and statements of any application may call the function. Nothing that leadbridge makes
+        -- needs the right.
         IF made.name = 'normalize_phone' THEN
             EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO PUBLIC', made.target);
         END IF;

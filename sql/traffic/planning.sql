@@ -131,17 +131,40 @@ BEGIN
 END
 $function$;
 
--- Row-level security without a policy: the rows are for the service role until the owner adds a policy.
+-- Row-level security without a policy: the rows are for the service role until the owner adds a policy. A table of the
+-- school's own that another role may read or write stays as the school has it, because the role's statements would find
+-- no row or fail: `leadbridge migrate --api-access` closes such a table, and keeps what other roles have.
 CREATE OR REPLACE FUNCTION pg_temp.leadbridge_secure_rows(target text) RETURNS void
     LANGUAGE plpgsql
     AS $function$
+DECLARE
+    is_ours boolean := false;
+    users text;
 BEGIN
-    IF NOT EXISTS (
-        SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(target) AND c.relrowsecurity
-    ) THEN
+    IF EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = to_regclass(target) AND c.relrowsecurity) THEN
+        RETURN;
+    END IF;
+    IF to_regclass('{{schema}}.api_objects') IS NOT NULL THEN
+        EXECUTE 'SELECT bool_or(o.is_ours) FROM {{schema}}.api_objects AS o WHERE o.name = $1'
+        INTO is_ours USING (parse_ident(target))[2];
+    END IF;
+    IF NOT coalesce(is_ours, false) THEN
+        SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) INTO users
+        FROM pg_catalog.pg_class AS c, pg_catalog.pg_roles AS r
+        WHERE c.oid = to_regclass(target)
+            -- Nobody is a predefined role; the members count.
+            AND NOT starts_with(r.rolname, 'pg_')
+            AND NOT (r.rolsuper OR r.rolbypassrls OR pg_catalog.pg_has_role(r.oid, c.relowner, 'USAGE'))
+            AND (pg_catalog.has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE')
+                OR pg_catalog.has_table_privilege(r.oid, c.oid, 'DELETE'));
+    END IF;
+    IF users IS NULL THEN
         PERFORM pg_temp.leadbridge_change(
             format('row-level security of %s', replace(target, '"', '')),
             format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target));
+    ELSE
+        PERFORM pg_temp.leadbridge_note(format(
+            'row-level security of %s stays off, because these roles use the table: %s', replace(target, '"', ''), users));
     END IF;
 END
 $function$;

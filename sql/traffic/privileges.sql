@@ -4,16 +4,16 @@
 --
 -- BYPASSRLS    because row-level security would silently hide rows from the comparison and from updates. BYPASSRLS
 --              opens no table beyond the grants below.
-DO $role$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = {{role_name}}) THEN
-        CREATE ROLE {{role}} LOGIN;
-    END IF;
-END
-$role$;
-ALTER ROLE {{role}} LOGIN BYPASSRLS NOCREATEDB NOCREATEROLE;
-ALTER ROLE {{role}} SET statement_timeout = 0;
-
+-- REPLICATION  is not granted here, because a role with REPLICATION may read the changes of every table of every
+--              database of this server, and only reverse replication needs REPLICATION. For the cutover, shortly
+--              before `leadbridge cutover --dry-run`, an administrator runs
+--                  ALTER ROLE {{role}} REPLICATION;
+--              and after a rollback, or when the cutover is put off,
+--                  ALTER ROLE {{role}} NOREPLICATION;
+--              `leadbridge finish` takes REPLICATION away or shows the SQL. On Supabase `postgres` runs the first
+--              statement (PostgreSQL 17 and later); earlier versions let only `postgres` create and read a slot, so
+--              there the cutover needs the role `postgres` in TRAFFIC_DATABASE_URL, of daemon and commands.
+{{make_role}}
 GRANT USAGE ON SCHEMA {{traffic}}, {{schema}} TO {{role}};
 GRANT SELECT, INSERT, UPDATE, DELETE ON {{written}} TO {{role}};
 GRANT EXECUTE ON FUNCTION {{traffic}}.normalize_phone(text) TO {{role}};
@@ -33,19 +33,11 @@ GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_ind
 -- For a snapshot into an empty table: the snapshot leaves indexes out, and makes the indexes on the full table.
 GRANT EXECUTE ON FUNCTION {{schema}}.defer_indexes(regclass), {{schema}}.make_deferred_index() TO {{role}};
 
--- For a rollback: the fence on Traffic. REPLICATION is for the slot of reverse replication, from a cutover on.
+-- For a rollback: the fence on Traffic.
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
     {{schema}}.expire_fence(uuid, interval), {{schema}}.fence_damage(uuid), {{schema}}.hold_fence(uuid, boolean),
     {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
-DO $replication$
-BEGIN
-    ALTER ROLE {{role}} REPLICATION;
-EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'REPLICATION could not be granted: a cutover needs REPLICATION, forward replication does not';
-END
-$replication$;
-
 {{referring}}
 -- Replicated rows do not fire ordinary triggers, as in PostgreSQL's own apply worker. From PostgreSQL 15 on the
 -- parameter can be granted; without the grant, the triggers of migration 018 keep updated_at.

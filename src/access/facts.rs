@@ -70,7 +70,7 @@ pub struct Facts {
     pub own: Vec<ObjectFacts>,
     /// leadbridge's functions that run with their owner's rights, and that a role may execute.
     pub functions: Vec<FunctionFacts>,
-    /// Those of the requested functions that exist.
+    /// Those of the requested functions that exist, and that the API's roles may execute.
     pub known_functions: Vec<String>,
 }
 

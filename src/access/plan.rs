@@ -249,7 +249,9 @@ impl Comparison<'_> {
         }
         let unknown = |function: &&String| !self.traffic.known_functions.contains(function);
         if let Some(function) = policy.functions.iter().find(unknown) {
-            return Some(format!("it calls {function}, which Traffic does not have"));
+            return Some(format!(
+                "it calls {function}, which Traffic does not have, or not for the API's roles"
+            ));
         }
         let differs = |column: &&String| !traffic.columns.contains(column) || !is_same_column(kind, column);
         let column = policy.columns.iter().find(differs)?;

@@ -107,7 +107,10 @@ async fn may_replicate(client: &Client) -> Outcome {
     let user = &role.name;
     Ok(match (role.is_superuser, role.has_replication, role.has_service_replication) {
         (true, ..) => Verdict::ok(format!("{user} is a superuser")),
-        (_, true, _) => Verdict::ok(format!("{user} has REPLICATION")),
+        (_, true, _) => Verdict::ok(format!(
+            "{user} has REPLICATION, and may read the changes of every table of this server: guard its password as a \
+             superuser's"
+        )),
         (_, _, true) => Verdict::ok(format!("{user} may replicate by membership in the service's own role")),
         _ => Verdict::error(
             format!("{user} may not replicate"),

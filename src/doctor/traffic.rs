@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::model::names::{Names, STATE_TABLES};
 use crate::model::side::Side;
 use crate::postgres::Database;
-use crate::postgres::role;
+use crate::postgres::role::{self, SessionRole};
 use crate::postgres::step::during;
 use crate::postgres::synchronous;
 use crate::postgres::triggers::TriggerControl;
@@ -40,6 +40,7 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
     }
     findings.add("privileges", side, privileges(client, &written).await);
     findings.add("row_security", side, server::row_security(client, &config.traffic, &written).await);
+    findings.add("replication_right", side, replication_right(client, &config.names).await);
     findings.add("session_replication_role", side, replication_role(client, config).await);
     findings.add("idle_replication_slot_timeout", side, slot::idle_timeout(client, Side::Traffic).await);
     findings.add("synchronous_standby_names", side, standbys(client, &config.names).await);
@@ -87,6 +88,33 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
         "privileges are missing",
         server::privileges_remedy(Side::Traffic),
     ))
+}
+
+/// REPLICATION opens the changes of every table, and is needed on Traffic only from the cutover on.
+async fn replication_right(client: &Client, names: &Names) -> Outcome {
+    let role = SessionRole::read(client).await?;
+    let user = &role.name;
+    let is_needed = is_switched(client, names).await.unwrap_or(false);
+    Ok(match (role.is_superuser, role.has_replication, is_needed) {
+        (true, ..) => Verdict::ok(format!("{user} is a superuser, and may do everything on Traffic")),
+        (_, true, true) => Verdict::ok(format!(
+            "{user} has REPLICATION for reverse replication, and may read the changes of every table on Traffic; \
+             `leadbridge finish` takes it away"
+        )),
+        (_, true, false) => Verdict::warning(
+            format!(
+                "{user} has REPLICATION, and may read the changes of every table on Traffic; before a cutover \
+                 nothing needs that"
+            ),
+            format!(
+                "run as an administrator: ALTER ROLE \"{user}\" NOREPLICATION; the dry run of the cutover says when to \
+                 give it"
+            ),
+        ),
+        (_, false, _) => Verdict::ok(format!(
+            "{user} has no REPLICATION on Traffic: only a cutover needs it, and the cutover's dry run names the SQL"
+        )),
+    })
 }
 
 /// The same probe as the writer's.

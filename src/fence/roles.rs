@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::error::{Error, Result};
 use crate::postgres::Database;
 use crate::postgres::step::during;
+use crate::postgres::writers::TableWriter;
 
 /// Every role that may write to a fenced table, or to a column of a fenced table.
 #[derive(Clone, Debug, Default)]
@@ -44,30 +45,15 @@ pub struct Tried {
 impl FencedRoles {
     /// Reads the roles before the fence is taken, so that no writer waits for the query.
     pub async fn read(fenced: Database<'_>, with_notifications: bool) -> Result<Self> {
-        // Statement triggers fire for a statement without a matching row, too. The kind of statement depends
-        // on the role's privileges, which may be privileges on single columns. Since PostgreSQL 16 a member of
-        // a role need not be allowed to SET ROLE.
-        let sql = format!(
-            "SELECT r.rolname::text, t::regclass::text, r.inserts, r.updates, r.deletes,
-                    pg_has_role(session_user, r.oid, CASE WHEN current_setting('server_version_num')::int < 160000
-                        THEN 'MEMBER' ELSE 'SET' END)
-             FROM {}($1) AS t,
-             LATERAL (SELECT oid, rolname, has_any_column_privilege(oid, t, 'INSERT') AS inserts,
-                             (SELECT quote_ident(attname) FROM pg_attribute AS a
-                              WHERE attrelid = t AND attnum > 0 AND NOT attisdropped
-                                AND has_column_privilege(r.oid, t, attnum, 'UPDATE')
-                              ORDER BY attgenerated <> '' OR attidentity <> '', attnum LIMIT 1) AS updates,
-                             has_table_privilege(oid, t, 'DELETE') AS deletes,
-                             has_table_privilege(oid, t, 'TRUNCATE') AS truncates FROM pg_roles AS r) AS r
-             WHERE r.inserts OR r.updates IS NOT NULL OR r.deletes OR r.truncates ORDER BY 1, 2",
-            fenced.names.own("fenced_tables")
-        );
-        let step = fenced.during("reading which roles may write to the tables");
-        let rows = step.rows(&sql, &[&with_notifications]).await?;
+        let tables = format!("SELECT t::text FROM {}($1) AS t", fenced.names.own("fenced_tables"));
+        let step = fenced.during("reading the tables of the fence");
+        let tables = step.rows(&tables, &[&with_notifications]).await?;
+        let tables: Vec<String> = tables.iter().map(|row| row.get(0)).collect();
         let mut writers = FencedRoles::default();
-        for row in &rows {
-            let (role, table): (String, String) = (row.get(0), row.get(1));
-            let (inserts, updates, deletes) = (row.get(2), row.get::<_, Option<String>>(3), row.get(4));
+        for writer in TableWriter::read(fenced.client, &tables).await? {
+            let TableWriter { role, table, inserts, updates, deletes, is_assumable } = writer;
+            // Statement triggers fire for a statement without a matching row, too. The kind of statement depends
+            // on the role's privileges, which may be privileges on single columns.
             let statement = match (deletes, updates, inserts) {
                 (true, ..) => Some(format!("DELETE FROM {table} WHERE false")),
                 (_, Some(column), _) => Some(format!("UPDATE {table} SET {column} = DEFAULT WHERE false")),
@@ -75,7 +61,7 @@ impl FencedRoles {
                 (.., true) => Some(format!("INSERT INTO {table} SELECT WHERE false")),
                 _ => None,
             };
-            match statement.filter(|_| row.get(5)) {
+            match statement.filter(|_| is_assumable) {
                 Some(statement) => writers.attempts.push(Attempt { role, table, statement }),
                 None => {
                     writers.untried.insert(role);

@@ -114,7 +114,7 @@ impl FinishCertificate {
             );
         }
         let _ = writeln!(text, "\nTo restore it, in psql:\n{}", indented(&restore_hint(manifest, directory)));
-        text.push_str("Dropped:\n");
+        text.push_str("Dropped, or taken away:\n");
         for line in objects::summary(self.dropped.iter()) {
             let _ = writeln!(text, "  {line}");
         }
@@ -133,12 +133,16 @@ impl FinishCertificate {
 fn left(objects: &[OwnedObject]) -> String {
     let mut text = String::new();
     if !objects.is_empty() {
-        text.push_str("\nLeft for the owner, since our role may not drop it:\n");
+        text.push_str(
+            "\nLeft for the owner, since our role may not drop it or take it away. A role with REPLICATION may still \
+             read the\nchanges of every table of its server:\n",
+        );
     }
     for object in objects {
         let owner = object.owner.as_deref().unwrap_or("a superuser");
+        let note = object.note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {};  -- on the {}, as {owner}", object.sql, object.database);
+        let _ = writeln!(text, "  {};  -- on the {}, as {owner}{note}", object.sql, object.database);
     }
     text
 }

@@ -1,5 +1,5 @@
 //! The end of a move: a backup of Landing's tables, then the slots, publications and fence functions are
-//! dropped.
+//! dropped, and the rights of leadbridge's roles are taken away.
 //!
 //! Everything is examined before anything is changed. A run may end after any step: `leadbridge.finish` on
 //! Traffic records the progress, and the catalogs show which objects are left. Two things stay: Landing's
@@ -12,6 +12,7 @@ mod journal;
 mod objects;
 mod persons;
 mod place;
+mod rights;
 mod standing;
 
 use std::fmt::Write as _;
@@ -161,11 +162,20 @@ impl Finishing {
             ),
         };
         for line in objects::summary(self.objects.iter().filter(|object| object.permitted)) {
-            let _ = writeln!(plan, "  {line}: dropped");
+            let _ = writeln!(
+                plan,
+                "  {line}: {}",
+                if line.starts_with("rights ") { "taken away" } else { "dropped" }
+            );
         }
         let others: Vec<&OwnedObject> = self.objects.iter().filter(|object| !object.permitted).collect();
         for line in objects::summary(others.iter().copied()) {
-            let _ = writeln!(plan, "  {line}: left, since another role owns it; the SQL is shown at the end");
+            let why = if line.starts_with("rights ") {
+                "this role may not take them away"
+            } else {
+                "another role owns it"
+            };
+            let _ = writeln!(plan, "  {line}: left, since {why}; the SQL is shown at the end");
         }
         plan.push_str(&persons::plan(names, &self.removed(), self.options.keep_notes));
         plan.push_str("Landing's tables stay, and stay closed to writers; Traffic is not touched otherwise.");
@@ -221,7 +231,9 @@ impl Finishing {
             (ObjectKind::Slot, Some(Side::Traffic), Point::ReverseSlotDropped),
             (ObjectKind::Slot, Some(Side::Landing), Point::ForwardSlotDropped),
             (ObjectKind::Publication, None, Point::PublicationsDropped),
-            (ObjectKind::Function, None, Point::Dismantled),
+            // The rights come last, because the steps before need them.
+            (ObjectKind::Function, None, Point::FunctionsDropped),
+            (ObjectKind::Right, None, Point::Dismantled),
         ] {
             let meant = |object: &&OwnedObject| {
                 object.permitted && object.kind == kind && side.is_none_or(|side| object.database == side)

@@ -1,5 +1,5 @@
-//! The objects to drop: the slots, the publications, and the functions that could open Landing's fence. The
-//! fence itself stays.
+//! What is taken away: the slots, the publications, the functions that could open Landing's fence, and the rights of
+//! leadbridge's roles. The fence itself stays.
 
 use std::fmt;
 
@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::behind::patiently;
+use super::rights;
 use crate::error::{Error, Result};
 use crate::model::side::Side;
 use crate::postgres::role::SessionRole;
@@ -17,7 +18,7 @@ use crate::postgres::{Database, Databases, publication, slot};
 
 /// Functions that a role may call to close, keep or lift a fence. `refuse_write` is not in the list, because
 /// the triggers that keep Landing closed call the function.
-const CALLABLE: [&str; 9] = [
+pub(super) const CALLABLE: [&str; 9] = [
     "close_fence",
     "create_fence_triggers",
     "expire_fence",
@@ -36,6 +37,8 @@ pub enum ObjectKind {
     Slot,
     Publication,
     Function,
+    /// A right of a role: a grant, or an attribute of the role.
+    Right,
 }
 
 /// An object of leadbridge in one of the databases.
@@ -50,6 +53,9 @@ pub struct OwnedObject {
     pub owner: Option<String>,
     /// Whether leadbridge's role may drop the object.
     pub permitted: bool,
+    /// What the owner has to consider before running `sql`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// For example `slot leadbridge on the Landing DB`.
@@ -60,6 +66,7 @@ impl fmt::Display for OwnedObject {
             ObjectKind::Publication => "publication",
             ObjectKind::Function if self.name.contains("), ") => "functions",
             ObjectKind::Function => "function",
+            ObjectKind::Right => "rights",
         };
         write!(f, "{kind} {} on the {}", self.name, self.database)
     }
@@ -100,6 +107,9 @@ pub async fn find(databases: Databases<'_>) -> Result<Vec<OwnedObject>> {
     for database in [landing, traffic] {
         found.extend(functions(database).await?);
     }
+    for database in [landing, traffic] {
+        found.extend(rights::find(database).await?);
+    }
     Ok(found)
 }
 
@@ -132,6 +142,7 @@ async fn find_slot(database: Database<'_>, name: &str) -> Result<Option<OwnedObj
         sql,
         owner: None,
         permitted: true,
+        note: None,
     }))
 }
 
@@ -145,6 +156,7 @@ async fn find_publication(database: Database<'_>, name: &str) -> Result<Option<O
         sql: format!("DROP PUBLICATION IF EXISTS {}", escape_identifier(name)),
         owner: Some(publication.owner.1),
         permitted: publication.is_owned,
+        note: None,
     }))
 }
 
@@ -164,6 +176,7 @@ async fn functions(database: Database<'_>) -> Result<Vec<OwnedObject>> {
         sql: format!("DROP FUNCTION IF EXISTS {}", row.get::<_, &str>(0)),
         owner: row.get(1),
         permitted: row.get(2),
+        note: None,
     };
     Ok(rows.iter().map(function).collect())
 }
@@ -174,9 +187,10 @@ impl OwnedObject {
     /// # Errors
     /// Errors of the statement. A slot in use is retried for 10 s, and then refused.
     pub async fn drop(&self, client: &Client) -> Result<()> {
-        let step = format!("dropping the {self}");
+        let action = if self.kind == ObjectKind::Right { "taking away" } else { "dropping" };
+        let step = format!("{action} the {self}");
         patiently(async || during(client, &step).batch(&self.sql).await).await?;
-        tracing::info!("dropped the {self}");
+        tracing::info!("{} the {self}", if self.kind == ObjectKind::Right { "took away" } else { "dropped" });
         Ok(())
     }
 }

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio_postgres::Client;
 
 use super::Patience;
+use super::trial::WriteTrial;
 use crate::access::{AccessScope, Comparison, Plan, Standing};
 use crate::error::Result;
 use crate::postgres::step::during;
@@ -86,14 +87,20 @@ impl<'p> PlannedAccess<'p> {
         during(traffic, "preparing the grants on Traffic").row(set, &[&grants]).await.map(drop)
     }
 
-    /// Runs the plan in one transaction.
-    pub(super) async fn apply(&self, traffic: &mut Client, patience: Patience) -> Result<()> {
+    /// Runs the plan in one transaction. The rights of `anon` and `authenticated` are taken away on purpose; every other
+    /// role goes on writing.
+    pub(super) async fn apply(
+        &self,
+        traffic: &mut Client,
+        (patience, trial): (Patience, &WriteTrial),
+    ) -> Result<()> {
         let statements = self.planned().statements;
         if statements.is_empty() {
             return Ok(());
         }
         let sql = format!("{};\nNOTIFY pgrst, 'reload schema';", statements.join(";\n"));
-        patience.execute(traffic, "the API roles' rights on Traffic", &sql).await?;
+        let others = trial.without(&["anon", "authenticated"]);
+        patience.execute(traffic, ("the change of the API roles' rights on Traffic", &sql), &others).await?;
         Ok(())
     }
 

@@ -4,9 +4,11 @@
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+use super::trial::WriteTrial;
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, sql};
 use crate::error::{Error, Result};
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::postgres::publication::{self, PublicationMember};
 use crate::postgres::step::during;
 
@@ -31,13 +33,14 @@ pub(super) async fn apply(
     client: &mut Client,
     names: &Names,
     step: &MigrationStep,
-    options: &MigrateOptions,
+    (options, trial): (&MigrateOptions, &WriteTrial),
 ) -> Result<()> {
     if step.effect == Effect::Unchanged {
         return Ok(());
     }
     let sql = sql::publication(names, &options.tables());
-    options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await.map(drop)
+    let name = format!("{} on Landing", step.name);
+    options.patience.execute(client, (&name, &sql), trial).await.map(drop)
 }
 
 /// Plans the step for the fence by comparing the installed fence with this version's fence; changes nothing.
@@ -59,14 +62,14 @@ pub(super) async fn apply_fence(
     client: &mut Client,
     names: &Names,
     step: &MigrationStep,
-    options: &MigrateOptions,
+    (options, trial): (&MigrateOptions, &WriteTrial),
 ) -> Result<()> {
     if step.effect == Effect::Unchanged {
         return Ok(());
     }
     let fence = sql::landing_fence(names);
     let sql = format!("{fence}{}", sql::comment_on_fence(names, &fence));
-    options.patience.execute(client, "the fence on Landing", &sql).await.map(drop)
+    options.patience.execute(client, ("the fence on Landing", &sql), trial).await.map(drop)
 }
 
 /// Plans a step for each closed fence whose triggers are damaged; changes nothing.
@@ -102,7 +105,10 @@ pub(super) async fn restore(
     for (cutover, step) in damaged {
         let function = names.own("restore_fence");
         let sql = format!("SELECT {function}('{cutover}', {})", options.notifications);
-        options.patience.execute(client, &format!("{} on Landing", step.name), &sql).await?;
+        let name = format!("{} on Landing", step.name);
+        // Writes that pass a damaged fence are to be refused.
+        let trial = WriteTrial::of_nothing(Side::Landing);
+        options.patience.execute(client, (&name, &sql), &trial).await?;
     }
     Ok(())
 }

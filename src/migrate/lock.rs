@@ -11,6 +11,7 @@ use tokio_postgres::{Client, Transaction};
 
 use super::failure;
 use super::listed::Listed;
+use super::trial::WriteTrial;
 use crate::error::{Error, Result};
 use crate::model::names::Names;
 use crate::postgres::Database;
@@ -43,14 +44,21 @@ impl Patience {
             .build()
     }
 
-    /// Runs `sql` in one transaction that never waits long for a lock; returns what `sql` has listed.
+    /// Runs `sql` in one transaction that never waits long for a lock; returns what `sql` has listed. Writes that go
+    /// through before go through afterwards, or nothing is changed.
     ///
     /// # Errors
-    /// Transient, with the oldest transactions of the database, when no attempt got the lock.
-    pub(super) async fn execute(self, client: &mut Client, step: &str, sql: &str) -> Result<Listed> {
+    /// Transient, with the oldest transactions of the database, when no attempt got the lock. Refused when a write of
+    /// `trial` fails afterwards.
+    pub(super) async fn execute(
+        self,
+        client: &mut Client,
+        (step, sql): (&str, &str),
+        trial: &WriteTrial,
+    ) -> Result<Listed> {
         let mut pauses = self.pauses();
         loop {
-            let error = match self.attempt(client, sql).await {
+            let error = match self.attempt(client, (step, sql), trial).await {
                 Ok(listed) => return listed,
                 Err(error) => error,
             };
@@ -69,12 +77,24 @@ impl Patience {
         }
     }
 
-    async fn attempt(self, client: &mut Client, sql: &str) -> Result<Result<Listed>, tokio_postgres::Error> {
+    async fn attempt(
+        self,
+        client: &mut Client,
+        (step, sql): (&str, &str),
+        trial: &WriteTrial,
+    ) -> Result<Result<Listed>, tokio_postgres::Error> {
         let transaction = client.transaction().await?;
         self.set_timeout(&transaction).await?;
+        let before = trial.outcomes(&transaction).await?;
         transaction.batch_execute(sql).await?;
         let listed = Listed::read(&transaction, "reading what was changed").await;
-        transaction.commit().await?;
+        let after = trial.outcomes(&transaction).await?;
+        let refusal = before.and_then(|before| Ok(trial.refusal(step, &before, &after?)));
+        match refusal {
+            Ok(None) => transaction.commit().await?,
+            // Dropping the transaction rolls it back.
+            Ok(Some(refusal)) | Err(refusal) => return Ok(Err(refusal)),
+        }
         Ok(listed)
     }
 

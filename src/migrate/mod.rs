@@ -12,15 +12,17 @@ mod lock;
 mod passthrough;
 mod sql;
 mod traffic;
+mod trial;
 
 use std::fmt;
 
 use serde::Serialize;
 use tokio_postgres::Client;
+use uuid::Uuid;
 
 use crate::access::AccessScope;
 use crate::admission::{AdmissionScope, Bars, Extent};
-use crate::checkpoint::{Identity, Installation};
+use crate::checkpoint::{Identity, Installation, is_switched};
 use crate::error::Result;
 use crate::model::change::Table;
 use crate::model::column_rules::ColumnRules;
@@ -33,6 +35,8 @@ use access::PlannedAccess;
 pub use access::{ApiAccess, LeftOpen};
 pub use lock::Patience;
 pub use sql::{privileges, script};
+pub use trial::TriedWriters;
+use trial::WriteTrial;
 
 /// Options of [`migrate`].
 #[derive(Clone, Debug, Default)]
@@ -112,6 +116,10 @@ pub struct Report {
     pub dry_run: bool,
     pub steps: Vec<MigrationStep>,
     pub access: ApiAccess,
+    /// The roles as which a write was tried on each changed side; empty in a dry run.
+    pub writers: Vec<(MigratedSide, TriedWriters)>,
+    /// Roles of leadbridge's on Traffic that have REPLICATION although no cutover has switched.
+    pub replicating: Vec<String>,
 }
 
 impl Report {
@@ -135,7 +143,25 @@ impl fmt::Display for Report {
             changes.iter().try_for_each(|change| writeln!(f, "  {change}"))?;
             notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))?;
         }
-        self.access.write(f, self.dry_run)
+        self.access.write(f, self.dry_run)?;
+        for (database, TriedWriters { tried, not_tried }) in &self.writers {
+            let tried = if tried.is_empty() { "no role".to_owned() } else { tried.join(", ") };
+            write!(f, "{database}: writes tried before and after each step, and rolled back, as {tried}")?;
+            match not_tried.as_slice() {
+                [] => writeln!(f)?,
+                untried => {
+                    writeln!(f, "; not tried, because this session may not, as {}", untried.join(", "))?
+                }
+            }
+        }
+        for role in &self.replicating {
+            writeln!(
+                f,
+                "Traffic: the role {role} has REPLICATION, and may read the changes of every table; before a cutover nothing \
+                 needs that\n  what to do: ALTER ROLE {role} NOREPLICATION"
+            )?;
+        }
+        Ok(())
     }
 }
 
@@ -185,26 +211,77 @@ async fn plan_and_apply(
     let scope = AccessScope { names, tables: &tables, accept: &options.accept };
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;
 
+    let planned = PlannedSteps { publication, fence, damaged, migrations, access };
     if options.dry_run {
-        let damaged = damaged.into_iter().map(|(_, step)| step);
-        let planned = migrations.into_iter().map(|planned| planned.step);
-        let steps = planned.chain([publication, fence]).chain(damaged).collect();
-        return Ok(Report { dry_run: true, steps, access: access.predicted() });
+        return Ok(planned.predicted(replicating(traffic, names).await?));
     }
     if options.replace_installation {
         Installation::replace(&identity, Database::traffic(traffic, names)).await?;
         Installation::replace(&identity, Database::landing(landing, names)).await?;
     }
-    access.announce(traffic).await?;
-    let mut steps = traffic::apply(traffic, names, migrations, options.patience).await?;
-    access.apply(traffic, options.patience).await?;
-    landing::apply(landing, names, &publication, options).await?;
-    landing::apply_fence(landing, names, &fence, options).await?;
-    landing::restore(landing, names, &damaged, options).await?;
+    let report = planned.apply(landing, traffic, (names, options)).await?;
     Installation::admit(&identity, Database::traffic(traffic, names)).await?;
     Installation::admit(&identity, Database::landing(landing, names)).await?;
-    steps.extend([publication, fence].into_iter().chain(damaged.into_iter().map(|(_, step)| step)));
-    Ok(Report { dry_run: false, steps, access: access.done(landing, traffic).await? })
+    Ok(report)
+}
+
+/// The steps on both sides.
+struct PlannedSteps<'p> {
+    publication: MigrationStep,
+    fence: MigrationStep,
+    damaged: Vec<(Uuid, MigrationStep)>,
+    migrations: Vec<traffic::Planned>,
+    access: PlannedAccess<'p>,
+}
+
+impl PlannedSteps<'_> {
+    /// The report of a dry run.
+    fn predicted(self, replicating: Vec<String>) -> Report {
+        let damaged = self.damaged.into_iter().map(|(_, step)| step);
+        let migrations = self.migrations.into_iter().map(|planned| planned.step);
+        let steps = migrations.chain([self.publication, self.fence]).chain(damaged).collect();
+        Report { dry_run: true, steps, access: self.access.predicted(), writers: Vec::new(), replicating }
+    }
+
+    async fn apply(
+        self,
+        landing: &mut Client,
+        traffic: &mut Client,
+        (names, options): (&Names, &MigrateOptions),
+    ) -> Result<Report> {
+        let PlannedSteps { publication, fence, damaged, migrations, access } = self;
+        let tables = options.tables();
+        access.announce(traffic).await?;
+        let on_traffic = WriteTrial::plan(traffic, Side::Traffic, names, &tables).await?;
+        let on_landing = WriteTrial::plan(landing, Side::Landing, names, &tables).await?;
+        let mut steps = traffic::apply(traffic, names, migrations, (options.patience, &on_traffic)).await?;
+        access.apply(traffic, (options.patience, &on_traffic)).await?;
+        landing::apply(landing, names, &publication, (options, &on_landing)).await?;
+        landing::apply_fence(landing, names, &fence, (options, &on_landing)).await?;
+        landing::restore(landing, names, &damaged, options).await?;
+        steps.extend([publication, fence].into_iter().chain(damaged.into_iter().map(|(_, step)| step)));
+        let access = access.done(landing, traffic).await?;
+        let is_changed =
+            |side| steps.iter().any(|step| step.database == side && step.effect != Effect::Unchanged);
+        let tried = [(MigratedSide::Traffic, on_traffic), (MigratedSide::Landing, on_landing)];
+        let changed = tried.into_iter().filter(|(side, _)| is_changed(*side));
+        let writers = changed.map(|(side, trial)| (side, trial.writers().clone())).collect();
+        let replicating = replicating(traffic, names).await?;
+        Ok(Report { dry_run: false, steps, access, writers, replicating })
+    }
+}
+
+/// Roles with rights in leadbridge's schema on Traffic, as SQL, that have REPLICATION before a cutover has switched.
+async fn replicating(traffic: &Client, names: &Names) -> Result<Vec<String>> {
+    if is_switched(traffic, names).await.unwrap_or(false) {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT DISTINCT pg_catalog.quote_ident(r.rolname) FROM pg_catalog.pg_namespace AS n, \
+               pg_catalog.aclexplode(n.nspacl) AS a JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee \
+               WHERE n.nspname = $1 AND a.grantee <> n.nspowner AND r.rolreplication AND NOT r.rolsuper ORDER BY 1";
+    let rows =
+        during(traffic, "looking for roles with REPLICATION on Traffic").rows(sql, &[&names.schema]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
 /// Identity of this installation, with the system identifier and the database name that Landing reports.

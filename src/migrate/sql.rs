@@ -68,6 +68,7 @@ pub(super) const PLAN_BEGINS: &str = "-- The plan begins here.\n";
 const PUBLICATION: &str = include_str!("../../sql/landing/publication.sql");
 const CHANGED_KEYS: &str = include_str!("../../sql/landing/changed_keys.sql");
 const REFERRING: &str = include_str!("../../sql/referring.sql");
+const ROLE: &str = include_str!("../../sql/role.sql");
 const LANDING_PRIVILEGES: &str = include_str!("../../sql/landing/privileges.sql");
 const TRAFFIC_PRIVILEGES: &str = include_str!("../../sql/traffic/privileges.sql");
 
@@ -175,7 +176,8 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
     Ok(script)
 }
 
-/// The least-privilege role for the daemon on `database`, as SQL for a DBA to run. The SQL holds no password.
+/// The least-privilege role for the daemon on `database`, as SQL for a DBA to run. The SQL holds no password, takes
+/// nothing from a role that exists, and refuses a role that lacks an attribute and is not leadbridge's.
 ///
 /// # Errors
 /// Usage, for a name that cannot stand in the SQL files.
@@ -192,12 +194,15 @@ pub fn privileges(
         |name: &dyn Fn(Table) -> String| tables.iter().map(|t| name(*t)).collect::<Vec<_>>().join(", ");
     let on_landing = |table| names.landing_table(table);
     let on_traffic = |table| names.traffic_table(table);
-    let (template, name): (&str, &dyn Fn(Table) -> String) = match database {
-        MigratedSide::Landing => (LANDING_PRIVILEGES, &on_landing),
-        MigratedSide::Traffic => (TRAFFIC_PRIVILEGES, &on_traffic),
+    // Reverse replication alone needs REPLICATION on Traffic, so REPLICATION is the cutover's.
+    let (template, attributes, name): (&str, &str, &dyn Fn(Table) -> String) = match database {
+        MigratedSide::Landing => (LANDING_PRIVILEGES, "'LOGIN', 'REPLICATION', 'BYPASSRLS'", &on_landing),
+        MigratedSide::Traffic => (TRAFFIC_PRIVILEGES, "'LOGIN', 'BYPASSRLS'", &on_traffic),
     };
-    let sql = fenced(template.replace("{{referring}}", REFERRING), name);
-    Ok(render(&sql, names)
+    let sql = template.replace("{{make_role}}", ROLE).replace("{{referring}}", REFERRING);
+    Ok(render(&fenced(sql, name), names)
+        .replace("{{attributes}}", attributes)
+        .replace("{{role_mark}}", &escape_literal(&names.role_mark()))
         .replace("{{role}}", &escape_identifier(role))
         .replace("{{role_name}}", &escape_literal(role))
         .replace("{{published}}", &list(&|table| names.landing_table(table)))

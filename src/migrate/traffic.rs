@@ -8,6 +8,7 @@ use tokio_postgres::Client;
 use super::listed::{self, Listed};
 use super::passthrough::Places;
 use super::sql::{Migration, WITH_OTHERS, checksum, plannable, record, session};
+use super::trial::WriteTrial;
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
 use crate::error::{Kind, Result};
 use crate::mapping::Mapping;
@@ -117,7 +118,7 @@ pub(super) async fn apply(
     client: &mut Client,
     names: &Names,
     planned: Vec<Planned>,
-    patience: Patience,
+    (patience, trial): (Patience, &WriteTrial),
 ) -> Result<Vec<MigrationStep>> {
     let session = session(names);
     let mut steps = Vec::new();
@@ -130,8 +131,9 @@ pub(super) async fn apply(
         let record = if name == PASSTHROUGH { String::new() } else { record(name, &sql, names) };
         let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
         let statements = format!("{alone}\n{session}\n{sql}\n{record}");
+        let step_name = format!("migration {name} on Traffic");
         let Listed { changes, notes, .. } =
-            patience.execute(client, &format!("migration {name} on Traffic"), &statements).await?;
+            patience.execute(client, (&step_name, &statements), trial).await?;
         tracing::info!(migration = name, "applied");
         steps.push(MigrationStep { changes, notes, ..step });
     }

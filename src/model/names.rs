@@ -68,6 +68,12 @@ impl Names {
         format!("{}{REVERSE_SUFFIX}", self.publication)
     }
 
+    /// Comment on a role that leadbridge's SQL has made for this installation. `leadbridge finish` takes rights away
+    /// from such roles alone.
+    pub fn role_mark(&self) -> String {
+        format!("made by leadbridge for the slot {}, schema {}", self.slot, self.schema)
+    }
+
     /// A table's name on Landing, for messages: `journey_stages`.
     pub fn landing_name(&self, table: Table) -> &str {
         match table {

@@ -42,6 +42,7 @@ pub mod unique;
 mod url;
 pub mod wal;
 pub mod write;
+pub mod writers;
 pub mod written_since;
 
 pub use databases::{Database, Databases};

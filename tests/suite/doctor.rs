@@ -141,6 +141,35 @@ async fn the_roles_that_a_dba_creates_from_our_sql_get_no_complaint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn replication_on_traffic_is_a_warning_until_a_cutover_has_switched() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    let landing = world.landing.url_as("bridge", "bridge", "landing");
+    let traffic = world.traffic.url_as("bridge", "bridge", "traffic");
+    let found = doctor::examine(&config(&landing, &traffic)).await;
+    assert_eq!(complaints(&found), [("replication_right", Level::Warning)]);
+    let said = |found: &Findings, check: &str| {
+        let of = |finding: &&Finding| {
+            finding.check == check && finding.message.contains("the changes of every table")
+        };
+        found.findings.iter().find(of).unwrap().clone()
+    };
+    assert!(
+        said(&found, "replication_right").remedy.unwrap().contains("ALTER ROLE \"bridge\" NOREPLICATION")
+    );
+    assert_eq!(said(&found, "role").level, Level::Ok);
+    let report = world.migrate(&MigrateOptions::default()).await.to_string();
+    assert!(report.contains("ALTER ROLE bridge NOREPLICATION"), "{report}");
+
+    bridge.catch_up().await;
+    world.traffic().await.batch_execute("UPDATE leadbridge.checkpoint SET state = 'switched'").await.unwrap();
+    let found = doctor::examine(&config(&landing, &traffic)).await;
+    assert_eq!(said(&found, "replication_right").level, Level::Ok);
+    let report = world.migrate(&MigrateOptions::default()).await.to_string();
+    assert!(!report.contains("NOREPLICATION"), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_generated_column_that_the_mapping_reads_is_an_error_and_one_that_it_never_reads_is_none() {
     let world = World::new().await;
     let landing = world.landing().await;
@@ -194,7 +223,7 @@ async fn a_connection_limit_that_is_too_low_is_named_with_the_statement_that_rai
     let (landing, traffic) = (world.landing().await, world.traffic().await);
     let roomy = "ALTER ROLE bridge CONNECTION LIMIT 10";
     landing.batch_execute(roomy).await.unwrap();
-    traffic.batch_execute(roomy).await.unwrap();
+    traffic.batch_execute(&format!("{roomy} NOREPLICATION")).await.unwrap();
     let urls = || {
         (
             world.landing.url_as("bridge", "bridge", "landing"),

@@ -259,7 +259,13 @@ pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) 
                 "the role {} may not replicate from Traffic: reverse replication would be impossible",
                 config.traffic.user()
             ),
-            format!("run as a superuser: ALTER ROLE \"{}\" REPLICATION", config.traffic.user()),
+            format!(
+                "for the cutover alone, run on Traffic as an administrator, because the role cannot give itself \
+                 REPLICATION: ALTER ROLE \"{0}\" REPLICATION; after a rollback, or if the cutover is put off: ALTER ROLE \
+                 \"{0}\" NOREPLICATION (on Supabase before PostgreSQL 17 only the role postgres can replicate: let daemon and \
+                 commands use it on Traffic)",
+                config.traffic.user()
+            ),
         )
     } else if !row.get::<_, bool>(1) {
         Verdict::error(

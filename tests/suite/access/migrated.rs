@@ -147,12 +147,22 @@ async fn a_policy_that_cannot_say_the_same_on_traffic_is_named_and_not_copied() 
          CREATE POLICY reads ON landing_leads FOR SELECT TO authenticated USING (source = 'twland');
          CREATE POLICY mine ON landing_leads FOR SELECT TO authenticated USING (id = auth.uid());
          CREATE POLICY unless ON journey_stages AS RESTRICTIVE TO authenticated USING (staff());
-         CREATE POLICY open ON journey_stages TO authenticated USING (true)";
+         CREATE POLICY open ON journey_stages TO authenticated USING (true);
+         CREATE FUNCTION closed() RETURNS boolean LANGUAGE sql AS 'SELECT true';
+         CREATE POLICY fails ON landing_leads FOR SELECT TO authenticated USING (closed())";
     landing(&world, policies).await;
+    // A policy whose function a role may not execute would make the role's statements fail.
+    let closed = "CREATE FUNCTION closed() RETURNS boolean LANGUAGE sql AS 'SELECT true';
+                  REVOKE EXECUTE ON FUNCTION closed() FROM PUBLIC, anon, authenticated";
+    traffic(&world, closed).await;
     let report = as_announced(&world, &closing()).await;
-    for (name, reason) in
-        [("calls", "staff()"), ("looks", "users"), ("reads", "source"), ("unless", "staff()")]
-    {
+    for (name, reason) in [
+        ("calls", "staff()"),
+        ("looks", "users"),
+        ("reads", "source"),
+        ("unless", "staff()"),
+        ("fails", "closed()"),
+    ] {
         let named = |note: &&String| note.contains(&format!("\"{name}\"")) && note.contains(reason);
         assert!(report.access.notes.iter().any(|note| named(&note)), "{name}: {report}");
     }

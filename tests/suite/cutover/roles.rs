@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::CutoverSetup;
-use crate::testkit::{Bridge, World, holds, landing, least_privileged};
+use crate::testkit::{Bridge, World, assert_equal, holds, landing, least_privileged, traffic};
 
 /// The list of the certificate that names the role.
 fn list_of(certificate: &Value, role: &str) -> Vec<String> {
@@ -78,4 +78,53 @@ async fn a_role_that_the_operator_may_not_assume_is_named_as_not_tried() {
     if can_forbid_set {
         assert_eq!(list_of(&certificate, "unset"), ["not_tried"], "{}", certificate["writers"]);
     }
+}
+
+/// Takes away what every role has through PUBLIC, as a hardened server does.
+const HARDEN: &str = "DO $$ DECLARE taken text; BEGIN
+        EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
+        FOR taken IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace
+            AND proname IN ('pg_control_system', 'pg_create_logical_replication_slot', 'pg_drop_replication_slot',
+                'pg_replication_slot_advance', 'pg_logical_emit_message', 'pg_current_wal_insert_lsn',
+                'pg_current_wal_flush_lsn', 'pg_advisory_lock', 'pg_try_advisory_lock', 'pg_advisory_xact_lock', 'pg_notify')
+        LOOP EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', taken); END LOOP;
+    END $$;
+    REVOKE ALL ON SCHEMA public FROM PUBLIC; REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC;
+    REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA public FROM PUBLIC";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_printed_roles_do_the_whole_move_where_public_may_do_nothing() {
+    let world = World::new().await;
+    landing(&world, HARDEN).await;
+    traffic(&world, HARDEN).await;
+    world.fill(171, 40).await;
+    let bridge = least_privileged(&world).await;
+    let mut setup = CutoverSetup::between(world, bridge).await;
+    let doctor = setup.bridge.run(&["doctor"]).await;
+    assert_eq!(doctor.code, 0, "{}", doctor.out);
+    setup.switches(&[]).await;
+    setup.flows_back().await;
+    setup.rolls_back(&[]).await;
+    setup.daemon.caught_up(&setup.world).await;
+    assert_equal(&setup.world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replication_on_traffic_is_a_condition_of_the_cutover_with_the_sql_that_gives_it() {
+    let world = World::new().await;
+    let bridge = least_privileged(&world).await;
+    traffic(&world, "ALTER ROLE bridge NOREPLICATION").await;
+    let setup = CutoverSetup::between(world, bridge).await;
+    let said = setup.cutover(&["--dry-run"]).await;
+    assert_eq!(said.code, 1, "{}", said.out);
+    for words in [
+        "the role bridge may not replicate from Traffic",
+        "ALTER ROLE \"bridge\" REPLICATION",
+        "ALTER ROLE \"bridge\" NOREPLICATION",
+        "only the role postgres can replicate",
+    ] {
+        assert!(said.out.contains(words), "{words} is not in: {}", said.out);
+    }
+    traffic(&setup.world, "ALTER ROLE \"bridge\" REPLICATION").await;
+    setup.switches(&[]).await;
 }

@@ -167,19 +167,77 @@ async fn what_the_role_may_not_drop_is_said_before_and_left_to_its_owner_with_th
     assert_closed(&world, 40).await;
     // The owner runs the shown SQL.
     let (_, left) = said.out.split_once("Left for the owner").unwrap();
-    let mut ran = 0;
-    for line in left.lines().filter(|line| line.contains("DROP ")) {
+    assert!(
+        left.contains("ALTER ROLE bridge NOREPLICATION;  -- on the Traffic DB, as a superuser"),
+        "{left}"
+    );
+    let mut dropped = 0;
+    for line in left.lines().filter(|line| line.contains("  -- on the ")) {
         let statement = line.split(" -- ").next().unwrap();
         match line.contains("Landing DB") {
             true => landing(&world, statement).await,
             false => traffic(&world, statement).await,
         }
-        ran += 1;
+        dropped += usize::from(line.contains("DROP "));
     }
-    assert_eq!(ran, 20);
+    assert_eq!(dropped, 20);
     assert_eq!(remains(&world).await, FINISHED);
-    let again = bridge.run(&["finish"]).await;
+    assert_without_rights(&world, "bridge").await;
+    let again = Bridge::new(&world).run(&["finish"]).await;
     assert!(again.code == 0 && !again.out.contains("Left for the owner"), "{}", again.out);
+}
+
+/// The role has no grant in either database, and neither REPLICATION nor BYPASSRLS.
+async fn assert_without_rights(world: &World, role: &str) {
+    let sql = format!(
+        "SELECT concat_ws(' ', (SELECT string_agg(pg_describe_object(d.classid, d.objid, d.objsubid), ', ')
+             FROM pg_shdepend AS d WHERE d.refobjid = r.oid), CASE WHEN rolreplication THEN 'REPLICATION' END,
+             CASE WHEN rolbypassrls THEN 'BYPASSRLS' END) FROM pg_roles AS r WHERE rolname = '{role}'"
+    );
+    for client in [world.landing().await, world.traffic().await] {
+        assert_eq!(one::<String>(&client, &sql).await, "", "{role}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finish_takes_every_right_from_the_roles_that_leadbridge_made_and_lists_what_others_hold() {
+    let world = World::new().await;
+    world.fill(62, 40).await;
+    let daemon = least_privileged(&world).await;
+    // A role of the school's own, to which an operator has given what the daemon's role has.
+    let other = "CREATE ROLE other LOGIN BYPASSRLS; GRANT USAGE ON SCHEMA leadbridge TO other";
+    landing(&world, &format!("{other}; GRANT SELECT ON landing_leads, users TO other")).await;
+    traffic(&world, &format!("{other}; GRANT SELECT ON leadbridge.checkpoint, traffic_leads TO other")).await;
+    switch(&world, &daemon).await;
+    let administrator = Bridge::new(&world);
+    let said = administrator.run(&["finish", "--yes"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    assert_without_rights(&world, "bridge").await;
+    for words in [
+        "REPLICATION of bridge",
+        "BYPASSRLS of bridge",
+        "USAGE on schema leadbridge of bridge",
+        "SELECT on table public.landing_leads of bridge",
+        "SET on parameter session_replication_role of bridge",
+        "SELECT on table leadbridge.checkpoint of other",
+    ] {
+        let (_, gone) = said.out.split_once("Dropped, or taken away:").unwrap();
+        let (gone, _) = gone.split_once("Landing's tables are still there").unwrap();
+        assert!(gone.contains(words), "{words} is not in: {gone}");
+    }
+    let (_, left) = said.out.split_once("Left for the owner").unwrap();
+    let note = "leadbridge has not made this role: only if nothing else needs the right";
+    for statement in [
+        "REVOKE SELECT ON TABLE public.landing_leads FROM other;  -- on the Landing DB, as postgres",
+        "REVOKE SELECT ON TABLE public.traffic_leads FROM other;  -- on the Traffic DB, as postgres",
+        "ALTER ROLE other NOBYPASSRLS;  -- on the Traffic DB, as a superuser",
+    ] {
+        assert!(left.contains(&format!("{statement}; {note}")), "{statement} is not in: {left}");
+    }
+    assert!(!left.contains("bridge;") && !left.contains("users"), "{left}");
+    let kept = "has_table_privilege('other', 'landing_leads', 'SELECT') AND has_table_privilege('other', 'users', 'SELECT')";
+    assert!(holds(&world.landing().await, kept).await);
+    assert_eq!(administrator.run(&["finish"]).await.code, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,8 @@
 
 mod beside;
 mod functions_and_views;
+mod roles;
+mod writers;
 
 use std::time::Duration;
 

@@ -92,7 +92,8 @@ pub async fn at_each_insert(world: &World, statement: &str) {
     traffic(world, &sql).await;
 }
 
-/// An installation with the roles of least privilege that a DBA makes from leadbridge's SQL.
+/// An installation with the roles of least privilege that a DBA makes from leadbridge's SQL, and with REPLICATION on Traffic,
+/// as the runbook's step before a cutover gives it.
 pub async fn least_privileged(world: &World) -> Bridge {
     for (database, client) in
         [(MigratedSide::Landing, world.landing().await), (MigratedSide::Traffic, world.traffic().await)]
@@ -101,6 +102,7 @@ pub async fn least_privileged(world: &World) -> Bridge {
         client.batch_execute(&sql).await.unwrap();
         client.batch_execute("ALTER ROLE bridge PASSWORD 'bridge'").await.unwrap();
     }
+    traffic(world, "ALTER ROLE bridge REPLICATION").await;
     Bridge::between(
         &world.landing.url_as("bridge", "bridge", "landing"),
         &world.traffic.url_as("bridge", "bridge", "traffic"),

@@ -73,7 +73,7 @@ async fn an_empty_table_is_filled_without_its_indexes_and_has_them_all_afterward
         "own_including",
         "own_partial",
         "own_two_texts",
-        "traffic_leads_phone_unnormalized_idx",
+        "traffic_leads_phone_digits_idx",
         "traffic_leads_pkey",
     ];
     assert_eq!(seen(&world, "traffic_leads").await, kept);
