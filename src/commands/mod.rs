@@ -48,7 +48,7 @@ pub fn run(cli: Cli) -> Exit {
 fn run_in(runtime: Runtime, ending: &Ending, cli: Cli) -> Exit {
     let result = runtime.block_on(dispatch(cli, ending));
     let exit = result.as_ref().map_or_else(Exit::from, |exit| *exit);
-    ending.begin(ending::LIMIT, "the last output", exit);
+    ending.last("the last output", exit);
     if let Err(error) = result {
         complain(&error);
     }
