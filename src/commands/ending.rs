@@ -26,6 +26,8 @@ struct Step {
     what: &'static str,
     /// `None` leaves the deadline of an earlier step.
     by: Option<(Instant, Exit)>,
+    /// Whether an earlier deadline stays.
+    keeps: bool,
 }
 
 /// Ends the process when its end takes too long. Clones share the deadline.
@@ -48,12 +50,17 @@ impl Ending {
 
     /// From now on the process has `limit` to end, else it ends with `exit`. Replaces an earlier deadline.
     pub fn begin(&self, limit: Duration, what: &'static str, exit: Exit) {
-        self.tell(Step { what, by: Some((Instant::now() + limit, exit)) });
+        self.tell(Step { what, by: Some((Instant::now() + limit, exit)), keeps: false });
+    }
+
+    /// The process has done its work. An earlier deadline stays; without one the process has [`LIMIT`] to end.
+    pub fn last(&self, what: &'static str, exit: Exit) {
+        self.tell(Step { what, by: Some((Instant::now() + LIMIT, exit)), keeps: true });
     }
 
     /// Names what the process waits for next. The deadline stays.
     pub fn step(&self, what: &'static str) {
-        self.tell(Step { what, by: None });
+        self.tell(Step { what, by: None, keeps: true });
     }
 
     fn tell(&self, step: Step) {
@@ -70,7 +77,7 @@ pub(super) fn no_thread(error: &std::io::Error) -> Error {
 
 /// Waits for the steps; returns when nobody can send any more.
 fn keep(steps: &Receiver<Step>) {
-    let Ok(Step { mut what, mut by }) = steps.recv() else { return };
+    let Ok(Step { mut what, mut by, .. }) = steps.recv() else { return };
     loop {
         let next = match by {
             None => steps.recv().map_err(RecvTimeoutError::from),
@@ -79,7 +86,7 @@ fn keep(steps: &Receiver<Step>) {
         match (next, by) {
             (Ok(step), _) => {
                 what = step.what;
-                by = step.by.or(by);
+                by = if step.keeps { by.or(step.by) } else { step.by };
             }
             (Err(RecvTimeoutError::Timeout), Some((_, exit))) => {
                 let text = format!("{what} did not end in time: the process ends without");
@@ -101,8 +108,9 @@ pub(super) fn end_at_panic_keeping(state_dir: Option<PathBuf>) {
     static ENDS: AtomicBool = AtomicBool::new(false);
     panic::set_hook(Box::new(move |panic| {
         if ENDS.swap(true, Ordering::Relaxed) {
-            // The thread that gives the first panic's message panics, too, or another thread: one message is
-            // enough, and the first panic ends the process.
+            // Another thread panics, perhaps the one that gives the first panic's message: the first panic ends the
+            // process meanwhile.
+            thread::sleep(LAST_WORDS * 2);
             process::exit(Exit::Internal as i32);
         }
         say_and_exit(panicked(panic), Exit::Internal, state_dir.clone());

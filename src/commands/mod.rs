@@ -52,7 +52,7 @@ pub fn run(cli: Cli) -> Exit {
 fn run_in(runtime: Runtime, log: &LogLines, ending: &Ending, cli: Cli) -> Exit {
     let result = runtime.block_on(dispatch(cli, log, ending));
     let exit = result.as_ref().map_or_else(Exit::from, |exit| *exit);
-    ending.begin(ending::LIMIT, "the runtime", exit);
+    ending.last("the runtime", exit);
     if let Err(error) = result {
         log.say(&complaint(&error));
     }
