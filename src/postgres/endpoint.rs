@@ -34,11 +34,15 @@ impl Endpoint {
     /// # Errors
     /// Errors of [`Endpoint::parse_in`].
     pub fn parse(side: Side, url: &SecretString) -> Result<Self> {
-        let env = |name: &str| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+        let env = |name: &str| {
+            let value = std::env::var_os(name)?.to_string_lossy().into_owned();
+            Some(value).filter(|value| !value.is_empty())
+        };
         Endpoint::parse_in(side, url, &env)
     }
 
     /// Parses a libpq URL. libpq's variables in `env` state the wishes for security that the URL leaves out.
+    /// Beside them, `HOME` and `SSL_CERT_FILE` say where root certificates lie.
     ///
     /// # Errors
     /// `Usage` for an invalid URL, for a missing root certificate, and for a wish for security that leadbridge cannot

@@ -63,10 +63,13 @@ impl Address {
             ("host", list(&|host| host.name.clone())),
             ("port", list(&|host| host.port.to_string())),
             ("user", self.user.clone()),
-            ("dbname", self.database.clone()),
             ("connect_timeout", self.connect_timeout.as_secs().to_string()),
             ("target_session_attrs", word_of(self.target_session).to_owned()),
         ];
+        // A user may have an @, which a database that is stated may not.
+        if self.database != self.user {
+            parameters.push(("dbname", self.database.clone()));
+        }
         if self.hosts.iter().any(|host| host.address.is_some()) {
             let address = |host: &Host| host.address.map_or_else(String::new, |address| address.to_string());
             parameters.push(("hostaddr", list(&address)));

@@ -123,6 +123,7 @@ fn a_url_of_an_address_means_the_same_address() {
     for url in [
         "postgresql://us%40er:p%2Fw%3A+x@db.example:6000/l%20eads?sslmode=verify-full&sslrootcert=/ca.pem",
         "postgresql://u@a,b/d?hostaddr=127.0.0.1,&options=-c%20a%3Db&target_session_attrs=primary&sslsni=0",
+        "postgresql://us%40er@h",
         "postgresql:///d?user=u&host=/run/pg&port=7000&ssl_min_protocol_version=TLSv1.3&sslrootcert=system",
     ] {
         let first = read(url).unwrap();
