@@ -31,8 +31,8 @@ pub(super) fn left(certificate: &FinishCertificate) -> String {
     }
     if *notes_kept > 0 {
         text += &format!(
-            "  {notes_kept} conversion notes stay on Traffic: for each person who is deleted later, delete the rows with \
-             his row_id\n  in leadbridge's table conversion_notes as well, or all at once when nobody needs them.\n"
+            "  {notes_kept} conversion notes stay on Traffic: for each lead that is deleted later, delete the rows with its \
+             row_id\n  in leadbridge's table conversion_notes as well, or all at once when nobody needs them.\n"
         );
     }
     text += &format!(
