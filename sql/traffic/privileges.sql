@@ -46,6 +46,9 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $replication$;
 
+-- The functions serve the roles that are named here, and migrate takes the rights of every other role in the schema away.
+GRANT SELECT ON {{schema}}.served, {{schema}}.shape TO {{role}};
+INSERT INTO {{schema}}.served (role) VALUES ({{role_name}}) ON CONFLICT DO NOTHING;
 {{referring}}
 -- Replicated rows do not fire ordinary triggers, as in PostgreSQL's own apply worker. From PostgreSQL 15 on the
 -- parameter can be granted; without the grant, the triggers of migration 018 keep updated_at.

@@ -9,6 +9,7 @@ mod failure;
 mod landing;
 mod listed;
 mod lock;
+mod own;
 mod passthrough;
 mod sql;
 mod traffic;
@@ -30,6 +31,7 @@ use crate::postgres::step::during;
 use crate::postgres::{Database, Databases};
 
 use access::PlannedAccess;
+use own::OwnPlan;
 pub use access::{ApiAccess, LeftOpen};
 pub use lock::Patience;
 pub use sql::{privileges, script};
@@ -162,6 +164,9 @@ async fn plan_and_apply(
     options: &MigrateOptions,
 ) -> Result<Report> {
     sql::check_names(names)?;
+    // Before a table of the schema is read, because somebody else's view or policy would run with our rights.
+    let own_on_traffic = OwnPlan::read(traffic, MigratedSide::Traffic, names).await?;
+    let own_on_landing = OwnPlan::read(landing, MigratedSide::Landing, names).await?;
     let identity = identity(landing, names).await?;
     if !options.replace_installation {
         Installation::refuse_another_than(&identity, Database::traffic(traffic, names)).await?;
@@ -176,11 +181,11 @@ async fn plan_and_apply(
     let scope = AdmissionScope { side: Side::Traffic, extent: Extent::BeforeMigrate, ..scope };
     scope.admit(traffic, Bars::Replication).await?;
     let publication = landing::plan(landing, names, options).await?;
-    let fence = landing::plan_fence(landing, names).await?;
+    let fence = landing::plan_fence(landing, names, own_on_landing.is_settled).await?;
     let damaged = landing::plan_damage(landing, names).await?;
     let databases = Databases { landing, traffic, names };
     let places = passthrough::plan(databases, &tables, &options.columns).await?;
-    let mut migrations = traffic::plan(traffic, (names, &places), options).await?;
+    let mut migrations = traffic::plan(traffic, (names, &places), (options, own_on_traffic.is_settled)).await?;
     traffic::renew_with_others(&mut migrations);
     let scope = AccessScope { names, tables: &tables, accept: &options.accept };
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;
@@ -188,7 +193,8 @@ async fn plan_and_apply(
     if options.dry_run {
         let damaged = damaged.into_iter().map(|(_, step)| step);
         let planned = migrations.into_iter().map(|planned| planned.step);
-        let steps = planned.chain([publication, fence]).chain(damaged).collect();
+        let closing = [own_on_traffic.step(), own_on_landing.step()].into_iter().flatten();
+        let steps = planned.chain([publication, fence]).chain(damaged).chain(closing).collect();
         return Ok(Report { dry_run: true, steps, access: access.predicted() });
     }
     if options.replace_installation {
@@ -201,9 +207,12 @@ async fn plan_and_apply(
     landing::apply(landing, names, &publication, options).await?;
     landing::apply_fence(landing, names, &fence, options).await?;
     landing::restore(landing, names, &damaged, options).await?;
+    own::settle(traffic, MigratedSide::Traffic, names, options.patience).await?;
+    own::settle(landing, MigratedSide::Landing, names, options.patience).await?;
     Installation::admit(&identity, Database::traffic(traffic, names)).await?;
     Installation::admit(&identity, Database::landing(landing, names)).await?;
     steps.extend([publication, fence].into_iter().chain(damaged.into_iter().map(|(_, step)| step)));
+    steps.extend([own_on_traffic.step(), own_on_landing.step()].into_iter().flatten());
     Ok(Report { dry_run: false, steps, access: access.done(landing, traffic).await? })
 }
 

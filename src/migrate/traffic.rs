@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::listed::{self, Listed};
 use super::passthrough::Places;
-use super::sql::{Migration, WITH_OTHERS, checksum, plannable, record, session};
+use super::sql::{CLOSE, Migration, WITH_OTHERS, checksum, plannable, planning, record, session};
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
 use crate::error::{Kind, Result};
 use crate::mapping::Mapping;
@@ -27,20 +27,20 @@ pub(super) struct Planned {
 const PASSTHROUGH: &str = "passthrough columns";
 
 /// Compares the recorded migrations with the migrations of this version, and lists the changes; changes
-/// nothing.
+/// nothing. Every migration is due when leadbridge's own schema is not `is_settled`.
 ///
 /// # Errors
 /// Refused when an object of the school's own stands in the way of a change.
 pub(super) async fn plan(
     client: &mut Client,
     (names, places): (&Names, &Places),
-    options: &MigrateOptions,
+    (options, is_settled): (&MigrateOptions, bool),
 ) -> Result<Vec<Planned>> {
     let applied = applied(client, names).await?;
     let made = |migration: &Migration| applied.contains_key(migration.name);
     // A table of notifications that was never created is not missing.
     let notifications = Migration::wanted(options).filter(|migration| migration.optional).any(made);
-    let whole = is_whole(client, names, notifications).await?;
+    let whole = is_settled && is_whole(client, names, notifications).await?;
     let mut migrations: Vec<(&str, String)> =
         Migration::wanted(options).map(|migration| (migration.name, migration.sql(names))).collect();
     if let Some(sql) = places.sql(names, applied.contains_key("017_leadbridge_schema")) {
@@ -89,7 +89,7 @@ async fn list(
     let transaction = client.transaction().await.map_err(failed)?;
     patience.set_timeout(&transaction).await.map_err(failed)?;
     let begin =
-        format!("{}SELECT pg_catalog.set_config('leadbridge.plan_only', 'on', true);", session(names));
+        format!("{}SELECT pg_catalog.set_config('leadbridge.plan_only', 'on', true);", planning(names));
     transaction.batch_execute(&begin).await.map_err(failed)?;
     let mut listed = Vec::new();
     for (name, sql) in migrations {
@@ -119,7 +119,7 @@ pub(super) async fn apply(
     planned: Vec<Planned>,
     patience: Patience,
 ) -> Result<Vec<MigrationStep>> {
-    let session = session(names);
+    let session = session(MigratedSide::Traffic, names);
     let mut steps = Vec::new();
     for Planned { step, sql } in planned {
         if step.effect == Effect::Unchanged {
@@ -129,7 +129,7 @@ pub(super) async fn apply(
         let name = &step.name;
         let record = if name == PASSTHROUGH { String::new() } else { record(name, &sql, names) };
         let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
-        let statements = format!("{alone}\n{session}\n{sql}\n{record}");
+        let statements = format!("{alone}\n{session}\n{sql}\n{record}{CLOSE}");
         let Listed { changes, notes, .. } =
             patience.execute(client, &format!("migration {name} on Traffic"), &statements).await?;
         tracing::info!(migration = name, "applied");

@@ -2,6 +2,7 @@
 
 mod foreign_wal;
 mod installations;
+mod own_schema;
 mod positions;
 mod settings;
 mod state_disk;

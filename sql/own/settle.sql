@@ -1,0 +1,110 @@
+-- Functions of the session that runs the migrations, on either database: they take away the rights of others in
+-- leadbridge's schema, and compare the schema with one that the same SQL makes anew in pg_temp.
+
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_shape(own oid) RETURNS TABLE (object text, definition text)
+    LANGUAGE sql
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+{{shape}}
+$function$;
+
+-- What differs from the schema that the trial makes, and how: `foreign` objects are not of the trial, `missing` objects are
+-- only of the trial. The trial's objects are rolled back.
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_differences() RETURNS TABLE (kind text, object text)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $differences$
+DECLARE
+    made jsonb;
+BEGIN
+    BEGIN
+        EXECUTE $trial${{trial}}$trial$;
+        SELECT jsonb_object_agg(s.object, replace(replace(replace(s.definition,
+            '"pg_temp"', '{{schema}}'), '''pg_temp''', $name${{schema_name}}$name$), 'pg_temp.', ''))
+        INTO made FROM pg_temp.leadbridge_shape(pg_my_temp_schema()) AS s
+        -- The functions of the session.
+        WHERE s.object NOT LIKE 'function leadbridge\_%';
+        RAISE SQLSTATE 'LB000';
+    EXCEPTION WHEN SQLSTATE 'LB000' THEN
+        NULL;
+    END;
+    RETURN QUERY
+        SELECT CASE WHEN w.key IS NULL THEN 'foreign' WHEN s.object IS NULL THEN 'missing' ELSE 'altered' END,
+               coalesce(s.object, w.key)
+        FROM pg_temp.leadbridge_shape(
+            (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname = {{schema_name}})) AS s
+        FULL JOIN jsonb_each_text(made) AS w ON w.key = s.object
+        WHERE s.definition IS DISTINCT FROM w.value
+        ORDER BY 1, 2;
+END
+$differences$;
+
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_rights() RETURNS TABLE (what text, statement text)
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    served text[];
+BEGIN
+    -- Before the first migration of a new installation nobody is served.
+    IF to_regclass('{{schema}}.served') IS NOT NULL THEN
+        served := ARRAY(SELECT s.role::text FROM {{schema}}.served AS s);
+    END IF;
+    RETURN QUERY
+{{rights}};
+END
+$function$;
+
+-- Takes away the rights of others, whatever the default privileges are. Called within the transaction of each migration,
+-- so that nobody has a right on a new object for a moment.
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_close() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    surplus record;
+BEGIN
+    IF to_regclass('{{schema}}.served') IS NULL THEN
+        RETURN;
+    END IF;
+    FOR surplus IN SELECT * FROM pg_temp.leadbridge_rights() LOOP
+        EXECUTE surplus.statement;
+    END LOOP;
+    SELECT string_agg(r.what, '; ') AS what, string_agg(r.statement, '; ') AS statements
+    INTO surplus FROM pg_temp.leadbridge_rights() AS r;
+    IF surplus.what IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('rights in the schema %I stay, because another role has given them: %s', {{schema_name}}, surplus.what),
+            HINT = format('Run as that role, or as a superuser: %s', surplus.statements);
+    END IF;
+END
+$function$;
+
+-- The end of every run: takes away the rights of others, refuses a schema that is not as the migrations make it, and
+-- records its form. Nothing is written where the record is right.
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_settle() RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    own oid := (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname = {{schema_name}});
+    differing text;
+    recorded text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('leadbridge migrate'));
+    PERFORM pg_temp.leadbridge_close();
+    SELECT string_agg(d.kind || ' ' || d.object, '; ') INTO differing FROM pg_temp.leadbridge_differences() AS d;
+    IF differing IS NOT NULL THEN
+        RAISE object_not_in_prerequisite_state USING
+            MESSAGE = format('the schema %I is not as leadbridge makes it: %s', {{schema_name}}, differing),
+            HINT = 'As the objects'' owner, drop what is foreign, and give what is missing or altered its form again; '
+                'then run `leadbridge migrate`. An empty schema of another name does too: [names] schema.';
+    END IF;
+    SELECT {{hash}} INTO recorded FROM pg_temp.leadbridge_shape(own) AS s;
+    IF recorded IS DISTINCT FROM obj_description(own, 'pg_namespace') THEN
+        DELETE FROM {{schema}}.shape;
+        INSERT INTO {{schema}}.shape SELECT s.object, md5(s.definition) FROM pg_temp.leadbridge_shape(own) AS s;
+        EXECUTE format('COMMENT ON SCHEMA {{schema}} IS %L', recorded);
+    END IF;
+END
+$function$;
