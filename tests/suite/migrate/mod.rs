@@ -201,6 +201,23 @@ async fn a_trigger_outside_of_the_pair_that_keeps_updated_at_is_refused() {
 }
 
 #[tokio::test]
+async fn a_trigger_that_has_the_name_of_ours_and_calls_another_function_is_refused() {
+    for name in ["!leadbridge_remember_updated_at", "~leadbridge_keep_updated_at", "~leadbridge_derive"] {
+        let world = World::unmigrated().await;
+        let taken = format!(
+            "CREATE TRIGGER \"{name}\" BEFORE UPDATE ON traffic_leads FOR EACH ROW
+             EXECUTE FUNCTION update_updated_at_column()"
+        );
+        world.traffic().await.batch_execute(&taken).await.unwrap();
+        let error = fails(&world, &MigrateOptions::default()).await;
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+        assert!(error.message().contains(name) && error.message().contains("not leadbridge's"), "{error}");
+        let nothing = "SELECT to_regnamespace('leadbridge') IS NULL";
+        assert!(scalar::<bool>(&world.traffic().await, nothing).await);
+    }
+}
+
+#[tokio::test]
 async fn what_a_database_refuses_is_named_with_its_statement_and_needs_an_operator() {
     let world = World::unmigrated().await;
     let no_indexes = "CREATE FUNCTION no_indexes() RETURNS event_trigger LANGUAGE plpgsql AS
