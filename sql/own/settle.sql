@@ -1,5 +1,5 @@
--- Functions of the session that runs the migrations, on either database: they take away the rights of others in
--- leadbridge's schema, and compare the schema with one that the same SQL makes anew in pg_temp.
+-- Functions of the session that runs the migrations, on either database: they compare leadbridge's schema with one that the
+-- same SQL makes anew in pg_temp. The functions of `closing.sql` come before.
 
 CREATE OR REPLACE FUNCTION pg_temp.leadbridge_shape(own oid) RETURNS TABLE (object text, definition text)
     LANGUAGE sql
@@ -35,50 +35,9 @@ BEGIN
             (SELECT n.oid FROM pg_namespace AS n WHERE n.nspname = {{schema_name}})) AS s
         FULL JOIN jsonb_each_text(made) AS w ON w.key = s.object
         WHERE s.definition IS DISTINCT FROM w.value
-        ORDER BY 1, 2;
+        ORDER BY 1, coalesce(s.object, w.key) NOT LIKE 'table %', 2;
 END
 $differences$;
-
-CREATE OR REPLACE FUNCTION pg_temp.leadbridge_rights() RETURNS TABLE (what text, statement text)
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-    AS $function$
-DECLARE
-    served text[];
-BEGIN
-    -- Before the first migration of a new installation nobody is served.
-    IF to_regclass('{{schema}}.served') IS NOT NULL THEN
-        served := ARRAY(SELECT s.role::text FROM {{schema}}.served AS s);
-    END IF;
-    RETURN QUERY
-{{rights}};
-END
-$function$;
-
--- Takes away the rights of others, whatever the default privileges are. Called within the transaction of each migration,
--- so that nobody has a right on a new object for a moment.
-CREATE OR REPLACE FUNCTION pg_temp.leadbridge_close() RETURNS void
-    LANGUAGE plpgsql
-    SET search_path = pg_catalog, pg_temp
-    AS $function$
-DECLARE
-    surplus record;
-BEGIN
-    IF to_regclass('{{schema}}.served') IS NULL THEN
-        RETURN;
-    END IF;
-    FOR surplus IN SELECT * FROM pg_temp.leadbridge_rights() LOOP
-        EXECUTE surplus.statement;
-    END LOOP;
-    SELECT string_agg(r.what, '; ') AS what, string_agg(r.statement, '; ') AS statements
-    INTO surplus FROM pg_temp.leadbridge_rights() AS r;
-    IF surplus.what IS NOT NULL THEN
-        RAISE object_not_in_prerequisite_state USING
-            MESSAGE = format('rights in the schema %I stay, because another role has given them: %s', {{schema_name}}, surplus.what),
-            HINT = format('Run as that role, or as a superuser: %s', surplus.statements);
-    END IF;
-END
-$function$;
 
 -- The end of every run: takes away the rights of others, refuses a schema that is not as the migrations make it, and
 -- records its form. Nothing is written where the record is right.
@@ -93,7 +52,8 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('leadbridge migrate'));
     PERFORM pg_temp.leadbridge_close();
-    SELECT string_agg(d.kind || ' ' || d.object, '; ') INTO differing FROM pg_temp.leadbridge_differences() AS d;
+    SELECT string_agg(d.kind || ' ' || d.object, '; ') INTO differing
+    FROM (SELECT * FROM pg_temp.leadbridge_differences() LIMIT 8) AS d;
     IF differing IS NOT NULL THEN
         RAISE object_not_in_prerequisite_state USING
             MESSAGE = format('the schema %I is not as leadbridge makes it: %s', {{schema_name}}, differing),

@@ -62,7 +62,7 @@ pub async fn refuse_foreign_owner(database: Database<'_>) -> Result<()> {
         "{}: somebody else has made or owns objects of the schema `{}`: {}",
         database.side,
         database.names.schema,
-        some_of(&objects)
+        named(&objects)
     ))
     .remedy(
         "find out whose they are; drop them, or give them to the owner of the replicated tables (ALTER … OWNER TO), and \
@@ -128,10 +128,12 @@ async fn differences(database: Database<'_>, shape: &str) -> Result<Differences>
     let sql = format!(
         "SELECT s.object IS NULL, coalesce(s.object, w.object) FROM ({shape}) AS s \
          FULL JOIN {} AS w ON w.object = s.object \
-         WHERE pg_catalog.md5(s.definition) IS DISTINCT FROM w.definition ORDER BY 2",
+         WHERE pg_catalog.md5(s.definition) IS DISTINCT FROM w.definition \
+         ORDER BY coalesce(s.object, w.object) NOT LIKE 'table %', 2",
         database.names.own("shape")
     );
-    let step = database.during(format!("reading how leadbridge's schema was made on {}", database.side.name()));
+    let step =
+        database.during(format!("reading how leadbridge's schema was made on {}", database.side.name()));
     let rows = step.rows(&sql, &[&database.names.schema]).await?;
     let of = |missing: bool| rows.iter().filter(move |row| row.get::<_, bool>(0) == missing);
     let named = |missing| of(missing).map(|row| row.get(1)).collect();
@@ -139,12 +141,22 @@ async fn differences(database: Database<'_>, shape: &str) -> Result<Differences>
 }
 
 fn phrase(what: &str, objects: &[String]) -> String {
-    if objects.is_empty() { String::new() } else { format!("{what}{}", some_of(objects)) }
+    if objects.is_empty() { String::new() } else { format!("{what}{}", named(objects)) }
 }
 
-fn some_of(objects: &[String]) -> String {
-    let named = objects.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match objects.len().saturating_sub(NAMED) {
+/// The first of the objects, for an error. A table that is listed stands for its columns, and for what is on it.
+pub fn named(objects: &[String]) -> String {
+    let tables: Vec<&str> = objects.iter().filter_map(|object| object.strip_prefix("table ")).collect();
+    let is_part = |object: &String| {
+        let of = |table: &&str| {
+            object.strip_prefix("column ").is_some_and(|column| column.starts_with(&format!("{table}.")))
+                || object.ends_with(&format!(" on {table}"))
+        };
+        tables.iter().any(of)
+    };
+    let whole: Vec<&str> = objects.iter().filter(|object| !is_part(object)).map(String::as_str).collect();
+    let named = whole.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    match whole.len().saturating_sub(NAMED) {
         0 => named,
         more => format!("{named} and {more} more"),
     }
@@ -167,7 +179,8 @@ pub async fn enter(database: Database<'_>, landing: &Endpoint, extent: Extent) -
 /// `Refused` with the remedy.
 pub async fn refuse_unserved(database: Database<'_>) -> Result<()> {
     let names = database.names;
-    let step = database.during(format!("asking whom leadbridge's functions serve on {}", database.side.name()));
+    let step =
+        database.during(format!("asking whom leadbridge's functions serve on {}", database.side.name()));
     let sql = "SELECT session_user::text, bool_and(pg_catalog.pg_has_role(session_user, p.proowner, 'USAGE')) \
                FROM pg_catalog.pg_proc AS p JOIN pg_catalog.pg_namespace AS n ON n.oid = p.pronamespace \
                WHERE n.nspname = $1 AND p.prosecdef";
@@ -191,4 +204,17 @@ pub async fn refuse_unserved(database: Database<'_>) -> Result<()> {
             Side::Traffic => "traffic",
         }
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_stands_for_its_parts_and_a_long_list_is_cut() {
+        let list = |objects: &[&str]| objects.iter().map(|object| (*object).to_owned()).collect::<Vec<_>>();
+        let spy = list(&["table spy", "column spy.id", "trigger t on spy", "column spying.id"]);
+        assert_eq!(named(&spy), "table spy, column spying.id");
+        assert_eq!(named(&list(&["a", "b", "c", "d", "e", "f", "g"])), "a, b, c, d, e and 2 more");
+    }
 }

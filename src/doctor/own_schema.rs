@@ -20,7 +20,8 @@ pub async fn examine(findings: &mut Findings, database: Database<'_>) {
         }
         Ok(rights) => {
             for right in rights {
-                let remedy = format!("run `leadbridge migrate`, or on the {}: {}", right.side, right.statement);
+                let remedy =
+                    format!("run `leadbridge migrate`, or on the {}: {}", right.side, right.statement);
                 findings.add("own_rights", side, Ok(Verdict::error(right.what, remedy)));
             }
         }

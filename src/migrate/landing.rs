@@ -68,8 +68,8 @@ pub(super) async fn apply_fence(
         return Ok(());
     }
     let fence = sql::landing_fence(names);
-    let session = sql::session(MigratedSide::Landing, names);
-    let sql = format!("{fence}{}{session}{}", sql::comment_on_fence(names, &fence), sql::CLOSE);
+    let closing = sql::closing(names);
+    let sql = format!("{fence}{}{closing}{}", sql::comment_on_fence(names, &fence), sql::CLOSE);
     options.patience.execute(client, "the fence on Landing", &sql).await.map(drop)
 }
 

@@ -31,9 +31,9 @@ use crate::postgres::step::during;
 use crate::postgres::{Database, Databases};
 
 use access::PlannedAccess;
-use own::OwnPlan;
 pub use access::{ApiAccess, LeftOpen};
 pub use lock::Patience;
+use own::OwnPlan;
 pub use sql::{privileges, script};
 
 /// Options of [`migrate`].
@@ -185,7 +185,8 @@ async fn plan_and_apply(
     let damaged = landing::plan_damage(landing, names).await?;
     let databases = Databases { landing, traffic, names };
     let places = passthrough::plan(databases, &tables, &options.columns).await?;
-    let mut migrations = traffic::plan(traffic, (names, &places), (options, own_on_traffic.is_settled)).await?;
+    let mut migrations =
+        traffic::plan(traffic, (names, &places), (options, own_on_traffic.is_settled)).await?;
     traffic::renew_with_others(&mut migrations);
     let scope = AccessScope { names, tables: &tables, accept: &options.accept };
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;

@@ -4,7 +4,7 @@
 
 use tokio_postgres::Client;
 
-use super::sql::{SETTLED, session};
+use super::sql::{SETTLED, judging};
 use super::{Effect, MigratedSide, MigrationStep, Patience, failure};
 use crate::checkpoint::own_schema;
 use crate::error::{Error, Result};
@@ -46,7 +46,7 @@ impl OwnPlan {
         }
         let transaction = client.transaction().await.map_err(failed)?;
         let quiet = "SET LOCAL client_min_messages = warning;";
-        transaction.batch_execute(&format!("{quiet}{}", session(side, names))).await.map_err(failed)?;
+        transaction.batch_execute(&format!("{quiet}{}", judging(side, names))).await.map_err(failed)?;
         let rows = transaction
             .query("SELECT kind, object FROM pg_temp.leadbridge_differences()", &[])
             .await
@@ -61,34 +61,46 @@ impl OwnPlan {
 
     /// The step that takes the rights of others away, if there are any.
     pub(super) fn step(&self) -> Option<MigrationStep> {
-        let step = || MigrationStep::new(self.side, "rights in leadbridge's own schema".into(), Effect::Renew);
+        let step =
+            || MigrationStep::new(self.side, "rights in leadbridge's own schema".into(), Effect::Renew);
         (!self.rights.is_empty()).then(|| MigrationStep { changes: self.rights.clone(), ..step() })
     }
 }
 
 fn refuse(side: MigratedSide, schema: &str, different: &[(String, String)]) -> Result<()> {
-    let stays = |(kind, object): &&(String, String)| match kind.as_str() {
-        "foreign" => !EARLIER.contains(&object.as_str()),
-        "altered" => !object.starts_with(REPLACED),
-        _ => false,
+    let of = |wanted: &'static str| {
+        different.iter().filter(move |(kind, _)| kind == wanted).map(|(_, object)| object)
     };
-    let stay: Vec<String> =
-        different.iter().filter(stays).map(|(kind, object)| format!("{kind} {object}")).collect();
-    if stay.is_empty() {
+    let foreign: Vec<String> =
+        of("foreign").filter(|object| !EARLIER.contains(&object.as_str())).cloned().collect();
+    let altered: Vec<String> =
+        of("altered").filter(|object| !object.starts_with(REPLACED)).cloned().collect();
+    let phrases = [("not leadbridge's: ", foreign), ("altered: ", altered)];
+    let phrases: Vec<String> = phrases
+        .iter()
+        .filter(|(_, objects)| !objects.is_empty())
+        .map(|(what, objects)| format!("{what}{}", own_schema::named(objects)))
+        .collect();
+    if phrases.is_empty() {
         return Ok(());
     }
     Err(Error::refused(format!(
-        "{side}: the schema `{schema}` is not as leadbridge makes it: {}",
-        stay.join("; ")
+        "{side}: the schema `{schema}` is not as leadbridge makes it; {}",
+        phrases.join("; ")
     ))
     .remedy(
-        "find out who has made this; as the objects' owner, drop what is foreign, and give what is altered its form \
-         again; then run `leadbridge migrate`. Another schema does too: [names] schema",
+        "find out who has made this; as the objects' owner, drop what is not leadbridge's, and give what is altered its \
+         form again; then run `leadbridge migrate`. Another schema does too: [names] schema",
     ))
 }
 
 /// Takes away the rights of others, refuses a schema that is not as the migrations make it, and records its form.
-pub(super) async fn settle(client: &mut Client, side: MigratedSide, names: &Names, patience: Patience) -> Result<()> {
-    let sql = session(side, names) + SETTLED;
+pub(super) async fn settle(
+    client: &mut Client,
+    side: MigratedSide,
+    names: &Names,
+    patience: Patience,
+) -> Result<()> {
+    let sql = judging(side, names) + SETTLED;
     patience.execute(client, &format!("settling leadbridge's own schema on {side}"), &sql).await.map(drop)
 }

@@ -31,6 +31,7 @@ macro_rules! migration {
 const FENCE: &str = include_str!("../../sql/fence.sql");
 const INSTALLATION: &str = include_str!("../../sql/installation.sql");
 const SERVED: &str = include_str!("../../sql/own/served.sql");
+const CLOSING: &str = include_str!("../../sql/own/closing.sql");
 const SETTLE: &str = include_str!("../../sql/own/settle.sql");
 
 // 035 comes before the migrations whose functions serve only named roles, and before the schema's rights are looked at.
@@ -92,24 +93,26 @@ impl Migration {
     }
 }
 
-/// The functions of a session that only plans the migrations of Traffic.
-pub(super) fn planning(names: &Names) -> String {
+/// The functions that migrations of Traffic call, for the session that runs the migrations.
+pub(super) fn session(names: &Names) -> String {
     render(PLANNING, names) + &render(REPLACING, names)
 }
 
-/// The functions of the session that runs the migrations: on Traffic those that migrations call, on either database those
-/// that judge leadbridge's own schema.
-pub(super) fn session(database: MigratedSide, names: &Names) -> String {
-    let rights = foreign_rights_sql(names, "served");
-    let settle = SETTLE
-        .replace("{{shape}}", &shape("leadbridge_shape.own"))
-        .replace("{{rights}}", &rights)
-        .replace("{{hash}}", HASH);
-    let judging = render(&settle, names).replace("{{trial}}", &trial(database, names));
-    match database {
-        MigratedSide::Landing => judging,
-        MigratedSide::Traffic => planning(names) + &judging,
-    }
+/// The functions that take away the rights of others in leadbridge's own schema, on either database.
+pub(super) fn closing(names: &Names) -> String {
+    render(&CLOSING.replace("{{rights}}", &foreign_rights_sql(names, "served")), names)
+}
+
+/// The functions that judge leadbridge's own schema on `database`, and those of [`session`] on Traffic, which the
+/// trial calls.
+pub(super) fn judging(database: MigratedSide, names: &Names) -> String {
+    let settle = SETTLE.replace("{{shape}}", &shape("leadbridge_shape.own")).replace("{{hash}}", HASH);
+    let settle = render(&settle, names).replace("{{trial}}", &trial(database, names));
+    let called = match database {
+        MigratedSide::Landing => String::new(),
+        MigratedSide::Traffic => session(names),
+    };
+    called + &closing(names) + &settle
 }
 
 /// The SQL of everything that leadbridge makes in its own schema on `database`, with pg_temp in the schema's place.
@@ -120,7 +123,8 @@ fn trial(database: MigratedSide, names: &Names) -> String {
         MigratedSide::Traffic => {
             let own = MIGRATIONS.iter().filter(|migration| migration.name != OUTSIDE);
             let sql = own.map(|migration| migration.sql(&names));
-            sql.map(|sql| sql.split_once(PLAN_BEGINS).map_or(sql.clone(), |(own, _)| own.to_owned())).collect()
+            sql.map(|sql| sql.split_once(PLAN_BEGINS).map_or(sql.clone(), |(own, _)| own.to_owned()))
+                .collect()
         }
     }
 }
@@ -200,7 +204,7 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
         MigratedSide::Landing => {
             let fence = landing_fence(names);
             script.push_str(&publication(names, &options.tables()));
-            script.push_str(&session(database, names));
+            script.push_str(&judging(database, names));
             let comment = comment_on_fence(names, &fence);
             script.push_str(&format!("\nBEGIN;\n{fence}{comment}{SETTLED}COMMIT;\n"));
         }
@@ -209,7 +213,7 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
                 "-- The columns of Landing that no rule of the mapping reads are not part of this script, which is made\n\
                  -- without a connection: `leadbridge migrate` makes them.\n\n",
             );
-            script.push_str(&session(database, names));
+            script.push_str(&judging(database, names));
             for migration in Migration::wanted(options) {
                 let sql = migration.sql(names);
                 let record = record(migration.name, &sql, names);

@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::listed::{self, Listed};
 use super::passthrough::Places;
-use super::sql::{CLOSE, Migration, WITH_OTHERS, checksum, plannable, planning, record, session};
+use super::sql::{CLOSE, Migration, WITH_OTHERS, checksum, closing, plannable, record, session};
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
 use crate::error::{Kind, Result};
 use crate::mapping::Mapping;
@@ -89,7 +89,7 @@ async fn list(
     let transaction = client.transaction().await.map_err(failed)?;
     patience.set_timeout(&transaction).await.map_err(failed)?;
     let begin =
-        format!("{}SELECT pg_catalog.set_config('leadbridge.plan_only', 'on', true);", planning(names));
+        format!("{}SELECT pg_catalog.set_config('leadbridge.plan_only', 'on', true);", session(names));
     transaction.batch_execute(&begin).await.map_err(failed)?;
     let mut listed = Vec::new();
     for (name, sql) in migrations {
@@ -119,7 +119,7 @@ pub(super) async fn apply(
     planned: Vec<Planned>,
     patience: Patience,
 ) -> Result<Vec<MigrationStep>> {
-    let session = session(MigratedSide::Traffic, names);
+    let session = session(names) + &closing(names);
     let mut steps = Vec::new();
     for Planned { step, sql } in planned {
         if step.effect == Effect::Unchanged {

@@ -217,7 +217,9 @@ impl Attempts {
         })?;
         own_schema::refuse_unserved(databases.on(Side::Traffic)).await?;
         // A copy is refused for such a right; a stream goes on, because its end would close nothing.
-        for access::ForeignRight { side, what, statement } in access::foreign_rights_on_both(databases).await? {
+        for access::ForeignRight { side, what, statement } in
+            access::foreign_rights_on_both(databases).await?
+        {
             tracing::warn!(remedy = statement, "{side}: {what}, in leadbridge's own schema");
         }
         work.idle();

@@ -11,7 +11,8 @@ use crate::testkit::{Bridge, World, holds, landing, least_privileged, one, traff
 /// The roles of the platform, and a role of the school's own. `authenticator` is the session user of the HTTP API.
 const STRANGERS: [&str; 4] = ["anon", "authenticated", "service_role", "ordinary"];
 
-const OTHERS: &str = "CREATE ROLE ordinary LOGIN PASSWORD 'x'; CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD 'x';
+const OTHERS: &str =
+    "CREATE ROLE ordinary LOGIN PASSWORD 'x'; CREATE ROLE authenticator LOGIN NOINHERIT PASSWORD 'x';
      GRANT anon, authenticated, service_role TO authenticator;";
 
 /// Defaults of the creating role without a schema, which no default of a schema takes back.
@@ -34,8 +35,8 @@ fn rights_of(role: &str) -> String {
                  has_table_privilege('{role}', c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
                  OR has_any_column_privilege('{role}', c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))
              UNION ALL
-             SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'leadbridge'::regnamespace AND c.relkind = 'S'
-                 AND has_sequence_privilege('{role}', c.oid, 'USAGE, SELECT, UPDATE')
+             SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'leadbridge'::regnamespace
+                 AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege('{role}', c.oid, 'USAGE, SELECT, UPDATE') END
              UNION ALL
              SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'leadbridge'::regnamespace
                  AND has_function_privilege('{role}', p.oid, 'EXECUTE')

@@ -10,7 +10,8 @@ use leadbridge::postgres::Database;
 use crate::testkit::{Bridge, World, assert_equal, assert_refused, holds, landing, traffic};
 
 /// A role that may create a schema, and nothing else.
-const MALLORY: &str = "CREATE ROLE mallory LOGIN; CREATE TABLE public.heard (who text); GRANT INSERT ON public.heard TO PUBLIC;
+const MALLORY: &str =
+    "CREATE ROLE mallory LOGIN; CREATE TABLE public.heard (who text); GRANT INSERT ON public.heard TO PUBLIC;
      DO $$ BEGIN EXECUTE format('GRANT CREATE ON DATABASE %I TO mallory', current_database()); END $$;
      SET ROLE mallory; CREATE SCHEMA leadbridge; GRANT ALL ON SCHEMA leadbridge TO PUBLIC;
      CREATE FUNCTION leadbridge.hear() RETURNS text LANGUAGE plpgsql AS
@@ -98,7 +99,9 @@ const DAMAGES: [(&str, &str); 24] = [
 async fn whatever_is_added_to_the_schema_or_changed_there_is_refused_by_name_on_either_side() {
     let world = World::new().await;
     let (to_landing, to_traffic) = (world.landing().await, world.traffic().await);
-    for database in [Database::landing(&to_landing, &world.names), Database::traffic(&to_traffic, &world.names)] {
+    for database in
+        [Database::landing(&to_landing, &world.names), Database::traffic(&to_traffic, &world.names)]
+    {
         own_schema::admit(database, Extent::Whole).await.unwrap();
         for (damage, named) in DAMAGES {
             let damage = damage.replace("{}", "leadbridge.installation");
@@ -123,7 +126,8 @@ async fn an_object_of_another_owner_in_our_schema_is_refused_by_name() {
         ("SCHEMA leadbridge", "schema leadbridge"),
     ] {
         client.batch_execute(&format!("BEGIN; ALTER {object} OWNER TO former")).await.unwrap();
-        let error = own_schema::refuse_foreign_owner(Database::traffic(&client, &world.names)).await.unwrap_err();
+        let error =
+            own_schema::refuse_foreign_owner(Database::traffic(&client, &world.names)).await.unwrap_err();
         client.batch_execute("ROLLBACK").await.unwrap();
         assert!(error.message().contains(named) && error.message().contains("owner former"), "{error}");
     }
@@ -198,7 +202,7 @@ async fn migrate_makes_again_what_is_missing_or_replaced_and_records_nothing_bes
 
     // A form that no migration gives again is refused before anything is changed.
     traffic(&world, "ALTER TABLE leadbridge.markers ALTER slot DROP NOT NULL").await;
-    assert_refused(&bridge.run(&["migrate"]).await, &["altered column markers.slot", "Traffic"]);
+    assert_refused(&bridge.run(&["migrate"]).await, &["altered: column markers.slot", "Traffic"]);
     traffic(&world, "ALTER TABLE leadbridge.markers ALTER slot SET NOT NULL").await;
     bridge.catch_up().await;
 }
