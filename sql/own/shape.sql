@@ -1,6 +1,8 @@
 -- The form of every object in one schema: a row for each object, column, constraint, index, trigger, rule and policy, and
 -- for each object elsewhere that is bound to a table of the schema. The text of an object names the schema nowhere where
 -- PostgreSQL prints the text, so that two schemas with the same objects give the same rows. {{space}}: the schema's oid.
+-- Row-level security that is switched on is no difference: a platform switches it on for every new table, and other checks
+-- name a role that it binds. A policy is a difference.
 WITH space AS (
     SELECT n.oid, pg_catalog.quote_ident(n.nspname) || '.' AS prefix FROM pg_catalog.pg_namespace AS n
     WHERE n.oid = {{space}}
@@ -25,8 +27,7 @@ found (object, definition, prefix) AS (
     UNION ALL
     SELECT CASE r.relkind WHEN 'v' THEN 'view ' WHEN 'm' THEN 'materialized view ' WHEN 'f' THEN 'foreign table '
                WHEN 'S' THEN 'sequence ' WHEN 'c' THEN 'type ' ELSE 'table ' END || r.prefix || r.name,
-           pg_catalog.concat_ws(' ', r.relkind, CASE r.relpersistence WHEN 'u' THEN 'unlogged' END, r.relrowsecurity,
-               r.relforcerowsecurity, r.relispartition, r.relreplident,
+           pg_catalog.concat_ws(' ', r.relkind, CASE r.relpersistence WHEN 'u' THEN 'unlogged' END, r.relispartition, r.relreplident,
                (SELECT m.amname FROM pg_catalog.pg_am AS m WHERE m.oid = r.relam),
                CASE WHEN r.relkind IN ('v', 'm') THEN pg_catalog.concat(r.reloptions::text, pg_catalog.pg_get_viewdef(r.oid)) END,
                (SELECT pg_catalog.concat_ws(' ', q.seqtypid::pg_catalog.regtype, q.seqstart, q.seqincrement, q.seqmin,
