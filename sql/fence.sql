@@ -1,15 +1,7 @@
 -- The fence around the replicated tables, on either database: a cutover closes Landing's fence, a rollback Traffic's.
 -- `leadbridge migrate` installs the fence as the tables' owner. Until a cutover calls close_fence(), the fence does
--- nothing. The lock makes simultaneous installations run after one another.
-SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));
--- The query reads the catalog, because a wait for an advisory lock does not refresh the session's catalog cache.
-DO $schema$
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = {{schema_name}}) THEN
-        CREATE SCHEMA {{schema}};
-    END IF;
-END
-$schema$;
+-- nothing. `sql/own/served.sql` comes first: it makes the schema, and admit_caller(), which each function with its
+-- owner's rights calls first.
 
 -- One row for each time the fence was closed.
 CREATE TABLE IF NOT EXISTS {{schema}}.fence (
@@ -134,6 +126,7 @@ DECLARE
     other text;
     granted record;
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     FOREACH fenced IN ARRAY tables
     LOOP
         EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', fenced);
@@ -165,12 +158,14 @@ $function$;
 
 -- What of a fence's triggers is not as close_fence() created it, a phrase each: writes may have passed since.
 CREATE OR REPLACE FUNCTION {{schema}}.fence_damage(cutover uuid) RETURNS SETOF text
-    LANGUAGE sql
+    LANGUAGE plpgsql
     STABLE
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $function$
-    SELECT CASE
+BEGIN
+    PERFORM {{schema}}.admit_caller();
+    RETURN QUERY SELECT CASE
         WHEN c.oid IS NULL THEN format('the table %s was dropped', o."table")
         WHEN to_regclass(o."table") IS DISTINCT FROM c.oid THEN format('%s is another table now', o."table")
         WHEN t.oid IS NULL THEN format('the trigger %s of %s was dropped', o.name, o."table")
@@ -183,7 +178,8 @@ CREATE OR REPLACE FUNCTION {{schema}}.fence_damage(cutover uuid) RETURNS SETOF t
     LEFT JOIN pg_trigger AS t ON t.oid = o."trigger"::oid AND t.tgrelid = c.oid
     WHERE f.cutover_id = cutover AND f.lifted_at IS NULL
         AND (c.oid IS NULL OR to_regclass(o."table") IS DISTINCT FROM c.oid OR t.oid IS NULL
-             OR t.tgname <> o.name OR t.tgenabled <> 'A' OR t.xmin::text <> o.version)
+             OR t.tgname <> o.name OR t.tgenabled <> 'A' OR t.xmin::text <> o.version);
+END
 $function$;
 
 -- Creates the triggers of a closed fence again, around the tables that have the names now. False when the fence is lifted
@@ -196,6 +192,7 @@ CREATE OR REPLACE FUNCTION {{schema}}.restore_fence(cutover uuid, with_notificat
 DECLARE
     told text;
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     SELECT message INTO told FROM {{schema}}.fence WHERE cutover_id = cutover AND lifted_at IS NULL
         AND (expires_at IS NULL OR expires_at > clock_timestamp()) FOR UPDATE;
     IF NOT FOUND THEN
@@ -218,6 +215,7 @@ CREATE OR REPLACE FUNCTION {{schema}}.keep_fence(cutover uuid) RETURNS boolean
 DECLARE
     until timestamptz;
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     SELECT coalesce(expires_at, 'infinity') INTO until FROM {{schema}}.fence
     WHERE cutover_id = cutover AND lifted_at IS NULL FOR UPDATE;
     IF until IS NULL OR until <= clock_timestamp() THEN
@@ -230,16 +228,16 @@ $function$;
 
 -- Gives a fence without an expiry an expiry, counted from now.
 CREATE OR REPLACE FUNCTION {{schema}}.expire_fence(cutover uuid, valid_for interval) RETURNS boolean
-    LANGUAGE sql
+    LANGUAGE plpgsql
     SECURITY DEFINER
     SET search_path = pg_catalog, pg_temp
     AS $function$
-    WITH expiring AS (
-        UPDATE {{schema}}.fence SET expires_at = clock_timestamp() + valid_for
-        WHERE cutover_id = cutover AND lifted_at IS NULL AND expires_at IS NULL
-        RETURNING true
-    )
-    SELECT EXISTS (SELECT FROM expiring)
+BEGIN
+    PERFORM {{schema}}.admit_caller();
+    UPDATE {{schema}}.fence SET expires_at = clock_timestamp() + valid_for
+    WHERE cutover_id = cutover AND lifted_at IS NULL AND expires_at IS NULL;
+    RETURN FOUND;
+END
 $function$;
 
 -- Keeps the fence from being lifted until the caller's transaction ends; false when the fence is lifted already.
@@ -250,6 +248,7 @@ CREATE OR REPLACE FUNCTION {{schema}}.hold_fence(cutover uuid, alone boolean) RE
     SET search_path = pg_catalog, pg_temp
     AS $function$
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     IF alone THEN
         PERFORM FROM {{schema}}.fence WHERE cutover_id = cutover AND lifted_at IS NULL FOR UPDATE;
     ELSE
@@ -269,6 +268,7 @@ DECLARE
     lifted record;
     granted record;
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     UPDATE {{schema}}.fence SET lifted_at = clock_timestamp()
     WHERE cutover_id = cutover AND lifted_at IS NULL
     RETURNING writer, grants INTO lifted;
@@ -293,6 +293,7 @@ CREATE OR REPLACE FUNCTION {{schema}}.remove_lifted_fence(cutover uuid) RETURNS 
 DECLARE
     found_trigger record;
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     IF NOT EXISTS (SELECT FROM {{schema}}.fence WHERE cutover_id = cutover AND lifted_at IS NOT NULL) THEN
         RAISE object_not_in_prerequisite_state USING MESSAGE = format('fence %s is not lifted', cutover);
     END IF;

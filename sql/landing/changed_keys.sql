@@ -22,18 +22,15 @@ COMMENT ON COLUMN {{schema}}.held_keys.row_id IS 'the row''s key on Traffic';
 COMMENT ON COLUMN {{schema}}.held_keys.held_under IS 'the row''s key on Landing';
 REVOKE ALL ON {{schema}}.changed_keys, {{schema}}.held_keys FROM PUBLIC;
 
--- Roles that received the right to close the fence before these tables existed.
+-- Roles that leadbridge served before these tables existed.
 DO $roles$
 DECLARE
-    grantee text;
+    named name;
 BEGIN
-    FOR grantee IN
-        SELECT r.rolname FROM pg_catalog.pg_proc AS p, pg_catalog.aclexplode(p.proacl) AS a
-        JOIN pg_catalog.pg_roles AS r ON r.oid = a.grantee
-        WHERE p.oid = to_regprocedure('{{schema}}.hold_fence(uuid, boolean)') AND a.privilege_type = 'EXECUTE'
+    FOR named IN SELECT s.role FROM {{schema}}.served AS s JOIN pg_catalog.pg_roles AS r ON r.rolname = s.role
     LOOP
         EXECUTE format(
-            'GRANT SELECT, INSERT, UPDATE, DELETE ON {{schema}}.changed_keys, {{schema}}.held_keys TO %I', grantee);
+            'GRANT SELECT, INSERT, UPDATE, DELETE ON {{schema}}.changed_keys, {{schema}}.held_keys TO %I', named);
     END LOOP;
 END
 $roles$;

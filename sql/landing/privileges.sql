@@ -32,6 +32,9 @@ GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
 -- For reverse replication: which keys have changed on Landing.
 GRANT SELECT, INSERT, UPDATE, DELETE ON {{schema}}.changed_keys, {{schema}}.held_keys TO {{role}};
+-- The functions serve the roles that are named here, and migrate takes the rights of every other role in the schema away.
+GRANT SELECT ON {{schema}}.served, {{schema}}.shape TO {{role}};
+INSERT INTO {{schema}}.served (role) VALUES ({{role_name}}) ON CONFLICT DO NOTHING;
 {{referring}}
 DO $parameter$
 BEGIN

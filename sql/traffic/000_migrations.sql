@@ -1,8 +1,9 @@
 -- The record of applied migrations. This migration comes first, because every other migration is recorded here.
--- CREATE SCHEMA IF NOT EXISTS needs CREATE on the database even when a DBA has made the schema already.
+-- CREATE SCHEMA IF NOT EXISTS needs CREATE on the database even when a DBA has made the schema already. A trial of this
+-- SQL makes its objects in pg_temp, which is there.
 DO $migration$
 BEGIN
-    IF to_regnamespace('{{schema}}') IS NULL THEN
+    IF {{schema_name}} <> 'pg_temp' AND to_regnamespace('{{schema}}') IS NULL THEN
         CREATE SCHEMA {{schema}};
     END IF;
 END
@@ -16,6 +17,6 @@ CREATE TABLE IF NOT EXISTS {{schema}}.migrations (
     leadbridge_version text NOT NULL
 );
 
--- Quarantined rows hold people's names and phones, so the API's roles may read nothing in this schema.
-REVOKE ALL ON SCHEMA {{schema}} FROM PUBLIC;
+-- Quarantined rows hold people's names and phones, so nobody but leadbridge may read anything in this schema: the rights of
+-- everybody else are revoked at the end of each migration, on the schema itself too.
 REVOKE ALL ON ALL TABLES IN SCHEMA {{schema}} FROM PUBLIC;

@@ -31,6 +31,7 @@ DO $migration$
 DECLARE
     target regclass;
     pair record;
+    called oid;
     outside record;
 BEGIN
     FOREACH target IN ARRAY array_remove(ARRAY[
@@ -47,9 +48,15 @@ BEGIN
             ('~leadbridge_keep_updated_at', 'keep_updated_at')
         ) AS p (name, function)
         LOOP
-            CONTINUE WHEN EXISTS (
-                SELECT FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = target AND t.tgname = pair.name
-            );
+            SELECT t.tgfoid INTO called FROM pg_catalog.pg_trigger AS t WHERE t.tgrelid = target AND t.tgname = pair.name;
+            IF FOUND THEN
+                IF called IS DISTINCT FROM to_regprocedure(format('{{schema}}.%I()', pair.function))::oid THEN
+                    PERFORM pg_temp.leadbridge_refuse(
+                        format('the trigger %I on %s calls a function that is not leadbridge''s', pair.name, target),
+                        'find out who has made the trigger, drop it, and run `leadbridge migrate` again');
+                END IF;
+                CONTINUE;
+            END IF;
             PERFORM pg_temp.leadbridge_change(format('trigger %I on %s', pair.name, target), format(
                 'CREATE TRIGGER %I BEFORE UPDATE ON %s FOR EACH ROW '
                 'WHEN (pg_catalog.current_setting(''leadbridge.applying'', true) = ''on'') '

@@ -28,6 +28,7 @@ DECLARE
     index record;
     inhabited boolean;
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     IF NOT EXISTS (
         SELECT FROM pg_class AS t
         WHERE t.oid = target AND t.relkind = 'r' AND NOT t.relispartition AND pg_has_role(t.relowner, 'USAGE')
@@ -103,6 +104,7 @@ DECLARE
     wanted record;
     target regclass;
 BEGIN
+    PERFORM {{schema}}.admit_caller();
     SELECT * INTO wanted FROM {{schema}}.deferred_indexes
     ORDER BY table_name, index_name LIMIT 1 FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN

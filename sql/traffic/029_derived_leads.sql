@@ -244,17 +244,23 @@ $wanted$;
 -- The name sorts after the school's triggers, whose changes count as the writer's, and before the last trigger of
 -- migration 018. Only a missing trigger is created, because CREATE TRIGGER locks the table.
 DO $migration$
+DECLARE
+    called oid;
 BEGIN
     PERFORM pg_temp.leadbridge_make('029_derived_leads');
-    IF NOT EXISTS (
-        SELECT FROM pg_catalog.pg_trigger AS t
-        WHERE t.tgrelid = '{{traffic}}.traffic_leads'::pg_catalog.regclass AND t.tgname = '~leadbridge_derive'
-    ) THEN
+    SELECT t.tgfoid INTO called FROM pg_catalog.pg_trigger AS t
+    WHERE t.tgrelid = '{{traffic}}.traffic_leads'::pg_catalog.regclass AND t.tgname = '~leadbridge_derive';
+    IF called IS NULL THEN
         PERFORM pg_temp.leadbridge_change(
             format('trigger "~leadbridge_derive" on %s', replace('{{traffic}}.traffic_leads', '"', '')), $statement$
             CREATE TRIGGER "~leadbridge_derive" BEFORE INSERT OR UPDATE ON {{traffic}}.traffic_leads FOR EACH ROW
                 WHEN (pg_catalog.current_setting('leadbridge.applying', true) IS DISTINCT FROM 'on')
                 EXECUTE FUNCTION {{traffic}}.derive_traffic_lead()$statement$);
+    ELSIF called IS DISTINCT FROM to_regprocedure('{{traffic}}.derive_traffic_lead()')::oid THEN
+        PERFORM pg_temp.leadbridge_refuse(
+            format('the trigger "~leadbridge_derive" on %s calls a function that is not leadbridge''s',
+                   replace('{{traffic}}.traffic_leads', '"', '')),
+            'find out who has made the trigger, drop it, and run `leadbridge migrate` again');
     END IF;
 END
 $migration$;

@@ -38,6 +38,9 @@ GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),
     {{schema}}.close_fence(uuid, text, interval, boolean), {{schema}}.keep_fence(uuid),
     {{schema}}.expire_fence(uuid, interval), {{schema}}.fence_damage(uuid), {{schema}}.hold_fence(uuid, boolean),
     {{schema}}.lift_fence(uuid), {{schema}}.remove_lifted_fence(uuid) TO {{role}};
+-- The functions serve the roles that are named here, and migrate takes the rights of every other role in the schema away.
+GRANT SELECT ON {{schema}}.served, {{schema}}.shape TO {{role}};
+INSERT INTO {{schema}}.served (role) VALUES ({{role_name}}) ON CONFLICT DO NOTHING;
 {{referring}}
 -- Replicated rows do not fire ordinary triggers, as in PostgreSQL's own apply worker. From PostgreSQL 15 on the
 -- parameter can be granted; without the grant, the triggers of migration 018 keep updated_at.

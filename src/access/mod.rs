@@ -7,6 +7,9 @@
 //! | leadbridge's schema | USAGE on the schema, and a grant | all rows of every replicated table on Landing |
 //! | a SECURITY DEFINER function | only leadbridge's own | nothing |
 //!
+//! In leadbridge's schema, on either side, every right of every grantee counts, and none but the owners and the roles
+//! that leadbridge serves may have one (`foreign_rights`).
+//!
 //! A right on Traffic that is not known to be within the role's right on Landing is an excess. The judgement is
 //! pure; the facts are read with one query for each side.
 
@@ -14,6 +17,7 @@ mod actions;
 mod closing;
 mod facts;
 mod judge;
+mod own;
 mod plan;
 mod rights;
 
@@ -25,6 +29,7 @@ use crate::model::names::Names;
 use crate::postgres::{Database, Databases};
 use facts::Facts;
 pub use judge::{Excess, Standing};
+pub use own::{ForeignRight, foreign_rights, foreign_rights_on_both, foreign_rights_sql};
 pub use plan::Plan;
 
 /// Beginning of the name of a copied policy.
@@ -76,11 +81,13 @@ impl<'c> Comparison<'c> {
     }
 }
 
-/// Refuses to begin a copy while Traffic would show a role what Landing hides from the role.
+/// Refuses to begin a copy while Traffic would show a role what Landing hides from the role, or while somebody else
+/// has a right in leadbridge's own schema, which holds quarantined rows.
 ///
 /// # Errors
 /// Refused, with the first excess that the operator has not accepted.
 pub async fn admit(databases: Databases<'_>, tables: &[Table], accept: &[String]) -> Result<()> {
+    own::refuse(&foreign_rights_on_both(databases).await?)?;
     let Databases { landing, traffic, names } = databases;
     let comparison = Comparison::read(landing, traffic, AccessScope { names, tables, accept }).await?;
     let found = comparison.judge();

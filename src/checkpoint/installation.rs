@@ -4,7 +4,7 @@
 
 use tokio_postgres::Client;
 
-use super::Identity;
+use super::{Identity, own_schema};
 use crate::error::{Error, Kind, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -62,8 +62,9 @@ impl Installation {
     ///
     /// # Errors
     /// `Refused` when the schema on `side` belongs to another installation, as far as the configuration tells
-    /// installations apart.
+    /// installations apart, or when somebody else has made the schema.
     pub async fn refuse_another(database: Database<'_>, landing: &Endpoint) -> Result<()> {
+        own_schema::refuse_foreign_owner(database).await?;
         let Some(known) = Self::read(database).await? else { return Ok(()) };
         let Names { slot, publication, .. } = database.names;
         known.compare(&[slot, publication, landing.database()], (database.side, &database.names.schema))
@@ -110,14 +111,18 @@ impl Installation {
     /// `Refused` when there is another such schema.
     pub async fn refuse_shared_tables(traffic: &Client, names: &Names) -> Result<()> {
         let step = during(traffic, "looking for other installations on Traffic");
-        let sql = "SELECT n.nspname::text FROM pg_catalog.pg_class AS c \
+        // A table of a stranger would bar every installation, and a policy on it would run with our rights.
+        let sql = "WITH {{trusted}} SELECT n.nspname::text FROM pg_catalog.pg_class AS c \
                    JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
                    WHERE c.relname = 'installation' AND c.relkind = 'r' AND n.nspname::text <> $1 \
+                   AND c.relowner IN (SELECT t.oid FROM trusted AS t) \
                    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') \
                    AND pg_catalog.has_table_privilege(c.oid, 'SELECT') \
                    AND (SELECT count(*) FROM pg_catalog.pg_attribute AS a WHERE a.attrelid = c.oid \
                         AND a.attname IN ('slot', 'traffic_schema', 'landing_system_id')) = 3";
-        for row in step.rows(sql, &[&names.schema]).await? {
+        let sql = sql.replace("{{trusted}}", own_schema::trusted());
+        let tables = own_schema::replicated(Database::traffic(traffic, names));
+        for row in step.rows(&sql, &[&names.schema, &tables]).await? {
             let other = Names { schema: row.get(0), ..names.clone() };
             let sql = format!("SELECT slot FROM {} WHERE traffic_schema = $1", other.own("installation"));
             if let Some(row) = step.row_if_any(&sql, &[&names.traffic_schema]).await? {

@@ -13,6 +13,7 @@ mod installation;
 pub mod lease;
 mod ledger;
 mod local;
+pub mod own_schema;
 pub mod passthrough;
 mod published;
 mod reverse;

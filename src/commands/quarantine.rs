@@ -5,6 +5,7 @@ use comfy_table::{ContentArrangement, Table as Grid};
 
 use super::confirm::confirm;
 use super::print;
+use crate::checkpoint::own_schema::{self, Extent};
 use crate::checkpoint::{Installation, recorded_published};
 use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
@@ -67,7 +68,8 @@ async fn show(config: &Config, id: i64) -> Result<Exit> {
 
 async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
     let traffic = config.traffic.connect_to_write("quarantine").await?;
-    Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
+    let database = Database::traffic(&traffic, &config.names);
+    own_schema::enter(database, &config.landing, Extent::Present).await?;
     let (names, tables) = (&config.names, config.tables());
     let mapping = recorded_published(&traffic, names).await?.mapping();
     let (mapping, tables, on_truncate) = (&mapping, &tables, config.on_truncate);
@@ -83,6 +85,7 @@ async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
         confirm(&format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic))?;
     }
     let traffic = connect(config).await?;
+    own_schema::admit(Database::traffic(&traffic, &config.names), Extent::Present).await?;
     let missing = Quarantine::new(&config.names, &Mapping::whole()).discard(&traffic, ids).await?;
     if missing.is_empty() { Ok(Exit::Ok) } else { Err(unknown(&missing)) }
 }

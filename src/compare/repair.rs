@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::batch::Batch;
 use crate::capture::layout::Layout;
-use crate::checkpoint::{Installation, ReplicatedSettings, lease, refuse_switched};
+use crate::checkpoint::own_schema::{self, Extent};
+use crate::checkpoint::{ReplicatedSettings, lease, refuse_switched};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
@@ -32,7 +33,8 @@ impl Repair {
     /// Refused while a daemon holds the lease, and after a cutover.
     pub async fn begin(config: &Config) -> Result<Self> {
         let traffic = config.traffic.connect_to_write("repair").await?;
-        Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
+        let database = Database::traffic(&traffic, &config.names);
+        own_schema::enter(database, &config.landing, Extent::Present).await?;
         refuse_switched(&traffic, &config.names, AFTER_THE_SWITCH).await?;
         ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)
             .refuse_other(Database::traffic(&traffic, &config.names))

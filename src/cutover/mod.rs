@@ -45,6 +45,7 @@ use readiness::Readiness;
 use scene::Scene;
 use tokio_util::sync::CancellationToken;
 
+use crate::checkpoint::own_schema::{self, Extent};
 use crate::checkpoint::{Finish, Installation, ReplicatedSettings};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
@@ -90,6 +91,10 @@ pub async fn prepare(
 ) -> Result<PreparedCutover> {
     let [landing, traffic] = connect(config).await?;
     Finish::refuse(&traffic, &config.names).await?;
+    // What an abort needs is never refused for the schema's form: only what begins anew.
+    for database in [Database::traffic(&traffic, &config.names), Database::landing(&landing, &config.names)] {
+        own_schema::admit(database, Extent::Present).await?;
+    }
     // After a finish Landing's tables may be gone.
     let config = config.resolved(&landing).await?;
     ReplicatedSettings::new(&config.names, &config.tables(), &config.columns)

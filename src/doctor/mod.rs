@@ -12,6 +12,7 @@ mod landing;
 mod local;
 mod locks;
 mod notifications;
+mod own_schema;
 mod preflight;
 mod publication;
 mod server;
@@ -26,7 +27,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::landing::left_out::left_out;
 use crate::model::side::Side;
-use crate::postgres::{Databases, Endpoint, Session};
+use crate::postgres::{Database, Databases, Endpoint, Session};
 use crate::report::{Finding, Findings, Level, Verdict};
 pub use columns::judge_left_out;
 pub use notifications::pending_notifications;
@@ -61,6 +62,12 @@ async fn examine_for(asking: Asking, config: &Config) -> Findings {
     let TrafficSide { session: traffic, state_tables_are_readable, is_finished, .. } = traffic;
     if let (Some(landing), Some(traffic), true) = (&landing, &traffic, state_tables_are_readable) {
         findings.add("positions", None, slot::agreement(landing, traffic, &config).await);
+    }
+    // A run judges the schema itself, before it asks for these checks.
+    for (session, side) in [(&landing, Side::Landing), (&traffic, Side::Traffic)] {
+        if let (Some(client), Asking::Operator, false) = (session, asking, is_finished) {
+            own_schema::examine(&mut findings, Database { client, side, names: &config.names }).await;
+        }
     }
     if let (Some(landing), Some(traffic), Asking::Operator) = (&landing, &traffic, asking) {
         let databases = Databases { landing, traffic, names: &config.names };

@@ -24,7 +24,8 @@ pub use objects::OwnedObject;
 
 use crate::admission::{Bars, admit_both};
 use crate::backup::{self, Format, Manifest};
-use crate::checkpoint::{Installation, ReplicatedSettings, lease};
+use crate::checkpoint::own_schema::{self, Extent};
+use crate::checkpoint::{ReplicatedSettings, lease};
 use crate::config::Config;
 use crate::disk;
 use crate::error::{Error, Result};
@@ -85,7 +86,7 @@ pub struct Finishing {
 pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined> {
     let names = &config.names;
     let traffic = config.traffic.connect("finish").await?;
-    Installation::refuse_another(Database::traffic(&traffic, &config.names), &config.landing).await?;
+    own_schema::enter(Database::traffic(&traffic, names), &config.landing, Extent::Present).await?;
     // Without a cutover the daemon must not be stopped, so this check comes before the demand to stop the
     // daemon.
     SettledCutover::read(Database::traffic(&traffic, names)).await?;
@@ -96,7 +97,7 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
     }
     let standing = SettledCutover::read(Database::traffic(&traffic, names)).await?;
     let landing = config.landing.connect("finish").await?;
-    Installation::refuse_another(Database::landing(&landing, &config.names), &config.landing).await?;
+    own_schema::enter(Database::landing(&landing, names), &config.landing, Extent::Present).await?;
     standing.check_landing(&landing, config).await?;
     let databases = Databases { landing: &landing, traffic: &traffic, names };
     let journal = FinishJournal::new(names);

@@ -43,8 +43,9 @@ pub(super) async fn apply(
     options.patience.execute(client, (&name, &sql), trial).await.map(drop)
 }
 
-/// Plans the step for the fence by comparing the installed fence with this version's fence; changes nothing.
-pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<MigrationStep> {
+/// Plans the step for the fence by comparing the installed fence with this version's fence; changes nothing. The fence
+/// is due when leadbridge's own schema is not `is_settled`.
+pub(super) async fn plan_fence(client: &Client, names: &Names, is_settled: bool) -> Result<MigrationStep> {
     let sql = "SELECT pg_catalog.obj_description(pg_catalog.to_regclass($1), 'pg_class')
                WHERE pg_catalog.to_regclass($1) IS NOT NULL";
     let step = during(client, "looking for the fence on Landing");
@@ -52,7 +53,9 @@ pub(super) async fn plan_fence(client: &Client, names: &Names) -> Result<Migrati
     let installed = row.map(|row| row.get::<_, Option<String>>(0).unwrap_or_default());
     let effect = match installed {
         None => Effect::Create,
-        Some(installed) if installed == sql::installed_fence(&sql::landing_fence(names)) => Effect::Unchanged,
+        Some(installed) if is_settled && installed == sql::installed_fence(&sql::landing_fence(names)) => {
+            Effect::Unchanged
+        }
         Some(_) => Effect::Renew,
     };
     Ok(MigrationStep::new(MigratedSide::Landing, "fence".into(), effect))
@@ -68,7 +71,8 @@ pub(super) async fn apply_fence(
         return Ok(());
     }
     let fence = sql::landing_fence(names);
-    let sql = format!("{fence}{}", sql::comment_on_fence(names, &fence));
+    let closing = sql::closing(names);
+    let sql = format!("{fence}{}{closing}{}", sql::comment_on_fence(names, &fence), sql::CLOSE);
     options.patience.execute(client, ("the fence on Landing", &sql), trial).await.map(drop)
 }
 

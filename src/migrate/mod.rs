@@ -9,6 +9,7 @@ mod failure;
 mod landing;
 mod listed;
 mod lock;
+mod own;
 mod passthrough;
 mod sql;
 mod traffic;
@@ -34,6 +35,7 @@ use crate::postgres::{Database, Databases};
 use access::PlannedAccess;
 pub use access::{ApiAccess, LeftOpen};
 pub use lock::Patience;
+use own::OwnPlan;
 pub use sql::{privileges, script};
 pub use trial::TriedWriters;
 use trial::WriteTrial;
@@ -188,6 +190,9 @@ async fn plan_and_apply(
     options: &MigrateOptions,
 ) -> Result<Report> {
     sql::check_names(names)?;
+    // Before a table of the schema is read, because somebody else's view or policy would run with our rights.
+    let own_on_traffic = OwnPlan::read(traffic, MigratedSide::Traffic, names).await?;
+    let own_on_landing = OwnPlan::read(landing, MigratedSide::Landing, names).await?;
     let identity = identity(landing, names).await?;
     if !options.replace_installation {
         Installation::refuse_another_than(&identity, Database::traffic(traffic, names)).await?;
@@ -202,16 +207,18 @@ async fn plan_and_apply(
     let scope = AdmissionScope { side: Side::Traffic, extent: Extent::BeforeMigrate, ..scope };
     scope.admit(traffic, Bars::Replication).await?;
     let publication = landing::plan(landing, names, options).await?;
-    let fence = landing::plan_fence(landing, names).await?;
+    let fence = landing::plan_fence(landing, names, own_on_landing.is_settled).await?;
     let damaged = landing::plan_damage(landing, names).await?;
     let databases = Databases { landing, traffic, names };
     let places = passthrough::plan(databases, &tables, &options.columns).await?;
-    let mut migrations = traffic::plan(traffic, (names, &places), options).await?;
+    let mut migrations =
+        traffic::plan(traffic, (names, &places), (options, own_on_traffic.is_settled)).await?;
     traffic::renew_with_others(&mut migrations);
     let scope = AccessScope { names, tables: &tables, accept: &options.accept };
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;
 
-    let planned = PlannedSteps { publication, fence, damaged, migrations, access };
+    let own = [own_on_traffic, own_on_landing].map(|plan| plan.step());
+    let planned = PlannedSteps { publication, fence, damaged, migrations, own, access };
     if options.dry_run {
         return Ok(planned.predicted(replicating(traffic, names).await?));
     }
@@ -231,6 +238,8 @@ struct PlannedSteps<'p> {
     fence: MigrationStep,
     damaged: Vec<(Uuid, MigrationStep)>,
     migrations: Vec<traffic::Planned>,
+    /// Rights that are taken away in leadbridge's own schema: on Traffic, on Landing.
+    own: [Option<MigrationStep>; 2],
     access: PlannedAccess<'p>,
 }
 
@@ -239,7 +248,8 @@ impl PlannedSteps<'_> {
     fn predicted(self, replicating: Vec<String>) -> Report {
         let damaged = self.damaged.into_iter().map(|(_, step)| step);
         let migrations = self.migrations.into_iter().map(|planned| planned.step);
-        let steps = migrations.chain([self.publication, self.fence]).chain(damaged).collect();
+        let own = self.own.into_iter().flatten();
+        let steps = migrations.chain([self.publication, self.fence]).chain(damaged).chain(own).collect();
         Report { dry_run: true, steps, access: self.access.predicted(), writers: Vec::new(), replicating }
     }
 
@@ -249,7 +259,7 @@ impl PlannedSteps<'_> {
         traffic: &mut Client,
         (names, options): (&Names, &MigrateOptions),
     ) -> Result<Report> {
-        let PlannedSteps { publication, fence, damaged, migrations, access } = self;
+        let PlannedSteps { publication, fence, damaged, migrations, own, access } = self;
         let tables = options.tables();
         access.announce(traffic).await?;
         let on_traffic = WriteTrial::plan(traffic, Side::Traffic, names, &tables).await?;
@@ -259,7 +269,10 @@ impl PlannedSteps<'_> {
         landing::apply(landing, names, &publication, (options, &on_landing)).await?;
         landing::apply_fence(landing, names, &fence, (options, &on_landing)).await?;
         landing::restore(landing, names, &damaged, options).await?;
+        own::settle(traffic, MigratedSide::Traffic, names, (options.patience, &on_traffic)).await?;
+        own::settle(landing, MigratedSide::Landing, names, (options.patience, &on_landing)).await?;
         steps.extend([publication, fence].into_iter().chain(damaged.into_iter().map(|(_, step)| step)));
+        steps.extend(own.into_iter().flatten());
         let access = access.done(landing, traffic).await?;
         let is_changed =
             |side| steps.iter().any(|step| step.database == side && step.effect != Effect::Unchanged);

@@ -3,6 +3,8 @@
 use postgres_protocol::escape::{escape_identifier, escape_literal};
 
 use super::{MigrateOptions, MigratedSide};
+use crate::access::foreign_rights_sql;
+use crate::checkpoint::own_schema::{HASH, shape};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::{self, Names};
@@ -28,14 +30,19 @@ macro_rules! migration {
 /// SQL for both databases.
 const FENCE: &str = include_str!("../../sql/fence.sql");
 const INSTALLATION: &str = include_str!("../../sql/installation.sql");
+const SERVED: &str = include_str!("../../sql/own/served.sql");
+const CLOSING: &str = include_str!("../../sql/own/closing.sql");
+const SETTLE: &str = include_str!("../../sql/own/settle.sql");
 
+// 035 comes before the migrations whose functions serve only named roles, and before the schema's rights are looked at.
 // 024 comes before the migrations that change existing objects, because 024 refuses another installation's
 // schema. 030 comes before 016, because 030 recognises an earlier version's objects by a recorded 016.
 // 019 comes before 018, because 018 looks at the tables that exist.
 // 032 records which objects exist before any is created. 031 comes after the migrations that add columns, because
 // its views show the columns, and 033 after every object.
-const MIGRATIONS: [Migration; 17] = [
+const MIGRATIONS: [Migration; 18] = [
     migration!("000_migrations", optional: false),
+    migration!("035_served", SERVED, optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
     migration!("032_api_objects", optional: false),
     migration!("030_replaced", optional: false),
@@ -57,6 +64,9 @@ const MIGRATIONS: [Migration; 17] = [
 /// Migrations that run whenever another migration runs, because any migration may create an object in
 /// Traffic's schema: 032 records before, and 033 grants after.
 pub(super) const WITH_OTHERS: [&str; 2] = ["032_api_objects", "033_api_grants"];
+
+/// The migration that makes nothing in leadbridge's own schema, though nothing of it can be planned.
+const OUTSIDE: &str = "033_api_grants";
 
 /// The functions of the session that migrations of Traffic call.
 const PLANNING: &str = include_str!("../../sql/traffic/planning.sql");
@@ -84,10 +94,47 @@ impl Migration {
     }
 }
 
-/// The functions that migrations call, for the session that runs the migrations.
+/// The functions that migrations of Traffic call, for the session that runs the migrations.
 pub(super) fn session(names: &Names) -> String {
     render(PLANNING, names) + &render(REPLACING, names)
 }
+
+/// The functions that take away the rights of others in leadbridge's own schema, on either database.
+pub(super) fn closing(names: &Names) -> String {
+    render(&CLOSING.replace("{{rights}}", &foreign_rights_sql(names, "served")), names)
+}
+
+/// The functions that judge leadbridge's own schema on `database`, and those of [`session`] on Traffic, which the
+/// trial calls.
+pub(super) fn judging(database: MigratedSide, names: &Names) -> String {
+    let settle = SETTLE.replace("{{shape}}", &shape("leadbridge_shape.own")).replace("{{hash}}", HASH);
+    let settle = render(&settle, names).replace("{{trial}}", &trial(database, names));
+    let called = match database {
+        MigratedSide::Landing => String::new(),
+        MigratedSide::Traffic => session(names),
+    };
+    called + &closing(names) + &settle
+}
+
+/// The SQL of everything that leadbridge makes in its own schema on `database`, with pg_temp in the schema's place.
+fn trial(database: MigratedSide, names: &Names) -> String {
+    let names = Names { schema: "pg_temp".to_owned(), ..names.clone() };
+    match database {
+        MigratedSide::Landing => landing_fence(&names),
+        MigratedSide::Traffic => {
+            let own = MIGRATIONS.iter().filter(|migration| migration.name != OUTSIDE);
+            let sql = own.map(|migration| migration.sql(&names));
+            sql.map(|sql| sql.split_once(PLAN_BEGINS).map_or(sql.clone(), |(own, _)| own.to_owned()))
+                .collect()
+        }
+    }
+}
+
+/// Takes away the rights of others on what the transaction has made.
+pub(super) const CLOSE: &str = "DO $close$ BEGIN PERFORM pg_temp.leadbridge_close(); END $close$;\n";
+
+/// The end of every run, on either database.
+pub(super) const SETTLED: &str = "DO $settle$ BEGIN PERFORM pg_temp.leadbridge_settle(); END $settle$;\n";
 
 /// The part of a migration that can be planned; `None` for a migration of leadbridge's own schema.
 pub(super) fn plannable(sql: &str) -> Option<&str> {
@@ -97,7 +144,8 @@ pub(super) fn plannable(sql: &str) -> Option<&str> {
 /// The fence on Landing, the tables for changed keys, and the record of the installation that owns the schema.
 /// Landing has no table of migrations: a comment on the table `fence` holds the checksum.
 pub(super) fn landing_fence(names: &Names) -> String {
-    let sql = render(FENCE, names) + &render(CHANGED_KEYS, names) + &render(INSTALLATION, names);
+    let files = [SERVED, FENCE, CHANGED_KEYS, INSTALLATION];
+    let sql: String = files.iter().map(|file| render(file, names)).collect();
     fenced(sql, &|table| names.landing_table(table))
 }
 
@@ -157,19 +205,22 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
         MigratedSide::Landing => {
             let fence = landing_fence(names);
             script.push_str(&publication(names, &options.tables()));
-            script.push_str(&format!("\nBEGIN;\n{fence}{}COMMIT;\n", comment_on_fence(names, &fence)));
+            script.push_str(&judging(database, names));
+            let comment = comment_on_fence(names, &fence);
+            script.push_str(&format!("\nBEGIN;\n{fence}{comment}{SETTLED}COMMIT;\n"));
         }
         MigratedSide::Traffic => {
             script.push_str(
                 "-- The columns of Landing that no rule of the mapping reads are not part of this script, which is made\n\
                  -- without a connection: `leadbridge migrate` makes them.\n\n",
             );
-            script.push_str(&session(names));
+            script.push_str(&judging(database, names));
             for migration in Migration::wanted(options) {
                 let sql = migration.sql(names);
                 let record = record(migration.name, &sql, names);
-                script.push_str(&format!("BEGIN;\n-- {}\n{sql}{record}COMMIT;\n\n", migration.name));
+                script.push_str(&format!("BEGIN;\n-- {}\n{sql}{record}{CLOSE}COMMIT;\n\n", migration.name));
             }
+            script.push_str(&format!("BEGIN;\n{SETTLED}COMMIT;\n\n"));
             script.push_str("NOTIFY pgrst, 'reload schema';\n");
         }
     }

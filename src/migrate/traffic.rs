@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 
 use super::listed::{self, Listed};
 use super::passthrough::Places;
-use super::sql::{Migration, WITH_OTHERS, checksum, plannable, record, session};
+use super::sql::{CLOSE, Migration, WITH_OTHERS, checksum, closing, plannable, record, session};
 use super::trial::WriteTrial;
 use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
 use crate::error::{Kind, Result};
@@ -28,20 +28,20 @@ pub(super) struct Planned {
 const PASSTHROUGH: &str = "passthrough columns";
 
 /// Compares the recorded migrations with the migrations of this version, and lists the changes; changes
-/// nothing.
+/// nothing. Every migration is due when leadbridge's own schema is not `is_settled`.
 ///
 /// # Errors
 /// Refused when an object of the school's own stands in the way of a change.
 pub(super) async fn plan(
     client: &mut Client,
     (names, places): (&Names, &Places),
-    options: &MigrateOptions,
+    (options, is_settled): (&MigrateOptions, bool),
 ) -> Result<Vec<Planned>> {
     let applied = applied(client, names).await?;
     let made = |migration: &Migration| applied.contains_key(migration.name);
     // A table of notifications that was never created is not missing.
     let notifications = Migration::wanted(options).filter(|migration| migration.optional).any(made);
-    let whole = is_whole(client, names, notifications).await?;
+    let whole = is_settled && is_whole(client, names, notifications).await?;
     let mut migrations: Vec<(&str, String)> =
         Migration::wanted(options).map(|migration| (migration.name, migration.sql(names))).collect();
     if let Some(sql) = places.sql(names, applied.contains_key("017_leadbridge_schema")) {
@@ -120,7 +120,7 @@ pub(super) async fn apply(
     planned: Vec<Planned>,
     (patience, trial): (Patience, &WriteTrial),
 ) -> Result<Vec<MigrationStep>> {
-    let session = session(names);
+    let session = session(names) + &closing(names);
     let mut steps = Vec::new();
     for Planned { step, sql } in planned {
         if step.effect == Effect::Unchanged {
@@ -130,7 +130,7 @@ pub(super) async fn apply(
         let name = &step.name;
         let record = if name == PASSTHROUGH { String::new() } else { record(name, &sql, names) };
         let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
-        let statements = format!("{alone}\n{session}\n{sql}\n{record}");
+        let statements = format!("{alone}\n{session}\n{sql}\n{record}{CLOSE}");
         let step_name = format!("migration {name} on Traffic");
         let Listed { changes, notes, .. } =
             patience.execute(client, (&step_name, &statements), trial).await?;

@@ -10,6 +10,7 @@ use super::{Context, Until, Watched, copy, indexes, last_error, reverse};
 use crate::access;
 use crate::admission::{Bars, admit_both};
 use crate::checkpoint::lease::Lease;
+use crate::checkpoint::own_schema::{self, Extent};
 use crate::checkpoint::{
     Finish, Identity, Installation, Ledger, Published, Recorded, Start, agree, check_slot, is_switched,
     lease, refuse_switched,
@@ -186,7 +187,7 @@ impl Attempts {
         if self.until != Until::Resynced {
             context.replicated().refuse_daemon(Database::traffic(traffic, context.names())).await?;
         }
-        self.examine(config, traffic, work).await?;
+        self.examine(context, sessions, work).await?;
         if !self.take_lease(context, traffic).await? {
             return Ok(None);
         }
@@ -204,10 +205,24 @@ impl Attempts {
         Ok(Some((ledger, wal)))
     }
 
-    /// Runs `doctor`'s checks, once for each run.
-    async fn examine(&mut self, config: &Config, traffic: &Session, work: &Work) -> Result<()> {
+    /// Judges leadbridge's own schema on both sides, and runs `doctor`'s checks, once for each run.
+    async fn examine(&mut self, context: &Context, sessions: &AttemptSessions, work: &Work) -> Result<()> {
         if self.reached {
             return Ok(());
+        }
+        let (config, traffic) = (&context.config, &sessions.traffic);
+        let databases = sessions.databases(context.names());
+        // Before the first write to a table of the schema, whose triggers would run with our rights.
+        tokio::try_join!(own_schema::admit(databases.on(Side::Traffic), Extent::Whole), async {
+            own_schema::refuse_foreign_owner(databases.on(Side::Landing)).await?;
+            own_schema::admit(databases.on(Side::Landing), Extent::Whole).await
+        })?;
+        own_schema::refuse_unserved(databases.on(Side::Traffic)).await?;
+        // A copy is refused for such a right; a stream goes on, because its end would close nothing.
+        for access::ForeignRight { side, what, statement } in
+            access::foreign_rights_on_both(databases).await?
+        {
+            tracing::warn!(remedy = statement, "{side}: {what}, in leadbridge's own schema");
         }
         work.idle();
         // The checks concern forward replication, so after the switch the checks are skipped. If the state

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 
 use super::outside;
-use crate::checkpoint::{self, Reverse};
+use crate::checkpoint::{self, Reverse, own_schema};
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::{Error, Result};
@@ -178,6 +178,7 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
             privileges_remedy(side),
         ));
     }
+    own_schema::refuse_unserved(database).await?;
     if side == Side::Landing && !may_record(database).await? {
         return Ok(Verdict::error(
             "reverse replication could not record changed keys on Landing: tables or rights are missing",

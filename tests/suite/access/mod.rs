@@ -2,4 +2,5 @@
 
 mod compared;
 mod migrated;
+mod own;
 mod platform;

@@ -261,9 +261,11 @@ async fn row_level_security_that_is_switched_on_for_a_role_that_it_binds_ends_th
         refused(&mut daemon, table, "row-level security").await;
         let said = bridge.run(&["run"]).await;
         let name = table.rsplit('.').next().unwrap();
-        let named = said.err.contains("row-level security") && said.err.contains(name);
+        // A policy in leadbridge's own schema is refused before its rows are asked for.
+        let what = ["row-level security", "policy part on"];
+        let named = what.iter().any(|what| said.err.contains(what)) && said.err.contains(name);
         assert!(said.code == 4 && named, "{table}: {}", said.err);
-        traffic(&world, &off(table)).await;
+        traffic(&world, &format!("{} DROP POLICY IF EXISTS part ON {table}", off(table))).await;
     }
     bridge.catch_up().await;
     // Row-level security on Landing does not bind the stream itself, but binds reading rows.

@@ -3,6 +3,7 @@
 mod foreign_wal;
 mod installations;
 mod locks;
+mod own_schema;
 mod positions;
 mod settings;
 mod state_disk;

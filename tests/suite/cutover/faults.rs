@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use tokio::process::Child;
 
 use super::{CutoverSetup, LEAD};
-use crate::testkit::{Bridge, Fault, Proxy, Target, holds, landing, traffic, until_true};
+use crate::testkit::{Bridge, Fault, Proxy, Target, holds, landing, record_form, traffic, until_true};
 
 /// Points at which the command stands still for the fault.
 const POINTS: [Point; 6] = [
@@ -151,6 +151,7 @@ async fn a_fence_that_does_not_hold_is_found_by_trying() {
     let harmless = "CREATE OR REPLACE FUNCTION leadbridge.refuse_write() RETURNS trigger LANGUAGE plpgsql AS
                     $$ BEGIN RETURN NULL; END $$";
     landing(&setup.world, harmless).await;
+    record_form(&setup.world.landing().await).await;
     let said = setup.cutover(&[]).await;
     assert!(
         said.err.contains("the fence does not hold") && said.err.contains("landing_leads as "),

@@ -36,13 +36,13 @@ async fn migrating_twice_does_nothing_the_second_time_and_a_dry_run_never_does()
     let world = World::unmigrated().await;
     let dry = MigrateOptions { dry_run: true, ..MigrateOptions::default() };
     let planned = world.migrate(&dry).await;
-    assert_eq!(effects(&planned, Effect::Create), 19);
+    assert_eq!(effects(&planned, Effect::Create), 20);
     assert_eq!(world.migrate(&dry).await, planned);
 
     assert!(world.migrate(&MigrateOptions::default()).await.changes_something());
     assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
     let traffic = world.traffic().await;
-    assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 16);
+    assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 17);
 }
 
 #[tokio::test]
@@ -54,7 +54,7 @@ async fn a_migration_that_has_changed_is_applied_again_and_disturbs_nothing() {
     let rows = "SELECT md5(string_agg(l::text, '')) FROM traffic_leads AS l";
     let before: String = scalar(&traffic, rows).await;
     traffic.batch_execute("UPDATE leadbridge.migrations SET checksum = 'old'").await.unwrap();
-    assert_eq!(effects(&world.migrate(&MigrateOptions::default()).await, Effect::Renew), 16);
+    assert_eq!(effects(&world.migrate(&MigrateOptions::default()).await, Effect::Renew), 17);
     assert_eq!(scalar::<String>(&traffic, rows).await, before);
     assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
 }
@@ -200,6 +200,23 @@ async fn a_trigger_outside_of_the_pair_that_keeps_updated_at_is_refused() {
     assert!(error.remedy_text().unwrap().contains("rename the trigger"), "{error}");
     let nothing = "SELECT to_regnamespace('leadbridge') IS NULL";
     assert!(scalar::<bool>(&world.traffic().await, nothing).await);
+}
+
+#[tokio::test]
+async fn a_trigger_that_has_the_name_of_ours_and_calls_another_function_is_refused() {
+    for name in ["!leadbridge_remember_updated_at", "~leadbridge_keep_updated_at", "~leadbridge_derive"] {
+        let world = World::unmigrated().await;
+        let taken = format!(
+            "CREATE TRIGGER \"{name}\" BEFORE UPDATE ON traffic_leads FOR EACH ROW
+             EXECUTE FUNCTION update_updated_at_column()"
+        );
+        world.traffic().await.batch_execute(&taken).await.unwrap();
+        let error = fails(&world, &MigrateOptions::default()).await;
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+        assert!(error.message().contains(name) && error.message().contains("not leadbridge's"), "{error}");
+        let nothing = "SELECT to_regnamespace('leadbridge') IS NULL";
+        assert!(scalar::<bool>(&world.traffic().await, nothing).await);
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::testkit::{Bridge, Daemon, World, brake, release_brake, said};
+use crate::testkit::{Bridge, Daemon, World, brake, record_form, release_brake, said};
 
 async fn status(daemon: &Daemon, bridge: &Bridge, arguments: &[&str]) -> (i32, Value) {
     let arguments = [&["status", "--json"], arguments].concat();
@@ -117,6 +117,7 @@ async fn an_internal_error_is_shown_afterwards_too_and_holds_no_value() {
                       EXECUTE FUNCTION public.broken();
                   ALTER TABLE leadbridge.checkpoint ENABLE ALWAYS TRIGGER broken";
     world.traffic().await.batch_execute(broken).await.unwrap();
+    record_form(&world.traffic().await).await;
     assert_eq!(bridge.run(&["run"]).await.code, 70);
     let (code, found) = asked(&bridge, &[]).await;
     assert_eq!(code, 2);

@@ -1,6 +1,6 @@
 //! Actions on the two databases that several stories share.
 
-use leadbridge::checkpoint::LocalStore;
+use leadbridge::checkpoint::{LocalStore, own_schema};
 use leadbridge::migrate::{MigrateOptions, MigratedSide, privileges};
 use leadbridge::model::lsn::Lsn;
 use leadbridge::throwaway::{Cluster, connect};
@@ -126,6 +126,15 @@ pub async fn writers_go_on(world: &World, events: i64) {
 /// Lets several leads have the same number in AmoCRM, as older Landings do.
 pub async fn repeat_numbers(world: &World) {
     landing(world, "ALTER TABLE landing_leads DROP CONSTRAINT landing_leads_amocrm_lead_id_key").await;
+}
+
+/// Records the present form of leadbridge's schema as if `migrate` had made it.
+pub async fn record_form(client: &Client) {
+    // PostgreSQL prints names as the path needs them, and leadbridge's sessions have none.
+    client.batch_execute("SET search_path = ''").await.unwrap();
+    let form = own_schema::shape("'leadbridge'::regnamespace");
+    let recorded: String = one(client, &format!("SELECT {} FROM ({form}) AS s", own_schema::HASH)).await;
+    client.batch_execute(&format!("COMMENT ON SCHEMA leadbridge IS '{recorded}'")).await.unwrap();
 }
 
 /// Runs statements on Landing.

@@ -3,8 +3,8 @@
 use leadbridge::failpoint::Point;
 
 use crate::testkit::{
-    Bridge, World, assert_equal, at_each_insert, differences_beside_quarantine, holds, landing,
-    least_privileged, one, traffic, until_holds, until_true,
+    Bridge, World, assert_equal, assert_refused, at_each_insert, differences_beside_quarantine, holds,
+    landing, least_privileged, one, traffic, until_holds, until_true,
 };
 
 /// Both tables' indexes, with their definitions.
@@ -232,25 +232,29 @@ async fn a_table_that_somebody_reads_or_writes_is_waited_for_only_when_indexes_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_the_migration_or_its_grants_every_index_is_kept_up() {
+async fn without_its_grants_every_index_is_kept_up_and_without_the_migration_a_start_is_refused() {
     let world = World::new().await;
     world.fill(146, 50).await;
     let bridge = least_privileged(&world).await;
     watch_indexes(&world).await;
-    for damage in [
-        "REVOKE SELECT ON leadbridge.deferred_indexes FROM bridge;
-         REVOKE EXECUTE ON FUNCTION leadbridge.defer_indexes(regclass), leadbridge.make_deferred_index() \
-         FROM bridge",
+    let without_grants = "REVOKE SELECT ON leadbridge.deferred_indexes FROM bridge;
+         REVOKE EXECUTE ON FUNCTION leadbridge.defer_indexes(regclass), leadbridge.make_deferred_index() FROM bridge";
+    traffic(&world, without_grants).await;
+    let said = bridge.run(&["doctor"]).await;
+    assert!(said.out.contains("has to keep up every index"), "{}{}", said.out, said.err);
+    assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
+    assert_eq!(seen(&world, "traffic_leads").await, indexes(&world, "traffic_leads").await);
+    assert_equal(&world).await;
+    let without_migration =
         "DROP FUNCTION leadbridge.defer_indexes(regclass), leadbridge.make_deferred_index();
-         DROP TABLE leadbridge.deferred_indexes; TRUNCATE traffic_leads CASCADE; TRUNCATE seen",
-    ] {
-        traffic(&world, damage).await;
-        let said = bridge.run(&["doctor"]).await;
-        assert!(said.out.contains("has to keep up every index"), "{}{}", said.out, said.err);
-        assert_eq!(bridge.run(&["resync", "--yes"]).await.code, 0);
-        assert_eq!(seen(&world, "traffic_leads").await, indexes(&world, "traffic_leads").await);
-        assert_equal(&world).await;
-    }
+         DROP TABLE leadbridge.deferred_indexes";
+    traffic(&world, without_migration).await;
+    let said = bridge.run(&["doctor"]).await;
+    assert!(said.out.contains("has to keep up every index"), "{}{}", said.out, said.err);
+    assert_refused(
+        &bridge.run(&["resync", "--yes"]).await,
+        &["table deferred_indexes", "leadbridge migrate"],
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
