@@ -121,8 +121,9 @@ impl WriteTrial {
         if self.attempts.is_empty() {
             return Ok(Ok(Vec::new()));
         }
+        // A function that an earlier trial has called keeps its plans, which were made for the table as it was.
         let sql = format!(
-            "SAVEPOINT leadbridge_trial;\n{}DO {};\n\
+            "SAVEPOINT leadbridge_trial; DISCARD PLANS;\n{}DO {};\n\
              SELECT pg_catalog.current_setting('leadbridge.tried');\n\
              ROLLBACK TO SAVEPOINT leadbridge_trial; RELEASE SAVEPOINT leadbridge_trial",
             if self.fires_triggers { "" } else { "SET LOCAL session_replication_role = replica;\n" },
