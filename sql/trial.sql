@@ -5,7 +5,7 @@ DECLARE
     outcomes jsonb := '[]';
     cursor_of_row refcursor := 'leadbridge_trial';
     present record;
-    index_name text;
+    lacking text;
     own_path text := current_setting('search_path');
     path text;
     touched bigint;
@@ -28,7 +28,8 @@ BEGIN
                 base_place = PG_EXCEPTION_CONTEXT;
     END;
     FOR attempt IN
-        SELECT a ->> 'role' AS role, a ->> 'statement' AS statement, a ->> 'target' AS target
+        SELECT a ->> 'role' AS role, a ->> 'statement' AS statement, a ->> 'target' AS target,
+               a ->> 'table' AS of_table, (a ->> 'calls_indexes')::boolean AS calls_indexes
         FROM jsonb_array_elements({{attempts}}::jsonb) WITH ORDINALITY AS x (a, at) ORDER BY at
     LOOP
         touched := 0; state := ''; said := ''; place := '';
@@ -42,15 +43,6 @@ BEGIN
             state := base_state; said := base_said; place := base_place;
         ELSE
         BEGIN
-            -- A cached index expression may have been simplified with the rights of the role that used the index first;
-            -- the change of a storage parameter makes the session read the index again.
-            FOR index_name IN
-                SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
-                WHERE i.indrelid IN (SELECT to_regclass(t) FROM unnest(ARRAY[{{tables}}]) AS t)
-                    AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL) AND pg_has_role(c.relowner, 'USAGE')
-            LOOP
-                EXECUTE format('ALTER INDEX %s RESET (fillfactor)', index_name);
-            END LOOP;
             IF attempt.target IS NOT NULL THEN
                 OPEN cursor_of_row FOR EXECUTE attempt.target;
                 FETCH cursor_of_row INTO present;
@@ -66,6 +58,18 @@ BEGIN
             WHEN OTHERS THEN
                 GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, said = MESSAGE_TEXT, place = PG_EXCEPTION_CONTEXT;
         END;
+        END IF;
+        -- The session may have simplified an index's expression with the rights of the role that used the index first, so that
+        -- EXECUTE was not checked: a session of the role's own checks EXECUTE.
+        SELECT p.oid::regprocedure::text INTO lacking
+        FROM pg_index AS i
+        JOIN pg_depend AS d ON d.classid = 'pg_class'::regclass AND d.objid = i.indexrelid AND d.refclassid = 'pg_proc'::regclass
+        JOIN pg_proc AS p ON p.oid = d.refobjid
+        WHERE i.indrelid = to_regclass(attempt.of_table) AND (i.indexprs IS NOT NULL OR i.indpred IS NOT NULL)
+            AND NOT has_function_privilege(to_regrole(quote_ident(attempt.role)), p.oid, 'EXECUTE')
+        LIMIT 1;
+        IF state = '' AND touched > 0 AND attempt.calls_indexes AND lacking IS NOT NULL THEN
+            touched := 0; state := '42501'; said := format('permission denied for function %s', lacking);
         END IF;
         outcomes := outcomes || jsonb_build_object(
             'touched', touched, 'state', state, 'message', said, 'context', place);

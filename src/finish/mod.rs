@@ -254,7 +254,15 @@ impl Finishing {
         let names = &self.config.names;
         let Dismantling { manifest, objects } = dismantling;
         let databases = Databases { landing: &self.landing, traffic: &self.traffic, names };
-        let left_for_owner = objects::find(databases).await?;
+        let mut left_for_owner = objects::find(databases).await?;
+        // A role without a right in leadbridge's schema any more is not found again.
+        let is_found = |object: &OwnedObject| {
+            left_for_owner.iter().any(|left| (left.database, &left.name) == (object.database, &object.name))
+        };
+        let rights =
+            objects.iter().filter(|object| object.kind == ObjectKind::Right && object.note.is_some());
+        let listed: Vec<OwnedObject> = rights.filter(|object| !is_found(object)).cloned().collect();
+        left_for_owner.extend(listed);
         let is_left = |object: &OwnedObject| {
             left_for_owner.iter().any(|left| (left.database, &left.name) == (object.database, &object.name))
         };

@@ -189,6 +189,8 @@ fn attempts(
         role: writer.role.clone(),
         what: format!("{kind} {}", writer.table),
         statement,
+        table: table.to_owned(),
+        calls_indexes: kind != "DELETE from",
         target: target.map(str::to_owned),
     };
     let mut attempts = Vec::new();
