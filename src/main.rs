@@ -1,6 +1,6 @@
 //! Arguments → command → exit code, nothing else.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -17,7 +17,11 @@ fn main() -> ExitCode {
             match printed {
                 // A full stderr cannot report its own failure.
                 _ if wrong_usage_or_help.use_stderr() => Exit::Usage,
-                Err(error) if error.kind() != ErrorKind::BrokenPipe => Exit::Internal,
+                Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                    // Nobody can be told of a closed stderr.
+                    let _ = writeln!(std::io::stderr(), "error: stdout cannot be written to: {error}");
+                    Exit::Internal
+                }
                 Ok(()) | Err(_) => Exit::Ok,
             }
         }

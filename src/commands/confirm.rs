@@ -2,7 +2,9 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use super::EARLIER_LINES;
 use crate::error::{Error, Result};
+use crate::telemetry::logging;
 
 /// Returns when the operator types `yes`.
 ///
@@ -14,6 +16,7 @@ pub fn confirm(what: &str) -> Result<()> {
             .remedy("pass --yes to skip the confirmation prompt"));
     }
     let failed = |error: io::Error| Error::internal(format!("the terminal cannot be read: {error}"));
+    logging::flush(EARLIER_LINES);
     write!(io::stderr(), "{what}\nType yes to continue: ").map_err(failed)?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer).map_err(failed)?;

@@ -3,12 +3,13 @@
 use std::io::{self, Write as _};
 
 use super::confirm::confirm;
-use super::{print, print_json};
+use super::{EARLIER_LINES, print, print_json};
 use crate::cli;
 use crate::config::Config;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::finish::{self, Examined, FinishCertificate, FinishOptions, OwnedObject};
+use crate::telemetry::logging;
 
 pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Exit> {
     let cli::FinishArguments { backup, format, max_behind, keep_notes, yes, json } = arguments;
@@ -23,6 +24,7 @@ pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Ex
         Examined::Ready(finish) => {
             let plan = finish.plan();
             if *yes {
+                logging::flush(EARLIER_LINES);
                 // Nobody can be told of a closed stderr.
                 let _ = writeln!(io::stderr(), "{plan}");
             } else {

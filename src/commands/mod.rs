@@ -34,6 +34,8 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Time for the runtime's threads to end after the command.
 const THREADS_END: Duration = Duration::from_secs(2);
+/// How long a text on the terminal waits for the lines of the log that came before it.
+const EARLIER_LINES: Duration = Duration::from_millis(500);
 
 /// Runs the command to its end. Errors go to stderr, each with its remedy.
 pub fn run(cli: Cli) -> Exit {
@@ -106,6 +108,7 @@ fn print(text: &str) -> Result<()> {
 /// # Errors
 /// `Internal` when writing to stdout fails for another reason, such as a full disk.
 fn print_unless_closed(text: &str) -> Result<bool> {
+    logging::flush(EARLIER_LINES);
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),
@@ -122,6 +125,7 @@ fn print_json(document: &impl serde::Serialize) -> Result<()> {
 }
 
 fn complain(error: &Error) {
+    logging::flush(EARLIER_LINES);
     // Nobody can be told of a closed stderr.
     let _ = io::stderr().write_all(complaint(error).as_bytes());
 }
