@@ -104,6 +104,7 @@ async fn large_rows_are_switched_by_a_cutover_inside_the_limit_of_the_unit() {
     daemon_until(&mut daemon, "the daemon streams", |status| status["state"] == "streaming").await;
     switches(&bridge, "cutover").await;
     daemon_until(&mut daemon, "reverse replication runs", |status| status["state"] == "switched").await;
+    assert_large_leads_equal(&world).await;
     bridge.assert_limit("the daemon", daemon.peak_memory().expect("it runs"));
     daemon.terminate().await;
 }
