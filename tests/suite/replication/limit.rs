@@ -1,5 +1,5 @@
 //! The largest promised rows inside the memory limit of the unit (guarantees 3.6): four rows of fifty megabytes in
-//! one transaction, in every command.
+//! one transaction, in snapshot, stream, verify, repair, cutover and finish.
 //!
 //! The measured build is not optimised. The leads' metadata compresses well, because the servers' time counts, and
 //! PostgreSQL sends the same bytes for metadata that does not compress.
@@ -11,9 +11,7 @@ use leadbridge::backup::Manifest;
 use serde_json::Value;
 
 use crate::finish::switched::switch_over;
-use crate::testkit::{
-    Bridge, Daemon, MemoryLimit, Said, World, holds, landing, said_with_peak, traffic, within,
-};
+use crate::testkit::{Bridge, Daemon, MemoryLimit, Said, World, landing, said_with_peak, traffic, within};
 
 /// Bytes of a lead's metadata, and the number of such leads.
 const BYTES: u32 = 50 << 20;
@@ -100,17 +98,12 @@ async fn large_rows_that_differ_are_repaired_inside_the_limit_of_the_unit() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "takes minutes: make test-large"]
-async fn large_rows_are_switched_and_rolled_back_inside_the_limit_of_the_unit() {
+async fn large_rows_are_switched_by_a_cutover_inside_the_limit_of_the_unit() {
     let (world, bridge) = large_leads().await;
     let mut daemon = bridge.daemon().await;
     daemon_until(&mut daemon, "the daemon streams", |status| status["state"] == "streaming").await;
     switches(&bridge, "cutover").await;
     daemon_until(&mut daemon, "reverse replication runs", |status| status["state"] == "switched").await;
-    traffic(&world, "UPDATE traffic_leads SET click_count = 9, metadata = metadata || '{\"back\": 3}'").await;
-    let back = format!("count(*) = {LEADS} FROM landing_leads WHERE metadata ? 'back'");
-    let landing = world.landing().await;
-    within(PATIENCE, "the leads flow back", async || holds(&landing, &back).await.then_some(())).await;
-    switches(&bridge, "rollback").await;
     assert_large_leads_equal(&world).await;
     bridge.assert_limit("the daemon", daemon.peak_memory().expect("it runs"));
     daemon.terminate().await;
