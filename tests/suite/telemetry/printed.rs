@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::pipe;
 use std::process::Stdio;
 
-use crate::testkit::{Bridge, World, said};
+use crate::testkit::{Bridge, World, said_of};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_has_left_is_none() {
@@ -27,9 +27,9 @@ async fn a_result_that_cannot_be_written_is_an_error_and_a_reader_that_has_left_
         let code = bridge.run(arguments).await.code;
         let with_stdout = async |stdout: Stdio| {
             let mut command = bridge.command(arguments);
-            // `Command::output` would put a pipe of its own in the place of an stdout that is not set.
-            command.stdout(stdout);
-            said(command).await
+            // `Command::output` would put a pipe of its own in the place of this stdout.
+            command.stdout(stdout).stderr(Stdio::piped());
+            said_of(command.spawn().unwrap().wait_with_output().await.unwrap())
         };
         let full = with_stdout(File::options().write(true).open("/dev/full").unwrap().into()).await;
         assert_eq!(full.code, 70, "{arguments:?}: {}", full.err);
