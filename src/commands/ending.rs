@@ -6,7 +6,7 @@ use std::panic::{self, PanicHookInfo};
 use std::path::PathBuf;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -18,6 +18,8 @@ use crate::telemetry::logging;
 
 /// Time for everything after the command's work: joins, the local store, HTTP, the last output.
 pub(super) const LIMIT: Duration = Duration::from_secs(10);
+/// Steps that wait for the thread, which takes each at once.
+const STEPS: usize = 16;
 /// Time for the message of a process that ends by force, because the log's reader may be stuck.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -32,7 +34,7 @@ struct Step {
 
 /// Ends the process when its end takes too long. Clones share the deadline.
 #[derive(Clone)]
-pub(super) struct Ending(Sender<Step>);
+pub(super) struct Ending(SyncSender<Step>);
 
 impl Ending {
     /// Starts the thread. Nothing has a limit before [`Ending::begin`].
@@ -40,7 +42,7 @@ impl Ending {
     /// # Errors
     /// `Internal` when the system has no thread left.
     pub fn start() -> Result<Self> {
-        let (steps, taken) = mpsc::channel();
+        let (steps, taken) = mpsc::sync_channel(STEPS);
         let thread = thread::Builder::new().name("ending".to_owned());
         match thread.spawn(move || keep(&taken)) {
             Ok(_) => Ok(Ending(steps)),
@@ -104,6 +106,10 @@ pub fn end_at_panic() {
 }
 
 /// The same, and `status` reads the message in the state directory afterwards.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the thread has panicked: nothing of the process is worth a Drop"
+)]
 pub(super) fn end_at_panic_keeping(state_dir: Option<PathBuf>) {
     static ENDS: AtomicBool = AtomicBool::new(false);
     panic::set_hook(Box::new(move |panic| {
@@ -128,8 +134,9 @@ fn panicked(panic: &PanicHookInfo<'_>) -> Error {
 
 /// Gives the error to the log, or to stderr where the log does not take errors, and ends the process. The message
 /// comes from a thread of its own, because a write to a stuck reader or to a hung disk does not return.
+#[allow(clippy::disallowed_methods, reason = "a Drop may wait for what does not end")]
 fn say_and_exit(error: Error, exit: Exit, state_dir: Option<PathBuf>) -> ! {
-    let (said, done) = mpsc::channel();
+    let (said, done) = mpsc::sync_channel(1);
     let say = move || {
         say(&error);
         if let Some(state_dir) = state_dir {
@@ -147,7 +154,8 @@ fn say_and_exit(error: Error, exit: Exit, state_dir: Option<PathBuf>) -> ! {
 fn say(error: &Error) {
     if tracing::enabled!(tracing::Level::ERROR) {
         tracing::error!("{error}");
-        logging::flush(LAST_WORDS);
+        // The other half is for the record in the state directory.
+        logging::flush(LAST_WORDS / 2);
     } else {
         complain(error);
     }
