@@ -137,33 +137,42 @@ async fn a_table_of_the_school_s_own_that_roles_use_keeps_its_row_level_security
 /// A role with every right on the leads of both sides.
 const SITE: &str = "CREATE ROLE site BYPASSRLS; GRANT SELECT, INSERT, UPDATE, DELETE ON LEADS TO site";
 
-#[tokio::test]
-async fn a_step_after_which_a_role_could_not_write_is_refused_by_name_and_undone() {
-    // What the school's databases do on their own when a migration adds columns, or a table is published.
-    let index = "CREATE FUNCTION digits(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
+// What the school's databases do on their own when a migration adds columns, or a table is published.
+
+/// An index on a function that writers may not execute, made whenever a column is added.
+const INDEX: &str = "CREATE FUNCTION digits(text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT $1';
                  REVOKE EXECUTE ON FUNCTION digits(text) FROM PUBLIC;
                  CREATE FUNCTION at_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
                      IF to_regclass('public.own') IS NULL THEN
                          EXECUTE 'CREATE INDEX own ON public.traffic_leads (public.digits(phone))'; END IF; END $$;
                  CREATE EVENT TRIGGER at_ddl ON ddl_command_end WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION at_ddl()";
-    let audit = "CREATE TABLE audit AS SELECT * FROM traffic_leads; GRANT INSERT ON audit TO site;
+
+/// A trigger that copies every row into a table with the columns of before.
+const AUDIT: &str = "CREATE TABLE audit AS SELECT * FROM traffic_leads; GRANT INSERT ON audit TO site;
                  CREATE FUNCTION audit() RETURNS trigger LANGUAGE plpgsql AS
                      $$ BEGIN INSERT INTO public.audit SELECT NEW.*; RETURN NEW; END $$;
                  CREATE TRIGGER audit AFTER INSERT ON traffic_leads FOR EACH ROW EXECUTE FUNCTION audit()";
-    let revoke = "CREATE FUNCTION at_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
+
+/// A right that is taken away whenever a table is published.
+const REVOKE: &str = "CREATE FUNCTION at_ddl() RETURNS event_trigger LANGUAGE plpgsql AS
                       $$ BEGIN REVOKE DELETE ON public.landing_leads FROM site; END $$;
                   CREATE EVENT TRIGGER at_ddl ON ddl_command_end WHEN TAG IN ('ALTER PUBLICATION')
                       EXECUTE FUNCTION at_ddl()";
-    let policy = "GRANT INSERT ON traffic_leads TO visitor; ALTER TABLE traffic_leads DISABLE ROW LEVEL SECURITY;
+
+/// Row-level security that is switched on whenever an index is made.
+const POLICY: &str = "GRANT INSERT ON traffic_leads TO visitor; ALTER TABLE traffic_leads DISABLE ROW LEVEL SECURITY;
                   CREATE FUNCTION at_ddl() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
                       IF NOT (SELECT relrowsecurity FROM pg_class WHERE oid = 'public.traffic_leads'::regclass) THEN
                           ALTER TABLE public.traffic_leads ENABLE ROW LEVEL SECURITY; END IF; END $$;
                   CREATE EVENT TRIGGER at_ddl ON ddl_command_end WHEN TAG IN ('CREATE INDEX')
                       EXECUTE FUNCTION at_ddl()";
+
+#[tokio::test]
+async fn a_step_after_which_a_role_could_not_write_is_refused_by_name_and_undone() {
     for (on_landing, damage, words) in [
         (
             false,
-            index,
+            INDEX,
             [
                 "016_unified_leads",
                 "INSERT into traffic_leads as role site",
@@ -172,7 +181,7 @@ async fn a_step_after_which_a_role_could_not_write_is_refused_by_name_and_undone
         ),
         (
             false,
-            index,
+            INDEX,
             [
                 "016_unified_leads",
                 "UPDATE of traffic_leads as role site",
@@ -181,17 +190,17 @@ async fn a_step_after_which_a_role_could_not_write_is_refused_by_name_and_undone
         ),
         (
             false,
-            audit,
+            AUDIT,
             ["016_unified_leads", "INSERT into traffic_leads as role site", "in the function audit()"],
         ),
         (
             false,
-            policy,
+            POLICY,
             ["016_unified_leads", "INSERT into traffic_leads as role visitor", "row-level security"],
         ),
         (
             true,
-            revoke,
+            REVOKE,
             ["publication leadbridge", "DELETE from landing_leads as role site", "permission denied"],
         ),
     ] {
