@@ -153,5 +153,5 @@ fn the_example_file_says_what_the_defaults_are() {
     let default = load("", &URLS).unwrap();
     assert_eq!(format!("{:?}", example.settings), format!("{:?}", default.settings));
     let keys = uncommented.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 27, "every key is shown");
+    assert_eq!(keys, 28, "every key is shown");
 }

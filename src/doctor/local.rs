@@ -72,12 +72,19 @@ async fn http_listen(config: &Config) -> Outcome {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::report::Level;
 
     #[test]
     fn a_directory_that_a_daemon_holds_is_told_from_one_that_cannot_be_written() {
+        // The mode of a temporary directory follows the umask.
         let directory = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(state_dir(directory.path()).level, Level::Warning);
+        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
         assert_eq!(state_dir(directory.path()).level, Level::Ok);
         let store = crate::checkpoint::LocalStore::open(directory.path()).unwrap();
         assert!(state_dir(directory.path()).message.contains("running daemon"));
