@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::confirm::confirm;
 use super::doctor::lines;
-use super::signals::Signals;
+use super::signals::{Signals, handler};
 use super::{print, print_json};
 use crate::cli;
 use crate::config::Config;
@@ -123,7 +124,9 @@ async fn change(
     }
     // From here on a signal aborts in order: the hook and the fence are undone first.
     let interrupted = CancellationToken::new();
-    let listening = AbortOnDropHandle::new(tokio::spawn(interrupt(Signals::listen()?, interrupted.clone())));
+    // A terminal that closes (a lost ssh session) is such a signal.
+    let signals = (Signals::listen()?, handler(SignalKind::hangup())?);
+    let listening = AbortOnDropHandle::new(tokio::spawn(interrupt(signals, interrupted.clone())));
     let certificate = Box::pin(cutover::execute(&options, prepared, &interrupted)).await;
     drop(listening);
     let certificate = certificate?;
@@ -139,8 +142,11 @@ async fn change(
 }
 
 /// Cancels `interrupted` at the first signal.
-async fn interrupt(mut signals: Signals, interrupted: CancellationToken) {
-    let name = signals.next().await;
+async fn interrupt((mut signals, mut hangup): (Signals, Signal), interrupted: CancellationToken) {
+    let name = tokio::select! {
+        name = signals.next() => name,
+        _ = hangup.recv() => "SIGHUP",
+    };
     tracing::warn!(
         "{name}: undoing what was begun; a second signal ends the command at once, and the daemon or the next command \
          undoes the rest"

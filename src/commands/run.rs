@@ -63,9 +63,9 @@ pub async fn replicate(config: Config, until: Until, ending: &Ending) -> Result<
     let listening = tokio::spawn(stop.at_signal(signals));
     let ended = replication::run(config, store, telemetry, shutdown, until).await;
     if let Err(error) = &ended.result {
-        // Before any teardown, so that a teardown that hangs hides no error.
+        // Before any teardown, so that a teardown that hangs hides no error. The remedy comes with the last line.
         let (step, table, lsn) = (error.step(), error.table(), error.lsn().map(tracing::field::display));
-        tracing::error!(step, table, lsn, "replication has ended: {error}");
+        tracing::error!(step, table, lsn, "replication has ended: {}", error.message());
     }
     ending.begin(
         ending::LIMIT,

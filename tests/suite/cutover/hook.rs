@@ -128,11 +128,11 @@ async fn nothing_of_a_hook_goes_on_after_its_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_aborts_in_order_and_a_check_precedes_everything() {
-    for (event, sent) in [("switch", Signal::SIGINT), ("switch", Signal::SIGTERM)] {
+    for sent in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
         let setup = CutoverSetup::new().await;
         let told = setup.bridge.dir().join("told");
         let hook = format!(
-            "echo $LEADBRIDGE_EVENT >> {}; test $LEADBRIDGE_EVENT != {event} || sleep 60",
+            "echo $LEADBRIDGE_EVENT >> {}; test $LEADBRIDGE_EVENT != switch || sleep 60",
             told.display()
         );
         let arguments = setup.arguments(&["--hook", &hook]);
