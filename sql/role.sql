@@ -70,3 +70,19 @@ EXCEPTION WHEN insufficient_privilege THEN
     RAISE NOTICE 'grant the role % by hand, as the owner of the database and as a superuser: %', {{role_name}}, SQLERRM;
 END
 $public$;
+
+-- Without this, the server's log gets each refused row whole (DETAIL: Failing row contains ...). Needs a superuser. A
+-- setting of the role's own stays.
+DO $log$
+BEGIN
+    IF NOT EXISTS (
+        SELECT FROM pg_catalog.pg_db_role_setting AS s JOIN pg_catalog.pg_roles AS r ON r.oid = s.setrole
+        CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) AS c (setting)
+        WHERE r.rolname = {{role_name}} AND c.setting LIKE 'log_error_verbosity=%'
+    ) THEN
+        ALTER ROLE {{role}} SET log_error_verbosity = 'terse';
+    END IF;
+EXCEPTION WHEN insufficient_privilege THEN
+    RAISE NOTICE 'log_error_verbosity could not be set: the server''s log gets the rows that it refuses to this role';
+END
+$log$;

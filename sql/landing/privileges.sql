@@ -44,14 +44,5 @@ EXCEPTION WHEN insufficient_privilege THEN
 END
 $parameter$;
 
--- Without this, the server's log gets each refused row whole (DETAIL: Failing row contains ...). Needs a superuser.
-DO $log$
-BEGIN
-    ALTER ROLE {{role}} SET log_error_verbosity = 'terse';
-EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'log_error_verbosity could not be set: the server''s log gets the rows that it refuses to this role';
-END
-$log$;
-
 -- Not granted on purpose: the publication. Its owner is the role that runs sql/landing/publication.sql, owns the tables
 -- and may create objects in the database. The daemon only reads the publication.

@@ -51,12 +51,3 @@ EXCEPTION WHEN insufficient_privilege THEN
     RAISE NOTICE 'session_replication_role could not be granted: the triggers of migration 018 keep updated_at instead';
 END
 $parameter$;
-
--- Without this, the server's log gets each refused row whole (DETAIL: Failing row contains ...). Needs a superuser.
-DO $log$
-BEGIN
-    ALTER ROLE {{role}} SET log_error_verbosity = 'terse';
-EXCEPTION WHEN insufficient_privilege THEN
-    RAISE NOTICE 'log_error_verbosity could not be set: the server''s log gets the rows that it refuses to this role';
-END
-$log$;

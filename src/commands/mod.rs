@@ -20,8 +20,8 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
-use self::ending::Ending;
 pub use self::ending::end_at_panic;
+use self::ending::{Ending, no_thread};
 pub use self::threads::THREADS;
 use crate::cli::{Cli, Command};
 use crate::config::{Config, Settings, environment};
@@ -40,8 +40,10 @@ const EARLIER_LINES: Duration = Duration::from_millis(500);
 /// Runs the command to its end. Errors go to stderr, each with its remedy.
 pub fn run(cli: Cli) -> Exit {
     let daemon = matches!(cli.command, Command::Run(_) | Command::Resync(_));
-    let started =
-        Ending::start().and_then(|ending| Ok((LogLines::to_stderr()?, threads::runtime(daemon)?, ending)));
+    let started = Ending::start().and_then(|ending| {
+        let log = LogLines::to_stderr().map_err(|error| no_thread(&error))?;
+        Ok((log, threads::runtime(daemon)?, ending))
+    });
     match started {
         Ok((log, runtime, ending)) => run_in(runtime, &log, &ending, cli),
         Err(error) => {

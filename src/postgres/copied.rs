@@ -10,6 +10,7 @@ use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
 use crate::model::change::Datum;
+use crate::postgres::step::during;
 
 /// First bytes of a copy. Flags, and an extension preceded by its length, follow.
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
@@ -21,9 +22,25 @@ const NULL: i32 = -1;
 /// The rows of a query whose columns are texts, or null. The values are slices of the buffer in which the rows
 /// arrived, so each row is in memory once.
 ///
+/// COPY takes its snapshot before it waits for a table's lock, and a snapshot from before a rewrite sees an empty
+/// table. So no row is believed absent until a SELECT, which takes its snapshot after the lock, finds none either.
+///
 /// # Errors
 /// A database that cannot be read.
 pub async fn copied(client: &Client, query: &str, width: usize, step: &str) -> Result<Vec<Box<[Datum]>>> {
+    loop {
+        let rows = copied_once(client, query, width, step).await?;
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+        let exists = format!("SELECT EXISTS ({query})");
+        if !during(client, step).row(&exists, &[]).await?.get::<_, bool>(0) {
+            return Ok(rows);
+        }
+    }
+}
+
+async fn copied_once(client: &Client, query: &str, width: usize, step: &str) -> Result<Vec<Box<[Datum]>>> {
     let failed = |error| Error::database(step, &error);
     let sql = format!("COPY ({query}) TO STDOUT (FORMAT binary)");
     let messages = client.copy_out(&sql).await.map_err(failed)?;

@@ -219,6 +219,10 @@ impl Quarantine {
             "SELECT m.key, m.value FROM (SELECT row_data {condition}) AS q, jsonb_each_text(q.row_data) AS m"
         );
         let members = copied(client, &query, 2, step).await?;
+        if members.is_empty() {
+            // The row has left quarantine since.
+            return Ok(None);
+        }
         Ok(Some(Some(image::row_of(mapping, id, members))))
     }
 

@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::error::{Error, Result};
-
 /// Bytes of lines that wait for the reader.
 const CAPACITY: usize = 1 << 20;
 
@@ -68,16 +66,15 @@ impl LogLines {
     /// the end of the process is its end.
     ///
     /// # Errors
-    /// `Internal` when the system has no thread left.
-    pub fn to_stderr() -> Result<Self> {
+    /// The system has no thread left.
+    pub fn to_stderr() -> io::Result<Self> {
         Self::with_output(UnlockedStderr, CAPACITY)
     }
 
-    fn with_output(out: impl Write + Send + 'static, capacity: usize) -> Result<Self> {
+    fn with_output(out: impl Write + Send + 'static, capacity: usize) -> io::Result<Self> {
         let lines = LogLines(Arc::new(Shared { queue: Mutex::default(), changed: Condvar::new(), capacity }));
         let writing = lines.clone();
-        let started = thread::Builder::new().name("log".to_owned()).spawn(move || writing.write_to(out));
-        started.map_err(|error| Error::internal("the log's thread cannot be started").source_error(error))?;
+        thread::Builder::new().name("log".to_owned()).spawn(move || writing.write_to(out))?;
         Ok(lines)
     }
 

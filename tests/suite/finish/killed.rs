@@ -27,7 +27,7 @@ fn is_past_return(point: Point) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_every_point_of_a_finish_the_next_one_carries_on() {
-    assert_eq!(points().count(), 10);
+    assert_eq!(points().count(), 11);
     for point in points() {
         let (world, bridge) = switched(30).await;
         // The same command both times, with a directory of the operator's choice at every second point.

@@ -204,11 +204,11 @@ async fn a_finish_takes_every_right_from_the_roles_that_leadbridge_made_and_list
     let world = World::new().await;
     world.fill(62, 40).await;
     let daemon = least_privileged(&world).await;
+    switch(&world, &daemon).await;
     // A role of the school's own, to which an operator has given what the daemon's role has.
     let other = "CREATE ROLE other LOGIN BYPASSRLS; GRANT USAGE ON SCHEMA leadbridge TO other";
     landing(&world, &format!("{other}; GRANT SELECT ON landing_leads, users TO other")).await;
     traffic(&world, &format!("{other}; GRANT SELECT ON leadbridge.checkpoint, traffic_leads TO other")).await;
-    switch(&world, &daemon).await;
     let administrator = Bridge::new(&world);
     let said = administrator.run(&["finish", "--yes"]).await;
     assert_eq!(said.code, 0, "{}", said.err);

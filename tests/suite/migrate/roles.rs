@@ -56,6 +56,7 @@ async fn nothing_that_an_existing_role_had_is_gone_after_the_printed_sql() {
                      ALTER ROLE worker SET statement_timeout = '5min';
                      ALTER ROLE worker SET idle_in_transaction_session_timeout = '1min';
                      ALTER ROLE worker SET search_path = leadbridge, public;
+                     ALTER ROLE worker SET log_error_verbosity = 'verbose';
                      DO $$ BEGIN EXECUTE format('ALTER ROLE worker IN DATABASE %I SET work_mem = ''8MB''', current_database()); END $$;
                      CREATE TABLE theirs (id int); GRANT ALL ON theirs TO worker WITH GRANT OPTION;
                      GRANT CREATE ON SCHEMA public TO worker; GRANT ALL ON ALL TABLES IN SCHEMA public TO worker;
