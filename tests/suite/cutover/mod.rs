@@ -58,7 +58,7 @@ impl CutoverSetup {
 
     /// The JSON of a successful cutover.
     pub async fn switches(&self, more: &[&str]) -> Value {
-        let said = self.cutover(more).await;
+        let said = self.cutover(&patiently(more)).await;
         assert_eq!(said.code, 0, "{}{}", said.out, said.err);
         serde_json::from_str(&said.out).unwrap()
     }
@@ -318,4 +318,11 @@ async fn a_transaction_with_an_older_snapshot_is_told_the_same() {
         shown(&old.batch_execute(LEAD).await.unwrap_err()),
         format!("55000 {CLOSED} Nothing was written. ")
     );
+}
+
+/// The arguments of a command that must succeed: a loaded machine may hold writers longer than the default allows.
+pub fn patiently<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    let is_patient = more.contains(&"--max-pause");
+    let patience: &[&str] = if is_patient { &[] } else { &["--max-pause", "20s"] };
+    [more, patience].concat()
 }

@@ -30,7 +30,7 @@ async fn ends_well(setup: &mut CutoverSetup) -> bool {
 async fn a_command_killed_at_any_step_is_undone_or_brought_to_its_end() {
     let mut setup = CutoverSetup::switched().await;
     for point in points() {
-        let arguments = setup.rollback_arguments(&[]);
+        let arguments = setup.rollback_arguments(&["--max-pause", "20s"]);
         let output = setup.bridge.dying_command(&arguments, point, 1).output().await.unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.signal(), Some(9), "{} is not passed: {said}", point.name());

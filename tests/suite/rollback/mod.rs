@@ -12,7 +12,7 @@ use leadbridge::throwaway::connect;
 use serde_json::Value;
 
 use crate::cutover::writers::{Home, LiveWriters, assert_holds, held};
-use crate::cutover::{CLOSED, CutoverSetup, PATIENT};
+use crate::cutover::{CLOSED, CutoverSetup, PATIENT, patiently};
 use crate::testkit::{
     Said, World, assert_equal, caught_up_and_equal, holds, landing, least_privileged, one, traffic,
     until_holds,
@@ -55,7 +55,7 @@ impl CutoverSetup {
     }
 
     pub async fn rolls_back(&self, more: &[&str]) -> Value {
-        let said = self.rollback(more).await;
+        let said = self.rollback(&patiently(more)).await;
         assert_eq!(said.code, 0, "{}{}", said.out, said.err);
         serde_json::from_str(&said.out).unwrap()
     }
