@@ -59,8 +59,7 @@ pub async fn take_soon(traffic: Database<'_>) -> Result<Lease> {
 }
 
 async fn held(traffic: Database<'_>) -> Result<Lease> {
-    advisory::refuse_foreign(traffic, ExclusiveRight::Lease).await?;
-    Ok(Lease::HeldBy(advisory::holders(traffic, ExclusiveRight::Lease).await?.into_iter().next()))
+    Ok(Lease::HeldBy(advisory::own_holders(traffic, ExclusiveRight::Lease).await?.into_iter().next()))
 }
 
 /// Waits until the lease is taken, and tells each other holder of the lease. Returns false when `shutdown` comes

@@ -199,8 +199,7 @@ impl CutoverJournal {
     /// # Errors
     /// Refused when a session that is not leadbridge's has the right.
     pub async fn end_overdue(&self, traffic: Database<'_>) -> Result<()> {
-        advisory::refuse_foreign(traffic, ExclusiveRight::Decision).await?;
-        let holders = advisory::holders(traffic, ExclusiveRight::Decision).await?;
+        let holders = advisory::own_holders(traffic, ExclusiveRight::Decision).await?;
         let Some(pid) = holders.first().and_then(|holder| holder.pid) else { return Ok(()) };
         let sql = format!(
             "SELECT pg_terminate_backend($2) WHERE EXISTS (SELECT FROM {} WHERE slot = $1 AND ({UNDECIDED} \

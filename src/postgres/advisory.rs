@@ -196,13 +196,21 @@ pub async fn holders(database: Database<'_>, right: ExclusiveRight) -> Result<Ve
     Ok(rows.iter().map(holder).collect())
 }
 
+/// Holders of the right, all of them sessions of leadbridge's.
+///
 /// # Errors
 /// Refused when a session that is not leadbridge's holds the right: the error names the holder, and the statement
 /// that ends the holder.
+pub async fn own_holders(database: Database<'_>, right: ExclusiveRight) -> Result<Vec<Holder>> {
+    let (own, foreign): (Vec<_>, Vec<_>) =
+        holders(database, right).await?.into_iter().partition(Holder::is_ours);
+    if foreign.is_empty() { Ok(own) } else { Err(refusal(database.side, right, &foreign)) }
+}
+
+/// # Errors
+/// Those of [`own_holders`].
 pub async fn refuse_foreign(database: Database<'_>, right: ExclusiveRight) -> Result<()> {
-    let mut foreign = holders(database, right).await?;
-    foreign.retain(|holder| !holder.is_ours());
-    if foreign.is_empty() { Ok(()) } else { Err(refusal(database.side, right, &foreign)) }
+    own_holders(database, right).await.map(drop)
 }
 
 fn refusal(side: Side, right: ExclusiveRight, foreign: &[Holder]) -> Error {
