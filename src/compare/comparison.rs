@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::attribution::Tally;
 use super::content::Contents;
-use super::merge::{Expectation, Met};
+use super::merge::{Expectation, HeldRow, Met, meet};
 use crate::model::change::Table;
 
 /// Number of examples kept of each kind of difference.
@@ -102,6 +102,22 @@ impl Comparison {
         self.landing_rows += u64::from(!matches!(met, Met::Traffic(_)));
         self.traffic_rows += u64::from(!matches!(met, Met::Landing(_)));
         expectation.judge(met, self);
+    }
+
+    /// Counts rows that are in memory, each side sorted by key.
+    pub(super) fn count_all<E: Expectation>(
+        &mut self,
+        expectation: &E,
+        landing: &[E::Landing],
+        traffic: &[HeldRow],
+    ) {
+        let (mut landing, mut traffic) = (landing.iter().peekable(), traffic.iter().peekable());
+        while let Some(met) = meet::<E>(landing.peek().copied(), traffic.peek().copied()) {
+            self.count(expectation, &met);
+            let (on_landing, on_traffic) = met.sides();
+            landing.next_if(|_| on_landing);
+            traffic.next_if(|_| on_traffic);
+        }
     }
 
     /// Number of rows that are missing, extra, different or refused.

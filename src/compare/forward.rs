@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::comparison::{Comparison, Difference};
 use super::content::RowHash;
-use super::merge::{Expectation, HeldRow, Met, meet};
+use super::merge::{Expectation, HeldRow, Met};
 use crate::mapping::inverse::TrafficImage;
 use crate::mapping::{Limits, TableMapping, Target, TrafficRow};
 use crate::model::change::{ColumnType, Row};
@@ -90,13 +90,7 @@ impl ByMapping {
     /// Compares rows that are in memory, sorted by key.
     pub(super) fn compare(&self, expected: &[ExpectedRow], held: &[HeldRow]) -> Comparison {
         let mut found = Comparison::new(self.mapping.table);
-        let (mut left, mut right) = (expected.iter().peekable(), held.iter().peekable());
-        while let Some(met) = meet::<Self>(left.peek().copied(), right.peek().copied()) {
-            found.count(self, &met);
-            let (on_landing, on_traffic) = met.sides();
-            left.next_if(|_| on_landing);
-            right.next_if(|_| on_traffic);
-        }
+        found.count_all(self, expected, held);
         found
     }
 

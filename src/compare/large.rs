@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::ComparedSides;
 use super::comparison::Comparison;
-use super::merge::{Expectation, HeldRow, meet};
+use super::merge::{Expectation, HeldRow};
 use super::pages::{KeyRange, LandingPages, PAGE, TrafficPages, held_row, held_weights, landing_row};
 use crate::error::Result;
 use crate::landing::reading;
@@ -22,17 +22,9 @@ impl<E: Expectation> ComparedSides<'_, E> {
         large.sort_unstable();
         for ids in self.portions(&large).await? {
             let (ours, theirs) = tokio::try_join!(self.landing_rows(&ids), self.traffic_rows(&ids))?;
-            let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
-            while let Some(met) = meet::<E>(ours.peek().copied(), theirs.peek().copied()) {
-                found.count(&self.expectation, &met);
-                let (on_landing, on_traffic) = met.sides();
-                if let (Some(pace), true) = (self.pace, on_landing) {
-                    pace.count();
-                }
-                ours.next_if(|_| on_landing);
-                theirs.next_if(|_| on_traffic);
-            }
+            found.count_all(&self.expectation, &ours, &theirs);
             if let Some(pace) = self.pace {
+                ours.iter().for_each(|_| pace.count());
                 pace.keep().await;
             }
         }

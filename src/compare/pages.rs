@@ -181,8 +181,7 @@ impl<'c, E: Expectation> LandingPages<'c, E> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
         let failed = |error| Error::database(&self.pages.step, &error);
         let mut values = texts(&row, 0).map_err(failed)?;
-        let is_large = values.len() > self.layout.mapping.columns().len() + 1
-            && values.pop().is_some_and(|flag| flag != Datum::Null);
+        let is_large = take_large_flag(&mut values, self.layout.mapping.columns().len() + 1);
         let (row, stored) =
             landing_row(self.layout, values).map_err(|error| error.context(&self.pages.step))?;
         self.pages.after = Some(row.id);
@@ -208,6 +207,11 @@ impl<'c, E: Expectation> LandingPages<'c, E> {
 fn texts(row: &Row, from: usize) -> std::result::Result<Vec<Datum>, tokio_postgres::Error> {
     let text = |at| row.try_get::<_, Option<&str>>(at).map(|text| text.map_or(Datum::Null, Datum::text));
     (from..row.len()).map(text).collect()
+}
+
+/// Whether the row is large: tells the value after the first `width`, which only a query has that passes over large rows.
+fn take_large_flag(values: &mut Vec<Datum>, width: usize) -> bool {
+    values.len() > width && values.pop().is_some_and(|flag| flag != Datum::Null)
 }
 
 /// The row, and the stored size of its metadata in bytes: the last of the values.
@@ -262,8 +266,7 @@ impl<'c> TrafficPages<'c> {
         let Some(row) = self.pages.next().await? else { return Ok(None) };
         let failed = |error| Error::database(&self.pages.step, &error);
         let mut values = texts(&row, 0).map_err(failed)?;
-        let is_large = values.len() > self.mapping.targets().len() + 3
-            && values.pop().is_some_and(|flag| flag != Datum::Null);
+        let is_large = take_large_flag(&mut values, self.mapping.targets().len() + 3);
         let held = held_row(self.mapping, values).map_err(|error| error.context(&self.pages.step))?;
         self.pages.after = Some(held.image.id);
         Ok(Some(match is_large {
