@@ -115,7 +115,7 @@ impl FinishCertificate {
         }
         let _ = writeln!(text, "\nTo restore it, in psql:\n{}", indented(&restore_hint(manifest, directory)));
         text.push_str("Dropped, or taken away:\n");
-        for line in objects::summary(self.dropped.iter()) {
+        for (_, line) in objects::summary(self.dropped.iter()) {
             let _ = writeln!(text, "  {line}");
         }
         text.push_str(

@@ -162,20 +162,11 @@ impl Finishing {
                 self.config.landing
             ),
         };
-        for line in objects::summary(self.objects.iter().filter(|object| object.permitted)) {
-            let _ = writeln!(
-                plan,
-                "  {line}: {}",
-                if line.starts_with("rights ") { "taken away" } else { "dropped" }
-            );
+        for (kind, line) in objects::summary(self.objects.iter().filter(|object| object.permitted)) {
+            let _ = writeln!(plan, "  {line}: {}", kind.removal().done);
         }
-        let others: Vec<&OwnedObject> = self.objects.iter().filter(|object| !object.permitted).collect();
-        for line in objects::summary(others.iter().copied()) {
-            let why = if line.starts_with("rights ") {
-                "this role may not take them away"
-            } else {
-                "another role owns it"
-            };
+        for (kind, line) in objects::summary(self.objects.iter().filter(|object| !object.permitted)) {
+            let why = kind.removal().not_permitted;
             let _ = writeln!(plan, "  {line}: left, since {why}; the SQL is shown at the end");
         }
         plan.push_str(&persons::plan(names, &self.removed(), self.options.keep_notes));
@@ -255,18 +246,11 @@ impl Finishing {
         let Dismantling { manifest, objects } = dismantling;
         let databases = Databases { landing: &self.landing, traffic: &self.traffic, names };
         let mut left_for_owner = objects::find(databases).await?;
-        // A role without a right in leadbridge's schema any more is not found again.
-        let is_found = |object: &OwnedObject| {
-            left_for_owner.iter().any(|left| (left.database, &left.name) == (object.database, &object.name))
-        };
-        let rights =
-            objects.iter().filter(|object| object.kind == ObjectKind::Right && object.note.is_some());
-        let listed: Vec<OwnedObject> = rights.filter(|object| !is_found(object)).cloned().collect();
+        // A right with a note stays; its role, without a right in leadbridge's schema any more, is not found again.
+        let noted = objects.iter().filter(|object| object.note.is_some());
+        let listed: Vec<_> = noted.filter(|object| !object.is_among(&left_for_owner)).cloned().collect();
         left_for_owner.extend(listed);
-        let is_left = |object: &OwnedObject| {
-            left_for_owner.iter().any(|left| (left.database, &left.name) == (object.database, &object.name))
-        };
-        let dropped = objects.into_iter().filter(|object| !is_left(object)).collect();
+        let dropped = objects.into_iter().filter(|object| !object.is_among(&left_for_owner)).collect();
         let (traffic, finished_at) = certificate::server(&self.traffic, &self.config.traffic).await?;
         let record = self.journal.read(&self.traffic).await?;
         let record = record.ok_or_else(|| Error::internal("the row of leadbridge.finish has vanished"))?;

@@ -41,6 +41,35 @@ pub enum ObjectKind {
     Right,
 }
 
+/// Words about the removal of an object.
+pub(super) struct RemovalWords {
+    pub doing: &'static str,
+    /// Simple past, and past participle.
+    pub did: &'static str,
+    pub done: &'static str,
+    /// Why leadbridge's role may not do it.
+    pub not_permitted: &'static str,
+}
+
+impl ObjectKind {
+    pub(super) fn removal(self) -> RemovalWords {
+        match self {
+            ObjectKind::Right => RemovalWords {
+                doing: "taking away",
+                did: "took away",
+                done: "taken away",
+                not_permitted: "this role may not take them away",
+            },
+            ObjectKind::Slot | ObjectKind::Publication | ObjectKind::Function => RemovalWords {
+                doing: "dropping",
+                did: "dropped",
+                done: "dropped",
+                not_permitted: "another role owns it",
+            },
+        }
+    }
+}
+
 /// An object of leadbridge in one of the databases.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnedObject {
@@ -73,7 +102,7 @@ impl fmt::Display for OwnedObject {
 }
 
 /// A line for each kind on each side, for example `functions a(), b() on the Traffic DB`.
-pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<String> {
+pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<(ObjectKind, String)> {
     let mut groups: Vec<OwnedObject> = Vec::new();
     for object in objects {
         match groups.last_mut() {
@@ -83,7 +112,7 @@ pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<String
             _ => groups.push(object.clone()),
         }
     }
-    groups.iter().map(OwnedObject::to_string).collect()
+    groups.iter().map(|group| (group.kind, group.to_string())).collect()
 }
 
 /// All objects of leadbridge that exist now, in the order of dropping. Traffic's slot comes first, so that
@@ -187,10 +216,15 @@ impl OwnedObject {
     /// # Errors
     /// Errors of the statement. A slot in use is retried for 10 s, and then refused.
     pub async fn drop(&self, client: &Client) -> Result<()> {
-        let action = if self.kind == ObjectKind::Right { "taking away" } else { "dropping" };
-        let step = format!("{action} the {self}");
+        let RemovalWords { doing, did, .. } = self.kind.removal();
+        let step = format!("{doing} the {self}");
         patiently(async || during(client, &step).batch(&self.sql).await).await?;
-        tracing::info!("{} the {self}", if self.kind == ObjectKind::Right { "took away" } else { "dropped" });
+        tracing::info!("{did} the {self}");
         Ok(())
+    }
+
+    /// Whether the list has an object of this name in the same database.
+    pub(super) fn is_among(&self, list: &[OwnedObject]) -> bool {
+        list.iter().any(|other| (other.database, &other.name) == (self.database, &self.name))
     }
 }
