@@ -110,8 +110,7 @@ impl FenceTerms<'_> {
         let each = self.lock_timeout / if self.with_notifications { 3 } else { 2 };
         let step = fenced.during(FENCING);
         step.batch(&format!(
-            "BEGIN; SET LOCAL lock_timeout = '{}ms'; SET LOCAL idle_in_transaction_session_timeout = '{}ms'; \
-             SET LOCAL client_min_messages = warning",
+            "BEGIN; SET LOCAL lock_timeout = '{}ms'; SET LOCAL idle_in_transaction_session_timeout = '{}ms'",
             each.as_millis().max(1),
             self.idle_limit.as_millis().max(1)
         ))

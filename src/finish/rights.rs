@@ -30,7 +30,7 @@ pub(super) async fn find(database: Database<'_>) -> Result<Vec<OwnedObject>> {
         return Ok(Vec::new());
     }
     let step = database.during(format!("trying which rights on the {} may be taken away", database.side));
-    step.batch("BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL client_min_messages = error").await?;
+    step.batch("BEGIN; SET LOCAL lock_timeout = '2s'").await?;
     let kept = kept(database, &held).await;
     step.batch("ROLLBACK").await?;
     let kept = kept?;

@@ -103,11 +103,7 @@ impl Patience {
         transaction: &Transaction<'_>,
     ) -> Result<(), tokio_postgres::Error> {
         let millis = self.lock_timeout.as_millis().max(1);
-        transaction
-            .batch_execute(&format!(
-                "SET LOCAL lock_timeout = '{millis}ms'; SET LOCAL client_min_messages = warning"
-            ))
-            .await
+        transaction.batch_execute(&format!("SET LOCAL lock_timeout = '{millis}ms'")).await
     }
 }
 

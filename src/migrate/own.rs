@@ -46,8 +46,7 @@ impl OwnPlan {
             return Ok(OwnPlan { side, is_settled: false, rights: Vec::new() });
         }
         let transaction = client.transaction().await.map_err(failed)?;
-        let quiet = "SET LOCAL client_min_messages = warning;";
-        transaction.batch_execute(&format!("{quiet}{}", judging(side, names))).await.map_err(failed)?;
+        transaction.batch_execute(&judging(side, names)).await.map_err(failed)?;
         let rows = transaction
             .query("SELECT kind, object FROM pg_temp.leadbridge_differences()", &[])
             .await
