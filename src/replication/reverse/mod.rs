@@ -14,6 +14,7 @@ use std::sync::Arc;
 use carry::Carrier;
 use futures_util::FutureExt as _;
 use prepare::check;
+use tokio::task::JoinHandle;
 
 use super::forward_slot::ForwardSlot;
 use super::intake::{ChangeStream, Intake, StreamSpan};
@@ -96,16 +97,24 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedReverse, work: &Work)
         cause = context.progress.abandoned() => Err(reverse_stream.cut(cause)),
     };
     let ReverseStream { intake, behind, .. } = reverse_stream;
-    // The end of this task also ends the follower, because the channel of positions closes.
+    // The end of the channel of positions ends the follower.
     drop(behind);
-    let followed = match &carried {
-        // The run ends with this error, so nothing continues what the follower has begun.
-        Err(error) if error.response() != Response::Retry => joined(following, "the follower").await,
-        _ => following.await.map_err(|error| Error::internal(format!("the follower: {error}")))?,
-    };
+    let followed = ended(following, &carried).await?;
     let stopped = intake.stream.feed.stop().await;
     // The stream's error comes first, because the other errors may follow from the stream's end.
     carried.and(followed).and(stopped)
+}
+
+/// Waits for the follower, which ends or has ended, and returns the follower's result.
+///
+/// # Errors
+/// The follower has panicked.
+async fn ended(following: JoinHandle<Result<()>>, carried: &Result<()>) -> Result<Result<()>> {
+    match carried {
+        // The run ends with this error, so nothing continues what the follower has begun.
+        Err(error) if error.response() != Response::Retry => Ok(joined(following, "the follower").await),
+        _ => following.await.map_err(|error| Error::internal(format!("the follower: {error}"))),
+    }
 }
 
 struct ReverseStream<'r> {
