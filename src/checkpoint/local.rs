@@ -224,12 +224,8 @@ fn open(directory: &Path) -> sled::Result<sled::Db> {
 /// Whether leadbridge or sled may have created a file of this name in a state directory.
 fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
-    ["db", "conf", "blobs", "snap.", "last_error.", ".doctor.", "lost+found"].iter().any(|ours| {
-        match ours.ends_with('.') {
-            true => name.starts_with(ours),
-            false => name == *ours,
-        }
-    })
+    ["db", "conf", "blobs", "lost+found"].contains(&&*name)
+        || ["snap.", "last_error.", ".doctor."].iter().any(|beginning| name.starts_with(beginning))
 }
 
 fn is_lock(cause: &io::Error) -> bool {

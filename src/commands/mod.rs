@@ -34,6 +34,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 
 /// Time for the runtime's threads to end after the command.
 const THREADS_END: Duration = Duration::from_secs(2);
+
 /// How long a text on the terminal waits for the lines of the log that came before it.
 const EARLIER_LINES: Duration = Duration::from_millis(500);
 

@@ -11,6 +11,7 @@ use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 
 use super::{Live, State, Telemetry};
+
 /// Limits of the lag. Above either limit, the daemon is not ready.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {

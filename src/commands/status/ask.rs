@@ -58,6 +58,7 @@ pub(super) struct Answers {
     pub attention: Option<Vec<Attention>>,
     pub unreachable: Vec<Error>,
 }
+
 /// Asks both databases at the same time.
 pub(super) async fn ask_databases(config: &Config) -> Answers {
     let mut unreachable = Vec::new();
@@ -107,6 +108,7 @@ async fn ask_attention(
     // What keeps a database from answering is named by the other questions.
     found.await.inspect_err(|error| tracing::debug!("{error}")).ok()
 }
+
 async fn ask_landing(client: &Client, config: &Config) -> Result<Landing> {
     let names = &config.names;
     let sql = "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), s.slot_name IS NOT NULL, \
