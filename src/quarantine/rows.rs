@@ -146,8 +146,8 @@ impl Quarantine {
         };
         let sql = format!(
             "INSERT INTO {} AS q (source_table, row_id, lead_id, operation, lsn, sqlstate, message, row_data) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.jsonb_object($8::text[], $9::text[])) ON CONFLICT (source_table, row_id) DO UPDATE \
-             SET lead_id = EXCLUDED.lead_id, operation = EXCLUDED.operation, lsn = EXCLUDED.lsn, \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, pg_catalog.jsonb_object($8::text[], $9::text[])) \
+             ON CONFLICT (source_table, row_id) DO UPDATE SET lead_id = EXCLUDED.lead_id, operation = EXCLUDED.operation, lsn = EXCLUDED.lsn, \
              sqlstate = EXCLUDED.sqlstate, message = EXCLUDED.message, row_data = EXCLUDED.row_data, \
              first_seen = CASE WHEN q.discarded_at IS NULL THEN q.first_seen ELSE now() END, last_seen = now(), \
              attempts = CASE WHEN q.discarded_at IS NULL THEN q.attempts ELSE 0 END + 1, discarded_at = NULL",

@@ -3,6 +3,9 @@
 //!
 //! A line that finds the queue full, or that cannot be written, is lost and counted. As soon as lines are
 //! written again, a line of the log says how many were lost.
+//!
+//! `tracing-appender` has such a thread too, but its queue is bounded by lines, not by bytes, and its guard
+//! reports with `eprintln!`, which waits for the lock of the very stderr that stands still.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -46,6 +46,24 @@ async fn migrating_twice_does_nothing_the_second_time_and_a_dry_run_never_does()
 }
 
 #[tokio::test]
+async fn the_readme_shows_what_a_first_run_prints() {
+    let printed = World::unmigrated().await.migrate(&MigrateOptions::default()).await.to_string();
+    let readme = include_str!("../../../README.md");
+    let block = readme.split("   ```").find(|block| block.contains("Traffic: 000_migrations")).unwrap();
+    // An ellipsis stands for changes of the step above it.
+    let shown = block.lines().skip(1).filter_map(|line| line.strip_prefix("   ")).collect::<Vec<_>>();
+    let mut left = printed.lines();
+    for line in shown.iter().filter(|line| line.trim() != "…") {
+        assert!(
+            left.any(|printed| printed == *line),
+            "{line} is not printed, or not in this place: {printed}"
+        );
+    }
+    let steps = |lines: &[&str]| lines.iter().filter(|line| !line.starts_with(' ')).count();
+    assert_eq!(steps(&shown), steps(&printed.lines().collect::<Vec<_>>()), "{printed}");
+}
+
+#[tokio::test]
 async fn a_migration_that_has_changed_is_applied_again_and_disturbs_nothing() {
     let world = World::new().await;
     let traffic = world.traffic().await;
