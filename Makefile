@@ -15,10 +15,10 @@ help: ## list the targets
 demo: ## two throw-away PostgreSQL servers, live writers, the whole story on one screen
 	@$(WITH_POSTGRES) && $(CARGO) run --locked --quiet -- demo
 
-test: ## all tests, against real PostgreSQL 15 and 17 (found, or installed; only $PG_BIN when it is set)
+test: ## all tests against real PostgreSQL 15, and what depends on the server on 17 (found, or installed; only $PG_BIN when it is set)
 	@CARGO="$(CARGO)" scripts/test-on $(if $(PG_BIN),,15 17)
 
-test-matrix: ## all tests on PostgreSQL 15, and those that need a server on 16, 17 and 18 too
+test-matrix: ## all tests on PostgreSQL 15, and those that depend on the server on 16, 17 and 18 too
 	@CARGO="$(CARGO)" scripts/test-on 15 16 17 18
 
 test-large: ## a million changes in one transaction, rows of 50 MB: the tests that take minutes
