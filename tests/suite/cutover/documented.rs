@@ -21,25 +21,34 @@ fn documents() -> Vec<(String, String)> {
     paths.map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The blocks of SQL of a document, and the queries within its text.
+/// The blocks of SQL of a document for Traffic, and the queries within its text.
 fn snippets(text: &str) -> Vec<String> {
+    let mut found = blocks(text, "```sql");
+    let mut is_text = true;
+    for line in text.lines() {
+        if line.trim().starts_with("```") {
+            is_text = !is_text;
+        } else if is_text {
+            // The odd pieces stand between backticks.
+            let codes = line.split('`').skip(1).step_by(2);
+            found.extend(codes.filter(|code| code.starts_with("SELECT ")).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// The blocks of code that begin with the line `fence`.
+fn blocks(text: &str, fence: &str) -> Vec<String> {
     let (mut found, mut block) = (Vec::new(), None::<String>);
     for line in text.lines() {
         match (&mut block, line.trim()) {
-            (None, "```sql") => block = Some(String::new()),
-            (Some(sql), "```") => {
-                found.push(std::mem::take(sql));
+            (None, line) if line == fence => block = Some(String::new()),
+            (Some(code), "```") => {
+                found.push(std::mem::take(code));
                 block = None;
             }
-            (Some(sql), _) => *sql += &format!("{line}\n"),
-            // The odd pieces stand between backticks.
-            (None, line) => found.extend(
-                line.split('`')
-                    .skip(1)
-                    .step_by(2)
-                    .filter(|code| code.starts_with("SELECT "))
-                    .map(str::to_owned),
-            ),
+            (Some(code), _) => *code += &format!("{line}\n"),
+            (None, _) => {}
         }
     }
     found
@@ -51,12 +60,14 @@ async fn every_statement_in_the_documents_runs_on_the_tables_that_leadbridge_mak
     world.migrate(&MigrateOptions { notifications: true, ..MigrateOptions::default() }).await;
     let mut ran = 0;
     for (name, text) in documents() {
-        // The statements of a document belong to one session.
-        let client = world.traffic().await;
-        for sql in snippets(&text) {
-            let done = client.batch_execute(&sql).await;
-            assert!(done.is_ok(), "{name}: {sql}: {done:?}");
-            ran += 1;
+        // The statements of a document belong to one session of each side.
+        let (traffic, landing) = (world.traffic().await, world.landing().await);
+        for (client, found) in [(traffic, snippets(&text)), (landing, blocks(&text, "```sql landing"))] {
+            for sql in found {
+                let done = client.batch_execute(&sql).await;
+                assert!(done.is_ok(), "{name}: {sql}: {done:?}");
+                ran += 1;
+            }
         }
     }
     assert!(ran >= 8, "only {ran} statements were found");
