@@ -12,6 +12,7 @@
 
 mod access;
 mod admission;
+mod application;
 mod checkpoint;
 mod compare;
 mod cutover;
