@@ -158,3 +158,39 @@ async fn notifications_are_moved_and_brought_back_and_each_is_sent_once_by_sched
     let carried = "bool_and(recipient_email = 'n@example.kz') FROM traffic_scheduled_notifications";
     assert!(holds(&setup.world.traffic().await, carried).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn schedulers_of_both_databases_that_run_all_the_time_send_each_notification_once() {
+    let world = World::unmigrated().await;
+    for sql in [AUTHENTICATOR, &notifications(1, 300)] {
+        landing(&world, sql).await;
+    }
+    traffic(&world, AUTHENTICATOR).await;
+    let bridge = Bridge::new(&world).configured("scheduled_notifications = true");
+    let migrated = bridge.run(&["migrate", "--api-access", "--legacy"]).await;
+    assert_eq!(migrated.code, 0, "{}{}", migrated.out, migrated.err);
+    let mut setup = CutoverSetup::between(world, bridge).await;
+    let sent: Sent = Arc::new(Mutex::new(BTreeMap::new()));
+    let (landing_url, traffic_url) = (on_landing_url(&setup.world), on_traffic_url(&setup.world));
+    let on_landing = Scheduler::start("Landing", &landing_url, "scheduled_notifications", &sent).await;
+    let on_traffic = Scheduler::start("Traffic", &traffic_url, "scheduled_notifications", &sent).await;
+    on_landing.sends(5).await;
+    until_true("Traffic's scheduler is refused", async || on_traffic.refused() > 0).await;
+
+    setup.switches(&[]).await;
+    on_traffic.sends(5).await;
+    setup.flows_back().await;
+    until_true("Landing's scheduler is refused", async || on_landing.refused() > 0).await;
+
+    setup.rolls_back(&[]).await;
+    on_landing.sends(5).await;
+    on_landing.hurry();
+    let nothing_due = "count(*) = 0 FROM scheduled_notifications WHERE status = 'pending' AND scheduled_for <= now()";
+    until_holds(&setup.world.landing().await, nothing_due).await;
+    on_landing.stop().await;
+    on_traffic.stop().await;
+    setup.daemon.until("the stream from Landing resumes", |status| status["state"] == "streaming").await;
+    caught_up_and_equal(&setup.world, &mut setup.daemon).await;
+    assert_sent_once(&sent, &setup.world).await;
+    assert_eq!(sent.lock().await.len(), 300);
+}
