@@ -104,6 +104,14 @@ pub struct Migrate {
     /// policies and grants as Landing's tables have them. With --dry-run, show each statement
     #[arg(long, conflicts_with = "print")]
     pub api_access: bool,
+    /// Make Landing's names on Traffic, as views for old code: landing_leads, the journey, leads_with_journey. They can be
+    /// read at once, and written from the switch on. They are made from Landing's catalog, so --print cannot show them
+    #[arg(long, conflicts_with = "print")]
+    pub legacy: bool,
+    /// Make this view of Landing's (leads_with_journey) with its owner's rights, as on Landing, so that it shows people's
+    /// phones and e-mails to every role that Landing lets read it
+    #[arg(long, value_name = "NAME", requires = "legacy")]
+    pub public_view: Vec<String>,
     /// Take the schema over from the installation recorded in the schema, after a permanent change of the
     /// installation's names or of its Landing. Run `leadbridge resync` afterwards
     #[arg(long, conflicts_with = "print")]

@@ -17,6 +17,7 @@ mod actions;
 mod closing;
 mod facts;
 mod judge;
+mod legacy;
 mod own;
 mod plan;
 mod rights;
@@ -29,6 +30,7 @@ use crate::model::names::Names;
 use crate::postgres::{Database, Databases};
 use facts::Facts;
 pub use judge::{Excess, Standing};
+pub use legacy::{LegacyReader, LegacyRight, LegacyRights, LegacyTable, RightOn};
 pub use own::{ForeignRight, foreign_rights, foreign_rights_on_both, foreign_rights_sql};
 pub use plan::Plan;
 

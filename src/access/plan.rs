@@ -75,16 +75,7 @@ impl Comparison<'_> {
     pub fn plan(&self) -> Plan {
         let (mut draft, mut notes) = (Draft::of(&self.traffic), Vec::new());
         for position in 0..self.tables.len() {
-            let roles: Vec<&str> = self.traffic.roles.iter().map(|role| role.name.as_str()).collect();
-            let opened = self.plan_table(&draft.after, position, &roles);
-            // A role that then has more than on Landing, through a grant or a policy of Traffic's own, is given
-            // nothing.
-            let safe = |role: &&str| self.still_beyond(&opened.after, position, role).is_empty();
-            let safe: Vec<&str> = roles.iter().copied().filter(safe).collect();
-            let planned = match safe.len() == roles.len() {
-                true => opened,
-                false => self.plan_table(&draft.after, position, &safe),
-            };
+            let planned = self.plan_safely(&draft.after, position);
             draft.actions.extend(planned.actions);
             notes.extend(planned.notes);
             draft.after = planned.after;
@@ -93,6 +84,19 @@ impl Comparison<'_> {
             draft.add(vec![action]);
         }
         Plan { statements: self.statements(&draft.actions), notes, after: draft.after }
+    }
+
+    /// The plan for one table. A role that would have more than on Landing, through a grant or a policy of Traffic's
+    /// own, is given nothing.
+    pub(super) fn plan_safely(&self, facts: &Facts, position: usize) -> Draft {
+        let roles: Vec<&str> = self.traffic.roles.iter().map(|role| role.name.as_str()).collect();
+        let opened = self.plan_table(facts, position, &roles);
+        let safe = |role: &&str| self.still_beyond(&opened.after, position, role).is_empty();
+        let safe: Vec<&str> = roles.iter().copied().filter(safe).collect();
+        match safe.len() == roles.len() {
+            true => opened,
+            false => self.plan_table(facts, position, &safe),
+        }
     }
 
     /// Views with their owner's rights, and leadbridge's own schema.
