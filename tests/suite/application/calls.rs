@@ -86,7 +86,7 @@ impl Run<'_> {
         let arguments = json!({ "p_email": self.email("first"), "p_name": "Айгерім", "p_phone": self.phone(1),
             "p_source": source, "p_metadata": { "utmParams": { "utm_source": "kenjifb" }, "answers": [1, 2] } });
         let made = self.service("a lead through the function", Request::call(FUNCTION, arguments)).await;
-        let lead = made["rows"].as_str().unwrap().to_owned();
+        let lead = made["rows"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
         let again = json!({ "p_email": self.email("second"), "p_name": "Айгерім Ахметова",
             "p_phone": self.phone(1).replace(['(', ')'], " "), "p_source": "twland" });
         self.service("the same phone, four arguments", Request::call(FUNCTION, again)).await;
@@ -105,7 +105,7 @@ impl Run<'_> {
             body["phone_normalized"] = json!(self.phone(2).replace(['(', ')', ' ', '-'], ""));
         }
         let made = self.service("a lead by insert", Request::insert(LEADS, body).returning(&["id"])).await;
-        let lead = made["rows"][0]["id"].as_str().unwrap().to_owned();
+        let lead = made["rows"][0]["id"].as_str().unwrap_or_else(|| panic!("{made}")).to_owned();
         let whole = json!({ "id": self.id(1), "name": "with an id", "email": self.email("id"), "phone": self.phone(3),
             "source": format!("facebook_{}", self.tag) });
         self.service("a lead with an id", Request::insert(LEADS, whole).returning(LEAD)).await;

@@ -105,7 +105,10 @@ impl Play {
         self.form.goes_on().await;
         assert_eq!(self.form.refused().await, 0, "the form is refused");
         self.setup.rolls_back(&["--max-pause", "10s", "--refuse-for", "10s"]).await;
-        self.setup.daemon.until("the stream from Landing resumes", |status| status["state"] == "streaming").await;
+        self.setup
+            .daemon
+            .until("the stream from Landing resumes", |status| status["state"] == "streaming")
+            .await;
         let third = self.on_landing("4303").await;
         // Once the fence is open.
         self.form.goes_on().await;

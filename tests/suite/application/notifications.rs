@@ -185,7 +185,8 @@ async fn schedulers_of_both_databases_that_run_all_the_time_send_each_notificati
     setup.rolls_back(&[]).await;
     on_landing.sends(5).await;
     on_landing.hurry();
-    let nothing_due = "count(*) = 0 FROM scheduled_notifications WHERE status = 'pending' AND scheduled_for <= now()";
+    let nothing_due =
+        "count(*) = 0 FROM scheduled_notifications WHERE status = 'pending' AND scheduled_for <= now()";
     until_holds(&setup.world.landing().await, nothing_due).await;
     on_landing.stop().await;
     on_traffic.stop().await;
