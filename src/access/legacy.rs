@@ -1,15 +1,17 @@
-//! The rights of the API's roles on the legacy names (docs/legacy-names.md), as Landing's tables give the rights; pure.
+//! The rights of the API's roles on the legacy names (docs/legacy-names.md), as Landing's tables give the rights.
 //!
 //! A legacy name runs with the rights of whoever asks, so a role needs each right twice: on the name, and on the columns
 //! of Traffic's table below. A role is given neither where Traffic's row-level security would then let the role do more
 //! than Landing.
 
 use super::actions::Action;
-use super::facts::{Command, Facts, Grant, RoleFacts, SERVICE};
+use super::facts::{Command, Facts, Grant, RoleFacts, SERVICE, ViewFacts};
 use super::judge::plain;
 use super::rights::right;
 use super::{COPIED, Comparison, KEEP};
+use crate::error::{Kind, Result};
 use crate::model::change::Table;
+use crate::postgres::Database;
 
 /// The columns of a replicated table that its legacy names show.
 #[derive(Clone, Debug)]
@@ -61,7 +63,36 @@ pub enum RightOn {
 /// Columns of `traffic_leads` by which a lead is known to be Landing's.
 const MARKS: [&str; 2] = ["landing_synced_at", "landing_lead"];
 
+/// The views that `migrate --public-view` has made.
+pub(super) async fn public_views(traffic: Database<'_>) -> Result<Vec<String>> {
+    let record = traffic.names.own("legacy_names");
+    let step = traffic.during("reading the public views on Traffic");
+    if !step.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&record]).await?.get::<_, bool>(0) {
+        return Ok(Vec::new());
+    }
+    match step.rows(&format!("SELECT name FROM {record} WHERE has_owner_rights"), &[]).await {
+        Ok(rows) => Ok(rows.iter().map(|row| row.get(0)).collect()),
+        // The record is not open to this role, to which then no view counts as meant.
+        Err(error) if error.kind() == Kind::Refused => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 impl Comparison<'_> {
+    /// Whether the operator has let the view show what Landing's view of the same name shows the role.
+    pub(super) fn is_public_on_landing_too(&self, view: &ViewFacts, grant: &Grant) -> bool {
+        let object = &view.object;
+        let is_named =
+            object.schema == self.names.traffic_schema && self.public_views.contains(&object.relation);
+        let shows = |own: &ViewFacts| {
+            (&own.object.schema, &own.object.relation) == (&self.names.landing_schema, &object.relation)
+                && own.object.grants.iter().any(|given| {
+                    (&given.role, given.command) == (&grant.role, grant.command) && given.columns.is_none()
+                })
+        };
+        is_named && self.landing.views.iter().any(shows)
+    }
+
     /// The rights on the legacy names of `shown`, as Landing gives them now.
     pub fn legacy_rights(&self, shown: &[LegacyTable]) -> LegacyRights {
         let mut found = LegacyRights::default();

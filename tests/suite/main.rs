@@ -21,6 +21,7 @@ mod doctor;
 mod finish;
 mod installed;
 mod landing;
+mod legacy;
 mod mapping;
 mod migrate;
 mod postgres;

@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::cutover::Direction;
 use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
-use crate::doctor::pending_notifications;
+use crate::doctor::{judge_legacy_names, pending_notifications};
 use crate::error::{Error, Result};
 use crate::fence::holders::Against;
 use crate::model::side::Side;
@@ -38,6 +38,7 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         false => pending_notifications(landing, config).await,
     };
     findings.add("notifications", of_landing, pending);
+    findings.add("legacy_names", of_traffic, judge_legacy_names(databases, config).await);
     if !ready.look_at_tables(config, databases, Side::Landing).await {
         return ready;
     }

@@ -5,15 +5,13 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 use super::views;
+use crate::access::API_ROLES;
 use crate::error::{Error, Result};
 use crate::landing::legacy_names::{LEADS_WITH_JOURNEY, LegacyName};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::{Database, Databases};
-
-/// The roles of the HTTP API.
-const API_ROLES: [&str; 3] = ["anon", "authenticated", "service_role"];
 
 /// Landing's view.
 pub(super) struct LandingView {
