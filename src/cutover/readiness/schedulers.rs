@@ -60,8 +60,8 @@ fn judge(found: &Pending, fenced: Side) -> Verdict {
              {soon}{next}); either database's scheduler would send them"
         ),
         format!(
-            "stop {left}'s scheduler before the {change}, let its last run end, and start {taken}'s scheduler after the \
-             switch. The fence refuses {left}'s scheduler the UPDATE to `sent` and nothing else: a scheduler that sends \
+            "stop {left}'s scheduler before the {change}, let its last run end, and start {taken}'s scheduler \
+             afterwards. The fence refuses {left}'s scheduler the UPDATE to `sent` and nothing else: a scheduler that sends \
              first and marks afterwards would send again at each of its runs, besides {taken}'s"
         ),
     )

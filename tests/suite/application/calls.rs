@@ -14,6 +14,7 @@ pub struct Code {
 }
 
 const LEADS: &str = "landing_leads";
+const WITH_JOURNEY: &str = "leads_with_journey";
 const NOTIFICATIONS: &str = "scheduled_notifications";
 const FUNCTION: &str = "find_or_create_unified_lead";
 

@@ -25,6 +25,24 @@ use crate::replication::reverse::switch::carried;
 use crate::testkit::{Bridge, World, caught_up_and_equal, landing, traffic};
 
 const PRODUCTION: Code = Code { journey: "journey_stages", is_newer: true };
+/// Landing's view of leads with their journey: production's definition.
+const WITH_JOURNEY: &str = "
+    CREATE VIEW leads_with_journey AS
+    SELECT l.*, coalesce((SELECT json_agg(json_build_object('stage', j.stage, 'source', j.source, 'at', j.created_at)
+                              ORDER BY j.created_at, j.id)
+                          FROM journey_stages AS j WHERE j.lead_id = l.id), '[]') AS journey_stages
+    FROM landing_leads AS l;
+    GRANT SELECT ON leads_with_journey TO service_role";
+
+/// The same of an older Landing.
+const OLDER_WITH_JOURNEY: &str = "
+    CREATE VIEW leads_with_journey AS
+    SELECT l.id, l.name, l.phone, l.source, l.created_at,
+        json_agg(json_build_object('stage', j.stage, 'at', j.created_at) ORDER BY j.created_at, j.id)
+            FILTER (WHERE j.id IS NOT NULL) AS journey_stages
+    FROM landing_leads AS l LEFT JOIN lead_journey AS j ON j.lead_id = l.id GROUP BY l.id;
+    GRANT SELECT ON leads_with_journey TO service_role";
+
 const OLDER: Code = Code { journey: "lead_journey", is_newer: false };
 
 fn on_landing_url(world: &World) -> String {
@@ -38,7 +56,7 @@ fn on_traffic_url(world: &World) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_old_code_runs_on_landing_and_every_run_has_the_same_answers() {
     let world = World::unmigrated().await;
-    landing(&world, AUTHENTICATOR).await;
+    landing(&world, &[AUTHENTICATOR, WITH_JOURNEY].join(";")).await;
     let url = on_landing_url(&world);
     let first = run(&mut Http::connect(&url).await, PRODUCTION, "4101").await;
     // The answers are rows and refusals, not failures of the calls.
@@ -62,7 +80,8 @@ struct Play {
 impl Play {
     /// Everything migrated as an operator does, and the daemon streaming.
     async fn begin(world: World, code: Code) -> Play {
-        landing(&world, AUTHENTICATOR).await;
+        let with_journey = if code.is_newer { WITH_JOURNEY } else { OLDER_WITH_JOURNEY };
+        landing(&world, &[AUTHENTICATOR, with_journey].join(";")).await;
         traffic(&world, AUTHENTICATOR).await;
         let bridge = Bridge::new(&world).configured("scheduled_notifications = true");
         let migrated = bridge.run(&["migrate", "--api-access", "--legacy"]).await;
@@ -96,9 +115,19 @@ impl Play {
         said
     }
 
+    /// The HTTP layer finds the lead of a journey entry and of a notification through the views of Traffic.
+    async fn assert_leads_can_be_embedded(&self) {
+        let traffic = self.setup.world.traffic().await;
+        for child in ["journey_stages", "lead_journey", "scheduled_notifications"] {
+            let found = relation::between(&traffic, child, "landing_leads").await;
+            assert_eq!(found, Some(("lead_id".to_owned(), "id".to_owned())), "{child}");
+        }
+    }
+
     /// The whole move. The form is refused by nothing but the fence of the rollback.
     async fn play(mut self) {
         let first = self.on_landing("4101").await;
+        self.assert_leads_can_be_embedded().await;
         self.setup.switches(&[]).await;
         self.setup.flows_back().await;
         let second = self.on_traffic("4202").await;
