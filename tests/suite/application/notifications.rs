@@ -162,7 +162,7 @@ async fn notifications_are_moved_and_brought_back_and_each_is_sent_once_by_sched
 #[tokio::test(flavor = "multi_thread")]
 async fn schedulers_of_both_databases_that_run_all_the_time_send_each_notification_once() {
     let world = World::unmigrated().await;
-    for sql in [AUTHENTICATOR, &notifications(1, 300)] {
+    for sql in [AUTHENTICATOR, &notifications(1, 1500)] {
         landing(&world, sql).await;
     }
     traffic(&world, AUTHENTICATOR).await;
@@ -193,5 +193,5 @@ async fn schedulers_of_both_databases_that_run_all_the_time_send_each_notificati
     setup.daemon.until("the stream from Landing resumes", |status| status["state"] == "streaming").await;
     caught_up_and_equal(&setup.world, &mut setup.daemon).await;
     assert_sent_once(&sent, &setup.world).await;
-    assert_eq!(sent.lock().await.len(), 300);
+    assert_eq!(sent.lock().await.len(), 1500);
 }

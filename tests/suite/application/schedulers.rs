@@ -14,8 +14,8 @@ use super::http::{Http, Role};
 use super::request::{Condition, Request, compared, equals};
 use crate::testkit::until_true;
 
-/// Pause between two runs of a scheduler.
-const PACE: Duration = Duration::from_millis(20);
+/// Pause between two runs of a scheduler: slow enough that a switch finds notifications that are still pending.
+const PACE: Duration = Duration::from_millis(50);
 
 /// What all schedulers have sent: the senders of each notification, by id.
 pub type Sent = Arc<Mutex<BTreeMap<String, Vec<&'static str>>>>;
