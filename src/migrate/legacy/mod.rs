@@ -51,7 +51,9 @@ pub(super) async fn plan(
     let has_owner_rights = owner_rights(options, &recorded, landing_view.as_ref())?;
     let tables: Vec<LegacyTable> = legacy_tables(&shown);
     let rights = comparison.legacy_rights(&tables);
-    let built = Built { names: databases.names, shown, uniques, landing_view, has_owner_rights, rights };
+    let recorded_as: Vec<String> = recorded.iter().map(|name| name.name.clone()).collect();
+    let built =
+        Built { names: databases.names, shown, uniques, landing_view, has_owner_rights, rights, recorded_as };
     let seen = |table| comparison.sees_leads_too(table);
     Ok(Some(LegacyPlan { sql: built.sql(&seen), is_recorded: !recorded.is_empty() }))
 }
@@ -96,6 +98,8 @@ struct Built<'b> {
     landing_view: Option<LandingView>,
     has_owner_rights: bool,
     rights: LegacyRights,
+    /// The names that an earlier run has made.
+    recorded_as: Vec<String>,
 }
 
 impl Built<'_> {
@@ -238,6 +242,15 @@ impl Built<'_> {
         notes.extend(self.rights.notes.iter().cloned());
         if let Some(view) = &self.landing_view {
             notes.extend(view.note(self.has_owner_rights));
+        }
+        let has_view = self.landing_view.as_ref().is_some_and(|view| view.query.is_ok());
+        for name in &self.recorded_as {
+            let is_made = self.shown.iter().any(|shown| shown.name == *name);
+            if !is_made && !(has_view && name == LEADS_WITH_JOURNEY) {
+                let view = self.qualified(name);
+                notes
+                    .push(format!("{name} is no legacy name any more, and stays as it is: DROP VIEW {view}"));
+            }
         }
         notes
     }

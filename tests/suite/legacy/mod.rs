@@ -47,11 +47,10 @@ async fn http(client: &Client, role: &str, source: &str, body: &Value) -> Result
         .await
         .unwrap();
     let body = body.to_string();
-    let statement = client.prepare(&sql).await;
-    let answer = match &statement {
-        Ok(statement) if statement.params().is_empty() => client.query_one(statement, &[]).await,
-        Ok(statement) => client.query_one(statement, &[&Json(&body)]).await,
-        Err(_) => client.query_one(&sql, &[]).await,
+    let answer = match client.prepare(&sql).await {
+        Ok(statement) if statement.params().is_empty() => client.query_one(&statement, &[]).await,
+        Ok(statement) => client.query_one(&statement, &[&Json(&body)]).await,
+        Err(error) => Err(error),
     };
     let end = if answer.is_ok() { "COMMIT" } else { "ROLLBACK" };
     client.batch_execute(end).await.unwrap();

@@ -27,11 +27,7 @@ async fn an_object_of_the_schools_own_under_a_legacy_name_is_refused_and_stays()
     traffic(&world, "DROP TABLE landing_leads").await;
     as_announced(&world, &legacy()).await;
     // A view that somebody has changed since is not replaced either.
-    traffic(
-        &world,
-        "CREATE OR REPLACE VIEW landing_leads WITH (security_invoker = false) AS TABLE landing_leads",
-    )
-    .await;
+    traffic(&world, "ALTER VIEW landing_leads RESET (security_invoker)").await;
     let (message, _) = refused(&world, &legacy()).await;
     assert!(message.contains("the view public.landing_leads is not as leadbridge makes it"), "{message}");
 }
