@@ -322,9 +322,11 @@ impl Run<'_> {
             )
             .await;
         }
+        let with_journey = Request::select(WITH_JOURNEY, &["id", "name", "phone", "journey_stages"]);
+        self.service("a lead with its journey", with_journey.where_(equals("id", lead))).await;
         // The newest 1,000 of everybody: only this run's are the same everywhere.
-        let newest =
-            Request::select(LEADS, &["name", "source"]).ordered("created_at DESC, name").page(1000, 0);
+        let newest = Request::select(WITH_JOURNEY, &["name", "source", "journey_stages"]);
+        let newest = newest.ordered("created_at DESC, name").page(1000, 0);
         let newest = self.http.answer(Role::Service, &newest).await;
         let rows = newest["rows"].as_array().unwrap();
         let ours: Vec<&Value> =

@@ -88,6 +88,7 @@ impl Http {
             Err(error) => {
                 self.client.batch_execute("ROLLBACK").await.unwrap();
                 let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error}"));
+                println!("{}: {}", role.name(), error.message());
                 json!({ "error": error.code().code() })
             }
         }
