@@ -28,7 +28,8 @@ pub struct Plan {
 
 impl Comparison<'_> {
     /// Traffic with the tables that `leadbridge migrate` creates, as the migrations create and grant the
-    /// tables.
+    /// tables. A function of the school's that a migration replaces has the rights of whoever calls it then, and keeps
+    /// its grants: taking one from `PUBLIC` would take the function from `service_role`.
     pub fn as_migrated(mut self) -> Self {
         for (position, &table) in self.tables.iter().enumerate() {
             if self.traffic.table(position).is_none() {
@@ -36,6 +37,7 @@ impl Comparison<'_> {
                 self.traffic.tables.push(created);
             }
         }
+        self.traffic.functions.retain(|function| function.is_own);
         self
     }
 
