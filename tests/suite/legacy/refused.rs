@@ -98,6 +98,7 @@ async fn columns_defaults_and_keys_that_traffic_cannot_have_are_named() {
 #[tokio::test]
 async fn doctor_says_whether_old_code_finds_its_tables_and_who_may_write_too_early() {
     let world = World::new().await;
+    world.migrate(&MigrateOptions { legacy: false, ..legacy() }).await;
     let bridge = Bridge::new(&world).configured("scheduled_notifications = true");
     let found = async || {
         let said = bridge.run(&["doctor", "--json"]).await;
