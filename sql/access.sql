@@ -162,7 +162,7 @@ SELECT pg_catalog.jsonb_build_object(
     -- Functions of leadbridge that run with their owner's rights.
     'functions', (SELECT coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
         'name', pg_catalog.format('%I.%I(%s)', n.nspname, f.proname, pg_catalog.oidvectortypes(f.proargtypes)),
-        'roles', callers.roles) ORDER BY f.oid::pg_catalog.regprocedure::text), '[]')
+        'is_own', n.nspname = $3::text, 'roles', callers.roles) ORDER BY f.oid::pg_catalog.regprocedure::text), '[]')
         FROM pg_catalog.pg_proc AS f JOIN pg_catalog.pg_namespace AS n ON n.oid = f.pronamespace
         CROSS JOIN LATERAL (SELECT ARRAY(SELECT r.name FROM roles AS r
             WHERE pg_catalog.has_function_privilege(r.oid, f.oid, 'EXECUTE')

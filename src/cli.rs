@@ -1,18 +1,20 @@
 //! The command line, as clap types only. A command is added to [`Command`] when the command works.
 
 mod choices;
+mod migrate;
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 use crate::backup::Format;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
 use crate::model::change::Table;
 use crate::model::names::JOURNEY_NAMES;
+pub use migrate::{Migrate, Print};
 
 /// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing a lead.
 #[derive(Debug, Parser)]
@@ -76,46 +78,6 @@ pub enum Command {
     Finish(FinishArguments),
     Quarantine(QuarantineArguments),
     Demo(Demo),
-}
-
-/// Prepare both databases: the migrations and schema on Traffic, the publication on Landing.
-///
-/// Idempotent, and safe on the live databases.
-#[derive(Debug, Args)]
-#[command(after_help = "Example: leadbridge migrate --print=traffic --role leadbridge > for-the-dba.sql")]
-pub struct Migrate {
-    /// Show the SQL for a DBA to run, of both databases or of the named database, and change no database
-    #[arg(
-        long,
-        value_name = "DATABASE",
-        conflicts_with = "dry_run",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "both"
-    )]
-    pub print: Option<Print>,
-    /// Show also the least-privilege role for the daemon, with this name
-    #[arg(long, requires = "print")]
-    pub role: Option<String>,
-    /// Show the changes that would be made, and make no change
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Let the API's roles (anon, authenticated) see on Traffic no more than on Landing: row-level security,
-    /// policies and grants as Landing's tables have them. With --dry-run, show each statement
-    #[arg(long, conflicts_with = "print")]
-    pub api_access: bool,
-    /// Take the schema over from the installation recorded in the schema, after a permanent change of the
-    /// installation's names or of its Landing. Run `leadbridge resync` afterwards
-    #[arg(long, conflicts_with = "print")]
-    pub replace_installation: bool,
-}
-
-/// The databases whose SQL is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Print {
-    Landing,
-    Traffic,
-    Both,
 }
 
 /// Check for every condition that would stop replication, and show a remedy for each finding.

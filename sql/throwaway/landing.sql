@@ -80,6 +80,31 @@ CREATE TABLE public.scheduled_notifications (
 );
 CREATE INDEX scheduled_notifications_lead_idx ON public.scheduled_notifications (lead_id);
 
+-- One lead for one person, as the landing pages submit their forms.
+CREATE FUNCTION public.find_or_create_unified_lead(
+    p_email text, p_name text, p_phone text, p_source text, p_metadata jsonb DEFAULT '{}'
+) RETURNS uuid LANGUAGE plpgsql AS $$
+DECLARE
+    v_phone text := regexp_replace(p_phone, '[^0-9+]', '', 'g');
+    v_lead uuid;
+BEGIN
+    SELECT id INTO v_lead FROM public.landing_leads
+        WHERE phone_normalized = v_phone AND v_phone <> '' ORDER BY created_at LIMIT 1;
+    IF v_lead IS NULL THEN
+        SELECT id INTO v_lead FROM public.landing_leads
+            WHERE email = p_email AND p_email <> '' ORDER BY created_at LIMIT 1;
+    END IF;
+    IF v_lead IS NULL THEN
+        INSERT INTO public.landing_leads (email, name, phone, phone_normalized, source, metadata)
+        VALUES (p_email, p_name, p_phone, v_phone, p_source, p_metadata) RETURNING id INTO v_lead;
+    ELSE
+        UPDATE public.landing_leads
+        SET name = coalesce(nullif(p_name, ''), name), email = coalesce(nullif(p_email, ''), email) WHERE id = v_lead;
+    END IF;
+    RETURN v_lead;
+END
+$$;
+
 -- The LMS: not replicated, and most of the WAL.
 CREATE TABLE public.users (
     id uuid PRIMARY KEY DEFAULT gen_random_uuid(),

@@ -36,6 +36,8 @@ $migration$;
 -- A writer sets a column explicitly by giving another value than the old row's; the old row of an INSERT is all null.
 -- A target that the writer set is kept, and the landing_* column of the target follows, unless the writer set that
 -- column too. A target that the writer did not set is derived again when one of its sources has changed.
+-- The landing_amocrm_* columns follow in Landing's leads alone, because Landing's number may be unique (docs/legacy-names.md):
+-- the number of a lead of Traffic's own must not stand in the way of a lead of Landing's.
 --
 -- The function calls only functions of pg_catalog, because a writer may lack EXECUTE on any other function.
 CREATE OR REPLACE FUNCTION pg_temp.leadbridge_wanted()
@@ -153,7 +155,8 @@ BEGIN
         END;
     END IF;
 
-    -- amocrm_*: the number, if Landing's text is only ASCII digits and fits a bigint.
+    -- amocrm_*: the number, if Landing's text is only ASCII digits and fits a bigint. A lead of Traffic's own has the
+    -- number alone.
     numbers := ARRAY[NEW.amocrm_lead_id, NEW.amocrm_contact_id];
     numbers_before := ARRAY[OLD.amocrm_lead_id, OLD.amocrm_contact_id];
     spelling := ARRAY[NEW.landing_amocrm_lead_id, NEW.landing_amocrm_contact_id];
@@ -161,7 +164,7 @@ BEGIN
     FOR i IN 1 .. 2 LOOP
         IF numbers[i] IS DISTINCT FROM numbers_before[i] THEN
             IF spelling[i] IS NOT DISTINCT FROM spelling_before[i] THEN
-                spelling[i] := numbers[i]::text;
+                spelling[i] := CASE WHEN NEW.landing_lead OR NEW.landing_synced_at IS NOT NULL THEN numbers[i]::text END;
             END IF;
         ELSIF spelling[i] IS DISTINCT FROM spelling_before[i] THEN
             word := ltrim(spelling[i], '0');

@@ -32,6 +32,8 @@ DECLARE
     v_name text := nullif(p_name, '');
     v_phone text := regexp_replace(p_phone, '[^0-9+]', '', 'g');
     v_key bigint;
+    v_legacy regclass;
+    v_columns text[];
     v_lead uuid;
 BEGIN
     IF current_setting('transaction_isolation') = 'repeatable read' THEN
@@ -75,7 +77,22 @@ BEGIN
         RETURN v_lead;
     END IF;
 
-    -- The trigger of migration 029 derives source and every other column that is not given.
+    -- The trigger of migration 029 derives source and every other column that is not given. Through the legacy name, which
+    -- can be written from the switch on, the lead has the defaults of Landing's columns as well.
+    SELECT c.oid INTO v_legacy FROM pg_class AS c
+    WHERE c.oid = to_regclass('{{traffic}}.landing_leads') AND c.relkind = 'v' AND has_table_privilege(c.oid, 'INSERT')
+      AND obj_description(c.oid, 'pg_class') = 'legacy name of traffic_leads, made by leadbridge for old code';
+    IF v_legacy IS NOT NULL THEN
+        v_columns := CASE WHEN EXISTS (SELECT FROM pg_attribute WHERE attrelid = v_legacy AND attname = 'email')
+            THEN ARRAY[', email', ', $5'] ELSE ARRAY['', ''] END;
+        EXECUTE format('INSERT INTO %s (name, phone, source, metadata%s) VALUES ($1, $2, $3, $4%s) RETURNING id',
+                       v_legacy, v_columns[1], v_columns[2])
+            INTO v_lead USING v_name, nullif(p_phone, ''), p_source, coalesce(p_metadata, '{}'), v_email;
+        -- An older Landing has no e-mail; a lead without a source does not show through which name it was born.
+        UPDATE {{traffic}}.traffic_leads AS l SET email = v_email, landing_lead = true
+        WHERE l.id = v_lead AND (l.email, l.landing_lead) IS DISTINCT FROM (v_email, true);
+        RETURN v_lead;
+    END IF;
     INSERT INTO {{traffic}}.traffic_leads (email, name, phone, phone_normalized, source, landing_source, landing_lead, metadata)
     VALUES (v_email, v_name, nullif(p_phone, ''), v_phone, NULL, p_source, true,
             coalesce(p_metadata, '{}'))

@@ -27,11 +27,14 @@ GRANT SELECT, INSERT, UPDATE, DELETE
        {{schema}}.cutover, {{schema}}.left_on_traffic, {{schema}}.markers, {{schema}}.reverse,
        {{schema}}.reverse_quarantine,
        {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error TO {{role}};
-GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes, {{schema}}.passthrough
-    TO {{role}};
+GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes, {{schema}}.passthrough,
+    {{schema}}.legacy_names, {{schema}}.legacy_rights, {{schema}}.legacy_grants TO {{role}};
 
 -- For a snapshot into an empty table: the snapshot leaves indexes out, and makes the indexes on the full table.
 GRANT EXECUTE ON FUNCTION {{schema}}.defer_indexes(regclass), {{schema}}.make_deferred_index() TO {{role}};
+
+-- For the switch and a rollback: the API roles' rights to write through the legacy names.
+GRANT EXECUTE ON FUNCTION {{schema}}.open_legacy_names(), {{schema}}.close_legacy_names() TO {{role}};
 
 -- For a rollback: the fence on Traffic.
 GRANT EXECUTE ON FUNCTION {{schema}}.fenced_tables(boolean),

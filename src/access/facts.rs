@@ -149,6 +149,8 @@ pub struct ObjectFacts {
 pub struct FunctionFacts {
     /// With schema and types.
     pub name: String,
+    /// The function is in leadbridge's schema.
+    pub is_own: bool,
     /// The API's roles that may execute the function.
     pub roles: Vec<String>,
 }

@@ -179,7 +179,9 @@ impl Comparison<'_> {
             self.landing_right(&role.name, *position, command).is_some_and(|right| right.is_whole())
         };
         let beyond = |grant: &&Grant| {
-            grant.role == role.name && !below.iter().all(|position| is_whole(position, grant.command))
+            grant.role == role.name
+                && !below.iter().all(|position| is_whole(position, grant.command))
+                && !(side == Side::Traffic && self.is_public_on_landing_too(view, grant))
         };
         let grants: Vec<Grant> = view.object.grants.iter().filter(beyond).cloned().collect();
         if grants.is_empty() {

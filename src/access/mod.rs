@@ -17,6 +17,7 @@ mod actions;
 mod closing;
 mod facts;
 mod judge;
+mod legacy;
 mod own;
 mod plan;
 mod rights;
@@ -27,8 +28,10 @@ use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::postgres::{Database, Databases};
+pub use facts::API_ROLES;
 use facts::Facts;
 pub use judge::{Excess, Standing};
+pub use legacy::{LegacyReader, LegacyRight, LegacyRights, LegacyTable, RightOn};
 pub use own::{ForeignRight, foreign_rights, foreign_rights_on_both, foreign_rights_sql};
 pub use plan::Plan;
 
@@ -55,6 +58,8 @@ pub struct Comparison<'c> {
     accept: &'c [String],
     landing: Facts,
     traffic: Facts,
+    /// Views of Traffic that the operator has let run with their owner's rights, as on Landing.
+    public_views: Vec<String>,
 }
 
 impl<'c> Comparison<'c> {
@@ -66,8 +71,10 @@ impl<'c> Comparison<'c> {
         let AccessScope { names, tables, accept } = scope;
         let landing = Facts::read(Database::landing(landing, names), tables, &[]).await?;
         let functions = landing.functions_in_policies();
-        let traffic = Facts::read(Database::traffic(traffic, names), tables, &functions).await?;
-        Ok(Comparison { names, tables, accept, landing, traffic })
+        let traffic = Database::traffic(traffic, names);
+        let public_views = legacy::public_views(traffic).await?;
+        let traffic = Facts::read(traffic, tables, &functions).await?;
+        Ok(Comparison { names, tables, accept, landing, traffic, public_views })
     }
 
     /// The comparison after the statements of `plan`.

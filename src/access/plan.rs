@@ -27,15 +27,27 @@ pub struct Plan {
 }
 
 impl Comparison<'_> {
-    /// Traffic with the tables that `leadbridge migrate` creates, as the migrations create and grant the
-    /// tables.
+    /// Traffic with the tables that `leadbridge migrate` creates, as the migrations create and grant the tables, and
+    /// with row-level security on the school's own tables of journey entries and notifications that nobody uses.
+    /// A function of the school's that a migration replaces has the rights of whoever calls it then, and keeps its
+    /// grants: taking one from `PUBLIC` would take the function from `service_role`.
     pub fn as_migrated(mut self) -> Self {
+        let bypassing: Vec<String> =
+            self.traffic.roles.iter().filter(|role| role.bypasses).map(|role| role.name.clone()).collect();
         for (position, &table) in self.tables.iter().enumerate() {
-            if self.traffic.table(position).is_none() {
-                let created = self.created(position, table);
-                self.traffic.tables.push(created);
+            match self.traffic.table_mut(position) {
+                Some(present) if table != Table::LandingLeads => {
+                    let is_used = present.grants.iter().any(|grant| !bypassing.contains(&grant.role));
+                    present.row_security |= present.others.is_empty() && !is_used;
+                }
+                Some(_) => {}
+                None => {
+                    let created = self.created(position, table);
+                    self.traffic.tables.push(created);
+                }
             }
         }
+        self.traffic.functions.retain(|function| function.is_own);
         self
     }
 
@@ -75,16 +87,7 @@ impl Comparison<'_> {
     pub fn plan(&self) -> Plan {
         let (mut draft, mut notes) = (Draft::of(&self.traffic), Vec::new());
         for position in 0..self.tables.len() {
-            let roles: Vec<&str> = self.traffic.roles.iter().map(|role| role.name.as_str()).collect();
-            let opened = self.plan_table(&draft.after, position, &roles);
-            // A role that then has more than on Landing, through a grant or a policy of Traffic's own, is given
-            // nothing.
-            let safe = |role: &&str| self.still_beyond(&opened.after, position, role).is_empty();
-            let safe: Vec<&str> = roles.iter().copied().filter(safe).collect();
-            let planned = match safe.len() == roles.len() {
-                true => opened,
-                false => self.plan_table(&draft.after, position, &safe),
-            };
+            let planned = self.plan_safely(&draft.after, position);
             draft.actions.extend(planned.actions);
             notes.extend(planned.notes);
             draft.after = planned.after;
@@ -93,6 +96,19 @@ impl Comparison<'_> {
             draft.add(vec![action]);
         }
         Plan { statements: self.statements(&draft.actions), notes, after: draft.after }
+    }
+
+    /// The plan for one table. A role that would have more than on Landing, through a grant or a policy of Traffic's
+    /// own, is given nothing.
+    pub(super) fn plan_safely(&self, facts: &Facts, position: usize) -> Draft {
+        let roles: Vec<&str> = self.traffic.roles.iter().map(|role| role.name.as_str()).collect();
+        let opened = self.plan_table(facts, position, &roles);
+        let safe = |role: &&str| self.still_beyond(&opened.after, position, role).is_empty();
+        let safe: Vec<&str> = roles.iter().copied().filter(safe).collect();
+        match safe.len() == roles.len() {
+            true => opened,
+            false => self.plan_table(facts, position, &safe),
+        }
     }
 
     /// Views with their owner's rights, and leadbridge's own schema.

@@ -99,7 +99,7 @@ impl Right {
             (_, None) => true,
             (None, Some(_)) => false,
             (Some(traffic), Some(landing)) => {
-                traffic.iter().all(|name| is_same_column(table, name) && landing.contains(name))
+                traffic.iter().all(|name| landing.iter().any(|own| is_held_in(table, own, name)))
             }
         };
         let rows = match (&self.rows, &landing.rows) {
@@ -128,6 +128,18 @@ impl Right {
             Rows::Under { names, .. } => format!("by policy {}", names.join(", ")),
         };
         format!("{} ({rows})", command.sql())
+    }
+}
+
+/// Whether the column `traffic` of Traffic's table holds Landing's column, in Landing's own spelling.
+fn is_held_in(table: Table, landing: &str, traffic: &str) -> bool {
+    match mapping::spelled_on_traffic(table, landing) {
+        Some(spelled) => spelled == traffic,
+        // A passthrough column, unless the configuration renames it.
+        None => {
+            let is_rules = mapping::known_targets(table).iter().any(|target| target.name == traffic);
+            !is_rules && (traffic == landing || traffic.strip_prefix("landing_") == Some(landing))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod forward_slot;
 mod installation;
 pub mod lease;
 mod ledger;
+pub mod legacy_names;
 mod local;
 pub mod own_schema;
 pub mod passthrough;

@@ -41,6 +41,8 @@ pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
         dry_run: arguments.dry_run,
         replace_installation: arguments.replace_installation,
         api_access: arguments.api_access,
+        legacy: arguments.legacy,
+        public_views: arguments.public_view.clone(),
         accept: config.accepted_access.clone(),
         ..MigrateOptions::default()
     };

@@ -14,6 +14,7 @@ use super::certificate::CutoverCertificate;
 use super::journal::CutoverStep;
 use super::resolve;
 use super::scene::{Pause, Proof, Scene};
+use crate::checkpoint::legacy_names;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::fence::{self, HeldFence};
@@ -120,6 +121,7 @@ impl Scene<'_> {
         }
         let sql = format!("DELETE FROM {} WHERE slot = $1", names.own("reverse"));
         step.run(&sql, &[&names.slot]).await?;
+        legacy_names::close(Database::traffic(traffic, names)).await?;
         resolve::announce(traffic, self.run, CutoverStep::RolledBack).await
     }
 

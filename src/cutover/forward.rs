@@ -8,6 +8,7 @@ use super::certificate::CutoverCertificate;
 use super::journal::CutoverStep;
 use super::resolve;
 use super::scene::{Pause, Proof, Scene};
+use crate::checkpoint::legacy_names;
 use crate::checkpoint::published_on_traffic;
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{Point, reach};
@@ -152,6 +153,10 @@ impl Scene<'_> {
         // A recent rollback may have left a fence on Traffic. Traffic must not refuse the writers that Landing
         // refuses from now on, and must not take them before the decision.
         fence::lift_all(Database::traffic(transaction.client(), names)).await?;
+        let writers = legacy_names::open(Database::traffic(transaction.client(), names)).await?;
+        if !writers.is_empty() {
+            tracing::info!(roles = writers.join(", "), "old code may write through the legacy names");
+        }
         resolve::announce(transaction.client(), run, CutoverStep::Switched).await?;
         transaction.commit().await.map_err(failed)
     }

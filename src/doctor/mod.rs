@@ -9,6 +9,7 @@ mod columns;
 mod connections;
 pub mod imports;
 mod landing;
+mod legacy_names;
 mod local;
 mod locks;
 mod notifications;
@@ -30,6 +31,7 @@ use crate::model::side::Side;
 use crate::postgres::{Database, Databases, Endpoint, Session};
 use crate::report::{Finding, Findings, Level, Verdict};
 pub use columns::judge_left_out;
+pub use legacy_names::judge_legacy_names;
 pub use notifications::pending_notifications;
 pub use preflight::preflight;
 pub use publication::exists as publication_fits;
@@ -71,7 +73,7 @@ async fn examine_for(asking: Asking, config: &Config) -> Findings {
     }
     if let (Some(landing), Some(traffic), Asking::Operator) = (&landing, &traffic, asking) {
         let databases = Databases { landing, traffic, names: &config.names };
-        left_out_columns(&mut findings, databases, &config).await;
+        of_landings_catalog(&mut findings, databases, &config).await;
         if !is_finished {
             for side in [Side::Landing, Side::Traffic] {
                 let foreign = locks::foreign_holders(databases.on(side)).await;
@@ -89,13 +91,14 @@ async fn examine_for(asking: Asking, config: &Config) -> Findings {
     findings
 }
 
-/// Before the migration no column has a place.
-async fn left_out_columns(findings: &mut Findings, databases: Databases<'_>, config: &Config) {
+/// What follows Landing's catalog. Before the migration no column has a place.
+async fn of_landings_catalog(findings: &mut Findings, databases: Databases<'_>, config: &Config) {
     let is_migrated = |finding: &Finding| finding.check == "schema" && finding.level == Level::Ok;
     if findings.findings.iter().any(is_migrated) {
         let left_out = left_out(databases, &config.tables(), &config.columns).await;
         let verdict = left_out.map(|left_out| judge_left_out(&left_out));
         findings.add("left_out_columns", Some(Side::Landing), verdict);
+        findings.add("legacy_names", Some(Side::Traffic), judge_legacy_names(databases, config).await);
     }
 }
 

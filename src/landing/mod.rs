@@ -2,6 +2,7 @@
 
 pub mod catalog;
 pub mod left_out;
+pub mod legacy_names;
 pub mod ranges;
 pub mod reading;
 pub mod snapshot;

@@ -145,6 +145,23 @@ pub fn known_targets(table: Table) -> &'static [Target] {
     }
 }
 
+/// The column of Traffic's table that holds the value of a column of Landing that the rules read, in Landing's own
+/// spelling as far as Traffic keeps it: `landing_source` for `source`, `email_sent` for `email_sent`.
+pub fn spelled_on_traffic(table: Table, landing: &str) -> Option<&'static str> {
+    let at = table.columns().iter().position(|column| column.name == landing)?;
+    if at == 0 {
+        return Some("id");
+    }
+    let holds = |target: &&Target| match target.rule {
+        Rule::Verbatim(column) | Rule::FalseWhenNull(column) | Rule::ZeroWhenNull(column) => column == at,
+        _ => false,
+    };
+    known_targets(table).iter().find(holds).and_then(|target| match &target.name {
+        Cow::Borrowed(name) => Some(*name),
+        Cow::Owned(_) => None,
+    })
+}
+
 /// The longest text, in characters, that each of [`TableMapping::targets`] takes; `None` where there is no limit.
 pub type Limits = [Option<usize>];
 

@@ -65,6 +65,11 @@ impl<'p> PlannedAccess<'p> {
         Ok(PlannedAccess { scope, comparison, plan })
     }
 
+    /// The rights after the plan of `--api-access`, if it is asked for.
+    pub(super) fn comparison_afterwards(&self) -> Comparison<'p> {
+        self.plan.as_ref().map_or_else(|| self.comparison.clone(), |plan| self.comparison.after(plan))
+    }
+
     /// What a run would do and leave.
     pub(super) fn predicted(&self) -> ApiAccess {
         let left = match &self.plan {

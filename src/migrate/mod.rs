@@ -7,6 +7,7 @@
 mod access;
 mod failure;
 mod landing;
+mod legacy;
 mod listed;
 mod lock;
 mod own;
@@ -53,6 +54,10 @@ pub struct MigrateOptions {
     pub replace_installation: bool,
     /// Bring the rights of the API's roles on Traffic to those on Landing.
     pub api_access: bool,
+    /// Make the legacy names. Once they are made, every run keeps them up to date.
+    pub legacy: bool,
+    /// Views of Landing that run with their owner's rights there, and are made so on Traffic.
+    pub public_views: Vec<String>,
     /// Rights on Traffic beyond those on Landing that are meant: `role:object`.
     pub accept: Vec<String>,
     pub patience: Patience,
@@ -211,11 +216,14 @@ async fn plan_and_apply(
     let damaged = landing::plan_damage(landing, names).await?;
     let databases = Databases { landing, traffic, names };
     let places = passthrough::plan(databases, &tables, &options.columns).await?;
-    let mut migrations =
-        traffic::plan(traffic, (names, &places), (options, own_on_traffic.is_settled)).await?;
-    traffic::renew_with_others(&mut migrations);
     let scope = AccessScope { names, tables: &tables, accept: &options.accept };
     let access = PlannedAccess::read(landing, traffic, (scope, options.api_access)).await?;
+    let legacy =
+        legacy::plan(databases, options, (&places.passthrough(), &access.comparison_afterwards())).await?;
+    let catalogs = FromCatalogs { places: &places, legacy };
+    let mut migrations =
+        traffic::plan(traffic, (names, &catalogs), (options, own_on_traffic.is_settled)).await?;
+    traffic::renew_with_others(&mut migrations);
 
     let own = [own_on_traffic, own_on_landing].map(|plan| plan.step());
     let planned = PlannedSteps { publication, fence, damaged, migrations, own, access };
@@ -230,6 +238,12 @@ async fn plan_and_apply(
     Installation::admit(&identity, Database::traffic(traffic, names)).await?;
     Installation::admit(&identity, Database::landing(landing, names)).await?;
     Ok(report)
+}
+
+/// What follows Landing's catalog, and is not a numbered migration.
+struct FromCatalogs<'c> {
+    places: &'c passthrough::Places,
+    legacy: Option<legacy::LegacyPlan>,
 }
 
 /// The steps on both sides.

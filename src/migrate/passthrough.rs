@@ -9,7 +9,7 @@ use super::sql::PLAN_BEGINS;
 use crate::checkpoint::passthrough;
 use crate::error::{Error, Result};
 use crate::landing::catalog::{self, CatalogColumn};
-use crate::mapping::{PassthroughColumn, known_targets};
+use crate::mapping::{Passthrough, PassthroughColumn, known_targets};
 use crate::model::change::Table;
 use crate::model::column_rules::ColumnRules;
 use crate::model::names::{self, Names};
@@ -69,6 +69,15 @@ pub(super) async fn plan(databases: Databases<'_>, tables: &[Table], rules: &Col
 }
 
 impl Places {
+    /// The columns as they will be recorded.
+    pub(super) fn passthrough(&self) -> Passthrough {
+        let mut passthrough = Passthrough::default();
+        for Place { table, carried, .. } in &self.places {
+            passthrough.0.entry(*table).or_default().push(carried.clone());
+        }
+        passthrough
+    }
+
     /// The SQL that lists, makes and records the places; `None` when nothing is to be done. `has_copied`: rows
     /// may have been copied without the new columns.
     pub(super) fn sql(&self, names: &Names, has_copied: bool) -> Option<String> {

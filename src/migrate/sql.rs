@@ -40,7 +40,7 @@ const SETTLE: &str = include_str!("../../sql/own/settle.sql");
 // 019 comes before 018, because 018 looks at the tables that exist.
 // 032 records which objects exist before any is created. 031 comes after the migrations that add columns, because
 // its views show the columns, and 033 after every object.
-const MIGRATIONS: [Migration; 18] = [
+const MIGRATIONS: [Migration; 19] = [
     migration!("000_migrations", optional: false),
     migration!("035_served", SERVED, optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
@@ -57,6 +57,7 @@ const MIGRATIONS: [Migration; 18] = [
     migration!("028_last_error", optional: false),
     migration!("029_derived_leads", optional: false),
     migration!("034_passthrough", optional: false),
+    migration!("036_legacy_names", optional: false),
     migration!("031_functions_and_views", optional: false),
     migration!("033_api_grants", optional: false),
 ];
@@ -71,6 +72,7 @@ const OUTSIDE: &str = "033_api_grants";
 /// The functions of the session that migrations of Traffic call.
 const PLANNING: &str = include_str!("../../sql/traffic/planning.sql");
 const REPLACING: &str = include_str!("../../sql/traffic/replacing.sql");
+const LEGACY: &str = include_str!("../../sql/traffic/legacy.sql");
 
 /// The line of a migration from which on each change is listed, so that a plan can run the rest of the file.
 pub(super) const PLAN_BEGINS: &str = "-- The plan begins here.\n";
@@ -96,7 +98,7 @@ impl Migration {
 
 /// The functions that migrations of Traffic call, for the session that runs the migrations.
 pub(super) fn session(names: &Names) -> String {
-    render(PLANNING, names) + &render(REPLACING, names)
+    [PLANNING, REPLACING, LEGACY].map(|file| render(file, names)).concat()
 }
 
 /// The functions that take away the rights of others in leadbridge's own schema, on either database.
@@ -212,7 +214,8 @@ pub fn script(database: MigratedSide, names: &Names, options: &MigrateOptions) -
         MigratedSide::Traffic => {
             script.push_str(
                 "-- The columns of Landing that no rule of the mapping reads are not part of this script, which is made\n\
-                 -- without a connection: `leadbridge migrate` makes them.\n\n",
+                 -- without a connection: `leadbridge migrate` makes them. For the same reason the legacy names are not part of\n\
+                 -- it: `leadbridge migrate --legacy` makes the views under Landing's names, from Landing's own catalog.\n\n",
             );
             script.push_str(&judging(database, names));
             for migration in Migration::wanted(options) {

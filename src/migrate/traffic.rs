@@ -6,10 +6,9 @@ use std::collections::HashMap;
 use tokio_postgres::Client;
 
 use super::listed::{self, Listed};
-use super::passthrough::Places;
 use super::sql::{CLOSE, Migration, WITH_OTHERS, checksum, closing, plannable, record, session};
 use super::trial::WriteTrial;
-use super::{Effect, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
+use super::{Effect, FromCatalogs, MigrateOptions, MigratedSide, MigrationStep, Patience, failure};
 use crate::error::{Kind, Result};
 use crate::mapping::Mapping;
 use crate::model::change::Table;
@@ -24,8 +23,9 @@ pub(super) struct Planned {
     sql: String,
 }
 
-/// The step that is no numbered migration, and is not recorded: its work follows Landing's catalog.
+/// The steps that are no numbered migrations, and are not recorded: their work follows Landing's catalog.
 const PASSTHROUGH: &str = "passthrough columns";
+const LEGACY: &str = "legacy names";
 
 /// Compares the recorded migrations with the migrations of this version, and lists the changes; changes
 /// nothing. Every migration is due when leadbridge's own schema is not `is_settled`.
@@ -34,7 +34,7 @@ const PASSTHROUGH: &str = "passthrough columns";
 /// Refused when an object of the school's own stands in the way of a change.
 pub(super) async fn plan(
     client: &mut Client,
-    (names, places): (&Names, &Places),
+    (names, catalogs): (&Names, &FromCatalogs<'_>),
     (options, is_settled): (&MigrateOptions, bool),
 ) -> Result<Vec<Planned>> {
     let applied = applied(client, names).await?;
@@ -44,17 +44,24 @@ pub(super) async fn plan(
     let whole = is_settled && is_whole(client, names, notifications).await?;
     let mut migrations: Vec<(&str, String)> =
         Migration::wanted(options).map(|migration| (migration.name, migration.sql(names))).collect();
-    if let Some(sql) = places.sql(names, applied.contains_key("017_leadbridge_schema")) {
+    if let Some(sql) = catalogs.places.sql(names, applied.contains_key("017_leadbridge_schema")) {
         // After the migration that makes the record of the columns, and before the views.
         let record = migrations.iter().position(|(name, _)| *name == "034_passthrough");
         migrations.insert(record.map_or(migrations.len(), |at| at + 1), (PASSTHROUGH, sql));
     }
+    if let Some(legacy) = &catalogs.legacy {
+        // After every migration, because the views show every column.
+        migrations.push((LEGACY, legacy.sql.clone()));
+    }
+    let has_legacy = catalogs.legacy.as_ref().is_some_and(|legacy| legacy.is_recorded);
     let listed = list(client, names, &migrations, options.patience).await?;
     if let Some(refusal) = listed::refusal(listed.iter()) {
         return Err(refusal);
     }
     let planned = migrations.into_iter().zip(listed).map(|((name, sql), Listed { changes, notes, .. })| {
         let effect = match applied.get(name) {
+            None if name == LEGACY && has_legacy && changes.is_empty() => Effect::Unchanged,
+            None if name == LEGACY && has_legacy => Effect::Renew,
             None => Effect::Create,
             Some(recorded) if whole && changes.is_empty() && *recorded == checksum(&sql) => Effect::Unchanged,
             Some(_) => Effect::Renew,
@@ -128,7 +135,8 @@ pub(super) async fn apply(
             continue;
         }
         let name = &step.name;
-        let record = if name == PASSTHROUGH { String::new() } else { record(name, &sql, names) };
+        let is_numbered = ![PASSTHROUGH, LEGACY].contains(&name.as_str());
+        let record = if is_numbered { record(name, &sql, names) } else { String::new() };
         let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
         let statements = format!("{alone}\n{session}\n{sql}\n{record}{CLOSE}");
         let step_name = format!("migration {name} on Traffic");

@@ -12,6 +12,7 @@
 
 mod access;
 mod admission;
+mod application;
 mod checkpoint;
 mod compare;
 mod cutover;
@@ -20,6 +21,7 @@ mod doctor;
 mod finish;
 mod installed;
 mod landing;
+mod legacy;
 mod mapping;
 mod migrate;
 mod postgres;

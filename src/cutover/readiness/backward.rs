@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, ReadinessTerms, checks, outside};
+use super::{MARKERS, Readiness, ReadinessTerms, checks, outside, schedulers};
 use crate::compare::reverse;
 use crate::config::Config;
 use crate::cutover::Direction;
@@ -42,6 +42,9 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         // Landing's fence is opened without a lock, but rows are written there before.
         let against = if side == Side::Traffic { Against::Fence } else { Against::Writers };
         findings.add("old_transactions", Some(side), checks::held(databases.on(side), config, against).await);
+    }
+    if config.scheduled_notifications {
+        findings.add("notifications", of_traffic, schedulers::pending(on_traffic).await);
     }
     if !ready.look_at_tables(config, databases, Side::Traffic).await {
         return ready;

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use super::roles::{self, Known};
-use super::{MARKERS, Readiness, ReadinessTerms, checks, outside};
+use super::{MARKERS, Readiness, ReadinessTerms, checks, outside, schedulers};
 use crate::compare::ReadRate;
 use crate::compare::live::{self, Verification};
 use crate::config::Config;
 use crate::cutover::Direction;
 use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
-use crate::doctor::pending_notifications;
+use crate::doctor::{judge_legacy_names, pending_notifications};
 use crate::error::{Error, Result};
 use crate::fence::holders::Against;
 use crate::model::side::Side;
@@ -33,9 +33,12 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         findings.add("state_tables", Some(side), outside::state_tables(databases.on(side)).await);
     }
     findings.add("old_transactions", of_traffic, checks::held(on_traffic, config, Against::Readers).await);
-    if !config.scheduled_notifications {
-        findings.add("notifications", of_landing, pending_notifications(landing, config).await);
-    }
+    let pending = match config.scheduled_notifications {
+        true => schedulers::pending(on_landing).await,
+        false => pending_notifications(landing, config).await,
+    };
+    findings.add("notifications", of_landing, pending);
+    findings.add("legacy_names", of_traffic, judge_legacy_names(databases, config).await);
     if !ready.look_at_tables(config, databases, Side::Landing).await {
         return ready;
     }

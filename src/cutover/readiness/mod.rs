@@ -6,6 +6,7 @@ mod columns;
 pub mod forward;
 mod outside;
 mod roles;
+mod schedulers;
 
 use std::time::{Duration, Instant};
 

@@ -3,4 +3,4 @@
 mod compared;
 mod migrated;
 mod own;
-mod platform;
+pub mod platform;

@@ -3,6 +3,7 @@
 mod beside;
 mod functions_and_views;
 mod roles;
+mod unified_lead;
 mod writers;
 
 use std::time::Duration;

@@ -243,9 +243,11 @@ fn literal(value: Option<&str>) -> String {
     value.map_or("NULL".to_owned(), |text| format!("'{text}'"))
 }
 
-/// Whether no spelling of Landing's gives the value that a writer of Traffic's own columns has set.
-fn has_no_spelling(column: &str, set: Option<&str>) -> bool {
+/// Whether no spelling of Landing's gives the value that a writer of Traffic's own columns has set. A lead that is not
+/// `landings` has AmoCRM's numbers without Landing's texts.
+fn has_no_spelling(column: &str, set: Option<&str>, landings: bool) -> bool {
     match column {
+        "amocrm_lead_id" | "amocrm_contact_id" if !landings => set.is_some(),
         // Landing derives these columns from other columns.
         "phone_normalized" | "funnel_type" | "fb_ad_id" | "fb_lead_id" => true,
         "source" => set.is_none_or(|source| word(source) != source),
@@ -320,7 +322,8 @@ impl Stage {
             }
         }
         if matches!(write.names, Names::Traffics) {
-            let set = write.explicit(before).filter(|(column, set)| has_no_spelling(column, *set));
+            let landings = value(after, "landing_lead") == Some("true");
+            let set = write.explicit(before).filter(|(column, set)| has_no_spelling(column, *set, landings));
             traffics.extend(set.map(|(column, _)| column));
         }
         let mut found = unlike(id, after, limits);

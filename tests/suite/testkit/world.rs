@@ -50,6 +50,26 @@ impl Templates {
 
 /// Turns production's Landing into an older one.
 const OLDER_LANDING: &str = "
+    CREATE OR REPLACE FUNCTION find_or_create_unified_lead(
+        p_email text, p_name text, p_phone text, p_source text, p_metadata jsonb DEFAULT '{}'
+    ) RETURNS uuid LANGUAGE plpgsql AS $$
+    DECLARE
+        v_lead uuid;
+    BEGIN
+        SELECT id INTO v_lead FROM landing_leads
+            WHERE regexp_replace(phone, '[^0-9+]', '', 'g') = nullif(regexp_replace(p_phone, '[^0-9+]', '', 'g'), '')
+               OR email = nullif(p_email, '')
+            ORDER BY created_at LIMIT 1;
+        IF v_lead IS NULL THEN
+            INSERT INTO landing_leads (email, name, phone, source, metadata)
+            VALUES (p_email, p_name, p_phone, p_source, p_metadata) RETURNING id INTO v_lead;
+        ELSE
+            UPDATE landing_leads
+            SET name = coalesce(nullif(p_name, ''), name), email = coalesce(nullif(p_email, ''), email) WHERE id = v_lead;
+        END IF;
+        RETURN v_lead;
+    END
+    $$;
     ALTER TABLE journey_stages RENAME TO lead_journey;
     ALTER TABLE lead_journey DROP event_type;
     ALTER TABLE landing_leads ALTER email SET NOT NULL, DROP phone_normalized, DROP amocrm_contact_id,
