@@ -209,7 +209,7 @@ DECLARE
     wanted text := pg_temp.leadbridge_plain(keys);
     tail text := '(' || keys || ')' || coalesce(' WHERE ' || condition, '');
     what constant text := format('index on %s %s', replace(target, '"', ''), replace(tail, '"', ''));
-    name text := (parse_ident(target))[2] || '_' || suffix;
+    free_name text := (parse_ident(target))[2] || '_' || suffix;
     deferred boolean := false;
     unfinished text;
     inhabited boolean := false;
@@ -237,7 +237,8 @@ BEGIN
         SELECT EXISTS (
             SELECT FROM {{schema}}.deferred_indexes AS d
             WHERE to_regclass(format('%I.%I', d.schema_name, d.table_name)) = to_regclass(target) AND left(
-                split_part(pg_temp.leadbridge_plain(d.definition), 'USINGbtree', 2) || ',', length(wanted) + 1) = wanted || ','
+                split_part(pg_temp.leadbridge_plain(regexp_replace(d.definition, ' DESC| NULLS (FIRST|LAST)', '', 'g')),
+                           'USINGbtree', 2) || ',', length(wanted) + 1) = wanted || ','
         ) INTO deferred;
     END IF;
     IF deferred THEN
@@ -248,7 +249,7 @@ BEGIN
     FROM pg_index AS i
     JOIN pg_class AS c ON c.oid = i.indexrelid
     JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE i.indrelid = to_regclass(target) AND c.relname = leadbridge_index.name AND NOT i.indisvalid;
+    WHERE i.indrelid = to_regclass(target) AND c.relname = free_name AND NOT i.indisvalid;
     IF FOUND THEN
         PERFORM pg_temp.leadbridge_change(format('drops the unfinished index %s', replace(unfinished, '"', '')),
                                           format('DROP INDEX %s', unfinished));
@@ -258,7 +259,7 @@ BEGIN
     END IF;
     -- Without a name PostgreSQL chooses a name that is free.
     tail := format('%s ON %s %s', CASE WHEN unfinished IS NOT NULL OR to_regclass(format(
-        '%I.%I', (parse_ident(target))[1], name)) IS NULL THEN quote_ident(name) END, target, tail);
+        '%I.%I', (parse_ident(target))[1], free_name)) IS NULL THEN quote_ident(free_name) END, target, tail);
     IF inhabited THEN
         PERFORM pg_temp.leadbridge_list('leadbridge.changes', to_jsonb(what));
         PERFORM pg_temp.leadbridge_list('leadbridge.indexes', to_jsonb('CREATE INDEX CONCURRENTLY ' || tail));
