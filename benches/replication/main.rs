@@ -5,6 +5,7 @@
 mod comparison;
 mod cutover;
 mod daemon;
+mod dashboards;
 mod floor;
 mod latency;
 mod native;
@@ -24,8 +25,9 @@ use report::Report;
 use stream::Commits;
 use world::{Metadata, World};
 
-/// Optional parts after the snapshot, which comes first in any case.
-const PARTS: [&str; 7] = ["backlog", "updates", "large", "latency", "restart", "verify", "cutover"];
+/// Optional parts after the snapshot, which comes first unless the dashboards alone are wanted.
+const PARTS: [&str; 8] =
+    ["backlog", "updates", "large", "latency", "restart", "verify", "cutover", "dashboards"];
 
 /// Selected [`PARTS`]: all, or the comma-separated list in `BENCH_ONLY`.
 struct Wanted(Vec<String>);
@@ -109,6 +111,16 @@ fn failed(error: &dyn std::fmt::Display) -> ExitCode {
 
 async fn measure() -> Result<()> {
     let (size, wanted) = (Size::from_environment(30_000)?, Wanted::from_environment()?);
+    if wanted.0 != ["dashboards"] {
+        print(&replication(size, &wanted).await?)?;
+    }
+    if wanted.has("dashboards") {
+        print(&dashboards::measure().await?)?;
+    }
+    Ok(())
+}
+
+async fn replication(size: Size, wanted: &Wanted) -> Result<Report> {
     say(&format!(
         "{} leads, {} small transactions, {} runs of each",
         size.leads, size.transactions, size.repeat
@@ -146,7 +158,7 @@ async fn measure() -> Result<()> {
     if wanted.has("cutover") {
         cutover::measure(&mut report).await?;
     }
-    print(&report)
+    Ok(report)
 }
 
 fn print(report: &dyn std::fmt::Display) -> Result<()> {

@@ -96,17 +96,26 @@ pub fn median(durations: &[Duration]) -> Duration {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let headers = HEADERS.map(str::to_owned);
-        let lines = || std::iter::once(&headers).chain(&self.rows);
-        let widths: [usize; HEADERS.len()] =
-            std::array::from_fn(|at| lines().map(|line| line[at].chars().count()).max().unwrap_or_default());
-        for line in lines() {
-            for (at, (cell, width)) in line.iter().zip(widths).enumerate() {
-                // Words to the left, figures to the right.
-                if at == 0 { write!(f, "{cell:<width$}")? } else { write!(f, "  {cell:>width$}")? }
-            }
-            writeln!(f)?;
-        }
+        let rows: Vec<_> =
+            std::iter::once(HEADERS.map(str::to_owned)).chain(self.rows.iter().cloned()).collect();
+        write_table(f, &rows)?;
         self.notes.iter().try_for_each(|note| writeln!(f, "{note}"))
     }
+}
+
+/// Writes rows of equally many cells, of which the first holds words and the others hold figures.
+pub fn write_table<const COLUMNS: usize>(
+    f: &mut fmt::Formatter<'_>,
+    rows: &[[String; COLUMNS]],
+) -> fmt::Result {
+    let widths: [usize; COLUMNS] =
+        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or_default());
+    for row in rows {
+        for (at, (cell, width)) in row.iter().zip(widths).enumerate() {
+            // Words to the left, figures to the right.
+            if at == 0 { write!(f, "{cell:<width$}")? } else { write!(f, "  {cell:>width$}")? }
+        }
+        writeln!(f)?;
+    }
+    Ok(())
 }

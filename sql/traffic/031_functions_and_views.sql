@@ -102,76 +102,128 @@ END
 $function$
 $source$, 'DROP FUNCTION IF EXISTS {{traffic}}.find_or_create_unified_lead(text, text, text, text, jsonb);'
 UNION ALL
--- 6. Views. security_invoker: a view shows a role no more than the tables would.
+-- 6. Views. security_invoker: a view shows a role no more than the tables would. Each view is plain: a lead is seen as soon
+-- as it is committed. docs/design.md says why the queries have this form.
 SELECT 'view', v.name, NULL, NULL, NULL, NULL, NULL,
     format(E'CREATE VIEW {{traffic}}.%I WITH (security_invoker = true) AS\n%s', v.name,
-           replace(replace(v.query, '<<columns of the lead>>', lead.columns), '<<targetologist of the lead>>', $attribution$
+           replace(replace(replace(replace(v.query, '<<columns of the lead>>', lead.columns),
+           '<<days of leads>>', $days$
+-- A superset of the days with leads: each found day and its neighbours, because where clocks go back over midnight an hour
+-- of a day comes twice. The next day is found through the index on created_at.
+WITH RECURSIVE found (date) AS (
+    (SELECT l.created_at::date FROM {{traffic}}.traffic_leads AS l ORDER BY l.created_at LIMIT 1)
+    UNION ALL
+    SELECT next.date
+    FROM found CROSS JOIN LATERAL (
+        SELECT l.created_at::date AS date FROM {{traffic}}.traffic_leads AS l
+        WHERE l.created_at >= (found.date + 1)::timestamptz AND l.created_at::date > found.date
+        ORDER BY l.created_at LIMIT 1
+    ) AS next
+), days (date) AS (
+    SELECT date FROM found UNION SELECT date - 1 FROM found UNION SELECT date + 1 FROM found
+)$days$),
+           '<<leads with their day and targetologist>>', $leads$
+FROM days
+-- The first condition is for the index, the second is the rule. As an equality, the second would be taken to the leads
+-- alone, and all leads would be read for one day.
+JOIN {{traffic}}.traffic_leads AS l
+    ON l.created_at BETWEEN days.date::timestamptz - interval '3 hours' AND (days.date + 1)::timestamptz + interval '3 hours'
+    AND l.created_at::date BETWEEN days.date AND days.date
+<<targetologist of the lead>>$leads$),
+           '<<targetologist of the lead>>', $attribution$
 -- Bindings are unique by their exact spelling. Of bindings that differ in case, the binding with the lead's own spelling
--- wins, and LIMIT keeps the lead a single row.
-LEFT JOIN LATERAL (
-    SELECT u.id AS user_id, u.full_name, u.team_name, b.utm_source
+-- wins, else the first in byte order. Each of the two joins finds one binding at most, so a lead stays a single row. Texts
+-- are equal when their bytes are, and are sorted by bytes, because that is faster than a language's order.
+LEFT JOIN (
+    SELECT DISTINCT ON (b.utm_source COLLATE "C", b.funnel_type COLLATE "C")
+        b.utm_source, b.funnel_type, u.id AS user_id, u.full_name, u.team_name
     FROM {{traffic}}.traffic_user_utm_sources AS b
     JOIN {{traffic}}.traffic_users AS u ON u.id = b.user_id
-    WHERE lower(b.utm_source) = lower(l.utm_source) AND b.funnel_type = l.funnel_type
-      AND b.is_active AND u.is_active
-    ORDER BY b.utm_source = l.utm_source DESC, b.utm_source COLLATE "C"
-    LIMIT 1
-) AS targetologist ON true$attribution$)),
+    WHERE b.is_active AND u.is_active
+    ORDER BY b.utm_source COLLATE "C", b.funnel_type COLLATE "C", u.id
+) AS own_spelling ON own_spelling.utm_source = l.utm_source AND own_spelling.funnel_type = l.funnel_type
+LEFT JOIN (
+    SELECT DISTINCT ON (lower(b.utm_source) COLLATE "C", b.funnel_type COLLATE "C")
+        lower(b.utm_source) AS spelling, b.utm_source, b.funnel_type, u.id AS user_id, u.full_name, u.team_name
+    FROM {{traffic}}.traffic_user_utm_sources AS b
+    JOIN {{traffic}}.traffic_users AS u ON u.id = b.user_id
+    WHERE b.is_active AND u.is_active
+    ORDER BY lower(b.utm_source) COLLATE "C", b.funnel_type COLLATE "C", b.utm_source COLLATE "C", u.id
+) AS any_spelling ON any_spelling.spelling = lower(l.utm_source) AND any_spelling.funnel_type = l.funnel_type
+CROSS JOIN LATERAL (
+    SELECT
+        CASE WHEN own_spelling.user_id IS NULL THEN any_spelling.user_id ELSE own_spelling.user_id END AS user_id,
+        CASE WHEN own_spelling.user_id IS NULL THEN any_spelling.full_name ELSE own_spelling.full_name END AS full_name,
+        CASE WHEN own_spelling.user_id IS NULL THEN any_spelling.team_name ELSE own_spelling.team_name END AS team_name,
+        CASE WHEN own_spelling.user_id IS NULL THEN any_spelling.utm_source ELSE own_spelling.utm_source END AS utm_source
+) AS targetologist$attribution$)),
     format('DROP VIEW IF EXISTS {{traffic}}.%I;', v.name)
 FROM (VALUES
     ('v_traffic_leads_with_journey', $query$
 SELECT
     <<columns of the lead>>,
-    coalesce(journey.stages, '[]') AS journey_stages,
+    -- A query of its own for each row that is shown, so that a filter on the targetologist reads no journey.
+    coalesce((
+        SELECT jsonb_agg(
+            jsonb_build_object('id', j.id, 'stage', j.stage, 'source', j.source, 'metadata', j.metadata,
+                               'created_at', j.created_at)
+            ORDER BY j.created_at, j.id
+        )
+        FROM {{traffic}}.traffic_lead_journey AS j
+        WHERE j.lead_id = l.id
+    ), '[]') AS journey_stages,
     targetologist.user_id AS targetologist_id,
     targetologist.full_name AS targetologist_name,
     targetologist.team_name AS targetologist_team,
     targetologist.utm_source AS attributed_utm_source
 FROM {{traffic}}.traffic_leads AS l
-LEFT JOIN LATERAL (
-    SELECT jsonb_agg(
-        jsonb_build_object('id', j.id, 'stage', j.stage, 'source', j.source, 'metadata', j.metadata,
-                           'created_at', j.created_at)
-        ORDER BY j.created_at, j.id
-    ) AS stages
-    FROM {{traffic}}.traffic_lead_journey AS j
-    WHERE j.lead_id = l.id
-) AS journey ON true
 <<targetologist of the lead>>$query$),
 
     ('v_traffic_leads_last_stage', $query$
-SELECT DISTINCT ON (j.lead_id)
-    j.lead_id, j.stage AS last_stage, j.source AS last_source, j.created_at AS last_stage_at
-FROM {{traffic}}.traffic_lead_journey AS j
-ORDER BY j.lead_id, j.created_at DESC, j.id DESC$query$),
+SELECT l.id AS lead_id, latest.last_stage, latest.last_source, latest.last_stage_at
+FROM {{traffic}}.traffic_leads AS l
+CROSS JOIN LATERAL (
+    SELECT j.stage AS last_stage, j.source AS last_source, j.created_at AS last_stage_at
+    FROM {{traffic}}.traffic_lead_journey AS j
+    WHERE j.lead_id = l.id
+    ORDER BY j.created_at DESC, j.id DESC
+    LIMIT 1
+) AS latest$query$),
 
     -- Leads that are credited to somebody. A day is a day of the caller's time zone.
-    ('v_leads_by_targetologist_daily', $query$
+    ('v_leads_by_targetologist_daily', $query$<<days of leads>>
 SELECT
-    l.created_at::date AS date, targetologist.user_id, targetologist.full_name AS targetologist,
+    days.date, targetologist.user_id, targetologist.full_name AS targetologist,
     targetologist.team_name, targetologist.utm_source, l.funnel_type, count(*) AS leads_count
-FROM {{traffic}}.traffic_leads AS l
-<<targetologist of the lead>>
+<<leads with their day and targetologist>>
 WHERE targetologist.user_id IS NOT NULL
 GROUP BY 1, 2, 3, 4, 5, 6$query$),
 
-    ('v_leads_by_team_daily', $query$
+    ('v_leads_by_team_daily', $query$<<days of leads>>
 SELECT
-    l.created_at::date AS date, coalesce(targetologist.team_name, 'Unassigned') AS team_name, l.funnel_type, l.source,
+    days.date, coalesce(targetologist.team_name, 'Unassigned') AS team_name, l.funnel_type, l.source,
     count(*) AS leads_count
-FROM {{traffic}}.traffic_leads AS l
-<<targetologist of the lead>>
+<<leads with their day and targetologist>>
 GROUP BY 1, 2, 3, 4$query$),
 
     ('v_top_utm_sources_by_leads', $query$
 SELECT
-    l.utm_source, l.funnel_type, count(*) AS total_leads, count(DISTINCT l.created_at::date) AS active_days,
-    min(l.created_at::date) AS first_lead_date, max(l.created_at::date) AS last_lead_date,
-    count(*) FILTER (WHERE l.amocrm_synced OR l.amocrm_lead_id IS NOT NULL) AS synced_to_amocrm
-FROM {{traffic}}.traffic_leads AS l
-WHERE l.utm_source IS NOT NULL
-GROUP BY l.utm_source, l.funnel_type
-ORDER BY total_leads DESC$query$)
+    s.utm_source, s.funnel_type, s.total_leads, days.active_days, days.first_lead_date, days.last_lead_date,
+    s.synced_to_amocrm
+FROM (
+    SELECT
+        l.utm_source, l.funnel_type, count(*) AS total_leads, array_agg(l.created_at::date) AS dates,
+        count(*) FILTER (WHERE l.amocrm_synced OR l.amocrm_lead_id IS NOT NULL) AS synced_to_amocrm
+    FROM {{traffic}}.traffic_leads AS l
+    WHERE l.utm_source IS NOT NULL
+    GROUP BY l.utm_source, l.funnel_type
+) AS s
+-- count(DISTINCT) in the inner query would sort all leads by their texts.
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT d) AS active_days, min(d) AS first_lead_date, max(d) AS last_lead_date
+    FROM unnest(s.dates) AS d
+) AS days
+ORDER BY s.total_leads DESC$query$)
 ) AS v (name, query)
 -- A column of the lead that has the name of another column of the view stands in the table only.
 CROSS JOIN (
@@ -192,6 +244,8 @@ BEGIN
     -- an index's functions as the role that writes the row, so the expression calls functions of pg_catalog alone.
     PERFORM pg_temp.leadbridge_index(leads, 'phone_digits_idx', $$regexp_replace(phone, '[^0-9+]', '', 'g')$$,
         'phone_normalized IS NULL');
+    -- The views of a day read the leads by time.
+    PERFORM pg_temp.leadbridge_index(leads, 'created_at_idx', 'created_at');
     -- The index of earlier versions called normalize_phone.
     SELECT format('%I.%I', n.nspname, c.relname) INTO earlier
     FROM pg_catalog.pg_index AS i

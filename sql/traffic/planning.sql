@@ -198,7 +198,8 @@ $function$;
 
 -- Makes an index unless an index on the table already serves: a valid btree index whose first keys are the wanted keys,
 -- and whose condition is none or the wanted one, whatever its name. An index that a snapshot has deferred comes back by
--- itself.
+-- itself. CREATE INDEX lets every writer of the table wait, so where the table holds rows the index is made after the
+-- transaction, by `leadbridge migrate`, with CONCURRENTLY. The printed script cannot do so.
 CREATE OR REPLACE FUNCTION pg_temp.leadbridge_index(target text, suffix text, keys text, condition text DEFAULT NULL)
     RETURNS void
     LANGUAGE plpgsql
@@ -207,8 +208,11 @@ CREATE OR REPLACE FUNCTION pg_temp.leadbridge_index(target text, suffix text, ke
 DECLARE
     wanted text := pg_temp.leadbridge_plain(keys);
     tail text := '(' || keys || ')' || coalesce(' WHERE ' || condition, '');
-    name text := (parse_ident(target))[2] || '_' || suffix;
+    what constant text := format('index on %s %s', replace(target, '"', ''), replace(tail, '"', ''));
+    free_name text := (parse_ident(target))[2] || '_' || suffix;
     deferred boolean := false;
+    unfinished text;
+    inhabited boolean := false;
 BEGIN
     IF EXISTS (
         SELECT FROM pg_index AS i
@@ -233,15 +237,34 @@ BEGIN
         SELECT EXISTS (
             SELECT FROM {{schema}}.deferred_indexes AS d
             WHERE to_regclass(format('%I.%I', d.schema_name, d.table_name)) = to_regclass(target) AND left(
-                split_part(pg_temp.leadbridge_plain(d.definition), 'USINGbtree', 2) || ',', length(wanted) + 1) = wanted || ','
+                split_part(pg_temp.leadbridge_plain(regexp_replace(d.definition, ' DESC| NULLS (FIRST|LAST)', '', 'g')),
+                           'USINGbtree', 2) || ',', length(wanted) + 1) = wanted || ','
         ) INTO deferred;
     END IF;
-    IF NOT deferred THEN
-        -- Without a name PostgreSQL chooses a name that is free.
-        PERFORM pg_temp.leadbridge_change(
-            format('index on %s %s', replace(target, '"', ''), replace(tail, '"', '')),
-            format('CREATE INDEX %s ON %s %s', CASE WHEN to_regclass(format(
-                '%I.%I', (parse_ident(target))[1], name)) IS NULL THEN quote_ident(name) END, target, tail));
+    IF deferred THEN
+        RETURN;
+    END IF;
+    -- What an interrupted CONCURRENTLY leaves serves nobody, and every write pays for it.
+    SELECT format('%I.%I', n.nspname, c.relname) INTO unfinished
+    FROM pg_index AS i
+    JOIN pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE i.indrelid = to_regclass(target) AND c.relname = free_name AND NOT i.indisvalid;
+    IF FOUND THEN
+        PERFORM pg_temp.leadbridge_change(format('drops the unfinished index %s', replace(unfinished, '"', '')),
+                                          format('DROP INDEX %s', unfinished));
+    END IF;
+    IF current_setting('leadbridge.indexes_later', true) = 'on' AND to_regclass(target) IS NOT NULL THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', target) INTO inhabited;
+    END IF;
+    -- Without a name PostgreSQL chooses a name that is free.
+    tail := format('%s ON %s %s', CASE WHEN unfinished IS NOT NULL OR to_regclass(format(
+        '%I.%I', (parse_ident(target))[1], free_name)) IS NULL THEN quote_ident(free_name) END, target, tail);
+    IF inhabited THEN
+        PERFORM pg_temp.leadbridge_list('leadbridge.changes', to_jsonb(what));
+        PERFORM pg_temp.leadbridge_list('leadbridge.indexes', to_jsonb('CREATE INDEX CONCURRENTLY ' || tail));
+    ELSE
+        PERFORM pg_temp.leadbridge_change(what, 'CREATE INDEX ' || tail);
     END IF;
 END
 $function$;

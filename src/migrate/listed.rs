@@ -14,6 +14,8 @@ pub(super) struct Listed {
     /// Facts that the operator must know, beside the changes.
     pub notes: Vec<String>,
     pub refusals: Vec<Refusal>,
+    /// Statements that make indexes after the transaction, without letting writers wait.
+    pub indexes: Vec<String>,
 }
 
 /// An object that a migration cannot change.
@@ -26,7 +28,8 @@ pub(super) struct Refusal {
 /// The lists of the transaction as text; null where nothing was listed.
 const LISTS: &str = "SELECT pg_catalog.current_setting('leadbridge.changes', true), \
      pg_catalog.current_setting('leadbridge.notes', true), \
-     pg_catalog.current_setting('leadbridge.refusals', true)";
+     pg_catalog.current_setting('leadbridge.refusals', true), \
+     pg_catalog.current_setting('leadbridge.indexes', true)";
 
 /// The statement that empties the lists.
 pub(super) const EMPTY: &str = "SELECT pg_catalog.set_config(setting, '', true) \
@@ -43,6 +46,7 @@ impl Listed {
             changes: entries(row.get(0))?,
             notes: entries(row.get(1))?,
             refusals: entries(row.get(2))?,
+            indexes: entries(row.get(3))?,
         })
     }
 }

@@ -62,10 +62,7 @@ impl Patience {
                 Ok(listed) => return listed,
                 Err(error) => error,
             };
-            let locked = matches!(
-                error.code(),
-                Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED)
-            );
+            let locked = is_locked(&error);
             match pauses.next() {
                 Some(pause) if locked => {
                     tracing::info!(step, ?pause, "another session holds the lock; trying again");
@@ -74,6 +71,27 @@ impl Patience {
                 _ if locked => return Err(gave_up(client, step, &error).await),
                 _ => return Err(failure::of_statement(step, &error)),
             }
+        }
+    }
+
+    /// Makes an index with `CREATE INDEX CONCURRENTLY`, for which no writer waits. The statement itself waits for the
+    /// transactions that are older, for as long as all attempts of a step may wait for their locks.
+    ///
+    /// # Errors
+    /// Transient, with the oldest transactions of the database, when the older transactions did not end. The next run
+    /// drops the unfinished index and makes the index again.
+    pub(super) async fn make_index(self, client: &Client, (step, sql): (&str, &str)) -> Result<()> {
+        let attempts = u32::try_from(self.retries).unwrap_or(u32::MAX).saturating_add(1);
+        let millis = self.lock_timeout.saturating_mul(attempts).as_millis().clamp(1, i32::MAX as u128);
+        let failed = |error| failure::of_statement(step, &error);
+        // A role's statement_timeout is meant for requests.
+        let patient = format!("SET lock_timeout = '{millis}ms'; SET statement_timeout = 0");
+        client.batch_execute(&patient).await.map_err(failed)?;
+        let made = client.batch_execute(sql).await;
+        client.batch_execute("RESET lock_timeout; RESET statement_timeout").await.map_err(failed)?;
+        match made {
+            Err(error) if is_locked(&error) => Err(gave_up(client, step, &error).await),
+            made => made.map_err(failed),
         }
     }
 
@@ -105,6 +123,10 @@ impl Patience {
         let millis = self.lock_timeout.as_millis().max(1);
         transaction.batch_execute(&format!("SET LOCAL lock_timeout = '{millis}ms'")).await
     }
+}
+
+fn is_locked(error: &tokio_postgres::Error) -> bool {
+    matches!(error.code(), Some(&SqlState::LOCK_NOT_AVAILABLE | &SqlState::T_R_DEADLOCK_DETECTED))
 }
 
 async fn gave_up(client: &Client, step: &str, error: &tokio_postgres::Error) -> Error {

@@ -137,11 +137,15 @@ pub(super) async fn apply(
         let name = &step.name;
         let is_numbered = ![PASSTHROUGH, LEGACY].contains(&name.as_str());
         let record = if is_numbered { record(name, &sql, names) } else { String::new() };
-        let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate'));";
+        let alone = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('leadbridge migrate')); \
+                     SELECT pg_catalog.set_config('leadbridge.indexes_later', 'on', true);";
         let statements = format!("{alone}\n{session}\n{sql}\n{record}{CLOSE}");
         let step_name = format!("migration {name} on Traffic");
-        let Listed { changes, notes, .. } =
+        let Listed { changes, notes, indexes, .. } =
             patience.execute(client, (&step_name, &statements), trial).await?;
+        for index in &indexes {
+            patience.make_index(client, (&step_name, index)).await?;
+        }
         tracing::info!(migration = name, "applied");
         steps.push(MigrationStep { changes, notes, ..step });
     }

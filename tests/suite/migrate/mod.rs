@@ -1,7 +1,9 @@
 //! `leadbridge migrate`, and the effect of its SQL on the live Traffic DB.
 
 mod beside;
+mod dashboards;
 mod functions_and_views;
+mod indexes;
 mod roles;
 mod unified_lead;
 mod writers;
