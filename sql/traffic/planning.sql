@@ -196,10 +196,47 @@ CREATE OR REPLACE FUNCTION pg_temp.leadbridge_plain(expression text) RETURNS tex
     SELECT regexp_replace(expression, '::(text|character varying)|[()"\s]', '', 'g')
 $function$;
 
+-- Builds an index with the given keys, of the kind '' or 'UNIQUE'. CREATE INDEX lets every writer of the table wait, so where
+-- the table holds rows the index is made after the transaction, by `leadbridge migrate`, with CONCURRENTLY. The printed
+-- script cannot do so.
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_build_index(target text, kind text, free_name text, keys text, what text)
+    RETURNS void
+    LANGUAGE plpgsql
+    SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    unfinished text;
+    is_inhabited boolean := false;
+    tail text;
+BEGIN
+    -- What an interrupted CONCURRENTLY leaves serves nobody, and every write pays for it.
+    SELECT format('%I.%I', n.nspname, c.relname) INTO unfinished
+    FROM pg_index AS i
+    JOIN pg_class AS c ON c.oid = i.indexrelid
+    JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE i.indrelid = to_regclass(target) AND c.relname = free_name AND NOT i.indisvalid;
+    IF FOUND THEN
+        PERFORM pg_temp.leadbridge_change(format('drops the unfinished index %s', replace(unfinished, '"', '')),
+                                          format('DROP INDEX %s', unfinished));
+    END IF;
+    IF current_setting('leadbridge.indexes_later', true) = 'on' AND to_regclass(target) IS NOT NULL THEN
+        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', target) INTO is_inhabited;
+    END IF;
+    -- Without a name PostgreSQL chooses a name that is free.
+    tail := format('%s ON %s %s', CASE WHEN unfinished IS NOT NULL OR to_regclass(format(
+        '%I.%I', (parse_ident(target))[1], free_name)) IS NULL THEN quote_ident(free_name) END, target, keys);
+    IF is_inhabited THEN
+        PERFORM pg_temp.leadbridge_list('leadbridge.changes', to_jsonb(what));
+        PERFORM pg_temp.leadbridge_list('leadbridge.indexes', to_jsonb(format('CREATE %s INDEX CONCURRENTLY %s', kind, tail)));
+    ELSE
+        PERFORM pg_temp.leadbridge_change(what, format('CREATE %s INDEX %s', kind, tail));
+    END IF;
+END
+$function$;
+
 -- Makes an index unless an index on the table already serves: a valid btree index whose first keys are the wanted keys,
 -- and whose condition is none or the wanted one, whatever its name. An index that a snapshot has deferred comes back by
--- itself. CREATE INDEX lets every writer of the table wait, so where the table holds rows the index is made after the
--- transaction, by `leadbridge migrate`, with CONCURRENTLY. The printed script cannot do so.
+-- itself.
 CREATE OR REPLACE FUNCTION pg_temp.leadbridge_index(target text, suffix text, keys text, condition text DEFAULT NULL)
     RETURNS void
     LANGUAGE plpgsql
@@ -211,8 +248,6 @@ DECLARE
     what constant text := format('index on %s %s', replace(target, '"', ''), replace(tail, '"', ''));
     free_name text := (parse_ident(target))[2] || '_' || suffix;
     deferred boolean := false;
-    unfinished text;
-    inhabited boolean := false;
 BEGIN
     IF EXISTS (
         SELECT FROM pg_index AS i
@@ -244,28 +279,7 @@ BEGIN
     IF deferred THEN
         RETURN;
     END IF;
-    -- What an interrupted CONCURRENTLY leaves serves nobody, and every write pays for it.
-    SELECT format('%I.%I', n.nspname, c.relname) INTO unfinished
-    FROM pg_index AS i
-    JOIN pg_class AS c ON c.oid = i.indexrelid
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE i.indrelid = to_regclass(target) AND c.relname = free_name AND NOT i.indisvalid;
-    IF FOUND THEN
-        PERFORM pg_temp.leadbridge_change(format('drops the unfinished index %s', replace(unfinished, '"', '')),
-                                          format('DROP INDEX %s', unfinished));
-    END IF;
-    IF current_setting('leadbridge.indexes_later', true) = 'on' AND to_regclass(target) IS NOT NULL THEN
-        EXECUTE format('SELECT EXISTS (SELECT FROM %s)', target) INTO inhabited;
-    END IF;
-    -- Without a name PostgreSQL chooses a name that is free.
-    tail := format('%s ON %s %s', CASE WHEN unfinished IS NOT NULL OR to_regclass(format(
-        '%I.%I', (parse_ident(target))[1], free_name)) IS NULL THEN quote_ident(free_name) END, target, tail);
-    IF inhabited THEN
-        PERFORM pg_temp.leadbridge_list('leadbridge.changes', to_jsonb(what));
-        PERFORM pg_temp.leadbridge_list('leadbridge.indexes', to_jsonb('CREATE INDEX CONCURRENTLY ' || tail));
-    ELSE
-        PERFORM pg_temp.leadbridge_change(what, 'CREATE INDEX ' || tail);
-    END IF;
+    PERFORM pg_temp.leadbridge_build_index(target, '', free_name, tail, what);
 END
 $function$;
 
