@@ -1,6 +1,6 @@
 //! The content of a backup's files: every row and every value, in either form.
 
-use leadbridge::backup::{Directory, Format, restore_hint, take};
+use leadbridge::files::{Directory, Format, export, restore_hint};
 use leadbridge::model::change::Table;
 use leadbridge::model::side::Side;
 use leadbridge::postgres::Endpoint;
@@ -69,9 +69,10 @@ async fn either_form_restores_every_value_of_every_row_as_it_was() {
     let tables = [Table::LandingLeads, Table::LeadJourney, Table::ScheduledNotifications];
     for format in [Format::Csv, Format::Jsonl] {
         let directory = parent.path().join(format.to_string());
-        let manifest = take(&endpoint, &world.names, &tables, Directory::claim(&directory, format).unwrap())
-            .await
-            .unwrap();
+        let manifest =
+            export(&endpoint, &world.names, &tables, Directory::claim(&directory, format).unwrap())
+                .await
+                .unwrap();
         manifest.verify(&directory).unwrap();
         assert_eq!(manifest.tables[0].rows, 204);
         assert_eq!(manifest.tables[2].rows, 0);
@@ -115,7 +116,7 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     let endpoint = Endpoint::parse(Side::Landing, &SecretString::from(world.landing_url())).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let tables = [Table::LandingLeads, Table::LeadJourney];
-    take(&endpoint, &world.names, &tables, Directory::claim(directory.path(), Format::Jsonl).unwrap())
+    export(&endpoint, &world.names, &tables, Directory::claim(directory.path(), Format::Jsonl).unwrap())
         .await
         .unwrap();
     writers.stop().await.unwrap();

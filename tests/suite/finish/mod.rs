@@ -9,7 +9,7 @@ pub mod switched;
 
 use std::path::{Path, PathBuf};
 
-use leadbridge::backup::Manifest;
+use leadbridge::files::Manifest;
 use serde_json::Value;
 
 use crate::testkit::{
