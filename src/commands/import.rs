@@ -17,7 +17,7 @@ use crate::cli::ImportArguments;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::import::{self, Import, ImportOptions, ImportProgress, ImportReport, PreparedImport};
+use crate::import::{self, ImportOptions, ImportProgress, ImportReport, PreparedImport};
 use crate::telemetry::logging;
 
 /// Interval between two updates of the progress bar.
@@ -29,8 +29,9 @@ const LINE: Duration = Duration::from_secs(10);
 pub async fn run(config: &Config, arguments: &ImportArguments) -> Result<Exit> {
     let ImportArguments { directory, dry_run, restart, yes, json } = arguments;
     let options = ImportOptions { directory: directory.clone(), restart: *restart };
-    let (progress, stop) = (Arc::new(ImportProgress::default()), CancellationToken::new());
-    let prepared = Box::pin(import::prepare(config, &options, (&progress, &stop))).await?;
+    let progress = Arc::new(ImportProgress::default());
+    let preparing = Box::pin(import::prepare(config, &options, &progress));
+    let prepared = shown("checking", &progress, preparing).await??;
     let import = match prepared {
         PreparedImport::Done(report) => {
             show(&report, "This export is imported already: nothing was done.", *json)?;
@@ -50,10 +51,12 @@ pub async fn run(config: &Config, arguments: &ImportArguments) -> Result<Exit> {
     } else {
         confirm(&plan)?;
     }
+    let stop = CancellationToken::new();
     let listening = end_at_signal(stop.clone())?;
-    let report = with_progress(*import, (&progress, &stop)).await;
+    let progress = Arc::new(ImportProgress::default());
+    let report = shown("importing", &progress, Box::pin(import.carry_out(&progress, &stop))).await;
     listening.abort();
-    let report = report?;
+    let report = report??;
     let end = match report.complete {
         true => "Every row is on Traffic or in quarantine.",
         false => "INTERRUPTED: run the same command again, which goes on here.",
@@ -76,25 +79,26 @@ fn end_at_signal(stop: CancellationToken) -> Result<JoinHandle<()>> {
     }))
 }
 
-/// Imports, with a progress bar if stderr is a terminal, else with a line now and then.
-async fn with_progress(
-    import: Import,
-    (progress, stop): (&Arc<ImportProgress>, &CancellationToken),
-) -> Result<ImportReport> {
-    let (rows, ended) = (import.rows(), CancellationToken::new());
+/// Runs a step, with a progress bar if stderr is a terminal, else with a line now and then.
+async fn shown<T>(
+    what: &'static str,
+    progress: &Arc<ImportProgress>,
+    step: impl Future<Output = T>,
+) -> Result<T> {
+    let ended = CancellationToken::new();
     let showing = match io::stderr().is_terminal() {
-        true => tokio::spawn(draw(bar(rows)?, Arc::clone(progress), ended.clone())),
-        false => tokio::spawn(tell(rows, Arc::clone(progress), ended.clone())),
+        true => tokio::spawn(draw(bar(what)?, Arc::clone(progress), ended.clone())),
+        false => tokio::spawn(tell(what, Arc::clone(progress), ended.clone())),
     };
-    let imported = Box::pin(import.carry_out(progress, stop)).await;
+    let result = step.await;
     ended.cancel();
     showing.await.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
-    imported
+    Ok(result)
 }
 
-fn bar(rows: u64) -> Result<ProgressBar> {
+fn bar(what: &'static str) -> Result<ProgressBar> {
     let style = ProgressStyle::with_template(
-        "{bar:40} {percent} % {human_pos}/{human_len} rows, {rate} per second, {eta} left",
+        "{msg} {bar:40} {percent} % {human_pos}/{human_len} rows, {rate} per second, {eta} left",
     );
     let style = style.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
     // The default rate has four decimals.
@@ -102,16 +106,22 @@ fn bar(rows: u64) -> Result<ProgressBar> {
         // A failed write to the terminal is no reason to fail the command.
         let _ = write!(text, "{:.0}", state.per_sec());
     });
-    Ok(ProgressBar::new(rows).with_style(style))
+    Ok(ProgressBar::new(0).with_style(style).with_message(what))
 }
 
 async fn draw(bar: ProgressBar, progress: Arc<ImportProgress>, ended: CancellationToken) {
-    // The rows of earlier runs are not of this run's speed.
-    let mut bar = bar.with_position(progress.done.load(Ordering::Relaxed));
-    bar.reset_elapsed();
-    bar.reset_eta();
+    let mut began = false;
     loop {
-        bar.set_position(progress.done.load(Ordering::Relaxed));
+        let (done, expected) =
+            (progress.done.load(Ordering::Relaxed), progress.expected.load(Ordering::Relaxed));
+        if expected > 0 {
+            bar.set_length(expected);
+            bar.set_position(done);
+            if !std::mem::replace(&mut began, true) {
+                // The rows of earlier runs are not of this run's speed.
+                bar.reset_eta();
+            }
+        }
         tokio::select! {
             () = ended.cancelled() => break,
             () = tokio::time::sleep(DRAW) => {}
@@ -120,18 +130,18 @@ async fn draw(bar: ProgressBar, progress: Arc<ImportProgress>, ended: Cancellati
     bar.finish_and_clear();
 }
 
-async fn tell(rows: u64, progress: Arc<ImportProgress>, ended: CancellationToken) {
+async fn tell(what: &'static str, progress: Arc<ImportProgress>, ended: CancellationToken) {
     let (begun, before) = (Instant::now(), progress.done.load(Ordering::Relaxed));
     loop {
         tokio::select! {
             () = ended.cancelled() => return,
             () = tokio::time::sleep(LINE) => {}
         }
-        let done = progress.done.load(Ordering::Relaxed);
+        let (done, rows) = (progress.done.load(Ordering::Relaxed), progress.expected.load(Ordering::Relaxed));
         let rate = done.saturating_sub(before) as f64 / begun.elapsed().as_secs_f64().max(0.001);
         let left = rows.saturating_sub(done) as f64 / rate.max(0.001);
         let percent = done * 100 / rows.max(1);
-        tracing::info!("{done} of {rows} rows ({percent} %), {rate:.0} per second, {left:.0} s left");
+        tracing::info!("{what}: {done} of {rows} rows ({percent} %), {rate:.0} per second, {left:.0} s left");
     }
 }
 

@@ -83,10 +83,11 @@ async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
 /// The columns of the images in quarantine: those of the last copy, or before the first copy those of an import.
 async fn held_by(traffic: Database<'_>) -> Result<Mapping> {
     let copied = recorded_published(traffic.client, traffic.names).await?;
-    match ImportRecord::read(traffic).await? {
-        Some(imported) if copied.tables.is_empty() => Ok(imported.export.columns.mapping()),
-        _ => Ok(copied.mapping()),
+    if !copied.tables.is_empty() {
+        return Ok(copied.mapping());
     }
+    let imported = ImportRecord::read(traffic).await?;
+    Ok(imported.map_or_else(|| copied.mapping(), |imported| imported.export.columns.mapping()))
 }
 
 async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {

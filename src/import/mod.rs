@@ -12,7 +12,7 @@ mod source;
 mod writing;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -46,13 +46,13 @@ pub struct ImportOptions {
     pub restart: bool,
 }
 
-/// How far a run has come, for whoever shows it.
+/// How far the check or the writing of rows has come, for whoever shows it.
 #[derive(Debug, Default)]
 pub struct ImportProgress {
-    /// Rows that are done in this phase, those of earlier runs included.
+    /// Rows that are done, those of earlier runs included.
     pub done: AtomicU64,
-    /// Whether rows are written; before that they are checked.
-    pub writes: AtomicBool,
+    /// Rows to do; 0 until the files are known.
+    pub expected: AtomicU64,
 }
 
 /// Result of [`prepare`].
@@ -116,7 +116,7 @@ pub struct ImportReport {
 pub async fn prepare(
     config: &Config,
     options: &ImportOptions,
-    (progress, stop): (&ImportProgress, &CancellationToken),
+    progress: &ImportProgress,
 ) -> Result<PreparedImport> {
     let directory = &options.directory;
     let manifest = exported(directory)?;
@@ -159,7 +159,8 @@ pub async fn prepare(
         return Ok(PreparedImport::Done(Box::new(report)));
     }
     let refuses_own = has_own && planned.config.same_id == SameId::Refuse;
-    planned.check_rows(database, refuses_own, (progress, stop)).await?;
+    progress.expected.store(planned.rows(), Ordering::Relaxed);
+    planned.check_rows(database, refuses_own, progress).await?;
     Ok(PreparedImport::Ready(Box::new(Import { planned, traffic })))
 }
 
@@ -237,11 +238,6 @@ fn continued(
 }
 
 impl Import {
-    /// Number of rows to import, those of an earlier run included.
-    pub fn rows(&self) -> u64 {
-        self.planned.rows()
-    }
-
     /// What is about to be written, for the operator to agree to.
     pub fn plan(&self) -> String {
         self.planned.text()
@@ -269,6 +265,7 @@ impl PlannedImport {
         FileSource::open(place, file, self.mapping.of(table), offset)
     }
 
+    /// Number of rows to import, those of an earlier run included.
     fn rows(&self) -> u64 {
         let files = self.manifest.tables.iter().filter(|file| self.tables.contains(&file.holds));
         files.map(|file| file.rows).sum()
@@ -280,7 +277,7 @@ impl PlannedImport {
         &self,
         traffic: Database<'_>,
         refuses_own: bool,
-        (progress, stop): (&ImportProgress, &CancellationToken),
+        progress: &ImportProgress,
     ) -> Result<()> {
         let mut own = 0;
         for &table in &self.tables {
@@ -294,7 +291,7 @@ impl PlannedImport {
                     ids.push(row.id);
                 }
                 progress.done.fetch_add(ids.len() as u64, Ordering::Relaxed);
-                if ids.is_empty() || stop.is_cancelled() {
+                if ids.is_empty() {
                     break;
                 }
                 if asks {

@@ -22,7 +22,7 @@ pub(super) async fn carry_out(
 ) -> Result<ImportReport> {
     let names = &planned.config.names;
     progress.done.store(planned.from.rows, Ordering::Relaxed);
-    progress.writes.store(true, Ordering::Relaxed);
+    progress.expected.store(planned.rows(), Ordering::Relaxed);
     if !planned.continues && !stop.is_cancelled() {
         let begun = (&planned.export, &*operator::name());
         ImportRecord::begin(&traffic, names, begun, planned.from).await?;

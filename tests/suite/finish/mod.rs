@@ -1,7 +1,6 @@
 //! `leadbridge finish`: a proven backup, then the removal of reverse replication; and the conditions that prevent a
 //! finish.
 
-mod backup;
 mod killed;
 mod persons;
 mod refusals;
@@ -35,7 +34,7 @@ async fn remains(world: &World) -> String {
 }
 
 /// The lease of an applying daemon.
-const LEASE: &str = "SET application_name = 'leadbridge apply'; \
+pub const LEASE: &str = "SET application_name = 'leadbridge apply'; \
                      SELECT pg_advisory_lock(hashtextextended('leadbridge/leadbridge/leadbridge', 0))";
 
 /// Only the closed fence is left.
