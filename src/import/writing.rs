@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::failpoint::{Point, reach};
 use crate::model::change::Table;
 use crate::operator;
+use crate::postgres::step::during;
 use crate::postgres::{Database, Session};
 use crate::traffic::{RowCounts, Supplied, Touch, Writer, WriterSettings, stale};
 
@@ -24,8 +25,7 @@ pub(super) async fn carry_out(
     progress.done.store(planned.from.rows, Ordering::Relaxed);
     progress.expected.store(planned.rows(), Ordering::Relaxed);
     if !planned.continues && !stop.is_cancelled() {
-        let begun = (&planned.export, &*operator::name());
-        ImportRecord::begin(&traffic, names, begun, planned.from).await?;
+        begin(planned, &traffic).await?;
     }
     reach(Point::ImportBegun);
     let settings = WriterSettings {
@@ -49,6 +49,18 @@ pub(super) async fn carry_out(
     let Writing { ref writer, position, complete, .. } = writing;
     let traffic = Database::traffic(writer.session(), names);
     planned.report(traffic, (position.rows, writing.counts(), complete)).await
+}
+
+/// Records the import. As at the beginning of a snapshot, quarantine is emptied, because every row is read again: a row
+/// that waits since an earlier export may be gone from Landing by now.
+async fn begin(planned: &PlannedImport, traffic: &Session) -> Result<()> {
+    let names = &planned.config.names;
+    let step = during(traffic, "beginning the import on Traffic");
+    step.batch("BEGIN").await?;
+    stale::clear_quarantine(traffic, names, &planned.tables).await?;
+    let begun = (&planned.export, &*operator::name());
+    ImportRecord::begin(traffic, names, begun, planned.from).await?;
+    step.batch("COMMIT").await
 }
 
 struct Writing<'w> {

@@ -1,6 +1,6 @@
 //! Rows of an export that Traffic does not take.
 
-use super::{export, import, leads};
+use super::{export, import, imported, leads};
 use crate::testkit::{Bridge, World, assert_equal, holds, landing, traffic};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -39,14 +39,15 @@ async fn a_row_that_traffic_does_not_take_waits_in_quarantine_with_what_depends_
         AND (SELECT count(*) FROM traffic_lead_journey WHERE lead_id = md5('lead 21')::uuid) = 2";
     assert!(holds(&world.traffic().await, left).await);
 
-    // What was put right on Landing arrives with the next copy.
+    // What was put right on Landing arrives with the next export, and what was deleted there waits no more.
     landing(
         &world,
         "UPDATE landing_leads SET name = 'short' WHERE sms_error = 'kept';
         DELETE FROM journey_stages WHERE lead_id = md5('lead 22')::uuid",
     )
     .await;
-    bridge.catch_up().await;
+    let report = imported(&bridge, &export(&bridge, "later", &["--format", "jsonl"]).await).await;
+    assert_eq!(report["quarantined"], 0, "{report}");
     assert_equal(&world).await;
     assert!(holds(&world.traffic().await, "count(*) = 0 FROM leadbridge.quarantine").await);
 }
