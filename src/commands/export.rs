@@ -35,6 +35,8 @@ pub async fn run(config: &Config, arguments: &ExportArguments) -> Result<Exit> {
         Side::Landing => &config.landing,
         Side::Traffic => &config.traffic,
     };
+    // The printed lines may be typed elsewhere.
+    let directory = &std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
     let claimed = Directory::claim(directory, *format)?;
     let manifest = files::export(endpoint, &config.names, &config.tables(), claimed).await?;
     if *json {

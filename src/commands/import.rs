@@ -28,7 +28,9 @@ const LINE: Duration = Duration::from_secs(10);
 
 pub async fn run(config: &Config, arguments: &ImportArguments) -> Result<Exit> {
     let ImportArguments { directory, dry_run, restart, yes, json } = arguments;
-    let options = ImportOptions { directory: directory.clone(), restart: *restart };
+    // Traffic's record names the directory.
+    let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.clone());
+    let options = ImportOptions { directory, restart: *restart };
     let progress = Arc::new(ImportProgress::default());
     let preparing = Box::pin(import::prepare(config, &options, &progress));
     let prepared = shown("checking", &progress, preparing).await??;

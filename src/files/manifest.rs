@@ -146,6 +146,10 @@ impl Manifest {
         if manifest.format_version != FORMAT_VERSION {
             return Err(refuse(format!("format {}", manifest.format_version)));
         }
+        let is_elsewhere = |file: &&TableFile| Path::new(&file.file).file_name() != Some(file.file.as_ref());
+        if let Some(file) = manifest.tables.iter().find(is_elsewhere) {
+            return Err(refuse(format!("{} is not a file of the directory", file.file)));
+        }
         Ok(Some(manifest))
     }
 
@@ -244,6 +248,9 @@ mod tests {
         };
         write(&written);
         assert_eq!(Manifest::read(directory.path()).unwrap().as_ref(), Some(&written));
+        written.tables[0].file = "../t.csv".into();
+        write(&written);
+        assert!(Manifest::read(directory.path()).unwrap_err().to_string().contains("../t.csv"));
         written.format_version += 1;
         write(&written);
         assert!(Manifest::read(directory.path()).unwrap_err().to_string().contains("format 3"));
