@@ -120,7 +120,7 @@ impl CsvFields {
     /// `None` at the end of the file, or when the row has no end. `offset` advances past the bytes read.
     fn row(&mut self, input: &mut BufReader<File>, offset: &mut u64) -> io::Result<Option<FileRow>> {
         let mut row = FileRow::new();
-        let (mut held, mut has_quotes, mut last) = (0, false, 0);
+        let (mut held, mut has_quotes) = (0, false);
         loop {
             let piece = input.fill_buf()?;
             let Some(free) = self.field.get_mut(held..) else {
@@ -129,7 +129,7 @@ impl CsvFields {
             let (result, taken, given) = self.parser.read_field(piece, free);
             let bytes = piece.get(..taken).unwrap_or_default();
             has_quotes |= bytes.contains(&b'"');
-            last = bytes.last().copied().unwrap_or(last);
+            let ends_line = bytes.last() == Some(&b'\n');
             held += given;
             input.consume(taken);
             *offset += taken as u64;
@@ -140,8 +140,8 @@ impl CsvFields {
                     row.push(self.value(held, has_quotes)?);
                     (held, has_quotes) = (0, false);
                     if record_end {
-                        // A row without its line feed is a row that was cut.
-                        return Ok((last == b'\n').then_some(row));
+                        // A row that the end of the file ends, in a quoted value too, is a row that was cut.
+                        return Ok(ends_line.then_some(row));
                     }
                 }
                 ReadFieldResult::End => return Ok(None),
