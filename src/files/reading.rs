@@ -33,7 +33,7 @@ pub struct RowReader {
 }
 
 enum RowsOf {
-    Csv(CsvFields),
+    Csv(Box<CsvFields>),
     Jsonl(Vec<u8>),
 }
 
@@ -48,7 +48,7 @@ impl RowReader {
         let mut input = BufReader::with_capacity(PIECE, File::open(&path).map_err(failed)?);
         input.seek(SeekFrom::Start(offset)).map_err(failed)?;
         let rows = match format {
-            Format::Csv => RowsOf::Csv(CsvFields::new()),
+            Format::Csv => RowsOf::Csv(Box::new(CsvFields::new())),
             Format::Jsonl => RowsOf::Jsonl(Vec::new()),
         };
         let columns = file.columns.iter().map(|column| column.name.clone()).collect();
