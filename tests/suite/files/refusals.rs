@@ -23,83 +23,76 @@ fn edit(path: &Path, change: impl Fn(&mut Value)) {
     std::fs::write(path, serde_json::to_vec(&manifest).unwrap()).unwrap();
 }
 
+/// Exports, damages the export, and asserts that an import is refused with `words` before anything is written.
+async fn assert_damage_refused(
+    (world, bridge): (&World, &Bridge),
+    name: &str,
+    damage: impl Fn(&Path),
+    words: &[&str],
+) {
+    let path = export(bridge, name, &[]).await;
+    damage(&path);
+    let said = import(bridge, &path, &[]).await;
+    assert_refused(&said, words);
+    assert!(!said.err.contains("secret"), "{}", said.err);
+    assert_eq!(held(world).await, (0, 0), "{name}");
+}
+
+/// Lets the manifest say of the leads' file what the file is now.
+fn rehash(path: &Path, content: &str) {
+    std::fs::write(path.join("landing_leads.csv"), content).unwrap();
+    let hash = <sha2::Sha256 as sha2::Digest>::digest(content);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    edit(path, |manifest| {
+        manifest["tables"][0]["sha256"] = hash.clone().into();
+        manifest["tables"][0]["bytes"] = content.len().into();
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_export_is_refused_by_the_name_of_what_is_damaged_before_anything_is_written() {
     let (world, bridge) = filled(30).await;
-    type Damage<'d> = (&'d str, &'d dyn Fn(&Path), &'d [&'d str]);
-    let hashed = |path: &Path, content: &[u8]| {
-        std::fs::write(path.join("landing_leads.csv"), content).unwrap();
-        let hash: String = <sha2::Sha256 as sha2::Digest>::digest(content)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        edit(path, |manifest| {
-            manifest["tables"][0]["sha256"] = hash.clone().into();
-            manifest["tables"][0]["bytes"] = content.len().into();
-        });
+    let both = (&world, &bridge);
+    let byte = |path: &Path| {
+        let file = path.join("journey_stages.csv");
+        let text = std::fs::read_to_string(&file).unwrap().replacen("s2", "s3", 1);
+        std::fs::write(file, text).unwrap();
     };
-    let damages: [Damage<'_>; 9] = [
-        (
-            "byte",
-            &|path| {
-                let file = path.join("journey_stages.csv");
-                let text = std::fs::read_to_string(&file).unwrap().replacen("s2", "s3", 1);
-                std::fs::write(file, text).unwrap();
-            },
-            &["journey_stages.csv", "not what was written"],
-        ),
-        (
-            "gone",
-            &|path| std::fs::remove_file(path.join("landing_leads.csv")).unwrap(),
-            &["landing_leads.csv"],
-        ),
-        (
-            "manifest",
-            &|path| std::fs::write(path.join("manifest.json"), "{").unwrap(),
-            &["manifest.json is not a manifest"],
-        ),
-        ("version", &|path| edit(path, |manifest| manifest["format_version"] = 99.into()), &["format 99"]),
-        (
-            "table",
-            &|path| edit(path, |manifest| drop(manifest["tables"].as_array_mut().unwrap().pop())),
-            &["no file of lead_journey"],
-        ),
-        (
-            "type",
-            &|path| edit(path, |manifest| manifest["tables"][0]["columns"][0]["type"] = "bigint".into()),
-            &["landing_leads.id", "bigint", "not uuid"],
-        ),
-        (
-            "column",
-            &|path| edit(path, |manifest| manifest["tables"][0]["columns"][2]["name"] = "names".into()),
-            &["landing_leads.names", "no place on Traffic"],
-        ),
-        (
-            "row",
-            &|path| {
-                let text = std::fs::read_to_string(path.join("landing_leads.csv")).unwrap();
-                let last = text.trim_end().rfind('\n').unwrap();
-                hashed(path, format!("{}\nsecret,{}", &text[..last], &text[last + 1..]).as_bytes());
-            },
-            &["landing_leads.csv", "not a row of the columns"],
-        ),
-        ("access", &|path| edit(path, |manifest| manifest["access"] = Value::Null), &["who may see what"]),
-    ];
-    for (name, damage, words) in damages {
-        let path = export(&bridge, name, &[]).await;
-        damage(&path);
-        let said = import(&bridge, &path, &[]).await;
-        assert_refused(&said, words);
-        assert!(!said.err.contains("secret"), "{}", said.err);
-        assert_eq!(held(&world).await, (0, 0), "{name}");
-    }
-    let path = export(&bridge, "traffic", &["--side", "traffic"]).await;
-    assert_refused(
-        &import(&bridge, &path, &[]).await,
-        &["is an export of Traffic", "\\copy \"public\".\"traffic_leads\""],
-    );
-    let said = bridge.run(&["import", path.with_file_name("nowhere").to_str().unwrap(), "--yes"]).await;
+    assert_damage_refused(both, "byte", byte, &["journey_stages.csv", "not what was written"]).await;
+    let gone = |path: &Path| std::fs::remove_file(path.join("landing_leads.csv")).unwrap();
+    assert_damage_refused(both, "gone", gone, &["landing_leads.csv"]).await;
+    // The hash is right, and the last row has a value too many.
+    let row = |path: &Path| {
+        let text = std::fs::read_to_string(path.join("landing_leads.csv")).unwrap();
+        let last = text.trim_end().rfind('\n').unwrap();
+        rehash(path, &format!("{}\nsecret,{}", &text[..last], &text[last + 1..]));
+    };
+    assert_damage_refused(both, "row", row, &["landing_leads.csv", "not a row of the columns"]).await;
+    let said = bridge.run(&["import", bridge.dir().join("nowhere").to_str().unwrap(), "--yes"]).await;
     assert_refused(&said, &["manifest.json is missing"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_that_is_damaged_or_of_traffic_is_refused_by_name() {
+    let (world, bridge) = filled(30).await;
+    let both = (&world, &bridge);
+    let manifest = |path: &Path| std::fs::write(path.join("manifest.json"), "{").unwrap();
+    assert_damage_refused(both, "manifest", manifest, &["manifest.json is not a manifest"]).await;
+    let version = |path: &Path| edit(path, |manifest| manifest["format_version"] = 99.into());
+    assert_damage_refused(both, "version", version, &["format 99"]).await;
+    let table = |path: &Path| edit(path, |manifest| drop(manifest["tables"].as_array_mut().unwrap().pop()));
+    assert_damage_refused(both, "table", table, &["no file of lead_journey"]).await;
+    let sql_type =
+        |path: &Path| edit(path, |manifest| manifest["tables"][0]["columns"][0]["type"] = "bigint".into());
+    assert_damage_refused(both, "type", sql_type, &["landing_leads.id", "bigint", "not uuid"]).await;
+    let column =
+        |path: &Path| edit(path, |manifest| manifest["tables"][0]["columns"][2]["name"] = "names".into());
+    assert_damage_refused(both, "column", column, &["landing_leads.names", "no place on Traffic"]).await;
+    let access = |path: &Path| edit(path, |manifest| manifest["access"] = Value::Null);
+    assert_damage_refused(both, "access", access, &["who may see what"]).await;
+    let path = export(&bridge, "traffic", &["--side", "traffic"]).await;
+    let words = ["is an export of Traffic", "\\copy \"public\".\"traffic_leads\""];
+    assert_refused(&import(&bridge, &path, &[]).await, &words);
 }
 
 #[tokio::test(flavor = "multi_thread")]
