@@ -1,6 +1,7 @@
 //! The command line, as clap types only. A command is added to [`Command`] when the command works.
 
 mod choices;
+mod files;
 mod migrate;
 
 use std::num::NonZeroU64;
@@ -9,11 +10,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::backup::Format;
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
+use crate::files::Format;
 use crate::model::change::Table;
 use crate::model::names::JOURNEY_NAMES;
+pub use files::{ExportArguments, ImportArguments};
 pub use migrate::{Migrate, Print};
 
 /// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing a lead.
@@ -77,6 +79,8 @@ pub enum Command {
     Resync(Resync),
     Finish(FinishArguments),
     Quarantine(QuarantineArguments),
+    Export(ExportArguments),
+    Import(ImportArguments),
     Demo(Demo),
 }
 

@@ -40,21 +40,22 @@
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | report, config |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | disk, report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry |
-//! | [`mod@backup`] | whole tables as files | disk, postgres |
+//! | [`mod@files`] | whole tables of either side as files | disk, postgres, access |
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | disk, operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
 //! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | disk, report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
-//! | [`mod@finish`] | the end of a settled cutover | disk, operator, postgres, config, checkpoint, admission, quarantine, fence, backup, cutover |
+//! | [`mod@import`] | an export of Landing becomes rows of Traffic | operator, postgres, mapping, config, batch, checkpoint, admission, access, quarantine, landing, traffic, files, cutover |
+//! | [`mod@finish`] | the end of a settled cutover | disk, operator, postgres, config, checkpoint, admission, quarantine, fence, files, cutover |
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
-//! | [`mod@cli`] | the command line | config, backup, cutover |
-//! | [`mod@commands`] | one file for each command | exit, disk, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, telemetry, doctor, cutover, replication, finish, migrate, demo, cli |
+//! | [`mod@cli`] | the command line | config, files, cutover |
+//! | [`mod@commands`] | one file for each command | exit, disk, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, telemetry, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
 pub mod access;
 pub mod admission;
-pub mod backup;
+
 pub mod batch;
 pub mod capture;
 pub mod checkpoint;
@@ -70,7 +71,10 @@ pub mod error;
 pub mod exit;
 pub mod failpoint;
 pub mod fence;
+pub mod files;
 pub mod finish;
+
+pub mod import;
 pub mod landing;
 pub mod mapping;
 pub mod migrate;

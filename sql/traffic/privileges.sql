@@ -26,7 +26,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
        {{schema}}.cutover, {{schema}}.left_on_traffic, {{schema}}.markers, {{schema}}.reverse,
        {{schema}}.reverse_quarantine,
-       {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error TO {{role}};
+       {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error, {{schema}}.import TO {{role}};
 GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes, {{schema}}.passthrough,
     {{schema}}.legacy_names, {{schema}}.legacy_rights, {{schema}}.legacy_grants TO {{role}};
 

@@ -161,6 +161,19 @@ impl Facts {
     /// # Errors
     /// The connection broke.
     pub async fn read(database: Database<'_>, tables: &[Table], functions: &[String]) -> Result<Facts> {
+        Facts::parse(&Facts::document(database, tables, functions).await?)
+    }
+
+    fn parse(document: &str) -> Result<Facts> {
+        serde_json::from_str(document)
+            .map_err(|error| Error::internal("the tables' privileges cannot be read").source_error(error))
+    }
+
+    /// The facts of one side as JSON, for [`Facts`] to be read from later.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn document(database: Database<'_>, tables: &[Table], functions: &[String]) -> Result<String> {
         let names: Vec<String> = tables.iter().map(|table| database.table(*table)).collect();
         let own = match database.side {
             // The fence's tables on Landing hold no rows of people.
@@ -169,8 +182,7 @@ impl Facts {
         };
         let step = database.during(format!("reading who may see what on the {}", database.side));
         let row = step.row(QUERY, &[&names, &&API_ROLES[..], &own, &functions]).await?;
-        serde_json::from_str(row.get(0))
-            .map_err(|error| Error::internal("the tables' privileges cannot be read").source_error(error))
+        Ok(row.get(0))
     }
 
     pub fn role(&self, name: &str) -> Option<&RoleFacts> {

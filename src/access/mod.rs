@@ -96,7 +96,42 @@ impl<'c> Comparison<'c> {
 pub async fn admit(databases: Databases<'_>, tables: &[Table], accept: &[String]) -> Result<()> {
     own::refuse(&foreign_rights_on_both(databases).await?)?;
     let Databases { landing, traffic, names } = databases;
-    let comparison = Comparison::read(landing, traffic, AccessScope { names, tables, accept }).await?;
+    refuse(&Comparison::read(landing, traffic, AccessScope { names, tables, accept }).await?)
+}
+
+/// The rights on Landing as a document, for [`admit_exported`].
+///
+/// # Errors
+/// The connection broke.
+pub async fn document(landing: Database<'_>, tables: &[Table]) -> Result<serde_json::Value> {
+    let document = Facts::document(landing, tables, &[]).await?;
+    serde_json::from_str(&document)
+        .map_err(|error| Error::internal("the tables' privileges cannot be read").source_error(error))
+}
+
+/// As [`admit`], with the rights on Landing as they were when `document` was made. The first tables of the document
+/// are the tables of `scope`, in the same order.
+///
+/// # Errors
+/// As [`admit`]; refused when the document is not understood.
+pub async fn admit_exported(
+    document: &serde_json::Value,
+    traffic: &Client,
+    scope: AccessScope<'_>,
+) -> Result<()> {
+    let AccessScope { names, tables, accept } = scope;
+    let database = Database::traffic(traffic, names);
+    own::refuse(&foreign_rights(database).await?)?;
+    let landing: Facts = serde_json::from_value(document.clone()).map_err(|error| {
+        Error::refused("the manifest does not say who may see what on Landing")
+            .remedy("export again with this version of leadbridge")
+            .source_error(error)
+    })?;
+    let traffic = Facts::read(database, tables, &landing.functions_in_policies()).await?;
+    refuse(&Comparison { names, tables, accept, landing, traffic })
+}
+
+fn refuse(comparison: &Comparison<'_>) -> Result<()> {
     let found = comparison.judge();
     let mut refused = found.iter().filter(|excess| excess.standing == Standing::Refused);
     let Some(first) = refused.next() else { return Ok(()) };

@@ -9,6 +9,7 @@
 mod catalog;
 mod finished;
 mod forward_slot;
+mod imported;
 mod installation;
 pub mod lease;
 mod ledger;
@@ -23,6 +24,7 @@ mod settings;
 
 pub use catalog::published;
 pub use finished::Finish;
+pub use imported::{ImportPosition, ImportRecord, ImportedColumns, ImportedExport, ImportedRows};
 pub use installation::Installation;
 pub use ledger::{
     Ledger, Recorded, Recording, ReplicationState, is_switched, recorded_published, recorded_state,

@@ -3,8 +3,9 @@
 use clap::ValueEnum;
 use clap::builder::PossibleValue;
 
-use crate::backup::Format;
 use crate::cutover::readiness::Compare;
+use crate::files::Format;
+use crate::model::side::Side;
 
 impl ValueEnum for Format {
     fn value_variants<'v>() -> &'v [Self] {
@@ -16,6 +17,22 @@ impl ValueEnum for Format {
             Format::Csv => PossibleValue::new("csv").help("`COPY … (FORMAT csv, HEADER)`, byte for byte"),
             Format::Jsonl => PossibleValue::new("jsonl")
                 .help("An object on each line: each value PostgreSQL's text in a JSON string, null for null"),
+        })
+    }
+}
+
+impl ValueEnum for Side {
+    fn value_variants<'v>() -> &'v [Self] {
+        &[Side::Landing, Side::Traffic]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(match self {
+            Side::Landing => {
+                PossibleValue::new("landing").help("The tables that are replicated, as Landing has them")
+            }
+            Side::Traffic => PossibleValue::new("traffic")
+                .help("The tables on Traffic, with every column of Traffic's own"),
         })
     }
 }

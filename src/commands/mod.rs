@@ -5,7 +5,9 @@ mod cutover;
 mod descriptors;
 mod doctor;
 mod ending;
+mod export;
 mod finish;
+mod import;
 mod migrate;
 mod quarantine;
 mod resync;
@@ -92,6 +94,8 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments, ending)).await,
         Command::Finish(arguments) => Box::pin(finish::run(&config()?, arguments)).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
+        Command::Export(arguments) => Box::pin(export::run(&config()?, arguments)).await,
+        Command::Import(arguments) => Box::pin(import::run(&config()?, arguments)).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,

@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table as Grid};
 use super::confirm::confirm;
 use super::print;
 use crate::checkpoint::own_schema::{self, Extent};
-use crate::checkpoint::{Installation, recorded_published};
+use crate::checkpoint::{ImportRecord, Installation, recorded_published};
 use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -71,13 +71,23 @@ async fn retry(config: &Config, ids: &[i64]) -> Result<Exit> {
     let database = Database::traffic(&traffic, &config.names);
     own_schema::enter(database, &config.landing, Extent::Present).await?;
     let (names, tables) = (&config.names, config.tables());
-    let mapping = recorded_published(&traffic, names).await?.mapping();
+    let mapping = held_by(database).await?;
     let (mapping, tables, on_truncate) = (&mapping, &tables, config.on_truncate);
     let settings = WriterSettings { mapping, tables, touch: Touch::OnlyChanges, on_truncate };
     let mut writer = Writer::new(traffic, names, settings).await?;
     let outcome = writer.retry((!ids.is_empty()).then_some(ids)).await?;
     print(&format!("{} of {} rows left quarantine.\n", outcome.tried - outcome.left, outcome.tried))?;
     Ok(if outcome.left == 0 { Exit::Ok } else { Exit::CheckFailed })
+}
+
+/// The columns of the images in quarantine: those of the last copy, or before the first copy those of an import.
+async fn held_by(traffic: Database<'_>) -> Result<Mapping> {
+    let copied = recorded_published(traffic.client, traffic.names).await?;
+    if !copied.tables.is_empty() {
+        return Ok(copied.mapping());
+    }
+    let imported = ImportRecord::read(traffic).await?;
+    Ok(imported.map_or_else(|| copied.mapping(), |imported| imported.export.columns.mapping()))
 }
 
 async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::objects::{self, OwnedObject};
 use super::persons;
-use crate::backup::{Manifest, restore_hint};
 use crate::error::Result;
+use crate::files::{Manifest, restore_hint};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::postgres::Database;

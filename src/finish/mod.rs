@@ -23,13 +23,13 @@ pub use certificate::FinishCertificate;
 pub use objects::OwnedObject;
 
 use crate::admission::{Bars, admit_both};
-use crate::backup::{self, Format, Manifest};
 use crate::checkpoint::own_schema::{self, Extent};
 use crate::checkpoint::{ReplicatedSettings, lease};
 use crate::config::Config;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
+use crate::files::{self, Format, Manifest};
 use crate::model::side::Side;
 use crate::operator;
 use crate::postgres::step::during;
@@ -205,7 +205,7 @@ impl Finishing {
         }
         // The directory is claimed first, because a directory with an older backup must not be recorded as
         // the directory of this one.
-        let claimed = backup::Directory::claim(directory, self.options.format)?;
+        let claimed = files::Directory::claim(directory, self.options.format)?;
         // After the point of no return the record stays unchanged until the new backup is complete.
         if self.record.as_ref().is_none_or(|record| record.dismantling.is_none()) {
             self.journal.begin(&self.traffic, &self.standing, self.left_behind, directory).await?;
@@ -213,7 +213,7 @@ impl Finishing {
         reach(Point::FinishBegun);
         let Config { landing, settings, .. } = &self.config;
         let tables = settings.tables();
-        let manifest = backup::take(landing, &settings.names, &tables, claimed).await?;
+        let manifest = files::export(landing, &settings.names, &tables, claimed).await?;
         reach(Point::BackedUp);
         Ok(manifest)
     }
@@ -280,7 +280,7 @@ impl Finishing {
         let text =
             serde_json::to_vec_pretty(&certificate).map_err(|error| Error::internal(error.to_string()))?;
         let file = self.place.directory.join(certificate::FILE);
-        disk::replace(&file, &text).map_err(|error| backup::failed("writing", &file, &error))?;
+        disk::replace(&file, &text).map_err(|error| files::failed("writing", &file, &error))?;
         reach(Point::Certified);
         // In one transaction, because a run that is killed before tells the copies once more.
         let step = "removing copies of rows on Traffic";

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use super::FinishOptions;
 use super::journal::FinishRecord;
 use super::standing::SettledCutover;
-use crate::backup::Manifest;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::files::Manifest;
 
 /// The backup's directory.
 #[derive(Clone, Debug, PartialEq)]

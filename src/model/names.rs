@@ -10,7 +10,7 @@ use crate::model::change::Table;
 
 /// State tables that leadbridge's role writes directly. `migrate` and `doctor` require these tables.
 /// Migrations and `SECURITY DEFINER` functions write the other state tables.
-pub const STATE_TABLES: [&str; 10] = [
+pub const STATE_TABLES: [&str; 11] = [
     "checkpoint",
     "quarantine",
     "conversion_notes",
@@ -21,6 +21,7 @@ pub const STATE_TABLES: [&str; 10] = [
     "finish",
     "installation",
     "last_error",
+    "import",
 ];
 
 /// Configured names on both databases. Every name can be configured, so that two installations can share a

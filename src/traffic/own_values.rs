@@ -2,6 +2,7 @@
 //! (docs/imports.md).
 
 use tokio_postgres::types::{PgLsn, ToSql};
+use uuid::Uuid;
 
 use super::flowing;
 use super::statements::{TargetTable, cast, given, input, text_of};
@@ -28,6 +29,17 @@ pub async fn are_there(traffic: Database<'_>) -> Result<bool> {
     );
     let step = traffic.during("looking for leads that Traffic had before");
     Ok(step.row(&sql, &[]).await?.get(0))
+}
+
+/// The number of leads among `ids` that Traffic holds as its own.
+pub async fn count_among(traffic: Database<'_>, ids: &[Uuid]) -> Result<u64> {
+    let sql = format!(
+        "SELECT count(*) FROM {} t WHERE t.id = ANY ($1) AND {}",
+        traffic.table(TABLE),
+        flowing::is_traffics_lead("t")
+    );
+    let step = traffic.during("looking for leads that Traffic had before");
+    Ok(step.row(&sql, &[&ids]).await?.get::<_, i64>(0).unsigned_abs())
 }
 
 impl Writer {

@@ -1,7 +1,7 @@
 //! The retry of quarantined rows.
 
 use super::writer::Writer;
-use crate::checkpoint::refuse_switched;
+use crate::checkpoint::{ImportRecord, refuse_switched};
 use crate::error::{Error, Result};
 use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
@@ -54,7 +54,11 @@ impl Writer {
         );
         let step = during(&self.session, "reading the checkpoint on Traffic");
         let row = step.row_if_any(&sql, &[&self.names.slot]).await?;
-        let Some(row) = row else { return Ok(Timestamp::default()) };
+        // Without a checkpoint the rows are those of an import.
+        let Some(row) = row else {
+            let imported = ImportRecord::read(self.database()).await?;
+            return Ok(imported.map(|imported| imported.export.origin.commit_time).unwrap_or_default());
+        };
         if row.get(1) {
             // The copy tells its own rows by their time, and would remove a row with another time at its end.
             return Err(Error::refused("a snapshot is being copied: it quarantines and frees rows itself")

@@ -18,6 +18,7 @@ mod compare;
 mod cutover;
 mod demo;
 mod doctor;
+mod files;
 mod finish;
 mod installed;
 mod landing;

@@ -2,8 +2,8 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 
-use leadbridge::backup::Manifest;
 use leadbridge::failpoint::Point;
+use leadbridge::files::Manifest;
 
 use super::{FINISHED, assert_closed, caught_up, only, remains, switched};
 use crate::testkit::{Bridge, assert_refused, landing, traffic};

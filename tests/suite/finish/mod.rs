@@ -1,7 +1,6 @@
 //! `leadbridge finish`: a proven backup, then the removal of reverse replication; and the conditions that prevent a
 //! finish.
 
-mod backup;
 mod killed;
 mod persons;
 mod refusals;
@@ -9,7 +8,7 @@ pub mod switched;
 
 use std::path::{Path, PathBuf};
 
-use leadbridge::backup::Manifest;
+use leadbridge::files::Manifest;
 use serde_json::Value;
 
 use crate::testkit::{
@@ -35,7 +34,7 @@ async fn remains(world: &World) -> String {
 }
 
 /// The lease of an applying daemon.
-const LEASE: &str = "SET application_name = 'leadbridge apply'; \
+pub const LEASE: &str = "SET application_name = 'leadbridge apply'; \
                      SELECT pg_advisory_lock(hashtextextended('leadbridge/leadbridge/leadbridge', 0))";
 
 /// Only the closed fence is left.

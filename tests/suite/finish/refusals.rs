@@ -1,6 +1,6 @@
 //! Conditions that prevent a finish: one clear error with its remedy, and nothing changed anywhere.
 
-use leadbridge::backup::Manifest;
+use leadbridge::files::Manifest;
 use nix::sys::signal::Signal;
 
 use super::switched::{CUTOVER, caught_up, make_reverse_slot, switch_over, switched};

@@ -7,7 +7,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use leadbridge::backup::Manifest;
+use leadbridge::files::Manifest;
 use serde_json::Value;
 
 use crate::finish::switched::switch_over;

@@ -1,4 +1,4 @@
-//! The restore of a backup, as lines for an operator to type into `psql`.
+//! The restore of an export, as lines for an operator to type into `psql`.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use super::{Format, Manifest, TableFile};
 pub fn restore_hint(manifest: &Manifest, directory: &Path) -> String {
     let mut text = String::from("\\encoding UTF8\n");
     if manifest.format == Format::Jsonl {
-        text.push_str("CREATE TEMPORARY TABLE backup_line (line json);\n");
+        text.push_str("CREATE TEMPORARY TABLE exported_line (line json);\n");
     }
     for file in &manifest.tables {
         let from = source(file, &directory.join(&file.file).to_string_lossy());
@@ -26,9 +26,9 @@ pub fn restore_hint(manifest: &Manifest, directory: &Path) -> String {
             // an identity column as it is, an INSERT has to say so.
             Format::Jsonl => writeln!(
                 text,
-                "\\copy backup_line FROM {from} WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')\n\
-                 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {} FROM backup_line;\n\
-                 TRUNCATE backup_line;",
+                "\\copy exported_line FROM {from} WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')\n\
+                 INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE SELECT {} FROM exported_line;\n\
+                 TRUNCATE exported_line;",
                 list(file, |name, sql_type| format!("(line ->> {})::{sql_type}", escape_literal(name)))
             ),
         };

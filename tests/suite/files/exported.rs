@@ -1,13 +1,16 @@
-//! The content of a backup's files: every row and every value, in either form.
+//! The content of an export's files: every row and every value, in either form.
 
-use leadbridge::backup::{Directory, Format, restore_hint, take};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use leadbridge::files::{Directory, Format, Manifest, export, restore_hint};
 use leadbridge::model::change::Table;
 use leadbridge::model::side::Side;
 use leadbridge::postgres::Endpoint;
 use secrecy::SecretString;
 use tokio_postgres::Client;
 
-use crate::testkit::{World, holds, landing};
+use crate::testkit::{Bridge, World, assert_equal, holds, landing, one, standby_of, traffic, until_holds};
 
 /// Values that a careless writer would break, and columns that the mapping does not know.
 const AWKWARD: &str = r#"
@@ -29,10 +32,10 @@ const AWKWARD: &str = r#"
     INSERT INTO journey_stages (lead_id, stage, source) SELECT id, E's\\n\n' || name, '' FROM landing_leads LIMIT 3"#;
 
 /// Runs the printed lines in the installation's `psql`, if it has one.
-async fn restore(world: &World, client: &Client, hint: &str) {
+async fn restore(world: &World, (url, client): (&str, &Client), hint: &str) {
     if let Some(psql) = world.landing.program("psql") {
         let mut run = std::process::Command::new(psql);
-        run.env("LC_ALL", "C").args(["-X", "-v", "ON_ERROR_STOP=1", "-d", &world.landing_url(), "-f"]);
+        run.env("LC_ALL", "C").args(["-X", "-v", "ON_ERROR_STOP=1", "-d", url, "-f"]);
         let script = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(script.path(), hint).unwrap();
         let done = run.arg(script.path()).output().unwrap();
@@ -65,13 +68,14 @@ async fn either_form_restores_every_value_of_every_row_as_it_was() {
     world.fill(62, 200).await;
     landing(&world, AWKWARD).await;
     let endpoint = Endpoint::parse(Side::Landing, &SecretString::from(world.landing_url())).unwrap();
-    let parent = tempfile::Builder::new().prefix("the backup's").tempdir().unwrap();
+    let parent = tempfile::Builder::new().prefix("the export's").tempdir().unwrap();
     let tables = [Table::LandingLeads, Table::LeadJourney, Table::ScheduledNotifications];
     for format in [Format::Csv, Format::Jsonl] {
         let directory = parent.path().join(format.to_string());
-        let manifest = take(&endpoint, &world.names, &tables, Directory::claim(&directory, format).unwrap())
-            .await
-            .unwrap();
+        let manifest =
+            export(&endpoint, &world.names, &tables, Directory::claim(&directory, format).unwrap())
+                .await
+                .unwrap();
         manifest.verify(&directory).unwrap();
         assert_eq!(manifest.tables[0].rows, 204);
         assert_eq!(manifest.tables[2].rows, 0);
@@ -84,8 +88,8 @@ async fn either_form_restores_every_value_of_every_row_as_it_was() {
             CREATE TABLE restored.journey_stages (LIKE public.journey_stages INCLUDING ALL);
             CREATE TABLE restored.scheduled_notifications (LIKE public.scheduled_notifications INCLUDING ALL)";
         client.batch_execute(copies).await.unwrap();
-        restore(&world, &client, &restore_hint(&manifest, &directory).replace("\"public\".", "restored."))
-            .await;
+        let hint = restore_hint(&manifest, &directory).replace("\"public\".", "restored.");
+        restore(&world, (&world.landing_url(), &client), &hint).await;
         for table in ["landing_leads", "journey_stages"] {
             let same = format!(
                 "count(*) > 0 AND bool_and((a::text = b::text) IS TRUE)
@@ -115,7 +119,7 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     let endpoint = Endpoint::parse(Side::Landing, &SecretString::from(world.landing_url())).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let tables = [Table::LandingLeads, Table::LeadJourney];
-    take(&endpoint, &world.names, &tables, Directory::claim(directory.path(), Format::Jsonl).unwrap())
+    export(&endpoint, &world.names, &tables, Directory::claim(directory.path(), Format::Jsonl).unwrap())
         .await
         .unwrap();
     writers.stop().await.unwrap();
@@ -128,4 +132,80 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     assert!(leads.len() >= 1900 && leads.is_sorted(), "{} leads", leads.len());
     // A journey entry without its lead would be of another moment.
     assert!(column("journey_stages.jsonl", "lead_id").iter().all(|lead| leads.binary_search(lead).is_ok()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_of_traffic_has_every_column_of_traffics_own_and_restores_as_it_was() {
+    let world = World::new().await;
+    world.fill(64, 150).await;
+    let bridge = Bridge::new(&world);
+    bridge.catch_up().await;
+    let own = "INSERT INTO traffic_leads (name, phone, status, fb_lead_id) VALUES (E'a\n\\.\n\"', '', 'lost', 'fb-1');
+        UPDATE traffic_leads SET status = 'qualified' WHERE name < 'М'";
+    traffic(&world, own).await;
+    let client = world.traffic().await;
+    for format in [Format::Csv, Format::Jsonl] {
+        let directory = super::export(
+            &bridge,
+            &format.to_string(),
+            &["--side", "traffic", "--format", &format.to_string()],
+        )
+        .await;
+        let manifest = Manifest::read(&directory).unwrap().unwrap();
+        assert_eq!((manifest.side, manifest.tables[0].rows), (Side::Traffic, 151));
+        let copies = "CREATE SCHEMA restored;
+            CREATE TABLE restored.traffic_leads (LIKE public.traffic_leads INCLUDING ALL);
+            CREATE TABLE restored.traffic_lead_journey (LIKE public.traffic_lead_journey INCLUDING ALL)";
+        client.batch_execute(copies).await.unwrap();
+        let hint = restore_hint(&manifest, &directory).replace("\"public\".", "restored.");
+        restore(&world, (&world.traffic_url(), &client), &hint).await;
+        for table in ["traffic_leads", "traffic_lead_journey"] {
+            let same = format!(
+                "count(*) > 0 AND bool_and((a::text = b::text) IS TRUE)
+                 FROM public.{table} AS a FULL JOIN restored.{table} AS b USING (id)"
+            );
+            assert!(holds(&client, &same).await, "{table} as {format}");
+        }
+        client.batch_execute("DROP SCHEMA restored CASCADE").await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_may_only_read_exports_privately_and_says_where_the_files_come_from() {
+    let world = World::new().await;
+    world.fill(65, 10).await;
+    landing(
+        &world,
+        "CREATE ROLE reader LOGIN BYPASSRLS PASSWORD 'reader';
+        GRANT SELECT ON landing_leads, journey_stages TO reader",
+    )
+    .await;
+    let bridge = Bridge::between(&world.landing.url_as("reader", "reader", "landing"), &world.traffic_url());
+    let path = bridge.dir().join("files");
+    let said = bridge.run(&["export", path.to_str().unwrap(), "--json"]).await;
+    assert_eq!(said.code, 0, "{}", said.err);
+    let document: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+    let source = &document["manifest"]["source"];
+    let identifier: String =
+        one(&world.landing().await, "SELECT system_identifier::text FROM pg_control_system()").await;
+    assert_eq!((&source["database"], &source["system_identifier"]), (&"landing".into(), &identifier.into()));
+    assert_eq!(document["manifest"]["tables"][1]["holds"], "lead_journey");
+    assert!(!said.out.contains("reader:") && !said.err.contains("password"), "{}", said.err);
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&path), 0o700);
+    for file in ["landing_leads.csv", "journey_stages.csv", "manifest.json"] {
+        assert_eq!(mode(&path.join(file)), 0o600, "{file}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_of_landing_is_exported_as_well() {
+    let mut world = World::new().await;
+    super::leads(&world, 1, 20).await;
+    let standby = standby_of(&mut world.landing, "landing", &[]).await;
+    until_holds(&standby.connect("landing").await.unwrap(), "count(*) = 40 FROM journey_stages").await;
+    let bridge = Bridge::between(&standby.url("landing"), &world.traffic_url());
+    let path = super::export(&bridge, "files", &[]).await;
+    super::imported(&bridge, &path).await;
+    assert_equal(&world).await;
 }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::directory::{self, Directory};
 use super::format::{self, Format};
-use super::manifest::{BackupColumn, ColumnSequence, GeneratedColumn, TableFile};
+use super::manifest::{ColumnSequence, FileColumn, GeneratedColumn, TableFile};
 use crate::error::{Error, Result};
 use crate::model::budget;
 use crate::model::change::Table;
@@ -21,12 +21,12 @@ use crate::postgres::step::during;
 use crate::postgres::{Database, large};
 
 /// Writes the rows of a table in the open snapshot to a file under a temporary name.
-pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Directory) -> Result<TableFile> {
-    let (name, format) = (landing.table(table), directory.format());
-    let (columns, generated) = columns(landing.client, &name).await?;
+pub(super) async fn write(database: Database<'_>, table: Table, directory: &Directory) -> Result<TableFile> {
+    let (name, format) = (database.table(table), directory.format());
+    let (columns, generated) = columns(database.client, &name).await?;
     let list: Vec<String> = columns.iter().map(|column| escape_identifier(&column.name)).collect();
-    let step = format!("copying {} from Landing", landing.names.landing_name(table));
-    let file = directory::file_name(landing.names, table, format);
+    let step = format!("copying {name} from {}", database.side.name());
+    let file = directory::file_name(database, table, format);
     let mut copy = CopiedTable {
         format,
         columns,
@@ -35,23 +35,33 @@ pub(super) async fn write(landing: Database<'_>, table: Table, directory: &Direc
         rows: 0,
         has_end_marker: false,
     };
-    for (at, part) in parts(landing, table, &copy.columns).await?.into_iter().enumerate() {
+    for (at, part) in parts(database, table, &copy.columns).await?.into_iter().enumerate() {
         let sql = format!(
             "COPY (SELECT {} FROM {name} AS t WHERE {part} ORDER BY t.id) TO STDOUT ({})",
             list.join(", "),
             if at == 0 { format.copy_options() } else { format.further_options() }
         );
-        copy.part(landing.client, &sql, &step, at == 0).await?;
+        copy.part(database.client, &sql, &step, at == 0).await?;
     }
     let CopiedTable { columns, out, broken, rows, has_end_marker, .. } = copy;
     let (bytes, sha256) = out.finish().map_err(broken)?;
-    Ok(TableFile { table: name, file: file.clone(), rows, bytes, sha256, has_end_marker, columns, generated })
+    Ok(TableFile {
+        table: name,
+        holds: table,
+        file: file.clone(),
+        rows,
+        bytes,
+        sha256,
+        has_end_marker,
+        columns,
+        generated,
+    })
 }
 
 /// Conditions on a row `t` that divide the table: a row that must be alone in memory is a part of its own,
 /// because the connection reads several rows ahead. The parts are in the order of their keys.
-async fn parts(landing: Database<'_>, table: Table, columns: &[BackupColumn]) -> Result<Vec<String>> {
-    if !large::may_hold(landing, table).await? {
+async fn parts(database: Database<'_>, table: Table, columns: &[FileColumn]) -> Result<Vec<String>> {
+    if !large::may_hold(database, table).await? {
         return Ok(vec!["true".to_owned()]);
     }
     let idents: Vec<String> =
@@ -59,10 +69,10 @@ async fn parts(landing: Database<'_>, table: Table, columns: &[BackupColumn]) ->
     let sql = format!(
         "SELECT t.id, {} FROM {} AS t WHERE {} ORDER BY t.id",
         budget::weight(&idents),
-        landing.table(table),
+        database.table(table),
         budget::is_large(&idents)
     );
-    let step = landing.during(format!("looking for large rows of {}", landing.names.landing_name(table)));
+    let step = database.during(format!("looking for large rows of {}", database.table(table)));
     let (mut parts, mut after) = (Vec::new(), "true".to_owned());
     for row in step.rows(&sql, &[]).await? {
         if budget::TOGETHER.is_exceeded_by(row.get::<_, i64>(1).unsigned_abs()) {
@@ -79,7 +89,7 @@ async fn parts(landing: Database<'_>, table: Table, columns: &[BackupColumn]) ->
 /// A table while its rows are written.
 struct CopiedTable<'c> {
     format: Format,
-    columns: Vec<BackupColumn>,
+    columns: Vec<FileColumn>,
     out: HashedFile,
     broken: &'c (dyn Fn(io::Error) -> Error + Sync),
     rows: u64,
@@ -88,9 +98,9 @@ struct CopiedTable<'c> {
 
 impl CopiedTable<'_> {
     /// Writes the answer of a COPY. In CSV the answer to the `first` COPY begins with a header.
-    async fn part(&mut self, landing: &Client, sql: &str, step: &str, first: bool) -> Result<()> {
+    async fn part(&mut self, session: &Client, sql: &str, step: &str, first: bool) -> Result<()> {
         let failed = |error| Error::database(step, &error);
-        let mut copied = pin!(landing.copy_out(sql).await.map_err(failed)?);
+        let mut copied = pin!(session.copy_out(sql).await.map_err(failed)?);
         let mut is_header = first && self.format == Format::Csv;
         // The server sends each row in a separate message, after a message with the header in CSV.
         while let Some(row) = copied.next().await {
@@ -114,7 +124,7 @@ impl CopiedTable<'_> {
 }
 
 /// All columns of the table: the stored columns, and the columns that PostgreSQL computes.
-async fn columns(session: &Client, name: &str) -> Result<(Vec<BackupColumn>, Vec<GeneratedColumn>)> {
+async fn columns(session: &Client, name: &str) -> Result<(Vec<FileColumn>, Vec<GeneratedColumn>)> {
     let sql = "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
                CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END, \
                s.seqrelid::regclass::text, s.seqincrement, s.seqmin, s.seqmax \
@@ -135,7 +145,7 @@ async fn columns(session: &Client, name: &str) -> Result<(Vec<BackupColumn>, Vec
             least: row.get(5),
             most: row.get(6),
         });
-        let column = BackupColumn { name: row.get(0), sql_type: row.get(1), sequence };
+        let column = FileColumn { name: row.get(0), sql_type: row.get(1), sequence };
         match row.get(2) {
             None => columns.push(column),
             Some(expression) => generated.push(GeneratedColumn { column, expression }),

@@ -1,4 +1,4 @@
-//! The directory of one backup: private, and without a manifest until the backup is complete.
+//! The directory of one export: private, and without a manifest until the export is complete.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -9,12 +9,14 @@ use super::format::Format;
 use crate::disk::{self, partial};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
-use crate::model::names::{JOURNEY_NAMES, Names};
+use crate::model::names::JOURNEY_NAMES;
+use crate::model::side::Side;
+use crate::postgres::Database;
 
 pub(super) const MANIFEST: &str = "manifest.json";
 
-/// A claimed directory. Until the backup is complete, an empty `manifest.json.partial` marks the directory as
-/// a backup's.
+/// A claimed directory. Until the export is complete, an empty `manifest.json.partial` marks the directory as
+/// an export's.
 pub struct Directory {
     path: PathBuf,
     /// Format of the tables' files.
@@ -22,7 +24,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Makes the directory, or takes an empty directory, or removes the files of an interrupted backup.
+    /// Makes the directory, or takes an empty directory, or removes the files of an interrupted export.
     ///
     /// # Errors
     /// Refused when the directory holds anything else, or cannot be written to.
@@ -36,9 +38,9 @@ impl Directory {
                 found.iter().any(|name| *name == *marker) && found.iter().all(|name| is_ours(name));
             if !interrupted {
                 return Err(Error::refused(format!("{} is not empty", path.display()))
-                    .remedy("name a directory that does not exist yet: a backup overwrites nothing"));
+                    .remedy("name a directory that does not exist yet: an export overwrites nothing"));
             }
-            tracing::info!("{} holds an interrupted backup: it is restarted", path.display());
+            tracing::info!("{} holds an interrupted export: it is restarted", path.display());
             for name in found.iter().filter(|name| **name != *marker) {
                 let path = path.join(name);
                 fs::remove_file(&path).map_err(|error| failed("removing", &path, &error))?;
@@ -75,7 +77,7 @@ impl Directory {
         self.sync()
     }
 
-    /// Writes the manifest: from here on the backup is complete.
+    /// Writes the manifest: from here on the export is complete.
     pub(super) fn complete(self, manifest: &[u8]) -> Result<()> {
         let path = self.path.join(MANIFEST);
         disk::replace(&path, manifest).map_err(|error| failed("writing", &path, &error))
@@ -96,30 +98,36 @@ fn sync(directory: &Path) -> Result<()> {
     disk::sync(directory).map_err(|error| failed("flushing", directory, &error))
 }
 
-/// Whether an interrupted backup may have left a file with this name. No other file is ever removed.
+/// Whether an interrupted export may have left a file with this name. No other file is ever removed.
 fn is_ours(name: &OsStr) -> bool {
     let formats = [Format::Csv, Format::Jsonl];
-    let tables = Table::ALL.map(Table::label).into_iter().chain(JOURNEY_NAMES);
+    let landing = Table::ALL.map(Table::label).into_iter().chain(JOURNEY_NAMES);
+    let tables = landing.chain(Table::ALL.map(Table::traffic_name));
     let files = tables.flat_map(|table| formats.map(|format| format!("{table}.{format}")));
     files.chain([MANIFEST.to_owned()]).any(|file| {
-        // A manifest under its final name belongs to a complete backup.
+        // A manifest under its final name belongs to a complete export.
         name == OsStr::new(&partial(&file)) || (file != MANIFEST && name == OsStr::new(&file))
     })
 }
 
 /// Name of a table's file. A configured name is not used, because the name may hold any character: the manifest
 /// has the name.
-pub(super) fn file_name(names: &Names, table: Table, format: Format) -> String {
-    let name = names.landing_name(table);
-    let known = JOURNEY_NAMES.contains(&name);
-    format!("{}.{format}", if known { name } else { table.label() })
+pub(super) fn file_name(database: Database<'_>, table: Table, format: Format) -> String {
+    let name = match database.side {
+        Side::Traffic => table.traffic_name(),
+        Side::Landing => match database.names.landing_name(table) {
+            name if JOURNEY_NAMES.contains(&name) => name,
+            _ => table.label(),
+        },
+    };
+    format!("{name}.{format}")
 }
 
 pub(crate) fn failed(doing: &str, path: &Path, error: &io::Error) -> Error {
     let remedy = match error.kind() {
         io::ErrorKind::StorageFull => "free space there, or name a directory on another disk",
         io::ErrorKind::PermissionDenied => "give that place to this user, or name another directory",
-        io::ErrorKind::NotFound => "put the backup back where it was, or name another directory",
+        io::ErrorKind::NotFound => "put the files back where they were, or name another directory",
         _ => "check that place, or name another directory",
     };
     Error::refused(format!("{doing} {}: {error}", path.display())).remedy(remedy)
@@ -136,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_backup_is_private_and_whole_only_with_its_manifest() {
+    fn an_export_is_private_and_whole_only_with_its_manifest() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
         let directory = Directory::claim(&path, Format::Csv).unwrap();
@@ -148,11 +156,11 @@ mod tests {
         assert_eq!(mode(&path.join("landing_leads.csv")), 0o600);
         assert_eq!(mode(&path.join(MANIFEST)), 0o600);
         assert_eq!(fs::read_dir(&path).unwrap().count(), 2);
-        assert!(Directory::claim(&path, Format::Csv).is_err(), "a whole backup is never restarted");
+        assert!(Directory::claim(&path, Format::Csv).is_err(), "a whole export is never restarted");
     }
 
     #[test]
-    fn what_an_interrupted_backup_left_is_cleared_and_nothing_else() {
+    fn what_an_interrupted_export_left_is_cleared_and_nothing_else() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path();
         let directory = Directory::claim(path, Format::Csv).unwrap();
@@ -174,7 +182,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("file");
         fs::write(&file, "x").unwrap();
-        for path in [file.clone(), file.join("below"), PathBuf::from("/proc/self/backup")] {
+        for path in [file.clone(), file.join("below"), PathBuf::from("/proc/self/export")] {
             let error = Directory::claim(&path, Format::Csv).err().unwrap();
             assert!(error.to_string().contains(&*path.to_string_lossy()), "{error}");
             assert!(error.remedy_text().is_some());

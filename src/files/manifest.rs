@@ -1,4 +1,4 @@
-//! The manifest of a backup's directory, and the proof that the files match the manifest.
+//! The manifest of an export's directory, and the proof that the files match the manifest.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -10,11 +10,13 @@ use sha2::{Digest as _, Sha256};
 use super::directory::{self, MANIFEST};
 use super::format::{Format, RowCounter};
 use crate::error::{Error, Result};
+use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::model::sha256;
+use crate::model::side::Side;
 
 /// Version of the files' and the manifest's format. A reader refuses other versions.
-const FORMAT_VERSION: u32 = 1;
+const FORMAT_VERSION: u32 = 2;
 
 /// Content of `manifest.json`: names, counts and hashes; never a row's value, never a password.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,17 +24,24 @@ pub struct Manifest {
     pub format_version: u32,
     pub leadbridge_version: String,
     pub format: Format,
-    pub source: BackupSource,
+    /// The side that was read.
+    pub side: Side,
+    pub source: ExportSource,
     pub tables: Vec<TableFile>,
+    /// Who may see what on Landing, for an import to compare with Traffic; null for an export of Traffic.
+    #[serde(default)]
+    pub access: serde_json::Value,
 }
 
 /// The database that was read, and the time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupSource {
+pub struct ExportSource {
     /// Host and port as in the URL: `host:port`.
     pub host: String,
     pub database: String,
     pub server_version: String,
+    /// Of the cluster; null where the role may not ask for it.
+    pub system_identifier: Option<String>,
     /// Time by the server's clock. Everything visible at the time is in the files.
     pub taken_at: String,
     pub wal_position: Lsn,
@@ -43,6 +52,8 @@ pub struct BackupSource {
 pub struct TableFile {
     /// The table's name, qualified and quoted for SQL.
     pub table: String,
+    /// Which of the replicated tables the table is, whatever its name.
+    pub holds: Table,
     /// Name of the file in the manifest's directory.
     pub file: String,
     pub rows: u64,
@@ -53,14 +64,14 @@ pub struct TableFile {
     #[serde(default)]
     pub has_end_marker: bool,
     /// The columns in the file, in the order of the file.
-    pub columns: Vec<BackupColumn>,
+    pub columns: Vec<FileColumn>,
     /// The columns that PostgreSQL computes from the columns in the file. They are not in the file, because
     /// generated columns cannot be written back.
     pub generated: Vec<GeneratedColumn>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BackupColumn {
+pub struct FileColumn {
     pub name: String,
     /// The type as in SQL, for example `character varying(255)`.
     #[serde(rename = "type")]
@@ -82,18 +93,20 @@ pub struct ColumnSequence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GeneratedColumn {
     #[serde(flatten)]
-    pub column: BackupColumn,
+    pub column: FileColumn,
     pub expression: String,
 }
 
 impl Manifest {
-    pub(super) fn of(source: BackupSource, format: Format) -> Self {
+    pub(super) fn of(side: Side, source: ExportSource, format: Format) -> Self {
         Manifest {
             format_version: FORMAT_VERSION,
             leadbridge_version: env!("CARGO_PKG_VERSION").to_owned(),
             format,
+            side,
             source,
             tables: Vec::new(),
+            access: serde_json::Value::Null,
         }
     }
 
@@ -101,7 +114,20 @@ impl Manifest {
         serde_json::to_vec_pretty(self).map_err(|error| Error::internal(error.to_string()))
     }
 
-    /// Reads the manifest in `directory`; `None` without a complete backup.
+    /// Tells this export from every other.
+    ///
+    /// # Errors
+    /// Internal when the manifest cannot be written as JSON.
+    pub fn fingerprint(&self) -> Result<String> {
+        Ok(sha256::hexadecimal(&Sha256::digest(self.to_json()?)))
+    }
+
+    /// Rows of all files.
+    pub fn rows(&self) -> u64 {
+        self.tables.iter().map(|file| file.rows).sum()
+    }
+
+    /// Reads the manifest in `directory`; `None` without a complete export.
     ///
     /// # Errors
     /// Refused for a manifest that cannot be read, or that another version wrote in another format.
@@ -119,6 +145,10 @@ impl Manifest {
         let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| refuse(error.to_string()))?;
         if manifest.format_version != FORMAT_VERSION {
             return Err(refuse(format!("format {}", manifest.format_version)));
+        }
+        let is_elsewhere = |file: &&TableFile| Path::new(&file.file).file_name() != Some(file.file.as_ref());
+        if let Some(file) = manifest.tables.iter().find(is_elsewhere) {
+            return Err(refuse(format!("{} is not a file of the directory", file.file)));
         }
         Ok(Some(manifest))
     }
@@ -160,7 +190,7 @@ impl TableFile {
             self.rows,
             self.sha256
         ))
-        .remedy("check that disk, and take the backup again into another directory"))
+        .remedy("check that disk, and export again into another directory"))
     }
 }
 
@@ -171,22 +201,24 @@ mod tests {
     fn manifest(sha256: &str) -> Manifest {
         let wal_position = Lsn(1);
         let text = |text: &str| text.to_owned();
-        let source = BackupSource {
+        let source = ExportSource {
             host: text("h:5432"),
             database: text("d"),
             server_version: text("17"),
+            system_identifier: None,
             taken_at: text("t"),
             wal_position,
         };
-        let mut manifest = Manifest::of(source, Format::Csv);
+        let mut manifest = Manifest::of(Side::Landing, source, Format::Csv);
         manifest.tables.push(TableFile {
             table: text("t"),
+            holds: Table::LandingLeads,
             file: text("t.csv"),
             rows: 1,
             bytes: 5,
             sha256: text(sha256),
             has_end_marker: false,
-            columns: vec![BackupColumn { name: text("a"), sql_type: text("text"), sequence: None }],
+            columns: vec![FileColumn { name: text("a"), sql_type: text("text"), sequence: None }],
             generated: Vec::new(),
         });
         manifest
@@ -207,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manifest_of_another_form_is_refused_and_none_is_no_backup() {
+    fn a_manifest_of_another_form_is_refused_and_none_is_no_export() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Manifest::read(directory.path()).unwrap(), None);
         let mut written = manifest("00");
@@ -216,8 +248,11 @@ mod tests {
         };
         write(&written);
         assert_eq!(Manifest::read(directory.path()).unwrap().as_ref(), Some(&written));
+        written.tables[0].file = "../t.csv".into();
+        write(&written);
+        assert!(Manifest::read(directory.path()).unwrap_err().to_string().contains("../t.csv"));
         written.format_version += 1;
         write(&written);
-        assert!(Manifest::read(directory.path()).unwrap_err().to_string().contains("format 2"));
+        assert!(Manifest::read(directory.path()).unwrap_err().to_string().contains("format 3"));
     }
 }

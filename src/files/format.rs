@@ -1,11 +1,11 @@
-//! The two formats of a backup's file: CSV as PostgreSQL writes CSV, and a JSON object on each line. No I/O
+//! The two formats of an export's file: CSV as PostgreSQL writes CSV, and a JSON object on each line. No I/O
 //! here.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::manifest::BackupColumn;
+use super::manifest::FileColumn;
 use crate::error::{Error, Result};
 
 /// Format of the rows in a file.
@@ -53,7 +53,7 @@ impl fmt::Display for Format {
 ///
 /// # Errors
 /// `Internal` for bytes that are not a row of these columns. The error holds no values.
-pub(super) fn json_line(columns: &[BackupColumn], row: &[u8]) -> Result<Vec<u8>> {
+pub(super) fn json_line(columns: &[FileColumn], row: &[u8]) -> Result<Vec<u8>> {
     let not_a_row = || Error::internal("COPY sent a row that is not understood");
     let row = row.strip_suffix(b"\n").ok_or_else(not_a_row)?;
     let values: Vec<&[u8]> = row.split(|byte| *byte == b'\t').collect();
@@ -138,9 +138,9 @@ impl RowCounter {
 mod tests {
     use super::*;
 
-    fn columns(names: &[&str]) -> Vec<BackupColumn> {
+    fn columns(names: &[&str]) -> Vec<FileColumn> {
         let column =
-            |name: &&str| BackupColumn { name: (*name).into(), sql_type: "text".into(), sequence: None };
+            |name: &&str| FileColumn { name: (*name).into(), sql_type: "text".into(), sequence: None };
         names.iter().map(column).collect()
     }
 
