@@ -6,6 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::outlook::{CatchUp, Rate, Survival, Trend};
+use super::sessions::{BlockingSession, LeaseHolder};
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 
@@ -50,6 +52,19 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [State; 10] = [
+        State::Starting,
+        State::Snapshot,
+        State::Streaming,
+        State::Standby,
+        State::Fenced,
+        State::Drained,
+        State::Verified,
+        State::Switched,
+        State::Stopped,
+        State::Error,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -115,6 +130,13 @@ pub struct SlotReport {
     pub wal_status: Option<String>,
     /// Bytes of WAL that the slot keeps on Landing's disk; `None` for a lost slot.
     pub retained_bytes: Option<u64>,
+    /// WAL that may be written before the server drops WAL that the slot needs (`safe_wal_size`); `None` without a
+    /// limit, or for a lost slot.
+    #[serde(default)]
+    pub safe_bytes: Option<u64>,
+    /// The server's `max_slot_wal_keep_size`; `None` without a limit.
+    #[serde(default)]
+    pub limit_bytes: Option<u64>,
 }
 
 /// Reverse replication, after a cutover.
@@ -128,6 +150,12 @@ pub struct ReverseReport {
     pub wal_status: Option<String>,
     /// Bytes of WAL that the slot keeps on Traffic's disk.
     pub retained_bytes: Option<u64>,
+    /// As in [`SlotReport`].
+    #[serde(default)]
+    pub safe_bytes: Option<u64>,
+    /// As in [`SlotReport`].
+    #[serde(default)]
+    pub limit_bytes: Option<u64>,
     /// Position of Traffic's WAL: everything that Traffic committed before the position is committed on
     /// Landing.
     pub applied_lsn: Option<Lsn>,
@@ -149,21 +177,6 @@ pub struct ReverseReport {
     /// daemon has looked.
     #[serde(default)]
     pub landing_publication: Option<String>,
-}
-
-/// The session that holds the lease: the daemon that replicates, or whoever keeps every daemon from replicating. A
-/// value that this role may not see is null.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseHolder {
-    /// Null for a prepared transaction.
-    pub pid: Option<i32>,
-    pub role: Option<String>,
-    pub application_name: Option<String>,
-    pub client_address: Option<String>,
-    /// When the session was connected, by Traffic's clock.
-    pub since: Option<String>,
-    /// Whether the session is a session of leadbridge, of this installation.
-    pub is_leadbridge: bool,
 }
 
 /// The last error. Holds no row values and no password.
@@ -238,6 +251,21 @@ pub struct Live {
     /// States that an operator has to end; null when not known. Only the command `status` fills the list.
     #[serde(default)]
     pub attention: Option<Vec<Attention>>,
+    /// Speed over the last minute; null while too little is known.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Change of the lag over the last minute; null while too little is known.
+    #[serde(default)]
+    pub trend: Option<Trend>,
+    /// How long the slot survives; null without a slot.
+    #[serde(default)]
+    pub survival: Option<Survival>,
+    /// How long catching up takes; null while too little is known, and during a copy.
+    #[serde(default)]
+    pub catch_up: Option<CatchUp>,
+    /// Who holds locks for which leadbridge has waited for a second or more; null when not known.
+    #[serde(default)]
+    pub blocked_by: Option<Vec<BlockingSession>>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -276,6 +304,11 @@ impl Live {
             columns_not_replicated: None,
             lease_holder: None,
             attention: None,
+            rate: None,
+            trend: None,
+            survival: None,
+            catch_up: None,
+            blocked_by: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,
@@ -332,6 +365,11 @@ mod tests {
             "columns_not_replicated",
             "lease_holder",
             "attention",
+            "rate",
+            "trend",
+            "survival",
+            "catch_up",
+            "blocked_by",
             "last_error",
         ] {
             assert!(json.get(key).is_some(), "{key}");
