@@ -1,5 +1,6 @@
 //! The command line, as clap types only. A command is added to [`Command`] when the command works.
 
+mod alert;
 mod choices;
 
 use std::num::NonZeroU64;
@@ -13,6 +14,7 @@ use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
 use crate::model::change::Table;
 use crate::model::names::JOURNEY_NAMES;
+pub use alert::{AlertAction, AlertArguments};
 
 /// Moves a school's leads from the Landing DB to the Traffic DB, without downtime and without losing a lead.
 #[derive(Debug, Parser)]
@@ -75,6 +77,7 @@ pub enum Command {
     Resync(Resync),
     Finish(FinishArguments),
     Quarantine(QuarantineArguments),
+    Alert(AlertArguments),
     Demo(Demo),
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 
@@ -235,9 +236,17 @@ pub struct Live {
     /// the field.
     #[serde(default)]
     pub lease_holder: Option<LeaseHolder>,
-    /// States that an operator has to end; null when not known. Only the command `status` fills the list.
+    /// States that an operator has to end; null when not known.
     #[serde(default)]
     pub attention: Option<Vec<Attention>>,
+    /// Null when no daemon has looked, or when the newest cutover or rollback was not aborted.
+    #[serde(default)]
+    pub aborted: Option<AbortedChange>,
+    #[serde(default)]
+    pub certificate_ends: CertificateEnds,
+    /// An entry for each configured channel of `[alert]`; null without a daemon.
+    #[serde(default)]
+    pub alerts: Option<Vec<AlertChannelReport>>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -276,6 +285,9 @@ impl Live {
             columns_not_replicated: None,
             lease_holder: None,
             attention: None,
+            aborted: None,
+            certificate_ends: CertificateEnds::default(),
+            alerts: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,

@@ -1,5 +1,6 @@
 //! The daemon's knowledge about itself, in a single place: status, HTTP and systemd all read [`Live`].
 
+mod alert_facts;
 mod heartbeat;
 pub mod http;
 pub mod http_server;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
 pub use heartbeat::{Heartbeat, Heartbeats};
 pub use live::{
     DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
@@ -34,6 +36,14 @@ impl Telemetry {
     /// Changes the state. Readers see all of a change or nothing. `change` must not block.
     pub fn update(&self, change: impl FnOnce(&mut Live)) {
         self.live.send_modify(change);
+    }
+
+    /// Changes figures that no task acts on: receivers of changes are not woken. `change` must not block.
+    pub fn update_quietly(&self, change: impl FnOnce(&mut Live)) {
+        self.live.send_if_modified(|live| {
+            change(live);
+            false
+        });
     }
 
     /// A copy of the present state.

@@ -12,6 +12,7 @@
 
 mod access;
 mod admission;
+mod alert;
 mod checkpoint;
 mod compare;
 mod cutover;
