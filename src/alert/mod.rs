@@ -35,8 +35,10 @@ use crate::telemetry::Telemetry;
 const BLOCKING: usize = 4;
 /// Threads of the alerts.
 pub const THREADS: usize = 1 + BLOCKING;
-/// Time for the last messages before the process ends.
+/// Time for the last messages before the process ends by an error.
 const LAST_MESSAGES: Duration = Duration::from_secs(4);
+/// Time for waiting messages before the process ends because it was told to.
+const WAITING_MESSAGES: Duration = Duration::from_secs(1);
 /// The same, and the time to write the record.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
@@ -117,7 +119,8 @@ fn work(
                 order = orders.recv() => match order {
                     Some(Order::Watch(telemetry)) => watch.begin(telemetry).await,
                     Some(Order::End(fatal)) => {
-                        watch.end(fatal.as_ref(), LAST_MESSAGES).await;
+                        let limit = if fatal.is_some() { LAST_MESSAGES } else { WAITING_MESSAGES };
+                        watch.end(fatal.as_ref(), limit).await;
                         break;
                     }
                     None => break,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -128,11 +129,7 @@ impl Watch {
             }
             self.begin_ended(finding);
         }
-        let finished = async {
-            for sender in &self.senders {
-                sender.finish().await;
-            }
-        };
+        let finished = join_all(self.senders.iter().map(Sender::finish));
         if tokio::time::timeout(limit, finished).await.is_err() {
             tracing::warn!("an alert is not delivered before the end of the process");
         }

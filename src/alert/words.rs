@@ -38,7 +38,7 @@ pub fn title(cause: Cause) -> &'static str {
 /// The title once the cause is gone.
 pub fn over(cause: Cause) -> &'static str {
     match cause {
-        Cause::DaemonEnded => "the daemon runs and replicates again",
+        Cause::DaemonEnded => "the daemon runs again",
         Cause::ReplicationStopped => "replication works again",
         Cause::NoLeader => "a daemon replicates again",
         Cause::Lag => "the lag is within its limits again",

@@ -1,7 +1,7 @@
 //! The client of Telegram, webhook and ping: TLS with the system's CA certificates, and the proxy of the configuration.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use reqwest::{Client, Proxy, RequestBuilder, Response, StatusCode, Url, redirect};
@@ -18,18 +18,20 @@ const LONGEST: usize = 16 << 10;
 /// A client made for each request: requests are rare, and the proxy's file may have changed.
 pub struct Web {
     proxy_url_file: Option<PathBuf>,
+    /// Read at the first request.
+    roots: OnceLock<Arc<RootCertStore>>,
 }
 
 impl Web {
     pub fn new(proxy_url_file: Option<PathBuf>) -> Self {
-        Web { proxy_url_file }
+        Web { proxy_url_file, roots: OnceLock::new() }
     }
 
     /// # Errors
     /// The proxy's file cannot be read or holds no URL.
     pub async fn client(&self) -> Result<Client, Failure> {
         let builder = Client::builder()
-            .tls_backend_preconfigured(tls()?)
+            .tls_backend_preconfigured(self.tls()?)
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_LIMIT)
             .timeout(TRY_LIMIT)
@@ -46,16 +48,19 @@ impl Web {
         };
         builder.build().map_err(|_| Failure::passing("the HTTP client cannot be set up"))
     }
-}
 
-fn tls() -> Result<ClientConfig, Failure> {
-    let mut roots = RootCertStore::empty();
-    // A certificate that cannot be read is left out: a server that needs it is then not trusted.
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|_| Failure::passing("TLS cannot be set up"))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    fn tls(&self) -> Result<ClientConfig, Failure> {
+        let roots = self.roots.get_or_init(|| {
+            let mut roots = RootCertStore::empty();
+            // A certificate that cannot be read is left out: a server that needs it is then not trusted.
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            Arc::new(roots)
+        });
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| Failure::passing("TLS cannot be set up"))?;
+        Ok(config.with_root_certificates(Arc::clone(roots)).with_no_client_auth())
+    }
 }
 
 /// Parses the address of a receiver.
