@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::words;
 use crate::config::AlertLimits;
+use crate::model::side::Side;
+use crate::telemetry::outlook::{Survival, SurvivalState};
 use crate::telemetry::{Live, State};
 
 /// What an engineer is woken for.
@@ -65,13 +67,13 @@ pub fn examine(live: &Live, limits: &AlertLimits, now: Timestamp) -> Vec<(Cause,
         (Cause::DaemonEnded, stopped.clone()),
         (Cause::ReplicationStopped, stopped),
         (Cause::NoLeader, no_leader(live)),
-        (Cause::LandingCertificate, certificate(ends.landing, "Landing")),
-        (Cause::TrafficCertificate, certificate(ends.traffic, "Traffic")),
+        (Cause::LandingCertificate, certificate(ends.landing, Side::Landing)),
+        (Cause::TrafficCertificate, certificate(ends.traffic, Side::Traffic)),
     ];
     let of_leader = [
         (Cause::Lag, lag(live, limits)),
         (Cause::SlotInDanger, slot(live, limits)),
-        (Cause::ReverseSlotInDanger, reverse_slot(live)),
+        (Cause::ReverseSlotInDanger, reverse_slot(live, limits)),
         (Cause::Quarantine, quarantine(live.quarantined)),
         (Cause::ReverseQuarantine, reverse_quarantine(live)),
         (Cause::NeedsOperator, needs_operator(live)),
@@ -151,30 +153,48 @@ fn lag(live: &Live, limits: &AlertLimits) -> Observed {
 }
 
 /// After the switch another slot is made in place of a lost one by the daemon itself.
-fn slot(live: &Live, _limits: &AlertLimits) -> Observed {
+fn slot(live: &Live, limits: &AlertLimits) -> Observed {
     match &live.slot {
         Some(slot) if live.state != State::Switched => {
-            wal_status(slot.wal_status.as_deref(), "Landing", slot.retained_bytes)
+            let seen = wal_status(slot.wal_status.as_deref(), Side::Landing, slot.retained_bytes);
+            survives(seen, live, Side::Landing, limits)
         }
         Some(_) => Observed::Absent,
         None => Observed::Unknown,
     }
 }
 
-fn reverse_slot(live: &Live) -> Observed {
+fn reverse_slot(live: &Live, limits: &AlertLimits) -> Observed {
     match (&live.reverse, live.state) {
-        (Some(reverse), _) => wal_status(reverse.wal_status.as_deref(), "Traffic", reverse.retained_bytes),
+        (Some(reverse), _) => {
+            let seen = wal_status(reverse.wal_status.as_deref(), Side::Traffic, reverse.retained_bytes);
+            survives(seen, live, Side::Traffic, limits)
+        }
         (None, State::Streaming) => Observed::Absent,
         (None, _) => Observed::Unknown,
     }
 }
 
-fn wal_status(status: Option<&str>, side: &str, retained: Option<u64>) -> Observed {
+fn wal_status(status: Option<&str>, side: Side, retained: Option<u64>) -> Observed {
     match status {
         Some("lost") => Observed::Present(words::slot_lost(side)),
         Some("unreserved") => Observed::Present(words::slot_unreserved(side, retained)),
         Some(_) => Observed::Absent,
         None => Observed::Unknown,
+    }
+}
+
+/// A slot whose status is good is in danger when its WAL reaches the limit soon.
+fn survives(seen: Observed, live: &Live, side: Side, limits: &AlertLimits) -> Observed {
+    let survival = live.survival.filter(|survival| survival.side == side);
+    match (seen, survival) {
+        (
+            Observed::Absent,
+            Some(Survival { state: SurvivalState::Filling, seconds_left: Some(left), .. }),
+        ) if left < limits.min_survival.as_secs_f64() => Observed::Present(words::slot_fills(side, left)),
+        // Too few samples after a start, or after a gap.
+        (Observed::Absent, Some(Survival { state: SurvivalState::Unknown, .. })) => Observed::Unknown,
+        (seen, _) => seen,
     }
 }
 
@@ -206,7 +226,7 @@ fn needs_operator(live: &Live) -> Observed {
     }
 }
 
-fn certificate(end: Option<Timestamp>, side: &str, limits: &AlertLimits, now: Timestamp) -> Observed {
+fn certificate(end: Option<Timestamp>, side: Side, limits: &AlertLimits, now: Timestamp) -> Observed {
     let Some(end) = end else { return Observed::Unknown };
     let days = end.duration_since(now).as_secs().div_euclid(24 * 3600);
     let limit = i64::try_from(limits.certificate_days).unwrap_or(i64::MAX);

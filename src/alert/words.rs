@@ -10,6 +10,7 @@ use jiff::tz::Offset;
 
 use super::causes::{Cause, Finding};
 use crate::config::AlertLimits;
+use crate::model::side::Side;
 use crate::report::Attention;
 use crate::telemetry::{LastError, Live, State};
 
@@ -116,7 +117,7 @@ pub fn lag(live: &Live, limits: &AlertLimits) -> Finding {
     let allowed =
         format!("{} or {}", self::seconds(limits.max_lag_seconds), self::bytes(limits.max_lag_bytes));
     Finding::new(
-        format!("{to} is {seconds} ({bytes} of WAL) behind {from}; the limit is {allowed}."),
+        format!("{to} is {seconds} ({bytes} of WAL) behind {from}; the limit is {allowed}.{}", blocked(live)),
         format!(
             "Is {to} slow, or does a long transaction hold rows there? Is a bulk change running on {from}? \
              `leadbridge status --watch` shows whether the lag shrinks."
@@ -124,18 +125,32 @@ pub fn lag(live: &Live, limits: &AlertLimits) -> Finding {
     )
 }
 
-pub fn slot_lost(side: &str) -> Finding {
+/// Who holds a lock for which leadbridge waits; empty when nobody is known.
+fn blocked(live: &Live) -> String {
+    let Some(blocking) = live.blocked_by.iter().flatten().next() else { return String::new() };
+    let side = blocking.side.name();
+    match blocking.pid {
+        Some(pid) => format!(" Process {pid} of {side} holds a lock for which leadbridge waits."),
+        None => format!(" A prepared transaction of {side} holds a lock for which leadbridge waits."),
+    }
+}
+
+pub fn slot_lost(side: Side) -> Finding {
     let remedy = match side {
-        "Traffic" => "Reverse replication cannot go on, so a rollback would lose rows. See docs/runbook.md.",
-        _ => "`leadbridge resync` copies the rows again; Traffic stays usable meanwhile.",
+        Side::Traffic => {
+            "Reverse replication cannot go on, so a rollback would lose rows. See docs/runbook.md."
+        }
+        Side::Landing => "`leadbridge resync` copies the rows again; Traffic stays usable meanwhile.",
     };
+    let side = side.name();
     Finding::new(
         format!("{side} has removed WAL that the slot needs (wal_status lost): the stream cannot go on."),
         remedy,
     )
 }
 
-pub fn slot_unreserved(side: &str, retained: Option<u64>) -> Finding {
+pub fn slot_unreserved(side: Side, retained: Option<u64>) -> Finding {
+    let side = side.name();
     let kept = retained.map_or_else(String::new, |kept| format!(", after {}", bytes(kept)));
     Finding::new(
         format!(
@@ -144,6 +159,17 @@ pub fn slot_unreserved(side: &str, retained: Option<u64>) -> Finding {
         format!(
             "Raise max_slot_wal_keep_size on {side} now (ALTER SYSTEM, then SELECT pg_reload_conf()), and find out why \
              the stream is slow."
+        ),
+    )
+}
+
+pub fn slot_fills(side: Side, left: f64) -> Finding {
+    let side = side.name();
+    Finding::new(
+        format!("At the present rate {side} removes WAL that the slot needs in {}.", seconds(left)),
+        format!(
+            "Find out what holds the slot back (`leadbridge status` names who blocks), or raise max_slot_wal_keep_size on \
+             {side} (ALTER SYSTEM, then SELECT pg_reload_conf())."
         ),
     )
 }
@@ -173,7 +199,8 @@ pub fn needs_operator(waiting: &[Attention], publication: Option<&String>) -> Fi
     Finding::new(details.join(" "), remedies.join(" "))
 }
 
-pub fn certificate(side: &str, end: Timestamp, days: i64) -> Finding {
+pub fn certificate(side: Side, end: Timestamp, days: i64) -> Finding {
+    let side = side.name();
     let when = match days {
         ..0 => format!("ended on {}", end.strftime("%Y-%m-%d %H:%M UTC")),
         0 => format!("ends within a day, at {}", end.strftime("%H:%M UTC")),

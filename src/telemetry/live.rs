@@ -7,6 +7,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
+use super::blocking::BlockingSession;
+use super::last_error::LastError;
+use super::outlook::{CatchUp, Rate, Survival, Trend};
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 
@@ -51,6 +54,19 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [State; 10] = [
+        State::Starting,
+        State::Snapshot,
+        State::Streaming,
+        State::Standby,
+        State::Fenced,
+        State::Drained,
+        State::Verified,
+        State::Switched,
+        State::Stopped,
+        State::Error,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -116,6 +132,13 @@ pub struct SlotReport {
     pub wal_status: Option<String>,
     /// Bytes of WAL that the slot keeps on Landing's disk; `None` for a lost slot.
     pub retained_bytes: Option<u64>,
+    /// WAL that may be written before the server drops WAL that the slot needs (`safe_wal_size`); `None` without a
+    /// limit, or for a lost slot.
+    #[serde(default)]
+    pub safe_bytes: Option<u64>,
+    /// The server's `max_slot_wal_keep_size`; `None` without a limit.
+    #[serde(default)]
+    pub limit_bytes: Option<u64>,
 }
 
 /// Reverse replication, after a cutover.
@@ -129,6 +152,12 @@ pub struct ReverseReport {
     pub wal_status: Option<String>,
     /// Bytes of WAL that the slot keeps on Traffic's disk.
     pub retained_bytes: Option<u64>,
+    /// As in [`SlotReport`].
+    #[serde(default)]
+    pub safe_bytes: Option<u64>,
+    /// As in [`SlotReport`].
+    #[serde(default)]
+    pub limit_bytes: Option<u64>,
     /// Position of Traffic's WAL: everything that Traffic committed before the position is committed on
     /// Landing.
     pub applied_lsn: Option<Lsn>,
@@ -165,30 +194,6 @@ pub struct LeaseHolder {
     pub since: Option<String>,
     /// Whether the session is a session of leadbridge, of this installation.
     pub is_leadbridge: bool,
-}
-
-/// The last error. Holds no row values and no password.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastError {
-    pub message: String,
-    /// Remedy for the operator.
-    pub remedy: Option<String>,
-    /// Time by this machine's clock.
-    pub at: Timestamp,
-    /// Whether the daemon retries by itself.
-    pub retrying: bool,
-}
-
-impl LastError {
-    /// Describes `error`, at the present time.
-    pub fn new(error: &crate::error::Error) -> Self {
-        LastError {
-            message: error.message().to_owned(),
-            remedy: error.remedy_text().map(str::to_owned),
-            at: Timestamp::now(),
-            retrying: error.response() == crate::error::Response::Retry,
-        }
-    }
 }
 
 /// Everything known at a moment. An unknown figure is null, never zero.
@@ -247,6 +252,21 @@ pub struct Live {
     /// An entry for each configured channel of `[alert]`; null without a daemon.
     #[serde(default)]
     pub alerts: Option<Vec<AlertChannelReport>>,
+    /// Speed over the last minute; null while too little is known.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Change of the lag over the last minute; null while too little is known.
+    #[serde(default)]
+    pub trend: Option<Trend>,
+    /// How long the slot survives; null without a slot.
+    #[serde(default)]
+    pub survival: Option<Survival>,
+    /// How long catching up takes; null while too little is known, and during a copy.
+    #[serde(default)]
+    pub catch_up: Option<CatchUp>,
+    /// Who holds locks for which leadbridge has waited for a second or more; null when not known.
+    #[serde(default)]
+    pub blocked_by: Option<Vec<BlockingSession>>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -288,6 +308,11 @@ impl Live {
             aborted: None,
             certificate_ends: CertificateEnds::default(),
             alerts: None,
+            rate: None,
+            trend: None,
+            survival: None,
+            catch_up: None,
+            blocked_by: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,
@@ -344,6 +369,11 @@ mod tests {
             "columns_not_replicated",
             "lease_holder",
             "attention",
+            "rate",
+            "trend",
+            "survival",
+            "catch_up",
+            "blocked_by",
             "last_error",
         ] {
             assert!(json.get(key).is_some(), "{key}");

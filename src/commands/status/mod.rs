@@ -2,6 +2,7 @@
 
 mod ask;
 mod gather;
+mod outlook;
 mod reverse;
 mod view;
 
@@ -143,6 +144,8 @@ mod tests {
             active: false,
             wal_status: Some("lost".into()),
             retained_bytes: None,
+            safe_bytes: None,
+            limit_bytes: None,
         };
         assert_eq!(code(&Live { slot: Some(slot), ..streaming() }, None), Exit::Down);
         let mut switched = Live { state: State::Switched, ..Live::stopped() };

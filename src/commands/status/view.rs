@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
+use super::outlook;
 use crate::report::Attention;
 use crate::telemetry::{DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress};
 
@@ -17,8 +18,11 @@ pub fn text(live: &Live) -> String {
     if let Some(holder) = live.lease_holder.as_ref().filter(|_| is_held_elsewhere(live)) {
         lines.add("lease", &lease(holder));
     }
-    lines.add("lag", &lag(live));
+    lines.add("lag", &(lag(live) + &outlook::trend(live)));
     lines.add("slot", &slot(live));
+    for (name, value) in outlook::lines(live) {
+        lines.add(name, &value);
+    }
     if let Some(back) = &live.reverse {
         lines.add("reverse", &reverse_line(back));
         if let Some(at) = &back.new_slot_since {
@@ -222,7 +226,7 @@ fn thousands(number: u64) -> String {
 }
 
 /// `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),
