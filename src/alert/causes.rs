@@ -1,6 +1,6 @@
 //! From the daemon's live state to the causes of alerts; pure.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::words;
@@ -8,6 +8,9 @@ use crate::config::AlertLimits;
 use crate::model::side::Side;
 use crate::telemetry::outlook::{Survival, SurvivalState};
 use crate::telemetry::{Live, State};
+
+/// Time for a daemon to connect, to check both databases and to begin, before its start counts as a stop.
+const STARTING: SignedDuration = SignedDuration::from_secs(60);
 
 /// What an engineer is woken for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,9 +61,9 @@ impl Observed {
     }
 }
 
-/// All causes, each once. `now` is compared with certificates only.
+/// All causes, each once.
 pub fn examine(live: &Live, limits: &AlertLimits, now: Timestamp) -> Vec<(Cause, Observed)> {
-    let stopped = stopped(live);
+    let stopped = stopped(live, now);
     let ends = live.certificate_ends;
     let certificate = |end: Option<Timestamp>, side| certificate(end, side, limits, now);
     let mut found = vec![
@@ -103,9 +106,10 @@ pub fn is_well(live: &Live, found: &[(Cause, Observed)]) -> bool {
         && !endangers(Cause::ReverseSlotInDanger)
 }
 
-fn stopped(live: &Live) -> Observed {
+fn stopped(live: &Live, now: Timestamp) -> Observed {
     match live.state {
         State::Error => Observed::Present(words::stopped(live.last_error.as_ref())),
+        State::Starting if has_time_to_start(live, now) => Observed::Unknown,
         State::Starting => Observed::Present(words::starting(live.last_error.as_ref())),
         // The stream flows, and was cut so often that the error stays.
         State::Streaming | State::Switched
@@ -122,6 +126,10 @@ fn stopped(live: &Live) -> Observed {
         | State::Verified
         | State::Switched => Observed::Absent,
     }
+}
+
+fn has_time_to_start(live: &Live, now: Timestamp) -> bool {
+    live.last_error.is_none() && live.started_at.is_none_or(|at| now.duration_since(at) < STARTING)
 }
 
 fn no_leader(live: &Live) -> Observed {
@@ -232,3 +240,7 @@ fn certificate(end: Option<Timestamp>, side: Side, limits: &AlertLimits, now: Ti
     let limit = i64::try_from(limits.certificate_days).unwrap_or(i64::MAX);
     Observed::when(days < limit, || words::certificate(side, end, days))
 }
+
+#[cfg(test)]
+#[path = "causes_tests.rs"]
+mod tests;

@@ -14,7 +14,8 @@ use crate::model::side::Side;
 use crate::report::Attention;
 use crate::telemetry::{LastError, Live, State};
 
-const CATCHES_UP: &str = "Rows wait on Landing and are not lost: leadbridge goes on where it stopped.";
+const CATCHES_UP: &str =
+    "see `leadbridge status` and the daemon's log. Rows wait at their source and are not lost.";
 
 /// Longest detail or remedy in a message; a phone shows no more.
 const LONGEST: usize = 700;
@@ -57,9 +58,9 @@ pub fn stopped(error: Option<&LastError>) -> Finding {
     let Some(error) = error else {
         return Finding::new("The reason is not known.", "See the daemon's log.");
     };
-    let goes_on = if error.retrying { "leadbridge tries again by itself. " } else { "" };
+    let goes_on = if error.retrying { " leadbridge tries again by itself meanwhile." } else { "" };
     let remedy = error.remedy.as_deref().map_or_else(|| CATCHES_UP.to_owned(), sentence);
-    Finding::new(sentence(&error.message), format!("{goes_on}{remedy}"))
+    Finding::new(sentence(&error.message), format!("{remedy}{goes_on}"))
 }
 
 pub fn starting(error: Option<&LastError>) -> Finding {
@@ -78,8 +79,8 @@ pub fn ended(message: &str, remedy: Option<&str>, restarts: bool) -> Finding {
         true => "The service manager starts the daemon again; until then nothing is replicated.",
         false => "The service manager does NOT start the daemon again: somebody must act first.",
     };
-    let remedy = remedy.map_or_else(|| "See the daemon's log.".to_owned(), sentence);
-    Finding::new(sentence(message), format!("{next} {remedy}"))
+    let remedy = remedy.map_or_else(|| "see the daemon's log.".to_owned(), sentence);
+    Finding::new(sentence(message), format!("{remedy} {next}"))
 }
 
 pub fn vanished(started: Timestamp, offset: Offset) -> Finding {
@@ -119,7 +120,7 @@ pub fn lag(live: &Live, limits: &AlertLimits) -> Finding {
     Finding::new(
         format!("{to} is {seconds} ({bytes} of WAL) behind {from}; the limit is {allowed}.{}", blocked(live)),
         format!(
-            "Is {to} slow, or does a long transaction hold rows there? Is a bulk change running on {from}? \
+            "is {to} slow, or does a long transaction hold rows there? Is a bulk change running on {from}? \
              `leadbridge status --watch` shows whether the lag shrinks."
         ),
     )
@@ -157,7 +158,7 @@ pub fn slot_unreserved(side: Side, retained: Option<u64>) -> Finding {
             "{side} removes WAL that the slot still needs at its next checkpoint (wal_status unreserved{kept})."
         ),
         format!(
-            "Raise max_slot_wal_keep_size on {side} now (ALTER SYSTEM, then SELECT pg_reload_conf()), and find out why \
+            "raise max_slot_wal_keep_size on {side} now (ALTER SYSTEM, then SELECT pg_reload_conf()), and find out why \
              the stream is slow."
         ),
     )
@@ -168,7 +169,7 @@ pub fn slot_fills(side: Side, left: f64) -> Finding {
     Finding::new(
         format!("At the present rate {side} removes WAL that the slot needs in {}.", seconds(left)),
         format!(
-            "Find out what holds the slot back (`leadbridge status` names who blocks), or raise max_slot_wal_keep_size on \
+            "find out what holds the slot back (`leadbridge status` names who blocks), or raise max_slot_wal_keep_size on \
              {side} (ALTER SYSTEM, then SELECT pg_reload_conf())."
         ),
     )
@@ -210,8 +211,8 @@ pub fn certificate(side: Side, end: Timestamp, days: i64) -> Finding {
     Finding::new(
         format!("The certificate that {side} shows {when}."),
         format!(
-            "Renew it on {side}'s server and reload PostgreSQL. Afterwards a connection with sslmode verify-ca or \
-             verify-full is refused."
+            "renew it on {side}'s server and reload PostgreSQL, before connections with sslmode verify-ca or verify-full \
+             are refused."
         ),
     )
 }
@@ -285,14 +286,10 @@ fn were(rows: u64) -> String {
     if rows == 1 { "1 row was".to_owned() } else { format!("{rows} rows were") }
 }
 
-/// A message of the daemon as a sentence, cut where a phone would not show the rest.
+/// A message of the daemon with a full stop, cut where a phone would not show the rest. Its first letter stays small,
+/// because the message may begin with a command.
 fn sentence(text: &str) -> String {
     let text = text.trim().trim_end_matches('.');
-    let mut cut: String = text.chars().take(LONGEST).collect();
-    if cut.len() < text.len() {
-        cut.push('…');
-    }
-    let mut letters = cut.chars();
-    let first = letters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", letters.as_str())
+    let cut: String = text.chars().take(LONGEST).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { format!("{cut}.") }
 }

@@ -228,7 +228,7 @@ fn http_url<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.password().is_none() => {
             Ok(text.trim_end_matches('/').to_owned())
         }
-        _ => Err(D::Error::custom("is not a URL such as \"https://api.telegram.org\"")),
+        _ => Err(D::Error::custom("is not the http or https URL of a Bot API")),
     }
 }
 

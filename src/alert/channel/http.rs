@@ -41,8 +41,13 @@ impl Web {
             None => builder.no_proxy(),
             Some(file) => {
                 let url = secret::read(file, "proxy_url_file").await?;
-                let proxy = Proxy::all(url.expose_secret())
-                    .map_err(|_| Failure::passing("proxy_url_file: the file holds no URL of a proxy"))?;
+                let bad = || Failure::passing("proxy_url_file: the file holds no URL of a proxy");
+                // Without a scheme the library takes any word for a host.
+                let url = Url::parse(url.expose_secret()).map_err(|_| bad())?;
+                if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
+                    return Err(bad());
+                }
+                let proxy = Proxy::all(url).map_err(|_| bad())?;
                 builder.proxy(proxy)
             }
         };

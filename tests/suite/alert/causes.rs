@@ -6,9 +6,7 @@ use rcgen::{CertificateParams, KeyPair};
 
 use super::{events, told, told_by_webhook};
 use crate::cutover::CutoverSetup;
-use crate::testkit::{
-    Bridge, WebServer, World, brake, caught_up_and_equal, landing, release_brake, until_true,
-};
+use crate::testkit::{Bridge, WebServer, World, caught_up_and_equal, landing, until_true};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lag_above_its_limit_is_told_with_both_figures_and_its_end() {
@@ -17,15 +15,12 @@ async fn a_lag_above_its_limit_is_told_with_both_figures_and_its_end() {
     let bridge = told_by_webhook(Bridge::new(&world), &webhook, "max_lag_seconds = 1.0");
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
-    brake(&world, 0.2).await;
-    landing(
-        &world,
-        "INSERT INTO landing_leads (name, phone) SELECT 'n', n::text FROM generate_series(1, 60) AS n",
-    )
-    .await;
+    let holder = world.traffic().await;
+    holder.batch_execute("BEGIN; LOCK TABLE traffic_leads IN SHARE MODE").await.unwrap();
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '1')").await;
     let text = told(&webhook, "begun", "lag").await;
     assert!(text.contains("Traffic is ") && text.contains("of WAL) behind Landing"), "{text}");
-    release_brake(&world).await;
+    holder.batch_execute("COMMIT").await.unwrap();
     told(&webhook, "over", "lag").await;
     caught_up_and_equal(&world, &mut daemon).await;
     daemon.terminate().await;
@@ -101,7 +96,8 @@ async fn the_daily_line_says_that_all_is_well_or_what_stands() {
     assert!(text.starts_with("[leadbridge] daily: "), "{text}");
     daemon.streaming().await;
     daemon.terminate().await;
-    let again = bridge.daemon().await;
+    let mut again = bridge.daemon().await;
+    again.streaming().await;
     again.terminate().await;
     assert!(daily(1).is_none(), "the line of a day is sent once");
 }

@@ -159,15 +159,15 @@ async fn a_proxy_carries_the_messages_and_its_password_is_not_shown() {
 async fn the_ping_comes_only_while_replication_is_well() {
     let mut world = world().await;
     let receivers = Receivers::start().await;
-    let bridge = receivers.told_by(Bridge::new(&world), "1h");
+    let bridge = receivers.told_by(Bridge::new(&world), "2s");
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     until_true("pings arrive", async || receivers.ping.requests().len() > 2).await;
     world.traffic.stop(Shutdown::Fast).await.unwrap();
     told(&receivers.webhook, "begun", "replication_stopped").await;
     let before = receivers.ping.requests().len();
-    // Many times the interval of the pings.
-    landing(&world, "SELECT pg_sleep(2)").await;
+    // Comes many intervals of the ping later.
+    told(&receivers.webhook, "reminder", "replication_stopped").await;
     assert_eq!(receivers.ping.requests().len(), before, "a ping came while replication stood still");
     world.traffic.resume().await.unwrap();
     until_true("pings arrive again", async || receivers.ping.requests().len() > before).await;

@@ -53,13 +53,18 @@ impl Receivers {
     }
 }
 
-/// An installation that tells a webhook alone.
+/// An installation that tells a webhook alone, soon.
 fn told_by_webhook(bridge: Bridge, webhook: &WebServer, lines: &str) -> Bridge {
+    told_by_webhook_after("300ms", bridge, webhook, lines)
+}
+
+/// The same, for causes that last.
+fn told_by_webhook_after(after: &str, bridge: Bridge, webhook: &WebServer, lines: &str) -> Bridge {
     let path = bridge.dir().join("webhook");
     std::fs::write(&path, webhook.url("/hook")).unwrap();
     let path = path.display().to_string();
     bridge.configured(&format!(
-        "[alert]\nafter = '300ms'\ndaily_at = 'off'\nwebhook_url_file = '{path}'\n{lines}"
+        "[alert]\nafter = '{after}'\ndaily_at = 'off'\nwebhook_url_file = '{path}'\n{lines}"
     ))
 }
 
