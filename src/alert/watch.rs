@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::causes::{self, Cause, Finding};
@@ -43,6 +44,8 @@ pub(super) struct Watch {
     schedule: Schedule,
     /// The record on the disk; `None` before this process has read it.
     recorded: Option<Record>,
+    /// A write that a hung disk holds up. A second one would take another thread from the name lookups.
+    writing: Option<JoinHandle<std::io::Result<()>>>,
     telemetry: Option<Telemetry>,
     changes: Option<watch::Receiver<Live>>,
     changed: Instant,
@@ -68,6 +71,7 @@ impl Watch {
             ping,
             schedule: Schedule::restored(alert.times.clone(), &Record::default(), now),
             recorded: None,
+            writing: None,
             telemetry: None,
             changes: None,
             changed: Instant::now(),
@@ -173,18 +177,24 @@ impl Watch {
     async fn save(&mut self, running: Option<Timestamp>) {
         let (standing, daily, aborted) = self.schedule.record();
         let record = Record { format: 0, standing, daily, aborted, running };
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return;
+        }
         let as_read = self.recorded.as_ref().map(|record| Record { format: 0, ..record.clone() });
         if as_read.as_ref() == Some(&record) {
             return;
         }
         let (state_dir, written) = (self.state_dir.clone(), record.clone());
-        let writing = tokio::task::spawn_blocking(move || written.write(&state_dir));
-        match tokio::time::timeout(WRITE_LIMIT, writing).await {
+        let mut writing = tokio::task::spawn_blocking(move || written.write(&state_dir));
+        match tokio::time::timeout(WRITE_LIMIT, &mut writing).await {
             Ok(Ok(Ok(()))) => {}
             Ok(Ok(Err(error))) => {
                 tracing::warn!(%error, "the record of the alerts cannot be written: a restart repeats them");
             }
-            _ => tracing::warn!("the record of the alerts cannot be written: the disk does not answer"),
+            _ => {
+                tracing::warn!("the record of the alerts cannot be written: the disk does not answer");
+                self.writing = Some(writing);
+            }
         }
         // Not tried again before the next change, because the disk of the state directory is needed by others.
         self.recorded = Some(record);
