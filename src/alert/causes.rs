@@ -39,11 +39,17 @@ pub enum Cause {
 pub struct Finding {
     pub detail: String,
     pub remedy: String,
+    /// Instead of the cause's usual title.
+    pub title: Option<&'static str>,
 }
 
 impl Finding {
     pub fn new(detail: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Finding { detail: detail.into(), remedy: remedy.into() }
+        Finding { detail: detail.into(), remedy: remedy.into(), title: None }
+    }
+
+    pub fn titled(self, title: &'static str) -> Self {
+        Finding { title: Some(title), ..self }
     }
 }
 

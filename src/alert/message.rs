@@ -49,21 +49,21 @@ impl Letterhead {
         match notice {
             Notice::Begun(episode) => {
                 let lines = self.present(episode, format!("Since {}.", self.moment(episode.since)));
-                self.about(episode, Event::Begun, words::title(episode.cause).to_owned(), lines, at)
+                self.about(episode, Event::Begun, episode.title().to_owned(), lines, at)
             }
             Notice::Reminder(episode) => {
-                let title = format!("still: {}", words::title(episode.cause));
+                let title = format!("still: {}", episode.title());
                 self.about(episode, Event::Reminder, title, self.present(episode, self.lasting(episode)), at)
             }
             Notice::Changed(episode) => {
-                let title = format!("changed: {}", words::title(episode.cause));
+                let title = format!("changed: {}", episode.title());
                 self.about(episode, Event::Changed, title, self.present(episode, self.lasting(episode)), at)
             }
             Notice::Over(episode) => {
                 let title = format!("over: {}", words::over(episode.cause));
                 let lines = vec![format!(
                     "Alert \"{}\" of {} is over after {}.{}",
-                    words::title(episode.cause),
+                    episode.title(),
                     self.moment(episode.since),
                     words::span(episode.lasted),
                     came_and_went(episode.times)
@@ -104,8 +104,7 @@ impl Letterhead {
             1 => "daily: NOT well, 1 alert stands".to_owned(),
             several => format!("daily: NOT well, {several} alerts stand"),
         };
-        let line =
-            |episode: &Episode| format!("- {}. {}", words::title(episode.cause), self.lasting(episode));
+        let line = |episode: &Episode| format!("- {}. {}", episode.title(), self.lasting(episode));
         self.message((Event::Daily, None), title, standing.iter().map(line).collect(), None, at)
     }
 

@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::causes::{Cause, Finding, Observed};
 use super::record::{Record, ToldCause};
+use super::words;
 use crate::config::AlertTimes;
 
 /// A point in time by two clocks. `elapsed` never jumps and decides about intervals; `wall` is for texts and for the
@@ -52,6 +53,12 @@ pub struct Episode {
     pub lasted: Duration,
     /// How often the cause came and went meanwhile.
     pub times: u32,
+}
+
+impl Episode {
+    pub fn title(&self) -> &'static str {
+        self.finding.title.unwrap_or_else(|| words::title(self.cause))
+    }
 }
 
 /// A cause that is seen, or was told and is not over.

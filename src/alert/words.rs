@@ -90,8 +90,9 @@ pub fn vanished(started: Timestamp, offset: Offset) -> Finding {
              A new process has started.",
             moment(started, offset)
         ),
-        "Nothing is lost. See `journalctl -u leadbridge` and the kernel's log for the reason.",
+        "nothing is lost. `journalctl -u leadbridge` and the kernel's log show the reason.",
     )
+    .titled("the daemon died and was started again")
 }
 
 pub fn no_leader() -> Finding {
