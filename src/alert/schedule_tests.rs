@@ -144,7 +144,8 @@ fn a_restart_repeats_what_was_delivered_only_as_a_reminder() {
 fn the_daily_line_comes_once_a_day_at_the_hour_of_its_zone() {
     let mut schedule = fresh();
     // 06:00 at +03:00 is 03:00 UTC.
-    let due: Vec<u64> = (0..3 * 86_400).filter(|second| schedule.daily(at(*second)).is_some()).collect();
+    let due: Vec<u64> =
+        (0..3 * 86_400).step_by(60).filter(|second| schedule.daily(at(*second)).is_some()).collect();
     assert_eq!(due, [3 * 3600, 27 * 3600, 51 * 3600]);
 }
 
@@ -153,7 +154,8 @@ fn a_clock_that_was_ahead_costs_one_daily_line_at_most() {
     let mut schedule = fresh();
     let ahead = Moment { wall: midnight() + SignedDuration::from_hours(24 * 365), ..at(10) };
     assert!(schedule.daily(ahead).is_some());
-    let due: Vec<u64> = (11..2 * 86_400).filter(|second| schedule.daily(at(*second)).is_some()).collect();
+    let due: Vec<u64> =
+        (60..2 * 86_400).step_by(60).filter(|second| schedule.daily(at(*second)).is_some()).collect();
     assert_eq!(due, [3 * 3600, 27 * 3600]);
 }
 
