@@ -1,5 +1,6 @@
 //! The command line, as clap types only. A command is added to [`Command`] when the command works.
 
+mod alert;
 mod choices;
 mod files;
 mod migrate;
@@ -15,6 +16,7 @@ use crate::cutover::readiness::Compare;
 use crate::files::Format;
 use crate::model::change::Table;
 use crate::model::names::JOURNEY_NAMES;
+pub use alert::{AlertAction, AlertArguments};
 pub use files::{ExportArguments, ImportArguments};
 pub use migrate::{Migrate, Print};
 
@@ -81,6 +83,7 @@ pub enum Command {
     Quarantine(QuarantineArguments),
     Export(ExportArguments),
     Import(ImportArguments),
+    Alert(AlertArguments),
     Demo(Demo),
 }
 

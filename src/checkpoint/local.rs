@@ -225,7 +225,7 @@ fn open(directory: &Path) -> sled::Result<sled::Db> {
 fn is_ours(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     ["db", "conf", "blobs", "lost+found"].contains(&&*name)
-        || ["snap.", "last_error.", ".doctor."].iter().any(|beginning| name.starts_with(beginning))
+        || ["snap.", "last_error.", "alerts.", ".doctor."].iter().any(|beginning| name.starts_with(beginning))
 }
 
 fn is_lock(cause: &io::Error) -> bool {

@@ -1,5 +1,6 @@
 //! One file for each command. This file dispatches the commands and turns their results into exit codes.
 
+mod alert;
 mod confirm;
 mod cutover;
 mod descriptors;
@@ -92,6 +93,11 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
         Command::Run(arguments) => run::run(config()?, arguments, ending).await,
         Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments, ending)).await,
+        Command::Alert(arguments) => {
+            let settings = Settings::load(&cli.global.flags(), &environment)?;
+            logging::start(&settings.log, log)?;
+            Box::pin(alert::run(&settings, arguments)).await
+        }
         Command::Finish(arguments) => Box::pin(finish::run(&config()?, arguments)).await,
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Export(arguments) => Box::pin(export::run(&config()?, arguments)).await,

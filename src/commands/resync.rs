@@ -19,7 +19,7 @@ pub async fn run(config: Config, arguments: &Resync, ending: &Ending) -> Result<
             config.names.slot, config.landing, config.traffic
         ))?;
     }
-    replicate(config, Until::Resynced, ending).await?;
+    replicate(config, Until::Resynced, ending, None).await?;
     print("The snapshot is complete. Start the daemon again: the daemon continues from here.\n")?;
     Ok(Exit::Ok)
 }

@@ -9,9 +9,10 @@ use tokio::signal::unix::SignalKind;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::ending::{self, Ending};
+use super::ending::{self, Ending, no_thread};
 use super::signals::{Signals, handler};
 use super::{descriptors, threads};
+use crate::alert::Alerts;
 use crate::checkpoint::LocalStore;
 use crate::cli::RunArguments;
 use crate::config::Config;
@@ -27,20 +28,44 @@ const STOPPING: Duration = Duration::from_secs(15);
 
 pub async fn run(config: Config, arguments: &RunArguments, ending: &Ending) -> Result<Exit> {
     let until = if arguments.until_caught_up { Until::CaughtUp } else { Until::Shutdown };
-    let replicated = replicate(config.clone(), until, ending).await;
+    let alerts = match until {
+        Until::Shutdown => {
+            Alerts::start(&config.alert, &config.state_dir).map_err(|error| no_thread(&error))?
+        }
+        // Somebody waits for the end of the command and sees its error.
+        Until::CaughtUp | Until::Resynced => None,
+    };
+    let replicated = replicate(config.clone(), until, ending, alerts.as_ref()).await;
     // While a healthy daemon holds the state directory, this process's failure says nothing about
     // replication.
-    if let Err(error) = &replicated
-        && !LocalStore::is_held(&config.state_dir)
-    {
-        ending.step("the record of the last error");
-        last_error::keep(&config, error).await;
+    let fatal = replicated.as_ref().err().filter(|_| !LocalStore::is_held(&config.state_dir));
+    if let Some(alerts) = &alerts {
+        tell_end(alerts, fatal);
     }
+    let told = async {
+        if let Some(alerts) = alerts {
+            alerts.ended().await;
+        }
+    };
+    let kept = async {
+        if let Some(error) = fatal {
+            last_error::keep(&config, error).await;
+        }
+    };
+    ending.step("the record of the last error, or the last alert");
+    tokio::join!(told, kept);
     replicated.map(|()| Exit::Ok)
 }
 
+/// Tells the alerts that the process ends. The unit's RestartPreventExitStatus names the exit codes after which nobody
+/// starts the daemon again.
+fn tell_end(alerts: &Alerts, fatal: Option<&Error>) {
+    let restarts = !matches!(fatal.map(Exit::from), Some(Exit::Refused | Exit::Usage));
+    alerts.end(fatal, restarts);
+}
+
 /// Runs replication with its surroundings: the state directory's lock, signals, HTTP, systemd.
-pub async fn replicate(config: Config, until: Until, ending: &Ending) -> Result<()> {
+pub async fn replicate(config: Config, until: Until, ending: &Ending, alerts: Option<&Alerts>) -> Result<()> {
     // Signal handlers come first: as soon as the daemon answers over HTTP, a signal ends the daemon in an
     // orderly way.
     let signals = Signals::listen()?;
@@ -54,6 +79,9 @@ pub async fn replicate(config: Config, until: Until, ending: &Ending) -> Result<
     let store = LocalStore::open_when_free(&config.state_dir).await?;
     ending::end_at_panic_keeping(Some(config.state_dir.clone()));
     let telemetry = Telemetry::new();
+    if let Some(alerts) = alerts {
+        alerts.watch(telemetry.clone());
+    }
     let shutdown = CancellationToken::new();
     // The services outlive the replication by a moment, so that the last state can still be read.
     let services = CancellationToken::new();
@@ -66,6 +94,10 @@ pub async fn replicate(config: Config, until: Until, ending: &Ending) -> Result<
         // Before any teardown, so that a teardown that hangs hides no error. The remedy comes with the last line.
         let (step, table, lsn) = (error.step(), error.table(), error.lsn().map(tracing::field::display));
         tracing::error!(step, table, lsn, "replication has ended: {}", error.message());
+        // At once, because a teardown that hangs ends the process by force.
+        if let Some(alerts) = alerts {
+            tell_end(alerts, Some(error));
+        }
     }
     ending.begin(
         ending::LIMIT,

@@ -11,6 +11,7 @@ use futures_util::future::join_all;
 use tokio::runtime::{Builder, Runtime};
 
 use super::ending::no_thread;
+use crate::alert;
 use crate::error::{Error, Result};
 
 /// Bounds of the runtime's threads for tasks. More than four have nothing to do: a stream is one pipeline.
@@ -25,7 +26,7 @@ const STORE: usize = 8;
 const SINGLE: usize = 6;
 
 /// The most threads that a process of leadbridge has.
-pub const THREADS: usize = MOST_WORKERS + BLOCKING + STORE + SINGLE;
+pub const THREADS: usize = MOST_WORKERS + BLOCKING + STORE + SINGLE + alert::THREADS;
 
 /// Time for the runtime's blocking threads to start, far more than a loaded machine needs.
 const STARTING: Duration = Duration::from_secs(30);
@@ -38,7 +39,7 @@ pub fn runtime(daemon: bool) -> Result<Runtime> {
     let processors = thread::available_parallelism().map_or(FEWEST_WORKERS, usize::from);
     let workers = processors.clamp(FEWEST_WORKERS, MOST_WORKERS);
     // The main thread, the thread of `ending` and the log's thread are there.
-    probe(if daemon { workers + BLOCKING + STORE + SINGLE - 3 } else { workers + 1 })?;
+    probe(if daemon { workers + BLOCKING + STORE + SINGLE + alert::THREADS - 3 } else { workers + 1 })?;
     Builder::new_multi_thread()
         .enable_all()
         .worker_threads(workers)

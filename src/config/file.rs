@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::alert::{Alert, AlertSection};
 use super::values::{self, Listen, LogFormat};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
@@ -39,6 +40,10 @@ pub struct File {
     pub cutover: Cutover,
     pub privacy: Privacy,
     pub retry: Retry,
+    alert: AlertSection,
+    /// The checked form of `alert`.
+    #[serde(skip)]
+    pub alerts: Alert,
     pub log: LogTable,
 }
 
@@ -58,6 +63,8 @@ impl Default for File {
             cutover: Cutover::default(),
             privacy: Privacy::default(),
             retry: Retry::default(),
+            alert: AlertSection::default(),
+            alerts: Alert::default(),
             log: LogTable::default(),
         }
     }
@@ -312,6 +319,9 @@ pub fn parse(text: &str, path: &Path) -> Result<File> {
         return Err(Error::usage(format!("{}: retry.initial is longer than retry.max", path.display()))
             .remedy("the pause between two attempts grows from retry.initial to retry.max"));
     }
+    file.alerts = std::mem::take(&mut file.alert)
+        .checked()
+        .map_err(|why| Error::usage(format!("{}: {why}", path.display())).remedy("see docs/alerting.md"))?;
     Ok(file)
 }
 

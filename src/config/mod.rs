@@ -1,6 +1,7 @@
 //! The operator's configuration: file, then environment, then flags. `file` is the raw form, [`Config`] the
 //! checked form.
 
+mod alert;
 mod file;
 mod journey;
 mod values;
@@ -19,6 +20,7 @@ use crate::model::same_id::SameId;
 use crate::model::side::Side;
 use crate::model::truncate::OnTruncate;
 use crate::postgres::Endpoint;
+pub use alert::{Alert, AlertLimits, AlertTimes, Mail, Telegram};
 use file::{File, Located};
 pub use values::{Listen, LogFormat, size as parse_size};
 
@@ -75,6 +77,8 @@ pub struct Settings {
     /// The first and the longest pause between two attempts.
     pub retry_initial: Duration,
     pub retry_max: Duration,
+    /// Whom the daemon tells about trouble.
+    pub alert: Alert,
     pub log: Log,
 }
 
@@ -159,7 +163,7 @@ fn read(flags: &Flags, env: Environment<'_>) -> Result<(File, PathBuf)> {
     match std::fs::read_to_string(&path) {
         Ok(text) => Ok((file::parse(&text, &path)?, path)),
         Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            Ok((File::default(), path))
+            Ok((file::parse("", &path)?, path))
         }
         Err(error) => {
             Err(Error::usage(format!("the configuration {} cannot be read: {error}", path.display()))
@@ -202,6 +206,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         accepted_access: file.privacy.accept,
         retry_initial: file.retry.initial,
         retry_max: file.retry.max,
+        alert: file.alerts,
     })
 }
 

@@ -91,6 +91,13 @@ fn a_wrong_line_is_named_with_key_and_file() {
         ("[privacy]\naccept = ['anon:a:b']", "line 2", "accept"),
         ("[retry]\ninitial = '0s'", "line 2", "initial"),
         ("[retry]\nmax = 'long'", "line 2", "max"),
+        ("[alert]\nafter = '0s'", "line 2", "after"),
+        ("[alert]\ntoken = 'x'", "line 2", "token"),
+        ("[alert]\ndaily_at = '25:00'", "line 2", "daily_at"),
+        ("[alert]\nutc_offset = 'Moscow'", "line 2", "utc_offset"),
+        ("[alert]\nmail_to = ['nobody']", "line 2", "mail_to"),
+        ("[alert]\ntelegram_api = 'ftp://host'", "line 2", "telegram_api"),
+        ("[alert]\ncertificate_days = 0", "line 2", "certificate_days"),
         ("[log]\nformat = 'xml'", "line 2", "format"),
         ("[log]\nfilter = 'a=b=c'", "line 2", "filter"),
         ("state_dir =", "line 1", "state_dir"),
@@ -107,6 +114,25 @@ fn a_wrong_line_is_named_with_key_and_file() {
 }
 
 #[test]
+fn a_channel_of_an_alert_is_complete_or_refused() {
+    for (lines, key) in [
+        ("telegram_token_file = '/t'", "telegram_chat_file"),
+        ("smtp_url_file = '/s'\nmail_from = 'a@example.com'", "mail_to"),
+        ("mail_to = ['a@example.com']", "smtp_url_file"),
+        ("after = '2h'\nremind_every = '1h'", "remind_every"),
+    ] {
+        let error = load(&format!("[alert]\n{lines}"), &URLS).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().contains(key), "{lines}: {error}");
+    }
+    let lines = "[alert]\ndaily_at = 'off'\nutc_offset = '+03:00'\nsmtp_url_file = '/s'\n\
+                 mail_from = 'leadbridge <a@example.com>'\nmail_to = ['b@example.com']";
+    let alert = load(lines, &URLS).unwrap().settings.alert;
+    assert_eq!((alert.times.daily_at, alert.times.offset.seconds()), (None, 3 * 3600));
+    assert!(alert.has_channel() && alert.telegram.is_none());
+}
+
+#[test]
 fn no_error_shows_a_url_of_the_file() {
     for text in [
         "landing_url = 'postgresql://u:geheim@h/d'",
@@ -114,6 +140,8 @@ fn no_error_shows_a_url_of_the_file() {
         "landing_database_url = 'postgresql://u:geheim@h/d",
         "landing_database_url = 'postgresql://u:geheim@h:x/d'",
         "http_listen = 'postgresql://u:geheim@h/d'",
+        "alert.telegram_api = 'https://u:geheim@h/d'",
+        "alert.mail_from = 'geheim'",
         "columns.'postgresql://u:geheim@h/d'.skip = []",
     ] {
         let error = load(text, &[]).unwrap_err();
@@ -153,5 +181,5 @@ fn the_example_file_says_what_the_defaults_are() {
     let default = load("", &URLS).unwrap();
     assert_eq!(format!("{:?}", example.settings), format!("{:?}", default.settings));
     let keys = uncommented.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
-    assert_eq!(keys, 28, "every key is shown");
+    assert_eq!(keys, 39, "every key is shown");
 }

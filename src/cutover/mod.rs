@@ -15,6 +15,7 @@
 //! never two databases that take writes. A process that opens Landing again first writes `aborted` on
 //! Traffic, so that no other process can switch any more.
 
+pub mod aborted;
 pub mod adopt;
 pub mod attention;
 mod backward;

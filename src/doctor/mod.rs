@@ -5,6 +5,7 @@
 //! transaction back.
 
 mod access;
+mod alerts;
 mod columns;
 mod connections;
 pub mod imports;

@@ -14,7 +14,7 @@ use super::replication::Replication;
 use super::security::Environment;
 use super::session::Session;
 use super::socket;
-use super::tls::{Encryption, Tls};
+use super::tls::{CertificateEnd, Encryption, Tls};
 use super::url::{self, Address, Host};
 use crate::error::{Error, Result};
 use crate::model::side::Side;
@@ -26,6 +26,7 @@ pub struct Endpoint {
     address: Address,
     tls: Tls,
     answered: Answered,
+    certificate_end: CertificateEnd,
 }
 
 impl Endpoint {
@@ -51,7 +52,8 @@ impl Endpoint {
         let address = url::parse(side, url, env)?;
         refuse_poolers(side, &address.hosts)?;
         let tls = Tls::resolve(&address.security, env).map_err(|error| error.context(side.variable()))?;
-        Ok(Endpoint { side, address, tls, answered: Answered::default() })
+        let certificate_end = CertificateEnd::default();
+        Ok(Endpoint { side, address, tls, answered: Answered::default(), certificate_end })
     }
 
     pub fn side(&self) -> Side {
@@ -74,6 +76,12 @@ impl Endpoint {
     /// Time limit for connecting to a single address.
     pub fn connect_timeout(&self) -> Duration {
         self.address.connect_timeout
+    }
+
+    /// Until when the certificate is valid that a server of this endpoint has shown last, in seconds since 1970; `None`
+    /// before a connection with TLS.
+    pub fn certificate_end(&self) -> Option<i64> {
+        self.certificate_end.seconds()
     }
 
     /// `host:port` of every host, separated by commas.
@@ -147,7 +155,7 @@ impl Endpoint {
     /// Errors of [`Endpoint::connect`].
     pub async fn connect_at(&self, place: &Place, purpose: &str) -> Result<Session> {
         let attempt = self.attempt(place);
-        let tls = MakeRustlsConnect::new(self.tls.client_config(&place.host.name)?);
+        let tls = MakeRustlsConnect::new(self.tls.client_config(&place.host.name, &self.certificate_end)?);
         let config = self.driver_config(place, purpose);
         self.in_time(&attempt, async {
             let (client, connection) =
@@ -164,7 +172,7 @@ impl Endpoint {
     async fn replicate_at(&self, place: &Place) -> Result<Replication> {
         let attempt = self.attempt(place);
         self.in_time(&attempt, async {
-            let socket = socket::open(&attempt, &self.tls).await?;
+            let socket = socket::open(&attempt, &self.tls, &self.certificate_end).await?;
             Replication::log_in(&attempt, &self.address, socket).await
         })
         .await

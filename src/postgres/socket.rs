@@ -10,14 +10,18 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::failure::{self, ConnectionAttempt};
 use super::replication::Socket;
-use super::tls::{Encryption, Tls};
+use super::tls::{CertificateEnd, Encryption, Tls};
 use crate::error::Result;
 
 /// Opens the socket. The caller limits the time.
 ///
 /// # Errors
 /// Errors of connecting, in an operator's words.
-pub async fn open(attempt: &ConnectionAttempt<'_>, tls: &Tls) -> Result<Box<dyn Socket>> {
+pub async fn open(
+    attempt: &ConnectionAttempt<'_>,
+    tls: &Tls,
+    certificate_end: &CertificateEnd,
+) -> Result<Box<dyn Socket>> {
     let failed = |error: std::io::Error| failure::broken(attempt, &error);
     let host = &attempt.place.host;
     let Some(address) = attempt.place.address else {
@@ -39,7 +43,7 @@ pub async fn open(attempt: &ConnectionAttempt<'_>, tls: &Tls) -> Result<Box<dyn 
         (b'N', _) => return Err(failure::no_tls(attempt)),
         _ => return Err(failure::not_postgresql(attempt)),
     }
-    let mut connector = MakeRustlsConnect::new(tls.client_config(&host.name)?);
+    let mut connector = MakeRustlsConnect::new(tls.client_config(&host.name, certificate_end)?);
     let connect = MakeTlsConnect::<TcpStream>::make_tls_connect(&mut connector, &host.name);
     let connect = connect.map_err(|_| failure::no_tls(attempt))?;
     Ok(Box::new(connect.connect(stream).await.map_err(failed)?))

@@ -12,13 +12,13 @@ use super::{Context, Watched, blocking, liveness, measure};
 use crate::admission::{self, Bars};
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{self, CutoverJournal};
-use crate::cutover::resolve;
+use crate::cutover::{aborted, attention, resolve};
 use crate::error::{Error, Kind, Response, Result};
 use crate::fence;
 use crate::model::side::Side;
 use crate::postgres::{Backend, Database, Databases, Endpoint, Session};
 use crate::quarantine::Quarantine;
-use crate::telemetry::State;
+use crate::telemetry::{AbortedChange, CertificateEnds, State};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Time limit of a round; longer than any sensible connect timeout.
@@ -31,6 +31,8 @@ const ASK_LIMIT: Duration = Duration::from_secs(3);
 const COUNT_EVERY: u32 = 5;
 /// Rounds between two log lines about the progress of an initial copy.
 const REPORT_EVERY: u32 = 10;
+/// Rounds between two looks for states that an operator has to end, which ask both databases several questions.
+const ATTENTION_EVERY: u32 = 10;
 /// Rounds with an inactive slot after which the stream counts as dead: the server ended its walsender
 /// (`wal_sender_timeout`), and the network did not deliver the end.
 const ABANDONED_AFTER: u32 = 5;
@@ -154,6 +156,14 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         // Dropping the session releases the right to resolve the cutover, if this session held the right.
         sessions.traffic = None;
     }
+    if round.is_multiple_of(ATTENTION_EVERY)
+        && let Err(error) = in_time(ROUND_LIMIT, observe_attention(context, sessions)).await
+    {
+        tracing::debug!("monitor: {error}");
+        (sessions.landing, sessions.traffic) = (None, None);
+        context.telemetry.update(|live| live.attention = None);
+    }
+    context.telemetry.update(|live| live.certificate_ends = certificate_ends(context));
     if source == Side::Landing && context.cuts().ends(context.progress.standing().applied()) {
         context.telemetry.update(|live| live.last_error = None);
     }
@@ -217,6 +227,36 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
     let settled = resolve::settle(Databases { landing, traffic, names }).await;
     cutovers.give_back(traffic).await?;
     settled
+}
+
+/// Reports the states that an operator has to end, and an aborted cutover or rollback. A standby leaves both to the
+/// daemon that replicates.
+async fn observe_attention(context: &Context, sessions: &mut Sessions) -> Result<()> {
+    if context.watched().is_none() {
+        context.telemetry.update(|live| live.attention = None);
+        return Ok(());
+    }
+    let names = context.names();
+    let landing = open(&mut sessions.landing, &context.config.landing).await?;
+    let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
+    let databases = Databases { landing, traffic, names };
+    let attention = attention::examine(databases).await?;
+    let aborted = aborted::newest(databases.on(Side::Traffic)).await?;
+    context.telemetry.update(|live| {
+        live.attention = Some(attention);
+        live.aborted = aborted.map(|run| AbortedChange {
+            id: run.id,
+            direction: run.direction,
+            reason: run.reason,
+            at: run.at.to_string().parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+        });
+    });
+    Ok(())
+}
+
+fn certificate_ends(context: &Context) -> CertificateEnds {
+    let end = |endpoint: &Endpoint| jiff::Timestamp::from_second(endpoint.certificate_end()?).ok();
+    CertificateEnds { landing: end(&context.config.landing), traffic: end(&context.config.traffic) }
 }
 
 /// Checks while reverse replication runs that the fence around Landing is whole. A damaged fence ends the

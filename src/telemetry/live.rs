@@ -6,6 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
+use super::last_error::LastError;
 use super::outlook::{CatchUp, Rate, Survival, Trend};
 use super::sessions::{BlockingSession, LeaseHolder};
 use crate::model::lsn::Lsn;
@@ -179,28 +181,6 @@ pub struct ReverseReport {
     pub landing_publication: Option<String>,
 }
 
-/// The last error. Holds no row values and no password.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LastError {
-    pub message: String,
-    /// Remedy for the operator.
-    pub remedy: Option<String>,
-    /// Time by this machine's clock.
-    pub at: Timestamp,
-    /// Whether the daemon retries by itself.
-    pub retrying: bool,
-}
-
-impl LastError {
-    /// Describes `error`, at the present time.
-    pub fn new(error: &crate::error::Error) -> Self {
-        LastError {
-            message: error.message().to_owned(),
-            remedy: error.remedy_text().map(str::to_owned),
-            at: Timestamp::now(),
-            retrying: error.response() == crate::error::Response::Retry,
-        }
-    }
 }
 
 /// Everything known at a moment. An unknown figure is null, never zero.
@@ -248,9 +228,17 @@ pub struct Live {
     /// the field.
     #[serde(default)]
     pub lease_holder: Option<LeaseHolder>,
-    /// States that an operator has to end; null when not known. Only the command `status` fills the list.
+    /// States that an operator has to end; null when not known.
     #[serde(default)]
     pub attention: Option<Vec<Attention>>,
+    /// Null when no daemon has looked, or when the newest cutover or rollback was not aborted.
+    #[serde(default)]
+    pub aborted: Option<AbortedChange>,
+    #[serde(default)]
+    pub certificate_ends: CertificateEnds,
+    /// An entry for each configured channel of `[alert]`; null without a daemon.
+    #[serde(default)]
+    pub alerts: Option<Vec<AlertChannelReport>>,
     /// Speed over the last minute; null while too little is known.
     #[serde(default)]
     pub rate: Option<Rate>,
@@ -304,6 +292,9 @@ impl Live {
             columns_not_replicated: None,
             lease_holder: None,
             attention: None,
+            aborted: None,
+            certificate_ends: CertificateEnds::default(),
+            alerts: None,
             rate: None,
             trend: None,
             survival: None,

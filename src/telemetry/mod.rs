@@ -1,10 +1,12 @@
 //! The daemon's knowledge about itself, in a single place: status, `/metrics` and systemd all read [`Live`]. `history`
 //! keeps the recent past, and `outlook` says what follows from it.
 
+mod alert_facts;
 mod heartbeat;
 pub mod history;
 pub mod http;
 pub mod http_server;
+mod last_error;
 mod lines;
 mod live;
 pub mod logging;
@@ -18,9 +20,11 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+pub use alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
 pub use heartbeat::{Heartbeat, Heartbeats};
 use history::{History, Sample};
-pub use live::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, TableProgress};
+pub use last_error::LastError;
+pub use live::{DaemonPresence, Live, ReverseReport, SlotReport, State, TableProgress};
 pub use metrics::Metrics;
 use outlook::Outlook;
 pub use sessions::{BlockingSession, LeaseHolder};
@@ -51,6 +55,14 @@ impl Telemetry {
     /// Changes the state. Readers see all of a change or nothing. `change` must not block.
     pub fn update(&self, change: impl FnOnce(&mut Live)) {
         self.live.send_modify(change);
+    }
+
+    /// Changes figures that no task acts on: receivers of changes are not woken. `change` must not block.
+    pub fn update_quietly(&self, change: impl FnOnce(&mut Live)) {
+        self.live.send_if_modified(|live| {
+            change(live);
+            false
+        });
     }
 
     /// A copy of the present state.

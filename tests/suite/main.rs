@@ -12,6 +12,7 @@
 
 mod access;
 mod admission;
+mod alert;
 mod application;
 mod checkpoint;
 mod compare;

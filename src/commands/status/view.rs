@@ -6,7 +6,9 @@ use bytesize::ByteSize;
 
 use super::outlook;
 use crate::report::Attention;
-use crate::telemetry::{DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress};
+use crate::telemetry::{
+    AlertChannelReport, DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
+};
 
 /// A few aligned lines.
 pub fn text(live: &Live) -> String {
@@ -44,6 +46,15 @@ pub fn text(live: &Live) -> String {
     for Attention { message, remedy } in live.attention.iter().flatten() {
         lines.add("ATTENTION", message);
         lines.add("", &format!("what to do: {remedy}"));
+    }
+    for channel in live.alerts.iter().flatten() {
+        if let Some(failure) = &channel.last_failure {
+            let AlertChannelReport { channel, waiting, failed, .. } = channel;
+            lines.add(
+                "alerts",
+                &format!("{channel} does not work: {failure}; {waiting} wait, {failed} were given up"),
+            );
+        }
     }
     if let Some(error) = &live.last_error {
         let again = if error.retrying { " (the daemon tries again by itself)" } else { "" };

@@ -115,6 +115,12 @@ impl Certificate {
         extensions.iter().all(|extension| !extension.critical || known.contains(&extension.extn_id))
     }
 
+    /// The last second of the certificate's validity, since 1970.
+    pub fn not_after(&self) -> i64 {
+        let end = self.parsed.tbs_certificate.validity.not_after.to_unix_duration();
+        i64::try_from(end.as_secs()).unwrap_or(i64::MAX)
+    }
+
     /// # Errors
     /// `ExpiredContext` or `NotValidYetContext`, when `now`, a time since 1970, is outside of the period of validity.
     pub fn validity(&self, now: Duration) -> Result<(), CertificateError> {

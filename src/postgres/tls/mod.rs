@@ -6,6 +6,7 @@
 
 mod certificate;
 mod roots;
+mod validity;
 mod verifier;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use rustls::{ClientConfig, SupportedProtocolVersion};
 use super::security::{Environment, RootCertificate, Security, SslMode, TlsVersion};
 use crate::error::{Error, Result};
 use roots::Roots;
+pub use validity::CertificateEnd;
 pub use verifier::Refusal;
 use verifier::Verifier;
 
@@ -84,11 +86,12 @@ impl Tls {
         self.encryption
     }
 
-    /// Settings of the TLS library for connections to `host`, the host's name or address as in the URL.
+    /// Settings of the TLS library for connections to `host`, the host's name or address as in the URL. The end of the
+    /// server's certificate goes to `end`.
     ///
     /// # Errors
     /// The root certificate cannot be read any more.
-    pub fn client_config(&self, host: &str) -> Result<ClientConfig> {
+    pub fn client_config(&self, host: &str, end: &CertificateEnd) -> Result<ClientConfig> {
         let provider = Arc::new(ring::default_provider());
         let algorithms = provider.signature_verification_algorithms;
         let verifier = match &self.verification {
@@ -102,7 +105,7 @@ impl Tls {
             .with_protocol_versions(&self.versions)
             .map_err(|error| Error::internal("TLS cannot be set up").source_error(error))?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_custom_certificate_verifier(Arc::new(verifier.recording(end.clone())))
             .with_no_client_auth();
         config.enable_sni = self.names_host;
         Ok(config)

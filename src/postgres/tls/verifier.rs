@@ -17,6 +17,7 @@ use webpki::RawPublicKeyEntity;
 
 use super::certificate::{Certificate, HoldsName};
 use super::roots::Roots;
+use super::validity::CertificateEnd;
 
 type Verified<T> = Result<T, rustls::Error>;
 
@@ -83,19 +84,25 @@ pub struct Verifier {
     roots: Option<Roots>,
     /// The host's name or address as in the URL; `None`: any name is good.
     host: Option<String>,
+    end: CertificateEnd,
 }
 
 impl Verifier {
     pub fn of_nothing(algorithms: WebPkiSupportedAlgorithms) -> Self {
-        Verifier { algorithms, roots: None, host: None }
+        Verifier { algorithms, roots: None, host: None, end: CertificateEnd::default() }
     }
 
     pub fn of_chain(algorithms: WebPkiSupportedAlgorithms, roots: Roots) -> Self {
-        Verifier { algorithms, roots: Some(roots), host: None }
+        Verifier { roots: Some(roots), ..Verifier::of_nothing(algorithms) }
     }
 
     pub fn of_chain_and_name(algorithms: WebPkiSupportedAlgorithms, roots: Roots, host: &str) -> Self {
-        Verifier { algorithms, roots: Some(roots), host: Some(host.to_owned()) }
+        Verifier { host: Some(host.to_owned()), ..Verifier::of_chain(algorithms, roots) }
+    }
+
+    /// The same, and the end of each accepted certificate goes to `end`.
+    pub fn recording(self, end: CertificateEnd) -> Self {
+        Verifier { end, ..self }
     }
 
     fn verify_chain(
@@ -213,6 +220,10 @@ impl ServerCertVerifier for Verifier {
             if let Some(host) = &self.host {
                 self.verify_name(host, roots, &server, intermediates)?;
             }
+        }
+        // A certificate that cannot be parsed is accepted where nothing is verified, and its end is not known.
+        if let Ok(server) = Certificate::parse(end_entity) {
+            self.end.saw(server.not_after());
         }
         Ok(ServerCertVerified::assertion())
     }

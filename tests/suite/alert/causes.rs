@@ -1,0 +1,103 @@
+//! Causes other than a stop: a lag, a certificate, an aborted cutover, a state for an operator, the daily line.
+
+use std::time::Duration;
+
+use rcgen::{CertificateParams, KeyPair};
+
+use super::{events, told, told_by_webhook};
+use crate::cutover::CutoverSetup;
+use crate::testkit::{Bridge, WebServer, World, caught_up_and_equal, landing, until_true};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lag_above_its_limit_is_told_with_both_figures_and_its_end() {
+    let world = World::new().await;
+    let webhook = WebServer::start().await;
+    let bridge = told_by_webhook(Bridge::new(&world), &webhook, "max_lag_seconds = 1.0");
+    let mut daemon = bridge.daemon().await;
+    daemon.streaming().await;
+    let holder = world.traffic().await;
+    holder.batch_execute("BEGIN; LOCK TABLE traffic_leads IN SHARE MODE").await.unwrap();
+    landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '1')").await;
+    let text = told(&webhook, "begun", "lag").await;
+    assert!(text.contains("Traffic is ") && text.contains("of WAL) behind Landing"), "{text}");
+    holder.batch_execute("COMMIT").await.unwrap();
+    told(&webhook, "over", "lag").await;
+    caught_up_and_equal(&world, &mut daemon).await;
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_near_its_end_is_told_with_its_day() {
+    let world = World::new().await;
+    let webhook = WebServer::start().await;
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let end = std::time::SystemTime::now() + Duration::from_secs(5 * 24 * 3600 + 3600);
+    params.not_after = end.into();
+    let certificate = params.self_signed(&key).unwrap();
+    world.landing.install("server.crt", certificate.pem().as_bytes()).unwrap();
+    world.landing.install("server.key", key.serialize_pem().as_bytes()).unwrap();
+    landing(&world, "ALTER SYSTEM SET ssl = on").await;
+    world.landing.reload();
+    let encrypted = world.landing_url().replace("sslmode=disable", "sslmode=require");
+    let bridge = told_by_webhook(Bridge::between(&encrypted, &world.traffic_url()), &webhook, "");
+    until_true("the server speaks TLS", async || bridge.run(&["status"]).await.code != 3).await;
+    let daemon = bridge.daemon().await;
+    let text = told(&webhook, "begun", "landing_certificate").await;
+    let day = jiff::Timestamp::try_from(end).unwrap().strftime("%Y-%m-%d").to_string();
+    assert!(text.contains(&format!("ends in 5 days, on {day}")), "{text}");
+    assert_eq!(events(&webhook, "traffic_certificate"), [""; 0], "Traffic has no TLS here");
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aborted_cutover_and_the_hook_that_it_left_are_told() {
+    let world = World::new().await;
+    let webhook = WebServer::start().await;
+    let bridge = told_by_webhook(Bridge::new(&world), &webhook, "");
+    let setup = CutoverSetup::between(world, bridge).await;
+    let said = setup.cutover(&["--hook", "test $LEADBRIDGE_EVENT = check"]).await;
+    assert_eq!(said.code, 4, "{}", said.err);
+    let aborted = |body: &serde_json::Value| body["event"] == "aborted";
+    until_true("the abort is told", async || webhook.taken().iter().any(aborted)).await;
+    let text = webhook.taken().iter().find(|body| aborted(body)).unwrap()["text"].to_string();
+    assert!(text.contains("cutover aborted") && text.contains("Reason: "), "{text}");
+    let text = told(&webhook, "begun", "needs_operator").await;
+    assert!(
+        text.contains("was aborted after its hook had begun") && text.contains("--hook-settled"),
+        "{text}"
+    );
+    assert_eq!(webhook.taken().iter().filter(|body| aborted(body)).count(), 1);
+    setup.daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daily_line_says_that_all_is_well_or_what_stands() {
+    let world = World::new().await;
+    let webhook = WebServer::start().await;
+    let bridge = Bridge::new(&world);
+    let path = bridge.dir().join("webhook");
+    std::fs::write(&path, webhook.url("/hook")).unwrap();
+    let path = path.display();
+    let bridge = bridge
+        .configured(&format!("[alert]\nafter = '300ms'\ndaily_at = '06:00'\nwebhook_url_file = '{path}'"));
+    bridge.catch_up().await;
+    // The last line was sent long ago, so that the next is due.
+    let due = || {
+        let record =
+            r#"{"format":1,"standing":[],"daily":"2020-01-01T00:00:00Z","aborted":null,"running":null}"#;
+        std::fs::write(bridge.state_dir().join("alerts.json"), record).unwrap();
+    };
+    let daily = |from: usize| webhook.taken().into_iter().filter(|body| body["event"] == "daily").nth(from);
+    due();
+    let mut daemon = bridge.daemon().await;
+    until_true("the daily line", async || daily(0).is_some()).await;
+    let text = daily(0).unwrap()["text"].as_str().unwrap().to_owned();
+    assert!(text.starts_with("[leadbridge] daily: "), "{text}");
+    daemon.streaming().await;
+    daemon.terminate().await;
+    let mut again = bridge.daemon().await;
+    again.streaming().await;
+    again.terminate().await;
+    assert!(daily(1).is_none(), "the line of a day is sent once");
+}

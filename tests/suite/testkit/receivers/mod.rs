@@ -1,0 +1,7 @@
+//! Local receivers of alerts: an HTTP server and a mail server, which may be slow, refuse, or be down.
+
+mod mail;
+mod web;
+
+pub use mail::MailServer;
+pub use web::{Answer, WebServer};
