@@ -17,6 +17,7 @@ mod compare;
 mod cutover;
 mod demo;
 mod doctor;
+mod explain;
 mod finish;
 mod installed;
 mod landing;
