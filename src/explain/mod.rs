@@ -154,23 +154,10 @@ impl LeadReader<'_> {
             },
             self.children(id, can_compare),
         )?;
-        let keys = verdict::keys(id, &children);
-        let with_values = self.question.with_values;
-        let (landing, (traffic, image, limits), records, attribution) = tokio::try_join!(
+        let (landing, (traffic, image, limits), (records, attribution)) = tokio::try_join!(
             self.on_landing(id),
             self.on_traffic(id),
-            async {
-                match self.sides.traffic() {
-                    Some(traffic) => LeadRecords::read(traffic, id, &keys, with_values).await,
-                    None => Ok(LeadRecords::default()),
-                }
-            },
-            async {
-                match self.sides.traffic() {
-                    Some(traffic) => attribution::of_lead(traffic, id, with_values).await,
-                    None => Ok(None),
-                }
-            },
+            self.records(id, verdict::keys(id, &children)),
         )?;
         let (landing, row) = landing.unzip();
         let rows = LeadRows {
@@ -180,7 +167,7 @@ impl LeadReader<'_> {
             traffic: image.as_ref(),
         };
         let (columns, rejection) = match row.is_some() || image.is_some() {
-            true => rows.explain(with_values),
+            true => rows.explain(self.question.with_values),
             false => Default::default(),
         };
         let refusal = rejection.map(|rejection| rejection.message);
@@ -204,6 +191,16 @@ impl LeadReader<'_> {
         let settled = settled.as_ref().and_then(|rows| rows.first());
         lead.judge(Circumstances { source: self.source, stream: self.stream, both_answer, lead: settled });
         Ok(lead)
+    }
+
+    /// What leadbridge's records say of the lead and of the rows with these keys, and whose the lead is.
+    async fn records(&self, id: Uuid, keys: Vec<Uuid>) -> Result<(LeadRecords, Option<Attribution>)> {
+        let Some(traffic) = self.sides.traffic() else { return Ok(Default::default()) };
+        let with_values = self.question.with_values;
+        tokio::try_join!(
+            LeadRecords::read(traffic, id, &keys, with_values),
+            attribution::of_lead(traffic, id, with_values)
+        )
     }
 
     async fn children(&self, lead: Uuid, can_compare: bool) -> Result<Vec<ChildrenExplanation>> {

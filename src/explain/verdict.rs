@@ -191,6 +191,10 @@ impl LeadExplanation {
                 (Verdict::ChangedOnTraffic, vec![format!("{}: {METADATA}", columns.join(", "))])
             }
             RowState::Different(columns) => (Verdict::Different, self.difference(source, columns, passed)),
+            RowState::Missing if self.traffic.is_some() && self.landing.is_some() => {
+                let why = "Traffic has a lead of its own under Landing's id: see docs/imports.md";
+                (Verdict::Different, vec![why.to_owned(), passed])
+            }
             RowState::Missing => (Verdict::Missing, vec![format!("on {from}, not on {to}: {passed}")]),
             RowState::Extra => (Verdict::Extra, vec![format!("on {to}, not on {from}: {passed}")]),
             RowState::Refused => {
