@@ -21,7 +21,7 @@ pub struct ExplainArguments {
     #[arg(long)]
     pub values: bool,
     /// How long the stream may take to pass a row that differs, before the row counts as a difference
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "500ms")]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2s")]
     pub wait: Duration,
     /// Print one JSON document instead of text
     #[arg(long)]

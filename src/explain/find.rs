@@ -31,28 +31,33 @@ pub struct Found {
 /// PostgreSQL's form of [`normalized_phone`](crate::mapping::values::normalized_phone), as migration 031 uses it.
 const DIGITS: &str = "regexp_replace(t.phone, '[^0-9+]', '', 'g')";
 
+/// The same characters, in a form that a search without an index evaluates in half of the time.
+const KEPT: &str = "translate(t.phone, translate(t.phone, '0123456789+', ''), '')";
+
 /// # Errors
 /// A database cannot be read. A search that takes longer than [`STATEMENT_LIMIT`] is given up instead.
 pub async fn find(sides: &Sides, mapping: &TableMapping, asked: &Asked) -> Result<Found> {
-    let searches = [
-        (Side::Landing, sides.landing(), on_landing(sides, mapping, asked)),
-        (Side::Traffic, sides.traffic(), on_traffic(sides, asked)),
-        (Side::Traffic, sides.traffic(), in_records(sides, asked)),
-    ];
+    let (landing, traffic) = (sides.landing(), sides.traffic());
+    let (of_landing, of_traffic, of_records) =
+        (on_landing(sides, mapping, asked), on_traffic(sides, asked), in_records(sides, asked));
+    let searches = tokio::join!(
+        search(landing, &of_landing, asked),
+        search(traffic, &of_traffic, asked),
+        search(traffic, &of_records, asked),
+    );
     let mut found = Found::default();
     let mut matches: BTreeMap<Uuid, Option<Timestamp>> = BTreeMap::new();
-    for (side, database, sql) in &searches {
-        let Some(database) = database else { continue };
-        match search(*database, sql, asked).await {
+    for (side, rows) in
+        [(Side::Landing, searches.0), (Side::Traffic, searches.1), (Side::Traffic, searches.2)]
+    {
+        match rows {
             Ok(rows) => {
                 for (id, created_at) in rows {
                     let known = matches.entry(id).or_default();
                     *known = known.or(created_at);
                 }
             }
-            Err(error) if took_too_long(&error) => {
-                found.given_up.push(given_up(*side));
-            }
+            Err(error) if took_too_long(&error) => found.given_up.push(given_up(side)),
             Err(error) => return Err(error),
         }
     }
@@ -75,7 +80,13 @@ fn given_up(side: Side) -> String {
     )
 }
 
-async fn search(database: Database<'_>, sql: &str, asked: &Asked) -> Result<Vec<(Uuid, Option<Timestamp>)>> {
+/// Nothing without a database.
+async fn search(
+    database: Option<Database<'_>>,
+    sql: &str,
+    asked: &Asked,
+) -> Result<Vec<(Uuid, Option<Timestamp>)>> {
+    let Some(database) = database else { return Ok(Vec::new()) };
     let value: &(dyn ToSql + Sync) = match asked {
         Asked::Id(id) => id,
         Asked::Email(text) | Asked::Phone(text) => text,
@@ -92,7 +103,7 @@ fn on_landing(sides: &Sides, mapping: &TableMapping, asked: &Asked) -> String {
         // An older Landing knows no e-mails.
         Asked::Email(_) => "false AND t.name = $1".to_owned(),
         // Landing's own `phone_normalized` may be null or stale.
-        Asked::Phone(_) => format!("{DIGITS} = $1"),
+        Asked::Phone(_) => format!("{KEPT} = $1"),
     };
     select(&sides.names().landing_table(Table::LandingLeads), &condition)
 }
@@ -109,9 +120,14 @@ fn on_traffic(sides: &Sides, asked: &Asked) -> String {
     select(&sides.names().traffic_table(Table::LandingLeads), &condition)
 }
 
+/// The matches are found before they are ordered, because an index in the order of `created_at` would lead through the
+/// whole table.
 fn select(table: &str, condition: &str) -> String {
     let limit = MOST + 1;
-    format!("SELECT t.id, t.created_at FROM {table} AS t WHERE {condition} ORDER BY 2, 1 LIMIT {limit}")
+    format!(
+        "WITH found AS MATERIALIZED (SELECT t.id, t.created_at FROM {table} AS t WHERE {condition}) \
+         SELECT id, created_at FROM found ORDER BY 2, 1 LIMIT {limit}"
+    )
 }
 
 /// A lead may be gone from both databases, and still be named by leadbridge's records.

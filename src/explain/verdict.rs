@@ -8,6 +8,8 @@ use super::facts::Born;
 use super::sides::StreamPosition;
 use crate::compare::{RowState, SettledRow};
 use crate::model::side::Side;
+use crate::model::timestamp::Timestamp;
+use crate::quarantine::{QuarantinedRow, ReverseQuarantinedRow};
 
 /// How a lead stands, end to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -136,26 +138,19 @@ impl LeadExplanation {
         match source {
             Side::Landing => {
                 let waiting = self.records.quarantine.iter().filter(|row| !row.discarded);
-                let line = |row: &crate::quarantine::QuarantinedRow| {
-                    format!(
-                        "{} {}: {} ({}), since {}, tried {} times: `leadbridge quarantine show {}`",
-                        self.named(&row.table),
-                        row.row_id,
-                        row.message,
-                        row.sqlstate,
-                        row.since,
-                        row.attempts,
-                        row.id
-                    )
+                let line = |row: &QuarantinedRow| {
+                    let (table, id) = (self.named(&row.table), row.row_id);
+                    let tries = tries(row.since, row.last_attempt, row.attempts);
+                    let why = with_code(&row.message, &row.sqlstate);
+                    format!("{table} {id}: {why}; {tries}; `leadbridge quarantine show {}`", row.id)
                 };
                 waiting.map(line).collect()
             }
             Side::Traffic => {
-                let line = |row: &crate::quarantine::ReverseQuarantinedRow| {
-                    format!(
-                        "Landing does not take {} {}: {} ({}), since {}, tried {} times",
-                        row.table, row.row_id, row.message, row.sqlstate, row.since, row.attempts
-                    )
+                let line = |row: &ReverseQuarantinedRow| {
+                    let tries = tries(row.since, row.last_attempt, row.attempts);
+                    let why = with_code(&row.message, &row.sqlstate);
+                    format!("Landing does not take {} {}: {why}; {tries}", row.table, row.row_id)
                 };
                 self.records.reverse_quarantine.iter().map(line).collect()
             }
@@ -268,6 +263,18 @@ impl LeadExplanation {
             format!("{}: {} of {} rows{way}", children.table, counts.join(", "), children.rows.len())
         };
         self.children.iter().filter(|children| children.differences() > 0).map(reason).collect()
+    }
+}
+
+/// The message of a refusal, which usually ends with the SQLSTATE.
+fn with_code(message: &str, sqlstate: &str) -> String {
+    if message.contains(sqlstate) { message.to_owned() } else { format!("{message} (SQLSTATE {sqlstate})") }
+}
+
+fn tries(since: Timestamp, last: Timestamp, attempts: i32) -> String {
+    match attempts {
+        1 => format!("once, at {since}"),
+        _ => format!("{attempts} times since {since}, last at {last}"),
     }
 }
 

@@ -158,7 +158,8 @@ impl TableMapping {
             }
             Rule::Number(at) => match text(at).map(number) {
                 Some(Ok(Some(_))) => Origin::of(place(at), "the number"),
-                Some(Err(reason)) => Origin::of(place(at), format!("{reason}: null, with a conversion note")),
+                // The conversion note has the reason.
+                Some(Err(_)) => Origin::of(place(at), "no number of a bigint: null"),
                 Some(Ok(None)) | None => Origin::without_place("no number on Landing"),
             },
             Rule::FalseWhenNull(at) => or(at, "verbatim", "null becomes false"),

@@ -1,4 +1,5 @@
-//! The lead's columns as text: what is verbatim and equal in one paragraph, everything else on a line of its own.
+//! The lead's columns as text: what differs first, then each column whose rule has alternatives, then paragraphs of
+//! columns that have nothing to tell but their names.
 
 use super::text::{Page, shown};
 use crate::explain::{ColumnExplanation, LeadExplanation};
@@ -14,25 +15,44 @@ pub(super) fn list(page: &mut Page, lead: &LeadExplanation, with_values: bool) {
         (equal, different) => format!("columns of traffic_leads: {different} different, {equal} equal"),
     };
     page.section(&title);
-    let is_plain = |column: &&ColumnExplanation| {
-        !with_values && is_verbatim(column) && column.equal != Some(false) && column.note.is_none()
-    };
+    let paragraph_of = |column: &ColumnExplanation| if with_values { None } else { paragraph(column) };
     for column in lead.columns.iter().filter(|column| column.equal == Some(false)) {
         line(page, column);
     }
-    for column in lead.columns.iter().filter(|column| column.equal != Some(false) && !is_plain(column)) {
+    let others = || lead.columns.iter().filter(|column| column.equal != Some(false));
+    for column in others().filter(|column| paragraph_of(column).is_none()) {
         line(page, column);
     }
-    let plain: Vec<&str> = lead.columns.iter().filter(is_plain).map(|column| &*column.column).collect();
-    if !plain.is_empty() {
-        page.wrapped(2, &format!("verbatim: {}", plain.join(", ")));
+    let mut paragraphs: Vec<(&str, Vec<&str>)> = Vec::new();
+    for column in others() {
+        let Some(title) = paragraph_of(column) else { continue };
+        match paragraphs.iter_mut().find(|(known, _)| *known == title) {
+            Some((_, columns)) => columns.push(&column.column),
+            None => paragraphs.push((title, vec![&column.column])),
+        }
+    }
+    for (title, columns) in paragraphs {
+        page.wrapped(2, &format!("{title}: {}", columns.join(", ")));
     }
     own(page, lead, with_values);
 }
 
-/// Whether the column holds a value of Landing, or a null of Landing, unchanged.
-fn is_verbatim(column: &ColumnExplanation) -> bool {
-    column.rule.ends_with(", verbatim")
+/// Whether the rule has one place and nothing to choose.
+fn is_plain(column: &ColumnExplanation) -> bool {
+    column.rule.ends_with(", verbatim") || column.rule.contains("; null becomes ")
+}
+
+/// The paragraph of a column that is not shown on a line of its own.
+fn paragraph(column: &ColumnExplanation) -> Option<&str> {
+    if column.note.is_some() {
+        return None;
+    }
+    match (&column.from, column.how.as_deref()) {
+        (Some(_), Some("verbatim")) if is_plain(column) => Some("verbatim"),
+        (Some(_), _) => None,
+        // A lead of Traffic's own.
+        (None, how) => how.or(Some("no row on Landing")),
+    }
 }
 
 fn line(page: &mut Page, column: &ColumnExplanation) {
@@ -50,7 +70,9 @@ fn line(page: &mut Page, column: &ColumnExplanation) {
     page.line(&format!("  {mark} {:<26} {origin}", column.column));
     if let Some(reason) = column.reason {
         page.wrapped(6, reason);
-        page.wrapped(6, &format!("rule: {}", column.rule));
+        if !is_plain(column) {
+            page.wrapped(6, &format!("rule: {}", column.rule));
+        }
     }
     if let Some(note) = &column.note {
         page.wrapped(6, &format!("note: {note}"));
@@ -80,6 +102,6 @@ fn own(page: &mut Page, lead: &LeadExplanation, with_values: bool) {
         }
     } else if !traffic.own_columns.is_empty() {
         let own: Vec<&str> = traffic.own_columns.iter().map(|own| &*own.column).collect();
-        page.wrapped(2, &format!("Traffic's own: {}", own.join(", ")));
+        page.wrapped(2, &format!("no rule, Traffic's own: {}", own.join(", ")));
     }
 }

@@ -291,36 +291,20 @@ fn records(page: &mut Page, lead: &LeadExplanation) {
             .map_or_else(String::new, |text| format!("; original {}", shown(Some(text))));
         page.wrapped(2, &format!("{}: {own}{}, {}{original}", note.column, note.reason, note.noted_at));
     }
-    if !records.quarantine.is_empty() {
+    // The reasons of the verdict name the rows that wait.
+    let discarded: Vec<_> =
+        records.quarantine.iter().filter(|row| row.discarded || row.held_under.is_some()).collect();
+    if !discarded.is_empty() {
         page.section("quarantine");
     }
-    for row in &records.quarantine {
-        let discarded = if row.discarded { "DISCARDED, " } else { "" };
+    for row in discarded {
+        let state = if row.discarded { "discarded by an operator" } else { "waits" };
         let under = row.held_under.map_or_else(String::new, |key| format!("; Traffic holds it under {key}"));
         page.wrapped(
             2,
             &format!(
-                "{} {} {}: {} ({}), {discarded}since {}, last tried {}, {} times{under}",
-                row.id,
-                row.table,
-                row.row_id,
-                row.message,
-                row.sqlstate,
-                row.since,
-                row.last_attempt,
-                row.attempts
-            ),
-        );
-    }
-    if !records.reverse_quarantine.is_empty() {
-        page.section("quarantine of reverse replication");
-    }
-    for row in &records.reverse_quarantine {
-        page.wrapped(
-            2,
-            &format!(
-                "{} {}: {} ({}), since {}, last tried {}, {} times",
-                row.table, row.row_id, row.message, row.sqlstate, row.since, row.last_attempt, row.attempts
+                "{} {} {}: {state}; {}, {}{under}",
+                row.id, row.table, row.row_id, row.message, row.last_attempt
             ),
         );
     }

@@ -52,7 +52,7 @@ async fn after_a_cutover_landing_is_compared_with_what_traffic_has() {
 
     // Past the fence and past reverse replication.
     let damage = format!(
-        "SET session_replication_role = replica; UPDATE landing_leads SET name = 'damaged' WHERE id = '{LEAD}'"
+        "SET leadbridge.passes_fence = 'on'; SET session_replication_role = replica; UPDATE landing_leads SET name = 'damaged' WHERE id = '{LEAD}'"
     );
     landing(&setup.world, &damage).await;
     let found = lead(&setup.bridge, &[LEAD], 1, "different").await;

@@ -251,22 +251,25 @@ async fn the_least_privileged_role_explains_and_names_the_binding_of_the_targeto
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;
     let found = lead(&bridge, &[LEAD], 0, "equal").await;
-    assert_eq!(
-        found["attribution"]["reason"], "no binding has the lead's utm_source and funnel",
-        "{found:#}"
-    );
-    traffic(
-        &world,
-        "WITH u AS (INSERT INTO traffic_users (full_name, team_name) VALUES ('Somebody', 'Кенжи') RETURNING id)
-         INSERT INTO traffic_user_utm_sources (user_id, utm_source, funnel_type)
-         SELECT id, 'KenjiFB', 'challenge3d' FROM u",
-    )
-    .await;
+    let view = format!("SELECT targetologist_id::text FROM v_traffic_leads_with_journey WHERE id = '{LEAD}'");
+    let credited = &found["attribution"];
+    assert_eq!(credited["targetologist_id"], one::<String>(&world.traffic().await, &view).await);
+    assert_eq!((&credited["exact_spelling"], &credited["matching_bindings"]), (&json!(true), &json!(1)));
+    let renamed = "UPDATE traffic_user_utm_sources SET utm_source = upper(utm_source);
+                   UPDATE traffic_users SET full_name = 'Somebody', team_name = 'Кенжи'";
+    traffic(&world, renamed).await;
     let found = lead(&bridge, &[LEAD, "--values"], 0, "equal").await;
     let credited = &found["attribution"];
-    let view = format!("SELECT targetologist_id::text FROM v_traffic_leads_with_journey WHERE id = '{LEAD}'");
-    assert_eq!(credited["targetologist_id"], one::<String>(&world.traffic().await, &view).await);
     assert_eq!((&credited["team"], &credited["exact_spelling"]), (&json!("Кенжи"), &json!(false)));
     assert_eq!(credited["targetologist_name"], "Somebody");
     assert!(!lead(&bridge, &[LEAD], 0, "equal").await.to_string().contains("Somebody"));
+    for (change, reason) in [
+        ("UPDATE traffic_users SET is_active = false", "the binding, or its targetologist, is not active"),
+        ("DELETE FROM traffic_user_utm_sources", "no binding has the lead's utm_source and funnel"),
+    ] {
+        traffic(&world, change).await;
+        let found = lead(&bridge, &[LEAD], 0, "equal").await;
+        assert_eq!(found["attribution"]["reason"], reason, "{found:#}");
+        assert!(found["attribution"]["targetologist_id"].is_null(), "{found:#}");
+    }
 }
