@@ -34,7 +34,7 @@ pub enum Verdict {
     Quarantined,
     /// A change may be on its way.
     OnItsWay,
-    /// No first copy is complete.
+    /// No copy is complete.
     NotCopied,
     /// On neither side: only leadbridge's records name the lead.
     Gone,
@@ -114,7 +114,11 @@ impl LeadExplanation {
             return (Verdict::Unknown, vec!["a database does not answer: the sides are not compared".into()]);
         }
         if !stream.has_copied() && self.landing.is_some() {
-            return (Verdict::NotCopied, vec!["no first copy is complete: `leadbridge run` copies".into()]);
+            let why = match stream.state {
+                Some(_) => "a copy is under way: rows are compared when it is complete",
+                None => "nothing has been copied yet: `leadbridge run` copies",
+            };
+            return (Verdict::NotCopied, vec![why.to_owned()]);
         }
         let Some(lead) = lead else {
             return self.on_one_side(source, &RowState::NotCarried);

@@ -152,7 +152,7 @@ impl TableMapping {
                         Origin::of(Place::Metadata("funnel_type".into()), "verbatim")
                     }
                     FunnelAlternative::Neither => {
-                        Origin::without_place("no place names another funnel: express")
+                        Origin::without_place("express, as no place names another funnel")
                     }
                 }
             }
@@ -166,7 +166,7 @@ impl TableMapping {
             Rule::ZeroWhenNull(at) => or(at, "verbatim", "null becomes 0"),
             Rule::FacebookKey => match metadata.text(&target.name) {
                 Some(_) => Origin::of(Place::Metadata(target.name.clone()), "verbatim"),
-                None => Origin::without_place("not in metadata: Traffic's own"),
+                None => Origin::without_place("not in metadata, so Traffic's own"),
             },
         }
     }

@@ -15,20 +15,19 @@ pub(super) fn list(page: &mut Page, lead: &LeadExplanation, with_values: bool) {
         (equal, different) => format!("columns of traffic_leads: {different} different, {equal} equal"),
     };
     page.section(&title);
-    let paragraph_of = |column: &ColumnExplanation| if with_values { None } else { paragraph(column) };
     for column in lead.columns.iter().filter(|column| column.equal == Some(false)) {
         line(page, column);
     }
     let others = || lead.columns.iter().filter(|column| column.equal != Some(false));
-    for column in others().filter(|column| paragraph_of(column).is_none()) {
+    for column in others().filter(|column| paragraph(column, with_values).is_none()) {
         line(page, column);
     }
     let mut paragraphs: Vec<(&str, Vec<&str>)> = Vec::new();
     for column in others() {
-        let Some(title) = paragraph_of(column) else { continue };
+        let Some(title) = paragraph(column, with_values) else { continue };
         match paragraphs.iter_mut().find(|(known, _)| *known == title) {
-            Some((_, columns)) => columns.push(&column.column),
-            None => paragraphs.push((title, vec![&column.column])),
+            Some((_, columns)) => columns.push(column.column.as_str()),
+            None => paragraphs.push((title, vec![column.column.as_str()])),
         }
     }
     for (title, columns) in paragraphs {
@@ -42,9 +41,9 @@ fn is_plain(column: &ColumnExplanation) -> bool {
     column.rule.ends_with(", verbatim") || column.rule.contains("; null becomes ")
 }
 
-/// The paragraph of a column that is not shown on a line of its own.
-fn paragraph(column: &ColumnExplanation) -> Option<&str> {
-    if column.note.is_some() {
+/// The paragraph of a column that is not shown on a line of its own. Values need a line.
+fn paragraph(column: &ColumnExplanation, with_values: bool) -> Option<&str> {
+    if with_values || column.note.is_some() {
         return None;
     }
     match (&column.from, column.how.as_deref()) {

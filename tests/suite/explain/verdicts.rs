@@ -44,7 +44,7 @@ async fn an_equal_lead_names_the_rule_and_the_place_behind_each_column() {
         ("utm_medium", Value::Null, "no place has a value"),
         ("funnel_type", json!("source"), "contains challenge"),
         ("fb_ad_id", json!("metadata->>'fb_ad_id'"), "verbatim"),
-        ("fb_form_id", Value::Null, "not in metadata: Traffic's own"),
+        ("fb_form_id", Value::Null, "not in metadata, so Traffic's own"),
         ("sms_error", Value::Null, "null on Landing"),
     ] {
         let column = column(&found, name);
