@@ -110,7 +110,8 @@ pub async fn explain(config: &Config, question: &Question) -> Result<Explanation
     let reader = LeadReader { sides: &sides, source, stream: &stream, mapping: &mapping, question, deadline };
     let mut leads = Vec::with_capacity(found.ids.len());
     for id in found.ids {
-        leads.push(reader.explain(id).await?);
+        // Boxed, because the futures of both directions' comparisons are large.
+        leads.push(Box::pin(reader.explain(id)).await?);
     }
     let silent = sides.failures.iter().map(|(side, _)| format!("the {side} does not answer"));
     let incomplete = silent.chain(found.given_up).collect();

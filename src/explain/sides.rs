@@ -229,7 +229,9 @@ pub async fn settled(
     deadline: tokio::time::Instant,
 ) -> Result<Option<Vec<compare::SettledRow>>> {
     match sides.both() {
-        Some(databases) => compare::settled(databases, source, (table, ids), deadline).await.map(Some),
+        Some(databases) => {
+            Box::pin(compare::settled(databases, source, (table, ids), deadline)).await.map(Some)
+        }
         None => Ok(None),
     }
 }
