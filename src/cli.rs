@@ -2,6 +2,7 @@
 
 mod alert;
 mod choices;
+mod explain;
 mod files;
 mod migrate;
 
@@ -17,6 +18,7 @@ use crate::files::Format;
 use crate::model::change::Table;
 use crate::model::names::JOURNEY_NAMES;
 pub use alert::{AlertAction, AlertArguments};
+pub use explain::ExplainArguments;
 pub use files::{ExportArguments, ImportArguments};
 pub use migrate::{Migrate, Print};
 
@@ -76,6 +78,7 @@ pub enum Command {
     Run(RunArguments),
     Status(Status),
     Verify(Verify),
+    Explain(ExplainArguments),
     Cutover(Cutover),
     Rollback(Rollback),
     Resync(Resync),

@@ -38,6 +38,7 @@
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
+//! | [`mod@explain`] | one lead, end to end: both sides, rules, journey, records | postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare |
 //! | [`mod@telemetry`] | the live state, its recent past and the metrics, for logs, HTTP and the service manager | report, config |
 //! | [`mod@alert`] | causes of alerts, when they are told, and the channels: Telegram, webhook, mail, ping | disk, report, config, telemetry |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | disk, report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry, alert |
@@ -50,7 +51,7 @@
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | config, files, cutover |
-//! | [`mod@commands`] | one file for each command | exit, disk, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, telemetry, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
+//! | [`mod@commands`] | one file for each command | exit, disk, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, explain, telemetry, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
@@ -70,6 +71,7 @@ pub mod disk;
 pub mod doctor;
 pub mod error;
 pub mod exit;
+pub mod explain;
 pub mod failpoint;
 pub mod fence;
 pub mod files;

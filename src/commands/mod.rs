@@ -6,6 +6,7 @@ mod cutover;
 mod descriptors;
 mod doctor;
 mod ending;
+mod explain;
 mod export;
 mod finish;
 mod import;
@@ -104,6 +105,7 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Import(arguments) => Box::pin(import::run(&config()?, arguments)).await,
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
+        Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments)).await,
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,
         Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments)).await,
         // The demo reads no configuration: its servers are its own, regardless of the environment.

@@ -100,7 +100,7 @@ impl ByMapping {
         let (mut ours_hash, mut theirs_hash) = (RowHash::new(expected.id), RowHash::new(held.id));
         let values = expected.values.iter().zip(&held.values);
         for (target, (ours, theirs)) in self.mapping.targets().iter().zip(values) {
-            if (ours.is_none() && target.keeps_target_when_null()) || !self.mapping.gives(target) {
+            if !self.mapping.decides(target, ours.as_deref()) {
                 continue;
             }
             found.values += 1;

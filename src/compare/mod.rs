@@ -8,7 +8,7 @@
 //!
 //! [`compare`] compares once, while neither side changes. [`live`] compares two databases in use: a row in
 //! flight is found different, and compared again once the stream has passed the position at which the row was
-//! read.
+//! read. [`settled`] does the same for a few rows, and judges each of them apart.
 
 mod attribution;
 mod comparison;
@@ -22,6 +22,7 @@ mod pages;
 mod recheck;
 pub mod repair;
 pub mod reverse;
+mod settled;
 
 use uuid::Uuid;
 
@@ -32,6 +33,7 @@ use forward::ByMapping;
 use merge::{Expectation, HeldRow, Met, meet};
 pub use pace::ReadRate;
 use pages::{KeyRange, LandingPages, PAGE, PageRow, TrafficPages};
+pub use settled::{RowState, SettledRow, settled};
 
 use crate::capture::layout::Layout;
 use crate::error::Result;

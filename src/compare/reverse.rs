@@ -50,7 +50,7 @@ pub(super) struct ByInverse {
 }
 
 impl<'c> ComparedSides<'c, ByInverse> {
-    async fn reverse(databases: Databases<'c>, table: Table) -> Result<Self> {
+    pub(super) async fn reverse(databases: Databases<'c>, table: Table) -> Result<Self> {
         let Databases { traffic, names, .. } = databases;
         let since_switch = SinceSwitch::read(traffic, names, table).await?;
         let mapping = catalog::mapping(databases, &[table]).await?;

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use super::json::JsonObject;
+use super::words::Place;
 use super::{Rule, Target};
 use crate::model::change::{Datum, Row, lead};
 
@@ -88,11 +89,21 @@ impl<'m> Metadata<'m> {
 
     /// The first value that is neither null nor empty: the top level before `utmParams`, snake case before
     /// camel case.
-    pub(super) fn utm(&self, snake: &str, camel: &str) -> Option<String> {
-        [(&self.top, snake), (&self.top, camel), (&self.utm_params, snake), (&self.utm_params, camel)]
-            .into_iter()
-            .filter_map(|(object, key)| object.text(key))
-            .find(|value| !value.is_empty())
-            .map(Cow::into_owned)
+    pub(super) fn utm(&self, snake: &'static str, camel: &'static str) -> Option<String> {
+        self.utm_with_place(snake, camel).map(|(_, value)| value)
+    }
+
+    /// The value of [`Metadata::utm`], and where the value stands.
+    pub(super) fn utm_with_place(&self, snake: &'static str, camel: &'static str) -> Option<(Place, String)> {
+        [
+            (&self.top, Place::Metadata(Cow::Borrowed(snake))),
+            (&self.top, Place::Metadata(Cow::Borrowed(camel))),
+            (&self.utm_params, Place::UtmParams(snake)),
+            (&self.utm_params, Place::UtmParams(camel)),
+        ]
+        .into_iter()
+        .filter_map(|(object, place)| Some((object.text(place.name())?, place)))
+        .find(|(value, _)| !value.is_empty())
+        .map(|(value, place)| (place, value.into_owned()))
     }
 }

@@ -13,6 +13,7 @@ pub mod not_carried;
 mod notifications;
 mod table_mapping;
 pub(crate) mod values;
+mod words;
 
 use std::borrow::Cow;
 
@@ -20,6 +21,7 @@ use bytestring::ByteString;
 use uuid::Uuid;
 
 pub use table_mapping::{Mapping, Passthrough, PassthroughColumn, TableMapping};
+pub use words::{Origin, Place};
 
 use crate::model::change::{Datum, Row, Table, lead};
 use crate::model::names::column_ident;

@@ -103,6 +103,12 @@ impl TableMapping {
         }
     }
 
+    /// Whether Landing decides the column of a row: `given` is the value that the mapping makes of Landing's row.
+    /// Where Landing does not decide, Traffic's value stays, and is not compared.
+    pub fn decides(&self, target: &Target, given: Option<&str>) -> bool {
+        self.gives(target) && (given.is_some() || !target.keeps_target_when_null())
+    }
+
     /// The columns of Traffic's table that belong to Traffic because their source is absent.
     pub fn traffics(&self) -> impl Iterator<Item = &Target> {
         self.targets.iter().filter(|target| !self.gives(target))

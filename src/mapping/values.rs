@@ -8,30 +8,66 @@ pub(crate) fn normalized_phone(phone: &str) -> String {
     phone.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect()
 }
 
+/// The alternative of a rule that decides a lead's `source`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceAlternative {
+    Null,
+    Twland,
+    /// The source names this ad platform.
+    Platform(&'static str),
+    AsItIs,
+}
+
+pub(crate) fn source_alternative(source: Option<&str>) -> SourceAlternative {
+    match source {
+        None => SourceAlternative::Null,
+        Some("twland") => SourceAlternative::Twland,
+        Some(source) => {
+            let platform = ["facebook", "tiktok", "google"].into_iter().find(|word| contains(source, word));
+            platform.map_or(SourceAlternative::AsItIs, SourceAlternative::Platform)
+        }
+    }
+}
+
 /// `direct` for `twland` and null; the ad platform for a source that names an ad platform; else the source as
 /// it is.
 pub(crate) fn source_word(source: Option<&str>) -> &str {
-    let Some(source) = source else { return "direct" };
-    if source == "twland" {
-        return "direct";
+    match (source_alternative(source), source) {
+        (SourceAlternative::Platform(word), _) => word,
+        (SourceAlternative::AsItIs, Some(source)) => source,
+        _ => "direct",
     }
-    let platform = ["facebook", "tiktok", "google"].into_iter().find(|word| contains(source, word));
-    platform.unwrap_or(source)
+}
+
+/// The alternative of a rule that decides a lead's `funnel_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FunnelAlternative {
+    /// The source contains this word.
+    Source(&'static str),
+    /// The metadata declares the funnel.
+    Declared,
+    Neither,
 }
 
 /// A funnel is chosen by a word in the source or by the declared funnel. `challenge` takes precedence over
 /// `intensive`.
-pub(crate) fn funnel(source: Option<&str>, declared: Option<&str>) -> &'static str {
-    let is = |word: &str, funnel: &str| {
-        source.is_some_and(|source| contains(source, word)) || declared == Some(funnel)
-    };
-    if is("challenge", "challenge3d") {
-        "challenge3d"
-    } else if is("intensive", "intensive1d") {
-        "intensive1d"
-    } else {
-        "express"
+pub(crate) fn funnel_alternative(
+    source: Option<&str>,
+    declared: Option<&str>,
+) -> (&'static str, FunnelAlternative) {
+    for (word, funnel) in [("challenge", "challenge3d"), ("intensive", "intensive1d")] {
+        if source.is_some_and(|source| contains(source, word)) {
+            return (funnel, FunnelAlternative::Source(word));
+        }
+        if declared == Some(funnel) {
+            return (funnel, FunnelAlternative::Declared);
+        }
     }
+    ("express", FunnelAlternative::Neither)
+}
+
+pub(crate) fn funnel(source: Option<&str>, declared: Option<&str>) -> &'static str {
+    funnel_alternative(source, declared).0
 }
 
 /// A declared funnel that does not exist; empty counts as not declared.

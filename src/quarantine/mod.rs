@@ -6,11 +6,13 @@ pub mod copies;
 pub mod held;
 mod image;
 pub mod notes;
+mod of_lead;
 mod operator;
 mod reverse;
 pub mod rows;
 
 pub use copies::{Copies, HeldCopies};
+pub use of_lead::{LeadRecords, NoteOfLead, QuarantinedRow, ReverseQuarantinedRow, RowLeftOnTraffic};
 pub use operator::QuarantineEntry;
 pub use reverse::{RefusedRow, ReverseQuarantine};
 pub use rows::Quarantine;

@@ -7,8 +7,9 @@ use crate::error::{Error, Result};
 use crate::mapping::inverse::TrafficImage;
 use crate::mapping::{TableMapping, Target};
 use crate::model::budget::{self, Budget};
-use crate::model::change::Table;
+use crate::model::change::{Datum, Table};
 use crate::model::side::Side;
+use crate::postgres::copied::copied;
 use crate::postgres::{Database, table_lock};
 use crate::traffic::flowing;
 use crate::traffic::statements::as_text;
@@ -81,6 +82,20 @@ impl<'c> TrafficSnapshot<'c> {
         let images: std::result::Result<_, _> = rows.iter().map(|row| image(mapping, row)).collect();
         images.map_err(|error| Error::database(reading(table), &error))
     }
+}
+
+/// One row, whatever its size; `None` where Traffic has no such row.
+///
+/// # Errors
+/// Traffic cannot be read.
+pub async fn by_id(traffic: Database<'_>, mapping: &TableMapping, id: Uuid) -> Result<Option<TrafficImage>> {
+    let table = mapping.table;
+    let texts = text_columns(mapping);
+    let texts = texts.trim_start_matches(", ");
+    let query = format!("SELECT {texts} FROM {} AS t WHERE t.id = '{id}'", traffic.table(table));
+    let found = copied(traffic.client, &query, mapping.targets().len(), &reading(table)).await?;
+    let text = |value: &Datum| if let Datum::Text(text) = value { Some(text.clone()) } else { None };
+    Ok(found.first().map(|values| TrafficImage { table, id, values: values.iter().map(text).collect() }))
 }
 
 /// The columns of the row `t` that [`image`] decodes: the id, then one text for each of

@@ -19,6 +19,7 @@ mod compare;
 mod cutover;
 mod demo;
 mod doctor;
+mod explain;
 mod files;
 mod finish;
 mod installed;
