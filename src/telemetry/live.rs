@@ -181,8 +181,6 @@ pub struct ReverseReport {
     pub landing_publication: Option<String>,
 }
 
-}
-
 /// Everything known at a moment. An unknown figure is null, never zero.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Live {
