@@ -127,8 +127,9 @@ pub async fn admit_exported(
             .remedy("export again with this version of leadbridge")
             .source_error(error)
     })?;
+    let public_views = legacy::public_views(database).await?;
     let traffic = Facts::read(database, tables, &landing.functions_in_policies()).await?;
-    refuse(&Comparison { names, tables, accept, landing, traffic })
+    refuse(&Comparison { names, tables, accept, landing, traffic, public_views })
 }
 
 fn refuse(comparison: &Comparison<'_>) -> Result<()> {
