@@ -27,24 +27,14 @@ pub struct Plan {
 }
 
 impl Comparison<'_> {
-    /// Traffic with the tables that `leadbridge migrate` creates, as the migrations create and grant the tables, and
-    /// with row-level security on the school's own tables of journey entries and notifications that nobody uses.
-    /// A function of the school's that a migration replaces has the rights of whoever calls it then, and keeps its
-    /// grants: taking one from `PUBLIC` would take the function from `service_role`.
+    /// Traffic with the tables that `leadbridge migrate` creates, as the migrations create and grant the
+    /// tables. A function of the school's that a migration replaces has the rights of whoever calls it then, and keeps
+    /// its grants: taking one from `PUBLIC` would take the function from `service_role`.
     pub fn as_migrated(mut self) -> Self {
-        let bypassing: Vec<String> =
-            self.traffic.roles.iter().filter(|role| role.bypasses).map(|role| role.name.clone()).collect();
         for (position, &table) in self.tables.iter().enumerate() {
-            match self.traffic.table_mut(position) {
-                Some(present) if table != Table::LandingLeads => {
-                    let is_used = present.grants.iter().any(|grant| !bypassing.contains(&grant.role));
-                    present.row_security |= present.others.is_empty() && !is_used;
-                }
-                Some(_) => {}
-                None => {
-                    let created = self.created(position, table);
-                    self.traffic.tables.push(created);
-                }
+            if self.traffic.table(position).is_none() {
+                let created = self.created(position, table);
+                self.traffic.tables.push(created);
             }
         }
         self.traffic.functions.retain(|function| function.is_own);

@@ -98,7 +98,11 @@ async fn of_landings_catalog(findings: &mut Findings, databases: Databases<'_>, 
         let left_out = left_out(databases, &config.tables(), &config.columns).await;
         let verdict = left_out.map(|left_out| judge_left_out(&left_out));
         findings.add("left_out_columns", Some(Side::Landing), verdict);
-        findings.add("legacy_names", Some(Side::Traffic), judge_legacy_names(databases, config).await);
+        findings.add(
+            "legacy_names",
+            Some(Side::Traffic),
+            Box::pin(judge_legacy_names(databases, config)).await,
+        );
     }
 }
 

@@ -38,7 +38,7 @@ pub async fn examine(config: &Config, terms: &ReadinessTerms, databases: Databas
         false => pending_notifications(landing, config).await,
     };
     findings.add("notifications", of_landing, pending);
-    findings.add("legacy_names", of_traffic, judge_legacy_names(databases, config).await);
+    findings.add("legacy_names", of_traffic, Box::pin(judge_legacy_names(databases, config)).await);
     if !ready.look_at_tables(config, databases, Side::Landing).await {
         return ready;
     }

@@ -103,13 +103,13 @@ async fn fit(
         Some(refused) => refused,
     };
     // A table's key stands for all of its columns in GROUP BY, a view's does not.
-    if refused.is_grouping {
-        if let Some(grouped) = by_all_columns(names, shown, query) {
-            return Ok(match attempt(traffic, &views::over_nulls(names, shown, &grouped)).await? {
-                None => Ok(grouped),
-                Some(refused) => Err(refused.message),
-            });
-        }
+    if refused.is_grouping
+        && let Some(grouped) = by_all_columns(names, shown, query)
+    {
+        return Ok(match attempt(traffic, &views::over_nulls(names, shown, &grouped)).await? {
+            None => Ok(grouped),
+            Some(refused) => Err(refused.message),
+        });
     }
     Ok(Err(refused.message))
 }
