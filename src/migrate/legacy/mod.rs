@@ -245,8 +245,9 @@ impl Built<'_> {
         }
         let has_view = self.landing_view.as_ref().is_some_and(|view| view.query.is_ok());
         for name in &self.recorded_as {
-            let is_made = self.shown.iter().any(|shown| shown.name == *name);
-            if !is_made && !(has_view && name == LEADS_WITH_JOURNEY) {
+            let is_shown = self.shown.iter().any(|shown| shown.name == *name);
+            let is_made = is_shown || (has_view && name == LEADS_WITH_JOURNEY);
+            if !is_made {
                 let view = self.qualified(name);
                 notes
                     .push(format!("{name} is no legacy name any more, and stays as it is: DROP VIEW {view}"));

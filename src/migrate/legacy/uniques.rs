@@ -55,7 +55,7 @@ impl UniqueKeys {
             let is_rules = name.table.columns().iter().any(|known| known.name == column.landing);
             column.traffic.starts_with("landing_") || !is_rules
         };
-        if name.table != Table::LandingLeads || !traffic.iter().all(|column| is_landings(&column)) {
+        if name.table != Table::LandingLeads || !traffic.iter().all(is_landings) {
             return not_made("Traffic's own rows have values in the columns");
         }
         let traffic = traffic.into_iter().map(|column| column.traffic.clone()).collect();
