@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::CutoverReport;
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 
@@ -238,6 +239,9 @@ pub struct Live {
     /// States that an operator has to end; null when not known. Only the command `status` fills the list.
     #[serde(default)]
     pub attention: Option<Vec<Attention>>,
+    /// The newest cutover or rollback; null without one, and when not known. Only the command `status` fills the field.
+    #[serde(default)]
+    pub cutover: Option<CutoverReport>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -276,6 +280,7 @@ impl Live {
             columns_not_replicated: None,
             lease_holder: None,
             attention: None,
+            cutover: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,
@@ -332,6 +337,7 @@ mod tests {
             "columns_not_replicated",
             "lease_holder",
             "attention",
+            "cutover",
             "last_error",
         ] {
             assert!(json.get(key).is_some(), "{key}");

@@ -1,5 +1,6 @@
 //! The daemon's knowledge about itself, in a single place: status, HTTP and systemd all read [`Live`].
 
+mod cutover_report;
 mod heartbeat;
 pub mod http;
 pub mod http_server;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+pub use cutover_report::CutoverReport;
 pub use heartbeat::{Heartbeat, Heartbeats};
 pub use live::{
     DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use super::reverse;
+use super::{cutover, reverse};
 use crate::checkpoint::{Finish, Installation, recorded_published};
 use crate::config::Config;
 use crate::cutover::attention;
@@ -21,7 +21,7 @@ use crate::quarantine::Quarantine;
 use crate::replication::last_error;
 use crate::replication::lease_holder::reported;
 use crate::report::Attention;
-use crate::telemetry::{LastError, LeaseHolder, ReverseReport, SlotReport, State};
+use crate::telemetry::{CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State};
 
 /// Landing's answer.
 pub(super) struct Landing {
@@ -40,6 +40,8 @@ pub(super) struct Traffic {
     pub quarantined: u64,
     pub conversion_notes: u64,
     pub lease_holder: Option<LeaseHolder>,
+    /// The newest cutover or rollback.
+    pub cutover: Option<CutoverReport>,
     /// The mapping of the last copy; `None` before the first copy.
     pub mapping: Option<Mapping>,
 }
@@ -176,7 +178,17 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
     let mapping = (!published.tables.is_empty()).then(|| published.mapping());
     let (quarantined, conversion_notes) = (count(4), count(5));
     let lease_holder = lease_holder(Database::traffic(client, names)).await?;
-    Ok(Some(Traffic { checkpoint, reverse, finished, quarantined, conversion_notes, lease_holder, mapping }))
+    let cutover = if has_journal { cutover::ask(client, names).await? } else { None };
+    Ok(Some(Traffic {
+        checkpoint,
+        reverse,
+        finished,
+        quarantined,
+        conversion_notes,
+        lease_holder,
+        cutover,
+        mapping,
+    }))
 }
 
 async fn lease_holder(traffic: Database<'_>) -> Result<Option<LeaseHolder>> {
