@@ -5,7 +5,7 @@ CARGO ?= cargo
 WITH_POSTGRES = PG_BIN="$$(scripts/postgres)" && export PG_BIN
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-matrix test-large soak fuzz bench bench-scale lint audit release reproducible clean
+.PHONY: help demo test test-matrix test-large soak fuzz bench bench-scale lint check-alerts audit release reproducible clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | while IFS="$$(printf '\t')" read -r target does; do \
@@ -44,6 +44,9 @@ lint: ## formatter, clippy, documentation, scripts, unit, dependency policy; no 
 	scripts/check-scripts
 	scripts/check-dependencies
 	scripts/check-deploy
+
+check-alerts: ## Prometheus' alerts and their unit tests, with promtool (found, or fetched)
+	@scripts/check-alerts
 
 audit: ## known vulnerabilities and the whole dependency policy; needs the network, or ADVISORY_DB=a stored clone
 	@CARGO="$(CARGO)" scripts/audit

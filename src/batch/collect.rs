@@ -198,6 +198,11 @@ impl<C: Changes> Collector<C> {
         self.reached.lsn()
     }
 
+    /// Number and bytes of the collected changes that were not taken.
+    pub fn waiting(&self) -> (usize, usize) {
+        (self.whole.changes.rows() + self.open.rows(), self.bytes.all)
+    }
+
     /// Whether the batch has reached a bound and must be taken, even inside a transaction.
     pub fn is_full(&self) -> bool {
         self.whole.changes.rows() + self.open.rows() >= self.limits.rows

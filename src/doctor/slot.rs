@@ -228,7 +228,16 @@ mod tests {
             plugin: "pgoutput".into(),
             database: "landing".into(),
         };
-        Some(SlotState { position, active, active_pid: None, is_ours: true, retained_bytes, failover: None })
+        Some(SlotState {
+            position,
+            active,
+            active_pid: None,
+            is_ours: true,
+            retained_bytes,
+            safe_bytes: None,
+            limit_bytes: None,
+            failover: None,
+        })
     }
 
     #[test]

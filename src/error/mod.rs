@@ -43,6 +43,20 @@ pub enum Kind {
     Internal,
 }
 
+impl Kind {
+    /// The kind's name, for metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Kind::Usage => "usage",
+            Kind::Unreachable => "unreachable",
+            Kind::Transient => "transient",
+            Kind::Refused => "refused",
+            Kind::Row => "row",
+            Kind::Internal => "internal",
+        }
+    }
+}
+
 /// The daemon's response to an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Response {

@@ -11,6 +11,7 @@
 //! a connection failed, `copied` reads rows of texts without copying them.
 
 pub mod advisory;
+pub mod blockers;
 pub mod copied;
 mod databases;
 mod endpoint;

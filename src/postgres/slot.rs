@@ -42,6 +42,10 @@ pub struct SlotState {
     pub is_ours: bool,
     /// WAL that the slot keeps on Landing's disk, in bytes.
     pub retained_bytes: u64,
+    /// WAL that may be written before the server drops WAL that the slot needs, in bytes; `None` without a limit.
+    pub safe_bytes: Option<u64>,
+    /// `max_slot_wal_keep_size`, in bytes; `None` without a limit.
+    pub limit_bytes: Option<u64>,
     /// Whether standbys may keep a copy of the slot; `None` before PostgreSQL 17.
     pub failover: Option<bool>,
 }
@@ -51,7 +55,8 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotState>> {
     let sql = "SELECT COALESCE(confirmed_flush_lsn, '0/0'::pg_lsn), wal_status::text, COALESCE(plugin::text, ''), \
                COALESCE(database::text, ''), active, \
                COALESCE(pg_wal_lsn_diff(pg_current_wal_lsn(), restart_lsn), 0)::bigint, \
-               (to_jsonb(s) ->> 'failover')::boolean, active_pid, current_database()::text \
+               (to_jsonb(s) ->> 'failover')::boolean, active_pid, current_database()::text, safe_wal_size, \
+               pg_size_bytes(current_setting('max_slot_wal_keep_size')) \
                FROM pg_replication_slots AS s WHERE slot_name = $1";
     let row = during(client, format!("reading the slot `{name}`")).row_if_any(sql, &[&name]).await?;
     Ok(row.map(|row| {
@@ -66,6 +71,10 @@ pub async fn read(client: &Client, name: &str) -> Result<Option<SlotState>> {
             position,
             active: row.get(4),
             retained_bytes: row.get::<_, i64>(5).max(0) as u64,
+            // Negative when the limit is exceeded already.
+            safe_bytes: row.get::<_, Option<i64>>(9).map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+            // -1 means that there is no limit.
+            limit_bytes: u64::try_from(row.get::<_, i64>(10)).ok(),
             failover: row.get(6),
             active_pid: row.get(7),
         }

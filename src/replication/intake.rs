@@ -90,6 +90,12 @@ impl<R: ReplicatedRelation, C: Changes<Row = R::Row>> Intake<R, C> {
         Ok(())
     }
 
+    /// Reports to the metrics what waits to be applied.
+    pub fn report_queue(&self) {
+        let (rows, bytes) = self.collector.waiting();
+        self.context.telemetry.metrics().queued(rows, bytes);
+    }
+
     fn idle(&mut self, at: Position) {
         let counts = self.context.progress.idle(at);
         if counts {

@@ -187,6 +187,15 @@ impl Liveness {
         members.map(|member| member.1.clone()).collect()
     }
 
+    /// The sessions of `side` from which this process awaits an answer. Streams are left out: a
+    /// walsender waits for no lock of a table.
+    pub fn waiting(&self, side: Side) -> Vec<Backend> {
+        let state = self.state();
+        let busy = state.watched.values().filter(|watched| watched.pulse.is_none() && !watched.is_idle);
+        let members = busy.flat_map(|watched| &watched.members).filter(|member| member.0 == side);
+        members.map(|member| member.1.clone()).collect()
+    }
+
     /// Takes in the answers of the servers, once in each of the monitor's rounds.
     pub fn judge(&self, answers: &[(Side, Answer)]) {
         let mut silent = false;

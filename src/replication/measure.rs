@@ -69,6 +69,8 @@ pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> R
     let reverse = ReverseReport {
         active: slot.as_ref().is_some_and(|slot| slot.active),
         retained_bytes: slot.as_ref().map(|slot| slot.retained_bytes),
+        safe_bytes: slot.as_ref().and_then(|slot| slot.safe_bytes),
+        limit_bytes: slot.as_ref().and_then(|slot| slot.limit_bytes),
         wal_status: slot.and_then(|slot| slot.position.wal_status),
         slot: slot_name,
         applied_lsn: applied,
@@ -131,6 +133,8 @@ fn report_landing(context: &Context, flushed: Lsn, slot: Option<SlotState>) {
         active: slot.active,
         wal_status: slot.position.wal_status,
         retained_bytes: Some(slot.retained_bytes),
+        safe_bytes: slot.safe_bytes,
+        limit_bytes: slot.limit_bytes,
     });
     context.telemetry.update(|live| {
         live.landing_lsn = Some(flushed);

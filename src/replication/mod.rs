@@ -9,6 +9,7 @@
 //! Traffic.
 
 mod attempt;
+pub(crate) mod blocking;
 mod copy;
 mod copy_worker;
 mod cuts;
@@ -151,6 +152,7 @@ impl Context {
     /// Reports a running stream, and clears the last error. The error stays when streams start well and are
     /// cut again and again.
     fn streams(&self, state: State) {
+        self.telemetry.metrics().stream_begun();
         let keeps_failing = self.cuts().is_told();
         self.telemetry.update(|live| {
             live.state = state;
@@ -314,6 +316,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
                 return run.stopped();
             }
         };
+        context.telemetry.metrics().queued(0, 0);
         let error = match attempted {
             Ok(()) => return run.stopped(),
             Err(_) if context.shutdown.is_cancelled() => return run.stopped(),
@@ -334,6 +337,7 @@ async fn attempts(context: &Arc<Context>, until: Until) -> Result<()> {
         let cause = std::error::Error::source(&error).map(tracing::field::display);
         let (step, table, lsn) = (error.step(), error.table(), error.lsn().map(tracing::field::display));
         tracing::warn!(retry_in = ?wait, step, table, lsn, cause, "{error}");
+        context.telemetry.metrics().retried(error.kind());
         context.telemetry.update(|live| {
             live.state = State::Error;
             live.last_error = Some(LastError::new(&error));

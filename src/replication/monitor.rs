@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::Answer;
-use super::{Context, Watched, liveness, measure};
+use super::{Context, Watched, blocking, liveness, measure};
 use crate::admission::{self, Bars};
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{self, CutoverJournal};
@@ -113,7 +113,9 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         sessions.traffic = None;
     }
     let source = context.source();
-    if let Err(error) = in_time(ROUND_LIMIT, measure::stream(context, sessions, source)).await {
+    let measured = in_time(ROUND_LIMIT, measure::stream(context, sessions, source)).await;
+    let answered = measured.is_ok();
+    if let Err(error) = measured {
         tracing::debug!("monitor: {error}");
         sessions.landing = None;
         if source == Side::Traffic {
@@ -124,6 +126,7 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
             live.lag_seconds = None;
         });
     }
+    context.telemetry.sample(answered);
     // Runs after the check of the publication, because a replaced table must be reported as replaced,
     // whatever the shape of the new table.
     if let Err(error) = in_time(ROUND_LIMIT, observe_shapes(context, sessions)).await {
@@ -154,7 +157,27 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
     if source == Side::Landing && context.cuts().ends(context.progress.standing().applied()) {
         context.telemetry.update(|live| live.last_error = None);
     }
+    observe_blockers(context, sessions).await;
     look_after_ours(context, sessions).await;
+}
+
+/// Reports who holds locks for which a session of this process waits. Null when a server could not be asked.
+async fn observe_blockers(context: &Context, sessions: &mut Sessions) {
+    let mut found = Some(Vec::new());
+    for (side, session) in [(Side::Landing, &mut sessions.landing), (Side::Traffic, &mut sessions.traffic)] {
+        let waiting = context.liveness.waiting(side);
+        let Some(ours) = waiting.first() else { continue };
+        // Another server of the URL knows nothing of these processes.
+        let asked = match session.as_ref().filter(|session| session.backend().is_beside(ours)) {
+            Some(session) => in_time(ASK_LIMIT, blocking::sessions(session, side, &waiting)).await.ok(),
+            None => None,
+        };
+        if asked.is_none() {
+            *session = None;
+        }
+        found = found.zip(asked).map(|(found, asked)| [found, asked].concat());
+    }
+    context.telemetry.update(|live| live.blocked_by = found);
 }
 
 /// Reports the step of a running cutover or rollback, and resolves a cutover or rollback whose command has

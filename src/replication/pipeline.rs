@@ -5,6 +5,7 @@
 //! busy, capture reads the stream in portions.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, watch};
@@ -141,7 +142,9 @@ async fn keep(
         let lsn = *committed.borrow_and_update();
         // The watchdog looks after the step, because nothing else notices a disk that never answers.
         let storing = context.telemetry.heartbeats().begin("the local store");
+        let begun = Instant::now();
         local.advance(lsn).await?;
+        context.telemetry.metrics().stored(begun.elapsed());
         drop(storing);
         reach(Point::StoreFlushed);
         acknowledge.advance(lsn);
@@ -196,6 +199,7 @@ impl StreamReader {
                 }
                 taken = self.take_in(ready), if !full => taken.map_err(&cut)?,
             }
+            self.intake.report_queue();
         }
         drop(batches);
         // Acknowledges the last commits before the stream ends.
@@ -279,14 +283,18 @@ impl Applier<'_> {
     }
 
     async fn apply(&mut self, batch: &mut Batch) -> Result<()> {
-        let rows = batch.changes.len() as u64;
+        let (rows, metrics) = (batch.changes.len(), self.context.telemetry.metrics());
+        let begun = Instant::now();
         let recorded = self.writer.apply_pipelined(batch, self.ledger, &self.recording).await?;
         if !recorded {
             self.apply_in_steps(batch).await?;
         }
+        metrics.applied(Side::Landing, rows, begun.elapsed());
         if let Some(end) = batch.end {
             reach(Point::Recorded);
+            let begun = Instant::now();
             self.writer.commit().await?;
+            metrics.committed(Side::Landing, begun.elapsed());
             reach(Point::Committed);
             self.committed.advance(end.lsn);
             self.context.progress.committed(end);
@@ -295,7 +303,7 @@ impl Applier<'_> {
         }
         self.context.telemetry.update(|live| {
             live.transactions_applied += batch.transactions;
-            live.rows_applied += rows;
+            live.rows_applied += rows as u64;
             live.applied_lsn = Some(self.context.progress.standing().applied());
         });
         Ok(())

@@ -1,4 +1,4 @@
-//! Health and status over HTTP.
+//! Health, status and metrics over HTTP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 
+use super::metrics::CONTENT_TYPE;
 use super::{Live, State, Telemetry};
 
 /// Limits of the lag. Above either limit, the daemon is not ready.
@@ -51,11 +52,24 @@ pub fn router(telemetry: Telemetry, limits: Limits) -> Router {
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
         .route("/status", get(status))
+        .route("/metrics", get(metrics))
         .with_state((telemetry, limits))
 }
 
 async fn status(Shared((telemetry, _)): Shared<(Telemetry, Limits)>) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], Json(telemetry.live())).into_response()
+}
+
+/// Answers from memory, whatever state the databases are in.
+async fn metrics(Shared((telemetry, _)): Shared<(Telemetry, Limits)>) -> Response {
+    match telemetry.metrics().text() {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE), (header::CACHE_CONTROL, "no-store")], text)
+            .into_response(),
+        Err(error) => {
+            tracing::error!("the metrics could not be written: {error}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
 }
 
 async fn ready(Shared((telemetry, limits)): Shared<(Telemetry, Limits)>) -> Response {
@@ -128,7 +142,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn the_three_paths_answer_from_the_live_state() {
+    async fn every_path_answers_from_the_live_state() {
         let (address, telemetry, shutdown, server) = serve_any().await;
         assert_eq!(get_text(address, "/healthz").await.0, 200);
         let (code, why) = get_text(address, "/readyz").await;

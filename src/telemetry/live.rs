@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::CutoverReport;
+use super::blocking::BlockingSession;
+use super::outlook::{CatchUp, Rate, Survival, Trend};
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 
@@ -51,6 +53,19 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [State; 10] = [
+        State::Starting,
+        State::Snapshot,
+        State::Streaming,
+        State::Standby,
+        State::Fenced,
+        State::Drained,
+        State::Verified,
+        State::Switched,
+        State::Stopped,
+        State::Error,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             State::Starting => "starting",
@@ -116,6 +131,13 @@ pub struct SlotReport {
     pub wal_status: Option<String>,
     /// Bytes of WAL that the slot keeps on Landing's disk; `None` for a lost slot.
     pub retained_bytes: Option<u64>,
+    /// WAL that may be written before the server drops WAL that the slot needs (`safe_wal_size`); `None` without a
+    /// limit, or for a lost slot.
+    #[serde(default)]
+    pub safe_bytes: Option<u64>,
+    /// The server's `max_slot_wal_keep_size`; `None` without a limit.
+    #[serde(default)]
+    pub limit_bytes: Option<u64>,
 }
 
 /// Reverse replication, after a cutover.
@@ -129,6 +151,12 @@ pub struct ReverseReport {
     pub wal_status: Option<String>,
     /// Bytes of WAL that the slot keeps on Traffic's disk.
     pub retained_bytes: Option<u64>,
+    /// As in [`SlotReport`].
+    #[serde(default)]
+    pub safe_bytes: Option<u64>,
+    /// As in [`SlotReport`].
+    #[serde(default)]
+    pub limit_bytes: Option<u64>,
     /// Position of Traffic's WAL: everything that Traffic committed before the position is committed on
     /// Landing.
     pub applied_lsn: Option<Lsn>,
@@ -242,6 +270,21 @@ pub struct Live {
     /// The newest cutover or rollback; null without one, and when not known. Only the command `status` fills the field.
     #[serde(default)]
     pub cutover: Option<CutoverReport>,
+    /// Speed over the last minute; null while too little is known.
+    #[serde(default)]
+    pub rate: Option<Rate>,
+    /// Change of the lag over the last minute; null while too little is known.
+    #[serde(default)]
+    pub trend: Option<Trend>,
+    /// How long the slot survives; null without a slot.
+    #[serde(default)]
+    pub survival: Option<Survival>,
+    /// How long catching up takes; null while too little is known, and during a copy.
+    #[serde(default)]
+    pub catch_up: Option<CatchUp>,
+    /// Who holds locks for which leadbridge has waited for a second or more; null when not known.
+    #[serde(default)]
+    pub blocked_by: Option<Vec<BlockingSession>>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -281,6 +324,11 @@ impl Live {
             lease_holder: None,
             attention: None,
             cutover: None,
+            rate: None,
+            trend: None,
+            survival: None,
+            catch_up: None,
+            blocked_by: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,
@@ -338,6 +386,11 @@ mod tests {
             "lease_holder",
             "attention",
             "cutover",
+            "rate",
+            "trend",
+            "survival",
+            "catch_up",
+            "blocked_by",
             "last_error",
         ] {
             assert!(json.get(key).is_some(), "{key}");

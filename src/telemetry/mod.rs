@@ -1,36 +1,54 @@
 //! The daemon's knowledge about itself, in a single place: status, HTTP and systemd all read [`Live`].
 
+mod blocking;
 mod cutover_report;
 mod heartbeat;
+pub mod history;
 pub mod http;
 pub mod http_server;
 mod lines;
 mod live;
 pub mod logging;
+mod metrics;
+pub mod outlook;
 pub mod systemd;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::watch;
 
+pub use blocking::BlockingSession;
 pub use cutover_report::CutoverReport;
 pub use heartbeat::{Heartbeat, Heartbeats};
+use history::{History, Sample};
 pub use live::{
     DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
 };
+pub use metrics::Metrics;
+use outlook::Outlook;
 
-/// A handle to the daemon's [`Live`] state; clones share the state.
+/// A handle to the daemon's [`Live`] state, its recent past and its metrics; clones share them.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
     live: Arc<watch::Sender<Live>>,
     heartbeats: Heartbeats,
+    history: Arc<Mutex<History>>,
+    metrics: Arc<Metrics>,
+    begun: Instant,
 }
 
 impl Telemetry {
     /// Begins with [`State::Starting`], at the present time.
     pub fn new() -> Self {
         let live = Arc::new(watch::Sender::new(Live::starting()));
-        Telemetry { live, heartbeats: Heartbeats::default() }
+        Telemetry {
+            metrics: Arc::new(Metrics::new(live.subscribe())),
+            live,
+            heartbeats: Heartbeats::default(),
+            history: Arc::default(),
+            begun: Instant::now(),
+        }
     }
 
     /// Changes the state. Readers see all of a change or nothing. `change` must not block.
@@ -41,6 +59,28 @@ impl Telemetry {
     /// A copy of the present state.
     pub fn live(&self) -> Live {
         self.live.borrow().clone()
+    }
+
+    /// Takes the present state into the history, and updates rate, trend and survival. To be called once in each of the
+    /// monitor's rounds; `answered` is whether the server that is streamed from has answered in this round.
+    pub fn sample(&self, answered: bool) {
+        let mut history = self.history();
+        history.add(Sample::of(&self.live.borrow(), self.begun.elapsed(), answered));
+        let outlook = Outlook::of(&history, &self.live.borrow());
+        drop(history);
+        self.update(|live| outlook.tell(live));
+    }
+
+    /// The recent past. Must not be held across an `await`.
+    ///
+    /// Ignores a poisoned lock, because no holder of the lock can panic between two changes of the value.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The counters of the replication, and the text of `/metrics`.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Signs of life of the daemon's parts.

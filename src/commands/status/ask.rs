@@ -1,5 +1,7 @@
 //! Asks both databases what an operator wants to know.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
@@ -16,18 +18,23 @@ use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::step::during;
-use crate::postgres::{Database, Databases, Session};
+use crate::postgres::{Database, Databases, Session, wal};
 use crate::quarantine::Quarantine;
-use crate::replication::last_error;
 use crate::replication::lease_holder::reported;
+use crate::replication::{blocking, last_error};
 use crate::report::Attention;
-use crate::telemetry::{CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State};
+use crate::telemetry::{BlockingSession, CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State};
+
+/// Time between two looks at a server's WAL position.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
 /// Landing's answer.
 pub(super) struct Landing {
     pub flushed: Lsn,
     pub now: Timestamp,
     pub slot: Option<SlotReport>,
+    /// WAL written in a second, from two looks; `None` when not asked for.
+    pub wal_rate: Option<f64>,
     /// `None` when the tables could not be found.
     pub columns: Option<LandingColumns>,
 }
@@ -42,6 +49,10 @@ pub(super) struct Traffic {
     pub lease_holder: Option<LeaseHolder>,
     /// The newest cutover or rollback.
     pub cutover: Option<CutoverReport>,
+    /// Who blocks the holder of the lease; empty without a holder of leadbridge's.
+    pub blocked_by: Vec<BlockingSession>,
+    /// As on Landing.
+    pub wal_rate: Option<f64>,
     /// The mapping of the last copy; `None` before the first copy.
     pub mapping: Option<Mapping>,
 }
@@ -61,16 +72,17 @@ pub(super) struct Answers {
     pub unreachable: Vec<Error>,
 }
 
-/// Asks both databases at the same time.
-pub(super) async fn ask_databases(config: &Config) -> Answers {
+/// Asks both databases at the same time. `twice`: looks a second time after a second, because without a daemon's history
+/// nothing else tells how fast WAL is written.
+pub(super) async fn ask_databases(config: &Config, twice: bool) -> Answers {
     let mut unreachable = Vec::new();
     let (landing, traffic) = tokio::join!(config.landing.connect("status"), config.traffic.connect("status"));
     let landing = landing.map_err(|error| unreachable.push(error)).ok();
     let traffic = traffic.map_err(|error| unreachable.push(error)).ok();
     let (of_landing, of_traffic, attention) = tokio::join!(
-        answer(landing.as_ref(), async |client| ask_landing(client, config).await),
+        answer(landing.as_ref(), async |client| ask_landing(client, config, twice).await),
         answer(traffic.as_ref(), async |client| {
-            let traffic = ask_traffic(client, config).await?;
+            let traffic = ask_traffic(client, config, twice).await?;
             Ok((traffic, last_error::read_row(client, &config.names).await?))
         }),
         ask_attention(landing.as_ref(), traffic.as_ref(), config),
@@ -111,11 +123,13 @@ async fn ask_attention(
     found.await.inspect_err(|error| tracing::debug!("{error}")).ok()
 }
 
-async fn ask_landing(client: &Client, config: &Config) -> Result<Landing> {
+async fn ask_landing(client: &Client, config: &Config, twice: bool) -> Result<Landing> {
     let names = &config.names;
+    let looked = Instant::now();
     let sql = "SELECT pg_current_wal_flush_lsn(), clock_timestamp(), s.slot_name IS NOT NULL, \
                COALESCE(s.active, false), s.wal_status, \
-               pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint \
+               pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, s.safe_wal_size, \
+               pg_size_bytes(current_setting('max_slot_wal_keep_size')) \
                FROM (VALUES (1)) AS one LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = $1";
     let row =
         during(client, "asking Landing for its WAL position and the slot").row(sql, &[&names.slot]).await?;
@@ -124,6 +138,8 @@ async fn ask_landing(client: &Client, config: &Config) -> Result<Landing> {
         active: row.get(3),
         wal_status: row.get(4),
         retained_bytes: row.get::<_, Option<i64>>(5).map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+        safe_bytes: row.get::<_, Option<i64>>(6).map(|bytes| u64::try_from(bytes).unwrap_or(0)),
+        limit_bytes: u64::try_from(row.get::<_, i64>(7)).ok(),
     });
     let columns = match config.resolved(client).await {
         Ok(found) => {
@@ -132,11 +148,23 @@ async fn ask_landing(client: &Client, config: &Config) -> Result<Landing> {
         }
         Err(_) => None,
     };
-    Ok(Landing { flushed: row.get::<_, PgLsn>(0).into(), now: row.get(1), slot, columns })
+    let (flushed, now): (Lsn, Timestamp) = (row.get::<_, PgLsn>(0).into(), row.get(1));
+    let wal_rate = if twice { wal_rate(client, looked, (flushed, now)).await? } else { None };
+    Ok(Landing { flushed, now, slot, wal_rate, columns })
 }
 
-async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>> {
+/// Bytes of WAL written in a second since the first look, a second after it.
+async fn wal_rate(client: &Client, looked: Instant, first: (Lsn, Timestamp)) -> Result<Option<f64>> {
+    tokio::time::sleep(BETWEEN_LOOKS.saturating_sub(looked.elapsed())).await;
+    let then = wal::sample(client).await?;
+    // By the server's clock, so that a slow answer makes no error.
+    let seconds = then.now.seconds_since(first.1);
+    Ok(Some(then.flushed.bytes_since(first.0) as f64 / seconds).filter(|_| seconds > 0.0))
+}
+
+async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Option<Traffic>> {
     let names = &config.names;
+    let first = if twice { Some((Instant::now(), wal::sample(client).await?)) } else { None };
     Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
     let step = during(client, "asking Traffic for the checkpoint");
     let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
@@ -179,6 +207,12 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
     let (quarantined, conversion_notes) = (count(4), count(5));
     let lease_holder = lease_holder(Database::traffic(client, names)).await?;
     let cutover = if has_journal { cutover::ask(client, names).await? } else { None };
+    let applying = lease_holder.as_ref().filter(|holder| holder.is_leadbridge).and_then(|holder| holder.pid);
+    let blocked_by = blocking::of_processes(client, Side::Traffic, applying.as_slice()).await?;
+    let wal_rate = match first.filter(|_| reverse.is_some()) {
+        Some((looked, first)) => wal_rate(client, looked, (first.flushed, first.now)).await?,
+        None => None,
+    };
     Ok(Some(Traffic {
         checkpoint,
         reverse,
@@ -187,6 +221,8 @@ async fn ask_traffic(client: &Client, config: &Config) -> Result<Option<Traffic>
         conversion_notes,
         lease_holder,
         cutover,
+        blocked_by,
+        wal_rate,
         mapping,
     }))
 }

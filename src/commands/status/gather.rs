@@ -9,7 +9,9 @@ use crate::checkpoint::Finish;
 use crate::config::Config;
 use crate::error::Error;
 use crate::model::names::Names;
+use crate::model::side::Side;
 use crate::replication::last_error;
+use crate::telemetry::outlook::{Outlook, Rate, SlotLimits, survival};
 use crate::telemetry::{DaemonPresence, LastError, Live, State, http};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
@@ -33,8 +35,8 @@ pub struct Answered {
 /// Never fails: an answer that is missing is null in the document, and its database is named in
 /// `unreachable`.
 pub async fn gather(config: &Config) -> Gathered {
-    let (daemon, answers) =
-        tokio::join!(ask_daemon(config.http_listen, &config.names), Box::pin(ask_databases(config)));
+    let daemon = ask_daemon(config.http_listen, &config.names).await;
+    let answers = Box::pin(ask_databases(config, daemon.is_none())).await;
     let Answers { landing, traffic, attention, unreachable } = answers;
     let answered =
         Answered { daemon: daemon.is_some(), landing: landing.is_some(), traffic: traffic.is_some() };
@@ -93,18 +95,25 @@ fn put_together(
         live.slot = landing.slot.clone();
         live.landing_lsn = Some(live.landing_lsn.map_or(landing.flushed, |known| known.max(landing.flushed)));
     }
+    let on_traffic = traffic.as_ref().and_then(|traffic| traffic.wal_rate);
+    let blocked_by = traffic.as_ref().map(|traffic| traffic.blocked_by.clone());
     let (checkpoint, reverse) = traffic.map_or((None, None), |traffic| (traffic.checkpoint, traffic.reverse));
     if !answered {
         without_daemon(&mut live, landing.as_ref(), checkpoint.as_ref());
+        live.blocked_by = blocked_by;
     }
     match reverse {
         Some(reverse) if !answered => reverse::without_daemon(&mut live, reverse),
         // A daemon that stands by, or cannot start, has not measured reverse replication.
         reverse => live.reverse = live.reverse.take().or(reverse),
     }
+    if !answered {
+        foresee(&mut live, landing.as_ref().and_then(|landing| landing.wal_rate), on_traffic);
+    }
     if live.finished_at.is_some() {
         // After the finish nothing runs, so the recorded positions have no meaning.
         (live.lag_bytes, live.lag_seconds, live.lag_is_estimate) = (Some(0), Some(0.0), false);
+        Outlook::default().tell(&mut live);
     }
     if migrated == Some(false) {
         let error =
@@ -113,6 +122,23 @@ fn put_together(
         live.last_error = Some(LastError::new(&error));
     }
     live
+}
+
+/// Rate and survival without a daemon's history, from the WAL that the sources write in a second.
+fn foresee(live: &mut Live, on_landing: Option<f64>, on_traffic: Option<f64>) {
+    let (source, written, active) = match &live.reverse {
+        Some(reverse) => (Side::Traffic, on_traffic, reverse.active),
+        None => (Side::Landing, on_landing, live.slot.as_ref().is_some_and(|slot| slot.active)),
+    };
+    // Nobody advances a slot that is not in use, so its WAL grows by what is written.
+    let growth = written.filter(|_| !active);
+    live.survival = SlotLimits::of(live, source).map(|slot| survival(source, slot, growth, written));
+    live.rate = written.map(|wal_bytes_per_second| Rate {
+        rows_per_second: None,
+        applied_bytes_per_second: None,
+        wal_bytes_per_second,
+        over_seconds: 1.0,
+    });
 }
 
 fn without_daemon(live: &mut Live, landing: Option<&Landing>, checkpoint: Option<&Checkpoint>) {
@@ -156,8 +182,16 @@ mod tests {
             active,
             wal_status: Some("reserved".into()),
             retained_bytes: Some(1),
+            safe_bytes: None,
+            limit_bytes: None,
         };
-        Landing { flushed: Lsn(flushed), now: Timestamp(9_000_000), slot: Some(slot), columns: None }
+        Landing {
+            flushed: Lsn(flushed),
+            now: Timestamp(9_000_000),
+            slot: Some(slot),
+            wal_rate: Some(100.0),
+            columns: None,
+        }
     }
 
     fn traffic(state: &str) -> Option<Option<Traffic>> {
@@ -184,6 +218,9 @@ mod tests {
             quarantined: 3,
             conversion_notes: 4,
             lease_holder: None,
+            cutover: None,
+            blocked_by: Vec::new(),
+            wal_rate: None,
             mapping: None,
         }))
     }

@@ -12,13 +12,14 @@ use crate::telemetry::{DaemonPresence, Live, ReverseReport};
 /// Reverse replication from Traffic's own record. The lag is an upper bound; a daemon's measurement is more
 /// exact.
 pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>> {
-    // An older schema lacks the last two columns, and is no reason not to answer.
+    // An older schema lacks the columns of the new slot, and is no reason not to answer.
     let sql = format!(
         "SELECT r.reverse_slot, COALESCE(s.active, false), s.wal_status, \
          pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn)::bigint, r.applied_lsn, \
          greatest(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), r.applied_lsn), 0)::bigint, \
          EXTRACT(EPOCH FROM clock_timestamp() - r.caught_up_at)::float8, (SELECT count(*) FROM {}), \
-         (to_jsonb(r) ->> 'new_slot_since')::timestamptz, (to_jsonb(r) ->> 'new_slot_made_at')::timestamptz \
+         (to_jsonb(r) ->> 'new_slot_since')::timestamptz, (to_jsonb(r) ->> 'new_slot_made_at')::timestamptz, \
+         s.safe_wal_size, pg_size_bytes(current_setting('max_slot_wal_keep_size')) \
          FROM {} AS r LEFT JOIN pg_replication_slots AS s ON s.slot_name::text = r.reverse_slot WHERE r.slot = $1",
         names.own("reverse_quarantine"),
         names.own("reverse"),
@@ -35,6 +36,8 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<ReverseReport>
             active: row.get(1),
             wal_status: row.get(2),
             retained_bytes: row.get::<_, Option<i64>>(3).map(unsigned),
+            safe_bytes: row.get::<_, Option<i64>>(10).map(unsigned),
+            limit_bytes: u64::try_from(row.get::<_, i64>(11)).ok(),
             applied_lsn: Some(row.get::<_, PgLsn>(4).into()),
             lag_bytes: Some(lag_bytes),
             lag_seconds: if lag_bytes == 0 {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
+use super::outlook;
 use crate::report::Attention;
 use crate::telemetry::{DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress};
 
@@ -17,8 +18,11 @@ pub fn text(live: &Live) -> String {
     if let Some(holder) = live.lease_holder.as_ref().filter(|_| is_held_elsewhere(live)) {
         lines.add("lease", &lease(holder));
     }
-    lines.add("lag", &lag(live));
+    lines.add("lag", &(lag(live) + &outlook::trend(live)));
     lines.add("slot", &slot(live));
+    for (name, value) in outlook::lines(live) {
+        lines.add(name, &value);
+    }
     if let Some(back) = &live.reverse {
         lines.add("reverse", &reverse_line(back));
         if let Some(at) = &back.new_slot_since {
@@ -60,7 +64,7 @@ impl Lines {
     }
 }
 
-fn state(live: &Live) -> String {
+pub(super) fn state(live: &Live) -> String {
     if let Some(at) = &live.finished_at {
         return format!("FINISHED — Traffic has all leads since {at}; nothing is left to replicate");
     }
@@ -91,11 +95,11 @@ fn state(live: &Live) -> String {
 }
 
 /// Whether another process than a daemon that answers here has the lease.
-fn is_held_elsewhere(live: &Live) -> bool {
+pub(super) fn is_held_elsewhere(live: &Live) -> bool {
     live.state == State::Standby || live.daemon != DaemonPresence::Running
 }
 
-fn lease(holder: &LeaseHolder) -> String {
+pub(super) fn lease(holder: &LeaseHolder) -> String {
     let LeaseHolder { pid, role, application_name, client_address, since, .. } = holder;
     let mut text = match pid {
         Some(pid) => format!("held by process {pid}"),
@@ -115,7 +119,7 @@ fn lease(holder: &LeaseHolder) -> String {
     text
 }
 
-fn lag(live: &Live) -> String {
+pub(super) fn lag(live: &Live) -> String {
     let (Some(bytes), Some(seconds)) = (live.lag_bytes, live.lag_seconds) else {
         return match live.lag_bytes {
             Some(bytes) => format!("{} behind", ByteSize(bytes).display().iec()),
@@ -133,7 +137,7 @@ fn lag(live: &Live) -> String {
     }
 }
 
-fn slot(live: &Live) -> String {
+pub(super) fn slot(live: &Live) -> String {
     match &live.slot {
         Some(slot) => existing_slot(slot),
         // An answer with Landing's position also contains the slot, if the slot exists.
@@ -153,7 +157,7 @@ fn existing_slot(slot: &SlotReport) -> String {
     }
 }
 
-fn reverse_line(reverse: &ReverseReport) -> String {
+pub(super) fn reverse_line(reverse: &ReverseReport) -> String {
     let waiting = match reverse.quarantined {
         None | Some(0) => String::new(),
         Some(rows) => format!("; {} rows wait in leadbridge.reverse_quarantine", thousands(rows)),
@@ -170,7 +174,7 @@ fn reverse_line(reverse: &ReverseReport) -> String {
     slot + &waiting
 }
 
-fn quarantine(live: &Live) -> String {
+pub(super) fn quarantine(live: &Live) -> String {
     let notes =
         live.conversion_notes.map(|notes| format!("; {} values were changed on the way", thousands(notes)));
     let notes = notes.unwrap_or_default();
@@ -209,7 +213,7 @@ fn progress(table: &TableProgress) -> String {
 }
 
 /// `12 345 678`, with no-break spaces.
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
@@ -222,7 +226,7 @@ fn thousands(number: u64) -> String {
 }
 
 /// `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
-fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> String {
     let whole = seconds as u64;
     match whole {
         0..10 => format!("{seconds:.1} s"),

@@ -10,6 +10,7 @@ mod prepare;
 mod published;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use carry::Carrier;
 use futures_util::FutureExt as _;
@@ -195,11 +196,13 @@ impl ReverseStream<'_> {
     async fn carry(&mut self, load: Load) -> Result<()> {
         self.context.progress.handed_over(self.intake.collector.oldest());
         self.work.busy();
-        let rows = load.changes.rows();
+        self.intake.report_queue();
+        let (rows, begun) = (load.changes.rows(), Instant::now());
         if rows > 0 || !load.changes.truncated.is_empty() {
             wal::until_visible(&self.traffic, &load.changes.xids).await?;
             self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
         }
+        self.context.telemetry.metrics().applied(Side::Traffic, rows, begun.elapsed());
         match load.end {
             Some(end) => self.write_down(end, &load).await?,
             None => reach(Point::ReversePartWritten),
@@ -215,7 +218,9 @@ impl ReverseStream<'_> {
     /// Commits on Landing first, then records the position on Traffic, then acknowledges the slot. After a
     /// crash between two of the steps, the changes are carried again.
     async fn write_down(&mut self, end: Position, load: &Load) -> Result<()> {
+        let begun = Instant::now();
         self.landing.commit().await?;
+        self.context.telemetry.metrics().committed(Side::Traffic, begun.elapsed());
         reach(Point::ReverseCommitted);
         self.carrier.committed(&self.traffic).await?;
         reach(Point::ReverseReleased);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::history::{DaemonCounts, History, Sample};
+use super::figures::{DaemonCounts, RecentFigures, FigureSample};
 use crate::commands::status::gather::Answered;
 use crate::telemetry::{Live, State};
 
@@ -60,7 +60,7 @@ type Kept = Option<(Box<Round>, Moment)>;
 #[derive(Debug)]
 pub struct Model {
     pub maxima: Maxima,
-    pub history: History,
+    pub figures: RecentFigures,
     pub begun: Moment,
     pub now: Moment,
     newest: Kept,
@@ -76,7 +76,7 @@ impl Model {
     pub fn new(maxima: Maxima, begun: Moment) -> Self {
         Model {
             maxima,
-            history: History::default(),
+            figures: RecentFigures::default(),
             begun,
             now: begun,
             newest: None,
@@ -97,7 +97,7 @@ impl Model {
     pub fn take(&mut self, round: Round, now: Moment) {
         self.tick(now);
         let now = self.now;
-        self.history.add(sample(&round, now.elapsed));
+        self.figures.add(sample(&round, now.elapsed));
         let Answered { daemon, landing, traffic } = round.answered;
         let live = &round.live;
         let places = [
@@ -150,6 +150,16 @@ impl Model {
         self.now.elapsed.saturating_sub(then.elapsed)
     }
 
+    /// Time since the newest answer.
+    pub fn since_newest(&self) -> Duration {
+        self.newest.as_ref().map_or(Duration::ZERO, |(_, at)| self.since(*at))
+    }
+
+    /// When the newest answer came.
+    pub fn answered_at(&self) -> Option<Moment> {
+        self.newest.as_ref().map(|(_, at)| *at)
+    }
+
     fn known<'m>(&'m self, kept: &'m Kept) -> Option<Known<'m>> {
         let (round, at) = kept.as_ref()?;
         let is_newest = self.newest.as_ref().is_some_and(|(_, newest)| newest == at);
@@ -158,7 +168,7 @@ impl Model {
     }
 }
 
-fn sample(round: &Round, at: Duration) -> Sample {
+fn sample(round: &Round, at: Duration) -> FigureSample {
     let live = &round.live;
     let daemon = round.answered.daemon.then(|| DaemonCounts {
         process: live.started_at,
@@ -169,7 +179,7 @@ fn sample(round: &Round, at: Duration) -> Sample {
     let positions = (live.state != State::Switched).then_some((live.landing_lsn, live.applied_lsn));
     let (landing_lsn, applied_lsn) = positions.unwrap_or_default();
     let has_lag = round.answered.daemon || round.answered.landing;
-    Sample {
+    FigureSample {
         at,
         lag_bytes: live.lag_bytes.filter(|_| has_lag),
         lag_seconds: live.lag_seconds.filter(|_| has_lag),

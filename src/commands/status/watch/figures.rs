@@ -13,12 +13,12 @@ pub const COLUMN: Duration = Duration::from_secs(5);
 const COLUMNS: usize = 400;
 /// Time over which a rate is a mean.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Samples that are kept for rates, however fast the answers come.
+/// FigureSamples that are kept for rates, however fast the answers come.
 const SAMPLES: usize = 64;
 
 /// Figures of one answer. An unknown figure is `None`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
+pub struct FigureSample {
     /// Since the watch began, by a clock that never jumps.
     pub at: Duration,
     pub lag_bytes: Option<u64>,
@@ -60,15 +60,15 @@ struct Bucket {
 
 /// Bounded, whatever is added.
 #[derive(Debug, Default)]
-pub struct History {
+pub struct RecentFigures {
     buckets: VecDeque<Bucket>,
-    samples: VecDeque<Sample>,
+    samples: VecDeque<FigureSample>,
 }
 
-impl History {
+impl RecentFigures {
     /// Adds an answer. An answer that is older than the newest one is left out, because its place in the charts is
     /// taken.
-    pub fn add(&mut self, sample: Sample) {
+    pub fn add(&mut self, sample: FigureSample) {
         if self.samples.back().is_some_and(|last| sample.at < last.at) {
             return;
         }
@@ -133,7 +133,7 @@ impl History {
 
     /// Bytes of WAL that Landing writes in a second, and that are applied in a second.
     pub fn wal_per_second(&self) -> Option<(f64, f64)> {
-        let moved = |at: fn(&Sample) -> Option<Lsn>| {
+        let moved = |at: fn(&FigureSample) -> Option<Lsn>| {
             self.rate(|from, to| {
                 let (from, to) = (at(from)?, at(to)?);
                 (from <= to).then(|| to.bytes_since(from))
@@ -142,7 +142,7 @@ impl History {
         Some((moved(|sample| sample.landing_lsn)?, moved(|sample| sample.applied_lsn)?))
     }
 
-    fn rate(&self, grown: impl Fn(&Sample, &Sample) -> Option<u64>) -> Option<f64> {
+    fn rate(&self, grown: impl Fn(&FigureSample, &FigureSample) -> Option<u64>) -> Option<f64> {
         let (first, last) = (self.samples.front()?, self.samples.back()?);
         let seconds = last.at.saturating_sub(first.at).as_secs_f64();
         (seconds > 0.0).then(|| grown(first, last)).flatten().map(|grown| grown as f64 / seconds)
@@ -153,13 +153,13 @@ fn number(at: Duration) -> u64 {
     at.as_secs() / COLUMN.as_secs()
 }
 
-fn same_process<'s>(from: &'s Sample, to: &'s Sample) -> Option<(&'s DaemonCounts, &'s DaemonCounts)> {
+fn same_process<'s>(from: &'s FigureSample, to: &'s FigureSample) -> Option<(&'s DaemonCounts, &'s DaemonCounts)> {
     let (from, to) = (from.daemon.as_ref()?, to.daemon.as_ref()?);
     (from.process == to.process).then_some((from, to))
 }
 
 /// Rows that one process has written between two answers, and the seconds between.
-fn between(from: &Sample, to: &Sample) -> Option<(f64, f64)> {
+fn between(from: &FigureSample, to: &FigureSample) -> Option<(f64, f64)> {
     let seconds = to.at.saturating_sub(from.at).as_secs_f64();
     let (from, to) = same_process(from, to)?;
     let rows = to.rows.checked_sub(from.rows)?;
@@ -167,7 +167,7 @@ fn between(from: &Sample, to: &Sample) -> Option<(f64, f64)> {
 }
 
 impl Bucket {
-    fn take(&mut self, sample: &Sample, written: Option<(f64, f64)>) {
+    fn take(&mut self, sample: &FigureSample, written: Option<(f64, f64)>) {
         let Column { lag_bytes, lag_seconds, rows_per_second } = &mut self.column;
         *lag_bytes = (*lag_bytes).max(sample.lag_bytes);
         // Unlike `Ord::max`, this takes a figure over no figure, and no NaN over a figure.
@@ -189,8 +189,8 @@ mod tests {
 
     use super::*;
 
-    fn sample(at: f64, rows: u64) -> Sample {
-        Sample {
+    fn sample(at: f64, rows: u64) -> FigureSample {
+        FigureSample {
             at: Duration::from_secs_f64(at),
             lag_bytes: Some(rows),
             lag_seconds: Some(at),
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_rate_is_the_growth_of_the_last_ten_seconds() {
-        let mut history = History::default();
+        let mut history = RecentFigures::default();
         assert_eq!(history.rows_per_second(), None);
         for second in 0..60 {
             history.add(sample(f64::from(second), u64::try_from(second).unwrap() * 7));
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn a_restarted_daemon_has_no_rate_before_its_second_answer() {
-        let mut history = History::default();
+        let mut history = RecentFigures::default();
         history.add(sample(0.0, 1_000));
         let mut restarted = sample(1.0, 5_000);
         restarted.daemon.as_mut().unwrap().process = Some(Timestamp::UNIX_EPOCH);
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_column_without_an_answer_is_not_known_rather_than_zero() {
-        let mut history = History::default();
+        let mut history = RecentFigures::default();
         history.add(sample(1.0, 3));
         history.add(sample(21.0, 4));
         let columns = history.columns(Duration::from_secs(26), 50);
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(history.columns(Duration::from_secs(26), 2).len(), 2);
     }
 
-    fn any_sample() -> impl Strategy<Value = Sample> {
+    fn any_sample() -> impl Strategy<Value = FigureSample> {
         let counts = (any::<bool>(), any::<u64>(), any::<u64>()).prop_map(|(restarted, rows, copied)| DaemonCounts {
             process: restarted.then_some(Timestamp::UNIX_EPOCH),
             rows,
@@ -247,7 +247,7 @@ mod tests {
         let seconds = proptest::option::of(any::<f64>());
         let at = prop_oneof![(0_u64..100_000).prop_map(Duration::from_millis), any::<Duration>()];
         (at, any::<Option<u64>>(), seconds, proptest::option::of(counts), lsn(), lsn()).prop_map(
-            |(at, lag_bytes, lag_seconds, daemon, landing_lsn, applied_lsn)| Sample {
+            |(at, lag_bytes, lag_seconds, daemon, landing_lsn, applied_lsn)| FigureSample {
                 at,
                 lag_bytes,
                 lag_seconds,
@@ -265,7 +265,7 @@ mod tests {
             now in any::<Duration>(),
             width in 0_usize..1_000,
         ) {
-            let mut history = History::default();
+            let mut history = RecentFigures::default();
             for sample in samples {
                 history.add(sample);
                 prop_assert!(history.samples.len() <= SAMPLES && history.buckets.len() <= COLUMNS);

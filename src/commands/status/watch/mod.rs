@@ -1,0 +1,199 @@
+//! `leadbridge status --watch` on a terminal: a full screen that is asked for about once a second, and never waits for
+//! an answer.
+
+mod charts;
+mod copied;
+mod facts;
+mod figures;
+mod look;
+mod model;
+mod screen;
+#[cfg(test)]
+mod screen_tests;
+mod steps;
+mod terminal;
+
+use std::time::Duration;
+
+use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use futures_util::StreamExt as _;
+use look::Look;
+use model::{Maxima, Model, Moment, Readiness, Round};
+use signal_hook::consts::{SIGCONT, SIGTSTP};
+use terminal::FullScreen;
+pub use terminal::is_usable;
+use tokio::signal::unix::{Signal, SignalKind};
+use tokio::time::{Instant, sleep_until};
+
+use super::gather::{self, Answered};
+use crate::cli;
+use crate::commands::signals::{Signals, handler};
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::exit::Exit;
+use crate::telemetry::http;
+
+/// Pause between an answer and the next question.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Time between two frames.
+const FRAME: Duration = Duration::from_secs(1);
+/// Time between two frames while the window changes its size.
+const RESIZED: Duration = Duration::from_millis(200);
+/// Time after which a round of questions is given up, so that a connection that hangs does not end the asking.
+const ROUND_LIMIT: Duration = Duration::from_secs(15);
+/// The daemon is on this machine.
+const READY_LIMIT: Duration = Duration::from_secs(2);
+
+/// What a key asks for.
+enum Wish {
+    Quit,
+    Redraw,
+    Suspend,
+}
+
+/// Shows the screen until a key or a signal ends it. The exit code is 0, because a person has seen the state.
+///
+/// # Errors
+/// The terminal breaks. Facts that cannot be determined are part of the screen.
+pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+    let maxima = Maxima { lag_bytes: arguments.max_lag_bytes, lag_seconds: arguments.max_lag_seconds };
+    let begun = std::time::Instant::now();
+    let now = || Moment { elapsed: begun.elapsed(), clock: jiff::Timestamp::now() };
+    let mut model = Model::new(maxima, now());
+    let look = Look::of(|name| std::env::var(name).ok());
+    let mut ends = Ends::listen()?;
+    let mut screen = FullScreen::take()?;
+    let mut keys = EventStream::new();
+    let mut asking = Box::pin(ask(config));
+    let (mut ask_at, mut is_asking) = (Instant::now(), true);
+    let (mut drawn_at, mut draw_at) = (Instant::now(), Instant::now());
+    loop {
+        // Each branch may be dropped: keys and signals stay in their queues, and a question that is polled later goes on.
+        tokio::select! {
+            round = &mut asking, if is_asking => {
+                is_asking = false;
+                ask_at = Instant::now() + PAUSE;
+                let is_first = model.newest().is_none();
+                if let Some(round) = round {
+                    model.take(round, now());
+                }
+                if is_first {
+                    draw_at = Instant::now();
+                }
+            }
+            () = sleep_until(ask_at), if !is_asking => {
+                asking = Box::pin(ask(config));
+                is_asking = true;
+            }
+            () = sleep_until(draw_at) => {
+                model.tick(now());
+                screen.draw(&model, look)?;
+                drawn_at = Instant::now();
+                draw_at = drawn_at + FRAME;
+            }
+            event = keys.next() => match event.transpose().map_err(no_keys)? {
+                None => return Ok(Exit::Ok),
+                Some(Event::Resize(..)) => draw_at = draw_at.min(drawn_at + RESIZED),
+                Some(Event::Key(key)) => match wish(key) {
+                    Some(Wish::Quit) => return Ok(Exit::Ok),
+                    Some(Wish::Redraw) => {
+                        screen.forget()?;
+                        draw_at = Instant::now();
+                    }
+                    Some(Wish::Suspend) => {
+                        screen.suspend()?;
+                        draw_at = Instant::now();
+                    }
+                    None => {}
+                },
+                Some(_) => {}
+            },
+            end = ends.next() => match end {
+                End::Now => return Ok(Exit::Ok),
+                End::Suspended => {
+                    screen.suspend()?;
+                    draw_at = Instant::now();
+                }
+                End::Continued => {
+                    screen.take_again()?;
+                    draw_at = Instant::now();
+                }
+            },
+        }
+    }
+}
+
+/// One round of questions; `None` when the answers take too long. Dropping it leaves nothing on the databases, because
+/// the questions only read.
+async fn ask(config: &Config) -> Option<Round> {
+    tokio::time::timeout(ROUND_LIMIT, gather_round(config)).await.ok()
+}
+
+async fn gather_round(config: &Config) -> Round {
+    let ready = async {
+        let (code, body) = http::get_page(config.http_listen?, "/readyz", READY_LIMIT).await?;
+        Some(if code == 200 { Readiness::Ready } else { Readiness::NotReady(body.trim().to_owned()) })
+    };
+    let (gathered, readiness) = tokio::join!(gather::gather(config), ready);
+    let answered: Answered = gathered.answered;
+    Round {
+        live: gathered.live,
+        answered,
+        // Another installation's daemon may answer at the address.
+        readiness: readiness.filter(|_| answered.daemon),
+        errors: gathered.unreachable.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn wish(key: KeyEvent) -> Option<Wish> {
+    if key.kind == KeyEventKind::Release {
+        return None;
+    }
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Char('c' | 'd') if control => Some(Wish::Quit),
+        KeyCode::Char('z') if control => Some(Wish::Suspend),
+        KeyCode::Char('l') if control => Some(Wish::Redraw),
+        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Wish::Quit),
+        _ => None,
+    }
+}
+
+fn no_keys(error: std::io::Error) -> Error {
+    Error::internal(format!("keys cannot be read from the terminal: {error}"))
+}
+
+/// Signals that concern the screen.
+struct Ends {
+    signals: Signals,
+    hangup: Signal,
+    stop: Signal,
+    continued: Signal,
+}
+
+enum End {
+    Now,
+    Suspended,
+    Continued,
+}
+
+impl Ends {
+    fn listen() -> Result<Self> {
+        Ok(Ends {
+            signals: Signals::listen()?,
+            hangup: handler(SignalKind::hangup())?,
+            stop: handler(SignalKind::from_raw(SIGTSTP))?,
+            continued: handler(SignalKind::from_raw(SIGCONT))?,
+        })
+    }
+
+    /// Cancellation-safe: a signal that has come is kept.
+    async fn next(&mut self) -> End {
+        tokio::select! {
+            _ = self.signals.next() => End::Now,
+            _ = self.hangup.recv() => End::Now,
+            _ = self.stop.recv() => End::Suspended,
+            _ = self.continued.recv() => End::Continued,
+        }
+    }
+}
