@@ -23,7 +23,9 @@ use crate::quarantine::Quarantine;
 use crate::replication::lease_holder::reported;
 use crate::replication::{blocking, last_error};
 use crate::report::Attention;
-use crate::telemetry::{BlockingSession, CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State};
+use crate::telemetry::{
+    BlockingSession, CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State,
+};
 
 /// Time between two looks at a server's WAL position.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);

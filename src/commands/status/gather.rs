@@ -19,14 +19,14 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Gathered {
     pub live: Live,
-    pub answered: Answered,
+    pub answered: WhoAnswered,
     /// One error for each database that could not be asked.
     pub unreachable: Vec<Error>,
 }
 
 /// Who has answered. The figures of one that has not are missing in the document, or as old as the daemon's last look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Answered {
+pub struct WhoAnswered {
     pub daemon: bool,
     pub landing: bool,
     pub traffic: bool,
@@ -39,7 +39,7 @@ pub async fn gather(config: &Config) -> Gathered {
     let answers = Box::pin(ask_databases(config, daemon.is_none())).await;
     let Answers { landing, traffic, attention, unreachable } = answers;
     let answered =
-        Answered { daemon: daemon.is_some(), landing: landing.is_some(), traffic: traffic.is_some() };
+        WhoAnswered { daemon: daemon.is_some(), landing: landing.is_some(), traffic: traffic.is_some() };
     let (traffic, kept) = traffic.map_or((None, None), |(traffic, kept)| (Some(traffic), kept));
     let left_out = left_out(landing.as_ref(), traffic.as_ref(), config);
     let mut live = put_together(daemon, landing, traffic, &config.names);

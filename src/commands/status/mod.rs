@@ -115,7 +115,7 @@ fn is_over(live: &Live, arguments: &cli::Status) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::gather::Answered;
+    use super::gather::WhoAnswered;
     use super::*;
     use crate::telemetry::{ReverseReport, SlotReport};
 
@@ -124,7 +124,8 @@ mod tests {
     }
 
     fn code(live: &Live, max_lag_bytes: Option<u64>) -> Exit {
-        let gathered = Gathered { live: live.clone(), answered: Answered::default(), unreachable: Vec::new() };
+        let gathered =
+            Gathered { live: live.clone(), answered: WhoAnswered::default(), unreachable: Vec::new() };
         verdict(&gathered, &asked(max_lag_bytes))
     }
 
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!(code(&Live::stopped(), None), Exit::Down);
         let gathered = Gathered {
             live: Live::stopped(),
-            answered: Answered::default(),
+            answered: WhoAnswered::default(),
             unreachable: vec![Error::unreachable("gone")],
         };
         assert_eq!(verdict(&gathered, &asked(None)), Exit::Unreachable);

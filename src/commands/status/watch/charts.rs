@@ -6,8 +6,8 @@ use ratatui::layout::Rect;
 use ratatui::symbols::bar;
 use ratatui::widgets::{RenderDirection, Sparkline, SparklineBar, Widget as _};
 
-use super::figures::{COLUMN, Column};
-use super::look::Look;
+use super::figures::{COLUMN, ChartColumn};
+use super::look::Appearance;
 use super::model::Model;
 use crate::commands::status::view::{duration, thousands};
 
@@ -33,7 +33,7 @@ const ASCII: bar::Set<'static> = bar::Set {
 
 struct Chart {
     title: &'static str,
-    value: fn(&Column) -> Option<f64>,
+    value: fn(&ChartColumn) -> Option<f64>,
     words: fn(f64) -> String,
 }
 
@@ -53,7 +53,7 @@ const CHARTS: [Chart; 3] = [
 ];
 
 /// Draws as many charts as there is place for, above one another, with one axis of time below.
-pub fn draw(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
+pub fn draw(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     let Some(rows) = area.height.checked_sub(1).filter(|rows| *rows >= LEAST) else { return };
     let count = (rows / LEAST).min(3);
     let width = area.width.saturating_sub(SCALE + 1);
@@ -75,11 +75,13 @@ pub fn draw(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
     buf.set_string(area.right().saturating_sub(4), top, " now", look.faint());
 }
 
-fn draw_chart(chart: &Chart, columns: &[Column], look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_chart(chart: &Chart, columns: &[ChartColumn], look: Appearance, area: Rect, buf: &mut Buffer) {
     let values: Vec<_> = columns.iter().map(chart.value).collect();
-    let highest = values.iter().flatten().copied().fold(None, |most: Option<f64>, value| {
-        Some(most.map_or(value, |most| most.max(value)))
-    });
+    let highest = values
+        .iter()
+        .flatten()
+        .copied()
+        .fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))));
     let title = match highest {
         Some(highest) => format!("{}: at most {}", chart.title, (chart.words)(highest)),
         None => format!("{}: not known", chart.title),
@@ -100,7 +102,10 @@ fn draw_chart(chart: &Chart, columns: &[Column], look: Look, area: Rect, buf: &m
     }
     buf.set_string(area.x, plot.bottom().saturating_sub(1), format!("{:>10}", "0"), look.faint());
     let ticks = u64::from(plot.height) * 8;
-    let bars = values.into_iter().rev().map(|value| SparklineBar::from(value.map(|value| height(value, top, ticks))));
+    let bars = values
+        .into_iter()
+        .rev()
+        .map(|value| SparklineBar::from(value.map(|value| height(value, top, ticks))));
     Sparkline::default()
         .data(bars)
         .max(ticks)

@@ -2,9 +2,9 @@
 
 use bytesize::ByteSize;
 
-use super::model::{Known, Maxima, Model, Moment, Readiness};
-use super::steps::{self, clock};
 use super::copied;
+use super::model::{KnownRound, Maxima, Model, Moment, ReadyAnswer};
+use super::steps::{self, clock};
 use crate::commands::status::{outlook, view};
 use crate::telemetry::{DaemonPresence, Live, State};
 
@@ -83,7 +83,11 @@ fn ago(model: &Model, at: Moment) -> String {
 fn state(model: &Model) -> Fact {
     let Some(newest) = model.newest() else {
         let since = view::duration(model.since(model.begun).as_secs_f64());
-        return Fact::new(0, "state", format!("NOT KNOWN YET — asking since {}, {since}", clock(model.begun.clock)));
+        return Fact::new(
+            0,
+            "state",
+            format!("NOT KNOWN YET — asking since {}, {since}", clock(model.begun.clock)),
+        );
     };
     let live = &newest.round.live;
     // Without Landing nobody can tell whether a daemon streams elsewhere, so no state is claimed.
@@ -105,7 +109,7 @@ fn state(model: &Model) -> Fact {
 }
 
 /// Who does not answer, since when, and why.
-fn silence(model: &Model, newest: Known<'_>) -> Vec<Fact> {
+fn silence(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     let answered = newest.round.answered;
     let parties = [
         ("the daemon", answered.daemon, model.daemon()),
@@ -187,11 +191,11 @@ fn rate(model: &Model) -> Fact {
     marked(Fact::new(5, "rate", text), model, daemon.old_since)
 }
 
-fn readiness(model: &Model, newest: Known<'_>) -> Fact {
+fn readiness(model: &Model, newest: KnownRound<'_>) -> Fact {
     let fact = match &newest.round.readiness {
         None => Fact::new(6, "ready", "not known: no daemon answers GET /readyz here"),
-        Some(Readiness::Ready) => Fact::new(6, "ready", "yes, says GET /readyz").toned(Tone::Good),
-        Some(Readiness::NotReady(why)) => Fact::new(6, "ready", format!("NO: {why}")).toned(Tone::Bad),
+        Some(ReadyAnswer::Ready) => Fact::new(6, "ready", "yes, says GET /readyz").toned(Tone::Good),
+        Some(ReadyAnswer::NotReady(why)) => Fact::new(6, "ready", format!("NO: {why}")).toned(Tone::Bad),
     };
     marked(fact, model, newest.old_since)
 }
@@ -208,16 +212,23 @@ fn in_the_way(model: &Model) -> Option<Fact> {
     let mut found = Vec::new();
     if !matches!(live.state, State::Streaming | State::Switched) {
         found.push(format!("the state is {}", live.state));
-    } else if let Some(Readiness::NotReady(why)) = &known.round.readiness {
+    } else if let Some(ReadyAnswer::NotReady(why)) = &known.round.readiness {
         found.push(why.clone());
     }
-    let waiting = if is_back { live.reverse.as_ref().and_then(|reverse| reverse.quarantined) } else { live.quarantined };
-    found.extend(waiting.filter(|rows| *rows > 0).map(|rows| format!("{} rows in quarantine", view::thousands(rows))));
+    let waiting = if is_back {
+        live.reverse.as_ref().and_then(|reverse| reverse.quarantined)
+    } else {
+        live.quarantined
+    };
+    found.extend(
+        waiting.filter(|rows| *rows > 0).map(|rows| format!("{} rows in quarantine", view::thousands(rows))),
+    );
     if let Some(reverse) = live.reverse.as_ref().filter(|_| is_back) {
         if matches!(reverse.wal_status.as_deref(), None | Some("lost")) {
             found.push("reverse replication is impossible".to_owned());
         }
-        found.extend(reverse.new_slot_since.as_ref().map(|_| "Landing's slot is being made again".to_owned()));
+        found
+            .extend(reverse.new_slot_since.as_ref().map(|_| "Landing's slot is being made again".to_owned()));
         found.extend(reverse.landing_publication.as_ref().map(|_| "Landing's publication".to_owned()));
     }
     let waits = live.attention.as_ref().map_or(0, Vec::len);
@@ -235,7 +246,9 @@ fn in_the_way(model: &Model) -> Option<Fact> {
 fn snapshot(model: &Model) -> Vec<Fact> {
     let Some(known) = model.daemon() else { return Vec::new() };
     let live = &known.round.live;
-    if live.state != State::Snapshot || model.newest().is_some_and(|newest| newest.round.live.state != live.state) {
+    if live.state != State::Snapshot
+        || model.newest().is_some_and(|newest| newest.round.live.state != live.state)
+    {
         return Vec::new();
     }
     let mut facts = vec![marked(Fact::new(3, "snapshot", copied::whole(live)), model, known.old_since)];
@@ -246,7 +259,7 @@ fn snapshot(model: &Model) -> Vec<Fact> {
 }
 
 /// Slots, quarantine, and what is not replicated.
-fn places(model: &Model, newest: Known<'_>) -> Vec<Fact> {
+fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     let live = &newest.round.live;
     let mut facts = Vec::new();
     let lease = live.lease_holder.as_ref().filter(|_| view::is_held_elsewhere(live));
@@ -276,7 +289,11 @@ fn places(model: &Model, newest: Known<'_>) -> Vec<Fact> {
         facts.extend(publication.map(|text| Fact::new(5, "publication", text.clone()).toned(Tone::Bad)));
     }
     let tone = if live.quarantined.is_some_and(|rows| rows > 0) { Tone::Bad } else { Tone::Plain };
-    facts.push(marked(Fact::new(6, "quarantine", view::quarantine(live)).toned(tone), model, known.old_since));
+    facts.push(marked(
+        Fact::new(6, "quarantine", view::quarantine(live)).toned(tone),
+        model,
+        known.old_since,
+    ));
     let left_out = live.columns_not_replicated.as_ref().map_or(0, Vec::len);
     let left_out = (left_out > 0).then(|| format!("{left_out} columns of Landing: see `leadbridge status`"));
     facts.extend(left_out.map(|text| Fact::new(9, "left out", text)));
@@ -284,7 +301,7 @@ fn places(model: &Model, newest: Known<'_>) -> Vec<Fact> {
 }
 
 /// What waits for an operator, and the last error.
-fn trouble(model: &Model, newest: Known<'_>) -> Vec<Fact> {
+fn trouble(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     let mut facts = Vec::new();
     if let Some(known) = model.attention() {
         for attention in known.round.live.attention.iter().flatten() {

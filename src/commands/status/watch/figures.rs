@@ -42,7 +42,7 @@ pub struct DaemonCounts {
 
 /// What a column of the charts shows; `None` where nothing is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Column {
+pub struct ChartColumn {
     /// The highest lag.
     pub lag_bytes: Option<u64>,
     pub lag_seconds: Option<f64>,
@@ -53,7 +53,7 @@ pub struct Column {
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
     number: u64,
-    column: Column,
+    column: ChartColumn,
     rows: f64,
     seconds: f64,
 }
@@ -99,12 +99,12 @@ impl RecentFigures {
     }
 
     /// The newest `width` columns up to `now`, the oldest first. Fewer where the watch is younger.
-    pub fn columns(&self, now: Duration, width: usize) -> Vec<Column> {
+    pub fn columns(&self, now: Duration, width: usize) -> Vec<ChartColumn> {
         let last = number(now);
         let Some(begun) = self.buckets.front().map(|first| first.number) else { return Vec::new() };
         let width = u64::try_from(width.min(COLUMNS)).unwrap_or(u64::MAX);
         let first = (last + 1).saturating_sub(width).max(begun.min(last));
-        let mut columns = vec![Column::default(); usize::try_from(last + 1 - first).unwrap_or(0)];
+        let mut columns = vec![ChartColumn::default(); usize::try_from(last + 1 - first).unwrap_or(0)];
         for bucket in &self.buckets {
             let place = bucket.number.checked_sub(first).and_then(|place| usize::try_from(place).ok());
             if let Some(column) = place.and_then(|place| columns.get_mut(place)) {
@@ -124,7 +124,8 @@ impl RecentFigures {
 
     /// Rows of a table that are copied in a second.
     pub fn copied_per_second(&self, table: &str) -> Option<f64> {
-        let of = |counts: &DaemonCounts| counts.copied.iter().find(|(name, _)| name == table).map(|copy| copy.1);
+        let of =
+            |counts: &DaemonCounts| counts.copied.iter().find(|(name, _)| name == table).map(|copy| copy.1);
         self.rate(|from, to| {
             let (from, to) = same_process(from, to)?;
             of(to)?.checked_sub(of(from)?)
@@ -153,7 +154,10 @@ fn number(at: Duration) -> u64 {
     at.as_secs() / COLUMN.as_secs()
 }
 
-fn same_process<'s>(from: &'s FigureSample, to: &'s FigureSample) -> Option<(&'s DaemonCounts, &'s DaemonCounts)> {
+fn same_process<'s>(
+    from: &'s FigureSample,
+    to: &'s FigureSample,
+) -> Option<(&'s DaemonCounts, &'s DaemonCounts)> {
     let (from, to) = (from.daemon.as_ref()?, to.daemon.as_ref()?);
     (from.process == to.process).then_some((from, to))
 }
@@ -168,7 +172,7 @@ fn between(from: &FigureSample, to: &FigureSample) -> Option<(f64, f64)> {
 
 impl Bucket {
     fn take(&mut self, sample: &FigureSample, written: Option<(f64, f64)>) {
-        let Column { lag_bytes, lag_seconds, rows_per_second } = &mut self.column;
+        let ChartColumn { lag_bytes, lag_seconds, rows_per_second } = &mut self.column;
         *lag_bytes = (*lag_bytes).max(sample.lag_bytes);
         // Unlike `Ord::max`, this takes a figure over no figure, and no NaN over a figure.
         *lag_seconds = match (*lag_seconds, sample.lag_seconds.filter(|seconds| seconds.is_finite())) {
@@ -238,11 +242,12 @@ mod tests {
     }
 
     fn any_sample() -> impl Strategy<Value = FigureSample> {
-        let counts = (any::<bool>(), any::<u64>(), any::<u64>()).prop_map(|(restarted, rows, copied)| DaemonCounts {
-            process: restarted.then_some(Timestamp::UNIX_EPOCH),
-            rows,
-            copied: vec![("t".into(), copied)],
-        });
+        let counts =
+            (any::<bool>(), any::<u64>(), any::<u64>()).prop_map(|(restarted, rows, copied)| DaemonCounts {
+                process: restarted.then_some(Timestamp::UNIX_EPOCH),
+                rows,
+                copied: vec![("t".into(), copied)],
+            });
         let lsn = || proptest::option::of(any::<u64>().prop_map(Lsn));
         let seconds = proptest::option::of(any::<f64>());
         let at = prop_oneof![(0_u64..100_000).prop_map(Duration::from_millis), any::<Duration>()];

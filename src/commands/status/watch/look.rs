@@ -6,20 +6,22 @@ use super::facts::Tone;
 
 /// What the terminal is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct Appearance {
     /// Whether characters beyond ASCII may be sent.
     pub unicode: bool,
     pub colours: bool,
 }
 
-impl Look {
+impl Appearance {
     /// The look that the variables of the environment ask for.
     pub fn of(variable: impl Fn(&str) -> Option<String>) -> Self {
         // As in POSIX, the first of the three that is set and not empty decides.
-        let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().find_map(|name| variable(name).filter(|it| !it.is_empty()));
+        let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+            .into_iter()
+            .find_map(|name| variable(name).filter(|it| !it.is_empty()));
         let locale = locale.unwrap_or_default().to_ascii_lowercase();
         let unicode = locale.contains("utf-8") || locale.contains("utf8");
-        Look { unicode, colours: variable("NO_COLOR").is_none() }
+        Appearance { unicode, colours: variable("NO_COLOR").is_none() }
     }
 
     /// `text` in the characters of the terminal, without control characters.
@@ -76,13 +78,13 @@ impl Look {
 mod tests {
     use super::*;
 
-    fn of(variables: &[(&str, &str)]) -> Look {
-        Look::of(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    fn of(variables: &[(&str, &str)]) -> Appearance {
+        Appearance::of(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
     }
 
     #[test]
     fn the_locale_and_no_color_decide() {
-        assert_eq!(of(&[]), Look { unicode: false, colours: true });
+        assert_eq!(of(&[]), Appearance { unicode: false, colours: true });
         assert!(of(&[("LANG", "ru_RU.UTF-8")]).unicode);
         assert!(!of(&[("LANG", "ru_RU.UTF-8"), ("LC_ALL", "C")]).unicode);
         assert!(of(&[("LANG", "C"), ("LC_CTYPE", "C.utf8"), ("LC_ALL", "")]).unicode);
@@ -92,8 +94,8 @@ mod tests {
 
     #[test]
     fn a_terminal_without_unicode_gets_ascii_only_and_no_terminal_gets_control_characters() {
-        let ascii = Look { unicode: false, colours: true };
+        let ascii = Appearance { unicode: false, colours: true };
         assert_eq!(ascii.text("a — b…\u{a0}Ж\u{1b}[2J"), "a - b... ?[2J");
-        assert_eq!(Look { unicode: true, ..ascii }.text("Ж\u{1b}—"), "Ж—");
+        assert_eq!(Appearance { unicode: true, ..ascii }.text("Ж\u{1b}—"), "Ж—");
     }
 }

@@ -15,17 +15,17 @@ mod terminal;
 
 use std::time::Duration;
 
-use crossterm::event::{Event, EventStream, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use crossterm::event::{Event, EventStream, KeyCode, KeyEventKind, KeyModifiers};
 use futures_util::StreamExt as _;
-use look::Look;
-use model::{Maxima, Model, Moment, Readiness, Round};
+use look::Appearance;
+use model::{Maxima, Model, Moment, ReadyAnswer, Round};
 use signal_hook::consts::{SIGCONT, SIGTSTP};
 use terminal::FullScreen;
 pub use terminal::is_usable;
 use tokio::signal::unix::{Signal, SignalKind};
 use tokio::time::{Instant, sleep_until};
 
-use super::gather::{self, Answered};
+use super::gather::{self, WhoAnswered};
 use crate::cli;
 use crate::commands::signals::{Signals, handler};
 use crate::config::Config;
@@ -44,11 +44,13 @@ const ROUND_LIMIT: Duration = Duration::from_secs(15);
 /// The daemon is on this machine.
 const READY_LIMIT: Duration = Duration::from_secs(2);
 
-/// What a key asks for.
-enum Wish {
-    Quit,
-    Redraw,
-    Suspend,
+/// What follows from a key, a signal, or another size.
+enum Afterwards {
+    Leave,
+    Draw,
+    /// Soon, because more changes of the size follow at once.
+    DrawSoon,
+    Nothing,
 }
 
 /// Shows the screen until a key or a signal ends it. The exit code is 0, because a person has seen the state.
@@ -60,25 +62,25 @@ pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
     let begun = std::time::Instant::now();
     let now = || Moment { elapsed: begun.elapsed(), clock: jiff::Timestamp::now() };
     let mut model = Model::new(maxima, now());
-    let look = Look::of(|name| std::env::var(name).ok());
-    let mut ends = Ends::listen()?;
+    let look = Appearance::of(|name| std::env::var(name).ok());
+    let mut signals = ScreenSignals::listen()?;
     let mut screen = FullScreen::take()?;
     let mut keys = EventStream::new();
     let mut asking = Box::pin(ask(config));
     let (mut ask_at, mut is_asking) = (Instant::now(), true);
     let (mut drawn_at, mut draw_at) = (Instant::now(), Instant::now());
     loop {
+        let mut next = Afterwards::Nothing;
         // Each branch may be dropped: keys and signals stay in their queues, and a question that is polled later goes on.
         tokio::select! {
             round = &mut asking, if is_asking => {
                 is_asking = false;
                 ask_at = Instant::now() + PAUSE;
-                let is_first = model.newest().is_none();
+                if model.newest().is_none() {
+                    next = Afterwards::Draw;
+                }
                 if let Some(round) = round {
                     model.take(round, now());
-                }
-                if is_first {
-                    draw_at = Instant::now();
                 }
             }
             () = sleep_until(ask_at), if !is_asking => {
@@ -91,34 +93,17 @@ pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
                 drawn_at = Instant::now();
                 draw_at = drawn_at + FRAME;
             }
-            event = keys.next() => match event.transpose().map_err(no_keys)? {
-                None => return Ok(Exit::Ok),
-                Some(Event::Resize(..)) => draw_at = draw_at.min(drawn_at + RESIZED),
-                Some(Event::Key(key)) => match wish(key) {
-                    Some(Wish::Quit) => return Ok(Exit::Ok),
-                    Some(Wish::Redraw) => {
-                        screen.forget()?;
-                        draw_at = Instant::now();
-                    }
-                    Some(Wish::Suspend) => {
-                        screen.suspend()?;
-                        draw_at = Instant::now();
-                    }
-                    None => {}
-                },
-                Some(_) => {}
+            event = keys.next() => next = match event.transpose().map_err(no_keys)? {
+                Some(event) => after(&event, &mut screen)?,
+                None => Afterwards::Leave,
             },
-            end = ends.next() => match end {
-                End::Now => return Ok(Exit::Ok),
-                End::Suspended => {
-                    screen.suspend()?;
-                    draw_at = Instant::now();
-                }
-                End::Continued => {
-                    screen.take_again()?;
-                    draw_at = Instant::now();
-                }
-            },
+            signal = signals.next() => next = after_signal(&signal, &mut screen)?,
+        }
+        match next {
+            Afterwards::Leave => return Ok(Exit::Ok),
+            Afterwards::Draw => draw_at = Instant::now(),
+            Afterwards::DrawSoon => draw_at = draw_at.min(drawn_at + RESIZED),
+            Afterwards::Nothing => {}
         }
     }
 }
@@ -132,10 +117,10 @@ async fn ask(config: &Config) -> Option<Round> {
 async fn gather_round(config: &Config) -> Round {
     let ready = async {
         let (code, body) = http::get_page(config.http_listen?, "/readyz", READY_LIMIT).await?;
-        Some(if code == 200 { Readiness::Ready } else { Readiness::NotReady(body.trim().to_owned()) })
+        Some(if code == 200 { ReadyAnswer::Ready } else { ReadyAnswer::NotReady(body.trim().to_owned()) })
     };
     let (gathered, readiness) = tokio::join!(gather::gather(config), ready);
-    let answered: Answered = gathered.answered;
+    let answered: WhoAnswered = gathered.answered;
     Round {
         live: gathered.live,
         answered,
@@ -145,17 +130,29 @@ async fn gather_round(config: &Config) -> Round {
     }
 }
 
-fn wish(key: KeyEvent) -> Option<Wish> {
-    if key.kind == KeyEventKind::Release {
-        return None;
-    }
+/// Does what an event asks of the screen.
+fn after(event: &Event, screen: &mut FullScreen) -> Result<Afterwards> {
+    let key = match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => key,
+        Event::Resize(..) => return Ok(Afterwards::DrawSoon),
+        _ => return Ok(Afterwards::Nothing),
+    };
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
-        KeyCode::Char('c' | 'd') if control => Some(Wish::Quit),
-        KeyCode::Char('z') if control => Some(Wish::Suspend),
-        KeyCode::Char('l') if control => Some(Wish::Redraw),
-        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Some(Wish::Quit),
-        _ => None,
+        KeyCode::Char('c' | 'd') if control => Ok(Afterwards::Leave),
+        KeyCode::Char('q' | 'Q') | KeyCode::Esc => Ok(Afterwards::Leave),
+        KeyCode::Char('z') if control => screen.suspend().map(|()| Afterwards::Draw),
+        KeyCode::Char('l') if control => screen.forget().map(|()| Afterwards::Draw),
+        _ => Ok(Afterwards::Nothing),
+    }
+}
+
+/// Does what a signal asks of the screen.
+fn after_signal(signal: &ScreenSignal, screen: &mut FullScreen) -> Result<Afterwards> {
+    match signal {
+        ScreenSignal::Now => Ok(Afterwards::Leave),
+        ScreenSignal::Suspended => screen.suspend().map(|()| Afterwards::Draw),
+        ScreenSignal::Continued => screen.take_again().map(|()| Afterwards::Draw),
     }
 }
 
@@ -164,22 +161,22 @@ fn no_keys(error: std::io::Error) -> Error {
 }
 
 /// Signals that concern the screen.
-struct Ends {
+struct ScreenSignals {
     signals: Signals,
     hangup: Signal,
     stop: Signal,
     continued: Signal,
 }
 
-enum End {
+enum ScreenSignal {
     Now,
     Suspended,
     Continued,
 }
 
-impl Ends {
+impl ScreenSignals {
     fn listen() -> Result<Self> {
-        Ok(Ends {
+        Ok(ScreenSignals {
             signals: Signals::listen()?,
             hangup: handler(SignalKind::hangup())?,
             stop: handler(SignalKind::from_raw(SIGTSTP))?,
@@ -188,12 +185,12 @@ impl Ends {
     }
 
     /// Cancellation-safe: a signal that has come is kept.
-    async fn next(&mut self) -> End {
+    async fn next(&mut self) -> ScreenSignal {
         tokio::select! {
-            _ = self.signals.next() => End::Now,
-            _ = self.hangup.recv() => End::Now,
-            _ = self.stop.recv() => End::Suspended,
-            _ = self.continued.recv() => End::Continued,
+            _ = self.signals.next() => ScreenSignal::Now,
+            _ = self.hangup.recv() => ScreenSignal::Now,
+            _ = self.stop.recv() => ScreenSignal::Suspended,
+            _ = self.continued.recv() => ScreenSignal::Continued,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::figures::{DaemonCounts, RecentFigures, FigureSample};
-use crate::commands::status::gather::Answered;
+use super::figures::{DaemonCounts, FigureSample, RecentFigures};
+use crate::commands::status::gather::WhoAnswered;
 use crate::telemetry::{Live, State};
 
 /// Age from which an answer is shown as an old one, while no newer one has come.
@@ -22,7 +22,7 @@ pub struct Moment {
 
 /// Answer of `GET /readyz`.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Readiness {
+pub enum ReadyAnswer {
     Ready,
     /// With the daemon's reason.
     NotReady(String),
@@ -32,9 +32,9 @@ pub enum Readiness {
 #[derive(Clone, Debug)]
 pub struct Round {
     pub live: Live,
-    pub answered: Answered,
+    pub answered: WhoAnswered,
     /// `None` when no daemon of this installation answers.
-    pub readiness: Option<Readiness>,
+    pub readiness: Option<ReadyAnswer>,
     /// Why a database has not answered.
     pub errors: Vec<String>,
 }
@@ -48,7 +48,7 @@ pub struct Maxima {
 
 /// Something an answer has said, and when.
 #[derive(Clone, Copy, Debug)]
-pub struct Known<'m> {
+pub struct KnownRound<'m> {
     pub round: &'m Round,
     /// `None` for a fresh answer; otherwise the moment of the answer, which is to be shown.
     pub old_since: Option<Moment>,
@@ -98,7 +98,7 @@ impl Model {
         self.tick(now);
         let now = self.now;
         self.figures.add(sample(&round, now.elapsed));
-        let Answered { daemon, landing, traffic } = round.answered;
+        let WhoAnswered { daemon, landing, traffic } = round.answered;
         let live = &round.live;
         let places = [
             (&mut self.lag, live.lag_bytes.is_some() && (daemon || landing)),
@@ -116,32 +116,32 @@ impl Model {
     }
 
     /// The newest answers; `None` before the first.
-    pub fn newest(&self) -> Option<Known<'_>> {
+    pub fn newest(&self) -> Option<KnownRound<'_>> {
         self.known(&self.newest)
     }
 
     /// The newest answer with a lag.
-    pub fn lag(&self) -> Option<Known<'_>> {
+    pub fn lag(&self) -> Option<KnownRound<'_>> {
         self.known(&self.lag)
     }
 
     /// The daemon's newest answer.
-    pub fn daemon(&self) -> Option<Known<'_>> {
+    pub fn daemon(&self) -> Option<KnownRound<'_>> {
         self.known(&self.daemon)
     }
 
     /// Landing's newest answer.
-    pub fn landing(&self) -> Option<Known<'_>> {
+    pub fn landing(&self) -> Option<KnownRound<'_>> {
         self.known(&self.landing)
     }
 
     /// Traffic's newest answer.
-    pub fn traffic(&self) -> Option<Known<'_>> {
+    pub fn traffic(&self) -> Option<KnownRound<'_>> {
         self.known(&self.traffic)
     }
 
     /// The newest answer in which both databases have said what waits for an operator.
-    pub fn attention(&self) -> Option<Known<'_>> {
+    pub fn attention(&self) -> Option<KnownRound<'_>> {
         self.known(&self.attention)
     }
 
@@ -160,11 +160,11 @@ impl Model {
         self.newest.as_ref().map(|(_, at)| *at)
     }
 
-    fn known<'m>(&'m self, kept: &'m Kept) -> Option<Known<'m>> {
+    fn known<'m>(&'m self, kept: &'m Kept) -> Option<KnownRound<'m>> {
         let (round, at) = kept.as_ref()?;
         let is_newest = self.newest.as_ref().is_some_and(|(_, newest)| newest == at);
         let is_old = !is_newest || self.since(*at) >= OLD_AFTER;
-        Some(Known { round, old_since: is_old.then_some(*at) })
+        Some(KnownRound { round, old_since: is_old.then_some(*at) })
     }
 }
 

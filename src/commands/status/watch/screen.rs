@@ -8,7 +8,7 @@ use ratatui::text::Span;
 use super::charts;
 use super::facts::{Fact, Tone, facts, most_important};
 use super::figures::COLUMN;
-use super::look::Look;
+use super::look::Appearance;
 use super::model::Model;
 use super::steps::clock;
 
@@ -25,7 +25,7 @@ struct Line {
 }
 
 /// Draws everything. Writes to every row of `area` at most once.
-pub fn draw(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
+pub fn draw(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         return draw_small(model, look, area, buf);
     }
@@ -40,11 +40,12 @@ pub fn draw(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
     // An empty row tells words from charts, where there is one left.
     let gap = u16::from(free > 7);
     charts::draw(model, look, Rect { y: area.y + 1 + used + gap, height: free - gap, ..area }, buf);
-    let legend = format!("q quits   a column of a chart is {} s   ? not known   all times UTC", COLUMN.as_secs());
+    let legend =
+        format!("q quits   a column of a chart is {} s   ? not known   all times UTC", COLUMN.as_secs());
     buf.set_string(area.x, area.bottom() - 1, legend, look.faint());
 }
 
-fn draw_head(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_head(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     let answered = match model.answered_at() {
         Some(at) => format!("answers of {}, now {}", clock(at.clock), clock(model.now.clock)),
         None => format!("now {}", clock(model.now.clock)),
@@ -54,7 +55,7 @@ fn draw_head(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
     buf.set_string(area.x + u16::try_from(begin).unwrap_or(0), area.y, answered, look.faint());
 }
 
-fn draw_line(line: &Line, look: Look, (x, y): (u16, u16), buf: &mut Buffer) {
+fn draw_line(line: &Line, look: Appearance, (x, y): (u16, u16), buf: &mut Buffer) {
     let style = look.tone(line.tone);
     buf.set_string(x, y, line.label, look.label().patch(style));
     let indent = if line.label.is_empty() && line.text.starts_with("  ") { 0 } else { LABELS };
@@ -62,12 +63,13 @@ fn draw_line(line: &Line, look: Look, (x, y): (u16, u16), buf: &mut Buffer) {
 }
 
 /// The lines of `facts` that fit into `room` rows. Those of the highest rank are left out first, and a line says so.
-fn fitting(mut facts: Vec<Fact>, width: usize, room: usize, look: Look) -> Vec<Line> {
+fn fitting(mut facts: Vec<Fact>, width: usize, room: usize, look: Appearance) -> Vec<Line> {
     let broken = |facts: &[Fact]| facts.iter().flat_map(|fact| broken(fact, width, look)).collect::<Vec<_>>();
     let mut lines = broken(&facts);
     let mut left_out = 0;
     while lines.len() + usize::from(left_out > 0) > room {
-        let worst = facts.iter().enumerate().max_by_key(|(place, fact)| (fact.rank, *place)).map(|(place, _)| place);
+        let worst =
+            facts.iter().enumerate().max_by_key(|(place, fact)| (fact.rank, *place)).map(|(place, _)| place);
         let Some(worst) = worst.filter(|_| facts.len() > 1) else {
             // A single text that is longer than the window.
             lines.truncate(room.saturating_sub(1));
@@ -86,7 +88,7 @@ fn fitting(mut facts: Vec<Fact>, width: usize, room: usize, look: Look) -> Vec<L
 }
 
 /// A fact in lines of `width` columns.
-fn broken(fact: &Fact, width: usize, look: Look) -> Vec<Line> {
+fn broken(fact: &Fact, width: usize, look: Appearance) -> Vec<Line> {
     let mut label = fact.label;
     let lines = if fact.is_row { vec![fact.text.clone()] } else { wrapped(&fact.text, width - LABELS) };
     let lines = lines.iter().map(|text| {
@@ -126,9 +128,10 @@ fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// A window that is too small says so, and shows the two lines that matter most.
-fn draw_small(model: &Model, look: Look, area: Rect, buf: &mut Buffer) {
+fn draw_small(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     let (width, height) = SMALLEST;
-    let too_small = format!("window too small: {width}x{height} needed, this is {}x{}", area.width, area.height);
+    let too_small =
+        format!("window too small: {width}x{height} needed, this is {}x{}", area.width, area.height);
     let mut texts = vec![too_small];
     texts.extend(most_important(model).iter().map(|fact| format!("{}: {}", fact.label, fact.text)));
     let mut row = area.y;

@@ -12,20 +12,21 @@ use ratatui::buffer::{Buffer, Cell};
 use ratatui::style::{Color, Modifier};
 use uuid::Uuid;
 
-use super::look::Look;
-use super::model::{Maxima, Model, Moment, Readiness, Round};
+use super::look::Appearance;
+use super::model::{Maxima, Model, Moment, ReadyAnswer, Round};
 use super::screen;
-use crate::commands::status::gather::Answered;
+use crate::commands::status::gather::WhoAnswered;
 use crate::error::Error;
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 use crate::telemetry::{
-    CutoverReport, DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
+    CutoverReport, DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State,
+    TableProgress,
 };
 
-const FULL: Look = Look { unicode: true, colours: true };
-const PLAIN: Look = Look { unicode: false, colours: false };
-const ALL: Answered = Answered { daemon: true, landing: true, traffic: true };
+const FULL: Appearance = Appearance { unicode: true, colours: true };
+const PLAIN: Appearance = Appearance { unicode: false, colours: false };
+const ALL: WhoAnswered = WhoAnswered { daemon: true, landing: true, traffic: true };
 
 /// Seconds after the watch began, at noon.
 fn moment(seconds: f64) -> Moment {
@@ -68,8 +69,8 @@ fn live(state: State) -> Live {
 
 fn round(live: Live) -> Round {
     let readiness = match live.state {
-        State::Streaming | State::Switched => Readiness::Ready,
-        state => Readiness::NotReady(format!("not streaming: {state}")),
+        State::Streaming | State::Switched => ReadyAnswer::Ready,
+        state => ReadyAnswer::NotReady(format!("not streaming: {state}")),
     };
     Round { live, answered: ALL, readiness: Some(readiness), errors: Vec::new() }
 }
@@ -209,7 +210,7 @@ fn daemon_gone() -> Model {
         slot: Some(SlotReport { active: false, ..slot() }),
         ..live(State::Stopped)
     };
-    let answered = Answered { daemon: false, ..ALL };
+    let answered = WhoAnswered { daemon: false, ..ALL };
     model.take(Round { live: seen, answered, readiness: None, errors: Vec::new() }, moment(134.0));
     model.tick(moment(134.5));
     model
@@ -223,7 +224,7 @@ fn all_gone() -> Model {
         "Landing at db.example.org:5432 cannot be reached: connection refused".to_owned(),
         "Traffic at db.example.net:5432 cannot be reached: connection refused".to_owned(),
     ];
-    model.take(Round { live: seen, answered: Answered::default(), readiness: None, errors }, moment(150.0));
+    model.take(Round { live: seen, answered: WhoAnswered::default(), readiness: None, errors }, moment(150.0));
     model
 }
 
@@ -250,7 +251,7 @@ fn quarantine() -> Model {
     model
 }
 
-fn drawn(model: &Model, look: Look, (width, height): (u16, u16)) -> Buffer {
+fn drawn(model: &Model, look: Appearance, (width, height): (u16, u16)) -> Buffer {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
     terminal.draw(|frame| screen::draw(model, look, frame.area(), frame.buffer_mut())).unwrap();
     terminal.backend().buffer().clone()
@@ -284,7 +285,7 @@ fn colours(cell: &Cell) -> String {
 }
 
 /// Every scene in a small terminal, some in others.
-fn scenes() -> Vec<(&'static str, Model, Look, (u16, u16))> {
+fn scenes() -> Vec<(&'static str, Model, Appearance, (u16, u16))> {
     let small = (80, 24);
     let asking = Model::new(Maxima::default(), moment(0.0));
     vec![
@@ -312,7 +313,8 @@ fn scenes() -> Vec<(&'static str, Model, Look, (u16, u16))> {
 }
 
 fn compare(name: &str, actual: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/commands/status/watch/screens/{name}.txt"));
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/commands/status/watch/screens/{name}.txt"));
     if std::env::var_os("WRITE_SCREENS").is_some() {
         std::fs::write(&path, actual).unwrap();
     }
@@ -332,9 +334,12 @@ fn colours_repeat_what_the_words_say() {
     compare("error_colours", &rows(&drawn(&failed(), FULL, (80, 24)), colours));
     compare("daemon_gone_colours", &rows(&drawn(&daemon_gone(), FULL, (80, 24)), colours));
     for (name, model, _, size) in scenes() {
-        let plain = drawn(&model, Look { colours: false, ..FULL }, size);
+        let plain = drawn(&model, Appearance { colours: false, ..FULL }, size);
         assert_eq!(symbols(&plain), symbols(&drawn(&model, FULL, size)), "{name}");
-        assert!(plain.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset), "{name}");
+        assert!(
+            plain.content.iter().all(|cell| cell.fg == Color::Reset && cell.bg == Color::Reset),
+            "{name}"
+        );
     }
 }
 
@@ -378,7 +383,7 @@ fn any_round() -> impl Strategy<Value = Round> {
             report.asked_at = Timestamp::from_second(i64::from(started)).unwrap();
             seen.cutover = has_cutover.then_some(report);
             seen.daemon = if lost { DaemonPresence::Unknown } else { DaemonPresence::Running };
-            Round { answered: Answered { daemon, landing, traffic }, ..round(seen) }
+            Round { answered: WhoAnswered { daemon, landing, traffic }, ..round(seen) }
         },
     )
 }

@@ -41,7 +41,8 @@ fn steps(report: &CutoverReport) -> String {
         ("verified", report.verified_at),
         (last, finished),
     ];
-    let mut text = format!("{}: [x]\u{a0}started\u{a0}{}", report.direction, words_together(&clock(report.started_at)));
+    let mut text =
+        format!("{}: [x]\u{a0}started\u{a0}{}", report.direction, words_together(&clock(report.started_at)));
     let mut is_next = true;
     for (name, at) in later {
         let name = words_together(name);

@@ -5,15 +5,17 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crossterm::execute;
-use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use crossterm::cursor::{Hide, Show};
+use crossterm::execute;
+use crossterm::terminal::{
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+};
 use nix::sys::signal::{Signal, raise};
 use nix::unistd::{getpid, getsid};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
-use super::look::Look;
+use super::look::Appearance;
 use super::model::Model;
 use super::screen;
 use crate::error::{Error, Result};
@@ -71,8 +73,9 @@ impl FullScreen {
     ///
     /// # Errors
     /// `Internal` when the terminal is gone.
-    pub fn draw(&mut self, model: &Model, look: Look) -> Result<()> {
-        let draw = |frame: &mut ratatui::Frame<'_>| screen::draw(model, look, frame.area(), frame.buffer_mut());
+    pub fn draw(&mut self, model: &Model, look: Appearance) -> Result<()> {
+        let draw =
+            |frame: &mut ratatui::Frame<'_>| screen::draw(model, look, frame.area(), frame.buffer_mut());
         self.terminal.draw(draw).map(drop).map_err(broken)
     }
 
@@ -81,7 +84,10 @@ impl FullScreen {
     /// # Errors
     /// `Internal` when the terminal is gone.
     pub fn forget(&mut self) -> Result<()> {
-        self.terminal.clear().map_err(broken)
+        // Not `Terminal::clear`, which asks the terminal for the cursor's place: the stream of keys would take the answer.
+        execute!(io::stdout(), Clear(ClearType::All)).map_err(broken)?;
+        self.terminal = Terminal::new(CrosstermBackend::new(io::stdout())).map_err(broken)?;
+        Ok(())
     }
 
     /// Takes the terminal again after another program has had it.
