@@ -38,7 +38,7 @@
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
-//! | [`mod@telemetry`] | the live state for logs, HTTP and the service manager | report, config |
+//! | [`mod@telemetry`] | the live state, its recent past and the metrics, for logs, HTTP and the service manager | report, config |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | disk, report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry |
 //! | [`mod@backup`] | whole tables as files | disk, postgres |
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | disk, operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |

@@ -42,7 +42,7 @@ pub struct Settings {
     pub landing_journey: Option<String>,
     /// Directory of the local store (sled).
     pub state_dir: PathBuf,
-    /// Address for health and status; `None` when switched off.
+    /// Address for health, status and metrics; `None` when switched off.
     pub http_listen: Option<SocketAddr>,
     /// Whether the optional table `scheduled_notifications` is replicated too.
     pub scheduled_notifications: bool,

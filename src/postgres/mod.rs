@@ -5,10 +5,11 @@
 //! the addresses, `tls` gives `sslmode` libpq's meaning, `socket` and `endpoint` connect. `session` is an ordinary
 //! connection with pinned settings, `replication` a streaming connection. `pipelined` sends statements together,
 //! `advisory` takes advisory locks, `table_lock` locks tables before a snapshot, `holders` finds the holders of a
-//! lock, `large` tells where large rows may be, `unique` lets rows exchange unique values, `references` changes a
-//! key with everything that refers to the row, `write` is a session that writes rows, `written_since` tells new
-//! rows from old rows, `output` asks for values as the stream's text, `failure` explains in an operator's words why
-//! a connection failed, `copied` reads rows of texts without copying them.
+//! lock, `blockers` those for which a session waits, `large` tells where large rows may be, `unique` lets rows
+//! exchange unique values, `references` changes a key with everything that refers to the row, `write` is a session
+//! that writes rows, `written_since` tells new rows from old rows, `output` asks for values as the stream's text,
+//! `failure` explains in an operator's words why a connection failed, `copied` reads rows of texts without copying
+//! them.
 
 pub mod advisory;
 pub mod blockers;

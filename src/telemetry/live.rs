@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::CutoverReport;
-use super::blocking::BlockingSession;
 use super::outlook::{CatchUp, Rate, Survival, Trend};
+use super::sessions::{BlockingSession, LeaseHolder};
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 
@@ -178,21 +178,6 @@ pub struct ReverseReport {
     /// daemon has looked.
     #[serde(default)]
     pub landing_publication: Option<String>,
-}
-
-/// The session that holds the lease: the daemon that replicates, or whoever keeps every daemon from replicating. A
-/// value that this role may not see is null.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseHolder {
-    /// Null for a prepared transaction.
-    pub pid: Option<i32>,
-    pub role: Option<String>,
-    pub application_name: Option<String>,
-    pub client_address: Option<String>,
-    /// When the session was connected, by Traffic's clock.
-    pub since: Option<String>,
-    /// Whether the session is a session of leadbridge, of this installation.
-    pub is_leadbridge: bool,
 }
 
 /// The last error. Holds no row values and no password.

@@ -1,6 +1,6 @@
-//! The daemon's knowledge about itself, in a single place: status, HTTP and systemd all read [`Live`].
+//! The daemon's knowledge about itself, in a single place: status, `/metrics` and systemd all read [`Live`]. `history`
+//! keeps the recent past, and `outlook` says what follows from it.
 
-mod blocking;
 mod cutover_report;
 mod heartbeat;
 pub mod history;
@@ -11,6 +11,7 @@ mod live;
 pub mod logging;
 mod metrics;
 pub mod outlook;
+mod sessions;
 pub mod systemd;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,15 +19,13 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-pub use blocking::BlockingSession;
 pub use cutover_report::CutoverReport;
 pub use heartbeat::{Heartbeat, Heartbeats};
 use history::{History, Sample};
-pub use live::{
-    DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
-};
+pub use live::{DaemonPresence, LastError, Live, ReverseReport, SlotReport, State, TableProgress};
 pub use metrics::Metrics;
 use outlook::Outlook;
+pub use sessions::{BlockingSession, LeaseHolder};
 
 /// A handle to the daemon's [`Live`] state, its recent past and its metrics; clones share them.
 #[derive(Clone, Debug)]

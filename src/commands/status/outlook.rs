@@ -61,7 +61,8 @@ pub(super) fn rate(live: &Live) -> Option<String> {
 fn survive(live: &Live, survival: Survival) -> String {
     let side = survival.side.name();
     let limit = bytes(survival.limit_bytes.unwrap_or(0));
-    let safe = bytes(survival.safe_bytes.unwrap_or(0));
+    // PostgreSQL counts whole segments, so that a little more than the limit may be left.
+    let safe = bytes(survival.safe_bytes.unwrap_or(0).min(survival.limit_bytes.unwrap_or(0)));
     let if_stopped = survival.seconds_left_if_stopped.map_or_else(String::new, |seconds| {
         format!("; were replication to stop now, it would be reached {}", within(seconds))
     });

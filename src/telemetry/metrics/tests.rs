@@ -66,3 +66,41 @@ fn a_label_with_a_quote_stays_one_label() {
     let (_live, metrics) = metrics_of(Live { snapshot: vec![table], ..Live::starting() });
     assert_eq!(value(&metrics, "leadbridge_snapshot_rows{table=\"a\\\"b\\\\\\n\"}"), Some(1.0));
 }
+
+#[test]
+#[ignore = "measures"]
+fn measure() {
+    let (live, metrics) = metrics_of(Live::starting());
+    let n = 200_000;
+    let t = std::time::Instant::now();
+    for i in 0..n {
+        metrics.applied(Side::Landing, i % 3000, Duration::from_micros(i as u64));
+        metrics.committed(Side::Landing, Duration::from_micros(i as u64));
+    }
+    println!("a batch: {:?}", t.elapsed() / n as u32);
+    let t = std::time::Instant::now();
+    for i in 0..n {
+        metrics.queued(i, i);
+    }
+    println!("queued: {:?}", t.elapsed() / n as u32);
+    let t = std::time::Instant::now();
+    for _ in 0..200 {
+        metrics.text().unwrap();
+    }
+    println!("text: {:?}", t.elapsed() / 200);
+    let telemetry = crate::telemetry::Telemetry::new();
+    telemetry.update(|to| {
+        *to = Live {
+            lag_bytes: Some(1),
+            lag_seconds: Some(1.0),
+            landing_lsn: Some(crate::model::lsn::Lsn(5)),
+            applied_lsn: Some(crate::model::lsn::Lsn(4)),
+            ..live.borrow().clone()
+        }
+    });
+    let t = std::time::Instant::now();
+    for _ in 0..2000 {
+        telemetry.sample(true);
+    }
+    println!("sample: {:?}", t.elapsed() / 2000);
+}

@@ -1,4 +1,4 @@
-//! Sessions that hold locks for which leadbridge waits.
+//! Sessions that the status names: the holder of the lease, and those for whose locks leadbridge waits.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,4 +19,19 @@ pub struct BlockingSession {
     pub transaction_seconds: Option<f64>,
     /// For how long leadbridge has waited for the lock.
     pub waited_seconds: Option<f64>,
+}
+
+/// The session that holds the lease: the daemon that replicates, or whoever keeps every daemon from replicating. A
+/// value that this role may not see is null.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseHolder {
+    /// Null for a prepared transaction.
+    pub pid: Option<i32>,
+    pub role: Option<String>,
+    pub application_name: Option<String>,
+    pub client_address: Option<String>,
+    /// When the session was connected, by Traffic's clock.
+    pub since: Option<String>,
+    /// Whether the session is a session of leadbridge, of this installation.
+    pub is_leadbridge: bool,
 }
