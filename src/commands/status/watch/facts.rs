@@ -139,12 +139,8 @@ fn cutover(model: &Model) -> Vec<Fact> {
     // Only a fresh answer is carried on by this machine's clock, for the part of a second since then.
     let passed = known.old_since.map_or_else(|| model.since_newest(), |_| std::time::Duration::ZERO);
     let lines = steps::lines(report, passed).into_iter().enumerate();
-    let facts = lines.map(|(place, text)| Fact::new(2, if place == 0 { "steps" } else { "" }, text));
-    let mut facts: Vec<Fact> = facts.collect();
-    if let Some(first) = facts.first_mut() {
-        *first = marked(first.clone(), model, known.old_since);
-    }
-    facts
+    let label = |place| if place == 0 { "steps" } else { "" };
+    lines.map(|(place, text)| marked(Fact::new(2, label(place), text), model, known.old_since)).collect()
 }
 
 fn lag(model: &Model) -> Fact {
@@ -180,7 +176,7 @@ fn rate(model: &Model) -> Fact {
     let mut text = match (model.figures.rows_per_second(), daemon.old_since) {
         (Some(rows), None) => format!("{} rows/s over 10 s", view::thousands(rows.round() as u64)),
         (None, None) => "rows/s not known before the daemon's next answer".to_owned(),
-        (_, Some(_)) => "no rate".to_owned(),
+        (_, Some(_)) => "rows/s not known".to_owned(),
     };
     if let Some((written, applied)) = model.figures.wal_per_second().filter(|_| daemon.old_since.is_none()) {
         let a_second = |bytes: f64| ByteSize(bytes as u64).display().iec();
@@ -253,8 +249,9 @@ fn snapshot(model: &Model) -> Vec<Fact> {
     }
     let mut facts = vec![marked(Fact::new(3, "snapshot", copied::whole(live)), model, known.old_since)];
     let rate = |table: &str| model.figures.copied_per_second(table).filter(|_| known.old_since.is_none());
+    let tone = if known.old_since.is_some() { Tone::Old } else { Tone::Plain };
     let rows = copied::rows(live, rate);
-    facts.extend(rows.into_iter().map(|row| Fact { is_row: true, ..Fact::new(3, "", row) }));
+    facts.extend(rows.into_iter().map(|row| Fact { is_row: true, ..Fact::new(3, "", row).toned(tone) }));
     facts
 }
 

@@ -79,7 +79,9 @@ mod tests {
     use super::*;
 
     fn of(variables: &[(&str, &str)]) -> Appearance {
-        Appearance::of(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        Appearance::of(|name| {
+            variables.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned())
+        })
     }
 
     #[test]

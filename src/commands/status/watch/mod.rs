@@ -7,6 +7,8 @@ mod facts;
 mod figures;
 mod look;
 mod model;
+#[cfg(test)]
+mod scenes;
 mod screen;
 #[cfg(test)]
 mod screen_tests;
