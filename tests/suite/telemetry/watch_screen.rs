@@ -204,7 +204,8 @@ async fn the_steps_of_a_cutover_and_a_rollback_are_shown_without_colours_too() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_gives_the_terminal_back_and_nothing_known_is_said_plainly() {
     for signal in [Signal::SIGTERM, Signal::SIGHUP, Signal::SIGINT] {
-        let mut watched = Watched::start(&nowhere().command(&["status", "--watch"]), &[]);
+        let bridge = nowhere();
+        let mut watched = Watched::start(&bridge.command(&["status", "--watch"]), &[]);
         let text = watched
             .until("nothing is known", |text| text.contains("NOT KNOWN — no daemon answers here"))
             .await;
@@ -218,11 +219,12 @@ async fn a_signal_gives_the_terminal_back_and_nothing_known_is_said_plainly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_terminal_that_can_show_a_screen_lines_are_printed() {
-    let dumb = Watched::start(&nowhere().command(&["status", "--watch"]), &[("TERM", "dumb")]);
+    let bridge = nowhere();
+    let dumb = Watched::start(&bridge.command(&["status", "--watch"]), &[("TERM", "dumb")]);
     dumb.until("a line", |text| text.contains("state       STOPPED")).await;
     assert!(!dumb.has_screen() && !dumb.has_colours());
 
-    let mut command = nowhere().command(&["status", "--watch"]);
+    let mut command = bridge.command(&["status", "--watch"]);
     let mut child = command.env("TERM", "xterm").stdout(std::process::Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let mut states = 0;

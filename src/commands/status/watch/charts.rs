@@ -11,10 +11,10 @@ use super::look::Appearance;
 use super::model::Model;
 use crate::commands::status::view::{duration, thousands};
 
-/// Columns to the left of a chart, for its scale.
-const SCALE: u16 = 11;
-/// Rows of a chart below which it says nothing: its title, and two rows of bars.
-const LEAST: u16 = 3;
+/// Columns to the left of a chart, for its name and its highest value.
+const SCALE: u16 = 16;
+/// Rows of a chart: name and highest value stand in one each.
+const LEAST: u16 = 2;
 /// Rows beyond which a chart becomes no clearer.
 const MOST: u16 = 12;
 
@@ -32,21 +32,21 @@ const ASCII: bar::Set<'static> = bar::Set {
 };
 
 struct Chart {
-    title: &'static str,
+    name: &'static str,
     value: fn(&ChartColumn) -> Option<f64>,
     words: fn(f64) -> String,
 }
 
 /// In the order of importance.
 const CHARTS: [Chart; 3] = [
-    Chart { title: "lag in time", value: |column| column.lag_seconds, words: duration },
+    Chart { name: "lag in time", value: |column| column.lag_seconds, words: duration },
     Chart {
-        title: "throughput",
+        name: "rows a second",
         value: |column| column.rows_per_second,
-        words: |rows| format!("{} rows/s", thousands(rows.ceil() as u64)),
+        words: |rows| thousands(rows.ceil() as u64),
     },
     Chart {
-        title: "lag in bytes",
+        name: "lag in bytes",
         value: |column| column.lag_bytes.map(|bytes| bytes as f64),
         words: |bytes| ByteSize(bytes as u64).display().iec().to_string(),
     },
@@ -56,7 +56,7 @@ const CHARTS: [Chart; 3] = [
 pub fn draw(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
     let Some(rows) = area.height.checked_sub(1).filter(|rows| *rows >= LEAST) else { return };
     let count = (rows / LEAST).min(3);
-    let width = area.width.saturating_sub(SCALE + 1);
+    let width = area.width.saturating_sub(SCALE);
     let columns = model.figures.columns(model.now.elapsed, usize::from(width));
     let height = (rows / count).min(MOST);
     let mut top = area.y;
@@ -82,25 +82,16 @@ fn draw_chart(chart: &Chart, columns: &[ChartColumn], look: Appearance, area: Re
         .flatten()
         .copied()
         .fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))));
-    let title = match highest {
-        Some(highest) => format!("{}: at most {}", chart.title, (chart.words)(highest)),
-        None => format!("{}: not known", chart.title),
-    };
-    buf.set_string(area.x, area.y, look.text(&title), look.faint());
-    let plot = Rect {
-        x: area.x + SCALE,
-        y: area.y + 1,
-        width: area.width.saturating_sub(SCALE + 1),
-        height: area.height.saturating_sub(1),
-    };
-    let top = highest.unwrap_or(0.0);
-    for row in plot.y..plot.bottom() {
+    let scale =
+        highest.map_or_else(|| "not known".to_owned(), |highest| format!("max {}", (chart.words)(highest)));
+    for (text, row) in [chart.name, scale.as_str()].into_iter().zip(area.y..) {
+        buf.set_string(area.x, row, look.text(text), look.faint());
+    }
+    for row in area.y..area.bottom() {
         buf.set_string(area.x + SCALE - 1, row, look.text("│"), look.chart());
     }
-    if top > 0.0 {
-        buf.set_string(area.x, plot.y, look.text(&format!("{:>10}", (chart.words)(top))), look.faint());
-    }
-    buf.set_string(area.x, plot.bottom().saturating_sub(1), format!("{:>10}", "0"), look.faint());
+    let plot = Rect { x: area.x + SCALE, width: area.width.saturating_sub(SCALE), ..area };
+    let top = highest.unwrap_or(0.0);
     let ticks = u64::from(plot.height) * 8;
     let bars = values
         .into_iter()

@@ -81,7 +81,7 @@ fn fitting(mut facts: Vec<Fact>, width: usize, room: usize, look: Appearance) ->
         lines = broken(&facts);
     }
     if left_out > 0 {
-        let text = format!("{left_out} lines do not fit: make the window larger, or see `leadbridge status`");
+        let text = format!("{left_out} more do not fit: make the window larger, or see `leadbridge status`");
         lines.push(Line { label: "…", text, tone: Tone::Bad });
     }
     lines

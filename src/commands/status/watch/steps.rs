@@ -90,10 +90,14 @@ fn decided(report: &CutoverReport, at: Timestamp, now: Timestamp) -> String {
     let took = duration(seconds(report.started_at, at));
     let mut text = format!("{what} after {took}, {} ago: {record}", duration(seconds(at, now)));
     if report.state != "switched" {
-        text += &match report.lifted_at {
-            Some(lifted) => format!("; the fence was lifted at {}", since(report.started_at, lifted)),
-            None => "; THE FENCE IS NOT LIFTED YET".to_owned(),
-        };
+        match report.lifted_at.map(|lifted| (lifted, report.fenced_at)) {
+            Some((lifted, Some(_))) => {
+                text += &format!("; the fence was lifted at {}", since(report.started_at, lifted))
+            }
+            // Nothing had been fenced.
+            Some((_, None)) => {}
+            None => text += "; THE FENCE IS NOT RECORDED AS LIFTED YET",
+        }
     }
     if let Some(reason) = report.reason.as_ref().filter(|_| report.state == "aborted") {
         text += &format!("; reason: {reason}");
@@ -174,12 +178,13 @@ mod tests {
         assert!(text.contains("[-] fenced") && text.contains("[-] rolled back"), "{text}");
         assert!(
             text.ends_with(
-                "ABORTED after 1.0 s, 1.0 s ago: Traffic is the system of record, as before; THE FENCE IS NOT LIFTED YET; \
-                 reason: a hook failed"
+                "ABORTED after 1.0 s, 1.0 s ago: Traffic is the system of record, as before; THE FENCE IS NOT RECORDED AS LIFTED \
+                 YET; reason: a hook failed"
             ),
             "{text}"
         );
-        let lifted = said(&CutoverReport { lifted_at: Some(at(1_200)), ..aborted });
+        let fenced_at = Some(at(300));
+        let lifted = said(&CutoverReport { fenced_at, lifted_at: Some(at(1_200)), ..aborted });
         assert!(lifted.contains("the fence was lifted at +1.20 s"), "{lifted}");
     }
 
