@@ -1,6 +1,7 @@
 //! `leadbridge status --watch`, the real binary on a real terminal (a pseudo terminal), read as a person reads it.
 
 use std::io::{Read as _, Write};
+use std::num::NonZeroU16;
 use std::sync::{Arc, Mutex};
 
 use nix::sys::signal::{Signal, kill};
@@ -31,6 +32,10 @@ fn size(cols: u16, rows: u16) -> PtySize {
     PtySize { rows, cols, pixel_width: 0, pixel_height: 0 }
 }
 
+fn positive(number: u16) -> NonZeroU16 {
+    NonZeroU16::new(number).unwrap()
+}
+
 impl Watched {
     /// Runs `command` on a terminal of 80×24, with `environment` on top of its own.
     fn start(command: &Command, environment: &[(&str, &str)]) -> Watched {
@@ -49,7 +54,7 @@ impl Watched {
         }
         let modes = modes(pair.master.as_ref());
         let child = pair.slave.spawn_command(builder).unwrap();
-        let screen = Arc::new(Mutex::new(vt100::Parser::new(24, 80, 0)));
+        let screen = Arc::new(Mutex::new(vt100::Parser::new(positive(24), positive(80), 0)));
         let (mut output, parser) = (pair.master.try_clone_reader().unwrap(), Arc::clone(&screen));
         // Ends when the terminal is closed.
         std::thread::spawn(move || {
@@ -76,7 +81,7 @@ impl Watched {
 
     /// Changes the size, and waits until the last row has the legend again.
     async fn resize(&self, cols: u16, rows: u16) -> String {
-        self.screen.lock().unwrap().screen_mut().set_size(rows, cols);
+        self.screen.lock().unwrap().screen_mut().set_size(positive(rows), positive(cols));
         self.master.resize(size(cols, rows)).unwrap();
         let is_complete = |text: &str| {
             let lines: Vec<_> = text.lines().collect();
@@ -107,6 +112,7 @@ impl Watched {
     fn has_colours(&self) -> bool {
         let parser = self.screen.lock().unwrap();
         let (rows, cols) = parser.screen().size();
+        let (rows, cols) = (rows.get(), cols.get());
         let cells = (0..rows).flat_map(|row| (0..cols).map(move |col| (row, col)));
         let mut cells = cells.filter_map(|(row, col)| parser.screen().cell(row, col));
         cells.any(|cell| cell.fgcolor() != vt100::Color::Default || cell.bgcolor() != vt100::Color::Default)
@@ -148,7 +154,7 @@ async fn a_stream_is_watched_at_every_size_and_q_gives_the_terminal_back() {
         let text = watched.resize(cols, rows).await;
         assert!(is_whole(&text), "{text}");
     }
-    watched.screen.lock().unwrap().screen_mut().set_size(10, 50);
+    watched.screen.lock().unwrap().screen_mut().set_size(positive(10), positive(50));
     watched.master.resize(size(50, 10)).unwrap();
     let is_small = |text: &str| text.contains("window too small: 60x15 needed") && text.contains("STREAMING");
     watched.until("a window that is too small says so", is_small).await;
