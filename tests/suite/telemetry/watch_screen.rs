@@ -143,7 +143,7 @@ async fn a_stream_is_watched_at_every_size_and_q_gives_the_terminal_back() {
             "ready       yes",
             "quarantine  empty",
             "lag in time",
-            "throughput",
+            "rows a second",
             "lag in bytes",
         ];
         facts.iter().all(|fact| text.contains(fact))

@@ -174,7 +174,11 @@ fn rate(model: &Model) -> Fact {
     };
     let live = &daemon.round.live;
     let mut text = match (model.figures.rows_per_second(), daemon.old_since) {
-        (Some(rows), None) => format!("{} rows/s over 10 s", view::thousands(rows.round() as u64)),
+        (Some(rows), None) => format!(
+            "{} rows/s in the last {}",
+            view::thousands(rows.round() as u64),
+            view::duration(model.figures.window().as_secs_f64())
+        ),
         (None, None) => "rows/s not known before the daemon's next answer".to_owned(),
         (_, Some(_)) => "rows/s not known".to_owned(),
     };
@@ -182,8 +186,11 @@ fn rate(model: &Model) -> Fact {
         let a_second = |bytes: f64| ByteSize(bytes as u64).display().iec();
         text += &format!("; WAL: Landing writes {}/s, applied {}/s", a_second(written), a_second(applied));
     }
-    let begun = live.started_at.map_or_else(String::new, |at| format!(" since {}", clock(at)));
-    text += &format!("; {} rows{begun}", view::thousands(live.rows_applied));
+    // The daemon counts the rows of the stream only.
+    if live.state != State::Snapshot {
+        let begun = live.started_at.map_or_else(String::new, |at| format!(" since {}", clock(at)));
+        text += &format!("; {} rows{begun}", view::thousands(live.rows_applied));
+    }
     marked(Fact::new(5, "rate", text), model, daemon.old_since)
 }
 
@@ -231,7 +238,7 @@ fn in_the_way(model: &Model) -> Option<Fact> {
     found.extend((waits > 0).then(|| format!("{waits} × ATTENTION below")));
     let what = if is_back { "rollback" } else { "cutover" };
     let fact = if found.is_empty() {
-        let all = format!("of a {what}: nothing in these figures; `{what} --dry-run` checks all");
+        let all = format!("of a {what}: nothing seen here; `{what} --dry-run` checks all");
         Fact::new(6, "in the way", all)
     } else {
         Fact::new(6, "in the way", format!("of a {what}: {}", found.join("; "))).toned(Tone::Bad)

@@ -100,8 +100,15 @@ impl RecentFigures {
 
     /// The newest `width` columns up to `now`, the oldest first. Fewer where the watch is younger.
     pub fn columns(&self, now: Duration, width: usize) -> Vec<ChartColumn> {
-        let last = number(now);
-        let Some(begun) = self.buckets.front().map(|first| first.number) else { return Vec::new() };
+        let (Some(first), Some(newest)) = (self.buckets.front(), self.buckets.back()) else {
+            return Vec::new();
+        };
+        let begun = first.number;
+        // A column that has just begun is shown with its first answer, and as not known when it ends without one.
+        let last = match number(now) {
+            begun if begun == newest.number.saturating_add(1) => newest.number,
+            last => last,
+        };
         let width = u64::try_from(width.min(COLUMNS)).unwrap_or(u64::MAX);
         let first = (last + 1).saturating_sub(width).max(begun.min(last));
         let mut columns = vec![ChartColumn::default(); usize::try_from(last + 1 - first).unwrap_or(0)];
@@ -122,13 +129,20 @@ impl RecentFigures {
         })
     }
 
+    /// Time over which the rates are taken.
+    pub fn window(&self) -> Duration {
+        let (first, last) = (self.samples.front(), self.samples.back());
+        first.zip(last).map_or(Duration::ZERO, |(first, last)| last.at.saturating_sub(first.at))
+    }
+
     /// Rows of a table that are copied in a second.
     pub fn copied_per_second(&self, table: &str) -> Option<f64> {
         let of =
             |counts: &DaemonCounts| counts.copied.iter().find(|(name, _)| name == table).map(|copy| copy.1);
         self.rate(|from, to| {
             let (from, to) = same_process(from, to)?;
-            of(to)?.checked_sub(of(from)?)
+            // A table that was not listed yet had no row.
+            of(to)?.checked_sub(of(from).unwrap_or(0))
         })
     }
 
@@ -235,10 +249,13 @@ mod tests {
         let mut history = RecentFigures::default();
         history.add(sample(1.0, 3));
         history.add(sample(21.0, 4));
-        let columns = history.columns(Duration::from_secs(26), 50);
-        let lags: Vec<_> = columns.iter().map(|column| column.lag_bytes).collect();
-        assert_eq!(lags, [Some(3), None, None, None, Some(4), None]);
-        assert_eq!(history.columns(Duration::from_secs(26), 2).len(), 2);
+        let lags = |now| {
+            let columns = history.columns(Duration::from_secs(now), 50);
+            columns.iter().map(|column| column.lag_bytes).collect::<Vec<_>>()
+        };
+        assert_eq!(lags(26), [Some(3), None, None, None, Some(4)], "the sixth column may still be answered");
+        assert_eq!(lags(31), [Some(3), None, None, None, Some(4), None, None]);
+        assert_eq!(history.columns(Duration::from_secs(31), 2).len(), 2);
     }
 
     fn any_sample() -> impl Strategy<Value = FigureSample> {
