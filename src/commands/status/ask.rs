@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::landing::left_out::LandingColumns;
 use crate::mapping::Mapping;
 use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::advisory::{self, ExclusiveRight};
@@ -168,16 +169,12 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
     let names = &config.names;
     let first = if twice { Some((Instant::now(), wal::sample(client).await?)) } else { None };
     Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
-    let step = during(client, "asking Traffic for the checkpoint");
-    let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
-                    AND to_regclass($3) IS NOT NULL, to_regclass($4) IS NOT NULL";
-    let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
-    let row = step.row(migrated, &[&tables[0], &tables[1], &tables[2], &names.own("cutover")]).await?;
-    let (is_migrated, has_journal): (bool, bool) = (row.get(0), row.get(1));
+    let (is_migrated, has_journal) = own_tables(client, names).await?;
     if !is_migrated {
         return Ok(None);
     }
-    let [checkpoint, _, notes] = tables;
+    let step = during(client, "asking Traffic for the checkpoint");
+    let (checkpoint, notes) = (names.own("checkpoint"), names.own("conversion_notes"));
     let waiting = Quarantine::count_waiting(names);
     let sql = format!(
         "SELECT c.slot IS NOT NULL, COALESCE(c.state, ''), c.applied_lsn, c.caught_up_at, \
@@ -227,6 +224,16 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
         wal_rate,
         mapping,
     }))
+}
+
+/// Whether leadbridge's tables are there, and whether the journal of cutovers is.
+async fn own_tables(client: &Client, names: &Names) -> Result<(bool, bool)> {
+    let sql = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
+               AND to_regclass($3) IS NOT NULL, to_regclass($4) IS NOT NULL";
+    let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
+    let step = during(client, "asking Traffic for the checkpoint");
+    let row = step.row(sql, &[&tables[0], &tables[1], &tables[2], &names.own("cutover")]).await?;
+    Ok((row.get(0), row.get(1)))
 }
 
 async fn lease_holder(traffic: Database<'_>) -> Result<Option<LeaseHolder>> {
