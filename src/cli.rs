@@ -125,7 +125,7 @@ pub struct Status {
     /// Print one JSON document instead of text; with --watch one document on each line
     #[arg(long)]
     pub json: bool,
-    /// Repeat every 2 seconds, until Ctrl-C
+    /// Watch, until q or Ctrl-C: a full screen on a terminal, which exits 0; elsewhere lines, every 2 seconds
     #[arg(long)]
     pub watch: bool,
     /// Exit 1 when Traffic's lag in bytes is larger than SIZE, such as 1048576 or 16MiB

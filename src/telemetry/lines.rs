@@ -39,6 +39,8 @@ struct Queue {
     bytes: usize,
     /// Whether the thread has taken a line and has not finished it.
     is_writing: bool,
+    /// Whether lines wait, because another part of the process has the terminal.
+    is_held: bool,
     lost: Lost,
 }
 
@@ -99,6 +101,12 @@ impl LogLines {
         true
     }
 
+    /// Lets the lines wait, or lets them go on.
+    pub(super) fn hold(&self, is_held: bool) {
+        self.queue().is_held = is_held;
+        self.0.changed.notify_all();
+    }
+
     fn push(&self, line: &[u8], capacity: usize) {
         let mut queue = self.queue();
         if queue.bytes.saturating_add(line.len()) > capacity {
@@ -129,7 +137,9 @@ impl LogLines {
     fn next(&self) -> Vec<u8> {
         let mut queue = self.queue();
         loop {
-            if let Some(line) = queue.waiting.pop_front() {
+            if !queue.is_held
+                && let Some(line) = queue.waiting.pop_front()
+            {
                 queue.bytes -= line.len();
                 queue.is_writing = true;
                 return line;

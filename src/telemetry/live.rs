@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::CutoverReport;
 use super::alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
 use super::last_error::LastError;
 use super::outlook::{CatchUp, Rate, Survival, Trend};
@@ -237,6 +238,9 @@ pub struct Live {
     /// An entry for each configured channel of `[alert]`; null without a daemon.
     #[serde(default)]
     pub alerts: Option<Vec<AlertChannelReport>>,
+    /// The newest cutover or rollback; null without one, and when not known. Only the command `status` fills the field.
+    #[serde(default)]
+    pub cutover: Option<CutoverReport>,
     /// Speed over the last minute; null while too little is known.
     #[serde(default)]
     pub rate: Option<Rate>,
@@ -293,6 +297,7 @@ impl Live {
             aborted: None,
             certificate_ends: CertificateEnds::default(),
             alerts: None,
+            cutover: None,
             rate: None,
             trend: None,
             survival: None,
@@ -354,6 +359,7 @@ mod tests {
             "columns_not_replicated",
             "lease_holder",
             "attention",
+            "cutover",
             "rate",
             "trend",
             "survival",

@@ -46,3 +46,34 @@ pub fn flush(limit: Duration) -> bool {
         log.downcast_ref::<LogLines>().is_none_or(|lines| lines.flush(limit))
     })
 }
+
+/// Lets the lines of the process's log wait in their queue for as long as the value lives, because a screen of its own has
+/// the terminal.
+#[must_use]
+pub fn hold() -> HeldLines {
+    with_lines(|lines| lines.hold(true));
+    HeldLines(())
+}
+
+/// Lets the lines go on at once, for a panic that must be told.
+pub fn let_go() {
+    with_lines(|lines| lines.hold(false));
+}
+
+/// The lines that wait; they go on when the value is dropped.
+#[derive(Debug)]
+pub struct HeldLines(());
+
+impl Drop for HeldLines {
+    fn drop(&mut self) {
+        let_go();
+    }
+}
+
+fn with_lines(change: impl Fn(&LogLines)) {
+    tracing::dispatcher::get_default(|log| {
+        if let Some(lines) = log.downcast_ref::<LogLines>() {
+            change(lines);
+        }
+    });
+}

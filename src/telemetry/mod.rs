@@ -2,6 +2,7 @@
 //! keeps the recent past, and `outlook` says what follows from it.
 
 mod alert_facts;
+mod cutover_report;
 mod heartbeat;
 pub mod history;
 pub mod http;
@@ -21,6 +22,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
+pub use cutover_report::CutoverReport;
 pub use heartbeat::{Heartbeat, Heartbeats};
 use history::{History, Sample};
 pub use last_error::LastError;

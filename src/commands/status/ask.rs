@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use super::reverse;
+use super::{cutover, reverse};
 use crate::checkpoint::{Finish, Installation, recorded_published};
 use crate::config::Config;
 use crate::cutover::attention;
@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::landing::left_out::LandingColumns;
 use crate::mapping::Mapping;
 use crate::model::lsn::Lsn;
+use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::model::timestamp::Timestamp;
 use crate::postgres::advisory::{self, ExclusiveRight};
@@ -23,7 +24,9 @@ use crate::quarantine::Quarantine;
 use crate::replication::lease_holder::reported;
 use crate::replication::{blocking, last_error};
 use crate::report::Attention;
-use crate::telemetry::{BlockingSession, LastError, LeaseHolder, ReverseReport, SlotReport, State};
+use crate::telemetry::{
+    BlockingSession, CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State,
+};
 
 /// Time between two looks at a server's WAL position.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -47,6 +50,8 @@ pub(super) struct Traffic {
     pub quarantined: u64,
     pub conversion_notes: u64,
     pub lease_holder: Option<LeaseHolder>,
+    /// The newest cutover or rollback.
+    pub cutover: Option<CutoverReport>,
     /// Who blocks the holder of the lease; empty without a holder of leadbridge's.
     pub blocked_by: Vec<BlockingSession>,
     /// As on Landing.
@@ -164,16 +169,12 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
     let names = &config.names;
     let first = if twice { Some((Instant::now(), wal::sample(client).await?)) } else { None };
     Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
-    let step = during(client, "asking Traffic for the checkpoint");
-    let migrated = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
-                    AND to_regclass($3) IS NOT NULL, to_regclass($4) IS NOT NULL";
-    let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
-    let row = step.row(migrated, &[&tables[0], &tables[1], &tables[2], &names.own("cutover")]).await?;
-    let (is_migrated, has_journal): (bool, bool) = (row.get(0), row.get(1));
+    let (is_migrated, has_journal) = own_tables(client, names).await?;
     if !is_migrated {
         return Ok(None);
     }
-    let [checkpoint, _, notes] = tables;
+    let step = during(client, "asking Traffic for the checkpoint");
+    let (checkpoint, notes) = (names.own("checkpoint"), names.own("conversion_notes"));
     let waiting = Quarantine::count_waiting(names);
     let sql = format!(
         "SELECT c.slot IS NOT NULL, COALESCE(c.state, ''), c.applied_lsn, c.caught_up_at, \
@@ -204,6 +205,7 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
     let mapping = (!published.tables.is_empty()).then(|| published.mapping());
     let (quarantined, conversion_notes) = (count(4), count(5));
     let lease_holder = lease_holder(Database::traffic(client, names)).await?;
+    let cutover = if has_journal { cutover::ask(client, names).await? } else { None };
     let applying = lease_holder.as_ref().filter(|holder| holder.is_leadbridge).and_then(|holder| holder.pid);
     let blocked_by = blocking::of_processes(client, Side::Traffic, applying.as_slice()).await?;
     let wal_rate = match first.filter(|_| reverse.is_some()) {
@@ -217,10 +219,21 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
         quarantined,
         conversion_notes,
         lease_holder,
+        cutover,
         blocked_by,
         wal_rate,
         mapping,
     }))
+}
+
+/// Whether leadbridge's tables are there, and whether the journal of cutovers is.
+async fn own_tables(client: &Client, names: &Names) -> Result<(bool, bool)> {
+    let sql = "SELECT to_regclass($1) IS NOT NULL AND to_regclass($2) IS NOT NULL \
+               AND to_regclass($3) IS NOT NULL, to_regclass($4) IS NOT NULL";
+    let tables = [names.own("checkpoint"), names.own("quarantine"), names.own("conversion_notes")];
+    let step = during(client, "asking Traffic for the checkpoint");
+    let row = step.row(sql, &[&tables[0], &tables[1], &tables[2], &names.own("cutover")]).await?;
+    Ok((row.get(0), row.get(1)))
 }
 
 async fn lease_holder(traffic: Database<'_>) -> Result<Option<LeaseHolder>> {

@@ -19,8 +19,17 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub struct Gathered {
     pub live: Live,
+    pub answered: WhoAnswered,
     /// One error for each database that could not be asked.
     pub unreachable: Vec<Error>,
+}
+
+/// Who has answered. The figures of one that has not are missing in the document, or as old as the daemon's last look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WhoAnswered {
+    pub daemon: bool,
+    pub landing: bool,
+    pub traffic: bool,
 }
 
 /// Never fails: an answer that is missing is null in the document, and its database is named in
@@ -29,6 +38,8 @@ pub async fn gather(config: &Config) -> Gathered {
     let daemon = ask_daemon(config.http_listen, &config.names).await;
     let answers = Box::pin(ask_databases(config, daemon.is_none())).await;
     let Answers { landing, traffic, attention, unreachable } = answers;
+    let answered =
+        WhoAnswered { daemon: daemon.is_some(), landing: landing.is_some(), traffic: traffic.is_some() };
     let (traffic, kept) = traffic.map_or((None, None), |(traffic, kept)| (Some(traffic), kept));
     let left_out = left_out(landing.as_ref(), traffic.as_ref(), config);
     let mut live = put_together(daemon, landing, traffic, &config.names);
@@ -37,7 +48,7 @@ pub async fn gather(config: &Config) -> Gathered {
     if matches!(live.daemon, DaemonPresence::Down | DaemonPresence::Unknown) && live.last_error.is_none() {
         live.last_error = last_error::latest(&config.state_dir, kept);
     }
-    Gathered { live, unreachable }
+    Gathered { live, answered, unreachable }
 }
 
 /// `None` when no daemon of this slot answers at the address.
@@ -76,6 +87,7 @@ fn put_together(
             Some(Finish::Dismantling { .. }) | None => None,
         };
         live.lease_holder.clone_from(&traffic.lease_holder);
+        live.cutover.clone_from(&traffic.cutover);
         live.quarantined = Some(traffic.quarantined);
         live.conversion_notes = Some(traffic.conversion_notes);
     }
@@ -206,6 +218,7 @@ mod tests {
             quarantined: 3,
             conversion_notes: 4,
             lease_holder: None,
+            cutover: None,
             blocked_by: Vec::new(),
             wal_rate: None,
             mapping: None,

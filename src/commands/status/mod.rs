@@ -1,10 +1,12 @@
 //! `leadbridge status`: the answers of the daemon, Landing and Traffic in one document.
 
 mod ask;
+mod cutover;
 mod gather;
 mod outlook;
 mod reverse;
 mod view;
+mod watch;
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -23,7 +25,11 @@ const WATCH_PAUSE: Duration = Duration::from_secs(2);
 /// # Errors
 /// When stdout breaks. Facts that cannot be determined are part of the answer, and of the exit code.
 pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
-    if arguments.watch { watch(config, arguments).await } else { once(config, arguments).await }
+    match arguments.watch {
+        true if !arguments.json && watch::is_usable() => Box::pin(watch::run(config, arguments)).await,
+        true => watch_lines(config, arguments).await,
+        false => once(config, arguments).await,
+    }
 }
 
 async fn once(config: &Config, arguments: &cli::Status) -> Result<Exit> {
@@ -39,9 +45,11 @@ async fn once(config: &Config, arguments: &cli::Status) -> Result<Exit> {
     Ok(verdict(&gathered, arguments))
 }
 
-/// Ends with Ctrl-C, or when stdout has no reader any more.
-async fn watch(config: &Config, arguments: &cli::Status) -> Result<Exit> {
-    let clear = if std::io::stdout().is_terminal() { "\x1b[H\x1b[2J" } else { "" };
+/// Prints again and again, where there is no terminal for a screen. Ends with Ctrl-C, or when stdout has no reader any
+/// more.
+async fn watch_lines(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+    let knows_escapes = std::env::var("TERM").is_ok_and(|kind| kind != "dumb");
+    let clear = if std::io::stdout().is_terminal() && knows_escapes { "\x1b[H\x1b[2J" } else { "" };
     loop {
         // Gathering only reads, so a gathering that is dropped half-way leaves nothing on the databases.
         let gathered = tokio::select! {
@@ -107,6 +115,7 @@ fn is_over(live: &Live, arguments: &cli::Status) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::gather::WhoAnswered;
     use super::*;
     use crate::telemetry::{ReverseReport, SlotReport};
 
@@ -115,7 +124,8 @@ mod tests {
     }
 
     fn code(live: &Live, max_lag_bytes: Option<u64>) -> Exit {
-        let gathered = Gathered { live: live.clone(), unreachable: Vec::new() };
+        let gathered =
+            Gathered { live: live.clone(), answered: WhoAnswered::default(), unreachable: Vec::new() };
         verdict(&gathered, &asked(max_lag_bytes))
     }
 
@@ -133,7 +143,11 @@ mod tests {
         assert_eq!(code(&Live { lag_bytes: None, ..streaming() }, Some(99)), Exit::CheckFailed);
         assert_eq!(code(&Live { state: State::Error, ..streaming() }, Some(99)), Exit::Down);
         assert_eq!(code(&Live::stopped(), None), Exit::Down);
-        let gathered = Gathered { live: Live::stopped(), unreachable: vec![Error::unreachable("gone")] };
+        let gathered = Gathered {
+            live: Live::stopped(),
+            answered: WhoAnswered::default(),
+            unreachable: vec![Error::unreachable("gone")],
+        };
         assert_eq!(verdict(&gathered, &asked(None)), Exit::Unreachable);
     }
 

@@ -48,7 +48,7 @@ fn within(seconds: f64) -> String {
     if seconds > FAR { "in more than 30 d".to_owned() } else { format!("in {}", duration(seconds)) }
 }
 
-fn rate(live: &Live) -> Option<String> {
+pub(super) fn rate(live: &Live) -> Option<String> {
     let rate = live.rate?;
     let source = live.survival.map_or("the source", |survival| survival.side.name());
     let written = format!("{source} writes {} of WAL a second", a_second(rate.wal_bytes_per_second));

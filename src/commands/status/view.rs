@@ -75,7 +75,7 @@ impl Lines {
     }
 }
 
-fn state(live: &Live) -> String {
+pub(super) fn state(live: &Live) -> String {
     if let Some(at) = &live.finished_at {
         return format!("FINISHED — Traffic has all leads since {at}; nothing is left to replicate");
     }
@@ -106,11 +106,11 @@ fn state(live: &Live) -> String {
 }
 
 /// Whether another process than a daemon that answers here has the lease.
-fn is_held_elsewhere(live: &Live) -> bool {
+pub(super) fn is_held_elsewhere(live: &Live) -> bool {
     live.state == State::Standby || live.daemon != DaemonPresence::Running
 }
 
-fn lease(holder: &LeaseHolder) -> String {
+pub(super) fn lease(holder: &LeaseHolder) -> String {
     let LeaseHolder { pid, role, application_name, client_address, since, .. } = holder;
     let mut text = match pid {
         Some(pid) => format!("held by process {pid}"),
@@ -130,7 +130,7 @@ fn lease(holder: &LeaseHolder) -> String {
     text
 }
 
-fn lag(live: &Live) -> String {
+pub(super) fn lag(live: &Live) -> String {
     let (Some(bytes), Some(seconds)) = (live.lag_bytes, live.lag_seconds) else {
         return match live.lag_bytes {
             Some(bytes) => format!("{} behind", ByteSize(bytes).display().iec()),
@@ -148,7 +148,7 @@ fn lag(live: &Live) -> String {
     }
 }
 
-fn slot(live: &Live) -> String {
+pub(super) fn slot(live: &Live) -> String {
     match &live.slot {
         Some(slot) => existing_slot(slot),
         // An answer with Landing's position also contains the slot, if the slot exists.
@@ -168,7 +168,7 @@ fn existing_slot(slot: &SlotReport) -> String {
     }
 }
 
-fn reverse_line(reverse: &ReverseReport) -> String {
+pub(super) fn reverse_line(reverse: &ReverseReport) -> String {
     let waiting = match reverse.quarantined {
         None | Some(0) => String::new(),
         Some(rows) => format!("; {} rows wait in leadbridge.reverse_quarantine", thousands(rows)),
@@ -185,7 +185,7 @@ fn reverse_line(reverse: &ReverseReport) -> String {
     slot + &waiting
 }
 
-fn quarantine(live: &Live) -> String {
+pub(super) fn quarantine(live: &Live) -> String {
     let notes =
         live.conversion_notes.map(|notes| format!("; {} values were changed on the way", thousands(notes)));
     let notes = notes.unwrap_or_default();
@@ -224,7 +224,7 @@ fn progress(table: &TableProgress) -> String {
 }
 
 /// `12 345 678`, with no-break spaces.
-fn thousands(number: u64) -> String {
+pub(super) fn thousands(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -13,3 +13,4 @@ mod secrecy;
 mod server_log;
 mod status;
 mod survival;
+mod watch_screen;
