@@ -138,6 +138,8 @@ fn take_blocking() {
     let all = Arc::new(Barrier::new(BLOCKING));
     for _ in 0..BLOCKING {
         let all = Arc::clone(&all);
-        drop(tokio::task::spawn_blocking(move || drop(all.wait())));
+        drop(tokio::task::spawn_blocking(move || {
+            all.wait();
+        }));
     }
 }

@@ -109,7 +109,7 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,
         Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments)).await,
         // The demo reads no configuration: its servers are its own, regardless of the environment.
-        Command::Demo(_) => crate::demo::run().await,
+        Command::Demo(_) => Box::pin(crate::demo::run()).await,
     }
 }
 
