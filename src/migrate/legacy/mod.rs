@@ -217,16 +217,21 @@ impl Built<'_> {
         )
     }
 
-    /// Who may write what from the switch on, in words.
+    /// Who may write what from the switch on, in words: roles with the same privileges on the same names stand together.
     fn given_by_the_switch(&self) -> String {
-        let mut given: Vec<String> = Vec::new();
-        for LegacyRight { table, on, role, privilege, columns } in &self.rights.rights {
-            if *on == RightOn::Names {
-                let name = self.names.landing_name(*table);
-                let some = columns.as_ref().map_or("", |_| " (some columns)");
-                given.push(format!("{role} {privilege}{some} on {name}"));
-            }
-        }
+        let written = self.rights.rights.iter().filter(|right| right.on == RightOn::Names);
+        let by_role = grouped(written.map(|LegacyRight { table, role, privilege, columns, .. }| {
+            let some = columns.as_ref().map_or("", |_| " (some columns)");
+            ((role.clone(), self.names.landing_name(*table)), format!("{privilege}{some}"))
+        }));
+        let by_name = grouped(
+            by_role.into_iter().map(|((role, name), privileges)| ((name, privileges.join(", ")), role)),
+        );
+        let together = grouped(by_name.into_iter().map(|((name, privileges), roles)| {
+            (format!("{}: {privileges}", roles.join(", ")), name.to_owned())
+        }));
+        let given: Vec<String> =
+            together.into_iter().map(|(who, names)| format!("{who} on {}", names.join(", "))).collect();
         match given.is_empty() {
             true => "the switch gives nobody a right to write through the legacy names".to_owned(),
             false => format!("the rights to write that the switch gives: {}", given.join("; ")),
@@ -269,4 +274,16 @@ fn array(texts: &[&str]) -> String {
 /// A call of one of the session's functions.
 fn call(function: &str, arguments: &[&str]) -> String {
     format!("SELECT pg_temp.leadbridge_{function}({});\n", arguments.join(", "))
+}
+
+/// The values of each key, in the order in which keys and values first appear.
+fn grouped<K: PartialEq>(pairs: impl Iterator<Item = (K, String)>) -> Vec<(K, Vec<String>)> {
+    let mut groups: Vec<(K, Vec<String>)> = Vec::new();
+    for (key, value) in pairs {
+        match groups.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, values)) => values.push(value),
+            None => groups.push((key, vec![value])),
+        }
+    }
+    groups
 }

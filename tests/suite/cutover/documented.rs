@@ -57,7 +57,7 @@ fn blocks(text: &str, fence: &str) -> Vec<String> {
 #[tokio::test]
 async fn every_statement_in_the_documents_runs_on_the_tables_that_leadbridge_makes() {
     let world = World::new().await;
-    world.migrate(&MigrateOptions { notifications: true, ..MigrateOptions::default() }).await;
+    world.migrate(&MigrateOptions { notifications: true, legacy: true, ..MigrateOptions::default() }).await;
     let mut ran = 0;
     for (name, text) in documents() {
         // The statements of a document belong to one session of each side.
