@@ -169,7 +169,7 @@ BEGIN
                 format('correct the leads that this query shows on Traffic, and run `leadbridge migrate --legacy` again: %s', query));
         END IF;
     END IF;
-    PERFORM pg_temp.leadbridge_build_index(target, 'UNIQUE',
+    PERFORM pg_temp.leadbridge_build_index(target, 'UNIQUE INDEX',
         left((parse_ident(target))[2] || '_' || array_to_string(keys, '_'), 59) || '_key',
         format('(%s)%s', list, CASE WHEN NOT distinct_nulls THEN ' NULLS NOT DISTINCT' ELSE '' END),
         format('unique index on %s (%s)', replace(target, '"', ''), replace(list, '"', '')));

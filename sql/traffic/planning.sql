@@ -196,7 +196,7 @@ CREATE OR REPLACE FUNCTION pg_temp.leadbridge_plain(expression text) RETURNS tex
     SELECT regexp_replace(expression, '::(text|character varying)|[()"\s]', '', 'g')
 $function$;
 
--- Builds an index with the given keys, of the kind '' or 'UNIQUE'. CREATE INDEX lets every writer of the table wait, so where
+-- Builds an index with the given keys, of the kind 'INDEX' or 'UNIQUE INDEX'. CREATE INDEX lets every writer of the table wait, so where
 -- the table holds rows the index is made after the transaction, by `leadbridge migrate`, with CONCURRENTLY. The printed
 -- script cannot do so.
 CREATE OR REPLACE FUNCTION pg_temp.leadbridge_build_index(target text, kind text, free_name text, keys text, what text)
@@ -227,9 +227,9 @@ BEGIN
         '%I.%I', (parse_ident(target))[1], free_name)) IS NULL THEN quote_ident(free_name) END, target, keys);
     IF is_inhabited THEN
         PERFORM pg_temp.leadbridge_list('leadbridge.changes', to_jsonb(what));
-        PERFORM pg_temp.leadbridge_list('leadbridge.indexes', to_jsonb(format('CREATE %s INDEX CONCURRENTLY %s', kind, tail)));
+        PERFORM pg_temp.leadbridge_list('leadbridge.indexes', to_jsonb(format('CREATE %s CONCURRENTLY %s', kind, tail)));
     ELSE
-        PERFORM pg_temp.leadbridge_change(what, format('CREATE %s INDEX %s', kind, tail));
+        PERFORM pg_temp.leadbridge_change(what, format('CREATE %s %s', kind, tail));
     END IF;
 END
 $function$;
@@ -279,7 +279,7 @@ BEGIN
     IF deferred THEN
         RETURN;
     END IF;
-    PERFORM pg_temp.leadbridge_build_index(target, '', free_name, tail, what);
+    PERFORM pg_temp.leadbridge_build_index(target, 'INDEX', free_name, tail, what);
 END
 $function$;
 

@@ -6,7 +6,7 @@ use leadbridge::error::Kind;
 use leadbridge::migrate::{MigrateOptions, Patience};
 
 use super::{fails, scalar};
-use crate::testkit::World;
+use crate::testkit::{World, until_holds};
 
 /// Names and validity of the indexes by e-mail.
 const BY_EMAIL: &str = "SELECT string_agg(c.relname || ' ' || i.indisvalid, ',')
@@ -21,25 +21,43 @@ async fn without_an_index() -> World {
     world
 }
 
-#[tokio::test]
-async fn an_index_on_a_table_with_rows_is_made_while_others_write() {
-    let world = without_an_index().await;
+/// Migrates while a transaction of another session has written to the leads, and writes as a third session while the
+/// statement that begins with `making` waits for the transaction.
+async fn migrated_while_others_write(world: &World, options: &MigrateOptions, making: &str) -> String {
     let (open, other, watcher) = (world.traffic().await, world.traffic().await, world.traffic().await);
     open.batch_execute("BEGIN; INSERT INTO traffic_leads (name) VALUES ('open')").await.unwrap();
-    let options = MigrateOptions::default();
     let writing = async {
-        let waits = "SELECT count(*) > 0 FROM pg_stat_activity
-                     WHERE query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event_type = 'Lock'";
-        while !scalar::<bool>(&watcher, waits).await {}
-        // While the index waits for the open transaction, no writer waits for the index.
+        let waits = format!(
+            "count(*) > 0 FROM pg_stat_activity WHERE query LIKE '{making}%' AND wait_event_type = 'Lock'"
+        );
+        until_holds(&watcher, &waits).await;
         let write = "SET lock_timeout = '1s'; INSERT INTO traffic_leads (name) VALUES ('b');
                      UPDATE traffic_leads SET name = 'c' WHERE name = 'b'";
         other.batch_execute(write).await.unwrap();
         open.batch_execute("COMMIT").await.unwrap();
     };
-    let (report, ()) = tokio::join!(world.migrate(&options), writing);
-    assert!(report.to_string().contains("index on public.traffic_leads (email)"), "{report}");
-    assert_eq!(scalar::<String>(&watcher, BY_EMAIL).await, "traffic_leads_email_idx true");
+    tokio::join!(world.migrate(options), writing).0.to_string()
+}
+
+#[tokio::test]
+async fn an_index_on_a_table_with_rows_is_made_while_others_write() {
+    let (world, options) = (without_an_index().await, MigrateOptions::default());
+    let report = migrated_while_others_write(&world, &options, "CREATE INDEX CONCURRENTLY").await;
+    assert!(report.contains("index on public.traffic_leads (email)"), "{report}");
+    assert_eq!(scalar::<String>(&world.traffic().await, BY_EMAIL).await, "traffic_leads_email_idx true");
+    assert!(!world.migrate(&options).await.changes_something());
+}
+
+#[tokio::test]
+async fn the_unique_index_of_the_legacy_names_is_made_while_others_write() {
+    let (world, options) = (World::new().await, MigrateOptions { legacy: true, ..MigrateOptions::default() });
+    world.traffic().await.batch_execute("INSERT INTO traffic_leads (name) VALUES ('a')").await.unwrap();
+    let report = migrated_while_others_write(&world, &options, "CREATE UNIQUE INDEX CONCURRENTLY").await;
+    assert!(report.contains("unique index on public.traffic_leads (landing_amocrm_lead_id)"), "{report}");
+    let made =
+        "SELECT count(*) FROM pg_index AS i WHERE i.indrelid = 'traffic_leads'::regclass AND i.indisunique
+                AND i.indisvalid AND pg_get_indexdef(i.indexrelid, 1, true) = 'landing_amocrm_lead_id'";
+    assert_eq!(scalar::<i64>(&world.traffic().await, made).await, 1);
     assert!(!world.migrate(&options).await.changes_something());
 }
 
