@@ -21,6 +21,19 @@ pub struct LegacyTable {
     pub columns: Vec<(String, String)>,
 }
 
+impl LegacyTable {
+    /// The tables behind legacy names, each once, of the names' tables and columns.
+    pub fn of_names(names: impl Iterator<Item = (Table, Vec<(String, String)>)>) -> Vec<Self> {
+        let mut tables: Vec<LegacyTable> = Vec::new();
+        for (table, columns) in names {
+            if tables.iter().all(|known| known.table != table) {
+                tables.push(LegacyTable { table, columns });
+            }
+        }
+        tables
+    }
+}
+
 /// What the legacy names need, and what the roles do not get.
 #[derive(Clone, Debug, Default)]
 pub struct LegacyRights {

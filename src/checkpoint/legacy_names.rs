@@ -77,6 +77,20 @@ pub async fn granted_writers(traffic: Database<'_>, names: &[String]) -> Result<
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
+/// What the switch gives on Traffic's own `tables`: for each right the table, the role and the privilege.
+///
+/// # Errors
+/// The connection broke, or the role may not read the record.
+pub async fn base_rights(traffic: Database<'_>, tables: &[String]) -> Result<Vec<[String; 3]>> {
+    let sql = format!(
+        "SELECT relation, role::text, privilege FROM {} WHERE relation = ANY ($1) ORDER BY 1, 2, 3",
+        traffic.names.own("legacy_rights")
+    );
+    let step = traffic.during("reading what the switch gives on Traffic");
+    let rows = step.rows(&sql, &[&tables]).await?;
+    Ok(rows.iter().map(|row| [row.get(0), row.get(1), row.get(2)]).collect())
+}
+
 /// Whether this role may give and take the rights at the switch and at a rollback.
 ///
 /// # Errors

@@ -1,10 +1,11 @@
 //! The legacy names on Traffic: whether old code finds its tables after a switch, and nobody writes before it.
 
-use crate::checkpoint::legacy_names::{granted_writers, may_open, recorded_names, writers};
+use crate::access::{AccessScope, Comparison, LegacyTable, RightOn};
+use crate::checkpoint::legacy_names::{base_rights, granted_writers, may_open, recorded_names, writers};
 use crate::checkpoint::{passthrough, recorded_state};
 use crate::config::Config;
 use crate::error::Result;
-use crate::landing::legacy_names;
+use crate::landing::legacy_names::{self, LegacyName};
 use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::report::Verdict;
@@ -42,8 +43,15 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
         ));
     }
     let places = passthrough::read(traffic).await?;
-    let stale: Vec<String> = legacy_names::legacy_names(databases, &config.tables(), &places)
-        .await?
+    let shown = legacy_names::legacy_names(databases, &config.tables(), &places).await?;
+    let beyond = beyond_landing(databases, config, &shown).await?;
+    if !is_switched && !beyond.is_empty() {
+        return Ok(Verdict::error(
+            format!("the switch would give rights that Landing does not give: {}", beyond.join("; ")),
+            "rights or row-level security have changed since `leadbridge migrate`: run it again, because it decides on the rights",
+        ));
+    }
+    let stale: Vec<String> = shown
         .into_iter()
         .filter(|name| {
             let columns = name.columns.iter().map(|column| column.landing.as_str());
@@ -63,4 +71,27 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
     let gives =
         if is_switched { "may write through them" } else { "may write through them from the switch on" };
     Ok(Verdict::ok(format!("old code finds {}; {roles} {gives}", names.join(", "))))
+}
+
+/// The recorded rights on Traffic's own tables that go beyond what Landing gives, as the rights are now on both sides.
+async fn beyond_landing(
+    databases: Databases<'_>,
+    config: &Config,
+    shown: &[LegacyName],
+) -> Result<Vec<String>> {
+    let Databases { landing, traffic, names } = databases;
+    let tables = config.tables();
+    let scope = AccessScope { names, tables: &tables, accept: &config.accepted_access };
+    let comparison = Comparison::read(landing, traffic, scope).await?;
+    let rights =
+        comparison.legacy_rights(&LegacyTable::of_names(shown.iter().map(LegacyName::carried))).rights;
+    let within: Vec<[String; 3]> = rights
+        .into_iter()
+        .filter(|right| right.on == RightOn::Base)
+        .map(|right| [names.traffic_table(right.table), right.role, right.privilege.to_owned()])
+        .collect();
+    let on_traffic: Vec<String> = tables.iter().map(|table| names.traffic_table(*table)).collect();
+    let mut given = base_rights(databases.on(Side::Traffic), &on_traffic).await?;
+    given.retain(|right| !within.contains(right));
+    Ok(given.iter().map(|[table, role, privilege]| format!("{role} {privilege} on {table}")).collect())
 }

@@ -22,6 +22,14 @@ pub struct LegacyName {
     pub left_out: Vec<String>,
 }
 
+impl LegacyName {
+    /// The table, and each column's name on Landing and on Traffic.
+    pub fn carried(&self) -> (Table, Vec<(String, String)>) {
+        let pair = |column: &LegacyColumn| (column.landing.clone(), column.traffic.clone());
+        (self.table, self.columns.iter().map(pair).collect())
+    }
+}
+
 /// A column of such a view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyColumn {

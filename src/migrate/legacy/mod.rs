@@ -49,8 +49,7 @@ pub(super) async fn plan(
     let uniques = uniques::read(databases.on(Side::Landing), &shown).await?;
     let landing_view = LandingView::read(databases, &shown).await?;
     let has_owner_rights = owner_rights(options, &recorded, landing_view.as_ref())?;
-    let tables: Vec<LegacyTable> = legacy_tables(&shown);
-    let rights = comparison.legacy_rights(&tables);
+    let rights = comparison.legacy_rights(&LegacyTable::of_names(shown.iter().map(LegacyName::carried)));
     let recorded_as: Vec<String> = recorded.iter().map(|name| name.name.clone()).collect();
     let built =
         Built { names: databases.names, shown, uniques, landing_view, has_owner_rights, rights, recorded_as };
@@ -76,18 +75,6 @@ fn owner_rights(
         ))
         .remedy(format!("leave --public-view out, or name Landing's view: {LEADS_WITH_JOURNEY}"))),
     }
-}
-
-fn legacy_tables(shown: &[LegacyName]) -> Vec<LegacyTable> {
-    let mut tables: Vec<LegacyTable> = Vec::new();
-    for LegacyName { table, columns, .. } in shown {
-        if tables.iter().all(|known| known.table != *table) {
-            let columns =
-                columns.iter().map(|column| (column.landing.clone(), column.traffic.clone())).collect();
-            tables.push(LegacyTable { table: *table, columns });
-        }
-    }
-    tables
 }
 
 /// Everything that the step's SQL is made of.

@@ -126,6 +126,12 @@ async fn doctor_says_whether_old_code_finds_its_tables_and_who_may_write_too_ear
     assert_eq!(level, "error", "{text}");
     let revoke = text.split_once("run on the Traffic DB: ").unwrap().1.trim_end_matches('"').to_owned();
     traffic(&world, &revoke).await;
+    // Without row-level security, what the switch gives would open every lead to everybody.
+    traffic(&world, "ALTER TABLE traffic_leads DISABLE ROW LEVEL SECURITY").await;
+    let (level, text) = found().await;
+    assert_eq!(level, "error", "{text}");
+    assert!(text.contains("the switch would give rights that Landing does not give: anon"), "{text}");
+    traffic(&world, "ALTER TABLE traffic_leads ENABLE ROW LEVEL SECURITY").await;
     landing(&world, "ALTER TABLE landing_leads ADD tag text").await;
     assert_eq!(found().await.0, "ok", "a column without a place is another finding's");
     traffic(&world, "DROP VIEW lead_journey").await;
