@@ -134,22 +134,26 @@ JOIN {{traffic}}.traffic_leads AS l
 -- Bindings are unique by their exact spelling. Of bindings that differ in case, the binding with the lead's own spelling
 -- wins, else the first in byte order. Each of the two joins finds one binding at most, so a lead stays a single row. Texts
 -- are equal when their bytes are, and are sorted by bytes, because that is faster than a language's order.
+-- A binding and a lead meet on one text of funnel and spelling: of two equalities the planner, which knows nothing of the
+-- inner queries' values, may take one for the join and the other for a filter, and compare every lead with every binding. No
+-- funnel has a space in it.
 LEFT JOIN (
-    SELECT DISTINCT ON (b.utm_source COLLATE "C", b.funnel_type COLLATE "C")
-        b.utm_source, b.funnel_type, u.id AS user_id, u.full_name, u.team_name
+    SELECT DISTINCT ON ((b.funnel_type || ' ' || b.utm_source) COLLATE "C")
+        (b.funnel_type || ' ' || b.utm_source) COLLATE "C" AS key, b.utm_source, u.id AS user_id, u.full_name, u.team_name
     FROM {{traffic}}.traffic_user_utm_sources AS b
     JOIN {{traffic}}.traffic_users AS u ON u.id = b.user_id
     WHERE b.is_active AND u.is_active
-    ORDER BY b.utm_source COLLATE "C", b.funnel_type COLLATE "C", u.id
-) AS own_spelling ON own_spelling.utm_source = l.utm_source AND own_spelling.funnel_type = l.funnel_type
+    ORDER BY (b.funnel_type || ' ' || b.utm_source) COLLATE "C", u.id
+) AS own_spelling ON own_spelling.key = (l.funnel_type || ' ' || l.utm_source) COLLATE "C"
 LEFT JOIN (
-    SELECT DISTINCT ON (lower(b.utm_source) COLLATE "C", b.funnel_type COLLATE "C")
-        lower(b.utm_source) AS spelling, b.utm_source, b.funnel_type, u.id AS user_id, u.full_name, u.team_name
+    SELECT DISTINCT ON ((b.funnel_type || ' ' || lower(b.utm_source)) COLLATE "C")
+        (b.funnel_type || ' ' || lower(b.utm_source)) COLLATE "C" AS key, b.utm_source, u.id AS user_id, u.full_name,
+        u.team_name
     FROM {{traffic}}.traffic_user_utm_sources AS b
     JOIN {{traffic}}.traffic_users AS u ON u.id = b.user_id
     WHERE b.is_active AND u.is_active
-    ORDER BY lower(b.utm_source) COLLATE "C", b.funnel_type COLLATE "C", b.utm_source COLLATE "C", u.id
-) AS any_spelling ON any_spelling.spelling = lower(l.utm_source) AND any_spelling.funnel_type = l.funnel_type
+    ORDER BY (b.funnel_type || ' ' || lower(b.utm_source)) COLLATE "C", b.utm_source COLLATE "C", u.id
+) AS any_spelling ON any_spelling.key = (l.funnel_type || ' ' || lower(l.utm_source)) COLLATE "C"
 CROSS JOIN LATERAL (
     SELECT
         CASE WHEN own_spelling.user_id IS NULL THEN any_spelling.user_id ELSE own_spelling.user_id END AS user_id,
