@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-/// Try the channels by which the daemon tells about trouble ([alert] in the configuration).
+/// Try the channels by which the daemon tells about trouble (section `alert` of the configuration).
 #[derive(Debug, Args)]
 #[command(after_help = "Example: leadbridge alert test")]
 pub struct AlertArguments {

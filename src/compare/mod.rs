@@ -8,7 +8,7 @@
 //!
 //! [`compare`] compares once, while neither side changes. [`live`] compares two databases in use: a row in
 //! flight is found different, and compared again once the stream has passed the position at which the row was
-//! read. [`settled`] does the same for a few rows, and judges each of them apart.
+//! read. `settled` does the same for a few rows, and judges each of them apart.
 
 mod attribution;
 mod comparison;
