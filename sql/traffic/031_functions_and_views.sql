@@ -88,9 +88,12 @@ BEGIN
         EXECUTE format('INSERT INTO %s (name, phone, source, metadata%s) VALUES ($1, $2, $3, $4%s) RETURNING id',
                        v_legacy, v_columns[1], v_columns[2])
             INTO v_lead USING v_name, nullif(p_phone, ''), p_source, coalesce(p_metadata, '{}'), v_email;
-        -- An older Landing has no e-mail; a lead without a source does not show through which name it was born.
-        UPDATE {{traffic}}.traffic_leads AS l SET email = v_email, landing_lead = true
-        WHERE l.id = v_lead AND (l.email, l.landing_lead) IS DISTINCT FROM (v_email, true);
+        -- An older Landing has no e-mail; a lead without a source does not show through which name it was born. Only then the
+        -- caller needs the right to update.
+        IF EXISTS (SELECT FROM {{traffic}}.traffic_leads AS l
+                   WHERE l.id = v_lead AND (l.email, l.landing_lead) IS DISTINCT FROM (v_email, true)) THEN
+            UPDATE {{traffic}}.traffic_leads AS l SET email = v_email, landing_lead = true WHERE l.id = v_lead;
+        END IF;
         RETURN v_lead;
     END IF;
     INSERT INTO {{traffic}}.traffic_leads (email, name, phone, phone_normalized, source, landing_source, landing_lead, metadata)

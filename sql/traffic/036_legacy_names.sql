@@ -64,7 +64,9 @@ BEGIN
             (SELECT ' (' || string_agg(quote_ident(c), ', ') || ')' FROM unnest(lacking) AS c), due.relation, due.role);
         INSERT INTO {{schema}}.legacy_grants AS g (relation, role, privilege, columns)
         VALUES (due.relation, due.role, due.privilege, lacking)
-        ON CONFLICT (relation, role, privilege) DO UPDATE SET columns = g.columns || excluded.columns;
+        -- A right on the whole relation covers the columns that were given before.
+        ON CONFLICT (relation, role, privilege) DO UPDATE SET columns =
+            CASE WHEN excluded.columns IS NOT NULL AND g.columns IS NOT NULL THEN g.columns || excluded.columns END;
     END LOOP;
     -- The HTTP layer has read the schema before.
     IF EXISTS (SELECT FROM {{schema}}.legacy_names) THEN

@@ -5,18 +5,8 @@
 CREATE OR REPLACE FUNCTION pg_temp.leadbridge_close_view(target text) RETURNS void
     LANGUAGE plpgsql
     AS $function$
-DECLARE
-    holder oid;
 BEGIN
-    FOR holder IN
-        SELECT DISTINCT x.grantee
-        FROM pg_catalog.pg_class AS c,
-            pg_catalog.aclexplode(coalesce(c.relacl, pg_catalog.acldefault('r', c.relowner))) AS x
-        WHERE c.oid = to_regclass(target) AND x.grantee <> c.relowner
-    LOOP
-        EXECUTE format('REVOKE ALL ON %s FROM %s', target,
-            CASE holder WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_catalog.pg_get_userbyid(holder)) END);
-    END LOOP;
+    EXECUTE pg_temp.leadbridge_grants('pg_catalog.pg_class'::pg_catalog.regclass, target, NULL, NULL);
 END
 $function$;
 
@@ -40,32 +30,16 @@ BEGIN
 END
 $function$;
 
--- Gives each of the roles what it lacks of SELECT on a view.
-CREATE OR REPLACE FUNCTION pg_temp.leadbridge_legacy_reader(target text, reader text, of_columns text[]) RETURNS void
+-- Gives the role SELECT on a view, where it lacks the right.
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_legacy_reader(target text, reader text) RETURNS void
     LANGUAGE plpgsql
     AS $function$
-DECLARE
-    lacking text[];
 BEGIN
-    IF of_columns IS NULL THEN
-        IF to_regclass(target) IS NOT NULL AND pg_catalog.has_table_privilege(reader, to_regclass(target)::oid, 'SELECT') THEN
-            RETURN;
-        END IF;
-    ELSE
-        lacking := ARRAY(
-            SELECT c FROM unnest(of_columns) AS c
-            WHERE NOT EXISTS (
-                SELECT FROM pg_catalog.pg_attribute AS a
-                WHERE a.attrelid = to_regclass(target) AND a.attname = c AND NOT a.attisdropped
-                    AND pg_catalog.has_column_privilege(reader, a.attrelid, a.attnum, 'SELECT')));
-        IF lacking = '{}' THEN
-            RETURN;
-        END IF;
+    IF to_regclass(target) IS NULL OR NOT pg_catalog.has_table_privilege(reader, to_regclass(target)::oid, 'SELECT') THEN
+        PERFORM pg_temp.leadbridge_change(
+            format('SELECT on %s for %I', replace(target, '"', ''), reader),
+            format('GRANT SELECT ON %s TO %I', target, reader));
     END IF;
-    PERFORM pg_temp.leadbridge_change(
-        format('SELECT on %s for %I', replace(target, '"', ''), reader),
-        format('GRANT SELECT%s ON %s TO %I',
-            (SELECT ' (' || string_agg(quote_ident(c), ', ') || ')' FROM unnest(lacking) AS c), target, reader));
 END
 $function$;
 
@@ -137,7 +111,7 @@ $function$;
 
 -- Makes a unique index that old code's ON CONFLICT finds, unless one is there under whatever name. Duplicates are refused
 -- with the query that shows them. The keys are columns in which Traffic's own leads have no values.
-CREATE OR REPLACE FUNCTION pg_temp.leadbridge_unique(target text, keys text[], distinct_nulls boolean) RETURNS void
+CREATE OR REPLACE FUNCTION pg_temp.leadbridge_unique(target text, keys text[]) RETURNS void
     LANGUAGE plpgsql
     SET search_path = pg_catalog, pg_temp
     AS $function$
@@ -149,7 +123,7 @@ BEGIN
     IF EXISTS (
         SELECT FROM pg_index AS i
         WHERE i.indrelid = to_regclass(target) AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indisready
-            AND i.indexprs IS NULL AND i.indpred IS NULL AND i.indnullsnotdistinct = NOT distinct_nulls
+            AND i.indexprs IS NULL AND i.indpred IS NULL AND NOT i.indnullsnotdistinct
             AND (SELECT array_agg(a.attname::text ORDER BY a.attname) FROM pg_attribute AS a
                  WHERE a.attrelid = i.indrelid AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]))
                 = (SELECT array_agg(k ORDER BY k) FROM unnest(keys) AS k)
@@ -160,7 +134,7 @@ BEGIN
             AND a.attname = ANY (keys || ARRAY['landing_synced_at', 'landing_lead'])) = cardinality(keys) + 2 THEN
         query := format('SELECT %s, count(*), array_agg(id) FROM %s WHERE (landing_synced_at IS NOT NULL OR landing_lead)%s '
             'GROUP BY %s HAVING count(*) > 1', list, target,
-            CASE WHEN distinct_nulls THEN (SELECT string_agg(format(' AND %I IS NOT NULL', k), '') FROM unnest(keys) AS k) END,
+            (SELECT string_agg(format(' AND %I IS NOT NULL', k), '') FROM unnest(keys) AS k),
             list);
         EXECUTE format('SELECT EXISTS (%s)', query) INTO has_duplicates;
         IF has_duplicates THEN
@@ -171,7 +145,7 @@ BEGIN
     END IF;
     PERFORM pg_temp.leadbridge_build_index(target, 'UNIQUE INDEX',
         left((parse_ident(target))[2] || '_' || array_to_string(keys, '_'), 59) || '_key',
-        format('(%s)%s', list, CASE WHEN NOT distinct_nulls THEN ' NULLS NOT DISTINCT' ELSE '' END),
+        format('(%s)', list),
         format('unique index on %s (%s)', replace(target, '"', ''), replace(list, '"', '')));
 END
 $function$;

@@ -205,26 +205,33 @@ CREATE OR REPLACE FUNCTION pg_temp.leadbridge_build_index(target text, kind text
     SET search_path = pg_catalog, pg_temp
     AS $function$
 DECLARE
-    unfinished text;
+    -- The second name is for a table of the school's whose index of another form has the first.
+    names text[] := ARRAY[free_name, left(free_name, 52) || '_leadbridge'];
+    name_of text;
+    unfinished record;
     is_inhabited boolean := false;
     tail text;
 BEGIN
     -- What an interrupted CONCURRENTLY leaves serves nobody, and every write pays for it.
-    SELECT format('%I.%I', n.nspname, c.relname) INTO unfinished
-    FROM pg_index AS i
-    JOIN pg_class AS c ON c.oid = i.indexrelid
-    JOIN pg_namespace AS n ON n.oid = c.relnamespace
-    WHERE i.indrelid = to_regclass(target) AND c.relname = free_name AND NOT i.indisvalid;
-    IF FOUND THEN
-        PERFORM pg_temp.leadbridge_change(format('drops the unfinished index %s', replace(unfinished, '"', '')),
-                                          format('DROP INDEX %s', unfinished));
-    END IF;
+    FOR unfinished IN
+        SELECT c.relname, format('%I.%I', n.nspname, c.relname) AS identity
+        FROM pg_index AS i
+        JOIN pg_class AS c ON c.oid = i.indexrelid
+        JOIN pg_namespace AS n ON n.oid = c.relnamespace
+        WHERE i.indrelid = to_regclass(target) AND c.relname = ANY (names) AND NOT i.indisvalid
+    LOOP
+        name_of := unfinished.relname;
+        PERFORM pg_temp.leadbridge_change(format('drops the unfinished index %s', replace(unfinished.identity, '"', '')),
+                                          format('DROP INDEX %s', unfinished.identity));
+    END LOOP;
     IF current_setting('leadbridge.indexes_later', true) = 'on' AND to_regclass(target) IS NOT NULL THEN
         EXECUTE format('SELECT EXISTS (SELECT FROM %s)', target) INTO is_inhabited;
     END IF;
+    name_of := coalesce(name_of, (
+        SELECT n FROM unnest(names) WITH ORDINALITY AS u (n, at)
+        WHERE to_regclass(format('%I.%I', (parse_ident(target))[1], n)) IS NULL ORDER BY at LIMIT 1));
     -- Without a name PostgreSQL chooses a name that is free.
-    tail := format('%s ON %s %s', CASE WHEN unfinished IS NOT NULL OR to_regclass(format(
-        '%I.%I', (parse_ident(target))[1], free_name)) IS NULL THEN quote_ident(free_name) END, target, keys);
+    tail := format('%s ON %s %s', quote_ident(name_of), target, keys);
     IF is_inhabited THEN
         PERFORM pg_temp.leadbridge_list('leadbridge.changes', to_jsonb(what));
         PERFORM pg_temp.leadbridge_list('leadbridge.indexes', to_jsonb(format('CREATE %s CONCURRENTLY %s', kind, tail)));

@@ -28,7 +28,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE
        {{schema}}.reverse_quarantine,
        {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error, {{schema}}.import TO {{role}};
 GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes, {{schema}}.passthrough,
-    {{schema}}.legacy_names, {{schema}}.legacy_rights, {{schema}}.legacy_grants TO {{role}};
+    {{schema}}.legacy_names, {{schema}}.legacy_rights TO {{role}};
 
 -- For a snapshot into an empty table: the snapshot leaves indexes out, and makes the indexes on the full table.
 GRANT EXECUTE ON FUNCTION {{schema}}.defer_indexes(regclass), {{schema}}.make_deferred_index() TO {{role}};

@@ -155,25 +155,29 @@ pub struct FunctionFacts {
     pub roles: Vec<String>,
 }
 
+fn unreadable(error: serde_json::Error) -> Error {
+    Error::internal("the tables' privileges cannot be read").source_error(error)
+}
+
 impl Facts {
     /// Reads the facts of one side. `functions` are names with types, as in [`Policy::functions`].
     ///
     /// # Errors
     /// The connection broke.
     pub async fn read(database: Database<'_>, tables: &[Table], functions: &[String]) -> Result<Facts> {
-        Facts::parse(&Facts::document(database, tables, functions).await?)
-    }
-
-    fn parse(document: &str) -> Result<Facts> {
-        serde_json::from_str(document)
-            .map_err(|error| Error::internal("the tables' privileges cannot be read").source_error(error))
+        let document = Facts::document(database, tables, functions).await?;
+        serde_json::from_value(document).map_err(unreadable)
     }
 
     /// The facts of one side as JSON, for [`Facts`] to be read from later.
     ///
     /// # Errors
     /// The connection broke.
-    pub async fn document(database: Database<'_>, tables: &[Table], functions: &[String]) -> Result<String> {
+    pub async fn document(
+        database: Database<'_>,
+        tables: &[Table],
+        functions: &[String],
+    ) -> Result<serde_json::Value> {
         let names: Vec<String> = tables.iter().map(|table| database.table(*table)).collect();
         let own = match database.side {
             // The fence's tables on Landing hold no rows of people.
@@ -182,7 +186,7 @@ impl Facts {
         };
         let step = database.during(format!("reading who may see what on the {}", database.side));
         let row = step.row(QUERY, &[&names, &&API_ROLES[..], &own, &functions]).await?;
-        Ok(row.get(0))
+        serde_json::from_str(row.get(0)).map_err(unreadable)
     }
 
     pub fn role(&self, name: &str) -> Option<&RoleFacts> {

@@ -80,7 +80,7 @@ const MARKS: [&str; 2] = ["landing_synced_at", "landing_lead"];
 pub(super) async fn public_views(traffic: Database<'_>) -> Result<Vec<String>> {
     let record = traffic.names.own("legacy_names");
     let step = traffic.during("reading the public views on Traffic");
-    if !step.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&record]).await?.get::<_, bool>(0) {
+    if !step.finds(&record).await? {
         return Ok(Vec::new());
     }
     match step.rows(&format!("SELECT name FROM {record} WHERE has_owner_rights"), &[]).await {

@@ -68,12 +68,17 @@ impl<'c> Comparison<'c> {
     /// # Errors
     /// A connection broke.
     pub async fn read(landing: &Client, traffic: &Client, scope: AccessScope<'c>) -> Result<Comparison<'c>> {
-        let AccessScope { names, tables, accept } = scope;
+        let AccessScope { names, tables, .. } = scope;
         let landing = Facts::read(Database::landing(landing, names), tables, &[]).await?;
-        let functions = landing.functions_in_policies();
+        Self::against(landing, traffic, scope).await
+    }
+
+    /// Reads the rights on Traffic, beside those that are known of Landing.
+    async fn against(landing: Facts, traffic: &Client, scope: AccessScope<'c>) -> Result<Comparison<'c>> {
+        let AccessScope { names, tables, accept } = scope;
         let traffic = Database::traffic(traffic, names);
         let public_views = legacy::public_views(traffic).await?;
-        let traffic = Facts::read(traffic, tables, &functions).await?;
+        let traffic = Facts::read(traffic, tables, &landing.functions_in_policies()).await?;
         Ok(Comparison { names, tables, accept, landing, traffic, public_views })
     }
 
@@ -104,9 +109,7 @@ pub async fn admit(databases: Databases<'_>, tables: &[Table], accept: &[String]
 /// # Errors
 /// The connection broke.
 pub async fn document(landing: Database<'_>, tables: &[Table]) -> Result<serde_json::Value> {
-    let document = Facts::document(landing, tables, &[]).await?;
-    serde_json::from_str(&document)
-        .map_err(|error| Error::internal("the tables' privileges cannot be read").source_error(error))
+    Facts::document(landing, tables, &[]).await
 }
 
 /// As [`admit`], with the rights on Landing as they were when `document` was made. The first tables of the document
@@ -119,17 +122,13 @@ pub async fn admit_exported(
     traffic: &Client,
     scope: AccessScope<'_>,
 ) -> Result<()> {
-    let AccessScope { names, tables, accept } = scope;
-    let database = Database::traffic(traffic, names);
-    own::refuse(&foreign_rights(database).await?)?;
+    own::refuse(&foreign_rights(Database::traffic(traffic, scope.names)).await?)?;
     let landing: Facts = serde_json::from_value(document.clone()).map_err(|error| {
         Error::refused("the manifest does not say who may see what on Landing")
             .remedy("export again with this version of leadbridge")
             .source_error(error)
     })?;
-    let public_views = legacy::public_views(database).await?;
-    let traffic = Facts::read(database, tables, &landing.functions_in_policies()).await?;
-    refuse(&Comparison { names, tables, accept, landing, traffic, public_views })
+    refuse(&Comparison::against(landing, traffic, scope).await?)
 }
 
 fn refuse(comparison: &Comparison<'_>) -> Result<()> {

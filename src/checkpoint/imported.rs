@@ -81,7 +81,7 @@ impl ImportRecord {
     pub async fn read(traffic: Database<'_>) -> Result<Option<Self>> {
         let table = traffic.names.own("import");
         let step = traffic.during("reading the import that Traffic has recorded");
-        if !step.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&table]).await?.get::<_, bool>(0) {
+        if !step.finds(&table).await? {
             return Ok(None);
         }
         let sql = format!(

@@ -162,8 +162,7 @@ impl Installation {
         let names = database.names;
         let step = database.during("recording which installation owns the schema");
         let table = names.own("installation");
-        let there = step.row("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
-        if !there.get::<_, bool>(0) {
+        if !step.finds(&table).await? {
             return Ok(());
         }
         let sql = format!(

@@ -292,8 +292,7 @@ pub async fn refuse_switched(client: &Client, names: &Names, instead: &str) -> R
 pub async fn recorded_state(client: &Client, names: &Names) -> Result<Option<String>> {
     let table = names.own("checkpoint");
     let step = during(client, READING);
-    let there = step.row("SELECT to_regclass($1) IS NOT NULL", &[&table]).await?;
-    if !there.get::<_, bool>(0) {
+    if !step.finds(&table).await? {
         return Ok(None);
     }
     let sql = format!("SELECT state FROM {table} WHERE slot = $1");

@@ -12,9 +12,8 @@ use crate::postgres::Database;
 pub async fn read(traffic: Database<'_>) -> Result<Passthrough> {
     let record = traffic.names.own("passthrough");
     let step = traffic.during("reading the passthrough columns");
-    let exists = step.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&record]).await?;
     let mut passthrough = Passthrough::default();
-    if !exists.get::<_, bool>(0) {
+    if !step.finds(&record).await? {
         return Ok(passthrough);
     }
     let sql = format!(

@@ -68,8 +68,7 @@ async fn hook_xid(traffic: Database<'_>, cutover: Uuid) -> Result<Option<String>
 }
 
 async fn exists(database: Database<'_>, table: Table) -> Result<bool> {
-    let step = database.during(KEEPING);
-    Ok(step.row("SELECT to_regclass($1) IS NOT NULL", &[&database.table(table)]).await?.get(0))
+    database.during(KEEPING).finds(&database.table(table)).await
 }
 
 /// Replication gives each row that it writes the commit time of Landing's change. So a row that was written

@@ -18,7 +18,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub async fn examine(findings: &mut Findings, config: &Config) {
     findings.add("state_dir", None, Ok(state_dir(&config.state_dir)));
     findings.add("http_listen", None, http_listen(config).await);
-    findings.add("alerts", None, Ok(alerts::channels(&config.alert)));
+    findings.add("alerts", None, Ok(alerts::channels(&config.alert).await));
 }
 
 /// The daemon must be able to write to the directory, and must be the only daemon there. The check creates

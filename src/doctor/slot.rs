@@ -183,10 +183,7 @@ async fn prepared_transactions(client: &Client) -> Outcome {
 /// The decision of a start of the daemon: whether Traffic's checkpoint and Landing's slot belong together.
 pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> Outcome {
     let table = config.names.own("checkpoint");
-    let there = during(traffic, "looking for the checkpoint on Traffic")
-        .row("SELECT to_regclass($1) IS NOT NULL", &[&table])
-        .await?;
-    if !there.get::<_, bool>(0) {
+    if !during(traffic, "looking for the checkpoint on Traffic").finds(&table).await? {
         return Ok(Verdict::ok("nothing was replicated yet"));
     }
     let system_id = primary::system_identifier(&config.landing).await?;

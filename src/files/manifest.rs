@@ -122,11 +122,6 @@ impl Manifest {
         Ok(sha256::hexadecimal(&Sha256::digest(self.to_json()?)))
     }
 
-    /// Rows of all files.
-    pub fn rows(&self) -> u64 {
-        self.tables.iter().map(|file| file.rows).sum()
-    }
-
     /// Reads the manifest in `directory`; `None` without a complete export.
     ///
     /// # Errors

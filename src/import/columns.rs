@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::files::{FileColumn, Manifest, TableFile};
 use crate::landing::left_out::{LeftOut, LeftOutReason};
 use crate::mapping::{Passthrough, TableMapping};
-use crate::model::change::{Column, ColumnType, Table};
+use crate::model::change::{Column, Table};
 use crate::model::column_rules::ColumnRules;
 use crate::model::names::Names;
 
@@ -101,7 +101,7 @@ fn decide_table(
 }
 
 fn check_type(table: &str, read: &Column, column: &FileColumn) -> Result<()> {
-    if accepts(read.kind, &without_modifier(&column.sql_type)) {
+    if read.kind.accepts_named(&without_modifier(&column.sql_type)) {
         return Ok(());
     }
     Err(Error::refused(format!(
@@ -111,19 +111,6 @@ fn check_type(table: &str, read: &Column, column: &FileColumn) -> Result<()> {
         read.kind.accepted_names()
     ))
     .remedy("change the type on Landing, and export again"))
-}
-
-/// Whether a column of this kind may have the type, by the name that `format_type` gives.
-fn accepts(kind: ColumnType, sql_type: &str) -> bool {
-    match kind {
-        ColumnType::Uuid => sql_type == "uuid",
-        ColumnType::Text => ["text", "character varying"].contains(&sql_type),
-        ColumnType::Jsonb => sql_type == "jsonb",
-        ColumnType::Boolean => sql_type == "boolean",
-        ColumnType::Integer => ["integer", "smallint"].contains(&sql_type),
-        ColumnType::Timestamptz => sql_type == "timestamp with time zone",
-        ColumnType::Other => false,
-    }
 }
 
 /// `timestamp(3) with time zone` as `timestamp with time zone`.
@@ -149,6 +136,7 @@ pub(super) fn positions(mapping: &TableMapping, file: &TableFile) -> Vec<Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::change::ColumnType;
 
     #[test]
     fn a_type_is_known_by_its_name_whatever_its_modifier() {
@@ -165,13 +153,13 @@ mod tests {
             (ColumnType::Text, "character varying"),
             (ColumnType::Integer, "smallint"),
         ];
-        assert!(accepted.iter().all(|(kind, sql_type)| accepts(*kind, sql_type)));
+        assert!(accepted.iter().all(|(kind, sql_type)| kind.accepts_named(sql_type)));
         let refused = [
             (ColumnType::Timestamptz, "timestamp without time zone"),
             (ColumnType::Jsonb, "json"),
             (ColumnType::Text, "character"),
             (ColumnType::Integer, "bigint"),
         ];
-        assert!(!refused.iter().any(|(kind, sql_type)| accepts(*kind, sql_type)));
+        assert!(!refused.iter().any(|(kind, sql_type)| kind.accepts_named(sql_type)));
     }
 }

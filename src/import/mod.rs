@@ -123,6 +123,9 @@ pub async fn prepare(
     let mut config = config.clone();
     name_journey(&mut config, &manifest);
     let (names, tables) = (&config.names, config.tables());
+    for &table in &tables {
+        file_of(&manifest, table)?;
+    }
     let traffic = config.traffic.connect_to_write("import").await?;
     let database = Database::traffic(&traffic, names);
     admission::admit(database, (&config, &tables), &manifest).await?;

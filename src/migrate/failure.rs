@@ -58,7 +58,7 @@ pub(super) fn for_the_operator(error: Error) -> Error {
         return error;
     }
     error.remedy(
-        "the step named above has changed nothing; earlier steps stay, and are recorded. Change the object that the \
+        "the step named above has changed nothing, except that an index may be missing; earlier steps stay, and are recorded. Change the object that the \
          message names, or ask its owner, and run `leadbridge migrate` again; the server's log has the whole statement",
     )
 }

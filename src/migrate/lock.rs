@@ -84,14 +84,12 @@ impl Patience {
         let attempts = u32::try_from(self.retries).unwrap_or(u32::MAX).saturating_add(1);
         let millis = self.lock_timeout.saturating_mul(attempts).as_millis().clamp(1, i32::MAX as u128);
         let failed = |error| failure::of_statement(step, &error);
-        // A role's statement_timeout is meant for requests.
-        let patient = format!("SET lock_timeout = '{millis}ms'; SET statement_timeout = 0");
-        client.batch_execute(&patient).await.map_err(failed)?;
-        let made = client.batch_execute(sql).await;
-        client.batch_execute("RESET lock_timeout; RESET statement_timeout").await.map_err(failed)?;
-        match made {
+        client.batch_execute(&format!("SET lock_timeout = '{millis}ms'")).await.map_err(failed)?;
+        match client.batch_execute(sql).await {
+            // 0 is what every session of leadbridge is pinned to.
+            Ok(()) => client.batch_execute("SET lock_timeout = 0").await.map_err(failed),
             Err(error) if is_locked(&error) => Err(gave_up(client, step, &error).await),
-            made => made.map_err(failed),
+            Err(error) => Err(failed(error)),
         }
     }
 

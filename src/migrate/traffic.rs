@@ -176,8 +176,7 @@ async fn is_whole(client: &Client, names: &Names, notifications: bool) -> Result
 async fn applied(client: &Client, names: &Names) -> Result<HashMap<String, String>> {
     let migrations = names.own("migrations");
     let step = during(client, "reading which migrations are applied on Traffic");
-    let exists = step.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&migrations]).await?;
-    if !exists.get::<_, bool>(0) {
+    if !step.finds(&migrations).await? {
         return Ok(HashMap::new());
     }
     let rows = step.rows(&format!("SELECT name, checksum FROM {migrations}"), &[]).await?;

@@ -29,15 +29,16 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
-    /// PostgreSQL types that a column of this kind may have: name, and OID as fixed in pg_type.dat.
-    pub fn accepted(self) -> &'static [(u32, &'static str)] {
+    /// PostgreSQL types that a column of this kind may have: OID as fixed in pg_type.dat, name, and the name that
+    /// `format_type` gives.
+    pub fn accepted(self) -> &'static [(u32, &'static str, &'static str)] {
         match self {
-            ColumnType::Uuid => &[(2950, "uuid")],
-            ColumnType::Text => &[(25, "text"), (1043, "varchar")],
-            ColumnType::Jsonb => &[(3802, "jsonb")],
-            ColumnType::Boolean => &[(16, "bool")],
-            ColumnType::Integer => &[(23, "int4"), (21, "int2")],
-            ColumnType::Timestamptz => &[(1184, "timestamptz")],
+            ColumnType::Uuid => &[(2950, "uuid", "uuid")],
+            ColumnType::Text => &[(25, "text", "text"), (1043, "varchar", "character varying")],
+            ColumnType::Jsonb => &[(3802, "jsonb", "jsonb")],
+            ColumnType::Boolean => &[(16, "bool", "boolean")],
+            ColumnType::Integer => &[(23, "int4", "integer"), (21, "int2", "smallint")],
+            ColumnType::Timestamptz => &[(1184, "timestamptz", "timestamp with time zone")],
             ColumnType::Other => &[],
         }
     }
@@ -56,12 +57,17 @@ impl ColumnType {
     }
 
     pub fn accepts(self, oid: u32) -> bool {
-        self.accepted().iter().any(|(accepted, _)| *accepted == oid)
+        self.accepted().iter().any(|(accepted, ..)| *accepted == oid)
+    }
+
+    /// As [`ColumnType::accepts`], by the name that `format_type` gives, without a modifier.
+    pub fn accepts_named(self, sql_type: &str) -> bool {
+        self.accepted().iter().any(|(.., name)| *name == sql_type)
     }
 
     /// Names of the accepted types, for messages: `int4 or int2`.
     pub fn accepted_names(self) -> String {
-        self.accepted().iter().map(|(_, name)| *name).collect::<Vec<_>>().join(" or ")
+        self.accepted().iter().map(|(_, name, _)| *name).collect::<Vec<_>>().join(" or ")
     }
 }
 

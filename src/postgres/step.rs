@@ -53,6 +53,11 @@ impl<'c> Step<'c> {
         self.client.query_one(sql, values).await.map_err(|error| self.failed(&error))
     }
 
+    /// Whether there is a relation of this name, which is quoted where it must be.
+    pub async fn finds(&self, relation: &str) -> Result<bool> {
+        Ok(self.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&relation]).await?.get(0))
+    }
+
     /// At most one row.
     pub async fn row_if_any<T: ToStatement + ?Sized>(
         &self,

@@ -98,9 +98,9 @@ impl Built<'_> {
             "clear_spelling",
             &[&literal(&leads), &array(&["landing_amocrm_lead_id", "landing_amocrm_contact_id"])],
         );
-        for (keys, distinct_nulls) in &self.uniques.made {
+        for keys in &self.uniques.made {
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
-            sql += &call("unique", &[&literal(&leads), &array(&keys), &distinct_nulls.to_string()]);
+            sql += &call("unique", &[&literal(&leads), &array(&keys)]);
         }
         for statement in &self.rights.policies {
             sql += &call("change", &[&literal(statement), &literal(statement)]);
@@ -135,18 +135,14 @@ impl Built<'_> {
         let mut sql = String::new();
         for name in &self.shown {
             for reader in self.rights.readers.iter().filter(|reader| reader.table == name.table) {
-                sql += &call(
-                    "legacy_reader",
-                    &[&literal(&self.qualified(&name.name)), &literal(&reader.role), "NULL"],
-                );
+                sql +=
+                    &call("legacy_reader", &[&literal(&self.qualified(&name.name)), &literal(&reader.role)]);
             }
         }
         if let Some(view) = self.landing_view.as_ref().filter(|view| view.query.is_ok()) {
             for role in &view.readers {
-                sql += &call(
-                    "legacy_reader",
-                    &[&literal(&self.qualified(LEADS_WITH_JOURNEY)), &literal(role), "NULL"],
-                );
+                sql +=
+                    &call("legacy_reader", &[&literal(&self.qualified(LEADS_WITH_JOURNEY)), &literal(role)]);
             }
         }
         sql

@@ -8,8 +8,8 @@ use crate::postgres::Database;
 /// The unique keys.
 #[derive(Debug, Default)]
 pub(super) struct UniqueKeys {
-    /// Columns of `traffic_leads`, and whether nulls are distinct.
-    pub made: Vec<(Vec<String>, bool)>,
+    /// Columns of `traffic_leads`.
+    pub made: Vec<Vec<String>>,
     /// Keys that Traffic does not get, and why.
     pub notes: Vec<String>,
 }
@@ -50,16 +50,19 @@ impl UniqueKeys {
         let Some(traffic) = columns.iter().map(on_traffic).collect::<Option<Vec<_>>>() else {
             return not_made("Traffic does not have the columns");
         };
-        // Any other column holds values of Traffic's own rows too.
+        if !has_distinct_nulls {
+            return not_made("nulls are equal there, and Traffic's own rows have nulls in the columns");
+        }
+        // Migration 029 leaves these empty in Traffic's own leads; any other column holds values of theirs too.
         let is_landings = |column: &&crate::landing::legacy_names::LegacyColumn| {
             let is_rules = name.table.columns().iter().any(|known| known.name == column.landing);
-            column.traffic.starts_with("landing_") || !is_rules
+            column.traffic.starts_with("landing_amocrm_") || !is_rules
         };
         if name.table != Table::LandingLeads || !traffic.iter().all(is_landings) {
             return not_made("Traffic's own rows have values in the columns");
         }
         let traffic = traffic.into_iter().map(|column| column.traffic.clone()).collect();
-        self.made.push((traffic, has_distinct_nulls));
+        self.made.push(traffic);
     }
 }
 

@@ -85,8 +85,7 @@ pub(super) async fn plan(database: Database<'_>, tables: &[Table], lead: Uuid) -
 async fn is_made(database: Database<'_>, table: Table) -> Result<bool> {
     let record = database.names.own("api_objects");
     let step = database.during(format!("reading which tables leadbridge has made on the {}", database.side));
-    let there = step.row("SELECT to_regclass($1) IS NOT NULL", &[&record]).await?;
-    if !there.get::<_, bool>(0) {
+    if !step.finds(&record).await? {
         return Ok(false);
     }
     let sql = format!("SELECT EXISTS (SELECT FROM {record} WHERE name = $1 AND is_ours)");

@@ -30,7 +30,7 @@ impl Role {
 
 /// A value in PostgreSQL's text form; the server infers the parameter's type from its place.
 #[derive(Debug)]
-struct Text(String);
+pub struct Text(pub String);
 
 impl ToSql for Text {
     fn to_sql(

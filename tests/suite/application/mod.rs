@@ -3,7 +3,7 @@
 
 mod calls;
 mod form;
-mod http;
+pub mod http;
 mod notifications;
 mod relation;
 mod request;

@@ -10,7 +10,9 @@ use leadbridge::postgres::Endpoint;
 use secrecy::SecretString;
 use tokio_postgres::Client;
 
-use crate::testkit::{Bridge, World, assert_equal, holds, landing, one, standby_of, traffic, until_holds};
+use crate::testkit::{
+    Bridge, World, assert_equal, holds, landing, one, standby_of, traffic, until_holds, writers_go_on,
+};
 
 /// Values that a careless writer would break, and columns that the mapping does not know.
 const AWKWARD: &str = r#"
@@ -116,6 +118,7 @@ async fn all_tables_are_of_one_snapshot_and_in_the_order_of_their_keys() {
     let world = World::new().await;
     world.fill(63, 2000).await;
     let writers = world.write(&leadbridge::throwaway::writers::WriteRate::default());
+    writers_go_on(&world, 10).await;
     let endpoint = Endpoint::parse(Side::Landing, &SecretString::from(world.landing_url())).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let tables = [Table::LandingLeads, Table::LeadJourney];

@@ -5,6 +5,7 @@ use leadbridge::throwaway::writers::WriteRate;
 use super::{COLUMNS, VALUES, assert_verified, emptied, export, imported, leads};
 use crate::testkit::{
     Bridge, World, assert_equal, assert_refused, holds, landing, least_privileged, one, traffic,
+    writers_go_on,
 };
 
 const WITH_NOTIFICATIONS: &str = "scheduled_notifications = true\n[stream]\nbatch_rows = 50";
@@ -86,6 +87,7 @@ async fn an_export_beside_live_writers_and_a_daemon_is_imported_as_one_moment() 
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     let writers = world.write(&WriteRate::default());
+    writers_go_on(&world, 10).await;
     let path = export(&bridge, "files", &["--format", "jsonl"]).await;
     writers.stop().await.unwrap();
     daemon.terminate().await;
@@ -97,6 +99,7 @@ async fn an_export_beside_live_writers_and_a_daemon_is_imported_as_one_moment() 
     let orphans = "NOT EXISTS (SELECT FROM traffic_lead_journey AS j WHERE NOT EXISTS
         (SELECT FROM traffic_leads AS l WHERE l.id = j.lead_id))";
     assert!(holds(&other.traffic().await, orphans).await);
+    assert_eq!(report["rows_written"], report["rows"], "{report}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

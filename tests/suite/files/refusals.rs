@@ -41,8 +41,7 @@ async fn assert_damage_refused(
 /// Lets the manifest say of the leads' file what the file is now.
 fn rehash(path: &Path, content: &str) {
     std::fs::write(path.join("landing_leads.csv"), content).unwrap();
-    let hash = <sha2::Sha256 as sha2::Digest>::digest(content);
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hash = leadbridge::model::sha256::of(content);
     edit(path, |manifest| {
         manifest["tables"][0]["sha256"] = hash.clone().into();
         manifest["tables"][0]["bytes"] = content.len().into();

@@ -10,6 +10,7 @@ use leadbridge::migrate::{MigrateOptions, MigrationStep, Report};
 use serde_json::Value;
 use tokio_postgres::Client;
 
+use crate::application::http::Text;
 use crate::testkit::{World, traffic};
 
 pub fn legacy() -> MigrateOptions {
@@ -49,7 +50,7 @@ async fn http(client: &Client, role: &str, source: &str, body: &Value) -> Result
     let body = body.to_string();
     let answer = match client.prepare(&sql).await {
         Ok(statement) if statement.params().is_empty() => client.query_one(&statement, &[]).await,
-        Ok(statement) => client.query_one(&statement, &[&Json(&body)]).await,
+        Ok(statement) => client.query_one(&statement, &[&Text(body)]).await,
         Err(error) => Err(error),
     };
     let end = if answer.is_ok() { "COMMIT" } else { "ROLLBACK" };
@@ -58,27 +59,6 @@ async fn http(client: &Client, role: &str, source: &str, body: &Value) -> Result
         Ok(row) => Ok(serde_json::from_str(row.get(0)).unwrap()),
         Err(error) => Err(error.code().unwrap_or_else(|| panic!("{error}")).code().to_owned()),
     }
-}
-
-/// A text for a parameter of type `json`.
-#[derive(Debug)]
-struct Json<'j>(&'j str);
-
-impl tokio_postgres::types::ToSql for Json<'_> {
-    fn to_sql(
-        &self,
-        _: &tokio_postgres::types::Type,
-        out: &mut bytes::BytesMut,
-    ) -> Result<tokio_postgres::types::IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.extend_from_slice(self.0.as_bytes());
-        Ok(tokio_postgres::types::IsNull::No)
-    }
-
-    fn accepts(ty: &tokio_postgres::types::Type) -> bool {
-        *ty == tokio_postgres::types::Type::JSON
-    }
-
-    tokio_postgres::types::to_sql_checked!();
 }
 
 /// `INSERT INTO name (columns)` from the body of a request; `after` is what follows the SELECT.
