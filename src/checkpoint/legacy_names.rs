@@ -22,7 +22,7 @@ pub struct RecordedName {
 pub async fn recorded_names(traffic: Database<'_>) -> Result<Vec<RecordedName>> {
     let step = traffic.during("reading the legacy names on Traffic");
     let record = traffic.names.own("legacy_names");
-    if !step.row("SELECT pg_catalog.to_regclass($1) IS NOT NULL", &[&record]).await?.get::<_, bool>(0) {
+    if !step.finds(&record).await? {
         return Ok(Vec::new());
     }
     let sql = format!(
@@ -77,18 +77,34 @@ pub async fn granted_writers(traffic: Database<'_>, names: &[String]) -> Result<
     Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
-/// What the switch gives on Traffic's own `tables`: for each right the table, the role and the privilege.
+/// A right on one of Traffic's own tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseRight {
+    pub relation: String,
+    pub role: String,
+    pub privilege: String,
+    /// `None`: the whole relation.
+    pub columns: Option<Vec<String>>,
+}
+
+/// What the switch gives on Traffic's own `tables`.
 ///
 /// # Errors
 /// The connection broke, or the role may not read the record.
-pub async fn base_rights(traffic: Database<'_>, tables: &[String]) -> Result<Vec<[String; 3]>> {
+pub async fn base_rights(traffic: Database<'_>, tables: &[String]) -> Result<Vec<BaseRight>> {
     let sql = format!(
-        "SELECT relation, role::text, privilege FROM {} WHERE relation = ANY ($1) ORDER BY 1, 2, 3",
+        "SELECT relation, role::text, privilege, columns FROM {} WHERE relation = ANY ($1) ORDER BY 1, 2, 3",
         traffic.names.own("legacy_rights")
     );
     let step = traffic.during("reading what the switch gives on Traffic");
     let rows = step.rows(&sql, &[&tables]).await?;
-    Ok(rows.iter().map(|row| [row.get(0), row.get(1), row.get(2)]).collect())
+    let right = |row: &tokio_postgres::Row| BaseRight {
+        relation: row.get(0),
+        role: row.get(1),
+        privilege: row.get(2),
+        columns: row.get(3),
+    };
+    Ok(rows.iter().map(right).collect())
 }
 
 /// Whether this role may give and take the rights at the switch and at a rollback.

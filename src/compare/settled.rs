@@ -169,16 +169,13 @@ impl<E: Expectation> ComparedSides<'_, E> {
 /// for a stream that does not run.
 async fn until_passed(databases: Databases<'_>, source: Side, deadline: Instant) -> Result<bool> {
     let names = databases.names;
+    let slot_name = names.slot_on(source);
     let goal = wal::committed_so_far(databases.on(source).client).await?;
     loop {
         if applied(databases, source).await?.is_some_and(|at| at >= goal) {
             return Ok(true);
         }
-        let name = match source {
-            Side::Landing => names.slot.clone(),
-            Side::Traffic => names.reverse_slot(),
-        };
-        let slot = slot::read(databases.on(source).client, &name).await?;
+        let slot = slot::read(databases.on(source).client, &slot_name).await?;
         if Instant::now() >= deadline || !slot.is_some_and(|slot| slot.active) {
             return Ok(false);
         }

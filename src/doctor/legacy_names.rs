@@ -1,8 +1,10 @@
 //! The legacy names on Traffic: whether old code finds its tables after a switch, and nobody writes before it.
 
 use crate::access::{AccessScope, Comparison, LegacyTable, RightOn};
-use crate::checkpoint::legacy_names::{base_rights, granted_writers, may_open, recorded_names, writers};
-use crate::checkpoint::{passthrough, recorded_state};
+use crate::checkpoint::legacy_names::{
+    BaseRight, base_rights, granted_writers, may_open, recorded_names, writers,
+};
+use crate::checkpoint::{is_switched, passthrough};
 use crate::config::Config;
 use crate::error::Result;
 use crate::landing::legacy_names::{self, LegacyName};
@@ -24,8 +26,7 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
         ));
     }
     let names: Vec<String> = recorded.iter().map(|name| name.name.clone()).collect();
-    let is_switched =
-        recorded_state(databases.traffic, databases.names).await?.as_deref() == Some("switched");
+    let is_switched = is_switched(databases.traffic, databases.names).await?;
     if !is_switched {
         let early = granted_writers(traffic, &names).await?;
         if !early.is_empty() {
@@ -44,8 +45,12 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
     }
     let places = passthrough::read(traffic).await?;
     let shown = legacy_names::legacy_names(databases, &config.tables(), &places).await?;
-    let beyond = beyond_landing(databases, config, &shown).await?;
-    if !is_switched && !beyond.is_empty() {
+    // After the switch the check of the API's roles sees what the rights give.
+    let beyond = match is_switched {
+        true => Vec::new(),
+        false => beyond_landing(databases, config, &shown).await?,
+    };
+    if !beyond.is_empty() {
         return Ok(Verdict::error(
             format!("the switch would give rights that Landing does not give: {}", beyond.join("; ")),
             "rights or row-level security have changed since `leadbridge migrate`: run it again, because it decides on the rights",
@@ -83,15 +88,31 @@ async fn beyond_landing(
     let tables = config.tables();
     let scope = AccessScope { names, tables: &tables, accept: &config.accepted_access };
     let comparison = Comparison::read(landing, traffic, scope).await?;
-    let rights =
-        comparison.legacy_rights(&LegacyTable::of_names(shown.iter().map(LegacyName::carried))).rights;
-    let within: Vec<[String; 3]> = rights
-        .into_iter()
-        .filter(|right| right.on == RightOn::Base)
-        .map(|right| [names.traffic_table(right.table), right.role, right.privilege.to_owned()])
-        .collect();
+    let now = comparison.legacy_rights(&LegacyTable::of_names(shown.iter().map(LegacyName::carried))).rights;
     let on_traffic: Vec<String> = tables.iter().map(|table| names.traffic_table(*table)).collect();
     let mut given = base_rights(databases.on(Side::Traffic), &on_traffic).await?;
-    given.retain(|right| !within.contains(right));
-    Ok(given.iter().map(|[table, role, privilege]| format!("{role} {privilege} on {table}")).collect())
+    given.retain(|right| {
+        !now.iter().any(|now| {
+            now.on == RightOn::Base
+                && names.traffic_table(now.table) == right.relation
+                && (now.role.as_str(), now.privilege) == (&*right.role, &*right.privilege)
+                && is_within(right.columns.as_deref(), now.columns.as_deref(), shown)
+        })
+    });
+    let in_words = |right: &BaseRight| format!("{} {} on {}", right.role, right.privilege, right.relation);
+    Ok(given.iter().map(in_words).collect())
+}
+
+/// Whether a right on the columns `given` is part of one on `now`; `None` is the whole table. A column that no name shows
+/// any more does not count, because such a name is stale.
+fn is_within(given: Option<&[String]>, now: Option<&[String]>, shown: &[LegacyName]) -> bool {
+    let is_shown =
+        |column: &String| shown.iter().flat_map(|name| &name.columns).any(|known| known.traffic == *column);
+    match (given, now) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(given), Some(now)) => {
+            given.iter().filter(|column| is_shown(column)).all(|column| now.contains(column))
+        }
+    }
 }

@@ -147,7 +147,11 @@ impl ChildrenExplanation {
         self.rows.iter().filter(differs).count()
     }
 
+    /// Whether changes of rows are on their way, and no row differs although its changes have passed.
     pub fn is_on_its_way(&self) -> bool {
-        self.rows.iter().any(|row| row.on_its_way)
+        let differs = |row: &ChildExplanation| {
+            !row.on_its_way && row.state.as_ref().is_some_and(RowState::is_difference)
+        };
+        self.rows.iter().any(|row| row.on_its_way) && !self.rows.iter().any(differs)
     }
 }

@@ -56,7 +56,8 @@ pub struct Explanation {
     /// `id`, `phone` or `email`.
     pub asked_by: &'static str,
     /// The database that takes writes now.
-    pub system_of_record: Side,
+    /// `null` while Traffic does not answer.
+    pub system_of_record: Option<Side>,
     pub stream: StreamPosition,
     /// The leads that match, the oldest first; empty when there is none.
     pub leads: Vec<LeadExplanation>,
@@ -113,6 +114,7 @@ pub async fn explain(config: &Config, question: &Question) -> Result<Explanation
         // Boxed, because the futures of both directions' comparisons are large.
         leads.push(Box::pin(reader.explain(id)).await?);
     }
+    let system_of_record = sides.traffic().map(|_| source);
     let silent = sides.failures.iter().map(|(side, _)| format!("the {side} does not answer"));
     let incomplete = silent.chain(found.given_up).collect();
     let is_finished = stream.finished_at.is_some();
@@ -120,7 +122,7 @@ pub async fn explain(config: &Config, question: &Question) -> Result<Explanation
     let failures = sides.failures.into_iter().filter(|(side, _)| !(is_finished && *side == Side::Landing));
     Ok(Explanation {
         asked_by: question.asked.kind(),
-        system_of_record: source,
+        system_of_record,
         leads,
         has_more: found.has_more,
         incomplete,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio_postgres::types::PgLsn;
 
-use crate::checkpoint::{Finish, Installation, recorded_published};
+use crate::checkpoint::{Finish, ImportRecord, Installation, recorded_published};
 use crate::compare;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -47,6 +47,9 @@ pub struct StreamPosition {
     pub running: Option<bool>,
     /// When `leadbridge finish` was begun or completed: nothing flows any more.
     pub finished_at: Option<String>,
+    /// Without a checkpoint: an import is complete, so Traffic holds Landing's rows as of the export.
+    #[serde(skip)]
+    is_imported: bool,
 }
 
 impl Sides {
@@ -142,6 +145,9 @@ impl Sides {
                 stream.state = Some(row.get(0));
                 stream.applied_lsn = row.get::<_, Option<PgLsn>>(1).map(Lsn::from);
                 stream.applied_commit_time = text(row.get(2));
+            } else {
+                let imported = ImportRecord::read(traffic).await?;
+                stream.is_imported = imported.is_some_and(|imported| imported.finished_at.is_some());
             }
         }
         let is_switched = stream.state.as_deref() == Some("switched");
@@ -154,10 +160,7 @@ impl Sides {
             Side::Traffic => self.traffic(),
         };
         if let Some(database) = database.filter(|_| stream.finished_at.is_none()) {
-            let name = match source {
-                Side::Landing => database.names.slot.clone(),
-                Side::Traffic => database.names.reverse_slot(),
-            };
+            let name = database.names.slot_on(source);
             let (sample, slot) =
                 tokio::try_join!(wal::sample(database.client), slot::read(database.client, &name))?;
             stream.source_lsn = Some(sample.flushed);
@@ -184,7 +187,7 @@ impl Sides {
 impl StreamPosition {
     /// Whether the first copy is complete, so that rows can be compared.
     pub fn has_copied(&self) -> bool {
-        self.state.as_deref().is_some_and(|state| state != "snapshot")
+        self.is_imported || self.state.as_deref().is_some_and(|state| state != "snapshot")
     }
 }
 

@@ -104,7 +104,11 @@ impl LeadExplanation {
         let Circumstances { source, stream, both_answer, lead } = in_which;
         if let Some(at) = &stream.finished_at {
             let why = format!("nothing is carried to Landing any more, since {at}");
-            return (Verdict::Finished, vec![why]);
+            return match (&self.traffic, &self.landing) {
+                (Some(_), _) => (Verdict::Finished, vec![why]),
+                (None, Some(_)) => (Verdict::Extra, vec!["on Landing, not on Traffic".to_owned(), why]),
+                (None, None) => self.on_one_side(source, &RowState::NotCarried),
+            };
         }
         let waiting = self.waiting(source);
         if !waiting.is_empty() {
@@ -128,7 +132,8 @@ impl LeadExplanation {
         }
         let (verdict, mut reasons) = self.on_one_side(source, &lead.state);
         let children = self.children_reasons(in_which);
-        let on_its_way = self.children.iter().any(|children| children.is_on_its_way());
+        let mut differing = self.children.iter().filter(|children| children.differences() > 0);
+        let on_its_way = differing.all(|children| children.is_on_its_way());
         reasons.extend(children.iter().cloned());
         match (verdict.is_right() && !children.is_empty(), on_its_way) {
             (true, true) => (Verdict::OnItsWay, reasons),

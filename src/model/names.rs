@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use postgres_protocol::escape::escape_identifier;
 
 use crate::model::change::Table;
+use crate::model::side::Side;
 
 /// State tables that leadbridge's role writes directly. `migrate` and `doctor` require these tables.
 /// Migrations and `SECURITY DEFINER` functions write the other state tables.
@@ -59,6 +60,14 @@ impl Default for Names {
 }
 
 impl Names {
+    /// The slot of the stream that comes from `side`.
+    pub fn slot_on(&self, side: Side) -> String {
+        match side {
+            Side::Landing => self.slot.clone(),
+            Side::Traffic => self.reverse_slot(),
+        }
+    }
+
     /// The slot of reverse replication on Traffic.
     pub fn reverse_slot(&self) -> String {
         format!("{}{REVERSE_SUFFIX}", self.slot)

@@ -26,6 +26,11 @@ impl Timestamp {
         moment.as_microsecond().checked_sub(POSTGRES_EPOCH).map(Timestamp)
     }
 
+    /// The time in the calendar; `None` for a time outside of it.
+    pub fn in_calendar(self) -> Option<jiff::Timestamp> {
+        jiff::Timestamp::from_microsecond(self.0.checked_add(POSTGRES_EPOCH)?).ok()
+    }
+
     /// Seconds from `earlier` to this time; 0 when `earlier` is later.
     pub fn seconds_since(self, earlier: Timestamp) -> f64 {
         self.0.saturating_sub(earlier.0).max(0) as f64 / 1e6
@@ -43,8 +48,7 @@ pub fn as_rfc3339<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result
 /// RFC 3339 in UTC; the bare number for a time outside the calendar.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unix = self.0.checked_add(POSTGRES_EPOCH);
-        match unix.and_then(|unix| jiff::Timestamp::from_microsecond(unix).ok()) {
+        match self.in_calendar() {
             Some(moment) => moment.fmt(f),
             None => write!(f, "{}", self.0),
         }

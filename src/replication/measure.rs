@@ -36,9 +36,10 @@ struct Source<'s> {
 /// slot is still reported.
 pub async fn stream(context: &Context, sessions: &mut Sessions, side: Side) -> Result<()> {
     let names = context.names();
-    let (slot_name, running) = match side {
-        Side::Landing => (names.slot.clone(), State::Streaming),
-        Side::Traffic => (names.reverse_slot(), State::Switched),
+    let slot_name = names.slot_on(side);
+    let running = match side {
+        Side::Landing => State::Streaming,
+        Side::Traffic => State::Switched,
     };
     let client = sessions.on(context, side).await?;
     let source = Source { client, side, slot: &slot_name };

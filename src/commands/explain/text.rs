@@ -90,7 +90,11 @@ fn nothing(page: &mut Page, found: &Explanation) {
         "phone" => "phone",
         _ => "e-mail",
     };
-    page.line(&format!("no lead with this {kind}: not on Landing, not on Traffic, not in quarantine"));
+    let where_it_is_not = match found.incomplete.is_empty() {
+        true => "not on Landing, not on Traffic, not in quarantine",
+        false => "none was found where the search was complete",
+    };
+    page.line(&format!("no lead with this {kind}: {where_it_is_not}"));
     let how = match found.asked_by {
         "id" => return,
         "phone" => {
@@ -185,13 +189,18 @@ fn where_it_is(page: &mut Page, lead: &LeadExplanation, found: &Explanation) {
     };
     page.line(&format!("  {:<13} {born}", "born"));
     page.line(&format!("  {:<13} {}", "writes go to", system_of_record(found)));
-    page.line(&format!("  {:<13} {}", "stream", position(&found.stream)));
+    let stream = match found.system_of_record {
+        Some(_) => position(&found.stream),
+        None => "not known, because Traffic does not answer".to_owned(),
+    };
+    page.line(&format!("  {:<13} {stream}", "stream"));
 }
 
 fn system_of_record(found: &Explanation) -> &'static str {
     match found.system_of_record {
-        Side::Landing => "Landing, the system of record",
-        Side::Traffic => "Traffic, the system of record",
+        Some(Side::Landing) => "Landing, the system of record",
+        Some(Side::Traffic) => "Traffic, the system of record",
+        None => "not known, because Traffic does not answer",
     }
 }
 
@@ -261,8 +270,10 @@ fn credited(attribution: &Attribution) -> String {
     let Some(id) = attribution.targetologist_id else {
         return format!("nobody: {}", attribution.reason.unwrap_or("not known"));
     };
-    let team =
-        attribution.team.as_deref().map_or_else(|| "no team".to_owned(), |team| format!("team {team}"));
+    let team = attribution.team.as_deref().map_or_else(
+        || "no team".to_owned(),
+        |team| format!("team {}", team.chars().map(printable).collect::<String>()),
+    );
     let spelling = match attribution.exact_spelling {
         Some(false) => "a binding of the lead's utm_source in another case, and of its funnel",
         _ => "the binding of the lead's utm_source and funnel",

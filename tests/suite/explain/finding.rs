@@ -4,18 +4,8 @@ use std::process::Stdio;
 
 use tokio::io::AsyncWriteExt as _;
 
-use super::{LEAD, RICH, explained, lead};
-use crate::testkit::{Bridge, Daemon, World, landing, said_of, traffic};
-
-async fn streaming(more: &str) -> (World, Bridge, Daemon) {
-    let world = World::new().await;
-    landing(&world, RICH).await;
-    landing(&world, more).await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = bridge.daemon().await;
-    daemon.caught_up(&world).await;
-    (world, bridge, daemon)
-}
+use super::{LEAD, explained, lead, streaming};
+use crate::testkit::{said_of, traffic};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lead_is_found_by_its_phone_in_any_form_its_email_its_id_and_a_journey_entrys_id() {

@@ -8,7 +8,7 @@ mod verdicts;
 
 use serde_json::Value;
 
-use crate::testkit::Bridge;
+use crate::testkit::{Bridge, Daemon, World, landing};
 
 /// The lead that most tests explain.
 pub const LEAD: &str = "c0ffee00-0000-4000-8000-000000000001";
@@ -51,4 +51,15 @@ pub fn column<'l>(lead: &'l Value, name: &str) -> &'l Value {
 pub fn differing(lead: &Value) -> Vec<&str> {
     let columns = lead["columns"].as_array().unwrap().iter().filter(|column| column["equal"] == false);
     columns.map(|column| column["column"].as_str().unwrap()).collect()
+}
+
+/// A replicated lead and what `more` writes to Landing, and the daemon that has caught up.
+async fn streaming(more: &str) -> (World, Bridge, Daemon) {
+    let world = World::new().await;
+    landing(&world, RICH).await;
+    landing(&world, more).await;
+    let bridge = Bridge::new(&world);
+    let mut daemon = bridge.daemon().await;
+    daemon.caught_up(&world).await;
+    (world, bridge, daemon)
 }

@@ -2,18 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{LEAD, RICH, column, differing, explained, lead};
-use crate::testkit::{Bridge, Daemon, World, landing, least_privileged, one, traffic, until_holds};
-
-/// A replicated lead, and the daemon that has caught up.
-async fn streaming() -> (World, Bridge, Daemon) {
-    let world = World::new().await;
-    landing(&world, RICH).await;
-    let bridge = Bridge::new(&world);
-    let mut daemon = bridge.daemon().await;
-    daemon.caught_up(&world).await;
-    (world, bridge, daemon)
-}
+use super::{LEAD, RICH, column, differing, explained, lead, streaming};
+use crate::testkit::{Bridge, World, landing, least_privileged, one, released, traffic};
 
 fn reasons(lead: &Value) -> String {
     lead["reasons"]
@@ -32,7 +22,7 @@ fn silently(sql: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_equal_lead_names_the_rule_and_the_place_behind_each_column() {
-    let (world, bridge, _daemon) = streaming().await;
+    let (world, bridge, _daemon) = streaming("").await;
     let found = lead(&bridge, &[LEAD, "--values"], 0, "equal").await;
     for (name, from, how) in [
         ("email", json!("email"), "verbatim"),
@@ -82,7 +72,7 @@ async fn an_equal_lead_names_the_rule_and_the_place_behind_each_column() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_on_traffic_is_told_from_a_touch_and_from_damage() {
-    let (world, bridge, _daemon) = streaming().await;
+    let (world, bridge, _daemon) = streaming("").await;
     traffic(&world, "UPDATE traffic_leads SET status = 'qualified'").await;
     let found = lead(&bridge, &[LEAD], 0, "touched_on_traffic").await;
     assert_eq!(differing(&found), ["updated_at"]);
@@ -101,7 +91,7 @@ async fn a_change_on_traffic_is_told_from_a_touch_and_from_damage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metadata_that_traffic_changed_stays_until_landing_sends_it_again() {
-    let (world, bridge, mut daemon) = streaming().await;
+    let (world, bridge, mut daemon) = streaming("").await;
     let large = "UPDATE landing_leads SET metadata = metadata || jsonb_build_object('answers',
                      (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 200) AS n))";
     landing(&world, large).await;
@@ -114,7 +104,7 @@ async fn metadata_that_traffic_changed_stays_until_landing_sends_it_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lead_or_a_journey_entry_on_one_side_only_is_missing_extra_or_rightly_there() {
-    let (world, bridge, _daemon) = streaming().await;
+    let (world, bridge, _daemon) = streaming("").await;
     traffic(&world, &silently("DELETE FROM traffic_lead_journey WHERE stage = 'payment_kaspi'")).await;
     let found = lead(&bridge, &[LEAD], 1, "different").await;
     assert!(reasons(&found).contains("journey_stages: 1 missing of 2 rows"), "{found:#}");
@@ -147,7 +137,7 @@ async fn a_lead_or_a_journey_entry_on_one_side_only_is_missing_extra_or_rightly_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quarantined_lead_is_told_with_its_waiting_journey_and_how_often_it_was_tried() {
-    let (world, bridge, mut daemon) = streaming().await;
+    let (world, bridge, mut daemon) = streaming("").await;
     traffic(&world, "ALTER TABLE traffic_leads ADD CONSTRAINT no_bots CHECK (phone <> 'bot')").await;
     let bot = "c0ffee00-0000-4000-8000-000000000005";
     let rows = format!(
@@ -180,9 +170,9 @@ async fn a_quarantined_lead_is_told_with_its_waiting_journey_and_how_often_it_wa
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_daemon_a_change_is_on_its_way_and_nobody_waits() {
-    let (world, bridge, daemon) = streaming().await;
+    let (world, bridge, daemon) = streaming("").await;
     daemon.terminate().await;
-    until_holds(&world.landing().await, "NOT bool_or(active) FROM pg_replication_slots").await;
+    released(&world).await;
     landing(&world, "UPDATE landing_leads SET name = 'newer'").await;
     let (code, document) = explained(&bridge, &[LEAD]).await;
     let found = &document["leads"][0];
@@ -228,7 +218,7 @@ async fn a_cut_value_is_noted_and_the_original_shown_on_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_does_not_answer_is_named_and_the_other_side_is_explained() {
-    let (world, _bridge, daemon) = streaming().await;
+    let (world, _bridge, daemon) = streaming("").await;
     daemon.terminate().await;
     let dead = "postgresql://postgres@127.0.0.1:1/landing?sslmode=disable";
     let bridge = Bridge::between(dead, &world.traffic_url());
