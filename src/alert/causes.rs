@@ -20,8 +20,6 @@ pub enum Cause {
     DaemonEnded,
     /// The daemon runs and does not replicate.
     ReplicationStopped,
-    /// This daemon stands by, and no daemon replicates.
-    NoLeader,
     Lag,
     /// The slot on Landing, or on Traffic after a cutover, is lost or about to be.
     SlotInDanger,
@@ -75,7 +73,6 @@ pub fn examine(live: &Live, limits: &AlertLimits, now: Timestamp) -> Vec<(Cause,
     let mut found = vec![
         (Cause::DaemonEnded, stopped.clone()),
         (Cause::ReplicationStopped, stopped),
-        (Cause::NoLeader, no_leader(live)),
         (Cause::LandingCertificate, certificate(ends.landing, Side::Landing)),
         (Cause::TrafficCertificate, certificate(ends.traffic, Side::Traffic)),
     ];
@@ -136,17 +133,6 @@ fn stopped(live: &Live, now: Timestamp) -> Observed {
 
 fn has_time_to_start(live: &Live, now: Timestamp) -> bool {
     live.last_error.is_none() && live.started_at.is_none_or(|at| now.duration_since(at) < STARTING)
-}
-
-fn no_leader(live: &Live) -> Observed {
-    match (live.state, &live.lease_holder) {
-        (State::Starting | State::Error | State::Stopped, _) => Observed::Unknown,
-        (State::Standby, None) => Observed::Present(words::no_leader()),
-        (State::Standby, Some(holder)) => {
-            Observed::when(!holder.is_leadbridge, || words::foreign_leader(holder.pid))
-        }
-        _ => Observed::Absent,
-    }
 }
 
 fn lag(live: &Live, limits: &AlertLimits) -> Observed {

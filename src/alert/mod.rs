@@ -25,7 +25,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, oneshot};
 
 use self::causes::Finding;
-pub use self::trial::{Delivery, files, test};
+pub use self::trial::{Delivery, files, test, unreadable};
 use self::watch::Watch;
 use crate::config::Alert;
 use crate::error::Error;
@@ -96,7 +96,7 @@ impl Alerts {
     }
 
     fn order(&self, order: Order) {
-        // Fails only after the end, or with three orders before the thread has taken one: there are two in all.
+        // Fails only after the end, or with five orders before the thread has taken one: there are three in all.
         let _ = self.orders.try_send(order);
     }
 }

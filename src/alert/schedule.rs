@@ -12,6 +12,7 @@ use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 
 use super::causes::{Cause, Finding, Observed};
+use super::message::Event;
 use super::record::{Record, ToldCause};
 use super::words;
 use crate::config::AlertTimes;
@@ -100,8 +101,8 @@ pub struct Schedule {
     ended: BTreeMap<Cause, Ended>,
     /// Time of the last daily line.
     daily: Option<Timestamp>,
-    /// The aborted cutover or rollback that was told last.
-    aborted: Option<String>,
+    /// The aborted cutover or rollback that was told last, and whether a channel has delivered the message.
+    aborted: Option<(String, bool)>,
 }
 
 impl Schedule {
@@ -133,7 +134,7 @@ impl Schedule {
             standing: standing.collect(),
             ended: BTreeMap::new(),
             daily: record.daily.or(Some(now.wall)),
-            aborted: record.aborted.clone(),
+            aborted: record.aborted.clone().map(|id| (id, true)),
             times,
         }
     }
@@ -151,13 +152,25 @@ impl Schedule {
                 detail: told.detail.clone(),
             })
         });
-        (told.collect(), self.daily, self.aborted.clone())
+        let aborted = self.aborted.clone().and_then(|(id, is_delivered)| is_delivered.then_some(id));
+        (told.collect(), self.daily, aborted)
     }
 
-    /// A channel has delivered a message about the cause.
-    pub fn delivered(&mut self, cause: Cause) {
-        if let Some(told) = self.standing.get_mut(&cause).and_then(|standing| standing.told.as_mut()) {
-            told.delivered = true;
+    /// A channel has delivered a message. The end of an earlier episode of a cause says nothing of the present one.
+    pub fn delivered(&mut self, event: Event, cause: Option<Cause>) {
+        match event {
+            Event::Begun | Event::Reminder | Event::Changed => {
+                let standing = cause.and_then(|cause| self.standing.get_mut(&cause));
+                if let Some(told) = standing.and_then(|standing| standing.told.as_mut()) {
+                    told.delivered = true;
+                }
+            }
+            Event::Aborted => {
+                if let Some((_, is_delivered)) = &mut self.aborted {
+                    *is_delivered = true;
+                }
+            }
+            Event::Over | Event::Daily | Event::Test => {}
         }
     }
 
@@ -190,11 +203,11 @@ impl Schedule {
 
     /// An aborted cutover or rollback is told once, unless it is old news at the first start.
     pub fn aborted(&mut self, run: &crate::telemetry::AbortedChange, now: Moment) -> Option<Notice> {
-        if self.aborted.as_ref() == Some(&run.id) {
+        if self.aborted.as_ref().is_some_and(|(id, _)| *id == run.id) {
             return None;
         }
-        self.aborted = Some(run.id.clone());
         let is_news = now.wall.duration_since(run.at) < SignedDuration::from_hours(1);
+        self.aborted = Some((run.id.clone(), !is_news));
         let (direction, reason) = (run.direction.clone(), run.reason.clone());
         is_news.then_some(Notice::Aborted { direction, reason, at: run.at })
     }

@@ -125,7 +125,7 @@ fn a_restart_repeats_what_was_delivered_only_as_a_reminder() {
     let mut schedule = fresh();
     played(&mut schedule, Cause::Lag, &vec![seen("x"); 61], 0);
     assert!(schedule.record().0.is_empty(), "no channel has delivered it");
-    schedule.delivered(Cause::Lag);
+    schedule.delivered(Event::Begun, Some(Cause::Lag));
     let (standing, daily, aborted) = schedule.record();
     assert_eq!(standing.len(), 1);
     let record = Record { standing, daily, aborted, ..Record::default() };
@@ -222,7 +222,7 @@ proptest! {
                                 "reminder" => prop_assert!(stands, "a reminder of nothing"),
                                 other => prop_assert!(false, "{other}"),
                             }
-                            schedule.delivered(Cause::Lag);
+                            schedule.delivered(Event::Begun, Some(Cause::Lag));
                         }
                     }
                 }

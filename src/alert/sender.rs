@@ -10,8 +10,11 @@ use tokio::time::Instant;
 
 use super::causes::Cause;
 use super::channel::{Channel, Failure};
-use super::message::Message;
+use super::message::{Event, Message};
 use crate::telemetry::AlertChannelReport;
+
+/// Event and cause of a message that a channel has delivered.
+pub type Delivered = (Event, Option<Cause>);
 
 /// Messages that wait for one channel. The oldest gives way.
 const QUEUE: usize = 64;
@@ -43,8 +46,8 @@ struct Line {
 }
 
 impl Sender {
-    /// Starts the task of `channel`. The cause of each delivered message goes to `delivered`.
-    pub fn start(channel: Channel, delivered: mpsc::Sender<Cause>) -> Sender {
+    /// Starts the task of `channel`. Event and cause of each delivered message go to `delivered`.
+    pub fn start(channel: Channel, delivered: mpsc::Sender<Delivered>) -> Sender {
         let report =
             AlertChannelReport { channel: channel.name().to_owned(), ..AlertChannelReport::default() };
         let line = Mutex::new(Line { report, ..Line::default() });
@@ -85,7 +88,7 @@ impl Sender {
         AlertChannelReport { waiting: line.waiting.len() as u64, ..line.report.clone() }
     }
 
-    async fn work(self, channel: Channel, delivered: mpsc::Sender<Cause>) {
+    async fn work(self, channel: Channel, delivered: mpsc::Sender<Delivered>) {
         loop {
             let woken = self.0.woken.notified();
             let next = self.line().waiting.front().cloned();
@@ -100,15 +103,13 @@ impl Sender {
     }
 
     /// Tries until the message is delivered or given up, and takes it from the queue.
-    async fn deliver(&self, channel: &Channel, message: &Message, delivered: &mpsc::Sender<Cause>) {
+    async fn deliver(&self, channel: &Channel, message: &Message, delivered: &mpsc::Sender<Delivered>) {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
             let Err(failure) = channel.deliver(message).await else {
-                if let Some(cause) = message.cause {
-                    // A full queue means that the watching task hangs, and then nothing is recorded.
-                    let _ = delivered.try_send(cause);
-                }
+                // A full queue means that the watching task hangs, and then nothing is recorded.
+                let _ = delivered.try_send((message.event, message.cause));
                 return self.done(message, None);
             };
             let wait = wait_after(&failure, pause);

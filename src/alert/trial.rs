@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::channel::Channel;
+use super::channel::{Channel, read_secret};
 use super::message::Letterhead;
 use crate::config::Alert;
 
@@ -28,6 +28,15 @@ pub async fn test(alert: &Alert) -> Vec<Delivery> {
         Delivery { channel: channel.name(), failure }
     });
     futures_util::future::join_all(tries).await
+}
+
+/// What is wrong with the files, a text for each.
+pub async fn unreadable(files: &[(&'static str, PathBuf)]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for (key, path) in files {
+        wrong.extend(read_secret(path, key).await.err().map(|failure| failure.what));
+    }
+    wrong
 }
 
 /// The configured files, each with its key.

@@ -16,7 +16,7 @@ use super::message::Letterhead;
 use super::ping::Ping;
 use super::record::Record;
 use super::schedule::{Moment, Notice, Schedule};
-use super::sender::Sender;
+use super::sender::{Delivered, Sender};
 use super::words;
 use crate::config::Alert;
 use crate::telemetry::{AlertChannelReport, Live, State, Telemetry};
@@ -26,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// The monitor changes the live state every second, and more seldom while a database does not answer. A state that
 /// is older proves nothing.
 const STALE: Duration = Duration::from_secs(60);
-/// Causes of delivered messages that wait to be recorded.
+/// Delivered messages that wait to be recorded.
 const DELIVERED: usize = 64;
 /// Time for a write of the record: a hung disk must not keep messages back.
 const WRITE_LIMIT: Duration = Duration::from_secs(2);
@@ -38,7 +38,7 @@ pub(super) struct Watch {
     begun: Instant,
     started: Timestamp,
     senders: Vec<Sender>,
-    delivered: mpsc::Receiver<Cause>,
+    delivered: mpsc::Receiver<Delivered>,
     well: watch::Sender<bool>,
     ping: Option<Arc<Mutex<AlertChannelReport>>>,
     schedule: Schedule,
@@ -100,8 +100,8 @@ impl Watch {
 
     /// Looks once at the live state.
     pub async fn look(&mut self) {
-        while let Ok(cause) = self.delivered.try_recv() {
-            self.schedule.delivered(cause);
+        while let Ok((event, cause)) = self.delivered.try_recv() {
+            self.schedule.delivered(event, cause);
         }
         let Some(telemetry) = self.telemetry.clone() else { return };
         let live = telemetry.live();
@@ -137,8 +137,8 @@ impl Watch {
         if tokio::time::timeout(limit, finished).await.is_err() {
             tracing::warn!("an alert is not delivered before the end of the process");
         }
-        while let Ok(cause) = self.delivered.try_recv() {
-            self.schedule.delivered(cause);
+        while let Ok((event, cause)) = self.delivered.try_recv() {
+            self.schedule.delivered(event, cause);
         }
         if self.recorded.is_some() {
             self.save(None).await;

@@ -25,7 +25,6 @@ pub fn title(cause: Cause) -> &'static str {
     match cause {
         Cause::DaemonEnded => "the daemon has ended",
         Cause::ReplicationStopped => "replication has stopped",
-        Cause::NoLeader => "no daemon replicates",
         Cause::Lag => "replication lags behind",
         Cause::SlotInDanger => "the slot on Landing is in danger",
         Cause::ReverseSlotInDanger => "the slot on Traffic is in danger",
@@ -42,7 +41,6 @@ pub fn over(cause: Cause) -> &'static str {
     match cause {
         Cause::DaemonEnded => "the daemon runs again",
         Cause::ReplicationStopped => "replication works again",
-        Cause::NoLeader => "a daemon replicates again",
         Cause::Lag => "the lag is within its limits again",
         Cause::SlotInDanger => "the slot on Landing is out of danger",
         Cause::ReverseSlotInDanger => "the slot on Traffic is out of danger",
@@ -93,22 +91,6 @@ pub fn vanished(started: Timestamp, offset: Offset) -> Finding {
         "nothing is lost. `journalctl -u leadbridge` and the kernel's log show the reason.",
     )
     .titled("the daemon died and was started again")
-}
-
-pub fn no_leader() -> Finding {
-    Finding::new(
-        "This daemon stands by, and no session on Traffic holds the lease.",
-        "Is the other daemon alive? See `leadbridge status` and both daemons' logs.",
-    )
-}
-
-pub fn foreign_leader(pid: Option<i32>) -> Finding {
-    let who =
-        pid.map_or_else(|| "a prepared transaction".to_owned(), |pid| format!("process {pid} of Traffic"));
-    Finding::new(
-        format!("Another program ({who}) holds leadbridge's lease on Traffic, so no daemon can replicate."),
-        "End that session; `leadbridge status` shows it.",
-    )
 }
 
 pub fn lag(live: &Live, limits: &AlertLimits) -> Finding {

@@ -8,14 +8,14 @@ use crate::disk;
 use crate::report::Verdict;
 
 /// Sends nothing: `leadbridge alert test` does.
-pub fn channels(configured: &Alert) -> Verdict {
+pub async fn channels(configured: &Alert) -> Verdict {
     if !configured.has_channel() {
         return Verdict::ok(
             "no channel is configured in [alert]: leadbridge itself tells nobody about trouble",
         );
     }
     let files = alert::files(configured);
-    let wrong: Vec<_> = files.iter().filter_map(|(key, path)| unreadable(key, path)).collect();
+    let wrong = alert::unreadable(&files).await;
     if !wrong.is_empty() {
         return Verdict::error(
             format!("alerts cannot be sent: {}", wrong.join("; ")),
@@ -38,14 +38,6 @@ pub fn channels(configured: &Alert) -> Verdict {
             "alerts are configured, without a dead man's ping: nobody is told when this machine is gone \
              (ping_url_file in [alert]); `leadbridge alert test` tries the channels",
         ),
-    }
-}
-
-fn unreadable(key: &str, path: &Path) -> Option<String> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => Some(format!("{key}: {} is empty", path.display())),
-        Ok(_) => None,
-        Err(error) => Some(format!("{key}: {} cannot be read: {error}", path.display())),
     }
 }
 

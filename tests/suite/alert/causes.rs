@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, KeyPair};
 
-use super::{events, told, told_by_webhook};
+use super::{TOO_LONG, events, told, told_by_webhook};
 use crate::cutover::CutoverSetup;
 use crate::testkit::{Bridge, WebServer, World, caught_up_and_equal, landing, until_true};
 
@@ -98,6 +98,8 @@ async fn the_daily_line_says_that_all_is_well_or_what_stands() {
     daemon.terminate().await;
     let mut again = bridge.daemon().await;
     again.streaming().await;
+    landing(&world, TOO_LONG).await;
+    told(&webhook, "begun", "quarantine").await;
     again.terminate().await;
     assert!(daily(1).is_none(), "the line of a day is sent once");
 }

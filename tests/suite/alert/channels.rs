@@ -2,12 +2,12 @@
 
 use leadbridge::throwaway::Shutdown;
 
-use super::{CHAT, Receivers, TOKEN, TOO_LONG, events, told, told_by_webhook, world};
-use crate::testkit::{Answer, Bridge, WebServer, caught_up_and_equal, landing, until_true};
+use super::{CHAT, Receivers, TOKEN, TOO_LONG, events, told, told_by_webhook};
+use crate::testkit::{Answer, Bridge, WebServer, World, caught_up_and_equal, landing, until_true};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_channel_is_told_once_then_reminded_and_told_when_it_is_over() {
-    let mut world = world().await;
+    let mut world = World::new().await;
     let receivers = Receivers::start().await;
     let bridge = receivers.told_by(Bridge::new(&world), "3s");
     let mut daemon = bridge.daemon().await;
@@ -44,7 +44,7 @@ async fn every_channel_is_told_once_then_reminded_and_told_when_it_is_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_and_a_dead_channel_delay_neither_the_others_nor_replication() {
-    let world = world().await;
+    let world = World::new().await;
     let receivers = Receivers::start().await;
     let bridge = receivers.told_by(Bridge::new(&world), "1h");
     receivers.telegram.answers(Answer::Never);
@@ -58,6 +58,7 @@ async fn a_hanging_and_a_dead_channel_delay_neither_the_others_nor_replication()
         receivers.mail.mails().iter().any(|mail| mail.subject.contains("rows are in quarantine"))
     })
     .await;
+    until_true("Telegram is asked", async || !receivers.telegram.requests().is_empty()).await;
     assert_eq!(receivers.telegram.taken().len(), 0);
     landing(&world, "INSERT INTO landing_leads (name, phone) VALUES ('n', '2')").await;
     daemon.caught_up(&world).await;
@@ -84,7 +85,7 @@ async fn a_hanging_and_a_dead_channel_delay_neither_the_others_nor_replication()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_of_a_moment_are_tried_again_and_the_message_arrives_once() {
-    let world = world().await;
+    let world = World::new().await;
     let receivers = Receivers::start().await;
     let bridge = receivers.told_by(Bridge::new(&world), "1h");
     receivers.telegram.answers(Answer::Status(429, r#"{"ok":false,"parameters":{"retry_after":1}}"#));
@@ -115,7 +116,7 @@ async fn refusals_of_a_moment_are_tried_again_and_the_message_arrives_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn not_even_a_trace_shows_a_secret_of_a_channel() {
-    let world = world().await;
+    let world = World::new().await;
     let receivers = Receivers::start().await;
     let bridge = receivers.told_by(Bridge::new(&world), "1h");
     receivers.telegram.answers(Answer::Status(500, "bot123456:geheim-token"));
@@ -137,7 +138,7 @@ async fn not_even_a_trace_shows_a_secret_of_a_channel() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_carries_the_messages_and_its_password_is_not_shown() {
-    let world = world().await;
+    let world = World::new().await;
     // Stands for the proxy: a plain request through a proxy names the whole URL.
     let proxy = WebServer::start().await;
     let webhook = WebServer::start().await;
@@ -157,7 +158,7 @@ async fn a_proxy_carries_the_messages_and_its_password_is_not_shown() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ping_comes_only_while_replication_is_well() {
-    let mut world = world().await;
+    let mut world = World::new().await;
     let receivers = Receivers::start().await;
     let bridge = receivers.told_by(Bridge::new(&world), "2s");
     let mut daemon = bridge.daemon().await;

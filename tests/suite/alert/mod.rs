@@ -7,7 +7,7 @@ mod trial;
 
 use serde_json::Value;
 
-use crate::testkit::{Bridge, MailServer, WebServer, World, until_true};
+use crate::testkit::{Bridge, MailServer, WebServer, until_true};
 
 const TOKEN: &str = "123456:geheim-token";
 const CHAT: &str = "-100987654";
@@ -83,8 +83,3 @@ async fn told(webhook: &WebServer, event: &str, cause: &str) -> String {
 
 /// A lead that Traffic cannot take.
 const TOO_LONG: &str = "INSERT INTO landing_leads (name, phone) VALUES (repeat('x', 300), '1')";
-
-/// A world, without leads.
-async fn world() -> World {
-    World::new().await
-}

@@ -4,12 +4,12 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use serde_json::Value;
 
-use super::{Receivers, world};
-use crate::testkit::{Answer, Bridge};
+use super::Receivers;
+use crate::testkit::{Answer, Bridge, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_test_message_goes_through_each_channel_and_names_the_one_that_fails() {
-    let world = world().await;
+    let world = World::new().await;
     let receivers = Receivers::start().await;
     let bridge = receivers.told_by(Bridge::new(&world), "1h");
     let said = bridge.run(&["alert", "test"]).await;
@@ -29,7 +29,7 @@ async fn a_test_message_goes_through_each_channel_and_names_the_one_that_fails()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_channel_there_is_nothing_to_test() {
-    let world = world().await;
+    let world = World::new().await;
     let said = Bridge::new(&world).run(&["alert", "test"]).await;
     assert_eq!(said.code, 64, "{}", said.out);
     assert!(
@@ -41,7 +41,7 @@ async fn without_a_channel_there_is_nothing_to_test() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn doctor_names_files_of_channels_that_cannot_be_read_or_that_others_may_read() {
-    let world = world().await;
+    let world = World::new().await;
     let receivers = Receivers::start().await;
     let bridge = receivers.told_by(Bridge::new(&world), "1h");
     let finding = async || {
