@@ -278,7 +278,12 @@ impl Attempts {
             });
         };
         let waited = lease::wait(traffic, &context.shutdown, standing_by).await.map_err(waits);
-        context.telemetry.update(|live| live.lease_holder = None);
+        context.telemetry.update(|live| {
+            live.lease_holder = None;
+            if matches!(waited, Ok(true)) {
+                live.state = State::Starting;
+            }
+        });
         waited
     }
 

@@ -181,18 +181,19 @@ impl Liveness {
     /// Sessions of `side` to ask the server about: members of groups that have not progressed since the last
     /// look.
     pub fn overdue(&self, side: Side) -> Vec<Backend> {
-        let state = self.state();
-        let watched = state.watched.values().filter(|watched| watched.is_overdue());
-        let members = watched.flat_map(|watched| &watched.members).filter(|member| member.0 == side);
-        members.map(|member| member.1.clone()).collect()
+        self.backends(side, WatchedSessions::is_overdue)
     }
 
     /// The sessions of `side` from which this process awaits an answer. Streams are left out: a
     /// walsender waits for no lock of a table.
     pub fn waiting(&self, side: Side) -> Vec<Backend> {
+        self.backends(side, |watched| watched.pulse.is_none() && !watched.is_idle)
+    }
+
+    fn backends(&self, side: Side, which: impl Fn(&WatchedSessions) -> bool) -> Vec<Backend> {
         let state = self.state();
-        let busy = state.watched.values().filter(|watched| watched.pulse.is_none() && !watched.is_idle);
-        let members = busy.flat_map(|watched| &watched.members).filter(|member| member.0 == side);
+        let found = state.watched.values().filter(|watched| which(watched));
+        let members = found.flat_map(|watched| &watched.members).filter(|member| member.0 == side);
         members.map(|member| member.1.clone()).collect()
     }
 

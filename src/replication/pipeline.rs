@@ -289,7 +289,10 @@ impl Applier<'_> {
         if !recorded {
             self.apply_in_steps(batch).await?;
         }
-        metrics.applied(Side::Landing, rows, begun.elapsed());
+        // A batch without rows only records an idle stream's position.
+        if rows > 0 {
+            metrics.applied(Side::Landing, rows, begun.elapsed());
+        }
         if let Some(end) = batch.end {
             reach(Point::Recorded);
             let begun = Instant::now();

@@ -1,5 +1,4 @@
-//! The recent past of the replication, in bounded memory: a sample for each of the monitor's rounds, and a coarser
-//! sample for each ten seconds of the last hours.
+//! The recent past of the replication, in bounded memory: a sample for each of the monitor's rounds.
 //!
 //! Times are this process's monotonic clock, so a clock that is set changes nothing. A position that falls, and another
 //! direction, begin the history again: positions before and after cannot be compared.
@@ -13,9 +12,6 @@ use crate::model::side::Side;
 
 /// Samples of the monitor's rounds: ten minutes at one a second.
 const RECENT: usize = 600;
-/// Coarser samples: six hours at one in [`COARSE_EVERY`].
-const COARSE: usize = 2160;
-const COARSE_EVERY: Duration = Duration::from_secs(10);
 
 /// What was known at one moment about the running direction. An unknown figure is `None`, never zero.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -74,7 +70,6 @@ impl Sample {
 #[derive(Debug, Default)]
 pub struct History {
     recent: VecDeque<Sample>,
-    coarse: VecDeque<Sample>,
 }
 
 impl History {
@@ -89,14 +84,12 @@ impl History {
                 self.last_written().is_some_and(|before| sample.written.is_some_and(|now| now < before));
             if sample.contradicts(last) || source_fell {
                 self.recent.clear();
-                self.coarse.clear();
             }
         }
-        let is_due = |last: &Sample| sample.at.saturating_sub(last.at) >= COARSE_EVERY;
-        if self.coarse.back().is_none_or(is_due) {
-            push(&mut self.coarse, sample, COARSE);
+        if self.recent.len() >= RECENT {
+            self.recent.pop_front();
         }
-        push(&mut self.recent, sample, RECENT);
+        self.recent.push_back(sample);
     }
 
     fn last_written(&self) -> Option<Lsn> {
@@ -107,24 +100,12 @@ impl History {
         self.recent.back()
     }
 
-    /// The samples of the last `window`, counted back from the latest sample, the oldest first. At most the ten
-    /// minutes of the finer samples.
+    /// The samples of the last `window`, counted back from the latest sample, the oldest first: ten minutes at
+    /// most.
     pub fn within(&self, window: Duration) -> impl DoubleEndedIterator<Item = &Sample> + Clone {
         let from = self.latest().map_or(Duration::ZERO, |latest| latest.at.saturating_sub(window));
         self.recent.iter().skip(self.recent.partition_point(|sample| sample.at < from))
     }
-
-    /// A sample for each ten seconds of the last six hours, the oldest first.
-    pub fn coarse(&self) -> impl DoubleEndedIterator<Item = &Sample> {
-        self.coarse.iter()
-    }
-}
-
-fn push(samples: &mut VecDeque<Sample>, sample: Sample, capacity: usize) {
-    if samples.len() >= capacity {
-        samples.pop_front();
-    }
-    samples.push_back(sample);
 }
 
 #[cfg(test)]
@@ -151,11 +132,9 @@ pub(super) mod tests {
         for second in 1..=100_000 {
             history.add(sample(second, second, 0, 0.0));
         }
-        assert_eq!((history.recent.len(), history.coarse.len()), (RECENT, COARSE));
+        assert_eq!(history.recent.len(), RECENT);
         assert_eq!(history.latest().unwrap().at, Duration::from_secs(100_000));
         assert_eq!(history.within(Duration::from_secs(60)).count(), 61);
-        let first = history.coarse().next().unwrap().at.as_secs();
-        assert!((100_000 - 21_600..100_000 - 21_580).contains(&first), "{first}");
     }
 
     #[test]
@@ -175,14 +154,14 @@ pub(super) mod tests {
             let mut history = History::default();
             earlier.iter().for_each(|sample| history.add(*sample));
             history.add(next);
-            (history.within(Duration::MAX).count(), history.coarse().count())
+            history.within(Duration::MAX).count()
         };
-        assert_eq!(after(sample(3, 120, 50, 1.0)), (3, 1));
-        assert_eq!(after(sample(3, 120, 90, 1.0)), (1, 1), "the applied position fell");
-        assert_eq!(after(sample(3, 105, 40, 1.0)), (1, 1), "the source's position fell");
-        assert_eq!(after(Sample { source: Side::Traffic, ..sample(3, 120, 50, 1.0) }), (1, 1));
-        assert_eq!(after(Sample { rows: 0, ..sample(3, 120, 50, 1.0) }), (1, 1));
+        assert_eq!(after(sample(3, 120, 50, 1.0)), 3);
+        assert_eq!(after(sample(3, 120, 90, 1.0)), 1, "the applied position fell");
+        assert_eq!(after(sample(3, 105, 40, 1.0)), 1, "the source's position fell");
+        assert_eq!(after(Sample { source: Side::Traffic, ..sample(3, 120, 50, 1.0) }), 1);
+        assert_eq!(after(Sample { rows: 0, ..sample(3, 120, 50, 1.0) }), 1);
         let unknown = Sample { written: None, lag_bytes: None, lag_seconds: None, ..sample(3, 120, 50, 1.0) };
-        assert_eq!(after(unknown), (3, 1), "a source that does not answer ends no history");
+        assert_eq!(after(unknown), 3, "a source that does not answer ends no history");
     }
 }

@@ -85,7 +85,7 @@ impl Telemetry {
     /// The recent past. Must not be held across an `await`.
     ///
     /// Ignores a poisoned lock, because no holder of the lock can panic between two changes of the value.
-    pub fn history(&self) -> MutexGuard<'_, History> {
+    fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

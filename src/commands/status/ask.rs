@@ -206,8 +206,11 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
     let (quarantined, conversion_notes) = (count(4), count(5));
     let lease_holder = lease_holder(Database::traffic(client, names)).await?;
     let cutover = if has_journal { cutover::ask(client, names).await? } else { None };
-    let applying = lease_holder.as_ref().filter(|holder| holder.is_leadbridge).and_then(|holder| holder.pid);
-    let blocked_by = blocking::of_processes(client, Side::Traffic, applying.as_slice()).await?;
+    // A daemon that answers says by itself who holds it up.
+    let blocked_by = match lease_holder.as_ref().filter(|_| twice) {
+        Some(holder) => blockers_of(client, holder).await?,
+        None => Vec::new(),
+    };
     let wal_rate = match first.filter(|_| reverse.is_some()) {
         Some((looked, first)) => wal_rate(client, looked, (first.flushed, first.now)).await?,
         None => None,
@@ -234,6 +237,14 @@ async fn own_tables(client: &Client, names: &Names) -> Result<(bool, bool)> {
     let step = during(client, "asking Traffic for the checkpoint");
     let row = step.row(sql, &[&tables[0], &tables[1], &tables[2], &names.own("cutover")]).await?;
     Ok((row.get(0), row.get(1)))
+}
+
+/// Who holds locks for which a daemon that has the lease waits.
+async fn blockers_of(client: &Client, holder: &LeaseHolder) -> Result<Vec<BlockingSession>> {
+    match holder.pid.filter(|_| holder.is_leadbridge) {
+        Some(pid) => blocking::of_processes(client, Side::Traffic, &[pid]).await,
+        None => Ok(Vec::new()),
+    }
 }
 
 async fn lease_holder(traffic: Database<'_>) -> Result<Option<LeaseHolder>> {

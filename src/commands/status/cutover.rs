@@ -4,7 +4,7 @@ use tokio_postgres::{Client, Row};
 
 use crate::error::Result;
 use crate::model::names::Names;
-use crate::model::timestamp::{POSTGRES_EPOCH, Timestamp};
+use crate::model::timestamp::Timestamp;
 use crate::postgres::step::during;
 use crate::telemetry::CutoverReport;
 
@@ -24,7 +24,7 @@ pub async fn ask(client: &Client, names: &Names) -> Result<Option<CutoverReport>
 
 /// `None` where a time that every row has lies outside the calendar.
 fn report(row: &Row) -> Option<CutoverReport> {
-    let at = |column: usize| row.get::<_, Option<Timestamp>>(column).and_then(moment);
+    let at = |column: usize| row.get::<_, Option<Timestamp>>(column).and_then(Timestamp::in_calendar);
     Some(CutoverReport {
         id: row.get(0),
         direction: row.get(1),
@@ -41,8 +41,4 @@ fn report(row: &Row) -> Option<CutoverReport> {
         hook_begun_at: at(12),
         hook_ended_at: at(13),
     })
-}
-
-fn moment(at: Timestamp) -> Option<jiff::Timestamp> {
-    jiff::Timestamp::from_microsecond(at.0.checked_add(POSTGRES_EPOCH)?).ok()
 }

@@ -1,6 +1,8 @@
 //! Measures the lag and the other figures that only the databases know, about once a second, and watches for
 //! states that must end a stream.
 
+mod sessions;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::liveness::Answer;
 use super::{Context, Watched, blocking, liveness, measure};
-use crate::admission::{self, Bars};
+use crate::admission::Bars;
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{self, CutoverJournal};
 use crate::cutover::{aborted, attention, resolve};
@@ -19,6 +21,8 @@ use crate::model::side::Side;
 use crate::postgres::{Backend, Database, Databases, Endpoint, Session};
 use crate::quarantine::Quarantine;
 use crate::telemetry::{AbortedChange, CertificateEnds, State};
+pub(super) use sessions::Sessions;
+use sessions::open;
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Time limit of a round; longer than any sensible connect timeout.
@@ -33,9 +37,6 @@ const COUNT_EVERY: u32 = 5;
 const REPORT_EVERY: u32 = 10;
 /// Rounds between two looks for states that an operator has to end, which ask both databases several questions.
 const ATTENTION_EVERY: u32 = 10;
-/// Rounds with an inactive slot after which the stream counts as dead: the server ended its walsender
-/// (`wal_sender_timeout`), and the network did not deliver the end.
-const ABANDONED_AFTER: u32 = 5;
 
 /// Runs until `stop`. The figures of an unreachable database become unknown; an unreachable database never
 /// stops the daemon.
@@ -80,36 +81,8 @@ fn report_snapshot(context: &Context) {
     );
 }
 
-#[derive(Default)]
-pub(super) struct Sessions {
-    landing: Option<Session>,
-    traffic: Option<Session>,
-    /// Last findings of admission, on Landing and on Traffic.
-    shapes: [admission::Watch; 2],
-    /// Rounds in a row in which leadbridge streamed and the server's slot was inactive.
-    slot_unused: u32,
-}
-
-impl Sessions {
-    /// The session on one side, opened if there is none.
-    pub(super) async fn on(&mut self, context: &Context, side: Side) -> Result<&Session> {
-        match side {
-            Side::Landing => open(&mut self.landing, &context.config.landing).await,
-            Side::Traffic => open(&mut self.traffic, &context.config.traffic).await,
-        }
-    }
-
-    /// Counts the rounds in which a stream runs and its slot is inactive, and abandons the stream after too
-    /// many.
-    pub(super) fn saw_slot(&mut self, context: &Context, source: Side, unused: bool) {
-        self.slot_unused = if unused { self.slot_unused + 1 } else { 0 };
-        if self.slot_unused >= ABANDONED_AFTER {
-            context.progress.abandon(Error::unreachable(format!("{source} no longer serves the stream")));
-        }
-    }
-}
-
 async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
+    sessions.renew(round);
     if let Err(error) = in_time(ASK_LIMIT, look_at_direction(context, &mut sessions.traffic)).await {
         tracing::debug!("monitor: {error}");
         sessions.traffic = None;
@@ -244,11 +217,9 @@ async fn observe_attention(context: &Context, sessions: &mut Sessions) -> Result
     let aborted = aborted::newest(databases.on(Side::Traffic)).await?;
     context.telemetry.update(|live| {
         live.attention = Some(attention);
-        live.aborted = aborted.map(|run| AbortedChange {
-            id: run.id,
-            direction: run.direction,
-            reason: run.reason,
-            at: run.at.to_string().parse().unwrap_or(jiff::Timestamp::UNIX_EPOCH),
+        live.aborted = aborted.and_then(|run| {
+            let at = run.at.in_calendar()?;
+            Some(AbortedChange { id: run.id, direction: run.direction, reason: run.reason, at })
         });
     });
     Ok(())
@@ -348,13 +319,6 @@ async fn ask_beside(
         // The address leads to another server now: the sessions' server is gone.
         _ => Ok(Answer::Nothing),
     }
-}
-
-async fn open<'s>(session: &'s mut Option<Session>, endpoint: &Endpoint) -> Result<&'s Session> {
-    Ok(match session {
-        Some(session) => session,
-        None => session.insert(endpoint.connect("monitor").await?),
-    })
 }
 
 /// Limits `observing` in time. A connection that hangs is treated as a lost connection: the next round opens

@@ -201,8 +201,8 @@ impl ReverseStream<'_> {
         if rows > 0 || !load.changes.truncated.is_empty() {
             wal::until_visible(&self.traffic, &load.changes.xids).await?;
             self.carrier.carry(&self.traffic, &mut self.landing, &load).await?;
+            self.context.telemetry.metrics().applied(Side::Traffic, rows, begun.elapsed());
         }
-        self.context.telemetry.metrics().applied(Side::Traffic, rows, begun.elapsed());
         match load.end {
             Some(end) => self.write_down(end, &load).await?,
             None => reach(Point::ReversePartWritten),

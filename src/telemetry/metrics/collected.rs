@@ -257,7 +257,7 @@ static GAUGES: [Metric; 28] = [
     Metric {
         name: "snapshot_expected_rows",
         unit: None,
-        help: "Rows of the table by PostgreSQL's estimate at the start of the initial copy.",
+        help: "Rows of the table at the start of the initial copy: counted, for a large table estimated.",
         read: |live, out| {
             for table in &live.snapshot {
                 out.labelled(&[("table", &table.table)], table.rows_expected.map(float));

@@ -7,7 +7,7 @@
 mod collected;
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text};
@@ -99,7 +99,6 @@ pub struct Metrics {
     retries: Family<OfKind, Counter>,
     streams: Counter,
     reconnects: Counter,
-    had_stream: AtomicBool,
 }
 
 impl Metrics {
@@ -157,7 +156,6 @@ impl Metrics {
             retries,
             streams,
             reconnects,
-            had_stream: AtomicBool::new(false),
         }
     }
 
@@ -205,8 +203,7 @@ impl Metrics {
 
     /// Records that a stream has begun.
     pub fn stream_begun(&self) {
-        self.streams.inc();
-        if self.had_stream.swap(true, Ordering::Relaxed) {
+        if self.streams.inc() > 0 {
             self.reconnects.inc();
         }
     }
