@@ -1,5 +1,7 @@
 //! The single conditions, each on one database.
 
+use std::time::{Duration, Instant};
+
 use tokio_postgres::Client;
 
 use super::outside;
@@ -18,6 +20,11 @@ use crate::postgres::triggers::TriggerControl;
 use crate::postgres::{Database, Databases, slot, synchronous};
 use crate::quarantine::{Quarantine, ReverseQuarantine};
 use crate::report::Verdict;
+
+/// How long a daemon may be without a stream, because it connects anew: after a table was altered, for example.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(5);
+/// Pause between two looks at a slot from which nobody streams.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) async fn streams(traffic: Database<'_>) -> Result<Verdict> {
     Ok(match checkpoint::recorded_state(traffic.client, traffic.names).await?.as_deref() {
@@ -45,9 +52,15 @@ pub(super) async fn is_switched(traffic: Database<'_>) -> Result<Verdict> {
     })
 }
 
-/// A session streams from the slot `name`, and the server still has the slot's WAL.
+/// A session streams from the slot `name`, or does so within [`BETWEEN_ATTEMPTS`], and the server still has the slot's WAL.
 pub(super) async fn slot_in_use(database: Database<'_>, name: &str) -> Result<Verdict> {
-    Ok(match slot::read(database.client, name).await? {
+    let deadline = Instant::now() + BETWEEN_ATTEMPTS;
+    let mut slot = slot::read(database.client, name).await?;
+    while slot.as_ref().is_some_and(|slot| !slot.active) && Instant::now() < deadline {
+        tokio::time::sleep(LOOK_AGAIN).await;
+        slot = slot::read(database.client, name).await?;
+    }
+    Ok(match slot {
         None => Verdict::error(format!("the slot `{name}` does not exist"), "see `leadbridge doctor`"),
         Some(slot) if !slot.active => {
             Verdict::error(format!("no session streams from the slot `{name}`"), "start the daemon")

@@ -56,7 +56,7 @@ impl CutoverSetup {
 
     pub async fn rolls_back(&self, more: &[&str]) -> Value {
         let said = self.rollback(&patiently(more)).await;
-        assert_eq!(said.code, 0, "{}{}", said.out, said.err);
+        assert_eq!(said.code, 0, "{}{}\n{}", said.out, said.err, self.daemon.log());
         serde_json::from_str(&said.out).unwrap()
     }
 

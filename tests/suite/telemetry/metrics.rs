@@ -95,8 +95,8 @@ async fn the_metrics_move_as_rows_are_replicated_and_hold_nobodys_data() {
     assert!(moved("leadbridge_commit_seconds_count") >= 1.0 && moved("leadbridge_commit_seconds_sum") > 0.0);
     assert!(moved("leadbridge_apply_seconds_sum") > 0.0);
     assert!(value(&after, "leadbridge_local_store_flush_seconds_count", &[]) >= 1.0);
-    assert_eq!(value(&after, "leadbridge_queue_rows", &[]), 0.0);
-    assert_eq!(value(&after, "leadbridge_slot_active", &FORWARD), 1.0);
+    until_value(&daemon, "leadbridge_queue_rows", &[], |rows| rows == 0.0).await;
+    until_value(&daemon, "leadbridge_slot_active", &FORWARD, |active| active == 1.0).await;
     assert_eq!(after.value("leadbridge_slot_limit_bytes", &FORWARD), None, "the server has no limit");
 
     assert_eq!(value(&after, "leadbridge_quarantined_rows", &FORWARD), 0.0);
