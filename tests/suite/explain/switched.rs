@@ -99,4 +99,7 @@ async fn after_the_finish_a_lead_is_on_traffic_and_nothing_is_expected_of_landin
     lead(&bridge, &[LEAD], 0, "finished").await;
     let said = bridge.run(&["explain", LEAD]).await;
     assert!(said.code == 0 && said.out.contains("ended by `leadbridge finish`"), "{}{}", said.out, said.err);
+    traffic(&world, &format!("DELETE FROM traffic_leads WHERE id = '{LEAD}'")).await;
+    let only_on_landing = lead(&bridge, &[LEAD], 1, "extra").await;
+    assert!(reasons(&only_on_landing).contains("on Landing, not on Traffic"), "{only_on_landing:#}");
 }
