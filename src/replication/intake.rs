@@ -101,6 +101,10 @@ impl<R: ReplicatedRelation, C: Changes<Row = R::Row>> Intake<R, C> {
         if counts {
             self.context.report_applied(self.stream.source, at.lsn);
         }
+        let applied = self.context.progress.standing().applied();
+        if at.lsn < applied {
+            tracing::debug!(at = %at.lsn, %applied, "the server decodes old WAL again");
+        }
         // Recorded once in each interval only, because every record is a write on Traffic, and other tables
         // of the source may be busy.
         let news = at.lsn > self.collector.reached();
