@@ -48,7 +48,8 @@ fn line(text: &mut String, finding: &Finding, language: Language) {
     };
     let side = finding.side.map_or_else(String::new, |side| format!("{side}: "));
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{:<8} {side}{}", level.in_language(language), finding.message);
+    let _ =
+        writeln!(text, "{:<8} {side}{}", level.in_language(language), finding.message.in_language(language));
     if let Some(remedy) = &finding.remedy {
         let remedy = message!("commands-finding-remedy", remedy = remedy);
         let _ = writeln!(text, "{:8}   {}", "", remedy.in_language(language));

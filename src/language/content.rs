@@ -1,12 +1,16 @@
 //! A text to a person, before its language is known.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 use super::{Language, texts};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
+use crate::model::timestamp::Timestamp;
 
 /// A text to a person. [`Message::in_language`] makes it readable; `Display` and `Serialize` give the English text, for
 /// logs and JSON.
@@ -17,6 +21,7 @@ pub struct Message(Content);
 enum Content {
     Translated { id: &'static str, arguments: Vec<(&'static str, Argument)> },
     Verbatim(String),
+    Joined { parts: Vec<Message>, separator: &'static str },
 }
 
 /// A value in a message.
@@ -26,15 +31,15 @@ pub enum Argument {
     Text(String),
     /// A count, of which the plural depends.
     Number(i128),
+    /// A count that is shown in groups of three digits, `12 345 678`, with no-break spaces.
+    Grouped(u64),
     /// A part of the sentence, which is translated with the sentence.
     Message(Message),
-    /// Parts of the sentence, with commas in between.
-    List(Vec<Message>),
 }
 
 impl Message {
     /// For the macro `message!`, whose uses the tests check.
-    pub fn new(id: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {
+    pub const fn new(id: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {
         Message(Content::Translated { id, arguments })
     }
 
@@ -44,12 +49,21 @@ impl Message {
         Message(Content::Verbatim(text.into()))
     }
 
+    /// The messages one after the other, with marks that every language has in between.
+    pub fn joined(parts: impl IntoIterator<Item = Message>, separator: &'static str) -> Self {
+        Message(Content::Joined { parts: parts.into_iter().collect(), separator })
+    }
+
     /// The text for a reader of this language. A text that is missing there is given in English, and one that is
     /// missing in English too as its id; the tests make sure that neither happens.
     pub fn in_language(&self, language: Language) -> String {
         match &self.0 {
             Content::Translated { id, arguments } => texts::text(language, id, arguments),
             Content::Verbatim(text) => text.clone(),
+            Content::Joined { parts, separator } => {
+                let texts: Vec<String> = parts.iter().map(|part| part.in_language(language)).collect();
+                texts.join(separator)
+            }
         }
     }
 }
@@ -98,11 +112,16 @@ impl From<Side> for Argument {
     }
 }
 
-impl From<Lsn> for Argument {
-    fn from(position: Lsn) -> Self {
-        Argument::Text(position.to_string())
-    }
+macro_rules! text {
+    ($($kind:ty),*) => {
+        $(impl From<$kind> for Argument {
+            fn from(value: $kind) -> Self {
+                Argument::Text(value.to_string())
+            }
+        })*
+    };
 }
+text!(Lsn, Timestamp, Uuid, SocketAddr, bool, f64, Cow<'_, str>);
 
 impl From<Message> for Argument {
     fn from(part: Message) -> Self {
@@ -110,9 +129,9 @@ impl From<Message> for Argument {
     }
 }
 
-impl From<Vec<Message>> for Argument {
-    fn from(parts: Vec<Message>) -> Self {
-        Argument::List(parts)
+impl From<&Message> for Argument {
+    fn from(part: &Message) -> Self {
+        Argument::Message(part.clone())
     }
 }
 
@@ -121,6 +140,12 @@ macro_rules! number {
         $(impl From<$integer> for Argument {
             fn from(number: $integer) -> Self {
                 Argument::Number(i128::from(number))
+            }
+        }
+
+        impl From<&$integer> for Argument {
+            fn from(number: &$integer) -> Self {
+                Argument::from(*number)
             }
         })*
     };

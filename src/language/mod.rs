@@ -13,6 +13,7 @@ mod texts;
 use std::str::FromStr;
 
 pub use content::{Argument, Message};
+pub use texts::grouped;
 
 /// A language in which messages can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

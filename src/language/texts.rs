@@ -3,7 +3,9 @@
 use std::sync::LazyLock;
 
 use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::types::FluentNumber;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
+use intl_memoizer::concurrent::IntlLangMemoizer;
 
 use super::{Argument, Language};
 
@@ -28,7 +30,8 @@ macro_rules! rooms {
 }
 
 /// Each file of `en` and `ru`.
-pub(super) const ROOMS: &[RoomTexts] = &rooms!["commands"];
+pub(super) const ROOMS: &[RoomTexts] =
+    &rooms!["report", "postgres", "mapping", "admission", "landing", "doctor", "cutover", "commands"];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));
 static RUSSIAN: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::Russian));
@@ -45,6 +48,7 @@ impl Texts {
         let mut bundle = FluentBundle::new_concurrent(vec![locale]);
         // The marks around a value show as boxes, or shift columns, on a terminal; all texts run from left to right.
         bundle.set_use_isolating(false);
+        bundle.set_formatter(Some(shown));
         for room in ROOMS {
             let source = match language {
                 Language::English => room.english,
@@ -74,15 +78,42 @@ impl Texts {
         const EXACT: u128 = 1 << f64::MANTISSA_DIGITS;
         match argument {
             Argument::Text(text) => FluentValue::from(text.as_str()),
-            Argument::Number(number) if number.unsigned_abs() <= EXACT => FluentValue::from(*number),
-            Argument::Number(number) => FluentValue::from(number.to_string()),
-            Argument::Message(part) => FluentValue::from(part.in_language(self.language)),
-            Argument::List(parts) => {
-                let parts: Vec<String> = parts.iter().map(|part| part.in_language(self.language)).collect();
-                FluentValue::from(parts.join(", "))
+            Argument::Number(number) if number.unsigned_abs() <= EXACT => {
+                counted(FluentNumber::from(*number), false)
             }
+            Argument::Number(number) => FluentValue::from(number.to_string()),
+            Argument::Grouped(number) if u128::from(*number) <= EXACT => {
+                counted(FluentNumber::from(*number), true)
+            }
+            Argument::Grouped(number) => FluentValue::from(grouped(&number.to_string())),
+            Argument::Message(part) => FluentValue::from(part.in_language(self.language)),
         }
     }
+}
+
+fn counted<'a>(mut number: FluentNumber, use_grouping: bool) -> FluentValue<'a> {
+    number.options.use_grouping = use_grouping;
+    FluentValue::Number(number)
+}
+
+/// How a bundle shows a value; `None` leaves the value to Fluent, which knows no groups of digits.
+fn shown(value: &FluentValue<'_>, _: &IntlLangMemoizer) -> Option<String> {
+    match value {
+        FluentValue::Number(number) if number.options.use_grouping => Some(grouped(&number.as_string())),
+        _ => None,
+    }
+}
+
+/// The digits of a whole number in groups of three, with no-break spaces: `12 345 678`.
+pub fn grouped(digits: &str) -> String {
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push('\u{a0}');
+        }
+        text.push(digit);
+    }
+    text
 }
 
 /// The text in that language, else in English, else the id, so that a reader always gets something to look for.
