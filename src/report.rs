@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -19,37 +20,39 @@ pub enum Level {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
     pub level: Level,
-    pub message: String,
-    pub remedy: Option<String>,
+    pub message: Message,
+    pub remedy: Option<Message>,
 }
 
 impl Verdict {
-    pub fn ok(message: impl Into<String>) -> Self {
-        Verdict { level: Level::Ok, message: message.into(), remedy: None }
+    pub fn ok(message: Message) -> Self {
+        Verdict { level: Level::Ok, message, remedy: None }
     }
 
-    pub fn warning(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Verdict { level: Level::Warning, message: message.into(), remedy: Some(remedy.into()) }
+    pub fn warning(message: Message, remedy: Message) -> Self {
+        Verdict { level: Level::Warning, message, remedy: Some(remedy) }
     }
 
-    pub fn error(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Verdict { level: Level::Error, message: message.into(), remedy: Some(remedy.into()) }
+    pub fn error(message: Message, remedy: Message) -> Self {
+        Verdict { level: Level::Error, message, remedy: Some(remedy) }
     }
 
-    /// Ok when `listed` is empty; otherwise an error that lists the entries.
-    pub fn none_of(listed: &[String], fine: &str, wrong: &str, remedy: impl Into<String>) -> Self {
-        if listed.is_empty() {
-            Verdict::ok(fine)
-        } else {
-            Verdict::error(format!("{wrong}: {}", listed.join(", ")), remedy)
-        }
+    /// Ok when `listed` is empty; otherwise an error whose message `wrong` makes of the list.
+    pub fn none_of(
+        listed: &[String],
+        fine: Message,
+        wrong: impl FnOnce(String) -> Message,
+        remedy: Message,
+    ) -> Self {
+        if listed.is_empty() { Verdict::ok(fine) } else { Verdict::error(wrong(listed.join(", ")), remedy) }
     }
 }
 
-impl From<Error> for Verdict {
-    fn from(error: Error) -> Self {
-        let remedy = error.remedy_text().unwrap_or("see the server's log").to_owned();
-        Verdict::error(error.message(), remedy)
+/// The texts of an error have no translation.
+impl From<&Error> for Verdict {
+    fn from(error: &Error) -> Self {
+        let remedy = error.remedy_text().map_or_else(|| message!("report-server-log"), Message::verbatim);
+        Verdict::error(Message::verbatim(error.message()), remedy)
     }
 }
 
@@ -61,9 +64,9 @@ pub struct Finding {
     /// Null for a check of this machine or of both databases.
     pub side: Option<Side>,
     pub level: Level,
-    pub message: String,
+    pub message: Message,
     /// Advice to the operator; null when all is well.
-    pub remedy: Option<String>,
+    pub remedy: Option<Message>,
     /// The kind of error that prevented the check; `None` when the check was made.
     #[serde(skip)]
     pub hindrance: Option<Kind>,
@@ -79,7 +82,7 @@ impl Findings {
     /// Adds a check's outcome. A check that could not be made counts as an error, too.
     pub fn add(&mut self, check: &'static str, side: Option<Side>, outcome: Result<Verdict>) {
         let hindrance = outcome.as_ref().err().map(Error::kind);
-        let Verdict { level, message, remedy } = outcome.unwrap_or_else(Verdict::from);
+        let Verdict { level, message, remedy } = outcome.unwrap_or_else(|error| Verdict::from(&error));
         self.findings.push(Finding { check, side, level, message, remedy, hindrance });
     }
 
@@ -100,12 +103,12 @@ impl Findings {
 /// A state that does not end by itself: an operator has to end the state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attention {
-    pub message: String,
-    pub remedy: String,
+    pub message: Message,
+    pub remedy: Message,
 }
 
 impl Attention {
-    pub fn new(message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Attention { message: message.into(), remedy: remedy.into() }
+    pub fn new(message: Message, remedy: Message) -> Self {
+        Attention { message, remedy }
     }
 }

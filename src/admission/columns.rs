@@ -1,6 +1,7 @@
 //! The columns read by the mapping on Landing and written on Traffic. Other columns are not judged.
 
 use super::{Bars, ColumnFacts, Extent, Subject, Unfit};
+use crate::language::{Message, message};
 use crate::mapping;
 use crate::model::change::{Column, ColumnType, Table};
 use crate::model::side::Side;
@@ -37,7 +38,9 @@ fn is_made_by_migrate(table: Table, name: &str) -> bool {
 
 /// Second step of a remedy on Landing, for a running stream, because changes committed while the column was
 /// not admissible cannot be applied exactly.
-const MEANWHILE: &str = "If the stream was running, run `leadbridge resync` then";
+fn meanwhile() -> Message {
+    message!("admission-columns-meanwhile")
+}
 
 pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     match subject.side {
@@ -67,7 +70,7 @@ pub(super) fn written(table: Table) -> Vec<(&'static str, ColumnType)> {
     fixed.into_iter().chain(mapped).chain(status).collect()
 }
 
-fn unfit(bars: Bars, what: String, remedy: String) -> Unfit {
+fn unfit(bars: Bars, what: Message, remedy: Message) -> Unfit {
     Unfit { check: "columns", bars, what, remedy }
 }
 
@@ -76,8 +79,8 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
     let Some(found) = subject.shape.column(&column.name) else {
         // An optional column that is absent counts as null.
         let missing = || {
-            let remedy = format!("the mapping needs the column: bring it back under this name. {MEANWHILE}");
-            unfit(Bars::Replication, format!("{place} is missing"), remedy)
+            let remedy = message!("admission-columns-needed-remedy", meanwhile = meanwhile());
+            unfit(Bars::Replication, message!("admission-columns-missing-on-landing", place = place), remedy)
         };
         return column.required.then(missing).into_iter().collect();
     };
@@ -89,11 +92,12 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
     if found.is_generated && !column.may_be_generated() {
         all.push(unfit(
             Bars::Replication,
-            format!("{place} is a generated column: a snapshot reads it, and the stream does not send it"),
-            format!(
-                "make it an ordinary column, which the application fills (ALTER TABLE {} ALTER COLUMN \"{}\" DROP \
-                 EXPRESSION keeps what is stored). {MEANWHILE}",
-                subject.name, column.name
+            message!("admission-columns-generated-on-landing", place = place),
+            message!(
+                "admission-columns-generated-on-landing-remedy",
+                table = subject.name,
+                column = &*column.name,
+                meanwhile = meanwhile()
             ),
         ));
     }
@@ -107,12 +111,12 @@ fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit>
         let is_made = is_made_by_migrate(subject.table, name);
         let missing = || {
             let remedy = match is_made {
-                true => "run `leadbridge migrate`",
+                true => message!("admission-columns-migrate"),
                 false => {
-                    "bring the column back, as `leadbridge migrate --print=traffic` and the contract have it"
+                    message!("admission-columns-bring-back")
                 }
             };
-            unfit(Bars::Replication, format!("{place} is missing"), remedy.to_owned())
+            unfit(Bars::Replication, message!("admission-columns-missing-on-traffic", place = place), remedy)
         };
         return (subject.extent == Extent::Whole || !is_made).then(missing).into_iter().collect();
     };
@@ -124,10 +128,12 @@ fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit>
     if found.is_generated {
         all.push(unfit(
             Bars::Replication,
-            format!("{place} is a generated column: nothing can be written to it"),
-            format!(
-                "run on the {}: ALTER TABLE {} ALTER COLUMN \"{name}\" DROP EXPRESSION",
-                subject.side, subject.name
+            message!("admission-columns-generated-on-traffic", place = place),
+            message!(
+                "admission-columns-generated-on-traffic-remedy",
+                side = subject.side,
+                table = subject.name,
+                name = name
             ),
         ));
     }
@@ -153,19 +159,31 @@ fn accepted(table: Table, name: &str, kind: ColumnType) -> (&'static [u32], &'st
 
 fn retyped(subject: &Subject<'_>, found: &ColumnFacts, accepted: &str, wanted: &str) -> Unfit {
     let (side, name, column) = (subject.side, subject.name, &found.name);
-    let kind = match found.type_kind.as_str() {
-        "d" => "the domain ",
-        "e" => "the enum ",
-        _ => "",
+    let found_type = match found.type_kind.as_str() {
+        "d" => message!("admission-columns-domain", name = &found.type_name),
+        "e" => message!("admission-columns-enum", name = &found.type_name),
+        _ => Message::verbatim(&found.type_name),
     };
-    let meanwhile = if side == Side::Landing { MEANWHILE } else { "Then start again" };
+    let meanwhile = match side {
+        Side::Landing => meanwhile(),
+        Side::Traffic => message!("admission-columns-start-again"),
+    };
     unfit(
         Bars::Replication,
-        format!("{}.{column} is of type {kind}{}, not {accepted}", subject.short, found.type_name),
-        format!(
-            "run on the {side}: ALTER TABLE {name} ALTER COLUMN \"{column}\" TYPE {wanted} USING \
-             \"{column}\"::text::{wanted} (a default of another type is to be dropped before); views of the column \
-             are to be made again. {meanwhile}"
+        message!(
+            "admission-columns-type",
+            table = subject.short,
+            column = column,
+            found_type = found_type,
+            accepted = accepted
+        ),
+        message!(
+            "admission-columns-type-remedy",
+            side = side,
+            name = name,
+            column = column,
+            wanted = wanted,
+            meanwhile = meanwhile
         ),
     )
 }
@@ -177,17 +195,15 @@ fn not_writable(subject: &Subject<'_>, found: &ColumnFacts, bars: Bars) -> Optio
     if found.is_always_identity {
         return Some(unfit(
             bars,
-            format!("{short}.{column} is GENERATED ALWAYS AS IDENTITY: it takes no value from replication"),
-            format!(
-                "run on the {side}: ALTER TABLE {name} ALTER COLUMN \"{column}\" SET GENERATED BY DEFAULT"
-            ),
+            message!("admission-columns-identity", short = short, column = column),
+            message!("admission-columns-identity-remedy", side = side, name = name, column = column),
         ));
     }
     found.precision.filter(|digits| *digits < 6).map(|digits| {
         unfit(
             bars,
-            format!("{short}.{column} keeps {digits} digits of a second: other times than the other side's would be stored"),
-            format!("run on the {side}: ALTER TABLE {name} ALTER COLUMN \"{column}\" TYPE timestamptz"),
+            message!("admission-columns-precision", short = short, column = column, digits = digits),
+            message!("admission-columns-precision-remedy", side = side, name = name, column = column),
         )
     })
 }

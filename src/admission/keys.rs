@@ -2,6 +2,7 @@
 //! constraint is checked immediately.
 
 use super::{Bars, IndexFacts, Subject, Unfit};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 
 /// First version of PostgreSQL that refuses updates and deletes of a published table whose replica identity
@@ -30,21 +31,16 @@ fn unique_id(subject: &Subject<'_>) -> Option<Unfit> {
     let short = subject.short;
     let (what, remedy) = match shape.indexes.iter().find(is_of_id) {
         Some(index) if index.is_unique && !index.is_immediate => (
-            format!("{short}: id is unique by the DEFERRABLE constraint {} only", index.name),
-            format!(
-                "run on the {side}: ALTER TABLE {name} DROP CONSTRAINT \"{}\", ADD PRIMARY KEY (id)",
-                index.name
-            ),
+            message!("admission-keys-deferrable-id", short = short, index = &index.name),
+            message!("admission-keys-deferrable-id-remedy", side = side, name = name, index = &index.name),
         ),
         Some(index) if is_unique => (
-            format!("{short}: id is unique by {} and may be null", index.name),
-            format!("run on the {side}: ALTER TABLE {name} ADD PRIMARY KEY USING INDEX \"{}\"", index.name),
+            message!("admission-keys-nullable-id", short = short, index = &index.name),
+            message!("admission-keys-nullable-id-remedy", side = side, name = name, index = &index.name),
         ),
         _ => (
-            format!(
-                "{short}: id is not unique: there is no primary key on id, and no valid unique index on id alone"
-            ),
-            format!("run on the {side}: ALTER TABLE {name} ADD PRIMARY KEY (id)"),
+            message!("admission-keys-no-unique-id", short = short),
+            message!("admission-keys-no-unique-id-remedy", side = side, name = name),
         ),
     };
     Some(Unfit { check: "keys", bars: Bars::Replication, what, remedy })
@@ -62,13 +58,10 @@ fn replica_identity(subject: &Subject<'_>) -> Option<Unfit> {
             let generated = shape.columns.iter().find(|column| checks_generated && column.is_generated)?;
             return Some(unfit(
                 subject,
-                format!(
-                    "{short}: the replica identity is FULL, and holds the generated column {}",
-                    generated.name
-                ),
+                message!("admission-identity-full", short = short, column = &generated.name),
             ));
         }
-        "n" => return Some(unfit(subject, format!("{short}: the replica identity is NOTHING"))),
+        "n" => return Some(unfit(subject, message!("admission-identity-nothing", short = short))),
         "d" => shape.indexes.iter().find(|index| index.is_primary),
         _ => shape.indexes.iter().find(|index| index.is_identity),
     };
@@ -83,41 +76,22 @@ fn replica_identity(subject: &Subject<'_>) -> Option<Unfit> {
         (_, Some(index)) if index.has("id") => None,
         (_, Some(index)) => Some(unfit(
             subject,
-            format!("{short}: the replica identity, the index {}, does not contain id", index.name),
+            message!("admission-identity-without-id", short = short, index = &index.name),
         )),
-        (Some(index), None) => Some(unfit(
-            subject,
-            format!(
-                "{short}: the replica identity is the index {}, which PostgreSQL does not use as one: it must be \
-                 immediate (not DEFERRABLE), valid, without a condition, all its columns NOT NULL and stored",
-                index.name
-            ),
-        )),
-        (None, None) => Some(unfit(
-            subject,
-            format!("{short} has no replica identity: its primary key, or the index, is gone"),
-        )),
+        (Some(index), None) => {
+            Some(unfit(subject, message!("admission-identity-unusable", short = short, index = &index.name)))
+        }
+        (None, None) => Some(unfit(subject, message!("admission-identity-none", short = short))),
     }
 }
 
-fn unfit(subject: &Subject<'_>, what: String) -> Unfit {
+fn unfit(subject: &Subject<'_>, what: Message) -> Unfit {
     let (name, side) = (subject.name, subject.side);
-    let meanwhile = match side {
-        Side::Landing => {
-            ". If the stream was running, run `leadbridge resync` then: changes that were written since may not \
-             name their row"
-        }
-        Side::Traffic => "",
+    let remedy = match side {
+        Side::Landing => message!("admission-identity-remedy-meanwhile", side = side, name = name),
+        Side::Traffic => message!("admission-identity-remedy", side = side, name = name),
     };
-    Unfit {
-        check: "replica_identity",
-        bars: Bars::Replication,
-        what,
-        remedy: format!(
-            "run on the {side}: ALTER TABLE {name} REPLICA IDENTITY DEFAULT (with a primary key on id, not \
-             DEFERRABLE){meanwhile}"
-        ),
-    }
+    Unfit { check: "replica_identity", bars: Bars::Replication, what, remedy }
 }
 
 /// Findings for DEFERRABLE constraints. PostgreSQL checks a DEFERRABLE constraint in a trigger, and does not
@@ -126,17 +100,19 @@ fn deferrable(subject: &Subject<'_>) -> Vec<Unfit> {
     let (name, side, short) = (subject.name, subject.side, subject.short);
     let deferrable = subject.shape.indexes.iter().filter(|index| !index.is_immediate);
     let unfit = |index: &IndexFacts| {
-        let kind = if index.is_exclusion { "exclusion" } else { "unique" };
+        let kind = match index.is_exclusion {
+            true => message!("admission-keys-exclusion"),
+            false => message!("admission-keys-unique"),
+        };
         Unfit {
             check: "keys",
             bars: subject.bars_writing(),
-            what: format!(
-                "{short}: the {kind} constraint {} is DEFERRABLE: PostgreSQL does not check it for replicated rows",
-                index.name
-            ),
-            remedy: format!(
-                "run on the {side}: ALTER TABLE {name} DROP CONSTRAINT \"{}\", and add it again without DEFERRABLE",
-                index.name
+            what: message!("admission-keys-deferrable", short = short, kind = kind, index = &index.name),
+            remedy: message!(
+                "admission-keys-deferrable-remedy",
+                side = side,
+                name = name,
+                index = &index.name
             ),
         }
     };

@@ -30,6 +30,7 @@ mod watch;
 use tokio_postgres::Client;
 
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::side::Side;
@@ -51,23 +52,25 @@ pub enum Bars {
 /// A property of a table that is not on the list of admissible shapes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit {
-    /// One of [`CHECKS`].
+    /// One of [`checks`].
     pub check: &'static str,
     pub bars: Bars,
     /// The property, with the object's name.
-    pub what: String,
-    pub remedy: String,
+    pub what: Message,
+    pub remedy: Message,
 }
 
 /// Names of the checks, each with the message for a side without a finding.
-pub const CHECKS: [(&str, &str); 6] = [
-    ("tables", "the tables are ordinary ones, without inheritance"),
-    ("columns", "the tables have every column that is needed"),
-    ("keys", "every id is unique"),
-    ("replica_identity", "updates and deletes name their row"),
-    ("references", "foreign keys refer to ids"),
-    ("triggers", "no trigger fires for replicated rows"),
-];
+pub fn checks() -> [(&'static str, Message); 6] {
+    [
+        ("tables", message!("admission-tables-fine")),
+        ("columns", message!("admission-columns-fine")),
+        ("keys", message!("admission-keys-fine")),
+        ("replica_identity", message!("admission-identity-fine")),
+        ("references", message!("admission-references-fine")),
+        ("triggers", message!("admission-triggers-fine")),
+    ]
+}
 
 /// How much of the tables must exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -214,7 +217,7 @@ fn refusal(side: Side, unfit: &[Unfit], purpose: Bars) -> Option<Error> {
         0 => String::new(),
         count => format!(" (and {count} more: see `leadbridge doctor`)"),
     };
-    Some(Error::refused(format!("{side}: {}{more}", first.what)).remedy(first.remedy.clone()))
+    Some(Error::refused(format!("{side}: {}{more}", first.what)).remedy(first.remedy.to_string()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! action. Replicated deletes run with the checks and actions of foreign keys.
 
 use super::{Bars, Facts, ForeignKey, Subject, Unfit, columns};
+use crate::language::{Message, message};
 use crate::model::change::Table;
 use crate::model::side::Side;
 
@@ -13,7 +14,7 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     found
 }
 
-fn unfit(bars: Bars, what: String, remedy: String) -> Unfit {
+fn unfit(bars: Bars, what: Message, remedy: Message) -> Unfit {
     Unfit { check: "references", bars, what, remedy }
 }
 
@@ -58,15 +59,12 @@ fn lead_reference(subject: &Subject<'_>) -> Option<Unfit> {
     let (name, short) = (subject.name, subject.short);
     Some(unfit(
         Bars::Replication,
-        format!(
-            "{short} has no foreign key from lead_id to the leads' id that acts: rows would outlive their lead on \
-             Landing, and not on Traffic"
-        ),
-        format!(
-            "run on the {}: ALTER TABLE {name} ADD FOREIGN KEY (lead_id) REFERENCES {} (id) ON DELETE CASCADE NOT \
-             VALID; where there is one, ALTER TABLE … ENABLE TRIGGER ALL",
-            subject.side,
-            Table::LandingLeads.label()
+        message!("admission-references-none", short = short),
+        message!(
+            "admission-references-none-remedy",
+            side = subject.side,
+            name = name,
+            leads = Table::LandingLeads.label()
         ),
     ))
 }
@@ -82,20 +80,15 @@ fn judge_incoming(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
     {
         return Some(unfit(
             bars,
-            format!(
-                "the foreign key {name} of {from} refers to {to}.{column}: replicated updates of this column would not \
-                 reach {from}"
-            ),
-            format!(
-                "run on the {side}: ALTER TABLE {from} DROP CONSTRAINT \"{name}\", and refer to the id alone"
-            ),
+            message!("admission-references-other-column", name = name, from = from, to = to, column = column),
+            message!("admission-references-other-column-remedy", side = side, from = from, name = name),
         ));
     }
     key.is_disabled.then(|| {
         unfit(
             bars,
-            format!("a trigger of the foreign key {name} of {from} is disabled: deletes would leave {from} as it is"),
-            format!("run on the {side}: ALTER TABLE {to} ENABLE TRIGGER ALL, and the same for {from}"),
+            message!("admission-references-disabled", name = name, from = from),
+            message!("admission-references-disabled-remedy", side = side, to = to, from = from),
         )
     })
 }
@@ -117,19 +110,20 @@ fn judge_outgoing(subject: &Subject<'_>, key: &ForeignKey) -> Option<Unfit> {
     }
     Some(unfit(
         subject.bars_writing(),
-        format!(
-            "{short}: PostgreSQL does not check the foreign key {} ({} to {}) for replicated rows",
-            key.name,
-            key.from_columns.join(", "),
-            key.to
+        message!(
+            "admission-references-unchecked",
+            short = short,
+            key = &key.name,
+            columns = key.from_columns.join(", "),
+            to = &key.to
         ),
-        format!("run on the {side}: ALTER TABLE {name} DROP CONSTRAINT \"{}\"", key.name),
+        message!("admission-references-unchecked-remedy", side = side, name = name, key = &key.name),
     ))
 }
 
 /// Foreign keys whose actions carry a write from another table to a replicated table. A closed fence refuses
 /// such a write.
-pub fn reached_by_others(facts: &Facts) -> Vec<String> {
+pub fn reached_by_others(facts: &Facts) -> Vec<Message> {
     let acts = |action: &String| matches!(action.as_str(), "c" | "n" | "d");
     let reaches = |key: &&ForeignKey| {
         key.is_enforced
@@ -138,12 +132,16 @@ pub fn reached_by_others(facts: &Facts) -> Vec<String> {
             && (acts(&key.on_delete) || acts(&key.on_update))
     };
     let says = |key: &ForeignKey| {
-        let cause = match (acts(&key.on_delete), acts(&key.on_update)) {
-            (true, true) => "deletes and key changes",
-            (true, false) => "deletes",
-            _ => "key changes",
-        };
-        format!("{cause} in {} reach {} by {}", key.to, key.from, key.name)
+        let (name, from, to) = (&key.name, &key.from, &key.to);
+        match (acts(&key.on_delete), acts(&key.on_update)) {
+            (true, true) => {
+                message!("admission-references-both-reach", to = to, from = from, name = name)
+            }
+            (true, false) => {
+                message!("admission-references-deletes-reach", to = to, from = from, name = name)
+            }
+            _ => message!("admission-references-updates-reach", to = to, from = from, name = name),
+        }
     };
     facts.references.iter().filter(reaches).map(says).collect()
 }

@@ -1,6 +1,7 @@
 //! Judgement of a replicated table's kind, inheritance, rules, subscriptions and triggers.
 
 use super::{AdmissionScope, Bars, Extent, Subject, Unfit};
+use crate::language::{Message, message};
 use crate::model::change::Table;
 use crate::model::side::Side;
 
@@ -14,68 +15,59 @@ pub(super) fn missing(scope: AdmissionScope<'_>, table: Table, name: &str) -> Op
         return None;
     }
     let remedy = match (side, table) {
-        (Side::Landing, _) => "check the database's name in LANDING_DATABASE_URL and [names] landing_schema",
+        (Side::Landing, _) => message!("admission-tables-missing-on-landing-remedy"),
         (Side::Traffic, Table::LandingLeads) => {
-            "check the database's name in TRAFFIC_DATABASE_URL and [names] traffic_schema; where it is the right one, \
-             bring the table back and run `leadbridge migrate`"
+            message!("admission-tables-missing-on-traffic-remedy")
         }
-        (Side::Traffic, _) => "run `leadbridge migrate`",
+        (Side::Traffic, _) => message!("admission-tables-migrate"),
     };
     Some(Unfit {
         check: "tables",
         bars: Bars::Replication,
-        what: format!("table {name} is missing"),
-        remedy: remedy.to_owned(),
+        what: message!("admission-tables-missing", name = name),
+        remedy,
     })
 }
 
 pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
     let (shape, name, short) = (subject.shape, subject.name, subject.short);
     let side = subject.side;
-    let unfit = |bars, what: String, remedy: String| Unfit {
-        check: "tables",
-        bars,
-        what: format!("{short} {what}"),
-        remedy,
-    };
+    let unfit = |bars, what: Message, remedy: Message| Unfit { check: "tables", bars, what, remedy };
     if let Some(kind) = odd_kind(&shape.kind) {
         return vec![unfit(
             Bars::Replication,
-            format!("is {kind}, not an ordinary table"),
-            "leadbridge replicates ordinary tables only: give the table itself this name, or name its schema in [names]"
-                .to_owned(),
+            message!("admission-tables-kind", short = short, kind = kind),
+            message!("admission-tables-kind-remedy"),
         )];
     }
     let mut found = Vec::new();
     if shape.persistence != "p" {
         found.push(unfit(
             Bars::Replication,
-            "is UNLOGGED: a crash empties the table, and its changes are in no WAL".to_owned(),
-            format!("run on the {side}: ALTER TABLE {name} SET LOGGED"),
+            message!("admission-tables-unlogged", short = short),
+            message!("admission-tables-unlogged-remedy", side = side, name = name),
         ));
     }
     if let Some(method) = shape.access_method.as_deref().filter(|method| *method != "heap") {
         found.push(unfit(
             Bars::Replication,
-            format!("has the access method {method}: only heap is known to be decoded and upserted exactly"),
-            format!("move the rows into a table of the access method heap (PostgreSQL 15: ALTER TABLE {name} SET ACCESS METHOD heap)"),
+            message!("admission-tables-method", short = short, method = method),
+            message!("admission-tables-method-remedy", name = name),
         ));
     }
     found.extend(inheritance(subject));
     for rule in &shape.rules {
         found.push(unfit(
             subject.bars_writing(),
-            format!("has the rule {rule}, which rewrites what is written there"),
-            format!(
-                "run on the {side}: DROP RULE \"{rule}\" ON {name}; a trigger does the same for each row"
-            ),
+            message!("admission-tables-rule", short = short, rule = rule),
+            message!("admission-tables-rule-remedy", side = side, rule = rule, name = name),
         ));
     }
     for subscription in &shape.subscriptions {
         found.push(unfit(
             Bars::Cutover,
-            format!("is written to by the subscription {subscription}, whose writes no fence sees"),
-            format!("take the table out of what {subscription} subscribes to before a cutover"),
+            message!("admission-tables-subscription", short = short, subscription = subscription),
+            message!("admission-tables-subscription-remedy", subscription = subscription),
         ));
     }
     found.extend(triggers(subject));
@@ -86,41 +78,39 @@ pub(super) fn judge(subject: &Subject<'_>) -> Vec<Unfit> {
 /// child, reaches neither the stream nor the fence of the table.
 fn inheritance(subject: &Subject<'_>) -> Vec<Unfit> {
     let (shape, name, short, side) = (subject.shape, subject.name, subject.short, subject.side);
-    let unfit = |what: String, sql: String| Unfit {
+    let unfit = |what: Message, sql: String| Unfit {
         check: "tables",
         bars: Bars::Replication,
-        what: format!("{short} {what}"),
-        remedy: format!("run on the {side}: {sql}"),
+        what,
+        remedy: message!("admission-tables-run-remedy", side = side, sql = sql),
     };
     let of_parent = |parent: &String| match shape.is_partition {
         true => unfit(
-            format!("is a partition of {parent}: what is written through that table passes the fence"),
+            message!("admission-tables-partition", short = short, parent = parent),
             format!("ALTER TABLE {parent} DETACH PARTITION {name}"),
         ),
         false => unfit(
-            format!("inherits from {parent}: what is written through that table passes the fence"),
+            message!("admission-tables-child", short = short, parent = parent),
             format!("ALTER TABLE {name} NO INHERIT {parent}"),
         ),
     };
     let of_child = |child: &String| {
         unfit(
-            format!(
-                "has the child table {child}, whose rows are read with the table and are not in its stream"
-            ),
+            message!("admission-tables-parent", short = short, child = child),
             format!("ALTER TABLE {child} NO INHERIT {name}"),
         )
     };
     shape.parents.iter().map(of_parent).chain(shape.children.iter().map(of_child)).collect()
 }
 
-fn odd_kind(kind: &str) -> Option<&'static str> {
+fn odd_kind(kind: &str) -> Option<Message> {
     Some(match kind {
         "r" => return None,
-        "p" => "a partitioned table",
-        "v" => "a view",
-        "m" => "a materialized view",
-        "f" => "a foreign table",
-        _ => "another kind of relation",
+        "p" => message!("admission-tables-partitioned"),
+        "v" => message!("admission-tables-view"),
+        "m" => message!("admission-tables-materialized-view"),
+        "f" => message!("admission-tables-foreign-table"),
+        _ => message!("admission-tables-other-kind"),
     })
 }
 
@@ -135,11 +125,7 @@ fn triggers(subject: &Subject<'_>) -> Option<Unfit> {
     Some(Unfit {
         check: "triggers",
         bars: Bars::Nothing,
-        what: format!(
-            "triggers of {} that fire for replicated rows too: {}",
-            subject.short,
-            firing.join(", ")
-        ),
-        remedy: "is that wanted? Otherwise ALTER TABLE … ENABLE TRIGGER … makes them ordinary".to_owned(),
+        what: message!("admission-triggers-always", table = subject.short, triggers = firing.join(", ")),
+        remedy: message!("admission-triggers-always-remedy"),
     })
 }

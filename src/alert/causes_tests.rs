@@ -1,6 +1,7 @@
 use super::super::message::Letterhead;
 use super::super::schedule::{Episode, Notice};
 use super::*;
+use crate::language::Message;
 use crate::report::Attention;
 use crate::telemetry::{LastError, ReverseReport, SlotReport};
 
@@ -79,7 +80,7 @@ fn each_state_of_the_live_document_gives_its_cause_and_most_end_the_ping() {
     let switched =
         |quarantined| Live { state: State::Switched, reverse: Some(reverse(quarantined)), ..slot("lost") };
     let filling = |left| Live { survival: survival(SurvivalState::Filling, Some(left)), ..streaming() };
-    let waiting = vec![Attention::new("the hook waits", "run it")];
+    let waiting = vec![Attention::new(Message::verbatim("the hook waits"), Message::verbatim("run it"))];
     let in_days = |days: i64| {
         let mut live = streaming();
         live.certificate_ends.landing = Some(now() + SignedDuration::from_hours(24 * days));

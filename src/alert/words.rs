@@ -174,8 +174,8 @@ pub fn reverse_quarantine(rows: u64) -> Finding {
 }
 
 pub fn needs_operator(waiting: &[Attention], publication: Option<&String>) -> Finding {
-    let mut details: Vec<_> = waiting.iter().map(|one| sentence(&one.message)).collect();
-    let mut remedies: Vec<_> = waiting.iter().map(|one| sentence(&one.remedy)).collect();
+    let mut details: Vec<_> = waiting.iter().map(|one| sentence(&one.message.to_string())).collect();
+    let mut remedies: Vec<_> = waiting.iter().map(|one| sentence(&one.remedy.to_string())).collect();
     if let Some(what) = publication {
         details.push(sentence(what));
         remedies.push("`leadbridge doctor` and `leadbridge migrate` put Landing right.".to_owned());

@@ -11,7 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::confirm::confirm;
 use super::doctor::lines;
 use super::signals::{Signals, handler};
-use super::{print, print_json};
+use super::{print, print_json, print_line};
 use crate::cli;
 use crate::config::Config;
 use crate::cutover::orphan::OrphanedFence;
@@ -21,6 +21,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::landing::left_out::LeftOut;
+use crate::language::{Language, Message, message};
 use crate::mapping::not_carried::{self, NotCarried};
 use crate::report::Findings;
 
@@ -40,26 +41,26 @@ struct CutoverDocument<'r> {
     left_out: &'r [LeftOut],
 }
 
-pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
-    let question = format!(
-        "Landing ({}) will refuse every write to leads, and Traffic ({}) will be the system of record. `leadbridge \
-         rollback` undoes it.",
-        config.landing, config.traffic
+pub async fn run(config: &Config, arguments: &cli::Cutover, language: Language) -> Result<Exit> {
+    let question = message!(
+        "commands-cutover-question",
+        landing = config.landing.to_string(),
+        traffic = config.traffic.to_string()
     );
-    change(config, Direction::Cutover, &arguments.change, Duration::ZERO, &question).await
+    change(config, Direction::Cutover, &arguments.change, Duration::ZERO, &question, language).await
 }
 
-pub async fn roll_back(config: &Config, arguments: &cli::Rollback) -> Result<Exit> {
+pub async fn roll_back(config: &Config, arguments: &cli::Rollback, language: Language) -> Result<Exit> {
     if let Some(orphan) = OrphanedFence::find(config).await? {
-        return open_orphan(config, orphan, &arguments.change).await;
+        return open_orphan(config, orphan, &arguments.change, language).await;
     }
-    let question = format!(
-        "Landing ({}) will take writes to leads again, and Traffic ({}) will refuse them for {}.",
-        config.landing,
-        config.traffic,
-        humantime::format_duration(arguments.refuse_for)
+    let question = message!(
+        "commands-rollback-question",
+        landing = config.landing.to_string(),
+        traffic = config.traffic.to_string(),
+        time = humantime::format_duration(arguments.refuse_for).to_string()
     );
-    change(config, Direction::Rollback, &arguments.change, arguments.refuse_for, &question).await
+    change(config, Direction::Rollback, &arguments.change, arguments.refuse_for, &question, language).await
 }
 
 /// Opens a Landing that a fence of a forgotten cutover closes.
@@ -67,21 +68,19 @@ async fn open_orphan(
     config: &Config,
     orphan: OrphanedFence,
     arguments: &cli::ChangeArguments,
+    language: Language,
 ) -> Result<Exit> {
-    let text = format!(
-        "Landing ({}) is closed by the fence of cutover {}, which Traffic does not know, and Traffic has Landing's rows",
-        config.landing,
-        orphan.cutover()
-    );
+    let found = message!("commands-orphan", landing = config.landing.to_string(), id = orphan.cutover());
     if arguments.dry_run {
-        print(&format!("{text}: `leadbridge rollback` would open Landing. Nothing was changed.\n"))?;
+        print_line(&message!("commands-orphan-dry-run", found = found), language)?;
         return Ok(Exit::Ok);
     }
     if !arguments.yes {
-        confirm(&format!("{text}. Landing will take writes to leads again."))?;
+        let question = message!("commands-orphan-question", found = found);
+        confirm(&question.in_language(language), language)?;
     }
     orphan.open().await?;
-    print("Landing takes writes to leads again.\n")?;
+    print_line(&message!("commands-orphan-opened"), language)?;
     Ok(Exit::Ok)
 }
 
@@ -90,7 +89,8 @@ async fn change(
     direction: Direction,
     arguments: &cli::ChangeArguments,
     refuse_for: Duration,
-    question: &str,
+    question: &Message,
+    language: Language,
 ) -> Result<Exit> {
     let options = CutoverOptions {
         readiness: ReadinessTerms {
@@ -106,21 +106,21 @@ async fn change(
     };
     if arguments.hook_settled {
         cutover::hook_settled(config).await?;
-        print("recorded: the hook of the last cutover or rollback was run by hand\n")?;
+        print_line(&message!("commands-hook-settled"), language)?;
         return Ok(Exit::Ok);
     }
     check_directory(&arguments.certificate)?;
     let prepared = Box::pin(cutover::prepare(config, &options, direction)).await?;
     let ready = prepared.readiness.is_ready();
     if arguments.dry_run || !ready {
-        report(&prepared.readiness, direction, arguments)?;
+        report(&prepared.readiness, direction, arguments, language)?;
         return Ok(if ready { Exit::Ok } else { Exit::CheckFailed });
     }
     if !arguments.json {
-        print(&(lines(&prepared.readiness.findings) + &what_stays(direction)))?;
+        print(&(lines(&prepared.readiness.findings, language) + &what_stays(direction, language)))?;
     }
     if !arguments.yes {
-        confirm(question)?;
+        confirm(&question.in_language(language), language)?;
     }
     // From here on a signal aborts in order: the hook and the fence are undone first.
     let interrupted = CancellationToken::new();
@@ -130,11 +130,11 @@ async fn change(
     let certificate = Box::pin(cutover::execute(&options, prepared, &interrupted)).await;
     drop(listening);
     let certificate = certificate?;
-    let saved = certificate.save(&arguments.certificate);
+    let saved = certificate.save(&arguments.certificate, language);
     if arguments.json {
         print_json(&certificate)?;
     } else {
-        print(&certificate.page())?;
+        print(&certificate.page(language))?;
     }
     let paths = saved?;
     tracing::info!("the certificate: {}", paths.map(|path| path.display().to_string()).join(", "));
@@ -173,7 +173,12 @@ fn check_directory(directory: &Path) -> Result<()> {
     })
 }
 
-fn report(readiness: &Readiness, direction: Direction, arguments: &cli::ChangeArguments) -> Result<()> {
+fn report(
+    readiness: &Readiness,
+    direction: Direction,
+    arguments: &cli::ChangeArguments,
+    language: Language,
+) -> Result<()> {
     if arguments.json {
         return print_json(&CutoverDocument {
             ready: readiness.is_ready(),
@@ -186,13 +191,13 @@ fn report(readiness: &Readiness, direction: Direction, arguments: &cli::ChangeAr
             left_out: &readiness.left_out,
         });
     }
-    let mut text = lines(&readiness.findings) + &what_stays(direction);
-    text += &match readiness.is_ready() {
-        true => {
-            format!("Ready: `leadbridge {}` would go through. Nothing was changed.\n", direction.as_str())
-        }
-        false => "NOT READY: nothing was changed.\n".to_owned(),
+    let mut text = lines(&readiness.findings, language) + &what_stays(direction, language);
+    let sum = match readiness.is_ready() {
+        true => message!("commands-cutover-ready", direction = direction.as_str()),
+        false => message!("commands-cutover-not-ready"),
     };
+    text += &sum.in_language(language);
+    text.push('\n');
     print(&text)
 }
 
@@ -204,13 +209,20 @@ fn not_carried(direction: Direction) -> &'static [NotCarried] {
 }
 
 /// The columns that do not flow back to Landing, shown to the operator before any change can be lost.
-fn what_stays(direction: Direction) -> String {
-    let lines = not_carried(direction).iter().map(|not| format!("  {:<18}  {}\n", not.column, not.reason));
-    let lines: String = lines.collect();
+fn what_stays(direction: Direction, language: Language) -> String {
+    let line = |not: &NotCarried| {
+        let column = match not.column {
+            not_carried::EVERY_COLUMN => message!("commands-cutover-every-column"),
+            column => Message::verbatim(column),
+        };
+        format!("  {:<18}  {}\n", column.in_language(language), not.reason.in_language(language))
+    };
+    let lines: String = not_carried(direction).iter().map(line).collect();
     match lines.is_empty() {
         true => lines,
         false => {
-            format!("\nWhat is changed on Traffic afterwards flows back to Landing, but for:\n{lines}\n")
+            let heading = message!("commands-cutover-not-carried").in_language(language);
+            format!("\n{heading}\n{lines}\n")
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::finish::{self, Examined, FinishCertificate, FinishOptions, OwnedObject};
+use crate::language::Language;
 use crate::telemetry::logging;
 
 pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Exit> {
@@ -28,7 +29,7 @@ pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Ex
                 // Nobody can be told of a closed stderr.
                 let _ = writeln!(io::stderr(), "{plan}");
             } else {
-                confirm(&plan)?;
+                confirm(&plan, Language::English)?;
             }
             show(&Box::pin(finish.carry_out()).await?, None, *json)?;
         }

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::import::{self, ImportOptions, ImportProgress, ImportReport, PreparedImport};
+use crate::language::Language;
 use crate::telemetry::logging;
 
 /// Interval between two updates of the progress bar.
@@ -51,7 +52,7 @@ pub async fn run(config: &Config, arguments: &ImportArguments) -> Result<Exit> {
         // Nobody can be told of a closed stderr.
         let _ = writeln!(io::stderr(), "{plan}");
     } else {
-        confirm(&plan)?;
+        confirm(&plan, Language::English)?;
     }
     let stop = CancellationToken::new();
     let listening = end_at_signal(stop.clone())?;

@@ -31,6 +31,7 @@ use crate::cli::{Cli, Command};
 use crate::config::{Config, Settings, environment};
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::language::{Language, Message};
 use crate::telemetry::logging::{self, LogLines};
 
 /// How long the end of a process waits for the last lines of the log to be written.
@@ -78,6 +79,7 @@ fn run_in(runtime: Runtime, log: &LogLines, ending: &Ending, cli: Cli) -> Exit {
 }
 
 async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
+    let language = cli.global.language(&environment);
     let config = || {
         let config = Config::load(&cli.global.flags(), &environment)?;
         logging::start(&config.log, log)?;
@@ -91,7 +93,7 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
             }
             None => migrate::run(&config()?, arguments).await,
         },
-        Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
+        Command::Doctor(arguments) => doctor::run(&config()?, arguments, language).await,
         Command::Run(arguments) => run::run(config()?, arguments, ending).await,
         Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments, ending)).await,
         Command::Alert(arguments) => {
@@ -103,11 +105,11 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
         Command::Export(arguments) => Box::pin(export::run(&config()?, arguments)).await,
         Command::Import(arguments) => Box::pin(import::run(&config()?, arguments)).await,
-        Command::Status(arguments) => status::run(&config()?, arguments).await,
+        Command::Status(arguments) => status::run(&config()?, arguments, language).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
         Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments)).await,
-        Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,
-        Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments)).await,
+        Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments, language)).await,
+        Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments, language)).await,
         // The demo reads no configuration: its servers are its own, regardless of the environment.
         Command::Demo(_) => Box::pin(crate::demo::run()).await,
     }
@@ -116,6 +118,11 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
 /// Writes a result to stdout. A reader that closes stdout early (`| head`) is no error.
 fn print(text: &str) -> Result<()> {
     print_unless_closed(text).map(drop)
+}
+
+/// Writes one line of a result to stdout.
+fn print_line(line: &Message, language: Language) -> Result<()> {
+    print(&(line.in_language(language) + "\n"))
 }
 
 /// Whether stdout still has a reader.

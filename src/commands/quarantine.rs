@@ -11,6 +11,7 @@ use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::language::Language;
 use crate::mapping::Mapping;
 use crate::postgres::{Database, Session};
 use crate::quarantine::{Quarantine, QuarantineEntry};
@@ -92,7 +93,10 @@ async fn held_by(traffic: Database<'_>) -> Result<Mapping> {
 
 async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
     if !yes {
-        confirm(&format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic))?;
+        confirm(
+            &format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic),
+            Language::English,
+        )?;
     }
     let traffic = connect(config).await?;
     own_schema::admit(Database::traffic(&traffic, &config.names), Extent::Present).await?;

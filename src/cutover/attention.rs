@@ -5,6 +5,7 @@ use super::journal::{CutoverJournal, JournalEntry};
 use super::{left, orphan};
 use crate::error::{Kind, Result};
 use crate::fence;
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::postgres::{Database, Databases};
@@ -24,8 +25,10 @@ pub async fn examine(databases: Databases<'_>) -> Result<Vec<Attention>> {
         found.extend(foreign_holders(database).await?);
         for cutover in fence::closed(database).await? {
             if let Err(damage) = fence::pass::refuse_damage(database, cutover).await {
-                let remedy = damage.remedy_text().unwrap_or("see the daemon's log").to_owned();
-                found.push(Attention::new(damage.message(), remedy));
+                let remedy = damage
+                    .remedy_text()
+                    .map_or_else(|| message!("cutover-attention-log-remedy"), Message::verbatim);
+                found.push(Attention::new(Message::verbatim(damage.message()), remedy));
             }
         }
     }
@@ -39,7 +42,8 @@ async fn foreign_holders(database: Database<'_>) -> Result<Vec<Attention>> {
     for right in ExclusiveRight::lasting_on(database.side) {
         match advisory::refuse_foreign(database, right).await {
             Err(foreign) if foreign.kind() == Kind::Refused => {
-                found.push(Attention::new(foreign.message(), foreign.remedy_text().unwrap_or_default()));
+                let remedy = foreign.remedy_text().unwrap_or_default();
+                found.push(Attention::new(Message::verbatim(foreign.message()), Message::verbatim(remedy)));
             }
             looked => looked?,
         }
@@ -63,8 +67,13 @@ async fn of_journal(traffic: Database<'_>) -> Result<Vec<Attention>> {
             found.push(duty);
         } else if is_abandoned {
             found.push(Attention::new(
-                format!("the {direction} {} is `{}`, and its command has ended", entry.id, entry.state),
-                "start the daemon, which resolves it within seconds, or run the command again",
+                message!(
+                    "cutover-attention-abandoned",
+                    direction = direction,
+                    id = entry.id,
+                    state = entry.state.to_string()
+                ),
+                message!("cutover-attention-abandoned-remedy"),
             ));
         }
     }
@@ -74,15 +83,8 @@ async fn of_journal(traffic: Database<'_>) -> Result<Vec<Attention>> {
         let kept = left::count(client, names, newest.id).await?;
         if kept > 0 {
             found.push(Attention::new(
-                format!(
-                    "{kept} rows that applications wrote on Traffic because of the hook of the aborted cutover {} are \
-                     not on Landing",
-                    newest.id
-                ),
-                format!(
-                    "write the rows of {} on Traffic to Landing, and delete them there",
-                    names.own("left_on_traffic")
-                ),
+                message!("cutover-attention-left", kept = kept, id = newest.id),
+                message!("cutover-attention-left-remedy", table = names.own("left_on_traffic")),
             ));
         }
     }
@@ -96,23 +98,29 @@ pub(super) fn hook_duty(entry: &JournalEntry) -> Option<Attention> {
     let variables = format!("LEADBRIDGE_DIRECTION={direction} LEADBRIDGE_CUTOVER_ID={}", entry.id);
     if entry.needs_hook_undone() {
         return Some(Attention::new(
-            format!(
-                "the {direction} {} was aborted after its hook had begun: applications may be pointed to {to}, and \
-                 {from} is the system of record",
-                entry.id
+            message!(
+                "cutover-attention-hook-undone",
+                direction = direction,
+                id = entry.id,
+                to = to,
+                from = from
             ),
-            format!(
-                "run the hook with LEADBRIDGE_EVENT=abort {variables}; write the rows of leadbridge.left_on_traffic on \
-                 Traffic to {from}; then run `leadbridge {direction} --hook-settled`"
+            message!(
+                "cutover-attention-hook-undone-remedy",
+                variables = variables,
+                from = from,
+                direction = direction
             ),
         ));
     }
     let unfinished = entry.state == entry.direction.done() && entry.hook == HookState::Begun;
     unfinished.then(|| {
         Attention::new(
-            format!("the hook of the {direction} {} has not succeeded: applications may still use {from}", entry.id),
-            format!(
-                "run the hook with LEADBRIDGE_EVENT=switch {variables}; then `leadbridge {direction} --hook-settled`"
+            message!("cutover-attention-hook-unfinished", direction = direction, id = entry.id, from = from),
+            message!(
+                "cutover-attention-hook-unfinished-remedy",
+                variables = variables,
+                direction = direction
             ),
         )
     })

@@ -16,6 +16,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::fence::Tried;
 use crate::landing::left_out::LeftOut;
+use crate::language::{Language, Message, message};
 use crate::model::lsn::Lsn;
 use crate::model::sha256;
 use crate::model::timestamp::{Timestamp, as_rfc3339};
@@ -81,6 +82,17 @@ pub struct Times {
 }
 
 impl CertifiedDatabase {
+    fn message(&self) -> Message {
+        let CertifiedDatabase { host, database, system_identifier, version } = self;
+        message!(
+            "cutover-certificate-database",
+            database = database,
+            host = host,
+            version = version,
+            system = system_identifier
+        )
+    }
+
     pub fn new(endpoint: &Endpoint, system_identifier: String, version: String) -> Self {
         let (host, database) = (endpoint.hosts(), endpoint.database().to_owned());
         CertifiedDatabase { host, database, system_identifier, version }
@@ -100,107 +112,98 @@ impl CutoverCertificate {
     }
 
     /// The certificate as a page of text.
-    pub fn page(&self) -> String {
-        let mut page = String::new();
-        // Writing to a String cannot fail.
-        let _ = self.write(&mut page);
-        page
+    pub fn page(&self, language: Language) -> String {
+        let mut page = Page { text: String::new(), language };
+        self.write(&mut page);
+        page.text
     }
 
-    fn write(&self, page: &mut String) -> std::fmt::Result {
+    fn write(&self, page: &mut Page) {
         let (from, to) = self.direction.sides();
-        writeln!(page, "CERTIFICATE OF {} {}\n", self.direction.as_str().to_uppercase(), self.id)?;
-        let while_ = if self.direction == Direction::Rollback { " for a while" } else { "" };
-        writeln!(page, "Leads are written to {to} now; {from} refuses them{while_}.\n")?;
+        let direction = self.direction.as_str();
+        page.line(message!("cutover-certificate-title", direction = direction, id = self.id));
+        page.empty_line();
+        page.line(match self.direction {
+            Direction::Cutover => message!("cutover-certificate-cutover-done"),
+            Direction::Rollback => message!("cutover-certificate-rollback-done"),
+        });
+        page.empty_line();
         for (name, database) in [("Landing", &self.landing), ("Traffic", &self.traffic)] {
-            let CertifiedDatabase { host, database, system_identifier, version } = database;
-            writeln!(
-                page,
-                "{name:<26}{database} on {host}, PostgreSQL {version}, system {system_identifier}"
-            )?;
+            page.row(Message::verbatim(name), database.message());
         }
-        writeln!(page, "{:<26}{}", "leadbridge", self.leadbridge_version)?;
-        writeln!(page, "{:<26}SHA-256 {}\n", "configuration", self.configuration_sha256)?;
+        page.row(Message::verbatim("leadbridge"), Message::verbatim(self.leadbridge_version));
+        let configuration = format!("SHA-256 {}", self.configuration_sha256);
+        page.row(message!("cutover-certificate-configuration"), Message::verbatim(configuration));
+        page.empty_line();
         let Times { started, fenced, drained, verified, decided } = self.times;
         for (name, at) in [
-            ("started", started),
-            ("fenced", fenced),
-            ("drained", drained),
-            ("verified", verified),
-            ("decided", decided),
+            (message!("cutover-certificate-started"), started),
+            (message!("cutover-certificate-fenced"), fenced),
+            (message!("cutover-certificate-drained"), drained),
+            (message!("cutover-certificate-verified"), verified),
+            (message!("cutover-certificate-decided"), decided),
         ] {
-            writeln!(page, "{name:<26}{at}")?;
+            page.row(name, Message::verbatim(at.to_string()));
         }
-        writeln!(page, "{:<26}{:.3} s", "write pause", self.write_pause_seconds)?;
-        writeln!(page, "{:<26}{:.3} s", "until the decision", self.until_decided_seconds)?;
-        writeln!(page, "{:<26}{} in {from}'s WAL came through", "marker", self.marker_lsn)?;
-        writeln!(page, "{:<26}{} in {to}'s WAL\n", "decided at", self.decided_lsn)?;
+        page.row(message!("cutover-certificate-write-pause"), seconds(self.write_pause_seconds));
+        page.row(message!("cutover-certificate-until-decided"), seconds(self.until_decided_seconds));
+        let marker = message!("cutover-certificate-came-through", position = self.marker_lsn, from = from);
+        page.row(message!("cutover-certificate-marker"), marker);
+        let decided_at = message!("cutover-certificate-position", position = self.decided_lsn, to = to);
+        page.row(message!("cutover-certificate-decided-at"), decided_at);
+        page.empty_line();
         for table in &self.tables {
-            self.write_table(page, table)?;
+            write_table(page, table);
         }
-        self.write_writers(page)?;
-        writeln!(page, "{:<26}{}", "values changed on the way", self.conversion_notes)?;
+        self.write_writers(page);
+        let notes = Message::verbatim(self.conversion_notes.to_string());
+        page.row(message!("cutover-certificate-changed"), notes);
         for TrafficOwned { table, columns } in &self.traffic_owned {
-            writeln!(page, "{:<26}{table}: {}", "Traffic's, not compared", columns.join(", "))?;
+            let columns = Message::verbatim(format!("{table}: {}", columns.join(", ")));
+            page.row(message!("cutover-certificate-traffic-owned"), columns);
         }
         for column in &self.left_out {
-            writeln!(page, "{:<26}{column}", "Landing's, not compared")?;
+            page.row(message!("cutover-certificate-left-out"), column.message());
         }
-        let verdict = match (self.complete, self.is_proven()) {
-            (false, _) => "Keys and recent rows are equal. Every value is still being compared.",
-            (true, true) => match self.direction {
-                Direction::Cutover if self.left_out.is_empty() => {
-                    "Every value of every row is equal on both sides."
-                }
-                Direction::Cutover => {
-                    "Every value of every row is equal on both sides, in every replicated column."
-                }
-                Direction::Rollback => {
-                    "Landing has every value of every row that reverse replication carries."
-                }
-            },
-            (true, false) => "NOT EQUAL: see above.",
-        };
-        writeln!(page, "\n{verdict}")
+        page.empty_line();
+        page.line(self.verdict());
     }
 
-    fn write_writers(&self, page: &mut String) -> std::fmt::Result {
+    fn verdict(&self) -> Message {
+        match (self.complete, self.is_proven()) {
+            (false, _) => message!("cutover-certificate-comparing"),
+            (true, true) => match self.direction {
+                Direction::Cutover if self.left_out.is_empty() => message!("cutover-certificate-equal"),
+                Direction::Cutover => message!("cutover-certificate-equal-where-replicated"),
+                Direction::Rollback => message!("cutover-certificate-equal-backward"),
+            },
+            (true, false) => message!("cutover-certificate-not-equal"),
+        }
+    }
+
+    fn write_writers(&self, page: &mut Page) {
         let Tried { refused, without_privilege, not_tried } = &self.writers;
-        writeln!(page, "{:<26}{}", "fence tried as", refused.join(", "))?;
+        let roles = |roles: &[String]| Message::verbatim(roles.join(", "));
+        page.row(message!("cutover-certificate-tried"), roles(refused));
         if !without_privilege.is_empty() {
-            writeln!(page, "{:<26}{}", "lacks a privilege", without_privilege.join(", "))?;
+            page.row(message!("cutover-certificate-without-privilege"), roles(without_privilege));
         }
         if !not_tried.is_empty() {
-            writeln!(page, "{:<26}{}", "and holds, untried, for", not_tried.join(", "))?;
+            page.row(message!("cutover-certificate-not-tried"), roles(not_tried));
         }
-        Ok(())
     }
 
-    fn write_table(&self, page: &mut String, table: &TableProof) -> std::fmt::Result {
-        writeln!(page, "{}", table.table)?;
-        writeln!(
-            page,
-            "{:<26}{} on Landing, {} on Traffic",
-            "  rows", table.landing_rows, table.traffic_rows
-        )?;
-        writeln!(page, "{:<26}{} and {}", "  keys", table.landing_keys, table.traffic_keys)?;
-        if let Some(contents) = table.contents {
-            writeln!(page, "{:<26}{} and {}", "  contents", contents.landing, contents.traffic)?;
-        }
-        writeln!(page, "{:<26}{}\n", "  differences", table.differences)
-    }
-
-    /// Writes the JSON document and the page into `directory`, each as a whole, for this user alone.
+    /// Writes the JSON document and the page, in `language`, into `directory`, each as a whole, for this user alone.
     ///
     /// # Errors
     /// Refused when a file cannot be written; the certificate is on Traffic in `leadbridge.cutover` in any
     /// case.
-    pub fn save(&self, directory: &Path) -> Result<[PathBuf; 2]> {
+    pub fn save(&self, directory: &Path, language: Language) -> Result<[PathBuf; 2]> {
         let name = format!("leadbridge-{}-{}", self.direction.as_str(), self.id);
         let json = serde_json::to_string_pretty(self).map_err(|error| {
             Error::internal("the certificate cannot be written as JSON").source_error(error)
         })?;
-        let files = [(format!("{name}.json"), json + "\n"), (format!("{name}.txt"), self.page())];
+        let files = [(format!("{name}.json"), json + "\n"), (format!("{name}.txt"), self.page(language))];
         let mut paths = [PathBuf::new(), PathBuf::new()];
         for ((name, text), path) in files.into_iter().zip(&mut paths) {
             *path = directory.join(name);
@@ -212,4 +215,64 @@ impl CutoverCertificate {
         }
         Ok(paths)
     }
+}
+
+/// The page while it is written, in its reader's language.
+struct Page {
+    text: String,
+    language: Language,
+}
+
+impl Page {
+    fn line(&mut self, line: Message) {
+        self.text += &line.in_language(self.language);
+        self.text.push('\n');
+    }
+
+    fn empty_line(&mut self) {
+        self.text.push('\n');
+    }
+
+    fn row(&mut self, name: Message, value: Message) {
+        self.write_row("", &name, &value);
+    }
+
+    /// A row about one table.
+    fn indented_row(&mut self, name: Message, value: Message) {
+        self.write_row("  ", &name, &value);
+    }
+
+    fn write_row(&mut self, indent: &str, name: &Message, value: &Message) {
+        let name = format!("{indent}{}", name.in_language(self.language));
+        // Writing to a String cannot fail. A letter of either language is one column wide.
+        let _ = writeln!(self.text, "{name:<26}{}", value.in_language(self.language));
+    }
+}
+
+fn seconds(seconds: f64) -> Message {
+    message!("cutover-certificate-seconds", seconds = format!("{seconds:.3}"))
+}
+
+fn write_table(page: &mut Page, table: &TableProof) {
+    page.line(Message::verbatim(table.table.to_string()));
+    page.indented_row(
+        message!("cutover-certificate-rows"),
+        message!(
+            "cutover-certificate-row-counts",
+            landing = table.landing_rows,
+            traffic = table.traffic_rows
+        ),
+    );
+    let hashes = |landing: String, traffic: String| {
+        message!("cutover-certificate-hashes", landing = landing, traffic = traffic)
+    };
+    let keys = hashes(table.landing_keys.to_string(), table.traffic_keys.to_string());
+    page.indented_row(message!("cutover-certificate-keys"), keys);
+    if let Some(contents) = table.contents {
+        let contents = hashes(contents.landing.to_string(), contents.traffic.to_string());
+        page.indented_row(message!("cutover-certificate-contents"), contents);
+    }
+    let differences = Message::verbatim(table.differences.to_string());
+    page.indented_row(message!("cutover-certificate-differences"), differences);
+    page.empty_line();
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::journal::{CutoverRun, Direction};
 use crate::error::{Error, Result};
+use crate::language::message;
 use crate::report::Verdict;
 
 /// Reason for running the hook.
@@ -129,7 +130,7 @@ const CHECKING: Duration = Duration::from_secs(30);
 pub async fn check(hook: Hook<'_>, direction: Direction) -> Result<Verdict> {
     let run = CutoverRun { id: Uuid::nil(), direction };
     call(hook, Event::Check, run, CHECKING).await?;
-    Ok(Verdict::ok("the hook answers to LEADBRIDGE_EVENT=check"))
+    Ok(Verdict::ok(message!("cutover-hook")))
 }
 
 /// The process group of a hook. Dropping the value kills the group.

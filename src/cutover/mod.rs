@@ -115,7 +115,7 @@ pub async fn prepare(
         && let Some(Attention { message, remedy }) =
             orphan::find(databases).await?.map(|orphan| orphan.attention())
     {
-        return Err(Error::refused(message).remedy(remedy));
+        return Err(Error::refused(message.to_string()).remedy(remedy.to_string()));
     }
     if let Some(command) = &options.hook {
         let hook = Hook { command, environment: &config.hook_environment };
@@ -139,7 +139,7 @@ async fn settle(databases: Databases<'_>) -> Result<()> {
         resolve::settle(databases).await?;
         let unresolved = journal.unresolved(databases.traffic).await?;
         if let Some(Attention { message, remedy }) = unresolved.iter().find_map(hook_duty) {
-            return Err(Error::refused(message).remedy(remedy));
+            return Err(Error::refused(message.to_string()).remedy(remedy.to_string()));
         }
         let Some(entry) = unresolved.first() else { return Ok(()) };
         if started.elapsed() > LETTING_GO {
@@ -230,7 +230,7 @@ pub async fn execute(
     if !prepared.readiness.is_ready() {
         let findings = &prepared.readiness.findings.findings;
         let errors = findings.iter().filter(|finding| finding.level == Level::Error);
-        let messages: Vec<&str> = errors.map(|finding| finding.message.as_str()).collect();
+        let messages: Vec<String> = errors.map(|finding| finding.message.to_string()).collect();
         return Err(Error::refused(format!("not ready: {}", messages.join("; "))).remedy("try a --dry-run"));
     }
     let config = prepared.config.clone();

@@ -10,6 +10,7 @@ use crate::checkpoint;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::fence;
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::{Databases, Session};
 use crate::report::Attention;
@@ -28,13 +29,8 @@ pub(super) struct Orphan(Uuid);
 impl Orphan {
     pub fn attention(&self) -> Attention {
         Attention::new(
-            format!(
-                "Landing is closed by the fence of cutover {}, which Traffic does not know: Traffic was restored to an \
-                 earlier state",
-                self.0
-            ),
-            "restore Traffic's newest state if there is one; otherwise run `leadbridge resync`, which copies Landing's \
-             rows to Traffic, and then `leadbridge rollback`, which opens Landing",
+            message!("cutover-attention-orphan", id = self.0),
+            message!("cutover-attention-orphan-remedy"),
         )
     }
 }
@@ -65,7 +61,7 @@ impl OrphanedFence {
         let state = checkpoint::recorded_state(&traffic, &config.names).await?;
         if state.as_deref() != Some("streaming") {
             let Attention { message, remedy } = orphan.attention();
-            return Err(Error::refused(message).remedy(remedy));
+            return Err(Error::refused(message.to_string()).remedy(remedy.to_string()));
         }
         super::take_the_right(config, &traffic).await?;
         Ok(Some(OrphanedFence { cutover: orphan.0, config: config.clone(), landing, traffic }))

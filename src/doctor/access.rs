@@ -3,6 +3,7 @@
 use crate::access::{AccessScope, Comparison, Excess, Standing};
 use crate::config::Config;
 use crate::error::Result;
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::report::{Findings, Verdict};
@@ -21,22 +22,23 @@ pub async fn examine(findings: &mut Findings, databases: Databases<'_>, config: 
     }
 }
 
-async fn compare(databases: Databases<'_>, config: &Config) -> Result<(Vec<Excess>, String)> {
+async fn compare(databases: Databases<'_>, config: &Config) -> Result<(Vec<Excess>, Message)> {
     let Databases { landing, traffic, names } = databases;
     let tables = config.tables();
     let scope = AccessScope { names, tables: &tables, accept: &config.accepted_access };
     let comparison = Comparison::read(landing, traffic, scope).await?;
     let fine = match comparison.roles().as_slice() {
-        [] => "there is none of the API's roles".to_owned(),
-        roles => format!("{} have no more rights on the tables than on Landing", roles.join(", ")),
+        [] => message!("doctor-access-no-api-role"),
+        roles => message!("doctor-access-fine", roles = roles.join(", ")),
     };
     Ok((comparison.judge(), fine))
 }
 
 fn verdict(excess: &Excess) -> Verdict {
+    let (what, remedy) = (Message::verbatim(&excess.what), Message::verbatim(excess.remedy()));
     match excess.standing {
-        Standing::Refused => Verdict::error(excess.what.clone(), excess.remedy()),
-        Standing::Accepted => Verdict::warning(format!("accepted: {}", excess.what), excess.remedy()),
-        Standing::Servers | Standing::OnLanding => Verdict::warning(excess.what.clone(), excess.remedy()),
+        Standing::Refused => Verdict::error(what, remedy),
+        Standing::Accepted => Verdict::warning(message!("doctor-access-accepted", what = what), remedy),
+        Standing::Servers | Standing::OnLanding => Verdict::warning(what, remedy),
     }
 }

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::Outcome;
 use crate::config::Config;
+use crate::language::message;
 use crate::postgres::step::during;
 use crate::report::Verdict;
 
@@ -23,7 +24,7 @@ pub(super) async fn limit(client: &Client, config: &Config) -> Outcome {
                WHERE r.rolname = session_user AND d.datname = current_database()";
     let row = during(client, "reading the limits on connections").row(sql, &[]).await?;
     if row.get(0) {
-        return Ok(Verdict::ok("a superuser's sessions are not limited"));
+        return Ok(Verdict::ok(message!("doctor-connections-superuser")));
     }
     let workers = i64::try_from(config.snapshot_workers).unwrap_or(i64::MAX / 4);
     let (role, database): (&str, &str) = (row.get(2), row.get(4));
@@ -33,8 +34,7 @@ pub(super) async fn limit(client: &Client, config: &Config) -> Outcome {
     ];
     let verdicts = limits.iter().filter_map(|limit| limit.judge(workers + BESIDES_WORKERS));
     let worst = verdicts.max_by_key(|verdict| verdict.level);
-    Ok(worst
-        .unwrap_or_else(|| Verdict::ok("the limits on connections leave room for the daemon and a command")))
+    Ok(worst.unwrap_or_else(|| Verdict::ok(message!("doctor-connections-enough"))))
 }
 
 /// A CONNECTION LIMIT; negative means no limit.
@@ -54,15 +54,20 @@ impl Limit {
             return None;
         }
         let enough = others + 2 * needed;
-        let remedy = format!("run as an administrator: ALTER {of} CONNECTION LIMIT {enough}");
-        let has = format!("{of} has CONNECTION LIMIT {most}, and {others} sessions of others");
+        let remedy = message!("doctor-connections-remedy", of = of, enough = enough);
+        let has = message!("doctor-connections-limit", of = of, most = most, others = others);
         Some(if *most < needed {
-            Verdict::error(format!("{has}: a copy needs {needed} sessions"), remedy)
+            Verdict::error(
+                message!("doctor-connections-too-low-for-copy", has = has, needed = needed),
+                remedy,
+            )
         } else if most - others < needed {
-            Verdict::warning(format!("{has}: a copy needs {needed} sessions more"), remedy)
+            Verdict::warning(
+                message!("doctor-connections-too-few-left-for-copy", has = has, needed = needed),
+                remedy,
+            )
         } else {
-            let message =
-                format!("{has}: enough for the daemon, not for a comparison or a cutover at the same time");
+            let message = message!("doctor-connections-for-daemon-only", has = has);
             Verdict::warning(message, remedy)
         })
     }
@@ -77,7 +82,7 @@ mod tests {
     fn a_limit_must_leave_room_for_the_daemon_and_a_command_beside_it() {
         let judged = |most, others| {
             let limit = Limit { of: "ROLE bridge".to_owned(), most, others };
-            limit.judge(5).map(|verdict| (verdict.level, verdict.remedy.unwrap()))
+            limit.judge(5).map(|verdict| (verdict.level, verdict.remedy.unwrap().to_string()))
         };
         let alter = |enough| format!("run as an administrator: ALTER ROLE bridge CONNECTION LIMIT {enough}");
         assert_eq!(judged(-1, 99), None);

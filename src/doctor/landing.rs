@@ -7,6 +7,7 @@ use crate::admission::{AdmissionScope, Extent};
 use crate::config::Config;
 use crate::error::Kind;
 use crate::fence::left_open;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::primary::system_identifier;
@@ -47,17 +48,20 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
 /// names as configured.
 pub async fn journey(client: &Client, config: &mut Config) -> Outcome {
     *config = config.resolved(client).await?;
-    Ok(Verdict::ok(format!("the journey's table is {}", config.names.landing_table(Table::LeadJourney))))
+    Ok(Verdict::ok(message!(
+        "doctor-landing-journey",
+        table = config.names.landing_table(Table::LeadJourney)
+    )))
 }
 
 async fn wal_level(client: &Client) -> Outcome {
     let level = server::setting(client, "wal_level").await?.unwrap_or_default();
     Ok(if level == "logical" {
-        Verdict::ok("wal_level is logical")
+        Verdict::ok(message!("doctor-landing-wal-level"))
     } else {
         Verdict::error(
-            format!("wal_level is {level}"),
-            "run ALTER SYSTEM SET wal_level = logical and restart the server",
+            message!("doctor-landing-wal-level-other", level = level),
+            message!("doctor-landing-wal-level-remedy"),
         )
     })
 }
@@ -67,13 +71,13 @@ async fn free_slots(client: &Client, ours: &str) -> Outcome {
                COALESCE(bool_or(slot_name::text = $1), false) FROM pg_replication_slots";
     let row = during(client, "counting replication slots").row(sql, &[&ours]).await?;
     let (max, used): (i64, i64) = (row.get(0), row.get(1));
-    let message = format!("{used} of {max} replication slots are in use");
+    let message = message!("doctor-landing-slots", used = used, max = max);
     Ok(if row.get(2) {
-        Verdict::ok(format!("{message}, leadbridge's included"))
+        Verdict::ok(message!("doctor-landing-including-ours", message = message))
     } else if used < max {
         Verdict::ok(message)
     } else {
-        Verdict::error(message, "drop a slot that nobody needs, or raise max_replication_slots and restart")
+        Verdict::error(message, message!("doctor-landing-slots-remedy"))
     })
 }
 
@@ -82,22 +86,19 @@ async fn free_senders(client: &Client) -> Outcome {
                COALESCE(bool_or(application_name = $1), false) FROM pg_stat_replication";
     let row = during(client, "counting WAL senders").row(sql, &[&STREAM_NAME]).await?;
     let (max, used): (i64, i64) = (row.get(0), row.get(1));
-    let message = format!("{used} of {max} WAL senders are in use");
+    let message = message!("doctor-landing-senders", used = used, max = max);
     Ok(if row.get(2) {
-        Verdict::ok(format!("{message}, leadbridge's included"))
+        Verdict::ok(message!("doctor-landing-including-our-sender", message = message))
     } else if used < max {
         Verdict::ok(message)
     } else {
-        Verdict::error(
-            message,
-            "stop a standby or stream that nobody needs, or raise max_wal_senders and restart",
-        )
+        Verdict::error(message, message!("doctor-landing-senders-remedy"))
     })
 }
 
 async fn standbys(client: &Client, slot: &str) -> Outcome {
     synchronous::refuse(client, Side::Landing, slot).await?;
-    Ok(Verdict::ok("no commit on Landing waits for the stream"))
+    Ok(Verdict::ok(message!("doctor-landing-standbys")))
 }
 
 /// REPLICATION may come from the role's attribute or, on a managed service, from membership in the service's
@@ -106,18 +107,12 @@ async fn may_replicate(client: &Client) -> Outcome {
     let role = SessionRole::read(client).await?;
     let user = &role.name;
     Ok(match (role.is_superuser, role.has_replication, role.has_service_replication) {
-        (true, ..) => Verdict::ok(format!("{user} is a superuser")),
-        (_, true, _) => Verdict::ok(format!(
-            "{user} has REPLICATION, and may read the changes of every table of this server: guard its password as a \
-             superuser's"
-        )),
-        (_, _, true) => Verdict::ok(format!("{user} may replicate by membership in the service's own role")),
+        (true, ..) => Verdict::ok(message!("doctor-landing-superuser", user = user)),
+        (_, true, _) => Verdict::ok(message!("doctor-landing-replication", user = user)),
+        (_, _, true) => Verdict::ok(message!("doctor-landing-replication-by-service", user = user)),
         _ => Verdict::error(
-            format!("{user} may not replicate"),
-            format!(
-                "run as an administrator: ALTER ROLE \"{user}\" REPLICATION (on Supabase before PostgreSQL 17 use \
-                 the role postgres)"
-            ),
+            message!("doctor-landing-no-replication", user = user),
+            message!("doctor-landing-no-replication-remedy", user = user),
         ),
     })
 }
@@ -126,15 +121,15 @@ async fn may_replicate(client: &Client) -> Outcome {
 /// TLS, and an entry in pg_hba.conf.
 async fn replication_connection(config: &Config) -> Outcome {
     let system = system_identifier(&config.landing).await?;
-    Ok(Verdict::ok(format!("a replication connection can be opened (system identifier {system})")))
+    Ok(Verdict::ok(message!("doctor-landing-replication-connection", system = system)))
 }
 
 async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     let missing = role::missing_privileges(client, tables, &["SELECT"]).await?;
     Ok(Verdict::none_of(
         &missing,
-        "the existing tables can be read",
-        "privileges are missing",
+        message!("doctor-landing-readable"),
+        |list| message!("doctor-landing-privileges", list = list),
         server::privileges_remedy(Side::Landing),
     ))
 }
@@ -143,14 +138,14 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
 async fn fence(client: &Client, config: &Config) -> Outcome {
     let asked = left_open(Database::landing(client, &config.names), config.scheduled_notifications).await;
     Ok(match asked {
-        Ok(open) if open.is_empty() => Verdict::ok("the fence is made for these tables"),
+        Ok(open) if open.is_empty() => Verdict::ok(message!("doctor-landing-fence")),
         Ok(open) => Verdict::warning(
-            format!("the fence would leave {} open to writers, so no cutover can be made", open.join(", ")),
-            "run `leadbridge migrate`",
+            message!("doctor-landing-fence-open", tables = open.join(", ")),
+            message!("doctor-landing-fence-open-remedy"),
         ),
         // Other checks report the missing privilege or function.
         Err(error) if error.kind() == Kind::Refused => {
-            Verdict::ok("the fence was not asked for its tables: it is not open to this role yet")
+            Verdict::ok(message!("doctor-landing-fence-not-asked"))
         }
         Err(error) => return Err(error),
     })
@@ -161,13 +156,13 @@ async fn read_only(client: &Client, config: &Config) -> Outcome {
     Ok(match writable::writable(client, Side::Landing, &config.names).await {
         Ok(Verdict { level: Level::Error, message, remedy }) => Verdict {
             level: Level::Warning,
-            message: format!("{message}, so no cutover can be made"),
+            message: message!("doctor-landing-no-cutover", message = message),
             remedy,
         },
         Ok(verdict) => verdict,
         // Other checks report the missing privilege or function.
         Err(error) if matches!(error.kind(), Kind::Refused) => {
-            Verdict::ok("no write was tried: the fence is not open to this role yet")
+            Verdict::ok(message!("doctor-landing-write-not-tried"))
         }
         Err(error) => return Err(error),
     })
@@ -179,13 +174,13 @@ async fn wal_sender_timeout(client: &Client) -> Outcome {
         // Only wal_sender_timeout ends a half-open connection, because sending into such a connection still
         // succeeds.
         0 => Verdict::warning(
-            "wal_sender_timeout is off: a stream whose connection dies silently is never noticed",
-            "set it to a minute, its default, at least for this role: ALTER ROLE … SET wal_sender_timeout = '1min'",
+            message!("doctor-landing-sender-timeout-off"),
+            message!("doctor-landing-sender-timeout-off-remedy"),
         ),
         limit if limit < 10_000 => Verdict::warning(
-            format!("wal_sender_timeout is {limit} ms: a short pause of the network cuts the stream"),
-            "raise it to a minute, its default",
+            message!("doctor-landing-sender-timeout-short", limit = limit),
+            message!("doctor-landing-sender-timeout-short-remedy"),
         ),
-        limit => Verdict::ok(format!("wal_sender_timeout is {} s", limit / 1000)),
+        limit => Verdict::ok(message!("doctor-landing-sender-timeout", seconds = limit / 1000)),
     })
 }

@@ -8,6 +8,7 @@ use crate::checkpoint::{is_switched, passthrough};
 use crate::config::Config;
 use crate::error::Result;
 use crate::landing::legacy_names::{self, LegacyName};
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::report::Verdict;
@@ -21,8 +22,8 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
     let recorded = recorded_names(traffic).await?;
     if recorded.is_empty() {
         return Ok(Verdict::warning(
-            "the legacy names are not made: after a switch, code that says landing_leads finds no such table on Traffic",
-            "run `leadbridge migrate --legacy`, unless no code uses Landing's names any more",
+            message!("doctor-legacy-not-made"),
+            message!("doctor-legacy-not-made-remedy"),
         ));
     }
     let names: Vec<String> = recorded.iter().map(|name| name.name.clone()).collect();
@@ -32,15 +33,15 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
         if !early.is_empty() {
             let (what, revoke): (Vec<String>, Vec<String>) = early.into_iter().unzip();
             return Ok(Verdict::error(
-                format!("before the switch nobody may write through a legacy name, but {}", what.join("; ")),
-                format!("run on the Traffic DB: {}", revoke.join("; ")),
+                message!("doctor-legacy-early-writers", what = what.join("; ")),
+                message!("doctor-legacy-early-writers-remedy", revoke = revoke.join("; ")),
             ));
         }
     }
     if !may_open(traffic).await? {
         return Ok(Verdict::error(
-            "this role may not give the rights to write through the legacy names, which the switch does",
-            "as the owner of the schema, run on Traffic the SQL of: leadbridge migrate --print=traffic --role ROLE",
+            message!("doctor-legacy-may-not-open"),
+            message!("doctor-legacy-may-not-open-remedy"),
         ));
     }
     let places = passthrough::read(traffic).await?;
@@ -52,8 +53,8 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
     };
     if !beyond.is_empty() {
         return Ok(Verdict::error(
-            format!("the switch would give rights that Landing does not give: {}", beyond.join("; ")),
-            "rights or row-level security have changed since `leadbridge migrate`: run it again, because it decides on the rights",
+            message!("doctor-legacy-beyond-landing", beyond = beyond.join("; ")),
+            message!("doctor-legacy-beyond-landing-remedy"),
         ));
     }
     let stale: Vec<String> = shown
@@ -67,15 +68,18 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
         .collect();
     if !stale.is_empty() {
         return Ok(Verdict::warning(
-            format!("legacy names that do not have Landing's columns, or are gone: {}", stale.join(", ")),
-            "run `leadbridge migrate --legacy`",
+            message!("doctor-legacy-stale", stale = stale.join(", ")),
+            message!("doctor-legacy-stale-remedy"),
         ));
     }
     let roles = writers(traffic).await?;
-    let roles = if roles.is_empty() { "nobody".to_owned() } else { roles.join(", ") };
-    let gives =
-        if is_switched { "may write through them" } else { "may write through them from the switch on" };
-    Ok(Verdict::ok(format!("old code finds {}; {roles} {gives}", names.join(", "))))
+    let writers = match (roles.is_empty(), is_switched) {
+        (true, true) => message!("doctor-legacy-nobody-writes"),
+        (true, false) => message!("doctor-legacy-nobody-will-write"),
+        (false, true) => message!("doctor-legacy-writers", roles = roles.join(", ")),
+        (false, false) => message!("doctor-legacy-later-writers", roles = roles.join(", ")),
+    };
+    Ok(Verdict::ok(message!("doctor-legacy-fine", names = names.join(", "), writers = writers)))
 }
 
 /// The recorded rights on Traffic's own tables that go beyond what Landing gives, as the rights are now on both sides.

@@ -9,7 +9,8 @@ use crate::checkpoint::LocalStore;
 use crate::config::Config;
 use crate::disk;
 use crate::error::Kind;
-use crate::report::{Findings, Verdict};
+use crate::language::message;
+use crate::report::{Findings, Level, Verdict};
 use crate::telemetry::{Live, http, http_server};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
@@ -24,47 +25,43 @@ pub async fn examine(findings: &mut Findings, config: &Config) {
 /// The daemon must be able to write to the directory, and must be the only daemon there. The check creates
 /// and removes a file.
 fn state_dir(directory: &Path) -> Verdict {
-    let place = directory.display();
+    let place = &directory.display().to_string();
     if !directory.exists() {
-        return Verdict::ok(format!(
-            "the state directory {place} does not exist yet; `leadbridge run` creates it"
-        ));
+        return Verdict::ok(message!("doctor-local-state-dir-absent", place = place));
     }
     if LocalStore::is_held(directory) {
-        return Verdict::ok(format!("the state directory {place} is in use by a running daemon"));
+        return Verdict::ok(message!("doctor-local-state-dir-in-use", place = place));
     }
     let probe = directory.join(format!(".doctor.{}", std::process::id()));
     let written = disk::create_new(&probe).and_then(|_| std::fs::remove_file(&probe));
     match written {
         Ok(()) if disk::is_open_to_others(directory).unwrap_or(false) => Verdict::warning(
-            format!("the state directory {place} is open to other users of this machine"),
-            format!(
-                "chmod 0700 {place}; a directory that others need as well should not be the state directory"
-            ),
+            message!("doctor-local-state-dir-open", place = place),
+            message!("doctor-local-state-dir-open-remedy", place = place),
         ),
-        Ok(()) => Verdict::ok(format!("the state directory {place} can be written to")),
+        Ok(()) => Verdict::ok(message!("doctor-local-state-dir", place = place)),
         Err(error) => Verdict::error(
-            format!("the state directory {place} cannot be written to: {error}"),
-            "give it to the daemon's user, or set LEADBRIDGE_STATE_DIR; is this command run as that user?",
+            message!("doctor-local-state-dir-closed", place = place, error = error.to_string()),
+            message!("doctor-local-state-dir-closed-remedy"),
         ),
     }
 }
 
 async fn http_listen(config: &Config) -> Outcome {
-    let Some(address) = config.http_listen else { return Ok(Verdict::ok("HTTP is switched off")) };
+    let Some(address) = config.http_listen else { return Ok(Verdict::ok(message!("doctor-local-http-off"))) };
     match tokio::net::TcpListener::bind(address).await {
-        Ok(_) => Ok(Verdict::ok(format!("the HTTP address {address} is free"))),
+        Ok(_) => Ok(Verdict::ok(message!("doctor-local-http-free", address = address))),
         Err(error)
             if error.kind() == io::ErrorKind::AddrInUse
                 && http::ask::<Live>(address, ANSWER).await.is_some() =>
         {
-            Ok(Verdict::ok(format!("a daemon answers at the HTTP address {address}")))
+            Ok(Verdict::ok(message!("doctor-local-http-daemon", address = address)))
         }
         Err(_) => match http_server::bind(address).await {
-            Ok(_) => Ok(Verdict::ok(format!("the HTTP address {address} is free"))),
+            Ok(_) => Ok(Verdict::ok(message!("doctor-local-http-bindable", address = address))),
             // The daemon replicates without HTTP, and tries the address again.
             Err(error) if error.kind() == Kind::Transient => {
-                Ok(Verdict::warning(error.message(), error.remedy_text().unwrap_or_default()))
+                Ok(Verdict { level: Level::Warning, ..Verdict::from(&error) })
             }
             Err(error) => Err(error),
         },
@@ -88,12 +85,12 @@ mod tests {
         std::fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
         assert_eq!(state_dir(directory.path()).level, Level::Ok);
         let store = crate::checkpoint::LocalStore::open(directory.path()).unwrap();
-        assert!(state_dir(directory.path()).message.contains("running daemon"));
+        assert!(state_dir(directory.path()).message.to_string().contains("running daemon"));
         drop(store);
         // A child process of another test shares the lock of every file that was open at the fork, until exec
         // closes the file.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while state_dir(directory.path()).message.contains("running daemon") {
+        while state_dir(directory.path()).message.to_string().contains("running daemon") {
             assert!(std::time::Instant::now() < deadline, "the lock outlives its store");
             std::thread::yield_now();
         }

@@ -1,6 +1,7 @@
 //! Whether another program holds an advisory lock of leadbridge's, which every role may take.
 
 use super::Outcome;
+use crate::language::{Message, message};
 use crate::postgres::Database;
 use crate::postgres::advisory::{self, ExclusiveRight};
 use crate::report::Verdict;
@@ -10,10 +11,14 @@ pub async fn foreign_holders(database: Database<'_>) -> Outcome {
     let mut holders = Vec::new();
     for right in ExclusiveRight::lasting_on(database.side) {
         let held = advisory::own_holders(database, right).await?;
-        holders.extend(held.first().map(|holder| format!("{right} is held by {holder}")));
+        holders.extend(
+            held.first().map(|holder| {
+                message!("doctor-locks-held", right = right.message(), holder = holder.message())
+            }),
+        );
     }
     Ok(Verdict::ok(match holders.is_empty() {
-        true => "no session holds a lock of leadbridge's".to_owned(),
-        false => holders.join("; "),
+        true => message!("doctor-locks-free"),
+        false => Message::joined(holders, "; "),
     }))
 }

@@ -5,6 +5,7 @@ use tokio_postgres::Client;
 use super::server::privileges_remedy;
 use crate::config::Config;
 use crate::error::Result;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::step::during;
@@ -22,13 +23,11 @@ pub async fn pending_notifications(landing: &Client, config: &Config) -> Result<
                JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attname = 'status' \
                WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
     let Some(row) = step.row_if_any(sql, &[&config.names.landing_schema, &name]).await? else {
-        return Ok(Verdict::ok(format!("Landing has no {name}")));
+        return Ok(Verdict::ok(message!("doctor-notifications-absent", name = name)));
     };
     if !row.get::<_, bool>(0) {
         return Ok(Verdict::warning(
-            format!(
-                "this role may not read the column status of {name}: whether notifications are pending is not known"
-            ),
+            message!("doctor-notifications-unreadable", name = name),
             privileges_remedy(Side::Landing),
         ));
     }
@@ -42,14 +41,10 @@ pub async fn pending_notifications(landing: &Client, config: &Config) -> Result<
 
 fn judge(pending: i64) -> Verdict {
     if pending == 0 {
-        return Verdict::ok("no notification is pending on Landing");
+        return Verdict::ok(message!("doctor-notifications-none"));
     }
     Verdict::warning(
-        format!(
-            "notifications pending on Landing and not replicated: {pending}; Landing's scheduler goes on sending them, \
-             also after a cutover, and Traffic knows none of them"
-        ),
-        "to carry them along, set scheduled_notifications = true, then run `leadbridge migrate` and `leadbridge resync`, \
-         and let only one scheduler run; or stop Landing's scheduler once they are sent",
+        message!("doctor-notifications-pending", pending = pending),
+        message!("doctor-notifications-pending-remedy"),
     )
 }

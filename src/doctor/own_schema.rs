@@ -5,6 +5,7 @@ use super::Outcome;
 use crate::access;
 use crate::checkpoint::own_schema::{self, Extent};
 use crate::error::Kind;
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::Database;
 use crate::report::{Findings, Level, Verdict};
@@ -15,14 +16,17 @@ pub async fn examine(findings: &mut Findings, database: Database<'_>) {
     findings.add("served_role", side, served(database).await);
     match access::foreign_rights(database).await {
         Ok(rights) if rights.is_empty() => {
-            let fine = "nobody else has a right in leadbridge's schema";
+            let fine = message!("doctor-own-no-foreign-rights");
             findings.add("own_rights", side, Ok(Verdict::ok(fine)));
         }
         Ok(rights) => {
             for right in rights {
-                let remedy =
-                    format!("run `leadbridge migrate`, or on the {}: {}", right.side, right.statement);
-                findings.add("own_rights", side, Ok(Verdict::error(right.what, remedy)));
+                let remedy = message!(
+                    "doctor-own-foreign-rights-remedy",
+                    side = right.side,
+                    statement = right.statement
+                );
+                findings.add("own_rights", side, Ok(Verdict::error(Message::verbatim(right.what), remedy)));
             }
         }
         Err(error) => findings.add("own_rights", side, Err(error)),
@@ -32,15 +36,15 @@ pub async fn examine(findings: &mut Findings, database: Database<'_>) {
 async fn form(database: Database<'_>) -> Outcome {
     own_schema::refuse_foreign_owner(database).await?;
     own_schema::admit(database, Extent::Whole).await?;
-    Ok(Verdict::ok("leadbridge's schema is as `leadbridge migrate` has made it"))
+    Ok(Verdict::ok(message!("doctor-own-schema")))
 }
 
 async fn served(database: Database<'_>) -> Outcome {
     match own_schema::refuse_unserved(database).await {
-        Ok(()) => Ok(Verdict::ok("leadbridge's functions serve this role")),
+        Ok(()) => Ok(Verdict::ok(message!("doctor-own-served"))),
         // Replication needs no fence on Landing; only a cutover does.
         Err(error) if database.side == Side::Landing && error.kind() == Kind::Refused => {
-            let verdict = Verdict::from(error);
+            let verdict = Verdict::from(&error);
             Ok(Verdict { level: Level::Warning, ..verdict })
         }
         Err(error) => Err(error),

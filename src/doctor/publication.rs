@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::Outcome;
 use crate::error::Result;
+use crate::language::{Message, message};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::postgres::publication::{self, PublicationMember};
@@ -23,8 +24,8 @@ pub async fn exists(client: &Client, names: &Names, tables: &[Table]) -> Outcome
     let name = &names.publication;
     let Some(publication) = read(client, name).await? else {
         return Ok(Verdict::error(
-            format!("publication {name} does not exist"),
-            "run `leadbridge migrate`, or have a DBA run what `leadbridge migrate --print` shows",
+            message!("doctor-publication-absent", name = name),
+            message!("doctor-publication-absent-remedy"),
         ));
     };
     let wanted: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();
@@ -34,30 +35,27 @@ pub async fn exists(client: &Client, names: &Names, tables: &[Table]) -> Outcome
 fn judge(name: &str, publication: &PublicationShape, wanted: &[String]) -> Verdict {
     if publication.all_tables {
         return Verdict::error(
-            format!("publication {name} is FOR ALL TABLES: the LMS's changes would all be decoded and sent"),
-            format!(
-                "DROP PUBLICATION {name} and run `leadbridge migrate`, or choose another name in [names]"
-            ),
+            message!("doctor-publication-all-tables", name = name),
+            message!("doctor-publication-all-tables-remedy", name = name),
         );
     }
     let missing = wanted.iter().filter(|table| !publication.tables.contains(table));
     let extra = publication.tables.iter().filter(|table| !wanted.contains(table));
-    let mut wrong: Vec<String> = missing.map(|table| format!("{table} is missing")).collect();
-    wrong.extend(extra.map(|table| format!("{table} does not belong there")));
-    wrong
-        .extend(publication.in_part.iter().map(|table| format!("{table} has a column list or a row filter")));
+    let mut wrong: Vec<Message> =
+        missing.map(|table| message!("doctor-publication-table-missing", table = table)).collect();
+    wrong.extend(extra.map(|table| message!("doctor-publication-table-extra", table = table)));
+    wrong.extend(
+        publication.in_part.iter().map(|table| message!("doctor-publication-table-in-part", table = table)),
+    );
     if !publication.every_operation {
-        wrong.push("not every operation is published".to_owned());
+        wrong.push(message!("doctor-publication-operations"));
     }
-    Verdict::none_of(
-        &wrong,
-        &format!("publication {name} has exactly the wanted tables"),
-        &format!("publication {name} does not fit"),
-        format!(
-            "run ALTER PUBLICATION \"{name}\" SET TABLE {}; ALTER PUBLICATION \"{name}\" SET (publish = 'insert, \
-             update, delete, truncate')",
-            wanted.join(", ")
-        ),
+    if wrong.is_empty() {
+        return Verdict::ok(message!("doctor-publication-fits", name = name));
+    }
+    Verdict::error(
+        message!("doctor-publication-unfit", name = name, wrong = Message::joined(wrong, ", ")),
+        message!("doctor-publication-unfit-remedy", name = name, tables = wanted.join(", ")),
     )
 }
 
@@ -95,7 +93,7 @@ mod tests {
         {
             let verdict = judge("p", &publication(tables), &wanted);
             assert_eq!(verdict.level, Level::Error);
-            assert!(verdict.message.contains(says), "{}", verdict.message);
+            assert!(verdict.message.to_string().contains(says), "{}", verdict.message);
         }
         let all = PublicationShape { all_tables: true, ..publication(&["a", "b"]) };
         assert_eq!(judge("p", &all, &wanted).level, Level::Error);

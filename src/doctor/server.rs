@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::{Outcome, server_log, writable};
 use crate::error::{Error, Kind, Result};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::step::during;
 use crate::postgres::{Endpoint, role};
@@ -40,13 +41,20 @@ pub async fn connection(client: &Client, endpoint: &Endpoint) -> Outcome {
     let row = during(client, "reading the connection's encryption").row_if_any(sql, &[]).await?;
     let encrypted = row.as_ref().and_then(|row| row.get::<_, Option<String>>(0));
     let local = row.is_some_and(|row| row.get::<_, bool>(1));
-    let message = format!("connected as {} to {}/{}", endpoint.user(), endpoint.hosts(), endpoint.database());
+    let message = message!(
+        "doctor-server-connected",
+        user = endpoint.user(),
+        hosts = endpoint.hosts(),
+        database = endpoint.database()
+    );
     Ok(match encrypted {
-        Some(version) => Verdict::ok(format!("{message}, {version}")),
-        None if local => Verdict::ok(format!("{message}, on this machine")),
+        Some(version) => {
+            Verdict::ok(message!("doctor-server-connected-encrypted", message = message, version = version))
+        }
+        None if local => Verdict::ok(message!("doctor-server-connected-locally", message = message)),
         None => Verdict::warning(
-            format!("{message}, not encrypted"),
-            "use sslmode=verify-full with sslrootcert, unless the network is private",
+            message!("doctor-server-connected-in-clear", message = message),
+            message!("doctor-server-connected-in-clear-remedy"),
         ),
     })
 }
@@ -55,11 +63,11 @@ async fn version(client: &Client) -> Outcome {
     let number = number(client, "server_version_num").await?.unwrap_or(0);
     let major = number / 10_000;
     Ok(if number >= 150_000 {
-        Verdict::ok(format!("PostgreSQL {major}"))
+        Verdict::ok(Message::verbatim(format!("PostgreSQL {major}")))
     } else {
         Verdict::error(
-            format!("PostgreSQL {major} is too old"),
-            "upgrade the server to PostgreSQL 15 or later",
+            message!("doctor-server-version-old", major = major),
+            message!("doctor-server-version-old-remedy"),
         )
     })
 }
@@ -70,26 +78,25 @@ async fn primary(client: &Client, side: Side) -> Outcome {
         .await?;
     // leadbridge only reads on Landing, so read-only transactions do no harm there.
     match (row.get(0), row.get::<_, bool>(1) && side == Side::Traffic) {
-        (true, _) => Ok(Verdict::error(
-            "the server is a standby",
-            "point the URL to the primary, not to a read replica",
-        )),
+        (true, _) => {
+            Ok(Verdict::error(message!("doctor-server-standby"), message!("doctor-server-standby-remedy")))
+        }
         // Some platforms make transactions read-only on a full disk, and revert the setting once there is
         // room. So the error is transient.
         (false, true) => Err(Error::new(Kind::Transient, "transactions are read-only by default")
-            .remedy(writable::read_only_remedy(client).await?)),
-        (false, false) => Ok(Verdict::ok("the server is a primary")),
+            .remedy(writable::read_only_remedy(client).await?.to_string())),
+        (false, false) => Ok(Verdict::ok(message!("doctor-server-primary"))),
     }
 }
 
 async fn server_encoding(client: &Client) -> Outcome {
     let encoding = setting(client, "server_encoding").await?.unwrap_or_default();
     Ok(if encoding == "UTF8" {
-        Verdict::ok("server_encoding is UTF8")
+        Verdict::ok(message!("doctor-server-encoding"))
     } else {
         Verdict::error(
-            format!("server_encoding is {encoding}"),
-            "the database must be in UTF8: make a new one with ENCODING 'UTF8' and move the data there",
+            message!("doctor-server-encoding-other", encoding = encoding),
+            message!("doctor-server-encoding-remedy"),
         )
     })
 }
@@ -100,9 +107,9 @@ async fn statement_timeout(client: &Client) -> Outcome {
         .row("SELECT reset_val::bigint FROM pg_settings WHERE name = 'statement_timeout'", &[])
         .await?;
     Ok(Verdict::ok(match row.get::<_, i64>(0) {
-        0 => "the role has no statement_timeout".to_owned(),
+        0 => message!("doctor-server-no-statement-timeout"),
         limit => {
-            format!("the role's statement_timeout is {limit} ms; leadbridge sets its own sessions' to 0")
+            message!("doctor-server-statement-timeout", limit = limit)
         }
     }))
 }
@@ -113,11 +120,9 @@ pub async fn row_security(client: &Client, endpoint: &Endpoint, list: &[String])
     let user = endpoint.user();
     Ok(Verdict::none_of(
         &hidden,
-        "row-level security hides nothing from this role",
-        "row-level security would hide rows of",
-        format!(
-            "run as an administrator: ALTER ROLE \"{user}\" BYPASSRLS (or connect as a role that has it)"
-        ),
+        message!("doctor-server-row-security"),
+        |list| message!("doctor-server-row-security-hides", list = list),
+        message!("doctor-server-row-security-remedy", user = user),
     ))
 }
 
@@ -126,21 +131,21 @@ pub async fn open_schemas(findings: &mut Findings, client: &Client, side: Side, 
     let closed = role::closed_schemas(client, list).await;
     let open = matches!(&closed, Ok(closed) if closed.is_empty());
     let verdict = closed.map(|closed| {
-        let wrong = "this role lacks USAGE on schemas";
-        Verdict::none_of(&closed, "the schemas are open to this role", wrong, privileges_remedy(side))
+        let wrong = |list| message!("doctor-server-schemas-closed", list = list);
+        Verdict::none_of(&closed, message!("doctor-server-schemas"), wrong, privileges_remedy(side))
     });
     findings.add("schemas", Some(side), verdict);
     open
 }
 
 /// The command that prints the role's privileges for the given side, ready to run.
-pub fn privileges_remedy(side: Side) -> &'static str {
+pub fn privileges_remedy(side: Side) -> Message {
     match side {
         Side::Landing => {
-            "run as an administrator what `leadbridge migrate --print=landing --role ROLE` shows at its end"
+            message!("doctor-privileges-landing-remedy")
         }
         Side::Traffic => {
-            "run as an administrator what `leadbridge migrate --print=traffic --role ROLE` shows at its end"
+            message!("doctor-privileges-traffic-remedy")
         }
     }
 }

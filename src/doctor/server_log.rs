@@ -3,6 +3,7 @@
 use tokio_postgres::Client;
 
 use super::Outcome;
+use crate::language::message;
 use crate::postgres::step::during;
 use crate::report::Verdict;
 
@@ -16,18 +17,11 @@ pub(super) async fn verdict(client: &Client) -> Outcome {
     // A role whose errors are not logged at all.
     let is_quiet = matches!(least, "log" | "fatal" | "panic");
     Ok(if verbosity == "terse" || is_quiet {
-        Verdict::ok("the server's log gets no refused row of this role")
+        Verdict::ok(message!("doctor-log-without-rows"))
     } else {
         Verdict::warning(
-            format!(
-                "the server's log gets each row that it refuses to this role, with name and phone \
-                 (log_error_verbosity is `{verbosity}`)"
-            ),
-            format!(
-                "run as a superuser: ALTER ROLE {role} SET log_error_verbosity = 'terse'; where the platform allows only that, \
-                 ALTER ROLE {role} SET log_min_messages = 'fatal', which hides all errors of this role there; else limit \
-                 who reads the server's log and how long it is kept"
-            ),
+            message!("doctor-log-with-rows", verbosity = verbosity),
+            message!("doctor-log-with-rows-remedy", role = role),
         )
     })
 }

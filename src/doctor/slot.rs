@@ -7,6 +7,7 @@ use super::{Outcome, server};
 use crate::checkpoint::{Identity, Ledger, Start, agree};
 use crate::config::Config;
 use crate::landing::catalog;
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::Database;
 use crate::postgres::slot::SlotState;
@@ -41,24 +42,23 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
 
 fn judge(name: &str, slot: Option<SlotState>) -> Verdict {
     let Some(slot) = slot else {
-        return Verdict::ok(format!("slot {name} does not exist yet; `leadbridge run` creates it"));
+        return Verdict::ok(message!("doctor-slot-absent", name = name));
     };
     let kept = ByteSize(slot.retained_bytes).display().iec().to_string();
     match slot.position.wal_status.as_deref() {
-        Some("lost") => Verdict::error(
-            format!("slot {name} is lost: Landing has dropped WAL that it needed"),
-            "run `leadbridge resync`, and raise max_slot_wal_keep_size",
-        ),
+        Some("lost") => {
+            Verdict::error(message!("doctor-slot-lost", name = name), message!("doctor-slot-lost-remedy"))
+        }
         Some("unreserved") => Verdict::warning(
-            format!("slot {name} will be lost at Landing's next checkpoint: it keeps {kept}"),
-            "start the daemon now, and raise max_slot_wal_keep_size",
+            message!("doctor-slot-unreserved", name = name, kept = kept),
+            message!("doctor-slot-unreserved-remedy"),
         ),
         _ if !slot.active && slot.retained_bytes > MUCH => Verdict::warning(
-            format!("slot {name} is not read and keeps {kept} of WAL on Landing's disk"),
-            "start the daemon; if the replication is over, drop the slot",
+            message!("doctor-slot-not-read", name = name, kept = kept),
+            message!("doctor-slot-not-read-remedy"),
         ),
-        _ if slot.active => Verdict::ok(format!("slot {name} is in use and keeps {kept} of WAL")),
-        _ => Verdict::ok(format!("slot {name} is there, not in use, and keeps {kept} of WAL")),
+        _ if slot.active => Verdict::ok(message!("doctor-slot-in-use", name = name, kept = kept)),
+        _ => Verdict::ok(message!("doctor-slot-idle", name = name, kept = kept)),
     }
 }
 
@@ -69,18 +69,15 @@ async fn failover(client: &Client, config: &Config, actual: Option<bool>) -> Out
     let (slot, wanted) = (&config.names.slot, config.slot_failover);
     Ok(match (wanted, actual) {
         (true, _) if !known => Verdict::error(
-            "[snapshot] slot_failover needs PostgreSQL 17 or later on Landing",
-            "set slot_failover = false, or upgrade Landing",
+            message!("doctor-slot-failover-version"),
+            message!("doctor-slot-failover-version-remedy"),
         ),
         (_, Some(actual)) if actual != wanted => Verdict::warning(
-            format!("slot {slot} has failover = {actual}, the configuration says slot_failover = {wanted}"),
-            format!(
-                "stop the daemon and run ALTER_REPLICATION_SLOT {slot} (FAILOVER {wanted}) in psql \
-                 \"… replication=database\" on Landing, or run `leadbridge resync`"
-            ),
+            message!("doctor-slot-failover-differs", slot = slot, actual = actual, wanted = wanted),
+            message!("doctor-slot-failover-differs-remedy", slot = slot, wanted = wanted),
         ),
-        (true, _) => Verdict::ok("standbys of Landing may keep a copy of the slot"),
-        (false, _) => Verdict::ok("the slot does not survive a failover of Landing (slot_failover is off)"),
+        (true, _) => Verdict::ok(message!("doctor-slot-failover-on")),
+        (false, _) => Verdict::ok(message!("doctor-slot-failover-off")),
     })
 }
 
@@ -92,37 +89,29 @@ async fn waits_for_standbys(client: &Client) -> Outcome {
     let row = during(client, "looking for the slots of Landing's standbys").row(sql, &[&slots]).await?;
     if let Some(unused) = row.get::<_, Option<&str>>(0) {
         return Ok(Verdict::warning(
-            format!(
-                "the stream waits for standbys that are not connected: {unused} (synchronized_standby_slots)"
-            ),
-            "start these standbys, or take their slots out of synchronized_standby_slots on Landing",
+            message!("doctor-slot-standbys-absent", unused = unused),
+            message!("doctor-slot-standbys-absent-remedy"),
         ));
     }
     Ok(if slots.is_empty() {
         Verdict::warning(
-            "synchronized_standby_slots is empty: Traffic may get what no standby of Landing has yet, and a \
-             failover to it then needs a resync",
-            "set it on Landing to the physical slots of its standbys",
+            message!("doctor-slot-standbys-empty"),
+            message!("doctor-slot-standbys-empty-remedy"),
         )
     } else {
-        Verdict::ok(format!("the stream waits for the standbys of {slots}"))
+        Verdict::ok(message!("doctor-slot-standbys", slots = slots))
     })
 }
 
 async fn keep_size(client: &Client) -> Outcome {
     let megabytes = server::number(client, "max_slot_wal_keep_size").await?.unwrap_or(-1);
     let Ok(megabytes) = u64::try_from(megabytes) else {
-        return Ok(Verdict::ok(
-            "max_slot_wal_keep_size is unlimited: a long outage fills Landing's disk instead",
-        ));
+        return Ok(Verdict::ok(message!("doctor-slot-keep-unlimited")));
     };
     let size = ByteSize(megabytes << 20);
-    let message = format!(
-        "a slot that keeps more than {} of WAL is invalidated (max_slot_wal_keep_size)",
-        size.display().iec()
-    );
+    let message = message!("doctor-slot-keep", size = size.display().iec().to_string());
     Ok(if size.as_u64() < MUCH {
-        Verdict::warning(message, "raise it to the WAL of one day, as far as the disk allows")
+        Verdict::warning(message, message!("doctor-slot-keep-remedy"))
     } else {
         Verdict::ok(message)
     })
@@ -131,17 +120,15 @@ async fn keep_size(client: &Client) -> Outcome {
 /// The setting exists in PostgreSQL 18 and later; 0 or absent is off. In seconds.
 pub(super) async fn idle_timeout(client: &Client, side: Side) -> Outcome {
     let slot = match side {
-        Side::Landing => "the slot, which the daemon keeps active after a cutover, too",
-        Side::Traffic => "the slot of reverse replication",
+        Side::Landing => message!("doctor-slot-forward"),
+        Side::Traffic => message!("doctor-slot-reverse"),
     };
     Ok(match server::number(client, "idle_replication_slot_timeout").await? {
         Some(seconds) if seconds > 0 => Verdict::warning(
-            format!(
-                "{slot}, is invalidated when the daemon is down for {seconds} s (idle_replication_slot_timeout)"
-            ),
-            format!("set it to 0 on the {side}, or to longer than any outage of the daemon or of a database"),
+            message!("doctor-slot-idle-timeout", slot = slot, seconds = seconds),
+            message!("doctor-slot-idle-timeout-remedy", side = side),
         ),
-        _ => Verdict::ok("a slot is not invalidated for being idle"),
+        _ => Verdict::ok(message!("doctor-slot-idle-timeout-off")),
     })
 }
 
@@ -155,11 +142,11 @@ async fn old_transactions(client: &Client) -> Outcome {
     let rows = during(client, "looking for old transactions").rows(sql, &[&OLD_SECONDS]).await?;
     let old: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(if old.is_empty() {
-        Verdict::ok("no old transaction is seen that would delay the slot's creation")
+        Verdict::ok(message!("doctor-slot-no-old-transaction"))
     } else {
         Verdict::warning(
-            format!("transactions that the slot's creation must wait for: {}", old.join(", ")),
-            "let them end, or end them with pg_terminate_backend(pid)",
+            message!("doctor-slot-old-transactions", list = old.join(", ")),
+            message!("doctor-slot-old-transactions-remedy"),
         )
     })
 }
@@ -171,11 +158,11 @@ async fn prepared_transactions(client: &Client) -> Outcome {
     let rows = during(client, "looking for prepared transactions").rows(sql, &[]).await?;
     let prepared: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(if prepared.is_empty() {
-        Verdict::ok("no transaction is left prepared")
+        Verdict::ok(message!("doctor-slot-nothing-prepared"))
     } else {
         Verdict::warning(
-            format!("prepared transactions that the slot's creation must wait for: {}", prepared.join(", ")),
-            "COMMIT PREPARED or ROLLBACK PREPARED them; see pg_prepared_xacts",
+            message!("doctor-slot-prepared", list = prepared.join(", ")),
+            message!("doctor-slot-prepared-remedy"),
         )
     })
 }
@@ -184,7 +171,7 @@ async fn prepared_transactions(client: &Client) -> Outcome {
 pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> Outcome {
     let table = config.names.own("checkpoint");
     if !during(traffic, "looking for the checkpoint on Traffic").finds(&table).await? {
-        return Ok(Verdict::ok("nothing was replicated yet"));
+        return Ok(Verdict::ok(message!("doctor-positions-nothing-yet")));
     }
     let system_id = primary::system_identifier(&config.landing).await?;
     let timeline = primary::wal(landing, Side::Landing).await?.timeline;
@@ -205,9 +192,9 @@ pub async fn agreement(landing: &Client, traffic: &Client, config: &Config) -> O
         now.check_successor_of(&before)?;
     }
     Ok(match start {
-        Start::Snapshot { .. } => Verdict::ok("`leadbridge run` begins with a snapshot"),
-        Start::Stream(lsn) => Verdict::ok(format!("`leadbridge run` continues from {lsn}")),
-        Start::Reverse => Verdict::ok("`leadbridge run` replicates Traffic's changes to Landing"),
+        Start::Snapshot { .. } => Verdict::ok(message!("doctor-positions-snapshot")),
+        Start::Stream(lsn) => Verdict::ok(message!("doctor-positions-stream", lsn = lsn)),
+        Start::Reverse => Verdict::ok(message!("doctor-positions-reverse")),
     })
 }
 

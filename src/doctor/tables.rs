@@ -2,8 +2,9 @@
 
 use tokio_postgres::Client;
 
-use crate::admission::{AdmissionScope, Bars, CHECKS, Facts, Unfit};
+use crate::admission::{AdmissionScope, Bars, Facts, Unfit, checks};
 use crate::error::Result;
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::report::{Findings, Verdict};
 
@@ -14,10 +15,10 @@ pub async fn examine(findings: &mut Findings, client: &Client, scope: AdmissionS
         Ok(examined) => examined,
         Err(error) => return findings.add("tables", Some(side), Err(error)),
     };
-    for (check, fine) in CHECKS {
+    for (check, fine) in checks() {
         let mut of_check = unfit.iter().filter(|unfit| unfit.check == check).peekable();
         if of_check.peek().is_none() {
-            findings.add(check, Some(side), Ok(Verdict::ok(praise((check, fine), scope, &facts))));
+            findings.add(check, Some(side), Ok(Verdict::ok(praise(check, fine, scope, &facts))));
         }
         for unfit in of_check {
             findings.add(check, Some(side), Ok(verdict(unfit, Bars::Replication)));
@@ -30,7 +31,7 @@ pub fn stands_in_the_way(
     findings: &mut Findings,
     side: Side,
     examined: Result<(Facts, Vec<Unfit>)>,
-    fine: &str,
+    fine: Message,
 ) {
     let unfit = match examined {
         Ok((_, unfit)) => unfit,
@@ -46,18 +47,19 @@ pub fn stands_in_the_way(
 }
 
 fn verdict(unfit: &Unfit, purpose: Bars) -> Verdict {
+    let [what, remedy] = [&unfit.what, &unfit.remedy].map(Message::clone);
     match unfit.bars >= purpose {
-        true => Verdict::error(unfit.what.clone(), unfit.remedy.clone()),
+        true => Verdict::error(what, remedy),
         false if unfit.bars == Bars::Cutover => {
-            Verdict::warning(format!("{} (a cutover will be refused)", unfit.what), unfit.remedy.clone())
+            Verdict::warning(message!("doctor-tables-no-cutover", what = what), remedy)
         }
-        false => Verdict::warning(unfit.what.clone(), unfit.remedy.clone()),
+        false => Verdict::warning(what, remedy),
     }
 }
 
 /// Mentions a missing optional column of Landing: the column's absence is no fault, but the operator should
 /// know.
-fn praise((check, fine): (&str, &str), scope: AdmissionScope<'_>, facts: &Facts) -> String {
+fn praise(check: &str, fine: Message, scope: AdmissionScope<'_>, facts: &Facts) -> Message {
     let mut absent = Vec::new();
     if check == "columns" && scope.side == Side::Landing {
         for (position, &table) in scope.tables.iter().enumerate() {
@@ -68,10 +70,7 @@ fn praise((check, fine): (&str, &str), scope: AdmissionScope<'_>, facts: &Facts)
         }
     }
     match absent.as_slice() {
-        [] => fine.to_owned(),
-        absent => format!(
-            "{fine}; without {}: what these columns become is Traffic's own, in every direction",
-            absent.join(", ")
-        ),
+        [] => fine,
+        absent => message!("doctor-tables-absent-columns", fine = fine, absent = absent.join(", ")),
     }
 }

@@ -6,6 +6,7 @@ use super::{Outcome, server, slot, tables};
 use crate::admission::{AdmissionScope, Extent};
 use crate::checkpoint::{Finish, Installation, is_switched};
 use crate::config::Config;
+use crate::language::{Message, message};
 use crate::model::names::{Names, STATE_TABLES};
 use crate::model::side::Side;
 use crate::postgres::Database;
@@ -51,11 +52,9 @@ pub async fn examine(findings: &mut Findings, client: &Client, config: &Config) 
 /// that cannot be read.
 pub async fn end(client: &Client, config: &Config) -> Option<Verdict> {
     match Finish::read(client, &config.names).await {
-        Ok(Some(Finish::Finished { at })) => Some(Verdict::ok(format!(
-            "the move was finished at {at}: slots and publications are dropped, nothing is left to examine"
-        ))),
+        Ok(Some(Finish::Finished { at })) => Some(Verdict::ok(message!("doctor-traffic-finished", at = at))),
         Ok(Some(Finish::Dismantling { .. })) => {
-            Finish::refuse(client, &config.names).await.err().map(Verdict::from)
+            Finish::refuse(client, &config.names).await.err().map(|error| Verdict::from(&error))
         }
         Ok(None) | Err(_) => None,
     }
@@ -64,7 +63,7 @@ pub async fn end(client: &Client, config: &Config) -> Option<Verdict> {
 /// The installation that leadbridge's schema belongs to.
 async fn installation(client: &Client, config: &Config) -> Outcome {
     Installation::refuse_another(Database::traffic(client, &config.names), &config.landing).await?;
-    Ok(Verdict::ok("the schema belongs to no other installation"))
+    Ok(Verdict::ok(message!("doctor-traffic-installation")))
 }
 
 async fn schema(client: &Client, tables: &[String]) -> Outcome {
@@ -73,9 +72,9 @@ async fn schema(client: &Client, tables: &[String]) -> Outcome {
     let missing: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     Ok(Verdict::none_of(
         &missing,
-        "the schema is there",
-        "tables are missing",
-        "run `leadbridge migrate`, or have a DBA run what `leadbridge migrate --print` shows",
+        message!("doctor-traffic-schema"),
+        |list| message!("doctor-traffic-schema-lacks", list = list),
+        message!("doctor-traffic-schema-remedy"),
     ))
 }
 
@@ -84,8 +83,8 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     let missing = role::missing_privileges(client, tables, &needed).await?;
     Ok(Verdict::none_of(
         &missing,
-        "the existing tables can be written to",
-        "privileges are missing",
+        message!("doctor-traffic-writable"),
+        |list| message!("doctor-traffic-privileges", list = list),
         server::privileges_remedy(Side::Traffic),
     ))
 }
@@ -96,24 +95,13 @@ async fn replication_right(client: &Client, names: &Names) -> Outcome {
     let user = &role.name;
     let is_needed = is_switched(client, names).await.unwrap_or(false);
     Ok(match (role.is_superuser, role.has_replication, is_needed) {
-        (true, ..) => Verdict::ok(format!("{user} is a superuser, and may do everything on Traffic")),
-        (_, true, true) => Verdict::ok(format!(
-            "{user} has REPLICATION for reverse replication, and may read the changes of every table on Traffic; \
-             `leadbridge finish` takes it away"
-        )),
+        (true, ..) => Verdict::ok(message!("doctor-traffic-superuser", user = user)),
+        (_, true, true) => Verdict::ok(message!("doctor-traffic-replication", user = user)),
         (_, true, false) => Verdict::warning(
-            format!(
-                "{user} has REPLICATION, and may read the changes of every table on Traffic; before a cutover \
-                 nothing needs that"
-            ),
-            format!(
-                "run as an administrator: ALTER ROLE \"{user}\" NOREPLICATION; the dry run of the cutover says when to \
-                 give it"
-            ),
+            message!("doctor-traffic-replication-early", user = user),
+            message!("doctor-traffic-replication-early-remedy", user = user),
         ),
-        (_, false, _) => Verdict::ok(format!(
-            "{user} has no REPLICATION on Traffic: only a cutover needs it, and the cutover's dry run names the SQL"
-        )),
+        (_, false, _) => Verdict::ok(message!("doctor-traffic-no-replication", user = user)),
     })
 }
 
@@ -121,13 +109,10 @@ async fn replication_right(client: &Client, names: &Names) -> Outcome {
 async fn replication_role(client: &Client, config: &Config) -> Outcome {
     let user = config.traffic.user();
     Ok(match TriggerControl::probe(client).await? {
-        TriggerControl::ReplicaRole => {
-            Verdict::ok("the role may keep Traffic's ordinary triggers from firing")
-        }
+        TriggerControl::ReplicaRole => Verdict::ok(message!("doctor-traffic-triggers-kept")),
         TriggerControl::GuardTriggers => Verdict::warning(
-            "the role may not set session_replication_role: Traffic's triggers fire for replicated rows, and \
-             leadbridge's own pair of triggers keeps updated_at",
-            format!("run as a superuser: GRANT SET ON PARAMETER session_replication_role TO \"{user}\""),
+            message!("doctor-traffic-triggers-fire"),
+            message!("doctor-traffic-triggers-fire-remedy", user = user),
         ),
     })
 }
@@ -137,14 +122,17 @@ async fn left_out(client: &Client, names: &Names) -> Outcome {
     let make = names.own("make_deferred_index");
     Ok(match indexes::left_out(client, names).await? {
         None => Verdict::warning(
-            "a snapshot has to keep up every index of an empty table, which takes longer",
-            format!("run `leadbridge migrate`, or {}", server::privileges_remedy(Side::Traffic)),
+            message!("doctor-traffic-indexes-kept"),
+            message!(
+                "doctor-traffic-indexes-kept-remedy",
+                privileges = server::privileges_remedy(Side::Traffic)
+            ),
         ),
-        Some(missing) if missing.is_empty() => Verdict::ok("no index waits to be made"),
+        Some(missing) if missing.is_empty() => Verdict::ok(message!("doctor-traffic-indexes")),
         // Not an error, because an error would stop the daemon, and the daemon creates the indexes.
         Some(missing) => Verdict::warning(
-            format!("missing until a snapshot is complete: {}", missing.join(", ")),
-            format!("`leadbridge run` makes them; by hand: SELECT {make}(), again until it names none"),
+            message!("doctor-traffic-indexes-missing", missing = missing.join(", ")),
+            message!("doctor-traffic-indexes-missing-remedy", make = make),
         ),
     })
 }
@@ -152,18 +140,13 @@ async fn left_out(client: &Client, names: &Names) -> Outcome {
 /// An error after a cutover has switched. Before, only a warning, because nothing streams from Traffic yet.
 async fn standbys(client: &Client, names: &Names) -> Outcome {
     let Some(list) = synchronous::listed(client, &names.reverse_slot()).await? else {
-        return Ok(Verdict::ok(
-            "no commit on Traffic waits, or will wait, for the stream of reverse replication",
-        ));
+        return Ok(Verdict::ok(message!("doctor-traffic-standbys")));
     };
     if is_switched(client, names).await.unwrap_or(false) {
         return Err(synchronous::refusal(Side::Traffic, &list));
     }
     Ok(Verdict::warning(
-        format!(
-            "Traffic would take reverse replication for a synchronous standby, so no cutover can be made \
-             (synchronous_standby_names = '{list}')"
-        ),
-        synchronous::remedy(Side::Traffic),
+        message!("doctor-traffic-standbys-cutover", list = list),
+        Message::verbatim(synchronous::remedy(Side::Traffic)),
     ))
 }

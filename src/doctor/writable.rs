@@ -9,6 +9,7 @@ use tokio_postgres::error::SqlState;
 
 use super::Verdict;
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::step::during;
@@ -27,9 +28,9 @@ pub async fn writable(client: &Client, side: Side, names: &Names) -> Result<Verd
     let tried = client.batch_execute(&format!("BEGIN; {statement}")).await;
     during(client, &step).batch("ROLLBACK").await?;
     match tried {
-        Ok(()) => Ok(Verdict::ok(format!("this role may write on the {side}"))),
+        Ok(()) => Ok(Verdict::ok(message!("doctor-writable", side = side))),
         Err(error) if error.code() == Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Ok(Verdict::error(
-            format!("transactions of this role on the {side} are read-only: no fence can be closed there"),
+            message!("doctor-writable-read-only", side = side),
             read_only_remedy(client).await?,
         )),
         Err(error) => Err(Error::database(step, &error)),
@@ -37,25 +38,20 @@ pub async fn writable(client: &Client, side: Side, names: &Names) -> Result<Verd
 }
 
 /// The source of `default_transaction_read_only`, and the command that resets the parameter there.
-pub(super) async fn read_only_remedy(client: &Client) -> Result<String> {
+pub(super) async fn read_only_remedy(client: &Client) -> Result<Message> {
     let sql = "SELECT s.source, quote_ident(session_user), quote_ident(current_database()) FROM pg_settings AS s \
                WHERE s.name = 'default_transaction_read_only'";
     let row = during(client, "reading default_transaction_read_only").row(sql, &[]).await?;
     let (role, database): (&str, &str) = (row.get(1), row.get(2));
     Ok(match row.get::<_, &str>(0) {
-        "user" => format!("run as an administrator: ALTER ROLE {role} RESET default_transaction_read_only"),
-        "database user" => format!(
-            "run as an administrator: ALTER ROLE {role} IN DATABASE {database} RESET default_transaction_read_only"
-        ),
-        "database" => format!(
-            "is the disk full, or the project paused? Otherwise run as an administrator: ALTER DATABASE {database} \
-             RESET default_transaction_read_only"
-        ),
-        "client" => "take default_transaction_read_only out of the options in the database URL".to_owned(),
+        "user" => message!("doctor-writable-role-remedy", role = role),
+        "database user" => {
+            message!("doctor-writable-role-in-database-remedy", role = role, database = database)
+        }
+        "database" => message!("doctor-writable-database-remedy", database = database),
+        "client" => message!("doctor-writable-client-remedy"),
         _ => {
-            "is the disk full, or the project paused? Otherwise run as an administrator: ALTER SYSTEM RESET \
-              default_transaction_read_only, SELECT pg_reload_conf()"
-                .to_owned()
+            message!("doctor-writable-system-remedy")
         }
     })
 }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::catalog::{self, CatalogColumn};
 use crate::error::Result;
+use crate::language::{Message, message};
 use crate::mapping::Mapping;
 use crate::model::change::Table;
 use crate::model::column_rules::ColumnRules;
@@ -81,13 +82,24 @@ pub async fn left_out(
     Ok(LandingColumns::read(databases.on(Side::Landing), tables).await?.left_out(&mapping, rules))
 }
 
+impl LeftOut {
+    /// The column, and why it is left out.
+    pub fn message(&self) -> Message {
+        let LeftOut { table, column, reason } = self;
+        match reason {
+            LeftOutReason::Skipped => message!("landing-left-out-skipped", table = table, column = column),
+            LeftOutReason::Generated => {
+                message!("landing-left-out-generated", table = table, column = column)
+            }
+            LeftOutReason::NotCopied => {
+                message!("landing-left-out-not-copied", table = table, column = column)
+            }
+        }
+    }
+}
+
 impl std::fmt::Display for LeftOut {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let reason = match self.reason {
-            LeftOutReason::Skipped => "skipped by the configuration",
-            LeftOutReason::Generated => "computed by PostgreSQL",
-            LeftOutReason::NotCopied => "not copied yet",
-        };
-        write!(f, "{}.{} ({reason})", self.table, self.column)
+        self.message().fmt(f)
     }
 }

@@ -2,56 +2,43 @@
 
 use serde::Serialize;
 
+use crate::language::{Message, message};
+
 /// A column of `traffic_leads`, and a case in which a change on Traffic is not carried to Landing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NotCarried {
     pub column: &'static str,
     /// The case, and why.
-    pub reason: &'static str,
+    pub reason: Message,
 }
 
-const fn not(column: &'static str, reason: &'static str) -> NotCarried {
+/// Stands for all columns in the list.
+pub const EVERY_COLUMN: &str = "every column";
+
+const fn not(column: &'static str, reason: Message) -> NotCarried {
     NotCarried { column, reason }
 }
 
 static NOT_CARRIED: [NotCarried; 16] = [
-    not(
-        "every column",
-        "of a lead that Traffic's own code made (a Facebook form): the lead stays on Traffic, and its journey too",
-    ),
-    not("landing_lead", "always: it says that the lead was born on Traffic through Landing's names"),
-    not("status", "always: Landing has no such column"),
-    not("amocrm_pipeline_id", "always: Landing has no such column"),
-    not("amocrm_status_id", "always: Landing has no such column"),
-    not("landing_synced_at", "always: it says when a row last came from Landing"),
-    not("phone_normalized", "when it is not what its phone gives: it is computed from the phone"),
-    not(
-        "source",
-        "when no value of Landing's maps to it: null, twland, a longer text with facebook, tiktok or google in it",
-    ),
-    not("landing_source", "when it does not map to the source: Landing has one column for both"),
-    not(
-        "utm_*",
-        "when it was set to null or to the empty text and metadata still says it; when metadata is no object",
-    ),
-    not(
-        "funnel_type",
-        "when the lead's source forces another one; when it is null; when metadata is no object",
-    ),
-    not("fb_*", "when it was set to null and metadata still says it; when metadata is no object"),
-    not(
-        "amocrm_lead_id, amocrm_contact_id",
-        "when it is negative: it comes as text, and a text with a sign is no number",
-    ),
+    not(EVERY_COLUMN, message!("mapping-not-carried-own-lead")),
+    not("landing_lead", message!("mapping-not-carried-landing-lead")),
+    not("status", message!("mapping-not-carried-no-such-column")),
+    not("amocrm_pipeline_id", message!("mapping-not-carried-no-such-column")),
+    not("amocrm_status_id", message!("mapping-not-carried-no-such-column")),
+    not("landing_synced_at", message!("mapping-not-carried-synced-at")),
+    not("phone_normalized", message!("mapping-not-carried-phone-normalized")),
+    not("source", message!("mapping-not-carried-source")),
+    not("landing_source", message!("mapping-not-carried-landing-source")),
+    not("utm_*", message!("mapping-not-carried-utm")),
+    not("funnel_type", message!("mapping-not-carried-funnel-type")),
+    not("fb_*", message!("mapping-not-carried-facebook")),
+    not("amocrm_lead_id, amocrm_contact_id", message!("mapping-not-carried-amocrm")),
     not(
         "email_sent, sms_sent, email_clicked, sms_clicked, click_count",
-        "when it is null: that is false, or 0",
+        message!("mapping-not-carried-null-flags"),
     ),
-    not("name, phone", "when it is null: Landing has NOT NULL there, and gets the empty text"),
-    not(
-        "metadata",
-        "gains utm_*, funnel_type and fb_* where it does not imply what Traffic has in these columns",
-    ),
+    not("name, phone", message!("mapping-not-carried-null-texts")),
+    not("metadata", message!("mapping-not-carried-metadata")),
 ];
 
 /// Every column that is not carried to Landing unchanged, with the reason. Columns that an older Landing

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::Database;
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::postgres::step::during;
@@ -60,16 +61,22 @@ impl ExclusiveRight {
     }
 }
 
+impl ExclusiveRight {
+    pub fn message(self) -> Message {
+        match self {
+            ExclusiveRight::Lease => message!("postgres-right-lease"),
+            ExclusiveRight::Decision => message!("postgres-right-decision"),
+            ExclusiveRight::Command => message!("postgres-right-command"),
+            ExclusiveRight::WriteLanding => message!("postgres-right-write-landing"),
+            ExclusiveRight::Fence(cutover) => message!("postgres-right-fence", id = cutover),
+            ExclusiveRight::Migration => message!("postgres-right-migration"),
+        }
+    }
+}
+
 impl fmt::Display for ExclusiveRight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ExclusiveRight::Lease => f.write_str("the lease of the daemon"),
-            ExclusiveRight::Decision => f.write_str("the right to decide a cutover or a rollback"),
-            ExclusiveRight::Command => f.write_str("the lock of the command of a cutover or a rollback"),
-            ExclusiveRight::WriteLanding => f.write_str("the right to write to Landing"),
-            ExclusiveRight::Fence(cutover) => write!(f, "the lock of the fence of cutover {cutover}"),
-            ExclusiveRight::Migration => f.write_str("the lock of `leadbridge migrate`"),
-        }
+        self.message().fmt(f)
     }
 }
 
@@ -116,25 +123,29 @@ impl Holder {
     }
 }
 
+impl Holder {
+    pub fn message(&self) -> Message {
+        let known = |text: &Option<String>| match text {
+            Some(text) => Message::verbatim(text),
+            None => message!("postgres-holder-unknown"),
+        };
+        let (role, name) = (known(&self.role), known(&self.prepared));
+        let who = match self.pid {
+            Some(pid) => message!("postgres-holder-process", pid = pid, role = role),
+            None => message!("postgres-holder-prepared", name = name, role = role),
+        };
+        let application = self.application.as_ref();
+        let application =
+            application.map(|application| message!("postgres-holder-application", application = application));
+        let client = self.client.as_ref().map(|client| message!("postgres-holder-client", client = client));
+        let since = self.since.as_ref().map(|since| message!("postgres-holder-since", since = since));
+        Message::joined([Some(who), application, client, since].into_iter().flatten(), ", ")
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let role = self.role.as_deref().unwrap_or("(unknown)");
-        match (self.pid, &self.prepared) {
-            (Some(pid), _) => write!(f, "process {pid} of role {role}")?,
-            (None, name) => {
-                write!(f, "prepared transaction {} of role {role}", name.as_deref().unwrap_or("(unknown)"))?;
-            }
-        }
-        if let Some(application) = &self.application {
-            write!(f, ", application '{application}'")?;
-        }
-        if let Some(client) = &self.client {
-            write!(f, ", from {client}")?;
-        }
-        match &self.since {
-            Some(since) => write!(f, ", since {since}"),
-            None => Ok(()),
-        }
+        self.message().fmt(f)
     }
 }
 

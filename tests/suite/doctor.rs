@@ -99,7 +99,7 @@ async fn each_damage_to_landing_is_found_by_its_own_check() {
     landing.batch_execute("ALTER TABLE landing_leads DROP click_count").await.unwrap();
     let findings = examine(&world).await;
     assert_eq!(complaints(&findings), [], "what comes of an optional column is Traffic's");
-    assert!(findings.findings.iter().any(|finding| finding.message.contains("click_count")));
+    assert!(findings.findings.iter().any(|finding| finding.message.to_string().contains("click_count")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -156,12 +156,16 @@ async fn replication_on_traffic_is_a_warning_until_a_cutover_has_switched() {
     assert_eq!(complaints(&found), [("replication_right", Level::Warning)]);
     let said = |found: &Findings, check: &str| {
         let of = |finding: &&Finding| {
-            finding.check == check && finding.message.contains("the changes of every table")
+            finding.check == check && finding.message.to_string().contains("the changes of every table")
         };
         found.findings.iter().find(of).unwrap().clone()
     };
     assert!(
-        said(&found, "replication_right").remedy.unwrap().contains("ALTER ROLE \"bridge\" NOREPLICATION")
+        said(&found, "replication_right")
+            .remedy
+            .unwrap()
+            .to_string()
+            .contains("ALTER ROLE \"bridge\" NOREPLICATION")
     );
     assert_eq!(said(&found, "role").level, Level::Ok);
     let report = world.migrate(&MigrateOptions::default()).await.to_string();
@@ -198,7 +202,8 @@ async fn a_generated_column_that_the_mapping_reads_is_an_error_and_one_that_it_n
             let findings = examine(&world).await;
             if found {
                 assert_eq!(complaints(&findings), [("columns", Level::Error)], "{sql}");
-                let named = |finding: &Finding| finding.message.contains(&format!("{table}.{name}"));
+                let named =
+                    |finding: &Finding| finding.message.to_string().contains(&format!("{table}.{name}"));
                 assert!(findings.findings.iter().any(named), "{findings:?}");
             } else {
                 assert_eq!(complaints(&findings), [], "{sql}");
@@ -251,7 +256,7 @@ async fn a_connection_limit_that_is_too_low_is_named_with_the_statement_that_rai
         let found = examined().await;
         assert_eq!(complaints(&found), [("connection_limit", level)], "{what} {limit}: {found:?}");
         let remedy = found.findings.iter().find(|one| one.check == "connection_limit" && one.level == level);
-        let remedy = remedy.unwrap().remedy.clone().unwrap();
+        let remedy = remedy.unwrap().remedy.as_ref().unwrap().to_string();
         assert!(remedy.contains(&format!("ALTER {what} CONNECTION LIMIT 1")), "{remedy}");
         let reset = if what.starts_with("ROLE") { 10 } else { -1 };
         client.batch_execute(&format!("ALTER {what} CONNECTION LIMIT {reset}")).await.unwrap();
@@ -293,7 +298,7 @@ async fn a_checkpoint_without_its_slot_or_of_another_cluster_is_an_error() {
     assert_eq!(complaints(&findings), [("positions", Level::Error)]);
     traffic.batch_execute("UPDATE leadbridge.checkpoint SET landing_system_id = '1'").await.unwrap();
     let findings = examine(&world).await;
-    assert!(findings.findings.iter().any(|finding| finding.message.contains("another Landing")));
+    assert!(findings.findings.iter().any(|finding| finding.message.to_string().contains("another Landing")));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -301,7 +306,7 @@ async fn a_shape_that_is_not_admissible_is_an_error_with_what_to_run_and_one_tha
     let world = World::new().await;
     let remedy = |findings: &Findings, check: &str| {
         let found = findings.findings.iter().find(|one| one.check == check && one.level != Level::Ok);
-        found.and_then(|one| one.remedy.clone()).unwrap_or_default()
+        found.and_then(|one| one.remedy.as_ref().map(ToString::to_string)).unwrap_or_default()
     };
     let traffic = world.traffic().await;
     traffic

@@ -24,6 +24,7 @@ mod files;
 mod finish;
 mod installed;
 mod landing;
+mod language;
 mod legacy;
 mod mapping;
 mod migrate;

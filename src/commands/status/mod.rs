@@ -18,21 +18,22 @@ use crate::cli;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::language::Language;
 use crate::telemetry::{DaemonPresence, Live, State};
 
 const WATCH_PAUSE: Duration = Duration::from_secs(2);
 
 /// # Errors
 /// When stdout breaks. Facts that cannot be determined are part of the answer, and of the exit code.
-pub async fn run(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &cli::Status, language: Language) -> Result<Exit> {
     match arguments.watch {
         true if !arguments.json && watch::is_usable() => Box::pin(watch::run(config, arguments)).await,
-        true => watch_lines(config, arguments).await,
-        false => once(config, arguments).await,
+        true => watch_lines(config, arguments, language).await,
+        false => once(config, arguments, language).await,
     }
 }
 
-async fn once(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+async fn once(config: &Config, arguments: &cli::Status, language: Language) -> Result<Exit> {
     let gathered = gather::gather(config).await;
     for error in &gathered.unreachable {
         complain(error);
@@ -40,14 +41,14 @@ async fn once(config: &Config, arguments: &cli::Status) -> Result<Exit> {
     if arguments.json {
         print_json(&gathered.live)?;
     } else {
-        print(&view::text(&gathered.live))?;
+        print(&view::text(&gathered.live, language))?;
     }
     Ok(verdict(&gathered, arguments))
 }
 
 /// Prints again and again, where there is no terminal for a screen. Ends with Ctrl-C, or when stdout has no reader any
 /// more.
-async fn watch_lines(config: &Config, arguments: &cli::Status) -> Result<Exit> {
+async fn watch_lines(config: &Config, arguments: &cli::Status, language: Language) -> Result<Exit> {
     let knows_escapes = std::env::var("TERM").is_ok_and(|kind| kind != "dumb");
     let clear = if std::io::stdout().is_terminal() && knows_escapes { "\x1b[H\x1b[2J" } else { "" };
     loop {
@@ -63,7 +64,7 @@ async fn watch_lines(config: &Config, arguments: &cli::Status) -> Result<Exit> {
             text.push('\n');
         } else {
             text.push_str(clear);
-            text.push_str(&view::text(&gathered.live));
+            text.push_str(&view::text(&gathered.live, language));
             for error in &gathered.unreachable {
                 text.push_str(&format!("error: {error}\n"));
             }

@@ -2,36 +2,65 @@
 
 use bytesize::ByteSize;
 
-use super::view::duration;
+use super::view::{duration, facts, of_role};
+use crate::language::{Message, message};
 use crate::telemetry::outlook::{CatchUpState, Survival, SurvivalState, Trend, TrendDirection};
 use crate::telemetry::{BlockingSession, DaemonPresence, Live};
 
 /// Longest time that is written out: an estimate beyond has no meaning.
 const FAR: f64 = 30.0 * 86_400.0;
 
-/// Names and values of the lines, in the order of the view.
-pub(super) fn lines(live: &Live) -> Vec<(&'static str, String)> {
+/// What a line of the outlook is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OutlookLine {
+    Rate,
+    Survival,
+    CatchingUp,
+    Blocked,
+}
+
+impl OutlookLine {
+    pub(super) fn label(self) -> Message {
+        match self {
+            OutlookLine::Rate => message!("commands-label-rate"),
+            OutlookLine::Survival => message!("commands-label-survival"),
+            OutlookLine::CatchingUp => message!("commands-label-catching-up"),
+            OutlookLine::Blocked => message!("commands-label-blocked"),
+        }
+    }
+
+    /// The label on the full screen, which is English.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            OutlookLine::Rate => "rate",
+            OutlookLine::Survival => "survival",
+            OutlookLine::CatchingUp => "catching up",
+            OutlookLine::Blocked => "BLOCKED",
+        }
+    }
+}
+
+/// The lines, in the order of the view.
+pub(super) fn lines(live: &Live) -> Vec<(OutlookLine, Message)> {
     let mut lines = Vec::new();
-    lines.extend(rate(live).map(|text| ("rate", text)));
+    lines.extend(rate(live).map(|text| (OutlookLine::Rate, text)));
     let filling = live.survival.filter(|survival| survival.state == SurvivalState::Filling);
-    lines.extend(live.survival.map(|survival| ("survival", survive(live, survival))));
-    lines.extend(catch_up(live).filter(|_| filling.is_none()).map(|text| ("catching up", text)));
-    lines.extend(live.blocked_by.iter().flatten().map(|session| ("BLOCKED", blocked(session))));
+    lines.extend(live.survival.map(|survival| (OutlookLine::Survival, survive(live, survival))));
+    lines.extend(catch_up(live).filter(|_| filling.is_none()).map(|text| (OutlookLine::CatchingUp, text)));
+    lines.extend(live.blocked_by.iter().flatten().map(|session| (OutlookLine::Blocked, blocked(session))));
     lines
 }
 
-/// The trend as a continuation of the lag; empty where the lag is none.
-pub(super) fn trend(live: &Live) -> String {
+/// The trend, which continues the lag; `None` where the lag is none.
+pub(super) fn trend(live: &Live) -> Option<Message> {
     let is_behind = live.lag_bytes.is_some_and(|bytes| bytes > 0);
-    let Some(Trend { direction, seconds_per_minute, .. }) = live.trend.filter(|_| is_behind) else {
-        return String::new();
-    };
+    let Trend { direction, seconds_per_minute, .. } = live.trend.filter(|_| is_behind)?;
     let by = duration(seconds_per_minute.abs());
-    match direction {
-        TrendDirection::Rising => format!(", rising by {by} a minute"),
-        TrendDirection::Falling => format!(", falling by {by} a minute"),
-        TrendDirection::Steady => ", steady".to_owned(),
-    }
+    Some(match direction {
+        TrendDirection::Rising => message!("commands-lag-rising", time = by),
+        TrendDirection::Falling => message!("commands-lag-falling", time = by),
+        TrendDirection::Steady => message!("commands-lag-steady"),
+    })
 }
 
 fn bytes(bytes: u64) -> String {
@@ -44,93 +73,100 @@ fn a_second(rate: f64) -> String {
 }
 
 /// `in 3 h 40 min`, or that it is far off.
-fn within(seconds: f64) -> String {
-    if seconds > FAR { "in more than 30 d".to_owned() } else { format!("in {}", duration(seconds)) }
+fn within(seconds: f64) -> Message {
+    if seconds > FAR {
+        message!("commands-outlook-far")
+    } else {
+        message!("commands-outlook-within", time = duration(seconds))
+    }
 }
 
-pub(super) fn rate(live: &Live) -> Option<String> {
+pub(super) fn rate(live: &Live) -> Option<Message> {
     let rate = live.rate?;
-    let source = live.survival.map_or("the source", |survival| survival.side.name());
-    let written = format!("{source} writes {} of WAL a second", a_second(rate.wal_bytes_per_second));
+    let source = live.survival.map_or_else(
+        || message!("commands-outlook-source"),
+        |survival| Message::verbatim(survival.side.name()),
+    );
+    let written = a_second(rate.wal_bytes_per_second);
+    let written = message!("commands-outlook-writes", source = source, bytes = written);
     Some(match rate.rows_per_second {
-        Some(rows) => format!("{rows:.0} rows/s applied; {written}"),
+        Some(rows) => {
+            message!("commands-outlook-applied", rows = format!("{rows:.0}"), written = written)
+        }
         None => written,
     })
 }
 
-fn survive(live: &Live, survival: Survival) -> String {
-    let side = survival.side.name();
+fn survive(live: &Live, survival: Survival) -> Message {
+    let side = survival.side;
     let limit = bytes(survival.limit_bytes.unwrap_or(0));
     // PostgreSQL counts whole segments, so that a little more than the limit may be left.
     let safe = bytes(survival.safe_bytes.unwrap_or(0).min(survival.limit_bytes.unwrap_or(0)));
-    let if_stopped = survival.seconds_left_if_stopped.map_or_else(String::new, |seconds| {
-        format!("; were replication to stop now, it would be reached {}", within(seconds))
-    });
+    let if_stopped = |says: Message| match survival.seconds_left_if_stopped {
+        Some(seconds) => message!("commands-outlook-if-stopped", says = says, within = within(seconds)),
+        None => says,
+    };
     match survival.state {
-        SurvivalState::Lost => {
-            format!("none: {side} has dropped WAL that the slot needs; run `leadbridge resync`")
-        }
-        SurvivalState::Unreserved => format!(
-            "NONE LEFT: {side} may drop WAL that the slot needs at its next checkpoint; raise max_slot_wal_keep_size \
-             there, and let the stream catch up"
-        ),
+        SurvivalState::Lost => message!("commands-outlook-lost", side = side),
+        SurvivalState::Unreserved => message!("commands-outlook-unreserved", side = side),
         SurvivalState::NoLimit => {
-            let growth = survival.growth_bytes_per_second.filter(|growth| *growth > 0.0);
-            let growth = growth.map_or_else(String::new, |growth| {
-                format!("; the WAL kept grows by {} a minute", a_second(growth * 60.0))
-            });
-            format!(
-                "{side} sets no max_slot_wal_keep_size: its disk is the limit, and no role sees the disk's free \
-                 space{growth}"
-            )
+            let says = message!("commands-outlook-no-limit", side = side);
+            match survival.growth_bytes_per_second.filter(|growth| *growth > 0.0) {
+                Some(growth) => {
+                    message!("commands-outlook-growing", says = says, bytes = a_second(growth * 60.0))
+                }
+                None => says,
+            }
         }
         SurvivalState::Unknown => {
-            format!("{safe} left of {limit}; its growth is not measured yet{if_stopped}")
+            if_stopped(message!("commands-outlook-unknown", safe = safe, limit = limit))
         }
-        SurvivalState::NotFilling => format!("{safe} left of {limit}, not filling{if_stopped}"),
+        SurvivalState::NotFilling => {
+            if_stopped(message!("commands-outlook-not-filling", safe = safe, limit = limit))
+        }
         SurvivalState::Filling => {
-            let seconds = within(survival.seconds_left.unwrap_or(0.0));
-            let nobody = live.daemon == DaemonPresence::Down;
-            let rate = if nobody { "unless a daemon starts" } else { "at this rate" };
-            let caught_up = catch_up(live).map_or_else(String::new, |text| format!("; catching up: {text}"));
-            format!("the limit of {limit} is reached {seconds} {rate}, {safe} are left{caught_up}")
+            let within = within(survival.seconds_left.unwrap_or(0.0));
+            let says = match live.daemon {
+                DaemonPresence::Down => {
+                    message!("commands-outlook-filling-alone", limit = limit, within = within, safe = safe)
+                }
+                _ => message!("commands-outlook-filling", limit = limit, within = within, safe = safe),
+            };
+            let caught_up = catch_up(live).map(|text| message!("commands-outlook-catching-up", text = text));
+            Message::joined([Some(says), caught_up].into_iter().flatten(), "; ")
         }
     }
 }
 
 /// `None` while the stream keeps up, or when nothing is known.
-fn catch_up(live: &Live) -> Option<String> {
+fn catch_up(live: &Live) -> Option<Message> {
     let catch_up = live.catch_up?;
     match (catch_up.state, catch_up.seconds) {
         (CatchUpState::KeepsUp, _) => None,
-        (CatchUpState::CatchingUp, Some(seconds)) => Some(format!("done {} at this rate", within(seconds))),
+        (CatchUpState::CatchingUp, Some(seconds)) => {
+            Some(message!("commands-outlook-done-within", within = within(seconds)))
+        }
         (CatchUpState::CatchingUp | CatchUpState::FallingBehind, _) => {
-            Some("never at this rate, the lag does not become less".to_owned())
+            Some(message!("commands-outlook-never"))
         }
     }
 }
 
-fn blocked(session: &BlockingSession) -> String {
+fn blocked(session: &BlockingSession) -> Message {
     let BlockingSession { side, pid, role, application_name, client_address, .. } = session;
-    let mut text = match pid {
-        Some(pid) => format!("by process {pid}"),
-        None => "by a prepared transaction (pg_prepared_xacts)".to_owned(),
+    let by = match pid {
+        Some(pid) => message!("commands-blocked-process", pid = pid.to_string()),
+        None => message!("commands-blocked-prepared"),
     };
-    for (name, value) in
-        [(" of role ", role), (", application ", application_name), (", from ", client_address)]
-    {
-        if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
-            text += &format!("{name}{value}");
-        }
-    }
-    text += &format!(", on {}", side.name());
-    if let Some(seconds) = session.transaction_seconds {
-        text += &format!(", in a transaction for {}", duration(seconds));
-    }
-    if let Some(seconds) = session.waited_seconds {
-        text += &format!("; leadbridge has waited for {}", duration(seconds));
-    }
-    text
+    let known = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let mut parts = vec![of_role(by, known(role).as_ref())];
+    parts.extend(facts(known(application_name).as_ref(), known(client_address).as_ref()));
+    parts.push(message!("commands-blocked-side", side = *side));
+    let lasted = session.transaction_seconds;
+    parts.extend(lasted.map(|lasted| message!("commands-blocked-transaction", time = duration(lasted))));
+    let waited = session.waited_seconds;
+    let waited = waited.map(|waited| message!("commands-blocked-waited", time = duration(waited)));
+    Message::joined([Some(Message::joined(parts, ", ")), waited].into_iter().flatten(), "; ")
 }
 
 #[cfg(test)]
@@ -152,7 +188,7 @@ mod tests {
     }
 
     fn said(live: &Live) -> String {
-        lines(live).iter().map(|(name, text)| format!("{name}: {text}\n")).collect()
+        lines(live).iter().map(|(line, text)| format!("{}: {text}\n", line.label())).collect()
     }
 
     #[test]
@@ -195,11 +231,11 @@ mod tests {
     fn rate_trend_and_blocking_sessions_are_said_in_words() {
         let trend_of = |direction, seconds_per_minute| {
             let found = Trend { direction, bytes_per_minute: 1.0, seconds_per_minute, over_seconds: 60.0 };
-            trend(&Live { lag_bytes: Some(1), trend: Some(found), ..Live::starting() })
+            trend(&Live { lag_bytes: Some(1), trend: Some(found), ..Live::starting() }).unwrap().to_string()
         };
-        assert_eq!(trend_of(TrendDirection::Rising, 58.0), ", rising by 58 s a minute");
-        assert_eq!(trend_of(TrendDirection::Falling, -120.0), ", falling by 2 min 0 s a minute");
-        assert_eq!(trend_of(TrendDirection::Steady, 0.1), ", steady");
+        assert_eq!(trend_of(TrendDirection::Rising, 58.0), "rising by 58 s a minute");
+        assert_eq!(trend_of(TrendDirection::Falling, -120.0), "falling by 2 min 0 s a minute");
+        assert_eq!(trend_of(TrendDirection::Steady, 0.1), "steady");
         let rate = Rate {
             rows_per_second: Some(120.4),
             applied_bytes_per_second: Some(1.0),

@@ -5,104 +5,127 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 
 use super::outlook;
+use crate::language::{Argument, Language, Message, grouped, message};
+use crate::model::side::Side;
 use crate::report::Attention;
 use crate::telemetry::{
     AlertChannelReport, DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
 };
 
 /// A few aligned lines.
-pub fn text(live: &Live) -> String {
-    let mut lines = Lines(String::new());
-    lines.add("state", &state(live));
+pub fn text(live: &Live, language: Language) -> String {
+    let mut lines = Lines { text: String::new(), language };
+    lines.add(message!("commands-label-state"), state(live));
     if live.finished_at.is_some() {
-        return lines.0;
+        return lines.text;
     }
     if let Some(holder) = live.lease_holder.as_ref().filter(|_| is_held_elsewhere(live)) {
-        lines.add("lease", &lease(holder));
+        lines.add(message!("commands-label-lease"), lease(holder));
     }
-    lines.add("lag", &(lag(live) + &outlook::trend(live)));
-    lines.add("slot", &slot(live));
-    for (name, value) in outlook::lines(live) {
-        lines.add(name, &value);
+    let lag = [Some(lag(live)), outlook::trend(live)];
+    lines.add(message!("commands-label-lag"), Message::joined(lag.into_iter().flatten(), ", "));
+    lines.add(message!("commands-label-slot"), slot(live));
+    for (kind, text) in outlook::lines(live) {
+        lines.add(kind.label(), text);
     }
     if let Some(back) = &live.reverse {
-        lines.add("reverse", &reverse_line(back));
-        if let Some(at) = &back.new_slot_since {
-            lines.add("new slot", &format!("Landing's slot is lost, and is being made again since {at}"));
-        } else if let Some(at) = &back.new_slot_made_at {
-            lines.add("new slot", &format!("Landing's slot was lost, and made again at {at}"));
-        }
-        if let Some(what) = &back.landing_publication {
-            lines.add("publication", what);
-        }
+        add_reverse(&mut lines, back);
     }
     if live.state == State::Snapshot {
         snapshot(&mut lines, live);
     }
-    lines.add("quarantine", &quarantine(live));
+    lines.add(message!("commands-label-quarantine"), quarantine(live));
     for column in live.columns_not_replicated.iter().flatten() {
-        lines.add("left out", column);
+        lines.add(message!("commands-label-left-out"), Message::verbatim(column));
     }
+    add_trouble(&mut lines, live);
+    lines.text
+}
+
+fn add_reverse(lines: &mut Lines, back: &ReverseReport) {
+    lines.add(message!("commands-label-reverse"), reverse_line(back));
+    if let Some(at) = &back.new_slot_since {
+        lines.add(message!("commands-label-new-slot"), made_again_since(at));
+    } else if let Some(at) = &back.new_slot_made_at {
+        lines.add(message!("commands-label-new-slot"), message!("commands-slot-made-again-at", at = at));
+    }
+    if let Some(what) = &back.landing_publication {
+        lines.add(message!("commands-label-publication"), Message::verbatim(what));
+    }
+}
+
+pub(super) fn made_again_since(at: &str) -> Message {
+    message!("commands-slot-made-again-since", at = at)
+}
+
+/// What waits for an operator, alerts that are not delivered, and the last error.
+fn add_trouble(lines: &mut Lines, live: &Live) {
     for Attention { message, remedy } in live.attention.iter().flatten() {
-        lines.add("ATTENTION", message);
-        lines.add("", &format!("what to do: {remedy}"));
+        lines.add(message!("commands-label-attention"), message.clone());
+        lines.add(Message::verbatim(""), message!("commands-finding-remedy", remedy = remedy));
     }
     for channel in live.alerts.iter().flatten() {
         if let Some(failure) = &channel.last_failure {
             let AlertChannelReport { channel, waiting, failed, .. } = channel;
-            lines.add(
-                "alerts",
-                &format!("{channel} does not work: {failure}; {waiting} wait, {failed} were given up"),
+            let says = message!(
+                "commands-alerts-failing",
+                channel = channel,
+                failure = failure,
+                waiting = waiting,
+                failed = failed
             );
+            lines.add(message!("commands-label-alerts"), says);
         }
     }
     if let Some(error) = &live.last_error {
-        let again = if error.retrying { " (the daemon tries again by itself)" } else { "" };
-        lines.add("last error", &format!("{}{again}", error.message));
+        let says = match error.retrying {
+            true => message!("commands-error-retrying", error = &error.message),
+            false => Message::verbatim(&error.message),
+        };
+        lines.add(message!("commands-label-last-error"), says);
         if let Some(remedy) = &error.remedy {
-            lines.add("what to do", remedy);
+            lines.add(message!("commands-label-what-to-do"), Message::verbatim(remedy));
         }
     }
-    lines.0
 }
 
-struct Lines(String);
+struct Lines {
+    text: String,
+    language: Language,
+}
 
 impl Lines {
-    fn add(&mut self, name: &str, value: &str) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(self.0, "{name:<12}{value}");
+    fn add(&mut self, name: Message, value: Message) {
+        let (name, value) = (name.in_language(self.language), value.in_language(self.language));
+        // Writing to a String cannot fail. A letter of either language is one column wide.
+        let _ = writeln!(self.text, "{name:<12}{value}");
     }
 }
 
-pub(super) fn state(live: &Live) -> String {
+pub(super) fn state(live: &Live) -> Message {
     if let Some(at) = &live.finished_at {
-        return format!("FINISHED — Traffic has all leads since {at}; nothing is left to replicate");
+        return message!("commands-state-finished", at = at);
     }
     let meaning = match (live.state, live.daemon) {
-        (State::Stopped, DaemonPresence::Unknown) => "no daemon answers here; one may run elsewhere",
-        (State::Stopped, _) => "no daemon runs; start it with `leadbridge run`",
-        (_, DaemonPresence::Elsewhere) => "a daemon runs on another machine, or with HTTP off",
-        (State::Starting, _) => "the daemon compares its positions",
-        (State::Snapshot, _) => "the first copy is under way",
-        (State::Streaming, _) if live.lag_bytes == Some(0) => "up to date",
-        (State::Streaming, _) => "changes flow",
-        (State::Standby, _) => {
-            "standby: another daemon replicates; this daemon takes over when the other ends"
-        }
+        (State::Stopped, DaemonPresence::Unknown) => message!("commands-state-stopped-or-elsewhere"),
+        (State::Stopped, _) => message!("commands-state-stopped"),
+        (_, DaemonPresence::Elsewhere) => message!("commands-state-elsewhere"),
+        (State::Starting, _) => message!("commands-state-starting"),
+        (State::Snapshot, _) => message!("commands-state-snapshot"),
+        (State::Streaming, _) if live.lag_bytes == Some(0) => message!("commands-state-up-to-date"),
+        (State::Streaming, _) => message!("commands-state-streaming"),
+        (State::Standby, _) => message!("commands-state-standby"),
         (State::Fenced | State::Drained | State::Verified, DaemonPresence::Down) => {
-            "a cutover or a rollback was begun and is not decided; no daemon runs here to settle it: start \
-             `leadbridge run`"
+            message!("commands-state-undecided")
         }
-        (State::Fenced | State::Drained | State::Verified, _) => "a cutover or a rollback is under way",
+        (State::Fenced | State::Drained | State::Verified, _) => message!("commands-state-under-way"),
         (State::Switched, DaemonPresence::Down) if live.reverse.is_some() => {
-            "Traffic is the system of record now; no daemon replicates its changes to Landing: start \
-             `leadbridge run`"
+            message!("commands-state-switched-alone")
         }
-        (State::Switched, _) => "Traffic is the system of record now",
-        (State::Error, _) => "the replication does not flow",
+        (State::Switched, _) => message!("commands-state-switched"),
+        (State::Error, _) => message!("commands-state-error"),
     };
-    format!("{} — {meaning}", live.state.as_str().to_uppercase())
+    Message::joined([Message::verbatim(live.state.as_str().to_uppercase()), meaning], " — ")
 }
 
 /// Whether another process than a daemon that answers here has the lease.
@@ -110,141 +133,154 @@ pub(super) fn is_held_elsewhere(live: &Live) -> bool {
     live.state == State::Standby || live.daemon != DaemonPresence::Running
 }
 
-pub(super) fn lease(holder: &LeaseHolder) -> String {
+pub(super) fn lease(holder: &LeaseHolder) -> Message {
     let LeaseHolder { pid, role, application_name, client_address, since, .. } = holder;
-    let mut text = match pid {
-        Some(pid) => format!("held by process {pid}"),
-        None => "held by a prepared transaction".to_owned(),
+    let held = match pid {
+        Some(pid) => message!("commands-lease-process", pid = pid.to_string()),
+        None => message!("commands-lease-prepared"),
     };
-    let parts = [
-        (" of role ", role),
-        (", application ", application_name),
-        (", from ", client_address),
-        (", since ", since),
-    ];
-    for (name, value) in parts {
-        if let Some(value) = value {
-            text += &format!("{name}{value}");
+    let since = since.as_ref().map(|since| message!("commands-session-since", since = since));
+    let rest = facts(application_name.as_ref(), client_address.as_ref()).chain(since);
+    Message::joined([of_role(held, role.as_ref())].into_iter().chain(rest), ", ")
+}
+
+/// The session, with its role.
+pub(super) fn of_role(session: Message, role: Option<&String>) -> Message {
+    let role = role.map(|role| message!("commands-session-role", role = role));
+    Message::joined([Some(session), role].into_iter().flatten(), " ")
+}
+
+/// Application and address of a session, as far as they are known.
+pub(super) fn facts(application: Option<&String>, address: Option<&String>) -> impl Iterator<Item = Message> {
+    let application =
+        application.map(|application| message!("commands-session-application", application = application));
+    let address = address.map(|address| message!("commands-session-address", address = address));
+    [application, address].into_iter().flatten()
+}
+
+pub(super) fn lag(live: &Live) -> Message {
+    let Some(bytes) = live.lag_bytes else { return message!("commands-not-known") };
+    let size = ByteSize(bytes).display().iec().to_string();
+    match (bytes, live.lag_seconds, live.lag_is_estimate) {
+        (_, None, _) => message!("commands-lag-bytes", bytes = size),
+        (0, ..) => message!("commands-lag-none"),
+        (_, Some(seconds), false) => {
+            message!("commands-lag-exact", time = duration(seconds), bytes = size)
+        }
+        (_, Some(seconds), true) => {
+            message!("commands-lag-at-most", time = duration(seconds), bytes = size)
         }
     }
-    text
 }
 
-pub(super) fn lag(live: &Live) -> String {
-    let (Some(bytes), Some(seconds)) = (live.lag_bytes, live.lag_seconds) else {
-        return match live.lag_bytes {
-            Some(bytes) => format!("{} behind", ByteSize(bytes).display().iec()),
-            None => "not known".to_owned(),
-        };
-    };
-    match (bytes, live.lag_is_estimate) {
-        (0, _) => "none".to_owned(),
-        (_, false) => format!("{} ({})", duration(seconds), ByteSize(bytes).display().iec()),
-        (_, true) => format!(
-            "at most {} ({}, other tables' writes included)",
-            duration(seconds),
-            ByteSize(bytes).display().iec()
-        ),
-    }
-}
-
-pub(super) fn slot(live: &Live) -> String {
+pub(super) fn slot(live: &Live) -> Message {
     match &live.slot {
         Some(slot) => existing_slot(slot),
         // An answer with Landing's position also contains the slot, if the slot exists.
-        None if live.landing_lsn.is_some() => "none on Landing".to_owned(),
-        None => "not known".to_owned(),
+        None if live.landing_lsn.is_some() => message!("commands-slot-none"),
+        None => message!("commands-not-known"),
     }
 }
 
-fn existing_slot(slot: &SlotReport) -> String {
-    let active = if slot.active { "in use" } else { "not in use" };
-    match (slot.wal_status.as_deref(), slot.retained_bytes) {
-        (Some("lost"), _) => format!("{}: LOST, Landing has dropped WAL that it needed", slot.name),
-        (_, Some(bytes)) => {
-            format!("{}: {active}, keeps {} of WAL on Landing", slot.name, ByteSize(bytes).display().iec())
-        }
-        (_, None) => format!("{}: {active}", slot.name),
-    }
+fn existing_slot(slot: &SlotReport) -> Message {
+    let kept = (slot.active, slot.retained_bytes);
+    one_slot(Side::Landing, &slot.name, slot.wal_status.as_deref(), kept)
 }
 
-pub(super) fn reverse_line(reverse: &ReverseReport) -> String {
-    let waiting = match reverse.quarantined {
-        None | Some(0) => String::new(),
-        Some(rows) => format!("; {} rows wait in leadbridge.reverse_quarantine", thousands(rows)),
+/// A slot of `side`, with whether it is active and how much WAL it keeps.
+fn one_slot(side: Side, name: &str, wal_status: Option<&str>, kept: (bool, Option<u64>)) -> Message {
+    let usage = match kept.0 {
+        true => message!("commands-slot-in-use"),
+        false => message!("commands-slot-not-in-use"),
     };
-    let active = if reverse.active { "in use" } else { "not in use" };
-    let slot = match (reverse.wal_status.as_deref(), reverse.retained_bytes) {
-        (None, _) => format!("{}: gone, reverse replication is impossible now", reverse.slot),
-        (Some("lost"), _) => format!("{}: LOST, Traffic has dropped WAL that it needed", reverse.slot),
-        (_, Some(bytes)) => {
-            format!("{}: {active}, keeps {} of WAL on Traffic", reverse.slot, ByteSize(bytes).display().iec())
-        }
-        (_, None) => format!("{}: {active}", reverse.slot),
-    };
-    slot + &waiting
+    match (wal_status, kept.1) {
+        (Some("lost"), _) => message!("commands-slot-lost", slot = name, side = side),
+        (_, Some(bytes)) => message!(
+            "commands-slot-keeps",
+            slot = name,
+            usage = usage,
+            bytes = ByteSize(bytes).display().iec().to_string(),
+            side = side
+        ),
+        (_, None) => message!("commands-slot-plain", slot = name, usage = usage),
+    }
 }
 
-pub(super) fn quarantine(live: &Live) -> String {
-    let notes =
-        live.conversion_notes.map(|notes| format!("; {} values were changed on the way", thousands(notes)));
-    let notes = notes.unwrap_or_default();
-    match live.quarantined {
-        None => "not known".to_owned(),
-        Some(0) => format!("empty{notes}"),
-        Some(1) => format!("1 row waits: see `leadbridge quarantine list`{notes}"),
-        Some(rows) => format!("{} rows wait: see `leadbridge quarantine list`{notes}", thousands(rows)),
-    }
+pub(super) fn reverse_line(reverse: &ReverseReport) -> Message {
+    let waiting = reverse
+        .quarantined
+        .filter(|rows| *rows > 0)
+        .map(|rows| message!("commands-slot-reverse-quarantined", rows = Argument::Grouped(rows)));
+    let kept = (reverse.active, reverse.retained_bytes);
+    let slot = match reverse.wal_status.as_deref() {
+        None => message!("commands-slot-reverse-gone", slot = &reverse.slot),
+        status => one_slot(Side::Traffic, &reverse.slot, status, kept),
+    };
+    Message::joined([Some(slot), waiting].into_iter().flatten(), "; ")
+}
+
+pub(super) fn quarantine(live: &Live) -> Message {
+    let rows = match live.quarantined {
+        None => return message!("commands-not-known"),
+        Some(0) => message!("commands-quarantine-empty"),
+        Some(rows) => message!("commands-quarantine-rows", rows = Argument::Grouped(rows)),
+    };
+    let notes = live
+        .conversion_notes
+        .map(|notes| message!("commands-quarantine-notes", notes = Argument::Grouped(notes)));
+    Message::joined([Some(rows), notes].into_iter().flatten(), "; ")
 }
 
 fn snapshot(lines: &mut Lines, live: &Live) {
     for table in &live.snapshot {
-        lines.add("copied", &format!("{:<24}{}", table.table, progress(table)));
+        let name = Message::verbatim(format!("{:<24}", table.table));
+        lines.add(message!("commands-label-copied"), Message::joined([name, progress(table)], ""));
     }
     if let Some(rate) = live.snapshot_rows_per_second {
-        let left = live.snapshot_seconds_left.map(|left| format!(", about {} left", duration(left)));
-        lines.add("", &format!("{rate:.0} rows/s{}", left.unwrap_or_default()));
+        let rate = message!("commands-snapshot-rate", rows = format!("{rate:.0}"));
+        let left =
+            live.snapshot_seconds_left.map(|left| message!("commands-snapshot-left", time = duration(left)));
+        lines.add(Message::verbatim(""), Message::joined([Some(rate), left].into_iter().flatten(), ", "));
     }
     if let Some(left) = live.snapshot_indexes_left.filter(|left| *left > 0) {
-        lines.add("indexes", &format!("{left} left out on Traffic until every row is copied"));
+        lines.add(message!("commands-label-indexes"), message!("commands-snapshot-indexes", left = left));
     }
 }
 
-fn progress(table: &TableProgress) -> String {
-    let done = thousands(table.rows_done);
+fn progress(table: &TableProgress) -> Message {
+    let rows = Argument::Grouped(table.rows_done);
     match table.rows_expected {
-        _ if table.finished => format!("{done} rows, done"),
+        _ if table.finished => message!("commands-snapshot-done", rows = rows),
         Some(expected) if expected > 0 => {
             // An estimate may be too low: 100 % is reserved for a finished table.
             let percent = (table.rows_done as f64 / expected as f64 * 100.0).min(99.0);
-            format!("{done} of about {} rows ({percent:.0} %)", thousands(expected))
+            message!(
+                "commands-snapshot-part",
+                rows = rows,
+                expected = Argument::Grouped(expected),
+                percent = format!("{percent:.0}")
+            )
         }
-        _ => format!("{done} rows"),
+        _ => message!("commands-snapshot-rows", rows = rows),
     }
 }
 
 /// `12 345 678`, with no-break spaces.
 pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{a0}');
-        }
-        text.push(digit);
-    }
-    text
+    grouped(&number.to_string())
 }
 
 /// `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
-pub(super) fn duration(seconds: f64) -> String {
+pub(super) fn duration(seconds: f64) -> Message {
     let whole = seconds as u64;
     match whole {
-        0..10 => format!("{seconds:.1} s"),
-        10..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        3600..86400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} d {} h", whole / 86400, whole % 86400 / 3600),
+        0..10 => message!("commands-duration-seconds", seconds = format!("{seconds:.1}")),
+        10..60 => message!("commands-duration-seconds", seconds = whole),
+        60..3600 => message!("commands-duration-minutes", minutes = whole / 60, seconds = whole % 60),
+        3600..86400 => {
+            message!("commands-duration-hours", hours = whole / 3600, minutes = whole % 3600 / 60)
+        }
+        _ => message!("commands-duration-days", days = whole / 86400, hours = whole % 86400 / 3600),
     }
 }
 
@@ -256,7 +292,7 @@ mod tests {
     fn numbers_and_times_are_written_for_people() {
         assert_eq!(thousands(1_234_567), "1\u{a0}234\u{a0}567");
         assert_eq!(thousands(999), "999");
-        let shown: Vec<_> = [0.25, 42.4, 185.0, 7800.0, 273_600.0].map(duration).into();
+        let shown = [0.25, 42.4, 185.0, 7800.0, 273_600.0].map(|seconds| duration(seconds).to_string());
         assert_eq!(shown, ["0.2 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"]);
     }
 
@@ -265,7 +301,7 @@ mod tests {
         let mut live = Live::stopped();
         let error = crate::error::Error::refused("the slot is gone").remedy("run `leadbridge resync`");
         live.last_error = Some(crate::telemetry::LastError::new(&error));
-        let text = text(&live);
+        let text = text(&live, Language::English);
         assert!(text.starts_with("state       STOPPED"), "{text}");
         assert!(text.ends_with("what to do  run `leadbridge resync`\n"), "{text}");
     }
@@ -278,11 +314,11 @@ mod tests {
             rows_expected: Some(100),
             finished,
         };
-        assert!(progress(&table(150, false)).contains("99 %"));
-        assert!(progress(&table(150, true)).ends_with("done"));
+        assert!(progress(&table(150, false)).to_string().contains("99 %"));
+        assert!(progress(&table(150, true)).to_string().ends_with("done"));
         let copied = vec![table(150, true)];
         let finished = Live { state: State::Snapshot, snapshot: copied, ..Live::starting() };
-        let said = |left| text(&Live { snapshot_indexes_left: left, ..finished.clone() });
+        let said = |left| text(&Live { snapshot_indexes_left: left, ..finished.clone() }, Language::English);
         assert!(said(Some(7)).contains("indexes     7 left out on Traffic until every row is copied"));
         for left in [None, Some(0)] {
             assert!(!said(left).contains("indexes"));

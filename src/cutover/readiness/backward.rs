@@ -12,6 +12,7 @@ use crate::cutover::content::FencedSides;
 use crate::cutover::marker::MarkerArrival;
 use crate::error::{Kind, Result};
 use crate::fence::holders::Against;
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::postgres::advisory::ExclusiveRight;
@@ -129,25 +130,21 @@ const HELD: Duration = Duration::from_secs(1);
 fn judge_sending(found: &Sending, max_pause: Duration) -> Verdict {
     let Sending { rows, seconds } = *found;
     if rows == 0 {
-        return Verdict::ok("Traffic has every row as Landing gives it");
+        return Verdict::ok(message!("cutover-sent-again-none"));
     }
-    let says = format!(
-        "up to {rows} rows have values on Traffic that Landing does not give; Landing sends them again while writers \
-         wait, for about {:.0} ms more",
-        seconds * 1e3
-    );
+    let says = message!("cutover-sent-again", rows = rows, milliseconds = format!("{:.0}", seconds * 1e3));
     match seconds <= max_pause.as_secs_f64() {
         true => Verdict::ok(says),
-        false => Verdict::warning(says, "allow a longer --max-pause"),
+        false => Verdict::warning(says, message!("cutover-sent-again-remedy")),
     }
 }
 
 fn judge(found: ReverseFindings) -> Verdict {
     match found.differences {
-        0 => Verdict::ok(format!("all {} rows on Landing are as Traffic has them", found.rows)),
+        0 => Verdict::ok(message!("cutover-compared-backward", rows = found.rows)),
         _ => Verdict::error(
-            format!("{} rows differ, or could not be compared", found.differences),
-            "see the daemon's log, and what waits in leadbridge.reverse_quarantine on Traffic",
+            message!("cutover-differs-backward", rows = found.differences),
+            message!("cutover-differs-backward-remedy"),
         ),
     }
 }

@@ -13,6 +13,7 @@ use crate::fence::holders::{self, Against};
 use crate::fence::{left_open, others};
 use crate::landing::catalog;
 use crate::landing::write::may_record;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::role::SessionRole;
@@ -28,26 +29,27 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) async fn streams(traffic: Database<'_>) -> Result<Verdict> {
     Ok(match checkpoint::recorded_state(traffic.client, traffic.names).await?.as_deref() {
-        Some("streaming") => Verdict::ok("the snapshot is complete, and changes are streamed"),
+        Some("streaming") => Verdict::ok(message!("cutover-state-streaming")),
         Some("switched") => {
-            Verdict::error("it is already switched: Traffic is the system of record", "nothing to do")
+            Verdict::error(message!("cutover-state-switched"), message!("cutover-state-switched-remedy"))
         }
-        Some(other) => {
-            Verdict::error(format!("it is in state `{other}`"), "let `leadbridge run` get to `streaming`")
-        }
+        Some(other) => Verdict::error(
+            message!("cutover-state-other", state = other),
+            message!("cutover-state-other-remedy"),
+        ),
         None => Verdict::error(
-            format!("nothing was copied yet through slot `{}`", traffic.names.slot),
-            "let `leadbridge run` copy the tables first",
+            message!("cutover-state-nothing-copied", slot = &traffic.names.slot),
+            message!("cutover-state-nothing-copied-remedy"),
         ),
     })
 }
 
 pub(super) async fn is_switched(traffic: Database<'_>) -> Result<Verdict> {
     Ok(match checkpoint::is_switched(traffic.client, traffic.names).await? {
-        true => Verdict::ok("Traffic is the system of record, with reverse replication"),
+        true => Verdict::ok(message!("cutover-state-reverse")),
         false => Verdict::error(
-            "no cutover has switched: Landing is the system of record",
-            "nothing to do; `leadbridge rollback` undoes a cutover",
+            message!("cutover-state-not-switched"),
+            message!("cutover-state-not-switched-remedy"),
         ),
     })
 }
@@ -61,17 +63,21 @@ pub(super) async fn slot_in_use(database: Database<'_>, name: &str) -> Result<Ve
         slot = slot::read(database.client, name).await?;
     }
     Ok(match slot {
-        None => Verdict::error(format!("the slot `{name}` does not exist"), "see `leadbridge doctor`"),
-        Some(slot) if !slot.active => {
-            Verdict::error(format!("no session streams from the slot `{name}`"), "start the daemon")
-        }
+        None => Verdict::error(
+            message!("cutover-slot-absent", name = name),
+            message!("cutover-slot-absent-remedy"),
+        ),
+        Some(slot) if !slot.active => Verdict::error(
+            message!("cutover-slot-unused", name = name),
+            message!("cutover-slot-unused-remedy"),
+        ),
         Some(slot) if matches!(slot.position.wal_status.as_deref(), Some("lost" | "unreserved")) => {
             Verdict::error(
-                format!("the slot `{name}` is losing the WAL that it needs"),
-                format!("raise max_slot_wal_keep_size on {}, and see `leadbridge doctor`", database.side),
+                message!("cutover-slot-losing", name = name),
+                message!("cutover-slot-losing-remedy", side = database.side),
             )
         }
-        Some(_) => Verdict::ok(format!("the daemon streams from the slot `{name}`")),
+        Some(_) => Verdict::ok(message!("cutover-slot-in-use", name = name)),
     })
 }
 
@@ -85,23 +91,22 @@ pub(super) async fn slot_is_healthy(databases: Databases<'_>) -> Result<Verdict>
     let status = slot.as_ref().and_then(|slot| slot.position.wal_status.as_deref());
     Ok(match status {
         _ if slot.as_ref().is_some_and(|slot| !slot.is_ours) => Verdict::error(
-            format!("the slot `{name}` on Landing is not leadbridge's"),
-            "find out who made it; once it is dropped or has another name, the daemon makes its own",
+            message!("cutover-forward-slot-foreign", name = name),
+            message!("cutover-forward-slot-foreign-remedy"),
         ),
         _ if is_made => Verdict::error(
-            format!("the slot `{name}` on Landing is being made again"),
-            "wait for the daemon: it records the slot's position, and `leadbridge status` shows it; the creation waits \
-             for open transactions on Landing",
+            message!("cutover-forward-slot-made-again", name = name),
+            message!("cutover-forward-slot-made-again-remedy"),
         ),
         Some("lost") | None => Verdict::error(
-            format!("the slot `{name}` on Landing is gone, or has lost the WAL that it needs"),
-            "let the daemon run: it makes a new slot within seconds, because Landing is fenced",
+            message!("cutover-forward-slot-lost", name = name),
+            message!("cutover-forward-slot-lost-remedy"),
         ),
         Some("unreserved") => Verdict::error(
-            format!("the slot `{name}` on Landing is losing the WAL that it needs"),
-            "the daemon keeps it moving while it runs: see `leadbridge doctor`",
+            message!("cutover-forward-slot-losing", name = name),
+            message!("cutover-forward-slot-losing-remedy"),
         ),
-        Some(_) => Verdict::ok(format!("the slot `{name}` on Landing can be streamed from again")),
+        Some(_) => Verdict::ok(message!("cutover-forward-slot-healthy", name = name)),
     })
 }
 
@@ -113,7 +118,7 @@ pub(super) async fn reverse_publication(databases: Databases<'_>, config: &Confi
         );
     };
     reverse.check_unaltered(databases.on(Side::Traffic), &config.tables()).await?;
-    Ok(Verdict::ok("Traffic's publication is as it was at the switch"))
+    Ok(Verdict::ok(message!("cutover-reverse-publication")))
 }
 
 /// Landing's publication is as the stream from Landing will demand after the rollback.
@@ -125,29 +130,25 @@ pub(super) async fn forward_publication(databases: Databases<'_>, config: &Confi
         let names = databases.names;
         let tables = config.tables().into_iter().map(|table| names.landing_name(table));
         let wanted: Vec<_> = tables.map(|name| (names.landing_schema.clone(), name.to_owned())).collect();
-        let fine = "Landing's later changes can be replicated to Traffic";
+        let fine = message!("cutover-forward-publication-fits");
         return outside::publication(landing, &names.publication, &wanted, fine).await;
     }
     let now = catalog::published_since(landing, &config.tables(), &recorded).await?;
     Ok(match now.difference(&recorded, Side::Landing) {
-        None => Verdict::ok("Landing's publication is as it was before the switch"),
+        None => Verdict::ok(message!("cutover-forward-publication")),
         Some(what) => Verdict::error(
-            format!("{what}: the stream from Landing would be refused"),
-            "put Landing right with `leadbridge migrate` (`leadbridge doctor` says what is wrong); the daemon records the \
-             publication once it is right, because Landing is fenced",
+            message!("cutover-forward-publication-altered", what = what),
+            message!("cutover-forward-publication-altered-remedy"),
         ),
     })
 }
 
 pub(super) async fn reverse_quarantine(traffic: Database<'_>) -> Result<Verdict> {
     Ok(match ReverseQuarantine::new(traffic.names).count(traffic.client).await? {
-        0 => Verdict::ok("Landing has taken every row of reverse replication"),
+        0 => Verdict::ok(message!("cutover-reverse-quarantine-empty")),
         waiting => Verdict::error(
-            format!("{waiting} rows of Traffic are in quarantine: Landing could not take them"),
-            format!(
-                "see {} on Traffic, repair the rows there, and the daemon applies them",
-                traffic.names.own("reverse_quarantine")
-            ),
+            message!("cutover-reverse-quarantine", waiting = waiting),
+            message!("cutover-reverse-quarantine-remedy", table = traffic.names.own("reverse_quarantine")),
         ),
     })
 }
@@ -155,10 +156,10 @@ pub(super) async fn reverse_quarantine(traffic: Database<'_>) -> Result<Verdict>
 pub(super) async fn quarantine(traffic: Database<'_>) -> Result<Verdict> {
     let (waiting, notes) = Quarantine::count_beside_notes(traffic.client, traffic.names).await?;
     Ok(match waiting {
-        0 => Verdict::ok(format!("quarantine is empty; {notes} values were changed on the way")),
+        0 => Verdict::ok(message!("cutover-quarantine-empty", notes = notes)),
         _ => Verdict::error(
-            format!("{waiting} rows wait in quarantine: Traffic does not have them"),
-            "`leadbridge quarantine list`, then repair, retry or discard them",
+            message!("cutover-quarantine", waiting = waiting),
+            message!("cutover-quarantine-remedy"),
         ),
     })
 }
@@ -181,43 +182,43 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
     let row = step.row(sql, &[&names.schema, &functions.as_slice()]).await?;
     if row.get::<_, i64>(0) < functions.len() as i64 {
         return Ok(Verdict::error(
-            format!("the fence is not installed on {side}"),
-            "run `leadbridge migrate`",
+            message!("cutover-fence-absent", side = side),
+            message!("cutover-fence-absent-remedy"),
         ));
     }
     if row.get::<_, Option<bool>>(1) != Some(true) {
         return Ok(Verdict::error(
-            format!("this role may not close the fence on {side}"),
+            message!("cutover-fence-closed-to-role", side = side),
             privileges_remedy(side),
         ));
     }
     own_schema::refuse_unserved(database).await?;
     if side == Side::Landing && !may_record(database).await? {
         return Ok(Verdict::error(
-            "reverse replication could not record changed keys on Landing: tables or rights are missing",
-            format!("run `leadbridge migrate`, and then {}", privileges_remedy(side)),
+            message!("cutover-fence-no-record"),
+            message!("cutover-fence-no-record-remedy", privileges = privileges_remedy(side)),
         ));
     }
     let foreign = lacks_owner(database, config).await?;
     if !foreign.is_empty() {
         return Ok(Verdict::error(
-            format!("the fence on {side} lacks the rights of the owner of {}", foreign.join(", ")),
-            "run `leadbridge migrate` as the owner of the tables, or as a superuser",
+            message!("cutover-fence-lacks-owner", side = side, tables = foreign.join(", ")),
+            message!("cutover-fence-lacks-owner-remedy"),
         ));
     }
     let others = others(database, config.scheduled_notifications).await?;
     if !others.is_empty() {
         return Ok(Verdict::error(
-            format!("another installation's fence stands around the tables on {side}: {}", others.join(", ")),
-            "finish or roll back the other installation's cutover first; its daemon removes a fence that is lifted",
+            message!("cutover-fence-of-others", side = side, others = others.join(", ")),
+            message!("cutover-fence-of-others-remedy"),
         ));
     }
     let open = left_open(database, config.scheduled_notifications).await?;
     Ok(Verdict::none_of(
         &open,
-        "the fence is installed",
-        "the fence was made for tables of other names, and would leave open to writers",
-        "run `leadbridge migrate`",
+        message!("cutover-fence-installed"),
+        |list| message!("cutover-fence-other-tables", list = list),
+        message!("cutover-fence-other-tables-remedy"),
     ))
 }
 
@@ -241,16 +242,16 @@ pub(super) async fn held(database: Database<'_>, config: &Config, against: Again
     Ok(Verdict::none_of(
         &holders,
         match against {
-            Against::Fence => "no long transaction holds the tables",
-            Against::Writers => "no long transaction closes the tables to writers",
-            Against::Readers => "no long transaction closes the tables to readers",
+            Against::Fence => message!("cutover-held-no-fence"),
+            Against::Writers => message!("cutover-held-no-writers"),
+            Against::Readers => message!("cutover-held-no-readers"),
         },
-        match against {
-            Against::Fence => "the tables are held, and a fence would have to wait",
-            Against::Writers => "the tables are closed to writers",
-            Against::Readers => "the tables are closed to readers",
+        |list| match against {
+            Against::Fence => message!("cutover-held-fence", list = list),
+            Against::Writers => message!("cutover-held-writers", list = list),
+            Against::Readers => message!("cutover-held-readers", list = list),
         },
-        "let these transactions end, or end them (pg_terminate_backend; COMMIT PREPARED or ROLLBACK PREPARED)",
+        message!("cutover-held-remedy"),
     ))
 }
 
@@ -263,33 +264,21 @@ pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) 
     let step = traffic.during("looking for reverse replication from Traffic");
     let row = step.row(sql, &[&names.reverse_slot()]).await?;
     Ok(if !row.get::<_, bool>(0) {
-        Verdict::error(
-            "Traffic cannot decode its WAL: reverse replication would be impossible",
-            "set wal_level = logical on Traffic and restart it",
-        )
+        Verdict::error(message!("cutover-reverse-wal-level"), message!("cutover-reverse-wal-level-remedy"))
     } else if !SessionRole::read(traffic.client).await?.may_replicate() {
         Verdict::error(
-            format!(
-                "the role {} may not replicate from Traffic: reverse replication would be impossible",
-                config.traffic.user()
-            ),
-            format!(
-                "for the cutover alone, run on Traffic as an administrator, because the role cannot give itself \
-                 REPLICATION: ALTER ROLE \"{0}\" REPLICATION; after a rollback, or if the cutover is put off: ALTER ROLE \
-                 \"{0}\" NOREPLICATION (on Supabase before PostgreSQL 17 only the role postgres can replicate: let daemon and \
-                 commands use it on Traffic)",
-                config.traffic.user()
-            ),
+            message!("cutover-reverse-role", user = config.traffic.user()),
+            message!("cutover-reverse-role-remedy", user = config.traffic.user()),
         )
     } else if !row.get::<_, bool>(1) {
         Verdict::error(
-            "Traffic has no replication slot left",
-            "raise max_replication_slots on Traffic, or drop a slot that nobody uses",
+            message!("cutover-reverse-no-slot-left"),
+            message!("cutover-reverse-no-slot-left-remedy"),
         )
     } else {
         let tables = config.tables().into_iter().map(Table::traffic_name);
         let wanted: Vec<_> = tables.map(|name| (names.traffic_schema.clone(), name.to_owned())).collect();
-        let fine = "Traffic's later changes can be replicated to Landing";
+        let fine = message!("cutover-reverse-possible");
         outside::publication(traffic, &names.reverse_publication(), &wanted, fine).await?
     })
 }
@@ -297,18 +286,14 @@ pub(super) async fn reverse_replication(traffic: Database<'_>, config: &Config) 
 /// After the change of direction, no commit on the source of the stream may wait for the stream.
 pub(super) async fn standbys(source: Database<'_>, slot: &str) -> Result<Verdict> {
     synchronous::refuse(source.client, source.side, slot).await?;
-    Ok(Verdict::ok(format!("no commit on the {} will wait for the stream", source.side)))
+    Ok(Verdict::ok(message!("cutover-standbys", side = source.side)))
 }
 
 pub(super) async fn landing_triggers(landing: &Client) -> Result<Verdict> {
     Ok(match TriggerControl::probe(landing).await? {
-        TriggerControl::ReplicaRole => {
-            Verdict::ok("reverse replication will not fire Landing's ordinary triggers")
+        TriggerControl::ReplicaRole => Verdict::ok(message!("cutover-triggers-kept")),
+        TriggerControl::GuardTriggers => {
+            Verdict::warning(message!("cutover-triggers-fire"), message!("cutover-triggers-fire-remedy"))
         }
-        TriggerControl::GuardTriggers => Verdict::warning(
-            "the role may not set session_replication_role on Landing: Landing's triggers will fire for rows of \
-             reverse replication, and set updated_at",
-            "run as a superuser on Landing: GRANT SET ON PARAMETER session_replication_role TO the role",
-        ),
     })
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::error::Result;
 use crate::landing::catalog;
+use crate::language::message;
 use crate::postgres::Databases;
 use crate::report::Verdict;
 
@@ -40,10 +41,7 @@ pub(super) fn judge(owned: &[TrafficOwned]) -> Verdict {
     };
     let all: Vec<String> = owned.iter().map(of).collect();
     Verdict::ok(match all.is_empty() {
-        true => "Landing has every column".to_owned(),
-        false => format!(
-            "Landing lacks the source of {}: these columns are Traffic's own, neither direction writes them",
-            all.join(", ")
-        ),
+        true => message!("cutover-columns-all"),
+        false => message!("cutover-columns-traffic-owned", columns = all.join(", ")),
     })
 }

@@ -13,6 +13,7 @@ use crate::cutover::marker::MarkerArrival;
 use crate::doctor::{judge_legacy_names, pending_notifications};
 use crate::error::{Error, Result};
 use crate::fence::holders::Against;
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::advisory::ExclusiveRight;
 use crate::postgres::{Database, Databases};
@@ -100,28 +101,35 @@ fn judge(verified: std::result::Result<&Verification, &Error>) -> Result<Verdict
         Ok(found) if found.equal => {
             let rows: u64 = found.tables.iter().map(|table| table.found.landing_rows).sum();
             let changed: u64 = found.tables.iter().map(|table| table.found.changed_on_traffic).sum();
-            let changed = match changed {
-                0 => String::new(),
-                _ => format!(", but for {changed} that were changed on Traffic and stay so"),
-            };
-            Ok(Verdict::ok(format!("all {rows} rows are equal{changed} ({:.1} s)", found.seconds)))
+            let seconds = format!("{:.1}", found.seconds);
+            Ok(Verdict::ok(match changed {
+                0 => message!("cutover-compared", rows = rows, seconds = seconds),
+                _ => message!(
+                    "cutover-compared-but-for-changed",
+                    rows = rows,
+                    changed = changed,
+                    seconds = seconds
+                ),
+            }))
         }
         Ok(found) => {
             let of = |table: &live::TableVerification| {
-                format!(
-                    "{} of {}",
-                    table.found.differences() + table.moving + table.orphaned,
-                    table.found.table
+                message!(
+                    "cutover-differs-in-table",
+                    count = table.found.differences() + table.moving + table.orphaned,
+                    table = &*table.found.table
                 )
             };
-            let tables: Vec<String> = found.tables.iter().map(of).collect();
+            let tables: Vec<Message> = found.tables.iter().map(of).collect();
             Ok(Verdict::error(
-                format!("rows differ, or could not be compared: {}", tables.join(", ")),
-                "see `leadbridge verify`",
+                message!("cutover-differs", tables = Message::joined(tables, ", ")),
+                message!("cutover-differs-remedy"),
             ))
         }
         Err(error) => {
-            Ok(Verdict::error(error.message(), error.remedy_text().unwrap_or("see `leadbridge verify`")))
+            let remedy =
+                error.remedy_text().map_or_else(|| message!("cutover-differs-remedy"), Message::verbatim);
+            Ok(Verdict::error(Message::verbatim(error.message()), remedy))
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::doctor::writable;
 use crate::error::{Error, Kind, Result};
 use crate::fence::FencedRoles;
 use crate::landing::left_out::{LeftOut, left_out};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::{Database, Databases};
 use crate::report::{Findings, Level, Verdict};
@@ -142,12 +143,7 @@ impl Readiness {
             if let (true, Ok((facts, _))) = (side == fenced, &examined) {
                 self.findings.add("other_writers", Some(side), Ok(other_writers(facts)));
             }
-            stands_in_the_way(
-                &mut self.findings,
-                side,
-                examined,
-                "the tables may be written to in either direction",
-            );
+            stands_in_the_way(&mut self.findings, side, examined, message!("cutover-tables-writable"));
         }
     }
 
@@ -186,15 +182,15 @@ impl Readiness {
         let verdict = seconds.map(|seconds| {
             let pause = latency.p99 + seconds;
             self.predicted_pause = Some(pause);
-            let what = if self.whole { "every row is compared" } else { "keys and recent rows are compared" };
-            let says =
-                format!("writers would wait for about {:.0} ms: the drain, and while {what}", pause * 1e3);
+            let what =
+                if self.whole { message!("cutover-pause-every-row") } else { message!("cutover-pause-keys") };
+            let says = message!("cutover-pause", milliseconds = format!("{:.0}", pause * 1e3), what = what);
             if pause <= budget {
                 Verdict::ok(says)
             } else {
                 Verdict::error(
-                    format!("{says}; that is longer than {budget} s (--max-pause)"),
-                    "try at a quieter moment, or allow a longer --max-pause",
+                    message!("cutover-pause-too-long", says = says, budget = budget),
+                    message!("cutover-pause-too-long-remedy"),
                 )
             }
         });
@@ -205,15 +201,10 @@ impl Readiness {
 /// Writes to other tables that a fence would also refuse.
 fn other_writers(facts: &Facts) -> Verdict {
     match admission::reached_by_others(facts) {
-        reached if reached.is_empty() => {
-            Verdict::ok("no write to another table reaches the tables by a foreign key")
-        }
+        reached if reached.is_empty() => Verdict::ok(message!("cutover-no-other-writers")),
         reached => Verdict::warning(
-            format!(
-                "writes to other tables reach the tables, and will be refused by the fence: {}",
-                reached.join("; ")
-            ),
-            "change the applications that write so, or drop the foreign keys' actions before",
+            message!("cutover-other-writers", reached = Message::joined(reached, "; ")),
+            message!("cutover-other-writers-remedy"),
         ),
     }
 }
@@ -231,16 +222,18 @@ async fn timed(config: &Config, sides: FencedSides<'_>, horizon: &Horizon, whole
 fn judge_lag(latency: std::result::Result<&Latency, &Error>, max_lag: Duration) -> Result<Verdict> {
     let most = max_lag.as_secs_f64();
     match latency {
-        Ok(latency) => Ok(Verdict::ok(format!(
-            "{} markers came through: p50 {:.0} ms, p99 {:.0} ms",
-            latency.markers,
-            latency.p50 * 1e3,
-            latency.p99 * 1e3
+        Ok(latency) => Ok(Verdict::ok(message!(
+            "cutover-lag",
+            markers = latency.markers,
+            p50 = format!("{:.0}", latency.p50 * 1e3),
+            p99 = format!("{:.0}", latency.p99 * 1e3)
         ))),
         Err(error) if error.kind() == Kind::Transient => Ok(Verdict::error(
-            format!("a marker did not come through within {most} s (--max-lag-seconds)"),
-            "wait until `leadbridge status` shows no lag",
+            message!("cutover-lag-too-large", seconds = most),
+            message!("cutover-lag-too-large-remedy"),
         )),
-        Err(error) => Ok(Verdict::error(error.message(), "see `leadbridge doctor`")),
+        Err(error) => {
+            Ok(Verdict::error(Message::verbatim(error.message()), message!("cutover-lag-unknown-remedy")))
+        }
     }
 }

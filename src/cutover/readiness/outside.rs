@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::config::Config;
 use crate::doctor::privileges_remedy;
 use crate::error::Result;
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::{Database, Endpoint, primary, publication, role, slot};
 use crate::report::Verdict;
@@ -17,10 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn stream(endpoint: &Endpoint) -> Result<Verdict> {
     let side = endpoint.side();
     match primary::system_identifier(endpoint).await {
-        Ok(_) => Ok(Verdict::ok(format!("a stream from the {side} can be opened"))),
+        Ok(_) => Ok(Verdict::ok(message!("cutover-stream", side = side))),
         Err(error) if error.sqlstate().is_some_and(|code| code.code() == "53300") => Ok(Verdict::error(
-            format!("the {side} has no walsender left for a stream (max_wal_senders): {}", error.message()),
-            format!("raise max_wal_senders on the {side}, or end a replication connection that nobody uses"),
+            message!("cutover-stream-no-sender", side = side, error = error.message()),
+            message!("cutover-stream-no-sender-remedy", side = side),
         )),
         Err(error) => Err(error),
     }
@@ -32,10 +33,10 @@ pub(super) async fn slot_creation(config: &Config) -> Result<Verdict> {
     let blocker = slot::try_creation(&session, PATIENCE).await?;
     session.close().await;
     Ok(match blocker {
-        None => Verdict::ok("a slot can be created on Traffic"),
+        None => Verdict::ok(message!("cutover-slot-creation")),
         Some(blocker) => Verdict::warning(
-            format!("creating a slot on Traffic takes longer than {PATIENCE:?}: it waits for {blocker}"),
-            "let that transaction end, or end it: the cutover waits for it until --timeout",
+            message!("cutover-slot-creation-slow", patience = format!("{:?}", PATIENCE), blocker = blocker),
+            message!("cutover-slot-creation-slow-remedy"),
         ),
     })
 }
@@ -43,7 +44,7 @@ pub(super) async fn slot_creation(config: &Config) -> Result<Verdict> {
 /// No slot has the name of the slot of reverse replication.
 pub(super) async fn reverse_slot(traffic: Database<'_>) -> Result<Verdict> {
     slot::refuse_existing(traffic, &traffic.names.reverse_slot()).await?;
-    Ok(Verdict::ok("no slot on Traffic has the name of reverse replication's slot"))
+    Ok(Verdict::ok(message!("cutover-reverse-slot-free")))
 }
 
 /// The publication sends every change of the tables, each given by schema and name.
@@ -51,17 +52,17 @@ pub(super) async fn publication(
     database: Database<'_>,
     name: &str,
     wanted: &[(String, String)],
-    fine: &str,
+    fine: Message,
 ) -> Result<Verdict> {
     let side = database.side;
-    let remedy = "run `leadbridge migrate`, or put the publication back as it was";
+    let remedy = message!("cutover-publication-remedy");
     let Some(entry) = publication::read(database.client, name).await? else {
-        return Ok(Verdict::error(format!("the publication `{name}` on the {side} does not exist"), remedy));
+        return Ok(Verdict::error(message!("cutover-publication-absent", name = name, side = side), remedy));
     };
     if !entry.every_operation {
         return Ok(Verdict::error(
-            format!("the publication `{name}` on the {side} does not send every operation"),
-            format!("run ALTER PUBLICATION \"{name}\" SET (publish = 'insert, update, delete, truncate')"),
+            message!("cutover-publication-operations", name = name, side = side),
+            message!("cutover-publication-operations-remedy", name = name),
         ));
     }
     let members = publication::members(database.client, name).await?;
@@ -70,8 +71,8 @@ pub(super) async fn publication(
     };
     let lacking = wanted.iter().filter(|(schema, table)| !sends(schema, table));
     let lacking: Vec<String> = lacking.map(|(_, table)| table.clone()).collect();
-    let wrong = format!("the publication `{name}` on the {side} does not send all of, or lacks");
-    Ok(Verdict::none_of(&lacking, fine, &wrong, remedy))
+    let wrong = |list| message!("cutover-publication-lacks", name = name, side = side, list = list);
+    Ok(Verdict::none_of(&lacking, fine, wrong, remedy))
 }
 
 /// Tables of leadbridge's own on Traffic that a cutover or a rollback writes, and those that it reads.
@@ -90,8 +91,8 @@ pub(super) async fn state_tables(database: Database<'_>) -> Result<Verdict> {
     }
     Ok(Verdict::none_of(
         &missing,
-        &format!("this role has its rights on leadbridge's tables on the {side}"),
-        &format!("on the {side} this role lacks"),
+        message!("cutover-own-tables", side = side),
+        |list| message!("cutover-own-tables-lacks", side = side, list = list),
         privileges_remedy(side),
     ))
 }

@@ -2,6 +2,7 @@
 //! the fence.
 
 use crate::error::Result;
+use crate::language::message;
 use crate::model::side::Side;
 use crate::postgres::advisory::{self, ExclusiveRight, Holder};
 use crate::postgres::{Database, slot};
@@ -41,21 +42,15 @@ fn judge(side: Side, ours: &str, theirs: Option<&str>) -> Verdict {
     let variable = side.variable();
     match theirs {
         Some(theirs) if theirs == ours => {
-            Verdict::ok(format!("the daemon and this command are both {ours} on the {side}"))
+            Verdict::ok(message!("cutover-role-same", ours = ours, side = side))
         }
         Some(theirs) => Verdict::error(
-            format!(
-                "on the {side} the daemon is {theirs}, and this command is {ours}: the fence would let {ours} pass, \
-                 and the daemon could not write"
-            ),
-            format!(
-                "run this command with the daemon's {variable}, as {theirs}; or restart the daemon with this one, as \
-                 {ours}"
-            ),
+            message!("cutover-role-differs", side = side, theirs = theirs, ours = ours),
+            message!("cutover-role-differs-remedy", variable = variable, theirs = theirs, ours = ours),
         ),
         None => Verdict::error(
-            format!("the daemon has no session on the {side} at the moment"),
-            "wait until the daemon streams (`leadbridge status`), then try again",
+            message!("cutover-role-unknown", side = side),
+            message!("cutover-role-unknown-remedy"),
         ),
     }
 }
@@ -71,7 +66,8 @@ mod tests {
         assert_eq!(judge(Side::Landing, "a", None).level, Level::Error);
         let verdict = judge(Side::Traffic, "dba", Some("bridge"));
         assert_eq!(verdict.level, Level::Error);
-        assert!(verdict.message.contains("dba") && verdict.message.contains("bridge"), "{verdict:?}");
-        assert!(verdict.remedy.is_some_and(|remedy| remedy.contains("TRAFFIC_DATABASE_URL")));
+        let says = verdict.message.to_string();
+        assert!(says.contains("dba") && says.contains("bridge"), "{says}");
+        assert!(verdict.remedy.is_some_and(|remedy| remedy.to_string().contains("TRAFFIC_DATABASE_URL")));
     }
 }

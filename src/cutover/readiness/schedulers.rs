@@ -1,6 +1,7 @@
 //! Notifications that are pending while the system of record changes: either database's scheduler could send them.
 
 use crate::error::Result;
+use crate::language::message;
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::Database;
@@ -47,24 +48,32 @@ pub(super) async fn pending(fenced: Database<'_>) -> Result<Verdict> {
 fn judge(found: &Pending, fenced: Side) -> Verdict {
     let Pending { all, overdue, soon, next } = found;
     if *all == 0 {
-        return Verdict::ok("no notification is pending");
+        return Verdict::ok(message!("cutover-notifications-none"));
     }
-    let next = next.as_ref().map_or_else(String::new, |next| format!(", the next at {next}"));
-    let (left, taken, change) = match fenced {
-        Side::Landing => ("Landing", "Traffic", "cutover"),
-        Side::Traffic => ("Traffic", "Landing", "rollback"),
+    let (left, taken, direction) = match fenced {
+        Side::Landing => (Side::Landing, Side::Traffic, "cutover"),
+        Side::Traffic => (Side::Traffic, Side::Landing, "rollback"),
     };
-    Verdict::warning(
-        format!(
-            "notifications pending on both databases: {all} (overdue: {overdue}; due within {SOON_MINUTES} minutes: \
-             {soon}{next}); either database's scheduler would send them"
+    let says = match next {
+        None => message!(
+            "cutover-notifications-pending",
+            all = all,
+            overdue = overdue,
+            minutes = SOON_MINUTES,
+            soon = soon
         ),
-        format!(
-            "stop {left}'s scheduler before the {change}, let its last run end, and start {taken}'s scheduler \
-             afterwards. The fence refuses {left}'s scheduler the UPDATE to `sent` and nothing else: a scheduler that sends \
-             first and marks afterwards would send again at each of its runs, besides {taken}'s"
+        Some(next) => message!(
+            "cutover-notifications-pending-later",
+            all = all,
+            overdue = overdue,
+            minutes = SOON_MINUTES,
+            soon = soon,
+            next = next
         ),
-    )
+    };
+    let remedy =
+        message!("cutover-notifications-pending-remedy", left = left, direction = direction, taken = taken);
+    Verdict::warning(says, remedy)
 }
 
 #[cfg(test)]
@@ -78,11 +87,11 @@ mod tests {
         let verdict = judge(&found, Side::Traffic);
         assert_eq!(verdict.level, Level::Warning);
         assert_eq!(
-            verdict.message,
+            verdict.message.to_string(),
             "notifications pending on both databases: 7 (overdue: 1; due within 15 minutes: 2, the next at \
              2026-12-01 10:00 UTC); either database's scheduler would send them"
         );
-        let remedy = verdict.remedy.unwrap();
+        let remedy = verdict.remedy.unwrap().to_string();
         assert!(remedy.starts_with("stop Traffic's scheduler before the rollback"), "{remedy}");
         let none = Pending { all: 0, overdue: 0, soon: 0, next: None };
         assert_eq!(judge(&none, Side::Landing).level, Level::Ok);

@@ -95,11 +95,11 @@ pub(super) async fn examine(findings: &mut Findings, databases: Databases<'_>, c
 pub async fn admit(databases: Databases<'_>, look: Look, same_id: SameId) -> Result<()> {
     let imports = EarlierImports::find(databases, look).await?;
     for verdict in imports.judge(same_id, databases.names) {
-        let remedy = verdict.remedy.unwrap_or_default();
+        let remedy = verdict.remedy.map(|remedy| remedy.to_string()).unwrap_or_default();
         match verdict.level {
             Level::Ok => {}
             Level::Warning => tracing::warn!("{}; what to do: {remedy}", verdict.message),
-            Level::Error => return Err(Error::refused(verdict.message).remedy(remedy)),
+            Level::Error => return Err(Error::refused(verdict.message.to_string()).remedy(remedy)),
         }
     }
     Ok(())

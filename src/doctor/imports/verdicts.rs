@@ -1,6 +1,7 @@
 //! What an operator is told of earlier imports; pure.
 
 use super::{COMPARED, EarlierImports, Found, LISTED};
+use crate::language::{Argument, message};
 use crate::model::change::Table;
 use crate::model::names::Names;
 use crate::model::same_id::SameId;
@@ -18,54 +19,47 @@ impl EarlierImports {
             verdicts.push(self.other_ids(names));
         }
         if verdicts.is_empty() {
-            verdicts.push(Verdict::ok("Traffic holds no lead of Landing that leadbridge did not bring"));
+            verdicts.push(Verdict::ok(message!("doctor-imports-none")));
         }
         verdicts
     }
 
     fn same_ids(&self, setting: SameId, names: &Names) -> Verdict {
-        let found = format!(
-            "leads on Traffic that leadbridge did not bring and that have the id of a lead on Landing: {}",
-            self.same_id.count
-        );
+        let found = message!("doctor-imports-same-id", count = self.same_id.count);
         let list = self.query(&self.same_id, names);
         match setting {
             SameId::Refuse => Verdict::error(
-                format!(
-                    "{found}; a copy would overwrite their name, phone, e-mail, source, UTM, metadata, times and all \
-                     other columns that come from Landing"
-                ),
-                format!(
-                    "set [snapshot] same_id = \"landing\": Landing's values win, and Traffic's different values are kept \
-                     in {}; or delete these leads on Traffic; see {GUIDE}; to list them on Traffic: {list}",
-                    names.own("conversion_notes")
+                message!("doctor-imports-same-id-refused", found = found),
+                message!(
+                    "doctor-imports-same-id-refused-remedy",
+                    notes = names.own("conversion_notes"),
+                    guide = GUIDE,
+                    list = list
                 ),
             ),
             SameId::Landing => Verdict::warning(
-                format!(
-                    "{found}; the copy gives them Landing's values and keeps Traffic's different values in {} \
-                     ([snapshot] same_id = \"landing\")",
-                    names.own("conversion_notes")
+                message!(
+                    "doctor-imports-same-id-landing-wins",
+                    found = found,
+                    notes = names.own("conversion_notes")
                 ),
-                format!("nothing, if that is meant; see {GUIDE}; to list them on Traffic: {list}"),
+                message!("doctor-imports-same-id-landing-wins-remedy", guide = GUIDE, list = list),
             ),
         }
     }
 
     fn other_ids(&self, names: &Names) -> Verdict {
-        let (at_least, limit) = match self.is_partial {
-            true => ("at least ", format!(" (only the first {COMPARED} leads were compared)")),
-            false => ("", String::new()),
+        let count = self.other_id.count;
+        let counted = match self.is_partial {
+            true => Argument::from(message!("doctor-imports-at-least", count = count, compared = COMPARED)),
+            false => Argument::from(count),
         };
         Verdict::warning(
-            format!(
-                "leads on Traffic that leadbridge did not bring and that have the phone or the e-mail of a lead on \
-                 Landing under another id: {at_least}{}{limit}; after a copy Traffic has these people twice",
-                self.other_id.count
-            ),
-            format!(
-                "merge them after the copy, or delete them before, as {GUIDE} shows; to list them on Traffic: {}",
-                self.query(&self.other_id, names)
+            message!("doctor-imports-other-id", counted = counted),
+            message!(
+                "doctor-imports-other-id-remedy",
+                guide = GUIDE,
+                list = self.query(&self.other_id, names)
             ),
         )
     }
@@ -140,7 +134,7 @@ mod tests {
     #[test]
     fn a_count_that_reaches_the_bound_is_a_lower_bound() {
         let partial = EarlierImports { is_partial: true, ..imports(0, 7) };
-        let message = &partial.judge(SameId::Refuse, &Names::default())[0].message;
+        let message = partial.judge(SameId::Refuse, &Names::default())[0].message.to_string();
         assert!(message.contains("at least 7") && message.contains("100000"), "{message}");
     }
 }

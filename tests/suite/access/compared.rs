@@ -14,8 +14,8 @@ async fn migrated(grants_by_default: bool) -> World {
     world
 }
 
-fn messages(findings: &[Finding]) -> Vec<&str> {
-    findings.iter().map(|finding| finding.message.as_str()).collect()
+fn messages(findings: &[Finding]) -> Vec<String> {
+    findings.iter().map(|finding| finding.message.to_string()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -24,7 +24,7 @@ async fn a_traffic_that_hides_as_much_as_landing_gets_no_complaint_whatever_the_
         let world = migrated(grants_by_default).await;
         let found = findings(&world, &[]).await;
         assert_eq!(found.iter().map(|finding| finding.level).collect::<Vec<_>>(), [Level::Ok], "{found:?}");
-        assert!(found[0].message.contains("anon, authenticated, service_role"), "{found:?}");
+        assert!(found[0].message.to_string().contains("anon, authenticated, service_role"), "{found:?}");
     }
 }
 
@@ -39,8 +39,8 @@ async fn leads_that_everybody_may_read_are_refused_by_doctor_run_and_resync_and_
     for (finding, role) in found.iter().zip(ROLES) {
         let says =
             format!("{role} has more rights on public.traffic_leads than on Landing's public.landing_leads");
-        assert!(finding.message.contains(&says), "{finding:?}");
-        assert!(finding.message.contains("SELECT (all rows)"), "{finding:?}");
+        assert!(finding.message.to_string().contains(&says), "{finding:?}");
+        assert!(finding.message.to_string().contains("SELECT (all rows)"), "{finding:?}");
     }
     let bridge = Bridge::new(&world).configured("scheduled_notifications = true");
     for command in [&["run", "--until-caught-up"][..], &["resync", "--yes"]] {
@@ -74,7 +74,7 @@ async fn what_the_operator_has_accepted_is_a_warning_that_says_so_and_bars_no_co
     assert_eq!(found.len(), 2, "{found:?}");
     for finding in &found {
         assert_eq!(finding.level, Level::Warning, "{finding:?}");
-        assert!(finding.message.starts_with("accepted: "), "{finding:?}");
+        assert!(finding.message.to_string().starts_with("accepted: "), "{finding:?}");
     }
     let lines = "scheduled_notifications = true\n[privacy]\naccept = [\"anon:traffic_leads\"]";
     let bridge = Bridge::new(&world).configured(lines);
@@ -200,9 +200,9 @@ async fn a_view_of_landing_that_shows_what_its_tables_hide_is_a_warning() {
     let found = findings(&world, &[]).await;
     let warnings: Vec<&Finding> = found.iter().filter(|finding| finding.level == Level::Warning).collect();
     assert_eq!(warnings.len(), 2, "{found:?}");
-    assert!(warnings[0].message.contains("leads_with_journey"), "{found:?}");
+    assert!(warnings[0].message.to_string().contains("leads_with_journey"), "{found:?}");
     assert!(
-        warnings[0].remedy.as_ref().unwrap().contains("REVOKE ALL ON public.leads_with_journey"),
+        warnings[0].remedy.as_ref().unwrap().to_string().contains("REVOKE ALL ON public.leads_with_journey"),
         "{found:?}"
     );
     assert!(found.iter().all(|finding| finding.level != Level::Error), "{found:?}");

@@ -72,7 +72,7 @@ pub async fn errors(world: &World) -> Vec<Finding> {
 
 /// The SQL at the end of a remedy, as an operator copies it.
 pub fn sql_of(finding: &Finding) -> String {
-    finding.remedy.as_ref().unwrap().split_once("on the Traffic DB: ").unwrap().1.to_owned()
+    finding.remedy.as_ref().unwrap().to_string().split_once("on the Traffic DB: ").unwrap().1.to_owned()
 }
 
 /// Runs a statement as `role`; the number of rows, or the SQLSTATE.

@@ -39,7 +39,11 @@ struct Chart {
 
 /// In the order of importance.
 const CHARTS: [Chart; 3] = [
-    Chart { name: "lag in time", value: |column| column.lag_seconds, words: duration },
+    Chart {
+        name: "lag in time",
+        value: |column| column.lag_seconds,
+        words: |seconds| duration(seconds).to_string(),
+    },
     Chart {
         name: "rows a second",
         value: |column| column.rows_per_second,

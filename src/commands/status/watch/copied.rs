@@ -61,7 +61,7 @@ fn left(table: &TableProgress, rate: Option<f64>) -> String {
     let missing = table.rows_expected.and_then(|expected| expected.checked_sub(table.rows_done));
     match (missing.filter(|rows| *rows > 0), rate.filter(|rate| *rate > 0.0)) {
         _ if table.rows_done == 0 => "waits".to_owned(),
-        (Some(rows), Some(rate)) => duration(rows as f64 / rate),
+        (Some(rows), Some(rate)) => duration(rows as f64 / rate).to_string(),
         _ => "not known".to_owned(),
     }
 }

@@ -5,7 +5,9 @@ use bytesize::ByteSize;
 use super::copied;
 use super::model::{KnownRound, Maxima, Model, Moment, ReadyAnswer};
 use super::steps::{self, clock};
-use crate::commands::status::{outlook, view};
+use crate::commands::status::outlook::{self, OutlookLine};
+use crate::commands::status::view;
+use crate::language::Message;
 use crate::telemetry::{DaemonPresence, Live, State};
 
 /// How a line is emphasised. Colours only repeat what the words say.
@@ -105,7 +107,7 @@ fn state(model: &Model) -> Fact {
         State::Error | State::Stopped => Tone::Bad,
         _ => Tone::Plain,
     };
-    marked(Fact::new(0, "state", view::state(live)).toned(tone), model, newest.old_since)
+    marked(Fact::new(0, "state", view::state(live).to_string()).toned(tone), model, newest.old_since)
 }
 
 /// Who does not answer, since when, and why.
@@ -148,7 +150,8 @@ fn lag(model: &Model) -> Fact {
     let live = &known.round.live;
     let (over, is_over) = over_maximum(live, model.maxima);
     let tone = if is_over { Tone::Bad } else { Tone::Plain };
-    let text = view::lag(live) + &outlook::trend(live) + &over;
+    let lag = [Some(view::lag(live)), outlook::trend(live)];
+    let text = Message::joined(lag.into_iter().flatten(), ", ").to_string() + &over;
     marked(Fact::new(3, "lag", text).toned(tone), model, known.old_since)
 }
 
@@ -168,7 +171,7 @@ fn rate(model: &Model) -> Fact {
         // The rate of an answer without a daemon is of the source's WAL only.
         let known = model.newest().and_then(|known| Some((known, outlook::rate(&known.round.live)?)));
         return match known {
-            Some((known, text)) => marked(Fact::new(5, "rate", text), model, known.old_since),
+            Some((known, text)) => marked(Fact::new(5, "rate", text.to_string()), model, known.old_since),
             None => Fact::new(5, "rate", "not known"),
         };
     };
@@ -267,17 +270,18 @@ fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     let live = &newest.round.live;
     let mut facts = Vec::new();
     let lease = live.lease_holder.as_ref().filter(|_| view::is_held_elsewhere(live));
-    facts.extend(lease.map(|holder| Fact::new(7, "lease", view::lease(holder))));
+    facts.extend(lease.map(|holder| Fact::new(7, "lease", view::lease(holder).to_string())));
     match model.landing() {
         Some(known) => {
-            let fact = Fact::new(8, "slot", view::slot(&known.round.live));
+            let fact = Fact::new(8, "slot", view::slot(&known.round.live).to_string());
             facts.push(marked(fact, model, known.old_since));
         }
         None => facts.push(Fact::new(8, "slot", "not known")),
     }
-    for (label, text) in outlook::lines(live).into_iter().filter(|(label, _)| *label != "rate") {
-        let (rank, tone) = if label == "BLOCKED" { (4, Tone::Bad) } else { (7, Tone::Plain) };
-        facts.push(marked(Fact::new(rank, label, text).toned(tone), model, newest.old_since));
+    for (line, text) in outlook::lines(live).into_iter().filter(|(line, _)| *line != OutlookLine::Rate) {
+        let (rank, tone) = if line == OutlookLine::Blocked { (4, Tone::Bad) } else { (7, Tone::Plain) };
+        let fact = Fact::new(rank, line.name(), text.to_string()).toned(tone);
+        facts.push(marked(fact, model, newest.old_since));
     }
     let Some(known) = model.traffic() else {
         facts.push(Fact::new(7, "quarantine", "not known"));
@@ -285,16 +289,20 @@ fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     };
     let live = &known.round.live;
     if let Some(reverse) = &live.reverse {
-        facts.push(marked(Fact::new(7, "reverse", view::reverse_line(reverse)), model, known.old_since));
+        facts.push(marked(
+            Fact::new(7, "reverse", view::reverse_line(reverse).to_string()),
+            model,
+            known.old_since,
+        ));
         let slot = reverse.new_slot_since.as_ref();
-        let slot = slot.map(|at| format!("Landing's slot is lost, and is being made again since {at}"));
+        let slot = slot.map(|at| view::made_again_since(at).to_string());
         facts.extend(slot.map(|text| Fact::new(5, "new slot", text).toned(Tone::Bad)));
         let publication = reverse.landing_publication.as_ref();
         facts.extend(publication.map(|text| Fact::new(5, "publication", text.clone()).toned(Tone::Bad)));
     }
     let tone = if live.quarantined.is_some_and(|rows| rows > 0) { Tone::Bad } else { Tone::Plain };
     facts.push(marked(
-        Fact::new(6, "quarantine", view::quarantine(live)).toned(tone),
+        Fact::new(6, "quarantine", view::quarantine(live).to_string()).toned(tone),
         model,
         known.old_since,
     ));
@@ -309,9 +317,9 @@ fn trouble(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     let mut facts = Vec::new();
     if let Some(known) = model.attention() {
         for attention in known.round.live.attention.iter().flatten() {
-            let fact = Fact::new(3, "ATTENTION", attention.message.clone()).toned(Tone::Bad);
+            let fact = Fact::new(3, "ATTENTION", attention.message.to_string()).toned(Tone::Bad);
             facts.push(marked(fact, model, known.old_since));
-            facts.push(Fact::new(4, "what to do", attention.remedy.clone()));
+            facts.push(Fact::new(4, "what to do", attention.remedy.to_string()));
         }
     }
     if let Some(error) = &newest.round.live.last_error {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::model::{Maxima, Model, Moment, ReadyAnswer, Round};
 use crate::commands::status::gather::WhoAnswered;
 use crate::error::Error;
+use crate::language::Message;
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 use crate::telemetry::{
@@ -227,9 +228,13 @@ pub fn hanging() -> Model {
 
 pub fn quarantine() -> Model {
     let waiting = Attention::new(
-        "the hook of the cutover 00000000-0000-0000-0000-000000000000 has not succeeded: applications may still use \
-         Landing",
-        "run the hook with LEADBRIDGE_EVENT=switch; then `leadbridge cutover --hook-settled`",
+        Message::verbatim(
+            "the hook of the cutover 00000000-0000-0000-0000-000000000000 has not succeeded: applications may still \
+             use Landing",
+        ),
+        Message::verbatim(
+            "run the hook with LEADBRIDGE_EVENT=switch; then `leadbridge cutover --hook-settled`",
+        ),
     );
     let mut model = then(Live {
         quarantined: Some(1_204),

@@ -1,0 +1,160 @@
+//! A text to a person, before its language is known.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
+
+use super::{Language, texts};
+use crate::model::lsn::Lsn;
+use crate::model::side::Side;
+use crate::model::timestamp::Timestamp;
+
+/// A text to a person. [`Message::in_language`] makes it readable; `Display` and `Serialize` give the English text, for
+/// logs and JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message(Content);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Translated { id: &'static str, arguments: Vec<(&'static str, Argument)> },
+    Verbatim(String),
+    Joined { parts: Vec<Message>, separator: &'static str },
+}
+
+/// A value in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A name, an identifier, or a figure with its unit: the same in every language.
+    Text(String),
+    /// A count, of which the plural depends.
+    Number(i128),
+    /// A count that is shown in groups of three digits, `12 345 678`, with no-break spaces.
+    Grouped(u64),
+    /// A part of the sentence, which is translated with the sentence.
+    Message(Message),
+}
+
+impl Message {
+    /// For the macro `message!`, whose uses the tests check.
+    pub const fn new(id: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {
+        Message(Content::Translated { id, arguments })
+    }
+
+    /// A text that has no translation and reads the same in every language: the words of a server, of an error, or of
+    /// another program.
+    pub fn verbatim(text: impl Into<String>) -> Self {
+        Message(Content::Verbatim(text.into()))
+    }
+
+    /// The messages one after the other, with marks that every language has in between.
+    pub fn joined(parts: impl IntoIterator<Item = Message>, separator: &'static str) -> Self {
+        Message(Content::Joined { parts: parts.into_iter().collect(), separator })
+    }
+
+    /// The text for a reader of this language. A text that is missing there is given in English, and one that is
+    /// missing in English too as its id; the tests make sure that neither happens.
+    pub fn in_language(&self, language: Language) -> String {
+        match &self.0 {
+            Content::Translated { id, arguments } => texts::text(language, id, arguments),
+            Content::Verbatim(text) => text.clone(),
+            Content::Joined { parts, separator } => {
+                let texts: Vec<String> = parts.iter().map(|part| part.in_language(language)).collect();
+                texts.join(separator)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.in_language(Language::English))
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A text out of JSON: its id is not known any more.
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Message::verbatim)
+    }
+}
+
+impl From<String> for Argument {
+    fn from(text: String) -> Self {
+        Argument::Text(text)
+    }
+}
+
+impl From<&String> for Argument {
+    fn from(text: &String) -> Self {
+        Argument::Text(text.clone())
+    }
+}
+
+impl From<&str> for Argument {
+    fn from(text: &str) -> Self {
+        Argument::Text(text.to_owned())
+    }
+}
+
+/// The name alone, "Landing": each language says in its own words that this is a database.
+impl From<Side> for Argument {
+    fn from(side: Side) -> Self {
+        Argument::Text(side.name().to_owned())
+    }
+}
+
+macro_rules! text {
+    ($($kind:ty),*) => {
+        $(impl From<$kind> for Argument {
+            fn from(value: $kind) -> Self {
+                Argument::Text(value.to_string())
+            }
+        })*
+    };
+}
+text!(Lsn, Timestamp, Uuid, SocketAddr, bool, f64, Cow<'_, str>);
+
+impl From<Message> for Argument {
+    fn from(part: Message) -> Self {
+        Argument::Message(part)
+    }
+}
+
+impl From<&Message> for Argument {
+    fn from(part: &Message) -> Self {
+        Argument::Message(part.clone())
+    }
+}
+
+macro_rules! number {
+    ($($integer:ty),*) => {
+        $(impl From<$integer> for Argument {
+            fn from(number: $integer) -> Self {
+                Argument::Number(i128::from(number))
+            }
+        }
+
+        impl From<&$integer> for Argument {
+            fn from(number: &$integer) -> Self {
+                Argument::from(*number)
+            }
+        })*
+    };
+}
+number!(i32, i64, u8, u16, u32, u64);
+
+impl From<usize> for Argument {
+    fn from(number: usize) -> Self {
+        // No platform has a usize beyond i128.
+        Argument::Number(i128::try_from(number).unwrap_or(i128::MAX))
+    }
+}

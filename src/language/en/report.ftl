@@ -1,0 +1,3 @@
+### Findings of every room.
+
+report-server-log = see the server's log

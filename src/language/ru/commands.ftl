@@ -1,0 +1,137 @@
+### Что печатают сами команды.
+
+commands-doctor-clear = препятствий нет
+commands-doctor-clear-with-warnings = препятствий нет; предупреждений: { $warnings }
+commands-doctor-errors = ошибок: { $errors }, предупреждений: { $warnings }
+commands-finding-ok = ok
+commands-finding-warning = внимание
+commands-finding-error = ОШИБКА
+commands-finding-remedy = что делать: { $remedy }
+
+commands-cutover-question = Landing ({ $landing }) будет отказывать в любой записи лидов, главной базой станет Traffic ({ $traffic }). Отменить это можно командой `leadbridge rollback`.
+commands-rollback-question = Landing ({ $landing }) снова начнёт принимать запись лидов, а Traffic ({ $traffic }) будет отказывать в ней { $time }.
+commands-orphan = Landing ({ $landing }) закрыт ограждением переключения { $id }, о котором Traffic не знает, а строки Landing на Traffic есть
+commands-orphan-dry-run = { $found }: `leadbridge rollback` открыл бы Landing. Ничего не изменено.
+commands-orphan-question = { $found }. Landing снова начнёт принимать запись лидов.
+commands-orphan-opened = Landing снова принимает запись лидов.
+commands-hook-settled = записано: hook последнего переключения или отката выполнен вручную
+commands-cutover-ready = Готово: `leadbridge { $direction }` пройдёт. Ничего не изменено.
+commands-cutover-not-ready = НЕ ГОТОВО: ничего не изменено.
+commands-cutover-not-carried = Изменения, сделанные потом на Traffic, возвращаются на Landing, кроме:
+commands-cutover-every-column = каждый столбец
+commands-confirm-prompt = Чтобы продолжить, введите yes:
+
+commands-label-state = состояние
+commands-label-lease = аренда
+commands-label-lag = отставание
+commands-label-slot = слот
+commands-label-rate = скорость
+commands-label-survival = запас
+commands-label-catching-up = догоняет
+commands-label-blocked = БЛОКИРОВКА
+commands-label-reverse = обратно
+commands-label-new-slot = новый слот
+commands-label-publication = публикация
+commands-label-quarantine = карантин
+commands-label-left-out = пропущено
+commands-label-attention = ВНИМАНИЕ
+commands-label-alerts = оповещения
+commands-label-last-error = ошибка
+commands-label-what-to-do = что делать
+commands-label-copied = скопировано
+commands-label-indexes = индексы
+commands-duration-seconds = { $seconds } с
+commands-duration-minutes = { $minutes } мин { $seconds } с
+commands-duration-hours = { $hours } ч { $minutes } мин
+commands-duration-days = { $days } д { $hours } ч
+commands-not-known = неизвестно
+commands-state-finished = FINISHED — все лиды на Traffic с { $at }; реплицировать больше нечего
+commands-state-stopped-or-elsewhere = здесь демон не отвечает; возможно, он работает на другой машине
+commands-state-stopped = демон не работает; запустите его командой `leadbridge run`
+commands-state-elsewhere = демон работает на другой машине или с выключенным HTTP
+commands-state-starting = демон сверяет свои позиции
+commands-state-snapshot = идёт первое копирование
+commands-state-up-to-date = всё на месте, отставания нет
+commands-state-streaming = изменения идут потоком
+commands-state-standby = резерв: реплицирует другой демон; когда он завершится, этот его сменит
+commands-state-undecided = переключение или откат начаты, но не решены; здесь нет демона, который бы их завершил: запустите `leadbridge run`
+commands-state-under-way = идёт переключение или откат
+commands-state-switched-alone = главная база теперь Traffic; ни один демон не реплицирует его изменения на Landing: запустите `leadbridge run`
+commands-state-switched = главная база теперь Traffic
+commands-state-error = репликация не идёт
+commands-lease-process = у процесса { $pid }
+commands-lease-prepared = у подготовленной транзакции
+commands-session-role = (роль { $role })
+commands-session-application = приложение { $application }
+commands-session-address = с адреса { $address }
+commands-session-since = с { $since }
+commands-lag-bytes = отстаёт на { $bytes }
+commands-lag-none = нет
+commands-lag-exact = { $time } ({ $bytes })
+commands-lag-at-most = не больше { $time } ({ $bytes }, включая запись в другие таблицы)
+commands-lag-rising = растёт на { $time } в минуту
+commands-lag-falling = сокращается на { $time } в минуту
+commands-lag-steady = не меняется
+commands-slot-none = на Landing его нет
+commands-slot-in-use = используется
+commands-slot-not-in-use = не используется
+commands-slot-lost = { $slot }: ПОТЕРЯН, { $side } удалил WAL, который был ему нужен
+commands-slot-keeps = { $slot }: { $usage }, удерживает { $bytes } WAL на { $side }
+commands-slot-plain = { $slot }: { $usage }
+commands-slot-reverse-gone = { $slot }: его нет, обратная репликация теперь невозможна
+commands-slot-reverse-quarantined = в leadbridge.reverse_quarantine { $rows ->
+        [one] ждёт { $rows } строка
+        [few] ждут { $rows } строки
+       *[many] ждут { $rows } строк
+    }
+commands-slot-made-again-since = слот Landing потерян и создаётся заново с { $at }
+commands-slot-made-again-at = слот Landing был потерян и создан заново { $at }
+commands-quarantine-notes = { $notes ->
+        [one] { $notes } значение изменено
+        [few] { $notes } значения изменено
+       *[many] { $notes } значений изменено
+    } по пути
+commands-quarantine-empty = пуст
+commands-quarantine-rows = { $rows ->
+        [one] ждёт { $rows } строка
+        [few] ждут { $rows } строки
+       *[many] ждут { $rows } строк
+    }: см. `leadbridge quarantine list`
+commands-snapshot-rate = { $rows } строк/с
+commands-snapshot-left = осталось около { $time }
+commands-snapshot-indexes = на Traffic их пока нет: { $left }, они появятся, когда скопируются все строки
+commands-snapshot-done = { $rows ->
+        [one] { $rows } строка
+        [few] { $rows } строки
+       *[many] { $rows } строк
+    }, готово
+commands-snapshot-part = { $rows } примерно из { $expected } строк ({ $percent } %)
+commands-snapshot-rows = { $rows ->
+        [one] { $rows } строка
+        [few] { $rows } строки
+       *[many] { $rows } строк
+    }
+commands-alerts-failing = { $channel } не работает: { $failure }; ждут отправки: { $waiting }, не отправлено: { $failed }
+commands-error-retrying = { $error } (демон повторит попытку сам)
+commands-outlook-far = больше чем через 30 д
+commands-outlook-within = через { $time }
+commands-outlook-source = источник
+commands-outlook-writes = { $source } пишет { $bytes } WAL в секунду
+commands-outlook-applied = применяется { $rows } строк/с; { $written }
+commands-outlook-if-stopped = { $says }; остановись репликация сейчас, предел наступил бы { $within }
+commands-outlook-lost = нет: { $side } удалил WAL, который нужен слоту; запустите `leadbridge resync`
+commands-outlook-unreserved = ИСЧЕРПАН: при следующей контрольной точке { $side } может удалить WAL, который нужен слоту; увеличьте там max_slot_wal_keep_size и дайте потоку догнать
+commands-outlook-no-limit = на { $side } не задан max_slot_wal_keep_size: предел — диск, а свободного места на нём не видит ни одна роль
+commands-outlook-growing = { $says }; удерживаемый WAL растёт на { $bytes } в минуту
+commands-outlook-unknown = осталось { $safe } из { $limit }; рост ещё не измерен
+commands-outlook-not-filling = осталось { $safe } из { $limit }, не заполняется
+commands-outlook-filling = при такой скорости предел { $limit } наступит { $within }, осталось { $safe }
+commands-outlook-filling-alone = если не запустить демон, предел { $limit } наступит { $within }, осталось { $safe }
+commands-outlook-catching-up = догонит: { $text }
+commands-outlook-done-within = при такой скорости { $within }
+commands-outlook-never = при такой скорости никогда, отставание не сокращается
+commands-blocked-process = процесс { $pid }
+commands-blocked-prepared = подготовленная транзакция (pg_prepared_xacts)
+commands-blocked-side = на { $side }
+commands-blocked-transaction = в транзакции { $time }
+commands-blocked-waited = leadbridge ждёт { $time }
