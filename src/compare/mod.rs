@@ -19,6 +19,7 @@ pub mod live;
 mod merge;
 mod pace;
 mod pages;
+pub mod ranges;
 mod recheck;
 pub mod repair;
 pub mod reverse;

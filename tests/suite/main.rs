@@ -38,3 +38,4 @@ mod telemetry;
 mod testkit;
 mod throwaway;
 mod traffic;
+mod verification;
