@@ -19,6 +19,7 @@ pub mod live;
 mod merge;
 mod pace;
 mod pages;
+mod place;
 pub mod ranges;
 mod recheck;
 pub mod repair;
@@ -33,6 +34,7 @@ pub use content::{Contents, Digest};
 use forward::ByMapping;
 use merge::{Expectation, HeldRow, Met, meet};
 pub use pace::ReadRate;
+pub use place::Place;
 use pages::{KeyRange, LandingPages, PAGE, PageRow, TrafficPages};
 pub use settled::{RowState, SettledRow, settled};
 

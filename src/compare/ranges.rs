@@ -5,7 +5,7 @@
 //! then, and that neither side has written since, is equal. `xmin` proves "not written since" (design, invariant 13);
 //! where it proves nothing, the range is read whole.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -90,6 +90,15 @@ pub struct Keys {
 
 impl Keys {
     pub const ALL: Keys = Keys { first: Uuid::nil(), last: Uuid::max() };
+
+    /// All keys in `count` ranges of equal width, because random UUIDs fill equal ranges evenly.
+    pub fn equal(count: u32) -> VecDeque<Keys> {
+        let within = |range| match range {
+            KeyRange::Within(range) => Some(Keys { first: *range.start(), last: *range.end() }),
+            KeyRange::These(_) => None,
+        };
+        KeyRange::ranges(count).into_iter().filter_map(within).collect()
+    }
 
     pub fn contains(&self, id: &Uuid) -> bool {
         (self.first..=self.last).contains(id)

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use super::outlook;
+use super::{outlook, verification};
 use crate::report::Attention;
 use crate::telemetry::{
     AlertChannelReport, DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
@@ -40,6 +40,9 @@ pub fn text(live: &Live) -> String {
         snapshot(&mut lines, live);
     }
     lines.add("quarantine", &quarantine(live));
+    for (name, value) in verification::lines(live, jiff::Timestamp::now()) {
+        lines.add(name, &value);
+    }
     for column in live.columns_not_replicated.iter().flatten() {
         lines.add("left out", column);
     }

@@ -91,6 +91,7 @@ async fn verify(config: &Config, terms: &ReadinessTerms) -> Result<Verification>
         tables: config.tables(),
         patience: terms.verify_wait,
         pace: Arc::new(ReadRate::new(None)),
+        place: Arc::default(),
     };
     live::verify(config, &options).await
 }

@@ -10,7 +10,7 @@ async fn it_rests_while_the_lag_is_over_its_limit_and_goes_on_afterwards() {
     let settings = format!("{EAGER}max_lag_seconds = 0.5\n");
     let (world, _bridge, mut daemon) = streaming(&settings, 30).await;
     a_round(&mut daemon).await;
-    brake(&world, 1.0).await;
+    brake(&world, 8.0).await;
     landing(&world, "INSERT INTO landing_leads (name, phone, email) SELECT n::text, n::text, n || '@b.kz' FROM generate_series(1, 20) AS n").await;
     daemon
         .until("it rests", |status| {
