@@ -187,7 +187,8 @@ pub fn difference(rows: u64, live: &Live) -> Finding {
         })
         .collect();
     let repairs = report.is_some_and(|report| report.repairs);
-    let not_repaired = report.and_then(|report| report.last.as_ref()).and_then(|last| last.not_repaired.as_deref());
+    let not_repaired =
+        report.and_then(|report| report.last.as_ref()).and_then(|last| last.not_repaired.as_deref());
     let remedy = match (repairs, not_repaired) {
         (_, Some(why)) => format!("they were not repaired: {}", sentence(why)),
         (true, None) => "the daemon repairs them at the end of the round; `leadbridge explain ID` says what differs.".to_owned(),
@@ -197,7 +198,10 @@ pub fn difference(rows: u64, live: &Live) -> Finding {
     };
     let are = if rows == 1 { "1 row is" } else { &format!("{rows} rows are") };
     Finding::new(
-        format!("{are} not on Traffic as Landing has them, though the stream has passed them: {}.", named.join("; ")),
+        format!(
+            "{are} not on Traffic as Landing has them, though the stream has passed them: {}.",
+            named.join("; ")
+        ),
         remedy,
     )
 }

@@ -190,8 +190,10 @@ impl Ledger {
     /// As [`Ledger::guard`], and returns whether Landing is still the source of the stream. Until the transaction ends, no
     /// cutover can switch.
     pub async fn guard_stream(&self, client: &Client) -> Result<bool> {
-        let sql =
-            format!("SELECT state = 'streaming' FROM {} WHERE slot = $1 AND run_id = $2 FOR SHARE", self.table);
+        let sql = format!(
+            "SELECT state = 'streaming' FROM {} WHERE slot = $1 AND run_id = $2 FOR SHARE",
+            self.table
+        );
         let found = during(client, "checking the checkpoint on Traffic")
             .row_if_any(&sql, &[&self.identity.slot, &self.run_id])
             .await?;

@@ -219,7 +219,10 @@ async fn settle(
 }
 
 /// Rows on Traffic whose lead is not on Traffic. PostgreSQL checks no foreign key for the daemon's writes.
-async fn orphaned(traffic: Database<'_>, table: Table) -> Result<u64> {
+///
+/// # Errors
+/// Traffic cannot be read.
+pub async fn orphaned(traffic: Database<'_>, table: Table) -> Result<u64> {
     if table.lead_column().is_none() {
         return Ok(0);
     }

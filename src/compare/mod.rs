@@ -34,8 +34,8 @@ pub use content::{Contents, Digest};
 use forward::ByMapping;
 use merge::{Expectation, HeldRow, Met, meet};
 pub use pace::ReadRate;
-pub use place::Place;
 use pages::{KeyRange, LandingPages, PAGE, PageRow, TrafficPages};
+pub use place::Place;
 pub use settled::{RowState, SettledRow, settled};
 
 use crate::capture::layout::Layout;
@@ -172,8 +172,7 @@ impl<E: Expectation> ComparedSides<'_, E> {
     async fn count(&self, met: &Met<'_, E::Landing>, found: &mut Comparison) {
         found.count(&self.expectation, met);
         if let (Some(pace), (true, _)) = (self.pace, met.sides()) {
-            pace.count();
-            if found.landing_rows.is_multiple_of(PAGE as u64) {
+            if pace.count().is_multiple_of(PAGE as u64) {
                 pace.keep().await;
             }
         }

@@ -141,7 +141,8 @@ impl Place {
             .remedy(again));
         }
         let saved: SavedPlace = serde_json::from_str(row.get(1)).map_err(|_| {
-            Error::refused("another version of leadbridge has recorded the interrupted comparison").remedy(again)
+            Error::refused("another version of leadbridge has recorded the interrupted comparison")
+                .remedy(again)
         })?;
         let tables = saved.tables.into_iter().map(|saved| (saved.table, TablePlace::of(saved))).collect();
         Ok(Place(Mutex::new(Places { tables, since: saved.since, is_resumed: true })))
@@ -189,8 +190,18 @@ impl TablePlace {
 
     fn of(saved: SavedTable) -> Self {
         let SavedTable { table, left, counts, suspects, changed, large } = saved;
-        let [landing_rows, traffic_rows, missing, extra, different, refused, refused_and_held, stamped, changed_on_traffic, values] =
-            counts;
+        let [
+            landing_rows,
+            traffic_rows,
+            missing,
+            extra,
+            different,
+            refused,
+            refused_and_held,
+            stamped,
+            changed_on_traffic,
+            values,
+        ] = counts;
         let found = Comparison {
             landing_rows,
             traffic_rows,
@@ -219,7 +230,8 @@ mod tests {
     fn a_range_in_hand_is_left_and_a_compared_one_is_not() {
         let place = Place::default();
         place.begin(Table::LandingLeads);
-        let (done, in_hand) = (place.take(Table::LandingLeads).unwrap(), place.take(Table::LandingLeads).unwrap());
+        let (done, in_hand) =
+            (place.take(Table::LandingLeads).unwrap(), place.take(Table::LandingLeads).unwrap());
         let found = Comparison { landing_rows: 3, missing: 1, ..Comparison::new(Table::LandingLeads) };
         place.done(Table::LandingLeads, done, Comparison { suspects: vec![Uuid::max()], ..found });
         let saved = place.places().tables[&Table::LandingLeads].saved(Table::LandingLeads);

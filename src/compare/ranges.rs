@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::ComparedSides;
 use super::comparison::{Comparison, SUSPECTS};
 use super::forward::ByMapping;
 use super::pages::KeyRange;
-use super::ComparedSides;
 use crate::error::Result;
 use crate::mapping::Mapping;
 use crate::model::change::Table;
@@ -191,8 +191,11 @@ impl<'c> RangedTable<'c> {
         };
         let (found, whole, rows, written) = match unchanged {
             Some(KeysNow { rows, written }) => {
-                let again: BTreeSet<Uuid> =
-                    written.iter().chain(known.differing.iter().filter(|id| keys.contains(id))).copied().collect();
+                let again: BTreeSet<Uuid> = written
+                    .iter()
+                    .chain(known.differing.iter().filter(|id| keys.contains(id)))
+                    .copied()
+                    .collect();
                 let again: Vec<Uuid> = again.into_iter().collect();
                 (self.0.compare_rows(&again).await?, false, Some(rows), written.len() as u64)
             }

@@ -50,6 +50,7 @@ use cuts::Cuts;
 use liveness::Liveness;
 use progress::Progress;
 use repair_desk::RepairDesk;
+pub(crate) use verifier::last_round;
 
 /// Time for an attempt to end after a shutdown request, because the attempt may be waiting for a lock of
 /// another session. After this time the attempt is dropped; its uncommitted work is applied again by the next

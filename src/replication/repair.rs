@@ -63,7 +63,8 @@ async fn leave_out_locked(writer: &Writer, changes: &mut Vec<SourcedChange>) -> 
         }
         let step = traffic.during(format!("locking rows of {} to repair them", table.traffic_name()));
         let select = format!("SELECT id FROM {} WHERE id = ANY ($1)", traffic.table(table));
-        let present: HashSet<Uuid> = step.rows(&select, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
+        let present: HashSet<Uuid> =
+            step.rows(&select, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
         let locked = step.rows(&format!("{select} FOR UPDATE SKIP LOCKED"), &[&ids]).await?;
         let locked: HashSet<Uuid> = locked.iter().map(|row| row.get(0)).collect();
         changes.retain(|sourced| match sourced.change.key() {

@@ -72,7 +72,9 @@ impl RepairDesk {
     /// that the order stays empty.
     pub fn leave(&self, mut order: RepairOrder) {
         let mut desk = self.desk();
-        order.changes.retain(|sourced| sourced.change.key().is_some_and(|key| desk.watched.contains_key(&key)));
+        order
+            .changes
+            .retain(|sourced| sourced.change.key().is_some_and(|key| desk.watched.contains_key(&key)));
         desk.order = Some(order).filter(|_| desk.is_open);
         drop(desk);
         self.left.notify_one();
@@ -106,7 +108,9 @@ impl RepairDesk {
                     }
                 }
                 Change::Delete { table, id } => touch(*table, *id),
-                Change::Truncate { .. } => desk.watched.values_mut().for_each(|is_touched| *is_touched = true),
+                Change::Truncate { .. } => {
+                    desk.watched.values_mut().for_each(|is_touched| *is_touched = true)
+                }
             }
         }
     }
@@ -125,9 +129,9 @@ impl RepairDesk {
         let mut desk = self.desk();
         let mut order = desk.order.take()?;
         let watched = std::mem::take(&mut desk.watched);
-        order.changes.retain(|sourced| {
-            sourced.change.key().is_some_and(|key| watched.get(&key) == Some(&false))
-        });
+        order
+            .changes
+            .retain(|sourced| sourced.change.key().is_some_and(|key| watched.get(&key) == Some(&false)));
         Some(order)
     }
 

@@ -102,9 +102,7 @@ impl Range {
     /// What the next comparison may rely on. Every value is read again once the last whole reading is `full_every` ago,
     /// because damage beneath PostgreSQL leaves no trace in `xmin`.
     pub fn known(&self, full_every: Duration, now: Timestamp) -> Known<'_> {
-        let is_fresh = self.read_at.is_some_and(|at| {
-            now.duration_since(at).unsigned_abs() < full_every
-        });
+        let is_fresh = self.read_at.is_some_and(|at| now.duration_since(at).unsigned_abs() < full_every);
         let knows_all = self.counts.all() == self.differing.len() as u64;
         let since = self.horizon.as_ref().filter(|_| is_fresh && knows_all);
         Known { since, differing: if since.is_some() { &self.differing } else { &[] } }
@@ -139,10 +137,14 @@ impl Range {
     /// This range as the given ranges, which hold the same keys.
     pub fn divided(&self, into: &[Keys]) -> Vec<Range> {
         if let [_] = into {
-            return vec![Range { rows: self.rows.map(|rows| rows.min(ROWS.into())).or(Some(0)), ..self.clone() }];
+            return vec![Range {
+                rows: self.rows.map(|rows| rows.min(ROWS.into())).or(Some(0)),
+                ..self.clone()
+            }];
         }
         let part = |keys: &Keys| {
-            let differing: Vec<Uuid> = self.differing.iter().filter(|id| keys.contains(id)).copied().collect();
+            let differing: Vec<Uuid> =
+                self.differing.iter().filter(|id| keys.contains(id)).copied().collect();
             Range {
                 keys: *keys,
                 rows: Some(ROWS.into()),
@@ -171,6 +173,16 @@ impl Record {
     /// The round in hand.
     pub fn in_hand(&self) -> Option<&Round> {
         self.round.as_ref().filter(|round| round.ended_at.is_none())
+    }
+
+    /// Whether the ranges of the tables hold every possible key once.
+    pub fn is_complete(&self, tables: &[Table]) -> bool {
+        tables.iter().all(|table| {
+            let of_table = self.ranges.iter().filter(|range| range.table == *table);
+            let mut keys: Vec<Keys> = of_table.map(|range| range.keys).collect();
+            keys.sort_unstable();
+            are_complete(&keys)
+        })
     }
 
     /// Rows that differ, as far as is known.

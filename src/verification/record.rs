@@ -4,7 +4,7 @@ use jiff::Timestamp as Calendar;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{Range, Record, Round, are_complete};
+use super::{Range, Record, Round};
 use crate::compare::ranges::{Horizon, Keys, ServerMoment};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
@@ -82,10 +82,7 @@ pub async fn begin(traffic: Database<'_>, record: &mut Record, round: Round, tab
     }
     let mut is_whole = is_same;
     for &table in tables {
-        let mut keys: Vec<Keys> =
-            record.ranges.iter().filter(|range| range.table == table).map(|range| range.keys).collect();
-        keys.sort_unstable();
-        if !are_complete(&keys) {
+        if !record.is_complete(&[table]) {
             is_whole = false;
             record.ranges.retain(|range| range.table != table);
             record.ranges.push(Range::new(table, Keys::ALL));
@@ -182,7 +179,10 @@ fn range(row: &Row) -> Option<Range> {
     let table = Table::from_label(row.get(0))?;
     let keys = Keys { first: row.get(1), last: row.get(2) };
     let moment_of = |server: usize, xid: usize| {
-        Some(ServerMoment { server: row.get::<_, Option<String>>(server)?, xid: row.get::<_, Option<String>>(xid)? })
+        Some(ServerMoment {
+            server: row.get::<_, Option<String>>(server)?,
+            xid: row.get::<_, Option<String>>(xid)?,
+        })
     };
     // The horizon is part of SQL text, so only what is a number counts.
     let is_number = |moment: &ServerMoment| moment.xid.parse::<u64>().is_ok();

@@ -110,8 +110,7 @@ fn a_range_that_stays_open_lets_the_others_go_first_and_does_not_hold_up_the_rou
         is_open: true,
         waited: Duration::ZERO,
     };
-    let ranges =
-        vec![range(Table::LandingLeads, 0, 0, Some(1)), range(Table::LandingLeads, 1, 0, Some(1))];
+    let ranges = vec![range(Table::LandingLeads, 0, 0, Some(1)), range(Table::LandingLeads, 1, 0, Some(1))];
     let mut record = Record { round: Some(round(1, false)), ranges };
     let now = Timestamp::UNIX_EPOCH;
     record.ranges[0].take_in(found(), 1, now);

@@ -3,7 +3,24 @@
 use jiff::Timestamp;
 
 use super::view::{duration, thousands};
-use crate::telemetry::{DifferingRows, LastRound, Live, RoundReport, VerificationActivity, VerificationReport};
+use crate::replication::last_round;
+use crate::telemetry::{
+    DifferingRows, LastRound, Live, RoundReport, VerificationActivity, VerificationReport,
+};
+use crate::verification::Round;
+
+/// What Traffic has recorded, for a status without a daemon: the rounds, and not the rows, which nobody looks at now.
+pub(super) fn recorded(round: &Round) -> VerificationReport {
+    VerificationReport {
+        round: Some(RoundReport {
+            number: round.number,
+            begun_at: round.begun_at,
+            coverage: if round.ended_at.is_some() { 1.0 } else { 0.0 },
+        }),
+        last: round.last.as_ref().map(last_round),
+        ..VerificationReport::new(VerificationActivity::Stopped, false)
+    }
+}
 
 /// Lines with their labels: what was found last, what differs, and what happens now. Empty when nothing is known.
 pub fn lines(live: &Live, now: Timestamp) -> Vec<(&'static str, String)> {
@@ -28,8 +45,11 @@ fn differing(rows: &DifferingRows) -> String {
         (rows.different, "with other values"),
         (rows.refused, "too long for Traffic"),
     ];
-    let kinds: Vec<String> =
-        kinds.into_iter().filter(|(count, _)| *count > 0).map(|(count, kind)| format!("{count} {kind}")).collect();
+    let kinds: Vec<String> = kinds
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{count} {kind}"))
+        .collect();
     let example = rows.examples.first().map_or_else(String::new, |id| format!(", for example {id}"));
     format!(
         "{} {} ({}){example}; see `leadbridge explain ID`",
@@ -41,18 +61,22 @@ fn differing(rows: &DifferingRows) -> String {
 
 fn round(report: &VerificationReport, now: Timestamp) -> String {
     let mut text = match &report.last {
-        Some(last) => last_round(last, now),
+        Some(last) => result(last, now),
         None => "no round has ended yet".to_owned(),
     };
-    let percent = |round: &RoundReport| format!("round {}, {:.0} % compared", round.number, round.coverage * 100.0);
+    let percent =
+        |round: &RoundReport| format!("round {}, {:.0} % compared", round.number, round.coverage * 100.0);
     text += &match (report.activity, &report.round) {
         (VerificationActivity::Off, _) => "; switched off ([verify] every)".to_owned(),
-        (VerificationActivity::Comparing, Some(round)) if round.coverage < 1.0 => format!("; {}", percent(round)),
+        (VerificationActivity::Comparing, Some(round)) if round.coverage < 1.0 => {
+            format!("; {}", percent(round))
+        }
         (VerificationActivity::Comparing, _) => "; a round begins".to_owned(),
         (VerificationActivity::Repairing, _) => "; rows are being repaired".to_owned(),
         (VerificationActivity::Resting, round) => {
             let why = report.rests_because.as_deref().unwrap_or("held up");
-            let reached = round.as_ref().filter(|round| round.coverage < 1.0).map(|round| percent(round) + " and ");
+            let reached =
+                round.as_ref().filter(|round| round.coverage < 1.0).map(|round| percent(round) + " and ");
             format!("; {}rests: {why}", reached.unwrap_or_default())
         }
         (VerificationActivity::Waiting, _) => match report.next_at {
@@ -64,10 +88,12 @@ fn round(report: &VerificationReport, now: Timestamp) -> String {
     text
 }
 
-fn last_round(last: &LastRound, now: Timestamp) -> String {
+fn result(last: &LastRound, now: Timestamp) -> String {
     let result = match (last.clean, last.differing, last.open_ranges) {
         (true, _, _) => "equal".to_owned(),
-        (false, 0, open) => format!("no difference, but nothing is known of rows in {open} ranges that kept changing"),
+        (false, 0, open) => {
+            format!("no difference, but nothing is known of rows in {open} ranges that kept changing")
+        }
         (false, differing, _) => format!("{} differ", thousands(differing)),
     };
     let repaired = match last.repaired {

@@ -49,7 +49,8 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     let repair = if arguments.repair { Some(Repair::begin(config).await?) } else { None };
     // During a repair this command holds the slot, so no stream passes any position.
     let patience = if repair.is_some() { Duration::ZERO } else { arguments.wait };
-    let place = if arguments.resume { interrupted::resumed(config, &tables).await? } else { Place::default() };
+    let place =
+        if arguments.resume { interrupted::resumed(config, &tables).await? } else { Place::default() };
     let options = VerifyOptions {
         tables: tables.clone(),
         patience,

@@ -1,6 +1,6 @@
 //! Progress and time left: a bar where stderr is a terminal, else a line from time to time.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -20,6 +20,7 @@ use super::{Context, Until};
 use crate::error::{Error, Result};
 use crate::telemetry::{VerificationActivity, VerificationReport};
 use crate::verification::{Task, Terms, next, rest};
+pub use report::last_round;
 use seat::Seat;
 
 /// Interval between two looks at the daemon's state, while there is nothing to compare.
@@ -64,13 +65,14 @@ impl Verifier<'_> {
     async fn step(&mut self) -> Duration {
         let live = self.context.telemetry.live();
         if let Some(why) = obstacle::of(&live, &self.context.config.verify) {
-            // The sessions are not kept: a cutover waits for nobody of ours, and a restarted server is reached again.
-            self.seat = None;
-            self.context.repairs.leave_nothing();
-            report::say(self.context, VerificationActivity::Resting, Some(why));
-            return LOOK;
+            return self.rest(why);
         }
-        let stepped = self.context.verifying.guard(Self::work(self.context, self.terms, &mut self.seat)).await;
+        let working = self.context.verifying.guard(Self::work(self.context, self.terms, &mut self.seat));
+        // A comparison that is dropped has changed nothing, and its sessions go with the seat.
+        let stepped = tokio::select! {
+            stepped = working => stepped,
+            why = held_up(self.context) => return self.rest(why),
+        };
         match stepped {
             Ok(pause) => {
                 self.told = None;
@@ -81,6 +83,15 @@ impl Verifier<'_> {
                 AFTER_ERROR
             }
         }
+    }
+
+    /// Something stands in the way. The sessions are not kept: a cutover waits for nobody of ours, and a restarted server is
+    /// reached again.
+    fn rest(&mut self, why: String) -> Duration {
+        self.seat = None;
+        self.context.repairs.leave_nothing();
+        report::say(self.context, VerificationActivity::Resting, Some(why));
+        LOOK
     }
 
     /// The next task of the schedule.
@@ -128,6 +139,16 @@ impl Verifier<'_> {
         }
         report::say(self.context, VerificationActivity::Resting, Some(message.clone()));
         self.told = Some(message);
+    }
+}
+
+/// Resolves with the reason when something stands in the way of the comparison in hand.
+async fn held_up(context: &Context) -> String {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        if let Some(why) = obstacle::of(&context.telemetry.live(), &context.config.verify) {
+            return why;
+        }
     }
 }
 

@@ -27,9 +27,8 @@ pub fn tell(context: &Context, seat: &Seat, terms: Terms) {
     });
     let last = seat.record.round.as_ref().and_then(|round| round.last.as_ref()).map(last_round);
     let ended = seat.record.round.as_ref().filter(|round| round.ended_at.is_some());
-    let next_at = ended.and_then(|round| {
-        round.begun_at.checked_add(jiff::SignedDuration::try_from(terms.every).ok()?).ok()
-    });
+    let next_at = ended
+        .and_then(|round| round.begun_at.checked_add(jiff::SignedDuration::try_from(terms.every).ok()?).ok());
     // Woken, because an alert depends on the differences.
     context.telemetry.update(|live| {
         if let Some(report) = &mut live.verification {
@@ -56,16 +55,22 @@ pub fn last_round(result: &RoundResult) -> LastRound {
 /// `None` before anything was compared, because "no difference" would be a claim.
 fn differing(context: &Context, record: &Record) -> Option<Vec<DifferingRows>> {
     let is_known = record.rows().1 || record.counts().all() > 0;
-    is_known.then(|| context.tables.iter().map(|table| {
-        let counts = record.counts_of(*table);
-        DifferingRows {
-            table: context.names().landing_name(*table).to_owned(),
-            missing: counts.missing,
-            extra: counts.extra,
-            different: counts.different,
-            refused: counts.refused,
-            quarantined: counts.quarantined,
-            examples: record.differing(*table).into_iter().take(EXAMPLES).collect(),
-        }
-    }).collect())
+    is_known.then(|| {
+        context
+            .tables
+            .iter()
+            .map(|table| {
+                let counts = record.counts_of(*table);
+                DifferingRows {
+                    table: context.names().landing_name(*table).to_owned(),
+                    missing: counts.missing,
+                    extra: counts.extra,
+                    different: counts.different,
+                    refused: counts.refused,
+                    quarantined: counts.quarantined,
+                    examples: record.differing(*table).into_iter().take(EXAMPLES).collect(),
+                }
+            })
+            .collect()
+    })
 }

@@ -61,7 +61,9 @@ impl Seat {
         // A round that an earlier copy or version has begun says nothing: another round begins at once.
         record.round = record.round.map(|round| match round.basis == basis {
             true => round,
-            false => Round { begun_at: Timestamp::UNIX_EPOCH, ended_at: Some(Timestamp::UNIX_EPOCH), ..round },
+            false => {
+                Round { begun_at: Timestamp::UNIX_EPOCH, ended_at: Some(Timestamp::UNIX_EPOCH), ..round }
+            }
         });
         Ok(Seat { landing, traffic, work, record, has_repaired: false, not_repaired: None })
     }

@@ -28,7 +28,9 @@ pub(super) static GAUGES: [Metric; 5] = [
         unit: Some(Unit::Seconds),
         help: "When the last round of background verification ended, in seconds since 1970.",
         read: |live, out| {
-            of(live, out, |report| report.last.as_ref().map(|last| last.ended_at.as_millisecond() as f64 / 1e3));
+            of(live, out, |report| {
+                report.last.as_ref().map(|last| last.ended_at.as_millisecond() as f64 / 1e3)
+            });
         },
     },
     Metric {
@@ -41,7 +43,9 @@ pub(super) static GAUGES: [Metric; 5] = [
         name: "verification_resting",
         unit: None,
         help: "1 while background verification is held up, by lag, a lock, a copy, a cutover or an error.",
-        read: |live, out| of(live, out, |report| Some(flag(report.activity == VerificationActivity::Resting))),
+        read: |live, out| {
+            of(live, out, |report| Some(flag(report.activity == VerificationActivity::Resting)))
+        },
     },
 ];
 

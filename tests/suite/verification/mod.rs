@@ -1,11 +1,12 @@
 //! Background verification beside the running daemon.
 
+mod command;
 mod found;
 mod killed;
 mod repaired;
 mod rests;
 
-use leadbridge::throwaway::{leads, writers};
+use leadbridge::throwaway::writers;
 use serde_json::Value;
 
 use crate::testkit::{Bridge, Daemon, World, landing, traffic};
@@ -74,5 +75,3 @@ pub fn gentle() -> writers::WriteRate {
 
 /// A count of leads that makes more than one range.
 pub const MANY: usize = 12_000;
-
-const _: fn(&leads::Filled) = |_| {};

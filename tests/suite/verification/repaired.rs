@@ -29,7 +29,8 @@ async fn a_missing_lead_with_its_entry_and_an_extra_lead_are_repaired_and_traffi
     let (world, _bridge, mut daemon) = streaming(REPAIRING, 40).await;
     let client = world.traffic().await;
     let extra = "00000000-0000-4000-8000-000000000009";
-    let kept = "SELECT id::text FROM traffic_leads WHERE landing_synced_at IS NOT NULL ORDER BY id DESC LIMIT 1";
+    let kept =
+        "SELECT id::text FROM traffic_leads WHERE landing_synced_at IS NOT NULL ORDER BY id DESC LIMIT 1";
     let kept: String = one(&client, kept).await;
     tamper(
         &world,
@@ -43,8 +44,11 @@ async fn a_missing_lead_with_its_entry_and_an_extra_lead_are_repaired_and_traffi
     .await;
     until_holds(&client, &format!("EXISTS (SELECT FROM traffic_lead_journey WHERE id = '{LEAD}')")).await;
     until_holds(&client, &format!("NOT EXISTS (SELECT FROM traffic_leads WHERE id = '{extra}')")).await;
-    until_holds(&client, &format!("EXISTS (SELECT FROM traffic_leads WHERE id = '{kept}' AND click_count <> 77)"))
-        .await;
+    until_holds(
+        &client,
+        &format!("EXISTS (SELECT FROM traffic_leads WHERE id = '{kept}' AND click_count <> 77)"),
+    )
+    .await;
     assert!(holds(&client, &format!("EXISTS (SELECT FROM traffic_leads WHERE id = '{LEAD}')")).await);
     let own = format!("EXISTS (SELECT FROM traffic_leads WHERE id = '{kept}' AND status = 'contacted')");
     assert!(holds(&client, &own).await, "what belongs to Traffic stays");

@@ -15,7 +15,9 @@ async fn it_rests_while_the_lag_is_over_its_limit_and_goes_on_afterwards() {
     daemon
         .until("it rests", |status| {
             status["verification"]["activity"] == "resting"
-                && status["verification"]["rests_because"].as_str().is_some_and(|why| why.contains("max_lag_seconds"))
+                && status["verification"]["rests_because"]
+                    .as_str()
+                    .is_some_and(|why| why.contains("max_lag_seconds"))
         })
         .await;
     release_brake(&world).await;
