@@ -174,6 +174,9 @@ pub struct Verify {
     /// Write the differing rows again, as the stream would; the daemon must be stopped
     #[arg(long)]
     pub repair: bool,
+    /// Go on where a comparison was interrupted (Ctrl-C or SIGTERM)
+    #[arg(long, conflicts_with_all = ["repair", "table"])]
+    pub resume: bool,
 }
 
 /// Make Traffic the system of record: fence Landing, drain, verify, switch. On any failure nothing is

@@ -39,20 +39,21 @@
 //! | [`mod@landing`] | Landing: catalog, rows, initial snapshot; writing after the switch | language, pgoutput, postgres, mapping, batch, checkpoint, capture, quarantine, fence |
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
+//! | [`mod@verification`] | background verification: what is compared when, and what was compared | postgres, compare |
 //! | [`mod@explain`] | one lead, end to end: both sides, rules, journey, records | postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare |
 //! | [`mod@telemetry`] | the live state, its recent past and the metrics, for logs, HTTP and the service manager | report, config |
 //! | [`mod@alert`] | causes of alerts, when they are told, and the channels: Telegram, webhook, mail, ping | disk, report, config, telemetry |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | language, disk, report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry, alert |
 //! | [`mod@files`] | whole tables of either side as files | disk, postgres, access |
-//! | [`mod@cutover`] | Traffic becomes the system of record; rollback | language, disk, operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, doctor |
-//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | disk, report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, telemetry, doctor, cutover |
+//! | [`mod@cutover`] | Traffic becomes the system of record; rollback | language, disk, operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, verification, doctor |
+//! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | disk, report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, compare, verification, telemetry, doctor, cutover |
 //! | [`mod@import`] | an export of Landing becomes rows of Traffic | operator, postgres, mapping, config, batch, checkpoint, admission, access, quarantine, landing, traffic, files, cutover |
 //! | [`mod@finish`] | the end of a settled cutover | disk, operator, postgres, config, checkpoint, admission, quarantine, fence, files, cutover |
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | language, config, files, cutover |
-//! | [`mod@commands`] | one file for each command | exit, disk, language, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, explain, telemetry, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
+//! | [`mod@commands`] | one file for each command | exit, disk, language, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, verification, explain, telemetry, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
@@ -93,3 +94,4 @@ pub mod report;
 pub mod telemetry;
 pub mod throwaway;
 pub mod traffic;
+pub mod verification;

@@ -26,7 +26,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE
     ON {{schema}}.checkpoint, {{schema}}.quarantine, {{schema}}.conversion_notes,
        {{schema}}.cutover, {{schema}}.left_on_traffic, {{schema}}.markers, {{schema}}.reverse,
        {{schema}}.reverse_quarantine,
-       {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error, {{schema}}.import TO {{role}};
+       {{schema}}.finish, {{schema}}.installation, {{schema}}.last_error, {{schema}}.import,
+       {{schema}}.verification, {{schema}}.verified_range, {{schema}}.interrupted_verify TO {{role}};
 GRANT SELECT ON {{schema}}.migrations, {{schema}}.fence, {{schema}}.deferred_indexes, {{schema}}.passthrough,
     {{schema}}.legacy_names, {{schema}}.legacy_rights TO {{role}};
 

@@ -26,6 +26,8 @@ pub enum Cause {
     ReverseSlotInDanger,
     Quarantine,
     ReverseQuarantine,
+    /// Background verification knows of rows that differ.
+    Difference,
     /// A state that does not end without an operator.
     NeedsOperator,
     LandingCertificate,
@@ -82,6 +84,7 @@ pub fn examine(live: &Live, limits: &AlertLimits, now: Timestamp) -> Vec<(Cause,
         (Cause::ReverseSlotInDanger, reverse_slot(live, limits)),
         (Cause::Quarantine, quarantine(live.quarantined)),
         (Cause::ReverseQuarantine, reverse_quarantine(live)),
+        (Cause::Difference, difference(live)),
         (Cause::NeedsOperator, needs_operator(live)),
     ];
     // The daemon that replicates reports these; a standby would repeat them.
@@ -213,6 +216,16 @@ fn reverse_quarantine(live: &Live) -> Observed {
         },
         (None, State::Streaming) => Observed::Absent,
         (None, _) => Observed::Unknown,
+    }
+}
+
+/// After the switch nothing is compared, and what was known before tells nothing.
+fn difference(live: &Live) -> Observed {
+    let known = live.verification.as_ref().and_then(|report| report.unexplained());
+    match (live.state, known) {
+        (State::Switched, _) => Observed::Absent,
+        (_, Some(rows)) => Observed::when(rows > 0, || words::difference(rows, live)),
+        (_, None) => Observed::Unknown,
     }
 }
 

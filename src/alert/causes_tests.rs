@@ -62,7 +62,8 @@ fn well(live: &Live) -> bool {
 #[test]
 fn a_stream_without_lag_is_well_and_gives_no_cause() {
     let live = streaming();
-    assert_eq!(seen(&live), (vec![], vec![Cause::LandingCertificate, Cause::TrafficCertificate]));
+    let unknown = vec![Cause::LandingCertificate, Cause::TrafficCertificate, Cause::Difference];
+    assert_eq!(seen(&live), (vec![], unknown));
     assert!(well(&live));
 }
 
@@ -180,4 +181,29 @@ fn a_message_says_what_is_wrong_since_when_and_what_to_do() {
         "[leadbridge School 1] daily: all is well\n\
          State streaming, lag 0 s (0 B), quarantine empty, 0 rows applied since the daemon started."
     );
+}
+
+#[test]
+fn rows_that_differ_are_a_cause_and_rows_in_quarantine_or_from_before_the_switch_are_none() {
+    let rows = |quarantined| crate::telemetry::DifferingRows {
+        table: "landing_leads".into(),
+        missing: 0,
+        extra: 0,
+        different: 1,
+        refused: 0,
+        quarantined,
+        examples: vec![uuid::Uuid::nil()],
+    };
+    let report = |quarantined| crate::telemetry::VerificationReport {
+        differing: Some(vec![rows(quarantined)]),
+        ..crate::telemetry::VerificationReport::new(crate::telemetry::VerificationActivity::Waiting, false)
+    };
+    let live = |quarantined| Live { verification: Some(report(quarantined)), ..streaming() };
+    assert_eq!(seen(&live(0)).0, [Cause::Difference]);
+    assert_eq!(seen(&live(1)).0, []);
+    let switched = Live { state: State::Switched, ..live(0) };
+    assert!(!seen(&switched).0.contains(&Cause::Difference));
+    let finding = words::difference(1, &live(0));
+    assert!(finding.detail.contains("1 row is") && finding.detail.contains("landing_leads"), "{finding:?}");
+    assert!(finding.remedy.contains("[verify] repair"), "{finding:?}");
 }

@@ -30,6 +30,7 @@ pub fn title(cause: Cause) -> &'static str {
         Cause::ReverseSlotInDanger => "the slot on Traffic is in danger",
         Cause::Quarantine => "rows are in quarantine",
         Cause::ReverseQuarantine => "rows of reverse replication are in quarantine",
+        Cause::Difference => "rows differ between Landing and Traffic",
         Cause::NeedsOperator => "an operator must act",
         Cause::LandingCertificate => "Landing's certificate is about to end",
         Cause::TrafficCertificate => "Traffic's certificate is about to end",
@@ -46,6 +47,7 @@ pub fn over(cause: Cause) -> &'static str {
         Cause::ReverseSlotInDanger => "the slot on Traffic is out of danger",
         Cause::Quarantine => "the quarantine is empty",
         Cause::ReverseQuarantine => "the quarantine of reverse replication is empty",
+        Cause::Difference => "no row is known to differ any more",
         Cause::NeedsOperator => "no operator is needed any more",
         Cause::LandingCertificate => "Landing has a newer certificate",
         Cause::TrafficCertificate => "Traffic has a newer certificate",
@@ -170,6 +172,37 @@ pub fn reverse_quarantine(rows: u64) -> Finding {
     Finding::new(
         format!("{} not taken by Landing on the way back. All other rows carry on.", were(rows)),
         "See leadbridge.reverse_quarantine on Traffic for the reasons. A rollback is refused until it is empty.",
+    )
+}
+
+/// Names tables and keys; a key is no value of a person.
+pub fn difference(rows: u64, live: &Live) -> Finding {
+    let report = live.verification.as_ref();
+    let tables = report.into_iter().flat_map(|report| &report.differing).flatten();
+    let named: Vec<String> = tables
+        .filter(|table| table.unexplained() > 0)
+        .map(|table| match table.examples.first() {
+            Some(id) => format!("{} of {}, for example {id}", table.unexplained(), table.table),
+            None => format!("{} of {}", table.unexplained(), table.table),
+        })
+        .collect();
+    let repairs = report.is_some_and(|report| report.repairs);
+    let not_repaired =
+        report.and_then(|report| report.last.as_ref()).and_then(|last| last.not_repaired.as_deref());
+    let remedy = match (repairs, not_repaired) {
+        (_, Some(why)) => format!("they were not repaired: {}", sentence(why)),
+        (true, None) => "the daemon repairs them at the end of the round; `leadbridge explain ID` says what differs.".to_owned(),
+        (false, None) => "`leadbridge explain ID` says what differs. Then set `[verify] repair = true`, or stop the daemon \
+                          and run `leadbridge verify --repair`."
+            .to_owned(),
+    };
+    let are = if rows == 1 { "1 row is" } else { &format!("{rows} rows are") };
+    Finding::new(
+        format!(
+            "{are} not on Traffic as Landing has them, though the stream has passed them: {}.",
+            named.join("; ")
+        ),
+        remedy,
     )
 }
 

@@ -187,6 +187,19 @@ impl Ledger {
         found.map(|_| ()).ok_or_else(|| self.taken())
     }
 
+    /// As [`Ledger::guard`], and returns whether Landing is still the source of the stream. Until the transaction ends, no
+    /// cutover can switch.
+    pub async fn guard_stream(&self, client: &Client) -> Result<bool> {
+        let sql = format!(
+            "SELECT state = 'streaming' FROM {} WHERE slot = $1 AND run_id = $2 FOR SHARE",
+            self.table
+        );
+        let found = during(client, "checking the checkpoint on Traffic")
+            .row_if_any(&sql, &[&self.identity.slot, &self.run_id])
+            .await?;
+        found.map(|row| row.get(0)).ok_or_else(|| self.taken())
+    }
+
     /// Prepares [`Ledger::record`] on `client`. A position before the recorded position is not written: then,
     /// as when another run owns the row, nothing of the batch counts.
     pub async fn prepare(&self, client: &Client) -> Result<Recording> {

@@ -98,6 +98,7 @@ async fn change(
             max_pause: arguments.max_pause,
             verify_wait: Duration::from_secs(30),
             compare: arguments.compare,
+            dry_run: arguments.dry_run,
         },
         timeout: arguments.timeout,
         lock_timeout: arguments.lock_timeout,

@@ -24,7 +24,7 @@ impl<E: Expectation> ComparedSides<'_, E> {
             let (ours, theirs) = tokio::try_join!(self.landing_rows(&ids), self.traffic_rows(&ids))?;
             found.count_all(&self.expectation, &ours, &theirs);
             if let Some(pace) = self.pace {
-                ours.iter().for_each(|_| pace.count());
+                ours.iter().for_each(|_| _ = pace.count());
                 pace.keep().await;
             }
         }

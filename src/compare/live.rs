@@ -3,8 +3,7 @@
 //! Workers read ranges of keys, each worker with a session on both sides. The module `recheck` compares
 //! differing rows a second time.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -14,7 +13,7 @@ use super::attribution::{Attributed, Tally};
 use super::comparison::Comparison;
 use super::forward::ByMapping;
 use super::pages::KeyRange;
-use super::{ComparedSides, ReadRate, recheck};
+use super::{ComparedSides, Place, ReadRate, recheck};
 use crate::checkpoint::{ImportRecord, Installation, ReplicatedSettings, refuse_switched};
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -26,21 +25,20 @@ use crate::model::side::Side;
 use crate::postgres::{Database, Databases, Session, wal};
 use crate::quarantine::Quarantine;
 
-/// Ranges for each worker: enough that the other workers stay busy while a range takes longer.
-const RANGES_PER_WORKER: u32 = 16;
-
 /// Result of comparing two live databases.
 #[derive(Debug, Serialize)]
 pub struct Verification {
     /// No row differs, no row is unknown, and no row of the compared tables lacks its lead.
     pub equal: bool,
+    /// A part was compared by an earlier run, which was interrupted.
+    pub resumed: bool,
     /// Everything that Landing committed before this position has been compared.
     pub landing_lsn: Lsn,
     /// The stream has passed every position that was read, so a difference is not a change on its way. False
     /// when the stream stood still, or when more rows differ than are compared again.
     pub stream_passed: bool,
     pub tables: Vec<TableVerification>,
-    /// `None` when leads were not compared, or when there are too many kinds of leads.
+    /// `None` when leads were not compared, or not by this run alone, or when there are too many kinds of leads.
     pub attribution: Option<Vec<Attributed>>,
     /// Rows in quarantine.
     pub quarantined: u64,
@@ -76,6 +74,8 @@ pub struct VerifyOptions {
     /// change in between.
     pub patience: Duration,
     pub pace: Arc<ReadRate>,
+    /// Begins where an earlier comparison has stopped, and says at each moment how far this one has come.
+    pub place: Arc<Place>,
 }
 
 /// Compares the tables through the mapping, while writers and the daemon continue.
@@ -95,10 +95,10 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     let databases = Databases { landing: &landing, traffic: &traffic, names: &config.names };
     check_copied(databases.on(Side::Traffic)).await?;
     let started = Instant::now();
-    let landing_lsn = wal::committed_so_far(&landing).await?;
+    let landing_lsn = options.place.begin_at(wal::committed_so_far(&landing).await?);
     let (mut tables, mut tally, mut stream_passed) = (Vec::new(), Tally::default(), true);
     for &table in &options.tables {
-        let mut found = scan(config, table, &options.pace).await?;
+        let mut found = scan(config, table, options).await?;
         // The sessions of the scan have ended by now, and with them the buffers of their largest rows.
         let sides =
             ComparedSides { pace: Some(&options.pace), ..ComparedSides::forward(databases, table).await? };
@@ -110,7 +110,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
         stream_passed &= passed;
         tables.push(table);
     }
-    let attribution = match options.tables.contains(&Table::LandingLeads) {
+    let attribution = match options.tables.contains(&Table::LandingLeads) && !options.place.is_resumed() {
         true => tally.attribute(databases.on(Side::Traffic)).await?,
         false => None,
     };
@@ -119,6 +119,7 @@ pub async fn verify(config: &Config, options: &VerifyOptions) -> Result<Verifica
     let rows: u64 = tables.iter().map(|table| table.found.landing_rows).sum();
     Ok(Verification {
         equal: tables.iter().all(TableVerification::is_equal),
+        resumed: options.place.is_resumed(),
         landing_lsn,
         stream_passed,
         tables,
@@ -153,49 +154,46 @@ async fn check_copied(traffic: Database<'_>) -> Result<()> {
 }
 
 /// Compares every range of a table once.
-async fn scan(config: &Config, table: Table, pace: &Arc<ReadRate>) -> Result<Comparison> {
-    let workers = u32::try_from(config.snapshot_workers).unwrap_or(1);
-    let ranges = Arc::new(Mutex::new(VecDeque::from(KeyRange::ranges(workers * RANGES_PER_WORKER))));
+async fn scan(config: &Config, table: Table, options: &VerifyOptions) -> Result<Comparison> {
+    options.place.begin(table);
     let mut running = JoinSet::new();
-    for _ in 0..workers {
+    for _ in 0..config.snapshot_workers {
         let landing = config.landing.connect("verify").await?;
         let traffic = config.traffic.connect("verify").await?;
-        let worker = VerifyWorker { landing, traffic, ranges: Arc::clone(&ranges), pace: Arc::clone(pace) };
+        let worker = VerifyWorker {
+            landing,
+            traffic,
+            place: Arc::clone(&options.place),
+            pace: Arc::clone(&options.pace),
+        };
         running.spawn(worker.scan(config.names.clone(), table));
     }
     let name = config.names.landing_name(table).to_owned();
-    let mut found = Comparison { table: name.into(), ..Comparison::new(table) };
     // On an error the set is dropped, and dropping the set ends the other workers.
     while let Some(ended) = running.join_next().await {
-        let ended = ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))?;
-        found.add(ended?);
+        ended.map_err(|error| Error::internal(format!("a worker of the comparison: {error}")))??;
     }
-    Ok(found)
+    Ok(Comparison { table: name.into(), ..options.place.found(table) })
 }
 
 struct VerifyWorker {
     landing: Session,
     traffic: Session,
-    ranges: Arc<Mutex<VecDeque<KeyRange>>>,
+    place: Arc<Place>,
     pace: Arc<ReadRate>,
 }
 
 impl VerifyWorker {
-    async fn scan(self, names: Names, table: Table) -> Result<Comparison> {
+    async fn scan(self, names: Names, table: Table) -> Result<()> {
         let databases = Databases { landing: &self.landing, traffic: &self.traffic, names: &names };
         let sides =
             ComparedSides { pace: Some(&self.pace), ..ComparedSides::forward(databases, table).await? };
-        let mut found = sides.nothing_yet();
-        while let Some(keys) = self.next() {
+        while let Some(keys) = self.place.take(table) {
             let mut part = sides.nothing_yet();
-            sides.scan(keys, &mut part).await?;
-            found.add(part);
+            sides.scan(KeyRange::Within(keys.first..=keys.last), &mut part).await?;
+            self.place.done(table, keys, part);
         }
-        Ok(found)
-    }
-
-    fn next(&self) -> Option<KeyRange> {
-        self.ranges.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+        Ok(())
     }
 }
 
@@ -221,7 +219,10 @@ async fn settle(
 }
 
 /// Rows on Traffic whose lead is not on Traffic. PostgreSQL checks no foreign key for the daemon's writes.
-async fn orphaned(traffic: Database<'_>, table: Table) -> Result<u64> {
+///
+/// # Errors
+/// Traffic cannot be read.
+pub async fn orphaned(traffic: Database<'_>, table: Table) -> Result<u64> {
     if table.lead_column().is_none() {
         return Ok(0);
     }

@@ -19,6 +19,8 @@ pub mod live;
 mod merge;
 mod pace;
 mod pages;
+mod place;
+pub mod ranges;
 mod recheck;
 pub mod repair;
 pub mod reverse;
@@ -33,6 +35,7 @@ use forward::ByMapping;
 use merge::{Expectation, HeldRow, Met, meet};
 pub use pace::ReadRate;
 use pages::{KeyRange, LandingPages, PAGE, PageRow, TrafficPages};
+pub use place::Place;
 pub use settled::{RowState, SettledRow, settled};
 
 use crate::capture::layout::Layout;
@@ -169,8 +172,7 @@ impl<E: Expectation> ComparedSides<'_, E> {
     async fn count(&self, met: &Met<'_, E::Landing>, found: &mut Comparison) {
         found.count(&self.expectation, met);
         if let (Some(pace), (true, _)) = (self.pace, met.sides()) {
-            pace.count();
-            if found.landing_rows.is_multiple_of(PAGE as u64) {
+            if pace.count().is_multiple_of(PAGE as u64) {
                 pace.keep().await;
             }
         }

@@ -23,8 +23,9 @@ impl ReadRate {
         self.rows.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count(&self) {
-        self.rows.fetch_add(1, Ordering::Relaxed);
+    /// Counts a row, and returns the number of rows so far.
+    pub(super) fn count(&self) -> u64 {
+        self.rows.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Waits until the elapsed time allows the number of rows read so far.
@@ -46,7 +47,7 @@ mod tests {
 
     fn pace(limit: u64, rows: u64) -> ReadRate {
         let pace = ReadRate::new(NonZeroU64::new(limit));
-        (0..rows).for_each(|_| pace.count());
+        (0..rows).for_each(|_| _ = pace.count());
         pace
     }
 

@@ -34,8 +34,18 @@ pub(super) struct Settled {
 
 impl ComparedSides<'_, ByMapping> {
     /// Compares the rows with the given keys until each row is equal, or differs although the stream has
-    /// passed the row.
-    pub(super) async fn recheck(&self, mut ids: Vec<Uuid>, patience: Duration) -> Result<Settled> {
+    /// passed the row. Logs a long wait for the operator of a command.
+    pub(super) async fn recheck(&self, ids: Vec<Uuid>, patience: Duration) -> Result<Settled> {
+        self.settled_by(ids, patience, false).await
+    }
+
+    /// As [`ComparedSides::recheck`], without a word about a wait, because nobody waits for the result.
+    pub(super) async fn recheck_quietly(&self, ids: Vec<Uuid>, patience: Duration) -> Result<Settled> {
+        self.settled_by(ids, patience, true).await
+    }
+
+    /// `told`: whether a wait needs no log line.
+    async fn settled_by(&self, mut ids: Vec<Uuid>, patience: Duration, mut told: bool) -> Result<Settled> {
         ids.sort_unstable();
         let mut settled = Settled { comparison: self.nothing_yet(), moving: 0, passed: true };
         // Most rows were in flight a moment ago and are equal by now, so the first comparison does not wait
@@ -47,7 +57,6 @@ impl ComparedSides<'_, ByMapping> {
             settled.comparison.add(found.without_suspects());
         }
         let deadline = Instant::now() + patience;
-        let mut told = false;
         while !later.is_empty() {
             let mut moving = Vec::new();
             for page in self.portions(&later).await? {

@@ -1,9 +1,11 @@
 //! Repair: writes rows that differ as Landing has them, through the mapping and the writer of the stream.
 //!
-//! A repair needs the lease, because a daemon could apply a row's delete between the repair's read on Landing
+//! A repair by the command needs the lease, because a daemon could apply a row's delete between the repair's read on Landing
 //! and its write on Traffic, and the repair would bring the row back. After a repair the stream may for a
 //! moment apply an older version of a repaired row; the stream's last change of a row is always Landing's
-//! current row.
+//! current row. The daemon repairs by itself too, through its applier (`replication::repair`).
+
+use std::sync::Arc;
 
 use uuid::Uuid;
 
@@ -11,9 +13,10 @@ use crate::batch::Batch;
 use crate::capture::layout::Layout;
 use crate::checkpoint::own_schema::{self, Extent};
 use crate::checkpoint::{ReplicatedSettings, lease, refuse_switched};
-use crate::config::Config;
+use crate::config::{Config, Settings};
 use crate::error::{Error, Result};
 use crate::landing::{catalog, reading};
+use crate::mapping::TableMapping;
 use crate::model::budget::Budget;
 use crate::model::change::{Change, Operation, Origin, SourcedChange, Table};
 use crate::model::names::Names;
@@ -65,8 +68,7 @@ impl Repair {
         let mut gone: Vec<Vec<SourcedChange>> = Vec::new();
         for (table, ids) in differing {
             let mut deletes = Vec::new();
-            let layout = catalog::layout(&landing, names, mapping.of(*table)).await?;
-            let source = RepairSource { landing: &landing, names, layout };
+            let source = RepairSource::open(&landing, names, mapping.of(*table)).await?;
             for ids in source.portions(config, ids).await? {
                 let (writes, missing) = source.changes(&ids).await?;
                 deletes.extend(missing);
@@ -98,22 +100,34 @@ async fn write(writer: &mut Writer, config: &Config, changes: Vec<SourcedChange>
 }
 
 /// A table of Landing from which rows are repaired.
-struct RepairSource<'r> {
+pub struct RepairSource<'r> {
     landing: &'r Session,
     names: &'r Names,
     layout: Layout,
 }
 
-impl RepairSource<'_> {
+impl<'r> RepairSource<'r> {
+    /// # Errors
+    /// Landing cannot be read.
+    pub async fn open(landing: &'r Session, names: &'r Names, mapping: &Arc<TableMapping>) -> Result<Self> {
+        Ok(RepairSource { landing, names, layout: catalog::layout(landing, names, mapping).await? })
+    }
+
     /// Splits the ids into portions of at most a batch's rows and bytes.
-    async fn portions(&self, config: &Config, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
+    ///
+    /// # Errors
+    /// Landing cannot be read.
+    pub async fn portions(&self, config: &Settings, ids: &[Uuid]) -> Result<Vec<Vec<Uuid>>> {
         let weights = reading::weights(self.landing, self.names, &self.layout, ids).await?;
         let weighed = ids.iter().map(|id| (*id, weights.get(id).copied().unwrap_or(0)));
         Ok(Budget::of(config.batch_bytes).portions(weighed, config.batch_rows))
     }
 
     /// Current Landing rows as writes; ids without a Landing row as deletes.
-    async fn changes(&self, ids: &[Uuid]) -> Result<(Vec<SourcedChange>, Vec<SourcedChange>)> {
+    ///
+    /// # Errors
+    /// Landing cannot be read.
+    pub async fn changes(&self, ids: &[Uuid]) -> Result<(Vec<SourcedChange>, Vec<SourcedChange>)> {
         let sample = wal::sample(self.landing).await?;
         let mut found = reading::by_id(self.landing, self.names, &self.layout, ids).await?;
         let origin = Origin { xid: None, commit_lsn: sample.inserted, commit_time: sample.now };

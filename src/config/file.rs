@@ -11,6 +11,7 @@ use toml::Spanned;
 
 use super::alert::{Alert, AlertSection};
 use super::values::{self, Listen, LogFormat};
+use super::verify::VerifySection;
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::column_rules::{ColumnRules, TableColumnRules};
@@ -40,6 +41,7 @@ pub struct File {
     pub cutover: Cutover,
     pub privacy: Privacy,
     pub retry: Retry,
+    pub verify: VerifySection,
     alert: AlertSection,
     /// The checked form of `alert`.
     #[serde(skip)]
@@ -63,6 +65,7 @@ impl Default for File {
             cutover: Cutover::default(),
             privacy: Privacy::default(),
             retry: Retry::default(),
+            verify: VerifySection::default(),
             alert: AlertSection::default(),
             alerts: Alert::default(),
             log: LogTable::default(),

@@ -5,6 +5,7 @@ mod alert;
 mod file;
 mod journey;
 mod values;
+mod verify;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,7 @@ use crate::postgres::Endpoint;
 pub use alert::{Alert, AlertLimits, AlertTimes, Mail, Telegram};
 use file::{File, Located};
 pub use values::{Listen, LogFormat, size as parse_size};
+pub use verify::BackgroundVerify;
 
 /// Path of the file when no flag names another file. The file at this path may be absent.
 pub const DEFAULT_FILE: &str = "/etc/leadbridge/leadbridge.toml";
@@ -77,6 +79,7 @@ pub struct Settings {
     /// The first and the longest pause between two attempts.
     pub retry_initial: Duration,
     pub retry_max: Duration,
+    pub verify: BackgroundVerify,
     /// Whom the daemon tells about trouble.
     pub alert: Alert,
     pub log: Log,
@@ -206,6 +209,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
         accepted_access: file.privacy.accept,
         retry_initial: file.retry.initial,
         retry_max: file.retry.max,
+        verify: file.verify.into(),
         alert: file.alerts,
     })
 }

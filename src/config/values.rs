@@ -197,6 +197,25 @@ pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
     }
 }
 
+/// Reads a duration as [`duration`] does, or `off`.
+pub fn duration_or_off<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    match humantime::parse_duration(&text) {
+        _ if text == "off" => Ok(None),
+        Ok(duration) if !duration.is_zero() => Ok(Some(duration)),
+        _ => Err(D::Error::custom(format!("`{text}` is neither a duration such as 10min or 1h, nor off"))),
+    }
+}
+
+/// Reads a share of the time.
+pub fn share<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+    let number = f64::deserialize(from)?;
+    match (0.001..=1.0).contains(&number) {
+        true => Ok(number),
+        false => Err(D::Error::custom(format!("{number} is not between 0.001 and 1"))),
+    }
+}
+
 /// Reads seconds, with a fraction if need be.
 pub fn seconds<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let number = f64::deserialize(from)?;

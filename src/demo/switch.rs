@@ -24,6 +24,7 @@ pub async fn switch(setup: &DemoSetup<'_>) -> Result<Switched> {
             max_pause: Duration::from_secs(5),
             verify_wait: Duration::from_secs(10),
             compare: Compare::Waiting,
+            dry_run: false,
         },
         timeout: Duration::from_secs(30),
         lock_timeout: Duration::from_millis(200),

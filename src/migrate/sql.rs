@@ -40,7 +40,7 @@ const SETTLE: &str = include_str!("../../sql/own/settle.sql");
 // 019 comes before 018, because 018 looks at the tables that exist.
 // 032 records which objects exist before any is created. 031 comes after the migrations that add columns, because
 // its views show the columns, and 033 after every object.
-const MIGRATIONS: [Migration; 20] = [
+const MIGRATIONS: [Migration; 21] = [
     migration!("000_migrations", optional: false),
     migration!("035_served", SERVED, optional: false),
     migration!("024_installation", INSTALLATION, optional: false),
@@ -59,6 +59,7 @@ const MIGRATIONS: [Migration; 20] = [
     migration!("034_passthrough", optional: false),
     migration!("036_legacy_names", optional: false),
     migration!("037_import", optional: false),
+    migration!("038_verification", optional: false),
     migration!("031_functions_and_views", optional: false),
     migration!("033_api_grants", optional: false),
 ];

@@ -26,6 +26,11 @@ impl Timestamp {
         moment.as_microsecond().checked_sub(POSTGRES_EPOCH).map(Timestamp)
     }
 
+    /// A time of the calendar.
+    pub fn of_calendar(moment: jiff::Timestamp) -> Self {
+        Timestamp(moment.as_microsecond().saturating_sub(POSTGRES_EPOCH))
+    }
+
     /// The time in the calendar; `None` for a time outside of it.
     pub fn in_calendar(self) -> Option<jiff::Timestamp> {
         jiff::Timestamp::from_microsecond(self.0.checked_add(POSTGRES_EPOCH)?).ok()

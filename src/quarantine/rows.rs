@@ -8,7 +8,7 @@
 //! the key is written or deleted, because Traffic's own row is older: a later change may leave out values
 //! found in the image alone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tokio_postgres::Client;
 use tokio_postgres::types::{PgLsn, ToSql};
@@ -125,6 +125,17 @@ impl Quarantine {
         let step = traffic.during("looking into quarantine");
         let row = step.row(&sql, &[&table.label(), &ids]).await?;
         Ok(row.get::<_, i64>(0).unsigned_abs())
+    }
+
+    /// The waiting rows among `ids`.
+    pub async fn among(traffic: Database<'_>, table: Table, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+        let sql = format!(
+            "SELECT row_id FROM {} WHERE source_table = $1 AND row_id = ANY ($2) AND {WAITING}",
+            traffic.names.own("quarantine")
+        );
+        let step = traffic.during("looking into quarantine");
+        let rows = step.rows(&sql, &[&table.label(), &ids]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     pub async fn put(&self, client: &Client, refusal: &Refusal<'_>) -> Result<()> {

@@ -24,8 +24,11 @@ mod measure;
 mod monitor;
 mod pipeline;
 pub mod progress;
+mod repair;
+mod repair_desk;
 mod reverse;
 mod stream_thread;
+mod verifier;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -46,6 +49,8 @@ use crate::telemetry::{LastError, State, Telemetry};
 use cuts::Cuts;
 use liveness::Liveness;
 use progress::Progress;
+use repair_desk::RepairDesk;
+pub(crate) use verifier::last_round;
 
 /// Time for an attempt to end after a shutdown request, because the attempt may be waiting for a lock of
 /// another session. After this time the attempt is dropped; its uncommitted work is applied again by the next
@@ -75,6 +80,9 @@ struct Context {
     store: LocalStore,
     progress: Arc<Progress>,
     liveness: Arc<Liveness>,
+    /// Watches the sessions of background verification. A half-open one ends a comparison, and never the stream.
+    verifying: Arc<Liveness>,
+    repairs: RepairDesk,
     shutdown: CancellationToken,
     /// What the running stream relies on; `None` between streams.
     watched: Mutex<Option<Watched>>,
@@ -210,17 +218,19 @@ pub struct EndedRun {
     /// start.
     pub result: Result<()>,
     monitor: JoinHandle<()>,
+    verifier: JoinHandle<()>,
     context: Arc<Context>,
 }
 
 impl EndedRun {
-    /// Joins the monitor and closes the local store. Returns the run's result.
+    /// Joins the monitor and background verification, and closes the local store. Returns the run's result.
     ///
     /// # Errors
-    /// The error of the run; `Internal` when the monitor has died.
+    /// The error of the run; `Internal` when one of the two has died.
     pub async fn close(self) -> Result<()> {
-        let EndedRun { result, monitor, context } = self;
+        let EndedRun { result, monitor, verifier, context } = self;
         monitor.await.map_err(|error| Error::internal(format!("the monitor: {error}")))?;
+        verifier.await.map_err(|error| Error::internal(format!("background verification: {error}")))?;
         drop(context);
         result
     }
@@ -245,6 +255,8 @@ pub async fn run(
         store,
         progress: Arc::new(Progress::default()),
         liveness: Arc::new(Liveness::default()),
+        verifying: Arc::new(Liveness::default()),
+        repairs: RepairDesk::default(),
         shutdown,
         watched: Mutex::default(),
         from_traffic: AtomicBool::new(false),
@@ -254,6 +266,7 @@ pub async fn run(
     });
     let stop_monitor = context.shutdown.child_token();
     let monitor = tokio::spawn(monitor::watch(Arc::clone(&context), stop_monitor.clone()));
+    let verifier = tokio::spawn(verifier::run(Arc::clone(&context), until, stop_monitor.clone()));
     let result = attempts(&context, until).await;
     stop_monitor.cancel();
     context.telemetry.update(|live| match &result {
@@ -263,7 +276,7 @@ pub async fn run(
             live.last_error = Some(LastError::new(error));
         }
     });
-    EndedRun { result, monitor, context }
+    EndedRun { result, monitor, verifier, context }
 }
 
 /// Time for a task that writes to the local store to end with its stream.

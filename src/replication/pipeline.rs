@@ -16,7 +16,7 @@ use uuid::Uuid;
 use super::intake::{ChangeStream, Intake, StreamSpan};
 use super::liveness::Work;
 use super::stream_thread::{Demand, StreamThread};
-use super::{Context, joined};
+use super::{Context, joined, repair};
 use crate::batch::Batch;
 use crate::capture::framing::Captured;
 use crate::capture::layout::Layout;
@@ -55,6 +55,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     let StreamSpan { from, goal } = span;
     let stop = context.shutdown.child_token();
     context.progress.begin(from);
+    context.repairs.open();
     let (committed, committed_at) = Advancing::channel(from.lsn);
     let (acknowledge, acknowledged) = Advancing::channel(from.lsn);
     let (to_apply, batches) = mpsc::channel(1);
@@ -95,6 +96,7 @@ pub async fn run(context: &Arc<Context>, prepared: PreparedStream, work: &Work) 
     // The end of one task ends all: the acknowledger ends when the channel of positions closes, the reader
     // when `stop` is cancelled.
     stop.cancel();
+    context.repairs.close();
     drop(applier);
     let kept = joined(acknowledger, "the acknowledger").await;
     let read =
@@ -274,10 +276,28 @@ impl Applier<'_> {
                 return Ok(());
             }
             demand.raise();
-            let Some(mut batch) = batches.recv().await else { return Ok(()) };
+            let Some(mut batch) = self.next(&mut batches).await? else { return Ok(()) };
+            self.context.repairs.touched(&batch.changes);
             self.work.busy_sending(&batch.changes);
             let last = batch.changes.last().map(|change| change.origin.commit_lsn);
             self.apply(&mut batch).await.map_err(|error| error.at(last))?;
+            self.work.idle();
+        }
+    }
+
+    /// The next batch. While there is none, and no transaction is open on Traffic, rows are repaired that background
+    /// verification has left.
+    async fn next(&mut self, batches: &mut mpsc::Receiver<Batch>) -> Result<Option<Batch>> {
+        loop {
+            let is_open = self.writer.in_transaction();
+            // Both branches are cancellation-safe: a batch stays in its channel, an order stays on the desk.
+            let order = tokio::select! {
+                biased;
+                batch = batches.recv() => return Ok(batch),
+                order = self.context.repairs.next(), if !is_open => order,
+            };
+            self.work.busy_sending(&order.changes);
+            repair::write(&mut self.writer, self.ledger, order).await?;
             self.work.idle();
         }
     }

@@ -11,6 +11,7 @@ use super::alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
 use super::last_error::LastError;
 use super::outlook::{CatchUp, Rate, Survival, Trend};
 use super::sessions::{BlockingSession, LeaseHolder};
+use super::verification_report::VerificationReport;
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 
@@ -256,6 +257,9 @@ pub struct Live {
     /// Who holds locks for which leadbridge has waited for a second or more; null when not known.
     #[serde(default)]
     pub blocked_by: Option<Vec<BlockingSession>>,
+    /// Background verification; null before a daemon has begun it, and when not known.
+    #[serde(default)]
+    pub verification: Option<VerificationReport>,
     pub last_error: Option<LastError>,
     /// Counted since this process started, as is `rows_applied`.
     pub transactions_applied: u64,
@@ -303,6 +307,7 @@ impl Live {
             survival: None,
             catch_up: None,
             blocked_by: None,
+            verification: None,
             last_error: None,
             transactions_applied: 0,
             rows_applied: 0,
@@ -365,6 +370,7 @@ mod tests {
             "survival",
             "catch_up",
             "blocked_by",
+            "verification",
             "last_error",
         ] {
             assert!(json.get(key).is_some(), "{key}");

@@ -15,6 +15,7 @@ mod metrics;
 pub mod outlook;
 mod sessions;
 pub mod systemd;
+mod verification_report;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -30,6 +31,9 @@ pub use live::{DaemonPresence, Live, ReverseReport, SlotReport, State, TableProg
 pub use metrics::Metrics;
 use outlook::Outlook;
 pub use sessions::{BlockingSession, LeaseHolder};
+pub use verification_report::{
+    DifferingRows, LastRound, RoundReport, VerificationActivity, VerificationReport,
+};
 
 /// A handle to the daemon's [`Live`] state, its recent past and its metrics; clones share them.
 #[derive(Clone, Debug)]

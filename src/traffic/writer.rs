@@ -167,6 +167,15 @@ impl Writer {
         &self.session
     }
 
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// Whether changes are written that are not committed.
+    pub fn in_transaction(&self) -> bool {
+        self.session.in_transaction()
+    }
+
     pub fn mapping(&self, table: Table) -> &Arc<TableMapping> {
         self.catalog.mapping(table)
     }

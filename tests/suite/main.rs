@@ -39,3 +39,4 @@ mod telemetry;
 mod testkit;
 mod throwaway;
 mod traffic;
+mod verification;

@@ -27,6 +27,7 @@ use crate::report::Attention;
 use crate::telemetry::{
     BlockingSession, CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State,
 };
+use crate::verification::{Round, record};
 
 /// Time between two looks at a server's WAL position.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
@@ -58,6 +59,8 @@ pub(super) struct Traffic {
     pub wal_rate: Option<f64>,
     /// The mapping of the last copy; `None` before the first copy.
     pub mapping: Option<Mapping>,
+    /// The last round of background verification, for a status without a daemon.
+    pub round: Option<Round>,
 }
 
 pub(super) struct Checkpoint {
@@ -226,6 +229,7 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
         blocked_by,
         wal_rate,
         mapping,
+        round: if twice { record::round(Database::traffic(client, names)).await? } else { None },
     }))
 }
 

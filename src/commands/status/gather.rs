@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ask::{Answers, Checkpoint, Landing, Traffic, ask_databases};
-use super::reverse;
+use super::{reverse, verification};
 use crate::checkpoint::Finish;
 use crate::config::Config;
 use crate::error::Error;
@@ -88,6 +88,7 @@ fn put_together(
         };
         live.lease_holder.clone_from(&traffic.lease_holder);
         live.cutover.clone_from(&traffic.cutover);
+        live.verification = live.verification.or_else(|| traffic.round.as_ref().map(verification::recorded));
         live.quarantined = Some(traffic.quarantined);
         live.conversion_notes = Some(traffic.conversion_notes);
     }
@@ -222,6 +223,7 @@ mod tests {
             blocked_by: Vec::new(),
             wal_rate: None,
             mapping: None,
+            round: None,
         }))
     }
 

@@ -5,6 +5,7 @@ mod cutover;
 mod gather;
 mod outlook;
 mod reverse;
+mod verification;
 mod view;
 mod watch;
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use bytesize::ByteSize;
 
-use super::outlook;
+use super::{outlook, verification};
 use crate::language::{Argument, Language, Message, grouped, message};
 use crate::model::side::Side;
 use crate::report::Attention;
@@ -35,6 +35,9 @@ pub fn text(live: &Live, language: Language) -> String {
         snapshot(&mut lines, live);
     }
     lines.add(message!("commands-label-quarantine"), quarantine(live));
+    for (name, value) in verification::lines(live, jiff::Timestamp::now()) {
+        lines.add(name, value);
+    }
     for column in live.columns_not_replicated.iter().flatten() {
         lines.add(message!("commands-label-left-out"), Message::verbatim(column));
     }

@@ -6,6 +6,7 @@ mod columns;
 pub mod forward;
 mod outside;
 mod roles;
+mod round;
 mod schedulers;
 
 use std::time::{Duration, Instant};
@@ -45,6 +46,8 @@ pub struct ReadinessTerms {
     /// How long the comparison before the fence waits for rows in flight.
     pub verify_wait: Duration,
     pub compare: Compare,
+    /// A dry run may rely on the daemon's last round of background verification.
+    pub dry_run: bool,
 }
 
 /// When every value of every row is compared once more, as both sides are inside the fence.

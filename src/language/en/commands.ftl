@@ -118,3 +118,30 @@ commands-blocked-prepared = by a prepared transaction (pg_prepared_xacts)
 commands-blocked-side = on { $side }
 commands-blocked-transaction = in a transaction for { $time }
 commands-blocked-waited = leadbridge has waited for { $time }
+
+commands-label-different = DIFFERENT
+commands-label-verified = verified
+commands-verified-none-yet = no round has ended yet
+commands-verified-equal = equal
+commands-verified-open = no difference, but nothing is known of rows in { $ranges } ranges that kept changing
+commands-verified-differ = { $rows } differ
+commands-verified-repaired = { $rows } repaired
+commands-verified-ended = { $rows } rows, { $result }: round { $round } ended { $ago } ago
+commands-verified-progress = round { $round }, { $percent } % compared
+commands-verified-begins = a round begins
+commands-verified-repairing = rows are being repaired
+commands-verified-rests = rests: { $why }
+commands-verified-next = the next round begins in { $time }
+commands-verified-off = switched off ([verify] every)
+commands-verified-stopped = no daemon runs to verify
+commands-verified-differing = { $rows ->
+        [one] { $rows } row of { $table } differs
+       *[other] { $rows } rows of { $table } differ
+    } ({ $kinds })
+commands-verified-missing = { $rows } missing on Traffic
+commands-verified-extra = { $rows } on Traffic only
+commands-verified-different = { $rows } with other values
+commands-verified-refused = { $rows } too long for Traffic
+commands-verified-example = for example { $id }
+commands-verified-see = see `leadbridge explain ID`
+commands-verified-not-repaired = not repaired: { $why }

@@ -6,6 +6,7 @@ cutover-sent-again-remedy = allow a longer --max-pause
 
 cutover-compared-backward = all { $rows } rows on Landing are as Traffic has them
 cutover-compared = all { $rows } rows are equal ({ $seconds } s)
+cutover-compared-by-round = round { $round } of background verification, which ended at { $at }, found all rows equal; of the { $rows } rows of now this dry run compared the keys, and the values of { $read } that were written since: equal. A cutover compares every row itself
 cutover-compared-but-for-changed = all { $rows } rows are equal, but for { $changed } that were changed on Traffic and stay so ({ $seconds } s)
 
 cutover-differs-backward = { $rows } rows differ, or could not be compared

@@ -135,3 +135,39 @@ commands-blocked-prepared = подготовленная транзакция (p
 commands-blocked-side = на { $side }
 commands-blocked-transaction = в транзакции { $time }
 commands-blocked-waited = leadbridge ждёт { $time }
+
+commands-label-different = РАЗЛИЧИЯ
+commands-label-verified = сверено
+commands-verified-none-yet = ни один круг ещё не закончен
+commands-verified-equal = всё равно
+commands-verified-open = различий нет, но о строках { $ranges ->
+        [one] { $ranges } диапазона, который
+        [few] { $ranges } диапазонов, которые
+       *[many] { $ranges } диапазонов, которые
+    } всё время меняются, ничего не известно
+commands-verified-differ = отличаются: { $rows }
+commands-verified-repaired = исправлено: { $rows }
+commands-verified-ended = { $rows ->
+        [one] { $rows } строка
+        [few] { $rows } строки
+       *[many] { $rows } строк
+    }, { $result }: круг { $round } закончен { $ago } назад
+commands-verified-progress = круг { $round }, сверено { $percent } %
+commands-verified-begins = начинается круг
+commands-verified-repairing = строки исправляются
+commands-verified-rests = пауза: { $why }
+commands-verified-next = следующий круг начнётся через { $time }
+commands-verified-off = выключено ([verify] every)
+commands-verified-stopped = нет демона, который бы сверял
+commands-verified-differing = { $rows ->
+        [one] отличается { $rows } строка { $table }
+        [few] отличаются { $rows } строки { $table }
+       *[many] отличаются { $rows } строк { $table }
+    } ({ $kinds })
+commands-verified-missing = нет на Traffic: { $rows }
+commands-verified-extra = есть только на Traffic: { $rows }
+commands-verified-different = с другими значениями: { $rows }
+commands-verified-refused = не помещаются в столбцы Traffic: { $rows }
+commands-verified-example = например, { $id }
+commands-verified-see = см. `leadbridge explain ID`
+commands-verified-not-repaired = не исправлено: { $why }

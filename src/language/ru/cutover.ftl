@@ -18,6 +18,7 @@ cutover-compared = { $rows ->
         [few] все { $rows } строки равны
        *[many] все { $rows } строк равны
     } ({ $seconds } с)
+cutover-compared-by-round = круг { $round } фоновой сверки закончен { $at }, все строки были равны; сейчас строк { $rows }: dry run сравнил их ключи и значения тех, что записаны с тех пор ({ $read }): всё равно. Переключение само сравнит каждую строку
 cutover-compared-but-for-changed = { $rows ->
         [one] { $rows } строка равна
         [few] все { $rows } строки равны

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::liveness::Answer;
+use super::liveness::{Answer, Liveness};
 use super::{Context, Watched, blocking, liveness, measure};
 use crate::admission::Bars;
 use crate::checkpoint::is_switched;
@@ -276,6 +276,11 @@ async fn look_at_direction(context: &Context, session: &mut Option<Session>) -> 
 
 /// Asks the servers whether a backend is active for each session with an overdue answer.
 async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
+    look_after(context, &context.liveness, sessions).await;
+    look_after(context, &context.verifying, sessions).await;
+}
+
+async fn look_after(context: &Context, liveness: &Liveness, sessions: &mut Sessions) {
     let config = &context.config;
     let sides = [
         (Side::Landing, &config.landing, &mut sessions.landing),
@@ -283,7 +288,7 @@ async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
     ];
     let mut answers = Vec::new();
     for (side, endpoint, session) in sides {
-        let overdue = context.liveness.overdue(side);
+        let overdue = liveness.overdue(side);
         if overdue.is_empty() {
             continue;
         }
@@ -297,7 +302,7 @@ async fn look_after_ours(context: &Context, sessions: &mut Sessions) {
             }),
         ));
     }
-    context.liveness.judge(&answers);
+    liveness.judge(&answers);
 }
 
 /// Asks the server of the overdue sessions about their backends. Must not ask another server: a URL with

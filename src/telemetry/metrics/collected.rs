@@ -11,7 +11,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 use tokio::sync::watch;
 
-use super::Direction;
+use super::{Direction, verification};
 use crate::model::lsn::Lsn;
 use crate::model::side::Side;
 use crate::telemetry::outlook::{CatchUpState, SurvivalState};
@@ -26,10 +26,10 @@ const WAL_STATUSES: [&str; 4] = ["reserved", "extended", "unreserved", "lost"];
 
 /// Labels and values of one metric.
 #[derive(Default)]
-struct Samples(Vec<(Vec<(&'static str, String)>, f64)>);
+pub(super) struct Samples(Vec<(Vec<(&'static str, String)>, f64)>);
 
 impl Samples {
-    fn plain(&mut self, value: Option<f64>) {
+    pub(super) fn plain(&mut self, value: Option<f64>) {
         self.0.extend(value.map(|value| (Vec::new(), value)));
     }
 
@@ -37,18 +37,18 @@ impl Samples {
         self.labelled(&[("direction", direction.as_str())], value);
     }
 
-    fn labelled(&mut self, labels: &[(&'static str, &str)], value: Option<f64>) {
+    pub(super) fn labelled(&mut self, labels: &[(&'static str, &str)], value: Option<f64>) {
         let labels = || labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         self.0.extend(value.map(|value| (labels(), value)));
     }
 }
 
 /// A metric of the live state.
-struct Metric {
-    name: &'static str,
-    unit: Option<Unit>,
-    help: &'static str,
-    read: fn(&Live, &mut Samples),
+pub(super) struct Metric {
+    pub name: &'static str,
+    pub unit: Option<Unit>,
+    pub help: &'static str,
+    pub read: fn(&Live, &mut Samples),
 }
 
 /// The metrics that may fall as well as rise.
@@ -304,8 +304,9 @@ impl Collector for Collected {
     fn encode(&self, mut encoder: DescriptorEncoder) -> fmt::Result {
         // A copy, because the encoding must not hold up a change of the state.
         let live = self.0.borrow().clone();
-        let metrics = GAUGES.iter().map(|metric| (metric, MetricType::Gauge));
-        for (metric, kind) in metrics.chain(COUNTERS.iter().map(|metric| (metric, MetricType::Counter))) {
+        let gauges = GAUGES.iter().chain(&verification::GAUGES).map(|metric| (metric, MetricType::Gauge));
+        let counters = COUNTERS.iter().chain(&verification::COUNTERS);
+        for (metric, kind) in gauges.chain(counters.map(|metric| (metric, MetricType::Counter))) {
             let mut samples = Samples::default();
             (metric.read)(&live, &mut samples);
             let mut family =
@@ -356,11 +357,11 @@ fn running(live: &Live) -> Direction {
     Direction::from(if live.reverse.is_some() { Side::Traffic } else { Side::Landing })
 }
 
-fn flag(is_so: bool) -> f64 {
+pub(super) fn flag(is_so: bool) -> f64 {
     f64::from(u8::from(is_so))
 }
 
-fn float(number: u64) -> f64 {
+pub(super) fn float(number: u64) -> f64 {
     number as f64
 }
 

@@ -5,6 +5,7 @@
 //! closed sets: no metric has a label whose values grow with the data.
 
 mod collected;
+mod verification;
 
 use std::fmt;
 use std::sync::atomic::AtomicI64;

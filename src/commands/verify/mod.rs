@@ -1,29 +1,28 @@
 //! `leadbridge verify`: whether Traffic holds the rows that the mapping makes from Landing's rows.
 
-use std::fmt::{self, Write as _};
+mod interrupted;
+mod progress;
+
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, ContentArrangement, Table as Grid};
-use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::signals::Signals;
 use super::{print, print_json};
 use crate::cli;
-use crate::compare::live::{self, TableVerification, Verification, VerifyOptions};
+use crate::compare::live::{TableVerification, Verification, VerifyOptions};
 use crate::compare::repair::Repair;
-use crate::compare::{Difference, ReadRate};
+use crate::compare::{Difference, Place, ReadRate};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::model::change::Table;
 use crate::traffic::RowCounts;
-
-/// Interval between two updates of the progress bar.
-const DRAW: Duration = Duration::from_millis(200);
 
 /// Output of `--json`.
 #[derive(Serialize)]
@@ -50,12 +49,27 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     let repair = if arguments.repair { Some(Repair::begin(config).await?) } else { None };
     // During a repair this command holds the slot, so no stream passes any position.
     let patience = if repair.is_some() { Duration::ZERO } else { arguments.wait };
+    let place =
+        if arguments.resume { interrupted::resumed(config, &tables).await? } else { Place::default() };
     let options = VerifyOptions {
         tables: tables.clone(),
         patience,
         pace: Arc::new(ReadRate::new(arguments.max_rows_per_second)),
+        place: Arc::new(place),
     };
-    let found = with_progress(config, &options).await?;
+    // Dropping the comparison ends its sessions; it only reads.
+    let mut signals = Signals::listen()?;
+    let compared = tokio::select! {
+        compared = progress::shown(config, &options) => Some(compared?),
+        _ = signals.next() => None,
+    };
+    let Some(found) = compared else {
+        let is_whole = arguments.table.is_none() && repair.is_none();
+        return interrupted::end(config, &options, is_whole).await;
+    };
+    if arguments.resume {
+        interrupted::forget(config).await?;
+    }
     let repaired = match repair {
         Some(repair) => Some(repair_tables(repair, &tables, &found).await?),
         None => None,
@@ -91,36 +105,6 @@ async fn repair_tables(repair: Repair, tables: &[Table], found: &Verification) -
     repair.rows(&differing).await
 }
 
-/// Compares, with a progress bar if stderr is a terminal.
-async fn with_progress(config: &Config, options: &VerifyOptions) -> Result<Verification> {
-    let bar = ProgressBar::new(live::expected_rows(config, &options.tables).await?);
-    let style =
-        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {rate} per second, {eta} left");
-    let style = style.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
-    // The default rate has four decimals.
-    bar.set_style(style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
-        // A failed write to the terminal is no reason to fail the command.
-        let _ = write!(text, "{:.0}", state.per_sec());
-    }));
-    let stop = CancellationToken::new();
-    let drawing = tokio::spawn(draw(bar, Arc::clone(&options.pace), stop.clone()));
-    let verified = live::verify(config, options).await;
-    stop.cancel();
-    drawing.await.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
-    verified
-}
-
-async fn draw(bar: ProgressBar, pace: Arc<ReadRate>, stop: CancellationToken) {
-    loop {
-        bar.set_position(pace.rows());
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(DRAW) => {}
-        }
-    }
-    bar.finish_and_clear();
-}
-
 fn text(found: &Verification, repaired: Option<RowCounts>) -> String {
     let mut text = format!("{}\n", grid(&found.tables));
     // Writing to a String cannot fail.
@@ -141,6 +125,9 @@ fn text(found: &Verification, repaired: Option<RowCounts>) -> String {
         "{} rows in quarantine, {} values changed on the way; {:.1} s, {:.0} rows per second.",
         found.quarantined, found.conversion_notes, found.seconds, found.rows_per_second
     );
+    if found.resumed {
+        text.push_str("A part was compared by an earlier run, which was interrupted; leads are not counted by targetologist.\n");
+    }
     let _ = writeln!(text, "{}", verdict(found, repaired.is_some()));
     if let Some(RowCounts { written, unchanged, deleted, quarantined }) = repaired {
         let _ = writeln!(
