@@ -60,14 +60,17 @@ fn differing(rows: &DifferingRows) -> String {
 }
 
 fn round(report: &VerificationReport, now: Timestamp) -> String {
+    if report.activity == VerificationActivity::Off {
+        return "background verification is switched off ([verify] every)".to_owned();
+    }
     let mut text = match &report.last {
         Some(last) => result(last, now),
-        None => "no round has ended yet".to_owned(),
+        None => "no round is known yet".to_owned(),
     };
     let percent =
         |round: &RoundReport| format!("round {}, {:.0} % compared", round.number, round.coverage * 100.0);
     text += &match (report.activity, &report.round) {
-        (VerificationActivity::Off, _) => "; switched off ([verify] every)".to_owned(),
+        (VerificationActivity::Off, _) => String::new(),
         (VerificationActivity::Comparing, Some(round)) if round.coverage < 1.0 => {
             format!("; {}", percent(round))
         }
