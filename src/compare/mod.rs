@@ -171,10 +171,10 @@ impl<E: Expectation> ComparedSides<'_, E> {
 
     async fn count(&self, met: &Met<'_, E::Landing>, found: &mut Comparison) {
         found.count(&self.expectation, met);
-        if let (Some(pace), (true, _)) = (self.pace, met.sides()) {
-            if pace.count().is_multiple_of(PAGE as u64) {
-                pace.keep().await;
-            }
+        if let (Some(pace), (true, _)) = (self.pace, met.sides())
+            && pace.count().is_multiple_of(PAGE as u64)
+        {
+            pace.keep().await;
         }
     }
 

@@ -206,7 +206,6 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
     };
     let published = recorded_published(client, names).await?;
     let mapping = (!published.tables.is_empty()).then(|| published.mapping());
-    let (quarantined, conversion_notes) = (count(4), count(5));
     let lease_holder = lease_holder(Database::traffic(client, names)).await?;
     let cutover = if has_journal { cutover::ask(client, names).await? } else { None };
     // A daemon that answers says by itself who holds it up.
@@ -222,8 +221,8 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
         checkpoint,
         reverse,
         finished,
-        quarantined,
-        conversion_notes,
+        quarantined: count(4),
+        conversion_notes: count(5),
         lease_holder,
         cutover,
         blocked_by,

@@ -34,10 +34,11 @@ pub fn lines(live: &Live, now: Timestamp) -> Vec<(Message, Message)> {
         lines.push((Message::verbatim(""), message!("commands-verified-not-repaired", why = why)));
     }
     let ended = match &report.last {
-        Some(last) => result(last, now),
-        None => message!("commands-verified-none-yet"),
+        _ if report.activity == VerificationActivity::Off => None,
+        Some(last) => Some(result(last, now)),
+        None => Some(message!("commands-verified-none-yet")),
     };
-    let both = [Some(ended), activity(report, now)].into_iter().flatten();
+    let both = [ended, activity(report, now)].into_iter().flatten();
     lines.push((message!("commands-label-verified"), Message::joined(both, "; ")));
     lines
 }

@@ -121,7 +121,7 @@ commands-blocked-waited = leadbridge has waited for { $time }
 
 commands-label-different = DIFFERENT
 commands-label-verified = verified
-commands-verified-none-yet = no round has ended yet
+commands-verified-none-yet = no round is known yet
 commands-verified-equal = equal
 commands-verified-open = no difference, but nothing is known of rows in { $ranges } ranges that kept changing
 commands-verified-differ = { $rows } differ
@@ -132,7 +132,7 @@ commands-verified-begins = a round begins
 commands-verified-repairing = rows are being repaired
 commands-verified-rests = rests: { $why }
 commands-verified-next = the next round begins in { $time }
-commands-verified-off = switched off ([verify] every)
+commands-verified-off = background verification is switched off ([verify] every)
 commands-verified-stopped = no daemon runs to verify
 commands-verified-differing = { $rows ->
         [one] { $rows } row of { $table } differs

@@ -138,7 +138,7 @@ commands-blocked-waited = leadbridge ждёт { $time }
 
 commands-label-different = РАЗЛИЧИЯ
 commands-label-verified = сверено
-commands-verified-none-yet = ни один круг ещё не закончен
+commands-verified-none-yet = ни об одном круге ещё не известно
 commands-verified-equal = всё равно
 commands-verified-open = различий нет, но о строках { $ranges ->
         [one] { $ranges } диапазона, который
@@ -157,7 +157,7 @@ commands-verified-begins = начинается круг
 commands-verified-repairing = строки исправляются
 commands-verified-rests = пауза: { $why }
 commands-verified-next = следующий круг начнётся через { $time }
-commands-verified-off = выключено ([verify] every)
+commands-verified-off = фоновая сверка выключена ([verify] every)
 commands-verified-stopped = нет демона, который бы сверял
 commands-verified-differing = { $rows ->
         [one] отличается { $rows } строка { $table }

@@ -18,8 +18,8 @@ pub(super) static GAUGES: [Metric; 5] = [
         },
     },
     Metric {
-        name: "verification_coverage",
-        unit: Some(Unit::Ratios),
+        name: "verification_coverage_ratio",
+        unit: None,
         help: "Part of the ranges of keys that the round in hand has compared; 1 between two rounds.",
         read: |live, out| of(live, out, |report| report.round.as_ref().map(|round| round.coverage)),
     },

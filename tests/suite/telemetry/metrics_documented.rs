@@ -123,9 +123,10 @@ fn assert_queries_have_metrics(what: &str, expressions: &[String], page: &str, f
 async fn the_page_the_alerts_and_the_dashboard_name_the_metrics_that_a_daemon_has() {
     let world = World::with_settings(&[("max_slot_wal_keep_size", "1GB")], &[]).await;
     world.fill(86, 20).await;
-    let bridge = Bridge::new(&world);
+    let bridge = Bridge::new(&world).configured("[verify]\nshare = 1.0\n");
     let mut daemon = bridge.daemon().await;
     daemon.caught_up(&world).await;
+    daemon.until("a round of verification", |status| status["verification"]["last"].is_object()).await;
     landing(&world, "UPDATE landing_leads SET click_count = 1").await;
     daemon.caught_up(&world).await;
     daemon.until("an outlook", |status| status["trend"].is_object()).await;
