@@ -8,7 +8,7 @@ use crate::checkpoint::{is_switched, passthrough};
 use crate::config::Config;
 use crate::error::Result;
 use crate::landing::legacy_names::{self, LegacyName};
-use crate::language::message;
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::Databases;
 use crate::report::Verdict;
@@ -72,14 +72,18 @@ pub async fn judge_legacy_names(databases: Databases<'_>, config: &Config) -> Re
             message!("doctor-legacy-stale-remedy"),
         ));
     }
-    let roles = writers(traffic).await?;
-    let writers = match (roles.is_empty(), is_switched) {
+    let writers = who_writes(&writers(traffic).await?, is_switched);
+    Ok(Verdict::ok(message!("doctor-legacy-fine", names = names.join(", "), writers = writers)))
+}
+
+/// The roles that may write through the names, now or from the switch on.
+fn who_writes(roles: &[String], is_switched: bool) -> Message {
+    match (roles.is_empty(), is_switched) {
         (true, true) => message!("doctor-legacy-nobody-writes"),
         (true, false) => message!("doctor-legacy-nobody-will-write"),
         (false, true) => message!("doctor-legacy-writers", roles = roles.join(", ")),
         (false, false) => message!("doctor-legacy-later-writers", roles = roles.join(", ")),
-    };
-    Ok(Verdict::ok(message!("doctor-legacy-fine", names = names.join(", "), writers = writers)))
+    }
 }
 
 /// The recorded rights on Traffic's own tables that go beyond what Landing gives, as the rights are now on both sides.
