@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
 use crate::replication::{self, Until, last_error};
 use crate::telemetry::http_server::{self, Bounds};
-use crate::telemetry::{Telemetry, http, systemd};
+use crate::telemetry::{Telemetry, http, http_access, systemd};
 
 /// Time for the replication to end after a signal: three times as much as the batch in hand is given. Together with
 /// [`ending::LIMIT`] less than TimeoutStopSec of the unit.
@@ -137,6 +137,7 @@ async fn serve(
     let limits =
         http::Limits { max_lag_bytes: config.max_lag_bytes, max_lag_seconds: config.max_lag_seconds };
     let router = http::router(telemetry.clone(), limits);
+    let router = http_access::guarded(router, config.http_token_file.clone());
     Ok(Some(tokio::spawn(serve_once_bound(address, listener, router, bounds, stop.clone()))))
 }
 

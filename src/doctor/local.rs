@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::disk;
 use crate::error::Kind;
 use crate::report::{Findings, Verdict};
-use crate::telemetry::{Live, http, http_server};
+use crate::telemetry::{Live, http, http_access, http_server};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -18,6 +18,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub async fn examine(findings: &mut Findings, config: &Config) {
     findings.add("state_dir", None, Ok(state_dir(&config.state_dir)));
     findings.add("http_listen", None, http_listen(config).await);
+    findings.add("http_token", None, Ok(http_token(config).await));
     findings.add("alerts", None, Ok(alerts::channels(&config.alert).await));
 }
 
@@ -56,7 +57,8 @@ async fn http_listen(config: &Config) -> Outcome {
         Ok(_) => Ok(Verdict::ok(format!("the HTTP address {address} is free"))),
         Err(error)
             if error.kind() == io::ErrorKind::AddrInUse
-                && http::ask::<Live>(address, ANSWER).await.is_some() =>
+                // A daemon that refuses a request without its token is a daemon, too.
+                && !matches!(http::ask::<Live>(address, None, ANSWER).await, Ok(None)) =>
         {
             Ok(Verdict::ok(format!("a daemon answers at the HTTP address {address}")))
         }
@@ -68,6 +70,34 @@ async fn http_listen(config: &Config) -> Outcome {
             }
             Err(error) => Err(error),
         },
+    }
+}
+
+/// Who can read status, metrics and the status page.
+async fn http_token(config: &Config) -> Verdict {
+    let Some(address) = config.http_listen else { return Verdict::ok("HTTP is switched off") };
+    let Some(file) = &config.http_token_file else {
+        return match address.ip().to_canonical().is_loopback() {
+            true => Verdict::ok("status, metrics and page are read on this machine alone"),
+            false => Verdict::warning(
+                format!(
+                    "{address} answers other machines with /healthz and /readyz alone, because no token is configured"
+                ),
+                "set http_token_file for readers on other machines (docs/page.md), or listen on 127.0.0.1",
+            ),
+        };
+    };
+    match http_access::read_token(file).await {
+        Err(why) => Verdict::error(
+            format!("status, metrics and page are closed: {why}"),
+            "write a token of 16 characters or more into the file, and let the daemon's user read the file; is this \
+             command run as that user?",
+        ),
+        Ok(_) if disk::is_open_to_others(file).unwrap_or(false) => Verdict::warning(
+            format!("other users of this machine may read the token in {}", file.display()),
+            "chmod 0600 the file, and give it to the daemon's user",
+        ),
+        Ok(_) => Verdict::ok("status, metrics and page ask their readers for the token of http_token_file"),
     }
 }
 

@@ -6,6 +6,8 @@ use bytesize::ByteSize;
 
 use super::outlook;
 use crate::report::Attention;
+use crate::telemetry::written::TimeSpan;
+pub(super) use crate::telemetry::written::thousands;
 use crate::telemetry::{
     AlertChannelReport, DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
 };
@@ -223,28 +225,14 @@ fn progress(table: &TableProgress) -> String {
     }
 }
 
-/// `12 345 678`, with no-break spaces.
-pub(super) fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push('\u{a0}');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 /// `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 pub(super) fn duration(seconds: f64) -> String {
-    let whole = seconds as u64;
-    match whole {
-        0..10 => format!("{seconds:.1} s"),
-        10..60 => format!("{whole} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        3600..86400 => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-        _ => format!("{} d {} h", whole / 86400, whole % 86400 / 3600),
+    match TimeSpan::of(seconds) {
+        TimeSpan::Tenths(seconds) => format!("{seconds:.1} s"),
+        TimeSpan::Seconds(seconds) => format!("{seconds} s"),
+        TimeSpan::Minutes(minutes, seconds) => format!("{minutes} min {seconds} s"),
+        TimeSpan::Hours(hours, minutes) => format!("{hours} h {minutes} min"),
+        TimeSpan::Days(days, hours) => format!("{days} d {hours} h"),
     }
 }
 
