@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{Flags, Listen, LogFormat, parse_size};
 use crate::cutover::readiness::Compare;
 use crate::files::Format;
+use crate::language::Language;
 use crate::model::change::Table;
 use crate::model::names::JOURNEY_NAMES;
 pub use alert::{AlertAction, AlertArguments};
@@ -57,6 +58,16 @@ pub struct Global {
     /// text or json [env: LEADBRIDGE_LOG_FORMAT] [default: text]
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "FORMAT")]
     log_format: Option<LogFormat>,
+    /// Language of texts: findings, status, certificate. Logs, JSON and this help stay English [env: LC_ALL,
+    /// LC_MESSAGES, LANG] [default: en]
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Options of every command",
+        value_enum,
+        value_name = "LANGUAGE"
+    )]
+    lang: Option<Language>,
 }
 
 impl Global {
@@ -68,6 +79,11 @@ impl Global {
             log: self.log.clone(),
             log_format: self.log_format,
         }
+    }
+
+    /// The language of what the command prints for people.
+    pub fn language(&self, environment: &dyn Fn(&str) -> Option<String>) -> Language {
+        self.lang.unwrap_or_else(|| Language::of_environment(environment))
     }
 }
 

@@ -23,7 +23,8 @@
 //! | [`mod@exit`] | exit codes |  |
 //! | [`mod@disk`] | files and directories that only this user may read |  |
 //! | [`mod@operator`] | person and machine of a command |  |
-//! | [`mod@report`] | findings of checks: level, message, remedy |  |
+//! | [`mod@language`] | messages to people, in English and in Russian |  |
+//! | [`mod@report`] | findings of checks: level, message, remedy | language |
 //! | [`mod@pgoutput`] | bytes of the stream become messages |  |
 //! | [`mod@postgres`] | one server of either side: URL, TLS, connections, slot, WAL, server identity, stream, triggers | pgoutput |
 //! | [`mod@mapping`] | a Landing row becomes a Traffic row, and back; what has no place on Landing |  |
@@ -50,8 +51,8 @@
 //! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
-//! | [`mod@cli`] | the command line | config, files, cutover |
-//! | [`mod@commands`] | one file for each command | exit, disk, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, explain, telemetry, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
+//! | [`mod@cli`] | the command line | language, config, files, cutover |
+//! | [`mod@commands`] | one file for each command | exit, disk, language, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, explain, telemetry, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
@@ -79,6 +80,7 @@ pub mod finish;
 
 pub mod import;
 pub mod landing;
+pub mod language;
 pub mod mapping;
 pub mod migrate;
 pub mod model;

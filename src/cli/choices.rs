@@ -5,6 +5,7 @@ use clap::builder::PossibleValue;
 
 use crate::cutover::readiness::Compare;
 use crate::files::Format;
+use crate::language::Language;
 use crate::model::side::Side;
 
 impl ValueEnum for Format {
@@ -18,6 +19,20 @@ impl ValueEnum for Format {
             Format::Jsonl => PossibleValue::new("jsonl")
                 .help("An object on each line: each value PostgreSQL's text in a JSON string, null for null"),
         })
+    }
+}
+
+impl ValueEnum for Language {
+    fn value_variants<'v>() -> &'v [Self] {
+        &Language::ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let help = match self {
+            Language::English => "English",
+            Language::Russian => "русский",
+        };
+        Some(PossibleValue::new(self.code()).help(help))
     }
 }
 

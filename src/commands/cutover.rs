@@ -21,6 +21,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::landing::left_out::LeftOut;
+use crate::language::Language;
 use crate::mapping::not_carried::{self, NotCarried};
 use crate::report::Findings;
 
@@ -40,16 +41,16 @@ struct CutoverDocument<'r> {
     left_out: &'r [LeftOut],
 }
 
-pub async fn run(config: &Config, arguments: &cli::Cutover) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &cli::Cutover, language: Language) -> Result<Exit> {
     let question = format!(
         "Landing ({}) will refuse every write to leads, and Traffic ({}) will be the system of record. `leadbridge \
          rollback` undoes it.",
         config.landing, config.traffic
     );
-    change(config, Direction::Cutover, &arguments.change, Duration::ZERO, &question).await
+    change(config, Direction::Cutover, &arguments.change, Duration::ZERO, &question, language).await
 }
 
-pub async fn roll_back(config: &Config, arguments: &cli::Rollback) -> Result<Exit> {
+pub async fn roll_back(config: &Config, arguments: &cli::Rollback, language: Language) -> Result<Exit> {
     if let Some(orphan) = OrphanedFence::find(config).await? {
         return open_orphan(config, orphan, &arguments.change).await;
     }
@@ -59,7 +60,7 @@ pub async fn roll_back(config: &Config, arguments: &cli::Rollback) -> Result<Exi
         config.traffic,
         humantime::format_duration(arguments.refuse_for)
     );
-    change(config, Direction::Rollback, &arguments.change, arguments.refuse_for, &question).await
+    change(config, Direction::Rollback, &arguments.change, arguments.refuse_for, &question, language).await
 }
 
 /// Opens a Landing that a fence of a forgotten cutover closes.
@@ -91,6 +92,7 @@ async fn change(
     arguments: &cli::ChangeArguments,
     refuse_for: Duration,
     question: &str,
+    language: Language,
 ) -> Result<Exit> {
     let options = CutoverOptions {
         readiness: ReadinessTerms {
@@ -113,11 +115,11 @@ async fn change(
     let prepared = Box::pin(cutover::prepare(config, &options, direction)).await?;
     let ready = prepared.readiness.is_ready();
     if arguments.dry_run || !ready {
-        report(&prepared.readiness, direction, arguments)?;
+        report(&prepared.readiness, direction, arguments, language)?;
         return Ok(if ready { Exit::Ok } else { Exit::CheckFailed });
     }
     if !arguments.json {
-        print(&(lines(&prepared.readiness.findings) + &what_stays(direction)))?;
+        print(&(lines(&prepared.readiness.findings, language) + &what_stays(direction)))?;
     }
     if !arguments.yes {
         confirm(question)?;
@@ -173,7 +175,12 @@ fn check_directory(directory: &Path) -> Result<()> {
     })
 }
 
-fn report(readiness: &Readiness, direction: Direction, arguments: &cli::ChangeArguments) -> Result<()> {
+fn report(
+    readiness: &Readiness,
+    direction: Direction,
+    arguments: &cli::ChangeArguments,
+    language: Language,
+) -> Result<()> {
     if arguments.json {
         return print_json(&CutoverDocument {
             ready: readiness.is_ready(),
@@ -186,7 +193,7 @@ fn report(readiness: &Readiness, direction: Direction, arguments: &cli::ChangeAr
             left_out: &readiness.left_out,
         });
     }
-    let mut text = lines(&readiness.findings) + &what_stays(direction);
+    let mut text = lines(&readiness.findings, language) + &what_stays(direction);
     text += &match readiness.is_ready() {
         true => {
             format!("Ready: `leadbridge {}` would go through. Nothing was changed.\n", direction.as_str())

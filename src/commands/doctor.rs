@@ -8,48 +8,49 @@ use crate::config::Config;
 use crate::doctor;
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::language::{Language, message};
 use crate::report::{Finding, Findings, Level};
 
-pub async fn run(config: &Config, arguments: &cli::Doctor) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &cli::Doctor, language: Language) -> Result<Exit> {
     let findings = doctor::examine(config).await;
     if arguments.json {
         print_json(&findings)?;
     } else {
-        print(&text(&findings))?;
+        print(&text(&findings, language))?;
     }
     Ok(if findings.worst() == Level::Error { Exit::CheckFailed } else { Exit::Ok })
 }
 
-fn text(findings: &Findings) -> String {
-    let mut text = lines(findings);
-    // Writing to a String cannot fail.
-    let _ = match (findings.count(Level::Error), findings.count(Level::Warning)) {
-        (0, 0) => writeln!(text, "\nnothing stands in the way"),
-        (0, warnings) => writeln!(text, "\nnothing stands in the way; warnings: {warnings}"),
-        (errors, warnings) => writeln!(text, "\nerrors: {errors}, warnings: {warnings}"),
+fn text(findings: &Findings, language: Language) -> String {
+    let (errors, warnings) = (findings.count(Level::Error), findings.count(Level::Warning));
+    let sum = match (errors, warnings) {
+        (0, 0) => message!("commands-doctor-clear"),
+        (0, warnings) => message!("commands-doctor-clear-with-warnings", warnings = warnings),
+        (errors, warnings) => message!("commands-doctor-errors", errors = errors, warnings = warnings),
     };
-    text
+    format!("{}\n{}\n", lines(findings, language), sum.in_language(language))
 }
 
 /// One line for each finding, and one for its remedy.
-pub(super) fn lines(findings: &Findings) -> String {
+pub(super) fn lines(findings: &Findings, language: Language) -> String {
     let mut text = String::new();
     for finding in &findings.findings {
-        line(&mut text, finding);
+        line(&mut text, finding, language);
     }
     text
 }
 
-fn line(text: &mut String, finding: &Finding) {
+fn line(text: &mut String, finding: &Finding, language: Language) {
     let level = match finding.level {
-        Level::Ok => "ok",
-        Level::Warning => "warning",
-        Level::Error => "ERROR",
+        Level::Ok => message!("commands-finding-ok"),
+        Level::Warning => message!("commands-finding-warning"),
+        Level::Error => message!("commands-finding-error"),
     };
     let side = finding.side.map_or_else(String::new, |side| format!("{side}: "));
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{level:<8} {side}{}", finding.message);
+    let _ = writeln!(text, "{:<8} {side}{}", level.in_language(language), finding.message);
     if let Some(remedy) = &finding.remedy {
-        let _ = writeln!(text, "{:8}   what to do: {remedy}", "");
+        let remedy = message!("commands-finding-remedy", remedy = remedy);
+        let _ = writeln!(text, "{:8}   {}", "", remedy.in_language(language));
     }
 }

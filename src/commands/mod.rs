@@ -78,6 +78,7 @@ fn run_in(runtime: Runtime, log: &LogLines, ending: &Ending, cli: Cli) -> Exit {
 }
 
 async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
+    let language = cli.global.language(&environment);
     let config = || {
         let config = Config::load(&cli.global.flags(), &environment)?;
         logging::start(&config.log, log)?;
@@ -91,7 +92,7 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
             }
             None => migrate::run(&config()?, arguments).await,
         },
-        Command::Doctor(arguments) => doctor::run(&config()?, arguments).await,
+        Command::Doctor(arguments) => doctor::run(&config()?, arguments, language).await,
         Command::Run(arguments) => run::run(config()?, arguments, ending).await,
         Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments, ending)).await,
         Command::Alert(arguments) => {
@@ -106,8 +107,8 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Status(arguments) => status::run(&config()?, arguments).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
         Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments)).await,
-        Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments)).await,
-        Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments)).await,
+        Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments, language)).await,
+        Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments, language)).await,
         // The demo reads no configuration: its servers are its own, regardless of the environment.
         Command::Demo(_) => Box::pin(crate::demo::run()).await,
     }

@@ -1,0 +1,135 @@
+//! A text to a person, before its language is known.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{Language, texts};
+use crate::model::lsn::Lsn;
+use crate::model::side::Side;
+
+/// A text to a person. [`Message::in_language`] makes it readable; `Display` and `Serialize` give the English text, for
+/// logs and JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message(Content);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Content {
+    Translated { id: &'static str, arguments: Vec<(&'static str, Argument)> },
+    Verbatim(String),
+}
+
+/// A value in a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Argument {
+    /// A name, an identifier, or a figure with its unit: the same in every language.
+    Text(String),
+    /// A count, of which the plural depends.
+    Number(i128),
+    /// A part of the sentence, which is translated with the sentence.
+    Message(Message),
+    /// Parts of the sentence, with commas in between.
+    List(Vec<Message>),
+}
+
+impl Message {
+    /// For the macro `message!`, whose uses the tests check.
+    pub fn new(id: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {
+        Message(Content::Translated { id, arguments })
+    }
+
+    /// A text that has no translation and reads the same in every language: the words of a server, of an error, or of
+    /// another program.
+    pub fn verbatim(text: impl Into<String>) -> Self {
+        Message(Content::Verbatim(text.into()))
+    }
+
+    /// The text for a reader of this language. A text that is missing there is given in English, and one that is
+    /// missing in English too as its id; the tests make sure that neither happens.
+    pub fn in_language(&self, language: Language) -> String {
+        match &self.0 {
+            Content::Translated { id, arguments } => texts::text(language, id, arguments),
+            Content::Verbatim(text) => text.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.in_language(Language::English))
+    }
+}
+
+impl Serialize for Message {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A text out of JSON: its id is not known any more.
+impl<'de> Deserialize<'de> for Message {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Message::verbatim)
+    }
+}
+
+impl From<String> for Argument {
+    fn from(text: String) -> Self {
+        Argument::Text(text)
+    }
+}
+
+impl From<&String> for Argument {
+    fn from(text: &String) -> Self {
+        Argument::Text(text.clone())
+    }
+}
+
+impl From<&str> for Argument {
+    fn from(text: &str) -> Self {
+        Argument::Text(text.to_owned())
+    }
+}
+
+/// The name alone, "Landing": each language says in its own words that this is a database.
+impl From<Side> for Argument {
+    fn from(side: Side) -> Self {
+        Argument::Text(side.name().to_owned())
+    }
+}
+
+impl From<Lsn> for Argument {
+    fn from(position: Lsn) -> Self {
+        Argument::Text(position.to_string())
+    }
+}
+
+impl From<Message> for Argument {
+    fn from(part: Message) -> Self {
+        Argument::Message(part)
+    }
+}
+
+impl From<Vec<Message>> for Argument {
+    fn from(parts: Vec<Message>) -> Self {
+        Argument::List(parts)
+    }
+}
+
+macro_rules! number {
+    ($($integer:ty),*) => {
+        $(impl From<$integer> for Argument {
+            fn from(number: $integer) -> Self {
+                Argument::Number(i128::from(number))
+            }
+        })*
+    };
+}
+number!(i32, i64, u8, u16, u32, u64);
+
+impl From<usize> for Argument {
+    fn from(number: usize) -> Self {
+        // No platform has a usize beyond i128.
+        Argument::Number(i128::try_from(number).unwrap_or(i128::MAX))
+    }
+}

@@ -1,0 +1,108 @@
+//! The texts of both languages: Fluent files inside the program.
+
+use std::sync::LazyLock;
+
+use fluent_bundle::concurrent::FluentBundle;
+use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
+
+use super::{Argument, Language};
+
+/// The texts of one room.
+pub(super) struct RoomTexts {
+    /// The name of the file, with which each id in it begins.
+    #[cfg(test)]
+    pub(super) room: &'static str,
+    pub(super) english: &'static str,
+    pub(super) russian: &'static str,
+}
+
+macro_rules! rooms {
+    ($($room:literal),* $(,)?) => {
+        [$(RoomTexts {
+            #[cfg(test)]
+            room: $room,
+            english: include_str!(concat!("en/", $room, ".ftl")),
+            russian: include_str!(concat!("ru/", $room, ".ftl")),
+        }),*]
+    };
+}
+
+/// Each file of `en` and `ru`.
+pub(super) const ROOMS: &[RoomTexts] = &rooms!["commands"];
+
+static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));
+static RUSSIAN: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::Russian));
+
+/// Every text of one language.
+struct Texts {
+    language: Language,
+    bundle: FluentBundle<FluentResource>,
+}
+
+impl Texts {
+    fn of(language: Language) -> Self {
+        let locale = language.code().parse().unwrap_or_default();
+        let mut bundle = FluentBundle::new_concurrent(vec![locale]);
+        // The marks around a value show as boxes, or shift columns, on a terminal; all texts run from left to right.
+        bundle.set_use_isolating(false);
+        for room in ROOMS {
+            let source = match language {
+                Language::English => room.english,
+                Language::Russian => room.russian,
+            };
+            // The tests refuse a file with an error and an id that two files have; here the rest counts.
+            let resource = FluentResource::try_new(source.to_owned()).unwrap_or_else(|(rest, _)| rest);
+            bundle.add_resource_overriding(resource);
+        }
+        Texts { language, bundle }
+    }
+
+    /// `None` when the text is missing, or lacks an argument.
+    fn text(&self, id: &str, arguments: &[(&'static str, Argument)]) -> Option<String> {
+        let pattern = self.bundle.get_message(id)?.value()?;
+        let mut values = FluentArgs::with_capacity(arguments.len());
+        for (name, argument) in arguments {
+            values.set(*name, self.value(argument));
+        }
+        let mut errors = Vec::new();
+        let text = self.bundle.format_pattern(pattern, Some(&values), &mut errors).into_owned();
+        errors.is_empty().then_some(text)
+    }
+
+    fn value<'a>(&self, argument: &'a Argument) -> FluentValue<'a> {
+        /// Fluent counts in f64, which holds each whole number up to this one.
+        const EXACT: u128 = 1 << f64::MANTISSA_DIGITS;
+        match argument {
+            Argument::Text(text) => FluentValue::from(text.as_str()),
+            Argument::Number(number) if number.unsigned_abs() <= EXACT => FluentValue::from(*number),
+            Argument::Number(number) => FluentValue::from(number.to_string()),
+            Argument::Message(part) => FluentValue::from(part.in_language(self.language)),
+            Argument::List(parts) => {
+                let parts: Vec<String> = parts.iter().map(|part| part.in_language(self.language)).collect();
+                FluentValue::from(parts.join(", "))
+            }
+        }
+    }
+}
+
+/// The text in that language, else in English, else the id, so that a reader always gets something to look for.
+pub(super) fn text(language: Language, id: &str, arguments: &[(&'static str, Argument)]) -> String {
+    let chosen = match language {
+        Language::English => None,
+        Language::Russian => RUSSIAN.text(id, arguments),
+    };
+    chosen.or_else(|| ENGLISH.text(id, arguments)).unwrap_or_else(|| id.to_owned())
+}
+
+/// The text in that language, without another one in its place.
+#[cfg(test)]
+pub(super) fn text_without_fallback(
+    language: Language,
+    id: &str,
+    arguments: &[(&'static str, Argument)],
+) -> Option<String> {
+    match language {
+        Language::English => ENGLISH.text(id, arguments),
+        Language::Russian => RUSSIAN.text(id, arguments),
+    }
+}
