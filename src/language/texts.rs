@@ -28,7 +28,7 @@ macro_rules! rooms {
 }
 
 /// Each file of `en` and `ru`.
-pub(super) const ROOMS: &[RoomTexts] = &rooms!["commands"];
+pub(super) const ROOMS: &[RoomTexts] = &rooms!["commands", "page"];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));
 static RUSSIAN: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::Russian));

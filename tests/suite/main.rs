@@ -27,6 +27,7 @@ mod landing;
 mod legacy;
 mod mapping;
 mod migrate;
+mod page;
 mod postgres;
 mod properties;
 mod quarantine;
