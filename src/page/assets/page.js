@@ -17,11 +17,12 @@
   let hiding = null;
   let why = null; // null while events come
 
+  // "14 seconds ago", in the page's language.
   const age = (milliseconds) => {
     const seconds = Math.max(0, Math.round(milliseconds / 1000));
     const [count, unit] =
       seconds < 120 ? [seconds, "second"] : seconds < 7200 ? [Math.floor(seconds / 60), "minute"] : [Math.floor(seconds / 3600), "hour"];
-    return new Intl.NumberFormat(root.lang, { style: "unit", unit, unitDisplay: "long" }).format(count);
+    return new Intl.RelativeTimeFormat(root.lang).format(-count, unit);
   };
 
   const tell = (reason) => {
@@ -105,7 +106,10 @@
   document.addEventListener("visibilitychange", () => {
     clearTimeout(hiding);
     if (document.hidden) {
-      hiding = setTimeout(leave, HIDDEN);
+      hiding = setTimeout(() => {
+        leave();
+        document.title = "leadbridge"; // a title that nobody renews must claim no state
+      }, HIDDEN);
     } else if (source === null) {
       pause = 1000;
       connect();

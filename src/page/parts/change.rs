@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::super::words::Words;
-use super::Scene;
+use super::{Scene, prose};
 use crate::language::{Message, message};
 use crate::telemetry::conditions::{Condition, Met, conditions};
 use crate::telemetry::{CutoverReport, CutoverStep, StepMark};
@@ -48,9 +48,8 @@ fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) 
     };
     html! {
         li class=(class) {
-            span class="sign" aria-hidden="true" { (sign) } " "
-            span { (name) } " "
-            span class="note" { (said) }
+            span class="sign" aria-hidden="true" { (sign) }
+            span { (name) " " span class="note" { (said) } }
         }
     }
 }
@@ -125,7 +124,7 @@ pub fn readiness(scene: &Scene, words: Words) -> Markup {
             ul class="conditions" {
                 @for (condition, met) in &found.all { (condition_row(scene, *condition, *met, words)) }
             }
-            p class="note" { (words.say(command)) }
+            p class="note" { (prose(&words.say(command))) }
         }
     }
 }
@@ -151,9 +150,8 @@ fn condition_row(scene: &Scene, condition: Condition, met: Met, words: Words) ->
     });
     html! {
         li class=(class) {
-            span class="sign" aria-hidden="true" { (sign) } " "
-            span { (text) } " "
-            span class="note" { (words.say(said)) }
+            span class="sign" aria-hidden="true" { (sign) }
+            span { (text) " " span class="note" { "— " (words.say(said)) } }
         }
     }
 }

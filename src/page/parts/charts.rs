@@ -126,7 +126,7 @@ fn moment(scene: &Scene, place: usize) -> Timestamp {
     scene.now - SignedDuration::try_from(back).unwrap_or_default()
 }
 
-/// The name of a window: "the last 3 hours".
+/// The name of a window: "3 hours".
 pub fn window_name(window: Window) -> Message {
     match window {
         Window::TenMinutes => message!("page-window-minutes"),

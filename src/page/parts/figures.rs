@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::words::Words;
-use super::{Scene, Tone, is_streaming};
+use super::{Scene, Tone, is_streaming, prose};
 use crate::language::message;
 use crate::telemetry::outlook::{CatchUpState, Survival, SurvivalState, TrendDirection};
 use crate::telemetry::{Live, State};
@@ -38,7 +38,7 @@ pub fn figures(scene: &Scene, words: Words) -> Markup {
                     dt { (figure.label) }
                     dd {
                         span class="value" { (figure.value) }
-                        @for note in &figure.notes { span class="note" { (note) } }
+                        @for note in &figure.notes { span class="note" { (prose(note)) } }
                     }
                 }
             }

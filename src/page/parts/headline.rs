@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::super::words::Words;
-use super::{Scene, Tone};
+use super::{Scene, Tone, prose};
 use crate::language::message;
 use crate::telemetry::{BlockingSession, DaemonPresence, LastError, Live, State};
 
@@ -85,8 +85,8 @@ pub fn trouble(scene: &Scene, words: Words) -> Markup {
         @for attention in live.attention.iter().flatten() {
             div class="alert bad" {
                 h2 { (words.say(message!("page-attention"))) }
-                p lang="en" { (attention.message) }
-                p { (words.say(message!("page-remedy"))) " " span lang="en" { (attention.remedy) } }
+                p lang="en" { (prose(&attention.message)) }
+                p { (words.say(message!("page-remedy"))) " " span lang="en" { (prose(&attention.remedy)) } }
             }
         }
         @for session in live.blocked_by.iter().flatten() {
@@ -114,10 +114,10 @@ fn last_error(error: &LastError, words: Words) -> Markup {
     html! {
         div class="alert bad" {
             h2 { (words.say(message!("page-last-error", at = words.date(error.at)))) }
-            p lang="en" { (error.message) }
+            p lang="en" { (prose(&error.message)) }
             @if error.retrying { p { (words.say(message!("page-retrying"))) } }
             @if let Some(remedy) = &error.remedy {
-                p { (words.say(message!("page-remedy"))) " " span lang="en" { (remedy) } }
+                p { (words.say(message!("page-remedy"))) " " span lang="en" { (prose(remedy)) } }
             }
         }
     }

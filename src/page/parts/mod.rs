@@ -88,6 +88,19 @@ fn clock(scene: &Scene, words: Words) -> Markup {
     html! { (words.say(message!("page-as-of", at = at))) }
 }
 
+/// A text with its commands, which stand between backticks, set as such.
+fn prose(text: &str) -> Markup {
+    let pieces: Vec<_> = text.split('`').collect();
+    html! {
+        // A backtick without a second one is a character as every other.
+        @if pieces.len().is_multiple_of(2) { (text) } @else {
+            @for (place, piece) in pieces.iter().enumerate() {
+                @if place % 2 == 1 { code { (piece) } } @else { (piece) }
+            }
+        }
+    }
+}
+
 /// Whether the stream of either direction is meant to run, so that lag and rate mean something.
 fn is_streaming(live: &Live) -> bool {
     !matches!(live.state, State::Snapshot | State::Starting | State::Standby | State::Stopped)
@@ -113,6 +126,16 @@ mod tests {
                 assert!(!html.contains("page-"), "{language:?}: {html}");
             }
         }
+    }
+
+    #[test]
+    fn a_command_between_backticks_is_set_as_code_and_a_single_backtick_is_kept() {
+        assert_eq!(
+            prose("run `leadbridge <x>` now").into_string(),
+            "run <code>leadbridge &lt;x&gt;</code> now"
+        );
+        assert_eq!(prose("a ` b").into_string(), "a ` b");
+        assert_eq!(prose("plain").into_string(), "plain");
     }
 
     #[test]

@@ -132,7 +132,12 @@ impl Browser {
 
     /// The text that a reader sees in the element.
     pub async fn text(&self, selector: &str) -> String {
-        let text = self.value(&format!("document.querySelector({selector:?})?.innerText ?? ''")).await;
+        // A hidden element has all of its text as its `innerText`.
+        let script = format!(
+            "const element = document.querySelector({selector:?}); \
+             return element?.checkVisibility() ? element.innerText : ''"
+        );
+        let text = self.run(&script).await;
         text.as_str().unwrap().replace('\u{a0}', " ")
     }
 

@@ -77,7 +77,7 @@ async fn each_picture_of_the_documents_can_be_taken() {
             stage.end().await;
             browser.until("#lost", "the daemon has ended", |text| !text.is_empty()).await;
             // The age of the figures is the only text that the moment decides.
-            browser.value("document.getElementById('since-age').textContent = '14 seconds'").await;
+            browser.value("document.getElementById('since-age').textContent = '14 seconds ago'").await;
             write(&browser, picture).await;
         } else {
             write(&browser, picture).await;

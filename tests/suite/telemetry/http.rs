@@ -1,6 +1,7 @@
 //! HTTP can cost replication nothing, whatever its clients and the machine do.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use leadbridge::throwaway::ReservedPort;
@@ -153,6 +154,7 @@ async fn a_token_is_asked_of_every_reader_but_the_probes_and_status_goes_on_work
     let bridge = Bridge::new(&world);
     let file = bridge.dir().join("token");
     std::fs::write(&file, "a-token-of-the-operator\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     let file = file.to_str().unwrap();
     let token = [("LEADBRIDGE_HTTP_TOKEN_FILE", file)];
     let port = ReservedPort::for_daemon().unwrap();
@@ -197,7 +199,11 @@ async fn a_token_is_asked_of_every_reader_but_the_probes_and_status_goes_on_work
     let mut doctor = daemon.command(&bridge, &["doctor"]);
     doctor.envs(token);
     let doctor = said(doctor).await;
-    assert!(doctor.out.contains("a daemon answers") && doctor.out.contains("http_token"), "{}", doctor.out);
+    assert!(
+        doctor.out.contains("a daemon answers") && doctor.out.contains("token of http_token_file"),
+        "{}",
+        doctor.out
+    );
     assert!(!daemon.log().contains("a-token"), "{}", daemon.log());
     assert!(daemon.exit_code().is_none());
     daemon.terminate().await;
