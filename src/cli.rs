@@ -49,7 +49,7 @@ pub struct Global {
     /// Directory of the local checkpoint [env: LEADBRIDGE_STATE_DIR] [default: /var/lib/leadbridge]
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "DIR")]
     state_dir: Option<PathBuf>,
-    /// Address of health, status and metrics over HTTP, or off [env: LEADBRIDGE_HTTP_LISTEN] [default: 127.0.0.1:9187]
+    /// Address of health, status, metrics and status page over HTTP, or off [env: LEADBRIDGE_HTTP_LISTEN] [default: 127.0.0.1:9187]
     #[arg(long, global = true, help_heading = "Options of every command", value_name = "ADDRESS")]
     http_listen: Option<Listen>,
     /// Filter of the log on stderr, in tracing's syntax [env: LEADBRIDGE_LOG] [default: info]

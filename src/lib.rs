@@ -42,6 +42,7 @@
 //! | [`mod@verification`] | background verification: what is compared when, and what was compared | postgres, compare |
 //! | [`mod@explain`] | one lead, end to end: both sides, rules, journey, records | postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare |
 //! | [`mod@telemetry`] | the live state, its recent past and the metrics, for logs, HTTP and the service manager | report, config |
+//! | [`mod@page`] | the status page: the live state as HTML, and its events | language, telemetry |
 //! | [`mod@alert`] | causes of alerts, when they are told, and the channels: Telegram, webhook, mail, ping | disk, report, config, telemetry |
 //! | [`mod@doctor`] | checks of both databases before anything is changed | language, disk, report, postgres, mapping, config, checkpoint, admission, access, fence, landing, traffic, telemetry, alert |
 //! | [`mod@files`] | whole tables of either side as files | disk, postgres, access |
@@ -53,7 +54,7 @@
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | language, config, files, cutover |
-//! | [`mod@commands`] | one file for each command | exit, disk, language, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, verification, explain, telemetry, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
+//! | [`mod@commands`] | one file for each command | exit, disk, language, report, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare, verification, explain, telemetry, page, alert, doctor, files, cutover, replication, import, finish, migrate, demo, cli |
 //!
 //! `docs/design.md` has the invariants, the flow, and the behaviour on each failure.
 
@@ -86,6 +87,7 @@ pub mod mapping;
 pub mod migrate;
 pub mod model;
 pub mod operator;
+pub mod page;
 pub mod pgoutput;
 pub mod postgres;
 pub mod quarantine;

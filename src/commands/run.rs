@@ -18,9 +18,10 @@ use crate::cli::RunArguments;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::exit::Exit;
+use crate::page;
 use crate::replication::{self, Until, last_error};
 use crate::telemetry::http_server::{self, Bounds};
-use crate::telemetry::{Telemetry, http, systemd};
+use crate::telemetry::{Telemetry, http, http_access, systemd};
 
 /// Time for the replication to end after a signal: three times as much as the batch in hand is given. Together with
 /// [`ending::LIMIT`] less than TimeoutStopSec of the unit.
@@ -136,7 +137,11 @@ async fn serve(
     };
     let limits =
         http::Limits { max_lag_bytes: config.max_lag_bytes, max_lag_seconds: config.max_lag_seconds };
-    let router = http::router(telemetry.clone(), limits);
+    // Programs that ask for status and metrics keep half of the connections.
+    let followers = bounds.connections / 2;
+    let page = page::router(page::of_daemon(telemetry.clone(), limits), followers, stop.clone());
+    let router = http::router(telemetry.clone(), limits).merge(page);
+    let router = http_access::guarded(router, config.http_token_file.clone());
     Ok(Some(tokio::spawn(serve_once_bound(address, listener, router, bounds, stop.clone()))))
 }
 

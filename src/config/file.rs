@@ -29,6 +29,7 @@ pub struct File {
     pub state_dir: PathBuf,
     #[serde(deserialize_with = "values::parsed")]
     pub http_listen: Listen,
+    pub http_token_file: Option<PathBuf>,
     pub scheduled_notifications: bool,
     pub names: NamesTable,
     /// By a table's name on Landing.
@@ -56,6 +57,7 @@ impl Default for File {
             traffic_database_url: None,
             state_dir: "/var/lib/leadbridge".into(),
             http_listen: Listen::At(([127, 0, 0, 1], 9187).into()),
+            http_token_file: None,
             scheduled_notifications: false,
             names: NamesTable::default(),
             columns: BTreeMap::new(),

@@ -4,6 +4,7 @@
 mod alert;
 mod file;
 mod journey;
+mod secret_file;
 mod values;
 mod verify;
 
@@ -23,6 +24,7 @@ use crate::model::truncate::OnTruncate;
 use crate::postgres::Endpoint;
 pub use alert::{Alert, AlertLimits, AlertTimes, Mail, Telegram};
 use file::{File, Located};
+pub use secret_file::read_secret;
 pub use values::{Listen, LogFormat, size as parse_size};
 pub use verify::BackgroundVerify;
 
@@ -46,8 +48,10 @@ pub struct Settings {
     pub landing_journey: Option<String>,
     /// Directory of the local store (sled).
     pub state_dir: PathBuf,
-    /// Address for health, status and metrics; `None` when switched off.
+    /// Address for health, status, metrics and the status page; `None` when switched off.
     pub http_listen: Option<SocketAddr>,
+    /// File with the token that readers of status, metrics and page must have; `None` when only this machine reads.
+    pub http_token_file: Option<PathBuf>,
     /// Whether the optional table `scheduled_notifications` is replicated too.
     pub scheduled_notifications: bool,
     /// Decisions about columns that no rule of the mapping reads.
@@ -191,6 +195,7 @@ fn settings(file: File, flags: &Flags, env: Environment<'_>) -> Result<Settings>
             .or_else(|| env("LEADBRIDGE_STATE_DIR").map(PathBuf::from))
             .unwrap_or(file.state_dir),
         http_listen: http_listen.address(),
+        http_token_file: env("LEADBRIDGE_HTTP_TOKEN_FILE").map(PathBuf::from).or(file.http_token_file),
         scheduled_notifications: file.scheduled_notifications,
         columns: file.column_rules,
         on_truncate: file.stream.on_truncate,

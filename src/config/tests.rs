@@ -45,19 +45,23 @@ fn every_key_has_a_default_but_the_urls() {
 
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
-    let text = "state_dir = '/file'\nhttp_listen = '127.0.0.1:1'\n[log]\nfilter = 'warn'\nformat = 'json'";
+    let text = "state_dir = '/file'\nhttp_listen = '127.0.0.1:1'\nhttp_token_file = '/file/token'\n[log]\nfilter = 'warn'\nformat = 'json'";
     let file = file(text);
     let mut flags = Flags { config: Some(file.path().into()), ..Flags::default() };
     let env = [("LEADBRIDGE_STATE_DIR", "/env"), ("LEADBRIDGE_HTTP_LISTEN", "off"), URLS[0], URLS[1]];
     let config = load_with(&flags, &env).unwrap();
     assert_eq!(config.state_dir, Path::new("/env"));
     assert_eq!(config.http_listen, None);
+    assert_eq!(config.http_token_file.as_deref(), Some(Path::new("/file/token")));
     assert_eq!(config.log, Log { filter: "warn".into(), format: LogFormat::Json });
     flags.state_dir = Some("/flag".into());
     flags.http_listen = Some("[::1]:7".parse().unwrap());
     let config = load_with(&flags, &env).unwrap();
     assert_eq!(config.state_dir, Path::new("/flag"));
     assert_eq!(config.http_listen.unwrap().to_string(), "[::1]:7");
+    let env = [("LEADBRIDGE_HTTP_TOKEN_FILE", "/env/token"), URLS[0], URLS[1]];
+    let config = load_with(&flags, &env).unwrap();
+    assert_eq!(config.http_token_file.as_deref(), Some(Path::new("/env/token")));
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl DemoDaemon {
             return Err(Error::refused(format!("the daemon ended by itself: {status}"))
                 .remedy("see its last words above"));
         }
-        Ok(http::ask(self.listen, PATIENCE).await)
+        http::ask(self.listen, None, PATIENCE).await
     }
 
     /// Asks until `wanted` returns a value; `wanted` sees every answer.

@@ -9,9 +9,9 @@ use crate::checkpoint::LocalStore;
 use crate::config::Config;
 use crate::disk;
 use crate::error::Kind;
-use crate::language::message;
+use crate::language::{Message, message};
 use crate::report::{Findings, Level, Verdict};
-use crate::telemetry::{Live, http, http_server};
+use crate::telemetry::{Live, http, http_access, http_server};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -19,6 +19,7 @@ const ANSWER: Duration = Duration::from_secs(2);
 pub async fn examine(findings: &mut Findings, config: &Config) {
     findings.add("state_dir", None, Ok(state_dir(&config.state_dir)));
     findings.add("http_listen", None, http_listen(config).await);
+    findings.add("http_token", None, Ok(http_token(config).await));
     findings.add("alerts", None, Ok(alerts::channels(&config.alert).await));
 }
 
@@ -53,7 +54,8 @@ async fn http_listen(config: &Config) -> Outcome {
         Ok(_) => Ok(Verdict::ok(message!("doctor-local-http-free", address = address))),
         Err(error)
             if error.kind() == io::ErrorKind::AddrInUse
-                && http::ask::<Live>(address, ANSWER).await.is_some() =>
+                // A daemon that refuses a request without its token is a daemon, too.
+                && !matches!(http::ask::<Live>(address, None, ANSWER).await, Ok(None)) =>
         {
             Ok(Verdict::ok(message!("doctor-local-http-daemon", address = address)))
         }
@@ -68,32 +70,27 @@ async fn http_listen(config: &Config) -> Outcome {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::fs::Permissions;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::*;
-    use crate::report::Level;
-
-    #[test]
-    fn a_directory_that_a_daemon_holds_is_told_from_one_that_cannot_be_written() {
-        // The mode of a temporary directory follows the umask.
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(state_dir(directory.path()).level, Level::Warning);
-        std::fs::set_permissions(directory.path(), Permissions::from_mode(0o700)).unwrap();
-        assert_eq!(state_dir(directory.path()).level, Level::Ok);
-        let store = crate::checkpoint::LocalStore::open(directory.path()).unwrap();
-        assert!(state_dir(directory.path()).message.to_string().contains("running daemon"));
-        drop(store);
-        // A child process of another test shares the lock of every file that was open at the fork, until exec
-        // closes the file.
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while state_dir(directory.path()).message.to_string().contains("running daemon") {
-            assert!(std::time::Instant::now() < deadline, "the lock outlives its store");
-            std::thread::yield_now();
-        }
-        assert_eq!(state_dir(Path::new("/proc/self")).level, Level::Error);
+/// Who can read status, metrics and the status page.
+async fn http_token(config: &Config) -> Verdict {
+    let Some(address) = config.http_listen else { return Verdict::ok(message!("doctor-local-http-off")) };
+    let Some(file) = &config.http_token_file else {
+        return match address.ip().to_canonical().is_loopback() {
+            true => Verdict::ok(message!("doctor-local-http-token-local")),
+            false => Verdict::warning(
+                message!("doctor-local-http-token-absent", address = address),
+                message!("doctor-local-http-token-absent-remedy"),
+            ),
+        };
+    };
+    match http_access::read_token(file).await {
+        Err(why) => Verdict::error(
+            message!("doctor-local-http-token-unreadable", why = Message::verbatim(why)),
+            message!("doctor-local-http-token-unreadable-remedy"),
+        ),
+        Ok(_) if disk::is_open_to_others(file).unwrap_or(false) => Verdict::warning(
+            message!("doctor-local-http-token-open", file = file.display().to_string()),
+            message!("doctor-local-http-token-open-remedy"),
+        ),
+        Ok(_) => Verdict::ok(message!("doctor-local-http-token-asked")),
     }
 }

@@ -22,6 +22,7 @@ pub(crate) mod lease_holder;
 mod liveness;
 mod measure;
 mod monitor;
+pub(crate) mod newest_cutover;
 mod pipeline;
 pub mod progress;
 mod repair;

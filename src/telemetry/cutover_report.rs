@@ -32,7 +32,58 @@ pub struct CutoverReport {
     pub asked_at: Timestamp,
 }
 
+/// A step of a cutover or a rollback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutoverStep {
+    Started,
+    Fenced,
+    Drained,
+    Verified,
+    Switched,
+    RolledBack,
+}
+
+/// How far a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StepMark {
+    /// When the step was reached.
+    Reached(Timestamp),
+    /// The step is under way.
+    Next,
+    Later,
+    /// The run was aborted before the step.
+    NotReached,
+}
+
 impl CutoverReport {
+    pub fn is_rollback(&self) -> bool {
+        self.direction == "rollback"
+    }
+
+    pub fn is_aborted(&self) -> bool {
+        self.state == "aborted"
+    }
+
+    /// The steps in their order.
+    pub fn steps(&self) -> [(CutoverStep, StepMark); 5] {
+        let last = if self.is_rollback() { CutoverStep::RolledBack } else { CutoverStep::Switched };
+        let finished = self.finished_at.filter(|_| self.is_decided() && !self.is_aborted());
+        let mut is_next = true;
+        [
+            (CutoverStep::Started, Some(self.started_at)),
+            (CutoverStep::Fenced, self.fenced_at),
+            (CutoverStep::Drained, self.drained_at),
+            (CutoverStep::Verified, self.verified_at),
+            (last, finished),
+        ]
+        .map(|(step, at)| match at {
+            Some(at) => (step, StepMark::Reached(at)),
+            None if self.is_aborted() => (step, StepMark::NotReached),
+            None if std::mem::take(&mut is_next) => (step, StepMark::Next),
+            None => (step, StepMark::Later),
+        })
+    }
+
     /// Whether the system of record is decided.
     pub fn is_decided(&self) -> bool {
         matches!(self.state.as_str(), "switched" | "rolled_back" | "aborted")

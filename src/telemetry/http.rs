@@ -8,10 +8,12 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::de::DeserializeOwned;
 
 use super::metrics::CONTENT_TYPE;
 use super::{Live, State, Telemetry};
+use crate::error::{Error, Result};
 
 /// Limits of the lag. Above either limit, the daemon is not ready.
 #[derive(Clone, Copy, Debug)]
@@ -20,16 +22,42 @@ pub struct Limits {
     pub max_lag_seconds: f64,
 }
 
-/// Asks the daemon at `address` for its status; `None` when no daemon answers within `limit`. `T` is [`Live`], or
-/// another form of the same document.
-pub async fn ask<T: DeserializeOwned>(address: SocketAddr, limit: Duration) -> Option<T> {
-    let (code, body) = get_page(address, "/status", limit).await?;
-    serde_json::from_str(&body).ok().filter(|_| code == 200)
+/// Asks the daemon at `address` for its status; `None` when no daemon answers within `limit`. `T` is [`Live`], or another
+/// form of the same document.
+///
+/// # Errors
+/// `Refused` when a daemon answers and does not take the token, or wants one.
+pub async fn ask<T: DeserializeOwned>(
+    address: SocketAddr,
+    token: Option<&SecretString>,
+    limit: Duration,
+) -> Result<Option<T>> {
+    let answer = get_with_token(address, "/status", token.cloned(), limit).await;
+    match answer {
+        Some((200, body)) => Ok(serde_json::from_str(&body).ok()),
+        Some((401 | 403 | 503, why)) if why.contains("token") => {
+            let text = format!("the daemon at {address} does not tell its status: {}", why.trim());
+            Err(Error::refused(text).remedy(
+                "let this command use the daemon's configuration: http_token_file there and here must name the same token",
+            ))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// [`get_with_token`] without a token.
+pub async fn get_page(address: SocketAddr, path: &'static str, limit: Duration) -> Option<(u16, String)> {
+    get_with_token(address, path, None, limit).await
 }
 
 /// Code and body of the answer to `GET path`; `None` when nobody answers within `limit`. The question goes to
 /// `address` and nowhere else, whatever proxy the environment names and whatever redirection is answered.
-pub async fn get_page(mut address: SocketAddr, path: &'static str, limit: Duration) -> Option<(u16, String)> {
+pub async fn get_with_token(
+    mut address: SocketAddr,
+    path: &'static str,
+    token: Option<SecretString>,
+    limit: Duration,
+) -> Option<(u16, String)> {
     // A daemon that listens on every address is asked at the loopback address.
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
@@ -40,13 +68,17 @@ pub async fn get_page(mut address: SocketAddr, path: &'static str, limit: Durati
         let settings = ureq::Agent::config_builder().timeout_global(Some(limit)).http_status_as_error(false);
         let settings = settings.proxy(None).max_redirects(0).max_redirects_will_error(false);
         let agent = settings.build().new_agent();
-        let mut response = agent.get(format!("http://{address}{path}")).call().ok()?;
+        let mut question = agent.get(format!("http://{address}{path}"));
+        if let Some(token) = &token {
+            question = question.header("Authorization", format!("Bearer {}", token.expose_secret()));
+        }
+        let mut response = question.call().ok()?;
         Some((response.status().as_u16(), response.body_mut().read_to_string().ok()?))
     };
     tokio::task::spawn_blocking(request).await.ok()?
 }
 
-/// All paths, over a shared state.
+/// All paths that programs read, over a shared state.
 pub fn router(telemetry: Telemetry, limits: Limits) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "alive\n" }))
@@ -98,10 +130,12 @@ fn not_ready(live: &Live, limits: Limits) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::telemetry::http_server;
+    use crate::telemetry::{http_access, http_server};
 
     const LIMITS: Limits = Limits { max_lag_bytes: 1000, max_lag_seconds: 10.0 };
 
@@ -109,11 +143,13 @@ mod tests {
         Live { state: State::Streaming, lag_bytes, lag_seconds, ..Live::starting() }
     }
 
-    async fn serve_any() -> (SocketAddr, Telemetry, CancellationToken, tokio::task::JoinHandle<()>) {
+    async fn serve_any(
+        token_file: Option<PathBuf>,
+    ) -> (SocketAddr, Telemetry, CancellationToken, tokio::task::JoinHandle<()>) {
         let listener = http_server::bind(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (telemetry, shutdown) = (Telemetry::new(), CancellationToken::new());
-        let routes = router(telemetry.clone(), LIMITS);
+        let routes = http_access::guarded(router(telemetry.clone(), LIMITS), token_file);
         let bounds = http_server::Bounds::default();
         let server = tokio::spawn(http_server::serve(listener, routes, bounds, shutdown.clone()));
         (address, telemetry, shutdown, server)
@@ -143,7 +179,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn every_path_answers_from_the_live_state() {
-        let (address, telemetry, shutdown, server) = serve_any().await;
+        let (address, telemetry, shutdown, server) = serve_any(None).await;
         assert_eq!(get_text(address, "/healthz").await.0, 200);
         let (code, why) = get_text(address, "/readyz").await;
         assert_eq!((code, why.as_str()), (503, "not streaming: starting\n"));
@@ -152,6 +188,40 @@ mod tests {
         let (code, body) = get_text(address, "/status").await;
         assert_eq!(code, 200);
         assert_eq!(serde_json::from_str::<Live>(&body).unwrap(), telemetry.live());
+        shutdown.cancel();
+        server.await.unwrap();
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_token_closes_all_but_the_probes_and_a_changed_token_needs_no_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("token");
+        let (address, _, shutdown, server) = serve_any(Some(file.clone())).await;
+        let asked = async |token: Option<&str>| {
+            let token = token.map(SecretString::from);
+            ask::<Live>(address, token.as_ref(), Duration::from_secs(10)).await.map(|live| live.is_some())
+        };
+        for path in ["/healthz", "/readyz"] {
+            assert!(!get_text(address, path).await.1.contains("token"), "{path}");
+        }
+        assert!(
+            asked(Some("0123456789abcdef")).await.unwrap_err().to_string().contains("cannot read its token")
+        );
+        for token in ["0123456789abcdef", "fedcba9876543210"] {
+            std::fs::write(&file, token).unwrap();
+            let begun = std::time::Instant::now();
+            while !asked(Some(token)).await.unwrap_or(false) {
+                assert!(begun.elapsed() < Duration::from_secs(60), "the token is not read again");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            for path in ["/status", "/metrics", "/", "/another"] {
+                assert_eq!(get_text(address, path).await.0, 401, "{path}");
+            }
+            let refused = asked(Some("another-token-of-somebody")).await.unwrap_err();
+            assert!(
+                refused.remedy_text().is_some_and(|remedy| remedy.contains("http_token_file")),
+                "{refused}"
+            );
+        }
         shutdown.cancel();
         server.await.unwrap();
     }

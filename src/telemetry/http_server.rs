@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::Router;
+use axum::{Extension, Router};
 use backon::{BackoffBuilder as _, ExponentialBuilder};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
+use super::http_access::Peer;
 use crate::error::{Error, Kind, Result};
 
 /// Pause after a connection could not be accepted: most likely no file descriptor is left.
@@ -114,7 +115,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
     let (mut full, mut failing) = (false, false);
     loop {
         // Each branch may be dropped: a connection that was not accepted stays in the listener's queue.
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = shutdown.cancelled() => break,
             Some(_) = open.join_next() => continue,
             stream = accept(&listener, &mut failing) => stream,
@@ -131,7 +132,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
         full = false;
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(bounds.stalled));
-        let service = TowerToHyperService::new(router.clone());
+        let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
         open.spawn(graceful.watch(http.serve_connection(TokioIo::new(Box::pin(stream)), service)));
     }
     drop(listener);
@@ -142,12 +143,12 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
 }
 
 /// Accepts a connection. Failures are waited out, and the first of several in a row is logged.
-async fn accept(listener: &TcpListener, failing: &mut bool) -> TcpStream {
+async fn accept(listener: &TcpListener, failing: &mut bool) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok(accepted) => {
                 *failing = false;
-                return stream;
+                return accepted;
             }
             Err(error) => {
                 if !std::mem::replace(failing, true) {

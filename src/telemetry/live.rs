@@ -239,7 +239,7 @@ pub struct Live {
     /// An entry for each configured channel of `[alert]`; null without a daemon.
     #[serde(default)]
     pub alerts: Option<Vec<AlertChannelReport>>,
-    /// The newest cutover or rollback; null without one, and when not known. Only the command `status` fills the field.
+    /// The newest cutover or rollback; null without one, and when not known.
     #[serde(default)]
     pub cutover: Option<CutoverReport>,
     /// Speed over the last minute; null while too little is known.

@@ -1,11 +1,14 @@
 //! The daemon's knowledge about itself, in a single place: status, `/metrics` and systemd all read [`Live`]. `history`
-//! keeps the recent past, and `outlook` says what follows from it.
+//! keeps the recent past, `outlook` says what follows from it, and `past` keeps what charts show.
 
 mod alert_facts;
+pub mod columns;
+pub mod conditions;
 mod cutover_report;
 mod heartbeat;
 pub mod history;
 pub mod http;
+pub mod http_access;
 pub mod http_server;
 mod last_error;
 mod lines;
@@ -13,9 +16,11 @@ mod live;
 pub mod logging;
 mod metrics;
 pub mod outlook;
+pub mod past;
 mod sessions;
 pub mod systemd;
 mod verification_report;
+pub mod written;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -23,13 +28,15 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 pub use alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
-pub use cutover_report::CutoverReport;
+use columns::ChartColumn;
+pub use cutover_report::{CutoverReport, CutoverStep, StepMark};
 pub use heartbeat::{Heartbeat, Heartbeats};
 use history::{History, Sample};
 pub use last_error::LastError;
 pub use live::{DaemonPresence, Live, ReverseReport, SlotReport, State, TableProgress};
 pub use metrics::Metrics;
 use outlook::Outlook;
+use past::{Past, Window};
 pub use sessions::{BlockingSession, LeaseHolder};
 pub use verification_report::{
     DifferingRows, LastRound, RoundReport, VerificationActivity, VerificationReport,
@@ -41,6 +48,7 @@ pub struct Telemetry {
     live: Arc<watch::Sender<Live>>,
     heartbeats: Heartbeats,
     history: Arc<Mutex<History>>,
+    past: Arc<Mutex<Past>>,
     metrics: Arc<Metrics>,
     begun: Instant,
 }
@@ -54,6 +62,7 @@ impl Telemetry {
             live,
             heartbeats: Heartbeats::default(),
             history: Arc::default(),
+            past: Arc::default(),
             begun: Instant::now(),
         }
     }
@@ -79,11 +88,23 @@ impl Telemetry {
     /// Takes the present state into the history, and updates rate, trend and survival. To be called once in each of the
     /// monitor's rounds; `answered` is whether the server that is streamed from has answered in this round.
     pub fn sample(&self, answered: bool) {
+        let now = self.begun.elapsed();
+        self.past().add(&self.live.borrow(), now, answered);
         let mut history = self.history();
-        history.add(Sample::of(&self.live.borrow(), self.begun.elapsed(), answered));
+        history.add(Sample::of(&self.live.borrow(), now, answered));
         let outlook = Outlook::of(&history, &self.live.borrow());
         drop(history);
         self.update(|live| outlook.tell(live));
+    }
+
+    /// The past for charts: the columns of the window that ends now.
+    pub fn columns(&self, window: Window) -> Vec<ChartColumn> {
+        self.past().columns(window, self.begun.elapsed())
+    }
+
+    fn past(&self) -> MutexGuard<'_, Past> {
+        // As in `history`.
+        self.past.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The recent past. Must not be held across an `await`.

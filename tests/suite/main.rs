@@ -28,6 +28,7 @@ mod language;
 mod legacy;
 mod mapping;
 mod migrate;
+mod page;
 mod postgres;
 mod properties;
 mod quarantine;

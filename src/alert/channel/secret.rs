@@ -1,27 +1,16 @@
-//! Files that hold one secret each.
+//! Files that hold one secret each, read at each try.
 
 use std::path::Path;
 
 use secrecy::SecretString;
 
 use super::Failure;
-
-/// Longest file that is read.
-const LONGEST: usize = 4096;
+use crate::config::read_secret;
 
 /// The file's only line, without white space around it.
 ///
 /// # Errors
 /// The file cannot be read, is empty or is too long; the text names the key and not the content.
 pub async fn read(path: &Path, key: &str) -> Result<SecretString, Failure> {
-    let failed = |why: String| Failure::passing(format!("{key}: {} {why}", path.display()));
-    let text =
-        tokio::fs::read_to_string(path).await.map_err(|error| failed(format!("cannot be read: {error}")))?;
-    match text.trim() {
-        "" => Err(failed("is empty".to_owned())),
-        line if line.len() > LONGEST || line.contains(char::is_control) => {
-            Err(failed("holds more than one short line".to_owned()))
-        }
-        line => Ok(SecretString::from(line)),
-    }
+    read_secret(path, key).await.map_err(Failure::passing)
 }

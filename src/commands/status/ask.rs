@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio_postgres::Client;
 use tokio_postgres::types::PgLsn;
 
-use super::{cutover, reverse};
+use super::reverse;
 use crate::checkpoint::{Finish, Installation, recorded_published};
 use crate::config::Config;
 use crate::cutover::attention;
@@ -22,7 +22,7 @@ use crate::postgres::step::during;
 use crate::postgres::{Database, Databases, Session, wal};
 use crate::quarantine::Quarantine;
 use crate::replication::lease_holder::reported;
-use crate::replication::{blocking, last_error};
+use crate::replication::{blocking, last_error, newest_cutover};
 use crate::report::Attention;
 use crate::telemetry::{
     BlockingSession, CutoverReport, LastError, LeaseHolder, ReverseReport, SlotReport, State,
@@ -207,7 +207,7 @@ async fn ask_traffic(client: &Client, config: &Config, twice: bool) -> Result<Op
     let published = recorded_published(client, names).await?;
     let mapping = (!published.tables.is_empty()).then(|| published.mapping());
     let lease_holder = lease_holder(Database::traffic(client, names)).await?;
-    let cutover = if has_journal { cutover::ask(client, names).await? } else { None };
+    let cutover = if has_journal { newest_cutover::ask(client, names).await? } else { None };
     // A daemon that answers says by itself who holds it up.
     let blocked_by = match lease_holder.as_ref().filter(|_| twice) {
         Some(holder) => blockers_of(client, holder).await?,

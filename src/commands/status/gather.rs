@@ -1,18 +1,17 @@
 //! Combines the answers of the daemon and of both databases.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::ask::{Answers, Checkpoint, Landing, Traffic, ask_databases};
 use super::{reverse, verification};
 use crate::checkpoint::Finish;
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::model::names::Names;
 use crate::model::side::Side;
 use crate::replication::last_error;
 use crate::telemetry::outlook::{Outlook, Rate, SlotLimits, survival};
-use crate::telemetry::{DaemonPresence, LastError, Live, State, http};
+use crate::telemetry::{DaemonPresence, LastError, Live, State, http, http_access};
 
 /// The daemon is on this machine: a daemon that takes longer is not going to answer.
 const HTTP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -22,6 +21,8 @@ pub struct Gathered {
     pub answered: WhoAnswered,
     /// One error for each database that could not be asked.
     pub unreachable: Vec<Error>,
+    /// Why a daemon that answers does not tell its status.
+    pub refusal: Option<Error>,
 }
 
 /// Who has answered. The figures of one that has not are missing in the document, or as old as the daemon's last look.
@@ -35,7 +36,10 @@ pub struct WhoAnswered {
 /// Never fails: an answer that is missing is null in the document, and its database is named in
 /// `unreachable`.
 pub async fn gather(config: &Config) -> Gathered {
-    let daemon = ask_daemon(config.http_listen, &config.names).await;
+    let (daemon, refusal) = match ask_daemon(config).await {
+        Ok(daemon) => (daemon, None),
+        Err(refusal) => (None, Some(refusal)),
+    };
     let answers = Box::pin(ask_databases(config, daemon.is_none())).await;
     let Answers { landing, traffic, attention, unreachable } = answers;
     let answered =
@@ -48,14 +52,20 @@ pub async fn gather(config: &Config) -> Gathered {
     if matches!(live.daemon, DaemonPresence::Down | DaemonPresence::Unknown) && live.last_error.is_none() {
         live.last_error = last_error::latest(&config.state_dir, kept);
     }
-    Gathered { live, answered, unreachable }
+    Gathered { live, answered, unreachable, refusal }
 }
 
 /// `None` when no daemon of this slot answers at the address.
-async fn ask_daemon(listen: Option<SocketAddr>, names: &Names) -> Option<Live> {
-    let live: Live = http::ask(listen?, HTTP_TIMEOUT).await?;
-    let ours = live.slot.as_ref().is_none_or(|slot| slot.name == names.slot);
-    ours.then_some(live)
+async fn ask_daemon(config: &Config) -> Result<Option<Live>> {
+    let Some(listen) = config.http_listen else { return Ok(None) };
+    let token = match &config.http_token_file {
+        Some(file) => Some(http_access::read_token(file).await.map_err(|why| {
+            Error::usage(why).remedy("run this command as the daemon's user, or correct http_token_file")
+        })?),
+        None => None,
+    };
+    let live: Option<Live> = http::ask(listen, token.as_ref(), HTTP_TIMEOUT).await?;
+    Ok(live.filter(|live| live.slot.as_ref().is_none_or(|slot| slot.name == config.names.slot)))
 }
 
 /// The columns of Landing that are not replicated; `None` when a database could not say.

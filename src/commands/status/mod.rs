@@ -1,7 +1,6 @@
 //! `leadbridge status`: the answers of the daemon, Landing and Traffic in one document.
 
 mod ask;
-mod cutover;
 mod gather;
 mod outlook;
 mod reverse;
@@ -36,7 +35,7 @@ pub async fn run(config: &Config, arguments: &cli::Status, language: Language) -
 
 async fn once(config: &Config, arguments: &cli::Status, language: Language) -> Result<Exit> {
     let gathered = gather::gather(config).await;
-    for error in &gathered.unreachable {
+    for error in gathered.refusal.iter().chain(&gathered.unreachable) {
         complain(error);
     }
     if arguments.json {
@@ -66,7 +65,7 @@ async fn watch_lines(config: &Config, arguments: &cli::Status, language: Languag
         } else {
             text.push_str(clear);
             text.push_str(&view::text(&gathered.live, language));
-            for error in &gathered.unreachable {
+            for error in gathered.refusal.iter().chain(&gathered.unreachable) {
                 text.push_str(&format!("error: {error}\n"));
             }
         }
@@ -126,8 +125,12 @@ mod tests {
     }
 
     fn code(live: &Live, max_lag_bytes: Option<u64>) -> Exit {
-        let gathered =
-            Gathered { live: live.clone(), answered: WhoAnswered::default(), unreachable: Vec::new() };
+        let gathered = Gathered {
+            live: live.clone(),
+            answered: WhoAnswered::default(),
+            unreachable: Vec::new(),
+            refusal: None,
+        };
         verdict(&gathered, &asked(max_lag_bytes))
     }
 
@@ -149,6 +152,7 @@ mod tests {
             live: Live::stopped(),
             answered: WhoAnswered::default(),
             unreachable: vec![Error::unreachable("gone")],
+            refusal: None,
         };
         assert_eq!(verdict(&gathered, &asked(None)), Exit::Unreachable);
     }

@@ -8,6 +8,7 @@ use super::{outlook, verification};
 use crate::language::{Argument, Language, Message, grouped, message};
 use crate::model::side::Side;
 use crate::report::Attention;
+use crate::telemetry::written::TimeSpan;
 use crate::telemetry::{
     AlertChannelReport, DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
 };
@@ -275,15 +276,16 @@ pub(super) fn thousands(number: u64) -> String {
 
 /// `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
 pub(super) fn duration(seconds: f64) -> Message {
-    let whole = seconds as u64;
-    match whole {
-        0..10 => message!("commands-duration-seconds", seconds = format!("{seconds:.1}")),
-        10..60 => message!("commands-duration-seconds", seconds = whole),
-        60..3600 => message!("commands-duration-minutes", minutes = whole / 60, seconds = whole % 60),
-        3600..86400 => {
-            message!("commands-duration-hours", hours = whole / 3600, minutes = whole % 3600 / 60)
+    match TimeSpan::of(seconds) {
+        TimeSpan::Tenths(seconds) => message!("commands-duration-seconds", seconds = format!("{seconds:.1}")),
+        TimeSpan::Seconds(seconds) => message!("commands-duration-seconds", seconds = seconds),
+        TimeSpan::Minutes(minutes, seconds) => {
+            message!("commands-duration-minutes", minutes = minutes, seconds = seconds)
         }
-        _ => message!("commands-duration-days", days = whole / 86400, hours = whole % 86400 / 3600),
+        TimeSpan::Hours(hours, minutes) => {
+            message!("commands-duration-hours", hours = hours, minutes = minutes)
+        }
+        TimeSpan::Days(days, hours) => message!("commands-duration-days", days = days, hours = hours),
     }
 }
 

@@ -93,6 +93,14 @@ doctor-local-http-off = HTTP is switched off
 doctor-local-http-free = the HTTP address { $address } is free
 doctor-local-http-daemon = a daemon answers at the HTTP address { $address }
 doctor-local-http-bindable = the HTTP address { $address } is free
+doctor-local-http-token-local = status, metrics and page are read on this machine alone
+doctor-local-http-token-absent = { $address } answers other machines with /healthz and /readyz alone, because no token is configured
+doctor-local-http-token-absent-remedy = set http_token_file for readers on other machines (docs/page.md), or listen on 127.0.0.1
+doctor-local-http-token-unreadable = status, metrics and page are closed: { $why }
+doctor-local-http-token-unreadable-remedy = write a token of 16 characters or more into the file, and let the daemon's user read the file; is this command run as that user?
+doctor-local-http-token-open = other users of this machine may read the token in { $file }
+doctor-local-http-token-open-remedy = chmod 0600 the file, and give it to the daemon's user
+doctor-local-http-token-asked = status, metrics and page ask their readers for the token of http_token_file
 
 doctor-locks-held = { $right } is held by { $holder }
 doctor-locks-free = no session holds a lock of leadbridge's

@@ -93,6 +93,14 @@ doctor-local-http-off = HTTP выключен
 doctor-local-http-free = адрес HTTP { $address } свободен
 doctor-local-http-daemon = по адресу HTTP { $address } отвечает демон
 doctor-local-http-bindable = адрес HTTP { $address } свободен
+doctor-local-http-token-local = состояние, метрики и страницу читают только на этой машине
+doctor-local-http-token-absent = { $address } отвечает другим машинам только на /healthz и /readyz, потому что токен не задан
+doctor-local-http-token-absent-remedy = задайте http_token_file для читателей на других машинах (docs/page.md) или слушайте 127.0.0.1
+doctor-local-http-token-unreadable = состояние, метрики и страница закрыты: { $why }
+doctor-local-http-token-unreadable-remedy = запишите в файл токен не короче 16 символов и дайте пользователю демона его читать; команда запущена от этого пользователя?
+doctor-local-http-token-open = токен в { $file } могут прочесть другие пользователи этой машины
+doctor-local-http-token-open-remedy = chmod 0600 на файл, владельцем сделайте пользователя демона
+doctor-local-http-token-asked = состояние, метрики и страница спрашивают у читателей токен из http_token_file
 
 doctor-locks-held = { $right }: удерживает { $holder }
 doctor-locks-free = ни один сеанс не удерживает блокировок leadbridge

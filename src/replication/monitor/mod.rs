@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::liveness::{Answer, Liveness};
-use super::{Context, Watched, blocking, liveness, measure};
+use super::{Context, Watched, blocking, liveness, measure, newest_cutover};
 use crate::admission::Bars;
 use crate::checkpoint::is_switched;
 use crate::cutover::journal::{self, CutoverJournal};
@@ -128,6 +128,7 @@ async fn observe(context: &Context, sessions: &mut Sessions, round: u32) {
         tracing::debug!("monitor: {error}");
         // Dropping the session releases the right to resolve the cutover, if this session held the right.
         sessions.traffic = None;
+        context.telemetry.update(|live| live.cutover = None);
     }
     if round.is_multiple_of(ATTENTION_EVERY)
         && let Err(error) = in_time(ROUND_LIMIT, observe_attention(context, sessions)).await
@@ -169,6 +170,7 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
     let names = context.names();
     let cutovers = CutoverJournal::new(names);
     let traffic = open(&mut sessions.traffic, &context.config.traffic).await?;
+    let newest = newest_cutover::ask(traffic, names).await?;
     let unresolved = cutovers.unresolved(traffic).await?;
     let reached = journal::fenced_step(&unresolved).and_then(|step| State::from_checkpoint(step.as_str()));
     let is_about_one = |state| matches!(state, State::Fenced | State::Drained | State::Verified);
@@ -180,6 +182,7 @@ async fn observe_cutover(context: &Context, sessions: &mut Sessions) -> Result<(
         if live.state == is_idle || is_about_one(live.state) {
             live.state = reached.unwrap_or(is_idle);
         }
+        live.cutover = newest;
     });
     if unresolved.is_empty() {
         context.tell(None);

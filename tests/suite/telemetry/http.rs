@@ -1,6 +1,7 @@
 //! HTTP can cost replication nothing, whatever its clients and the machine do.
 
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use leadbridge::throwaway::ReservedPort;
@@ -145,4 +146,65 @@ async fn questions_to_the_daemon_pass_by_every_proxy() {
     let nobody = proxy.accept().map(drop).unwrap_err();
     assert_eq!(nobody.kind(), std::io::ErrorKind::WouldBlock, "the proxy was asked");
     daemon.signal(Signal::SIGKILL);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_asked_of_every_reader_but_the_probes_and_status_goes_on_working() {
+    let world = World::new().await;
+    let bridge = Bridge::new(&world);
+    let file = bridge.dir().join("token");
+    std::fs::write(&file, "a-token-of-the-operator\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let file = file.to_str().unwrap();
+    let token = [("LEADBRIDGE_HTTP_TOKEN_FILE", file)];
+    let port = ReservedPort::for_daemon().unwrap();
+    let mut daemon = Daemon::spawn(&bridge, &token, port);
+    until_true("the daemon is ready", async || {
+        daemon.get("/readyz").await.is_some_and(|said| said == "ready\n")
+    })
+    .await;
+    let get = async |path: &str, header: &str| {
+        let mut answer = Vec::new();
+        let mut stream =
+            sends(daemon.address(), &format!("GET {path} HTTP/1.1\r\nHost: daemon.example\r\n{header}\r\n"))
+                .await;
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    for path in ["/status", "/metrics", "/"] {
+        for header in ["", "Authorization: Bearer another-token-of-nobody\r\n"] {
+            let refused = get(path, header).await;
+            assert!(
+                refused.starts_with("HTTP/1.1 401") && !refused.contains("leadbridge_state"),
+                "{refused}"
+            );
+        }
+    }
+    let scraped = get("/metrics", "Authorization: Bearer a-token-of-the-operator\r\n").await;
+    assert!(scraped.starts_with("HTTP/1.1 200") && scraped.contains("leadbridge_state"), "{scraped}");
+
+    let status = async |token: Option<&str>| {
+        let mut command = daemon.command(&bridge, &["status", "--json"]);
+        command.envs(token.map(|file| ("LEADBRIDGE_HTTP_TOKEN_FILE", file)));
+        let said = said(command).await;
+        (serde_json::from_str::<Value>(&said.out).unwrap()["daemon"].clone(), said.err)
+    };
+    assert_eq!(status(Some(file)).await.0, "running");
+    let missing = bridge.dir().join("nowhere");
+    for (token, why) in [(None, "does not tell its status"), (missing.to_str(), "cannot be read")] {
+        let (daemon, complaint) = status(token).await;
+        assert_eq!(daemon, "elsewhere");
+        assert!(complaint.contains(why) && complaint.contains("http_token_file"), "{complaint}");
+    }
+    let mut doctor = daemon.command(&bridge, &["doctor"]);
+    doctor.envs(token);
+    let doctor = said(doctor).await;
+    assert!(
+        doctor.out.contains("a daemon answers") && doctor.out.contains("token of http_token_file"),
+        "{}",
+        doctor.out
+    );
+    assert!(!daemon.log().contains("a-token"), "{}", daemon.log());
+    assert!(daemon.exit_code().is_none());
+    daemon.terminate().await;
 }

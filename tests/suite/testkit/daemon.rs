@@ -107,7 +107,7 @@ impl Daemon {
     /// The daemon's status; `None` without an answer.
     pub async fn asked(&self) -> Option<Value> {
         self.peak_memory();
-        http::ask(self.port.address(), ANSWER).await
+        http::ask(self.port.address(), None, ANSWER).await.ok().flatten()
     }
 
     /// `GET /status`, once the daemon answers.

@@ -6,10 +6,11 @@ use ratatui::layout::Rect;
 use ratatui::symbols::bar;
 use ratatui::widgets::{RenderDirection, Sparkline, SparklineBar, Widget as _};
 
-use super::figures::{COLUMN, ChartColumn};
+use super::figures::COLUMN;
 use super::look::Appearance;
 use super::model::Model;
 use crate::commands::status::view::{duration, thousands};
+use crate::telemetry::columns::ChartColumn;
 
 /// Columns to the left of a chart, for its name and its highest value.
 const SCALE: u16 = 16;

@@ -8,6 +8,7 @@ use super::steps::{self, clock};
 use crate::commands::status::outlook::{self, OutlookLine};
 use crate::commands::status::view;
 use crate::language::Message;
+use crate::telemetry::conditions::{Condition, Met, conditions};
 use crate::telemetry::{DaemonPresence, Live, State};
 
 /// How a line is emphasised. Colours only repeat what the words say.
@@ -210,36 +211,29 @@ fn readiness(model: &Model, newest: KnownRound<'_>) -> Fact {
 fn in_the_way(model: &Model) -> Option<Fact> {
     let known = model.traffic()?;
     let live = &known.round.live;
-    let is_decided = live.cutover.as_ref().is_none_or(crate::telemetry::CutoverReport::is_decided);
-    if !is_decided {
-        return None;
-    }
-    let is_back = live.state == State::Switched;
-    let mut found = Vec::new();
-    if !matches!(live.state, State::Streaming | State::Switched) {
-        found.push(format!("the state is {}", live.state));
-    } else if let Some(ReadyAnswer::NotReady(why)) = &known.round.readiness {
-        found.push(why.clone());
-    }
-    let waiting = if is_back {
-        live.reverse.as_ref().and_then(|reverse| reverse.quarantined)
-    } else {
-        live.quarantined
+    let lag = match &known.round.readiness {
+        Some(ReadyAnswer::NotReady(_)) => Met::No,
+        _ => Met::Yes,
     };
-    found.extend(
-        waiting.filter(|rows| *rows > 0).map(|rows| format!("{} rows in quarantine", view::thousands(rows))),
-    );
-    if let Some(reverse) = live.reverse.as_ref().filter(|_| is_back) {
-        if matches!(reverse.wal_status.as_deref(), None | Some("lost")) {
-            found.push("reverse replication is impossible".to_owned());
-        }
-        found
-            .extend(reverse.new_slot_since.as_ref().map(|_| "Landing's slot is being made again".to_owned()));
-        found.extend(reverse.landing_publication.as_ref().map(|_| "Landing's publication".to_owned()));
-    }
-    let waits = live.attention.as_ref().map_or(0, Vec::len);
-    found.extend((waits > 0).then(|| format!("{waits} × ATTENTION below")));
-    let what = if is_back { "rollback" } else { "cutover" };
+    let conditions = conditions(live, lag)?;
+    let unmet = conditions.all.into_iter().filter(|(_, met)| *met == Met::No);
+    let found: Vec<_> = unmet
+        .map(|(condition, _)| match condition {
+            Condition::Stream => format!("the state is {}", live.state),
+            Condition::Lag => match &known.round.readiness {
+                Some(ReadyAnswer::NotReady(why)) => why.clone(),
+                _ => "the lag".to_owned(),
+            },
+            Condition::Quarantine { rows } => {
+                format!("{} rows in quarantine", view::thousands(rows.unwrap_or(0)))
+            }
+            Condition::ReverseSlot => "reverse replication is impossible".to_owned(),
+            Condition::LandingSlot => "Landing's slot is being made again".to_owned(),
+            Condition::LandingPublication => "Landing's publication".to_owned(),
+            Condition::Operator { count } => format!("{} × ATTENTION below", count.unwrap_or(0)),
+        })
+        .collect();
+    let what = if conditions.is_rollback { "rollback" } else { "cutover" };
     let fact = if found.is_empty() {
         let all = format!("of a {what}: nothing seen here; `{what} --dry-run` checks all");
         Fact::new(6, "in the way", all)

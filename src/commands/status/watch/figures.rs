@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::model::lsn::Lsn;
+use crate::telemetry::columns::{ChartColumn, Columns, MomentFigures};
 
 /// Time that one column of a chart shows.
 pub const COLUMN: Duration = Duration::from_secs(5);
@@ -40,29 +41,17 @@ pub struct DaemonCounts {
     pub copied: Vec<(String, u64)>,
 }
 
-/// What a column of the charts shows; `None` where nothing is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ChartColumn {
-    /// The highest lag.
-    pub lag_bytes: Option<u64>,
-    pub lag_seconds: Option<f64>,
-    /// Rows in a second, on average.
-    pub rows_per_second: Option<f64>,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Bucket {
-    number: u64,
-    column: ChartColumn,
-    rows: f64,
-    seconds: f64,
-}
-
 /// Bounded, whatever is added.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RecentFigures {
-    buckets: VecDeque<Bucket>,
+    columns: Columns,
     samples: VecDeque<FigureSample>,
+}
+
+impl Default for RecentFigures {
+    fn default() -> Self {
+        RecentFigures { columns: Columns::new(COLUMN, COLUMNS), samples: VecDeque::new() }
+    }
 }
 
 impl RecentFigures {
@@ -73,7 +62,8 @@ impl RecentFigures {
             return;
         }
         let written = self.samples.back().and_then(|last| between(last, &sample));
-        self.bucket(number(sample.at)).take(&sample, written);
+        let FigureSample { at, lag_bytes, lag_seconds, .. } = sample;
+        self.columns.add(at, MomentFigures { lag_bytes, lag_seconds, written });
         self.samples.push_back(sample);
         while self.samples.len() > SAMPLES || self.is_first_needless() {
             self.samples.pop_front();
@@ -86,39 +76,9 @@ impl RecentFigures {
         last.at.saturating_sub(second.at) >= WINDOW
     }
 
-    fn bucket(&mut self, number: u64) -> &mut Bucket {
-        let is_new = self.buckets.back().is_none_or(|last| last.number < number);
-        if is_new {
-            self.buckets.push_back(Bucket { number, ..Bucket::default() });
-            if self.buckets.len() > COLUMNS {
-                self.buckets.pop_front();
-            }
-        }
-        let last = self.buckets.len().saturating_sub(1);
-        &mut self.buckets[last]
-    }
-
     /// The newest `width` columns up to `now`, the oldest first. Fewer where the watch is younger.
     pub fn columns(&self, now: Duration, width: usize) -> Vec<ChartColumn> {
-        let (Some(first), Some(newest)) = (self.buckets.front(), self.buckets.back()) else {
-            return Vec::new();
-        };
-        let begun = first.number;
-        // A column that has just begun is shown with its first answer, and as not known when it ends without one.
-        let last = match number(now) {
-            begun if begun == newest.number.saturating_add(1) => newest.number,
-            last => last,
-        };
-        let width = u64::try_from(width.min(COLUMNS)).unwrap_or(u64::MAX);
-        let first = (last + 1).saturating_sub(width).max(begun.min(last));
-        let mut columns = vec![ChartColumn::default(); usize::try_from(last + 1 - first).unwrap_or(0)];
-        for bucket in &self.buckets {
-            let place = bucket.number.checked_sub(first).and_then(|place| usize::try_from(place).ok());
-            if let Some(column) = place.and_then(|place| columns.get_mut(place)) {
-                *column = bucket.column;
-            }
-        }
-        columns
+        self.columns.newest(now, width)
     }
 
     /// Rows that the daemon writes in a second; `None` unless one process has answered at both ends of the window.
@@ -164,10 +124,6 @@ impl RecentFigures {
     }
 }
 
-fn number(at: Duration) -> u64 {
-    at.as_secs() / COLUMN.as_secs()
-}
-
 fn same_process<'s>(
     from: &'s FigureSample,
     to: &'s FigureSample,
@@ -182,23 +138,6 @@ fn between(from: &FigureSample, to: &FigureSample) -> Option<(f64, f64)> {
     let (from, to) = same_process(from, to)?;
     let rows = to.rows.checked_sub(from.rows)?;
     (seconds > 0.0).then_some((rows as f64, seconds))
-}
-
-impl Bucket {
-    fn take(&mut self, sample: &FigureSample, written: Option<(f64, f64)>) {
-        let ChartColumn { lag_bytes, lag_seconds, rows_per_second } = &mut self.column;
-        *lag_bytes = (*lag_bytes).max(sample.lag_bytes);
-        // Unlike `Ord::max`, this takes a figure over no figure, and no NaN over a figure.
-        *lag_seconds = match (*lag_seconds, sample.lag_seconds.filter(|seconds| seconds.is_finite())) {
-            (Some(most), Some(seconds)) => Some(most.max(seconds)),
-            (most, seconds) => most.or(seconds),
-        };
-        if let Some((rows, seconds)) = written {
-            self.rows += rows;
-            self.seconds += seconds;
-            *rows_per_second = Some(self.rows / self.seconds);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -290,12 +229,12 @@ mod tests {
             let mut history = RecentFigures::default();
             for sample in samples {
                 history.add(sample);
-                prop_assert!(history.samples.len() <= SAMPLES && history.buckets.len() <= COLUMNS);
+                prop_assert!(history.samples.len() <= SAMPLES);
             }
             let mut rates = vec![history.rows_per_second(), history.copied_per_second("t")];
             rates.extend(history.wal_per_second().map(|(written, _)| Some(written)));
             let columns = history.columns(now, width);
-            prop_assert!(columns.len() <= width);
+            prop_assert!(columns.len() <= width.min(COLUMNS));
             rates.extend(columns.iter().flat_map(|column| [column.rows_per_second, column.lag_seconds]));
             for rate in rates.into_iter().flatten() {
                 prop_assert!(rate.is_finite(), "{rate}");

@@ -128,7 +128,7 @@ async fn gather_round(config: &Config) -> Round {
         answered,
         // Another installation's daemon may answer at the address.
         readiness: readiness.filter(|_| answered.daemon),
-        errors: gathered.unreachable.iter().map(ToString::to_string).collect(),
+        errors: gathered.refusal.iter().chain(&gathered.unreachable).map(ToString::to_string).collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::commands::status::view::duration;
-use crate::telemetry::CutoverReport;
+use crate::telemetry::{CutoverReport, CutoverStep, StepMark};
 
 /// `12:03:01 UTC`.
 pub fn clock(at: Timestamp) -> String {
@@ -32,30 +32,26 @@ pub fn lines(report: &CutoverReport, passed: Duration) -> Vec<String> {
 
 /// `[x] started 12:03:01 UTC  [x] fenced +0.31 s  [>] drained  [ ] verified  [ ] switched`.
 fn steps(report: &CutoverReport) -> String {
-    let last = if report.direction == "rollback" { "rolled back" } else { "switched" };
-    let is_aborted = report.state == "aborted";
-    let finished = report.finished_at.filter(|_| report.is_decided() && !is_aborted);
-    let later = [
-        ("fenced", report.fenced_at),
-        ("drained", report.drained_at),
-        ("verified", report.verified_at),
-        (last, finished),
-    ];
     let mut text =
         format!("{}: [x]\u{a0}started\u{a0}{}", report.direction, words_together(&clock(report.started_at)));
-    let mut is_next = true;
-    for (name, at) in later {
-        let name = words_together(name);
-        match at {
-            Some(at) => {
+    for (step, mark) in report.steps() {
+        let name = match step {
+            // Stands already, with its time of day.
+            CutoverStep::Started => continue,
+            CutoverStep::Fenced => "fenced",
+            CutoverStep::Drained => "drained",
+            CutoverStep::Verified => "verified",
+            CutoverStep::Switched => "switched",
+            CutoverStep::RolledBack => "rolled\u{a0}back",
+        };
+        match mark {
+            StepMark::Reached(at) => {
                 let after = words_together(&since(report.started_at, at));
                 text += &format!("  [x]\u{a0}{name}\u{a0}{after}");
             }
-            None if is_aborted => text += &format!("  [-]\u{a0}{name}"),
-            None => {
-                let mark = if std::mem::take(&mut is_next) { '>' } else { ' ' };
-                text += &format!("  [{mark}]\u{a0}{name}").replace("[ ]", "[\u{a0}]");
-            }
+            StepMark::NotReached => text += &format!("  [-]\u{a0}{name}"),
+            StepMark::Next => text += &format!("  [>]\u{a0}{name}"),
+            StepMark::Later => text += &format!("  [\u{a0}]\u{a0}{name}"),
         }
     }
     text

@@ -1,4 +1,4 @@
-//! The newest cutover or rollback, from Traffic's journal.
+//! The newest cutover or rollback as status and page show it, from Traffic's journal.
 
 use tokio_postgres::{Client, Row};
 
@@ -9,6 +9,9 @@ use crate::postgres::step::during;
 use crate::telemetry::CutoverReport;
 
 /// `None` without a cutover or rollback.
+///
+/// # Errors
+/// Errors of the server and of the connection.
 pub async fn ask(client: &Client, names: &Names) -> Result<Option<CutoverReport>> {
     // An older schema lacks the columns of the hook, and is no reason not to answer.
     let sql = format!(

@@ -1,0 +1,113 @@
+//! Scenes that the tests draw.
+
+use jiff::Timestamp;
+
+use super::parts::Scene;
+use crate::language::Message;
+use crate::report::Attention;
+use crate::telemetry::columns::ChartColumn;
+use crate::telemetry::http::Limits;
+use crate::telemetry::past::Window;
+use crate::telemetry::{CutoverReport, LastError, Live, ReverseReport, State, TableProgress};
+
+pub fn clock(seconds: f64) -> Timestamp {
+    "2026-11-29T12:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs_f64(seconds)
+}
+
+pub fn scene(live: Live) -> Scene {
+    let window = Window::TenMinutes;
+    let known = |place: usize| ChartColumn {
+        lag_bytes: Some(place as u64 * 1000),
+        lag_seconds: Some(place as f64 / 10.0),
+        rows_per_second: Some(40.0),
+    };
+    let columns =
+        (0..window.columns()).map(|place| if place < 20 { ChartColumn::default() } else { known(place) });
+    let limits = Limits { max_lag_bytes: 64 << 20, max_lag_seconds: 60.0 };
+    Scene { live, columns: columns.collect(), window, limits, now: clock(0.0) }
+}
+
+pub fn live(state: State) -> Live {
+    Live {
+        state,
+        lag_bytes: Some(12_800),
+        lag_seconds: Some(0.4),
+        quarantined: Some(0),
+        conversion_notes: Some(3),
+        attention: Some(Vec::new()),
+        blocked_by: Some(Vec::new()),
+        started_at: Some(clock(-3_600.0)),
+        ..Live::starting()
+    }
+}
+
+pub fn cutover(direction: &str, state: &str, reached: usize) -> CutoverReport {
+    let at = |place: usize, seconds: f64| (reached >= place).then(|| clock(seconds - 2.0));
+    CutoverReport {
+        id: uuid::Uuid::nil(),
+        direction: direction.into(),
+        state: state.into(),
+        started_at: clock(-2.0),
+        deadline: clock(118.0),
+        fenced_at: at(1, 0.312),
+        drained_at: at(2, 0.498),
+        verified_at: at(3, 1.204),
+        hook_begun_at: None,
+        hook_ended_at: None,
+        finished_at: at(4, 1.377),
+        lifted_at: None,
+        reason: None,
+        asked_at: clock(0.0),
+    }
+}
+
+/// Every state, and what each of them may have besides.
+pub fn all() -> Vec<Scene> {
+    let mut scenes: Vec<_> = State::ALL.into_iter().map(|state| scene(live(state))).collect();
+    for (direction, state, reached) in [
+        ("cutover", "started", 0),
+        ("cutover", "drained", 2),
+        ("rollback", "rolled_back", 4),
+        ("cutover", "switched", 4),
+    ] {
+        let cutover = Some(cutover(direction, state, reached));
+        scenes.push(scene(Live { cutover, ..live(State::Streaming) }));
+    }
+    let aborted = CutoverReport {
+        finished_at: Some(clock(-1.0)),
+        reason: Some("a hook failed".into()),
+        hook_begun_at: Some(clock(-1.5)),
+        ..cutover("cutover", "aborted", 1)
+    };
+    let error = crate::error::Error::refused("TRUNCATE of landing_leads").remedy("see <docs>");
+    scenes.push(scene(Live {
+        cutover: Some(aborted),
+        attention: Some(vec![Attention::new(
+            Message::verbatim("a fence is orphaned"),
+            Message::verbatim("run leadbridge cutover"),
+        )]),
+        last_error: Some(LastError::new(&error)),
+        quarantined: Some(1_204),
+        ..live(State::Error)
+    }));
+    let table = |rows_done, rows_expected, finished| TableProgress {
+        table: "landing_leads".into(),
+        rows_done,
+        rows_expected,
+        finished,
+    };
+    scenes.push(scene(Live {
+        snapshot: vec![
+            table(7, Some(5), true),
+            table(9, Some(4), false),
+            table(0, Some(4), false),
+            table(3, None, false),
+        ],
+        snapshot_seconds_left: Some(45.0),
+        snapshot_indexes_left: Some(7),
+        ..live(State::Snapshot)
+    }));
+    scenes.push(scene(Live { reverse: Some(ReverseReport::default()), ..live(State::Switched) }));
+    scenes.push(scene(Live { finished_at: Some("2026-11-29".into()), ..live(State::Switched) }));
+    scenes
+}
