@@ -1,5 +1,6 @@
 //! The SQL that the documents print for operators and applications.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use leadbridge::failpoint::Point;
@@ -17,8 +18,9 @@ const SYSTEM_OF_RECORD: &str = "SELECT state FROM leadbridge.cutover WHERE state
 fn documents() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let listed = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let paths = listed.chain([root.join("README.md")]);
-    paths.map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())).collect()
+    let paths = listed.chain(["README.md", "README.ru.md"].map(|name| root.join(name)));
+    let pages = paths.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.map(|path| (path.display().to_string(), std::fs::read_to_string(path).unwrap())).collect()
 }
 
 /// The blocks of SQL of a document for Traffic, and the queries within its text.
@@ -102,4 +104,37 @@ async fn the_documented_query_for_the_system_of_record_knows_aborted_cutovers_an
     setup.flows_back().await;
     setup.rolls_back(&[]).await;
     assert_eq!(system_of_record(&client).await.as_deref(), Some("rolled_back"));
+}
+
+/// The commands of leadbridge that a document names in its text, and the lines of its shell blocks without their comments.
+fn commands(text: &str) -> BTreeSet<String> {
+    let mut prose = String::new();
+    let mut is_text = true;
+    for line in text.lines().map(str::trim) {
+        if line.starts_with("```") {
+            is_text = !is_text;
+        } else if is_text {
+            prose += line;
+            prose.push(' ');
+        }
+    }
+    let spans = prose.split('`').skip(1).step_by(2).filter(|span| span.starts_with("leadbridge "));
+    let shell = blocks(text, "```sh").concat();
+    let lines = shell.lines().map(|line| line.split(" #").next().unwrap().trim());
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    spans.chain(lines).map(str::to_owned).collect()
+}
+
+#[test]
+fn a_russian_page_has_the_sections_and_commands_of_its_english_page() {
+    let documents: BTreeMap<_, _> = documents().into_iter().collect();
+    let translated: Vec<_> = documents.iter().filter(|(name, _)| name.ends_with(".ru.md")).collect();
+    assert!(translated.len() >= 3, "{:?}", documents.keys());
+    for (name, russian) in translated {
+        let english = &documents[&name.replace(".ru.md", ".md")];
+        let missing: Vec<_> = commands(english).difference(&commands(russian)).cloned().collect();
+        assert!(missing.is_empty(), "{name} lacks {missing:?}");
+        let sections = |text: &str| text.lines().filter(|line| line.starts_with("## ")).count();
+        assert_eq!(sections(russian), sections(english), "{name}");
+    }
 }
