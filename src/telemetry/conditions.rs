@@ -1,6 +1,6 @@
 //! The conditions of a cutover or a rollback that the daemon's own figures show. The command checks more; pure.
 
-use super::{CutoverReport, Live, State};
+use super::{CutoverReport, Live, State, VerificationActivity, VerificationReport};
 
 /// A condition, with the figure that decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,8 @@ pub enum Condition {
     Lag,
     /// No row of the present direction is in quarantine.
     Quarantine { rows: Option<u64> },
+    /// Background verification knows of no row that differs.
+    Equal { differing: Option<u64> },
     /// The slot of reverse replication is usable.
     ReverseSlot,
     /// Landing's slot is not being made again.
@@ -66,6 +68,13 @@ pub fn conditions(live: &Live, lag: Met) -> Option<Conditions> {
         (Condition::Lag, if streams { lag } else { Met::NotKnown }),
         (Condition::Quarantine { rows }, Met::of(rows.map(|rows| rows == 0))),
     ];
+    // After the switch background verification rests, and what it knew before tells nothing.
+    let verifies =
+        |report: &&VerificationReport| !is_rollback && report.activity != VerificationActivity::Off;
+    if let Some(report) = live.verification.as_ref().filter(verifies) {
+        let differing = report.unexplained();
+        all.push((Condition::Equal { differing }, Met::of(differing.map(|rows| rows == 0))));
+    }
     if let Some(reverse) = live.reverse.as_ref().filter(|_| is_rollback) {
         let is_lost = matches!(reverse.wal_status.as_deref(), None | Some("lost"));
         all.extend([

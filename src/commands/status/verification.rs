@@ -23,15 +23,42 @@ pub(super) fn recorded(round: &Round) -> VerificationReport {
     }
 }
 
-/// Lines with their labels: what was found last, what differs, and what happens now. Empty when nothing is known.
-pub fn lines(live: &Live, now: Timestamp) -> Vec<(Message, Message)> {
+/// What a line about verification says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum VerificationLine {
+    Different,
+    NotRepaired,
+    Verified,
+}
+
+impl VerificationLine {
+    pub(super) fn label(self) -> Message {
+        match self {
+            VerificationLine::Different => message!("commands-label-different"),
+            VerificationLine::NotRepaired => Message::verbatim(""),
+            VerificationLine::Verified => message!("commands-label-verified"),
+        }
+    }
+
+    /// The label on the full screen, which is English.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            VerificationLine::Different => "DIFFERENT",
+            VerificationLine::NotRepaired => "",
+            VerificationLine::Verified => "verified",
+        }
+    }
+}
+
+/// What differs, what was found last, and what happens now. Empty when nothing is known.
+pub(super) fn lines(live: &Live, now: Timestamp) -> Vec<(VerificationLine, Message)> {
     let Some(report) = &live.verification else { return Vec::new() };
     let mut lines = Vec::new();
     for table in report.differing.iter().flatten().filter(|table| table.unexplained() > 0) {
-        lines.push((message!("commands-label-different"), differing(table)));
+        lines.push((VerificationLine::Different, differing(table)));
     }
     if let Some(why) = report.last.as_ref().and_then(|last| last.not_repaired.as_ref()) {
-        lines.push((Message::verbatim(""), message!("commands-verified-not-repaired", why = why)));
+        lines.push((VerificationLine::NotRepaired, message!("commands-verified-not-repaired", why = why)));
     }
     let ended = match &report.last {
         _ if report.activity == VerificationActivity::Off => None,
@@ -39,7 +66,7 @@ pub fn lines(live: &Live, now: Timestamp) -> Vec<(Message, Message)> {
         None => Some(message!("commands-verified-none-yet")),
     };
     let both = [ended, activity(report, now)].into_iter().flatten();
-    lines.push((message!("commands-label-verified"), Message::joined(both, "; ")));
+    lines.push((VerificationLine::Verified, Message::joined(both, "; ")));
     lines
 }
 
@@ -139,9 +166,9 @@ mod tests {
         }
     }
 
-    fn said(report: VerificationReport) -> Vec<(String, String)> {
+    fn said(report: VerificationReport) -> Vec<(&'static str, String)> {
         let lines = lines(&Live { verification: Some(report), ..Live::starting() }, at(180));
-        lines.into_iter().map(|(label, text)| (label.to_string(), text.to_string())).collect()
+        lines.into_iter().map(|(line, text)| (line.name(), text.to_string())).collect()
     }
 
     #[test]
@@ -178,6 +205,6 @@ mod tests {
             "1 row of landing_leads differs (1 missing on Traffic, 1 with other values), for example {id}; see `leadbridge \
              explain ID`"
         );
-        assert_eq!(lines[0], ("DIFFERENT".to_owned(), text));
+        assert_eq!(lines[0], ("DIFFERENT", text));
     }
 }

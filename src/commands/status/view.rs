@@ -36,8 +36,8 @@ pub fn text(live: &Live, language: Language) -> String {
         snapshot(&mut lines, live);
     }
     lines.add(message!("commands-label-quarantine"), quarantine(live));
-    for (name, value) in verification::lines(live, jiff::Timestamp::now()) {
-        lines.add(name, value);
+    for (line, text) in verification::lines(live, jiff::Timestamp::now()) {
+        lines.add(line.label(), text);
     }
     for column in live.columns_not_replicated.iter().flatten() {
         lines.add(message!("commands-label-left-out"), Message::verbatim(column));

@@ -115,6 +115,16 @@ page-conversion-notes =
         [one] { $values } value was changed on the way
        *[other] { $values } values were changed on the way
     }
+page-verified = Verified
+page-verified-equal = equal
+page-verified-differ =
+    { $count ->
+        [one] { $rows } row differs
+       *[other] { $rows } rows differ
+    }
+page-verified-rests = rests since the switch
+page-verified-remedy = which ones: `leadbridge status`, then `leadbridge explain ID`
+page-verified-round = the last round compared { $rows } rows and ended at { $at }
 
 ## The initial copy
 
@@ -186,6 +196,7 @@ page-not-met = NOT MET
 page-condition-stream = Changes flow
 page-condition-lag = The lag is at most { $time } and { $size }
 page-condition-quarantine = The quarantine is empty
+page-condition-equal = No row is known to differ
 page-condition-reverse-slot = Reverse replication has its slot
 page-condition-landing-slot = Landing's slot need not be made again
 page-condition-publication = Landing's publication is as recorded

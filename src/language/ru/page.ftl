@@ -119,6 +119,17 @@ page-conversion-notes =
         [few] по пути изменено { $values } значения
        *[many] по пути изменено { $values } значений
     }
+page-verified = Сверка
+page-verified-equal = всё равно
+page-verified-differ =
+    { $count ->
+        [one] отличается { $rows } строка
+        [few] отличаются { $rows } строки
+       *[many] отличаются { $rows } строк
+    }
+page-verified-rests = с переключения не ведётся
+page-verified-remedy = какие: `leadbridge status`, затем `leadbridge explain ID`
+page-verified-round = последний круг: строк { $rows }, закончен в { $at }
 
 ## Начальная копия
 
@@ -191,6 +202,7 @@ page-not-met = НЕ ВЫПОЛНЕНО
 page-condition-stream = Изменения идут
 page-condition-lag = Отставание не больше { $time } и { $size }
 page-condition-quarantine = Карантин пуст
+page-condition-equal = Отличающихся строк нет
 page-condition-reverse-slot = У обратной репликации есть слот
 page-condition-landing-slot = Слот на Landing не нужно создавать заново
 page-condition-publication = Публикация на Landing такая, как записано

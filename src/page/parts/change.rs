@@ -143,6 +143,7 @@ fn condition_row(scene: &Scene, condition: Condition, met: Met, words: Words) ->
             message!("page-condition-lag", time = time, size = size)
         }
         Condition::Quarantine { .. } => message!("page-condition-quarantine"),
+        Condition::Equal { .. } => message!("page-condition-equal"),
         Condition::ReverseSlot => message!("page-condition-reverse-slot"),
         Condition::LandingSlot => message!("page-condition-landing-slot"),
         Condition::LandingPublication => message!("page-condition-publication"),

@@ -6,7 +6,7 @@ use super::super::words::Words;
 use super::{Scene, Tone, is_streaming, prose};
 use crate::language::message;
 use crate::telemetry::outlook::{CatchUpState, Survival, SurvivalState, TrendDirection};
-use crate::telemetry::{Live, State};
+use crate::telemetry::{Live, State, VerificationActivity};
 
 /// Longest time that is written out: an estimate beyond has no meaning.
 const FAR: f64 = 30.0 * 86_400.0;
@@ -31,9 +31,10 @@ pub fn figures(scene: &Scene, words: Words) -> Markup {
         survival(&scene.live, words),
         quarantine(&scene.live, words),
     ];
+    let all = all.into_iter().chain(verification(scene, words));
     html! {
         dl class="figures" {
-            @for figure in &all {
+            @for figure in all {
                 div class={ "figure " (figure.tone.class()) } {
                     dt { (figure.label) }
                     dd {
@@ -197,4 +198,30 @@ fn quarantine(live: &Live, words: Words) -> Figure {
         figure.notes.push(words.say(notes));
     }
     figure
+}
+
+/// What background verification knows; `None` where it is off.
+fn verification(scene: &Scene, words: Words) -> Option<Figure> {
+    let report = scene.live.verification.as_ref()?;
+    if report.activity == VerificationActivity::Off {
+        return None;
+    }
+    let label = words.say(message!("page-verified"));
+    let mut figure = match report.unexplained() {
+        _ if scene.live.state == State::Switched => {
+            Figure::new(label, words.say(message!("page-verified-rests")))
+        }
+        None => Figure::new(label, unknown(words)),
+        Some(0) => Figure::new(label, words.say(message!("page-verified-equal"))),
+        Some(rows) => {
+            let value = message!("page-verified-differ", count = rows, rows = words.count(rows));
+            let figure = Figure::new(label, words.say(value));
+            Figure { notes: vec![words.say(message!("page-verified-remedy"))], tone: Tone::Bad, ..figure }
+        }
+    };
+    figure.notes.extend(report.last.as_ref().map(|last| {
+        let (rows, at) = (words.count(last.rows), last.ended_at.strftime("%H:%M UTC").to_string());
+        words.say(message!("page-verified-round", rows = rows, at = at))
+    }));
+    Some(figure)
 }

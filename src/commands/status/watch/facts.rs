@@ -6,6 +6,7 @@ use super::copied;
 use super::model::{KnownRound, Maxima, Model, Moment, ReadyAnswer};
 use super::steps::{self, clock};
 use crate::commands::status::outlook::{self, OutlookLine};
+use crate::commands::status::verification::{self, VerificationLine};
 use crate::commands::status::view;
 use crate::language::Message;
 use crate::telemetry::conditions::{Condition, Met, conditions};
@@ -227,6 +228,9 @@ fn in_the_way(model: &Model) -> Option<Fact> {
             Condition::Quarantine { rows } => {
                 format!("{} rows in quarantine", view::thousands(rows.unwrap_or(0)))
             }
+            Condition::Equal { differing } => {
+                format!("{} rows that differ", view::thousands(differing.unwrap_or(0)))
+            }
             Condition::ReverseSlot => "reverse replication is impossible".to_owned(),
             Condition::LandingSlot => "Landing's slot is being made again".to_owned(),
             Condition::LandingPublication => "Landing's publication".to_owned(),
@@ -300,6 +304,17 @@ fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
         model,
         known.old_since,
     ));
+    for (line, text) in verification::lines(live, model.now.clock) {
+        let (rank, tone) = match line {
+            VerificationLine::Verified => (8, Tone::Plain),
+            VerificationLine::Different | VerificationLine::NotRepaired => (6, Tone::Bad),
+        };
+        facts.push(marked(
+            Fact::new(rank, line.name(), text.to_string()).toned(tone),
+            model,
+            known.old_since,
+        ));
+    }
     let left_out = live.columns_not_replicated.as_ref().map_or(0, Vec::len);
     let left_out = (left_out > 0).then(|| format!("{left_out} columns of Landing: see `leadbridge status`"));
     facts.extend(left_out.map(|text| Fact::new(9, "left out", text)));

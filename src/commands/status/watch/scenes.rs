@@ -12,8 +12,8 @@ use crate::language::Message;
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 use crate::telemetry::{
-    CutoverReport, DaemonPresence, LastError, LeaseHolder, Live, ReverseReport, SlotReport, State,
-    TableProgress,
+    CutoverReport, DaemonPresence, DifferingRows, LastError, LastRound, LeaseHolder, Live, ReverseReport,
+    SlotReport, State, TableProgress, VerificationActivity, VerificationReport,
 };
 
 pub const ALL: WhoAnswered = WhoAnswered { daemon: true, landing: true, traffic: true };
@@ -244,4 +244,35 @@ pub fn quarantine() -> Model {
     });
     model.maxima = Maxima { lag_bytes: Some(1024), lag_seconds: Some(10.0) };
     model
+}
+
+/// Background verification has found two rows.
+pub fn different() -> Model {
+    let rows = DifferingRows {
+        table: "landing_leads".into(),
+        missing: 0,
+        extra: 0,
+        different: 2,
+        refused: 0,
+        quarantined: 0,
+        examples: vec![uuid::Uuid::nil()],
+    };
+    let last = LastRound {
+        number: 7,
+        begun_at: clock(30.0),
+        ended_at: clock(61.0),
+        rows: 24_000,
+        clean: false,
+        differing: 2,
+        repaired: 0,
+        open_ranges: 0,
+        not_repaired: None,
+    };
+    let report = VerificationReport {
+        last: Some(last),
+        next_at: Some(clock(3_600.0)),
+        differing: Some(vec![rows]),
+        ..VerificationReport::new(VerificationActivity::Waiting, false)
+    };
+    then(Live { verification: Some(report), ..live(State::Streaming) })
 }

@@ -14,8 +14,8 @@ use ratatui::style::{Color, Modifier};
 use super::look::Appearance;
 use super::model::{Maxima, Model, Moment, Round};
 use super::scenes::{
-    all_gone, cutover, daemon_gone, during, failed, hanging, live, moment, quarantine, round, snapshot,
-    standby, streamed, switched,
+    all_gone, cutover, daemon_gone, different, during, failed, hanging, live, moment, quarantine, round,
+    snapshot, standby, streamed, switched,
 };
 use super::screen;
 use crate::commands::status::gather::WhoAnswered;
@@ -82,6 +82,7 @@ fn scenes() -> Vec<(&'static str, Model, Appearance, (u16, u16))> {
         ("switched_120x40", switched(), FULL, (120, 40)),
         ("quarantine", quarantine(), FULL, small),
         ("quarantine_ascii", quarantine(), PLAIN, small),
+        ("different", different(), FULL, small),
     ]
 }
 
