@@ -39,13 +39,13 @@ async fn migrating_twice_does_nothing_the_second_time_and_a_dry_run_never_does()
     let world = World::unmigrated().await;
     let dry = MigrateOptions { dry_run: true, ..MigrateOptions::default() };
     let planned = world.migrate(&dry).await;
-    assert_eq!(effects(&planned, Effect::Create), 22);
+    assert_eq!(effects(&planned, Effect::Create), 23);
     assert_eq!(world.migrate(&dry).await, planned);
 
     assert!(world.migrate(&MigrateOptions::default()).await.changes_something());
     assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
     let traffic = world.traffic().await;
-    assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 19);
+    assert_eq!(scalar::<i64>(&traffic, "SELECT count(*) FROM leadbridge.migrations").await, 20);
 }
 
 #[tokio::test]
@@ -75,7 +75,7 @@ async fn a_migration_that_has_changed_is_applied_again_and_disturbs_nothing() {
     let rows = "SELECT md5(string_agg(l::text, '')) FROM traffic_leads AS l";
     let before: String = scalar(&traffic, rows).await;
     traffic.batch_execute("UPDATE leadbridge.migrations SET checksum = 'old'").await.unwrap();
-    assert_eq!(effects(&world.migrate(&MigrateOptions::default()).await, Effect::Renew), 19);
+    assert_eq!(effects(&world.migrate(&MigrateOptions::default()).await, Effect::Renew), 20);
     assert_eq!(scalar::<String>(&traffic, rows).await, before);
     assert!(!world.migrate(&MigrateOptions::default()).await.changes_something());
 }
