@@ -95,6 +95,13 @@ async fn a_switch_that_waits_for_a_standby_beyond_the_deadline_is_aborted_and_no
     hook.begins().await;
     operator.batch_execute(&format!("{name} = 'away'")).await.unwrap();
     operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    // The server reads the setting some time later: it is in force once a commit waits.
+    let committing = setup.world.landing().await;
+    let commits = tokio::spawn(async move {
+        while committing.batch_execute("SELECT pg_logical_emit_message(true, 'probe', '')").await.is_ok() {}
+    });
+    until_holds(&operator, "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')").await;
+    commits.abort();
     hook.go_on();
     let expired = "bool_and(expires_at <= clock_timestamp()) FROM leadbridge.fence";
     until_holds(&setup.world.landing().await, expired).await;
