@@ -8,7 +8,9 @@ use leadbridge::failpoint::Point;
 use super::faults::{go_on, standing_at};
 use super::hook::WaitingHook;
 use super::{CutoverSetup, LEAD};
-use crate::testkit::{Bridge, assert_refused, holds, landing, one, traffic, until_holds, until_true};
+use crate::testkit::{
+    Bridge, assert_refused, commits_wait, holds, landing, one, traffic, until_holds, until_true,
+};
 
 /// A fence that expires in `seconds`, closed by hand.
 async fn close(setup: &CutoverSetup, seconds: u32) -> String {
@@ -87,21 +89,12 @@ async fn a_fence_is_not_kept_once_a_writer_has_passed_it() {
 async fn a_switch_that_waits_for_a_standby_beyond_the_deadline_is_aborted_and_no_write_is_lost() {
     let setup = CutoverSetup::new().await;
     // Landing's commits wait for a standby that is away, from the hook until long after the deadline.
-    let name = "ALTER SYSTEM SET synchronous_standby_names";
     let hook = WaitingHook::new(&setup, 0);
     let operator = setup.world.landing().await;
     let arguments = setup.arguments(&["--timeout", "6s", "--hook", &hook.command]);
     let command = setup.bridge.command(&arguments).stderr(std::process::Stdio::piped()).spawn().unwrap();
     hook.begins().await;
-    operator.batch_execute(&format!("{name} = 'away'")).await.unwrap();
-    operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-    // The server reads the setting some time later: it is in force once a commit waits.
-    let committing = setup.world.landing().await;
-    let commits = tokio::spawn(async move {
-        while committing.batch_execute("SELECT pg_logical_emit_message(true, 'probe', '')").await.is_ok() {}
-    });
-    until_holds(&operator, "EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep')").await;
-    commits.abort();
+    commits_wait(&setup.world.landing_url()).await;
     hook.go_on();
     let expired = "bool_and(expires_at <= clock_timestamp()) FROM leadbridge.fence";
     until_holds(&setup.world.landing().await, expired).await;
@@ -114,7 +107,7 @@ async fn a_switch_that_waits_for_a_standby_beyond_the_deadline_is_aborted_and_no
         writing.is_finished() || holds(&operator, waits).await
     })
     .await;
-    operator.batch_execute(&format!("{name} = ''")).await.unwrap();
+    operator.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
     operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
     let output = command.wait_with_output().await.unwrap();
     let said = String::from_utf8(output.stderr).unwrap();

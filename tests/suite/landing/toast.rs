@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::testkit::{
-    Bridge, World, assert_equal, caught_up_and_equal, holds, landing, traffic, until_holds,
+    Bridge, World, assert_equal, caught_up_and_equal, commits_wait, holds, landing, traffic, until_holds,
 };
 
 /// A lead with more than 2 kB of incompressible metadata, and a journey entry with the same.
@@ -112,8 +112,7 @@ async fn a_row_read_from_landing_is_never_older_than_the_change_that_asked_for_i
     let mut daemon = bridge.daemon().await;
     daemon.streaming().await;
     // A commit that waits for a standby is streamed already, but no other session sees the commit.
-    landing(&world, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await;
-    landing(&world, "SELECT pg_reload_conf()").await;
+    commits_wait(&world.landing_url()).await;
     traffic(&world, "DELETE FROM traffic_leads").await;
     let change = landing(&world, "UPDATE landing_leads SET id = gen_random_uuid() WHERE false;
          BEGIN; UPDATE journey_stages SET stage = 'payment_manager'; UPDATE landing_leads SET click_count = 3; COMMIT");

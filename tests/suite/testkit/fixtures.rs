@@ -116,6 +116,24 @@ pub async fn stranger(cluster: &Cluster, database: &str) -> Client {
     connect(&cluster.url_as("stranger", "stranger", database)).await.unwrap()
 }
 
+/// Lets every commit of a server wait for a standby that is away. A server reads a setting some time later, so the setting
+/// is in force once a commit is seen to wait; that commit's session is ended.
+pub async fn commits_wait(url: &str) {
+    let (operator, committing) = (connect(url).await.unwrap(), connect(url).await.unwrap());
+    let backend: i32 = one(&committing, "SELECT pg_backend_pid()").await;
+    operator.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'away'").await.unwrap();
+    operator.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+    let commits = tokio::spawn(async move {
+        while committing.batch_execute("SELECT pg_logical_emit_message(true, 'probe', '')").await.is_ok() {}
+    });
+    let waits =
+        format!("EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend} AND wait_event = 'SyncRep')");
+    until_holds(&operator, &waits).await;
+    operator.execute("SELECT pg_terminate_backend($1)", &[&backend]).await.unwrap();
+    commits.await.unwrap();
+    until_holds(&operator, &format!("NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {backend})")).await;
+}
+
 /// Waits until live writers have inserted the given number of further events.
 pub async fn writers_go_on(world: &World, events: i64) {
     let landing = world.landing().await;

@@ -21,8 +21,8 @@ pub use copies::{back_up, copy_dir, restore, standby_of};
 pub use daemon::Daemon;
 pub use exact::differences_beside_quarantine;
 pub use fixtures::{
-    Positions, at_each_insert, brake, caught_up_and_equal, holds, landing, least_privileged, one,
-    record_form, release_brake, released, repeat_numbers, stranger, traffic, until_holds, writers_go_on,
+    Positions, at_each_insert, brake, caught_up_and_equal, commits_wait, holds, landing, least_privileged,
+    one, record_form, release_brake, released, repeat_numbers, stranger, traffic, until_holds, writers_go_on,
 };
 pub use limit::MemoryLimit;
 pub use memory::{assert_peak, said_with_peak};
