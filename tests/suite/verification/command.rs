@@ -72,7 +72,8 @@ async fn a_dry_run_after_a_clean_round_compares_what_was_written_since_and_a_cut
 
     landing(&world, &format!("UPDATE landing_leads SET name = 'newer' WHERE id = '{LEAD}'")).await;
     daemon.caught_up(&world).await;
-    let said = bridge.run(&["cutover", "--yes", "--json"]).await;
+    let said =
+        bridge.run(&["cutover", "--yes", "--json", "--certificate", bridge.dir().to_str().unwrap()]).await;
     assert_eq!(said.code, 0, "{} {}", said.out, said.err);
     assert!(!said.out.contains("background verification"), "{}", said.out);
     daemon.terminate().await;

@@ -29,18 +29,20 @@ async fn it_rests_while_the_lag_is_over_its_limit_and_goes_on_afterwards() {
 async fn it_rests_after_the_switch_and_says_so_and_goes_on_after_a_rollback() {
     let (_world, bridge, mut daemon) = streaming(EAGER, 30).await;
     a_round(&mut daemon).await;
-    let said = bridge.run(&["cutover", "--yes"]).await;
+    let said = bridge.run(&["cutover", "--yes", "--certificate", bridge.dir().to_str().unwrap()]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let status = daemon
         .until("it rests", |status| {
             status["state"] == "switched"
-                && status["verification"]["rests_because"].as_str().is_some_and(|why| why.contains("cutover"))
+                && status["verification"]["rests_because"]
+                    .as_str()
+                    .is_some_and(|why| why.contains("system of record"))
         })
         .await;
     let said = crate::testkit::said(daemon.command(&bridge, &["status"])).await;
     assert!(said.out.contains("Traffic is the system of record since the cutover"), "{}", said.out);
     let rounds = ended_rounds(&status);
-    let said = bridge.run(&["rollback", "--yes"]).await;
+    let said = bridge.run(&["rollback", "--yes", "--certificate", bridge.dir().to_str().unwrap()]).await;
     assert_eq!(said.code, 0, "{}", said.err);
     let status = daemon.until("another round ends", |status| ended_rounds(status) > rounds).await;
     assert_eq!(status["verification"]["last"]["clean"], json!(true), "{status}");
