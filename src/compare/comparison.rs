@@ -147,19 +147,28 @@ impl Comparison {
             && self.changed.len() as u64 == self.changed_on_traffic
     }
 
+    /// Every counter. An interrupted comparison is recorded in this order, so a new counter comes last.
+    pub(super) fn counters(&mut self) -> [&mut u64; 11] {
+        [
+            &mut self.landing_rows,
+            &mut self.traffic_rows,
+            &mut self.missing,
+            &mut self.extra,
+            &mut self.different,
+            &mut self.refused,
+            &mut self.refused_and_held,
+            &mut self.stamped,
+            &mut self.changed_on_traffic,
+            &mut self.values,
+            &mut self.elsewhere,
+        ]
+    }
+
     /// Adds the result of another part of the same table.
-    pub(super) fn add(&mut self, other: Comparison) {
-        self.landing_rows += other.landing_rows;
-        self.traffic_rows += other.traffic_rows;
-        self.refused += other.refused;
-        self.refused_and_held += other.refused_and_held;
-        self.stamped += other.stamped;
-        self.elsewhere += other.elsewhere;
-        self.values += other.values;
-        self.missing += other.missing;
-        self.extra += other.extra;
-        self.different += other.different;
-        self.changed_on_traffic += other.changed_on_traffic;
+    pub(super) fn add(&mut self, mut other: Comparison) {
+        for (counter, more) in self.counters().into_iter().zip(other.counters()) {
+            *counter += *more;
+        }
         self.tally.merge(other.tally);
         self.large.extend(other.large);
         for example in other.examples {

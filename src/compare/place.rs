@@ -50,8 +50,8 @@ struct SavedPlace {
 struct SavedTable {
     table: Table,
     left: Vec<Keys>,
-    /// Landing's rows, Traffic's, missing, extra, different, refused, refused and held, stamped, changed on Traffic, values.
-    counts: [u64; 10],
+    /// As [`Comparison::counters`].
+    counters: [u64; 11],
     suspects: Vec<Uuid>,
     changed: Vec<Uuid>,
     large: Vec<Uuid>,
@@ -166,58 +166,23 @@ impl Place {
 
 impl TablePlace {
     fn saved(&self, table: Table) -> SavedTable {
-        let found = &self.found;
+        let mut found = self.found.clone();
         SavedTable {
             table,
             left: self.left.iter().chain(&self.in_hand).copied().collect(),
-            counts: [
-                found.landing_rows,
-                found.traffic_rows,
-                found.missing,
-                found.extra,
-                found.different,
-                found.refused,
-                found.refused_and_held,
-                found.stamped,
-                found.changed_on_traffic,
-                found.values,
-            ],
-            suspects: found.suspects.clone(),
-            changed: found.changed.clone(),
-            large: found.large.clone(),
+            counters: found.counters().map(|counter| *counter),
+            suspects: found.suspects,
+            changed: found.changed,
+            large: found.large,
         }
     }
 
     fn of(saved: SavedTable) -> Self {
-        let SavedTable { table, left, counts, suspects, changed, large } = saved;
-        let [
-            landing_rows,
-            traffic_rows,
-            missing,
-            extra,
-            different,
-            refused,
-            refused_and_held,
-            stamped,
-            changed_on_traffic,
-            values,
-        ] = counts;
-        let found = Comparison {
-            landing_rows,
-            traffic_rows,
-            missing,
-            extra,
-            different,
-            refused,
-            refused_and_held,
-            stamped,
-            changed_on_traffic,
-            values,
-            suspects,
-            changed,
-            large,
-            ..Comparison::new(table)
-        };
+        let SavedTable { table, left, counters, suspects, changed, large } = saved;
+        let mut found = Comparison { suspects, changed, large, ..Comparison::new(table) };
+        for (counter, recorded) in found.counters().into_iter().zip(counters) {
+            *counter = recorded;
+        }
         TablePlace { found, left: left.into(), in_hand: Vec::new() }
     }
 }
