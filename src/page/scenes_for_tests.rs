@@ -44,7 +44,6 @@ pub fn live(state: State) -> Live {
 pub fn cutover(direction: &str, state: &str, reached: usize) -> CutoverReport {
     let at = |place: usize, seconds: f64| (reached >= place).then(|| clock(seconds - 2.0));
     CutoverReport {
-        id: uuid::Uuid::nil(),
         direction: direction.into(),
         state: state.into(),
         started_at: clock(-2.0),
@@ -52,12 +51,9 @@ pub fn cutover(direction: &str, state: &str, reached: usize) -> CutoverReport {
         fenced_at: at(1, 0.312),
         drained_at: at(2, 0.498),
         verified_at: at(3, 1.204),
-        hook_begun_at: None,
-        hook_ended_at: None,
         finished_at: at(4, 1.377),
-        lifted_at: None,
-        reason: None,
         asked_at: clock(0.0),
+        ..CutoverReport::default()
     }
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// A row of `leadbridge.cutover`. Every time is by Traffic's clock; `None` for a step that was not reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CutoverReport {
     pub id: Uuid,
     /// `cutover` or `rollback`.

@@ -128,20 +128,14 @@ pub fn snapshot(window: Window) -> Scene {
 /// A cutover that has drained.
 pub fn cutover(window: Window) -> Scene {
     let report = CutoverReport {
-        id: uuid::Uuid::nil(),
         direction: "cutover".into(),
         state: "drained".into(),
         started_at: clock(-2.4),
         deadline: clock(117.6),
         fenced_at: Some(clock(-2.09)),
         drained_at: Some(clock(-1.9)),
-        verified_at: None,
-        hook_begun_at: None,
-        hook_ended_at: None,
-        finished_at: None,
-        lifted_at: None,
-        reason: None,
         asked_at: clock(0.0),
+        ..CutoverReport::default()
     };
     scene(Live { cutover: Some(report), ..live(State::Drained) }, window)
 }

@@ -97,7 +97,6 @@ pub fn then(live: Live) -> Model {
 pub fn cutover(state: &str, reached: usize) -> CutoverReport {
     let at = |place: usize, seconds: f64| (reached >= place).then(|| clock(119.0 + seconds));
     CutoverReport {
-        id: Uuid::nil(),
         direction: "cutover".into(),
         state: state.into(),
         started_at: clock(119.0),
@@ -105,12 +104,9 @@ pub fn cutover(state: &str, reached: usize) -> CutoverReport {
         fenced_at: at(1, 0.312),
         drained_at: at(2, 0.498),
         verified_at: at(3, 1.204),
-        hook_begun_at: None,
-        hook_ended_at: None,
         finished_at: at(4, 1.377),
-        lifted_at: None,
-        reason: None,
         asked_at: clock(121.0),
+        ..CutoverReport::default()
     }
 }
 
@@ -255,7 +251,7 @@ pub fn different() -> Model {
         different: 2,
         refused: 0,
         quarantined: 0,
-        examples: vec![uuid::Uuid::nil()],
+        examples: vec![Uuid::nil()],
     };
     let last = LastRound {
         number: 7,

@@ -116,8 +116,6 @@ fn since(from: Timestamp, to: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn at(milliseconds: i64) -> Timestamp {
@@ -126,20 +124,12 @@ mod tests {
 
     fn report(direction: &str, state: &str) -> CutoverReport {
         CutoverReport {
-            id: Uuid::nil(),
             direction: direction.into(),
             state: state.into(),
             started_at: at(0),
             deadline: at(120_000),
-            fenced_at: None,
-            drained_at: None,
-            verified_at: None,
-            hook_begun_at: None,
-            hook_ended_at: None,
-            finished_at: None,
-            lifted_at: None,
-            reason: None,
             asked_at: at(1_500),
+            ..CutoverReport::default()
         }
     }
 
