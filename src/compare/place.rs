@@ -131,7 +131,11 @@ impl Place {
         let sql = format!("SELECT basis, place FROM {table} WHERE slot = $1");
         let step = traffic.during("reading how far an earlier comparison has come, on Traffic");
         let again = "run `leadbridge verify` without --resume";
-        let Some(row) = step.row_if_any(&sql, &[&traffic.names.slot]).await? else {
+        let row = match step.finds(&table).await? {
+            true => step.row_if_any(&sql, &[&traffic.names.slot]).await?,
+            false => None,
+        };
+        let Some(row) = row else {
             return Err(Error::refused("no interrupted comparison is recorded on Traffic").remedy(again));
         };
         if row.get::<_, &str>(0) != basis {
@@ -148,14 +152,19 @@ impl Place {
         Ok(Place(Mutex::new(Places { tables, since: saved.since, is_resumed: true })))
     }
 
-    /// Forgets the recorded place, once a comparison has come to its end.
+    /// Forgets the recorded place, once a comparison has come to its end. Writes only where a place is recorded.
     ///
     /// # Errors
-    /// Traffic cannot be written to.
+    /// Traffic cannot be read, or not be written to.
     pub async fn forget(traffic: Database<'_>) -> Result<()> {
-        let sql = format!("DELETE FROM {} WHERE slot = $1", traffic.names.own("interrupted_verify"));
+        let table = traffic.names.own("interrupted_verify");
         let step = traffic.during("forgetting an interrupted comparison on Traffic");
-        step.run(&sql, &[&traffic.names.slot]).await.map(drop)
+        let recorded = format!("SELECT FROM {table} WHERE slot = $1");
+        let slot = &traffic.names.slot;
+        if step.finds(&table).await? && step.row_if_any(&recorded, &[slot]).await?.is_some() {
+            step.run(&format!("DELETE FROM {table} WHERE slot = $1"), &[slot]).await?;
+        }
+        Ok(())
     }
 
     /// Ignores a poisoned lock, because no holder of the lock can panic between two changes of the value.

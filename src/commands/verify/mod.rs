@@ -57,17 +57,15 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
         pace: Arc::new(ReadRate::new(arguments.max_rows_per_second)),
         place: Arc::new(place),
     };
+    let is_whole = arguments.table.is_none() && repair.is_none();
     // Dropping the comparison ends its sessions; it only reads.
     let mut signals = Signals::listen()?;
     let compared = tokio::select! {
         compared = progress::shown(config, &options) => Some(compared?),
         _ = signals.next() => None,
     };
-    let Some(found) = compared else {
-        let is_whole = arguments.table.is_none() && repair.is_none();
-        return interrupted::end(config, &options, is_whole).await;
-    };
-    if arguments.resume {
+    let Some(found) = compared else { return interrupted::end(config, &options, is_whole).await };
+    if is_whole {
         interrupted::forget(config).await?;
     }
     let repaired = match repair {
