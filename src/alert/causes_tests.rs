@@ -2,6 +2,7 @@ use super::super::message::Letterhead;
 use super::super::schedule::{Episode, Notice};
 use super::*;
 use crate::language::Message;
+use crate::model::difference_counts::DifferenceCounts;
 use crate::report::Attention;
 use crate::telemetry::{LastError, ReverseReport, SlotReport};
 
@@ -187,11 +188,7 @@ fn a_message_says_what_is_wrong_since_when_and_what_to_do() {
 fn rows_that_differ_are_a_cause_and_rows_in_quarantine_or_from_before_the_switch_are_none() {
     let rows = |quarantined| crate::telemetry::DifferingRows {
         table: "landing_leads".into(),
-        missing: 0,
-        extra: 0,
-        different: 1,
-        refused: 0,
-        quarantined,
+        counts: DifferenceCounts { different: 1, quarantined, ..DifferenceCounts::default() },
         examples: vec![uuid::Uuid::nil()],
     };
     let report = |quarantined| crate::telemetry::VerificationReport {

@@ -180,10 +180,10 @@ pub fn difference(rows: u64, live: &Live) -> Finding {
     let report = live.verification.as_ref();
     let tables = report.into_iter().flat_map(|report| &report.differing).flatten();
     let named: Vec<String> = tables
-        .filter(|table| table.unexplained() > 0)
+        .filter(|table| table.counts.unexplained() > 0)
         .map(|table| match table.examples.first() {
-            Some(id) => format!("{} of {}, for example {id}", table.unexplained(), table.table),
-            None => format!("{} of {}", table.unexplained(), table.table),
+            Some(id) => format!("{} of {}, for example {id}", table.counts.unexplained(), table.table),
+            None => format!("{} of {}", table.counts.unexplained(), table.table),
         })
         .collect();
     let repairs = report.is_some_and(|report| report.repairs);

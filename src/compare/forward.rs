@@ -22,6 +22,9 @@ pub(super) struct ExpectedRow {
     pub may_be_unsent: bool,
 }
 
+/// Condition on a row `t` of Traffic: the row came from Landing.
+pub(super) const ON_LANDING: &str = "t.landing_synced_at IS NOT NULL";
+
 /// Traffic's rows by the mapping of Landing's.
 pub(super) struct ByMapping {
     /// The target columns to which Landing gives no value belong to Traffic, and are not compared.
@@ -44,7 +47,7 @@ impl Expectation for ByMapping {
     }
 
     fn must_be_on_landing(&self) -> String {
-        "t.landing_synced_at IS NOT NULL".to_owned()
+        ON_LANDING.to_owned()
     }
 
     /// The direction carries no row from Traffic.

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use super::attribution::{Attributed, Tally};
 use super::comparison::Comparison;
 use super::forward::ByMapping;
-use super::pages::KeyRange;
 use super::{ComparedSides, Place, ReadRate, recheck};
 use crate::checkpoint::{ImportRecord, Installation, ReplicatedSettings, refuse_switched};
 use crate::config::Config;
@@ -190,7 +189,7 @@ impl VerifyWorker {
             ComparedSides { pace: Some(&self.pace), ..ComparedSides::forward(databases, table).await? };
         while let Some(keys) = self.place.take(table) {
             let mut part = sides.nothing_yet();
-            sides.scan(KeyRange::Within(keys.first..=keys.last), &mut part).await?;
+            sides.scan(keys.into(), &mut part).await?;
             self.place.done(table, keys, part);
         }
         Ok(())

@@ -14,6 +14,7 @@ mod attribution;
 mod comparison;
 mod content;
 mod forward;
+pub mod key_set;
 mod large;
 pub mod live;
 mod merge;

@@ -11,16 +11,16 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ComparedSides;
 use super::comparison::{Comparison, SUSPECTS};
 use super::forward::ByMapping;
 use super::pages::KeyRange;
+use super::{ComparedSides, key_set};
 use crate::error::Result;
 use crate::mapping::Mapping;
 use crate::model::change::Table;
+use crate::model::difference_counts::DifferenceCounts;
 use crate::model::sha256;
 use crate::model::side::Side;
-use crate::postgres::written_since::written_since;
 use crate::postgres::{Database, Databases, wal};
 use crate::quarantine::Quarantine;
 use crate::traffic::TargetCatalog;
@@ -34,7 +34,7 @@ const KEPT: usize = 1_000;
 /// A moment of both servers. Every row that a comparison after the moment finds was written before the moment's
 /// transactions, or counts as written since.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Horizon {
+pub struct RangeHorizon {
     pub landing: ServerMoment,
     pub traffic: ServerMoment,
 }
@@ -51,25 +51,25 @@ pub struct ServerMoment {
 impl ServerMoment {
     async fn now(database: Database<'_>) -> Result<Self> {
         let step = database.during(format!("looking at the server of {}", database.side));
-        let row = step.row("SELECT pg_postmaster_start_time()::text", &[]).await?;
-        Ok(ServerMoment { server: row.get(0), xid: wal::oldest_running(database.client).await? })
+        let sql = format!("SELECT pg_postmaster_start_time()::text, {}", wal::OLDEST_RUNNING);
+        let row = step.row(&sql, &[]).await?;
+        Ok(ServerMoment { server: row.get(0), xid: row.get(1) })
     }
 }
 
-impl Horizon {
+impl RangeHorizon {
     /// The horizon of this moment, to be taken before a comparison begins.
     ///
     /// # Errors
     /// A database cannot be read.
     pub async fn now(databases: Databases<'_>) -> Result<Self> {
-        Ok(Horizon {
-            landing: ServerMoment::now(databases.on(Side::Landing)).await?,
-            traffic: ServerMoment::now(databases.on(Side::Traffic)).await?,
-        })
+        let now = |side| ServerMoment::now(databases.on(side));
+        let (landing, traffic) = tokio::try_join!(now(Side::Landing), now(Side::Traffic))?;
+        Ok(RangeHorizon { landing, traffic })
     }
 
     /// Whether `xmin` tells since `earlier`: both servers run as they ran then.
-    fn is_after(&self, earlier: &Horizon) -> bool {
+    fn is_after(&self, earlier: &RangeHorizon) -> bool {
         self.landing.server == earlier.landing.server && self.traffic.server == earlier.traffic.server
     }
 
@@ -105,34 +105,9 @@ impl Keys {
     }
 }
 
-/// How many rows of a range differ, by kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DifferenceCounts {
-    pub missing: u64,
-    pub extra: u64,
-    pub different: u64,
-    pub refused: u64,
-    /// Rows among the others that are in quarantine, which holds the reason.
-    pub quarantined: u64,
-}
-
-impl DifferenceCounts {
-    /// All rows that differ.
-    pub fn all(&self) -> u64 {
-        self.missing + self.extra + self.different + self.refused
-    }
-
-    /// Rows that differ and are not in quarantine.
-    pub fn unexplained(&self) -> u64 {
-        self.all().saturating_sub(self.quarantined)
-    }
-
-    pub fn add(&mut self, other: &DifferenceCounts) {
-        self.missing += other.missing;
-        self.extra += other.extra;
-        self.different += other.different;
-        self.refused += other.refused;
-        self.quarantined += other.quarantined;
+impl From<Keys> for KeyRange {
+    fn from(keys: Keys) -> Self {
+        KeyRange::Within(keys.first..=keys.last)
     }
 }
 
@@ -140,7 +115,7 @@ impl DifferenceCounts {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Known<'k> {
     /// The horizon of the last comparison; `None` to read the range whole.
-    pub since: Option<&'k Horizon>,
+    pub since: Option<&'k RangeHorizon>,
     /// Keys of all rows that differed then.
     pub differing: &'k [Uuid],
 }
@@ -149,7 +124,7 @@ pub struct Known<'k> {
 #[derive(Clone, Debug)]
 pub struct RangeFound {
     /// Taken before the comparison; [`Known::since`] of the next one.
-    pub horizon: Horizon,
+    pub horizon: RangeHorizon,
     /// Whether every value of the range was read.
     pub whole: bool,
     /// Rows of Landing in the range.
@@ -183,7 +158,7 @@ impl<'c> RangedTable<'c> {
     /// # Errors
     /// A database cannot be read.
     pub async fn compare(&self, keys: Keys, known: Known<'_>, patience: Duration) -> Result<RangeFound> {
-        let horizon = Horizon::now(self.0.databases).await?;
+        let horizon = RangeHorizon::now(self.0.databases).await?;
         let since = known.since.filter(|since| horizon.is_after(since));
         let unchanged = match since {
             Some(since) => self.written(keys, since).await?,
@@ -200,7 +175,7 @@ impl<'c> RangedTable<'c> {
                 (self.0.compare_rows(&again).await?, false, Some(rows), written.len() as u64)
             }
             None => {
-                let found = self.0.compare(KeyRange::Within(keys.first..=keys.last)).await?;
+                let found = self.0.compare(keys.into()).await?;
                 let rows = found.landing_rows;
                 (found, true, None, rows)
             }
@@ -244,36 +219,18 @@ impl<'c> RangedTable<'c> {
 
     /// The rows that either side has written since `since`; `None` where these do not decide: the sides' keys differ,
     /// or too many rows were written.
-    async fn written(&self, keys: Keys, since: &Horizon) -> Result<Option<KeysNow>> {
-        let of = |side| self.keys_of(side, keys, since.xid(side));
+    async fn written(&self, keys: Keys, since: &RangeHorizon) -> Result<Option<KeysNow>> {
+        let of = |side| {
+            let read = (self.0.layout.table(), keys);
+            key_set::read(self.0.databases.on(side), read, since.xid(side), Some(WRITTEN + 1))
+        };
         let (landing, traffic) = tokio::try_join!(of(Side::Landing), of(Side::Traffic))?;
         if (landing.rows, &landing.hash) != (traffic.rows, &traffic.hash) {
             return Ok(None);
         }
         let written: BTreeSet<Uuid> = landing.written.into_iter().chain(traffic.written).collect();
-        let decides = landing.written_rows.max(traffic.written_rows) <= WRITTEN as i64;
-        let rows = landing.rows.unsigned_abs();
-        Ok(decides.then(|| KeysNow { rows, written: written.into_iter().collect() }))
-    }
-
-    async fn keys_of(&self, side: Side, keys: Keys, since: &str) -> Result<KeySet> {
-        let database = self.0.databases.on(side);
-        let which = match side {
-            Side::Landing => "true",
-            Side::Traffic => "t.landing_synced_at IS NOT NULL",
-        };
-        let is_written = written_since("t.xmin", since);
-        let sql = format!(
-            "SELECT count(*), coalesce(sum(uuid_hash_extended(t.id, 0)), 0)::text, count(*) FILTER (WHERE t.is_written), \
-             coalesce((array_agg(t.id) FILTER (WHERE t.is_written))[1:{}], '{{}}') \
-             FROM (SELECT t.id, {is_written} AS is_written FROM {} AS t \
-             WHERE t.id BETWEEN $1 AND $2 AND {which}) AS t",
-            WRITTEN + 1,
-            database.table(self.0.layout.table())
-        );
-        let step = database.during(format!("reading keys of {} on {}", self.0.layout.name, side.name()));
-        let row = step.row(&sql, &[&keys.first, &keys.last]).await?;
-        Ok(KeySet { rows: row.get(0), hash: row.get(1), written_rows: row.get(2), written: row.get(3) })
+        let decides = landing.written_rows.max(traffic.written_rows) <= WRITTEN as u64;
+        Ok(decides.then(|| KeysNow { rows: landing.rows, written: written.into_iter().collect() }))
     }
 
     /// Divides a range into ranges of about `rows` rows of Landing each.
@@ -304,13 +261,6 @@ impl<'c> RangedTable<'c> {
 /// The keys of a range on which both sides agree.
 struct KeysNow {
     rows: u64,
-    written: Vec<Uuid>,
-}
-
-struct KeySet {
-    rows: i64,
-    hash: String,
-    written_rows: i64,
     written: Vec<Uuid>,
 }
 

@@ -11,12 +11,13 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::journal::Direction;
-use crate::compare::{self, Contents, reverse};
+use crate::compare::ranges::Keys;
+use crate::compare::{self, Contents, key_set, reverse};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::written_since::written_since;
-use crate::postgres::{Database, Databases, wal};
+use crate::postgres::{Databases, wal};
 
 /// Largest number of rows, written since the full comparison, that can be compared while writers wait.
 const RECENT: usize = 50_000;
@@ -39,11 +40,14 @@ impl Horizon {
 
     /// Condition on a row of `side`: the row was written since the horizon.
     pub(super) fn is_recent(&self, side: Side) -> String {
-        let horizon = match side {
+        written_since("xmin", self.xid(side))
+    }
+
+    fn xid(&self, side: Side) -> &str {
+        match side {
             Side::Landing => &self.landing,
             Side::Traffic => &self.traffic,
-        };
-        written_since("xmin", horizon)
+        }
     }
 }
 
@@ -126,9 +130,9 @@ impl FencedSides<'_> {
     /// Reads the keys of both sides, and the keys of the rows that either side has written since `horizon`.
     async fn keys(self, table: Table, horizon: &Horizon) -> Result<(TableProof, Vec<Uuid>)> {
         let name = self.databases.names.landing_name(table);
-        let keys = |side| keys(self.databases.on(side), table, horizon);
+        let keys = |side| key_set::read(self.databases.on(side), (table, Keys::ALL), horizon.xid(side), None);
         let (ours, theirs) = tokio::try_join!(keys(Side::Landing), keys(Side::Traffic))?;
-        let recent: BTreeSet<Uuid> = ours.recent.into_iter().chain(theirs.recent).collect();
+        let recent: BTreeSet<Uuid> = ours.written.into_iter().chain(theirs.written).collect();
         if recent.len() > RECENT {
             return Err(Error::refused(format!(
                 "{} rows of {} were written since they were compared: too many to look at while writers wait",
@@ -150,26 +154,4 @@ impl FencedSides<'_> {
         };
         Ok((proof, recent))
     }
-}
-
-struct KeySet {
-    rows: u64,
-    hash: String,
-    recent: Vec<Uuid>,
-}
-
-async fn keys(database: Database<'_>, table: Table, horizon: &Horizon) -> Result<KeySet> {
-    let table = database.table(table);
-    let which = match database.side {
-        Side::Landing => "true",
-        Side::Traffic => "landing_synced_at IS NOT NULL",
-    };
-    let sql = format!(
-        "SELECT count(*), coalesce(sum(uuid_hash_extended(id, 0)), 0)::text,
-                coalesce(array_agg(id) FILTER (WHERE {}), '{{}}')
-         FROM {table} WHERE {which}",
-        horizon.is_recent(database.side)
-    );
-    let row = database.during(format!("reading the keys of {table}")).row(&sql, &[]).await?;
-    Ok(KeySet { rows: row.get::<_, i64>(0).unsigned_abs(), hash: row.get(1), recent: row.get(2) })
 }

@@ -4,6 +4,7 @@
 pub mod budget;
 pub mod change;
 pub mod column_rules;
+pub mod difference_counts;
 pub mod lsn;
 pub mod names;
 pub mod reached;

@@ -44,12 +44,13 @@ pub async fn committed_so_far(client: &Client) -> Result<Lsn> {
     Ok(latest.flushed)
 }
 
-/// The oldest transaction still running in the session's own snapshot: the snapshot sees everything that
-/// earlier transactions committed.
+/// The oldest transaction still running in the session's own snapshot, as text: the snapshot sees everything that earlier
+/// transactions committed.
+pub const OLDEST_RUNNING: &str = "pg_snapshot_xmin(pg_current_snapshot())::text";
+
+/// [`OLDEST_RUNNING`] of this moment.
 pub async fn oldest_running(client: &Client) -> Result<String> {
-    let row = during(client, "reading a snapshot")
-        .row("SELECT pg_snapshot_xmin(pg_current_snapshot())::text", &[])
-        .await?;
+    let row = during(client, "reading a snapshot").row(&format!("SELECT {OLDEST_RUNNING}"), &[]).await?;
     Ok(row.get(0))
 }
 

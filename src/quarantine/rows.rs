@@ -129,6 +129,9 @@ impl Quarantine {
 
     /// The waiting rows among `ids`.
     pub async fn among(traffic: Database<'_>, table: Table, ids: &[Uuid]) -> Result<HashSet<Uuid>> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
         let sql = format!(
             "SELECT row_id FROM {} WHERE source_table = $1 AND row_id = ANY ($2) AND {WAITING}",
             traffic.names.own("quarantine")

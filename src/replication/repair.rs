@@ -21,18 +21,18 @@ use crate::traffic::{RowCounts, Supplied, Writer};
 /// # Errors
 /// Every error ends the stream's attempt, like an error of a batch.
 pub async fn write(writer: &mut Writer, ledger: &Ledger, order: RepairOrder) -> Result<()> {
-    let RepairOrder { mut changes, done } = order;
+    let RepairOrder { table, mut changes, done } = order;
     let mut outcome = RepairDone::Written(RowCounts::default());
     if !changes.is_empty() {
         writer.begin().await?;
         outcome = match may_write(writer, ledger).await? {
             false => RepairDone::Refused,
             true => {
-                leave_out_locked(writer, &mut changes).await?;
+                leave_out_locked(writer, table, &mut changes).await?;
                 let before = writer.counts();
                 // Rows that were read from Landing have no unchanged TOAST values, so no values need to be supplied.
                 writer.apply(&Batch { changes, ..Batch::default() }, &Supplied::new()).await?;
-                RepairDone::Written(since(before, writer.counts()))
+                RepairDone::Written(writer.counts().since(before))
             }
         };
         reach(Point::RepairWritten);
@@ -53,33 +53,18 @@ async fn may_write(writer: &Writer, ledger: &Ledger) -> Result<bool> {
 }
 
 /// Locks the rows, and leaves out what another session holds, because the stream must not wait for a repair.
-async fn leave_out_locked(writer: &Writer, changes: &mut Vec<SourcedChange>) -> Result<()> {
+async fn leave_out_locked(writer: &Writer, table: Table, changes: &mut Vec<SourcedChange>) -> Result<()> {
     let traffic = Database::traffic(writer.session(), writer.names());
-    for table in Table::ALL {
-        let keys = changes.iter().filter_map(|sourced| sourced.change.key());
-        let ids: Vec<Uuid> = keys.filter(|key| key.0 == table).map(|key| key.1).collect();
-        if ids.is_empty() {
-            continue;
-        }
-        let step = traffic.during(format!("locking rows of {} to repair them", table.traffic_name()));
-        let select = format!("SELECT id FROM {} WHERE id = ANY ($1)", traffic.table(table));
-        let present: HashSet<Uuid> =
-            step.rows(&select, &[&ids]).await?.iter().map(|row| row.get(0)).collect();
-        let locked = step.rows(&format!("{select} FOR UPDATE SKIP LOCKED"), &[&ids]).await?;
-        let locked: HashSet<Uuid> = locked.iter().map(|row| row.get(0)).collect();
-        changes.retain(|sourced| match sourced.change.key() {
-            Some((of, id)) if of == table => !present.contains(&id) || locked.contains(&id),
-            _ => true,
-        });
-    }
+    let ids: Vec<Uuid> = changes.iter().filter_map(|sourced| Some(sourced.change.key()?.1)).collect();
+    let step = traffic.during(format!("locking rows of {} to repair them", table.traffic_name()));
+    let select = format!("SELECT id FROM {} WHERE id = ANY ($1)", traffic.table(table));
+    let ids_of = async |sql: &str| -> Result<HashSet<Uuid>> {
+        Ok(step.rows(sql, &[&ids]).await?.iter().map(|row| row.get(0)).collect())
+    };
+    let present = ids_of(&select).await?;
+    let locked = ids_of(&format!("{select} FOR UPDATE SKIP LOCKED")).await?;
+    changes.retain(|sourced| {
+        sourced.change.key().is_none_or(|(_, id)| !present.contains(&id) || locked.contains(&id))
+    });
     Ok(())
-}
-
-fn since(before: RowCounts, after: RowCounts) -> RowCounts {
-    RowCounts {
-        written: after.written - before.written,
-        unchanged: after.unchanged - before.unchanged,
-        deleted: after.deleted - before.deleted,
-        quarantined: after.quarantined - before.quarantined,
-    }
 }

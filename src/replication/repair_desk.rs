@@ -18,6 +18,7 @@ use crate::traffic::RowCounts;
 /// Rows to be written to Traffic as Landing has them.
 #[derive(Debug)]
 pub struct RepairOrder {
+    pub table: Table,
     /// Ids without a row on Landing are deletes.
     pub changes: Vec<SourcedChange>,
     pub done: oneshot::Sender<RepairDone>,
@@ -156,7 +157,11 @@ mod tests {
     }
 
     fn order(ids: &[u128]) -> RepairOrder {
-        RepairOrder { changes: ids.iter().copied().map(delete).collect(), done: oneshot::channel().0 }
+        RepairOrder {
+            table: TABLE,
+            changes: ids.iter().copied().map(delete).collect(),
+            done: oneshot::channel().0,
+        }
     }
 
     fn ids(ids: &[u128]) -> Vec<Uuid> {

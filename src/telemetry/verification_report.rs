@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::model::difference_counts::DifferenceCounts;
+
 /// What background verification does at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -49,8 +51,8 @@ pub struct VerificationReport {
 pub struct RoundReport {
     pub number: u64,
     pub begun_at: Timestamp,
-    /// Between 0 and 1; 1 when every range is compared.
-    pub coverage: f64,
+    /// Between 0 and 1; 1 when every range is compared. `None` without a daemon, which alone knows the ranges.
+    pub coverage: Option<f64>,
 }
 
 /// The last round that has ended.
@@ -77,21 +79,10 @@ pub struct LastRound {
 pub struct DifferingRows {
     /// The table's name on Landing.
     pub table: String,
-    pub missing: u64,
-    pub extra: u64,
-    pub different: u64,
-    pub refused: u64,
-    /// Rows among them that are in quarantine, which holds the reason.
-    pub quarantined: u64,
+    #[serde(flatten)]
+    pub counts: DifferenceCounts,
     /// Keys of the first rows.
     pub examples: Vec<Uuid>,
-}
-
-impl DifferingRows {
-    /// Rows that differ and are not in quarantine.
-    pub fn unexplained(&self) -> u64 {
-        (self.missing + self.extra + self.different + self.refused).saturating_sub(self.quarantined)
-    }
 }
 
 impl VerificationReport {
@@ -113,6 +104,6 @@ impl VerificationReport {
 
     /// Rows that are known to differ and are not in quarantine; `None` while not known.
     pub fn unexplained(&self) -> Option<u64> {
-        self.differing.as_ref().map(|tables| tables.iter().map(DifferingRows::unexplained).sum())
+        self.differing.as_ref().map(|tables| tables.iter().map(|table| table.counts.unexplained()).sum())
     }
 }

@@ -55,6 +55,18 @@ pub struct RowCounts {
     pub quarantined: u64,
 }
 
+impl RowCounts {
+    /// What was counted after `before`.
+    pub fn since(self, before: RowCounts) -> Self {
+        RowCounts {
+            written: self.written - before.written,
+            unchanged: self.unchanged - before.unchanged,
+            deleted: self.deleted - before.deleted,
+            quarantined: self.quarantined - before.quarantined,
+        }
+    }
+}
+
 /// What a writer writes, and how.
 #[derive(Clone, Copy)]
 pub struct WriterSettings<'s> {

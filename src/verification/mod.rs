@@ -14,8 +14,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use crate::compare::ranges::{DifferenceCounts, Horizon, Keys, Known, RangeFound};
+use crate::compare::ranges::{Keys, Known, RangeFound, RangeHorizon};
 use crate::model::change::Table;
+use crate::model::difference_counts::DifferenceCounts;
 pub use schedule::{ROWS, Task, Terms, next, rest};
 
 /// A round: one comparison of every range.
@@ -48,7 +49,9 @@ pub struct RoundResult {
     pub repaired: u64,
     /// Ranges of which not everything is known, because rows changed at each look, or the stream did not pass.
     pub open_ranges: u64,
-    /// Why differing rows were not repaired; `None` when nothing had to be repaired, or repairing is off.
+    /// Why differing rows were not repaired; `None` where repairing is off, nothing had to be repaired, or every row was
+    /// handed to the applier: rows that were held, overtaken, or beyond the first thousand of a range are left to the
+    /// next round.
     pub not_repaired: Option<String>,
 }
 
@@ -72,7 +75,7 @@ pub struct Range {
     pub written: u64,
     /// When every value of the range was read last.
     pub read_at: Option<Timestamp>,
-    pub horizon: Option<Horizon>,
+    pub horizon: Option<RangeHorizon>,
     /// Keys of rows that differ, the first thousand of them.
     pub differing: Vec<Uuid>,
     pub counts: DifferenceCounts,
@@ -108,17 +111,17 @@ impl Range {
         Known { since, differing: if since.is_some() { &self.differing } else { &[] } }
     }
 
-    /// Takes in a comparison by round `number`.
-    pub fn take_in(&mut self, found: RangeFound, number: u64, now: Timestamp) {
+    /// Takes in a comparison by round `number`. Returns whether there is anything to record.
+    pub fn take_in(&mut self, found: RangeFound, number: u64, now: Timestamp) -> bool {
         self.tried = Some(Instant::now());
         if found.is_open {
             self.tries += 1;
             if self.tries < OPEN_TRIES {
-                return;
+                return false;
             }
             // Nothing new is known. The next round reads the range whole.
             (self.round, self.horizon) = (number, None);
-            return;
+            return true;
         }
         (self.round, self.tries) = (number, 0);
         self.rows = Some(found.rows);
@@ -127,6 +130,7 @@ impl Range {
             self.read_at = Some(now);
         }
         (self.horizon, self.differing, self.counts) = (Some(found.horizon), found.differing, found.counts);
+        true
     }
 
     /// Whether the last comparison has told something of every row.
@@ -178,8 +182,7 @@ impl Record {
     /// Whether the ranges of the tables hold every possible key once.
     pub fn is_complete(&self, tables: &[Table]) -> bool {
         tables.iter().all(|table| {
-            let of_table = self.ranges.iter().filter(|range| range.table == *table);
-            let mut keys: Vec<Keys> = of_table.map(|range| range.keys).collect();
+            let mut keys: Vec<Keys> = self.of(*table).map(|range| range.keys).collect();
             keys.sort_unstable();
             are_complete(&keys)
         })
@@ -187,22 +190,21 @@ impl Record {
 
     /// Rows that differ, as far as is known.
     pub fn counts(&self) -> DifferenceCounts {
-        let mut counts = DifferenceCounts::default();
-        self.ranges.iter().for_each(|range| counts.add(&range.counts));
-        counts
+        sum(&mut self.ranges.iter())
     }
 
     /// Rows that differ in one table.
     pub fn counts_of(&self, table: Table) -> DifferenceCounts {
-        let mut counts = DifferenceCounts::default();
-        self.ranges.iter().filter(|range| range.table == table).for_each(|range| counts.add(&range.counts));
-        counts
+        sum(&mut self.of(table))
+    }
+
+    fn of(&self, table: Table) -> impl Iterator<Item = &Range> {
+        self.ranges.iter().filter(move |range| range.table == table)
     }
 
     /// Keys of differing rows of one table.
-    pub fn differing(&self, table: Table) -> Vec<Uuid> {
-        let of_table = self.ranges.iter().filter(|range| range.table == table);
-        of_table.flat_map(|range| range.differing.iter().copied()).collect()
+    pub fn differing(&self, table: Table) -> impl Iterator<Item = Uuid> {
+        self.of(table).flat_map(|range| range.differing.iter().copied())
     }
 
     /// Rows on Landing as of the last comparisons, and whether every range was compared at least once.
@@ -230,6 +232,12 @@ impl Record {
             not_repaired,
         }
     }
+}
+
+fn sum(ranges: &mut dyn Iterator<Item = &Range>) -> DifferenceCounts {
+    let mut counts = DifferenceCounts::default();
+    ranges.for_each(|range| counts.add(&range.counts));
+    counts
 }
 
 /// Whether the ranges hold every possible key once. `ranges` are one table's, in the order of their keys.

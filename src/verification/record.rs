@@ -5,7 +5,7 @@ use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::{Range, Record, Round};
-use crate::compare::ranges::{Horizon, Keys, ServerMoment};
+use crate::compare::ranges::{Keys, RangeHorizon, ServerMoment};
 use crate::error::{Error, Result};
 use crate::model::change::Table;
 use crate::model::timestamp::Timestamp;
@@ -197,7 +197,7 @@ fn range(row: &Row) -> Option<Range> {
         rows: row.get::<_, Option<i64>>(4).map(i64::unsigned_abs),
         written: number(row, 5),
         read_at: moment(row.get(6)),
-        horizon: horizon.filter(|_| is_read).map(|(landing, traffic)| Horizon { landing, traffic }),
+        horizon: horizon.filter(|_| is_read).map(|(landing, traffic)| RangeHorizon { landing, traffic }),
         differing: row.get::<_, Vec<Uuid>>(11),
         counts,
         ..Range::new(table, keys)

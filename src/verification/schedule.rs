@@ -67,7 +67,11 @@ pub fn next(record: &Record, terms: Terms, has_repaired: bool, (now, clock): (Ti
         return Task::Divide(*at);
     }
     due.retain(|(_, range)| range.tries == 0 || !rests(range));
-    match due.into_iter().min_by_key(|(_, range)| place(range, record)) {
+    let sizes = Table::ALL.map(|table| (table, rows_of(record, table)));
+    let size_of = |range: &Range| {
+        sizes.iter().find(|(table, _)| *table == range.table).map_or(u64::MAX, |(_, rows)| *rows)
+    };
+    match due.into_iter().min_by_key(|(_, range)| place(range, size_of(range))) {
         None => Task::Wait,
         Some((at, range)) if range.rows.is_some_and(|rows| rows > MOST_ROWS) => Task::Divide(at),
         Some((at, _)) => Task::Compare(at),
@@ -76,11 +80,11 @@ pub fn next(record: &Record, terms: Terms, has_repaired: bool, (now, clock): (Ti
 
 /// The order in which ranges are compared, the smallest first. Damage is found soonest where damage was before, then in
 /// small tables, because these take no time, then where most is written, then where the last look is longest ago.
-fn place(range: &Range, record: &Record) -> (u32, bool, u64, u64, u64, u128) {
+fn place(range: &Range, rows_of_table: u64) -> (u32, bool, u64, u64, u64, u128) {
     (
         range.tries,
         range.counts.all() == 0,
-        rows_of(record, range.table),
+        rows_of_table,
         u64::MAX - range.written,
         range.round,
         range.keys.first.as_u128(),

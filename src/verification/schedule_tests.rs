@@ -1,7 +1,8 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::compare::ranges::{DifferenceCounts, Keys};
+use crate::compare::ranges::Keys;
+use crate::model::difference_counts::DifferenceCounts;
 use crate::verification::Round;
 
 const TERMS: Terms = Terms { every: Duration::from_secs(3600), repairs: false };
@@ -97,7 +98,7 @@ fn between_rounds_only_known_differences_are_looked_at_and_not_all_the_time() {
 #[test]
 fn a_range_that_stays_open_lets_the_others_go_first_and_does_not_hold_up_the_round() {
     let found = || crate::compare::ranges::RangeFound {
-        horizon: crate::compare::ranges::Horizon {
+        horizon: crate::compare::ranges::RangeHorizon {
             landing: crate::compare::ranges::ServerMoment { server: "a".into(), xid: "1".into() },
             traffic: crate::compare::ranges::ServerMoment { server: "b".into(), xid: "2".into() },
         },

@@ -25,7 +25,7 @@ fn read_at(second: i64) -> Range {
     let moment = |xid: &str| crate::compare::ranges::ServerMoment { server: "s".into(), xid: xid.into() };
     Range {
         read_at: Some(Timestamp::from_second(second).unwrap()),
-        horizon: Some(Horizon { landing: moment("5"), traffic: moment("6") }),
+        horizon: Some(RangeHorizon { landing: moment("5"), traffic: moment("6") }),
         ..Range::new(Table::LandingLeads, Keys::ALL)
     }
 }

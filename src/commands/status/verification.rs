@@ -16,7 +16,7 @@ pub(super) fn recorded(round: &Round) -> VerificationReport {
         round: Some(RoundReport {
             number: round.number,
             begun_at: round.begun_at,
-            coverage: if round.ended_at.is_some() { 1.0 } else { 0.0 },
+            coverage: round.ended_at.map(|_| 1.0),
         }),
         last: round.last.as_ref().map(last_round),
         ..VerificationReport::new(VerificationActivity::Stopped, false)
@@ -54,7 +54,7 @@ impl VerificationLine {
 pub(super) fn lines(live: &Live, now: Timestamp) -> Vec<(VerificationLine, Message)> {
     let Some(report) = &live.verification else { return Vec::new() };
     let mut lines = Vec::new();
-    for table in report.differing.iter().flatten().filter(|table| table.unexplained() > 0) {
+    for table in report.differing.iter().flatten().filter(|table| table.counts.unexplained() > 0) {
         lines.push((VerificationLine::Different, differing(table)));
     }
     if let Some(why) = report.last.as_ref().and_then(|last| last.not_repaired.as_ref()) {
@@ -71,29 +71,31 @@ pub(super) fn lines(live: &Live, now: Timestamp) -> Vec<(VerificationLine, Messa
 }
 
 fn differing(rows: &DifferingRows) -> Message {
+    let DifferingRows { table, counts, examples } = rows;
     let kinds = [
-        (rows.missing, message!("commands-verified-missing", rows = rows.missing)),
-        (rows.extra, message!("commands-verified-extra", rows = rows.extra)),
-        (rows.different, message!("commands-verified-different", rows = rows.different)),
-        (rows.refused, message!("commands-verified-refused", rows = rows.refused)),
+        (counts.missing, message!("commands-verified-missing", rows = counts.missing)),
+        (counts.extra, message!("commands-verified-extra", rows = counts.extra)),
+        (counts.different, message!("commands-verified-different", rows = counts.different)),
+        (counts.refused, message!("commands-verified-refused", rows = counts.refused)),
     ];
     let kinds = kinds.into_iter().filter(|(count, _)| *count > 0).map(|(_, kind)| kind);
     let differ = message!(
         "commands-verified-differing",
-        rows = Argument::Grouped(rows.unexplained()),
-        table = &rows.table,
+        rows = Argument::Grouped(counts.unexplained()),
+        table = table,
         kinds = Message::joined(kinds, ", ")
     );
-    let example = rows.examples.first().map(|id| message!("commands-verified-example", id = *id));
+    let example = examples.first().map(|id| message!("commands-verified-example", id = *id));
     let named = Message::joined([Some(differ), example].into_iter().flatten(), ", ");
     Message::joined([named, message!("commands-verified-see")], "; ")
 }
 
 /// What happens now; `None` when nothing is known of it.
 fn activity(report: &VerificationReport, now: Timestamp) -> Option<Message> {
-    let progress = report.round.as_ref().filter(|round| round.coverage < 1.0).map(|round| {
-        let percent = format!("{:.0}", round.coverage * 100.0);
-        message!("commands-verified-progress", round = round.number, percent = percent)
+    let progress = report.round.as_ref().and_then(|round| {
+        let coverage = round.coverage.filter(|coverage| *coverage < 1.0)?;
+        let percent = format!("{:.0}", coverage * 100.0);
+        Some(message!("commands-verified-progress", round = round.number, percent = percent))
     });
     Some(match report.activity {
         VerificationActivity::Off => message!("commands-verified-off"),
@@ -141,6 +143,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::model::difference_counts::DifferenceCounts;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
@@ -148,7 +151,7 @@ mod tests {
 
     fn report(activity: VerificationActivity) -> VerificationReport {
         VerificationReport {
-            round: Some(RoundReport { number: 8, begun_at: at(0), coverage: 0.42 }),
+            round: Some(RoundReport { number: 8, begun_at: at(0), coverage: Some(0.42) }),
             last: Some(LastRound {
                 number: 7,
                 begun_at: at(0),
@@ -190,15 +193,19 @@ mod tests {
         let id = Uuid::nil();
         let rows = DifferingRows {
             table: "landing_leads".into(),
-            missing: 1,
-            extra: 0,
-            different: 1,
-            refused: 0,
-            quarantined: 1,
+            counts: DifferenceCounts {
+                missing: 1,
+                different: 1,
+                quarantined: 1,
+                ..DifferenceCounts::default()
+            },
             examples: vec![id],
         };
         let mut differ = report(VerificationActivity::Comparing);
-        differ.differing = Some(vec![rows.clone(), DifferingRows { quarantined: 2, ..rows }]);
+        differ.differing = Some(vec![
+            rows.clone(),
+            DifferingRows { counts: DifferenceCounts { quarantined: 2, ..rows.counts }, ..rows },
+        ]);
         let lines = said(differ);
         assert_eq!(lines.len(), 2);
         let text = format!(

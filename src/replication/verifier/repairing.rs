@@ -20,8 +20,8 @@ use crate::quarantine::Quarantine;
 /// each.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What became of the repair.
-pub enum Outcome {
+/// What became of a portion.
+enum Outcome {
     /// Rows written or deleted.
     Repaired(u64),
     /// Nothing was written.
@@ -35,15 +35,16 @@ enum Pass {
     Deletes,
 }
 
-/// Repairs all rows that are known to differ, but for the rows in quarantine.
+/// Repairs all rows that are known to differ, but for the rows in quarantine. Counts the rows written or deleted in
+/// `repaired`, also before an error. Returns why rows were left; `None` when each was handed to the applier.
 ///
 /// # Errors
 /// A database cannot be read, or the stream has ended.
-pub async fn repair(context: &Context, seat: &Seat) -> Result<Outcome> {
+pub async fn repair(context: &Context, seat: &Seat, repaired: &mut u64) -> Result<Option<String>> {
     let limit = context.config.verify.repair_rows;
     let differing = seat.record.counts().unexplained();
     if differing > limit as u64 {
-        return Ok(Outcome::Not(format!(
+        return Ok(Some(format!(
             "{differing} rows differ, more than {limit} ([verify] repair_rows): find out what has changed them; `leadbridge \
              resync` copies all rows again"
         )));
@@ -52,7 +53,7 @@ pub async fn repair(context: &Context, seat: &Seat) -> Result<Outcome> {
     let mapping = seat.mapping(context).await?;
     let mut wanted = Vec::new();
     for &table in &context.tables {
-        let mut ids = seat.record.differing(table);
+        let mut ids: Vec<Uuid> = seat.record.differing(table).collect();
         let quarantined = Quarantine::among(databases.on(Side::Traffic), table, &ids).await?;
         ids.retain(|id| !quarantined.contains(id));
         if !ids.is_empty() {
@@ -60,18 +61,17 @@ pub async fn repair(context: &Context, seat: &Seat) -> Result<Outcome> {
             wanted.push((table, source, ids));
         }
     }
-    let mut repaired = 0;
     let passes =
         wanted.iter().map(|of| (Pass::Writes, of)).chain(wanted.iter().rev().map(|of| (Pass::Deletes, of)));
     for (pass, (table, source, ids)) in passes {
         for ids in source.portions(&context.config, ids).await? {
             match portion(context, seat, (*table, source), (pass, &ids)).await? {
-                Outcome::Repaired(rows) => repaired += rows,
-                not => return Ok(not),
+                Outcome::Repaired(rows) => *repaired += rows,
+                Outcome::Not(why) => return Ok(Some(why)),
             }
         }
     }
-    Ok(Outcome::Repaired(repaired))
+    Ok(None)
 }
 
 /// Hands rows over to the applier: watches them, reads them in a snapshot that sees everything streamed by then, and
@@ -109,15 +109,12 @@ async fn portion(
         return Ok(Outcome::Not("the stream does not pass the rows in time".to_owned()));
     }
     let (done, written) = oneshot::channel();
-    context.repairs.leave(RepairOrder { changes, done });
+    context.repairs.leave(RepairOrder { table, changes, done });
     let outcome = match timeout(LIMIT, written).await {
         Ok(Ok(RepairDone::Written(counts))) => Outcome::Repaired(counts.written + counts.deleted),
         Ok(Ok(RepairDone::Refused)) => Outcome::Not("a cutover or a rollback is under way".to_owned()),
         Ok(Err(_)) => return Err(ended()),
-        Err(_) => {
-            context.repairs.leave_nothing();
-            Outcome::Not("a transaction of Landing is being applied for long".to_owned())
-        }
+        Err(_) => Outcome::Not("a transaction of Landing is being applied for long".to_owned()),
     };
     seat.work.busy();
     Ok(outcome)

@@ -3,7 +3,7 @@
 use super::super::Context;
 use super::nothing_known;
 use super::seat::Seat;
-use crate::telemetry::{DifferingRows, LastRound, RoundReport, VerificationActivity};
+use crate::telemetry::{DifferingRows, LastRound, RoundReport, VerificationActivity, VerificationReport};
 use crate::verification::{Record, RoundResult, Terms};
 
 /// Keys of differing rows that the report names, for each table.
@@ -17,13 +17,22 @@ pub fn say(context: &Context, activity: VerificationActivity, why: Option<String
     });
 }
 
+/// Counts something in the report.
+pub fn count(context: &Context, add: impl FnOnce(&mut VerificationReport)) {
+    context.telemetry.update_quietly(|live| {
+        if let Some(report) = &mut live.verification {
+            add(report);
+        }
+    });
+}
+
 /// Tells the state of the record.
 pub fn tell(context: &Context, seat: &Seat, terms: Terms) {
     let differing = differing(context, &seat.record);
     let round = seat.record.round.as_ref().map(|round| RoundReport {
         number: round.number,
         begun_at: round.begun_at,
-        coverage: seat.record.compared() as f64 / (seat.record.ranges.len().max(1) as f64),
+        coverage: Some(seat.record.compared() as f64 / (seat.record.ranges.len().max(1) as f64)),
     });
     let last = seat.record.round.as_ref().and_then(|round| round.last.as_ref()).map(last_round);
     let ended = seat.record.round.as_ref().filter(|round| round.ended_at.is_some());
@@ -59,17 +68,10 @@ fn differing(context: &Context, record: &Record) -> Option<Vec<DifferingRows>> {
         context
             .tables
             .iter()
-            .map(|table| {
-                let counts = record.counts_of(*table);
-                DifferingRows {
-                    table: context.names().landing_name(*table).to_owned(),
-                    missing: counts.missing,
-                    extra: counts.extra,
-                    different: counts.different,
-                    refused: counts.refused,
-                    quarantined: counts.quarantined,
-                    examples: record.differing(*table).into_iter().take(EXAMPLES).collect(),
-                }
+            .map(|table| DifferingRows {
+                table: context.names().landing_name(*table).to_owned(),
+                counts: record.counts_of(*table),
+                examples: record.differing(*table).take(EXAMPLES).collect(),
             })
             .collect()
     })

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::super::Context;
 use super::super::liveness::Work;
-use super::repairing;
+use super::{repairing, report};
 use crate::compare::ranges::{RangedTable, basis};
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
@@ -16,7 +16,7 @@ use crate::landing::catalog;
 use crate::mapping::Mapping;
 use crate::model::side::Side;
 use crate::postgres::{Databases, Session};
-use crate::verification::{ROWS, Record, Round, record};
+use crate::verification::{ROWS, Range, Record, Round, record};
 
 /// Longest wait for the stream to pass a row that differs, and for a row to be compared without a change in between. The
 /// position of an idle stream is recorded once in `checkpoint_interval`, so the wait is at least three of these.
@@ -34,6 +34,8 @@ pub struct Seat {
     pub record: Record,
     /// Whether the round in hand has tried to repair.
     pub has_repaired: bool,
+    /// Whether rows are on their way to the applier.
+    pub is_repairing: bool,
     /// Why the round in hand has not repaired rows that differ.
     pub not_repaired: Option<String>,
 }
@@ -65,7 +67,15 @@ impl Seat {
                 Round { begun_at: Timestamp::UNIX_EPOCH, ended_at: Some(Timestamp::UNIX_EPOCH), ..round }
             }
         });
-        Ok(Seat { landing, traffic, work, record, has_repaired: false, not_repaired: None })
+        Ok(Seat {
+            landing,
+            traffic,
+            work,
+            record,
+            has_repaired: false,
+            is_repairing: false,
+            not_repaired: None,
+        })
     }
 
     pub fn databases<'s>(&'s self, context: &'s Context) -> Databases<'s> {
@@ -81,12 +91,11 @@ impl Seat {
         let mapping = self.mapping(context).await?;
         let databases = Databases { landing: &self.landing, traffic: &self.traffic, names: context.names() };
         let traffic = databases.on(Side::Traffic);
-        let before = self.record.round.take();
-        let number = before.as_ref().map_or(1, |round| round.number + 1);
         let basis = basis(traffic, &mapping, &context.tables).await?;
-        let last = before.as_ref().and_then(|round| round.last.clone());
+        let before = self.record.round.as_ref();
+        let number = before.map_or(1, |round| round.number + 1);
+        let last = before.and_then(|round| round.last.clone());
         let round = Round { number, basis, begun_at: now, ended_at: None, last, repaired: 0 };
-        self.record.round = before;
         record::begin(traffic, &mut self.record, round, &context.tables).await?;
         (self.has_repaired, self.not_repaired) = (false, None);
         tracing::debug!(round = number, "background verification: a round begins");
@@ -116,52 +125,52 @@ impl Seat {
         let (read, waited) = (found.read, found.waited);
         let number = self.record.round.as_ref().map_or(0, |round| round.number);
         let range = self.record.ranges.get_mut(at).ok_or_else(gone)?;
-        range.take_in(found, number, now);
+        let is_news = range.take_in(found, number, now);
         if range.counts != before {
             tell(context, range);
         }
-        let range = range.clone();
-        record::save(self.databases(context).on(Side::Traffic), &range).await?;
-        reach(Point::RangeRecorded);
-        let add = |live: &mut crate::telemetry::Live| {
-            if let Some(report) = &mut live.verification {
-                report.rows_read += read;
-            }
-        };
-        context.telemetry.update_quietly(add);
+        if is_news {
+            record::save(self.databases(context).on(Side::Traffic), self.range(at)?).await?;
+            reach(Point::RangeRecorded);
+        }
+        report::count(context, |report| report.rows_read += read);
         Ok(waited)
     }
 
     /// Repairs the rows that differ, and compares their ranges again.
     pub async fn repair(&mut self, context: &Context, now: Timestamp) -> Result<Duration> {
         let begun = Instant::now();
-        self.has_repaired = true;
-        match repairing::repair(context, self).await? {
-            repairing::Outcome::Repaired(rows) => {
-                let repaired = self.record.round.as_mut().map_or(0, |round| {
-                    round.repaired += rows;
-                    round.repaired
-                });
-                record::repaired(self.databases(context).on(Side::Traffic), repaired).await?;
-                context.telemetry.update_quietly(|live| {
-                    if let Some(report) = &mut live.verification {
-                        report.repaired += rows;
-                    }
-                });
-            }
-            repairing::Outcome::Not(why) => {
-                tracing::warn!("background verification repairs nothing: {why}");
-                self.not_repaired = Some(why);
-                return Ok(begun.elapsed());
-            }
+        (self.has_repaired, self.is_repairing) = (true, true);
+        let mut rows = 0;
+        let outcome = repairing::repair(context, self, &mut rows).await;
+        // Whatever is left on the desk would be looked up for every change of the stream.
+        context.repairs.leave_nothing();
+        if rows > 0 {
+            self.count_repaired(context, rows).await?;
         }
-        let differ: Vec<usize> = (0..self.record.ranges.len())
-            .filter(|at| self.range(*at).is_ok_and(|range| range.counts.all() > 0))
-            .collect();
+        let left = outcome?;
+        self.is_repairing = false;
+        if let Some(why) = &left {
+            tracing::warn!("background verification leaves rows as they are: {why}");
+        }
+        let is_written = rows > 0 || left.is_none();
+        self.not_repaired = left;
+        let ranges = self.record.ranges.iter().enumerate();
+        let differ = ranges.filter(|(_, range)| is_written && range.counts.all() > 0);
+        let differ: Vec<usize> = differ.map(|(at, _)| at).collect();
         for at in differ {
             self.compare(context, at, now).await?;
         }
         Ok(begun.elapsed())
+    }
+
+    async fn count_repaired(&mut self, context: &Context, rows: u64) -> Result<()> {
+        let repaired = self.record.round.as_mut().map_or(0, |round| {
+            round.repaired += rows;
+            round.repaired
+        });
+        report::count(context, |report| report.repaired += rows);
+        record::repaired(self.databases(context).on(Side::Traffic), repaired).await
     }
 
     /// Ends the round.
@@ -179,21 +188,17 @@ impl Seat {
         let round = Round { ended_at: Some(now), last: Some(result), ..round };
         record::end(self.databases(context).on(Side::Traffic), &round).await?;
         self.record.round = Some(round);
-        context.telemetry.update_quietly(|live| {
-            if let Some(report) = &mut live.verification {
-                report.rounds += 1;
-            }
-        });
+        report::count(context, |report| report.rounds += 1);
         Ok(Duration::ZERO)
     }
 
-    fn range(&self, at: usize) -> Result<&crate::verification::Range> {
+    fn range(&self, at: usize) -> Result<&Range> {
         self.record.ranges.get(at).ok_or_else(gone)
     }
 }
 
 /// Logs the rows that a range differs in now.
-fn tell(context: &Context, range: &crate::verification::Range) {
+fn tell(context: &Context, range: &Range) {
     let table = context.names().landing_name(range.table);
     let counts = range.counts;
     match counts.all() {

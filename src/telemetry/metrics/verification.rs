@@ -13,7 +13,7 @@ pub(super) static GAUGES: [Metric; 5] = [
         read: |live, out| {
             let tables = live.verification.iter().flat_map(|report| &report.differing).flatten();
             tables.for_each(|rows| {
-                out.labelled(&[("table", &rows.table)], Some(float(rows.unexplained())));
+                out.labelled(&[("table", &rows.table)], Some(float(rows.counts.unexplained())));
             });
         },
     },
@@ -21,7 +21,7 @@ pub(super) static GAUGES: [Metric; 5] = [
         name: "verification_coverage_ratio",
         unit: None,
         help: "Part of the ranges of keys that the round in hand has compared; 1 between two rounds.",
-        read: |live, out| of(live, out, |report| report.round.as_ref().map(|round| round.coverage)),
+        read: |live, out| of(live, out, |report| report.round.as_ref().and_then(|round| round.coverage)),
     },
     Metric {
         name: "verification_round_end_time",

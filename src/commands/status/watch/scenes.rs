@@ -9,6 +9,7 @@ use super::model::{Maxima, Model, Moment, ReadyAnswer, Round};
 use crate::commands::status::gather::WhoAnswered;
 use crate::error::Error;
 use crate::language::Message;
+use crate::model::difference_counts::DifferenceCounts;
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
 use crate::telemetry::{
@@ -246,11 +247,7 @@ pub fn quarantine() -> Model {
 pub fn different() -> Model {
     let rows = DifferingRows {
         table: "landing_leads".into(),
-        missing: 0,
-        extra: 0,
-        different: 2,
-        refused: 0,
-        quarantined: 0,
+        counts: DifferenceCounts { different: 2, ..DifferenceCounts::default() },
         examples: vec![Uuid::nil()],
     };
     let last = LastRound {
