@@ -55,9 +55,14 @@ pub fn ended_rounds(status: &Value) -> u64 {
     status["verification"]["last"]["number"].as_u64().unwrap_or(0)
 }
 
-/// Waits for the end of a round that has begun after this call.
+/// Waits for the end of a round that has begun after this call. A daemon that has just started says nothing of rounds until it
+/// has read the record of earlier ones.
 pub async fn a_round(daemon: &mut Daemon) -> Value {
-    let begun = daemon.status().await["verification"]["round"]["number"].as_u64().unwrap_or(0);
+    let last_begun = |status: &Value| {
+        let in_hand = status["verification"]["round"]["number"].as_u64();
+        in_hand.unwrap_or(0).max(ended_rounds(status))
+    };
+    let begun = last_begun(&daemon.until("rounds are known", |status| last_begun(status) > 0).await);
     daemon.until("a round ends", |status| ended_rounds(status) > begun).await
 }
 
