@@ -9,7 +9,7 @@ use rustls::crypto::ring;
 use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
 
-use super::{Failure, TRY_LIMIT, secret};
+use super::{Failure, TRY_LIMIT, causes, is_tls, secret};
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// Longest answer that is read.
@@ -108,17 +108,10 @@ fn unanswered(error: &reqwest::Error) -> Failure {
         error if error.is_connect() => "cannot connect",
         _ => "the connection broke",
     };
-    let mut cause = std::error::Error::source(error);
-    let mut kind = None;
-    while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            let tls = io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
-            kind = Some(if tls { "TLS failed".to_owned() } else { io.kind().to_string() });
-        }
-        if inner.is::<rustls::Error>() {
-            kind = Some("TLS failed".to_owned());
-        }
-        cause = inner.source();
-    }
+    let io = causes(error).filter_map(|cause| cause.downcast_ref::<std::io::Error>()).last();
+    let kind = match is_tls(error) {
+        true => Some("TLS failed".to_owned()),
+        false => io.map(|io| io.kind().to_string()),
+    };
     Failure::passing(kind.map_or_else(|| what.to_owned(), |kind| format!("{what}: {kind}")))
 }

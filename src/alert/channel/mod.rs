@@ -7,6 +7,7 @@ mod smtp;
 mod telegram;
 mod webhook;
 
+use std::error::Error as StdError;
 use std::time::Duration;
 
 use super::message::Message;
@@ -41,6 +42,18 @@ impl Failure {
     pub fn lasting(what: impl Into<String>) -> Self {
         Failure { lasts: true, ..Failure::passing(what) }
     }
+}
+
+/// The errors that lie under a library's error. What an I/O error wraps is not its source but lies under it all the same.
+fn causes<'e>(error: &'e (dyn StdError + 'static)) -> impl Iterator<Item = &'e (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| match error.downcast_ref::<std::io::Error>() {
+        Some(io) => io.get_ref().map(|wrapped| wrapped as &(dyn StdError + 'static)),
+        None => error.source(),
+    })
+}
+
+fn is_tls(error: &(dyn StdError + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<rustls::Error>())
 }
 
 /// A way to deliver a message. Files with secrets are read at each try, so that a new secret needs no restart.

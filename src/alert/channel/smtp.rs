@@ -8,7 +8,7 @@ use lettre::{AsyncSmtpTransport, AsyncTransport as _, Tokio1Executor};
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::super::message::Message;
-use super::{Failure, TRY_LIMIT, secret};
+use super::{Failure, TRY_LIMIT, is_tls, secret};
 use crate::config::Mail;
 
 pub struct Smtp {
@@ -66,7 +66,7 @@ fn failure(error: &SmtpError) -> Failure {
     }
     Failure::passing(match error {
         error if error.is_timeout() => "no answer from the mail server in time",
-        error if error.is_tls() => "TLS with the mail server failed",
+        error if error.is_tls() || is_tls(error) => "TLS with the mail server failed",
         error if error.is_response() => "the mail server answers nonsense",
         _ => "cannot connect to the mail server, or the connection broke",
     })

@@ -7,6 +7,7 @@ use rcgen::{CertificateParams, KeyPair};
 use super::{TOO_LONG, events, told, told_by_webhook};
 use crate::cutover::CutoverSetup;
 use crate::testkit::{Bridge, WebServer, World, caught_up_and_equal, landing, until_true};
+use crate::verification::{EAGER, LEAD, stream, tamper};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lag_above_its_limit_is_told_with_both_figures_and_its_end() {
@@ -47,6 +48,21 @@ async fn a_certificate_near_its_end_is_told_with_its_day() {
     let day = jiff::Timestamp::try_from(end).unwrap().strftime("%Y-%m-%d").to_string();
     assert!(text.contains(&format!("ends in 5 days, on {day}")), "{text}");
     assert_eq!(events(&webhook, "traffic_certificate"), [""; 0], "Traffic has no TLS here");
+    daemon.terminate().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_difference_is_told_with_what_to_do_and_again_when_it_is_gone() {
+    let world = World::new().await;
+    let webhook = WebServer::start().await;
+    let bridge = told_by_webhook(Bridge::new(&world), &webhook, EAGER);
+    let daemon = stream(&world, &bridge, 30).await;
+    let flip = format!("UPDATE traffic_leads SET sms_sent = NOT sms_sent WHERE id = '{LEAD}'");
+    tamper(&world, &flip).await;
+    let text = told(&webhook, "begun", "difference").await;
+    assert!(text.contains("1 row ") && text.contains("leadbridge verify"), "{text}");
+    tamper(&world, &flip).await;
+    told(&webhook, "over", "difference").await;
     daemon.terminate().await;
 }
 

@@ -3,6 +3,7 @@
 mod causes;
 mod channels;
 mod endings;
+mod network;
 mod trial;
 
 use serde_json::Value;

@@ -1,38 +1,13 @@
 //! `sslmode` and `sslrootcert` have libpq's meaning, on both kinds of connection.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use leadbridge::error::{Error, Kind, Result};
 use leadbridge::model::side::Side;
 use leadbridge::postgres::Endpoint;
 use leadbridge::throwaway::Cluster;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 
-use crate::testkit::{template, until_true};
-
-/// A private CA, like Supabase's, and its certificate in a file.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    file: PathBuf,
-}
-
-impl Authority {
-    fn new(file: PathBuf) -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        std::fs::write(&file, params.self_signed(&key).unwrap().pem()).unwrap();
-        Authority { issuer: Issuer::new(params, key), file }
-    }
-
-    /// Certificate and key of a server with the given names, as PEM.
-    fn server(&self, names: &[&str]) -> (String, String) {
-        let key = KeyPair::generate().unwrap();
-        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.issuer).unwrap();
-        (certificate.pem(), key.serialize_pem())
-    }
-}
+use crate::testkit::{Authority, template, until_true};
 
 /// A server with a certificate for `names`, and the server's CA.
 async fn server(dir: &Path, names: &[&str]) -> (Cluster, Authority) {

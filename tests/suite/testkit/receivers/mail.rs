@@ -1,5 +1,7 @@
 //! A mail server: the dialogue of RFC 5321 as far as one mail needs it, with a login, and without TLS.
 
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
@@ -18,45 +20,59 @@ pub struct Mail {
 
 /// Ends when dropped.
 pub struct MailServer {
-    port: u16,
-    mails: Arc<Mutex<Vec<Mail>>>,
-    /// The reply to a recipient.
-    recipient: Arc<Mutex<&'static str>>,
+    pub address: SocketAddr,
+    shared: Arc<Shared>,
     _serving: AbortOnDropHandle<()>,
+}
+
+struct Shared {
+    mails: Mutex<Vec<Mail>>,
+    /// The reply to a recipient.
+    recipient: Mutex<&'static str>,
+    logins: AtomicUsize,
 }
 
 impl MailServer {
     pub async fn start() -> MailServer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (mails, recipient) = (Arc::<Mutex<Vec<Mail>>>::default(), Arc::new(Mutex::new("250 fine")));
-        let (kept, replies) = (Arc::clone(&mails), Arc::clone(&recipient));
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            mails: Mutex::default(),
+            recipient: Mutex::new("250 fine"),
+            logins: AtomicUsize::default(),
+        });
+        let kept = Arc::clone(&shared);
         let serving = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (kept, replies) = (Arc::clone(&kept), Arc::clone(&replies));
-                tokio::spawn(async move { talk(stream, &kept, &replies).await });
+                let kept = Arc::clone(&kept);
+                tokio::spawn(async move { talk(stream, &kept).await });
             }
         });
-        MailServer { port, mails, recipient, _serving: AbortOnDropHandle::new(serving) }
+        MailServer { address, shared, _serving: AbortOnDropHandle::new(serving) }
     }
 
     pub fn url(&self) -> String {
-        format!("smtp://mailer:geheim-smtp@127.0.0.1:{}", self.port)
+        format!("smtp://mailer:geheim-smtp@{}", self.address)
     }
 
     /// Replies so to every recipient from now on.
     pub fn replies(&self, reply: &'static str) {
-        *self.recipient.lock().unwrap() = reply;
+        *self.shared.recipient.lock().unwrap() = reply;
     }
 
     pub fn mails(&self) -> Vec<Mail> {
-        self.mails.lock().unwrap().clone()
+        self.shared.mails.lock().unwrap().clone()
+    }
+
+    /// How often a password was sent.
+    pub fn logins(&self) -> usize {
+        self.shared.logins.load(Ordering::Relaxed)
     }
 }
 
 /// Returns at the end of the connection.
-async fn talk(stream: TcpStream, kept: &Mutex<Vec<Mail>>, replies: &Mutex<&'static str>) -> Option<()> {
+async fn talk(stream: TcpStream, shared: &Shared) -> Option<()> {
     let mut stream = BufReader::new(stream);
     let mut mail = Mail::default();
     stream.write_all(b"220 test ESMTP\r\n").await.ok()?;
@@ -65,14 +81,17 @@ async fn talk(stream: TcpStream, kept: &Mutex<Vec<Mail>>, replies: &Mutex<&'stat
         let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let reply = match verb.as_str() {
             "EHLO" => "250-test\r\n250-8BITMIME\r\n250 AUTH PLAIN".to_owned(),
-            "AUTH" => "235 welcome".to_owned(),
+            "AUTH" => {
+                shared.logins.fetch_add(1, Ordering::Relaxed);
+                "235 welcome".to_owned()
+            }
             "MAIL" => {
                 mail = Mail { from: line, ..Mail::default() };
                 "250 fine".to_owned()
             }
             "RCPT" => {
                 mail.to.push(line);
-                (*replies.lock().unwrap()).to_owned()
+                (*shared.recipient.lock().unwrap()).to_owned()
             }
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").await.ok()?;
@@ -88,7 +107,7 @@ async fn talk(stream: TcpStream, kept: &Mutex<Vec<Mail>>, replies: &Mutex<&'stat
                         }
                     }
                 }
-                kept.lock().unwrap().push(std::mem::take(&mut mail));
+                shared.mails.lock().unwrap().push(std::mem::take(&mut mail));
                 "250 kept".to_owned()
             }
             "QUIT" => return None,

@@ -36,7 +36,7 @@ pub enum Answer {
 
 /// Ends when dropped.
 pub struct WebServer {
-    address: SocketAddr,
+    pub address: SocketAddr,
     shared: Arc<Shared>,
     _serving: AbortOnDropHandle<()>,
 }
