@@ -1,6 +1,7 @@
 //! Background verification beside the running daemon.
 
 mod command;
+mod cutover;
 mod found;
 mod killed;
 mod repaired;
