@@ -1,5 +1,5 @@
 //! What dashboards ask, over the five views on Traffic, and the old way: the same questions over `postgres_fdw` between
-//! two servers. Both give the same answers, or the benchmark ends.
+//! two servers. Both give the same answers, or the benchmark ends. `leadbridge explain` is asked of the same leads.
 
 mod questions;
 
@@ -12,7 +12,8 @@ use leadbridge::throwaway::{Shutdown, connect, fixture};
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use super::daemon::Daemon;
-use super::report::median;
+use super::explain::{self, ExplainReport};
+use super::report::{median, write_table};
 use super::world::{Metadata, World, execute, failed};
 use super::{comparison, say};
 use questions::{QUESTIONS, Question};
@@ -49,8 +50,11 @@ struct Asked {
     by_hand: Option<Way>,
 }
 
-/// The table at the end.
-pub struct DashboardReport(Vec<Asked>);
+/// The tables at the end.
+pub struct DashboardReport {
+    asked: Vec<Asked>,
+    explained: ExplainReport,
+}
 
 pub async fn measure() -> Result<DashboardReport> {
     let mut world = World::filled(0, Metadata::Usual).await?;
@@ -62,6 +66,7 @@ pub async fn measure() -> Result<DashboardReport> {
     run_each(&world.landing().await?, &landing).await?;
     Daemon::catch_up(&world).await?;
     comparison::equal(&world).await?;
+    let explained = explain::measure(&world).await?;
     let traffic = world.traffic().await?;
     run_each(&traffic, TARGETOLOGISTS).await?;
     execute(&traffic, "VACUUM ANALYZE").await?;
@@ -76,7 +81,7 @@ pub async fn measure() -> Result<DashboardReport> {
     }
     write_plans(&asked, &traffic, old.as_ref()).await?;
     say(&format!("dashboards: plans in {PLANS}"));
-    Ok(DashboardReport(asked))
+    Ok(DashboardReport { asked, explained })
 }
 
 /// A database on Traffic's server that reads Landing's leads; `None` where the server has no `postgres_fdw`.
@@ -237,7 +242,8 @@ const HEADERS: [&str; 8] =
 impl fmt::Display for DashboardReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows: Vec<_> =
-            std::iter::once(HEADERS.map(str::to_owned)).chain(self.0.iter().map(Asked::cells)).collect();
-        super::report::write_table(f, &rows)
+            std::iter::once(HEADERS.map(str::to_owned)).chain(self.asked.iter().map(Asked::cells)).collect();
+        write_table(f, &rows)?;
+        write!(f, "\n{}", self.explained)
     }
 }

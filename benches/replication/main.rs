@@ -6,6 +6,7 @@ mod comparison;
 mod cutover;
 mod daemon;
 mod dashboards;
+mod explain;
 mod floor;
 mod latency;
 mod native;
