@@ -29,7 +29,7 @@ use tokio::sync::watch;
 
 pub use alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
 use columns::ChartColumn;
-pub use cutover_report::{CutoverReport, CutoverStep, StepMark};
+pub use cutover_report::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 pub use heartbeat::{Heartbeat, Heartbeats};
 use history::{History, Sample};
 pub use last_error::LastError;

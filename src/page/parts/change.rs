@@ -7,7 +7,7 @@ use super::super::words::Words;
 use super::{Scene, prose};
 use crate::language::{Message, message};
 use crate::telemetry::conditions::{Condition, Met, conditions};
-use crate::telemetry::{CutoverReport, CutoverStep, StepMark};
+use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 
 /// The steps of the newest cutover or rollback. Empty without one.
 pub fn steps(scene: &Scene, words: Words) -> Markup {
@@ -89,12 +89,13 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
         false => message!("page-decided", time = took, at = words.date(at), record = record),
     };
     let mut parts = vec![words.say(said)];
-    if report.state != "switched" && report.fenced_at.is_some() {
-        parts.push(words.say(match report.lifted_at {
-            Some(lifted) => message!("page-fence-lifted", time = since(report.started_at, lifted, words)),
-            None => message!("page-fence-not-lifted"),
-        }));
-    }
+    parts.extend(match report.fence_end() {
+        None | Some(FenceEnd::WithoutFence) => None,
+        Some(FenceEnd::Lifted(at)) => {
+            Some(words.say(message!("page-fence-lifted", time = since(report.started_at, at, words))))
+        }
+        Some(FenceEnd::NotRecorded) => Some(words.say(message!("page-fence-not-lifted"))),
+    });
     parts.join("; ")
 }
 

@@ -108,10 +108,10 @@ fn is_streaming(live: &Live) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scenes_for_tests::{all, live, scene};
+    use super::super::scenes_for_tests::{all, clock, cutover, live, scene};
     use super::*;
     use crate::language::Language;
-    use crate::telemetry::LastError;
+    use crate::telemetry::{CutoverReport, LastError};
 
     fn drawn(scene: &Scene, language: Language) -> String {
         parts(scene, Words(language)).into_iter().map(|(_, part)| part.into_string()).collect()
@@ -147,6 +147,17 @@ mod tests {
         );
         assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{html}");
         assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
+    }
+
+    #[test]
+    fn a_fence_that_may_still_stand_is_named_though_no_fence_was_recorded() {
+        let aborted = CutoverReport { finished_at: Some(clock(-1.0)), ..cutover("cutover", "aborted", 0) };
+        let drawn = |lifted_at| {
+            let cutover = Some(CutoverReport { lifted_at, ..aborted.clone() });
+            drawn(&scene(Live { cutover, ..live(State::Streaming) }), Language::English)
+        };
+        assert!(drawn(None).contains("THE FENCE IS NOT RECORDED AS LIFTED YET"));
+        assert!(!drawn(Some(clock(-0.5))).contains("fence was lifted"));
     }
 
     #[test]
