@@ -54,7 +54,7 @@ fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) 
     }
 }
 
-/// `+0.31 s`.
+/// `+0.3 s`, or `+3 min 5 s`.
 fn since(from: Timestamp, to: Timestamp, words: Words) -> String {
     format!("+{}", words.duration(seconds(from, to)))
 }
@@ -109,12 +109,8 @@ fn hook(report: &CutoverReport, words: Words) -> Option<String> {
 
 /// What the daemon's own figures say about the next cutover or rollback. Empty while one is under way.
 pub fn readiness(scene: &Scene, words: Words) -> Markup {
-    let (live, limits) = (&scene.live, scene.limits);
-    let within = live
-        .lag_bytes
-        .zip(live.lag_seconds)
-        .map(|(bytes, seconds)| bytes <= limits.max_lag_bytes && seconds <= limits.max_lag_seconds);
-    let Some(found) = conditions(live, Met::of(within)) else { return html! {} };
+    let within = scene.limits.lag_is_within(&scene.live);
+    let Some(found) = conditions(&scene.live, Met::of(within)) else { return html! {} };
     let (title, command) = match found.is_rollback {
         true => (message!("page-ready-rollback"), message!("page-ready-rollback-command")),
         false => (message!("page-ready-cutover"), message!("page-ready-cutover-command")),

@@ -66,16 +66,12 @@ fn lag(scene: &Scene, words: Words) -> Figure {
     figure.notes.extend(trend(live, words));
     figure.notes.extend(catch_up(live, words));
     let limits = scene.limits;
-    let bytes_over = live.lag_bytes.is_some_and(|bytes| bytes > limits.max_lag_bytes);
-    let seconds_over = live.lag_seconds.is_some_and(|seconds| seconds > limits.max_lag_seconds);
-    if bytes_over {
-        figure.notes.push(words.say(message!("page-over-limit", limit = words.size(limits.max_lag_bytes))));
-    }
-    if seconds_over {
-        let limit = words.duration(limits.max_lag_seconds);
+    let over_bytes = limits.bytes_over(live).map(|_| words.size(limits.max_lag_bytes));
+    let over_seconds = limits.seconds_over(live).map(|_| words.duration(limits.max_lag_seconds));
+    for limit in over_bytes.into_iter().chain(over_seconds) {
         figure.notes.push(words.say(message!("page-over-limit", limit = limit)));
+        figure.tone = Tone::Bad;
     }
-    figure.tone = if bytes_over || seconds_over { Tone::Bad } else { Tone::Plain };
     figure
 }
 
@@ -220,7 +216,7 @@ fn verification(scene: &Scene, words: Words) -> Option<Figure> {
         }
     };
     figure.notes.extend(report.last.as_ref().map(|last| {
-        let (rows, at) = (words.count(last.rows), last.ended_at.strftime("%H:%M UTC").to_string());
+        let (rows, at) = (words.count(last.rows), words.clock_minutes(last.ended_at));
         words.say(message!("page-verified-round", rows = rows, at = at))
     }));
     Some(figure)
