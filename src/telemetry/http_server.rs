@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use nix::errno::Errno;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
@@ -39,7 +40,7 @@ pub struct Bounds {
     pub connections: usize,
     /// Time from the beginning of a connection to the end of its request's head.
     pub head: Duration,
-    /// Time for which a write may make no progress, because the client does not read.
+    /// Time for which a write may make no progress, because the client does not read, or is gone without a word.
     pub stalled: Duration,
 }
 
@@ -130,6 +131,10 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
             continue;
         }
         full = false;
+        // A write succeeds into the kernel's buffer for minutes after the client's machine has vanished.
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(bounds.stalled)) {
+            tracing::debug!("a connection of {peer} has no time limit of the kernel: {error}");
+        }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(bounds.stalled));
         let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
