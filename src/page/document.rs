@@ -52,7 +52,8 @@ impl Frame {
         let parts: Parts = parts(scene, words).into_iter().collect();
         html! {
             (DOCTYPE)
-            html lang=(choice.language.code()) data-version=(env!("CARGO_PKG_VERSION")) {
+            html lang=(choice.language.code()) data-version=(env!("CARGO_PKG_VERSION"))
+                data-query=(choice.query()) {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";

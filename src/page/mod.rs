@@ -1,8 +1,9 @@
 //! The status page: what the daemon knows about itself, for people.
 //!
 //! The page is one document with its style and script inside, and is complete without the script. The script replaces
-//! the page's parts as `events` sends them, and says since when nothing has come. Every text, figure and chart is made
-//! here, by the pure functions of `parts`, so that the script has no words and no arithmetic of its own.
+//! the page's parts as `events` sends them, says since when nothing has come, and shows the value of the column that a
+//! reader points at. Every text, figure and chart is made here, by the pure functions of `parts`, so that the script has
+//! no words of its own, and counts only the age of the news and the time of a column.
 
 mod choice;
 mod document;

@@ -56,7 +56,7 @@ impl Words {
         format!("{number}\u{a0}{unit}")
     }
 
-    /// A figure that is a rate in bytes, rounded to whole bytes.
+    /// A rate in bytes, without its part of a byte.
     pub fn rate(self, bytes: f64) -> String {
         self.size(bytes.max(0.0) as u64)
     }

@@ -60,18 +60,30 @@ fn draw(chart: &Chart, scene: &Scene, words: Words) -> Markup {
         None => words.say(message!("page-not-known")),
     };
     let (known, unknown) = (bars(&values, highest.unwrap_or(0.0)), gaps(&values));
+    let written = values.iter().map(|value| value.map_or_else(String::new, |value| (chart.written)(words, value)));
+    let column = scene.window.column();
     let length = scene.window.length();
     let from = words.clock_minutes(scene.now - SignedDuration::try_from(length).unwrap_or_default());
     let to = words.clock_minutes(scene.now);
     html! {
         figcaption { span { (name) } " " span class="note" { (scale) } }
         svg viewBox={ "0 0 " (values.len()) " 100" } preserveAspectRatio="none" role="img"
-            aria-label=(described(chart, scene, highest, words)) {
+            aria-label=(described(chart, scene, highest, words)) data-values=(written.collect::<Vec<_>>().join("|"))
+            data-unknown=(words.say(message!("page-not-known"))) data-column=(column.as_millis())
+            data-end=(end_of(scene).as_millisecond()) {
             path class="gap" d=(unknown) {}
             path class="bars" d=(known) {}
+            rect class="mark" width="0" height="100" {}
         }
-        div class="axis" aria-hidden="true" { span { (from) } span { (to) } }
+        div class="axis" aria-hidden="true" { span { (from) } span class="pointed" {} span { (to) } }
     }
+}
+
+/// The end of the newest column, as exact as the page writes it: a chart is sent again whenever it has changed.
+fn end_of(scene: &Scene) -> Timestamp {
+    let step = i64::try_from(scene.window.column().as_secs().min(60)).unwrap_or(60);
+    let seconds = scene.now.as_second();
+    Timestamp::from_second(seconds - seconds.rem_euclid(step)).unwrap_or(scene.now)
 }
 
 /// Filled columns that stand side by side.
