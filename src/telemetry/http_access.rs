@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State as Shared};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderName, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -152,14 +153,10 @@ fn without_token(peer: Peer, headers: &HeaderMap) -> Option<Response> {
 /// Whether the request names its host by an address or as localhost. A request of HTTP/1.0 names none.
 fn is_named_as_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    is_address
-        || bracketed.is_some_and(|host| host.parse::<IpAddr>().is_ok())
-        || name.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
 }
 
 /// The refusal of a request without the right token; `None` for the right one.
