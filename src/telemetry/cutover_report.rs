@@ -117,7 +117,8 @@ mod tests {
     #[test]
     fn a_fence_that_is_not_recorded_as_lifted_may_stand_whatever_else_is_recorded() {
         let end = |state: &str, fenced_at, lifted_at| {
-            CutoverReport { state: state.into(), fenced_at, lifted_at, ..CutoverReport::default() }.fence_end()
+            CutoverReport { state: state.into(), fenced_at, lifted_at, ..CutoverReport::default() }
+                .fence_end()
         };
         let at = Some(Timestamp::UNIX_EPOCH);
         for state in ["aborted", "rolled_back"] {

@@ -20,7 +20,6 @@ pub mod past;
 mod sessions;
 pub mod systemd;
 mod verification_report;
-pub mod written;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -2,10 +2,6 @@
 
 ## Figures
 
-page-seconds = { $seconds } s
-page-minutes = { $minutes } min { $seconds } s
-page-hours = { $hours } h { $minutes } min
-page-days = { $days } d { $hours } h
 page-not-known = not known
 page-far = more than 30 d
 

@@ -2,10 +2,6 @@
 
 ## Величины
 
-page-seconds = { $seconds } с
-page-minutes = { $minutes } мин { $seconds } с
-page-hours = { $hours } ч { $minutes } мин
-page-days = { $days } д { $hours } ч
 page-not-known = неизвестно
 page-far = более 30 д
 

@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::super::words::Words;
 use super::{Scene, prose};
+use crate::language::written::{clock, date};
 use crate::language::{Message, message};
 use crate::telemetry::conditions::{Condition, Met, conditions};
 use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
@@ -40,7 +41,7 @@ fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) 
         CutoverStep::RolledBack => message!("page-step-rolled-back"),
     });
     let (class, sign, said) = match mark {
-        StepMark::Reached(at) if step == CutoverStep::Started => ("reached", "✓", words.clock(at)),
+        StepMark::Reached(at) if step == CutoverStep::Started => ("reached", "✓", clock(at)),
         StepMark::Reached(at) => ("reached", "✓", since(report.started_at, at, words)),
         StepMark::Next => ("next", "▸", words.say(message!("page-step-next"))),
         StepMark::Later => ("later", "·", words.say(message!("page-step-later"))),
@@ -85,8 +86,8 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
         (_, false) => message!("page-record-landing-still"),
     };
     let said = match report.is_aborted() {
-        true => message!("page-aborted", time = took, at = words.date(at), record = record),
-        false => message!("page-decided", time = took, at = words.date(at), record = record),
+        true => message!("page-aborted", time = took, at = date(at), record = record),
+        false => message!("page-decided", time = took, at = date(at), record = record),
     };
     let mut parts = vec![words.say(said)];
     parts.extend(match report.fence_end() {

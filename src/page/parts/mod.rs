@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::words::Words;
-use crate::language::message;
+use crate::language::{message, written};
 use crate::telemetry::columns::ChartColumn;
 use crate::telemetry::http::Limits;
 use crate::telemetry::past::Window;
@@ -67,7 +67,7 @@ pub fn parts(scene: &Scene, words: Words) -> Vec<(&'static str, Markup)> {
     };
     let [lag, rows, bytes] = charts::charts(scene, words);
     vec![
-        ("clock", clock(scene, words)),
+        ("clock", as_of(scene, words)),
         ("announce", headline::announcement(scene, words)),
         ("state", headline::state(scene, words)),
         ("trouble", headline::trouble(scene, words)),
@@ -83,8 +83,8 @@ pub fn parts(scene: &Scene, words: Words) -> Vec<(&'static str, Markup)> {
     ]
 }
 
-fn clock(scene: &Scene, words: Words) -> Markup {
-    let at = words.clock(scene.now);
+fn as_of(scene: &Scene, words: Words) -> Markup {
+    let at = written::clock(scene.now);
     html! { (words.say(message!("page-as-of", at = at))) }
 }
 

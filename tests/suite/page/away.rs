@@ -53,7 +53,11 @@ async fn a_page_that_is_hidden_from_its_beginning_gives_its_connection_back_unti
         drawn.load(Ordering::Relaxed) == before
     })
     .await;
-    assert_eq!(browser.value("document.title").await, "leadbridge", "a title that nobody renews claims nothing");
+    assert_eq!(
+        browser.value("document.title").await,
+        "leadbridge",
+        "a title that nobody renews claims nothing"
+    );
 
     // An hour later somebody looks, and the first event takes longer than the page takes to look for its daemon.
     is_slow.store(true, Ordering::Relaxed);
@@ -62,7 +66,10 @@ async fn a_page_that_is_hidden_from_its_beginning_gives_its_connection_back_unti
                 .observe(root, { attributes: true }); \
                 window.later = 3600000; window.isHidden = false; document.dispatchEvent(new Event('visibilitychange'));";
     browser.run(seen).await;
-    until_true("the page goes on", async || browser.value("document.title").await == "STREAMING · leadbridge").await;
+    until_true("the page goes on", async || {
+        browser.value("document.title").await == "STREAMING · leadbridge"
+    })
+    .await;
     assert_eq!(browser.value("window.wasLost").await, false, "an old page is no silent daemon");
     is_slow.store(false, Ordering::Relaxed);
     stage.end().await;

@@ -4,13 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::commands::status::view::duration;
+use crate::language::written::{clock, duration};
 use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
-
-/// `12:03:01 UTC`.
-pub fn clock(at: Timestamp) -> String {
-    at.strftime("%H:%M:%S UTC").to_string()
-}
 
 /// The lines of the newest cutover or rollback: its steps with the times since its start, and how it stands. `passed` is
 /// the time since Traffic answered.
