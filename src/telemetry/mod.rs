@@ -17,6 +17,8 @@ pub mod logging;
 mod metrics;
 pub mod outlook;
 pub mod past;
+#[cfg(test)]
+pub mod scenes_for_tests;
 mod sessions;
 pub mod systemd;
 mod verification_report;

@@ -72,7 +72,7 @@
     // A finger that is lifted leaves the value that it asked for.
     chart.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && point(null));
     chart.addEventListener("focus", () => point(pointed ?? count - 1));
-    chart.addEventListener("blur", () => point(null));
+    chart.addEventListener("blur", (event) => charts.includes(event.relatedTarget) || point(null));
     chart.addEventListener("keydown", (event) => {
       const places = { ArrowLeft: (pointed ?? count) - 1, ArrowRight: (pointed ?? count) + 1, Home: 0, End: count - 1, Escape: null };
       if (event.altKey || event.ctrlKey || event.metaKey || !(event.key in places)) return;

@@ -108,9 +108,10 @@ fn is_streaming(live: &Live) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scenes_for_tests::{all, clock, cutover, live, scene};
+    use super::super::scenes_for_tests::{all, scene};
     use super::*;
     use crate::language::Language;
+    use crate::telemetry::scenes_for_tests::{clock, cutover, live};
     use crate::telemetry::{CutoverReport, LastError};
 
     fn drawn(scene: &Scene, language: Language) -> String {
@@ -151,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_fence_that_may_still_stand_is_named_though_no_fence_was_recorded() {
-        let aborted = CutoverReport { finished_at: Some(clock(-1.0)), ..cutover("cutover", "aborted", 0) };
+        let aborted =
+            CutoverReport { finished_at: Some(clock(-1.0)), ..cutover("cutover", "aborted", 0, -2.0) };
         let drawn = |lifted_at| {
             let cutover = Some(CutoverReport { lifted_at, ..aborted.clone() });
             drawn(&scene(Live { cutover, ..live(State::Streaming) }), Language::English)
