@@ -133,6 +133,7 @@ pub fn snapshot(window: Window) -> Scene {
         snapshot_rows_per_second: Some(41_000.0),
         snapshot_seconds_left: Some(45.0),
         snapshot_indexes_left: Some(7),
+        verification: None,
         ..live(State::Snapshot)
     };
     let mut scene = scene(live, window);
