@@ -4,7 +4,7 @@ use super::*;
 use crate::language::Message;
 use crate::model::difference_counts::DifferenceCounts;
 use crate::report::Attention;
-use crate::telemetry::{LastError, ReverseReport, SlotReport};
+use crate::telemetry::{LastError, ReverseReport, SlotReport, scenes_for_tests};
 
 fn limits() -> AlertLimits {
     AlertLimits {
@@ -20,19 +20,7 @@ fn now() -> Timestamp {
 }
 
 fn streaming() -> Live {
-    let mut live = Live::starting();
-    live.state = State::Streaming;
-    (live.lag_bytes, live.lag_seconds) = (Some(0), Some(0.0));
-    (live.quarantined, live.attention) = (Some(0), Some(Vec::new()));
-    live.slot = Some(SlotReport {
-        name: "leadbridge".into(),
-        active: true,
-        wal_status: Some("reserved".into()),
-        retained_bytes: Some(5),
-        safe_bytes: None,
-        limit_bytes: None,
-    });
-    live
+    Live { lag_bytes: Some(0), lag_seconds: Some(0.0), ..scenes_for_tests::live(State::Streaming) }
 }
 
 fn survival(state: SurvivalState, seconds_left: Option<f64>) -> Option<Survival> {

@@ -33,6 +33,8 @@ pub enum Argument {
     Number(i128),
     /// A count that is shown in groups of three digits, `12 345 678`, with no-break spaces.
     Grouped(u64),
+    /// A number with a decimal point, which Russian writes as a comma.
+    Decimal(String),
     /// A part of the sentence, which is translated with the sentence.
     Message(Message),
 }

@@ -9,11 +9,12 @@
 
 mod content;
 mod texts;
+pub mod written;
 
 use std::str::FromStr;
 
 pub use content::{Argument, Message};
-pub use texts::grouped;
+pub use written::grouped;
 
 /// A language in which messages can be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

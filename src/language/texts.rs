@@ -7,6 +7,7 @@ use fluent_bundle::types::FluentNumber;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use intl_memoizer::concurrent::IntlLangMemoizer;
 
+use super::written::grouped;
 use super::{Argument, Language};
 
 /// The texts of one room.
@@ -30,8 +31,18 @@ macro_rules! rooms {
 }
 
 /// Each file of `en` and `ru`.
-pub(super) const ROOMS: &[RoomTexts] =
-    &rooms!["report", "postgres", "mapping", "admission", "landing", "doctor", "cutover", "page", "commands"];
+pub(super) const ROOMS: &[RoomTexts] = &rooms![
+    "written",
+    "report",
+    "postgres",
+    "mapping",
+    "admission",
+    "landing",
+    "doctor",
+    "cutover",
+    "page",
+    "commands"
+];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));
 static RUSSIAN: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::Russian));
@@ -85,7 +96,11 @@ impl Texts {
             Argument::Grouped(number) if u128::from(*number) <= EXACT => {
                 counted(FluentNumber::from(*number), true)
             }
-            Argument::Grouped(number) => FluentValue::from(grouped(&number.to_string())),
+            Argument::Grouped(number) => FluentValue::from(grouped(*number)),
+            Argument::Decimal(text) => FluentValue::from(match self.language {
+                Language::English => text.clone(),
+                Language::Russian => text.replace('.', ","),
+            }),
             Argument::Message(part) => FluentValue::from(part.in_language(self.language)),
         }
     }
@@ -99,13 +114,13 @@ fn counted<'a>(mut number: FluentNumber, use_grouping: bool) -> FluentValue<'a> 
 /// How a bundle shows a value; `None` leaves the value to Fluent, which knows no groups of digits.
 fn shown(value: &FluentValue<'_>, _: &IntlLangMemoizer) -> Option<String> {
     match value {
-        FluentValue::Number(number) if number.options.use_grouping => Some(grouped(&number.as_string())),
+        FluentValue::Number(number) if number.options.use_grouping => Some(groups(&number.as_string())),
         _ => None,
     }
 }
 
 /// The digits of a whole number in groups of three, with no-break spaces: `12 345 678`.
-pub fn grouped(digits: &str) -> String {
+pub(super) fn groups(digits: &str) -> String {
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
         if place > 0 && (digits.len() - place).is_multiple_of(3) {

@@ -41,17 +41,17 @@ impl Choice {
     pub fn of(asked: &Asked, headers: &HeaderMap) -> Self {
         let language = asked.language().or_else(|| kept(headers)).or_else(|| preferred(headers));
         let named = asked.window.as_deref();
-        let window = Window::ALL.into_iter().find(|window| Some(window_name(*window)) == named);
+        let window = Window::ALL.into_iter().find(|window| Some(window_code(*window)) == named);
         Choice { language: language.unwrap_or_default(), window: window.unwrap_or_default() }
     }
 
     /// The query of the address with this choice.
     pub fn query(self) -> String {
-        format!("?lang={}&window={}", self.language.code(), window_name(self.window))
+        format!("?lang={}&window={}", self.language.code(), window_code(self.window))
     }
 }
 
-fn window_name(window: Window) -> &'static str {
+fn window_code(window: Window) -> &'static str {
     match window {
         Window::TenMinutes => "10m",
         Window::ThreeHours => "3h",

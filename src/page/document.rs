@@ -1,6 +1,7 @@
 //! The page as one document: frame, style and script.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -22,57 +23,45 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
 /// The parts by their ids.
 type Parts = HashMap<&'static str, Markup>;
 
-/// What is the same for all readers.
-#[derive(Debug)]
-pub struct Frame {
-    policy: String,
-}
+/// The Content-Security-Policy: nothing but the page's own style and script, and its own daemon.
+pub static POLICY: LazyLock<String> = LazyLock::new(|| {
+    let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
+    format!(
+        "default-src 'none'; style-src {}; script-src {}; img-src data:; connect-src 'self'; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash(STYLE),
+        hash(SCRIPT),
+    )
+});
 
-impl Frame {
-    pub fn new() -> Self {
-        let hash = |text: &str| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)));
-        let policy = format!(
-            "default-src 'none'; style-src {}; script-src {}; img-src data:; connect-src 'self'; base-uri 'none'; \
-             form-action 'none'; frame-ancestors 'none'",
-            hash(STYLE),
-            hash(SCRIPT),
-        );
-        Frame { policy }
-    }
-
-    /// The Content-Security-Policy: nothing but the page's own style and script, and its own daemon.
-    pub fn policy(&self) -> String {
-        self.policy.clone()
-    }
-
-    /// The whole page.
-    pub fn html(&self, scene: &Scene, choice: Choice) -> String {
-        let words = Words(choice.language);
-        let said = |message| words.say(message);
-        let parts: Parts = parts(scene, words).into_iter().collect();
-        html! {
-            (DOCTYPE)
-            html lang=(choice.language.code()) data-version=(env!("CARGO_PKG_VERSION")) {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    meta name="robots" content="noindex";
-                    title { (scene.title(words)) }
-                    link rel="icon" href=(ICON);
-                    style { (PreEscaped(STYLE)) }
-                }
-                body {
-                    a class="skip" href="#main" { (said(message!("page-skip"))) }
-                    (banner(&parts, choice))
-                    (main(&parts, choice))
-                    footer { p { (said(message!("page-footer"))) } }
-                    script { (PreEscaped(SCRIPT)) }
-                }
+/// The whole page.
+pub fn html(scene: &Scene, choice: Choice) -> String {
+    let words = Words(choice.language);
+    let said = |message| words.say(message);
+    let parts: Parts = parts(scene, words).into_iter().collect();
+    html! {
+        (DOCTYPE)
+        html lang=(choice.language.code()) data-version=(env!("CARGO_PKG_VERSION"))
+            data-query=(choice.query()) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta name="robots" content="noindex";
+                title { (scene.title(words)) }
+                link rel="icon" href=(ICON);
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                a class="skip" href="#main" { (said(message!("page-skip"))) }
+                (banner(&parts, choice))
+                (main(&parts, choice))
+                footer { p { (said(message!("page-footer"))) } }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
-        .into_string()
     }
+    .into_string()
 }
 
 /// The name, the moment that the page shows, and the languages.

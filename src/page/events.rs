@@ -21,19 +21,20 @@ use super::Page;
 use super::choice::{Asked, Choice};
 use super::parts::{Scene, parts};
 use super::words::Words;
+use crate::language::written::clock;
 
 /// Pause between two events.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What an event tells the script.
 #[derive(Debug, Serialize)]
-struct Update<'s> {
+struct Update {
     /// The moment that the parts show, as the page writes times.
     at: String,
     title: String,
     version: &'static str,
     /// HTML by the id of the element that holds it: only what has changed.
-    parts: Vec<(&'s str, String)>,
+    parts: Vec<(&'static str, String)>,
 }
 
 pub(super) async fn follow(
@@ -94,7 +95,7 @@ impl Follower {
         Event::default().event(name).json_data(self.update(&scene)).ok()
     }
 
-    fn update(&mut self, scene: &Scene) -> Update<'static> {
+    fn update(&mut self, scene: &Scene) -> Update {
         let words = Words(self.choice.language);
         let changed = parts(scene, words).into_iter().filter_map(|(id, html)| {
             let html = html.into_string();
@@ -105,7 +106,7 @@ impl Follower {
         });
         Update {
             parts: changed.collect(),
-            at: words.clock(scene.now),
+            at: clock(scene.now),
             title: scene.title(words),
             version: env!("CARGO_PKG_VERSION"),
         }

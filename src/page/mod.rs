@@ -1,8 +1,9 @@
 //! The status page: what the daemon knows about itself, for people.
 //!
 //! The page is one document with its style and script inside, and is complete without the script. The script replaces
-//! the page's parts as `events` sends them, and says since when nothing has come. Every text, figure and chart is made
-//! here, by the pure functions of `parts`, so that the script has no words and no arithmetic of its own.
+//! the page's parts as `events` sends them, says since when nothing has come, and shows the value of the column that a
+//! reader points at. Every text, figure and chart is made here, by the pure functions of `parts`, so that the script has
+//! no words of its own, and counts only the age of the news and the time of a column.
 
 mod choice;
 mod document;
@@ -20,7 +21,6 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use choice::{Asked, Choice};
-use document::Frame;
 pub use parts::Scene;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -47,7 +47,6 @@ pub fn of_daemon(telemetry: Telemetry, limits: Limits) -> Source {
 #[derive(Clone)]
 struct Page {
     source: Source,
-    frame: Arc<Frame>,
     /// A permit for each page that is followed.
     followers: Arc<Semaphore>,
     shutdown: CancellationToken,
@@ -56,14 +55,13 @@ struct Page {
 /// The page and its events. At most `followers` pages are followed at a time; `shutdown` ends their streams.
 pub fn router(source: Source, followers: usize, shutdown: CancellationToken) -> Router {
     let followers = Arc::new(Semaphore::new(followers));
-    let page = Page { source, frame: Arc::new(Frame::new()), followers, shutdown };
+    let page = Page { source, followers, shutdown };
     Router::new().route("/", get(show)).route("/events", get(events::follow)).with_state(page)
 }
 
 async fn show(Shared(page): Shared<Page>, Query(asked): Query<Asked>, headers: HeaderMap) -> Response {
     let choice = Choice::of(&asked, &headers);
-    let html = page.frame.html(&(page.source)(choice.window), choice);
-    let policy = page.frame.policy();
+    let html = document::html(&(page.source)(choice.window), choice);
     let constant = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CACHE_CONTROL, "no-store"),
@@ -71,7 +69,8 @@ async fn show(Shared(page): Shared<Page>, Query(asked): Query<Asked>, headers: H
         (header::X_FRAME_OPTIONS, "DENY"),
         (header::CONTENT_LANGUAGE, choice.language.code()),
     ];
-    let mut response = (constant, [(header::CONTENT_SECURITY_POLICY, policy)], html).into_response();
+    let mut response =
+        (constant, [(header::CONTENT_SECURITY_POLICY, document::POLICY.as_str())], html).into_response();
     if let Some(cookie) = asked.cookie() {
         response.headers_mut().insert(header::SET_COOKIE, cookie);
     }

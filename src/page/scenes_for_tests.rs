@@ -1,18 +1,13 @@
 //! Scenes that the tests draw.
 
-use jiff::Timestamp;
-
 use super::parts::Scene;
 use crate::language::Message;
 use crate::report::Attention;
 use crate::telemetry::columns::ChartColumn;
 use crate::telemetry::http::Limits;
 use crate::telemetry::past::Window;
+use crate::telemetry::scenes_for_tests::{clock, cutover, live};
 use crate::telemetry::{CutoverReport, LastError, Live, ReverseReport, State, TableProgress};
-
-pub fn clock(seconds: f64) -> Timestamp {
-    "2026-11-29T12:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs_f64(seconds)
-}
 
 pub fn scene(live: Live) -> Scene {
     let window = Window::TenMinutes;
@@ -27,36 +22,6 @@ pub fn scene(live: Live) -> Scene {
     Scene { live, columns: columns.collect(), window, limits, now: clock(0.0) }
 }
 
-pub fn live(state: State) -> Live {
-    Live {
-        state,
-        lag_bytes: Some(12_800),
-        lag_seconds: Some(0.4),
-        quarantined: Some(0),
-        conversion_notes: Some(3),
-        attention: Some(Vec::new()),
-        blocked_by: Some(Vec::new()),
-        started_at: Some(clock(-3_600.0)),
-        ..Live::starting()
-    }
-}
-
-pub fn cutover(direction: &str, state: &str, reached: usize) -> CutoverReport {
-    let at = |place: usize, seconds: f64| (reached >= place).then(|| clock(seconds - 2.0));
-    CutoverReport {
-        direction: direction.into(),
-        state: state.into(),
-        started_at: clock(-2.0),
-        deadline: clock(118.0),
-        fenced_at: at(1, 0.312),
-        drained_at: at(2, 0.498),
-        verified_at: at(3, 1.204),
-        finished_at: at(4, 1.377),
-        asked_at: clock(0.0),
-        ..CutoverReport::default()
-    }
-}
-
 /// Every state, and what each of them may have besides.
 pub fn all() -> Vec<Scene> {
     let mut scenes: Vec<_> = State::ALL.into_iter().map(|state| scene(live(state))).collect();
@@ -66,14 +31,14 @@ pub fn all() -> Vec<Scene> {
         ("rollback", "rolled_back", 4),
         ("cutover", "switched", 4),
     ] {
-        let cutover = Some(cutover(direction, state, reached));
+        let cutover = Some(cutover(direction, state, reached, -2.0));
         scenes.push(scene(Live { cutover, ..live(State::Streaming) }));
     }
     let aborted = CutoverReport {
         finished_at: Some(clock(-1.0)),
         reason: Some("a hook failed".into()),
         hook_begun_at: Some(clock(-1.5)),
-        ..cutover("cutover", "aborted", 1)
+        ..cutover("cutover", "aborted", 1, -2.0)
     };
     let error = crate::error::Error::refused("TRUNCATE of landing_leads").remedy("see <docs>");
     scenes.push(scene(Live {

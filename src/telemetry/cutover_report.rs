@@ -55,6 +55,17 @@ pub enum StepMark {
     NotReached,
 }
 
+/// What is left of the fence of an aborted or rolled back run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FenceEnd {
+    /// Nothing had been fenced.
+    WithoutFence,
+    /// When the fence was lifted.
+    Lifted(Timestamp),
+    /// The fence may still stand, also where the journal has no step of it: a fence is there before it is recorded.
+    NotRecorded,
+}
+
 impl CutoverReport {
     pub fn is_rollback(&self) -> bool {
         self.direction == "rollback"
@@ -84,8 +95,40 @@ impl CutoverReport {
         })
     }
 
+    /// `None` for an undecided run, and for a cutover that has switched: its fence stays.
+    pub fn fence_end(&self) -> Option<FenceEnd> {
+        (self.is_decided() && self.state != "switched").then_some(match (self.lifted_at, self.fenced_at) {
+            (Some(lifted), Some(_)) => FenceEnd::Lifted(lifted),
+            (Some(_), None) => FenceEnd::WithoutFence,
+            (None, _) => FenceEnd::NotRecorded,
+        })
+    }
+
     /// Whether the system of record is decided.
     pub fn is_decided(&self) -> bool {
         matches!(self.state.as_str(), "switched" | "rolled_back" | "aborted")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fence_that_is_not_recorded_as_lifted_may_stand_whatever_else_is_recorded() {
+        let end = |state: &str, fenced_at, lifted_at| {
+            CutoverReport { state: state.into(), fenced_at, lifted_at, ..CutoverReport::default() }
+                .fence_end()
+        };
+        let at = Some(Timestamp::UNIX_EPOCH);
+        for state in ["aborted", "rolled_back"] {
+            assert_eq!(end(state, at, None), Some(FenceEnd::NotRecorded));
+            assert_eq!(end(state, None, None), Some(FenceEnd::NotRecorded));
+            assert_eq!(end(state, at, at), Some(FenceEnd::Lifted(Timestamp::UNIX_EPOCH)));
+            assert_eq!(end(state, None, at), Some(FenceEnd::WithoutFence));
+        }
+        for state in ["started", "fenced", "drained", "verified", "switched"] {
+            assert_eq!(end(state, at, None), None, "{state}");
+        }
     }
 }

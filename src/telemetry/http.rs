@@ -22,6 +22,25 @@ pub struct Limits {
     pub max_lag_seconds: f64,
 }
 
+impl Limits {
+    /// The lag in bytes, where it is above its limit.
+    pub fn bytes_over(self, live: &Live) -> Option<u64> {
+        live.lag_bytes.filter(|bytes| *bytes > self.max_lag_bytes)
+    }
+
+    /// The lag in seconds, where it is above its limit.
+    pub fn seconds_over(self, live: &Live) -> Option<f64> {
+        live.lag_seconds.filter(|seconds| *seconds > self.max_lag_seconds)
+    }
+
+    /// `None` while not known: a lag of which one figure is missing may still be above a limit.
+    pub fn lag_is_within(self, live: &Live) -> Option<bool> {
+        let is_over = self.bytes_over(live).is_some() || self.seconds_over(live).is_some();
+        let is_known = live.lag_bytes.is_some() && live.lag_seconds.is_some();
+        (is_over || is_known).then_some(!is_over)
+    }
+}
+
 /// Asks the daemon at `address` for its status; `None` when no daemon answers within `limit`. `T` is [`Live`], or another
 /// form of the same document.
 ///
@@ -116,16 +135,13 @@ fn not_ready(live: &Live, limits: Limits) -> Option<String> {
     if !matches!(live.state, State::Streaming | State::Switched) {
         return Some(format!("not streaming: {}", live.state));
     }
-    match (live.lag_bytes, live.lag_seconds) {
-        (Some(bytes), _) if bytes > limits.max_lag_bytes => {
-            Some(format!("lag of {bytes} bytes is above {}", limits.max_lag_bytes))
-        }
-        (_, Some(seconds)) if seconds > limits.max_lag_seconds => {
-            Some(format!("lag of {seconds:.1} s is above {} s", limits.max_lag_seconds))
-        }
-        (Some(_), Some(_)) => None,
-        _ => Some("the lag is not known yet".to_owned()),
+    if let Some(bytes) = limits.bytes_over(live) {
+        return Some(format!("lag of {bytes} bytes is above {}", limits.max_lag_bytes));
     }
+    if let Some(seconds) = limits.seconds_over(live) {
+        return Some(format!("lag of {seconds:.1} s is above {} s", limits.max_lag_seconds));
+    }
+    limits.lag_is_within(live).is_none().then(|| "the lag is not known yet".to_owned())
 }
 
 #[cfg(test)]
@@ -165,6 +181,9 @@ mod tests {
         let switched = |bytes| Live { state: State::Switched, ..streaming(Some(bytes), Some(0.0)) };
         assert_eq!(not_ready(&switched(1000), LIMITS), None);
         assert!(not_ready(&switched(1001), LIMITS).is_some());
+        for live in [streaming(Some(1001), None), streaming(None, Some(10.1))] {
+            assert_eq!(LIMITS.lag_is_within(&live), Some(false), "one figure suffices: {live:?}");
+        }
         for live in [
             streaming(Some(1001), Some(0.0)),
             streaming(Some(0), Some(10.1)),

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::extract::{Request, State as Shared};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, HeaderName, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
@@ -59,7 +60,7 @@ pub async fn read_token(file: &Path) -> Result<SecretString, String> {
 
 /// The routes, for those who may read them.
 pub fn guarded(router: Router, token_file: Option<PathBuf>) -> Router {
-    let guard = Arc::new(Guard { token_file, read: Mutex::default() });
+    let guard = Arc::new(Guard { token_file, read: Arc::default() });
     router.layer(from_fn_with_state(guard, admit))
 }
 
@@ -70,23 +71,28 @@ struct Guard {
     token_file: Option<PathBuf>,
     /// The token's hash or the reason why there is none, and when the file was read. The lock is held while the file is
     /// read, so that a disk that hangs takes one of the process's threads and not all of them.
-    read: Mutex<Option<(Instant, Result<Hash, String>)>>,
+    read: Arc<Mutex<Option<(Instant, Result<Hash, String>)>>>,
 }
 
 impl Guard {
     async fn token(&self, file: &Path) -> Result<Hash, String> {
-        let mut kept = self.read.lock().await;
+        let mut kept = self.read.clone().lock_owned().await;
         if let Some((_, token)) = kept.as_ref().filter(|(at, _)| at.elapsed() < KEPT) {
             return token.clone();
         }
-        let token = read_token(file).await.map(|token| hash(token.expose_secret().as_bytes()));
-        if let Err(why) = &token
-            && kept.as_ref().is_none_or(|(_, before)| before.as_ref() != token.as_ref())
-        {
-            tracing::warn!("status, metrics and page are closed over HTTP: {why}");
-        }
-        *kept = Some((Instant::now(), token.clone()));
-        token
+        let file = file.to_owned();
+        // A task of its own has the lock: a thread goes on reading when the request that asked is dropped.
+        let reading = tokio::spawn(async move {
+            let token = read_token(&file).await.map(|token| hash(token.expose_secret().as_bytes()));
+            if let Err(why) = &token
+                && kept.as_ref().is_none_or(|(_, before)| before.as_ref() != token.as_ref())
+            {
+                tracing::warn!("status, metrics and page are closed over HTTP: {why}");
+            }
+            *kept = Some((Instant::now(), token.clone()));
+            token
+        });
+        reading.await.unwrap_or_else(|ended| Err(format!("{TOKEN_KEY}: {ended}")))
     }
 }
 
@@ -147,14 +153,10 @@ fn without_token(peer: Peer, headers: &HeaderMap) -> Option<Response> {
 /// Whether the request names its host by an address or as localhost. A request of HTTP/1.0 names none.
 fn is_named_as_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST) else { return true };
-    let Ok(host) = host.to_str() else { return false };
-    let is_address = host.parse::<SocketAddr>().is_ok() || host.parse::<IpAddr>().is_ok();
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    is_address
-        || bracketed.is_some_and(|host| host.parse::<IpAddr>().is_ok())
-        || name.parse::<IpAddr>().is_ok()
-        || name.eq_ignore_ascii_case("localhost")
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    let name = authority.host();
+    let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    address.parse::<IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
 }
 
 /// The refusal of a request without the right token; `None` for the right one.
@@ -252,6 +254,24 @@ mod tests {
         let refusal = with_token(token, &HeaderMap::new()).unwrap();
         assert_eq!(refusal.status(), StatusCode::UNAUTHORIZED);
         assert!(refusal.headers()[WWW_AUTHENTICATE].to_str().unwrap().starts_with("Basic "));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_leaves_while_the_token_is_read_lets_nobody_read_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        // Opening a pipe waits for its writer, as a disk that hangs does.
+        let file = directory.path().join("token");
+        nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let guard = Guard { token_file: Some(file.clone()), read: Arc::default() };
+        assert!(tokio::time::timeout(Duration::from_millis(50), guard.token(&file)).await.is_err());
+        assert!(guard.read.try_lock().is_err(), "the file is still being read");
+        tokio::task::spawn_blocking({
+            let file = file.clone();
+            move || std::fs::write(file, "0123456789abcdef").unwrap()
+        })
+        .await
+        .unwrap();
+        assert_eq!(guard.token(&file).await, Ok(hash(b"0123456789abcdef")));
     }
 
     #[tokio::test]

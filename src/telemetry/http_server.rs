@@ -15,6 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use nix::errno::Errno;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
@@ -39,7 +40,7 @@ pub struct Bounds {
     pub connections: usize,
     /// Time from the beginning of a connection to the end of its request's head.
     pub head: Duration,
-    /// Time for which a write may make no progress, because the client does not read.
+    /// Time for which a write may make no progress, because the client does not read, or is gone without a word.
     pub stalled: Duration,
 }
 
@@ -130,6 +131,10 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
             continue;
         }
         full = false;
+        // A write succeeds into the kernel's buffer for minutes after the client's machine has vanished.
+        if let Err(error) = SockRef::from(&stream).set_tcp_user_timeout(Some(bounds.stalled)) {
+            tracing::debug!("a connection of {peer} has no time limit of the kernel: {error}");
+        }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(bounds.stalled));
         let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
@@ -162,9 +167,12 @@ async fn accept(listener: &TcpListener, failing: &mut bool) -> (TcpStream, Socke
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::time::Instant;
 
+    use axum::body::Body;
     use axum::routing::get;
+    use socket2::SockFilter;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::task::JoinHandle;
 
@@ -187,7 +195,8 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let routes = Router::new()
                 .route("/", get(|| async { "here" }))
-                .route("/large", get(|| async { vec![b'x'; LARGE] }));
+                .route("/large", get(|| async { vec![b'x'; LARGE] }))
+                .route("/endless", get(endless));
             let shutdown = CancellationToken::new();
             let task = tokio::spawn(serve(listener, routes, bounds, shutdown.clone()));
             Server { address, shutdown, task }
@@ -203,6 +212,14 @@ mod tests {
             self.shutdown.cancel();
             tokio::time::timeout(PATIENCE, self.task).await.expect("the server does not end").unwrap();
         }
+    }
+
+    /// An answer that goes on as a followed page does: a few bytes at a time.
+    async fn endless() -> Body {
+        Body::from_stream(futures_util::stream::unfold((), async |()| {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Some((Ok::<_, Infallible>("news"), ()))
+        }))
     }
 
     /// All that the server sends before it ends the connection.
@@ -261,6 +278,26 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         assert!(received(held).await.len() < LARGE);
+        server.ends().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_client_that_vanishes_is_given_up_though_the_kernel_takes_what_is_written() {
+        let server = Server::start(Bounds { stalled: Duration::from_millis(300), ..Bounds::default() }).await;
+        let mut followed = server.send("GET /endless HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        // A client that is there is followed for longer than the limit.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(1) {
+            followed.read_exact(&mut [0; 64]).await.unwrap();
+        }
+        // `return 0`: every packet to the client is dropped, as where its machine has lost its network.
+        let drop_all = SockFilter::new(6, 0, 0, 0);
+        SockRef::from(&followed).attach_filter(&[drop_all]).unwrap();
+        let begun = Instant::now();
+        while open_at(server.address) > 0 {
+            assert!(begun.elapsed() < PATIENCE, "the server holds a connection whose client is gone");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         server.ends().await;
     }
 

@@ -17,10 +17,11 @@ pub mod logging;
 mod metrics;
 pub mod outlook;
 pub mod past;
+#[cfg(test)]
+pub mod scenes_for_tests;
 mod sessions;
 pub mod systemd;
 mod verification_report;
-pub mod written;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -29,7 +30,7 @@ use tokio::sync::watch;
 
 pub use alert_facts::{AbortedChange, AlertChannelReport, CertificateEnds};
 use columns::ChartColumn;
-pub use cutover_report::{CutoverReport, CutoverStep, StepMark};
+pub use cutover_report::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 pub use heartbeat::{Heartbeat, Heartbeats};
 use history::{History, Sample};
 pub use last_error::LastError;

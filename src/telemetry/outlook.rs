@@ -11,6 +11,8 @@ use super::history::{History, Sample};
 use super::{Live, State};
 use crate::model::side::Side;
 
+/// Longest time that is written out, in seconds: an estimate beyond has no meaning.
+pub const FAR: f64 = 30.0 * 86_400.0;
 /// Time over which rates and trend are taken.
 const RATE_WINDOW: Duration = Duration::from_secs(60);
 /// Time over which the growth of the retained WAL is taken. Longer, because a slot's WAL shrinks in steps.
@@ -94,6 +96,14 @@ pub struct Survival {
     pub seconds_left_if_stopped: Option<f64>,
 }
 
+impl Survival {
+    /// WAL that may still be written, for people: PostgreSQL counts whole segments, so that a little more than the limit
+    /// may be left.
+    pub fn left_bytes(&self) -> u64 {
+        self.safe_bytes.unwrap_or(0).min(self.limit_bytes.unwrap_or(0))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CatchUpState {
@@ -113,10 +123,11 @@ pub struct CatchUp {
     pub seconds: Option<f64>,
 }
 
-/// The slot of the running direction, as far as survival depends on it.
+/// The slot of the running direction, as far as its survival is told.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct SlotLimits<'s> {
     pub wal_status: Option<&'s str>,
+    pub retained_bytes: Option<u64>,
     pub safe_bytes: Option<u64>,
     pub limit_bytes: Option<u64>,
 }
@@ -127,11 +138,13 @@ impl<'s> SlotLimits<'s> {
         match (source, &live.slot, &live.reverse) {
             (Side::Landing, Some(slot), _) => Some(SlotLimits {
                 wal_status: slot.wal_status.as_deref(),
+                retained_bytes: slot.retained_bytes,
                 safe_bytes: slot.safe_bytes,
                 limit_bytes: slot.limit_bytes,
             }),
             (Side::Traffic, _, Some(reverse)) if reverse.wal_status.is_some() => Some(SlotLimits {
                 wal_status: reverse.wal_status.as_deref(),
+                retained_bytes: reverse.retained_bytes,
                 safe_bytes: reverse.safe_bytes,
                 limit_bytes: reverse.limit_bytes,
             }),
@@ -250,7 +263,7 @@ fn growth(history: &History) -> Option<f64> {
 /// How long the slot of `side` survives. `growth` and `written` are the bytes a second by which the retained WAL grows,
 /// and which the server writes.
 pub fn survival(side: Side, slot: SlotLimits<'_>, growth: Option<f64>, written: Option<f64>) -> Survival {
-    let SlotLimits { wal_status, safe_bytes, limit_bytes } = slot;
+    let SlotLimits { wal_status, safe_bytes, limit_bytes, .. } = slot;
     let until = |rate: Option<f64>| {
         let (safe, rate) = (safe_bytes? as f64, rate.filter(|rate| *rate > 0.0)?);
         Some(safe / rate).filter(|seconds| seconds.is_finite())

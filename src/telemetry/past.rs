@@ -9,10 +9,10 @@ use std::time::Duration;
 use super::Live;
 use super::columns::{ChartColumn, Columns, MomentFigures};
 
-/// Columns of five seconds: ten minutes.
-const RECENT: usize = 120;
-/// Columns of a minute: a day.
-const DAY: usize = 24 * 60;
+/// The columns of ten minutes: length and number.
+const RECENT: (Duration, usize) = (Duration::from_secs(5), 120);
+/// The columns of a day.
+const DAY: (Duration, usize) = (Duration::from_secs(60), 24 * 60);
 
 /// A length of time that a chart shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,16 +33,16 @@ impl Window {
     /// Time that a column of the chart shows.
     pub fn column(self) -> Duration {
         match self {
-            Window::TenMinutes => Duration::from_secs(5),
-            Window::ThreeHours => Duration::from_secs(60),
-            Window::Day => Duration::from_secs(8 * 60),
+            Window::TenMinutes => RECENT.0,
+            Window::ThreeHours => DAY.0,
+            Window::Day => DAY.0 * 8,
         }
     }
 
     /// Columns of the chart.
     pub fn columns(self) -> usize {
         match self {
-            Window::TenMinutes => RECENT,
+            Window::TenMinutes => RECENT.1,
             Window::ThreeHours | Window::Day => 180,
         }
     }
@@ -59,11 +59,7 @@ pub struct Past {
 
 impl Default for Past {
     fn default() -> Self {
-        Past {
-            recent: Columns::new(Duration::from_secs(5), RECENT),
-            day: Columns::new(Duration::from_secs(60), DAY),
-            last: None,
-        }
+        Past { recent: Columns::new(RECENT.0, RECENT.1), day: Columns::new(DAY.0, DAY.1), last: None }
     }
 }
 

@@ -2,13 +2,11 @@
 
 use bytesize::ByteSize;
 
-use super::view::{duration, facts, of_role};
+use super::view::{facts, of_role};
+use crate::language::written::duration;
 use crate::language::{Message, message};
-use crate::telemetry::outlook::{CatchUpState, Survival, SurvivalState, Trend, TrendDirection};
+use crate::telemetry::outlook::{CatchUpState, FAR, Survival, SurvivalState, Trend, TrendDirection};
 use crate::telemetry::{BlockingSession, DaemonPresence, Live};
-
-/// Longest time that is written out: an estimate beyond has no meaning.
-const FAR: f64 = 30.0 * 86_400.0;
 
 /// What a line of the outlook is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +24,6 @@ impl OutlookLine {
             OutlookLine::Survival => message!("commands-label-survival"),
             OutlookLine::CatchingUp => message!("commands-label-catching-up"),
             OutlookLine::Blocked => message!("commands-label-blocked"),
-        }
-    }
-
-    /// The label on the full screen, which is English.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            OutlookLine::Rate => "rate",
-            OutlookLine::Survival => "survival",
-            OutlookLine::CatchingUp => "catching up",
-            OutlookLine::Blocked => "BLOCKED",
         }
     }
 }
@@ -67,7 +55,7 @@ fn bytes(bytes: u64) -> String {
     ByteSize(bytes).display().iec().to_string()
 }
 
-/// A rate, rounded to whole bytes.
+/// A rate, without its part of a byte.
 fn a_second(rate: f64) -> String {
     bytes(rate.max(0.0) as u64)
 }
@@ -100,8 +88,7 @@ pub(super) fn rate(live: &Live) -> Option<Message> {
 fn survive(live: &Live, survival: Survival) -> Message {
     let side = survival.side;
     let limit = bytes(survival.limit_bytes.unwrap_or(0));
-    // PostgreSQL counts whole segments, so that a little more than the limit may be left.
-    let safe = bytes(survival.safe_bytes.unwrap_or(0).min(survival.limit_bytes.unwrap_or(0)));
+    let safe = bytes(survival.left_bytes());
     let if_stopped = |says: Message| match survival.seconds_left_if_stopped {
         Some(seconds) => message!("commands-outlook-if-stopped", says = says, within = within(seconds)),
         None => says,

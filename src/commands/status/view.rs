@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use bytesize::ByteSize;
 
 use super::{outlook, verification};
-use crate::language::{Argument, Language, Message, grouped, message};
+use crate::language::written::{duration, per_cent};
+use crate::language::{Argument, Language, Message, message};
 use crate::model::side::Side;
 use crate::report::Attention;
-use crate::telemetry::written::TimeSpan;
 use crate::telemetry::{
     AlertChannelReport, DaemonPresence, LeaseHolder, Live, ReverseReport, SlotReport, State, TableProgress,
 };
@@ -256,50 +256,20 @@ fn progress(table: &TableProgress) -> Message {
     match table.rows_expected {
         _ if table.finished => message!("commands-snapshot-done", rows = rows),
         Some(expected) if expected > 0 => {
-            // An estimate may be too low: 100 % is reserved for a finished table.
-            let percent = (table.rows_done as f64 / expected as f64 * 100.0).min(99.0);
             message!(
                 "commands-snapshot-part",
                 rows = rows,
                 expected = Argument::Grouped(expected),
-                percent = format!("{percent:.0}")
+                percent = per_cent(table.rows_done, expected)
             )
         }
         _ => message!("commands-snapshot-rows", rows = rows),
     }
 }
 
-/// `12 345 678`, with no-break spaces.
-pub(super) fn thousands(number: u64) -> String {
-    grouped(&number.to_string())
-}
-
-/// `0.3 s`, `42 s`, `3 min 5 s`, `2 h 10 min`, `3 d 4 h`.
-pub(super) fn duration(seconds: f64) -> Message {
-    match TimeSpan::of(seconds) {
-        TimeSpan::Tenths(seconds) => message!("commands-duration-seconds", seconds = format!("{seconds:.1}")),
-        TimeSpan::Seconds(seconds) => message!("commands-duration-seconds", seconds = seconds),
-        TimeSpan::Minutes(minutes, seconds) => {
-            message!("commands-duration-minutes", minutes = minutes, seconds = seconds)
-        }
-        TimeSpan::Hours(hours, minutes) => {
-            message!("commands-duration-hours", hours = hours, minutes = minutes)
-        }
-        TimeSpan::Days(days, hours) => message!("commands-duration-days", days = days, hours = hours),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_and_times_are_written_for_people() {
-        assert_eq!(thousands(1_234_567), "1\u{a0}234\u{a0}567");
-        assert_eq!(thousands(999), "999");
-        let shown = [0.25, 42.4, 185.0, 7800.0, 273_600.0].map(|seconds| duration(seconds).to_string());
-        assert_eq!(shown, ["0.2 s", "42 s", "3 min 5 s", "2 h 10 min", "3 d 4 h"]);
-    }
 
     #[test]
     fn the_first_line_is_the_state_and_the_last_says_what_to_do() {

@@ -13,6 +13,7 @@ use crate::cutover::marker::MarkerArrival;
 use crate::doctor::{judge_legacy_names, pending_notifications};
 use crate::error::{Error, Result};
 use crate::fence::holders::Against;
+use crate::language::written::date;
 use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::advisory::ExclusiveRight;
@@ -97,7 +98,7 @@ fn by_round(found: &round::ByRound) -> Verdict {
     Verdict::ok(message!(
         "cutover-compared-by-round",
         round = found.number,
-        at = found.ended_at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        at = date(found.ended_at),
         rows = found.rows,
         read = found.read
     ))

@@ -2,10 +2,6 @@
 
 ## Figures
 
-page-seconds = { $seconds } s
-page-minutes = { $minutes } min { $seconds } s
-page-hours = { $hours } h { $minutes } min
-page-days = { $days } d { $hours } h
 page-not-known = not known
 page-far = more than 30 d
 
@@ -171,7 +167,7 @@ page-step-rolled-back = rolled back
 page-step-next = under way
 page-step-later = later
 page-step-not-reached = not reached
-page-nothing-fenced = Nothing is fenced yet
+page-nothing-fenced = No fence is recorded yet
 page-landing-fenced = Landing is fenced: writers are refused
 page-traffic-fenced = Traffic is fenced: writers are refused
 page-deadline = the deadline is in { $time }

@@ -2,10 +2,6 @@
 
 ## Величины
 
-page-seconds = { $seconds } с
-page-minutes = { $minutes } мин { $seconds } с
-page-hours = { $hours } ч { $minutes } мин
-page-days = { $days } д { $hours } ч
 page-not-known = неизвестно
 page-far = более 30 д
 
@@ -120,7 +116,7 @@ page-conversion-notes =
        *[many] по пути изменено { $values } значений
     }
 page-verified = Сверка
-page-verified-equal = всё равно
+page-verified-equal = расхождений нет
 page-verified-differ =
     { $count ->
         [one] отличается { $rows } строка
@@ -177,7 +173,7 @@ page-step-rolled-back = откат выполнен
 page-step-next = выполняется
 page-step-later = ещё впереди
 page-step-not-reached = не достигнуто
-page-nothing-fenced = Запись ещё нигде не закрыта
+page-nothing-fenced = Закрытие записи ещё не отмечено
 page-landing-fenced = Запись в Landing закрыта: приложения получают отказ
 page-traffic-fenced = Запись в Traffic закрыта: приложения получают отказ
 page-deadline = до крайнего срока { $time }

@@ -5,9 +5,10 @@ use maud::{Markup, html};
 
 use super::super::words::Words;
 use super::{Scene, prose};
+use crate::language::written::{clock, date};
 use crate::language::{Message, message};
 use crate::telemetry::conditions::{Condition, Met, conditions};
-use crate::telemetry::{CutoverReport, CutoverStep, StepMark};
+use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 
 /// The steps of the newest cutover or rollback. Empty without one.
 pub fn steps(scene: &Scene, words: Words) -> Markup {
@@ -40,7 +41,7 @@ fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) 
         CutoverStep::RolledBack => message!("page-step-rolled-back"),
     });
     let (class, sign, said) = match mark {
-        StepMark::Reached(at) if step == CutoverStep::Started => ("reached", "✓", words.clock(at)),
+        StepMark::Reached(at) if step == CutoverStep::Started => ("reached", "✓", clock(at)),
         StepMark::Reached(at) => ("reached", "✓", since(report.started_at, at, words)),
         StepMark::Next => ("next", "▸", words.say(message!("page-step-next"))),
         StepMark::Later => ("later", "·", words.say(message!("page-step-later"))),
@@ -54,7 +55,7 @@ fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) 
     }
 }
 
-/// `+0.31 s`.
+/// `+0.3 s`, or `+3 min 5 s`.
 fn since(from: Timestamp, to: Timestamp, words: Words) -> String {
     format!("+{}", words.duration(seconds(from, to)))
 }
@@ -85,16 +86,17 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
         (_, false) => message!("page-record-landing-still"),
     };
     let said = match report.is_aborted() {
-        true => message!("page-aborted", time = took, at = words.date(at), record = record),
-        false => message!("page-decided", time = took, at = words.date(at), record = record),
+        true => message!("page-aborted", time = took, at = date(at), record = record),
+        false => message!("page-decided", time = took, at = date(at), record = record),
     };
     let mut parts = vec![words.say(said)];
-    if report.state != "switched" && report.fenced_at.is_some() {
-        parts.push(words.say(match report.lifted_at {
-            Some(lifted) => message!("page-fence-lifted", time = since(report.started_at, lifted, words)),
-            None => message!("page-fence-not-lifted"),
-        }));
-    }
+    parts.extend(match report.fence_end() {
+        None | Some(FenceEnd::WithoutFence) => None,
+        Some(FenceEnd::Lifted(at)) => {
+            Some(words.say(message!("page-fence-lifted", time = since(report.started_at, at, words))))
+        }
+        Some(FenceEnd::NotRecorded) => Some(words.say(message!("page-fence-not-lifted"))),
+    });
     parts.join("; ")
 }
 
@@ -108,12 +110,8 @@ fn hook(report: &CutoverReport, words: Words) -> Option<String> {
 
 /// What the daemon's own figures say about the next cutover or rollback. Empty while one is under way.
 pub fn readiness(scene: &Scene, words: Words) -> Markup {
-    let (live, limits) = (&scene.live, scene.limits);
-    let within = live
-        .lag_bytes
-        .zip(live.lag_seconds)
-        .map(|(bytes, seconds)| bytes <= limits.max_lag_bytes && seconds <= limits.max_lag_seconds);
-    let Some(found) = conditions(live, Met::of(within)) else { return html! {} };
+    let within = scene.limits.lag_is_within(&scene.live);
+    let Some(found) = conditions(&scene.live, Met::of(within)) else { return html! {} };
     let (title, command) = match found.is_rollback {
         true => (message!("page-ready-rollback"), message!("page-ready-rollback-command")),
         false => (message!("page-ready-cutover"), message!("page-ready-cutover-command")),

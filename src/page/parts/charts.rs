@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::super::words::Words;
 use super::Scene;
+use crate::language::written::{clock_minutes, grouped};
 use crate::language::{Message, message};
 use crate::telemetry::columns::ChartColumn;
 use crate::telemetry::past::Window;
@@ -30,7 +31,7 @@ fn rows_chart() -> Chart {
     Chart {
         name: message!("page-chart-rows"),
         value: |column| column.rows_per_second,
-        written: |words, rows| words.count(rows.ceil() as u64),
+        written: |_, rows| grouped(rows.ceil() as u64),
     }
 }
 
@@ -49,29 +50,38 @@ pub fn charts(scene: &Scene, words: Words) -> [Markup; 3] {
 
 fn draw(chart: &Chart, scene: &Scene, words: Words) -> Markup {
     let values: Vec<_> = scene.columns.iter().map(chart.value).collect();
-    let highest = values
-        .iter()
-        .flatten()
-        .copied()
-        .fold(None, |most: Option<f64>, value| Some(most.map_or(value, |most| most.max(value))));
+    let highest = values.iter().flatten().copied().reduce(f64::max);
     let name = words.say(chart.name.clone());
     let scale = match highest {
         Some(highest) => words.say(message!("page-chart-max", value = (chart.written)(words, highest))),
         None => words.say(message!("page-not-known")),
     };
     let (known, unknown) = (bars(&values, highest.unwrap_or(0.0)), gaps(&values));
+    let written =
+        values.iter().map(|value| value.map_or_else(String::new, |value| (chart.written)(words, value)));
+    let column = scene.window.column();
     let length = scene.window.length();
-    let from = words.clock_minutes(scene.now - SignedDuration::try_from(length).unwrap_or_default());
-    let to = words.clock_minutes(scene.now);
+    let from = clock_minutes(scene.now - SignedDuration::try_from(length).unwrap_or_default());
+    let to = clock_minutes(scene.now);
     html! {
         figcaption { span { (name) } " " span class="note" { (scale) } }
         svg viewBox={ "0 0 " (values.len()) " 100" } preserveAspectRatio="none" role="img"
-            aria-label=(described(chart, scene, highest, words)) {
+            aria-label=(described(chart, scene, highest, words)) data-values=(written.collect::<Vec<_>>().join("|"))
+            data-unknown=(words.say(message!("page-not-known"))) data-column=(column.as_millis())
+            data-end=(end_of(scene).as_millisecond()) {
             path class="gap" d=(unknown) {}
             path class="bars" d=(known) {}
+            rect class="mark" width="0" height="100" {}
         }
-        div class="axis" aria-hidden="true" { span { (from) } span { (to) } }
+        div class="axis" aria-hidden="true" { span { (from) } span class="pointed" {} span { (to) } }
     }
+}
+
+/// The end of the newest column, as exact as the page writes it: a chart is sent again whenever it has changed.
+fn end_of(scene: &Scene) -> Timestamp {
+    let step = i64::try_from(scene.window.column().as_secs().min(60)).unwrap_or(60);
+    let seconds = scene.now.as_second();
+    Timestamp::from_second(seconds - seconds.rem_euclid(step)).unwrap_or(scene.now)
 }
 
 /// Filled columns that stand side by side.
@@ -115,7 +125,7 @@ fn described(chart: &Chart, scene: &Scene, highest: Option<f64>, words: Words) -
         window = window,
         newest = (chart.written)(words, newest),
         highest = (chart.written)(words, highest),
-        at = words.clock_minutes(at),
+        at = clock_minutes(at),
     ))
 }
 
@@ -157,7 +167,7 @@ pub fn table(scene: &Scene, words: Words) -> Markup {
             tbody {
                 @for (place, row) in merged.iter().enumerate().rev() {
                     tr {
-                        th scope="row" { (words.clock_minutes(moment(scene, ((place + 1) * each).min(scene.columns.len())))) }
+                        th scope="row" { (clock_minutes(moment(scene, ((place + 1) * each).min(scene.columns.len())))) }
                         @for chart in &charts { td { (written(chart, row)) } }
                     }
                 }

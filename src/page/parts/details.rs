@@ -5,6 +5,7 @@ use maud::{Markup, html};
 
 use super::super::words::Words;
 use super::Scene;
+use crate::language::written::date;
 use crate::language::{Message, message};
 use crate::telemetry::{LeaseHolder, Live, ReverseReport, SlotReport, State};
 
@@ -45,7 +46,7 @@ fn rows(scene: &Scene, words: Words) -> Vec<(Message, String)> {
     rows.extend(
         ends.traffic.map(|at| (message!("page-certificate-traffic"), certificate(at, scene.now, words))),
     );
-    rows.extend(live.started_at.map(|at| (message!("page-started"), words.date(at))));
+    rows.extend(live.started_at.map(|at| (message!("page-started"), date(at))));
     rows.push((message!("page-version"), live.version.clone()));
     rows
 }
@@ -87,7 +88,7 @@ fn lease(holder: &LeaseHolder, words: Words) -> String {
 fn certificate(end: Timestamp, now: Timestamp, words: Words) -> String {
     let days = end.duration_since(now).as_hours() / 24;
     words.say(match days {
-        1.. => message!("page-certificate-ends", at = words.date(end), days = days),
-        _ => message!("page-certificate-soon", at = words.date(end)),
+        1.. => message!("page-certificate-ends", at = date(end), days = days),
+        _ => message!("page-certificate-soon", at = date(end)),
     })
 }

@@ -5,11 +5,9 @@ use maud::{Markup, html};
 use super::super::words::Words;
 use super::{Scene, Tone, is_streaming, prose};
 use crate::language::message;
-use crate::telemetry::outlook::{CatchUpState, Survival, SurvivalState, TrendDirection};
+use crate::language::written::{clock_minutes, date, grouped};
+use crate::telemetry::outlook::{CatchUpState, FAR, SlotLimits, Survival, SurvivalState, TrendDirection};
 use crate::telemetry::{Live, State, VerificationActivity};
-
-/// Longest time that is written out: an estimate beyond has no meaning.
-const FAR: f64 = 30.0 * 86_400.0;
 
 struct Figure {
     label: String,
@@ -66,16 +64,12 @@ fn lag(scene: &Scene, words: Words) -> Figure {
     figure.notes.extend(trend(live, words));
     figure.notes.extend(catch_up(live, words));
     let limits = scene.limits;
-    let bytes_over = live.lag_bytes.is_some_and(|bytes| bytes > limits.max_lag_bytes);
-    let seconds_over = live.lag_seconds.is_some_and(|seconds| seconds > limits.max_lag_seconds);
-    if bytes_over {
-        figure.notes.push(words.say(message!("page-over-limit", limit = words.size(limits.max_lag_bytes))));
-    }
-    if seconds_over {
-        let limit = words.duration(limits.max_lag_seconds);
+    let over_bytes = limits.bytes_over(live).map(|_| words.size(limits.max_lag_bytes));
+    let over_seconds = limits.seconds_over(live).map(|_| words.duration(limits.max_lag_seconds));
+    for limit in over_bytes.into_iter().chain(over_seconds) {
         figure.notes.push(words.say(message!("page-over-limit", limit = limit)));
+        figure.tone = Tone::Bad;
     }
-    figure.tone = if bytes_over || seconds_over { Tone::Bad } else { Tone::Plain };
     figure
 }
 
@@ -114,7 +108,7 @@ fn rate(live: &Live, words: Words) -> Figure {
     let label = words.say(message!("page-rate"));
     let mut figure = match rows {
         Some(rows) => {
-            let rows = words.count(rows.max(0.0).round() as u64);
+            let rows = grouped(rows.max(0.0).round() as u64);
             Figure::new(label, words.say(message!("page-rows-per-second", rows = rows)))
         }
         None => Figure::new(label, unknown(words)),
@@ -124,9 +118,9 @@ fn rate(live: &Live, words: Words) -> Figure {
         let wal = words.rate(rate.wal_bytes_per_second);
         figure.notes.push(words.say(message!("page-wal-per-second", side = source, wal = wal)));
     }
-    let total = words.count(live.rows_applied);
+    let total = grouped(live.rows_applied);
     if let Some(at) = live.started_at.filter(|_| live.state != State::Snapshot) {
-        figure.notes.push(words.say(message!("page-rows-since", rows = total, at = words.date(at))));
+        figure.notes.push(words.say(message!("page-rows-since", rows = total, at = date(at))));
     }
     figure
 }
@@ -136,10 +130,7 @@ fn survival(live: &Live, words: Words) -> Figure {
     let label = words.say(message!("page-survival"));
     let Some(survival) = live.survival else { return Figure::new(label, unknown(words)) };
     let side = survival.side;
-    let retained = match (&live.reverse, &live.slot) {
-        (Some(reverse), _) => reverse.retained_bytes,
-        (None, slot) => slot.as_ref().and_then(|slot| slot.retained_bytes),
-    };
+    let retained = SlotLimits::of(live, side).and_then(|slot| slot.retained_bytes);
     let mut figure = match survival.state {
         SurvivalState::Lost => Figure::new(label, words.say(message!("page-survival-lost"))),
         SurvivalState::Unreserved => Figure::new(label, words.say(message!("page-survival-unreserved"))),
@@ -159,10 +150,8 @@ fn survival(live: &Live, words: Words) -> Figure {
 
 /// What follows from the slot's state.
 fn advice(survival: Survival, words: Words) -> Vec<String> {
-    let limit = survival.limit_bytes.unwrap_or(0);
-    // PostgreSQL counts whole segments, so that a little more than the limit may be left.
-    let safe = words.size(survival.safe_bytes.unwrap_or(0).min(limit));
-    let left = words.say(message!("page-survival-left", safe = safe, limit = words.size(limit)));
+    let (safe, limit) = (words.size(survival.left_bytes()), words.size(survival.limit_bytes.unwrap_or(0)));
+    let left = words.say(message!("page-survival-left", safe = safe, limit = limit));
     let if_stopped = survival
         .seconds_left_if_stopped
         .map(|seconds| words.say(message!("page-survival-if-stopped", time = within(seconds, words))));
@@ -182,19 +171,19 @@ fn quarantine(live: &Live, words: Words) -> Figure {
         None => Figure::new(label, unknown(words)),
         Some(0) => Figure::new(label, words.say(message!("page-quarantine-empty"))),
         Some(rows) => {
-            let value = message!("page-quarantine-rows", count = rows, rows = words.count(rows));
+            let value = message!("page-quarantine-rows", count = rows, rows = grouped(rows));
             let figure = Figure::new(label, words.say(value));
             Figure { notes: vec![words.say(message!("page-quarantine-remedy"))], tone: Tone::Bad, ..figure }
         }
     };
     let reverse = live.reverse.as_ref().and_then(|reverse| reverse.quarantined).filter(|rows| *rows > 0);
     if let Some(rows) = reverse {
-        let rows = message!("page-quarantine-reverse", count = rows, rows = words.count(rows));
+        let rows = message!("page-quarantine-reverse", count = rows, rows = grouped(rows));
         figure.notes.push(words.say(rows));
         figure.tone = Tone::Bad;
     }
     if let Some(notes) = live.conversion_notes {
-        let notes = message!("page-conversion-notes", count = notes, values = words.count(notes));
+        let notes = message!("page-conversion-notes", count = notes, values = grouped(notes));
         figure.notes.push(words.say(notes));
     }
     figure
@@ -214,13 +203,13 @@ fn verification(scene: &Scene, words: Words) -> Option<Figure> {
         None => Figure::new(label, unknown(words)),
         Some(0) => Figure::new(label, words.say(message!("page-verified-equal"))),
         Some(rows) => {
-            let value = message!("page-verified-differ", count = rows, rows = words.count(rows));
+            let value = message!("page-verified-differ", count = rows, rows = grouped(rows));
             let figure = Figure::new(label, words.say(value));
             Figure { notes: vec![words.say(message!("page-verified-remedy"))], tone: Tone::Bad, ..figure }
         }
     };
     figure.notes.extend(report.last.as_ref().map(|last| {
-        let (rows, at) = (words.count(last.rows), last.ended_at.strftime("%H:%M UTC").to_string());
+        let (rows, at) = (grouped(last.rows), clock_minutes(last.ended_at));
         words.say(message!("page-verified-round", rows = rows, at = at))
     }));
     Some(figure)

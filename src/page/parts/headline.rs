@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::super::words::Words;
 use super::{Scene, Tone, prose};
 use crate::language::message;
+use crate::language::written::date;
 use crate::telemetry::{BlockingSession, DaemonPresence, LastError, Live, State};
 
 /// The state's name, in capitals.
@@ -113,7 +114,7 @@ pub fn trouble(scene: &Scene, words: Words) -> Markup {
 fn last_error(error: &LastError, words: Words) -> Markup {
     html! {
         div class="alert bad" {
-            h2 { (words.say(message!("page-last-error", at = words.date(error.at)))) }
+            h2 { (words.say(message!("page-last-error", at = date(error.at)))) }
             p lang="en" { (prose(&error.message)) }
             @if error.retrying { p { (words.say(message!("page-retrying"))) } }
             @if let Some(remedy) = &error.remedy {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::words::Words;
-use crate::language::message;
+use crate::language::{message, written};
 use crate::telemetry::columns::ChartColumn;
 use crate::telemetry::http::Limits;
 use crate::telemetry::past::Window;
@@ -67,7 +67,7 @@ pub fn parts(scene: &Scene, words: Words) -> Vec<(&'static str, Markup)> {
     };
     let [lag, rows, bytes] = charts::charts(scene, words);
     vec![
-        ("clock", clock(scene, words)),
+        ("clock", as_of(scene, words)),
         ("announce", headline::announcement(scene, words)),
         ("state", headline::state(scene, words)),
         ("trouble", headline::trouble(scene, words)),
@@ -83,8 +83,8 @@ pub fn parts(scene: &Scene, words: Words) -> Vec<(&'static str, Markup)> {
     ]
 }
 
-fn clock(scene: &Scene, words: Words) -> Markup {
-    let at = words.clock(scene.now);
+fn as_of(scene: &Scene, words: Words) -> Markup {
+    let at = written::clock(scene.now);
     html! { (words.say(message!("page-as-of", at = at))) }
 }
 
@@ -108,10 +108,11 @@ fn is_streaming(live: &Live) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scenes_for_tests::{all, live, scene};
+    use super::super::scenes_for_tests::{all, scene};
     use super::*;
     use crate::language::Language;
-    use crate::telemetry::LastError;
+    use crate::telemetry::scenes_for_tests::{clock, cutover, live};
+    use crate::telemetry::{CutoverReport, LastError};
 
     fn drawn(scene: &Scene, language: Language) -> String {
         parts(scene, Words(language)).into_iter().map(|(_, part)| part.into_string()).collect()
@@ -147,6 +148,18 @@ mod tests {
         );
         assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{html}");
         assert!(!html.contains("<script") && !html.contains("<b>"), "{html}");
+    }
+
+    #[test]
+    fn a_fence_that_may_still_stand_is_named_though_no_fence_was_recorded() {
+        let aborted =
+            CutoverReport { finished_at: Some(clock(-1.0)), ..cutover("cutover", "aborted", 0, -2.0) };
+        let drawn = |lifted_at| {
+            let cutover = Some(CutoverReport { lifted_at, ..aborted.clone() });
+            drawn(&scene(Live { cutover, ..live(State::Streaming) }), Language::English)
+        };
+        assert!(drawn(None).contains("THE FENCE IS NOT RECORDED AS LIFTED YET"));
+        assert!(!drawn(Some(clock(-0.5))).contains("fence was lifted"));
     }
 
     #[test]

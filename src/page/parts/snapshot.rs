@@ -5,6 +5,7 @@ use maud::{Markup, html};
 use super::super::words::Words;
 use super::Scene;
 use crate::language::message;
+use crate::language::written::{grouped, per_cent};
 use crate::telemetry::{Live, State, TableProgress};
 
 /// Empty unless a copy is under way.
@@ -28,8 +29,8 @@ pub fn progress(scene: &Scene, words: Words) -> Markup {
 fn whole(live: &Live, words: Words) -> String {
     let (done, expected) = live.snapshot_rows();
     let mut parts = vec![match expected.filter(|expected| *expected > 0) {
-        Some(expected) => rows_of(done, expected, per_cent(done, expected), words),
-        None => words.say(message!("page-snapshot-rows", rows = words.count(done))),
+        Some(expected) => rows_of(done, expected, words),
+        None => words.say(message!("page-snapshot-rows", rows = grouped(done))),
     }];
     let left = live.snapshot_seconds_left.map(|left| words.duration(left));
     parts.extend(left.map(|time| words.say(message!("page-snapshot-left", time = time))));
@@ -41,10 +42,10 @@ fn whole(live: &Live, words: Words) -> String {
 fn row(table: &TableProgress, words: Words) -> Markup {
     let expected = table.rows_expected.filter(|expected| *expected > 0 && !table.finished);
     let text = match expected {
-        _ if table.finished => words.say(message!("page-snapshot-done", rows = words.count(table.rows_done))),
+        _ if table.finished => words.say(message!("page-snapshot-done", rows = grouped(table.rows_done))),
         _ if table.rows_done == 0 => words.say(message!("page-snapshot-waits")),
-        Some(expected) => rows_of(table.rows_done, expected, per_cent(table.rows_done, expected), words),
-        None => words.say(message!("page-snapshot-rows", rows = words.count(table.rows_done))),
+        Some(expected) => rows_of(table.rows_done, expected, words),
+        None => words.say(message!("page-snapshot-rows", rows = grouped(table.rows_done))),
     };
     let part = match (table.finished, expected) {
         (true, _) => Some(100),
@@ -58,12 +59,8 @@ fn row(table: &TableProgress, words: Words) -> Markup {
     }
 }
 
-fn rows_of(done: u64, expected: u64, part: u64, words: Words) -> String {
-    let (done, expected) = (words.count(done), words.count(expected));
-    words.say(message!("page-snapshot-rows-of", rows = done, expected = expected, part = part.to_string()))
-}
-
-/// Never 100 before the end, because an estimate may be too low.
-fn per_cent(done: u64, expected: u64) -> u64 {
-    (u128::from(done) * 100 / u128::from(expected.max(1))).min(99).try_into().unwrap_or(99)
+fn rows_of(done: u64, expected: u64, words: Words) -> String {
+    let part = per_cent(done, expected);
+    let (done, expected) = (grouped(done), grouped(expected));
+    words.say(message!("page-snapshot-rows-of", rows = done, expected = expected, part = part))
 }

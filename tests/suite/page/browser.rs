@@ -156,6 +156,24 @@ impl Browser {
         self.command(&format!("element/{element}/click"), json!({})).await;
     }
 
+    /// Moves a `mouse` to the place that lies so far across the element, from 0 to 1, or taps there by `touch`.
+    pub async fn point(&self, kind: &str, selector: &str, across: f64) {
+        let place = format!(
+            "const element = document.querySelector({selector:?}); element.scrollIntoView({{ block: 'center' }}); \
+             const box = element.getBoundingClientRect(); \
+             return [box.left + box.width * {across}, box.top + box.height / 2].map(Math.floor)"
+        );
+        let place = self.run(&place).await;
+        let moved = json!({ "type": "pointerMove", "duration": 0, "x": place[0], "y": place[1] });
+        let mut actions = vec![moved];
+        if kind == "touch" {
+            actions.extend(["pointerDown", "pointerUp"].map(|step| json!({ "type": step, "button": 0 })));
+        }
+        let parameters = json!({ "pointerType": kind });
+        let pointer = json!({ "type": "pointer", "id": kind, "parameters": parameters, "actions": actions });
+        self.command("actions", json!({ "actions": [pointer] })).await;
+    }
+
     /// Presses and releases a key, by its code point of the WebDriver standard.
     pub async fn press(&self, key: char) {
         let actions = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);

@@ -1,8 +1,10 @@
 //! The status page, in a real browser.
 
+mod away;
 mod axe;
 mod browser;
 mod followed;
+mod pointed;
 mod scenes;
 mod screenshots;
 mod shown;

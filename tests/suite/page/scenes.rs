@@ -12,7 +12,8 @@ use leadbridge::telemetry::http::Limits;
 use leadbridge::telemetry::outlook::{Rate, Survival, SurvivalState, Trend, TrendDirection};
 use leadbridge::telemetry::past::Window;
 use leadbridge::telemetry::{
-    BlockingSession, CertificateEnds, CutoverReport, LastError, Live, SlotReport, State, TableProgress,
+    BlockingSession, CertificateEnds, CutoverReport, LastError, LastRound, Live, SlotReport, State,
+    TableProgress, VerificationActivity, VerificationReport,
 };
 
 pub fn clock(seconds: f64) -> Timestamp {
@@ -43,8 +44,26 @@ fn live(state: State) -> Live {
         wal_bytes_per_second: 46_080.0,
         over_seconds: 60.0,
     };
+    let last = LastRound {
+        number: 71,
+        begun_at: clock(-3_000.0),
+        ended_at: clock(-2_640.0),
+        rows: 4_250_000,
+        clean: true,
+        differing: 0,
+        repaired: 0,
+        open_ranges: 0,
+        not_repaired: None,
+    };
+    let verification = VerificationReport {
+        last: Some(last),
+        next_at: Some(clock(600.0)),
+        differing: Some(Vec::new()),
+        ..VerificationReport::new(VerificationActivity::Waiting, false)
+    };
     Live {
         state,
+        verification: Some(verification),
         lag_bytes: Some(12_800),
         lag_seconds: Some(0.4),
         applied_lsn: Some(Lsn(0x1_1000_0000)),
@@ -114,6 +133,7 @@ pub fn snapshot(window: Window) -> Scene {
         snapshot_rows_per_second: Some(41_000.0),
         snapshot_seconds_left: Some(45.0),
         snapshot_indexes_left: Some(7),
+        verification: None,
         ..live(State::Snapshot)
     };
     let mut scene = scene(live, window);

@@ -9,7 +9,7 @@ use ratatui::widgets::{RenderDirection, Sparkline, SparklineBar, Widget as _};
 use super::figures::COLUMN;
 use super::look::Appearance;
 use super::model::Model;
-use crate::commands::status::view::{duration, thousands};
+use crate::language::written::{duration, grouped};
 use crate::telemetry::columns::ChartColumn;
 
 /// Columns to the left of a chart, for its name and its highest value.
@@ -48,7 +48,7 @@ const CHARTS: [Chart; 3] = [
     Chart {
         name: "rows a second",
         value: |column| column.rows_per_second,
-        words: |rows| thousands(rows.ceil() as u64),
+        words: |rows| grouped(rows.ceil() as u64),
     },
     Chart {
         name: "lag in bytes",

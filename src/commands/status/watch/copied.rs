@@ -1,17 +1,17 @@
 //! The initial copy as a table; pure.
 
-use crate::commands::status::view::{duration, thousands};
+use crate::language::written::{duration, grouped, per_cent};
 use crate::telemetry::{Live, TableProgress};
 
 /// Speed and time left of the whole copy.
 pub fn whole(live: &Live) -> String {
     let (done, expected) = live.snapshot_rows();
-    let mut text = format!("{} rows", thousands(done));
+    let mut text = format!("{} rows", grouped(done));
     if let Some(expected) = expected.filter(|expected| *expected > 0) {
-        text += &format!(" of about {} ({:.0} %)", thousands(expected), per_cent(done, expected));
+        text += &format!(" of about {} ({} %)", grouped(expected), per_cent(done, expected));
     }
     if let Some(rate) = live.snapshot_rows_per_second {
-        text += &format!(", {} rows/s", thousands(rate.max(0.0).round() as u64));
+        text += &format!(", {} rows/s", grouped(rate.max(0.0).round() as u64));
     }
     if let Some(left) = live.snapshot_seconds_left {
         text += &format!(", about {} left", duration(left));
@@ -34,24 +34,19 @@ pub fn rows(live: &Live, rate: impl Fn(&str) -> Option<f64>) -> Vec<String> {
         let expected = table.rows_expected.filter(|_| !table.finished);
         let part = match table.rows_expected.filter(|expected| *expected > 0) {
             _ if table.finished => "100 %".to_owned(),
-            Some(expected) => format!("{:.0} %", per_cent(table.rows_done, expected)),
+            Some(expected) => format!("{} %", per_cent(table.rows_done, expected)),
             None => String::new(),
         };
         rows.push(row(
             &table.table,
-            &thousands(table.rows_done),
-            &expected.map_or_else(String::new, thousands),
+            &grouped(table.rows_done),
+            &expected.map_or_else(String::new, grouped),
             &part,
-            &rate.map_or_else(String::new, |rate| thousands(rate.round() as u64)),
+            &rate.map_or_else(String::new, |rate| grouped(rate.round() as u64)),
             &left(table, rate),
         ));
     }
     rows
-}
-
-/// Never 100 before the end, because an estimate may be too low.
-fn per_cent(done: u64, expected: u64) -> f64 {
-    (done as f64 / expected as f64 * 100.0).floor().min(99.0)
 }
 
 fn left(table: &TableProgress, rate: Option<f64>) -> String {

@@ -4,11 +4,12 @@ use bytesize::ByteSize;
 
 use super::copied;
 use super::model::{KnownRound, Maxima, Model, Moment, ReadyAnswer};
-use super::steps::{self, clock};
+use super::steps;
 use crate::commands::status::outlook::{self, OutlookLine};
 use crate::commands::status::verification::{self, VerificationLine};
 use crate::commands::status::view;
 use crate::language::Message;
+use crate::language::written::{clock, duration, grouped};
 use crate::telemetry::conditions::{Condition, Met, conditions};
 use crate::telemetry::{DaemonPresence, Live, State};
 
@@ -25,7 +26,7 @@ pub enum Tone {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fact {
     /// Empty for a line that continues the one above.
-    pub label: &'static str,
+    pub label: String,
     pub text: String,
     pub tone: Tone,
     /// Place in the order in which lines are left out where the window is too small: the highest first.
@@ -35,8 +36,8 @@ pub struct Fact {
 }
 
 impl Fact {
-    pub fn new(rank: u8, label: &'static str, text: impl Into<String>) -> Self {
-        Fact { label, text: text.into(), tone: Tone::Plain, rank, is_row: false }
+    pub fn new(rank: u8, label: impl Into<String>, text: impl Into<String>) -> Self {
+        Fact { label: label.into(), text: text.into(), tone: Tone::Plain, rank, is_row: false }
     }
 
     fn toned(self, tone: Tone) -> Self {
@@ -81,12 +82,12 @@ fn marked(fact: Fact, model: &Model, old_since: Option<Moment>) -> Fact {
 
 /// `12:03:01 UTC, 14 s ago`.
 fn ago(model: &Model, at: Moment) -> String {
-    format!("{}, {} ago", clock(at.clock), view::duration(model.since(at).as_secs_f64()))
+    format!("{}, {} ago", clock(at.clock), duration(model.since(at).as_secs_f64()))
 }
 
 fn state(model: &Model) -> Fact {
     let Some(newest) = model.newest() else {
-        let since = view::duration(model.since(model.begun).as_secs_f64());
+        let since = duration(model.since(model.begun).as_secs_f64());
         return Fact::new(
             0,
             "state",
@@ -161,7 +162,7 @@ fn over_maximum(live: &Live, maxima: Maxima) -> (String, bool) {
     let bytes = maxima.lag_bytes.filter(|most| live.lag_bytes.is_some_and(|lag| lag > *most));
     let seconds = maxima.lag_seconds.filter(|most| live.lag_seconds.is_some_and(|lag| lag > *most));
     let bytes = bytes.map(|most| format!("; OVER the maximum of {}", ByteSize(most).display().iec()));
-    let seconds = seconds.map(|most| format!("; OVER the maximum of {}", view::duration(most)));
+    let seconds = seconds.map(|most| format!("; OVER the maximum of {}", duration(most)));
     let text = [bytes, seconds].into_iter().flatten().collect::<String>();
     let is_over = !text.is_empty();
     (text, is_over)
@@ -181,8 +182,8 @@ fn rate(model: &Model) -> Fact {
     let mut text = match (model.figures.rows_per_second(), daemon.old_since) {
         (Some(rows), None) => format!(
             "{} rows/s in the last {}",
-            view::thousands(rows.round() as u64),
-            view::duration(model.figures.window().as_secs_f64())
+            grouped(rows.round() as u64),
+            duration(model.figures.window().as_secs_f64())
         ),
         (None, None) => "rows/s not known before the daemon's next answer".to_owned(),
         (_, Some(_)) => "rows/s not known".to_owned(),
@@ -194,7 +195,7 @@ fn rate(model: &Model) -> Fact {
     // The daemon counts the rows of the stream only.
     if live.state != State::Snapshot {
         let begun = live.started_at.map_or_else(String::new, |at| format!(" since {}", clock(at)));
-        text += &format!("; {} rows{begun}", view::thousands(live.rows_applied));
+        text += &format!("; {} rows{begun}", grouped(live.rows_applied));
     }
     marked(Fact::new(5, "rate", text), model, daemon.old_since)
 }
@@ -226,10 +227,10 @@ fn in_the_way(model: &Model) -> Option<Fact> {
                 _ => "the lag".to_owned(),
             },
             Condition::Quarantine { rows } => {
-                format!("{} rows in quarantine", view::thousands(rows.unwrap_or(0)))
+                format!("{} rows in quarantine", grouped(rows.unwrap_or(0)))
             }
             Condition::Equal { differing } => {
-                format!("{} rows that differ", view::thousands(differing.unwrap_or(0)))
+                format!("{} rows that differ", grouped(differing.unwrap_or(0)))
             }
             Condition::ReverseSlot => "reverse replication is impossible".to_owned(),
             Condition::LandingSlot => "Landing's slot is being made again".to_owned(),
@@ -278,7 +279,7 @@ fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
     }
     for (line, text) in outlook::lines(live).into_iter().filter(|(line, _)| *line != OutlookLine::Rate) {
         let (rank, tone) = if line == OutlookLine::Blocked { (4, Tone::Bad) } else { (7, Tone::Plain) };
-        let fact = Fact::new(rank, line.name(), text.to_string()).toned(tone);
+        let fact = Fact::new(rank, line.label().to_string(), text.to_string()).toned(tone);
         facts.push(marked(fact, model, newest.old_since));
     }
     let Some(known) = model.traffic() else {
@@ -310,7 +311,7 @@ fn places(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
             VerificationLine::Different | VerificationLine::NotRepaired => (6, Tone::Bad),
         };
         facts.push(marked(
-            Fact::new(rank, line.name(), text.to_string()).toned(tone),
+            Fact::new(rank, line.label().to_string(), text.to_string()).toned(tone),
             model,
             known.old_since,
         ));

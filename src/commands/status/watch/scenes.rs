@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::model::{Maxima, Model, Moment, ReadyAnswer, Round};
@@ -12,9 +11,10 @@ use crate::language::Message;
 use crate::model::difference_counts::DifferenceCounts;
 use crate::model::lsn::Lsn;
 use crate::report::Attention;
+use crate::telemetry::scenes_for_tests::{clock, cutover, live, slot};
 use crate::telemetry::{
-    CutoverReport, DaemonPresence, DifferingRows, LastError, LastRound, LeaseHolder, Live, ReverseReport,
-    SlotReport, State, TableProgress, VerificationActivity, VerificationReport,
+    DaemonPresence, DifferingRows, LastError, LastRound, LeaseHolder, Live, ReverseReport, SlotReport, State,
+    TableProgress, VerificationActivity, VerificationReport,
 };
 
 pub const ALL: WhoAnswered = WhoAnswered { daemon: true, landing: true, traffic: true };
@@ -23,39 +23,6 @@ pub const ALL: WhoAnswered = WhoAnswered { daemon: true, landing: true, traffic:
 pub fn moment(seconds: f64) -> Moment {
     let elapsed = Duration::from_secs_f64(seconds);
     Moment { elapsed, clock: clock(seconds) }
-}
-
-pub fn clock(seconds: f64) -> Timestamp {
-    "2026-11-29T12:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs_f64(seconds)
-}
-
-pub fn slot() -> SlotReport {
-    SlotReport {
-        name: "leadbridge".into(),
-        active: true,
-        wal_status: Some("reserved".into()),
-        retained_bytes: Some(1_300_000),
-        safe_bytes: None,
-        limit_bytes: None,
-    }
-}
-
-pub fn live(state: State) -> Live {
-    Live {
-        state,
-        daemon: DaemonPresence::Running,
-        lag_bytes: Some(12_800),
-        lag_seconds: Some(0.4),
-        slot: Some(slot()),
-        quarantined: Some(0),
-        conversion_notes: Some(3),
-        columns_not_replicated: Some(Vec::new()),
-        attention: Some(Vec::new()),
-        blocked_by: Some(Vec::new()),
-        started_at: Some(clock(-3_600.0)),
-        version: "1.0.0".into(),
-        ..Live::stopped()
-    }
 }
 
 pub fn round(live: Live) -> Round {
@@ -95,24 +62,8 @@ pub fn then(live: Live) -> Model {
     model
 }
 
-pub fn cutover(state: &str, reached: usize) -> CutoverReport {
-    let at = |place: usize, seconds: f64| (reached >= place).then(|| clock(119.0 + seconds));
-    CutoverReport {
-        direction: "cutover".into(),
-        state: state.into(),
-        started_at: clock(119.0),
-        deadline: clock(239.0),
-        fenced_at: at(1, 0.312),
-        drained_at: at(2, 0.498),
-        verified_at: at(3, 1.204),
-        finished_at: at(4, 1.377),
-        asked_at: clock(121.0),
-        ..CutoverReport::default()
-    }
-}
-
 pub fn during(state: State, reached: usize) -> Model {
-    let cutover = cutover(state.as_str(), reached);
+    let cutover = cutover("cutover", state.as_str(), reached, 119.0);
     then(Live { cutover: Some(cutover), rows_applied: 22_940, ..live(state) })
 }
 
@@ -131,7 +82,7 @@ pub fn switched() -> Model {
         lag_bytes: Some(0),
         lag_seconds: Some(0.0),
         reverse: Some(reverse),
-        cutover: Some(cutover("switched", 4)),
+        cutover: Some(cutover("cutover", "switched", 4, 119.0)),
         rows_applied: 22_940,
         slot: Some(SlotReport { active: false, ..slot() }),
         ..live(State::Switched)

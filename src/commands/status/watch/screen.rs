@@ -10,7 +10,7 @@ use super::facts::{Fact, Tone, facts, most_important};
 use super::figures::COLUMN;
 use super::look::Appearance;
 use super::model::Model;
-use super::steps::clock;
+use crate::language::written::clock;
 
 /// Smallest window that shows everything that must be seen.
 const SMALLEST: (u16, u16) = (60, 15);
@@ -19,7 +19,7 @@ const LABELS: usize = 12;
 
 /// A line on the screen.
 struct Line {
-    label: &'static str,
+    label: String,
     text: String,
     tone: Tone,
 }
@@ -57,7 +57,7 @@ fn draw_head(model: &Model, look: Appearance, area: Rect, buf: &mut Buffer) {
 
 fn draw_line(line: &Line, look: Appearance, (x, y): (u16, u16), buf: &mut Buffer) {
     let style = look.tone(line.tone);
-    buf.set_string(x, y, line.label, look.label().patch(style));
+    buf.set_string(x, y, &line.label, look.label().patch(style));
     let indent = if line.label.is_empty() && line.text.starts_with("  ") { 0 } else { LABELS };
     buf.set_string(x + u16::try_from(indent).unwrap_or(0), y, &line.text, style);
 }
@@ -82,14 +82,14 @@ fn fitting(mut facts: Vec<Fact>, width: usize, room: usize, look: Appearance) ->
     }
     if left_out > 0 {
         let text = format!("{left_out} more do not fit: make the window larger, or see `leadbridge status`");
-        lines.push(Line { label: "…", text, tone: Tone::Bad });
+        lines.push(Line { label: "…".into(), text, tone: Tone::Bad });
     }
     lines
 }
 
 /// A fact in lines of `width` columns.
 fn broken(fact: &Fact, width: usize, look: Appearance) -> Vec<Line> {
-    let mut label = fact.label;
+    let mut label = fact.label.clone();
     let lines = if fact.is_row { vec![fact.text.clone()] } else { wrapped(&fact.text, width - LABELS) };
     let lines = lines.iter().map(|text| {
         let text = look.text(text);

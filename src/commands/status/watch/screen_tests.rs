@@ -14,12 +14,13 @@ use ratatui::style::{Color, Modifier};
 use super::look::Appearance;
 use super::model::{Maxima, Model, Moment, Round};
 use super::scenes::{
-    all_gone, cutover, daemon_gone, different, during, failed, hanging, live, moment, quarantine, round,
-    snapshot, standby, streamed, switched,
+    all_gone, daemon_gone, different, during, failed, hanging, moment, quarantine, round, snapshot, standby,
+    streamed, switched,
 };
 use super::screen;
 use crate::commands::status::gather::WhoAnswered;
 use crate::model::lsn::Lsn;
+use crate::telemetry::scenes_for_tests::{cutover, live};
 use crate::telemetry::{DaemonPresence, State, TableProgress};
 
 const FULL: Appearance = Appearance { unicode: true, colours: true };
@@ -153,7 +154,7 @@ fn any_round() -> impl Strategy<Value = Round> {
                 finished: lost,
             }];
             seen.started_at = Timestamp::from_second(i64::from(started)).ok();
-            let mut report = cutover("fenced", 1);
+            let mut report = cutover("cutover", "fenced", 1, 119.0);
             report.asked_at = Timestamp::from_second(i64::from(started)).unwrap();
             seen.cutover = has_cutover.then_some(report);
             seen.daemon = if lost { DaemonPresence::Unknown } else { DaemonPresence::Running };

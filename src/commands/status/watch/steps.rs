@@ -4,13 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::commands::status::view::duration;
-use crate::telemetry::{CutoverReport, CutoverStep, StepMark};
-
-/// `12:03:01 UTC`.
-pub fn clock(at: Timestamp) -> String {
-    at.strftime("%H:%M:%S UTC").to_string()
-}
+use crate::language::written::{clock, duration};
+use crate::telemetry::{CutoverReport, CutoverStep, FenceEnd, StepMark};
 
 /// The lines of the newest cutover or rollback: its steps with the times since its start, and how it stands. `passed` is
 /// the time since Traffic answered.
@@ -64,7 +59,7 @@ fn words_together(text: &str) -> String {
 fn undecided(report: &CutoverReport, now: Timestamp) -> String {
     let under_way = seconds(report.started_at, now);
     let closed = match (report.direction.as_str(), report.fenced_at) {
-        (_, None) => "nothing is fenced yet",
+        (_, None) => "no fence is recorded yet",
         ("rollback", Some(_)) => "Traffic is fenced",
         (_, Some(_)) => "Landing is fenced",
     };
@@ -85,15 +80,12 @@ fn decided(report: &CutoverReport, at: Timestamp, now: Timestamp) -> String {
     };
     let took = duration(seconds(report.started_at, at));
     let mut text = format!("{what} after {took}, {} ago: {record}", duration(seconds(at, now)));
-    if report.state != "switched" {
-        match report.lifted_at.map(|lifted| (lifted, report.fenced_at)) {
-            Some((lifted, Some(_))) => {
-                text += &format!("; the fence was lifted at {}", since(report.started_at, lifted))
-            }
-            // Nothing had been fenced.
-            Some((_, None)) => {}
-            None => text += "; THE FENCE IS NOT RECORDED AS LIFTED YET",
+    match report.fence_end() {
+        None | Some(FenceEnd::WithoutFence) => {}
+        Some(FenceEnd::Lifted(at)) => {
+            text += &format!("; the fence was lifted at {}", since(report.started_at, at));
         }
+        Some(FenceEnd::NotRecorded) => text += "; THE FENCE IS NOT RECORDED AS LIFTED YET",
     }
     if let Some(reason) = report.reason.as_ref().filter(|_| report.state == "aborted") {
         text += &format!("; reason: {reason}");
