@@ -77,7 +77,7 @@ async fn open_orphan(
     }
     if !arguments.yes {
         let question = message!("commands-orphan-question", found = found);
-        confirm(&question.in_language(language), language)?;
+        confirm(&question, language)?;
     }
     orphan.open().await?;
     print_line(&message!("commands-orphan-opened"), language)?;
@@ -121,7 +121,7 @@ async fn change(
         print(&(lines(&prepared.readiness.findings, language) + &what_stays(direction, language)))?;
     }
     if !arguments.yes {
-        confirm(&question.in_language(language), language)?;
+        confirm(question, language)?;
     }
     // From here on a signal aborts in order: the hook and the fence are undone first.
     let interrupted = CancellationToken::new();

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::exit::Exit;
 use crate::finish::{self, Examined, FinishCertificate, FinishOptions, OwnedObject};
-use crate::language::Language;
+use crate::language::{Language, Message};
 use crate::telemetry::logging;
 
 pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Exit> {
@@ -29,7 +29,7 @@ pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Ex
                 // Nobody can be told of a closed stderr.
                 let _ = writeln!(io::stderr(), "{plan}");
             } else {
-                confirm(&plan, Language::English)?;
+                confirm(&Message::verbatim(plan), Language::English)?;
             }
             show(&Box::pin(finish.carry_out()).await?, None, *json)?;
         }

@@ -11,7 +11,7 @@ use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::language::Language;
+use crate::language::{Language, Message};
 use crate::mapping::Mapping;
 use crate::postgres::{Database, Session};
 use crate::quarantine::{Quarantine, QuarantineEntry};
@@ -94,7 +94,11 @@ async fn held_by(traffic: Database<'_>) -> Result<Mapping> {
 async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
     if !yes {
         confirm(
-            &format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic),
+            &Message::verbatim(format!(
+                "{} rows are given up: they will not arrive on {}.",
+                ids.len(),
+                config.traffic
+            )),
             Language::English,
         )?;
     }

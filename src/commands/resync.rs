@@ -8,18 +8,18 @@ use crate::cli::Resync;
 use crate::config::Config;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::language::Language;
+use crate::language::{Language, Message};
 use crate::replication::Until;
 
 pub async fn run(config: Config, arguments: &Resync, ending: &Ending) -> Result<Exit> {
     if !arguments.yes {
         confirm(
-            &format!(
+            &Message::verbatim(format!(
                 "A fresh snapshot: the slot `{}` on {} is dropped and created again, every lead and journey entry is copied \
              again, and rows that came from Landing but are not there any more are deleted from {}. Rows and columns \
              that Traffic owns stay.",
                 config.names.slot, config.landing, config.traffic
-            ),
+            )),
             Language::English,
         )?;
     }
