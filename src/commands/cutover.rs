@@ -212,11 +212,7 @@ fn not_carried(direction: Direction) -> &'static [NotCarried] {
 /// The columns that do not flow back to Landing, shown to the operator before any change can be lost.
 fn what_stays(direction: Direction, language: Language) -> String {
     let line = |not: &NotCarried| {
-        let column = match not.column {
-            not_carried::EVERY_COLUMN => message!("commands-cutover-every-column"),
-            column => Message::verbatim(column),
-        };
-        format!("  {:<18}  {}\n", column.in_language(language), not.reason.in_language(language))
+        format!("  {:<18}  {}\n", not.column().in_language(language), not.reason.in_language(language))
     };
     let lines: String = not_carried(direction).iter().map(line).collect();
     match lines.is_empty() {
