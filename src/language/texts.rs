@@ -30,8 +30,18 @@ macro_rules! rooms {
 }
 
 /// Each file of `en` and `ru`.
-pub(super) const ROOMS: &[RoomTexts] =
-    &rooms!["report", "postgres", "mapping", "admission", "landing", "doctor", "cutover", "page", "commands"];
+pub(super) const ROOMS: &[RoomTexts] = &rooms![
+    "figures",
+    "report",
+    "postgres",
+    "mapping",
+    "admission",
+    "landing",
+    "doctor",
+    "cutover",
+    "page",
+    "commands"
+];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));
 static RUSSIAN: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::Russian));

@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 use jiff::Timestamp;
 
-use crate::language::{Language, Message, grouped, message};
+use crate::language::{Argument, Language, Message, grouped, message};
 use crate::telemetry::written::TimeSpan;
 
 /// Says everything in one language.
@@ -20,21 +20,26 @@ impl Words {
         grouped(&number.to_string())
     }
 
+    /// `1 row`, `12 345 rows`.
+    pub fn rows(self, rows: u64) -> String {
+        self.say(message!("figures-rows", rows = Argument::Grouped(rows)))
+    }
+
     /// `0.3 s`, `3 min 5 s`, and `0,3 с`, `3 мин 5 с`.
     pub fn duration(self, seconds: f64) -> String {
         self.say(match TimeSpan::of(seconds.max(0.0)) {
             TimeSpan::Tenths(seconds) => {
-                message!("page-seconds", seconds = self.decimal(format!("{seconds:.1}")))
+                message!("figures-seconds", seconds = self.decimal(format!("{seconds:.1}")))
             }
-            TimeSpan::Seconds(seconds) => message!("page-seconds", seconds = seconds.to_string()),
+            TimeSpan::Seconds(seconds) => message!("figures-seconds", seconds = seconds.to_string()),
             TimeSpan::Minutes(minutes, seconds) => {
-                message!("page-minutes", minutes = minutes.to_string(), seconds = seconds.to_string())
+                message!("figures-minutes", minutes = minutes.to_string(), seconds = seconds.to_string())
             }
             TimeSpan::Hours(hours, minutes) => {
-                message!("page-hours", hours = hours.to_string(), minutes = minutes.to_string())
+                message!("figures-hours", hours = hours.to_string(), minutes = minutes.to_string())
             }
             TimeSpan::Days(days, hours) => {
-                message!("page-days", days = days.to_string(), hours = hours.to_string())
+                message!("figures-days", days = days.to_string(), hours = hours.to_string())
             }
         })
     }

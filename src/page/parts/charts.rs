@@ -57,7 +57,7 @@ fn draw(chart: &Chart, scene: &Scene, words: Words) -> Markup {
     let name = words.say(chart.name.clone());
     let scale = match highest {
         Some(highest) => words.say(message!("page-chart-max", value = (chart.written)(words, highest))),
-        None => words.say(message!("page-not-known")),
+        None => words.say(message!("figures-not-known")),
     };
     let (known, unknown) = (bars(&values, highest.unwrap_or(0.0)), gaps(&values));
     let length = scene.window.length();
