@@ -40,7 +40,10 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "doctor",
     "cutover",
     "page",
-    "commands"
+    "commands",
+    "verify",
+    "finish",
+    "migrate"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

@@ -10,6 +10,9 @@ commands-finding-remedy = what to do: { $remedy }
 
 commands-cutover-question = Landing ({ $landing }) will refuse every write to leads, and Traffic ({ $traffic }) will be the system of record. `leadbridge rollback` undoes it.
 commands-rollback-question = Landing ({ $landing }) will take writes to leads again, and Traffic ({ $traffic }) will refuse them for { $time }.
+commands-resync-question = A fresh snapshot: the slot `{ $slot }` on { $landing } is dropped and created again, every lead and journey entry is copied again, and rows that came from Landing but are not there any more are deleted from { $traffic }. Rows and columns that Traffic owns stay.
+commands-resync-done = The snapshot is complete. Start the daemon again: the daemon continues from here.
+commands-discard-question = { $rows } rows are given up: they will not arrive on { $traffic }.
 commands-orphan = Landing ({ $landing }) is closed by the fence of cutover { $id }, which Traffic does not know, and Traffic has Landing's rows
 commands-orphan-dry-run = { $found }: `leadbridge rollback` would open Landing. Nothing was changed.
 commands-orphan-question = { $found }. Landing will take writes to leads again.

@@ -10,6 +10,9 @@ commands-finding-remedy = что делать: { $remedy }
 
 commands-cutover-question = Landing ({ $landing }) будет отказывать в любой записи лидов, главной базой станет Traffic ({ $traffic }). Отменить это можно командой `leadbridge rollback`.
 commands-rollback-question = Landing ({ $landing }) снова начнёт принимать запись лидов, а Traffic ({ $traffic }) будет отказывать в ней ещё { $time }.
+commands-resync-question = Новый снимок: слот `{ $slot }` на { $landing } будет удалён и создан заново, все лиды и записи об их пути будут скопированы ещё раз, а строки, которые пришли с Landing и которых там больше нет, удалены из { $traffic }. Строки и столбцы, которые принадлежат Traffic, останутся.
+commands-resync-done = Снимок завершён. Запустите демон снова: он продолжит с этого места.
+commands-discard-question = Отказ от строк карантина ({ $rows }): в { $traffic } они не попадут.
 commands-orphan = Landing ({ $landing }) закрыт ограждением переключения { $id }, о котором Traffic не знает, а строки Landing на Traffic есть
 commands-orphan-dry-run = { $found }: `leadbridge rollback` открыл бы Landing. Ничего не изменено.
 commands-orphan-question = { $found }. Landing снова начнёт принимать запись лидов.
