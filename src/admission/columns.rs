@@ -80,7 +80,7 @@ fn on_landing(subject: &Subject<'_>, column: &Column) -> Vec<Unfit> {
         // An optional column that is absent counts as null.
         let missing = || {
             let remedy = message!("admission-columns-needed-remedy", meanwhile = meanwhile());
-            unfit(Bars::Replication, message!("admission-columns-missing-on-landing", place = place), remedy)
+            unfit(Bars::Replication, message!("admission-columns-missing", place = place), remedy)
         };
         return column.required.then(missing).into_iter().collect();
     };
@@ -111,12 +111,12 @@ fn on_traffic(subject: &Subject<'_>, name: &str, kind: ColumnType) -> Vec<Unfit>
         let is_made = is_made_by_migrate(subject.table, name);
         let missing = || {
             let remedy = match is_made {
-                true => message!("admission-columns-migrate"),
+                true => message!("report-migrate"),
                 false => {
                     message!("admission-columns-bring-back")
                 }
             };
-            unfit(Bars::Replication, message!("admission-columns-missing-on-traffic", place = place), remedy)
+            unfit(Bars::Replication, message!("admission-columns-missing", place = place), remedy)
         };
         return (subject.extent == Extent::Whole || !is_made).then(missing).into_iter().collect();
     };

@@ -87,9 +87,10 @@ fn replica_identity(subject: &Subject<'_>) -> Option<Unfit> {
 
 fn unfit(subject: &Subject<'_>, what: Message) -> Unfit {
     let (name, side) = (subject.name, subject.side);
+    let remedy = message!("admission-identity-remedy", side = side, name = name);
     let remedy = match side {
-        Side::Landing => message!("admission-identity-remedy-meanwhile", side = side, name = name),
-        Side::Traffic => message!("admission-identity-remedy", side = side, name = name),
+        Side::Landing => message!("admission-identity-remedy-meanwhile", remedy = remedy),
+        Side::Traffic => remedy,
     };
     Unfit { check: "replica_identity", bars: Bars::Replication, what, remedy }
 }

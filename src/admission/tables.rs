@@ -19,7 +19,7 @@ pub(super) fn missing(scope: AdmissionScope<'_>, table: Table, name: &str) -> Op
         (Side::Traffic, Table::LandingLeads) => {
             message!("admission-tables-missing-on-traffic-remedy")
         }
-        (Side::Traffic, _) => message!("admission-tables-migrate"),
+        (Side::Traffic, _) => message!("report-migrate"),
     };
     Some(Unfit {
         check: "tables",

@@ -77,7 +77,7 @@ async fn open_orphan(
     }
     if !arguments.yes {
         let question = message!("commands-orphan-question", found = found);
-        confirm(&question.in_language(language), language)?;
+        confirm(&question, language)?;
     }
     orphan.open().await?;
     print_line(&message!("commands-orphan-opened"), language)?;
@@ -121,7 +121,7 @@ async fn change(
         print(&(lines(&prepared.readiness.findings, language) + &what_stays(direction, language)))?;
     }
     if !arguments.yes {
-        confirm(&question.in_language(language), language)?;
+        confirm(question, language)?;
     }
     // From here on a signal aborts in order: the hook and the fence are undone first.
     let interrupted = CancellationToken::new();
@@ -212,11 +212,7 @@ fn not_carried(direction: Direction) -> &'static [NotCarried] {
 /// The columns that do not flow back to Landing, shown to the operator before any change can be lost.
 fn what_stays(direction: Direction, language: Language) -> String {
     let line = |not: &NotCarried| {
-        let column = match not.column {
-            not_carried::EVERY_COLUMN => message!("commands-cutover-every-column"),
-            column => Message::verbatim(column),
-        };
-        format!("  {:<18}  {}\n", column.in_language(language), not.reason.in_language(language))
+        format!("  {:<18}  {}\n", not.column().in_language(language), not.reason.in_language(language))
     };
     let lines: String = not_carried(direction).iter().map(line).collect();
     match lines.is_empty() {

@@ -12,7 +12,7 @@ use crate::finish::{self, Examined, FinishCertificate, FinishOptions, OwnedObjec
 use crate::language::Language;
 use crate::telemetry::logging;
 
-pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &cli::FinishArguments, language: Language) -> Result<Exit> {
     let cli::FinishArguments { backup, format, max_behind, keep_notes, yes, json } = arguments;
     let options = FinishOptions {
         backup: backup.clone(),
@@ -21,27 +21,31 @@ pub async fn run(config: &Config, arguments: &cli::FinishArguments) -> Result<Ex
         keep_notes: *keep_notes,
     };
     match finish::examine(config, options).await? {
-        Examined::Finished(certificate, left) => show(&certificate, Some(&left), *json)?,
+        Examined::Finished(certificate, left) => show(&certificate, Some(&left), (*json, language))?,
         Examined::Ready(finish) => {
             let plan = finish.plan();
             if *yes {
                 logging::flush(EARLIER_LINES);
                 // Nobody can be told of a closed stderr.
-                let _ = writeln!(io::stderr(), "{plan}");
+                let _ = writeln!(io::stderr(), "{}", plan.in_language(language));
             } else {
-                confirm(&plan, Language::English)?;
+                confirm(&plan, language)?;
             }
-            show(&Box::pin(finish.carry_out()).await?, None, *json)?;
+            show(&Box::pin(finish.carry_out()).await?, None, (*json, language))?;
         }
     }
     Ok(Exit::Ok)
 }
 
 /// `left`: the objects that exist now, when the move was finished earlier.
-fn show(certificate: &FinishCertificate, left: Option<&[OwnedObject]>, json: bool) -> Result<()> {
+fn show(
+    certificate: &FinishCertificate,
+    left: Option<&[OwnedObject]>,
+    (json, language): (bool, Language),
+) -> Result<()> {
     let mut certificate = certificate.clone();
     if let Some(left) = left {
         certificate.left_for_owner = left.to_vec();
     }
-    if json { print_json(&certificate) } else { print(&certificate.text()) }
+    if json { print_json(&certificate) } else { print(&certificate.text(language)) }
 }

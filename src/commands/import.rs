@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::import::{self, ImportOptions, ImportProgress, ImportReport, PreparedImport};
-use crate::language::Language;
+use crate::language::{Language, Message};
 use crate::telemetry::logging;
 
 /// Interval between two updates of the progress bar.
@@ -52,7 +52,7 @@ pub async fn run(config: &Config, arguments: &ImportArguments) -> Result<Exit> {
         // Nobody can be told of a closed stderr.
         let _ = writeln!(io::stderr(), "{plan}");
     } else {
-        confirm(&plan, Language::English)?;
+        confirm(&Message::verbatim(plan), Language::English)?;
     }
     let stop = CancellationToken::new();
     let listening = end_at_signal(stop.clone())?;

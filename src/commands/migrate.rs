@@ -5,6 +5,7 @@ use crate::cli::{Migrate, Print};
 use crate::config::{Config, Settings};
 use crate::error::Result;
 use crate::exit::Exit;
+use crate::language::Language;
 use crate::migrate::{MigrateOptions, MigratedSide, migrate, privileges, script};
 
 /// Heads Landing's SQL when the configuration leaves the journey's name to be found: the SQL is made without a
@@ -34,7 +35,7 @@ pub fn print(settings: &Settings, which: Print, role: Option<&str>) -> Result<Ex
     Ok(Exit::Ok)
 }
 
-pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &Migrate, language: Language) -> Result<Exit> {
     let options = MigrateOptions {
         notifications: config.scheduled_notifications,
         columns: config.columns.clone(),
@@ -50,6 +51,6 @@ pub async fn run(config: &Config, arguments: &Migrate) -> Result<Exit> {
     let mut traffic = config.traffic.connect("migrate").await?;
     let names = config.names_on(&landing).await?;
     let report = migrate(&mut landing, &mut traffic, &names, &options).await?;
-    output(&report.to_string())?;
+    output(&report.text(language))?;
     Ok(Exit::Ok)
 }

@@ -91,22 +91,22 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
                 let settings = Settings::load(&cli.global.flags(), &environment)?;
                 migrate::print(&settings, which, arguments.role.as_deref())
             }
-            None => migrate::run(&config()?, arguments).await,
+            None => migrate::run(&config()?, arguments, language).await,
         },
         Command::Doctor(arguments) => doctor::run(&config()?, arguments, language).await,
         Command::Run(arguments) => run::run(config()?, arguments, ending).await,
-        Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments, ending)).await,
+        Command::Resync(arguments) => Box::pin(resync::run(config()?, arguments, (ending, language))).await,
         Command::Alert(arguments) => {
             let settings = Settings::load(&cli.global.flags(), &environment)?;
             logging::start(&settings.log, log)?;
             Box::pin(alert::run(&settings, arguments)).await
         }
-        Command::Finish(arguments) => Box::pin(finish::run(&config()?, arguments)).await,
-        Command::Quarantine(arguments) => quarantine::run(&config()?, arguments).await,
+        Command::Finish(arguments) => Box::pin(finish::run(&config()?, arguments, language)).await,
+        Command::Quarantine(arguments) => quarantine::run(&config()?, arguments, language).await,
         Command::Export(arguments) => Box::pin(export::run(&config()?, arguments)).await,
         Command::Import(arguments) => Box::pin(import::run(&config()?, arguments)).await,
         Command::Status(arguments) => status::run(&config()?, arguments, language).await,
-        Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments)).await,
+        Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments, language)).await,
         Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments)).await,
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments, language)).await,
         Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments, language)).await,

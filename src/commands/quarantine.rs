@@ -11,18 +11,18 @@ use crate::cli::{QuarantineAction, QuarantineArguments};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
-use crate::language::Language;
+use crate::language::{Language, message};
 use crate::mapping::Mapping;
 use crate::postgres::{Database, Session};
 use crate::quarantine::{Quarantine, QuarantineEntry};
 use crate::traffic::{Touch, Writer, WriterSettings};
 
-pub async fn run(config: &Config, arguments: &QuarantineArguments) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &QuarantineArguments, language: Language) -> Result<Exit> {
     match &arguments.action {
         QuarantineAction::List => list(config).await,
         QuarantineAction::Show { id } => show(config, *id).await,
         QuarantineAction::Retry { ids } => retry(config, ids).await,
-        QuarantineAction::Discard { ids, yes } => discard(config, ids, *yes).await,
+        QuarantineAction::Discard { ids, yes } => discard(config, ids, *yes, language).await,
     }
 }
 
@@ -91,12 +91,10 @@ async fn held_by(traffic: Database<'_>) -> Result<Mapping> {
     Ok(imported.map_or_else(|| copied.mapping(), |imported| imported.export.columns.mapping()))
 }
 
-async fn discard(config: &Config, ids: &[i64], yes: bool) -> Result<Exit> {
+async fn discard(config: &Config, ids: &[i64], yes: bool, language: Language) -> Result<Exit> {
     if !yes {
-        confirm(
-            &format!("{} rows are given up: they will not arrive on {}.", ids.len(), config.traffic),
-            Language::English,
-        )?;
+        let traffic = config.traffic.to_string();
+        confirm(&message!("commands-discard-question", rows = ids.len(), traffic = traffic), language)?;
     }
     let traffic = connect(config).await?;
     own_schema::admit(Database::traffic(&traffic, &config.names), Extent::Present).await?;

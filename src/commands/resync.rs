@@ -2,28 +2,30 @@
 
 use super::confirm::confirm;
 use super::ending::Ending;
-use super::print;
+use super::print_line;
 use super::run::replicate;
 use crate::cli::Resync;
 use crate::config::Config;
 use crate::error::Result;
 use crate::exit::Exit;
-use crate::language::Language;
+use crate::language::{Language, message};
 use crate::replication::Until;
 
-pub async fn run(config: Config, arguments: &Resync, ending: &Ending) -> Result<Exit> {
+pub async fn run(
+    config: Config,
+    arguments: &Resync,
+    (ending, language): (&Ending, Language),
+) -> Result<Exit> {
     if !arguments.yes {
-        confirm(
-            &format!(
-                "A fresh snapshot: the slot `{}` on {} is dropped and created again, every lead and journey entry is copied \
-             again, and rows that came from Landing but are not there any more are deleted from {}. Rows and columns \
-             that Traffic owns stay.",
-                config.names.slot, config.landing, config.traffic
-            ),
-            Language::English,
-        )?;
+        let question = message!(
+            "commands-resync-question",
+            slot = &config.names.slot,
+            landing = config.landing.to_string(),
+            traffic = config.traffic.to_string()
+        );
+        confirm(&question, language)?;
     }
     replicate(config, Until::Resynced, ending, None).await?;
-    print("The snapshot is complete. Start the daemon again: the daemon continues from here.\n")?;
+    print_line(&message!("commands-resync-done"), language)?;
     Ok(Exit::Ok)
 }

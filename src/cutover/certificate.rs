@@ -137,10 +137,10 @@ impl CutoverCertificate {
         page.empty_line();
         let Times { started, fenced, drained, verified, decided } = self.times;
         for (name, at) in [
-            (message!("cutover-certificate-started"), started),
+            (message!("cutover-step-started"), started),
             (message!("cutover-certificate-fenced"), fenced),
-            (message!("cutover-certificate-drained"), drained),
-            (message!("cutover-certificate-verified"), verified),
+            (message!("cutover-step-drained"), drained),
+            (message!("cutover-step-verified"), verified),
             (message!("cutover-certificate-decided"), decided),
         ] {
             page.row(name, Message::verbatim(at.to_string()));
@@ -250,7 +250,7 @@ impl Page {
 }
 
 fn seconds(seconds: f64) -> Message {
-    message!("cutover-certificate-seconds", seconds = format!("{seconds:.3}"))
+    message!("figures-seconds", seconds = format!("{seconds:.3}"))
 }
 
 fn write_table(page: &mut Page, table: &TableProof) {

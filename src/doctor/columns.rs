@@ -12,9 +12,9 @@ pub fn judge_left_out(left_out: &[LeftOut]) -> Verdict {
         left_out.iter().partition(|column| column.reason == LeftOutReason::NotCopied);
     match (unasked.is_empty(), decided.is_empty()) {
         (true, true) => Verdict::ok(message!("doctor-columns-all")),
-        (true, false) => Verdict::ok(message!("doctor-columns-decided", columns = list(decided))),
+        (true, false) => Verdict::ok(message!("doctor-columns-not-replicated", columns = list(decided))),
         (false, _) => Verdict::warning(
-            message!("doctor-columns-left-out", columns = list(left_out.iter().collect())),
+            message!("doctor-columns-not-replicated", columns = list(left_out.iter().collect())),
             message!("doctor-columns-left-out-remedy"),
         ),
     }

@@ -129,7 +129,7 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     Ok(Verdict::none_of(
         &missing,
         message!("doctor-landing-readable"),
-        |list| message!("doctor-landing-privileges", list = list),
+        |list| message!("doctor-privileges-missing", list = list),
         server::privileges_remedy(Side::Landing),
     ))
 }
@@ -141,7 +141,7 @@ async fn fence(client: &Client, config: &Config) -> Outcome {
         Ok(open) if open.is_empty() => Verdict::ok(message!("doctor-landing-fence")),
         Ok(open) => Verdict::warning(
             message!("doctor-landing-fence-open", tables = open.join(", ")),
-            message!("doctor-landing-fence-open-remedy"),
+            message!("report-migrate"),
         ),
         // Other checks report the missing privilege or function.
         Err(error) if error.kind() == Kind::Refused => {

@@ -60,7 +60,7 @@ async fn http_listen(config: &Config) -> Outcome {
             Ok(Verdict::ok(message!("doctor-local-http-daemon", address = address)))
         }
         Err(_) => match http_server::bind(address).await {
-            Ok(_) => Ok(Verdict::ok(message!("doctor-local-http-bindable", address = address))),
+            Ok(_) => Ok(Verdict::ok(message!("doctor-local-http-free", address = address))),
             // The daemon replicates without HTTP, and tries the address again.
             Err(error) if error.kind() == Kind::Transient => {
                 Ok(Verdict { level: Level::Warning, ..Verdict::from(&error) })

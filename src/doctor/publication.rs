@@ -25,7 +25,7 @@ pub async fn exists(client: &Client, names: &Names, tables: &[Table]) -> Outcome
     let Some(publication) = read(client, name).await? else {
         return Ok(Verdict::error(
             message!("doctor-publication-absent", name = name),
-            message!("doctor-publication-absent-remedy"),
+            message!("report-migrate-or-print"),
         ));
     };
     let wanted: Vec<String> = tables.iter().map(|table| names.landing_table(*table)).collect();

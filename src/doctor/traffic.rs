@@ -74,7 +74,7 @@ async fn schema(client: &Client, tables: &[String]) -> Outcome {
         &missing,
         message!("doctor-traffic-schema"),
         |list| message!("doctor-traffic-schema-lacks", list = list),
-        message!("doctor-traffic-schema-remedy"),
+        message!("report-migrate-or-print"),
     ))
 }
 
@@ -84,7 +84,7 @@ async fn privileges(client: &Client, tables: &[String]) -> Outcome {
     Ok(Verdict::none_of(
         &missing,
         message!("doctor-traffic-writable"),
-        |list| message!("doctor-traffic-privileges", list = list),
+        |list| message!("doctor-privileges-missing", list = list),
         server::privileges_remedy(Side::Traffic),
     ))
 }

@@ -12,6 +12,7 @@ use super::objects::{self, OwnedObject};
 use super::persons;
 use crate::error::Result;
 use crate::files::{Manifest, restore_hint};
+use crate::language::{Language, Message, message};
 use crate::model::change::Table;
 use crate::model::lsn::Lsn;
 use crate::postgres::Database;
@@ -77,78 +78,74 @@ pub struct Backup {
 
 impl FinishCertificate {
     /// The certificate as text for people.
-    pub fn text(&self) -> String {
+    pub fn text(&self, language: Language) -> String {
+        let lines = self.lines().into_iter().map(|line| line.in_language(language) + "\n");
+        lines.collect()
+    }
+
+    fn lines(&self) -> Vec<Message> {
+        let empty = || Message::verbatim("");
+        let sql =
+            |text: &str| text.lines().map(|line| Message::verbatim(line).indented(2)).collect::<Vec<_>>();
         let Backup { machine, directory, manifest } = &self.backup;
         let source = &manifest.source;
-        let mut text = format!(
-            "The move is finished ({}, by {}).\n\nBackup of {} on {}, as of {} at {}:\n  {}:{}\n",
-            self.finished_at,
-            self.operator,
-            source.database,
-            source.host,
-            source.taken_at,
-            source.wal_position,
-            machine,
-            directory.display()
-        );
-        // Writing to a String cannot fail.
+        let mut lines = vec![
+            message!("finish-done", at = &self.finished_at, operator = &self.operator),
+            empty(),
+            message!(
+                "finish-backup",
+                database = &source.database,
+                host = &source.host,
+                at = source.taken_at.to_string(),
+                position = source.wal_position
+            ),
+            Message::verbatim(format!("{machine}:{}", directory.display())).indented(2),
+        ];
         for file in &manifest.tables {
-            let _ = writeln!(
-                text,
-                "  {}: {} rows, {} bytes, SHA-256 {}",
-                file.file, file.rows, file.bytes, file.sha256
+            let content = message!(
+                "finish-backup-file",
+                file = &file.file,
+                rows = file.rows,
+                bytes = file.bytes,
+                sha = &file.sha256
             );
-            for generated in &file.generated {
-                let _ = writeln!(text, "    without {}, which is generated", generated.column.name);
+            lines.push(content.indented(2));
+            lines.extend(file.generated.iter().map(|generated| {
+                message!("finish-backup-generated", column = &generated.column.name).indented(4)
+            }));
+        }
+        let position = self.reverse.applied_lsn;
+        lines.extend(match self.reverse.left_behind {
+            Some(0) => None,
+            Some(count) => {
+                Some(message!("finish-backup-lacks", count = count, position = position).indented(2))
             }
+            None => Some(message!("finish-backup-may-lack", position = position).indented(2)),
+        });
+        lines.extend([empty(), message!("finish-restore")]);
+        lines.extend(sql(&restore_hint(manifest, directory)));
+        lines.extend([empty(), message!("finish-dropped")]);
+        lines.extend(objects::summary(self.dropped.iter()).into_iter().map(|(_, line)| line.indented(2)));
+        lines.extend([empty(), message!("finish-drop-tables")]);
+        lines.extend(sql(&self.drop_tables));
+        lines.push(empty());
+        lines.extend(persons::left(self));
+        if !self.left_for_owner.is_empty() {
+            lines.extend([empty(), message!("finish-left")]);
         }
-        if self.reverse.left_behind != Some(0) {
-            let behind = self
-                .reverse
-                .left_behind
-                .map_or("what".to_owned(), |count| format!("{count} transactions that"));
-            let _ = writeln!(
-                text,
-                "  It may lack {behind} Traffic committed after {}: Traffic has them.",
-                self.reverse.applied_lsn
-            );
-        }
-        let _ = writeln!(text, "\nTo restore it, in psql:\n{}", indented(&restore_hint(manifest, directory)));
-        text.push_str("Dropped, or taken away:\n");
-        for (_, line) in objects::summary(self.dropped.iter()) {
-            let _ = writeln!(text, "  {line}");
-        }
-        text.push_str(
-            "\nLanding's tables are still there, and so is the fence around them: writers are refused as before. When \
-             nobody\nneeds the tables any more, their owner runs on Landing:\n",
-        );
-        text.push_str(&indented(&self.drop_tables));
-        text.push_str(&persons::left(self));
-        text.push_str(&left(&self.left_for_owner));
-        text
+        lines.extend(self.left_for_owner.iter().map(|object| left(object).indented(2)));
+        lines
     }
 }
 
-/// The objects that other owners have to drop, with the SQL; empty if there are none.
-fn left(objects: &[OwnedObject]) -> String {
-    let mut text = String::new();
-    if !objects.is_empty() {
-        text.push_str(
-            "\nLeft for the owner, since our role may not drop it or take it away. A role with REPLICATION may still \
-             read the\nchanges of every table of its server:\n",
-        );
-    }
-    for object in objects {
-        let owner = object.owner.as_deref().unwrap_or("a superuser");
-        let note = object.note.as_ref().map_or_else(String::new, |note| format!("; {note}"));
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "  {};  -- on the {}, as {owner}{note}", object.sql, object.database);
-    }
-    text
-}
-
-fn indented(lines: &str) -> String {
-    lines.lines().map(|line| format!("  {line}\n")).collect()
+/// An object that another owner has to drop, with the SQL.
+fn left(object: &OwnedObject) -> Message {
+    let superuser = || message!("finish-left-superuser");
+    let owner = object.owner.as_ref().map_or_else(superuser, Message::verbatim);
+    let as_whom = message!("finish-left-object", side = object.database, owner = owner);
+    let note = object.note.as_ref().map(Message::verbatim);
+    let comment = Message::joined([Some(as_whom), note].into_iter().flatten(), "; ");
+    Message::joined([Message::verbatim(format!("{};", object.sql)), comment], "  -- ")
 }
 
 /// SQL that removes Landing's tables, referring tables first, and then the fence. PostgreSQL refuses the drop

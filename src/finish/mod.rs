@@ -15,7 +15,6 @@ mod place;
 mod rights;
 mod standing;
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -30,6 +29,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::failpoint::{Point, reach};
 use crate::files::{self, Format, Manifest};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::operator;
 use crate::postgres::step::during;
@@ -144,34 +144,33 @@ pub async fn examine(config: &Config, options: FinishOptions) -> Result<Examined
 
 impl Finishing {
     /// The steps to come, for the operator to agree to.
-    pub fn plan(&self) -> String {
-        let continues =
-            if self.record.is_some() { " An earlier run was interrupted: this run continues." } else { "" };
-        let mut plan =
-            format!("This is the end of reverse replication to {}.{continues}\n", self.config.landing);
+    pub fn plan(&self) -> Message {
         let names = &self.config.names;
+        let landing = self.config.landing.to_string();
         let tables: Vec<&str> = self.config.tables().iter().map(|table| names.landing_name(*table)).collect();
-        let directory = self.place.directory.display();
-        // Writing to a String cannot fail.
-        let _ = match &self.place.there {
-            Some(_) => writeln!(plan, "  the backup in {directory} is read back"),
-            None => writeln!(
-                plan,
-                "  {} of {} are written to {directory} and read back",
-                tables.join(", "),
-                self.config.landing
+        let directory = self.place.directory.display().to_string();
+        let end = message!("finish-plan-end", landing = &landing);
+        let continues = self.record.as_ref().map(|_| message!("finish-plan-continues"));
+        let backup = match &self.place.there {
+            Some(_) => message!("finish-plan-read-back", directory = directory),
+            None => message!(
+                "finish-plan-written",
+                tables = tables.join(", "),
+                landing = landing,
+                directory = directory
             ),
         };
-        for (kind, line) in objects::summary(self.objects.iter().filter(|object| object.permitted)) {
-            let _ = writeln!(plan, "  {line}: {}", kind.removal().done);
-        }
-        for (kind, line) in objects::summary(self.objects.iter().filter(|object| !object.permitted)) {
-            let why = kind.removal().not_permitted;
-            let _ = writeln!(plan, "  {line}: left, since {why}; the SQL is shown at the end");
-        }
-        plan.push_str(&persons::plan(names, &self.removed(), self.options.keep_notes));
-        plan.push_str("Landing's tables stay, and stay closed to writers; Traffic is not touched otherwise.");
-        plan
+        let [permitted, left] = [true, false].map(|is_permitted| {
+            let objects = self.objects.iter().filter(move |object| object.permitted == is_permitted);
+            let groups = objects::summary(objects).into_iter();
+            groups.map(move |(kind, objects)| kind.planned(objects, is_permitted))
+        });
+        let steps = [backup].into_iter().chain(permitted).chain(left).map(|step| step.indented(2));
+        let mut lines = vec![Message::joined([Some(end), continues].into_iter().flatten(), " ")];
+        lines.extend(steps);
+        lines.extend(persons::plan(names, &self.removed(), self.options.keep_notes));
+        lines.push(message!("finish-plan-tables-stay"));
+        Message::joined(lines, "\n")
     }
 
     /// The copies of rows that this finish removes.

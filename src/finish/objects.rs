@@ -11,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use super::behind::patiently;
 use super::rights;
 use crate::error::{Error, Result};
+use crate::language::{Message, message};
 use crate::model::side::Side;
 use crate::postgres::role::SessionRole;
 use crate::postgres::step::during;
@@ -41,31 +42,29 @@ pub enum ObjectKind {
     Right,
 }
 
-/// Words about the removal of an object.
-pub(super) struct RemovalWords {
-    pub doing: &'static str,
-    /// Simple past, and past participle.
-    pub did: &'static str,
-    pub done: &'static str,
-    /// Why leadbridge's role may not do it.
-    pub not_permitted: &'static str,
+/// Words about the removal of an object, for errors and the log.
+struct RemovalWords {
+    doing: &'static str,
+    did: &'static str,
 }
 
 impl ObjectKind {
-    pub(super) fn removal(self) -> RemovalWords {
+    fn removal(self) -> RemovalWords {
         match self {
-            ObjectKind::Right => RemovalWords {
-                doing: "taking away",
-                did: "took away",
-                done: "taken away",
-                not_permitted: "this role may not take them away",
-            },
-            ObjectKind::Slot | ObjectKind::Publication | ObjectKind::Function => RemovalWords {
-                doing: "dropping",
-                did: "dropped",
-                done: "dropped",
-                not_permitted: "another role owns it",
-            },
+            ObjectKind::Right => RemovalWords { doing: "taking away", did: "took away" },
+            ObjectKind::Slot | ObjectKind::Publication | ObjectKind::Function => {
+                RemovalWords { doing: "dropping", did: "dropped" }
+            }
+        }
+    }
+
+    /// What happens to these objects where this role may remove them, and where not.
+    pub(super) fn planned(self, objects: Message, is_permitted: bool) -> Message {
+        match (self, is_permitted) {
+            (ObjectKind::Right, true) => message!("finish-plan-taken-away", objects = objects),
+            (ObjectKind::Right, false) => message!("finish-plan-left-to-others", objects = objects),
+            (_, true) => message!("finish-plan-dropped", objects = objects),
+            (_, false) => message!("finish-plan-left-to-owner", objects = objects),
         }
     }
 }
@@ -87,22 +86,15 @@ pub struct OwnedObject {
     pub note: Option<String>,
 }
 
-/// For example `slot leadbridge on the Landing DB`.
+/// In English, for errors and the log.
 impl fmt::Display for OwnedObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            ObjectKind::Slot => "slot",
-            ObjectKind::Publication => "publication",
-            ObjectKind::Function if self.name.contains("), ") => "functions",
-            ObjectKind::Function => "function",
-            ObjectKind::Right => "rights",
-        };
-        write!(f, "{kind} {} on the {}", self.name, self.database)
+        self.described().fmt(f)
     }
 }
 
 /// A line for each kind on each side, for example `functions a(), b() on the Traffic DB`.
-pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<(ObjectKind, String)> {
+pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<(ObjectKind, Message)> {
     let mut groups: Vec<OwnedObject> = Vec::new();
     for object in objects {
         match groups.last_mut() {
@@ -112,7 +104,7 @@ pub fn summary<'o>(objects: impl Iterator<Item = &'o OwnedObject>) -> Vec<(Objec
             _ => groups.push(object.clone()),
         }
     }
-    groups.iter().map(|group| (group.kind, group.to_string())).collect()
+    groups.iter().map(|group| (group.kind, group.described())).collect()
 }
 
 /// All objects of leadbridge that exist now, in the order of dropping. Traffic's slot comes first, so that
@@ -211,6 +203,18 @@ async fn functions(database: Database<'_>) -> Result<Vec<OwnedObject>> {
 }
 
 impl OwnedObject {
+    /// For example `slot leadbridge on the Landing DB`.
+    fn described(&self) -> Message {
+        let kind = match self.kind {
+            ObjectKind::Slot => "slot",
+            ObjectKind::Publication => "publication",
+            ObjectKind::Function if self.name.contains("), ") => "functions",
+            ObjectKind::Function => "function",
+            ObjectKind::Right => "rights",
+        };
+        message!("finish-object", kind = kind, name = &self.name, side = self.database)
+    }
+
     /// Drops the object.
     ///
     /// # Errors

@@ -1,55 +1,38 @@
 //! What an operator is told about values of persons that a finish removes, and that outlive it.
 
 use super::certificate::FinishCertificate;
+use crate::language::{Message, message};
 use crate::model::names::Names;
 use crate::quarantine::HeldCopies;
 
-/// Lines of the plan: the copies to remove; empty if there are none.
-pub(super) fn plan(names: &Names, removed: &HeldCopies, keeps_notes: bool) -> String {
+/// Lines of the plan: the copies to remove; none if there are none.
+pub(super) fn plan(names: &Names, removed: &HeldCopies, keeps_notes: bool) -> Vec<Message> {
     if removed.is_none() {
-        return String::new();
+        return Vec::new();
     }
-    let mut plan = format!(
-        "  {} are deleted on Traffic: no deletion of a person would reach them any more\n",
-        counted(removed)
-    );
-    if !keeps_notes && removed.conversion_notes > 0 {
-        plan += &format!(
-            "    (the notes hold what the mapping had to change, {}; keep them with --keep-notes, or save them first)\n",
-            names.own("conversion_notes")
-        );
-    }
-    plan
+    let copies = message!("finish-plan-copies", copies = counted(removed)).indented(2);
+    let notes = (!keeps_notes && removed.conversion_notes > 0)
+        .then(|| message!("finish-plan-notes", table = names.own("conversion_notes")).indented(4));
+    [Some(copies), notes].into_iter().flatten().collect()
 }
 
 /// Where values of persons are after the finish, and what a later deletion of a person has to reach by hand.
-pub(super) fn left(certificate: &FinishCertificate) -> String {
+pub(super) fn left(certificate: &FinishCertificate) -> Vec<Message> {
     let FinishCertificate { copies_removed, notes_kept, backup, .. } = certificate;
-    let mut text = "\nPersons: nothing follows a deletion on Traffic any more.\n".to_owned();
-    if !copies_removed.is_none() {
-        text += &format!("  Deleted from leadbridge's tables on Traffic: {}.\n", counted(copies_removed));
-    }
-    if *notes_kept > 0 {
-        text += &format!(
-            "  {notes_kept} conversion notes stay on Traffic: for each lead that is deleted later, delete the rows with its \
-             row_id\n  in leadbridge's table conversion_notes as well, or all at once when nobody needs them.\n"
-        );
-    }
-    text += &format!(
-        "  The backup in {} and Landing's tables hold every person as of now. A file cannot follow a deletion:\n  delete \
-         the backup and drop Landing's tables once nobody needs them, and until then delete a person there too.\n",
-        backup.directory.display()
-    );
-    text
+    let deleted = (!copies_removed.is_none())
+        .then(|| message!("finish-persons-deleted", copies = counted(copies_removed)).indented(2));
+    let kept = (*notes_kept > 0).then(|| message!("finish-persons-notes", notes = notes_kept).indented(2));
+    let directory = backup.directory.display().to_string();
+    let backup = message!("finish-persons-backup", directory = directory).indented(2);
+    [Some(message!("finish-persons")), deleted, kept, Some(backup)].into_iter().flatten().collect()
 }
 
-fn counted(copies: &HeldCopies) -> String {
+fn counted(copies: &HeldCopies) -> Message {
     let HeldCopies { conversion_notes, quarantine, left_on_traffic } = copies;
     let counts = [
-        (conversion_notes, "conversion notes"),
-        (quarantine, "discarded rows of the quarantine"),
-        (left_on_traffic, "rows that an aborted cutover has left"),
+        (conversion_notes, message!("finish-copies-notes", count = conversion_notes)),
+        (quarantine, message!("finish-copies-quarantine", count = quarantine)),
+        (left_on_traffic, message!("finish-copies-left", count = left_on_traffic)),
     ];
-    let counts = counts.into_iter().filter(|(count, _)| **count > 0);
-    counts.map(|(count, what)| format!("{count} {what}")).collect::<Vec<_>>().join(", ")
+    Message::joined(counts.into_iter().filter(|(count, _)| **count > 0).map(|(_, what)| what), ", ")
 }

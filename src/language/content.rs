@@ -22,6 +22,7 @@ enum Content {
     Translated { id: &'static str, arguments: Vec<(&'static str, Argument)> },
     Verbatim(String),
     Joined { parts: Vec<Message>, separator: &'static str },
+    Indented { text: Box<Message>, by: usize },
 }
 
 /// A value in a message.
@@ -56,6 +57,11 @@ impl Message {
         Message(Content::Joined { parts: parts.into_iter().collect(), separator })
     }
 
+    /// The message with each of its lines moved to the right.
+    pub fn indented(self, by: usize) -> Self {
+        Message(Content::Indented { text: Box::new(self), by })
+    }
+
     /// The text for a reader of this language. A text that is missing there is given in English, and one that is
     /// missing in English too as its id; the tests make sure that neither happens.
     pub fn in_language(&self, language: Language) -> String {
@@ -65,6 +71,11 @@ impl Message {
             Content::Joined { parts, separator } => {
                 let texts: Vec<String> = parts.iter().map(|part| part.in_language(language)).collect();
                 texts.join(separator)
+            }
+            Content::Indented { text, by } => {
+                let lines = text.in_language(language);
+                let lines: Vec<String> = lines.split('\n').map(|line| format!("{:by$}{line}", "")).collect();
+                lines.join("\n")
             }
         }
     }

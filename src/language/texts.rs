@@ -32,7 +32,7 @@ macro_rules! rooms {
 
 /// Each file of `en` and `ru`.
 pub(super) const ROOMS: &[RoomTexts] = &rooms![
-    "written",
+    "figures",
     "report",
     "postgres",
     "mapping",
@@ -41,7 +41,10 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "doctor",
     "cutover",
     "page",
-    "commands"
+    "commands",
+    "verify",
+    "finish",
+    "migrate"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

@@ -248,6 +248,22 @@ fn the_source_uses_each_message_with_exactly_its_arguments() {
     assert!(unused.is_empty(), "no source uses {unused:?}");
 }
 
+/// One word, a label for example, may depend on its place: only longer texts are compared.
+#[test]
+fn no_two_messages_say_the_same() {
+    let mut by_text: BTreeMap<[String; 2], Vec<String>> = BTreeMap::new();
+    let [english, russian] = Language::ALL.map(all_messages);
+    for (id, asked) in english {
+        let texts = [(Language::English, &asked), (Language::Russian, &russian[&id])]
+            .map(|(language, asked)| tried(language, &id, asked).remove(0).unwrap());
+        if texts[0].split_whitespace().count() > 1 {
+            by_text.entry(texts).or_default().push(id);
+        }
+    }
+    by_text.retain(|_, ids| ids.len() > 1);
+    assert!(by_text.is_empty(), "{by_text:#?}");
+}
+
 #[test]
 fn a_missing_text_is_told_by_its_id() {
     let missing = Message::new("commands-there-is-no-such-text", vec![]);

@@ -11,11 +11,11 @@ pub fn duration(seconds: f64) -> Message {
     let seconds = seconds.max(0.0);
     let whole = seconds as u64;
     match whole {
-        0..10 => message!("written-seconds", seconds = Argument::Decimal(format!("{seconds:.1}"))),
-        10..60 => message!("written-seconds", seconds = whole),
-        60..3600 => message!("written-minutes", minutes = whole / 60, seconds = whole % 60),
-        3600..86400 => message!("written-hours", hours = whole / 3600, minutes = whole % 3600 / 60),
-        _ => message!("written-days", days = whole / 86400, hours = whole % 86400 / 3600),
+        0..10 => message!("figures-seconds", seconds = Argument::Decimal(format!("{seconds:.1}"))),
+        10..60 => message!("figures-seconds", seconds = whole),
+        60..3600 => message!("figures-minutes", minutes = whole / 60, seconds = whole % 60),
+        3600..86400 => message!("figures-hours", hours = whole / 3600, minutes = whole % 3600 / 60),
+        _ => message!("figures-days", days = whole / 86400, hours = whole % 86400 / 3600),
     }
 }
 

@@ -1,15 +1,14 @@
 //! The API roles' rights on Traffic, as far as `leadbridge migrate` looks after the rights: what a created
 //! object is granted, what `--api-access` closes, and what stays open.
 
-use std::fmt;
-
 use serde::Serialize;
 use tokio_postgres::Client;
 
-use super::Patience;
 use super::trial::WriteTrial;
+use super::{Patience, with_remedy};
 use crate::access::{AccessScope, Comparison, Plan, Standing};
 use crate::error::Result;
+use crate::language::{Message, message};
 use crate::postgres::step::during;
 
 /// Statements about the API's roles that were run, or in a dry run would be run, and what they leave open.
@@ -31,18 +30,21 @@ pub struct LeftOpen {
 }
 
 impl ApiAccess {
-    pub(super) fn write(&self, f: &mut fmt::Formatter<'_>, dry_run: bool) -> fmt::Result {
-        let verb = if dry_run { "would run" } else { "ran" };
-        for statement in &self.statements {
-            writeln!(f, "Traffic: API roles: {verb}: {statement}")?;
-        }
-        for note in &self.notes {
-            writeln!(f, "Traffic: API roles: {note}")?;
-        }
+    pub(super) fn lines(&self, dry_run: bool) -> Vec<Message> {
+        let said = |says: Message| message!("migrate-api", says = says);
+        let run = |statement: &String| {
+            said(match dry_run {
+                true => message!("migrate-would-run", statement = statement),
+                false => message!("migrate-ran", statement = statement),
+            })
+        };
+        let mut lines: Vec<Message> = self.statements.iter().map(run).collect();
+        lines.extend(self.notes.iter().map(|note| said(Message::verbatim(note))));
         for LeftOpen { what, remedy } in &self.left {
-            writeln!(f, "Traffic: API roles: left open: {what}\n  what to do: {remedy}")?;
+            let left = said(message!("migrate-left-open", what = what));
+            lines.extend(with_remedy(left, Message::verbatim(remedy)));
         }
-        Ok(())
+        lines
     }
 }
 

@@ -26,6 +26,7 @@ use crate::access::AccessScope;
 use crate::admission::{AdmissionScope, Bars, Extent};
 use crate::checkpoint::{Identity, Installation, is_switched};
 use crate::error::Result;
+use crate::language::{Language, Message, message};
 use crate::model::change::Table;
 use crate::model::column_rules::ColumnRules;
 use crate::model::names::Names;
@@ -115,6 +116,21 @@ impl MigrationStep {
     pub(crate) fn new(database: MigratedSide, name: String, effect: Effect) -> Self {
         MigrationStep { database, name, effect, changes: Vec::new(), notes: Vec::new() }
     }
+
+    fn lines(&self, dry_run: bool) -> Vec<Message> {
+        let effect = match (self.effect, dry_run) {
+            (Effect::Unchanged, _) => message!("migrate-up-to-date"),
+            (Effect::Create, false) => message!("migrate-applied"),
+            (Effect::Renew, false) => message!("migrate-renewed"),
+            (Effect::Create, true) => message!("migrate-would-be-applied"),
+            (Effect::Renew, true) => message!("migrate-would-be-renewed"),
+        };
+        let side = self.database.to_string();
+        let step = message!("migrate-step", side = side, step = &self.name, effect = effect);
+        let changes = self.changes.iter().map(|change| Message::verbatim(change).indented(2));
+        let notes = self.notes.iter().map(|note| message!("migrate-note", note = note).indented(2));
+        [step].into_iter().chain(changes).chain(notes).collect()
+    }
 }
 
 /// Steps that were done, or in a dry run would be done, in the order of execution.
@@ -136,40 +152,43 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for MigrationStep { database, name, effect, changes, notes } in &self.steps {
-            let effect = match (effect, self.dry_run) {
-                (Effect::Unchanged, _) => "up to date",
-                (Effect::Create, false) => "applied",
-                (Effect::Renew, false) => "renewed",
-                (Effect::Create, true) => "would be applied",
-                (Effect::Renew, true) => "would be renewed",
+impl Report {
+    /// The report for people.
+    pub fn text(&self, language: Language) -> String {
+        self.lines().into_iter().map(|line| line.in_language(language) + "\n").collect()
+    }
+
+    fn lines(&self) -> Vec<Message> {
+        let mut lines: Vec<Message> = self.steps.iter().flat_map(|step| step.lines(self.dry_run)).collect();
+        lines.extend(self.access.lines(self.dry_run));
+        for (side, TriedWriters { tried, not_tried }) in &self.writers {
+            let roles = match tried.as_slice() {
+                [] => message!("migrate-tried-as-nobody"),
+                tried => Message::verbatim(tried.join(", ")),
             };
-            writeln!(f, "{database}: {name}: {effect}")?;
-            changes.iter().try_for_each(|change| writeln!(f, "  {change}"))?;
-            notes.iter().try_for_each(|note| writeln!(f, "  note: {note}"))?;
-        }
-        self.access.write(f, self.dry_run)?;
-        for (database, TriedWriters { tried, not_tried }) in &self.writers {
-            let tried = if tried.is_empty() { "no role".to_owned() } else { tried.join(", ") };
-            write!(f, "{database}: writes tried before and after each step, and rolled back, as {tried}")?;
-            match not_tried.as_slice() {
-                [] => writeln!(f)?,
-                untried => {
-                    writeln!(f, "; not tried, because this session may not, as {}", untried.join(", "))?
-                }
-            }
+            let tried = message!("migrate-tried", side = side.to_string(), roles = roles);
+            let not_tried =
+                (!not_tried.is_empty()).then(|| message!("migrate-not-tried", roles = not_tried.join(", ")));
+            lines.push(Message::joined([Some(tried), not_tried].into_iter().flatten(), "; "));
         }
         for role in &self.replicating {
-            writeln!(
-                f,
-                "Traffic: the role {role} has REPLICATION, and may read the changes of every table; before a cutover nothing \
-                 needs that\n  what to do: ALTER ROLE {role} NOREPLICATION"
-            )?;
+            let remedy = Message::verbatim(format!("ALTER ROLE {role} NOREPLICATION"));
+            lines.extend(with_remedy(message!("migrate-replicating", role = role), remedy));
         }
-        Ok(())
+        lines
     }
+}
+
+/// The report in English.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text(Language::English))
+    }
+}
+
+/// What was found, and below it what to do.
+fn with_remedy(what: Message, remedy: Message) -> [Message; 2] {
+    [what, message!("commands-finding-remedy", remedy = remedy).indented(2)]
 }
 
 /// Brings both databases to the form that this version needs.

@@ -3,7 +3,7 @@
 use bytesize::ByteSize;
 
 use crate::language::written::duration;
-use crate::language::{Language, Message};
+use crate::language::{Argument, Language, Message, message};
 
 /// Says everything in one language.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +12,11 @@ pub struct Words(pub Language);
 impl Words {
     pub fn say(self, message: Message) -> String {
         message.in_language(self.0)
+    }
+
+    /// `1 row`, `12 345 rows`.
+    pub fn rows(self, rows: u64) -> String {
+        self.say(message!("figures-rows", rows = Argument::Grouped(rows)))
     }
 
     pub fn duration(self, seconds: f64) -> String {

@@ -137,8 +137,9 @@ impl Holder {
         let application = self.application.as_ref();
         let application =
             application.map(|application| message!("postgres-holder-application", application = application));
-        let client = self.client.as_ref().map(|client| message!("postgres-holder-client", client = client));
-        let since = self.since.as_ref().map(|since| message!("postgres-holder-since", since = since));
+        let client =
+            self.client.as_ref().map(|client| message!("postgres-session-address", address = client));
+        let since = self.since.as_ref().map(|since| message!("postgres-session-since", since = since));
         Message::joined([Some(who), application, client, since].into_iter().flatten(), ", ")
     }
 }

@@ -45,9 +45,9 @@ pub(super) fn trend(live: &Live) -> Option<Message> {
     let Trend { direction, seconds_per_minute, .. } = live.trend.filter(|_| is_behind)?;
     let by = duration(seconds_per_minute.abs());
     Some(match direction {
-        TrendDirection::Rising => message!("commands-lag-rising", time = by),
-        TrendDirection::Falling => message!("commands-lag-falling", time = by),
-        TrendDirection::Steady => message!("commands-lag-steady"),
+        TrendDirection::Rising => message!("figures-rising", time = by),
+        TrendDirection::Falling => message!("figures-falling", time = by),
+        TrendDirection::Steady => message!("figures-steady"),
     })
 }
 
@@ -76,7 +76,7 @@ pub(super) fn rate(live: &Live) -> Option<Message> {
         |survival| Message::verbatim(survival.side.name()),
     );
     let written = a_second(rate.wal_bytes_per_second);
-    let written = message!("commands-outlook-writes", source = source, bytes = written);
+    let written = message!("figures-wal-per-second", source = source, wal = written);
     Some(match rate.rows_per_second {
         Some(rows) => {
             message!("commands-outlook-applied", rows = format!("{rows:.0}"), written = written)
@@ -152,7 +152,7 @@ fn blocked(session: &BlockingSession) -> Message {
     let lasted = session.transaction_seconds;
     parts.extend(lasted.map(|lasted| message!("commands-blocked-transaction", time = duration(lasted))));
     let waited = session.waited_seconds;
-    let waited = waited.map(|waited| message!("commands-blocked-waited", time = duration(waited)));
+    let waited = waited.map(|waited| message!("postgres-session-waited", time = duration(waited)));
     Message::joined([Some(Message::joined(parts, ", ")), waited].into_iter().flatten(), "; ")
 }
 

@@ -96,7 +96,7 @@ fn activity(report: &VerificationReport, now: Timestamp) -> Option<Message> {
             let why = report
                 .rests_because
                 .as_deref()
-                .map_or_else(|| message!("commands-not-known"), Message::verbatim);
+                .map_or_else(|| message!("figures-not-known"), Message::verbatim);
             let rests = message!("commands-verified-rests", why = why);
             Message::joined([progress, Some(rests)].into_iter().flatten(), ", ")
         }

@@ -143,7 +143,7 @@ pub(super) fn lease(holder: &LeaseHolder) -> Message {
         Some(pid) => message!("commands-lease-process", pid = pid.to_string()),
         None => message!("commands-lease-prepared"),
     };
-    let since = since.as_ref().map(|since| message!("commands-session-since", since = since));
+    let since = since.as_ref().map(|since| message!("postgres-session-since", since = since));
     let rest = facts(application_name.as_ref(), client_address.as_ref()).chain(since);
     Message::joined([of_role(held, role.as_ref())].into_iter().chain(rest), ", ")
 }
@@ -157,13 +157,13 @@ pub(super) fn of_role(session: Message, role: Option<&String>) -> Message {
 /// Application and address of a session, as far as they are known.
 pub(super) fn facts(application: Option<&String>, address: Option<&String>) -> impl Iterator<Item = Message> {
     let application =
-        application.map(|application| message!("commands-session-application", application = application));
-    let address = address.map(|address| message!("commands-session-address", address = address));
+        application.map(|application| message!("postgres-session-application", application = application));
+    let address = address.map(|address| message!("postgres-session-address", address = address));
     [application, address].into_iter().flatten()
 }
 
 pub(super) fn lag(live: &Live) -> Message {
-    let Some(bytes) = live.lag_bytes else { return message!("commands-not-known") };
+    let Some(bytes) = live.lag_bytes else { return message!("figures-not-known") };
     let size = ByteSize(bytes).display().iec().to_string();
     match (bytes, live.lag_seconds, live.lag_is_estimate) {
         (_, None, _) => message!("commands-lag-bytes", bytes = size),
@@ -182,7 +182,7 @@ pub(super) fn slot(live: &Live) -> Message {
         Some(slot) => existing_slot(slot),
         // An answer with Landing's position also contains the slot, if the slot exists.
         None if live.landing_lsn.is_some() => message!("commands-slot-none"),
-        None => message!("commands-not-known"),
+        None => message!("figures-not-known"),
     }
 }
 
@@ -225,7 +225,7 @@ pub(super) fn reverse_line(reverse: &ReverseReport) -> Message {
 
 pub(super) fn quarantine(live: &Live) -> Message {
     let rows = match live.quarantined {
-        None => return message!("commands-not-known"),
+        None => return message!("figures-not-known"),
         Some(0) => message!("commands-quarantine-empty"),
         Some(rows) => message!("commands-quarantine-rows", rows = Argument::Grouped(rows)),
     };
@@ -241,9 +241,8 @@ fn snapshot(lines: &mut Lines, live: &Live) {
         lines.add(message!("commands-label-copied"), Message::joined([name, progress(table)], ""));
     }
     if let Some(rate) = live.snapshot_rows_per_second {
-        let rate = message!("commands-snapshot-rate", rows = format!("{rate:.0}"));
-        let left =
-            live.snapshot_seconds_left.map(|left| message!("commands-snapshot-left", time = duration(left)));
+        let rate = message!("figures-rows-per-second", rows = format!("{rate:.0}"));
+        let left = live.snapshot_seconds_left.map(|left| message!("figures-left", time = duration(left)));
         lines.add(Message::verbatim(""), Message::joined([Some(rate), left].into_iter().flatten(), ", "));
     }
     if let Some(left) = live.snapshot_indexes_left.filter(|left| *left > 0) {
@@ -254,7 +253,7 @@ fn snapshot(lines: &mut Lines, live: &Live) {
 fn progress(table: &TableProgress) -> Message {
     let rows = Argument::Grouped(table.rows_done);
     match table.rows_expected {
-        _ if table.finished => message!("commands-snapshot-done", rows = rows),
+        _ if table.finished => message!("figures-done", what = message!("figures-rows", rows = rows)),
         Some(expected) if expected > 0 => {
             message!(
                 "commands-snapshot-part",
@@ -263,7 +262,7 @@ fn progress(table: &TableProgress) -> Message {
                 percent = per_cent(table.rows_done, expected)
             )
         }
-        _ => message!("commands-snapshot-rows", rows = rows),
+        _ => message!("figures-rows", rows = rows),
     }
 }
 

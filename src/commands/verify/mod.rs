@@ -3,7 +3,6 @@
 mod interrupted;
 mod progress;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +16,13 @@ use super::{print, print_json};
 use crate::cli;
 use crate::compare::live::{TableVerification, Verification, VerifyOptions};
 use crate::compare::repair::Repair;
-use crate::compare::{Difference, Place, ReadRate};
+use crate::compare::{Difference, DifferenceExample, Place, ReadRate};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::language::{Language, Message, message};
 use crate::model::change::Table;
+use crate::model::side::Side;
 use crate::traffic::RowCounts;
 
 /// Output of `--json`.
@@ -35,7 +36,7 @@ struct VerifyDocument<'v> {
     repair_quarantined: Option<u64>,
 }
 
-pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &cli::Verify, language: Language) -> Result<Exit> {
     let landing = config.landing.connect("verify").await?;
     let config = &config.resolved(&landing).await?;
     landing.close().await;
@@ -61,7 +62,7 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
     // Dropping the comparison ends its sessions; it only reads.
     let mut signals = Signals::listen()?;
     let compared = tokio::select! {
-        compared = progress::shown(config, &options) => Some(compared?),
+        compared = progress::shown(config, &options, language) => Some(compared?),
         _ = signals.next() => None,
     };
     let Some(found) = compared else { return interrupted::end(config, &options, is_whole).await };
@@ -77,7 +78,7 @@ pub async fn run(config: &Config, arguments: &cli::Verify) -> Result<Exit> {
         let repaired = repaired.map(|repaired| repaired.written + repaired.deleted);
         print_json(&VerifyDocument { found: &found, repaired, repair_quarantined })?;
     } else {
-        print(&text(&found, repaired))?;
+        print(&text(&found, repaired, language))?;
     }
     Ok(if found.equal || repaired.is_some() { Exit::Ok } else { Exit::CheckFailed })
 }
@@ -103,56 +104,73 @@ async fn repair_tables(repair: Repair, tables: &[Table], found: &Verification) -
     repair.rows(&differing).await
 }
 
-fn text(found: &Verification, repaired: Option<RowCounts>) -> String {
-    let mut text = format!("{}\n", grid(&found.tables));
-    // Writing to a String cannot fail.
-    for table in &found.tables {
-        for example in &table.found.examples {
-            let what = match &example.difference {
-                Difference::Missing => "is missing on Traffic".to_owned(),
-                Difference::Extra => "is on Traffic only".to_owned(),
-                Difference::Different(columns) => format!("differs in {}", columns.join(", ")),
-                Difference::Changed(columns) => format!("was changed on Traffic in {}", columns.join(", ")),
-            };
-            let _ = writeln!(text, "{} {} {what}", table.found.table, example.id);
-        }
-    }
-    attribution(&mut text, found);
-    let _ = writeln!(
-        text,
-        "{} rows in quarantine, {} values changed on the way; {:.1} s, {:.0} rows per second.",
-        found.quarantined, found.conversion_notes, found.seconds, found.rows_per_second
-    );
-    if found.resumed {
-        text.push_str("A part was compared by an earlier run, which was interrupted; leads are not counted by targetologist.\n");
-    }
-    let _ = writeln!(text, "{}", verdict(found, repaired.is_some()));
-    if let Some(RowCounts { written, unchanged, deleted, quarantined }) = repaired {
-        let _ = writeln!(
-            text,
-            "Repaired: {written} rows written as Landing has them, {deleted} deleted that it does not have, \
-             {unchanged} found equal by now, {quarantined} in quarantine. \
-             Start the daemon, then run `leadbridge verify` again."
-        );
+fn text(found: &Verification, repaired: Option<RowCounts>, language: Language) -> String {
+    let mut text = format!("{}\n", grid(&found.tables, language));
+    for line in lines(found, repaired) {
+        text += &line.in_language(language);
+        text.push('\n');
     }
     text
 }
 
-fn grid(tables: &[TableVerification]) -> Grid {
+/// What is said below the grid.
+fn lines(found: &Verification, repaired: Option<RowCounts>) -> Vec<Message> {
+    let mut lines = Vec::new();
+    for table in &found.tables {
+        lines.extend(table.found.examples.iter().map(|example| differing(&table.found.table, example)));
+    }
+    lines.extend(attribution(found));
+    lines.push(message!(
+        "verify-sum",
+        quarantined = found.quarantined,
+        notes = found.conversion_notes,
+        seconds = format!("{:.1}", found.seconds),
+        rate = format!("{:.0}", found.rows_per_second)
+    ));
+    lines.extend(found.resumed.then(|| message!("verify-resumed")));
+    lines.push(verdict(found, repaired.is_some()));
+    lines.extend(repaired.map(|RowCounts { written, unchanged, deleted, quarantined }| {
+        message!(
+            "verify-repaired",
+            written = written,
+            deleted = deleted,
+            unchanged = unchanged,
+            quarantined = quarantined
+        )
+    }));
+    lines
+}
+
+fn differing(table: &str, example: &DifferenceExample) -> Message {
+    let id = example.id;
+    match &example.difference {
+        Difference::Missing => message!("verify-missing", table = table, id = id),
+        Difference::Extra => message!("verify-extra", table = table, id = id),
+        Difference::Different(columns) => {
+            message!("verify-different", table = table, id = id, columns = columns.join(", "))
+        }
+        Difference::Changed(columns) => {
+            message!("verify-changed", table = table, id = id, columns = columns.join(", "))
+        }
+    }
+}
+
+fn grid(tables: &[TableVerification], language: Language) -> Grid {
     let mut grid = Grid::new();
     grid.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    grid.set_header([
-        "table",
-        "Landing",
-        "Traffic",
-        "missing",
-        "extra",
-        "different",
-        "refused",
-        "changed on Traffic",
-        "orphaned",
-        "quarantined",
-    ]);
+    let header = [
+        message!("verify-column-table"),
+        Message::verbatim(Side::Landing.name()),
+        Message::verbatim(Side::Traffic.name()),
+        message!("verify-column-missing"),
+        message!("verify-column-extra"),
+        message!("verify-column-different"),
+        message!("verify-column-refused"),
+        message!("verify-column-changed"),
+        message!("verify-column-orphaned"),
+        message!("verify-column-quarantined"),
+    ];
+    grid.set_header(header.map(|column| column.in_language(language)));
     for TableVerification { found, quarantined, orphaned, .. } in tables {
         let counts = [
             found.landing_rows,
@@ -174,33 +192,26 @@ fn grid(tables: &[TableVerification]) -> Grid {
 
 /// Targetologists with unequal numbers of leads on the two sides. Without names, because names are people's
 /// data.
-fn attribution(text: &mut String, found: &Verification) {
-    for whose in found.attribution.iter().flatten().filter(|whose| whose.landing != whose.traffic) {
-        let who = match (whose.targetologist_id, &whose.team) {
-            (None, _) => "nobody".to_owned(),
-            (Some(id), None) => format!("targetologist {id}"),
-            (Some(id), Some(team)) => format!("targetologist {id} ({team})"),
-        };
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "leads of {who}: {} on Landing, {} on Traffic", whose.landing, whose.traffic);
-    }
+fn attribution(found: &Verification) -> impl Iterator<Item = Message> {
+    let unequal = found.attribution.iter().flatten().filter(|whose| whose.landing != whose.traffic);
+    unequal.map(|whose| {
+        let (landing, traffic) = (whose.landing, whose.traffic);
+        match (whose.targetologist_id, &whose.team) {
+            (None, _) => message!("verify-leads-of-nobody", landing = landing, traffic = traffic),
+            (Some(id), None) => message!("verify-leads-of", id = id, landing = landing, traffic = traffic),
+            (Some(id), Some(team)) => {
+                message!("verify-leads-of-team", id = id, team = team, landing = landing, traffic = traffic)
+            }
+        }
+    })
 }
 
-fn verdict(found: &Verification, repaired: bool) -> String {
+fn verdict(found: &Verification, repaired: bool) -> Message {
     if found.equal {
-        return format!("Equal: Traffic has everything that Landing committed before {}.", found.landing_lsn);
+        return message!("verify-equal", position = found.landing_lsn);
     }
     let moving: u64 = found.tables.iter().map(|table| table.moving).sum();
-    let mut verdict = "NOT EQUAL.".to_owned();
-    if moving > 0 {
-        verdict += &format!(
-            " {moving} rows change too often to be compared: run the command again at a quieter \
-                      moment."
-        );
-    }
-    if !found.stream_passed && !repaired {
-        verdict += " The stream did not pass the rows that differ meanwhile, so they may be on their way: does \
-                    the daemon run (`leadbridge status`)?";
-    }
-    verdict
+    let moving = (moving > 0).then(|| message!("verify-moving", rows = moving));
+    let on_their_way = (!found.stream_passed && !repaired).then(|| message!("verify-on-their-way"));
+    Message::joined([Some(message!("verify-not-equal")), moving, on_their_way].into_iter().flatten(), " ")
 }

@@ -13,6 +13,7 @@ use crate::compare::ReadRate;
 use crate::compare::live::{self, Verification, VerifyOptions};
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::language::{Language, message};
 
 /// Interval between two updates of the progress bar.
 const DRAW: Duration = Duration::from_millis(200);
@@ -20,12 +21,12 @@ const DRAW: Duration = Duration::from_millis(200);
 const SAY: Duration = Duration::from_secs(10);
 
 /// Compares, and shows how far. May be dropped.
-pub async fn shown(config: &Config, options: &VerifyOptions) -> Result<Verification> {
+pub async fn shown(config: &Config, options: &VerifyOptions, language: Language) -> Result<Verification> {
     let expected = live::expected_rows(config, &options.tables).await?;
     let counted = Counted { earlier: options.place.rows(), pace: Arc::clone(&options.pace), expected };
     let stop = CancellationToken::new();
     let drawing = match std::io::stderr().is_terminal() {
-        true => tokio::spawn(draw(bar(expected)?, counted, stop.clone())),
+        true => tokio::spawn(draw(bar(expected, language)?, counted, stop.clone())),
         false => tokio::spawn(say(counted, stop.clone())),
     };
     let drawing = AbortOnDropHandle::new(drawing);
@@ -48,10 +49,16 @@ impl Counted {
     }
 }
 
-fn bar(expected: u64) -> Result<ProgressBar> {
+fn bar(expected: u64, language: Language) -> Result<ProgressBar> {
     let bar = ProgressBar::new(expected);
-    let style =
-        ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} rows, {rate} per second, {eta} left");
+    let text = message!(
+        "verify-progress",
+        rows = "{human_pos}",
+        expected = "{human_len}",
+        rate = "{rate}",
+        left = "{eta}"
+    );
+    let style = ProgressStyle::with_template(&format!("{{bar:40}} {}", text.in_language(language)));
     let style = style.map_err(|error| Error::internal(format!("the progress bar: {error}")))?;
     // The default rate has four decimals.
     bar.set_style(style.with_key("rate", |state: &ProgressState, text: &mut dyn fmt::Write| {
@@ -100,5 +107,12 @@ mod tests {
     fn the_time_left_follows_from_this_runs_rate() {
         assert_eq!(left(100, 50, Duration::from_secs(10)), Some(5.0));
         assert_eq!(left(0, 50, Duration::from_secs(10)), None);
+    }
+
+    #[test]
+    fn the_bar_can_be_drawn_in_every_language() {
+        for language in Language::ALL {
+            assert!(bar(10, language).is_ok(), "{language:?}");
+        }
     }
 }

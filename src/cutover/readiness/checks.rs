@@ -63,10 +63,7 @@ pub(super) async fn slot_in_use(database: Database<'_>, name: &str) -> Result<Ve
         slot = slot::read(database.client, name).await?;
     }
     Ok(match slot {
-        None => Verdict::error(
-            message!("cutover-slot-absent", name = name),
-            message!("cutover-slot-absent-remedy"),
-        ),
+        None => Verdict::error(message!("cutover-slot-absent", name = name), message!("report-see-doctor")),
         Some(slot) if !slot.active => Verdict::error(
             message!("cutover-slot-unused", name = name),
             message!("cutover-slot-unused-remedy"),
@@ -181,10 +178,7 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
     let step = database.during(format!("looking for the fence on {side}"));
     let row = step.row(sql, &[&names.schema, &functions.as_slice()]).await?;
     if row.get::<_, i64>(0) < functions.len() as i64 {
-        return Ok(Verdict::error(
-            message!("cutover-fence-absent", side = side),
-            message!("cutover-fence-absent-remedy"),
-        ));
+        return Ok(Verdict::error(message!("cutover-fence-absent", side = side), message!("report-migrate")));
     }
     if row.get::<_, Option<bool>>(1) != Some(true) {
         return Ok(Verdict::error(
@@ -218,7 +212,7 @@ pub(super) async fn fence(database: Database<'_>, config: &Config) -> Result<Ver
         &open,
         message!("cutover-fence-installed"),
         |list| message!("cutover-fence-other-tables", list = list),
-        message!("cutover-fence-other-tables-remedy"),
+        message!("report-migrate"),
     ))
 }
 

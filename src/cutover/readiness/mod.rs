@@ -235,8 +235,6 @@ fn judge_lag(latency: std::result::Result<&Latency, &Error>, max_lag: Duration) 
             message!("cutover-lag-too-large", seconds = most),
             message!("cutover-lag-too-large-remedy"),
         )),
-        Err(error) => {
-            Ok(Verdict::error(Message::verbatim(error.message()), message!("cutover-lag-unknown-remedy")))
-        }
+        Err(error) => Ok(Verdict::error(Message::verbatim(error.message()), message!("report-see-doctor"))),
     }
 }

@@ -1,7 +1,7 @@
 //! Notifications that are pending while the system of record changes: either database's scheduler could send them.
 
 use crate::error::Result;
-use crate::language::message;
+use crate::language::{Message, message};
 use crate::model::change::Table;
 use crate::model::side::Side;
 use crate::postgres::Database;
@@ -54,23 +54,10 @@ fn judge(found: &Pending, fenced: Side) -> Verdict {
         Side::Landing => (Side::Landing, Side::Traffic, "cutover"),
         Side::Traffic => (Side::Traffic, Side::Landing, "rollback"),
     };
-    let says = match next {
-        None => message!(
-            "cutover-notifications-pending",
-            all = all,
-            overdue = overdue,
-            minutes = SOON_MINUTES,
-            soon = soon
-        ),
-        Some(next) => message!(
-            "cutover-notifications-pending-later",
-            all = all,
-            overdue = overdue,
-            minutes = SOON_MINUTES,
-            soon = soon,
-            next = next
-        ),
-    };
+    let next = next.as_ref().map(|at| message!("cutover-notifications-next", at = at));
+    let due = message!("cutover-notifications-soon", minutes = SOON_MINUTES, soon = soon);
+    let due = Message::joined([Some(due), next].into_iter().flatten(), ", ");
+    let says = message!("cutover-notifications-pending", all = all, overdue = overdue, due = due);
     let remedy =
         message!("cutover-notifications-pending-remedy", left = left, direction = direction, taken = taken);
     Verdict::warning(says, remedy)

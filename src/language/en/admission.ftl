@@ -8,12 +8,10 @@ admission-references-fine = foreign keys refer to ids
 admission-triggers-fine = no trigger fires for replicated rows
 
 admission-columns-needed-remedy = the mapping needs the column: bring it back under this name. { $meanwhile }
-admission-columns-missing-on-landing = { $place } is missing
+admission-columns-missing = { $place } is missing
 admission-columns-generated-on-landing = { $place } is a generated column: a snapshot reads it, and the stream does not send it
 admission-columns-generated-on-landing-remedy = make it an ordinary column, which the application fills (ALTER TABLE { $table } ALTER COLUMN "{ $column }" DROP EXPRESSION keeps what is stored). { $meanwhile }
-admission-columns-migrate = run `leadbridge migrate`
 admission-columns-bring-back = bring the column back, as `leadbridge migrate --print=traffic` and the contract have it
-admission-columns-missing-on-traffic = { $place } is missing
 admission-columns-generated-on-traffic = { $place } is a generated column: nothing can be written to it
 admission-columns-generated-on-traffic-remedy = run on the { $side } DB: ALTER TABLE { $table } ALTER COLUMN "{ $name }" DROP EXPRESSION
 admission-columns-type = { $table }.{ $column } is of type { $found_type }, not { $accepted }
@@ -44,11 +42,10 @@ admission-identity-without-id = { $short }: the replica identity, the index { $i
 admission-identity-unusable = { $short }: the replica identity is the index { $index }, which PostgreSQL does not use as one: it must be immediate (not DEFERRABLE), valid, without a condition, all its columns NOT NULL and stored
 admission-identity-none = { $short } has no replica identity: its primary key, or the index, is gone
 admission-identity-remedy = run on the { $side } DB: ALTER TABLE { $name } REPLICA IDENTITY DEFAULT (with a primary key on id, not DEFERRABLE)
-admission-identity-remedy-meanwhile = run on the { $side } DB: ALTER TABLE { $name } REPLICA IDENTITY DEFAULT (with a primary key on id, not DEFERRABLE). If the stream was running, run `leadbridge resync` then: changes that were written since may not name their row
+admission-identity-remedy-meanwhile = { $remedy }. If the stream was running, run `leadbridge resync` then: changes that were written since may not name their row
 
 admission-tables-missing-on-landing-remedy = check the database's name in LANDING_DATABASE_URL and [names] landing_schema
 admission-tables-missing-on-traffic-remedy = check the database's name in TRAFFIC_DATABASE_URL and [names] traffic_schema; where it is the right one, bring the table back and run `leadbridge migrate`
-admission-tables-migrate = run `leadbridge migrate`
 admission-tables-missing = table { $name } is missing
 admission-tables-kind = { $short } is { $kind }, not an ordinary table
 admission-tables-kind-remedy = leadbridge replicates ordinary tables only: give the table itself this name, or name its schema in [names]

@@ -27,7 +27,6 @@ cutover-state-not-switched = no cutover has switched: Landing is the system of r
 cutover-state-not-switched-remedy = nothing to do; `leadbridge rollback` undoes a cutover
 
 cutover-slot-absent = the slot `{ $name }` does not exist
-cutover-slot-absent-remedy = see `leadbridge doctor`
 cutover-slot-unused = no session streams from the slot `{ $name }`
 cutover-slot-unused-remedy = start the daemon
 cutover-slot-losing = the slot `{ $name }` is losing the WAL that it needs
@@ -69,7 +68,6 @@ cutover-quarantine = { $waiting } rows wait in quarantine: Traffic does not have
 cutover-quarantine-remedy = `leadbridge quarantine list`, then repair, retry or discard them
 
 cutover-fence-absent = the fence is not installed on { $side } DB
-cutover-fence-absent-remedy = run `leadbridge migrate`
 cutover-fence-closed-to-role = this role may not close the fence on { $side } DB
 cutover-fence-no-record = reverse replication could not record changed keys on Landing: tables or rights are missing
 cutover-fence-no-record-remedy = run `leadbridge migrate`, and then { $privileges }
@@ -78,7 +76,6 @@ cutover-fence-lacks-owner-remedy = run `leadbridge migrate` as the owner of the 
 cutover-fence-of-others = another installation's fence stands around the tables on { $side } DB: { $others }
 cutover-fence-of-others-remedy = finish or roll back the other installation's cutover first; its daemon removes a fence that is lifted
 cutover-fence-installed = the fence is installed
-cutover-fence-other-tables-remedy = run `leadbridge migrate`
 cutover-fence-other-tables = the fence was made for tables of other names, and would leave open to writers: { $list }
 
 cutover-held-no-fence = no long transaction holds the tables
@@ -114,7 +111,6 @@ cutover-other-writers-remedy = change the applications that write so, or drop th
 cutover-lag = { $markers } markers came through: p50 { $p50 } ms, p99 { $p99 } ms
 cutover-lag-too-large = a marker did not come through within { $seconds } s (--max-lag-seconds)
 cutover-lag-too-large-remedy = wait until `leadbridge status` shows no lag
-cutover-lag-unknown-remedy = see `leadbridge doctor`
 
 cutover-stream = a stream from the { $side } DB can be opened
 cutover-stream-no-sender = the { $side } DB has no walsender left for a stream (max_wal_senders): { $error }
@@ -136,8 +132,9 @@ cutover-role-unknown = the daemon has no session on the { $side } DB at the mome
 cutover-role-unknown-remedy = wait until the daemon streams (`leadbridge status`), then try again
 
 cutover-notifications-none = no notification is pending
-cutover-notifications-pending = notifications pending on both databases: { $all } (overdue: { $overdue }; due within { $minutes } minutes: { $soon }); either database's scheduler would send them
-cutover-notifications-pending-later = notifications pending on both databases: { $all } (overdue: { $overdue }; due within { $minutes } minutes: { $soon }, the next at { $next }); either database's scheduler would send them
+cutover-notifications-pending = notifications pending on both databases: { $all } (overdue: { $overdue }; { $due }); either database's scheduler would send them
+cutover-notifications-soon = due within { $minutes } minutes: { $soon }
+cutover-notifications-next = the next at { $at }
 cutover-notifications-pending-remedy = stop { $left }'s scheduler before the { $direction }, let its last run end, and start { $taken }'s scheduler afterwards. The fence refuses { $left }'s scheduler the UPDATE to `sent` and nothing else: a scheduler that sends first and marks afterwards would send again at each of its runs, besides { $taken }'s
 
 cutover-attention-log-remedy = see the daemon's log
@@ -162,10 +159,10 @@ cutover-certificate-cutover-done = Leads are written to Traffic now; Landing ref
 cutover-certificate-rollback-done = Leads are written to Landing now; Traffic refuses them for a while.
 cutover-certificate-database = { $database } on { $host }, PostgreSQL { $version }, system { $system }
 cutover-certificate-configuration = configuration
-cutover-certificate-started = started
+cutover-step-started = started
 cutover-certificate-fenced = fenced
-cutover-certificate-drained = drained
-cutover-certificate-verified = verified
+cutover-step-drained = drained
+cutover-step-verified = verified
 cutover-certificate-decided = decided
 cutover-certificate-write-pause = write pause
 cutover-certificate-until-decided = until the decision
@@ -181,7 +178,6 @@ cutover-certificate-rows = rows
 cutover-certificate-keys = keys
 cutover-certificate-contents = contents
 cutover-certificate-differences = differences
-cutover-certificate-seconds = { $seconds } s
 cutover-certificate-came-through = { $position } in { $from }'s WAL came through
 cutover-certificate-position = { $position } in { $to }'s WAL
 cutover-certificate-row-counts = { $landing } on Landing, { $traffic } on Traffic

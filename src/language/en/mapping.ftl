@@ -1,5 +1,6 @@
 ### Rules of the mapping.
 
+mapping-not-carried-every-column = every column
 mapping-not-carried-own-lead = of a lead that Traffic's own code made (a Facebook form): the lead stays on Traffic, and its journey too
 mapping-not-carried-landing-lead = always: it says that the lead was born on Traffic through Landing's names
 mapping-not-carried-no-such-column = always: Landing has no such column

@@ -2,7 +2,6 @@
 
 ## Figures
 
-page-not-known = not known
 page-far = more than 30 d
 
 ## The frame
@@ -63,24 +62,16 @@ page-blocked = leadbridge waits for a lock
 page-blocked-process = held by process { $pid } on { $side }
 page-blocked-prepared = held by a prepared transaction on { $side } (pg_prepared_xacts)
 page-blocked-role = role { $role }
-page-blocked-application = application { $name }
-page-blocked-address = from { $address }
 page-blocked-transaction = its transaction is open for { $time }
-page-blocked-waited = leadbridge has waited for { $time }
 
 ## Figures at a glance
 
 page-lag = Lag
 page-lag-none = none
 page-over-limit = OVER the limit of { $limit }
-page-trend-rising = rising by { $time } a minute
-page-trend-falling = falling by { $time } a minute
-page-trend-steady = steady
 page-catch-up = caught up in { $time } at this rate
 page-catch-up-never = never caught up at this rate: the lag does not become less
 page-rate = Throughput
-page-rows-per-second = { $rows } rows/s
-page-wal-per-second = { $side } writes { $wal } of WAL a second
 page-rows-since = { $rows } rows since { $at }
 page-survival = Until the slot's limit
 page-survival-lost = LOST
@@ -95,11 +86,6 @@ page-survival-if-stopped = were replication to stop now, the limit would be reac
 page-retained = the slot keeps { $wal } of WAL on { $side }
 page-quarantine = Quarantine
 page-quarantine-empty = empty
-page-quarantine-rows =
-    { $count ->
-        [one] { $rows } row
-       *[other] { $rows } rows
-    }
 page-quarantine-remedy = which ones, and why: `leadbridge quarantine list`
 page-quarantine-reverse =
     { $count ->
@@ -125,15 +111,12 @@ page-verified-round = the last round compared { $rows } rows and ended at { $at 
 ## The initial copy
 
 page-snapshot = Initial copy
-page-snapshot-rows = { $rows } rows
 page-snapshot-rows-of = { $rows } of about { $expected } rows ({ $part } %)
-page-snapshot-left = about { $time } left
 page-snapshot-indexes =
     { $count ->
         [one] then { $count } index
        *[other] then { $count } indexes
     }
-page-snapshot-done = { $rows } rows, done
 page-snapshot-waits = waits
 
 ## Charts
@@ -157,11 +140,8 @@ page-table-until = until
 
 page-cutover = The newest cutover
 page-rollback = The newest rollback
-page-step-started = started
 page-step-fenced-landing = Landing fenced
 page-step-fenced-traffic = Traffic fenced
-page-step-drained = drained
-page-step-verified = verified
 page-step-switched = switched
 page-step-rolled-back = rolled back
 page-step-next = under way
@@ -207,7 +187,6 @@ page-slot-inactive = { $slot }: not in use
 page-slot-lost = { $slot }: LOST, Landing has dropped WAL that it needed
 page-slot-none = none
 page-reverse = Reverse slot on Traffic
-page-reverse-gone = { $slot }: gone, reverse replication is impossible now
 page-reverse-lost = { $slot }: LOST, Traffic has dropped WAL that it needed
 page-new-slot = New slot on Landing
 page-new-slot-since = being made in place of a lost one since { $at }
@@ -215,7 +194,6 @@ page-publication = Landing's publication
 page-lease = Who replicates
 page-lease-process = process { $pid } on Traffic
 page-lease-prepared = a prepared transaction on Traffic
-page-lease-since = since { $at }
 page-applied = Applied up to
 page-certificate-landing = Landing's certificate
 page-certificate-traffic = Traffic's certificate

@@ -8,12 +8,10 @@ admission-references-fine = внешние ключи ссылаются на id
 admission-triggers-fine = ни один триггер не срабатывает на реплицированные строки
 
 admission-columns-needed-remedy = этот столбец нужен для отображения: верните его под этим именем. { $meanwhile }
-admission-columns-missing-on-landing = нет столбца { $place }
+admission-columns-missing = нет столбца { $place }
 admission-columns-generated-on-landing = { $place } — вычисляемый столбец: снимок его читает, а поток не отправляет
 admission-columns-generated-on-landing-remedy = сделайте его обычным столбцом, который заполняет приложение (ALTER TABLE { $table } ALTER COLUMN "{ $column }" DROP EXPRESSION сохранит то, что записано). { $meanwhile }
-admission-columns-migrate = запустите `leadbridge migrate`
 admission-columns-bring-back = верните столбец таким, каким его дают `leadbridge migrate --print=traffic` и контракт
-admission-columns-missing-on-traffic = нет столбца { $place }
 admission-columns-generated-on-traffic = { $place } — вычисляемый столбец: записать в него ничего нельзя
 admission-columns-generated-on-traffic-remedy = выполните на { $side }: ALTER TABLE { $table } ALTER COLUMN "{ $name }" DROP EXPRESSION
 admission-columns-type = { $table }.{ $column } имеет тип { $found_type }, а не { $accepted }
@@ -48,11 +46,10 @@ admission-identity-without-id = { $short }: индекс { $index }, задан�
 admission-identity-unusable = { $short }: индекс { $index }, заданный как REPLICA IDENTITY, PostgreSQL так не использует: он должен быть немедленным (не DEFERRABLE), действующим, без условия, все его столбцы NOT NULL и хранимые
 admission-identity-none = у { $short } нет REPLICA IDENTITY: первичный ключ или индекс удалён
 admission-identity-remedy = выполните на { $side }: ALTER TABLE { $name } REPLICA IDENTITY DEFAULT (с первичным ключом по id, не DEFERRABLE)
-admission-identity-remedy-meanwhile = выполните на { $side }: ALTER TABLE { $name } REPLICA IDENTITY DEFAULT (с первичным ключом по id, не DEFERRABLE). Если поток работал, затем запустите `leadbridge resync`: записанные с тех пор изменения могут не называть свою строку
+admission-identity-remedy-meanwhile = { $remedy }. Если поток работал, затем запустите `leadbridge resync`: записанные с тех пор изменения могут не называть свою строку
 
 admission-tables-missing-on-landing-remedy = проверьте имя базы в LANDING_DATABASE_URL и [names] landing_schema
 admission-tables-missing-on-traffic-remedy = проверьте имя базы в TRAFFIC_DATABASE_URL и [names] traffic_schema; если она та самая, верните таблицу и запустите `leadbridge migrate`
-admission-tables-migrate = запустите `leadbridge migrate`
 admission-tables-missing = нет таблицы { $name }
 admission-tables-kind = { $short } — { $kind }, а не обычная таблица
 admission-tables-kind-remedy = leadbridge реплицирует только обычные таблицы: дайте это имя самой таблице или назовите её схему в [names]

@@ -9,7 +9,10 @@ commands-finding-error = ОШИБКА
 commands-finding-remedy = что делать: { $remedy }
 
 commands-cutover-question = Landing ({ $landing }) будет отказывать в любой записи лидов, главной базой станет Traffic ({ $traffic }). Отменить это можно командой `leadbridge rollback`.
-commands-rollback-question = Landing ({ $landing }) снова начнёт принимать запись лидов, а Traffic ({ $traffic }) будет отказывать в ней { $time }.
+commands-rollback-question = Landing ({ $landing }) снова начнёт принимать запись лидов, а Traffic ({ $traffic }) будет отказывать в ней ещё { $time }.
+commands-resync-question = Новый снимок: слот `{ $slot }` на { $landing } будет удалён и создан заново, все лиды и записи об их пути будут скопированы ещё раз, а строки, которые пришли с Landing и которых там больше нет, удалены из { $traffic }. Строки и столбцы, которые принадлежат Traffic, останутся.
+commands-resync-done = Снимок завершён. Запустите демон снова: он продолжит с этого места.
+commands-discard-question = Отказ от строк карантина ({ $rows }): в { $traffic } они не попадут.
 commands-orphan = Landing ({ $landing }) закрыт ограждением переключения { $id }, о котором Traffic не знает, а строки Landing на Traffic есть
 commands-orphan-dry-run = { $found }: `leadbridge rollback` открыл бы Landing. Ничего не изменено.
 commands-orphan-question = { $found }. Landing снова начнёт принимать запись лидов.
@@ -18,7 +21,6 @@ commands-hook-settled = записано: hook последнего перекл
 commands-cutover-ready = Готово: `leadbridge { $direction }` пройдёт. Ничего не изменено.
 commands-cutover-not-ready = НЕ ГОТОВО: ничего не изменено.
 commands-cutover-not-carried = Изменения, сделанные потом на Traffic, возвращаются на Landing, кроме:
-commands-cutover-every-column = каждый столбец
 commands-confirm-prompt = Чтобы продолжить, введите yes:
 
 commands-label-state = состояние
@@ -40,7 +42,6 @@ commands-label-last-error = ошибка
 commands-label-what-to-do = что делать
 commands-label-copied = скопировано
 commands-label-indexes = индексы
-commands-not-known = неизвестно
 commands-state-finished = FINISHED — все лиды на Traffic с { $at }; реплицировать больше нечего
 commands-state-stopped-or-elsewhere = здесь демон не отвечает; возможно, он работает на другой машине
 commands-state-stopped = демон не работает; запустите его командой `leadbridge run`
@@ -58,16 +59,10 @@ commands-state-error = репликация не идёт
 commands-lease-process = у процесса { $pid }
 commands-lease-prepared = у подготовленной транзакции
 commands-session-role = (роль { $role })
-commands-session-application = приложение { $application }
-commands-session-address = с адреса { $address }
-commands-session-since = с { $since }
 commands-lag-bytes = отстаёт на { $bytes }
 commands-lag-none = нет
 commands-lag-exact = { $time } ({ $bytes })
 commands-lag-at-most = не больше { $time } ({ $bytes }, включая запись в другие таблицы)
-commands-lag-rising = растёт на { $time } в минуту
-commands-lag-falling = сокращается на { $time } в минуту
-commands-lag-steady = не меняется
 commands-slot-none = на Landing его нет
 commands-slot-in-use = используется
 commands-slot-not-in-use = не используется
@@ -93,26 +88,13 @@ commands-quarantine-rows = { $rows ->
         [few] ждут { $rows } строки
        *[many] ждут { $rows } строк
     }: см. `leadbridge quarantine list`
-commands-snapshot-rate = { $rows } строк/с
-commands-snapshot-left = осталось около { $time }
 commands-snapshot-indexes = на Traffic их пока нет: { $left }, они появятся, когда скопируются все строки
-commands-snapshot-done = { $rows ->
-        [one] { $rows } строка
-        [few] { $rows } строки
-       *[many] { $rows } строк
-    }, готово
 commands-snapshot-part = { $rows } примерно из { $expected } строк ({ $percent } %)
-commands-snapshot-rows = { $rows ->
-        [one] { $rows } строка
-        [few] { $rows } строки
-       *[many] { $rows } строк
-    }
 commands-alerts-failing = { $channel } не работает: { $failure }; ждут отправки: { $waiting }, не отправлено: { $failed }
 commands-error-retrying = { $error } (демон повторит попытку сам)
 commands-outlook-far = больше чем через 30 д
 commands-outlook-within = через { $time }
 commands-outlook-source = источник
-commands-outlook-writes = { $source } пишет { $bytes } WAL в секунду
 commands-outlook-applied = применяется { $rows } строк/с; { $written }
 commands-outlook-if-stopped = { $says }; остановись репликация сейчас, предел наступил бы { $within }
 commands-outlook-lost = нет: { $side } удалил WAL, который нужен слоту; запустите `leadbridge resync`
@@ -130,7 +112,6 @@ commands-blocked-process = процесс { $pid }
 commands-blocked-prepared = подготовленная транзакция (pg_prepared_xacts)
 commands-blocked-side = на { $side }
 commands-blocked-transaction = в транзакции { $time }
-commands-blocked-waited = leadbridge ждёт { $time }
 
 commands-label-different = РАЗЛИЧИЯ
 commands-label-verified = сверено

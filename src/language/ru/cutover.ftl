@@ -1,11 +1,7 @@
 ### Условия и состояния переключения и отката.
 
 cutover-sent-again-none = на Traffic все строки такие, какими их даёт Landing
-cutover-sent-again = { $rows ->
-        [one] до { $rows } строки на Traffic имеет
-        [few] до { $rows } строк на Traffic имеют
-       *[many] до { $rows } строк на Traffic имеют
-    } значения, которых Landing не даёт; Landing отправит их ещё раз, пока ждут записи приложений, это ещё около { $milliseconds } мс
+cutover-sent-again = на Traffic есть строки со значениями, которых Landing не даёт (не больше чем { $rows }); Landing отправит их ещё раз, пока запись приложений ждёт, это ещё около { $milliseconds } мс
 cutover-sent-again-remedy = разрешите более долгую паузу (--max-pause)
 
 cutover-compared-backward = { $rows ->
@@ -18,7 +14,7 @@ cutover-compared = { $rows ->
         [few] все { $rows } строки равны
        *[many] все { $rows } строк равны
     } ({ $seconds } с)
-cutover-compared-by-round = круг { $round } фоновой сверки закончен { $at }, все строки были равны; сейчас строк { $rows }: dry run сравнил их ключи и значения тех, что записаны с тех пор ({ $read }): всё равно. Переключение само сравнит каждую строку
+cutover-compared-by-round = круг { $round } фоновой сверки закончен { $at }, все строки были равны; сейчас строк { $rows }: этот пробный запуск сравнил их ключи и значения тех, что записаны с тех пор ({ $read }): всё равно. Переключение само сравнит каждую строку
 cutover-compared-but-for-changed = { $rows ->
         [one] { $rows } строка равна
         [few] все { $rows } строки равны
@@ -47,7 +43,6 @@ cutover-state-not-switched = переключения не было: главн�
 cutover-state-not-switched-remedy = делать ничего не надо; `leadbridge rollback` отменяет переключение
 
 cutover-slot-absent = слота `{ $name }` нет
-cutover-slot-absent-remedy = см. `leadbridge doctor`
 cutover-slot-unused = ни один сеанс не читает поток из слота `{ $name }`
 cutover-slot-unused-remedy = запустите демон
 cutover-slot-losing = слот `{ $name }` теряет нужный ему WAL
@@ -101,7 +96,6 @@ cutover-quarantine = { $waiting ->
 cutover-quarantine-remedy = `leadbridge quarantine list`, затем исправьте их, повторите (retry) или откажитесь от них (discard)
 
 cutover-fence-absent = на { $side } не установлено ограждение
-cutover-fence-absent-remedy = запустите `leadbridge migrate`
 cutover-fence-closed-to-role = эта роль не может закрыть ограждение на { $side }
 cutover-fence-no-record = обратная репликация не сможет записывать на Landing изменённые ключи: не хватает таблиц или прав
 cutover-fence-no-record-remedy = запустите `leadbridge migrate`, а затем { $privileges }
@@ -110,7 +104,6 @@ cutover-fence-lacks-owner-remedy = запустите `leadbridge migrate` от 
 cutover-fence-of-others = вокруг таблиц на { $side } стоит ограждение другой установки: { $others }
 cutover-fence-of-others-remedy = сначала завершите или откатите переключение другой установки; снятое ограждение убирает её демон
 cutover-fence-installed = ограждение установлено
-cutover-fence-other-tables-remedy = запустите `leadbridge migrate`
 cutover-fence-other-tables = ограждение рассчитано на таблицы с другими именами и оставит открытыми для записи: { $list }
 
 cutover-held-no-fence = долгих транзакций, которые удерживают таблицы, нет
@@ -150,7 +143,6 @@ cutover-lag = { $markers ->
     }: p50 { $p50 } мс, p99 { $p99 } мс
 cutover-lag-too-large = маркер не дошёл за { $seconds } с (--max-lag-seconds)
 cutover-lag-too-large-remedy = дождитесь, пока `leadbridge status` не покажет отставания
-cutover-lag-unknown-remedy = см. `leadbridge doctor`
 
 cutover-stream = поток с { $side } можно открыть
 cutover-stream-no-sender = на { $side } не осталось walsender для потока (max_wal_senders): { $error }
@@ -172,16 +164,13 @@ cutover-role-unknown = у демона сейчас нет сеанса на { $
 cutover-role-unknown-remedy = дождитесь, пока демон читает поток (`leadbridge status`), и попробуйте снова
 
 cutover-notifications-none = ожидающих уведомлений нет
-cutover-notifications-pending = ожидающих уведомлений в обеих базах: { $all } (просрочено: { $overdue }; в ближайшие { $minutes ->
+cutover-notifications-pending = ожидающих уведомлений в обеих базах: { $all } (просрочено: { $overdue }; { $due }); их отправил бы планировщик любой из баз
+cutover-notifications-soon = в ближайшие { $minutes ->
         [one] { $minutes } минуту
         [few] { $minutes } минуты
        *[many] { $minutes } минут
-    }: { $soon }); их отправил бы планировщик любой из баз
-cutover-notifications-pending-later = ожидающих уведомлений в обеих базах: { $all } (просрочено: { $overdue }; в ближайшие { $minutes ->
-        [one] { $minutes } минуту
-        [few] { $minutes } минуты
-       *[many] { $minutes } минут
-    }: { $soon }, следующее { $next }); их отправил бы планировщик любой из баз
+    }: { $soon }
+cutover-notifications-next = следующее { $at }
 cutover-notifications-pending-remedy = остановите планировщик { $left } до { $direction ->
         [rollback] отката
        *[cutover] переключения
@@ -200,9 +189,9 @@ cutover-attention-left = { $kept ->
     } приложения записали на Traffic из-за hook прерванного переключения { $id }, нет на Landing
 cutover-attention-left-remedy = перенесите строки из { $table } на Traffic в Landing и удалите их там
 cutover-attention-hook-undone = { $direction ->
-        [rollback] откат
-       *[cutover] переключение
-    } { $id } прервано после запуска hook: приложения могут быть направлены на { $to }, а главная база — { $from }
+        [rollback] откат { $id } прерван
+       *[cutover] переключение { $id } прервано
+    } после запуска hook: приложения могут быть направлены на { $to }, а главная база — { $from }
 cutover-attention-hook-undone-remedy = запустите hook с LEADBRIDGE_EVENT=abort { $variables }; перенесите строки из leadbridge.left_on_traffic на Traffic в { $from }; затем запустите `leadbridge { $direction } --hook-settled`
 cutover-attention-hook-unfinished = hook { $direction ->
         [rollback] отката
@@ -222,10 +211,10 @@ cutover-certificate-cutover-done = Лиды теперь пишутся в Traff
 cutover-certificate-rollback-done = Лиды теперь пишутся в Landing; Traffic некоторое время отказывает в записи.
 cutover-certificate-database = { $database } на { $host }, PostgreSQL { $version }, system identifier { $system }
 cutover-certificate-configuration = конфигурация
-cutover-certificate-started = начато
+cutover-step-started = начато
 cutover-certificate-fenced = ограждено
-cutover-certificate-drained = всё дошло
-cutover-certificate-verified = сверено
+cutover-step-drained = всё дошло
+cutover-step-verified = сверено
 cutover-certificate-decided = решено
 cutover-certificate-write-pause = пауза записи
 cutover-certificate-until-decided = до решения
@@ -241,7 +230,6 @@ cutover-certificate-rows = строки
 cutover-certificate-keys = ключи
 cutover-certificate-contents = содержимое
 cutover-certificate-differences = различия
-cutover-certificate-seconds = { $seconds } с
 cutover-certificate-came-through = { $position } в WAL { $from }, дошёл
 cutover-certificate-position = { $position } в WAL { $to }
 cutover-certificate-row-counts = на Landing { $landing }, на Traffic { $traffic }

@@ -13,8 +13,7 @@ doctor-alerts-configured = оповещения настроены; `leadbridge 
 doctor-alerts-without-ping = оповещения настроены, но без контрольного сигнала (dead man's ping): если пропадёт эта машина, никто не узнает (ping_url_file в [alert]); `leadbridge alert test` проверит каналы
 
 doctor-columns-all = все столбцы таблиц Landing реплицируются
-doctor-columns-decided = не реплицируются: { $columns }
-doctor-columns-left-out = не реплицируются: { $columns }
+doctor-columns-not-replicated = не реплицируются: { $columns }
 doctor-columns-left-out-remedy = запустите `leadbridge migrate`, который создаст место для этих столбцов на Traffic, а если строки уже скопированы, затем `leadbridge resync`; или назовите столбцы в `skip` раздела [columns] конфигурации
 
 doctor-connections-superuser = число сеансов суперпользователя не ограничено
@@ -55,7 +54,6 @@ doctor-landing-replication-connection = соединение для реплик
 doctor-landing-readable = существующие таблицы доступны на чтение
 doctor-landing-fence = ограждение рассчитано на эти таблицы
 doctor-landing-fence-open = ограждение оставит открытыми для записи таблицы: { $tables }, поэтому переключение невозможно
-doctor-landing-fence-open-remedy = запустите `leadbridge migrate`
 doctor-landing-fence-not-asked = таблицы ограждения не проверены: оно ещё недоступно этой роли
 doctor-landing-no-cutover = { $message }, поэтому переключение невозможно
 doctor-landing-write-not-tried = пробной записи не было: ограждение ещё недоступно этой роли
@@ -64,7 +62,7 @@ doctor-landing-sender-timeout-off-remedy = верните значение по 
 doctor-landing-sender-timeout-short = wal_sender_timeout = { $limit } мс: поток оборвётся от короткой паузы в сети
 doctor-landing-sender-timeout-short-remedy = увеличьте до минуты, это значение по умолчанию
 doctor-landing-sender-timeout = wal_sender_timeout = { $seconds } с
-doctor-landing-privileges = не хватает прав: { $list }
+doctor-privileges-missing = не хватает прав: { $list }
 
 doctor-legacy-not-made = прежних имён нет: после переключения код, который называет landing_leads, не найдёт такой таблицы на Traffic
 doctor-legacy-not-made-remedy = запустите `leadbridge migrate --legacy`, если имена Landing ещё использует хоть какой-то код
@@ -92,7 +90,6 @@ doctor-local-state-dir-closed-remedy = отдайте его пользоват�
 doctor-local-http-off = HTTP выключен
 doctor-local-http-free = адрес HTTP { $address } свободен
 doctor-local-http-daemon = по адресу HTTP { $address } отвечает демон
-doctor-local-http-bindable = адрес HTTP { $address } свободен
 doctor-local-http-token-local = состояние, метрики и страницу читают только на этой машине
 doctor-local-http-token-absent = { $address } отвечает другим машинам только на /healthz и /readyz, потому что токен не задан
 doctor-local-http-token-absent-remedy = задайте http_token_file для читателей на других машинах (docs/page.md) или слушайте 127.0.0.1
@@ -117,7 +114,6 @@ doctor-own-schema = схема leadbridge такая, какой её созда
 doctor-own-served = функции leadbridge обслуживают эту роль
 
 doctor-publication-absent = публикации { $name } нет
-doctor-publication-absent-remedy = запустите `leadbridge migrate` или попросите DBA выполнить то, что печатает `leadbridge migrate --print`
 doctor-publication-all-tables = публикация { $name } создана FOR ALL TABLES: декодировались и отправлялись бы и все изменения LMS
 doctor-publication-all-tables-remedy = выполните DROP PUBLICATION { $name } и запустите `leadbridge migrate` или выберите другое имя в [names]
 doctor-publication-table-missing = нет { $table }
@@ -179,9 +175,9 @@ doctor-slot-standbys = поток ждёт реплик со слотами { $s
 doctor-slot-keep-unlimited = max_slot_wal_keep_size не ограничен: долгий простой заполнит диск Landing
 doctor-slot-keep = слот, который удерживает больше { $size } WAL, становится недействительным (max_slot_wal_keep_size)
 doctor-slot-keep-remedy = увеличьте до объёма WAL за сутки, насколько позволяет диск
-doctor-slot-forward = слот, который демон держит активным и после переключения
+doctor-slot-forward = слот, который демон держит активным и после переключения,
 doctor-slot-reverse = слот обратной репликации
-doctor-slot-idle-timeout = { $slot }, станет недействительным, если демон простоит { $seconds } с (idle_replication_slot_timeout)
+doctor-slot-idle-timeout = { $slot } станет недействительным, если демон простоит { $seconds } с (idle_replication_slot_timeout)
 doctor-slot-idle-timeout-remedy = задайте на { $side } 0 или больше, чем может длиться простой демона или базы
 doctor-slot-idle-timeout-off = слот не становится недействительным из-за простоя
 doctor-slot-no-old-transaction = не видно старых транзакций, которые задержали бы создание слота
@@ -202,7 +198,6 @@ doctor-tables-absent-columns = { $fine }; без { $absent }: то, чем ст�
 doctor-traffic-finished = переезд завершён { $at }: слоты и публикации удалены, проверять больше нечего
 doctor-traffic-installation = схема не принадлежит другой установке
 doctor-traffic-schema = схема на месте
-doctor-traffic-schema-remedy = запустите `leadbridge migrate` или попросите DBA выполнить то, что печатает `leadbridge migrate --print`
 doctor-traffic-writable = в существующие таблицы можно писать
 doctor-traffic-superuser = { $user } — суперпользователь и может на Traffic всё
 doctor-traffic-replication = у роли { $user } есть REPLICATION для обратной репликации, она может читать изменения всех таблиц на Traffic; `leadbridge finish` его отберёт
@@ -220,7 +215,6 @@ doctor-traffic-indexes-missing-remedy = их создаёт `leadbridge run`; в
 doctor-traffic-standbys = ни одна фиксация на Traffic не ждёт и не будет ждать потока обратной репликации
 doctor-traffic-standbys-cutover = Traffic примет обратную репликацию за синхронную реплику, поэтому переключение невозможно (synchronous_standby_names = '{ $list }')
 doctor-traffic-schema-lacks = не хватает таблиц: { $list }
-doctor-traffic-privileges = не хватает прав: { $list }
 
 doctor-writable = эта роль может писать на { $side }
 doctor-writable-read-only = транзакции этой роли на { $side } только для чтения: закрыть там ограждение нельзя

@@ -1,5 +1,6 @@
 ### Правила отображения столбцов.
 
+mapping-not-carried-every-column = каждый столбец
 mapping-not-carried-own-lead = лида, которого создал собственный код Traffic (форма Facebook): лид остаётся на Traffic, и его путь тоже
 mapping-not-carried-landing-lead = всегда: он говорит, что лид родился на Traffic через имена Landing
 mapping-not-carried-no-such-column = всегда: на Landing нет такого столбца

@@ -2,7 +2,6 @@
 
 ## Величины
 
-page-not-known = неизвестно
 page-far = более 30 д
 
 ## Рамка
@@ -30,27 +29,27 @@ page-announce-quarantine = В карантине есть строки.
 ## Состояние
 
 page-state-starting = ЗАПУСК
-page-state-snapshot = НАЧАЛЬНАЯ КОПИЯ
+page-state-snapshot = ПЕРВОЕ КОПИРОВАНИЕ
 page-state-streaming = РЕПЛИКАЦИЯ ИДЁТ
 page-state-standby = РЕЗЕРВ
-page-state-fenced = ЗАПИСЬ ЗАКРЫТА
-page-state-drained = ВСЁ ДОСТАВЛЕНО
+page-state-fenced = ОГРАЖДЕНО
+page-state-drained = ВСЁ ДОШЛО
 page-state-verified = СВЕРЕНО
 page-state-switched = ПЕРЕКЛЮЧЕНО
 page-state-stopped = ОСТАНОВЛЕН
 page-state-error = ОШИБКА
 page-state-finished = ЗАВЕРШЕНО
 page-meaning-starting = Демон сверяет свои позиции.
-page-meaning-snapshot = Идёт начальное копирование.
+page-meaning-snapshot = Идёт первое копирование.
 page-meaning-up-to-date = Traffic полностью догнал Landing.
-page-meaning-streaming = Изменения идут из Landing в Traffic.
+page-meaning-streaming = Изменения идут с Landing на Traffic.
 page-meaning-standby = Реплицирует другой демон; этот подхватит работу, когда тот завершится.
 page-meaning-change = Идёт переключение или откат.
-page-meaning-switched = Основная база теперь Traffic.
+page-meaning-switched = Главная база теперь Traffic.
 page-meaning-stopped = Демон завершился.
 page-meaning-retrying = Репликация стоит; демон сам повторяет попытки.
 page-meaning-error = Репликация стоит, пока не вмешается оператор.
-page-meaning-finished = Все лиды в Traffic с { $at }; реплицировать больше нечего.
+page-meaning-finished = Все лиды на Traffic с { $at }; реплицировать больше нечего.
 
 ## Что не так
 
@@ -64,29 +63,21 @@ page-blocked = leadbridge ждёт блокировку
 page-blocked-process = её держит процесс { $pid } на { $side }
 page-blocked-prepared = её держит подготовленная транзакция на { $side } (pg_prepared_xacts)
 page-blocked-role = роль { $role }
-page-blocked-application = приложение { $name }
-page-blocked-address = с адреса { $address }
 page-blocked-transaction = транзакция открыта уже { $time }
-page-blocked-waited = leadbridge ждёт уже { $time }
 
 ## Главные величины
 
 page-lag = Отставание
 page-lag-none = нет
 page-over-limit = БОЛЬШЕ предела { $limit }
-page-trend-rising = растёт на { $time } в минуту
-page-trend-falling = сокращается на { $time } в минуту
-page-trend-steady = не меняется
 page-catch-up = при такой скорости догонит за { $time }
 page-catch-up-never = при такой скорости не догонит: отставание не сокращается
 page-rate = Скорость
-page-rows-per-second = { $rows } строк/с
-page-wal-per-second = { $side } пишет { $wal } WAL в секунду
 page-rows-since = строк с { $at }: { $rows }
-page-survival = До предела слота
+page-survival = Запас до предела слота
 page-survival-lost = ПОТЕРЯН
-page-survival-lost-remedy = нужного слоту WAL больше нет: выполните `leadbridge resync`
-page-survival-unreserved = ЗАПАСА НЕТ
+page-survival-lost-remedy = нужного слоту WAL больше нет: запустите `leadbridge resync`
+page-survival-unreserved = ИСЧЕРПАН
 page-survival-unreserved-remedy = нужный слоту WAL может быть удалён при следующей контрольной точке: увеличьте max_slot_wal_keep_size и дайте потоку догнать
 page-survival-no-limit = предел не задан
 page-survival-no-limit-note = без max_slot_wal_keep_size пределом служит диск, а свободное место на нём не видно ни одной роли
@@ -96,12 +87,6 @@ page-survival-if-stopped = если репликация остановится 
 page-retained = слот удерживает { $wal } WAL на { $side }
 page-quarantine = Карантин
 page-quarantine-empty = пуст
-page-quarantine-rows =
-    { $count ->
-        [one] { $rows } строка
-        [few] { $rows } строки
-       *[many] { $rows } строк
-    }
 page-quarantine-remedy = какие и почему: `leadbridge quarantine list`
 page-quarantine-reverse =
     { $count ->
@@ -127,19 +112,16 @@ page-verified-rests = с переключения не ведётся
 page-verified-remedy = какие: `leadbridge status`, затем `leadbridge explain ID`
 page-verified-round = последний круг: строк { $rows }, закончен в { $at }
 
-## Начальная копия
+## Первое копирование
 
-page-snapshot = Начальная копия
-page-snapshot-rows = строк: { $rows }
+page-snapshot = Первое копирование
 page-snapshot-rows-of = { $rows } примерно из { $expected } строк ({ $part } %)
-page-snapshot-left = осталось около { $time }
 page-snapshot-indexes =
     { $count ->
         [one] затем { $count } индекс
         [few] затем { $count } индекса
        *[many] затем { $count } индексов
     }
-page-snapshot-done = строк: { $rows }, готово
 page-snapshot-waits = ждёт очереди
 
 ## Графики
@@ -163,32 +145,29 @@ page-table-until = до
 
 page-cutover = Последнее переключение
 page-rollback = Последний откат
-page-step-started = начато
-page-step-fenced-landing = запись в Landing закрыта
-page-step-fenced-traffic = запись в Traffic закрыта
-page-step-drained = всё доставлено
-page-step-verified = сверено
+page-step-fenced-landing = Landing ограждён
+page-step-fenced-traffic = Traffic ограждён
 page-step-switched = переключено
 page-step-rolled-back = откат выполнен
 page-step-next = выполняется
 page-step-later = ещё впереди
 page-step-not-reached = не достигнуто
-page-nothing-fenced = Закрытие записи ещё не отмечено
-page-landing-fenced = Запись в Landing закрыта: приложения получают отказ
-page-traffic-fenced = Запись в Traffic закрыта: приложения получают отказ
+page-nothing-fenced = Ещё ничего не ограждено
+page-landing-fenced = Landing ограждён: в записи отказано
+page-traffic-fenced = Traffic ограждён: в записи отказано
 page-deadline = до крайнего срока { $time }
-page-deadline-over = КРАЙНИЙ СРОК ПРОШЁЛ: решение уже невозможно, выполняется отмена
+page-deadline-over = КРАЙНИЙ СРОК ПРОШЁЛ: решить уже нельзя, будет прервано
 page-decided = Решено через { $time }, { $at }: { $record }
-page-aborted = ОТМЕНЕНО через { $time }, { $at }: { $record }
+page-aborted = ПРЕРВАНО через { $time }, { $at }: { $record }
 page-aborted-reason = Причина:
-page-record-traffic = основная база — Traffic
-page-record-landing = основная база — Landing
-page-record-traffic-still = основная база по-прежнему Traffic
-page-record-landing-still = основная база по-прежнему Landing
-page-fence-lifted = запись снова открыта: { $time }
-page-fence-not-lifted = СНЯТИЕ ЗАПРЕТА ЗАПИСИ ЕЩЁ НЕ ОТМЕЧЕНО
-page-hook-begun = Хук запущен ({ $time }) и ещё не завершился успешно.
-page-hook-ended = Хук завершился успешно ({ $time }).
+page-record-traffic = главная база — Traffic
+page-record-landing = главная база — Landing
+page-record-traffic-still = главная база по-прежнему Traffic
+page-record-landing-still = главная база по-прежнему Landing
+page-fence-lifted = ограждение снято: { $time }
+page-fence-not-lifted = СНЯТИЕ ОГРАЖДЕНИЯ ЕЩЁ НЕ ЗАПИСАНО
+page-hook-begun = Hook запущен ({ $time }) и ещё не завершился успешно.
+page-hook-ended = Hook завершился успешно ({ $time }).
 page-ready-cutover = Готовность к переключению
 page-ready-rollback = Готовность к откату
 page-ready-cutover-command = `leadbridge cutover --dry-run` проверяет всё и ничего не меняет.
@@ -213,7 +192,6 @@ page-slot-inactive = { $slot }: не используется
 page-slot-lost = { $slot }: ПОТЕРЯН, Landing удалил нужный ему WAL
 page-slot-none = нет
 page-reverse = Обратный слот на Traffic
-page-reverse-gone = { $slot }: его нет, обратная репликация невозможна
 page-reverse-lost = { $slot }: ПОТЕРЯН, Traffic удалил нужный ему WAL
 page-new-slot = Новый слот на Landing
 page-new-slot-since = создаётся взамен потерянного с { $at }
@@ -221,7 +199,6 @@ page-publication = Публикация на Landing
 page-lease = Кто реплицирует
 page-lease-process = процесс { $pid } на Traffic
 page-lease-prepared = подготовленная транзакция на Traffic
-page-lease-since = с { $at }
 page-applied = Применено до позиции
 page-certificate-landing = Сертификат Landing
 page-certificate-traffic = Сертификат Traffic

@@ -32,11 +32,11 @@ pub fn steps(scene: &Scene, words: Words) -> Markup {
 
 fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) -> Markup {
     let name = words.say(match step {
-        CutoverStep::Started => message!("page-step-started"),
+        CutoverStep::Started => message!("cutover-step-started"),
         CutoverStep::Fenced if report.is_rollback() => message!("page-step-fenced-traffic"),
         CutoverStep::Fenced => message!("page-step-fenced-landing"),
-        CutoverStep::Drained => message!("page-step-drained"),
-        CutoverStep::Verified => message!("page-step-verified"),
+        CutoverStep::Drained => message!("cutover-step-drained"),
+        CutoverStep::Verified => message!("cutover-step-verified"),
         CutoverStep::Switched => message!("page-step-switched"),
         CutoverStep::RolledBack => message!("page-step-rolled-back"),
     });
@@ -131,7 +131,7 @@ fn condition_row(scene: &Scene, condition: Condition, met: Met, words: Words) ->
     let (class, sign, said) = match met {
         Met::Yes => ("good", "✓", message!("page-met")),
         Met::No => ("bad", "✗", message!("page-not-met")),
-        Met::NotKnown => ("plain", "?", message!("page-not-known")),
+        Met::NotKnown => ("plain", "?", message!("figures-not-known")),
     };
     let limits = scene.limits;
     let text = words.say(match condition {

@@ -54,7 +54,7 @@ fn draw(chart: &Chart, scene: &Scene, words: Words) -> Markup {
     let name = words.say(chart.name.clone());
     let scale = match highest {
         Some(highest) => words.say(message!("page-chart-max", value = (chart.written)(words, highest))),
-        None => words.say(message!("page-not-known")),
+        None => words.say(message!("figures-not-known")),
     };
     let (known, unknown) = (bars(&values, highest.unwrap_or(0.0)), gaps(&values));
     let written =
@@ -67,7 +67,7 @@ fn draw(chart: &Chart, scene: &Scene, words: Words) -> Markup {
         figcaption { span { (name) } " " span class="note" { (scale) } }
         svg viewBox={ "0 0 " (values.len()) " 100" } preserveAspectRatio="none" role="img"
             aria-label=(described(chart, scene, highest, words)) data-values=(written.collect::<Vec<_>>().join("|"))
-            data-unknown=(words.say(message!("page-not-known"))) data-column=(column.as_millis())
+            data-unknown=(words.say(message!("figures-not-known"))) data-column=(column.as_millis())
             data-end=(end_of(scene).as_millisecond()) {
             path class="gap" d=(unknown) {}
             path class="bars" d=(known) {}

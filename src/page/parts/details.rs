@@ -60,14 +60,14 @@ fn slot(live: &Live, words: Words) -> String {
         Some(SlotReport { name, .. }) => words.say(message!("page-slot-inactive", slot = name)),
         // An answer with Landing's position also contains the slot, if the slot exists.
         None if live.landing_lsn.is_some() => words.say(message!("page-slot-none")),
-        None => words.say(message!("page-not-known")),
+        None => words.say(message!("figures-not-known")),
     }
 }
 
 fn reverse_slot(reverse: &ReverseReport, words: Words) -> String {
     let slot = &reverse.slot;
     words.say(match reverse.wal_status.as_deref() {
-        None => message!("page-reverse-gone", slot = slot),
+        None => message!("commands-slot-reverse-gone", slot = slot),
         Some("lost") => message!("page-reverse-lost", slot = slot),
         Some(_) if reverse.active => message!("page-slot-active", slot = slot),
         Some(_) => message!("page-slot-inactive", slot = slot),
@@ -80,8 +80,8 @@ fn lease(holder: &LeaseHolder, words: Words) -> String {
         None => words.say(message!("page-lease-prepared")),
     }];
     let address = holder.client_address.as_ref();
-    parts.extend(address.map(|address| words.say(message!("page-blocked-address", address = address))));
-    parts.extend(holder.since.as_ref().map(|at| words.say(message!("page-lease-since", at = at))));
+    parts.extend(address.map(|address| words.say(message!("postgres-session-address", address = address))));
+    parts.extend(holder.since.as_ref().map(|at| words.say(message!("postgres-session-since", since = at))));
     parts.join(", ")
 }
 

@@ -46,7 +46,7 @@ pub fn figures(scene: &Scene, words: Words) -> Markup {
 }
 
 fn unknown(words: Words) -> String {
-    words.say(message!("page-not-known"))
+    words.say(message!("figures-not-known"))
 }
 
 fn lag(scene: &Scene, words: Words) -> Figure {
@@ -77,9 +77,9 @@ fn trend(live: &Live, words: Words) -> Option<String> {
     let trend = live.trend.filter(|_| live.lag_bytes.is_some_and(|bytes| bytes > 0))?;
     let by = words.duration(trend.seconds_per_minute.abs());
     Some(words.say(match trend.direction {
-        TrendDirection::Rising => message!("page-trend-rising", time = by),
-        TrendDirection::Falling => message!("page-trend-falling", time = by),
-        TrendDirection::Steady => message!("page-trend-steady"),
+        TrendDirection::Rising => message!("figures-rising", time = by),
+        TrendDirection::Falling => message!("figures-falling", time = by),
+        TrendDirection::Steady => message!("figures-steady"),
     }))
 }
 
@@ -109,14 +109,14 @@ fn rate(live: &Live, words: Words) -> Figure {
     let mut figure = match rows {
         Some(rows) => {
             let rows = grouped(rows.max(0.0).round() as u64);
-            Figure::new(label, words.say(message!("page-rows-per-second", rows = rows)))
+            Figure::new(label, words.say(message!("figures-rows-per-second", rows = rows)))
         }
         None => Figure::new(label, unknown(words)),
     };
     let source = live.survival.map(|survival| survival.side);
     if let (Some(rate), Some(source)) = (live.rate, source) {
         let wal = words.rate(rate.wal_bytes_per_second);
-        figure.notes.push(words.say(message!("page-wal-per-second", side = source, wal = wal)));
+        figure.notes.push(words.say(message!("figures-wal-per-second", source = source, wal = wal)));
     }
     let total = grouped(live.rows_applied);
     if let Some(at) = live.started_at.filter(|_| live.state != State::Snapshot) {
@@ -171,8 +171,7 @@ fn quarantine(live: &Live, words: Words) -> Figure {
         None => Figure::new(label, unknown(words)),
         Some(0) => Figure::new(label, words.say(message!("page-quarantine-empty"))),
         Some(rows) => {
-            let value = message!("page-quarantine-rows", count = rows, rows = grouped(rows));
-            let figure = Figure::new(label, words.say(value));
+            let figure = Figure::new(label, words.rows(rows));
             Figure { notes: vec![words.say(message!("page-quarantine-remedy"))], tone: Tone::Bad, ..figure }
         }
     };

@@ -133,12 +133,14 @@ fn blocked(session: &BlockingSession, words: Words) -> String {
     let named = |value: &Option<String>| value.clone().filter(|value| !value.is_empty());
     parts.extend(named(&session.role).map(|role| words.say(message!("page-blocked-role", role = role))));
     let application = named(&session.application_name);
-    parts.extend(application.map(|name| words.say(message!("page-blocked-application", name = name))));
+    parts.extend(
+        application.map(|name| words.say(message!("postgres-session-application", application = name))),
+    );
     let address = named(&session.client_address);
-    parts.extend(address.map(|address| words.say(message!("page-blocked-address", address = address))));
+    parts.extend(address.map(|address| words.say(message!("postgres-session-address", address = address))));
     let open = session.transaction_seconds.map(|seconds| words.duration(seconds));
     parts.extend(open.map(|time| words.say(message!("page-blocked-transaction", time = time))));
     let waited = session.waited_seconds.map(|seconds| words.duration(seconds));
-    parts.extend(waited.map(|time| words.say(message!("page-blocked-waited", time = time))));
+    parts.extend(waited.map(|time| words.say(message!("postgres-session-waited", time = time))));
     parts.join(", ")
 }

@@ -30,10 +30,10 @@ fn whole(live: &Live, words: Words) -> String {
     let (done, expected) = live.snapshot_rows();
     let mut parts = vec![match expected.filter(|expected| *expected > 0) {
         Some(expected) => rows_of(done, expected, words),
-        None => words.say(message!("page-snapshot-rows", rows = grouped(done))),
+        None => words.rows(done),
     }];
     let left = live.snapshot_seconds_left.map(|left| words.duration(left));
-    parts.extend(left.map(|time| words.say(message!("page-snapshot-left", time = time))));
+    parts.extend(left.map(|time| words.say(message!("figures-left", time = time))));
     let indexes = live.snapshot_indexes_left.filter(|left| *left > 0);
     parts.extend(indexes.map(|count| words.say(message!("page-snapshot-indexes", count = count))));
     parts.join("; ")
@@ -42,10 +42,10 @@ fn whole(live: &Live, words: Words) -> String {
 fn row(table: &TableProgress, words: Words) -> Markup {
     let expected = table.rows_expected.filter(|expected| *expected > 0 && !table.finished);
     let text = match expected {
-        _ if table.finished => words.say(message!("page-snapshot-done", rows = grouped(table.rows_done))),
+        _ if table.finished => words.say(message!("figures-done", what = words.rows(table.rows_done))),
         _ if table.rows_done == 0 => words.say(message!("page-snapshot-waits")),
         Some(expected) => rows_of(table.rows_done, expected, words),
-        None => words.say(message!("page-snapshot-rows", rows = grouped(table.rows_done))),
+        None => words.rows(table.rows_done),
     };
     let part = match (table.finished, expected) {
         (true, _) => Some(100),

@@ -98,7 +98,8 @@ async fn a_page_that_has_lost_its_daemon_goes_on_when_the_daemon_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_browsers_language_is_taken_where_nothing_else_is_chosen() {
     let stage = Stage::of(scenes::snapshot, 2).await;
-    for (languages, first) in [("ru-RU,ru,en", "НАЧАЛЬНАЯ КОПИЯ"), ("de,en", "SNAPSHOT")] {
+    for (languages, first) in [("ru-RU,ru,en", "ПЕРВОЕ КОПИРОВАНИЕ"), ("de,en", "SNAPSHOT")]
+    {
         let browser = Browser::start(languages).await;
         browser.open(&stage.url("")).await;
         browser.until("#state", first, |text| text.starts_with(first)).await;

@@ -1,0 +1,17 @@
+### Figures, and what every room says of them.
+figures-seconds = { $seconds } s
+figures-minutes = { $minutes } min { $seconds } s
+figures-hours = { $hours } h { $minutes } min
+figures-days = { $days } d { $hours } h
+figures-not-known = not known
+figures-rising = rising by { $time } a minute
+figures-falling = falling by { $time } a minute
+figures-steady = steady
+figures-rows-per-second = { $rows } rows/s
+figures-left = about { $time } left
+figures-wal-per-second = { $source } writes { $wal } of WAL a second
+figures-rows = { $rows ->
+        [one] { $rows } row
+       *[other] { $rows } rows
+    }
+figures-done = { $what }, done
