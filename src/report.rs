@@ -48,10 +48,10 @@ impl Verdict {
     }
 }
 
-/// The texts of an error have no translation.
+/// What happened has no translation.
 impl From<&Error> for Verdict {
     fn from(error: &Error) -> Self {
-        let remedy = error.remedy_text().map_or_else(|| message!("report-server-log"), Message::verbatim);
+        let remedy = error.remedy_message().cloned().unwrap_or_else(|| message!("report-server-log"));
         Verdict::error(Message::verbatim(error.message()), remedy)
     }
 }

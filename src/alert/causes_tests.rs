@@ -110,7 +110,8 @@ fn what_is_not_known_is_neither_a_cause_nor_an_end() {
     let silent = Live { lag_bytes: None, lag_seconds: None, ..streaming() };
     assert!(seen(&silent).1.contains(&Cause::Lag) && !well(&silent));
     // The stream is cut again and again, and flows for a moment.
-    let error = LastError { message: "cut".into(), remedy: None, at: now(), retrying: true };
+    let error =
+        LastError { message: "cut".into(), remedy: None, remedy_message: None, at: now(), retrying: true };
     let cut = Live { last_error: Some(error), ..streaming() };
     assert!(seen(&cut).1.contains(&Cause::ReplicationStopped) && !well(&cut));
 }
@@ -137,6 +138,7 @@ fn a_message_says_what_is_wrong_since_when_and_what_to_do() {
     let error = LastError {
         message: "no answer from the Traffic DB".into(),
         remedy: Some("start the server".into()),
+        remedy_message: None,
         at: now(),
         retrying: true,
     };

@@ -86,7 +86,8 @@ impl Alerts {
     /// The process ends: with an error, which is told at once, or in order. Does not wait; the first call counts.
     /// `restarts`: whether the service manager starts the process again.
     pub fn end(&self, error: Option<&Error>, restarts: bool) {
-        let finding = error.map(|error| words::ended(&error.message(), error.remedy_text(), restarts));
+        let finding =
+            error.map(|error| words::ended(&error.message(), error.remedy_text().as_deref(), restarts));
         self.order(Order::End(finding));
     }
 

@@ -51,7 +51,7 @@ fn line(text: &mut String, finding: &Finding, language: Language) {
     let _ =
         writeln!(text, "{:<8} {side}{}", level.in_language(language), finding.message.in_language(language));
     if let Some(remedy) = &finding.remedy {
-        let remedy = message!("commands-finding-remedy", remedy = remedy);
+        let remedy = message!("error-what-to-do", remedy = remedy);
         let _ = writeln!(text, "{:8}   {}", "", remedy.in_language(language));
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::complain;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
+use crate::language::Language;
 use crate::replication::last_error;
 use crate::telemetry::logging;
 
@@ -157,6 +158,6 @@ fn say(error: &Error) {
         // The other half is for the record in the state directory.
         logging::flush(LAST_WORDS / 2);
     } else {
-        complain(error);
+        complain(error, Language::English);
     }
 }

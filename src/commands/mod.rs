@@ -53,18 +53,23 @@ pub fn run(cli: Cli) -> Exit {
     match started {
         Ok((log, runtime, ending)) => run_in(runtime, &log, &ending, cli),
         Err(error) => {
-            complain(&error);
+            complain(&error, Language::English);
             Exit::from(&error)
         }
     }
 }
 
 fn run_in(runtime: Runtime, log: &LogLines, ending: &Ending, cli: Cli) -> Exit {
+    // What the daemon says goes to its log, which is English.
+    let language = match cli.command {
+        Command::Run(_) => Language::English,
+        _ => cli.global.language(&environment),
+    };
     let result = runtime.block_on(dispatch(cli, log, ending));
     let exit = result.as_ref().map_or_else(Exit::from, |exit| *exit);
     ending.last("the runtime", exit);
     if let Err(error) = result {
-        log.say(&complaint(&error));
+        log.say(&complaint(&error, language));
     }
     let begun = Instant::now();
     runtime.shutdown_timeout(THREADS_END);
@@ -107,7 +112,7 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Import(arguments) => Box::pin(import::run(&config()?, arguments)).await,
         Command::Status(arguments) => status::run(&config()?, arguments, language).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments, language)).await,
-        Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments)).await,
+        Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments, language)).await,
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments, language)).await,
         Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments, language)).await,
         // The demo reads no configuration: its servers are its own, regardless of the environment.
@@ -146,12 +151,12 @@ fn print_json(document: &impl serde::Serialize) -> Result<()> {
     print(&(text + "\n"))
 }
 
-fn complain(error: &Error) {
+fn complain(error: &Error, language: Language) {
     logging::flush(EARLIER_LINES);
     // Nobody can be told of a closed stderr.
-    let _ = io::stderr().write_all(complaint(error).as_bytes());
+    let _ = io::stderr().write_all(complaint(error, language).as_bytes());
 }
 
-fn complaint(error: &Error) -> String {
-    format!("error: {error}\n")
+fn complaint(error: &Error, language: Language) -> String {
+    format!("error: {}\n", error.in_language(language))
 }

@@ -26,8 +26,9 @@ pub async fn examine(databases: Databases<'_>) -> Result<Vec<Attention>> {
         for cutover in fence::closed(database).await? {
             if let Err(damage) = fence::pass::refuse_damage(database, cutover).await {
                 let remedy = damage
-                    .remedy_text()
-                    .map_or_else(|| message!("cutover-attention-log-remedy"), Message::verbatim);
+                    .remedy_message()
+                    .cloned()
+                    .unwrap_or_else(|| message!("cutover-attention-log-remedy"));
                 found.push(Attention::new(Message::verbatim(damage.message()), remedy));
             }
         }
@@ -42,8 +43,9 @@ async fn foreign_holders(database: Database<'_>) -> Result<Vec<Attention>> {
     for right in ExclusiveRight::lasting_on(database.side) {
         match advisory::refuse_foreign(database, right).await {
             Err(foreign) if foreign.kind() == Kind::Refused => {
-                let remedy = foreign.remedy_text().unwrap_or_default();
-                found.push(Attention::new(Message::verbatim(foreign.message()), Message::verbatim(remedy)));
+                let remedy = foreign.remedy_message().cloned();
+                let remedy = remedy.unwrap_or_else(|| message!("cutover-attention-log-remedy"));
+                found.push(Attention::new(Message::verbatim(foreign.message()), remedy));
             }
             looked => looked?,
         }

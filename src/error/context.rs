@@ -2,6 +2,8 @@
 
 use tokio_postgres::error::SqlState;
 
+use crate::language::{Message, message};
+
 /// Function of the fence's triggers. The function refuses whole statements, so its error is not an error of a
 /// row.
 const FENCE: &str = "refuse_write()";
@@ -95,15 +97,12 @@ pub(super) fn is_looked_up(code: &SqlState) -> bool {
 
 /// Remedy for an object that a user-defined function, of a trigger for example, does not find. leadbridge's
 /// `search_path` is empty, like the `search_path` of PostgreSQL's own apply worker.
-pub(super) fn remedy(code: &SqlState, place: &str) -> Option<String> {
+pub(super) fn remedy(code: &SqlState, place: &str) -> Option<Message> {
     if !is_looked_up(code) || !is_user_defined(place) || is_ours(place) {
         return None;
     }
     let name = function(place).unwrap_or("…");
-    Some(format!(
-        "it was missed inside a trigger or function of that database ({name}), which runs under an empty search_path: \
-         qualify the names in it, or ALTER FUNCTION {name} SET search_path = public; then start again"
-    ))
+    Some(message!("error-missed-in-function", name = name))
 }
 
 #[cfg(test)]
@@ -116,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_missing_object_is_remedied_in_the_function_that_names_it() {
-        let remedy_of = |place| remedy(&SqlState::UNDEFINED_TABLE, place);
+        let remedy_of = |place| remedy(&SqlState::UNDEFINED_TABLE, place).map(|found| found.to_string());
         let found = remedy_of(MISSED).unwrap();
         assert!(found.contains("ALTER FUNCTION public.audit_lead() SET search_path"), "{found}");
         assert!(!found.contains("Айгерим"));

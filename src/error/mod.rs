@@ -18,12 +18,10 @@ use tokio_postgres::error::{DbError, SqlState};
 
 use self::source::ServerCause;
 use self::sqlstate::{is_of_a_row, kind_of, remedy_for};
+use crate::language::{Language, Message, message};
 use crate::model::lsn::Lsn;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// Remedy of an error whose text is left out.
-const SERVER_LOG: &str = "look into that server's log: it has the message, which may hold a person's data";
 
 /// Kind of an error. [`Error::response`] turns the kind into the daemon's next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +76,7 @@ struct ErrorFacts {
     kind: Kind,
     step: Option<String>,
     message: String,
-    remedy: Option<String>,
+    remedy: Option<Message>,
     sqlstate: Option<SqlState>,
     table: Option<String>,
     lsn: Option<Lsn>,
@@ -115,8 +113,8 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
-    /// Adds the operator's next step: an imperative sentence.
-    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+    /// Adds the operator's next step: an imperative sentence. A plain text is one without a translation.
+    pub fn remedy(mut self, remedy: impl Into<Message>) -> Self {
         self.0.remedy = Some(remedy.into());
         self
     }
@@ -171,7 +169,7 @@ impl Error {
             error.0.remedy = context::remedy(answer.code, answer.place());
         }
         if answer.text().is_none() {
-            error.0.remedy.get_or_insert_with(|| SERVER_LOG.to_owned());
+            error.0.remedy.get_or_insert_with(|| message!("error-server-log"));
         }
         match error.kind() {
             Kind::Internal if answer.is_raised() => error.of_kind(Kind::Row),
@@ -254,7 +252,7 @@ impl Error {
     pub fn server(step: impl fmt::Display, code: SqlState, message: &str) -> Self {
         let mut error =
             Self::new(kind_of(&code), format!("{message} (SQLSTATE {})", code.code())).context(step);
-        error.0.remedy = remedy_for(&code).map(str::to_owned);
+        error.0.remedy = remedy_for(&code);
         error.0.sqlstate = Some(code);
         error
     }
@@ -290,8 +288,23 @@ impl Error {
         self.0.sqlstate.as_ref()
     }
 
-    pub fn remedy_text(&self) -> Option<&str> {
-        self.0.remedy.as_deref()
+    pub fn remedy_message(&self) -> Option<&Message> {
+        self.0.remedy.as_ref()
+    }
+
+    /// The remedy in English, for logs and JSON.
+    pub fn remedy_text(&self) -> Option<String> {
+        self.0.remedy.as_ref().map(Message::to_string)
+    }
+
+    /// The error for a reader of this language. What happened stays in English, because it is what the log, the runbook and
+    /// the server's documentation say; what to do is translated.
+    pub fn in_language(&self, language: Language) -> String {
+        let remedy = self.0.remedy.as_ref().map(|remedy| {
+            let remedy = message!("error-what-to-do", remedy = remedy);
+            format!("\n  {}", remedy.in_language(language))
+        });
+        self.message() + &remedy.unwrap_or_default()
     }
 
     /// The daemon's response. Errors of an unknown kind halt the daemon.
@@ -324,14 +337,7 @@ pub(crate) fn tls_error(message: String) -> Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(step) = &self.0.step {
-            write!(f, "{step}: ")?;
-        }
-        f.write_str(&self.0.message)?;
-        match &self.0.remedy {
-            Some(remedy) => write!(f, "\n  what to do: {remedy}"),
-            None => Ok(()),
-        }
+        f.write_str(&self.in_language(Language::English))
     }
 }
 

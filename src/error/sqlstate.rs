@@ -3,6 +3,7 @@
 use tokio_postgres::error::SqlState;
 
 use super::{Kind, context};
+use crate::language::{Message, message};
 
 /// The kind of a server's error. Unknown SQLSTATEs are [`Kind::Internal`], which halts the daemon.
 pub(super) fn kind_of(code: &SqlState) -> Kind {
@@ -43,30 +44,17 @@ pub(super) fn is_of_a_row(code: &SqlState, place: &str) -> bool {
     !passing && context::is_user_defined(place)
 }
 
-/// `leadbridge doctor` says which of the three limits was reached.
-const TOO_MANY: &str = "raise the role's or the database's CONNECTION LIMIT where there is one, or else max_connections, \
-                        or close idle sessions; the daemon continues by itself";
-
-pub(super) fn remedy_for(code: &SqlState) -> Option<&'static str> {
+pub(super) fn remedy_for(code: &SqlState) -> Option<Message> {
     Some(match code.code() {
-        "28P01" | "28000" => "check user and password in the database URL, and the server's pg_hba.conf",
-        "3D000" => "check the database's name in the URL",
-        "42501" => {
-            "grant what is missing: `leadbridge doctor` names it, `leadbridge migrate --print --role ROLE` has it ready to run"
-        }
-        "42P01" | "42703" | "3F000" | "42704" => {
-            "run `leadbridge migrate`, and check the schema names in the configuration"
-        }
-        "42883" | "42804" | "428C9" | "0A000" => {
-            "a column was given another type, or is generated now: put it back as `leadbridge migrate` made it, then start \
-             again"
-        }
-        "25006" => {
-            "is the server a standby, its disk full, or default_transaction_read_only set? `leadbridge doctor` says which; \
-             the daemon continues by itself"
-        }
-        "53100" => "free disk space on that server; the daemon continues by itself",
-        "53300" => TOO_MANY,
+        "28P01" | "28000" => message!("error-remedy-login"),
+        "3D000" => message!("error-remedy-database-name"),
+        "42501" => message!("error-remedy-privilege"),
+        "42P01" | "42703" | "3F000" | "42704" => message!("error-remedy-object-missing"),
+        "42883" | "42804" | "428C9" | "0A000" => message!("error-remedy-column-type"),
+        "25006" => message!("error-remedy-read-only"),
+        "53100" => message!("error-remedy-disk-full"),
+        // `leadbridge doctor` says which of the three limits was reached.
+        "53300" => message!("error-remedy-too-many-connections"),
         _ => return None,
     })
 }

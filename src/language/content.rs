@@ -17,16 +17,26 @@ use crate::model::timestamp::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message(Content);
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 enum Content {
-    Translated { id: &'static str, arguments: Vec<(&'static str, Argument)> },
+    Translated { id: Cow<'static, str>, arguments: Vec<(Cow<'static, str>, Argument)> },
     Verbatim(String),
-    Joined { parts: Vec<Message>, separator: &'static str },
-    Indented { text: Box<Message>, by: usize },
+    Joined { parts: Vec<Content>, separator: Cow<'static, str> },
+    Indented { text: Box<Content>, by: usize },
 }
 
+/// A message in JSON for another process, which gives the text in its reader's language.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PortableMessage(#[serde(with = "portable")] pub Message);
+
+/// The values in a message, each with its name.
+pub type Arguments = [(Cow<'static, str>, Argument)];
+
 /// A value in a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Argument {
     /// A name, an identifier, or a figure with its unit: the same in every language.
     Text(String),
@@ -37,13 +47,13 @@ pub enum Argument {
     /// A number with a decimal point, which Russian writes as a comma.
     Decimal(String),
     /// A part of the sentence, which is translated with the sentence.
-    Message(Message),
+    Message(#[serde(with = "portable")] Message),
 }
 
 impl Message {
     /// For the macro `message!`, whose uses the tests check.
-    pub const fn new(id: &'static str, arguments: Vec<(&'static str, Argument)>) -> Self {
-        Message(Content::Translated { id, arguments })
+    pub const fn new(id: &'static str, arguments: Vec<(Cow<'static, str>, Argument)>) -> Self {
+        Message(Content::Translated { id: Cow::Borrowed(id), arguments })
     }
 
     /// A text that has no translation and reads the same in every language: the words of a server, of an error, or of
@@ -54,30 +64,80 @@ impl Message {
 
     /// The messages one after the other, with marks that every language has in between.
     pub fn joined(parts: impl IntoIterator<Item = Message>, separator: &'static str) -> Self {
-        Message(Content::Joined { parts: parts.into_iter().collect(), separator })
+        let parts = parts.into_iter().map(|part| part.0).collect();
+        Message(Content::Joined { parts, separator: Cow::Borrowed(separator) })
     }
 
     /// The message with each of its lines moved to the right.
     pub fn indented(self, by: usize) -> Self {
-        Message(Content::Indented { text: Box::new(self), by })
+        Message(Content::Indented { text: Box::new(self.0), by })
     }
 
     /// The text for a reader of this language. A text that is missing there is given in English, and one that is
     /// missing in English too as its id; the tests make sure that neither happens.
     pub fn in_language(&self, language: Language) -> String {
-        match &self.0 {
-            Content::Translated { id, arguments } => texts::text(language, id, arguments),
+        self.0.made(&mut |id, arguments| texts::text(language, id, arguments))
+    }
+}
+
+impl Content {
+    fn made(&self, text: &mut dyn FnMut(&str, &Arguments) -> String) -> String {
+        match self {
+            Content::Translated { id, arguments } => text(id, arguments),
             Content::Verbatim(text) => text.clone(),
             Content::Joined { parts, separator } => {
-                let texts: Vec<String> = parts.iter().map(|part| part.in_language(language)).collect();
+                let texts: Vec<String> = parts.iter().map(|part| part.made(text)).collect();
                 texts.join(separator)
             }
-            Content::Indented { text, by } => {
-                let lines = text.in_language(language);
+            Content::Indented { text: content, by } => {
+                let lines = content.made(text);
                 let lines: Vec<String> = lines.split('\n').map(|line| format!("{:by$}{line}", "")).collect();
                 lines.join("\n")
             }
         }
+    }
+}
+
+impl PortableMessage {
+    /// The text for a reader of this language; `None` where this version of leadbridge lacks it.
+    pub fn in_language(&self, language: Language) -> Option<String> {
+        let mut is_known = true;
+        let text = self.0.0.made(&mut |id, arguments| {
+            texts::text_without_fallback(language, id, arguments).unwrap_or_else(|| {
+                is_known = false;
+                String::new()
+            })
+        });
+        is_known.then_some(text)
+    }
+}
+
+/// A message with its id and arguments, not as its English text.
+mod portable {
+    use serde::{Deserialize as _, Deserializer, Serialize as _, Serializer};
+
+    use super::{Content, Message};
+
+    pub fn serialize<S: Serializer>(message: &Message, serializer: S) -> Result<S::Ok, S::Error> {
+        message.0.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Message, D::Error> {
+        Content::deserialize(deserializer).map(Message)
+    }
+}
+
+/// As [`Message::verbatim`].
+impl From<String> for Message {
+    fn from(text: String) -> Self {
+        Message::verbatim(text)
+    }
+}
+
+/// As [`Message::verbatim`].
+impl From<&str> for Message {
+    fn from(text: &str) -> Self {
+        Message::verbatim(text)
     }
 }
 

@@ -13,7 +13,7 @@ pub mod written;
 
 use std::str::FromStr;
 
-pub use content::{Argument, Message};
+pub use content::{Argument, Message, PortableMessage};
 pub use written::grouped;
 
 /// A language in which messages can be read.
@@ -72,7 +72,10 @@ macro_rules! message {
     ($id:literal $(, $name:ident = $value:expr)* $(,)?) => {
         $crate::language::Message::new(
             $id,
-            vec![$((stringify!($name), $crate::language::Argument::from($value))),*],
+            vec![$((
+                ::std::borrow::Cow::Borrowed(stringify!($name)),
+                $crate::language::Argument::from($value),
+            )),*],
         )
     };
 }

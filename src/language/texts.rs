@@ -7,6 +7,7 @@ use fluent_bundle::types::FluentNumber;
 use fluent_bundle::{FluentArgs, FluentResource, FluentValue};
 use intl_memoizer::concurrent::IntlLangMemoizer;
 
+use super::content::Arguments;
 use super::written::grouped;
 use super::{Argument, Language};
 
@@ -33,6 +34,7 @@ macro_rules! rooms {
 /// Each file of `en` and `ru`.
 pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "figures",
+    "error",
     "report",
     "postgres",
     "mapping",
@@ -76,11 +78,11 @@ impl Texts {
     }
 
     /// `None` when the text is missing, or lacks an argument.
-    fn text(&self, id: &str, arguments: &[(&'static str, Argument)]) -> Option<String> {
+    fn text(&self, id: &str, arguments: &Arguments) -> Option<String> {
         let pattern = self.bundle.get_message(id)?.value()?;
         let mut values = FluentArgs::with_capacity(arguments.len());
         for (name, argument) in arguments {
-            values.set(*name, self.value(argument));
+            values.set(name.as_ref(), self.value(argument));
         }
         let mut errors = Vec::new();
         let text = self.bundle.format_pattern(pattern, Some(&values), &mut errors).into_owned();
@@ -135,7 +137,7 @@ pub(super) fn groups(digits: &str) -> String {
 }
 
 /// The text in that language, else in English, else the id, so that a reader always gets something to look for.
-pub(super) fn text(language: Language, id: &str, arguments: &[(&'static str, Argument)]) -> String {
+pub(super) fn text(language: Language, id: &str, arguments: &Arguments) -> String {
     let chosen = match language {
         Language::English => None,
         Language::Russian => RUSSIAN.text(id, arguments),
@@ -144,12 +146,7 @@ pub(super) fn text(language: Language, id: &str, arguments: &[(&'static str, Arg
 }
 
 /// The text in that language, without another one in its place.
-#[cfg(test)]
-pub(super) fn text_without_fallback(
-    language: Language,
-    id: &str,
-    arguments: &[(&'static str, Argument)],
-) -> Option<String> {
+pub(super) fn text_without_fallback(language: Language, id: &str, arguments: &Arguments) -> Option<String> {
     match language {
         Language::English => ENGLISH.text(id, arguments),
         Language::Russian => RUSSIAN.text(id, arguments),

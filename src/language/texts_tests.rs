@@ -1,5 +1,6 @@
 //! Both languages are complete, and the source uses what they have.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -145,11 +146,8 @@ fn each_choice_by_a_count_has_every_form_of_its_language() {
 /// The texts of a message with each argument as a word, as every count, and as each word that it is compared with.
 fn tried(language: Language, id: &str, asked: &Asked) -> Vec<Option<String>> {
     let with = |argument: &dyn Fn(&str) -> Argument| {
-        let arguments: Vec<(&'static str, Argument)> = asked
-            .arguments
-            .iter()
-            .map(|name| (&*Box::leak(name.clone().into_boxed_str()), argument(name)))
-            .collect();
+        let arguments: Vec<(Cow<'static, str>, Argument)> =
+            asked.arguments.iter().map(|name| (Cow::from(name.clone()), argument(name))).collect();
         texts::text_without_fallback(language, id, &arguments)
     };
     let mut tried = vec![with(&|_| Argument::from("word"))];
@@ -276,11 +274,11 @@ fn a_missing_text_is_told_by_its_id() {
 #[test]
 fn a_part_speaks_the_language_of_its_sentence_and_a_large_number_keeps_each_digit() {
     let clear = message!("commands-doctor-clear");
-    let remedy = message!("commands-finding-remedy", remedy = clear);
+    let remedy = message!("error-what-to-do", remedy = clear);
     assert_eq!(remedy.to_string(), "what to do: nothing stands in the way");
     assert_eq!(remedy.in_language(Language::Russian), "что делать: препятствий нет");
     let listed = Message::joined([Message::verbatim("a"), message!("commands-doctor-clear")], ", ");
-    let listed = message!("commands-finding-remedy", remedy = listed);
+    let listed = message!("error-what-to-do", remedy = listed);
     assert_eq!(listed.in_language(Language::Russian), "что делать: a, препятствий нет");
     let counted = message!("commands-doctor-clear-with-warnings", warnings = u64::MAX);
     assert_eq!(counted.to_string(), format!("nothing stands in the way; warnings: {}", u64::MAX));

@@ -188,7 +188,7 @@ impl fmt::Display for Report {
 
 /// What was found, and below it what to do.
 fn with_remedy(what: Message, remedy: Message) -> [Message; 2] {
-    [what, message!("commands-finding-remedy", remedy = remedy).indented(2)]
+    [what, message!("error-what-to-do", remedy = remedy).indented(2)]
 }
 
 /// Brings both databases to the form that this version needs.

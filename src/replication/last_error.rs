@@ -81,6 +81,7 @@ pub async fn read_row(traffic: &Client, names: &Names) -> Result<Option<LastErro
     Ok(unless_closed(row)?.flatten().map(|row| LastError {
         message: row.get(0),
         remedy: row.get(1),
+        remedy_message: None,
         at: Timestamp::from_millisecond((row.get::<_, f64>(2) * 1e3) as i64).unwrap_or(Timestamp::UNIX_EPOCH),
         retrying: false,
     }))
@@ -139,7 +140,7 @@ mod tests {
 
     fn last(message: &str, second: i64) -> LastError {
         let at = Timestamp::from_second(second).unwrap();
-        LastError { message: message.into(), remedy: None, at, retrying: false }
+        LastError { message: message.into(), remedy: None, remedy_message: None, at, retrying: false }
     }
 
     #[test]

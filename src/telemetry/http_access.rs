@@ -66,12 +66,14 @@ pub fn guarded(router: Router, token_file: Option<PathBuf>) -> Router {
 
 type Hash = [u8; 32];
 
+/// The token's hash or the reason why there is none, and when the file was read.
+type TokenRead = (Instant, Result<Hash, String>);
+
 #[derive(Debug)]
 struct Guard {
     token_file: Option<PathBuf>,
-    /// The token's hash or the reason why there is none, and when the file was read. The lock is held while the file is
-    /// read, so that a disk that hangs takes one of the process's threads and not all of them.
-    read: Arc<Mutex<Option<(Instant, Result<Hash, String>)>>>,
+    /// The last reading. The lock is held while the file is read, so that a disk that hangs takes one of the process's threads and not all of them.
+    read: Arc<Mutex<Option<TokenRead>>>,
 }
 
 impl Guard {

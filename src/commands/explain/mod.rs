@@ -11,16 +11,17 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::explain::{self, Asked, Question};
+use crate::language::Language;
 
 /// No phone and no e-mail is longer.
 const LONGEST: u64 = 1000;
 
-pub async fn run(config: &Config, arguments: &ExplainArguments) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &ExplainArguments, language: Language) -> Result<Exit> {
     let asked = Asked::parse(&value(&arguments.lead)?)?;
     let question = Question { asked, with_values: arguments.values, wait: arguments.wait };
     let found = explain::explain(config, &question).await?;
     for error in &found.failures {
-        complain(error);
+        complain(error, language);
     }
     if arguments.json {
         print_json(&found)?;

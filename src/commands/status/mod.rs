@@ -36,7 +36,7 @@ pub async fn run(config: &Config, arguments: &cli::Status, language: Language) -
 async fn once(config: &Config, arguments: &cli::Status, language: Language) -> Result<Exit> {
     let gathered = gather::gather(config).await;
     for error in gathered.refusal.iter().chain(&gathered.unreachable) {
-        complain(error);
+        complain(error, language);
     }
     if arguments.json {
         print_json(&gathered.live)?;
@@ -66,7 +66,7 @@ async fn watch_lines(config: &Config, arguments: &cli::Status, language: Languag
             text.push_str(clear);
             text.push_str(&view::text(&gathered.live, language));
             for error in gathered.refusal.iter().chain(&gathered.unreachable) {
-                text.push_str(&format!("error: {error}\n"));
+                text.push_str(&super::complaint(error, language));
             }
         }
         if !super::print_unless_closed(&text)? {

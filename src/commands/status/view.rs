@@ -66,7 +66,7 @@ pub(super) fn made_again_since(at: &str) -> Message {
 fn add_trouble(lines: &mut Lines, live: &Live) {
     for Attention { message, remedy } in live.attention.iter().flatten() {
         lines.add(message!("commands-label-attention"), message.clone());
-        lines.add(Message::verbatim(""), message!("commands-finding-remedy", remedy = remedy));
+        lines.add(Message::verbatim(""), message!("error-what-to-do", remedy = remedy));
     }
     for channel in live.alerts.iter().flatten() {
         if let Some(failure) = &channel.last_failure {
@@ -87,7 +87,7 @@ fn add_trouble(lines: &mut Lines, live: &Live) {
             false => Message::verbatim(&error.message),
         };
         lines.add(message!("commands-label-last-error"), says);
-        if let Some(remedy) = &error.remedy {
+        if let Some(remedy) = error.remedy_in(lines.language) {
             lines.add(message!("commands-label-what-to-do"), Message::verbatim(remedy));
         }
     }

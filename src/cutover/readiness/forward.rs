@@ -160,7 +160,7 @@ fn judge(verified: std::result::Result<&Verification, &Error>) -> Result<Verdict
         }
         Err(error) => {
             let remedy =
-                error.remedy_text().map_or_else(|| message!("cutover-differs-remedy"), Message::verbatim);
+                error.remedy_message().cloned().unwrap_or_else(|| message!("cutover-differs-remedy"));
             Ok(Verdict::error(Message::verbatim(error.message()), remedy))
         }
     }

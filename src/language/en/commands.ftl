@@ -6,7 +6,6 @@ commands-doctor-errors = errors: { $errors }, warnings: { $warnings }
 commands-finding-ok = ok
 commands-finding-warning = warning
 commands-finding-error = ERROR
-commands-finding-remedy = what to do: { $remedy }
 
 commands-cutover-question = Landing ({ $landing }) will refuse every write to leads, and Traffic ({ $traffic }) will be the system of record. `leadbridge rollback` undoes it.
 commands-rollback-question = Landing ({ $landing }) will take writes to leads again, and Traffic ({ $traffic }) will refuse them for { $time }.

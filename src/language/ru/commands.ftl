@@ -6,7 +6,6 @@ commands-doctor-errors = ошибок: { $errors }, предупреждений
 commands-finding-ok = ok
 commands-finding-warning = внимание
 commands-finding-error = ОШИБКА
-commands-finding-remedy = что делать: { $remedy }
 
 commands-cutover-question = Landing ({ $landing }) будет отказывать в любой записи лидов, главной базой станет Traffic ({ $traffic }). Отменить это можно командой `leadbridge rollback`.
 commands-rollback-question = Landing ({ $landing }) снова начнёт принимать запись лидов, а Traffic ({ $traffic }) будет отказывать в ней ещё { $time }.

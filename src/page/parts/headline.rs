@@ -117,8 +117,8 @@ fn last_error(error: &LastError, words: Words) -> Markup {
             h2 { (words.say(message!("page-last-error", at = date(error.at)))) }
             p lang="en" { (prose(&error.message)) }
             @if error.retrying { p { (words.say(message!("page-retrying"))) } }
-            @if let Some(remedy) = &error.remedy {
-                p { (words.say(message!("page-remedy"))) " " span lang="en" { (prose(remedy)) } }
+            @if let Some(remedy) = error.remedy_in(words.0) {
+                p { (words.say(message!("page-remedy"))) " " (prose(&remedy)) }
             }
         }
     }
