@@ -135,7 +135,7 @@ commands-blocked-waited = leadbridge ждёт { $time }
 commands-label-different = РАЗЛИЧИЯ
 commands-label-verified = сверено
 commands-verified-none-yet = ни об одном круге ещё не известно
-commands-verified-equal = всё равно
+commands-verified-equal = различий нет
 commands-verified-open = различий нет, но о строках { $ranges ->
         [one] { $ranges } диапазона, который
         [few] { $ranges } диапазонов, которые
