@@ -4,13 +4,14 @@ use std::path::Path;
 
 use secrecy::SecretString;
 
-/// Longest file that is read.
+/// Longest secret that is taken, in bytes.
 const LONGEST: usize = 4096;
 
 /// The only line of the file that `key` of the configuration names, without white space around it.
 ///
 /// # Errors
-/// The file cannot be read, is empty or is too long; the text names the key and the file, and not the content.
+/// The file cannot be read, is empty, or holds more than one short line; the text names the key and the file, and not
+/// the content.
 pub async fn read_secret(path: &Path, key: &str) -> Result<SecretString, String> {
     let failed = |why: String| format!("{key}: {} {why}", path.display());
     let text =

@@ -72,7 +72,8 @@ type TokenRead = (Instant, Result<Hash, String>);
 #[derive(Debug)]
 struct Guard {
     token_file: Option<PathBuf>,
-    /// The last reading. The lock is held while the file is read, so that a disk that hangs takes one of the process's threads and not all of them.
+    /// The lock is held while the file is read, so that a disk that hangs takes one of the process's threads and not all
+    /// of them.
     read: Arc<Mutex<Option<TokenRead>>>,
 }
 
@@ -266,13 +267,15 @@ mod tests {
         nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let guard = Guard { token_file: Some(file.clone()), read: Arc::default() };
         assert!(tokio::time::timeout(Duration::from_millis(50), guard.token(&file)).await.is_err());
-        assert!(guard.read.try_lock().is_err(), "the file is still being read");
+        let is_read_still = guard.read.try_lock().is_err();
+        // Before any assertion, because a read without an end would keep a failed test from ending.
         tokio::task::spawn_blocking({
             let file = file.clone();
             move || std::fs::write(file, "0123456789abcdef").unwrap()
         })
         .await
         .unwrap();
+        assert!(is_read_still, "another request could read beside the first one");
         assert_eq!(guard.token(&file).await, Ok(hash(b"0123456789abcdef")));
     }
 

@@ -115,7 +115,7 @@ commands-blocked-transaction = в транзакции { $time }
 commands-label-different = РАЗЛИЧИЯ
 commands-label-verified = сверено
 commands-verified-none-yet = ни об одном круге ещё не известно
-commands-verified-equal = всё равно
+commands-verified-equal = различий нет
 commands-verified-open = различий нет, но о строках { $ranges ->
         [one] { $ranges } диапазона, который
         [few] { $ranges } диапазонов, которые

@@ -20,6 +20,27 @@ pub fn clock(seconds: f64) -> Timestamp {
     "2026-11-29T12:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs_f64(seconds)
 }
 
+/// A round without a difference.
+fn verified() -> VerificationReport {
+    let last = LastRound {
+        number: 71,
+        begun_at: clock(-3_000.0),
+        ended_at: clock(-2_640.0),
+        rows: 4_250_000,
+        clean: true,
+        differing: 0,
+        repaired: 0,
+        open_ranges: 0,
+        not_repaired: None,
+    };
+    VerificationReport {
+        last: Some(last),
+        next_at: Some(clock(600.0)),
+        differing: Some(Vec::new()),
+        ..VerificationReport::new(VerificationActivity::Waiting, false)
+    }
+}
+
 fn live(state: State) -> Live {
     let slot = SlotReport {
         name: "leadbridge".into(),
@@ -44,26 +65,9 @@ fn live(state: State) -> Live {
         wal_bytes_per_second: 46_080.0,
         over_seconds: 60.0,
     };
-    let last = LastRound {
-        number: 71,
-        begun_at: clock(-3_000.0),
-        ended_at: clock(-2_640.0),
-        rows: 4_250_000,
-        clean: true,
-        differing: 0,
-        repaired: 0,
-        open_ranges: 0,
-        not_repaired: None,
-    };
-    let verification = VerificationReport {
-        last: Some(last),
-        next_at: Some(clock(600.0)),
-        differing: Some(Vec::new()),
-        ..VerificationReport::new(VerificationActivity::Waiting, false)
-    };
     Live {
         state,
-        verification: Some(verification),
+        verification: Some(verified()),
         lag_bytes: Some(12_800),
         lag_seconds: Some(0.4),
         applied_lsn: Some(Lsn(0x1_1000_0000)),
