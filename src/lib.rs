@@ -49,8 +49,8 @@
 //! | [`mod@cutover`] | Traffic becomes the system of record; rollback | language, disk, operator, report, postgres, config, checkpoint, capture, admission, quarantine, fence, landing, traffic, compare, verification, doctor |
 //! | [`mod@replication`] | attempts, initial copy, forward and reverse stream, progress, monitor | disk, report, postgres, mapping, config, batch, checkpoint, capture, admission, access, quarantine, fence, landing, traffic, compare, verification, telemetry, doctor, cutover |
 //! | [`mod@import`] | an export of Landing becomes rows of Traffic | operator, postgres, mapping, config, batch, checkpoint, admission, access, quarantine, landing, traffic, files, cutover |
-//! | [`mod@finish`] | the end of a settled cutover | disk, operator, postgres, config, checkpoint, admission, quarantine, fence, files, cutover |
-//! | [`mod@migrate`] | what leadbridge creates in both databases | postgres, mapping, checkpoint, admission, access, landing, traffic |
+//! | [`mod@finish`] | the end of a settled cutover | language, disk, operator, postgres, config, checkpoint, admission, quarantine, fence, files, cutover |
+//! | [`mod@migrate`] | what leadbridge creates in both databases | language, postgres, mapping, checkpoint, admission, access, landing, traffic |
 //! | [`mod@throwaway`] | servers, leads and writers for demo, tests and benchmarks |  |
 //! | [`mod@demo`] | the whole story on one screen | exit, postgres, config, compare, telemetry, cutover, migrate, throwaway |
 //! | [`mod@cli`] | the command line | language, config, files, cutover |

@@ -23,6 +23,7 @@ enum Content {
     Verbatim(String),
     Joined { parts: Vec<Message>, separator: &'static str },
     Indented { text: Box<Message>, by: usize },
+    Unbroken(Box<Message>),
 }
 
 /// A value in a message.
@@ -60,6 +61,11 @@ impl Message {
         Message(Content::Indented { text: Box::new(self), by })
     }
 
+    /// The message with no-break spaces, so that it stays on one line.
+    pub fn unbroken(self) -> Self {
+        Message(Content::Unbroken(Box::new(self)))
+    }
+
     /// The text for a reader of this language. A text that is missing there is given in English, and one that is
     /// missing in English too as its id; the tests make sure that neither happens.
     pub fn in_language(&self, language: Language) -> String {
@@ -70,6 +76,7 @@ impl Message {
                 let texts: Vec<String> = parts.iter().map(|part| part.in_language(language)).collect();
                 texts.join(separator)
             }
+            Content::Unbroken(text) => text.in_language(language).replace(' ', "\u{a0}"),
             Content::Indented { text, by } => {
                 let lines = text.in_language(language);
                 let lines: Vec<String> = lines.split('\n').map(|line| format!("{:by$}{line}", "")).collect();

@@ -43,7 +43,8 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "commands",
     "verify",
     "finish",
-    "migrate"
+    "migrate",
+    "watch"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

@@ -28,16 +28,6 @@ impl OutlookLine {
             OutlookLine::Blocked => message!("commands-label-blocked"),
         }
     }
-
-    /// The label on the full screen, which is English.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            OutlookLine::Rate => "rate",
-            OutlookLine::Survival => "survival",
-            OutlookLine::CatchingUp => "catching up",
-            OutlookLine::Blocked => "BLOCKED",
-        }
-    }
 }
 
 /// The lines, in the order of the view.

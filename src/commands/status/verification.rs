@@ -39,15 +39,6 @@ impl VerificationLine {
             VerificationLine::Verified => message!("commands-label-verified"),
         }
     }
-
-    /// The label on the full screen, which is English.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            VerificationLine::Different => "DIFFERENT",
-            VerificationLine::NotRepaired => "",
-            VerificationLine::Verified => "verified",
-        }
-    }
 }
 
 /// What differs, what was found last, and what happens now. Empty when nothing is known.
@@ -169,9 +160,9 @@ mod tests {
         }
     }
 
-    fn said(report: VerificationReport) -> Vec<(&'static str, String)> {
+    fn said(report: VerificationReport) -> Vec<(String, String)> {
         let lines = lines(&Live { verification: Some(report), ..Live::starting() }, at(180));
-        lines.into_iter().map(|(line, text)| (line.name(), text.to_string())).collect()
+        lines.into_iter().map(|(line, text)| (line.label().to_string(), text.to_string())).collect()
     }
 
     #[test]
@@ -212,6 +203,6 @@ mod tests {
             "1 row of landing_leads differs (1 missing on Traffic, 1 with other values), for example {id}; see `leadbridge \
              explain ID`"
         );
-        assert_eq!(lines[0], ("DIFFERENT", text));
+        assert_eq!(lines[0], ("DIFFERENT".to_owned(), text));
     }
 }

@@ -79,7 +79,7 @@ commands-slot-made-again-since = слот Landing потерян и создаё
 commands-slot-made-again-at = слот Landing был потерян и создан заново { $at }
 commands-quarantine-notes = { $notes ->
         [one] { $notes } значение изменено
-        [few] { $notes } значения изменено
+        [few] { $notes } значения изменены
        *[many] { $notes } значений изменено
     } по пути
 commands-quarantine-empty = пуст

@@ -36,8 +36,8 @@ fn row(report: &CutoverReport, step: CutoverStep, mark: StepMark, words: Words) 
         CutoverStep::Fenced => message!("page-step-fenced-landing"),
         CutoverStep::Drained => message!("cutover-step-drained"),
         CutoverStep::Verified => message!("cutover-step-verified"),
-        CutoverStep::Switched => message!("page-step-switched"),
-        CutoverStep::RolledBack => message!("page-step-rolled-back"),
+        CutoverStep::Switched => message!("cutover-step-switched"),
+        CutoverStep::RolledBack => message!("cutover-step-rolled-back"),
     });
     let (class, sign, said) = match mark {
         StepMark::Reached(at) if step == CutoverStep::Started => ("reached", "✓", words.clock(at)),
@@ -72,17 +72,17 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
         };
         let left = seconds(report.asked_at, report.deadline);
         let deadline = match left > 0.0 {
-            true => message!("page-deadline", time = words.duration(left)),
-            false => message!("page-deadline-over"),
+            true => message!("cutover-deadline", time = words.duration(left)),
+            false => message!("cutover-deadline-over"),
         };
         return format!("{}; {}", words.say(closed), words.say(deadline));
     };
     let took = words.duration(seconds(report.started_at, at));
     let record: Message = match (report.state.as_str(), report.is_rollback()) {
-        ("switched", _) => message!("page-record-traffic"),
-        ("rolled_back", _) => message!("page-record-landing"),
-        (_, true) => message!("page-record-traffic-still"),
-        (_, false) => message!("page-record-landing-still"),
+        ("switched", _) => message!("cutover-record-traffic"),
+        ("rolled_back", _) => message!("cutover-record-landing"),
+        (_, true) => message!("cutover-record-traffic-still"),
+        (_, false) => message!("cutover-record-landing-still"),
     };
     let said = match report.is_aborted() {
         true => message!("page-aborted", time = took, at = words.date(at), record = record),
@@ -91,8 +91,8 @@ fn outcome(report: &CutoverReport, words: Words) -> String {
     let mut parts = vec![words.say(said)];
     if report.state != "switched" && report.fenced_at.is_some() {
         parts.push(words.say(match report.lifted_at {
-            Some(lifted) => message!("page-fence-lifted", time = since(report.started_at, lifted, words)),
-            None => message!("page-fence-not-lifted"),
+            Some(lifted) => message!("cutover-fence-lifted", time = since(report.started_at, lifted, words)),
+            None => message!("cutover-fence-not-lifted"),
         }));
     }
     parts.join("; ")
