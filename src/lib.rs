@@ -40,7 +40,7 @@
 //! | [`mod@traffic`] | Traffic: upserts, copy, partial updates, changed keys, deletes; retry of quarantined rows | postgres, mapping, batch, checkpoint, quarantine |
 //! | [`mod@compare`] | both sides page by page through the mapping; recheck, hashes, repair | postgres, mapping, config, batch, checkpoint, capture, quarantine, landing, traffic |
 //! | [`mod@verification`] | background verification: what is compared when, and what was compared | postgres, compare |
-//! | [`mod@explain`] | one lead, end to end: both sides, rules, journey, records | postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare |
+//! | [`mod@explain`] | one lead, end to end: both sides, rules, journey, records | language, postgres, mapping, config, checkpoint, quarantine, landing, traffic, compare |
 //! | [`mod@telemetry`] | the live state, its recent past and the metrics, for logs, HTTP and the service manager | report, config |
 //! | [`mod@page`] | the status page: the live state as HTML, and its events | language, telemetry |
 //! | [`mod@alert`] | causes of alerts, when they are told, and the channels: Telegram, webhook, mail, ping | disk, report, config, telemetry |

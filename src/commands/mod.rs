@@ -107,7 +107,7 @@ async fn dispatch(cli: Cli, log: &LogLines, ending: &Ending) -> Result<Exit> {
         Command::Import(arguments) => Box::pin(import::run(&config()?, arguments)).await,
         Command::Status(arguments) => status::run(&config()?, arguments, language).await,
         Command::Verify(arguments) => Box::pin(verify::run(&config()?, arguments, language)).await,
-        Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments)).await,
+        Command::Explain(arguments) => Box::pin(explain::run(&config()?, arguments, language)).await,
         Command::Cutover(arguments) => Box::pin(cutover::run(&config()?, arguments, language)).await,
         Command::Rollback(arguments) => Box::pin(cutover::roll_back(&config()?, arguments, language)).await,
         // The demo reads no configuration: its servers are its own, regardless of the environment.

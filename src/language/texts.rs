@@ -44,7 +44,8 @@ pub(super) const ROOMS: &[RoomTexts] = &rooms![
     "verify",
     "finish",
     "migrate",
-    "watch"
+    "watch",
+    "explain"
 ];
 
 static ENGLISH: LazyLock<Texts> = LazyLock::new(|| Texts::of(Language::English));

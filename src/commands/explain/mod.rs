@@ -1,6 +1,7 @@
 //! `leadbridge explain`: one lead, end to end, as text or JSON.
 
 mod columns;
+mod page;
 mod text;
 
 use std::io::Read as _;
@@ -11,11 +12,12 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::exit::Exit;
 use crate::explain::{self, Asked, Question};
+use crate::language::Language;
 
 /// No phone and no e-mail is longer.
 const LONGEST: u64 = 1000;
 
-pub async fn run(config: &Config, arguments: &ExplainArguments) -> Result<Exit> {
+pub async fn run(config: &Config, arguments: &ExplainArguments, language: Language) -> Result<Exit> {
     let asked = Asked::parse(&value(&arguments.lead)?)?;
     let question = Question { asked, with_values: arguments.values, wait: arguments.wait };
     let found = explain::explain(config, &question).await?;
@@ -25,7 +27,7 @@ pub async fn run(config: &Config, arguments: &ExplainArguments) -> Result<Exit> 
     if arguments.json {
         print_json(&found)?;
     } else {
-        print(&text::of(&found, arguments.values))?;
+        print(&text::of(&found, arguments.values, language))?;
     }
     Ok(match found.failures.first() {
         Some(error) => Exit::from(error),

@@ -1,4 +1,5 @@
 ### Figures, and words that the commands and the status page share.
+
 figures-seconds = { $seconds } s
 figures-minutes = { $minutes } min { $seconds } s
 figures-hours = { $hours } h { $minutes } min
@@ -21,3 +22,5 @@ figures-indexes =
        *[other] then { $count } indexes
     }
 figures-no-answer = NO ANSWER
+figures-on = on { $side }
+figures-since = since { $since }

@@ -19,7 +19,6 @@ watch-state-unknown = NOT KNOWN — no daemon answers here, and Landing does not
 watch-state-last = the last was { $state }, of { $ago }
 watch-silent-daemon = from the daemon { $since }
 watch-silent-side = from { $side } { $since }
-watch-silent-since = since { $ago }
 watch-silent-always = since this watch began at { $at }
 
 watch-over = OVER the maximum of { $limit }

@@ -110,13 +110,12 @@ commands-outlook-done-within = при такой скорости { $within }
 commands-outlook-never = при такой скорости никогда, отставание не сокращается
 commands-blocked-process = процесс { $pid }
 commands-blocked-prepared = подготовленная транзакция (pg_prepared_xacts)
-commands-blocked-side = на { $side }
 commands-blocked-transaction = в транзакции { $time }
 
 commands-label-different = РАЗЛИЧИЯ
 commands-label-verified = сверено
 commands-verified-none-yet = ни об одном круге ещё не известно
-commands-verified-equal = всё равно
+commands-verified-equal = различий нет
 commands-verified-open = различий нет, но о строках { $ranges ->
         [one] { $ranges } диапазона, который
         [few] { $ranges } диапазонов, которые

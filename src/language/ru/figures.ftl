@@ -1,4 +1,5 @@
 ### Величины и слова, общие для команд и страницы состояния.
+
 figures-seconds = { $seconds } с
 figures-minutes = { $minutes } мин { $seconds } с
 figures-hours = { $hours } ч { $minutes } мин
@@ -23,3 +24,5 @@ figures-indexes =
        *[many] затем { $count } индексов
     }
 figures-no-answer = НЕТ ОТВЕТА
+figures-on = на { $side }
+figures-since = с { $since }

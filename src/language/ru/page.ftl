@@ -100,7 +100,7 @@ page-conversion-notes =
        *[many] по пути изменено { $values } значений
     }
 page-verified = Сверка
-page-verified-equal = всё равно
+page-verified-equal = различий нет
 page-verified-differ =
     { $count ->
         [one] отличается { $rows } строка

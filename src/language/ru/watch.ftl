@@ -19,7 +19,6 @@ watch-state-unknown = НЕИЗВЕСТНО — ни демон здесь, ни 
 watch-state-last = последнее: { $state }, { $ago }
 watch-silent-daemon = от демона { $since }
 watch-silent-side = от { $side } { $since }
-watch-silent-since = с { $ago }
 watch-silent-always = с начала наблюдения, { $at }
 
 watch-over = БОЛЬШЕ предела { $limit }

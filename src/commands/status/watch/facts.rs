@@ -136,7 +136,7 @@ fn silence(model: &Model, newest: KnownRound<'_>) -> Vec<Fact> {
             continue;
         }
         let since = match last.and_then(|known| known.old_since) {
-            Some(at) => message!("watch-silent-since", ago = ago(model, at)),
+            Some(at) => message!("figures-since", since = ago(model, at)),
             None => message!("watch-silent-always", at = clock(model.begun.clock)),
         };
         let text = match side {
